@@ -1,0 +1,101 @@
+# onboard: lands PostgreSQL tables and query results in S3.
+#
+#   make && make install      the extension, for the PostgreSQL of PG_CONFIG
+#   make demo                 see it work (Debian 12; installs what is missing)
+#   make check                all tests
+#   make help                 the rest
+
+EXTENSION = onboard
+EXTVERSION = 0.1.0
+MODULE_big = onboard
+
+PG_CONFIG ?= pg_config
+
+# These install what they need, PostgreSQL's own makefiles included, and call
+# make anew to build; so they come without those makefiles, which have a
+# target "check" of their own.
+OURS = demo check check-core check-sql check-system lint bench help
+
+ifneq ($(filter $(OURS),$(MAKECMDGOALS)),)
+
+.PHONY: $(OURS)
+
+demo:
+	@bash test/demo.sh
+
+check:
+	@bash test/check.sh
+
+check-core:
+	@bash test/install.sh test && sh test/core/run.sh
+
+check-sql check-system:
+	@bash test/install.sh test && bash test/build.sh && \
+		bash test/$(@:check-%=%).sh
+
+lint:
+	@bash test/lint.sh
+
+BENCH_OPTS ?= --max-ratio 1.3
+
+bench:
+	@bash test/install.sh bench && bash test/build.sh
+	@mkdir -p build/bench
+	@$(CC) -O2 -Wall -Wextra -Werror -std=c11 -D_GNU_SOURCE \
+		-o build/bench/discard test/bench/discard.c -lcrypto
+	@/usr/bin/python3 test/bench/bench.py $(BENCH_OPTS)
+
+help:
+	@echo "all install      the extension, for the PostgreSQL of PG_CONFIG"
+	@echo "demo             land pgbench's tables in a private S3 server;"
+	@echo "                 KEEP=1 leaves both servers up"
+	@echo "check            all tests, by layer: check-core check-sql"
+	@echo "                 check-system"
+	@echo "lint             layers, length of functions, format, cppcheck"
+	@echo "bench            against COPY, into a server that discards"
+
+else
+
+PGXS := $(shell $(PG_CONFIG) --pgxs 2>/dev/null)
+
+ifeq ($(PGXS),)
+
+$(error $(PG_CONFIG) not found: install postgresql-server-dev-15, or set \
+	PG_CONFIG)
+
+endif
+
+CORE_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/core/*.c)))
+PG_OBJS = $(patsubst %.c,%.o,$(sort $(wildcard src/pg/*.c)))
+OBJS = $(CORE_OBJS) $(PG_OBJS)
+
+DATA_built = sql/onboard--$(EXTVERSION).sql
+DATA = $(filter-out $(DATA_built),$(wildcard sql/onboard--*--*.sql))
+
+PKGS = libcurl libcrypto expat zlib libisal libzstd liblz4
+PG_CPPFLAGS = -Isrc -D_GNU_SOURCE -DONBOARD_VERSION='"$(EXTVERSION)"' \
+	$(shell pkg-config --cflags $(PKGS))
+PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
+	-Wno-sign-compare
+SHLIB_LINK = $(shell pkg-config --libs $(PKGS))
+
+EXTRA_CLEAN = build
+
+# No bitcode: nothing here is ever inlined into a query.
+override with_llvm = no
+
+include $(PGXS)
+
+all: sql/onboard--$(EXTVERSION).sql
+
+sql/onboard--$(EXTVERSION).sql: sql/onboard.sql
+	cp $< $@
+
+# Core symbols stay inside the module: two modules that define one name would
+# otherwise share the first one loaded.
+$(CORE_OBJS): CFLAGS += -fvisibility=hidden
+
+# Any header may have changed anything: the tree is small.
+$(OBJS): $(wildcard src/core/*.h src/pg/*.h)
+
+endif

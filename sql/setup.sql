@@ -1,0 +1,47 @@
+-- What the tests start from: a server that refuses each connection at once, so
+-- that what is left to fail is the network alone, and functions that say how a
+-- statement ends.
+
+CREATE SERVER s3 FOREIGN DATA WRAPPER onboard OPTIONS (
+	endpoint 'http://127.0.0.1:1', region 'eu-central-1', bucket 'lake');
+CREATE USER MAPPING FOR CURRENT_USER SERVER s3 OPTIONS (
+	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
+SET onboard.retry_deadline = '100ms';
+
+-- A SELECT's value, "ok" of another statement, or SQLSTATE and texts.
+CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+	state text;
+	message text;
+	detail text;
+	hint text;
+BEGIN
+	IF statement ~ '^SELECT' THEN
+		EXECUTE statement INTO result;
+	ELSE
+		EXECUTE statement;
+	END IF;
+	RETURN coalesce(result, 'ok');
+EXCEPTION WHEN OTHERS THEN
+	GET STACKED DIAGNOSTICS
+		state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
+		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
+	-- libcurl's own words, and how often it was tried
+	IF state = '08001' THEN
+		detail := NULL;
+	END IF;
+	RETURN concat_ws(E'\n      ', state || ' ' || message,
+		'DETAIL: ' || nullif(detail, ''), 'HINT: ' || nullif(hint, ''));
+END
+$$;
+
+-- Of an export of no rows, which lands nothing and so needs no network.
+CREATE FUNCTION export(options text,
+	query text DEFAULT 'SELECT 1 AS a, 2 AS b WHERE false',
+	name text DEFAULT 't', bucket text DEFAULT NULL)
+RETURNS text LANGUAGE sql AS $$
+	SELECT public.outcome(format(
+		'SELECT status FROM onboard_table(%L, %L, %L, %L)',
+		name, query, bucket, options))
+$$;

@@ -1,0 +1,73 @@
+-- Where an export lands: the key template.
+
+\set ECHO none
+\i sql/setup.sql
+\set ECHO all
+\pset format unaligned
+\pset tuples_only on
+
+CREATE FUNCTION each(VARIADIC keys text[]) RETURNS SETOF text
+LANGUAGE sql AS $$
+	SELECT left(regexp_replace(k, '[[:cntrl:]]', '?', 'g'), 70) || E'\n    ' ||
+		export(jsonb_build_object('key', k)::text)
+	FROM unnest(keys) WITH ORDINALITY AS u (k, n) ORDER BY n
+$$;
+
+-- Where a row would land, as the failure to send it says
+
+CREATE FUNCTION target(options text, name text DEFAULT 't') RETURNS text
+LANGUAGE sql AS $$
+	SELECT substring(export(options, 'SELECT 1', name) FROM 's3://[^"]*')
+$$;
+
+SELECT target('{}');
+SELECT target('{"format": "text"}');
+SELECT target('{"format": "binary"}');
+SELECT target('{"format": "jsonl"}');
+SELECT target('{"format": "json"}');
+SELECT target('{"compression": "gzip"}');
+SELECT target('{"compression": "zstd", "format": "jsonl"}');
+SELECT target('{"compression": "lz4"}');
+SELECT target('{"key": "{database}/{name}.{part}.{ext}"}');
+SELECT target('{"key": "{prefix}|{name}"}');
+SELECT target('{"key": "{{{name}}}"}');
+SELECT target('{"key": "/a//b/./../c/"}');
+SELECT target('{"key": "größe/100 €?a=b&c#d%20+"}');
+SELECT target('{"key": "{date}/{time}.x"}') ~ '^s3://lake/\d{4}-\d\d-\d\d/\d{6}\.x$';
+SELECT split_part(target('{"key": "{run_id}"}'), '/', 4)::uuid IS NOT NULL;
+
+-- A name is one segment of the key
+
+SELECT target('{}', 'public.t');
+SELECT target('{}', 'a/b');
+SELECT target('{}', '../x');
+SELECT target('{}', 'größe in €');
+SELECT target('{}', E'a\nb');
+SELECT target('{}', '{name}');
+
+-- The server's prefix
+
+ALTER SERVER s3 OPTIONS (ADD prefix 'raw/größe/');
+SELECT target('{}');
+SELECT target('{"key": "{name}"}');
+SELECT target('{"key": "{prefix}"}');
+ALTER SERVER s3 OPTIONS (DROP prefix);
+
+-- Templates
+
+SELECT each('{name}', '{nme}', '{}', '{ name }', '{Name}', '{name', 'name}',
+	'{{name}', '{name}}', '{{', '}}', '{', '}', 'a{b{c}', '{name:x}', '');
+
+-- Keys
+
+SELECT each('{prefix}', '{prefix}{part}', E'a\nb', E'a\u007fb', E'\u0001',
+	repeat('k', 1024), repeat('k', 1025), repeat('ä', 512), repeat('ä', 513));
+SELECT left(export('{"key": "{name}"}', name => repeat('€', 113)), 80);
+SELECT left(export('{"key": "{name}"}', name => repeat('€', 114)), 80);
+SELECT left(export('{}', name => repeat('n', 501)), 80);
+SELECT left(export('{}', name => repeat('n', 502)), 80);
+
+-- It is checked with the other options, before the query
+
+SELECT onboard_table('t', 'SELECT 1/0', 'lake', '{"key": "{nme}"}');
+\echo :LAST_ERROR_SQLSTATE

@@ -1,0 +1,196 @@
+-- The options of a call: names, types, values, and what contradicts what.
+
+\set ECHO none
+\i sql/setup.sql
+\set ECHO all
+\pset format unaligned
+\pset tuples_only on
+
+CREATE FUNCTION each(VARIADIC options text[]) RETURNS SETOF text
+LANGUAGE sql AS $$
+	SELECT left(o, 70) || E'\n    ' || regexp_replace(export(o), '[\x01-\x09]', '?', 'g')
+	FROM unnest(options) WITH ORDINALITY AS u (o, n) ORDER BY n
+$$;
+
+-- The object itself
+
+SELECT each('{}', '[]', '[{"format": "csv"}]', '"csv"', 'null', '1');
+SELECT export(NULL);
+
+-- Names
+
+SELECT each(
+	'{"fromat": "csv"}',
+	'{"FORMAT": "csv"}',
+	'{"": 1}',
+	'{"format": "csv", "region": "eu-central-1"}',
+	'{"on_error": "raise"}',
+	'{"sse": "aws:kms"}',
+	'{"kms_key_id": "k"}',
+	'{"checksum": "crc32c"}',
+	'{"expected_bucket_owner": "111122223333"}');
+
+-- Types: null is none of them
+
+SELECT each('{"format": null}', '{"header": null}', '{"tags": null}');
+SELECT each(
+	'{"acl": 1}', '{"compression": true}', '{"compression_level": "1"}',
+	'{"connections": "8"}', '{"content_type": 1}', '{"delimiter": 1}',
+	'{"empty": false}', '{"encoding": 8}', '{"escape": []}',
+	'{"force_quote": 1}', '{"force_quote": "a"}', '{"force_quote": false}',
+	'{"force_quote": {"a": true}}', '{"format": {}}', '{"header": "yes"}',
+	'{"header": 1}', '{"key": ["a"]}', '{"metadata": []}', '{"metadata": "a=b"}',
+	'{"null": 0}', '{"overwrite": true}', '{"parallel": true}',
+	'{"part_size": true}', '{"part_size": [1]}', '{"quote": false}',
+	'{"server": 1}', '{"storage_class": {}}', '{"tags": ["a"]}');
+
+-- COPY's options
+
+SELECT each(
+	'{"format": "csv"}', '{"format": "text"}', '{"format": "binary"}',
+	'{"format": "jsonl"}', '{"format": "json"}',
+	'{"format": "xml"}', '{"format": "CSV"}', '{"format": ""}',
+	'{"format": "parquet"}');
+SELECT each(
+	'{"header": true}', '{"header": false}',
+	'{"format": "text", "header": true}');
+SELECT each(
+	'{"delimiter": ";"}', '{"delimiter": "\t"}', '{"delimiter": ""}',
+	'{"delimiter": ";;"}', '{"delimiter": "€"}', '{"delimiter": "\n"}',
+	'{"delimiter": "\r"}', '{"delimiter": "\""}', '{"delimiter": "a"}',
+	'{"format": "text", "delimiter": "|"}',
+	'{"format": "text", "delimiter": "a"}',
+	'{"format": "text", "delimiter": "\\"}',
+	'{"format": "text", "delimiter": "."}',
+	'{"format": "text", "delimiter": "9"}',
+	'{"format": "text", "delimiter": "A"}');
+SELECT each(
+	'{"null": ""}', '{"null": "NULL"}', '{"null": "€"}', '{"null": "a\nb"}',
+	'{"null": "a,b"}', '{"null": "\"\""}',
+	'{"null": "a|b", "delimiter": "|"}', '{"null": "''", "quote": "''"}',
+	'{"format": "text", "null": "a;b", "delimiter": ";"}', '{"format": "text", "null": "\""}');
+SELECT each(
+	'{"quote": "''"}', '{"quote": ""}', '{"quote": "''''"}', '{"quote": "ä"}',
+	'{"quote": ","}', '{"quote": ";", "delimiter": ";"}',
+	'{"escape": "\\"}', '{"escape": ""}', '{"escape": "\\\\"}');
+SELECT each(
+	'{"force_quote": true}', '{"force_quote": "*"}', '{"force_quote": ["a"]}',
+	'{"force_quote": ["b", "a", "a"]}', '{"force_quote": []}',
+	'{"force_quote": ["a", 1]}', '{"force_quote": ["a", null]}',
+	'{"force_quote": [["a"]]}', '{"force_quote": ["c"]}',
+	'{"force_quote": ["a", "B"]}', '{"force_quote": [""]}');
+SELECT each(
+	'{"encoding": "UTF8"}', '{"encoding": "latin1"}', '{"encoding": "SJIS"}',
+	'{"encoding": "SQL_ASCII"}', '{"encoding": "UTF-9"}', '{"encoding": ""}',
+	'{"encoding": "MULE_INTERNAL"}',
+	'{"format": "json", "encoding": "UTF8"}',
+	'{"format": "json", "encoding": "LATIN1"}',
+	'{"format": "jsonl", "encoding": "SJIS"}',
+	'{"format": "binary", "encoding": "LATIN1"}');
+
+-- A header line that the encoding cannot hold
+
+SELECT export('{"encoding": "LATIN1"}', 'SELECT 1 AS "price in €" WHERE false');
+SELECT export('{"encoding": "LATIN1", "header": false}', 'SELECT 1 AS "price in €" WHERE false');
+
+-- What is for other formats
+
+SELECT each(
+	'{"format": "text", "quote": "''"}', '{"format": "text", "escape": "''"}',
+	'{"format": "text", "force_quote": true}',
+	'{"format": "binary", "header": true}',
+	'{"format": "binary", "header": false}',
+	'{"format": "binary", "delimiter": ";"}',
+	'{"format": "binary", "null": "x"}', '{"format": "binary", "quote": "''"}',
+	'{"format": "jsonl", "header": true}', '{"format": "jsonl", "null": "x"}',
+	'{"format": "json", "delimiter": ";"}', '{"format": "json", "escape": "x"}',
+	'{"format": "json", "force_quote": ["a"]}');
+
+-- Compression
+
+SELECT each(
+	'{"compression": "none"}', '{"compression": "gzip"}',
+	'{"compression": "zstd"}', '{"compression": "lz4"}',
+	'{"compression": "gz"}', '{"compression": "ZSTD"}', '{"compression": ""}',
+	'{"compression_level": 1}', '{"compression": "none", "compression_level": 1}',
+	'{"compression": "gzip", "compression_level": 1}',
+	'{"compression": "gzip", "compression_level": 9}',
+	'{"compression": "gzip", "compression_level": 0}',
+	'{"compression": "gzip", "compression_level": 10}',
+	'{"compression": "gzip", "compression_level": 1.5}',
+	'{"compression": "gzip", "compression_level": 1e10}',
+	'{"compression": "zstd", "compression_level": 19}',
+	'{"compression": "zstd", "compression_level": 23}',
+	'{"compression": "zstd", "compression_level": -100}',
+	'{"compression": "lz4", "compression_level": 11}',
+	'{"compression": "lz4", "compression_level": 13}');
+
+-- How it is sent
+
+SELECT each(
+	'{"part_size": "16MB"}', '{"part_size": 5242880}', '{"part_size": "5 MB"}',
+	'{"part_size": 5242879}', '{"part_size": "4MB"}', '{"part_size": "6GB"}',
+	'{"part_size": "5 m"}', '{"part_size": "big"}', '{"part_size": ""}',
+	'{"part_size": -1}', '{"part_size": 1e30}', '{"part_size": "NaN"}',
+	'{"part_size": 8388608.5}', '{"part_size": "5GB"}');
+SELECT each(
+	'{"connections": 1}', '{"connections": 64}', '{"connections": 0}',
+	'{"connections": 65}', '{"connections": 2.5}', '{"connections": -1}');
+SELECT each(
+	'{"parallel": "off"}', '{"parallel": "auto"}', '{"parallel": "on"}',
+	'{"empty": "skip"}', '{"empty": "maybe"}', '{"empty": ""}',
+	'{"overwrite": "replace"}', '{"overwrite": "error"}',
+	'{"overwrite": "append"}', '{"server": ""}');
+
+-- What S3 keeps with the object
+
+SELECT each(
+	'{"content_type": "text/csv; charset=utf-8"}', '{"content_type": ""}',
+	'{"content_type": "text/csv\nX-Evil: 1"}', '{"content_type": "täxt"}',
+	'{"storage_class": "GLACIER_IR"}', '{"storage_class": ""}',
+	'{"storage_class": "A\nB"}',
+	'{"acl": "bucket-owner-full-control"}', '{"acl": ""}', '{"acl": "a\u0001"}');
+SELECT each(
+	'{"tags": {}}', '{"tags": {"team": "sales", "größe": "100 €", "x": ""}}',
+	'{"tags": {"": "x"}}', '{"tags": {"a": 1}}', '{"tags": {"a": {"b": "c"}}}',
+	'{"tags": {"a": null}}', '{"tags": {"a": "b\nc"}}', '{"tags": {"a\u0001": "b"}}',
+	'{"tags": {"1":"","2":"","3":"","4":"","5":"","6":"","7":"","8":"","9":"","10":""}}',
+	'{"tags": {"1":"","2":"","3":"","4":"","5":"","6":"","7":"","8":"","9":"","10":"","11":""}}');
+SELECT each(
+	format('{"tags": {"%s": "x"}}', repeat('ä', 128)),
+	format('{"tags": {"%s": "x"}}', repeat('ä', 129)),
+	format('{"tags": {"x": "%s"}}', repeat('ä', 256)),
+	format('{"tags": {"x": "%s"}}', repeat('ä', 257)));
+SELECT each(
+	'{"metadata": {}}', '{"metadata": {"source": "erp", "x-y_z.1": ""}}',
+	'{"metadata": {"": "x"}}', '{"metadata": {"a b": "x"}}',
+	'{"metadata": {"a:b": "x"}}', '{"metadata": {"ä": "x"}}',
+	'{"metadata": {"a": "ä"}}', '{"metadata": {"a": "x\ny"}}',
+	'{"metadata": {"a": 1}}', '{"metadata": {"a": ["x"]}}',
+	'{"metadata": {"Source": "a", "source": "b"}}',
+	'{"metadata": {"onboard-upload": "x"}}',
+	'{"metadata": {"ONBOARD-Upload": "x"}}');
+SELECT each(
+	format('{"metadata": {"a": "%s"}}', repeat('x', 1967)),
+	format('{"metadata": {"a": "%s"}}', repeat('x', 1968)),
+	(SELECT jsonb_build_object('metadata', jsonb_object_agg(n, '')) FROM generate_series(1, 50) n)::text,
+	(SELECT jsonb_build_object('metadata', jsonb_object_agg(n, '')) FROM generate_series(1, 51) n)::text);
+
+-- All at once
+
+SELECT export('{"acl": "private", "compression": "zstd", "compression_level": 3,
+	"connections": 4, "content_type": "text/csv", "delimiter": ";",
+	"empty": "skip", "encoding": "UTF8", "escape": "\\", "force_quote": ["a"],
+	"format": "csv", "header": false, "key": "{name}.{ext}",
+	"metadata": {"a": "b"}, "null": "NULL", "overwrite": "replace",
+	"parallel": "off", "part_size": "16MB", "quote": "''", "server": "s3",
+	"storage_class": "STANDARD", "tags": {"a": "b"}}');
+
+-- Where it stands is said
+
+SELECT onboard_table('t', 'SELECT 1', 'lake', '{"header": "yes"}');
+SELECT onboard_all(options => '{"on_error": "stop"}');
+SELECT onboard_all(options => '{"fromat": "csv"}');
+SELECT onboard_all(options => '[]');
+SELECT count(*) FROM onboard_all(options => '{"on_error": "continue"}');
+SELECT count(*) FROM onboard_all(options => '{"on_error": "raise"}');

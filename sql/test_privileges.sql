@@ -1,0 +1,144 @@
+-- Who may do what: PostgreSQL's own privileges decide.
+
+\set ECHO none
+\i sql/setup.sql
+\set ECHO all
+DROP FUNCTION export;
+CREATE ROLE regress_onboard_a;
+CREATE ROLE regress_onboard_b;
+CREATE ROLE regress_onboard_team;
+GRANT regress_onboard_team TO regress_onboard_a;
+CREATE TABLE open (a int);
+CREATE TABLE closed (a int);
+CREATE TABLE rows_of (owner text);
+INSERT INTO rows_of VALUES ('regress_onboard_a');
+ALTER TABLE rows_of ENABLE ROW LEVEL SECURITY;
+CREATE POLICY own ON rows_of USING (owner = current_user);
+GRANT SELECT ON open, rows_of TO PUBLIC;
+
+-- Servers and mappings are made by those who may
+
+SET ROLE regress_onboard_a;
+CREATE SERVER mine FOREIGN DATA WRAPPER onboard OPTIONS (endpoint 'http://127.0.0.1:1');
+ALTER SERVER s3 OPTIONS (SET endpoint 'http://127.0.0.1:2');
+CREATE USER MAPPING FOR regress_onboard_a SERVER s3 OPTIONS (
+	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
+
+-- USAGE on the server
+
+SELECT onboard_table('open');
+\echo :LAST_ERROR_SQLSTATE
+SELECT onboard_abort_uploads();
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER s3 TO regress_onboard_team;
+
+-- A user mapping
+
+SET ROLE regress_onboard_a;
+SELECT onboard_table('open');
+\echo :LAST_ERROR_SQLSTATE
+SELECT onboard_abort_uploads();
+CREATE USER MAPPING FOR regress_onboard_a SERVER s3 OPTIONS (
+	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
+SELECT status FROM onboard_table('open');
+SET ROLE regress_onboard_b;
+SELECT onboard_table('open');
+RESET ROLE;
+GRANT USAGE ON FOREIGN SERVER s3 TO PUBLIC;
+CREATE USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (
+	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
+
+-- What is read is read as the caller
+
+SET ROLE regress_onboard_b;
+SELECT status FROM onboard_table('open');
+SELECT onboard_table('closed');
+\echo :LAST_ERROR_SQLSTATE
+SELECT onboard_table('x', 'SELECT * FROM closed');
+SELECT status FROM onboard_table('rows_of');
+SET ROLE regress_onboard_a;
+\set VERBOSITY terse
+SELECT status FROM onboard_table('rows_of');
+\set VERBOSITY default
+SET row_security = off;
+SELECT onboard_table('rows_of');
+RESET row_security;
+
+-- A function of the owner's exports as the owner, one of the caller's as him
+
+RESET ROLE;
+CREATE FUNCTION export_closed() RETURNS text SECURITY DEFINER LANGUAGE sql
+	AS $$ SELECT status FROM onboard_table('closed') $$;
+CREATE FUNCTION export_closed_as_caller() RETURNS text LANGUAGE sql
+	AS $$ SELECT status FROM onboard_table('closed') $$;
+SET ROLE regress_onboard_b;
+\set SHOW_CONTEXT never
+SELECT export_closed();
+SELECT export_closed_as_caller();
+
+-- The registry is its owner's
+
+SELECT * FROM onboard_tables;
+INSERT INTO onboard_tables (name) VALUES ('x');
+SELECT onboard_load('{"Tables": [{"table_name": "x"}]}');
+SELECT onboard_all();
+RESET ROLE;
+SELECT onboard_load('{"Tables": [
+	{"table_name": "open"}, {"table_name": "closed"},
+	{"table_name": "aliased", "sql_query": "SELECT * FROM open"}]}');
+SET ROLE regress_onboard_b;
+-- without the right to read it, a registered query is not found
+SELECT status FROM onboard_table('open');
+SELECT onboard_table('aliased');
+RESET ROLE;
+GRANT SELECT ON onboard_tables TO regress_onboard_b;
+SET ROLE regress_onboard_b;
+SELECT status FROM onboard_table('aliased');
+SELECT name, status, error FROM onboard_all();
+SELECT onboard_load('{"Tables": [{"table_name": "x"}]}');
+\set SHOW_CONTEXT errors
+
+-- The history: nobody writes it, a role sees its own and its groups' runs
+
+INSERT INTO onboard_runs SELECT * FROM onboard_runs;
+UPDATE onboard_runs SET rows = 0;
+DELETE FROM onboard_runs;
+TRUNCATE onboard_runs;
+SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+SET ROLE regress_onboard_team;
+SELECT status FROM onboard_table('open');
+SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+SET ROLE regress_onboard_a;
+SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+RESET ROLE;
+SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
+
+-- Rows of the history are written whoever may not, and whatever he set
+
+REVOKE SELECT ON onboard_runs FROM PUBLIC;
+SET ROLE regress_onboard_b;
+SET row_security = off;
+SELECT status FROM onboard_table('open');
+SELECT current_user;
+RESET row_security;
+RESET ROLE;
+GRANT SELECT ON onboard_runs TO PUBLIC;
+
+-- EXECUTE can be taken away
+
+REVOKE EXECUTE ON FUNCTION onboard_table FROM PUBLIC;
+SET ROLE regress_onboard_b;
+SELECT onboard_table('open');
+RESET ROLE;
+
+-- Nobody but superusers reads another's secret
+
+SET ROLE regress_onboard_a;
+SELECT usename, umoptions IS NULL AS hidden FROM pg_user_mappings ORDER BY usename COLLATE "C";
+SELECT umoptions FROM pg_user_mapping;
+RESET ROLE;
+
+SET client_min_messages = warning;
+DROP EXTENSION onboard CASCADE;
+DROP OWNED BY regress_onboard_a, regress_onboard_b, regress_onboard_team;
+DROP ROLE regress_onboard_a, regress_onboard_b, regress_onboard_team;

@@ -1,0 +1,172 @@
+-- The registry: its table, onboard_load, and onboard_all over it.
+
+\set ECHO none
+\i sql/setup.sql
+\set ECHO all
+\pset null null
+
+-- Constraints of the table
+
+INSERT INTO onboard_tables (name) VALUES (NULL);
+INSERT INTO onboard_tables (name) VALUES ('');
+INSERT INTO onboard_tables (name, options) VALUES ('t', '[]');
+INSERT INTO onboard_tables (name, options) VALUES ('t', NULL);
+INSERT INTO onboard_tables (name, options) VALUES ('t', '"csv"');
+INSERT INTO onboard_tables (name, enabled) VALUES ('t', NULL);
+INSERT INTO onboard_tables (name) VALUES ('t'), ('t');
+INSERT INTO onboard_tables (name) VALUES ('t');
+TABLE onboard_tables;
+DELETE FROM onboard_tables;
+
+-- Loading
+
+SELECT onboard_load('{"Tables": [
+	{"table_name": "employee", "sql_query": "select 1 as a where false"},
+	{"table_name": "department", "sql_query": "select 1 as a where false;",
+	 "bucket": "lake-hr", "options": {"format": "jsonl"}, "enabled": false},
+	{"table_name": "plain"}]}');
+TABLE onboard_tables ORDER BY name;
+-- what is given replaces, what is not stays
+SELECT onboard_load('{"Tables": [
+	{"table_name": "employee", "options": {"header": false}},
+	{"table_name": "department", "bucket": null, "enabled": true},
+	{"table_name": "plain", "sql_query": "select 2 as b where false"}]}');
+TABLE onboard_tables ORDER BY name;
+SELECT onboard_load('{"Tables": [{"table_name": "plain", "sql_query": null}]}');
+SELECT query FROM onboard_tables WHERE name = 'plain';
+SELECT onboard_load('{"Tables": []}');
+SELECT onboard_load('{"Tables": [{"table_name": "employee"}], "Version": 1}');
+SELECT count(*) FROM onboard_tables;
+
+-- Refusals, in which nothing is loaded
+
+\pset format unaligned
+\pset tuples_only on
+CREATE FUNCTION load(VARIADIC configs text[]) RETURNS SETOF text
+LANGUAGE sql AS $$
+	SELECT c || E'\n    ' ||
+		outcome(format('SELECT onboard_load(%L)', c))
+	FROM unnest(configs) WITH ORDINALITY AS u (c, n) ORDER BY n
+$$;
+SELECT load('[]', '{}', 'null', '"Tables"', '{"tables": []}',
+	'{"Tables": null}', '{"Tables": {}}', '{"Tables": "employee"}',
+	'{"Tables": [{"table_name": "x"}, "employee"]}', '{"Tables": [[]]}', '{"Tables": [null]}',
+	'{"Tables": [{}]}',
+	'{"Tables": [{"sql_query": "select 1"}]}',
+	'{"Tables": [{"table_name": ""}]}',
+	'{"Tables": [{"table_name": null}]}',
+	'{"Tables": [{"table_name": 1}]}',
+	'{"Tables": [{"name": "x"}]}',
+	'{"Tables": [{"table_name": "x"}, {"table_name": "y", "query": "select 1"}]}',
+	'{"Tables": [{"table_name": "x", "sql_query": 1}]}',
+	'{"Tables": [{"table_name": "x", "sql_query": ["select 1"]}]}',
+	'{"Tables": [{"table_name": "x", "bucket": {}}]}',
+	'{"Tables": [{"table_name": "x", "enabled": "yes"}]}',
+	'{"Tables": [{"table_name": "x", "enabled": null}]}',
+	'{"Tables": [{"table_name": "x", "options": "csv"}]}',
+	'{"Tables": [{"table_name": "x", "options": null}]}',
+	'{"Tables": [{"table_name": "x", "options": []}]}',
+	'{"Tables": [{"table_name": "x"}, {"table_name": "y"}, {"table_name": "x"}]}',
+	'{"Tables": [{"table_name": "a\u0000b"}]}');
+-- what the entries say is checked, too
+SELECT load(
+	'{"Tables": [{"table_name": "x", "sql_query": ""}]}',
+	'{"Tables": [{"table_name": "x", "sql_query": "delete from x"}]}',
+	'{"Tables": [{"table_name": "x", "sql_query": "select 1; select 2"}]}',
+	'{"Tables": [{"table_name": "x", "options": {"format": "xml"}}]}',
+	'{"Tables": [{"table_name": "x", "options": {"fromat": "csv"}}]}',
+	'{"Tables": [{"table_name": "x", "options": {"key": "{nme}"}}]}',
+	'{"Tables": [{"table_name": "x", "options": {"on_error": "raise"}}]}',
+	'{"Tables": [{"table_name": "x", "options": {"format": "text", "quote": "x"}}]}',
+	'{"Tables": [{"table_name": "x", "bucket": "A_b"}]}');
+SELECT onboard_load('{"Tables": [{"table_name": "y"}, {"table_name": "x", "sql_query": "select 1 form x"}]}');
+SELECT onboard_load('{"Tables": [{"table_name": "y"}, {"table_name": "x", "sql_query": "drop table x"}]}');
+SELECT onboard_load('{"Tables": [{"table_name": "y"}, {"table_name": "x", "options": {"header": 1}}]}');
+SELECT count(*) FROM onboard_tables WHERE name IN ('x', 'y');
+
+-- onboard_table takes what the call leaves out from the registry
+
+\pset format aligned
+\pset tuples_only off
+TRUNCATE onboard_tables;
+SELECT onboard_load('{"Tables": [
+	{"table_name": "t", "sql_query": "SELECT 1 AS a WHERE false", "bucket": "lake-t",
+	 "options": {"format": "jsonl", "key": "{name}.{ext}"}}]}');
+SELECT name, status, uri, files, rows, bytes FROM onboard_table('t');
+-- the bucket and the key of a row that cannot be sent
+\set VERBOSITY terse
+SELECT onboard_table('t', 'SELECT 1');
+SELECT onboard_table('t', 'SELECT 1', 'lake');
+SELECT onboard_table('t', 'SELECT 1', options => '{"format": "text"}');
+SELECT onboard_table('t', 'SELECT 1', options => '{"header": true}');
+\set VERBOSITY default
+-- whose option is wrong is said
+UPDATE onboard_tables SET options = '{"fromat": "csv"}';
+SELECT onboard_table('t');
+UPDATE onboard_tables SET options = '{"format": "text"}';
+SELECT onboard_table('t', options => '{"quote": "x"}');
+-- disabled ones are left out by onboard_all alone
+UPDATE onboard_tables SET enabled = false;
+SELECT status FROM onboard_table('t');
+SELECT count(*) FROM onboard_all();
+
+-- onboard_all
+
+TRUNCATE onboard_tables;
+SELECT * FROM onboard_all();
+SELECT * FROM onboard_all('sales%');
+SELECT onboard_load('{"Tables": [
+	{"table_name": "b_empty", "sql_query": "SELECT 1 AS a WHERE false"},
+	{"table_name": "a_empty", "sql_query": "SELECT 1 AS a WHERE false"},
+	{"table_name": "c_other", "sql_query": "SELECT 1 AS a WHERE false", "enabled": false}]}');
+SELECT name, status, uri, files, rows, bytes, elapsed >= '0' AS took, error FROM onboard_all();
+SELECT count(DISTINCT run_id) FROM onboard_all();
+SELECT name, status FROM onboard_all('a%');
+SELECT name, status FROM onboard_all('_!_%');
+SELECT name, status FROM onboard_all('c%');
+SELECT name, status FROM onboard_all(pattern => '%empty', options => '{"format": "jsonl"}');
+SELECT name, status FROM onboard_all(NULL, NULL);
+
+-- One that fails does not stop the others
+
+INSERT INTO onboard_tables (name, query, bucket, options) VALUES
+	('f1', 'SELECT 1/0', NULL, '{}'),
+	('f2', 'SELECT 1', NULL, '{}'),
+	('f3', 'SELECT 1', 'A_b', '{}'),
+	('f4', 'SELECT 1', NULL, '{"fromat": "csv"}'),
+	('f5', NULL, NULL, '{}'),
+	('f6', 'SELECT 1', NULL, '{"server": "nowhere"}'),
+	('f7', 'SELECT 1 WHERE false', NULL, '{}'),
+	('f8', 'SELECT 1 FORM x', NULL, '{}');
+\set VERBOSITY terse
+SELECT name, status, uri, files, rows, bytes, error FROM onboard_all('f%');
+SELECT name FROM onboard_all('f%', '{"on_error": "raise"}');
+\echo :LAST_ERROR_SQLSTATE
+\set VERBOSITY default
+SELECT name FROM onboard_all('f1', '{"on_error": "raise"}');
+SELECT name FROM onboard_all('f4', '{"on_error": "raise"}');
+SELECT name, status FROM onboard_all('f7', '{"on_error": "raise"}');
+-- what is wrong with the call is nobody's failure
+SELECT name FROM onboard_all('f%', '{"fromat": "csv"}');
+-- the session goes on
+SELECT name, status FROM onboard_all('a%');
+SELECT count(*) FROM pg_foreign_server;
+
+-- Two tables on one key
+
+TRUNCATE onboard_tables;
+INSERT INTO onboard_tables (name, query, bucket, options) VALUES
+	('a', 'SELECT 1', NULL, '{"key": "same"}'),
+	('b', 'SELECT 1', NULL, '{"key": "same"}'),
+	('c', 'SELECT 1', 'other', '{"key": "same"}'),
+	('d', 'SELECT 1/0', NULL, '{}');
+SELECT name, status FROM onboard_all();
+\echo :LAST_ERROR_SQLSTATE
+SELECT name, status FROM onboard_all(options => '{"key": "all.{ext}"}');
+UPDATE onboard_tables SET query = 'SELECT 1 WHERE false';
+SELECT name, status FROM onboard_all('b');
+UPDATE onboard_tables SET options = '{"key": "{name}"}';
+SELECT name, status FROM onboard_all();
+-- one that is off is not in the way
+UPDATE onboard_tables SET options = '{"key": "same"}', enabled = name <> 'a';
+SELECT name, status FROM onboard_all();

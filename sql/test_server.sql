@@ -1,0 +1,219 @@
+-- The validator: the options of servers and user mappings.
+
+\set ECHO none
+\i sql/setup.sql
+\set ECHO all
+\pset format unaligned
+\pset tuples_only on
+
+CREATE FUNCTION server(options text) RETURNS text LANGUAGE sql AS $$
+	SELECT left(options, 70) || E'\n    ' || outcome(format(
+		$s$DO %L$s$, format(
+		'BEGIN CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (%s); '
+		'DROP SERVER x; END', options)))
+$$;
+
+-- Names
+
+SELECT server($$regoin 'eu-central-1'$$);
+SELECT server($$"REGION" 'eu-central-1'$$);
+SELECT server($$access_key_id 'NOT-A-KEY'$$);
+SELECT server($$secret_access_key 'not-a-secret'$$);
+SELECT server($$role_arn 'arn:aws:iam::1:role/r'$$);
+SELECT server($$external_id 'x'$$);
+
+-- endpoint
+
+SELECT server(format('endpoint %L', endpoint)) FROM (VALUES
+	('https://s3.example.com'),
+	('http://localhost:9000'),
+	('http://[::1]:9000'),
+	('HTTPS://gateway.example.com:8443/s3/'),
+	('s3.example.com'),
+	('localhost:9000'),
+	('ftp://s3.example.com'),
+	('://s3.example.com'),
+	(''),
+	('https://'),
+	('https:///path'),
+	('https://user:not-a-password@s3.example.com'),
+	('https://user@s3.example.com'),
+	('https://user:not/a?password@s3.example.com'),
+	('https://s3.example.com/?region=x'),
+	('https://s3.example.com#x'),
+	('https://s3.example.com:0'),
+	('https://s3.example.com:65536'),
+	('https://s3.example.com:http'),
+	('https://s3.example.com:'),
+	('https://s3 example.com'),
+	(' https://s3.example.com'),
+	(E'https://s3.example.com\nX-Evil: 1'),
+	('https://s3_example.com'),
+	('https://s3,example.com'),
+	('https://[::1'),
+	('https://[::g]'),
+	('https://s3.example.com/a b'),
+	('https://s3.example.com/ä')) AS v (endpoint);
+SELECT server(format('endpoint %L', 'https://' || repeat('a', 256)));
+SELECT server(format('endpoint %L', 'https://s3.example.com/' || repeat('a', 256)));
+
+-- region
+
+SELECT server(options) FROM (VALUES
+	($$region 'eu-central-1'$$),
+	($$region ''$$),
+	($$region 'eu central'$$),
+	($$region 'eu-central-1/evil.example.com'$$),
+	($$region 'EU-Central-1'$$),
+	($$region 'EU-Central-1', endpoint 'http://localhost'$$),
+	($$region 'eu.evil'$$)) AS v (options);
+SELECT server(format('region %L', repeat('a', 63)));
+SELECT server(format('region %L', repeat('a', 64)));
+
+-- addressing, credentials, max_parts, ca_file, prefix
+
+SELECT server(options) FROM (VALUES
+	($$addressing 'auto'$$),
+	($$addressing 'path'$$),
+	($$addressing 'virtual'$$),
+	($$addressing 'Virtual'$$),
+	($$addressing ''$$),
+	($$credentials 'mapping'$$),
+	($$credentials 'environment'$$),
+	($$credentials 'profile'$$),
+	($$credentials 'web_identity'$$),
+	($$credentials 'container'$$),
+	($$credentials 'instance'$$),
+	($$credentials 'chain'$$),
+	($$credentials 'env'$$),
+	($$max_parts '1'$$),
+	($$max_parts '10000'$$),
+	($$max_parts '0'$$),
+	($$max_parts '10001'$$),
+	($$max_parts '-1'$$),
+	($$max_parts '1e3'$$),
+	($$max_parts ''$$),
+	($$ca_file '/etc/ssl/lake.pem'$$),
+	($$ca_file 'lake.pem'$$),
+	($$ca_file ''$$),
+	($$prefix ''$$),
+	($$prefix 'raw/'$$),
+	($$prefix 'ünicode/'$$),
+	($$prefix E'raw\n'$$)) AS v (options);
+SELECT server(format('prefix %L', repeat('p', 900)));
+SELECT outcome(format('CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (prefix %L)', repeat('p', 901)));
+
+-- bucket and buckets
+
+SELECT server(options) FROM (VALUES
+	($$bucket 'lake-raw'$$),
+	($$bucket 'A_b'$$),
+	($$bucket ''$$),
+	($$bucket 's3://lake'$$),
+	($$buckets 'lake'$$),
+	($$buckets 'lake-*, archive, log[0-9]?'$$),
+	($$buckets ''$$),
+	($$buckets ' , '$$),
+	($$buckets 'Lake-*'$$),
+	($$buckets 's3://lake-*'$$),
+	($$buckets 'lake-*;archive'$$)) AS v (options);
+-- a default that is not allowed
+SELECT server($$bucket 'mine', buckets 'lake-*'$$);
+SELECT server($$bucket 'lake-raw', buckets 'lake-*'$$);
+
+-- ALTER is checked as a whole
+
+\pset tuples_only off
+\set VERBOSITY default
+ALTER SERVER s3 OPTIONS (ADD sse 'aws:kms');
+ALTER SERVER s3 OPTIONS (SET region 'EU');
+ALTER SERVER s3 OPTIONS (DROP endpoint);
+\echo :LAST_ERROR_SQLSTATE
+ALTER SERVER s3 OPTIONS (ADD buckets 'archive-*');
+ALTER SERVER s3 OPTIONS (SET bucket 'archive-1', ADD buckets 'archive-*');
+ALTER SERVER s3 OPTIONS (SET bucket 'lake');
+ALTER SERVER s3 OPTIONS (SET region 'eu-central-1', SET bucket 'lake', DROP buckets);
+
+-- User mappings
+
+CREATE ROLE regress_onboard_mapped;
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3;
+\echo :LAST_ERROR_SQLSTATE
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT-A-KEY');
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (secret_access_key 'not-a-secret');
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT-A-KEY', secret_access_key '');
+\echo :LAST_ERROR_SQLSTATE
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT A KEY', secret_access_key 'not-a-secret');
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT-A-KEY', secret_access_key E'not-a-secret\n');
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret', session_token 'nö-token');
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT-A-KEY', secret_acess_key 'not-a-secret');
+\echo :LAST_ERROR_SQLSTATE
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret', region 'eu');
+CREATE USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret', session_token 'not-a-token');
+ALTER USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (DROP session_token);
+ALTER USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (DROP secret_access_key);
+DROP USER MAPPING FOR regress_onboard_mapped SERVER s3;
+DROP ROLE regress_onboard_mapped;
+
+-- Nothing else of a foreign-data wrapper
+
+ALTER FOREIGN DATA WRAPPER onboard OPTIONS (ADD region 'eu-central-1');
+\echo :LAST_ERROR_SQLSTATE
+CREATE FOREIGN TABLE t (a int) SERVER s3;
+\echo :LAST_ERROR_SQLSTATE
+IMPORT FOREIGN SCHEMA public FROM SERVER s3 INTO public;
+
+-- When the server is used
+
+\pset tuples_only on
+ALTER SERVER s3 OPTIONS (DROP region);
+SELECT export('{}');
+ALTER SERVER s3 OPTIONS (ADD region 'eu-central-1');
+SELECT export('{"server": "s4"}');
+SELECT export('{"server": "My Lake"}');
+CREATE FOREIGN DATA WRAPPER other;
+CREATE SERVER other FOREIGN DATA WRAPPER other;
+SELECT export('{"server": "other"}');
+ALTER SERVER s3 OPTIONS (ADD credentials 'environment');
+SELECT export('{}');
+ALTER SERVER s3 OPTIONS (SET credentials 'mapping');
+DROP USER MAPPING FOR CURRENT_USER SERVER s3;
+SELECT export('{}');
+CREATE USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (
+	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
+SELECT export('{}');
+
+-- A superuser can take the validator off; what it let through is refused here
+
+ALTER FOREIGN DATA WRAPPER onboard NO VALIDATOR;
+CREATE FUNCTION altered(options text) RETURNS text LANGUAGE plpgsql AS $$
+DECLARE
+	result text;
+BEGIN
+	EXECUTE format('CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (%s)', options);
+	CREATE USER MAPPING FOR CURRENT_USER SERVER x OPTIONS (
+		access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
+	result := options || E'\n    ' || export('{"server": "x"}', bucket => 'lake');
+	DROP SERVER x CASCADE;
+	RETURN result;
+END
+$$;
+SET client_min_messages = warning;
+SELECT altered(options) FROM (VALUES
+	($$region 'eu', endpoint 'evil'$$),
+	($$region 'e u', endpoint 'http://127.0.0.1:1'$$),
+	($$region 'EU'$$),
+	($$region 'eu', addressing 'x'$$),
+	($$region 'eu', max_parts 'x'$$),
+	($$region 'eu', credentials 'chain'$$),
+	($$region 'eu', ca_file 'x'$$),
+	($$region 'eu', role_arn 'x'$$),
+	($$region 'eu', buckets ''$$),
+	($$region 'eu', bucket 'A_b'$$),
+	($$region 'eu', prefix E'a\nb'$$)) AS v (options);
+ALTER USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (SET secret_access_key E'not-a-secret\n');
+SELECT export('{}');
+ALTER USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (DROP secret_access_key);
+SELECT export('{}');
+ALTER USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (DROP access_key_id);
+SELECT export('{}');

@@ -1,0 +1,798 @@
+/*
+ * http.c
+ *		Asynchronous HTTP requests over libcurl, behind one file descriptor.
+ *
+ * src/core/http.c
+ *
+ * The only file that includes curl.h.  A multi handle tells us through its
+ * socket and timer callbacks what it waits for; we keep its sockets in one
+ * epoll set and its timer as a deadline.  A transfer is our side of a request
+ * from ob_http_start() until its end: it first waits for its start time, then
+ * owns an easy handle.  Easy handles are reused, and so are connections.
+ *
+ * Callbacks that libcurl calls only copy bytes and set flags.
+ */
+#include "http.h"
+
+#include <curl/curl.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+#include <sys/epoll.h>
+#include <time.h>
+#include <unistd.h>
+
+#define UPLOAD_BUFFER (512L * 1024)
+#define HEADERS_MAX (64 * 1024)
+#define URL_MAX (16 * 1024)
+#define EVENTS 64
+/* A gap between two drives counts at most this much towards a stall. */
+#define PUMP_GAP_MS 1000
+
+typedef struct ObTransfer ObTransfer;
+struct ObTransfer
+{
+	ObTransfer *next;
+	ObHttp *http;
+	ObHttpRequest *request;
+	CURL *easy; /* NULL until started */
+	struct curl_slist *headers;
+	int64_t start_ms;    /* when to start */
+	int64_t progress_at; /* of the pump clock, when a byte last moved */
+	size_t sent;         /* given to libcurl */
+	curl_off_t uploaded; /* of them, given to the network */
+	bool overflow;       /* the answer was longer than allowed */
+	char text[CURL_ERROR_SIZE];
+};
+
+struct ObHttp
+{
+	CURLM *multi;
+	int epoll;
+	int64_t timer_at; /* curl's deadline, -1: none */
+	int64_t driven_at;
+	int64_t pumped_ms; /* the pump clock: time in which the host drove */
+	ObTransfer *transfers;
+	CURL **idle; /* easy handles to reuse */
+	int nidle;
+	int max_connections;
+	int connect_timeout_ms;
+	int stall_timeout_ms;
+	char *user_agent;
+	char *ca_file;
+};
+
+int64_t
+ob_http_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+/* ---- what libcurl calls ---- */
+
+static int
+on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
+{
+	ObHttp *http = arg;
+	struct epoll_event event;
+
+	(void) easy;
+	memset(&event, 0, sizeof(event));
+	event.data.fd = fd;
+	if (what == CURL_POLL_REMOVE)
+	{
+		epoll_ctl(http->epoll, EPOLL_CTL_DEL, fd, &event);
+		return 0;
+	}
+	if (what & CURL_POLL_IN)
+		event.events |= EPOLLIN;
+	if (what & CURL_POLL_OUT)
+		event.events |= EPOLLOUT;
+	if (epoll_ctl(http->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
+				  &event) != 0)
+	{
+		/* a descriptor closed and reused behind our back, either way */
+		int op = errno == ENOENT ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
+
+		if ((errno != ENOENT && errno != EEXIST) ||
+			epoll_ctl(http->epoll, op, fd, &event) != 0)
+			return -1;
+	}
+	curl_multi_assign(http->multi, fd, http);
+	return 0;
+}
+
+static int
+on_timer(CURLM *multi, long timeout_ms, void *arg)
+{
+	ObHttp *http = arg;
+
+	(void) multi;
+	http->timer_at = timeout_ms < 0 ? -1 : ob_http_now_ms() + timeout_ms;
+	return 0;
+}
+
+static size_t
+on_read(char *to, size_t size, size_t n, void *arg)
+{
+	ObTransfer *transfer = arg;
+	const ObHttpRequest *request = transfer->request;
+	size_t left = request->body_len - transfer->sent;
+	size_t take = size * n < left ? size * n : left;
+
+	if (take > 0)
+		memcpy(to, request->body + transfer->sent, take);
+	transfer->sent += take;
+	return take;
+}
+
+/* libcurl rewinds when a reused connection turned out to be dead. */
+static int
+on_seek(void *arg, curl_off_t offset, int origin)
+{
+	ObTransfer *transfer = arg;
+
+	if (origin != SEEK_SET || offset < 0 ||
+		(size_t) offset > transfer->request->body_len)
+		return CURL_SEEKFUNC_FAIL;
+	transfer->sent = (size_t) offset;
+	return CURL_SEEKFUNC_OK;
+}
+
+static size_t
+on_write(char *data, size_t size, size_t n, void *arg)
+{
+	ObTransfer *transfer = arg;
+
+	transfer->progress_at = transfer->http->pumped_ms;
+	ob_buf_add(&transfer->request->response, data, size * n);
+	if (!transfer->request->response.failed)
+		return size * n;
+	transfer->overflow = transfer->request->response.full;
+	return 0;
+}
+
+static size_t
+on_header(char *line, size_t size, size_t n, void *arg)
+{
+	ObTransfer *transfer = arg;
+	ObBuf *headers = &transfer->request->headers;
+	size_t len = size * n;
+
+	transfer->progress_at = transfer->http->pumped_ms;
+	/* a status line begins the next answer: after 100 Continue, say */
+	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
+		ob_buf_reset(headers);
+	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
+		len--;
+	ob_buf_add(headers, line, len);
+	ob_buf_addc(headers, '\n');
+	if (!headers->failed)
+		return size * n;
+	transfer->overflow = headers->full;
+	return 0;
+}
+
+/* ---- easy handles ---- */
+
+/* Options that are the same for every request. */
+static bool
+set_common(const ObHttp *http, CURL *easy)
+{
+	CURLcode bad = CURLE_OK;
+
+#define SET(option, value) \
+	(bad = bad != CURLE_OK ? bad : curl_easy_setopt(easy, option, value))
+	SET(CURLOPT_NOSIGNAL, 1L);
+	SET(CURLOPT_NOPROGRESS, 1L);
+	/* a cancel never waits for a name server */
+	SET(CURLOPT_QUICK_EXIT, 1L);
+	SET(CURLOPT_PROTOCOLS_STR, "http,https");
+	SET(CURLOPT_FOLLOWLOCATION, 0L);
+	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
+	SET(CURLOPT_PATH_AS_IS, 1L);
+	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
+	/* never what http_proxy says: that is the server's environment */
+	SET(CURLOPT_PROXY, "");
+	SET(CURLOPT_NOPROXY, "*");
+	SET(CURLOPT_SSL_VERIFYPEER, 1L);
+	SET(CURLOPT_SSL_VERIFYHOST, 2L);
+	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
+	if (http->ca_file)
+	{
+		SET(CURLOPT_CAINFO, http->ca_file);
+		SET(CURLOPT_CAPATH, NULL);
+	}
+	SET(CURLOPT_USERAGENT, http->user_agent);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) http->connect_timeout_ms);
+	/* S3 closes connections that were idle for five seconds */
+	SET(CURLOPT_MAXAGE_CONN, 4L);
+	SET(CURLOPT_TCP_KEEPALIVE, 1L);
+	SET(CURLOPT_TCP_KEEPIDLE, 30L);
+	SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
+	SET(CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_WRITEFUNCTION, on_write);
+	SET(CURLOPT_READFUNCTION, on_read);
+	SET(CURLOPT_SEEKFUNCTION, on_seek);
+	return bad == CURLE_OK;
+}
+
+/* The method, and how the body travels. */
+static bool
+set_method(CURL *easy, const ObHttpRequest *request)
+{
+	CURLcode bad = CURLE_OK;
+
+	if (strcmp(request->method, "PUT") == 0)
+	{
+		SET(CURLOPT_UPLOAD, 1L);
+		SET(CURLOPT_INFILESIZE_LARGE, (curl_off_t) request->body_len);
+	}
+	else if (strcmp(request->method, "POST") == 0)
+	{
+		SET(CURLOPT_POST, 1L);
+		SET(CURLOPT_POSTFIELDSIZE_LARGE, (curl_off_t) request->body_len);
+		SET(CURLOPT_POSTFIELDS, request->body ? request->body : "");
+	}
+	else if (strcmp(request->method, "HEAD") == 0)
+		SET(CURLOPT_NOBODY, 1L);
+	else if (strcmp(request->method, "GET") == 0)
+		SET(CURLOPT_HTTPGET, 1L);
+	else
+		SET(CURLOPT_CUSTOMREQUEST, request->method);
+	return bad == CURLE_OK;
+}
+
+static bool
+set_request(ObTransfer *transfer)
+{
+	CURL *easy = transfer->easy;
+	CURLcode bad = CURLE_OK;
+
+	SET(CURLOPT_URL, transfer->request->url.data);
+	SET(CURLOPT_HTTPHEADER, transfer->headers);
+	SET(CURLOPT_PRIVATE, transfer);
+	SET(CURLOPT_ERRORBUFFER, transfer->text);
+	SET(CURLOPT_HEADERDATA, transfer);
+	SET(CURLOPT_WRITEDATA, transfer);
+	SET(CURLOPT_READDATA, transfer);
+	SET(CURLOPT_SEEKDATA, transfer);
+	return bad == CURLE_OK && set_method(easy, transfer->request);
+#undef SET
+}
+
+/* ---- transfers ---- */
+
+static void
+unlink_transfer(ObHttp *http, const ObTransfer *transfer)
+{
+	ObTransfer **link = &http->transfers;
+
+	while (*link && *link != transfer)
+		link = &(*link)->next;
+	if (*link)
+		*link = transfer->next;
+}
+
+/* Takes the transfer away from libcurl and from its request, and frees it. */
+static void
+end_transfer(ObHttp *http, ObTransfer *transfer)
+{
+	CURL *easy = transfer->easy;
+
+	unlink_transfer(http, transfer);
+	transfer->request->transfer = NULL;
+	if (easy)
+	{
+		curl_multi_remove_handle(http->multi, easy);
+		/* also drops every pointer into the transfer and its request */
+		curl_easy_reset(easy);
+		if (http->nidle < http->max_connections)
+			http->idle[http->nidle++] = easy;
+		else
+			curl_easy_cleanup(easy);
+	}
+	curl_slist_free_all(transfer->headers);
+	free(transfer);
+}
+
+static void
+finish(ObHttp *http, ObTransfer *transfer)
+{
+	ObHttpRequest *request = transfer->request;
+
+	end_transfer(http, transfer);
+	request->done(request);
+}
+
+static void
+fail(ObHttp *http, ObTransfer *transfer, ObCode code, const char *cause)
+{
+	ObHttpRequest *request = transfer->request;
+
+	ob_error_set(&request->error, code, "%s", cause);
+	request->final = code == OB_ENOMEM || code == OB_EINVAL;
+	finish(http, transfer);
+}
+
+static void
+begin(ObHttp *http, ObTransfer *transfer)
+{
+	ObHttpRequest *request = transfer->request;
+
+	ob_buf_reset(&request->url);
+	ob_buf_reset(&request->response);
+	ob_buf_reset(&request->headers);
+	request->response.max = request->response_max;
+	if (request->prepare(request, &request->error) != OB_OK ||
+		ob_buf_check(&request->url, &request->error) != OB_OK)
+	{
+		request->final = true;
+		finish(http, transfer);
+		return;
+	}
+	if (http->nidle > 0)
+		transfer->easy = http->idle[--http->nidle];
+	else
+		transfer->easy = curl_easy_init();
+	if (!transfer->easy || !set_common(http, transfer->easy) ||
+		!set_request(transfer))
+	{
+		fail(http, transfer, OB_ENOMEM, "libcurl could not set up a request");
+		return;
+	}
+	transfer->progress_at = http->pumped_ms;
+	if (curl_multi_add_handle(http->multi, transfer->easy) != CURLM_OK)
+		fail(http, transfer, OB_ENOMEM, "libcurl could not start a request");
+}
+
+static ObCode
+curl_code(CURLcode result, bool *final)
+{
+	*final = false;
+	switch (result)
+	{
+		case CURLE_OPERATION_TIMEDOUT:
+			return OB_ETIMEOUT;
+		case CURLE_SSL_CONNECT_ERROR:
+			return OB_ETLS;
+		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_CONNECT:
+		case CURLE_PARTIAL_FILE:
+		case CURLE_GOT_NOTHING:
+		case CURLE_SEND_ERROR:
+		case CURLE_RECV_ERROR:
+		case CURLE_SEND_FAIL_REWIND:
+			return OB_ECONNECT;
+		default:
+			break;
+	}
+	*final = true;
+	switch (result)
+	{
+		case CURLE_OUT_OF_MEMORY:
+			return OB_ENOMEM;
+		case CURLE_PEER_FAILED_VERIFICATION:
+		case CURLE_SSL_CERTPROBLEM:
+		case CURLE_SSL_CIPHER:
+		case CURLE_SSL_ENGINE_INITFAILED:
+		case CURLE_SSL_CACERT_BADFILE:
+		case CURLE_SSL_CRL_BADFILE:
+		case CURLE_SSL_ISSUER_ERROR:
+		case CURLE_SSL_PINNEDPUBKEYNOTMATCH:
+		case CURLE_SSL_INVALIDCERTSTATUS:
+			return OB_ETLS;
+		case CURLE_URL_MALFORMAT:
+			return OB_EINVAL;
+		default:
+			return OB_EPROTO;
+	}
+}
+
+/* libcurl is through with a transfer. */
+static void
+conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
+{
+	ObHttpRequest *request = transfer->request;
+	long status = 0;
+	long size = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &size);
+	request->status = (int) status;
+	request->sent = size > 0;
+	if (transfer->overflow)
+		ob_error_set(&request->error, OB_EPROTO,
+					 "the answer is longer than %zu bytes",
+					 request->response_max);
+	else if (result == CURLE_WRITE_ERROR)
+		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
+	else if (result != CURLE_OK &&
+			 !((result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR) &&
+			   status >= 400))
+	{
+		/*
+		 * (A server that answers 4xx or 5xx early and closes makes our sends
+		 * fail: then its status is what counts.)
+		 */
+		ObCode code = curl_code(result, &request->final);
+
+		ob_error_set(&request->error, code, "%s",
+					 transfer->text[0] ? transfer->text
+									   : curl_easy_strerror(result));
+	}
+	if (transfer->overflow || result == CURLE_WRITE_ERROR)
+		request->final = true;
+	finish(http, transfer);
+}
+
+/* ---- the machinery ---- */
+
+static void
+start_due(ObHttp *http, int64_t now)
+{
+	bool again = true;
+
+	/* a callback may change the list: begin anew after each one */
+	while (again)
+	{
+		again = false;
+		for (ObTransfer *t = http->transfers; t; t = t->next)
+		{
+			if (!t->easy && t->start_ms <= now)
+			{
+				begin(http, t);
+				again = true;
+				break;
+			}
+		}
+	}
+}
+
+static void
+conclude_all(ObHttp *http)
+{
+	CURLMsg *message;
+	int left;
+
+	while ((message = curl_multi_info_read(http->multi, &left)) != NULL)
+	{
+		CURLcode result = message->data.result;
+		char *transfer = NULL;
+
+		if (message->msg != CURLMSG_DONE)
+			continue;
+		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
+		conclude(http, (ObTransfer *) (void *) transfer, result);
+	}
+}
+
+/* libcurl fetches a body in big pieces, or at once: what counts is how much of
+ * it has gone out. */
+static void
+note_upload(const ObHttp *http, ObTransfer *transfer)
+{
+	curl_off_t uploaded = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+	if (uploaded == transfer->uploaded)
+		return;
+	transfer->uploaded = uploaded;
+	transfer->progress_at = http->pumped_ms;
+}
+
+static void
+fail_stalled(ObHttp *http)
+{
+	bool again = true;
+
+	while (again)
+	{
+		again = false;
+		for (ObTransfer *t = http->transfers; t; t = t->next)
+		{
+			int limit = t->request->stall_timeout_ms;
+
+			if (limit == 0)
+				limit = http->stall_timeout_ms;
+			if (t->easy)
+				note_upload(http, t);
+			if (t->easy && http->pumped_ms - t->progress_at > limit)
+			{
+				t->request->sent = true; /* or so it must be taken */
+				ob_error_set(&t->request->error, OB_ETIMEOUT,
+							 "no byte moved for %g s", limit / 1000.0);
+				finish(http, t);
+				again = true;
+				break;
+			}
+		}
+	}
+}
+
+static ObCode
+pump(ObHttp *http, ObError *error)
+{
+	struct epoll_event events[EVENTS];
+	int running;
+	int n = epoll_wait(http->epoll, events, EVENTS, 0);
+
+	if (n < 0 && errno != EINTR)
+		return ob_error_set(error, OB_EIO, "epoll_wait: %s", strerror(errno));
+	for (int i = 0; i < n; i++)
+	{
+		int what = 0;
+
+		if (events[i].events & EPOLLIN)
+			what |= CURL_CSELECT_IN;
+		if (events[i].events & EPOLLOUT)
+			what |= CURL_CSELECT_OUT;
+		if (events[i].events & (EPOLLERR | EPOLLHUP))
+			what |= CURL_CSELECT_ERR;
+		curl_multi_socket_action(http->multi, events[i].data.fd, what,
+								 &running);
+	}
+	if (http->timer_at >= 0 && http->timer_at <= ob_http_now_ms())
+	{
+		http->timer_at = -1;
+		curl_multi_socket_action(http->multi, CURL_SOCKET_TIMEOUT, 0,
+								 &running);
+	}
+	return OB_OK;
+}
+
+static void
+advance_clock(ObHttp *http)
+{
+	int64_t now = ob_http_now_ms();
+	int64_t gap = now - http->driven_at;
+
+	http->pumped_ms += gap < PUMP_GAP_MS ? gap : PUMP_GAP_MS;
+	http->driven_at = now;
+}
+
+ObCode
+ob_http_drive(ObHttp *http, ObError *error)
+{
+	sigset_t all;
+	sigset_t before;
+	ObCode code;
+
+	sigfillset(&all);
+	pthread_sigmask(SIG_SETMASK, &all, &before);
+	advance_clock(http);
+	start_due(http, http->driven_at);
+	code = pump(http, error);
+	conclude_all(http);
+	fail_stalled(http);
+	/* what the callbacks started may begin at once */
+	start_due(http, http->driven_at);
+	pthread_sigmask(SIG_SETMASK, &before, NULL);
+	return code;
+}
+
+int
+ob_http_timeout_ms(const ObHttp *http)
+{
+	int64_t now = ob_http_now_ms();
+	int64_t at = http->timer_at;
+
+	for (const ObTransfer *t = http->transfers; t; t = t->next)
+	{
+		/* a running transfer needs a look for stalls now and then */
+		int64_t look = t->easy ? now + PUMP_GAP_MS : t->start_ms;
+
+		if (at < 0 || look < at)
+			at = look;
+	}
+	if (at < 0)
+		return -1;
+	return at <= now ? 0 : (int) (at - now);
+}
+
+int
+ob_http_fd(const ObHttp *http)
+{
+	return http->epoll;
+}
+
+static bool
+set_up_multi(ObHttp *http)
+{
+	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
+		return false;
+	http->multi = curl_multi_init();
+	if (!http->multi)
+		return false;
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
+	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
+	curl_multi_setopt(http->multi, CURLMOPT_TIMERDATA, http);
+	curl_multi_setopt(http->multi, CURLMOPT_PIPELINING,
+					  (long) CURLPIPE_NOTHING);
+	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS,
+					  (long) http->max_connections);
+	return true;
+}
+
+ObHttp *
+ob_http_new(const ObHttpOptions *options, ObError *error)
+{
+	ObHttp *http = calloc(1, sizeof(ObHttp));
+
+	if (!http)
+	{
+		ob_error_set(error, OB_ENOMEM, "out of memory");
+		return NULL;
+	}
+	http->epoll = -1;
+	http->timer_at = -1;
+	http->driven_at = ob_http_now_ms();
+	http->max_connections = options->max_connections;
+	http->connect_timeout_ms = options->connect_timeout_ms;
+	http->stall_timeout_ms = options->stall_timeout_ms;
+	http->idle = calloc((size_t) options->max_connections, sizeof(CURL *));
+	http->user_agent = strdup(options->user_agent);
+	if (options->ca_file)
+		http->ca_file = strdup(options->ca_file);
+	if (!http->idle || !http->user_agent ||
+		(options->ca_file && !http->ca_file) || !set_up_multi(http))
+		ob_error_set(error, OB_ENOMEM, "libcurl could not be set up");
+	else if ((http->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
+		ob_error_set(error, OB_EIO, "epoll_create1: %s", strerror(errno));
+	else
+		return http;
+	ob_http_free(http);
+	return NULL;
+}
+
+void
+ob_http_free(ObHttp *http)
+{
+	if (!http)
+		return;
+	while (http->transfers)
+		end_transfer(http, http->transfers);
+	for (int i = 0; i < http->nidle; i++)
+		curl_easy_cleanup(http->idle[i]);
+	if (http->multi)
+		curl_multi_cleanup(http->multi);
+	if (http->epoll >= 0)
+		close(http->epoll);
+	free(http->idle);
+	free(http->user_agent);
+	free(http->ca_file);
+	free(http);
+}
+
+/* ---- requests ---- */
+
+void
+ob_http_request_init(ObHttpRequest *request)
+{
+	memset(request, 0, sizeof(*request));
+	request->response_max = HEADERS_MAX;
+	ob_buf_init(&request->url, URL_MAX);
+	ob_buf_init(&request->response, HEADERS_MAX);
+	ob_buf_init(&request->headers, HEADERS_MAX);
+}
+
+void
+ob_http_request_free(ObHttpRequest *request)
+{
+	if (request->transfer)
+		end_transfer(request->transfer->http, request->transfer);
+	ob_buf_free(&request->url);
+	ob_buf_free(&request->response);
+	ob_buf_free(&request->headers);
+}
+
+void
+ob_http_start(ObHttp *http, ObHttpRequest *request, int64_t delay_ms)
+{
+	ObTransfer *transfer = calloc(1, sizeof(ObTransfer));
+	ObTransfer **link = &http->transfers;
+
+	ob_error_clear(&request->error);
+	request->final = false;
+	request->status = 0;
+	request->sent = false;
+	if (!transfer)
+	{
+		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
+		request->final = true;
+		request->done(request);
+		return;
+	}
+	transfer->http = http;
+	transfer->request = request;
+	transfer->start_ms = ob_http_now_ms() + delay_ms;
+	request->transfer = transfer;
+	while (*link)
+		link = &(*link)->next;
+	*link = transfer;
+}
+
+ObCode
+ob_http_header(ObHttpRequest *request, const char *name, const char *value,
+			   ObError *error)
+{
+	struct curl_slist *list;
+	ObBuf line;
+
+	ob_buf_init(&line, HEADERS_MAX);
+	/* "Name:" would remove the header, "Name;" sends it empty */
+	if (value && value[0] == '\0')
+		ob_buf_addf(&line, "%s;", name);
+	else
+		ob_buf_addf(&line, "%s: %s", name, value ? value : "");
+	if (ob_buf_check(&line, error) != OB_OK)
+	{
+		ob_buf_free(&line);
+		return error->code;
+	}
+	list = curl_slist_append(request->transfer->headers, line.data);
+	ob_buf_wipe(&line);
+	if (!list)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	request->transfer->headers = list;
+	return OB_OK;
+}
+
+void
+ob_http_cancel(ObHttp *http, ObHttpRequest *request)
+{
+	if (request->transfer)
+		end_transfer(http, request->transfer);
+}
+
+bool
+ob_http_running(const ObHttpRequest *request)
+{
+	return request->transfer != NULL;
+}
+
+bool
+ob_http_sent(const ObHttpRequest *request)
+{
+	curl_off_t connected = 0; /* when the request could first be written */
+
+	if (!ob_http_running(request) || !request->transfer->easy)
+		return false;
+	curl_easy_getinfo(request->transfer->easy, CURLINFO_PRETRANSFER_TIME_T,
+					  &connected);
+	return connected > 0;
+}
+
+bool
+ob_http_response_header(const ObHttpRequest *request, const char *name,
+						char *value, size_t size)
+{
+	size_t len = strlen(name);
+	const char *line = request->headers.data;
+
+	while (line && *line)
+	{
+		const char *end = strchr(line, '\n');
+
+		if (strncasecmp(line, name, len) == 0 && line[len] == ':')
+		{
+			const char *from = line + len + 1;
+
+			while (*from == ' ' || *from == '\t')
+				from++;
+			ob_error_copy(value, size, from,
+						  end ? (size_t) (end - from) : strlen(from));
+			return true;
+		}
+		line = end ? end + 1 : NULL;
+	}
+	return false;
+}

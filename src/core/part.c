@@ -1,0 +1,214 @@
+/*
+ * part.c
+ *		The parts of an upload: buffers, their hashes, and who has memory.
+ *
+ * src/core/part.c
+ */
+#include "part.h"
+
+#include <stdlib.h>
+#include <string.h>
+
+bool
+ob_parts_init(ObParts *parts, int n, size_t memory, ObS3 *s3,
+			  void (*done)(ObS3Call *call), void *owner)
+{
+	bool ok = true;
+
+	parts->memory = memory;
+	parts->used = 0;
+	parts->n = 0;
+	parts->parts = calloc((size_t) n, sizeof(ObPart));
+	if (!parts->parts)
+		return false;
+	parts->n = n;
+	for (int i = 0; i < n; i++)
+	{
+		ObPart *part = &parts->parts[i];
+
+		part->owner = owner;
+		part->sha = ob_sha256_new();
+		ob_s3_call_init(&part->call, s3, done, part);
+		if (!part->sha)
+			ok = false;
+	}
+	return ok;
+}
+
+void
+ob_parts_free(ObParts *parts)
+{
+	for (int i = 0; i < parts->n; i++)
+	{
+		ob_s3_call_free(&parts->parts[i].call);
+		ob_sha256_free(parts->parts[i].sha);
+		free(parts->parts[i].data);
+	}
+	free(parts->parts);
+	parts->parts = NULL;
+	parts->n = 0;
+}
+
+void
+ob_parts_cancel(ObParts *parts)
+{
+	for (int i = 0; i < parts->n; i++)
+		ob_s3_call_cancel(&parts->parts[i].call);
+}
+
+/* ---- memory ---- */
+
+/*
+ * A part for a buffer of cap bytes: best one that has it, else one whose
+ * buffer may be given or exchanged within the memory allowed.  Two buffers are
+ * always allowed: with less, nothing would move.
+ */
+static ObPart *
+find_part(const ObParts *parts, size_t cap)
+{
+	ObPart *candidate = NULL;
+	size_t idle = 0; /* bytes in empty parts, which can be given back */
+	int busy = 0;
+
+	for (int i = 0; i < parts->n; i++)
+	{
+		ObPart *part = &parts->parts[i];
+
+		if (part->state != OB_PART_EMPTY)
+		{
+			busy++;
+			continue;
+		}
+		if (part->cap == cap)
+			return part;
+		candidate = part;
+		idle += part->cap;
+	}
+	if (busy < 2 || parts->used - idle + cap <= parts->memory)
+		return candidate;
+	return NULL;
+}
+
+static void
+free_idle_buffers(ObParts *parts)
+{
+	for (int i = 0; i < parts->n; i++)
+	{
+		ObPart *part = &parts->parts[i];
+
+		if (part->state != OB_PART_EMPTY)
+			continue;
+		parts->used -= part->cap;
+		free(part->data);
+		part->data = NULL;
+		part->cap = 0;
+	}
+}
+
+bool
+ob_parts_has_room(const ObParts *parts, size_t size, size_t head_len)
+{
+	return find_part(parts, head_len + size + OB_PART_SLACK) != NULL;
+}
+
+ObPart *
+ob_parts_begin(ObParts *parts, size_t size, size_t head_len)
+{
+	size_t cap = head_len + size + OB_PART_SLACK;
+	ObPart *part = find_part(parts, cap);
+
+	if (!part)
+		return NULL;
+	if (part->cap != cap)
+	{
+		free_idle_buffers(parts);
+		part->data = malloc(cap);
+		if (!part->data)
+			return NULL;
+		part->cap = cap;
+		parts->used += cap;
+	}
+	part->size = size;
+	part->start = head_len;
+	part->len = 0;
+	part->hashed = 0;
+	part->number = 0;
+	part->state = OB_PART_FILLING;
+	return ob_sha256_begin(part->sha) ? part : NULL;
+}
+
+ObPart *
+ob_parts_next_full(const ObParts *parts)
+{
+	ObPart *next = NULL;
+
+	for (int i = 0; i < parts->n; i++)
+	{
+		ObPart *part = &parts->parts[i];
+
+		if (part->state == OB_PART_FULL &&
+			(!next || part->number < next->number))
+			next = part;
+	}
+	return next;
+}
+
+/* ---- one part ---- */
+
+static bool
+grow(ObParts *parts, ObPart *part)
+{
+	size_t cap = part->cap + part->cap / 2;
+	char *data = realloc(part->data, cap);
+
+	if (!data)
+		return false;
+	parts->used += cap - part->cap;
+	part->data = data;
+	part->cap = cap;
+	return true;
+}
+
+char *
+ob_part_window(ObParts *parts, ObPart *part, bool may_grow, size_t *avail)
+{
+	*avail = part->cap - part->start - part->len;
+	if (*avail < OB_SINK_WINDOW_MIN && may_grow)
+	{
+		if (!grow(parts, part))
+			return NULL;
+		*avail = part->cap - part->start - part->len;
+	}
+	if (*avail > OB_SINK_WINDOW_MAX)
+		*avail = OB_SINK_WINDOW_MAX;
+	return part->data + part->start + part->len;
+}
+
+bool
+ob_part_hash(ObPart *part, size_t len)
+{
+	size_t from = part->hashed;
+
+	if (len <= from)
+		return true;
+	part->hashed = len;
+	return ob_sha256_add(part->sha, part->data + part->start + from,
+						 len - from);
+}
+
+bool
+ob_part_add_head(ObPart *part, const char *head, size_t len)
+{
+	part->start -= len;
+	memcpy(part->data + part->start, head, len);
+	part->len += len;
+	/* these few bytes come first after all: once an export */
+	part->hashed = 0;
+	return ob_sha256_begin(part->sha);
+}
+
+bool
+ob_part_seal(ObPart *part, char *sha256)
+{
+	return ob_part_hash(part, part->len) && ob_sha256_end(part->sha, sha256);
+}

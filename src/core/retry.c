@@ -1,0 +1,215 @@
+/*
+ * retry.c
+ *		Which failures are worth another try, and after how long.
+ *
+ * src/core/retry.c
+ *
+ * S3's code says more than the HTTP status, so it is looked up first; the
+ * status decides for codes that are not in the table, and for answers that
+ * have none (to HEAD, or from a proxy).
+ */
+#include "retry.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define CAP_MS 20000
+#define BASE_MS 100
+#define THROTTLE_BASE_MS 1000
+#define RETRY_AFTER_MAX_MS 60000
+#define CORRUPT_MAX 2
+
+typedef struct Verdict
+{
+	ObRetryClass class;
+	ObCode code;
+} Verdict;
+
+typedef struct CodeRow
+{
+	const char *name; /* a "*" at its end stands for any rest */
+	Verdict verdict;
+} CodeRow;
+
+/*
+ * Expired credentials, another region and a wrong clock are final: another
+ * try with the same credentials, host and clock would fail in the same way.
+ */
+static const CodeRow code_rows[] = {
+	{"InternalError", {OB_RETRY_TRANSIENT, OB_ESERVER}},
+	{"InternalErrors", {OB_RETRY_TRANSIENT, OB_ESERVER}},
+	{"ServiceUnavailable", {OB_RETRY_TRANSIENT, OB_ETHROTTLE}},
+	{"RequestTimeout", {OB_RETRY_TRANSIENT, OB_ETIMEOUT}},
+	{"IncompleteBody", {OB_RETRY_TRANSIENT, OB_EREQUEST}},
+	{"OperationAborted", {OB_RETRY_TRANSIENT, OB_EREQUEST}},
+
+	{"SlowDown*", {OB_RETRY_THROTTLE, OB_ETHROTTLE}}, /* MinIO: SlowDownRead */
+	{"Throttling*", {OB_RETRY_THROTTLE, OB_ETHROTTLE}},
+	{"KMS.ThrottlingException", {OB_RETRY_THROTTLE, OB_ETHROTTLE}},
+	{"TooManyRequestsException", {OB_RETRY_THROTTLE, OB_ETHROTTLE}},
+	{"RequestLimitExceeded", {OB_RETRY_THROTTLE, OB_ETHROTTLE}},
+	{"BandwidthLimitExceeded", {OB_RETRY_THROTTLE, OB_ETHROTTLE}},
+	{"RequestThrottled", {OB_RETRY_THROTTLE, OB_ETHROTTLE}},
+
+	{"BadDigest", {OB_RETRY_CORRUPT, OB_EREQUEST}},
+	{"XAmzContentSHA256Mismatch", {OB_RETRY_CORRUPT, OB_EREQUEST}},
+
+	{"ExpiredToken", {OB_RETRY_FINAL, OB_ECREDS}},
+	{"InvalidToken", {OB_RETRY_FINAL, OB_ECREDS}},
+	{"TokenRefreshRequired", {OB_RETRY_FINAL, OB_ECREDS}},
+	{"InvalidAccessKeyId", {OB_RETRY_FINAL, OB_ECREDS}},
+	{"SignatureDoesNotMatch", {OB_RETRY_FINAL, OB_ECREDS}},
+
+	{"AccessDenied", {OB_RETRY_FINAL, OB_EDENIED}},
+	{"AccountProblem", {OB_RETRY_FINAL, OB_EDENIED}},
+	{"AllAccessDisabled", {OB_RETRY_FINAL, OB_EDENIED}},
+	{"QuotaExceeded", {OB_RETRY_FINAL, OB_EREQUEST}}, /* RGW's, a 403 */
+
+	{"NoSuchBucket", {OB_RETRY_FINAL, OB_EMISSING}},
+	{"NoSuchKey", {OB_RETRY_FINAL, OB_EMISSING}},
+	{"NoSuchUpload", {OB_RETRY_FINAL, OB_EMISSING}},
+
+	{"PreconditionFailed", {OB_RETRY_FINAL, OB_EEXISTS}},
+	{"ConditionalRequestConflict", {OB_RETRY_FINAL, OB_EEXISTS}},
+
+	{"PermanentRedirect", {OB_RETRY_FINAL, OB_EREGION}},
+	{"TemporaryRedirect", {OB_RETRY_FINAL, OB_EREGION}},
+	{"AuthorizationHeaderMalformed", {OB_RETRY_FINAL, OB_EREGION}},
+	{"IllegalLocationConstraint*", {OB_RETRY_FINAL, OB_EREGION}},
+
+	{"RequestTimeTooSkewed", {OB_RETRY_FINAL, OB_ESKEW}},
+	{"EntityTooLarge", {OB_RETRY_FINAL, OB_ELIMIT}},
+	{"NotImplemented", {OB_RETRY_FINAL, OB_ESERVER}},
+};
+
+static bool
+row_matches(const CodeRow *row, const char *s3_code)
+{
+	size_t len = strlen(row->name);
+
+	if (row->name[len - 1] == '*')
+		return strncmp(row->name, s3_code, len - 1) == 0;
+	return strcmp(row->name, s3_code) == 0;
+}
+
+/* A server error that says nothing may pass; one with a code that is not in
+ * the table is about the request, but for the four usual statuses. */
+static Verdict
+status_verdict(int http_status, bool has_code)
+{
+	switch (http_status)
+	{
+		case 301:
+		case 307:
+			return (Verdict){OB_RETRY_FINAL, OB_EREGION};
+		case 401:
+			return (Verdict){OB_RETRY_FINAL, OB_ECREDS};
+		case 403:
+			return (Verdict){OB_RETRY_FINAL, OB_EDENIED};
+		case 404:
+			return (Verdict){OB_RETRY_FINAL, OB_EMISSING};
+		case 408:
+			return (Verdict){OB_RETRY_TRANSIENT, OB_ETIMEOUT};
+		case 412:
+			return (Verdict){OB_RETRY_FINAL, OB_EEXISTS};
+		case 429:
+			return (Verdict){OB_RETRY_THROTTLE, OB_ETHROTTLE};
+		case 500:
+		case 502:
+		case 504:
+			return (Verdict){OB_RETRY_TRANSIENT, OB_ESERVER};
+		case 501:
+			return (Verdict){OB_RETRY_FINAL, OB_ESERVER};
+		case 503:
+			return (Verdict){OB_RETRY_TRANSIENT, OB_ETHROTTLE};
+	}
+	if (http_status >= 500)
+		return (Verdict){has_code ? OB_RETRY_FINAL : OB_RETRY_TRANSIENT,
+						 OB_ESERVER};
+	if (http_status >= 400)
+		return (Verdict){OB_RETRY_FINAL, OB_EREQUEST};
+	if (http_status >= 300)
+		return (Verdict){OB_RETRY_FINAL, OB_EPROTO}; /* S3 sends no other */
+	return (Verdict){OB_RETRY_FINAL, OB_ESERVER};    /* an error in a 200 */
+}
+
+static Verdict
+find_verdict(int http_status, const char *s3_code)
+{
+	for (size_t i = 0; i < sizeof(code_rows) / sizeof(code_rows[0]); i++)
+		if (row_matches(&code_rows[i], s3_code))
+			return code_rows[i].verdict;
+	return status_verdict(http_status, s3_code[0] != '\0');
+}
+
+ObRetryClass
+ob_retry_class(int http_status, const char *s3_code)
+{
+	return find_verdict(http_status, s3_code).class;
+}
+
+ObCode
+ob_retry_code(int http_status, const char *s3_code)
+{
+	return find_verdict(http_status, s3_code).code;
+}
+
+ObRetryClass
+ob_retry_transport_class(ObCode code)
+{
+	if (code == OB_ECONNECT || code == OB_ETIMEOUT)
+		return OB_RETRY_TRANSIENT;
+	return code == OB_ETLS ? OB_RETRY_CORRUPT : OB_RETRY_FINAL;
+}
+
+bool
+ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
+			  ObRetryClass class, int64_t now_ms, int64_t retry_after_ms,
+			  double random, int64_t *delay_ms)
+{
+	int64_t ceiling = class == OB_RETRY_THROTTLE ? THROTTLE_BASE_MS : BASE_MS;
+	int64_t delay;
+
+	*delay_ms = 0;
+	if (state->attempts == 0)
+		state->first_failure_ms = now_ms;
+	state->attempts++;
+	if (class == OB_RETRY_CORRUPT)
+		state->corrupt++;
+	if (class == OB_RETRY_FINAL || state->attempts >= policy->max_attempts ||
+		state->corrupt > CORRUPT_MAX)
+		return false;
+
+	for (int i = 1; i < state->attempts && ceiling < CAP_MS; i++)
+		ceiling *= 2;
+	if (ceiling > CAP_MS)
+		ceiling = CAP_MS;
+	if (retry_after_ms > RETRY_AFTER_MAX_MS)
+		retry_after_ms = RETRY_AFTER_MAX_MS;
+	delay = (int64_t) (random * (double) ceiling);
+	if (delay < retry_after_ms)
+		delay = retry_after_ms;
+
+	if (policy->deadline_ms > 0 &&
+		now_ms - state->first_failure_ms + delay > policy->deadline_ms)
+		return false;
+	*delay_ms = delay;
+	return true;
+}
+
+int64_t
+ob_retry_after(const char *value)
+{
+	int64_t seconds = 0;
+	const char *c;
+
+	if (value == NULL)
+		return -1;
+	value += strspn(value, " \t");
+	for (c = value; *c >= '0' && *c <= '9'; c++)
+		if (seconds < INT32_MAX)
+			seconds = seconds * 10 + (*c - '0');
+	if (c == value || c[strspn(c, " \t")] != '\0')
+		return -1;
+	return seconds * 1000;
+}

@@ -1,0 +1,73 @@
+/*
+ * retry.h
+ *		Which failures are worth another try, and after how long.
+ *
+ * src/core/retry.h
+ *
+ * Pure: no clock and no random numbers of its own.  The classes follow AWS's
+ * error responses page,
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/ErrorResponses.html, and
+ * its SDKs' retry behaviour; see docs/reference.md, "Retries".
+ */
+#ifndef OB_RETRY_H
+#define OB_RETRY_H
+
+#include <stdint.h>
+
+#include "error.h"
+
+typedef enum ObRetryClass
+{
+	OB_RETRY_FINAL,
+	OB_RETRY_TRANSIENT, /* 500, 502, 503, 504, 408, lost connections */
+	OB_RETRY_THROTTLE,  /* SlowDown, 429, Throttling* */
+	OB_RETRY_CORRUPT    /* a damaged payload, a broken handshake: twice only */
+} ObRetryClass;
+
+typedef struct ObRetryPolicy
+{
+	int max_attempts;    /* the first one counts */
+	int64_t deadline_ms; /* from the first failure on; 0: none */
+} ObRetryPolicy;
+
+/* Zero it for each request. */
+typedef struct ObRetryState
+{
+	int attempts; /* that have failed */
+	int corrupt;  /* of them, of class OB_RETRY_CORRUPT */
+	int64_t first_failure_ms;
+} ObRetryState;
+
+/*
+ * From an answer with a status of 300 or more, or an <Error> inside a 200
+ * (then status is 200).  s3_code is "" if there was none to read.
+ */
+extern ObRetryClass ob_retry_class(int http_status, const char *s3_code);
+
+/* The code under which such an answer is reported. */
+extern ObCode ob_retry_code(int http_status, const char *s3_code);
+
+/*
+ * From a failure of the transport (OB_ECONNECT, OB_ETIMEOUT, ...).  OB_ETLS is
+ * a handshake that broke off; that a certificate is refused is final, which
+ * the request says (ObHttpRequest.final).
+ */
+extern ObRetryClass ob_retry_transport_class(ObCode code);
+
+/*
+ * Counts a failure and tells whether to try again and after how many
+ * milliseconds: full jitter, random() * min(20 s, base * 2^n), base 100 ms for
+ * transient and 1 s for throttle; retry_after_ms (-1: none; at most 60 s is
+ * honoured) is a floor.  random is in [0, 1).  False when the attempts or the
+ * deadline would be exceeded, for OB_RETRY_FINAL, and for OB_RETRY_CORRUPT
+ * from the third time on.
+ */
+extern bool ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
+						  ObRetryClass class, int64_t now_ms,
+						  int64_t retry_after_ms, double random,
+						  int64_t *delay_ms);
+
+/* The value of a Retry-After header in ms (seconds only), -1 if unreadable. */
+extern int64_t ob_retry_after(const char *value);
+
+#endif

@@ -1,0 +1,151 @@
+/*
+ * s3.h
+ *		S3's verbs: signed, retried, and read back.
+ *
+ * src/core/s3.h
+ *
+ * A call is one request as its caller sees it: signed anew for each try,
+ * retried by class (retry.h) until it is answered for good, its answer parsed.
+ * Starting one cannot fail; whatever goes wrong is told to "done", which runs
+ * inside ob_http_drive().  See
+ *https://docs.aws.amazon.com/AmazonS3/latest/API/
+ */
+#ifndef OB_S3_H
+#define OB_S3_H
+
+#include "http.h"
+#include "retry.h"
+#include "sigv4.h"
+#include "uri.h"
+#include "xml.h"
+
+typedef struct ObS3 ObS3;
+typedef struct ObS3Call ObS3Call;
+
+/* Where, as whom, and how patiently. */
+typedef struct ObS3Options
+{
+	ObEndpoint endpoint;
+	ObAddressing addressing;
+	const char *region;
+	ObCredentials credentials;
+	int64_t retry_deadline_ms; /* 0: only the attempts bound a call */
+	ObHttpOptions http;
+} ObS3Options;
+
+/* Copies the options; NULL on error. */
+extern ObS3 *ob_s3_new(const ObS3Options *options, ObError *error);
+
+/* Whether it is one that these options would make: then it may be used again,
+ * with the connections that it has. */
+extern bool ob_s3_matches(const ObS3 *s3, const ObS3Options *options);
+
+/* Wipes the secrets; all calls must be freed before.  NULL is allowed. */
+extern void ob_s3_free(ObS3 *s3);
+
+/* For the host's wait. */
+extern ObHttp *ob_s3_http(const ObS3 *s3);
+
+/* Requests that were tried again, so far. */
+extern int ob_s3_retries(const ObS3 *s3);
+
+typedef enum ObS3Verb
+{
+	OB_S3_PUT_OBJECT,
+	OB_S3_CREATE,
+	OB_S3_UPLOAD_PART,
+	OB_S3_COMPLETE,
+	OB_S3_ABORT,
+	OB_S3_HEAD,
+	OB_S3_LIST_PARTS,
+	OB_S3_LIST_UPLOADS
+} ObS3Verb;
+
+/*
+ * The caller's memory; it must stay in place while the call runs.  Pointers
+ * set by the starting functions are borrowed until "done".
+ */
+struct ObS3Call
+{
+	ObS3 *s3;
+	void (*done)(ObS3Call *call);
+	void *arg;
+	int max_attempts; /* the verb's default when a call starts */
+
+	/* set by the starting functions */
+	ObS3Verb verb;
+	const char *bucket;
+	const char *key; /* UTF-8 */
+	const char *upload_id;
+	const char *prefix;
+	const char *key_marker;
+	const char *id_marker;
+	int part_number;
+	const ObPair *headers; /* object headers, x-amz-meta-* and such */
+	int nheaders;
+
+	/* the outcome: OB_OK, or error.what says what could not be done */
+	ObError error;
+	bool uncertain;         /* it failed, but an answer may have been lost */
+	char etag[OB_ETAG_MAX]; /* PutObject, UploadPart */
+	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
+	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */
+	int64_t content_length;        /* HEAD; -1 if not told */
+	/* lists: request.response holds the document */
+
+	/* private */
+	ObHttpRequest request;
+	ObRetryState retry;
+	char payload_hash[OB_SHA256_HEX]; /* "" until computed */
+	ObBuf document;                   /* Complete's body */
+};
+
+/* The header under which an object names the upload that made it. */
+#define OB_S3_MARKER "x-amz-meta-onboard-upload"
+
+extern void ob_s3_call_init(ObS3Call *call, ObS3 *s3,
+							void (*done)(ObS3Call *call), void *arg);
+
+/* Cancels it if it runs. */
+extern void ob_s3_call_free(ObS3Call *call);
+
+/* Stops it if it runs; "done" is not called. */
+extern void ob_s3_call_cancel(ObS3Call *call);
+
+extern bool ob_s3_call_running(const ObS3Call *call);
+
+/* sha256 is the body's, in hexadecimal, and is copied; NULL: computed. */
+extern void ob_s3_put_object(ObS3Call *call, const char *bucket,
+							 const char *key, const ObPair *headers,
+							 int nheaders, const char *body, size_t len,
+							 const char *sha256);
+extern void ob_s3_create(ObS3Call *call, const char *bucket, const char *key,
+						 const ObPair *headers, int nheaders);
+extern void ob_s3_upload_part(ObS3Call *call, const char *bucket,
+							  const char *key, const char *upload_id,
+							  int part_number, const char *body, size_t len,
+							  const char *sha256);
+
+/*
+ * etags[i] belongs to part i + 1.  Retried only where the server said that it
+ * did not do it.  Anything unclear is OB_EUNKNOWN, and the caller finds out: a
+ * lost or unreadable answer, and NoSuchUpload, because libcurl sends again by
+ * itself when a connection dies that was used before.
+ */
+extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
+						   const char *upload_id, char *const *etags,
+						   int nparts);
+
+/* An upload that is not there counts as aborted; error.http_status tells. */
+extern void ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
+						const char *upload_id);
+extern void ob_s3_head(ObS3Call *call, const char *bucket, const char *key);
+extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
+							 const char *key, const char *upload_id);
+
+/* A page of up to 1,000; the markers are NULL for the first one. */
+extern void ob_s3_list_uploads(ObS3Call *call, const char *bucket,
+							   const char *prefix, const char *key_marker,
+							   const char *id_marker);
+
+#endif

@@ -1,0 +1,168 @@
+/*
+ * upload.h
+ *		One object, uploaded while it is being produced.
+ *
+ * src/core/upload.h
+ *
+ * Bytes are written into the part that is being filled; a full part is sent
+ * while the next one fills, and its buffer is kept until S3 acknowledged it.
+ * An object of one part or less is a single PutObject, anything larger a
+ * multipart upload.  A part is only cut when a byte beyond it exists, so no
+ * part is ever empty.
+ *
+ *	   new -> (window, advance)* -> finish -> done
+ *	    \________________________________\___ failed -> abort -> aborted
+ *
+ * Nothing waits.  Before it writes, the host waits until has_room; after
+ * finish, until done or an error; after an error or when it gives up, it calls
+ * abort and waits until aborted, for as long as it likes.  All progress
+ * happens in ob_http_drive() of the client's ObHttp.
+ *
+ * The outcome of a Complete is sometimes unclear (its answer was lost).  Each
+ * object carries a random marker in its metadata, by which a HEAD tells our
+ * object from another one of the same name.
+ */
+#ifndef OB_UPLOAD_H
+#define OB_UPLOAD_H
+
+#include "s3.h"
+
+#define OB_PART_MIN ((size_t) 5 * 1024 * 1024)
+#define OB_PARTS_MAX 10000
+
+typedef struct ObUpload ObUpload;
+
+typedef struct ObUploadOptions
+{
+	ObS3 *s3; /* borrowed; must outlive the upload */
+	const char *bucket;
+	const char *key; /* UTF-8 */
+	const ObPair *headers;
+	int nheaders;
+	size_t part_size; /* of the first parts; later ones grow */
+	size_t memory;    /* for all part buffers together */
+	int connections;  /* parts in flight at most; few at first */
+	int max_parts;    /* OB_PARTS_MAX, or what the store allows */
+} ObUploadOptions;
+
+typedef struct ObUploadStats
+{
+	uint64_t bytes; /* written into the upload */
+	int parts;      /* acknowledged; 1 for a PutObject */
+	int in_flight;
+	int retries;
+	bool multipart;
+} ObUploadStats;
+
+/*
+ * The size of part n (from 1) when the first one has "base" bytes and memory
+ * allows "largest": it doubles after each tenth of the parts allowed, so that
+ * a stream of unknown length ends at S3's limit of parts as late as it can.
+ */
+extern size_t ob_upload_part_size(size_t base, size_t largest, int max_parts,
+								  int n);
+
+/* Copies the options; sends nothing.  NULL on error. */
+extern ObUpload *ob_upload_new(const ObUploadOptions *options, ObError *error);
+
+/* Stops everything without a word to S3; NULL is allowed. */
+extern void ob_upload_free(ObUpload *upload);
+
+/* As in a sink: see sink.h. */
+extern char *ob_upload_window(ObUpload *upload, size_t *avail, ObError *error);
+extern ObCode ob_upload_advance(ObUpload *upload, size_t len,
+								ObError *error) OB_MUST_CHECK;
+
+/* Whether OB_SINK_ROOM more bytes can be written without a wait. */
+extern bool ob_upload_has_room(const ObUpload *upload);
+
+/*
+ * The host is about to wait for room: one more part may be in flight, up to
+ * the connections allowed.  So a store that keeps up with the encoder is asked
+ * for two at a time, and one that is slow or far for as many as it takes.
+ */
+extern void ob_upload_want_room(ObUpload *upload);
+
+/* No more bytes will come. */
+extern ObCode ob_upload_finish(ObUpload *upload, ObError *error) OB_MUST_CHECK;
+
+/* The object is there, whole. */
+extern bool ob_upload_done(const ObUpload *upload);
+
+/* The error that ended it, or NULL. */
+extern const ObError *ob_upload_error(const ObUpload *upload);
+
+/*
+ * Several processes can feed one multipart upload.  Each has an ObUpload of
+ * its own, that takes part numbers from, and tells ETags to, what they share;
+ * one of them, the first, begins and completes the upload.  Parts then end
+ * only where the host says so, at the end of a row, because what comes next in
+ * the object may be another process's: a buffer grows if a row needs it.
+ *
+ * The callbacks run inside ob_http_drive() or ob_upload_end_part(); they do
+ * not block.  All of it is borrowed, and outlives the upload.
+ */
+typedef struct ObUploadShare
+{
+	int (*take_number)(void *arg); /* the next part's, from 1 */
+	ObCode (*landed)(void *arg, int number, const char *etag, size_t len,
+					 ObError *error);
+	void *arg;
+	/* What the object begins with.  It belongs to part 1, and so to whoever
+	 * takes that number: each buffer keeps room for it. */
+	const char *head;
+	size_t head_len;
+} ObUploadShare;
+
+/*
+ * Before the first byte.  id is the upload's, or NULL: then this is the first
+ * of them, and CreateMultipartUpload is sent at once.  memory and connections
+ * are this process's part of what the export may use.
+ */
+extern ObCode ob_upload_begin_shared(ObUpload *upload,
+									 const ObUploadShare *share,
+									 const char *id, size_t memory,
+									 int connections,
+									 ObError *error) OB_MUST_CHECK;
+
+/* Bytes in the part that is being filled, and whether they are enough. */
+extern size_t ob_upload_pending(const ObUpload *upload);
+extern bool ob_upload_part_full(const ObUpload *upload);
+
+/* The part ends here; S3 wants OB_PART_MIN bytes in all but the last. */
+extern ObCode ob_upload_end_part(ObUpload *upload,
+								 ObError *error) OB_MUST_CHECK;
+
+/* The bytes of the part that is being filled, for another process to send:
+ * borrowed, until the upload is freed.  NULL if there is none. */
+extern const char *ob_upload_take_tail(ObUpload *upload, size_t *len);
+
+/* All parts that were ended have landed. */
+extern bool ob_upload_idle(const ObUpload *upload);
+
+/* For the first process, when all are idle and it has ended its last part:
+ * completes the upload from the parts of all (etags[i]: part i + 1). */
+extern ObCode ob_upload_finish_shared(ObUpload *upload, char *const *etags,
+									  int nparts, uint64_t bytes,
+									  ObError *error) OB_MUST_CHECK;
+
+/*
+ * Gives up: stops all transfers, and tells S3 to forget the parts.  Until
+ * aborted, whoever frees the upload may leave parts behind.
+ */
+extern void ob_upload_abort(ObUpload *upload);
+extern bool ob_upload_aborted(const ObUpload *upload);
+
+/* NULL, or why parts may have been left behind. */
+extern const ObError *ob_upload_abort_error(const ObUpload *upload);
+
+/* Whether the object may have become visible although we gave up: the last
+ * request of the upload was under way. */
+extern bool ob_upload_may_exist(const ObUpload *upload);
+
+/* "" until S3 gave one. */
+extern const char *ob_upload_id(const ObUpload *upload);
+
+extern void ob_upload_stats(const ObUpload *upload, ObUploadStats *stats);
+
+#endif

@@ -1,0 +1,92 @@
+/*
+ * xml.h
+ *		The handful of S3 documents that we read and write, over libexpat.
+ *
+ * src/core/xml.h
+ *
+ * A hostile server may send anything: documents are parsed with no DTD (a
+ * <!DOCTYPE> is an error, so there are no entities but the five), a depth of
+ * at most 16 and element texts of at most 4 KiB.  Namespaces and prefixes are
+ * ignored: names are compared by their local part.  Reading functions fill
+ * fixed-size fields, and return OB_EPROTO with a cause for a document that is
+ * malformed, truncated or of another kind.
+ */
+#ifndef OB_XML_H
+#define OB_XML_H
+
+#include <time.h>
+
+#include "buf.h"
+#include "error.h"
+#include "uri.h"
+
+#define OB_UPLOAD_ID_MAX 1024
+#define OB_ETAG_MAX 256
+
+typedef struct ObXmlError
+{
+	char code[64];
+	char message[512];
+	char region[64];
+	char request_id[128];
+} ObXmlError;
+
+/* <Error>: OB_OK if the document is one (whole and well-formed). */
+extern ObCode ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
+								ObError *error) OB_MUST_CHECK;
+
+/* <InitiateMultipartUploadResult>/<UploadId>; an empty one is OB_EPROTO. */
+extern ObCode ob_xml_read_create(const char *data, size_t len, char *upload_id,
+								 size_t size, ObError *error) OB_MUST_CHECK;
+
+/*
+ * What an answer of 200 to CompleteMultipartUpload says.  S3 sends the status
+ * before it knows: only a whole document whose root begins with
+ * "CompleteMultipartUpload" is a success (RGW 16 sends an empty ETag, so it is
+ * not asked for).
+ */
+typedef enum ObCompleteOutcome
+{
+	OB_COMPLETE_DONE,
+	OB_COMPLETE_ERROR,  /* *out is filled */
+	OB_COMPLETE_UNCLEAR /* empty, cut, or anything else */
+} ObCompleteOutcome;
+
+extern ObCompleteOutcome ob_xml_read_complete(const char *data, size_t len,
+											  ObXmlError *out);
+
+/* One <Upload> of ListMultipartUploads. */
+typedef struct ObXmlUpload
+{
+	char key[OB_KEY_MAX * 3 + 1]; /* as in the document */
+	char upload_id[OB_UPLOAD_ID_MAX];
+	time_t initiated; /* UTC; 0 if unreadable */
+} ObXmlUpload;
+
+typedef struct ObXmlUploadsPage
+{
+	bool truncated;
+	char next_key[OB_KEY_MAX * 3 + 1];
+	char next_upload_id[OB_UPLOAD_ID_MAX];
+} ObXmlUploadsPage;
+
+/* Calls each(arg, upload) per <Upload>; a code other than OB_OK from it ends
+ * the reading and is returned.  EncodingType "url" is decoded. */
+extern ObCode ob_xml_read_uploads(const char *data, size_t len,
+								  ObCode (*each)(void *arg,
+												 const ObXmlUpload *upload),
+								  void *arg, ObXmlUploadsPage *page,
+								  ObError *error) OB_MUST_CHECK;
+
+/* ListParts: how many <Part> elements the page has, and whether more follow.
+ */
+extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
+								bool *truncated, ObError *error) OB_MUST_CHECK;
+
+/*
+ * <CompleteMultipartUpload> with parts 1..n; etags[i] belongs to part i + 1
+ * and is written as the server gave it, quotes included (escaped for XML).
+ */
+extern void ob_xml_write_complete(ObBuf *out, char *const *etags, int n);
+
+#endif

@@ -1,0 +1,117 @@
+/*
+ * client.c
+ *		The core's S3 client, owned by a memory context.
+ *
+ * src/pg/client.c
+ */
+#include "postgres.h"
+
+#include "storage/fd.h"
+#include "utils/memutils.h"
+
+#include "pg/client.h"
+#include "pg/options.h"
+#include "pg/report.h"
+
+typedef struct Client
+{
+	ObS3 *s3;
+	int descriptors; /* announced to PostgreSQL's fd accounting */
+	MemoryContextCallback callback;
+} Client;
+
+/* The one that the session keeps. */
+static ObS3 *kept_s3 = NULL;
+static int kept_descriptors = 0;
+
+static void
+release_descriptors(int n)
+{
+	while (n-- > 0)
+		ReleaseExternalFD();
+}
+
+static void
+drop_kept(void)
+{
+	ob_s3_free(kept_s3);
+	kept_s3 = NULL;
+	release_descriptors(kept_descriptors);
+	kept_descriptors = 0;
+}
+
+/* Nothing runs on it any more: it is kept, instead of the one kept before. */
+static void
+free_client(void *arg)
+{
+	Client *client = arg;
+
+	if (client->s3)
+	{
+		drop_kept();
+		kept_s3 = client->s3;
+		kept_descriptors = client->descriptors;
+	}
+	else
+		release_descriptors(client->descriptors);
+	client->s3 = NULL;
+	client->descriptors = 0;
+}
+
+/* The epoll set, and a socket for each connection. */
+static void
+acquire_descriptors(Client *client, int n)
+{
+	while (client->descriptors < n)
+	{
+		if (!AcquireExternalFD())
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("too many open files for %d connections to S3", n - 1),
+				 errhint("Use fewer connections, or raise "
+						 "max_files_per_process.")));
+		client->descriptors++;
+	}
+}
+
+ObS3 *
+ob_client_new(const ObServer *server, int connections)
+{
+	Client *client = palloc0(sizeof(Client));
+	ObS3Options options = {
+		.endpoint = server->endpoint,
+		.addressing = server->addressing,
+		.region = server->region,
+		.credentials = server->credentials,
+		.retry_deadline_ms = onboard_retry_deadline,
+		.http = {
+			.user_agent = "onboard/" ONBOARD_VERSION " PostgreSQL/" PG_VERSION,
+			.ca_file = server->ca_file,
+			.connect_timeout_ms = onboard_connect_timeout,
+			.stall_timeout_ms = onboard_stall_timeout,
+			/* one more: Create and Abort go beside the parts */
+			.max_connections = connections + 1,
+		}};
+	ObError error;
+
+	client->callback.func = free_client;
+	client->callback.arg = client;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext,
+									   &client->callback);
+	if (kept_s3 && ob_s3_matches(kept_s3, &options))
+	{
+		client->s3 = kept_s3;
+		client->descriptors = kept_descriptors;
+		kept_s3 = NULL;
+		kept_descriptors = 0;
+		return client->s3;
+	}
+	drop_kept();
+	acquire_descriptors(client, connections + 2);
+	ob_error_clear(&error);
+	client->s3 = ob_s3_new(&options, &error);
+	if (!client->s3)
+		ob_report(&error);
+	return client->s3;
+}

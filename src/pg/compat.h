@@ -1,0 +1,37 @@
+/*
+ * compat.h
+ *		The differences between PostgreSQL's versions.
+ *
+ * src/pg/compat.h
+ *
+ * PG_VERSION_NUM is tested here and nowhere else.  What differs gets a
+ * wrapper that is named and works the same over all supported versions.
+ */
+#ifndef OB_COMPAT_H
+#define OB_COMPAT_H
+
+#include "catalog/pg_foreign_server.h"
+#include "commands/explain.h"
+#include "utils/acl.h"
+
+#if PG_VERSION_NUM < 150000
+#error "onboard needs PostgreSQL 15 or later"
+#endif
+
+/* 18 moved ExplainPropertyText() and its like. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#endif
+
+/* 16 replaced the functions for each kind of object by one for all. */
+static inline AclResult
+ob_server_aclcheck(Oid serverid, Oid roleid, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, roleid, mode);
+#else
+	return pg_foreign_server_aclcheck(serverid, roleid, mode);
+#endif
+}
+
+#endif

@@ -1,0 +1,197 @@
+/*
+ * encode_value.c
+ *		Values as characters: fast paths by type, conversion and scans.
+ *
+ * src/pg/encode_value.c
+ *
+ * Fast paths are chosen by the output function, not by the type, so a domain
+ * has those of its base type, and a type with an output function of its own
+ * is never mistaken for another.
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/bytea.h"
+#include "utils/fmgroids.h"
+#include "utils/lsyscache.h"
+
+#include "pg/encode_short.h"
+#include "pg/encode_value.h"
+#include "pg/encode_walk.h"
+
+static inline void
+put(ObEncoder *encoder, ObColumn *column, const char *data, size_t len)
+{
+	((const ObValueState *) column->state)->put(encoder, column, data, len);
+}
+
+static void
+write_output(ObEncoder *encoder, ObColumn *column, Datum value)
+{
+	const char *text = OutputFunctionCall(&column->output, value);
+
+	put(encoder, column, text, strlen(text));
+}
+
+/* The types whose output is just their bytes. */
+static void
+write_varlena(ObEncoder *encoder, ObColumn *column, Datum value)
+{
+	struct varlena *packed = PG_DETOAST_DATUM_PACKED(value);
+
+	put(encoder, column, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+}
+
+static void
+write_name(ObEncoder *encoder, ObColumn *column, Datum value)
+{
+	const char *name = NameStr(*DatumGetName(value));
+
+	put(encoder, column, name, strlen(name));
+}
+
+/* bytea's usual form, whose digits no format looks at. */
+static void
+write_bytea(ObEncoder *encoder, ObColumn *column, Datum value)
+{
+	const ObValueState *state = column->state;
+	struct varlena *packed;
+
+	if (bytea_output != BYTEA_OUTPUT_HEX)
+	{
+		write_output(encoder, column, value);
+		return;
+	}
+	packed = PG_DETOAST_DATUM_PACKED(value);
+	ob_out_write(encoder->out, state->hex_prefix, strlen(state->hex_prefix));
+	ob_short_hex(encoder->out, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+	ob_out_write(encoder->out, state->hex_suffix, strlen(state->hex_suffix));
+}
+
+static ObValueWrite
+choose_write(Oid output_oid, const ObValueState *state)
+{
+	switch (output_oid)
+	{
+		case F_TEXTOUT:
+		case F_VARCHAROUT:
+		case F_BPCHAROUT:
+		case F_JSON_OUT:
+			return write_varlena;
+		case F_NAMEOUT:
+			return write_name;
+		case F_BYTEAOUT:
+			return state->hex_prefix ? write_bytea : write_output;
+		default:
+			return write_output;
+	}
+}
+
+void
+ob_value_choose(ObColumn *column,
+				bool (*means)(const ObEncoder *encoder, const void *state,
+							  const char *bytes),
+				const ObEncoder *encoder)
+{
+	const ObShort *fast = ob_short_lookup(column->output_oid);
+
+	if (fast && !means(encoder, column->state, fast->bytes))
+		column->write_short = fast->write;
+	column->write = choose_write(column->output_oid, column->state);
+}
+
+void
+ob_value_output(ObColumn *column)
+{
+	bool is_varlena;
+
+	getTypeOutputInfo(column->attribute->atttypid, &column->output_oid,
+					  &is_varlena);
+	fmgr_info(column->output_oid, &column->output);
+}
+
+const char *
+ob_value_transcode(const ObEncoder *encoder, const char *data, size_t *len)
+{
+	const char *converted;
+
+	converted = pg_server_to_any(data, (int) *len, encoder->options->encoding);
+	/* A new string has a NUL at its end, ours need not have one. */
+	if (converted != data)
+		*len = strlen(converted);
+	return converted;
+}
+
+void
+ob_value_scan_init(const ObEncoder *encoder, ObScan *scan)
+{
+	memset(scan, 0, sizeof(*scan));
+	scan->encoding = encoder->embeds_ascii ? encoder->options->encoding : -1;
+}
+
+void
+ob_scan_add(ObScan *scan, uint8 byte, uint8 mark)
+{
+	scan->set[byte] = mark;
+	if (byte < ' ' && scan->controls)
+		return;
+	if (scan->nbytes == OB_SCAN_BYTES)
+		elog(ERROR, "too many bytes to look for");
+	/* what is not used yet repeats one that is */
+	for (int i = scan->nbytes; i < OB_SCAN_BYTES; i++)
+		scan->bytes[i] = byte;
+	scan->nbytes++;
+}
+
+/* One value and what stands before it. */
+static inline void
+put_column(ObEncoder *encoder, ObColumn *column, bool first, Datum value,
+		   bool isnull)
+{
+	ObOut *out = encoder->out;
+	char *to = ob_out_reserve(out, OB_SHORT_MAX + 1);
+	int len;
+
+	if (!first)
+		*to++ = encoder->options->delimiter;
+	out->ptr = to;
+	if (isnull)
+		ob_out_write(out, encoder->null_client, encoder->null_client_len);
+	else if (column->write_short &&
+			 (len = column->write_short(value, to)) >= 0)
+		out->ptr += len;
+	else
+		column->write(encoder, column, value);
+}
+
+void
+ob_value_row(ObEncoder *encoder, TupleTableSlot *slot)
+{
+	if (ob_walk_begin(encoder->walk, slot))
+	{
+		ObWalk walk =
+			*encoder->walk; /* for the compiler to keep in registers */
+
+		for (int i = 0; i < encoder->ncolumns; i++)
+		{
+			bool isnull;
+			Datum value = ob_walk_next(&walk, i, &isnull);
+
+			put_column(encoder, &encoder->columns[i], i == 0, value, isnull);
+		}
+	}
+	else
+	{
+		slot_getallattrs(slot);
+		for (int i = 0; i < encoder->ncolumns; i++)
+		{
+			ObColumn *column = &encoder->columns[i];
+			int number = column->attribute->attnum - 1;
+
+			put_column(encoder, column, i == 0, slot->tts_values[number],
+					   slot->tts_isnull[number]);
+		}
+	}
+	ob_out_char(encoder->out, '\n');
+}

@@ -1,0 +1,71 @@
+/*
+ * encode_value.h
+ *		What the formats made of characters share: values, conversion, rows.
+ *
+ * src/pg/encode_value.h
+ *
+ * A value reaches the output in one of two ways.  The short fast path
+ * (encode_short.h) puts a few ASCII bytes straight into the window and does
+ * not look at them; a format picks it only where none of those bytes means
+ * anything to it.  All other values become a run of characters in the
+ * database's encoding, which the format's put function converts, quotes and
+ * escapes.
+ */
+#ifndef OB_ENCODE_VALUE_H
+#define OB_ENCODE_VALUE_H
+
+#include "pg/encode.h"
+#include "pg/encode_scan.h"
+
+typedef void (*ObValueWrite)(ObEncoder *encoder, ObColumn *column,
+							 Datum value);
+
+/* The head of the state of each column of csv, text, jsonl and json. */
+typedef struct ObValueState
+{
+	/* Writes one value given as len bytes, not NUL-terminated. */
+	void (*put)(ObEncoder *encoder, ObColumn *column, const char *data,
+				size_t len);
+	/* What stands before and after the hexadecimal digits of a bytea; NULL if
+	 * these digits would have to be looked at. */
+	const char *hex_prefix;
+	const char *hex_suffix;
+} ObValueState;
+
+/*
+ * Chooses write and write_short by the column's output function.  means(state,
+ * bytes) tells whether one of these bytes means something to the format.
+ */
+extern void ob_value_choose(ObColumn *column,
+							bool (*means)(const ObEncoder *encoder,
+										  const void *state,
+										  const char *bytes),
+							const ObEncoder *encoder);
+
+/* Looks up the column's output function. */
+extern void ob_value_output(ObColumn *column);
+
+/* An empty set, for the encoder's target encoding. */
+extern void ob_value_scan_init(const ObEncoder *encoder, ObScan *scan);
+
+/* Whether hexadecimal digits would have to be looked at. */
+#define OB_VALUE_HEX_BYTES "\\x0123456789abcdef"
+
+extern const char *ob_value_transcode(const ObEncoder *encoder,
+									  const char *data, size_t *len);
+
+/*
+ * From the database's encoding into the target's: data itself if that takes
+ * no change, else a palloc'd copy.  Raises if a character cannot be
+ * represented.
+ */
+static inline const char *
+ob_value_convert(const ObEncoder *encoder, const char *data, size_t *len)
+{
+	return encoder->transcode ? ob_value_transcode(encoder, data, len) : data;
+}
+
+/* One row of csv or text: values, delimiters and the line end. */
+extern void ob_value_row(ObEncoder *encoder, TupleTableSlot *slot);
+
+#endif

@@ -1,0 +1,261 @@
+/*
+ * export.c
+ *		One export, from its query to the landed object.
+ *
+ * src/pg/export.c
+ *
+ * SPI runs the query into our receiver, whose encoder writes each row into a
+ * stream (stream.h), the sink chain with an upload at its end:
+ *
+ *	   SPI -> receiver -> encoder -> [codec] -> upload -> S3
+ *
+ * Where the plan allows it, that is moved below the plan's Gather, so that
+ * parallel workers do the same with their rows, and what the receiver gets are
+ * only the workers' last bytes (parallel.h).
+ *
+ * All of an export hangs on one memory context.  The core's objects are freed
+ * by its reset callbacks, which do no network traffic.  What must be said to
+ * S3 when an export fails is said before, at the one place that catches
+ * errors: PG_ENSURE_ERROR_CLEANUP also runs when the backend is terminated.
+ */
+#include "postgres.h"
+
+#include "executor/spi.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+#include "pg/export.h"
+#include "pg/parallel.h"
+#include "pg/query.h"
+#include "pg/receiver.h"
+#include "pg/report.h"
+#include "pg/stream.h"
+
+#define HEADERS_MAX 64
+
+typedef struct Job
+{
+	const ObExport *export;
+	ObStream *stream;
+	ObParallel *parallel;
+	MemoryContext context;
+} Job;
+
+/* ---- setting up ---- */
+
+/* k=v&k2=v2, encoded */
+static char *
+tagging(const ObPairList *tags)
+{
+	ObBuf buf;
+	ObError error;
+	char *text = NULL;
+
+	ob_error_clear(&error);
+	ob_buf_init(&buf, 64 * 1024);
+	for (int i = 0; i < tags->n; i++)
+	{
+		if (i > 0)
+			ob_buf_addc(&buf, '&');
+		ob_uri_encode(&buf, tags->names[i], strlen(tags->names[i]), false);
+		ob_buf_addc(&buf, '=');
+		ob_uri_encode(&buf, tags->values[i], strlen(tags->values[i]), false);
+	}
+	if (ob_buf_check(&buf, &error) == OB_OK)
+		text = pstrdup(buf.data);
+	ob_buf_free(&buf);
+	if (!text)
+		ob_report(&error);
+	return text;
+}
+
+static int
+object_headers(const ObOptions *options, ObPair *headers)
+{
+	int n = 0;
+	char *type = options->content_type;
+
+	/* a compressed object is no csv any more; it is not marked as encoded
+	 * either, because clients that decode on the fly would store it so */
+	if (!type && options->codec->create)
+		type = "application/octet-stream";
+	headers[n++] = (ObPair){"Content-Type",
+							type ? type : options->copy.format->content_type};
+	if (options->storage_class)
+		headers[n++] = (ObPair){"x-amz-storage-class", options->storage_class};
+	if (options->acl)
+		headers[n++] = (ObPair){"x-amz-acl", options->acl};
+	if (options->tags.n > 0)
+		headers[n++] = (ObPair){"x-amz-tagging", tagging(&options->tags)};
+	for (int i = 0; i < options->metadata.n && n < HEADERS_MAX; i++)
+		headers[n++] =
+			(ObPair){psprintf("x-amz-meta-%s", options->metadata.names[i]),
+					 options->metadata.values[i]};
+	return n;
+}
+
+static ObStream *
+open_stream(const ObExport *export)
+{
+	const ObOptions *options = export->options;
+	ObPair headers[HEADERS_MAX];
+	ObStreamOptions stream = {
+		.server = export->server,
+		.bucket = export->bucket,
+		.key = export->key,
+		.headers = headers,
+		.nheaders = object_headers(options, headers),
+		.codec = options->codec,
+		.compression_level = options->compression_level,
+		.part_size = options->part_size,
+		.memory = (size_t) onboard_upload_memory * 1024,
+		.connections = options->connections,
+	};
+
+	return ob_stream_new(&stream);
+}
+
+/* ---- running ---- */
+
+static void
+run_query(Job *job, ObReceiver *receiver)
+{
+	SPIExecuteOptions options = {
+		/* keeps the caller's snapshot */
+		.read_only = true,
+		.dest = &receiver->base,
+	};
+	int result;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	ob_parallel_request(job->parallel);
+	result = SPI_execute_extended(job->export->query, &options);
+	ob_parallel_withdraw();
+	if (result != SPI_OK_SELECT)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("query did not run as a SELECT: %s",
+							   SPI_result_code_string(result))));
+	SPI_finish();
+}
+
+/* A multipart upload was begun for nothing: what little there is to an empty
+ * object starts anew, as a PutObject. */
+static ObEncoder *
+start_anew(Job *job)
+{
+	const ObExport *export = job->export;
+	ObEncoder *encoder;
+
+	ob_stream_abort(job->stream, export->bucket, export->key);
+	job->stream = NULL;
+	if (!export->options->write_empty)
+		return NULL;
+	job->stream = open_stream(export);
+	encoder =
+		ob_encoder_new(&export->options->copy, ob_parallel_desc(job->parallel),
+					   &job->stream->out);
+	ob_encoder_start(encoder);
+	return encoder;
+}
+
+static void
+finish(Job *job, ObEncoder *encoder, ObExportResult *result)
+{
+	ObUploadStats stats;
+
+	if (ob_parallel_pushed(job->parallel))
+	{
+		result->rows = ob_parallel_rows(job->parallel);
+		if (result->rows > 0)
+		{
+			result->bytes = ob_parallel_finish(job->parallel);
+			return;
+		}
+		encoder = start_anew(job);
+	}
+	else
+		result->rows = encoder->rows;
+	result->empty = result->rows == 0 && !job->export->options->write_empty;
+	if (result->empty)
+		return;
+	ob_encoder_end(encoder);
+	ob_stream_finish(job->stream);
+	ob_upload_stats(job->stream->upload, &stats);
+	result->bytes = stats.bytes;
+}
+
+static void
+run(Job *job, ObExportResult *result)
+{
+	ObReceiver receiver;
+	ObReceiverHooks hooks = {&job->export->options->copy, &job->stream->out,
+							 job->parallel, job->context};
+
+	ob_receiver_init(&receiver, &hooks);
+	run_query(job, &receiver);
+	finish(job, receiver.encoder, result);
+}
+
+/*
+ * Runs on an error and when the backend is terminated: must not raise, and
+ * must come to an end.  Workers go first: a part of theirs that lands after
+ * the abort would stay behind.
+ */
+static void
+give_up(int code, Datum arg)
+{
+	Job *job = (Job *) DatumGetPointer(arg);
+
+	ob_parallel_withdraw();
+	if (job->parallel)
+		ob_parallel_end_workers(job->parallel);
+	if (job->stream)
+		ob_stream_abort(job->stream, job->export->bucket, job->export->key);
+}
+
+/* Context of all errors, and the hint that some of them need. */
+static void
+name_export(void *arg)
+{
+	const Job *job = arg;
+
+	errcontext("export of \"%s\"", job->export->name);
+	if (job->parallel && ob_parallel_pushed(job->parallel) &&
+		geterrcode() == ERRCODE_INVALID_TRANSACTION_STATE)
+		errhint("A function that the query calls is marked PARALLEL SAFE, but "
+				"is not. Mark it PARALLEL UNSAFE, or use the option "
+				"{\"parallel\": \"off\"} (parallel => off).");
+}
+
+void
+ob_export_run(const ObExport *export, ObExportResult *result)
+{
+	MemoryContext before = CurrentMemoryContext;
+	/* after an error it goes with the (sub)transaction, before any handler */
+	MemoryContext context = AllocSetContextCreate(
+		CurTransactionContext, "onboard export", ALLOCSET_DEFAULT_SIZES);
+	ErrorContextCallback error_context;
+	Job *job;
+
+	memset(result, 0, sizeof(*result));
+	ob_query_check(export->query);
+	MemoryContextSwitchTo(context);
+	job = palloc0(sizeof(Job));
+	job->export = export;
+	job->context = context;
+	error_context.callback = name_export;
+	error_context.arg = job;
+	error_context.previous = error_context_stack;
+	error_context_stack = &error_context;
+	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(job));
+	{
+		job->stream = open_stream(export);
+		job->parallel = ob_parallel_new(export->options, export, job->stream);
+		run(job, result);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(job));
+	error_context_stack = error_context.previous;
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+}

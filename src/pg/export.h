@@ -1,0 +1,40 @@
+/*
+ * export.h
+ *		One export, from its query to the landed object.
+ *
+ * src/pg/export.h
+ */
+#ifndef OB_EXPORT_H
+#define OB_EXPORT_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+#include "pg/options.h"
+#include "pg/server.h"
+
+/* Set by the caller; all borrowed. */
+typedef struct ObExport
+{
+	const char *name;
+	const char *query;
+	const ObOptions *options; /* finished */
+	const ObServer *server;
+	const char *bucket; /* checked by ob_server_bucket() */
+	const char *key;    /* expanded, UTF-8 */
+} ObExport;
+
+typedef struct ObExportResult
+{
+	bool empty; /* no rows, and nothing landed */
+	uint64 rows;
+	uint64 bytes; /* of the object */
+} ObExportResult;
+
+/*
+ * Runs it.  Raises on failure, after the upload was aborted (for which it may
+ * take five seconds; everything else answers interrupts at once).
+ */
+extern void ob_export_run(const ObExport *export, ObExportResult *result);
+
+#endif

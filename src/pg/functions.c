@@ -1,0 +1,263 @@
+/*
+ * functions.c
+ *		The SQL functions: arguments in, rows out.
+ *
+ * src/pg/functions.c
+ */
+#include "postgres.h"
+
+#include "access/htup_details.h"
+#include "funcapi.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "pg/explain.h"
+#include "pg/history.h"
+#include "pg/registry.h"
+#include "pg/run_all.h"
+#include "pg/sweep.h"
+#include "pg/task.h"
+
+PG_FUNCTION_INFO_V1(onboard_table);
+PG_FUNCTION_INFO_V1(onboard_all);
+PG_FUNCTION_INFO_V1(onboard_load);
+PG_FUNCTION_INFO_V1(onboard_abort_uploads);
+PG_FUNCTION_INFO_V1(onboard_explain);
+
+#define RESULT_COLUMNS 8
+
+#define NAME_HINT "It is the export's name: a table, if no query is given."
+#define AGE_HINT "Give the least age of uploads to abort, such as '1 day'."
+
+static char *
+text_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+static Jsonb *
+jsonb_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n);
+}
+
+/* The extension's schema: our tables are where our functions are. */
+static Oid
+own_schema(FunctionCallInfo fcinfo)
+{
+	return get_func_namespace(fcinfo->flinfo->fn_oid);
+}
+
+static void
+new_run_id(pg_uuid_t *run_id)
+{
+	LOCAL_FCINFO(call, 0);
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	*run_id = *DatumGetUUIDP(gen_random_uuid(call));
+}
+
+static void
+require(const void *argument, const char *name, const char *hint)
+{
+	if (!argument)
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("%s must not be null", name), errhint("%s", hint)));
+}
+
+/* run_id, name, status, uri, files, rows, bytes, elapsed */
+static void
+result_values(const ObRun *run, Datum *values, bool *nulls)
+{
+	memset(nulls, 0, sizeof(bool) * RESULT_COLUMNS);
+	values[0] = UUIDPGetDatum(&run->run_id);
+	values[1] = CStringGetTextDatum(run->name);
+	values[2] = CStringGetTextDatum(run->status);
+	nulls[3] = run->uri == NULL;
+	values[3] = run->uri ? CStringGetTextDatum(run->uri) : (Datum) 0;
+	values[4] = Int32GetDatum(run->files);
+	values[5] = Int64GetDatum((int64) run->rows);
+	values[6] = Int64GetDatum((int64) run->bytes);
+	values[7] =
+		DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(run->ended),
+							TimestampTzGetDatum(run->started));
+}
+
+/* onboard_table(name, query, bucket, options) -> onboard_result */
+Datum
+onboard_table(PG_FUNCTION_ARGS)
+{
+	ObRequest request = {.options_for = OB_OPTIONS_TABLE};
+	ObTask task;
+	TupleDesc desc;
+	Datum values[RESULT_COLUMNS];
+	bool nulls[RESULT_COLUMNS];
+
+	request.name = text_argument(fcinfo, 0);
+	require(request.name, "name", NAME_HINT);
+	if (request.name[0] == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("name must not be empty"), errhint(NAME_HINT)));
+	request.query = text_argument(fcinfo, 1);
+	request.bucket = text_argument(fcinfo, 2);
+	request.options = jsonb_argument(fcinfo, 3);
+	request.entry = ob_registry_find(own_schema(fcinfo), request.name);
+	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
+		elog(ERROR, "return type must be a row type");
+	new_run_id(&request.run_id);
+	memset(&task, 0, sizeof(task));
+	task.run.run_id = request.run_id;
+	task.run.name = request.name;
+	ob_task_prepare(&request, &task);
+	ob_task_run(&task);
+	ob_history_add(own_schema(fcinfo), &task.run);
+	result_values(&task.run, values, nulls);
+	PG_RETURN_DATUM(HeapTupleGetDatum(
+		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+}
+
+static void
+add_row(const ObRun *run, void *arg)
+{
+	ReturnSetInfo *result = arg;
+	Datum values[RESULT_COLUMNS + 1];
+	bool nulls[RESULT_COLUMNS + 1];
+
+	result_values(run, values, nulls);
+	nulls[RESULT_COLUMNS] = run->error == NULL;
+	values[RESULT_COLUMNS] =
+		run->error ? CStringGetTextDatum(run->error) : (Datum) 0;
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* onboard_all(pattern, options) -> the same columns and error */
+Datum
+onboard_all(PG_FUNCTION_ARGS)
+{
+	Oid schema = own_schema(fcinfo);
+	char *pattern = text_argument(fcinfo, 0);
+	List *entries;
+	pg_uuid_t run_id;
+
+	InitMaterializedSRF(fcinfo, 0);
+	entries = ob_registry_list(schema, pattern);
+	if (entries == NIL)
+		ereport(NOTICE,
+				(errmsg("no enabled table is registered%s%s%s",
+						pattern ? " that matches \"" : "",
+						pattern ? pattern : "", pattern ? "\"" : ""),
+				 errhint("Register tables with onboard_load() or INSERT INTO "
+						 "onboard_tables.")));
+	new_run_id(&run_id);
+	ob_run_all(entries, jsonb_argument(fcinfo, 1), &run_id, schema, add_row,
+			   fcinfo->resultinfo);
+	return (Datum) 0;
+}
+
+/* onboard_load(config) -> number of tables */
+Datum
+onboard_load(PG_FUNCTION_ARGS)
+{
+	char *config = text_argument(fcinfo, 0);
+	Datum parsed;
+
+	require(config, "config",
+			"Give {\"Tables\": [{\"table_name\": ..., \"sql_query\": ...}]}.");
+	parsed = DirectFunctionCall1(jsonb_in, CStringGetDatum(config));
+	PG_RETURN_INT32(
+		ob_registry_load(own_schema(fcinfo), DatumGetJsonbP(parsed)));
+}
+
+/* Rows out of what a sweep has aborted. */
+static void
+add_swept(ReturnSetInfo *result, const List *swept)
+{
+	ListCell *cell;
+
+	foreach (cell, swept)
+	{
+		const ObSwept *one = lfirst(cell);
+		bool nulls[3] = {false, false, false};
+		Datum values[3] = {CStringGetTextDatum(pg_any_to_server(
+							   one->key, strlen(one->key), PG_UTF8)),
+						   CStringGetTextDatum(one->upload_id),
+						   TimestampTzGetDatum(one->initiated)};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+}
+
+/* onboard_abort_uploads(bucket, prefix, older_than, server) */
+Datum
+onboard_abort_uploads(PG_FUNCTION_ARGS)
+{
+	char *bucket = text_argument(fcinfo, 0);
+	char *prefix = text_argument(fcinfo, 1);
+	char *name = text_argument(fcinfo, 3);
+	TimestampTz now = GetCurrentTimestamp();
+	MemoryContext context;
+	MemoryContext before;
+	TimestampTz limit;
+	ObServer *server;
+	char *utf8;
+
+	InitMaterializedSRF(fcinfo, 0);
+	if (PG_ARGISNULL(2))
+		require(NULL, "older_than", AGE_HINT);
+	limit = DatumGetTimestampTz(DirectFunctionCall2(timestamptz_mi_interval,
+													TimestampTzGetDatum(now),
+													PG_GETARG_DATUM(2)));
+	if (limit > now)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("older_than must not be negative"),
+						errhint(AGE_HINT)));
+	/* also holds the client, and ends it before this returns */
+	context = AllocSetContextCreate(CurTransactionContext, "onboard sweep",
+									ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(context);
+	server = ob_server_get(name ? name : onboard_server);
+	bucket = ob_server_bucket(server, bucket);
+	if (!prefix)
+		prefix = server->prefix;
+	utf8 = pg_server_to_any(prefix, strlen(prefix), PG_UTF8);
+	add_swept((ReturnSetInfo *) fcinfo->resultinfo,
+			  ob_sweep(server, bucket, utf8, limit));
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+	return (Datum) 0;
+}
+
+/* onboard_explain(query, options) -> lines */
+Datum
+onboard_explain(PG_FUNCTION_ARGS)
+{
+	char *query = text_argument(fcinfo, 0);
+	Jsonb *given = jsonb_argument(fcinfo, 1);
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ObOptions *options = ob_options_new();
+	ListCell *cell;
+
+	require(query, "query", "Give the query that would be exported.");
+	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
+	if (given)
+		ob_options_read(options, given, OB_OPTIONS_TABLE, "options");
+	ob_options_finish(options);
+	foreach (cell, ob_explain(query, options))
+	{
+		Datum value = CStringGetTextDatum(lfirst(cell));
+		bool isnull = false;
+
+		tuplestore_putvalues(result->setResult, result->setDesc, &value,
+							 &isnull);
+	}
+	return (Datum) 0;
+}

@@ -1,0 +1,196 @@
+/*
+ * key.c
+ *		Where an export lands: the key template and its fields.
+ *
+ * src/pg/key.c
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "core/uri.h"
+#include "pg/key.h"
+
+#define DEFAULT_TEMPLATE "{prefix}{name}/data/inbox/{name}_data.{ext}"
+
+#define TEMPLATE_HINT                                                         \
+	"Fields: {database}, {date}, {ext}, {name}, {part}, {prefix}, {run_id}, " \
+	"{time}. Write {{ and }} for the braces themselves."
+
+/* Appends text percent-encoded, so that it is one segment of the key. */
+static void
+append_encoded(StringInfo out, const char *text)
+{
+	ObBuf buf;
+	ObError error;
+	const char *utf8;
+	size_t len;
+	size_t max;
+
+	if (text == NULL || *text == '\0')
+		return;
+	utf8 = pg_server_to_any(text, strlen(text), PG_UTF8);
+	len = strlen(utf8);
+	if (len > MaxAllocSize / 3 - 1)
+		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+						errmsg("name is too long for a key")));
+
+	/* All that may raise comes before the buffer, which palloc's cleanup does
+	 * not know. */
+	max = 3 * len;
+	enlargeStringInfo(out, max);
+	ob_error_clear(&error);
+	ob_buf_init(&buf, max);
+	ob_uri_encode(&buf, utf8, len, false);
+	if (ob_buf_check(&buf, &error) == OB_OK)
+		appendBinaryStringInfo(out, buf.data, buf.len);
+	ob_buf_free(&buf);
+	if (error.code != OB_OK)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory"),
+				 errdetail("%s", error.cause)));
+}
+
+/* UTC, so that a key does not depend on who exports. */
+static void
+append_time(StringInfo out, TimestampTz when, bool date)
+{
+	struct pg_tm tm;
+	fsec_t fsec;
+
+	if (timestamp2tm(when, NULL, &tm, &fsec, NULL, NULL) != 0)
+		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
+						errmsg("timestamp out of range")));
+	if (date)
+		appendStringInfo(out, "%04d-%02d-%02d", tm.tm_year, tm.tm_mon,
+						 tm.tm_mday);
+	else
+		appendStringInfo(out, "%02d%02d%02d", tm.tm_hour, tm.tm_min,
+						 tm.tm_sec);
+}
+
+static void
+append_plain(StringInfo out, const char *text)
+{
+	if (text != NULL)
+		appendStringInfoString(out, text);
+}
+
+static void
+append_field(StringInfo out, const char *name, const ObKeyFields *fields)
+{
+	if (strcmp(name, "prefix") == 0)
+		append_plain(out, fields->prefix);
+	else if (strcmp(name, "name") == 0)
+		append_encoded(out, fields->name);
+	else if (strcmp(name, "database") == 0)
+		append_encoded(out, fields->database);
+	else if (strcmp(name, "date") == 0)
+		append_time(out, fields->when, true);
+	else if (strcmp(name, "time") == 0)
+		append_time(out, fields->when, false);
+	else if (strcmp(name, "run_id") == 0)
+		append_plain(out, fields->run_id);
+	else if (strcmp(name, "part") == 0)
+		appendStringInfo(out, "%d", fields->part);
+	else if (strcmp(name, "ext") == 0)
+		append_plain(out, fields->ext);
+	else
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("unknown field \"{%s}\" in option \"key\"", name),
+				 errhint(TEMPLATE_HINT)));
+}
+
+/*
+ * In the database's encoding, where a brace is never part of another
+ * character; what is encoded is plain ASCII, so the caller can convert the
+ * whole.
+ */
+static void
+expand(StringInfo out, const char *template, const ObKeyFields *fields)
+{
+	const char *p = template;
+
+	while (*p != '\0')
+	{
+		if ((*p == '{' || *p == '}') && p[1] == *p)
+		{
+			appendStringInfoChar(out, *p);
+			p += 2;
+		}
+		else if (*p == '}')
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("unmatched \"}\" in option \"key\""),
+							errhint(TEMPLATE_HINT)));
+		else if (*p == '{')
+		{
+			const char *end = strchr(p, '}');
+
+			if (end == NULL)
+				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+								errmsg("unclosed \"{\" in option \"key\""),
+								errhint(TEMPLATE_HINT)));
+			append_field(out, pnstrdup(p + 1, end - p - 1), fields);
+			p = end + 1;
+		}
+		else
+			appendStringInfoChar(out, *p++);
+	}
+}
+
+static void
+check_key(const char *key)
+{
+	size_t len = strlen(key);
+
+	if (len == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("key is empty"),
+						errhint("Give option \"key\" some text or a field, "
+								"such as \"{name}.{ext}\".")));
+	if (len > OB_KEY_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("key has %zu bytes, more than the %d that S3 allows",
+						len, OB_KEY_MAX),
+				 errhint("Shorten the name, the server's prefix or option "
+						 "\"key\"; a byte of a name that is not a letter, "
+						 "digit or one of \"-_.~\" takes three.")));
+	for (const char *p = key; *p != '\0'; p++)
+	{
+		if ((unsigned char) *p < 0x20 || *p == 0x7f)
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("key contains a control character (0x%02x)",
+								   (unsigned char) *p),
+							errhint("Take it out of option \"key\" or the "
+									"server's prefix.")));
+	}
+}
+
+char *
+ob_key_expand(const char *template, const ObKeyFields *fields)
+{
+	StringInfoData key;
+	char *utf8;
+
+	initStringInfo(&key);
+	expand(&key, template ? template : DEFAULT_TEMPLATE, fields);
+	utf8 = pg_server_to_any(key.data, key.len, PG_UTF8);
+	check_key(utf8);
+	return utf8;
+}
+
+void
+ob_key_check(const char *template)
+{
+	const ObKeyFields probe = {0};
+	StringInfoData key;
+
+	initStringInfo(&key);
+	expand(&key, template, &probe);
+	pfree(key.data);
+}

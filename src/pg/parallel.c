@@ -1,0 +1,235 @@
+/*
+ * parallel.c
+ *		One query exported by several processes: the leader's side.
+ *
+ * src/pg/parallel.c
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "core/sink_buf.h"
+#include "pg/parallel_intern.h"
+#include "pg/report.h"
+
+#define HEAD_MAX (1024 * 1024)
+
+static ObParallel *requested = NULL;
+
+/* ---- asking for it ---- */
+
+static void
+free_head(void *arg)
+{
+	ObParallel *parallel = arg;
+
+	ob_chain_release(parallel->making);
+	parallel->making = NULL;
+	ob_buf_free(&parallel->head);
+}
+
+ObParallel *
+ob_parallel_new(const ObOptions *options, const ObExport *export,
+				ObStream *stream)
+{
+	ObParallel *parallel;
+
+	/* rows of a JSON document need a comma between them, wherever they end
+	 * up */
+	if (options->parallel != 0 && options->copy.format->kind == OB_FORMAT_JSON)
+		return NULL;
+	parallel = palloc0(sizeof(ObParallel));
+	parallel->options = options;
+	parallel->export = export;
+	parallel->stream = stream;
+	parallel->context = CurrentMemoryContext;
+	ob_buf_init(&parallel->head, HEAD_MAX);
+	parallel->callback.func = free_head;
+	parallel->callback.arg = parallel;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext,
+									   &parallel->callback);
+	return parallel;
+}
+
+void
+ob_parallel_request(ObParallel *parallel)
+{
+	requested = parallel;
+}
+
+void
+ob_parallel_withdraw(void)
+{
+	requested = NULL;
+}
+
+ObParallel *
+ob_parallel_requested(void)
+{
+	return requested;
+}
+
+bool
+ob_parallel_pushed(const ObParallel *parallel)
+{
+	return parallel && parallel->pushed;
+}
+
+int
+ob_parallel_workers(const ObParallel *parallel)
+{
+	return parallel->workers;
+}
+
+TupleDesc
+ob_parallel_desc(const ObParallel *parallel)
+{
+	return parallel->desc;
+}
+
+/* ---- what the object begins with ---- */
+
+typedef struct HeadOut
+{
+	ObOut out;
+	ObParallel *parallel;
+	char *window;
+} HeadOut;
+
+static void
+check(ObCode code, const ObError *error)
+{
+	if (code != OB_OK)
+		ob_report(error);
+}
+
+static void
+refill_head(ObOut *out)
+{
+	HeadOut *head = (HeadOut *) out;
+	ObSink *chain = head->parallel->making;
+	ObError error;
+	size_t avail;
+
+	ob_error_clear(&error);
+	if (head->window)
+		check(ob_sink_advance(chain, out->ptr - head->window, &error), &error);
+	head->window = ob_sink_window(chain, &avail, &error);
+	if (!head->window)
+		ob_report(&error);
+	out->ptr = head->window;
+	out->end = head->window + avail;
+}
+
+/*
+ * The header line, or binary's signature, as a frame of its own.  Nobody knows
+ * yet who will send part 1.
+ */
+static void
+make_head(ObParallel *parallel)
+{
+	const ObOptions *options = parallel->options;
+	HeadOut head = {{NULL, NULL, refill_head}, parallel, NULL};
+	ObError error;
+
+	ob_error_clear(&error);
+	parallel->making = ob_sink_buf_new(&parallel->head, &error);
+	if (parallel->making && options->codec->create)
+	{
+		ObSink *codec = options->codec->create(
+			parallel->making, options->compression_level, &error);
+
+		if (codec)
+			parallel->making = codec;
+	}
+	check(error.code, &error);
+	check(ob_chain_open(parallel->making, &error), &error);
+	ob_encoder_start(
+		ob_encoder_new(&options->copy, parallel->desc, &head.out));
+	if (head.window && head.out.ptr > head.window)
+	{
+		check(ob_sink_advance(parallel->making, head.out.ptr - head.window,
+							  &error),
+			  &error);
+		check(ob_chain_close(parallel->making, &error), &error);
+	}
+	check(ob_buf_check(&parallel->head, &error), &error);
+}
+
+/* ---- running ---- */
+
+void
+ob_parallel_begin(ObParallel *parallel)
+{
+	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+
+	make_head(parallel);
+	parallel->shared = ob_shared_new(parallel);
+	parallel->share.take_number = ob_shared_take_number;
+	parallel->share.landed = ob_shared_landed;
+	parallel->share.arg = &parallel->shared;
+	parallel->share.head = parallel->head.data;
+	parallel->share.head_len = parallel->head.len;
+	ob_stream_share(parallel->stream, &parallel->share, NULL,
+					parallel->shared->memory, parallel->shared->connections);
+	MemoryContextSwitchTo(before);
+}
+
+void
+ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, 1, &isnull);
+	struct varlena *tail;
+
+	if (isnull)
+		return;
+	tail = PG_DETOAST_DATUM_PACKED(value);
+	ob_stream_append(parallel->stream, VARDATA_ANY(tail),
+					 VARSIZE_ANY_EXHDR(tail));
+}
+
+uint64
+ob_parallel_rows(const ObParallel *parallel)
+{
+	return parallel->rows + pg_atomic_read_u64(&parallel->shared->rows);
+}
+
+uint64
+ob_parallel_finish(ObParallel *parallel)
+{
+	ObStream *stream = parallel->stream;
+	ObShared *shared = parallel->shared;
+	uint64 bytes;
+	char **etags;
+	int n;
+
+	/* binary has a trailer */
+	ob_encoder_end(ob_encoder_new(&parallel->options->copy, parallel->desc,
+								  &stream->out));
+	ob_stream_end_frame(stream);
+	/* what is left; and the head, if nobody has sent a part */
+	ob_stream_end_part(stream, pg_atomic_read_u32(&shared->parts) > 0 ? 1 : 0);
+	ob_stream_drain(stream);
+	n = pg_atomic_read_u32(&shared->parts);
+	etags = palloc(sizeof(char *) * n);
+	for (int i = 0; i < n; i++)
+		etags[i] = ob_shared_etag(shared, i + 1);
+	bytes = pg_atomic_read_u64(&shared->bytes);
+	ob_stream_finish_shared(stream, etags, n, bytes);
+	return bytes;
+}
+
+/*
+ * (On the way to a transaction's abort, which would do the same, but only
+ * after the upload's abort.)
+ */
+void
+ob_parallel_end_workers(ObParallel *parallel)
+{
+	ParallelContext *pcxt = parallel->pcxt;
+
+	parallel->pcxt = NULL;
+	if (pcxt)
+		DestroyParallelContext(pcxt);
+}

@@ -1,0 +1,72 @@
+/*
+ * parallel.h
+ *		One query exported by several processes: the sink under Gather.
+ *
+ * src/pg/parallel.h
+ *
+ * PostgreSQL's parallel workers hand each row to their leader, which is what
+ * makes exporting through them slow.  Here the sink is moved below the plan's
+ * Gather: each worker encodes, compresses, hashes and uploads its own rows, as
+ * parts of one multipart upload, and hands up only its last bytes, too few for
+ * a part, as a single row.
+ *
+ *	   Gather                          Gather
+ *	     Parallel Seq Scan    ->         Custom Scan (OnboardSink)
+ *	                                       Parallel Seq Scan
+ *
+ * Parts take their numbers from a counter in shared memory when they are full,
+ * and end where rows do, so the object is whole rows in no particular order,
+ * as they would have come out of Gather.  A plan whose top is no Gather (one
+ * with an ORDER BY, say) is left alone and runs in one process.
+ *
+ *	   parallel_plan.c	 the planner hook: finds the Gather, changes the plan
+ *	   parallel_scan.c	 the Custom Scan: what leader and workers do
+ *	   parallel_shared.c what they share, in dynamic shared memory
+ *	   parallel.c		 the leader's side of an export
+ */
+#ifndef OB_PARALLEL_H
+#define OB_PARALLEL_H
+
+#include "executor/tuptable.h"
+
+#include "pg/export.h"
+#include "pg/stream.h"
+
+typedef struct ObParallel ObParallel;
+
+/* From _PG_init: installs the hook, which does nothing unless requested. */
+extern void ob_parallel_init(void);
+
+/*
+ * In the current memory context.  NULL if there is nothing to see to; all
+ * functions here take NULL for "not parallel".  (With the option off it is not
+ * NULL: then the query must get a plan without workers.)  stream NULL: only to
+ * look at the plan.
+ */
+extern ObParallel *ob_parallel_new(const ObOptions *options,
+								   const ObExport *export, ObStream *stream);
+
+/* The next planning in this backend is the export's query; no more is. */
+extern void ob_parallel_request(ObParallel *parallel);
+extern void ob_parallel_withdraw(void);
+
+/* Whether the sink was moved below Gather, and by how many workers. */
+extern bool ob_parallel_pushed(const ObParallel *parallel);
+extern int ob_parallel_workers(const ObParallel *parallel);
+
+/* The columns of the query's result, when it was. */
+extern TupleDesc ob_parallel_desc(const ObParallel *parallel);
+
+/* A worker's last bytes, as Gather returns them. */
+extern void ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot);
+
+/* The query has ended: rows of all processes. */
+extern uint64 ob_parallel_rows(const ObParallel *parallel);
+
+/* Sends what is left and completes the upload; returns the object's size. */
+extern uint64 ob_parallel_finish(ObParallel *parallel);
+
+/* On an error: ends the workers, so that no part of theirs comes late. */
+extern void ob_parallel_end_workers(ObParallel *parallel);
+
+#endif

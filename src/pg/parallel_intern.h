@@ -1,0 +1,121 @@
+/*
+ * parallel_intern.h
+ *		What the parallel_*.c files have in common.
+ *
+ * src/pg/parallel_intern.h
+ */
+#ifndef OB_PARALLEL_INTERN_H
+#define OB_PARALLEL_INTERN_H
+
+#include "access/parallel.h"
+#include "nodes/plannodes.h"
+#include "port/atomics.h"
+
+#include "core/buf.h"
+#include "pg/parallel.h"
+
+/* An ETag of a part with its NUL: S3's are 34 characters. */
+#define OB_SHARED_ETAG 128
+
+/*
+ * In dynamic shared memory, or, before there is any, in the leader's.  Fixed
+ * fields first; then max_parts ETags; then texts, which only
+ * parallel_shared.c reads.  It holds the secrets: the plan, which can end up
+ * in a log, must not.
+ */
+typedef struct ObShared
+{
+	pg_atomic_uint32 parts; /* numbers given out */
+	pg_atomic_uint64 rows;
+	pg_atomic_uint64 bytes; /* of parts that landed */
+	int max_parts;
+
+	/* each process's part of what the export may use */
+	int connections;
+	size_t memory;
+	size_t part_size;
+
+	int compression_level;
+	bool header;
+	bool force_quote_all;
+	char delimiter;
+	char quote;
+	char escape;
+	int encoding;
+	ObEndpoint endpoint;
+	ObAddressing addressing;
+	Size texts; /* offset from the beginning */
+	Size size;  /* of all */
+} ObShared;
+
+struct ObParallel
+{
+	const ObOptions *options;
+	const ObExport *export; /* NULL: only to look at the plan */
+	ObStream *stream;
+	MemoryContext context;
+
+	/* set by the planner hook */
+	bool planned;
+	bool pushed;
+	int workers;
+	TupleDesc desc; /* the columns of the query's result */
+
+	/* while it runs */
+	ObShared *shared;
+	ParallelContext *pcxt; /* NULL: no workers, or no more */
+	ObUploadShare share;
+	ObBuf head;     /* what the object begins with, compressed */
+	ObSink *making; /* the chain that makes it */
+	MemoryContextCallback callback;
+	uint64 rows; /* the leader's own */
+};
+
+/* Of this backend's export that is being planned or started, or NULL. */
+extern ObParallel *ob_parallel_requested(void);
+
+/* The plan's query is about to run: shares the upload, and begins it. */
+extern void ob_parallel_begin(ObParallel *parallel);
+
+/* Callbacks of an ObUploadShare whose arg is an ObShared **. */
+extern int ob_shared_take_number(void *arg);
+extern ObCode ob_shared_landed(void *arg, int number, const char *etag,
+							   size_t len, ObError *error);
+extern char *ob_shared_etag(const ObShared *shared, int number);
+
+/* The leader's own, palloc'd. */
+extern ObShared *ob_shared_new(const ObParallel *parallel);
+
+/* What it takes with the id and the head, which are known only later. */
+extern Size ob_shared_estimate(const ObParallel *parallel);
+
+/* Fills dynamic shared memory of that size. */
+extern void ob_shared_fill(ObShared *shared, const ObParallel *parallel,
+						   const char *upload_id);
+
+/* Wipes the texts, and with them the secrets. */
+extern void ob_shared_wipe(ObShared *shared);
+
+/* A worker's reading of it: all borrowed from the shared memory but the lists,
+ * which are palloc'd. */
+typedef struct ObSharedView
+{
+	ObServer server;
+	const char *bucket;
+	const char *key;
+	const char *upload_id;
+	const ObCodec *codec;
+	ObCopyOptions copy;
+	const char *head;
+	size_t head_len;
+} ObSharedView;
+
+extern void ob_shared_read(const ObShared *shared, ObSharedView *view);
+
+/* The Custom Scan over a Gather's child: columns are the numbers of the
+ * child's columns that make up the result. */
+extern void ob_sink_scan_init(void);
+extern Plan *ob_sink_scan_plan(Plan *child, List *columns, TupleDesc desc,
+							   const char *what);
+
+#endif

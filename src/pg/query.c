@@ -1,0 +1,116 @@
+/*
+ * query.c
+ *		What may be exported: one statement that only reads.
+ *
+ * src/pg/query.c
+ *
+ * The executor is told so as well (SPI's read_only), so this is about clear
+ * errors, not about safety.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "nodes/parsenodes.h"
+#include "parser/parser.h"
+#include "utils/builtins.h"
+#include "utils/varlena.h"
+
+#include "pg/query.h"
+
+/* Positions in the query must not be taken for positions in the caller's
+ * statement: as SPI does it. */
+static void
+move_position(void *arg)
+{
+	int position = geterrposition();
+
+	if (position <= 0)
+		return;
+	errposition(0);
+	internalerrposition(position);
+	internalerrquery((const char *) arg);
+}
+
+static List *
+parse(const char *query)
+{
+	ErrorContextCallback context;
+	List *statements;
+
+	context.callback = move_position;
+	context.arg = unconstify(char *, query);
+	context.previous = error_context_stack;
+	error_context_stack = &context;
+	statements = raw_parser(query, RAW_PARSE_DEFAULT);
+	error_context_stack = context.previous;
+	return statements;
+}
+
+static void
+refuse(const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE), errmsg("%s", why),
+			 errhint("The query must be one SELECT, VALUES, TABLE or "
+					 "WITH that only reads.")));
+}
+
+static void
+check_select(const SelectStmt *select)
+{
+	const SelectStmt *first = select;
+	ListCell *cell;
+
+	/* of a UNION, the first SELECT has the INTO */
+	while (first->op != SETOP_NONE)
+		first = first->larg;
+	if (first->intoClause)
+		refuse("query must not be a SELECT INTO");
+	if (select->lockingClause)
+		refuse("query must not lock rows (FOR UPDATE or FOR SHARE)");
+	if (!select->withClause)
+		return;
+	foreach (cell, select->withClause->ctes)
+	{
+		const CommonTableExpr *cte = lfirst_node(CommonTableExpr, cell);
+
+		if (!IsA(cte->ctequery, SelectStmt))
+			refuse("query must not modify data in WITH");
+	}
+}
+
+void
+ob_query_check(const char *query)
+{
+	List *statements = parse(query);
+	const RawStmt *raw;
+
+	if (statements == NIL)
+		refuse("query is empty");
+	if (list_length(statements) > 1)
+		refuse("query has more than one statement");
+	raw = linitial_node(RawStmt, statements);
+	if (!IsA(raw->stmt, SelectStmt))
+		refuse("query is not a SELECT");
+	check_select((const SelectStmt *) raw->stmt);
+}
+
+char *
+ob_query_of_table(const char *name)
+{
+	StringInfoData query;
+	List *names;
+	ListCell *cell;
+
+	if (!SplitIdentifierString(pstrdup(name), '.', &names) || names == NIL)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_NAME),
+				 errmsg("invalid table name \"%s\"", name),
+				 errhint("Write it as in SQL, such as sales.\"Order Items\", "
+						 "or give a query.")));
+	initStringInfo(&query);
+	foreach (cell, names)
+		appendStringInfo(&query, "%s%s", query.len ? "." : "TABLE ",
+						 quote_identifier(lfirst(cell)));
+	return query.data;
+}

@@ -1,0 +1,66 @@
+/*
+ * receiver.c
+ *		The DestReceiver that feeds a query's rows to an encoder.
+ *
+ * src/pg/receiver.c
+ *
+ * The executor calls rStartup in its own per-query memory, which is gone when
+ * the last bytes are written after the query's end: so the encoder, and the
+ * tuple descriptor it refers to, live in the export's context.
+ */
+#include "postgres.h"
+
+#include "utils/memutils.h"
+
+#include "pg/parallel.h"
+#include "pg/receiver.h"
+#include "pg/stream.h"
+
+static void
+startup(DestReceiver *self, int operation, TupleDesc desc)
+{
+	ObReceiver *receiver = (ObReceiver *) self;
+	MemoryContext before;
+
+	if (ob_parallel_pushed(receiver->hooks.parallel))
+		return;
+	before = MemoryContextSwitchTo(receiver->hooks.context);
+	receiver->encoder = ob_encoder_new(
+		receiver->hooks.copy, CreateTupleDescCopy(desc), receiver->hooks.out);
+	ob_encoder_start(receiver->encoder);
+	MemoryContextSwitchTo(before);
+}
+
+static bool
+receive(TupleTableSlot *slot, DestReceiver *self)
+{
+	ObReceiver *receiver = (ObReceiver *) self;
+
+	if (!receiver->encoder)
+	{
+		ob_parallel_tail(receiver->hooks.parallel, slot);
+		return true;
+	}
+	ob_encoder_row(receiver->encoder, slot);
+	ob_stream_after_row(receiver->hooks.out);
+	return true;
+}
+
+static void
+nothing(DestReceiver *self)
+{
+}
+
+void
+ob_receiver_init(ObReceiver *receiver, const ObReceiverHooks *hooks)
+{
+	memset(receiver, 0, sizeof(*receiver));
+	receiver->base.receiveSlot = receive;
+	receiver->base.rStartup = startup;
+	receiver->base.rShutdown = nothing;
+	receiver->base.rDestroy = nothing;
+	/* SPI keeps its own hands off results with any destination but these:
+	 * none means "no result" to it, SPI "collect them" */
+	receiver->base.mydest = DestCopyOut;
+	receiver->hooks = *hooks;
+}

@@ -1,0 +1,151 @@
+/*
+ * report.c
+ *		From the core's ObError to PostgreSQL's ereport.
+ *
+ * src/pg/report.c
+ *
+ * The only place where an ObCode becomes a SQLSTATE; docs/reference.md has the
+ * same table for users.
+ */
+#include "postgres.h"
+
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+
+#include "pg/report.h"
+
+typedef struct CodeInfo
+{
+	int sqlstate;
+	const char *hint; /* NULL: none */
+} CodeInfo;
+
+static CodeInfo
+code_info(ObCode code)
+{
+	switch (code)
+	{
+		case OB_EINVAL:
+			return (CodeInfo){ERRCODE_INVALID_PARAMETER_VALUE, NULL};
+		case OB_ENOMEM:
+			return (CodeInfo){ERRCODE_OUT_OF_MEMORY, NULL};
+		case OB_ECREDS:
+			return (CodeInfo){
+				ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+				"Check the access key id, the secret access key and, for "
+				"temporary credentials, the session token and its expiry."};
+		case OB_EDENIED:
+			return (CodeInfo){ERRCODE_INSUFFICIENT_PRIVILEGE,
+							  "The policy of these credentials must allow it: "
+							  "s3:PutObject and s3:AbortMultipartUpload to "
+							  "export, s3:ListBucketMultipartUploads to find "
+							  "unfinished uploads."};
+		case OB_EMISSING:
+			return (CodeInfo){ERRCODE_UNDEFINED_FILE,
+							  "Check the name of the bucket, and the server's "
+							  "endpoint and region."};
+		case OB_EEXISTS:
+			return (CodeInfo){ERRCODE_DUPLICATE_FILE, NULL};
+		case OB_EREGION:
+			return (CodeInfo){ERRCODE_INVALID_PARAMETER_VALUE,
+							  "Set the server's option region to the bucket's "
+							  "region."};
+		case OB_ESKEW:
+			return (CodeInfo){ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION,
+							  "Synchronize the clock of the database server: "
+							  "S3 allows a difference of 15 minutes."};
+		case OB_ECONNECT:
+			return (CodeInfo){
+				ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+				"Check the server's endpoint, and that the "
+				"database server may connect to it."};
+		case OB_ETLS:
+			return (CodeInfo){
+				ERRCODE_SQLCLIENT_UNABLE_TO_ESTABLISH_SQLCONNECTION,
+				"If the endpoint's certificate comes from a private "
+				"authority, the server's option ca_file must name a readable "
+				"file with that authority's certificate."};
+		case OB_ETIMEOUT:
+			return (CodeInfo){ERRCODE_CONNECTION_FAILURE,
+							  "See the settings onboard.connect_timeout and "
+							  "onboard.stall_timeout."};
+		case OB_ETHROTTLE:
+			return (CodeInfo){ERRCODE_INSUFFICIENT_RESOURCES,
+							  "The store asks for fewer requests: use fewer "
+							  "connections, or export fewer tables at once."};
+		case OB_ESERVER:
+			return (CodeInfo){ERRCODE_IO_ERROR, NULL};
+		case OB_EREQUEST:
+			return (CodeInfo){ERRCODE_EXTERNAL_ROUTINE_EXCEPTION, NULL};
+		case OB_ELIMIT:
+			return (CodeInfo){ERRCODE_PROGRAM_LIMIT_EXCEEDED,
+							  "Use a larger part_size, and set "
+							  "onboard.upload_memory to at least twice that."};
+		case OB_EPROTO:
+			return (CodeInfo){ERRCODE_PROTOCOL_VIOLATION,
+							  "Is the endpoint an S3 server?"};
+		case OB_EUNKNOWN:
+			return (CodeInfo){
+				ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN,
+				"Look for the object: it may have been written."};
+		case OB_EIO:
+			return (CodeInfo){ERRCODE_IO_ERROR, NULL};
+		case OB_OK:
+			break;
+	}
+	return (CodeInfo){ERRCODE_INTERNAL_ERROR, NULL};
+}
+
+/* Keys are UTF-8 in the core. */
+static const char *
+to_database(const char *text)
+{
+	return pg_any_to_server(text, strlen(text), PG_UTF8);
+}
+
+static char *
+detail(const ObError *error)
+{
+	StringInfoData text;
+
+	initStringInfo(&text);
+	appendStringInfoString(&text, to_database(error->cause));
+	if (error->request_id[0])
+		appendStringInfo(&text, " (request id %s)", error->request_id);
+	if (error->attempts > 1)
+		appendStringInfo(&text, ", after %d attempts", error->attempts);
+	appendStringInfoChar(&text, '.');
+	return text.data;
+}
+
+void
+ob_report(const ObError *error)
+{
+	CodeInfo info = code_info(error->code);
+
+	if (error->what[0] == '\0')
+		ereport(ERROR, (errcode(info.sqlstate),
+						errmsg("%s", to_database(error->cause)),
+						info.hint ? errhint("%s", info.hint) : 0));
+	if (error->code == OB_EREGION && error->region[0])
+		ereport(ERROR, (errcode(info.sqlstate),
+						errmsg("%s", to_database(error->what)),
+						errdetail_internal("%s", detail(error)),
+						errhint("The bucket is in region \"%s\": set the "
+								"server's option region to it.",
+								error->region)));
+	ereport(ERROR,
+			(errcode(info.sqlstate), errmsg("%s", to_database(error->what)),
+			 errdetail_internal("%s", detail(error)),
+			 info.hint ? errhint("%s", info.hint) : 0));
+	pg_unreachable();
+}
+
+void
+ob_report_warning(const ObError *error, const char *hint)
+{
+	ereport(WARNING, (errcode(code_info(error->code).sqlstate),
+					  errmsg("%s", to_database(error->what)),
+					  errdetail_internal("%s", detail(error)),
+					  hint ? errhint("%s", hint) : 0));
+}

@@ -1,0 +1,69 @@
+/*
+ * server.h
+ *		Where exports go and as whom: foreign servers and user mappings.
+ *
+ * src/pg/server.h
+ */
+#ifndef OB_SERVER_H
+#define OB_SERVER_H
+
+#include "nodes/pg_list.h"
+
+#include "core/sigv4.h"
+#include "core/uri.h"
+
+#define OB_PARTS_MAX 10000 /* S3's own limit */
+
+typedef struct ObServer
+{
+	Oid serverid;
+	char *name;
+	ObEndpoint endpoint;
+	ObAddressing addressing;
+	char *region;
+	char *bucket;  /* the default; NULL: none */
+	char *buckets; /* patterns of those allowed; NULL: any */
+	char *prefix;  /* "" if none */
+	char *ca_file; /* NULL: the system's */
+	int max_parts;
+	ObCredentials credentials;
+} ObServer;
+
+/*
+ * The server of that name, for the current user: raises if there is none, if
+ * it is not one of ours, without USAGE on it, and without credentials.  All
+ * is allocated in the current memory context; the secrets are wiped before its
+ * memory is freed, so nothing of the server may be freed one by one.
+ */
+extern ObServer *ob_server_get(const char *name);
+
+/* Overwrites the secrets.  May be called more than once. */
+extern void ob_server_wipe(ObServer *server);
+
+/*
+ * The bucket to use, palloc'd: the given one, or the server's own if NULL.
+ * Raises if there is none, if it is no bucket's name, and if the server does
+ * not allow it.
+ */
+extern char *ob_server_bucket(const ObServer *server, const char *bucket);
+
+/* Raises unless it is a bucket's name. */
+extern void ob_server_check_bucket(const char *bucket);
+
+/* The value among a server's or a mapping's options, borrowed; or NULL. */
+extern const char *ob_server_find_option(List *options, const char *name);
+
+/* The values of options; false if they are not valid. */
+extern bool ob_server_parse_addressing(const char *value,
+									   ObAddressing *addressing);
+extern bool ob_server_region_ok(const char *value);
+extern bool ob_server_parse_max_parts(const char *value, int *max_parts);
+
+/* Whether it can go into a request's header: not empty, printable ASCII
+ * without blanks. */
+extern bool ob_server_credential_ok(const char *value);
+
+/* The cause as a sentence, for a DETAIL; palloc'd. */
+extern char *ob_server_fault(const ObError *error);
+
+#endif

@@ -1,0 +1,343 @@
+/*
+ * stream.c
+ *		From an encoder's bytes to S3: the sink chain as a backend drives it.
+ *
+ * src/pg/stream.c
+ */
+#include "postgres.h"
+
+#include <time.h>
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "pg/client.h"
+#include "pg/report.h"
+#include "pg/stream.h"
+#include "pg/wait.h"
+
+#define ABORT_MS 5000
+/* How often transfers are looked at while rows come slowly. */
+#define PUMP_MS 10
+
+/* Good to about 4 ms, at a tenth of the price of the exact clock. */
+static int64
+coarse_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC_COARSE, &now);
+	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+static void
+raise_upload_error(const ObStream *stream)
+{
+	const ObError *error = ob_upload_error(stream->upload);
+
+	if (error)
+		ob_report(error);
+}
+
+static void
+pump(ObStream *stream)
+{
+	ob_wait_pump(stream->http);
+	stream->pumped_at = coarse_ms();
+	raise_upload_error(stream);
+}
+
+/* Hands the bytes written so far to the chain. */
+static void
+flush(ObStream *stream)
+{
+	ObError error;
+	size_t len = stream->out.ptr - stream->window;
+
+	if (len == 0)
+		return;
+	ob_error_clear(&error);
+	stream->window = stream->out.ptr;
+	if (ob_sink_advance(stream->chain, len, &error) != OB_OK)
+		ob_report(&error);
+}
+
+static void
+wait_for_room(ObStream *stream)
+{
+	while (!ob_upload_has_room(stream->upload))
+	{
+		ob_upload_want_room(stream->upload);
+		ob_wait(stream->http);
+		raise_upload_error(stream);
+	}
+}
+
+/* The encoder needs more room: ObOut's callback. */
+static void
+refill(ObOut *out)
+{
+	ObStream *stream = (ObStream *) out;
+	ObError error;
+	size_t avail;
+
+	CHECK_FOR_INTERRUPTS();
+	flush(stream);
+	pump(stream);
+	wait_for_room(stream);
+	ob_error_clear(&error);
+	stream->window = ob_sink_window(stream->chain, &avail, &error);
+	if (!stream->window)
+		ob_report(&error);
+	out->ptr = stream->window;
+	out->end = stream->window + avail;
+}
+
+void
+ob_stream_after_row(ObOut *out)
+{
+	ObStream *stream = (ObStream *) out;
+
+	if (stream->shared && ob_upload_part_full(stream->upload))
+	{
+		ob_stream_end_frame(stream);
+		ob_stream_end_part(stream, OB_PART_MIN);
+		pump(stream);
+	}
+	else if (coarse_ms() - stream->pumped_at >= PUMP_MS)
+		pump(stream);
+}
+
+/* ---- making it ---- */
+
+static void
+free_core(void *arg)
+{
+	ObStream *stream = arg;
+
+	ob_chain_release(stream->chain);
+	ob_upload_free(stream->upload);
+	stream->chain = NULL;
+	stream->upload = NULL;
+}
+
+static void
+make_chain(ObStream *stream, const ObStreamOptions *options)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	stream->terminal = ob_sink_upload_new(stream->upload, &error);
+	stream->chain = stream->terminal;
+	if (stream->chain && options->codec->create)
+	{
+		ObSink *codec = options->codec->create(
+			stream->chain, options->compression_level, &error);
+
+		if (codec)
+			stream->chain = codec;
+	}
+	if (error.code != OB_OK || ob_chain_open(stream->chain, &error) != OB_OK)
+		ob_report(&error);
+}
+
+ObStream *
+ob_stream_new(const ObStreamOptions *options)
+{
+	ObStream *stream = palloc0(sizeof(ObStream));
+	ObS3 *s3 = ob_client_new(options->server, options->connections);
+	ObUploadOptions upload = {
+		.s3 = s3,
+		.bucket = options->bucket,
+		.key = options->key,
+		.headers = options->headers,
+		.nheaders = options->nheaders,
+		.part_size = options->part_size,
+		.memory = options->memory,
+		.connections = options->connections,
+		.max_parts = options->server->max_parts,
+	};
+	ObError error;
+
+	/* registered after the client's, so it runs before it */
+	stream->callback.func = free_core;
+	stream->callback.arg = stream;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext,
+									   &stream->callback);
+	stream->http = ob_s3_http(s3);
+	stream->out.refill = refill;
+	ob_error_clear(&error);
+	stream->upload = ob_upload_new(&upload, &error);
+	if (!stream->upload)
+		ob_report(&error);
+	make_chain(stream, options);
+	return stream;
+}
+
+static void
+wait_until_done(ObStream *stream)
+{
+	for (;;)
+	{
+		raise_upload_error(stream);
+		if (ob_upload_done(stream->upload))
+			return;
+		ob_wait(stream->http);
+	}
+}
+
+void
+ob_stream_finish(ObStream *stream)
+{
+	ObError error;
+
+	flush(stream);
+	pump(stream);
+	wait_for_room(stream);
+	ob_error_clear(&error);
+	if (ob_chain_close(stream->chain, &error) != OB_OK)
+		ob_report(&error);
+	wait_until_done(stream);
+}
+
+/* ---- shared by several processes ---- */
+
+void
+ob_stream_share(ObStream *stream, const ObUploadShare *share, const char *id,
+				size_t memory, int connections)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	stream->shared = true;
+	if (ob_upload_begin_shared(stream->upload, share, id, memory, connections,
+							   &error) != OB_OK)
+		ob_report(&error);
+	pump(stream);
+}
+
+const char *
+ob_stream_upload_id(ObStream *stream)
+{
+	for (;;)
+	{
+		raise_upload_error(stream);
+		if (ob_upload_id(stream->upload)[0] != '\0')
+			return ob_upload_id(stream->upload);
+		ob_wait(stream->http);
+	}
+}
+
+void
+ob_stream_end_frame(ObStream *stream)
+{
+	ObError error;
+
+	flush(stream);
+	wait_for_room(stream);
+	ob_error_clear(&error);
+	if (ob_chain_cut(stream->chain, &error) != OB_OK)
+		ob_report(&error);
+	/* the window is void: the next byte asks for another one */
+	stream->window = stream->out.ptr = stream->out.end = NULL;
+}
+
+void
+ob_stream_end_part(ObStream *stream, size_t at_least)
+{
+	ObError error;
+	size_t avail;
+
+	if (ob_upload_pending(stream->upload) < at_least)
+		return;
+	wait_for_room(stream);
+	ob_error_clear(&error);
+	/* (there may be no part yet: the first one, with nothing but a head) */
+	if (!ob_sink_window(stream->terminal, &avail, &error) ||
+		ob_upload_end_part(stream->upload, &error) != OB_OK)
+		ob_report(&error);
+}
+
+void
+ob_stream_append(ObStream *stream, const char *data, size_t len)
+{
+	ob_stream_end_frame(stream);
+	while (len > 0)
+	{
+		size_t now = Min(len, OB_SINK_WINDOW_MAX);
+		ObError error;
+
+		CHECK_FOR_INTERRUPTS();
+		pump(stream);
+		wait_for_room(stream);
+		ob_error_clear(&error);
+		if (ob_sink_write(stream->terminal, data, now, &error) != OB_OK)
+			ob_report(&error);
+		data += now;
+		len -= now;
+	}
+	if (ob_upload_part_full(stream->upload))
+		ob_stream_end_part(stream, OB_PART_MIN);
+}
+
+void
+ob_stream_drain(ObStream *stream)
+{
+	for (;;)
+	{
+		raise_upload_error(stream);
+		if (ob_upload_idle(stream->upload))
+			return;
+		ob_upload_want_room(stream->upload);
+		ob_wait(stream->http);
+	}
+}
+
+void
+ob_stream_finish_shared(ObStream *stream, char *const *etags, int nparts,
+						uint64 bytes)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	if (ob_upload_finish_shared(stream->upload, etags, nparts, bytes,
+								&error) != OB_OK)
+		ob_report(&error);
+	wait_until_done(stream);
+}
+
+/* ---- ending badly ---- */
+
+static bool
+is_aborted(const void *arg)
+{
+	return ob_upload_aborted(arg);
+}
+
+void
+ob_stream_abort(ObStream *stream, const char *bucket, const char *key)
+{
+	const char *hint = "onboard_abort_uploads() removes it.";
+	const ObError *error;
+
+	if (!stream->upload)
+		return;
+	HOLD_INTERRUPTS();
+	ob_upload_abort(stream->upload);
+	if (!ob_wait_bounded(stream->http, is_aborted, stream->upload, ABORT_MS))
+		ereport(WARNING,
+				(errcode(ERRCODE_CONNECTION_FAILURE),
+				 errmsg("could not abort the upload of \"s3://%s/%s\" in time",
+						bucket, key),
+				 errdetail("Upload id \"%s\".", ob_upload_id(stream->upload)),
+				 errhint("%s", hint)));
+	else if ((error = ob_upload_abort_error(stream->upload)) != NULL)
+		ob_report_warning(error, hint);
+	else if (ob_upload_may_exist(stream->upload))
+		ereport(WARNING,
+				(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
+				 errmsg("the object \"s3://%s/%s\" may have been written",
+						bucket, key),
+				 errdetail("The export ended while S3 was completing it.")));
+	RESUME_INTERRUPTS();
+}

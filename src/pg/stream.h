@@ -1,0 +1,87 @@
+/*
+ * stream.h
+ *		From an encoder's bytes to S3: the sink chain as a backend drives it.
+ *
+ * src/pg/stream.h
+ *
+ * A stream is an ObOut over a chain that ends in an upload.  It hands windows
+ * to the encoder, keeps transfers moving, waits when all buffers are busy, and
+ * raises what goes wrong.  It lives in a memory context, whose reset frees the
+ * core's objects without any network traffic; whoever gives up must say so to
+ * S3 before, with ob_stream_abort().
+ */
+#ifndef OB_STREAM_H
+#define OB_STREAM_H
+
+#include "core/sink_upload.h"
+#include "pg/encode.h"
+#include "pg/server.h"
+
+/* All borrowed. */
+typedef struct ObStreamOptions
+{
+	const ObServer *server;
+	const char *bucket;
+	const char *key; /* UTF-8 */
+	const ObPair *headers;
+	int nheaders;
+	const ObCodec *codec;
+	int compression_level;
+	size_t part_size;
+	size_t memory;
+	int connections;
+} ObStreamOptions;
+
+typedef struct ObStream
+{
+	ObOut out; /* first: the encoder hands it back to us */
+	ObHttp *http;
+	ObUpload *upload;
+	ObSink *terminal;
+	ObSink *chain;   /* the codec, or the terminal */
+	char *window;    /* where out.ptr began */
+	int64 pumped_at; /* coarse clock, ms */
+	bool shared;     /* with other processes: parts end where rows do */
+	MemoryContextCallback callback;
+} ObStream;
+
+/* In the current memory context; nothing is sent yet. */
+extern ObStream *ob_stream_new(const ObStreamOptions *options);
+
+/* After each row: moves transfers, and ends parts of a shared upload. */
+extern void ob_stream_after_row(ObOut *out);
+
+/* All is written: sends the rest, and waits until S3 has the object. */
+extern void ob_stream_finish(ObStream *stream);
+
+/* ob_upload_begin_shared(), raising. */
+extern void ob_stream_share(ObStream *stream, const ObUploadShare *share,
+							const char *id, size_t memory, int connections);
+
+/* Waits for the id of a shared upload that this process began. */
+extern const char *ob_stream_upload_id(ObStream *stream);
+
+/* What was written so far becomes readable by itself. */
+extern void ob_stream_end_frame(ObStream *stream);
+
+/* Ends the part if it has at least so many bytes; at a frame's end only. */
+extern void ob_stream_end_part(ObStream *stream, size_t at_least);
+
+/* Adds another process's frames, as they are. */
+extern void ob_stream_append(ObStream *stream, const char *data, size_t len);
+
+/* Waits until all parts that were ended have landed. */
+extern void ob_stream_drain(ObStream *stream);
+
+/* Completes a shared upload from the parts of all processes. */
+extern void ob_stream_finish_shared(ObStream *stream, char *const *etags,
+									int nparts, uint64 bytes);
+
+/*
+ * Gives up: tells S3 to forget the upload, in bounded time.  Raises nothing;
+ * says in a WARNING what may be left behind.
+ */
+extern void ob_stream_abort(ObStream *stream, const char *bucket,
+							const char *key);
+
+#endif

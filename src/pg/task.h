@@ -1,0 +1,46 @@
+/*
+ * task.h
+ *		From what a caller asked for to an export that is ready to run.
+ *
+ * src/pg/task.h
+ */
+#ifndef OB_TASK_H
+#define OB_TASK_H
+
+#include "pg/export.h"
+#include "pg/history.h"
+#include "pg/registry.h"
+
+/* What was asked for; NULL where nothing was said. */
+typedef struct ObRequest
+{
+	const char *name;
+	const char *query;
+	const char *bucket;
+	Jsonb *options;
+	ObOptionsFor options_for;
+	const ObEntry *entry; /* the registry's row of that name */
+	pg_uuid_t run_id;
+} ObRequest;
+
+typedef struct ObTask
+{
+	ObExport export;
+	char *uri; /* in the database's encoding */
+	ObRun run; /* what there is to tell, also after a failure */
+} ObTask;
+
+/*
+ * Fills a task in the current memory context: options merged and checked,
+ * server, bucket and key found.  Nothing is sent.  Raises for all that can be
+ * known to be wrong.
+ */
+extern void ob_task_prepare(const ObRequest *request, ObTask *task);
+
+/* Runs it and fills task->run; raises on failure. */
+extern void ob_task_run(ObTask *task);
+
+/* Fills task->run for one that failed. */
+extern void ob_task_fail(ObTask *task, const ErrorData *error);
+
+#endif

@@ -1,0 +1,213 @@
+"""Those who are timed: COPY, onboard, and the other ways to S3.
+
+Each of the others is in the best form that is known for it.
+"""
+
+import json
+import os
+import shlex
+import shutil
+import sys
+
+from lib import process
+from measure import Contestant
+from stores import BUCKET
+
+_HERE = os.path.dirname(os.path.abspath(__file__))
+KEY = "peer"
+
+COPY = {
+    "csv": "COPY {table} TO {{}} (format csv)",
+    "text": "COPY {table} TO {{}} (format text)",
+    "binary": "COPY {table} TO {{}} (format binary)",
+    "row_to_json": "COPY (SELECT row_to_json(t) FROM {table} t) TO {{}}",
+}
+COPY_HEADER = "COPY {table} TO {{}} (format csv, header)"
+
+# Which COPY an export is measured against.
+BASELINE = {
+    "csv": "csv",
+    "text": "csv",
+    "binary": "binary",
+    "jsonl": "row_to_json",
+    "json": "row_to_json",
+}
+
+# The shape of the extension postgres-aws-s3, which also reads the file once
+# more to count its lines; this one has them from COPY.
+SPOOL_AND_UPLOAD = """
+CREATE FUNCTION spool_and_upload(query text, options text, endpoint text,
+    access_key text, secret_key text, bucket text, key text) RETURNS bigint
+LANGUAGE plpython3u AS $$
+import tempfile
+import boto3
+
+s3 = boto3.client(
+    "s3", region_name="us-east-1", endpoint_url=endpoint,
+    aws_access_key_id=access_key, aws_secret_access_key=secret_key,
+)
+with tempfile.NamedTemporaryFile() as spool:
+    name = plpy.quote_literal(spool.name)
+    done = plpy.execute(f"COPY ({query}) TO {name} ({options})")
+    s3.upload_fileobj(spool, bucket, key)
+    return done.nrows()
+$$
+"""
+
+
+def _label(words, table):
+    """Only the usual table goes without saying."""
+    return words if table == "lineitem" else f"{words}, {table}"
+
+
+def copy_label(form, table="lineitem"):
+    return _label(f"COPY {form}", table)
+
+
+def copy(form, table="lineitem"):
+    """COPY to nowhere: what PostgreSQL itself needs to make the bytes."""
+    statement = COPY[form].format(table=table).format("'/dev/null'")
+    return Contestant(
+        copy_label(form, table), table, sql=statement, lands=False
+    )
+
+
+def onboard_label(form, compression="none", parallel="off", table="lineitem"):
+    words = f"onboard {form}"
+    if compression != "none":
+        words += f" {compression}"
+    if parallel != "off":
+        words += f", parallel {parallel}"
+    return _label(words, table)
+
+
+def onboard(
+    form, compression="none", parallel="off", table="lineitem", store="s3"
+):
+    options = {"format": form, "server": store}
+    if compression != "none":
+        options["compression"] = compression
+    options["parallel"] = int(parallel) if parallel.isdigit() else parallel
+    same = ""
+    if compression == "none" and form in ("csv", "text", "binary"):
+        same = COPY_HEADER if form == "csv" else COPY[form]
+    return Contestant(
+        onboard_label(form, compression, parallel, table),
+        table,
+        baseline=copy_label(BASELINE[form], table),
+        sql=f"SELECT * FROM onboard_table('{table}', NULL, '{BUCKET}',"
+        f" '{json.dumps(options)}')",
+        copy=same.format(table=table),
+    )
+
+
+def aws_program():
+    """Debian's, else the user's own."""
+    found = shutil.which("aws", path=process.clean_env()["PATH"])
+    found = found or shutil.which("aws")
+    if found is None:
+        raise process.RigError("found no program aws (Debian: awscli)")
+    return found
+
+
+class Peers:
+    """The other ways, for one cluster, server and table."""
+
+    def __init__(self, cluster, store, table="lineitem"):
+        self.cluster = cluster
+        self.store = store
+        self.table = table
+        self.env = {
+            "AWS_ACCESS_KEY_ID": store.access_key,
+            "AWS_SECRET_ACCESS_KEY": store.secret_key,
+            "AWS_REGION": "us-east-1",
+            "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_CONFIG_FILE": "/dev/null",
+            "AWS_EC2_METADATA_DISABLED": "true",
+            # Newer versions would add a CRC to each part, for nothing.
+            "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
+        }
+        self.csv = COPY_HEADER.format(table=table)
+
+    def _aws(self, source):
+        target = f"s3://{BUCKET}/{KEY}"
+        return shlex.join(
+            [
+                aws_program(), "s3", "cp", source, target,
+                "--only-show-errors", "--endpoint-url", self.store.endpoint,
+            ]
+        )
+
+    def _contestant(self, label, copy="", **how):
+        return Contestant(
+            _label(label, self.table),
+            self.table,
+            baseline=copy_label("csv", self.table),
+            copy=copy,
+            **how,
+        )
+
+    def psql(self, packer=None):
+        """psql | aws, or psql | packer | aws."""
+        psql = self.cluster.psql_command() + ["-c", self.csv.format("STDOUT")]
+        stages = [shlex.join(psql), self._aws("-")]
+        if packer:
+            stages.insert(1, f"{packer} -c")
+        return self._contestant(
+            " | ".join(["psql"] + [packer] * bool(packer) + ["aws"]),
+            "" if packer else self.csv,
+            shell=" | ".join(stages),
+            env=self.env,
+        )
+
+    def program(self):
+        """The server itself pipes into aws."""
+        command = ["env", *(f"{k}={v}" for k, v in self.env.items())]
+        command = f"{shlex.join(command)} {self._aws('-')}"
+        literal = "'" + command.replace("'", "''") + "'"
+        return self._contestant(
+            "COPY TO PROGRAM aws",
+            self.csv,
+            sql=self.csv.format(f"PROGRAM {literal}"),
+        )
+
+    def plpython(self):
+        arguments = (
+            f"SELECT * FROM {self.table}", "format csv, header",
+            self.store.endpoint, self.store.access_key,
+            self.store.secret_key, BUCKET, KEY,
+        )
+        literals = ", ".join(f"'{argument}'" for argument in arguments)
+        return self._contestant(
+            "plpython and boto3",
+            self.csv,
+            sql=f"SELECT spool_and_upload({literals}) AS rows",
+        )
+
+    def seed(self):
+        url = (
+            "postgresql+psycopg2://postgres@/postgres"
+            f"?host={self.cluster.folder}"
+            f"&port={self.cluster.settings['port']}"
+        )
+        return self._contestant(
+            "SQLAlchemy, json, boto3",
+            shell=shlex.join(
+                [
+                    sys.executable, os.path.join(_HERE, "seed.py"), url,
+                    self.table, self.store.endpoint, BUCKET, KEY,
+                ]
+            ),
+            env=self.env,
+        )
+
+    def finished_file(self):
+        """Only the upload: the file has been made before, by COPY."""
+        path = os.path.join(self.cluster.folder, "finished.csv")
+        return self._contestant(
+            "aws, the finished csv file",
+            self.csv,
+            shell=self._aws(path),
+            env=self.env,
+            prepare=self.csv.format(f"'{path}'"),
+        )

@@ -1,0 +1,1124 @@
+/*
+ * server.c
+ *		An HTTP server for tests that does what the test says, and a host.
+ *
+ * test/core/server.c
+ *
+ * One thread accepts, and each connection has one that reads and writes with
+ * blocking calls.  server_free() shuts all sockets down, which ends these
+ * calls.  One lock guards everything that threads share; nobody holds it while
+ * he reads, writes or waits.
+ */
+#include "testing.h"
+
+#include "server.h"
+
+#include <arpa/inet.h>
+#include <dirent.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/sha.h>
+#include <poll.h>
+#include <pthread.h>
+#include <strings.h>
+#include <sys/socket.h>
+#include <time.h>
+#include <unistd.h>
+
+#define HEAD_MAX (64 * 1024)
+#define CONNECTIONS_MAX 256
+#define RULES_MAX 256
+#define LINGER_MS 3000
+#define HOLD_MS 60000
+#define DRIVE_MS 10000
+#define PACE_MS 20
+#define PART_MIN ((size_t) 5 * 1024 * 1024)
+
+typedef struct Connection
+{
+	Server *server;
+	pthread_t thread;
+	int number;
+	int fd; /* -1: closed */
+	/* bytes that were read beyond the last request */
+	char *ahead;
+	size_t ahead_len;
+} Connection;
+
+typedef struct Record
+{
+	struct Record *next;
+	ServerRequest request;
+} Record;
+
+typedef struct Bytes
+{
+	char *data;
+	size_t len;
+} Bytes;
+
+/* An object, an upload, or a part of one. */
+typedef struct Stored
+{
+	struct Stored *next;
+	char *key;
+	char *marker; /* of objects and uploads */
+	int number;   /* of uploads and parts */
+	Bytes content;
+	struct Stored *parts;
+} Stored;
+
+struct Server
+{
+	pthread_mutex_t lock;
+	pthread_cond_t changed;
+	pthread_t acceptor;
+	int fd;
+	int port;
+	bool stopping;
+	bool released;
+	int nconnections;
+	Connection connections[CONNECTIONS_MAX];
+	int nrules;
+	struct
+	{
+		ServerRule rule;
+		int used;
+	} rules[RULES_MAX];
+	Stored
+		*texts; /* of all rules that ever were: a thread may be sending one */
+	int unexpected;
+	Record *records;
+	bool s3;
+	Stored *objects;
+	Stored *uploads;
+	int nuploads; /* ever created */
+};
+
+typedef struct Answer
+{
+	int status;
+	char headers[1024];
+	const char *body;
+	size_t body_len;
+	char text[4096]; /* for bodies made here */
+} Answer;
+
+/* Tests cannot go on without memory. */
+static void *
+must(void *memory)
+{
+	if (!memory)
+		abort();
+	return memory;
+}
+
+static Bytes
+copy_bytes(const char *data, size_t len)
+{
+	Bytes copy = {must(malloc(len + 1)), len};
+
+	memcpy(copy.data, data, len);
+	copy.data[len] = '\0';
+	return copy;
+}
+
+/* ---- waiting, interrupted by server_free() ---- */
+
+static struct timespec
+after_ms(int ms)
+{
+	struct timespec at;
+
+	clock_gettime(CLOCK_MONOTONIC, &at);
+	at.tv_sec += ms / 1000;
+	at.tv_nsec += (ms % 1000) * 1000000L;
+	if (at.tv_nsec >= 1000000000L)
+	{
+		at.tv_sec++;
+		at.tv_nsec -= 1000000000L;
+	}
+	return at;
+}
+
+/* Until the time is over, or (gate) the test calls server_release(). */
+static void
+pause_for(Server *server, int ms, bool gate)
+{
+	struct timespec at = after_ms(ms);
+
+	pthread_mutex_lock(&server->lock);
+	while (!server->stopping && !(gate && server->released))
+		if (pthread_cond_timedwait(&server->changed, &server->lock, &at) != 0)
+			break;
+	pthread_mutex_unlock(&server->lock);
+}
+
+/* ---- the little S3 ---- */
+
+static void
+free_stored(Stored *list)
+{
+	while (list)
+	{
+		Stored *next = list->next;
+
+		free_stored(list->parts);
+		free(list->key);
+		free(list->marker);
+		free(list->content.data);
+		free(list);
+		list = next;
+	}
+}
+
+static Stored *
+find_stored(Stored *list, const char *key)
+{
+	while (list && strcmp(list->key, key) != 0)
+		list = list->next;
+	return list;
+}
+
+static Stored *
+find_number(Stored *list, int number)
+{
+	while (list && list->number != number)
+		list = list->next;
+	return list;
+}
+
+static void
+remove_stored(Stored **list, Stored *one)
+{
+	while (*list && *list != one)
+		list = &(*list)->next;
+	if (!*list)
+		return;
+	*list = one->next;
+	one->next = NULL;
+	free_stored(one);
+}
+
+static Stored *
+add_stored(Stored **list, const char *key)
+{
+	Stored *one = must(calloc(1, sizeof(Stored)));
+
+	one->key = must(strdup(key));
+	one->next = *list;
+	*list = one;
+	return one;
+}
+
+static void
+say_error(Answer *answer, int status, const char *code)
+{
+	answer->status = status;
+	answer->body = answer->text;
+	answer->body_len = (size_t) snprintf(
+		answer->text, sizeof(answer->text),
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code>"
+		"<Message>little S3</Message><RequestId>tx1</RequestId></Error>",
+		code);
+}
+
+static void
+say_text(Answer *answer, int status, const char *text)
+{
+	answer->status = status;
+	snprintf(answer->text, sizeof(answer->text), "%s", text);
+	answer->body = answer->text;
+	answer->body_len = strlen(answer->text);
+}
+
+static void
+say_etag(Answer *answer, const char *sha256)
+{
+	answer->status = 200;
+	snprintf(answer->headers, sizeof(answer->headers),
+			 "ETag: \"%.32s\"\r\nx-amz-request-id: tx2\r\n", sha256);
+}
+
+static void
+sha256(const char *data, size_t len, char *hex)
+{
+	unsigned char hash[SHA256_DIGEST_LENGTH];
+
+	SHA256((const unsigned char *) data, len, hash);
+	for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
+		snprintf(hex + 2 * i, 3, "%02x", hash[i]);
+}
+
+/* The upload that the query names; its id is "2~up/load+NUMBER", encoded. */
+static Stored *
+named_upload(Server *server, const char *target)
+{
+	static const char prefix[] = "uploadId=2~up%2Fload%2B";
+	const char *at = strstr(target, prefix);
+
+	if (!at)
+		return NULL;
+	return find_number(server->uploads, atoi(at + strlen(prefix)));
+}
+
+/* The parts as the document lists them, put together; an S3 code if it is
+ * wrong. */
+static const char *
+assemble(const Stored *upload, const char *document, Bytes *whole)
+{
+	const char *at = document;
+	int last = 0;
+
+	*whole = (Bytes){must(malloc(1)), 0};
+	while ((at = strstr(at, "<PartNumber>")) != NULL)
+	{
+		const char *etag = strstr(at, "<ETag>");
+		int number = atoi(at + strlen("<PartNumber>"));
+		const Stored *part = find_number(upload->parts, number);
+		char want[100] = "";
+		char hex[65];
+
+		if (part)
+		{
+			sha256(part->content.data, part->content.len, hex);
+			snprintf(want, sizeof(want), "<ETag>\"%.32s\"</ETag>", hex);
+		}
+		if (!part || !etag || strncmp(etag, want, strlen(want)) != 0)
+			return "InvalidPart";
+		if (number != last + 1)
+			return "InvalidPartOrder";
+		last = number;
+		at = etag;
+		if (part->content.len < PART_MIN && strstr(at, "<PartNumber>"))
+			return "EntityTooSmall";
+		whole->data =
+			must(realloc(whole->data, whole->len + part->content.len + 1));
+		memcpy(whole->data + whole->len, part->content.data,
+			   part->content.len);
+		whole->len += part->content.len;
+	}
+	return last > 0 ? NULL : "MalformedXML";
+}
+
+static void
+put_whole(Server *server, const char *key, const char *marker, Bytes content)
+{
+	Stored *object = find_stored(server->objects, key);
+
+	if (!object)
+		object = add_stored(&server->objects, key);
+	free(object->content.data);
+	free(object->marker);
+	object->content = content;
+	object->marker = must(strdup(marker));
+}
+
+static void
+s3_complete(Server *server, Stored *upload, const ServerRequest *request,
+			Answer *answer)
+{
+	Bytes whole;
+	const char *wrong = assemble(upload, request->body, &whole);
+
+	if (wrong)
+	{
+		free(whole.data);
+		say_error(answer, 400, wrong);
+		return;
+	}
+	put_whole(server, upload->key, upload->marker, whole);
+	remove_stored(&server->uploads, upload);
+	say_text(answer, 200,
+			 "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult>"
+			 "<ETag>&quot;whole-2&quot;</ETag>"
+			 "</CompleteMultipartUploadResult>");
+}
+
+static void
+s3_upload(Server *server, const ServerRequest *request, Answer *answer)
+{
+	const char *number = strstr(request->target, "partNumber=");
+	Stored *upload = named_upload(server, request->target);
+	Stored *part;
+
+	if (!upload)
+		say_error(answer, 404, "NoSuchUpload");
+	else if (number)
+	{
+		int n = atoi(number + strlen("partNumber="));
+
+		part = find_number(upload->parts, n);
+		if (!part)
+			part = add_stored(&upload->parts, "");
+		part->number = n;
+		free(part->content.data);
+		part->content = copy_bytes(request->body, request->body_len);
+		say_etag(answer, request->sha256);
+	}
+	else if (strcmp(request->method, "POST") == 0)
+		s3_complete(server, upload, request, answer);
+	else if (strcmp(request->method, "DELETE") == 0)
+	{
+		remove_stored(&server->uploads, upload);
+		answer->status = 204;
+	}
+	else
+		say_text(answer, 200, "<ListPartsResult></ListPartsResult>");
+}
+
+static void
+s3_create(Server *server, const char *key, const char *marker, Answer *answer)
+{
+	Stored *upload = add_stored(&server->uploads, key);
+	char text[300];
+
+	upload->number = ++server->nuploads;
+	upload->marker = must(strdup(marker));
+	snprintf(text, sizeof(text),
+			 "<InitiateMultipartUploadResult><UploadId>2~up/load+%d"
+			 "</UploadId></InitiateMultipartUploadResult>",
+			 upload->number);
+	say_text(answer, 200, text);
+}
+
+static void
+s3_object(Server *server, const ServerRequest *request, const char *key,
+		  Answer *answer)
+{
+	const Stored *object = find_stored(server->objects, key);
+	char marker[100];
+
+	server_header(request, "x-amz-meta-onboard-upload", marker,
+				  sizeof(marker));
+	if (strcmp(request->method, "PUT") == 0)
+	{
+		put_whole(server, key, marker,
+				  copy_bytes(request->body, request->body_len));
+		say_etag(answer, request->sha256);
+	}
+	else if (strcmp(request->method, "POST") == 0)
+		s3_create(server, key, marker, answer);
+	else if (!object)
+		say_error(answer, 404, "NoSuchKey");
+	else
+	{
+		answer->status = 200;
+		answer->body = object->content.data;
+		answer->body_len = object->content.len;
+		snprintf(answer->headers, sizeof(answer->headers),
+				 "X-Amz-Meta-Onboard-Upload: %s\r\n", object->marker);
+	}
+}
+
+static void
+s3_answer(Server *server, const ServerRequest *request, Answer *answer)
+{
+	const char *key = strchr(request->target + 1, '/');
+	char path[1024];
+	char sent[100];
+
+	server_header(request, "x-amz-content-sha256", sent, sizeof(sent));
+	snprintf(path, sizeof(path), "%.*s",
+			 (int) strcspn(key ? key + 1 : "", "?"), key ? key + 1 : "");
+	if (strcmp(sent, request->sha256) != 0)
+		say_error(answer, 400, "XAmzContentSHA256Mismatch");
+	else if (strstr(request->target, "uploadId="))
+		s3_upload(server, request, answer);
+	else
+		s3_object(server, request, path, answer);
+}
+
+/* ---- reading a request ---- */
+
+static size_t
+receive(Connection *connection, char *to, size_t size)
+{
+	size_t take = connection->ahead_len < size ? connection->ahead_len : size;
+	ssize_t n;
+
+	if (take > 0)
+	{
+		memcpy(to, connection->ahead, take);
+		connection->ahead_len -= take;
+		memmove(connection->ahead, connection->ahead + take,
+				connection->ahead_len);
+		return take;
+	}
+	n = recv(connection->fd, to, size, 0);
+	return n > 0 ? (size_t) n : 0;
+}
+
+/* Reads up to the empty line; what follows it stays ahead. */
+static char *
+receive_head(Connection *connection)
+{
+	char *head = must(calloc(1, HEAD_MAX + 1));
+	size_t len = 0;
+	char *end = NULL;
+
+	while (!end && len < HEAD_MAX)
+	{
+		size_t n = receive(connection, head + len, HEAD_MAX - len);
+
+		if (n == 0)
+			break;
+		len += n;
+		end = strstr(head, "\r\n\r\n");
+	}
+	if (!end)
+	{
+		free(head);
+		return NULL;
+	}
+	end += 4;
+	connection->ahead_len = len - (size_t) (end - head);
+	memcpy(connection->ahead, end, connection->ahead_len);
+	end[-2] = '\0'; /* the last line keeps its CRLF */
+	return head;
+}
+
+/* Splits "METHOD target HTTP/1.1" and the lines after it. */
+static bool
+parse_head(char *head, ServerRequest *request)
+{
+	char *target = strchr(head, ' ');
+	char *version = target ? strchr(target + 1, ' ') : NULL;
+	char *lines = version ? strstr(version, "\r\n") : NULL;
+
+	if (!lines)
+		return false;
+	*target = *version = '\0';
+	request->method = must(strdup(head));
+	request->target = must(strdup(target + 1));
+	request->head = must(strdup(lines + 2));
+	return true;
+}
+
+/* False if the client went away. */
+static bool
+receive_body(Connection *connection, ServerRequest *request,
+			 const ServerRule *rule, size_t want)
+{
+	char value[32];
+
+	if (server_header(request, "Expect", value, sizeof(value)) > 0 &&
+		send(connection->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25,
+			 MSG_NOSIGNAL) < 0)
+		return false;
+	request->body = must(malloc(want + 1));
+	while (request->body_len < want)
+	{
+		size_t take = want - request->body_len;
+		size_t n;
+
+		if (rule && rule->pace > 0)
+		{
+			pause_for(connection->server, PACE_MS, true);
+			if (take > rule->pace)
+				take = rule->pace;
+		}
+		n = receive(connection, request->body + request->body_len, take);
+		if (n == 0)
+			return false;
+		request->body_len += n;
+	}
+	request->body[want] = '\0';
+	sha256(request->body, want, request->sha256);
+	return true;
+}
+
+/* ---- rules and records ---- */
+
+static bool
+fits(const char *method, const char *target, const ServerRequest *request)
+{
+	return (!method || strcmp(method, request->method) == 0) &&
+		   (!target || strstr(request->target, target));
+}
+
+/* Copies the rule that the request takes. */
+static bool
+take_rule(Server *server, const ServerRequest *request, ServerRule *rule)
+{
+	bool found = false;
+
+	pthread_mutex_lock(&server->lock);
+	for (int i = 0; i < server->nrules && !found; i++)
+	{
+		const ServerRule *r = &server->rules[i].rule;
+
+		found = fits(r->method, r->target, request) &&
+				(r->times == 0 || server->rules[i].used < r->times);
+		if (found)
+		{
+			server->rules[i].used++;
+			*rule = *r;
+		}
+	}
+	if (!found && !server->s3)
+		server->unexpected++;
+	pthread_mutex_unlock(&server->lock);
+	return found;
+}
+
+/* Takes the request's memory.  The little S3 works under the same lock, so
+ * that whoever sees the record sees its effect. */
+static void
+record(Server *server, Record *record, bool store, Answer *answer)
+{
+	Record **link = &server->records;
+
+	pthread_mutex_lock(&server->lock);
+	while (*link)
+		link = &(*link)->next;
+	*link = record;
+	if (store)
+		s3_answer(server, &record->request, answer);
+	pthread_mutex_unlock(&server->lock);
+}
+
+static void
+free_record(Record *record)
+{
+	free(record->request.method);
+	free(record->request.target);
+	free(record->request.head);
+	free(record->request.body);
+	free(record);
+}
+
+/* ---- answering ---- */
+
+static bool
+send_all(const Connection *connection, const char *data, size_t len)
+{
+	while (len > 0)
+	{
+		ssize_t n = send(connection->fd, data, len, MSG_NOSIGNAL);
+
+		if (n <= 0)
+			return false;
+		data += n;
+		len -= (size_t) n;
+	}
+	return true;
+}
+
+static bool
+send_answer(const Connection *connection, bool has_body, const Answer *answer,
+			size_t body_len)
+{
+	char head[4096];
+	int len = snprintf(head, sizeof(head), "HTTP/1.1 %d Whatever\r\n%s",
+					   answer->status, answer->headers);
+
+	if (answer->status != 204)
+		len += snprintf(head + len, sizeof(head) - (size_t) len,
+						"Content-Length: %zu\r\n", answer->body_len);
+	len += snprintf(head + len, sizeof(head) - (size_t) len, "\r\n");
+	return send_all(connection, head, (size_t) len) &&
+		   (!has_body || send_all(connection, answer->body, body_len));
+}
+
+/* Waits until the client closes; closing first, with bytes unread, would
+ * throw away what he has not read yet. */
+static void
+linger(const Connection *connection)
+{
+	struct pollfd fd = {connection->fd, POLLRDHUP, 0};
+
+	shutdown(connection->fd, SHUT_WR);
+	poll(&fd, 1, LINGER_MS);
+}
+
+/* Whether the connection can take another request. */
+static bool
+act(Connection *connection, bool has_body, const ServerRule *rule,
+	const Answer *answer, bool unread)
+{
+	if (rule && rule->act == SERVER_HOLD)
+		pause_for(connection->server, HOLD_MS, true);
+	if (rule && rule->delay_ms > 0)
+		pause_for(connection->server, rule->delay_ms, false);
+	if (rule && rule->act == SERVER_DROP)
+		return false;
+	if (rule && rule->act == SERVER_RAW)
+	{
+		send_all(connection, answer->body, answer->body_len);
+		linger(connection);
+		return false;
+	}
+	if (rule && rule->act == SERVER_CUT)
+	{
+		send_answer(connection, has_body, answer, rule->cut);
+		/* closing now resets the connection: first he should read that */
+		if (unread)
+			pause_for(connection->server, 50, false);
+		return false;
+	}
+	if (rule && rule->act == SERVER_HALF)
+	{
+		if (!send_answer(connection, has_body, answer, rule->cut))
+			return false;
+		pause_for(connection->server, HOLD_MS, true);
+		if (!send_all(connection, answer->body + rule->cut,
+					  answer->body_len - rule->cut))
+			return false;
+	}
+	else if (!send_answer(connection, has_body, answer, answer->body_len))
+		return false;
+	if (!unread && !(rule && rule->close))
+		return true;
+	if (!rule->rude)
+		linger(connection);
+	return false;
+}
+
+static void
+prepare_answer(const Server *server, const ServerRule *rule, Answer *answer)
+{
+	memset(answer, 0, offsetof(Answer, text));
+	answer->body = "";
+	answer->status = server->s3 ? 0 : 599;
+	if (!rule)
+		return;
+	answer->status = rule->status;
+	if (rule->headers)
+		snprintf(answer->headers, sizeof(answer->headers), "%s",
+				 rule->headers);
+	if (rule->body)
+	{
+		answer->body = rule->body;
+		answer->body_len = rule->body_len;
+	}
+}
+
+/* Serves one request; false when the connection is to be closed. */
+static bool
+serve(Connection *connection)
+{
+	Server *server = connection->server;
+	char *head = receive_head(connection);
+	Record *rec;
+	ServerRule rule = {0};
+	bool ruled;
+	bool has_body;
+	Answer own;
+	Answer stored;
+	char length[32];
+	size_t want;
+	size_t take;
+
+	if (!head)
+		return false;
+	rec = must(calloc(1, sizeof(Record)));
+	rec->request.connection = connection->number;
+	if (!parse_head(head, &rec->request))
+		abort();
+	free(head);
+	server_header(&rec->request, "Content-Length", length, sizeof(length));
+	want = take = (size_t) strtoull(length, NULL, 10);
+	ruled = take_rule(server, &rec->request, &rule);
+	if (rule.read > 0 && rule.read < want)
+		take = rule.read;
+	if (!receive_body(connection, &rec->request, &rule, take))
+	{
+		free_record(rec);
+		return false;
+	}
+	has_body = strcmp(rec->request.method, "HEAD") != 0;
+	prepare_answer(server, ruled ? &rule : NULL, &own);
+	prepare_answer(server, NULL, &stored);
+	/* from here on the record may be freed */
+	record(server, rec, ruled ? rule.store : server->s3, &stored);
+	return act(connection, has_body, ruled ? &rule : NULL,
+			   ruled && (rule.status > 0 || !rule.store) ? &own : &stored,
+			   take < want);
+}
+
+/* ---- connections ---- */
+
+static void
+close_connection(Connection *connection)
+{
+	pthread_mutex_lock(&connection->server->lock);
+	close(connection->fd);
+	connection->fd = -1;
+	pthread_mutex_unlock(&connection->server->lock);
+}
+
+static void *
+run_connection(void *arg)
+{
+	Connection *connection = arg;
+
+	connection->ahead = must(malloc(HEAD_MAX));
+	while (serve(connection))
+		;
+	free(connection->ahead);
+	close_connection(connection);
+	return NULL;
+}
+
+static void *
+run_acceptor(void *arg)
+{
+	Server *server = arg;
+
+	for (;;)
+	{
+		int fd = accept4(server->fd, NULL, NULL, SOCK_CLOEXEC);
+		int on = 1;
+		Connection *connection;
+
+		if (fd < 0)
+			return NULL;
+		/* head and body go out in two pieces */
+		setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &on, sizeof(on));
+		pthread_mutex_lock(&server->lock);
+		if (server->stopping || server->nconnections == CONNECTIONS_MAX)
+			close(fd);
+		else
+		{
+			connection = &server->connections[server->nconnections];
+			connection->server = server;
+			connection->number = server->nconnections;
+			connection->fd = fd;
+			if (pthread_create(&connection->thread, NULL, run_connection,
+							   connection) != 0)
+				abort();
+			server->nconnections++;
+		}
+		pthread_mutex_unlock(&server->lock);
+	}
+}
+
+static void
+listen_on_loopback(Server *server)
+{
+	struct sockaddr_in address = {.sin_family = AF_INET};
+	socklen_t len = sizeof(address);
+
+	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (server->fd < 0 ||
+		bind(server->fd, (struct sockaddr *) &address, len) != 0 ||
+		listen(server->fd, 64) != 0 ||
+		getsockname(server->fd, (struct sockaddr *) &address, &len) != 0)
+		abort();
+	server->port = ntohs(address.sin_port);
+}
+
+Server *
+server_new(void)
+{
+	Server *server = must(calloc(1, sizeof(Server)));
+	pthread_condattr_t attributes;
+
+	pthread_mutex_init(&server->lock, NULL);
+	pthread_condattr_init(&attributes);
+	pthread_condattr_setclock(&attributes, CLOCK_MONOTONIC);
+	pthread_cond_init(&server->changed, &attributes);
+	pthread_condattr_destroy(&attributes);
+	listen_on_loopback(server);
+	if (pthread_create(&server->acceptor, NULL, run_acceptor, server) != 0)
+		abort();
+	return server;
+}
+
+static void
+free_records(Server *server)
+{
+	while (server->records)
+	{
+		Record *next = server->records->next;
+
+		free_record(server->records);
+		server->records = next;
+	}
+}
+
+void
+server_free(Server *server)
+{
+	if (!server)
+		return;
+	pthread_mutex_lock(&server->lock);
+	server->stopping = true;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+	shutdown(server->fd, SHUT_RDWR); /* ends accept() */
+	pthread_join(server->acceptor, NULL);
+	close(server->fd);
+	server_disconnect(server);
+	for (int i = 0; i < server->nconnections; i++)
+		pthread_join(server->connections[i].thread, NULL);
+	free_records(server);
+	free_stored(server->objects);
+	free_stored(server->uploads);
+	free_stored(server->texts);
+	pthread_cond_destroy(&server->changed);
+	pthread_mutex_destroy(&server->lock);
+	free(server);
+}
+
+/* ---- what the test calls ---- */
+
+int
+server_port(const Server *server)
+{
+	return server->port;
+}
+
+void
+server_narrow(Server *server)
+{
+	int receive = 8192;
+	int segment = 1000;
+
+	/* the client's send buffer follows from the size of segments */
+	if (setsockopt(server->fd, SOL_SOCKET, SO_RCVBUF, &receive,
+				   sizeof(receive)) != 0 ||
+		setsockopt(server->fd, IPPROTO_TCP, TCP_MAXSEG, &segment,
+				   sizeof(segment)) != 0)
+		abort();
+}
+
+/* A copy that lives as long as the server. */
+static const char *
+keep_text(Server *server, const char *text, size_t len)
+{
+	Stored *kept;
+
+	if (!text)
+		return NULL;
+	kept = add_stored(&server->texts, "");
+	kept->content = copy_bytes(text, len);
+	return kept->content.data;
+}
+
+void
+server_rule(Server *server, ServerRule rule)
+{
+	if (rule.body && rule.body_len == 0)
+		rule.body_len = strlen(rule.body);
+	pthread_mutex_lock(&server->lock);
+	if (server->nrules == RULES_MAX)
+		abort();
+	rule.target =
+		keep_text(server, rule.target, rule.target ? strlen(rule.target) : 0);
+	rule.headers = keep_text(server, rule.headers,
+							 rule.headers ? strlen(rule.headers) : 0);
+	rule.body = keep_text(server, rule.body, rule.body_len);
+	server->rules[server->nrules].rule = rule;
+	server->rules[server->nrules].used = 0;
+	server->nrules++;
+	pthread_mutex_unlock(&server->lock);
+}
+
+void
+server_reset(Server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	server->nrules = 0;
+	server->unexpected = 0;
+	server->released = false;
+	free_records(server);
+	pthread_mutex_unlock(&server->lock);
+}
+
+void
+server_release(Server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	server->released = true;
+	pthread_cond_broadcast(&server->changed);
+	pthread_mutex_unlock(&server->lock);
+}
+
+void
+server_disconnect(Server *server)
+{
+	pthread_mutex_lock(&server->lock);
+	for (int i = 0; i < server->nconnections; i++)
+		if (server->connections[i].fd >= 0)
+			shutdown(server->connections[i].fd, SHUT_RDWR);
+	pthread_mutex_unlock(&server->lock);
+}
+
+int
+server_accepted(Server *server)
+{
+	int n;
+
+	pthread_mutex_lock(&server->lock);
+	n = server->nconnections;
+	pthread_mutex_unlock(&server->lock);
+	return n;
+}
+
+int
+server_connected(Server *server)
+{
+	int n = 0;
+
+	pthread_mutex_lock(&server->lock);
+	for (int i = 0; i < server->nconnections; i++)
+		n += server->connections[i].fd >= 0;
+	pthread_mutex_unlock(&server->lock);
+	return n;
+}
+
+int
+server_unexpected(Server *server)
+{
+	int n;
+
+	pthread_mutex_lock(&server->lock);
+	n = server->unexpected;
+	pthread_mutex_unlock(&server->lock);
+	return n;
+}
+
+int
+server_count(Server *server, const char *method, const char *target)
+{
+	int n = 0;
+
+	while (server_request(server, method, target, n))
+		n++;
+	return n;
+}
+
+const ServerRequest *
+server_request(Server *server, const char *method, const char *target, int n)
+{
+	const ServerRequest *found = NULL;
+
+	pthread_mutex_lock(&server->lock);
+	for (const Record *r = server->records; r && !found; r = r->next)
+		if (fits(method, target, &r->request) && n-- == 0)
+			found = &r->request;
+	pthread_mutex_unlock(&server->lock);
+	return found;
+}
+
+int
+server_header(const ServerRequest *request, const char *name, char *value,
+			  size_t size)
+{
+	size_t len = strlen(name);
+	int n = 0;
+
+	value[0] = '\0';
+	for (const char *line = request->head; *line;)
+	{
+		const char *end = strstr(line, "\r\n");
+
+		if (strncasecmp(line, name, len) == 0 && line[len] == ':')
+		{
+			const char *from = line + len + 1;
+
+			from += strspn(from, " ");
+			if (n++ == 0)
+				snprintf(value, size, "%.*s", (int) (end - from), from);
+		}
+		line = end + 2;
+	}
+	return n;
+}
+
+void
+server_s3(Server *server)
+{
+	server->s3 = true;
+}
+
+const char *
+server_object(Server *server, const char *key, size_t *len)
+{
+	const Stored *object;
+
+	pthread_mutex_lock(&server->lock);
+	object = find_stored(server->objects, key);
+	pthread_mutex_unlock(&server->lock);
+	*len = object ? object->content.len : 0;
+	return object ? object->content.data : NULL;
+}
+
+int
+server_uploads(Server *server)
+{
+	int n = 0;
+
+	pthread_mutex_lock(&server->lock);
+	for (const Stored *upload = server->uploads; upload; upload = upload->next)
+		n++;
+	pthread_mutex_unlock(&server->lock);
+	return n;
+}
+
+/* ---- the host ---- */
+
+static void
+drive(ObHttp *http, int wait_ms)
+{
+	struct pollfd fd = {ob_http_fd(http), POLLIN, 0};
+	int timeout = ob_http_timeout_ms(http);
+	ObError error;
+
+	if (timeout < 0 || timeout > wait_ms)
+		timeout = wait_ms;
+	poll(&fd, 1, timeout);
+	ob_error_clear(&error);
+	assert_int_equal(ob_http_drive(http, &error), OB_OK);
+}
+
+static void
+drive_until(ObHttp *http, int look_ms, bool (*condition)(void *arg), void *arg)
+{
+	int64_t end = ob_http_now_ms() + DRIVE_MS;
+
+	while (!condition(arg))
+	{
+		if (ob_http_now_ms() > end)
+			fail_msg("nothing came of it in %d s", DRIVE_MS / 1000);
+		drive(http, look_ms);
+	}
+}
+
+void
+host_drive(ObHttp *http, bool (*condition)(void *arg), void *arg)
+{
+	drive_until(http, DRIVE_MS, condition, arg);
+}
+
+void
+host_watch(ObHttp *http, bool (*condition)(void *arg), void *arg)
+{
+	drive_until(http, 5, condition, arg);
+}
+
+void
+host_drive_for(ObHttp *http, int ms)
+{
+	int64_t end = ob_http_now_ms() + ms;
+	int64_t left;
+
+	while ((left = end - ob_http_now_ms()) > 0)
+		drive(http, (int) left);
+}
+
+int
+host_descriptors(void)
+{
+	DIR *folder = opendir("/proc/self/fd");
+	int n = 0;
+
+	assert_non_null(folder);
+	while (readdir(folder))
+		n++;
+	closedir(folder);
+	return n;
+}

@@ -1,0 +1,1703 @@
+/*
+ * test_upload.c
+ *		Whole uploads, against a little S3 that fails on demand.
+ *
+ * test/core/test_upload.c
+ *
+ * link: -Wl,--wrap=malloc -Wl,--wrap=free
+ *
+ * Buffers of parts are known by their size, so that the memory that an upload
+ * really holds can be measured, and refused.
+ */
+#include "testing.h"
+
+#include "core/sink.h"
+#include "core/sink_upload.h"
+#include "core/upload.h"
+#include "server.h"
+
+#include <pthread.h>
+#include <unistd.h>
+
+#define MIB ((size_t) 1024 * 1024)
+#define PART OB_PART_MIN
+#define SLACK ((size_t) OB_SINK_WINDOW_MAX)
+#define DATA_SIZE (40 * MIB)
+#define BUFFERS_MAX 100
+
+#define XML_ERROR(code)                                            \
+	"<?xml version=\"1.0\"?><Error><Code>" code "</Code><Message>" \
+	"m</Message></Error>"
+
+typedef struct Fixture
+{
+	Server *server;
+	ObS3 *s3;
+	ObHttp *http;
+	ObUpload *upload;
+	int descriptors;
+	size_t written;
+} Fixture;
+
+/* What is uploaded: its first bytes. */
+static char *data;
+
+/* ---- the memory of parts ---- */
+
+extern void *__real_malloc(size_t size);
+extern void *__wrap_malloc(size_t size);
+extern void __real_free(void *memory);
+extern void __wrap_free(void *memory);
+
+static pthread_t main_thread;
+static struct
+{
+	void *memory;
+	size_t size;
+} buffers[BUFFERS_MAX];
+static size_t buffers_now;
+static size_t buffers_peak;
+static int buffers_made;
+static bool refuse_buffers;
+
+/* The server's threads hold parts, too, but they do not count. */
+void *
+__wrap_malloc(size_t size)
+{
+	void *memory;
+	int i = 0;
+
+	if (size < PART || !pthread_equal(pthread_self(), main_thread))
+		return __real_malloc(size);
+	if (refuse_buffers)
+		return NULL;
+	memory = __real_malloc(size);
+	while (buffers[i].memory)
+		i++;
+	buffers[i].memory = memory;
+	buffers[i].size = size;
+	buffers_now += size;
+	buffers_made++;
+	if (buffers_now > buffers_peak)
+		buffers_peak = buffers_now;
+	return memory;
+}
+
+void
+__wrap_free(void *memory)
+{
+	if (memory && pthread_equal(pthread_self(), main_thread))
+	{
+		for (int i = 0; i < BUFFERS_MAX; i++)
+		{
+			if (buffers[i].memory == memory)
+			{
+				buffers_now -= buffers[i].size;
+				buffers[i].memory = NULL;
+				break;
+			}
+		}
+	}
+	__real_free(memory);
+}
+
+/* ---- fixtures ---- */
+
+static void
+new_s3(Fixture *fixture)
+{
+	ObS3Options options = {
+		.region = "us-east-1",
+		.credentials = {"AKIATEST", "secret", NULL},
+		.http = {.user_agent = "onboard-test/1",
+				 .connect_timeout_ms = 5000,
+				 .stall_timeout_ms = 20000,
+				 .max_connections = 9},
+	};
+	char url[64];
+	ObError error;
+
+	ob_error_clear(&error);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d",
+			 server_port(fixture->server));
+	assert_int_equal(ob_endpoint_parse(&options.endpoint, url, &error), OB_OK);
+	fixture->s3 = ob_s3_new(&options, &error);
+	assert_non_null(fixture->s3);
+	fixture->http = ob_s3_http(fixture->s3);
+}
+
+static int
+setup(void **state)
+{
+	Fixture *fixture = test_calloc(1, sizeof(Fixture));
+
+	alarm(60);
+	fixture->descriptors = host_descriptors();
+	fixture->server = server_new();
+	server_s3(fixture->server);
+	new_s3(fixture);
+	buffers_peak = 0;
+	buffers_made = 0;
+	refuse_buffers = false;
+	*state = fixture;
+	return 0;
+}
+
+static int
+teardown(void **state)
+{
+	Fixture *fixture = *state;
+	int left;
+
+	ob_upload_free(fixture->upload);
+	ob_s3_free(fixture->s3);
+	server_free(fixture->server);
+	left = host_descriptors() - fixture->descriptors;
+	if (buffers_now != 0)
+		left++;
+	test_free(fixture);
+	return left;
+}
+
+static int
+setup_data(void **state)
+{
+	uint64_t x = 88172645463325252u;
+
+	main_thread = pthread_self();
+	data = test_malloc(DATA_SIZE);
+	for (size_t i = 0; i < DATA_SIZE; i += sizeof(x))
+	{
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		memcpy(data + i, &x, sizeof(x));
+	}
+	return 0;
+}
+
+static int
+free_data(void **state)
+{
+	test_free(data);
+	return 0;
+}
+
+/* ---- uploads ---- */
+
+static ObUploadOptions
+usual_options(const Fixture *fixture)
+{
+	static const ObPair headers[] = {{"x-amz-meta-who", "test"},
+									 {"Content-Type", "text/csv"}};
+
+	return (ObUploadOptions){
+		.s3 = fixture->s3,
+		.bucket = "b",
+		.key = "dir/key",
+		.headers = headers,
+		.nheaders = 2,
+		.part_size = PART,
+		.memory = 4 * (PART + SLACK),
+		.connections = 3,
+		.max_parts = OB_PARTS_MAX,
+	};
+}
+
+static void
+begin_with(Fixture *fixture, const ObUploadOptions *options)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	fixture->written = 0;
+	fixture->upload = ob_upload_new(options, &error);
+	assert_non_null(fixture->upload);
+}
+
+static void
+begin(Fixture *fixture)
+{
+	ObUploadOptions options = usual_options(fixture);
+
+	begin_with(fixture, &options);
+}
+
+static bool
+has_room_or_failed(void *arg)
+{
+	const Fixture *fixture = arg;
+
+	return ob_upload_has_room(fixture->upload) ||
+		   ob_upload_error(fixture->upload);
+}
+
+static bool
+is_ended(void *arg)
+{
+	const Fixture *fixture = arg;
+
+	return ob_upload_done(fixture->upload) || ob_upload_error(fixture->upload);
+}
+
+static bool
+is_aborted(void *arg)
+{
+	return ob_upload_aborted(((Fixture *) arg)->upload);
+}
+
+/* Writes one window's worth, at most "step" bytes, without a wait. */
+static ObCode
+write_some(Fixture *fixture, size_t total, size_t step, ObError *error)
+{
+	size_t avail;
+	char *window = ob_upload_window(fixture->upload, &avail, error);
+
+	if (!window)
+		return error->code;
+	assert_in_range(avail, OB_SINK_WINDOW_MIN, OB_SINK_WINDOW_MAX);
+	if (avail > step)
+		avail = step;
+	if (avail > total - fixture->written)
+		avail = total - fixture->written;
+	memcpy(window, data + fixture->written, avail);
+	fixture->written += avail;
+	return ob_upload_advance(fixture->upload, avail, error);
+}
+
+/* Writes as a host does, up to that many bytes in all. */
+static ObCode
+write_up_to(Fixture *fixture, size_t total, size_t step, ObError *error)
+{
+	ObCode code = OB_OK;
+
+	ob_error_clear(error);
+	while (code == OB_OK && fixture->written < total)
+	{
+		host_drive(fixture->http, has_room_or_failed, fixture);
+		code = write_some(fixture, total, step, error);
+	}
+	return code;
+}
+
+static void
+write_all(Fixture *fixture, size_t total)
+{
+	ObError error;
+
+	assert_int_equal(write_up_to(fixture, total, 100003, &error), OB_OK);
+}
+
+static void
+finish(Fixture *fixture)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	assert_int_equal(ob_upload_finish(fixture->upload, &error), OB_OK);
+	assert_false(ob_upload_has_room(fixture->upload) &&
+				 ob_upload_done(fixture->upload));
+}
+
+static void
+assert_landed(Fixture *fixture)
+{
+	const char *object;
+	size_t len;
+
+	if (ob_upload_error(fixture->upload))
+		print_error("%s\n", ob_upload_error(fixture->upload)->cause);
+	assert_true(ob_upload_done(fixture->upload));
+	assert_null(ob_upload_error(fixture->upload));
+	object = server_object(fixture->server, "dir/key", &len);
+	assert_non_null(object);
+	assert_int_equal(len, fixture->written);
+	assert_int_equal(memcmp(object, data, len), 0);
+	assert_int_equal(server_uploads(fixture->server), 0);
+	assert_int_equal(server_unexpected(fixture->server), 0);
+}
+
+static void
+assert_nothing_landed(Fixture *fixture)
+{
+	size_t len;
+
+	assert_false(ob_upload_done(fixture->upload));
+	assert_null(server_object(fixture->server, "dir/key", &len));
+	assert_int_equal(server_uploads(fixture->server), 0);
+}
+
+static void
+finish_and_land(Fixture *fixture)
+{
+	finish(fixture);
+	host_drive(fixture->http, is_ended, fixture);
+	assert_landed(fixture);
+}
+
+static const ObError *
+wait_for_error(Fixture *fixture)
+{
+	host_drive(fixture->http, is_ended, fixture);
+	assert_false(ob_upload_done(fixture->upload));
+	assert_non_null(ob_upload_error(fixture->upload));
+	return ob_upload_error(fixture->upload);
+}
+
+static void
+abort_and_wait(Fixture *fixture)
+{
+	ob_upload_abort(fixture->upload);
+	host_drive(fixture->http, is_aborted, fixture);
+	assert_null(ob_upload_error(fixture->upload));
+}
+
+static void
+renew(Fixture *fixture)
+{
+	ob_upload_free(fixture->upload);
+	fixture->upload = NULL;
+	ob_s3_free(fixture->s3);
+	server_free(fixture->server);
+	fixture->server = server_new();
+	server_s3(fixture->server);
+	new_s3(fixture);
+}
+
+/* Waits until the server has got such a request. */
+typedef struct Awaited
+{
+	Server *server;
+	const char *method;
+	const char *target;
+	int n;
+} Awaited;
+
+static bool
+has_come(void *arg)
+{
+	const Awaited *awaited = arg;
+
+	return server_count(awaited->server, awaited->method, awaited->target) >=
+		   awaited->n;
+}
+
+static void
+wait_for_request(Fixture *fixture, const char *method, const char *target,
+				 int n)
+{
+	Awaited awaited = {fixture->server, method, target, n};
+
+	host_watch(fixture->http, has_come, &awaited);
+}
+
+static int
+count(Fixture *fixture, const char *method, const char *target)
+{
+	return server_count(fixture->server, method, target);
+}
+
+/* ---- parts ---- */
+
+static void
+sizes_of_parts(void **state)
+{
+	static const struct
+	{
+		int max_parts;
+		int n;
+		size_t size; /* with a base of 5 and a largest of 1000 */
+	} rows[] = {
+		{10000, 1, 5},
+		{10000, 1000, 5},
+		{10000, 1001, 10},
+		{10000, 2000, 10},
+		{10000, 2001, 20},
+		{10000, 7001, 640},
+		{10000, 8000, 640},
+		{10000, 8001, 1000},
+		{10000, 10000, 1000},
+		{10000, 10001, 1000},
+		{1000, 100, 5},
+		{1000, 101, 10},
+		{1000, 200, 10},
+		{1000, 201, 20},
+		{10, 1, 5},
+		{10, 2, 10},
+		{10, 3, 20},
+		{10, 8, 640},
+		{10, 9, 1000},
+		{10, 10, 1000},
+		{1, 1, 5},
+		{1, 2, 10},
+		{9, 3, 20},
+		{19, 2, 10},
+		{10000, 2147483647, 1000},
+	};
+	size_t sum = 0;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		char row[50];
+
+		snprintf(row, sizeof(row), "%d of %d", rows[i].n, rows[i].max_parts);
+		assert_row(row, ob_upload_part_size(5, 1000, rows[i].max_parts,
+											rows[i].n) == rows[i].size);
+	}
+	/* no room to grow */
+	assert_int_equal(ob_upload_part_size(5, 5, 10000, 9000), 5);
+	/* no overflow, however large "largest" is */
+	assert_int_equal(ob_upload_part_size(PART, SIZE_MAX / 2, 1000, 1000),
+					 PART << 9);
+	/* 10,000 parts of at first 8 MiB make S3's limit of 5 TiB */
+	for (int n = 1; n <= 10000; n++)
+		sum += ob_upload_part_size(8 * MIB, (size_t) 5 << 30, 10000, n);
+	assert_true(sum > (size_t) 5 << 40);
+}
+
+/* Nothing but what an object of that size needs is requested. */
+static void
+objects_around_the_part_size(void **state)
+{
+	static const struct
+	{
+		size_t size;
+		size_t step;
+		int parts; /* 0: a single PutObject */
+		size_t last;
+	} rows[] = {
+		{0, 1, 0, 0},
+		{1, 1, 0, 0},
+		{300000, 1009, 0, 0},
+		{PART - 1, 8191, 0, 0},
+		{PART, 131072, 0, 0},
+		{PART + 1, 131072, 2, 1},
+		{PART + 1, 65537, 2, 1},
+		{2 * PART, 100003, 2, PART},
+		{2 * PART + 1, 131071, 3, 1},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ObUploadStats stats;
+		ObError error;
+		int parts = rows[i].parts;
+
+		begin(fixture);
+		assert_true(ob_upload_has_room(fixture->upload));
+		assert_int_equal(
+			write_up_to(fixture, rows[i].size, rows[i].step, &error), OB_OK);
+		finish_and_land(fixture);
+
+		ob_upload_stats(fixture->upload, &stats);
+		assert_int_equal(stats.bytes, rows[i].size);
+		assert_int_equal(stats.parts, parts > 0 ? parts : 1);
+		assert_int_equal(stats.in_flight, 0);
+		assert_int_equal(stats.retries, 0);
+		assert_int_equal(stats.multipart, parts > 0);
+		assert_int_equal(count(fixture, NULL, NULL),
+						 parts > 0 ? parts + 2 : 1);
+		assert_int_equal(count(fixture, "PUT", NULL), parts > 0 ? parts : 1);
+		assert_int_equal(count(fixture, "PUT", "partNumber"), parts);
+		for (int n = 1; n <= parts; n++)
+		{
+			char name[50];
+
+			snprintf(name, sizeof(name), "partNumber=%d&uploadId=", n);
+			assert_int_equal(
+				server_request(fixture->server, "PUT", name, 0)->body_len,
+				n < parts ? PART : rows[i].last);
+		}
+		assert_int_equal(ob_upload_id(fixture->upload)[0] != '\0', parts > 0);
+		renew(fixture);
+	}
+}
+
+/* The object's headers, and the marker, where they belong. */
+static void
+headers_and_marker(void **state)
+{
+	static const size_t sizes[] = {10, PART + 10};
+	Fixture *fixture = *state;
+	char markers[2][100];
+	char value[100];
+
+	for (int i = 0; i < 2; i++)
+	{
+		const ServerRequest *request;
+
+		begin(fixture);
+		write_all(fixture, sizes[i]);
+		finish_and_land(fixture);
+		request = server_request(fixture->server, i ? "POST" : "PUT", NULL, 0);
+		assert_string_equal(request->target,
+							i ? "/b/dir/key?uploads=" : "/b/dir/key");
+		assert_int_equal(
+			server_header(request, "x-amz-meta-who", value, sizeof(value)), 1);
+		assert_string_equal(value, "test");
+		assert_int_equal(
+			server_header(request, "Content-Type", value, sizeof(value)), 1);
+		assert_string_equal(value, "text/csv");
+		assert_int_equal(server_header(request, OB_S3_MARKER, markers[i], 100),
+						 1);
+		assert_int_equal(strlen(markers[i]), 32);
+		assert_int_equal(strspn(markers[i], "0123456789abcdef"), 32);
+		if (i == 1)
+		{
+			request = server_request(fixture->server, "PUT", NULL, 0);
+			assert_null(strstr(request->head, "x-amz-meta"));
+			assert_null(strstr(request->head, "text/csv"));
+			request = server_request(fixture->server, "POST", "uploadId", 0);
+			assert_null(strstr(request->head, "x-amz-meta"));
+			assert_null(strstr(request->head, "text/csv"));
+		}
+		renew(fixture);
+	}
+	assert_string_not_equal(markers[0], markers[1]);
+}
+
+/* Options may go away once the upload exists. */
+static void
+options_are_copied(void **state)
+{
+	Fixture *fixture = *state;
+	char bucket[] = "b";
+	char key[] = "dir/key";
+	char name[] = "x-amz-meta-who";
+	char value[] = "me";
+	ObPair header = {name, value};
+	ObUploadOptions options = usual_options(fixture);
+	char got[10];
+
+	options.bucket = bucket;
+	options.key = key;
+	options.headers = &header;
+	options.nheaders = 1;
+	begin_with(fixture, &options);
+	memset(bucket, 'z', strlen(bucket));
+	memset(key, 'z', strlen(key));
+	memset(name, 'z', strlen(name));
+	memset(value, 'z', strlen(value));
+	memset(&header, 0, sizeof(header));
+	write_all(fixture, PART + 1);
+	finish_and_land(fixture);
+	assert_int_equal(
+		server_header(server_request(fixture->server, "POST", "uploads", 0),
+					  "x-amz-meta-who", got, sizeof(got)),
+		1);
+	assert_string_equal(got, "me");
+}
+
+static void
+as_a_sink(void **state)
+{
+	Fixture *fixture = *state;
+	ObError error;
+	ObSink *sink;
+
+	ob_error_clear(&error);
+	begin(fixture);
+	sink = ob_sink_upload_new(fixture->upload, &error);
+	assert_non_null(sink);
+	assert_int_equal(ob_chain_open(sink, &error), OB_OK);
+	while (fixture->written < PART + 1000)
+	{
+		host_drive(fixture->http, has_room_or_failed, fixture);
+		assert_int_equal(
+			ob_sink_write(sink, data + fixture->written, 1000, &error), OB_OK);
+		fixture->written += 1000;
+	}
+	assert_int_equal(sink->bytes, fixture->written);
+	assert_int_equal(ob_chain_close(sink, &error), OB_OK);
+	host_drive(fixture->http, is_ended, fixture);
+	ob_chain_release(sink);
+	assert_landed(fixture);
+}
+
+static void
+no_bytes_after_the_end(void **state)
+{
+	Fixture *fixture = *state;
+	ObError error;
+	size_t avail;
+
+	begin(fixture);
+	ob_error_clear(&error);
+	/* an advance needs a window */
+	assert_int_equal(ob_upload_advance(fixture->upload, 0, &error), OB_EINVAL);
+	write_all(fixture, 10);
+	finish(fixture);
+	for (int i = 0; i < 2; i++)
+	{
+		ob_error_clear(&error);
+		assert_null(ob_upload_window(fixture->upload, &avail, &error));
+		assert_error(&error, OB_EINVAL, "takes no more bytes");
+		ob_error_clear(&error);
+		assert_int_equal(ob_upload_advance(fixture->upload, 1, &error),
+						 OB_EINVAL);
+		ob_error_clear(&error);
+		assert_int_equal(ob_upload_finish(fixture->upload, &error), OB_EINVAL);
+		assert_error(&error, OB_EINVAL, "takes no more bytes");
+		host_drive(fixture->http, is_ended, fixture);
+	}
+	assert_landed(fixture);
+}
+
+static void
+too_many_parts(void **state)
+{
+	static const struct
+	{
+		int max_parts;
+		size_t fits;
+	} rows[] = {{1, PART}, {2, 2 * PART}, {3, 3 * PART}};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ObUploadOptions options = usual_options(fixture);
+		const ObError *failure;
+		char cause[100];
+		ObError error;
+		ObCode code;
+
+		/* parts cannot grow */
+		options.memory = 2 * PART;
+		options.max_parts = rows[i].max_parts;
+		begin_with(fixture, &options);
+		write_all(fixture, rows[i].fits);
+		finish_and_land(fixture);
+		renew(fixture);
+
+		options = usual_options(fixture);
+		options.memory = 2 * PART;
+		options.max_parts = rows[i].max_parts;
+		begin_with(fixture, &options);
+		code = write_up_to(fixture, rows[i].fits + 1, 100003, &error);
+		/* the last byte may wait behind the part */
+		if (code == OB_OK)
+			code = ob_upload_finish(fixture->upload, &error);
+		assert_int_not_equal(code, OB_OK);
+		assert_int_equal(error.code, OB_ELIMIT);
+		failure = ob_upload_error(fixture->upload);
+		assert_non_null(failure);
+		snprintf(cause, sizeof(cause),
+				 "the object would need more than %d parts",
+				 rows[i].max_parts);
+		assert_error(failure, OB_ELIMIT, cause);
+		assert_string_equal(failure->what,
+							"could not upload \"s3://b/dir/key\"");
+		assert_false(ob_upload_may_exist(fixture->upload));
+		abort_and_wait(fixture);
+		assert_nothing_landed(fixture);
+		renew(fixture);
+	}
+}
+
+/* ---- memory ---- */
+
+/* Writes until there is no room, with a look after each megabyte. */
+static void
+write_until_full(Fixture *fixture)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	while (ob_upload_has_room(fixture->upload))
+	{
+		assert_int_equal(
+			write_some(fixture, DATA_SIZE, OB_SINK_WINDOW_MAX, &error), OB_OK);
+		if (fixture->written % MIB == 0)
+			host_drive_for(fixture->http, 1);
+		assert_in_range(fixture->written, 1, DATA_SIZE - 1);
+	}
+}
+
+/* A server that says nothing: memory fills up, and not further. */
+static void
+memory_is_bounded(void **state)
+{
+	static const struct
+	{
+		size_t memory;
+		int connections;
+		int buffers;
+	} rows[] = {
+		{10 * MIB, 8, 2}, /* less than two with their slack */
+		{2 * (PART + SLACK), 8, 2},
+		{3 * (PART + SLACK) - 1, 8, 2},
+		{3 * (PART + SLACK), 8, 3},
+		{100 * MIB, 2, 3}, /* one more than connections */
+		{100 * MIB, 1, 2},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ObUploadOptions options = usual_options(fixture);
+		ObUploadStats stats;
+		size_t full;
+
+		server_rule(fixture->server, (ServerRule){.target = "partNumber",
+												  .act = SERVER_HOLD,
+												  .store = true});
+		options.memory = rows[i].memory;
+		options.connections = rows[i].connections;
+		buffers_peak = 0;
+		begin_with(fixture, &options);
+		write_until_full(fixture);
+		full = (size_t) rows[i].buffers;
+		assert_int_equal(buffers_peak, full * (PART + SLACK));
+		/* it stops when the last buffer cannot take a megabyte more */
+		assert_in_range(fixture->written, full * PART - OB_SINK_ROOM,
+						full * PART);
+		wait_for_request(fixture, "PUT", NULL, (int) full - 1);
+		ob_upload_stats(fixture->upload, &stats);
+		assert_int_equal(stats.in_flight, full - 1);
+		assert_false(ob_upload_has_room(fixture->upload));
+
+		server_release(fixture->server);
+		write_all(fixture, (full + 1) * PART + 1);
+		finish_and_land(fixture);
+		assert_int_equal(buffers_peak, full * (PART + SLACK));
+		renew(fixture);
+	}
+}
+
+/* A part of half the memory: one is filled while one is sent. */
+static void
+parts_of_half_the_memory(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadOptions options = usual_options(fixture);
+
+	options.memory = 2 * PART;
+	options.connections = 8;
+	begin_with(fixture, &options);
+	write_all(fixture, 5 * PART + 1);
+	finish_and_land(fixture);
+	assert_int_equal(buffers_peak, 2 * (PART + SLACK));
+	/* they went around */
+	assert_int_equal(buffers_made, 2);
+}
+
+/* However many are waiting, and one at a time on one connection. */
+static void
+parts_go_out_in_order(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadOptions options = usual_options(fixture);
+	ObUploadStats stats;
+
+	server_rule(
+		fixture->server,
+		(ServerRule){.target = "uploads=", .act = SERVER_HOLD, .store = true});
+	options.connections = 1;
+	begin_with(fixture, &options);
+	write_all(fixture, PART + 1);
+	finish(fixture);
+	wait_for_request(fixture, "POST", "uploads=", 1);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_int_equal(stats.in_flight, 0);
+	server_release(fixture->server);
+	while (count(fixture, "PUT", NULL) < 2)
+	{
+		host_drive_for(fixture->http, 2);
+		ob_upload_stats(fixture->upload, &stats);
+		assert_in_range(stats.in_flight, 0, 1);
+	}
+	host_drive(fixture->http, is_ended, fixture);
+	assert_landed(fixture);
+	assert_non_null(
+		strstr(server_request(fixture->server, "PUT", NULL, 0)->target,
+			   "partNumber=1&"));
+	assert_non_null(
+		strstr(server_request(fixture->server, "PUT", NULL, 1)->target,
+			   "partNumber=2&"));
+}
+
+/* Buffers are exchanged for larger ones when the parts grow. */
+static void
+parts_grow_within_memory(void **state)
+{
+	static const size_t memories[] = {24 * MIB, 64 * MIB};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(memories); i++)
+	{
+		size_t largest = memories[i] / 2 - SLACK;
+		ObUploadOptions options = usual_options(fixture);
+		size_t left = 39 * MIB;
+		int parts = 0;
+
+		options.memory = memories[i];
+		options.max_parts = 10;
+		buffers_peak = 0;
+		begin_with(fixture, &options);
+		write_all(fixture, left);
+		finish_and_land(fixture);
+		for (int n = 1; left > 0; n++)
+		{
+			size_t size = ob_upload_part_size(PART, largest, 10, n);
+			char name[50];
+
+			snprintf(name, sizeof(name), "partNumber=%d&", n);
+			assert_int_equal(
+				server_request(fixture->server, "PUT", name, 0)->body_len,
+				left < size ? left : size);
+			left -= left < size ? left : size;
+			parts++;
+		}
+		assert_int_equal(count(fixture, "PUT", NULL), parts);
+		assert_in_range(buffers_peak, 2 * (PART + SLACK), memories[i]);
+		renew(fixture);
+	}
+}
+
+static void
+no_memory_for_parts(void **state)
+{
+	Fixture *fixture = *state;
+	const ObError *failure;
+	ObError error;
+	size_t avail;
+
+	/* for the first one */
+	begin(fixture);
+	refuse_buffers = true;
+	ob_error_clear(&error);
+	assert_null(ob_upload_window(fixture->upload, &avail, &error));
+	assert_error(&error, OB_ENOMEM, "out of memory");
+	assert_non_null(ob_upload_error(fixture->upload));
+	abort_and_wait(fixture);
+	assert_int_equal(server_accepted(fixture->server), 0);
+	renew(fixture);
+
+	/* for a later one, while another is under way */
+	refuse_buffers = false;
+	server_rule(fixture->server, (ServerRule){.target = "partNumber",
+											  .act = SERVER_HOLD,
+											  .store = true});
+	begin(fixture);
+	write_all(fixture, PART + 1);
+	ob_error_clear(&error);
+	assert_non_null(ob_upload_window(fixture->upload, &avail, &error));
+	wait_for_request(fixture, "PUT", NULL, 1);
+	refuse_buffers = true;
+	assert_int_equal(write_up_to(fixture, 3 * PART, 100003, &error),
+					 OB_ENOMEM);
+	failure = ob_upload_error(fixture->upload);
+	assert_error(failure, OB_ENOMEM, "out of memory");
+	assert_string_equal(failure->what, "could not upload \"s3://b/dir/key\"");
+	assert_false(ob_upload_may_exist(fixture->upload));
+	abort_and_wait(fixture);
+	assert_nothing_landed(fixture);
+}
+
+/* ---- failing parts ---- */
+
+static void
+parts_are_tried_again(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadStats stats;
+
+	server_rule(fixture->server,
+				(ServerRule){.target = "uploads=", .times = 1, .status = 503});
+	server_rule(
+		fixture->server,
+		(ServerRule){.target = "partNumber=1&", .times = 1, .status = 500});
+	server_rule(fixture->server, (ServerRule){.target = "partNumber=2&",
+											  .times = 1,
+											  .act = SERVER_DROP,
+											  .read = 3 * MIB});
+	/* stored, but we do not learn of it */
+	server_rule(fixture->server, (ServerRule){.target = "partNumber=3&",
+											  .times = 1,
+											  .act = SERVER_CUT,
+											  .store = true,
+											  .status = 500,
+											  .body = "12345",
+											  .cut = 1});
+	server_rule(fixture->server,
+				(ServerRule){.target = "uploadId",
+							 .method = "POST",
+							 .times = 1,
+							 .status = 200,
+							 .body = XML_ERROR("InternalError")});
+	begin(fixture);
+	write_all(fixture, 3 * PART + 5);
+	finish_and_land(fixture);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_int_equal(stats.parts, 4);
+	assert_in_range(stats.retries, 4, 5);
+	assert_in_range(count(fixture, "PUT", NULL), 7, 8);
+}
+
+static void
+put_object_is_tried_again(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server, (ServerRule){.times = 1, .status = 500});
+	server_rule(fixture->server,
+				(ServerRule){.times = 1, .act = SERVER_DROP, .store = true});
+	begin(fixture);
+	write_all(fixture, MIB);
+	finish_and_land(fixture);
+	assert_in_range(count(fixture, "PUT", NULL), 3, 4);
+}
+
+static void
+part_is_refused(void **state)
+{
+	Fixture *fixture = *state;
+	const ObError *failure;
+	ObError error;
+	size_t avail;
+	char id[OB_UPLOAD_ID_MAX];
+
+	server_rule(fixture->server, (ServerRule){
+									 .target = "partNumber=2&",
+									 .status = 403,
+									 .body = XML_ERROR("AccessDenied"),
+								 });
+	begin(fixture);
+	write_all(fixture, 2 * PART + 200000);
+	failure = wait_for_error(fixture);
+	assert_error(failure, OB_EDENIED, "AccessDenied");
+	assert_string_equal(failure->what,
+						"could not upload part 2 of \"s3://b/dir/key\"");
+	assert_int_equal(failure->http_status, 403);
+	assert_false(ob_upload_may_exist(fixture->upload));
+	/* whatever is called now tells the same */
+	ob_error_clear(&error);
+	assert_null(ob_upload_window(fixture->upload, &avail, &error));
+	assert_memory_equal(&error, failure, sizeof(error));
+	ob_error_clear(&error);
+	assert_int_not_equal(ob_upload_advance(fixture->upload, 1, &error), OB_OK);
+	assert_int_equal(error.code, OB_EDENIED);
+	ob_error_clear(&error);
+	assert_int_not_equal(ob_upload_finish(fixture->upload, &error), OB_OK);
+	assert_int_equal(error.code, OB_EDENIED);
+
+	strcpy(id, ob_upload_id(fixture->upload));
+	assert_string_equal(id, "2~up/load+1");
+	abort_and_wait(fixture);
+	assert_null(ob_upload_abort_error(fixture->upload));
+	assert_true(count(fixture, "DELETE", "uploadId=2~up%2Fload%2B1") >= 1);
+	assert_int_equal(count(fixture, "POST", "uploadId"), 0);
+	assert_string_equal(ob_upload_id(fixture->upload), id);
+	assert_nothing_landed(fixture);
+}
+
+/* Several parts fail at a time: the first error stays. */
+static void
+first_error_wins(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){.target = "partNumber=2&",
+							 .status = 403,
+							 .body = XML_ERROR("AccessDenied")});
+	server_rule(fixture->server,
+				(ServerRule){.target = "partNumber",
+							 .act = SERVER_HOLD,
+							 .status = 400,
+							 .body = XML_ERROR("InvalidPart")});
+	begin(fixture);
+	write_all(fixture, 3 * PART + 200000);
+	finish(fixture);
+	assert_int_equal(wait_for_error(fixture)->code, OB_EDENIED);
+	wait_for_request(fixture, "PUT", NULL, 3);
+	server_release(fixture->server);
+	for (ObUploadStats stats;;)
+	{
+		ob_upload_stats(fixture->upload, &stats);
+		if (stats.in_flight == 0)
+			break;
+		host_drive_for(fixture->http, 5);
+	}
+	assert_int_equal(ob_upload_error(fixture->upload)->code, OB_EDENIED);
+	abort_and_wait(fixture);
+	/* no part was in flight: once is enough */
+	assert_int_equal(count(fixture, "DELETE", NULL), 1);
+	assert_nothing_landed(fixture);
+}
+
+static void
+create_is_refused(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){.method = "POST",
+							 .status = 404,
+							 .body = XML_ERROR("NoSuchBucket")});
+	begin(fixture);
+	write_all(fixture, PART + 200000);
+	assert_error(wait_for_error(fixture), OB_EMISSING, "NoSuchBucket");
+	assert_string_equal(ob_upload_error(fixture->upload)->what,
+						"could not start the upload of \"s3://b/dir/key\"");
+	abort_and_wait(fixture);
+	assert_int_equal(count(fixture, NULL, NULL), 1);
+	assert_nothing_landed(fixture);
+}
+
+static void
+put_object_is_refused(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(
+		fixture->server,
+		(ServerRule){.status = 403, .body = XML_ERROR("AccessDenied")});
+	begin(fixture);
+	write_all(fixture, 100);
+	finish(fixture);
+	assert_error(wait_for_error(fixture), OB_EDENIED, "AccessDenied");
+	assert_false(ob_upload_may_exist(fixture->upload));
+	abort_and_wait(fixture);
+	assert_false(ob_upload_may_exist(fixture->upload));
+	assert_int_equal(count(fixture, NULL, NULL), 1);
+}
+
+static void
+complete_is_refused(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){.method = "POST",
+							 .target = "uploadId",
+							 .status = 200,
+							 .body = XML_ERROR("AccessDenied")});
+	begin(fixture);
+	write_all(fixture, PART + 1);
+	finish(fixture);
+	assert_error(wait_for_error(fixture), OB_EDENIED, "AccessDenied");
+	assert_false(ob_upload_may_exist(fixture->upload));
+	abort_and_wait(fixture);
+	assert_int_equal(count(fixture, "DELETE", NULL), 1);
+	assert_nothing_landed(fixture);
+}
+
+/* ---- giving up ---- */
+
+static void
+abort_before_anything_was_sent(void **state)
+{
+	static const size_t sizes[] = {0, 1000, PART, PART + 1000};
+	Fixture *fixture = *state;
+
+	/* the last one has bytes beyond the part, but was not asked for a window
+	 * since: nothing is known to be multipart */
+	for (size_t i = 0; i < COUNT_OF(sizes); i++)
+	{
+		ObError error;
+
+		begin(fixture);
+		while (fixture->written < sizes[i])
+		{
+			ob_error_clear(&error);
+			assert_int_equal(write_some(fixture, sizes[i], 131072, &error),
+							 OB_OK);
+		}
+		assert_false(ob_upload_aborted(fixture->upload));
+		ob_upload_abort(fixture->upload);
+		assert_true(ob_upload_aborted(fixture->upload));
+		assert_false(ob_upload_may_exist(fixture->upload));
+		assert_null(ob_upload_abort_error(fixture->upload));
+		ob_upload_abort(fixture->upload);
+		host_drive_for(fixture->http, 10);
+		assert_int_equal(server_accepted(fixture->server), 0);
+		assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
+		ob_upload_free(fixture->upload);
+		fixture->upload = NULL;
+	}
+}
+
+/* Its answer names what must be aborted. */
+static void
+abort_while_create_is_under_way(void **state)
+{
+	Fixture *fixture = *state;
+
+	for (int refused = 0; refused < 2; refused++)
+	{
+		server_rule(fixture->server,
+					(ServerRule){.method = "POST",
+								 .act = SERVER_HOLD,
+								 .store = !refused,
+								 .status = refused ? 403 : 0});
+		begin(fixture);
+		write_all(fixture, 2 * PART + 200000);
+		wait_for_request(fixture, "POST", "uploads=", 1);
+		ob_upload_abort(fixture->upload);
+		host_drive_for(fixture->http, 20);
+		assert_false(ob_upload_aborted(fixture->upload));
+		assert_int_equal(count(fixture, "DELETE", NULL), 0);
+		ob_upload_abort(fixture->upload);
+		server_release(fixture->server);
+		host_drive(fixture->http, is_aborted, fixture);
+		assert_null(ob_upload_abort_error(fixture->upload));
+		assert_int_equal(count(fixture, "DELETE", "uploadId"), !refused);
+		assert_int_equal(count(fixture, "PUT", NULL), 0);
+		assert_false(ob_upload_may_exist(fixture->upload));
+		assert_nothing_landed(fixture);
+		renew(fixture);
+	}
+}
+
+/* A part that was in flight may land after the first Abort. */
+static void
+abort_while_parts_are_under_way(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadStats stats;
+
+	server_rule(fixture->server,
+				(ServerRule){.target = "partNumber", .act = SERVER_HOLD});
+	begin(fixture);
+	write_all(fixture, 3 * PART + 200000);
+	/* two at first, and one more each time that the host has to wait */
+	wait_for_request(fixture, "PUT", NULL, 2);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_int_equal(stats.in_flight, 2);
+	ob_upload_want_room(fixture->upload);
+	wait_for_request(fixture, "PUT", NULL, 3);
+	abort_and_wait(fixture);
+	assert_null(ob_upload_abort_error(fixture->upload));
+	assert_int_equal(count(fixture, "DELETE", "uploadId=2~up%2Fload%2B1"), 2);
+	assert_nothing_landed(fixture);
+	/* nobody listens to what the server says about them */
+	server_release(fixture->server);
+	host_drive_for(fixture->http, 30);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_int_equal(stats.in_flight, 0);
+	assert_int_equal(stats.parts, 0);
+	assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
+}
+
+/* A server that counts an aborted upload as there until its parts are gone. */
+static void
+abort_twice_with_success(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){.target = "partNumber", .act = SERVER_HOLD});
+	server_rule(
+		fixture->server,
+		(ServerRule){.method = "DELETE", .store = true, .status = 204});
+	begin(fixture);
+	write_all(fixture, PART + 200000);
+	wait_for_request(fixture, "PUT", NULL, 1);
+	abort_and_wait(fixture);
+	assert_null(ob_upload_abort_error(fixture->upload));
+	assert_int_equal(count(fixture, "DELETE", NULL), 2);
+	server_release(fixture->server);
+}
+
+static void
+abort_fails(void **state)
+{
+	Fixture *fixture = *state;
+	const ObError *failure;
+
+	server_rule(fixture->server,
+				(ServerRule){.method = "DELETE",
+							 .status = 403,
+							 .body = XML_ERROR("AccessDenied")});
+	server_rule(fixture->server,
+				(ServerRule){.target = "partNumber", .status = 400});
+	begin(fixture);
+	write_all(fixture, PART + 200000);
+	assert_int_equal(wait_for_error(fixture)->code, OB_EREQUEST);
+	abort_and_wait(fixture);
+	failure = ob_upload_abort_error(fixture->upload);
+	assert_non_null(failure);
+	assert_error(failure, OB_EDENIED, "AccessDenied");
+	assert_string_equal(failure->what,
+						"could not abort the upload of \"s3://b/dir/key\"");
+	assert_int_equal(server_uploads(fixture->server), 1);
+	assert_string_equal(ob_upload_id(fixture->upload), "2~up/load+1");
+}
+
+/* An Abort that was not answered is sent again. */
+static void
+abort_is_tried_again(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){.method = "DELETE", .times = 1, .status = 500});
+	server_rule(fixture->server,
+				(ServerRule){.target = "partNumber", .status = 400});
+	begin(fixture);
+	write_all(fixture, PART + 200000);
+	wait_for_error(fixture);
+	abort_and_wait(fixture);
+	assert_null(ob_upload_abort_error(fixture->upload));
+	assert_int_equal(count(fixture, "DELETE", NULL), 2);
+	assert_nothing_landed(fixture);
+}
+
+/* The outcome depends on who comes first, and the Abort's answer tells. */
+static void
+abort_during_complete(void **state)
+{
+	Fixture *fixture = *state;
+
+	for (int stored = 0; stored < 2; stored++)
+	{
+		size_t len;
+
+		server_rule(fixture->server, (ServerRule){.method = "POST",
+												  .target = "uploadId",
+												  .act = SERVER_HOLD,
+												  .store = stored});
+		begin(fixture);
+		write_all(fixture, PART + 1);
+		assert_false(ob_upload_may_exist(fixture->upload));
+		finish(fixture);
+		wait_for_request(fixture, "POST", "uploadId", 1);
+		assert_true(ob_upload_may_exist(fixture->upload));
+		abort_and_wait(fixture);
+		assert_null(ob_upload_abort_error(fixture->upload));
+		assert_int_equal(count(fixture, "DELETE", NULL), 1);
+		assert_int_equal(ob_upload_may_exist(fixture->upload), stored);
+		assert_int_equal(
+			server_object(fixture->server, "dir/key", &len) != NULL, stored);
+		assert_false(ob_upload_done(fixture->upload));
+		server_release(fixture->server);
+		renew(fixture);
+	}
+}
+
+static void
+abort_during_put_object(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server, (ServerRule){.act = SERVER_HOLD});
+	begin(fixture);
+	write_all(fixture, 1000);
+	finish(fixture);
+	wait_for_request(fixture, "PUT", NULL, 1);
+	ob_upload_abort(fixture->upload);
+	assert_true(ob_upload_aborted(fixture->upload));
+	assert_true(ob_upload_may_exist(fixture->upload));
+	assert_null(ob_upload_abort_error(fixture->upload));
+	host_drive_for(fixture->http, 20);
+	assert_int_equal(count(fixture, NULL, NULL), 1);
+	server_release(fixture->server);
+}
+
+static void
+abort_after_done(void **state)
+{
+	Fixture *fixture = *state;
+
+	begin(fixture);
+	write_all(fixture, PART + 1);
+	finish_and_land(fixture);
+	ob_upload_abort(fixture->upload);
+	assert_true(ob_upload_aborted(fixture->upload));
+	assert_true(ob_upload_may_exist(fixture->upload));
+	host_drive_for(fixture->http, 10);
+	assert_int_equal(count(fixture, "DELETE", NULL), 0);
+}
+
+/* ---- an unclear Complete ---- */
+
+#define COMPLETE_TARGET .method = "POST", .target = "uploadId"
+
+static void
+start_unclear(Fixture *fixture)
+{
+	begin(fixture);
+	write_all(fixture, PART + 1);
+	finish(fixture);
+}
+
+/* It was done, but its answer got lost. */
+static void
+lost_answer_of_complete(void **state)
+{
+	static const ServerRule faults[] = {
+		{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_DROP},
+		{COMPLETE_TARGET, .times = 1, .store = true, .status = 502},
+		{COMPLETE_TARGET, .times = 1, .store = true, .status = 200,
+		 .body = "<CompleteMultipartUploadResult>"},
+		{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_CUT,
+		 .status = 200, .body = "<CompleteMultipartUploadResult/>", .cut = 5},
+		/* the try that is told was the second one */
+		{COMPLETE_TARGET, .times = 1, .store = true, .status = 500,
+		 .body = XML_ERROR("InternalError")},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(faults); i++)
+	{
+		server_rule(fixture->server, faults[i]);
+		start_unclear(fixture);
+		host_drive(fixture->http, is_ended, fixture);
+		assert_landed(fixture);
+		assert_int_equal(count(fixture, "HEAD", NULL), 1);
+		assert_int_equal(count(fixture, "GET", NULL), 0);
+		assert_true(ob_upload_may_exist(fixture->upload));
+		renew(fixture);
+	}
+}
+
+/* It was not done: there is nothing, or an object of somebody else's, or of
+ * another size.  The upload is still there, so it is completed again. */
+static void
+complete_was_not_done(void **state)
+{
+	static const char length[PART + 1];
+	static const ServerRule heads[] = {
+		{.method = "HEAD", .status = 404},
+		{.method = "HEAD", .status = 200},
+		{.method = "HEAD",
+		 .status = 200,
+		 .headers = "x-amz-meta-onboard-upload: "
+					"0123456789abcdef0123456789abcdef\r\n",
+		 /* which is never sent, but makes the length ours */
+		 .body = length,
+		 .body_len = PART + 1},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(heads); i++)
+	{
+		server_rule(fixture->server,
+					(ServerRule){COMPLETE_TARGET, .times = 1, .status = 502});
+		server_rule(fixture->server, heads[i]);
+		start_unclear(fixture);
+		host_drive(fixture->http, is_ended, fixture);
+		assert_landed(fixture);
+		assert_int_equal(count(fixture, "HEAD", "/b/dir/key"), 1);
+		assert_int_equal(count(fixture, "GET", "uploadId"), 1);
+		assert_int_equal(count(fixture, "POST", "uploadId"), 2);
+		renew(fixture);
+	}
+}
+
+/* Our marker on an object of another size: not what was to be uploaded. */
+static void
+our_marker_but_another_size(void **state)
+{
+	Fixture *fixture = *state;
+	char line[200];
+	char marker[100];
+
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .act = SERVER_HOLD, .times = 1,
+							 .status = 502});
+	start_unclear(fixture);
+	wait_for_request(fixture, "POST", "uploadId", 1);
+	server_header(server_request(fixture->server, "POST", "uploads=", 0),
+				  OB_S3_MARKER, marker, sizeof(marker));
+	snprintf(line, sizeof(line), "x-amz-meta-onboard-upload: %s\r\n", marker);
+	server_rule(
+		fixture->server,
+		(ServerRule){.method = "HEAD", .status = 200, .headers = line});
+	server_release(fixture->server);
+	host_drive(fixture->http, is_ended, fixture);
+	assert_landed(fixture);
+	assert_int_equal(count(fixture, "POST", "uploadId"), 2);
+}
+
+/* The first Complete was still at work when we asked, and ends before the
+ * second one. */
+static void
+complete_was_slow(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .times = 1, .status = 504});
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .times = 1, .store = true,
+							 .status = 404,
+							 .body = XML_ERROR("NoSuchUpload")});
+	start_unclear(fixture);
+	host_drive(fixture->http, is_ended, fixture);
+	assert_landed(fixture);
+	assert_int_equal(count(fixture, "HEAD", NULL), 2);
+	assert_int_equal(count(fixture, "GET", NULL), 1);
+	assert_int_equal(count(fixture, "POST", "uploadId"), 2);
+}
+
+static void
+complete_stays_unclear(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ServerRule head;
+		ServerRule list;
+		int completes;
+	} rows[] = {
+		{"neither object nor upload",
+		 {.method = "HEAD", .status = 404},
+		 {.method = "GET", .status = 404, .body = XML_ERROR("NoSuchUpload")},
+		 1},
+		{"HEAD is refused",
+		 {.method = "HEAD", .status = 403},
+		 {.method = "GET", .status = 200},
+		 1},
+		{"ListParts is refused",
+		 {.method = "HEAD", .status = 404},
+		 {.method = "GET", .status = 403, .body = XML_ERROR("AccessDenied")},
+		 1},
+		{"never clear",
+		 {.method = "HEAD", .status = 404},
+		 {.method = "GET", .status = 200},
+		 3},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		const ObError *failure;
+
+		server_rule(fixture->server,
+					(ServerRule){COMPLETE_TARGET, .status = 502});
+		server_rule(fixture->server, rows[i].head);
+		server_rule(fixture->server, rows[i].list);
+		start_unclear(fixture);
+		failure = wait_for_error(fixture);
+		assert_row(rows[i].name, failure->code == OB_EUNKNOWN);
+		/* of the Complete, not of what we asked afterwards */
+		assert_error(failure, OB_EUNKNOWN, "HTTP 502");
+		assert_string_equal(failure->what, "could not complete the upload of "
+										   "\"s3://b/dir/key\"");
+		assert_row(rows[i].name,
+				   count(fixture, "POST", "uploadId") == rows[i].completes);
+		assert_true(ob_upload_may_exist(fixture->upload));
+		/* the Abort finds the upload: it was not completed, then */
+		abort_and_wait(fixture);
+		assert_false(ob_upload_may_exist(fixture->upload));
+		assert_nothing_landed(fixture);
+		renew(fixture);
+	}
+}
+
+/* Done, and nobody tells: the Abort finds no upload. */
+static void
+complete_stays_unclear_for_good(void **state)
+{
+	Fixture *fixture = *state;
+	size_t len;
+
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .store = true, .status = 502});
+	server_rule(fixture->server,
+				(ServerRule){.method = "HEAD", .status = 403});
+	start_unclear(fixture);
+	assert_int_equal(wait_for_error(fixture)->code, OB_EUNKNOWN);
+	abort_and_wait(fixture);
+	assert_null(ob_upload_abort_error(fixture->upload));
+	assert_true(ob_upload_may_exist(fixture->upload));
+	assert_non_null(server_object(fixture->server, "dir/key", &len));
+}
+
+/* The second Complete is refused, but the first one may yet be done. */
+static void
+refused_after_it_was_unclear(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .times = 1, .status = 504});
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .status = 403,
+							 .body = XML_ERROR("AccessDenied")});
+	start_unclear(fixture);
+	assert_error(wait_for_error(fixture), OB_EDENIED, "AccessDenied");
+	assert_true(ob_upload_may_exist(fixture->upload));
+	abort_and_wait(fixture);
+	assert_false(ob_upload_may_exist(fixture->upload));
+	assert_nothing_landed(fixture);
+}
+
+static void
+abort_while_finding_out(void **state)
+{
+	static const ServerRule holds[] = {
+		{.method = "HEAD", .act = SERVER_HOLD, .status = 404},
+		{.method = "GET", .act = SERVER_HOLD, .status = 200},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(holds); i++)
+	{
+		server_rule(fixture->server,
+					(ServerRule){COMPLETE_TARGET, .times = 1, .status = 502});
+		server_rule(fixture->server, holds[i]);
+		start_unclear(fixture);
+		wait_for_request(fixture, holds[i].method, NULL, 1);
+		assert_null(ob_upload_error(fixture->upload));
+		abort_and_wait(fixture);
+		assert_int_equal(count(fixture, "DELETE", NULL), 1);
+		assert_int_equal(count(fixture, "POST", "uploadId"), 1);
+		assert_false(ob_upload_may_exist(fixture->upload));
+		assert_nothing_landed(fixture);
+		server_release(fixture->server);
+		renew(fixture);
+	}
+}
+
+/* ---- freeing ---- */
+
+/* In each state, and without a word to the server. */
+static void
+free_at_any_time(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		size_t size;
+		ServerRule hold; /* the last request that comes */
+		bool finish;
+		bool abort;
+	} rows[] = {
+		{"filling", 1000, {0}, false, false},
+		{"creating",
+		 PART + 200000,
+		 {.method = "POST", .act = SERVER_HOLD},
+		 false,
+		 false},
+		{"sending",
+		 3 * PART + 200000,
+		 {.method = "PUT", .act = SERVER_HOLD},
+		 false,
+		 false},
+		{"sending the middle of a part",
+		 2 * PART + 200000,
+		 {.method = "PUT", .act = SERVER_HOLD, .read = 1000},
+		 true,
+		 false},
+		{"waiting for the next try",
+		 PART + 200000,
+		 {.method = "PUT", .status = 503, .headers = "Retry-After: 50\r\n"},
+		 false,
+		 false},
+		{"putting", 1000, {.method = "PUT", .act = SERVER_HOLD}, true, false},
+		{"completing",
+		 PART + 1,
+		 {COMPLETE_TARGET, .act = SERVER_HOLD},
+		 true,
+		 false},
+		{"finding out",
+		 PART + 1,
+		 {.method = "HEAD", .act = SERVER_HOLD},
+		 true,
+		 false},
+		{"aborting while creating",
+		 PART + 200000,
+		 {.method = "POST", .act = SERVER_HOLD},
+		 false,
+		 true},
+	};
+	Fixture *fixture = *state;
+
+	ob_upload_free(NULL);
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		begin(fixture);
+		if (rows[i].hold.method)
+			server_rule(fixture->server, rows[i].hold);
+		if (rows[i].hold.method && strcmp(rows[i].hold.method, "HEAD") == 0)
+			server_rule(fixture->server,
+						(ServerRule){COMPLETE_TARGET, .status = 502});
+		write_all(fixture, rows[i].size);
+		if (rows[i].finish)
+			finish(fixture);
+		if (rows[i].hold.method)
+			wait_for_request(fixture, rows[i].hold.method, rows[i].hold.target,
+							 1);
+		if (rows[i].abort)
+			ob_upload_abort(fixture->upload);
+		host_drive_for(fixture->http, 10);
+		ob_upload_free(fixture->upload);
+		fixture->upload = NULL;
+		assert_int_equal(buffers_now, 0);
+		host_drive_for(fixture->http, 10);
+		assert_int_equal(count(fixture, "DELETE", NULL), 0);
+		assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
+		server_release(fixture->server);
+		renew(fixture);
+	}
+
+	/* failed, and while its Abort is under way */
+	for (int i = 0; i < 2; i++)
+	{
+		server_rule(fixture->server,
+					(ServerRule){.method = "PUT", .status = 403});
+		server_rule(fixture->server,
+					(ServerRule){.method = "DELETE", .act = SERVER_HOLD});
+		begin(fixture);
+		write_all(fixture, PART + 200000);
+		wait_for_error(fixture);
+		if (i == 1)
+		{
+			ob_upload_abort(fixture->upload);
+			wait_for_request(fixture, "DELETE", NULL, 1);
+		}
+		server_release(fixture->server);
+		renew(fixture);
+	}
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(sizes_of_parts),
+		TEST(objects_around_the_part_size),
+		TEST(headers_and_marker),
+		TEST(options_are_copied),
+		TEST(as_a_sink),
+		TEST(no_bytes_after_the_end),
+		TEST(too_many_parts),
+		TEST(memory_is_bounded),
+		TEST(parts_of_half_the_memory),
+		TEST(parts_go_out_in_order),
+		TEST(parts_grow_within_memory),
+		TEST(no_memory_for_parts),
+		TEST(parts_are_tried_again),
+		TEST(put_object_is_tried_again),
+		TEST(part_is_refused),
+		TEST(first_error_wins),
+		TEST(create_is_refused),
+		TEST(put_object_is_refused),
+		TEST(complete_is_refused),
+		TEST(abort_before_anything_was_sent),
+		TEST(abort_while_create_is_under_way),
+		TEST(abort_while_parts_are_under_way),
+		TEST(abort_twice_with_success),
+		TEST(abort_fails),
+		TEST(abort_is_tried_again),
+		TEST(abort_during_complete),
+		TEST(abort_during_put_object),
+		TEST(abort_after_done),
+		TEST(lost_answer_of_complete),
+		TEST(complete_was_not_done),
+		TEST(our_marker_but_another_size),
+		TEST(complete_was_slow),
+		TEST(complete_stays_unclear),
+		TEST(complete_stays_unclear_for_good),
+		TEST(refused_after_it_was_unclear),
+		TEST(abort_while_finding_out),
+		TEST(free_at_any_time),
+	};
+
+	return cmocka_run_group_tests(tests, setup_data, free_data);
+}

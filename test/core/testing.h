@@ -1,0 +1,79 @@
+/*
+ * testing.h
+ *		What the unit tests share: cmocka, and a few assertions of our own.
+ *
+ * test/core/testing.h
+ *
+ * A program that says
+ *
+ *		 * link: -Wl,--wrap=malloc
+ *
+ * in its head and defines TESTING_MALLOC gets a malloc that fails on demand,
+ * in src/core and in the test itself.
+ */
+#ifndef OB_TESTING_H
+#define OB_TESTING_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "core/error.h"
+
+#define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
+
+/* The code is this one and the cause contains that text. */
+#define assert_error(error, code_, part) \
+	assert_error_at(error, code_, part, __FILE__, __LINE__)
+
+static inline void
+assert_error_at(const ObError *error, ObCode code, const char *part,
+				const char *file, int line)
+{
+	if (error->code == code && strstr(error->cause, part) != NULL)
+		return;
+	print_error("code %s instead of %s, cause \"%s\", wanted \"%s\"\n",
+				ob_code_name(error->code), ob_code_name(code), error->cause,
+				part);
+	_fail(file, line);
+}
+
+/* For tables: tells which row failed. */
+#define assert_row(row, condition)                        \
+	do                                                    \
+	{                                                     \
+		if (!(condition))                                 \
+		{                                                 \
+			print_error("row %s: %s\n", row, #condition); \
+			_fail(__FILE__, __LINE__);                    \
+		}                                                 \
+	} while (0)
+
+#ifdef TESTING_MALLOC
+
+/* How many more calls succeed; negative: all of them. */
+static long malloc_budget = -1;
+
+extern void *__real_malloc(size_t size);
+extern void *__wrap_malloc(size_t size);
+
+void *
+__wrap_malloc(size_t size)
+{
+	if (malloc_budget == 0)
+		return NULL;
+	if (malloc_budget > 0)
+		malloc_budget--;
+	return __real_malloc(size);
+}
+
+#endif
+
+#endif

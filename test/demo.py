@@ -1,0 +1,245 @@
+"""The demo: tables of a real database land in a real S3 server, by SQL.
+
+Run by demo.sh, which installs and builds first.  Starts a private PostgreSQL
+and a private S3 server (Ceph RGW) on loopback, fills the one with pgbench's
+tables, lands them in the other, and compares both.  With KEEP=1 in the
+environment the servers stay up.
+"""
+
+import csv
+import hashlib
+import io
+import json
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import time
+
+from lib import process
+from lib.postgres import Cluster
+from lib.rgw import Rgw
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent
+EXAMPLE = "examples/table_sql.json"
+DATABASE = "demo"
+BUCKET = "lake"
+LANDING = "{name}/data/inbox/{name}_data.csv"
+STARTED = time.monotonic()
+
+
+def heading(text):
+    bold, plain = ("\033[1m", "\033[0m") if sys.stdout.isatty() else ("", "")
+    seconds = time.monotonic() - STARTED
+    print(f"\n{bold}{text}{plain}  ({seconds:.0f} s)\n", flush=True)
+
+
+def sql(cluster, text, variables=None):
+    """Show a command as one would type it, and psql's answer.
+
+    Variables are psql's, set unseen: so no secret is on the screen or in the
+    list of processes.
+    """
+    prompt = f"{DATABASE}=# "
+    for line in text.splitlines():
+        print(prompt + line)
+        prompt = f"{DATABASE}-# " if not line.startswith("\\") else prompt
+    sys.stdout.flush()
+    settings = "".join(
+        f"\\set {name} '{value}'\n"
+        for name, value in (variables or {}).items()
+    )
+    width = shutil.get_terminal_size((80, 24)).columns
+    command = cluster.psql_command(DATABASE) + [
+        "-v", "ON_ERROR_STOP=1", "-P", "expanded=auto", "-P",
+        f"columns={width}", "-P", "pager=off",
+    ]
+    done = subprocess.run(
+        command, input=settings + text + "\n", stdout=subprocess.PIPE,
+        text=True, cwd=ROOT, env=process.clean_env(), timeout=120,
+    )
+    print(done.stdout.strip("\n") + "\n", flush=True)
+    if done.returncode != 0:
+        sys.exit("The demo failed: psql reported the error above.")
+
+
+def fill(cluster):
+    cluster.psql(f"CREATE DATABASE {DATABASE}")
+    print(f"$ pgbench -i -s 10 {DATABASE}", flush=True)
+    command = [os.path.join(cluster.bindir, "pgbench"), "-i", "-s", "10", "-q"]
+    process.run(
+        [*command, "-h", cluster.folder, "-U", "postgres", DATABASE],
+        timeout=120,
+    )
+
+
+def land(cluster, rgw):
+    sql(cluster, "CREATE EXTENSION onboard;")
+    sql(
+        cluster,
+        "CREATE SERVER s3 FOREIGN DATA WRAPPER onboard\n"
+        f"    OPTIONS (endpoint '{rgw.endpoint}',\n"
+        f"             region 'us-east-1', bucket '{BUCKET}');",
+    )
+    sql(
+        cluster,
+        "CREATE USER MAPPING FOR CURRENT_USER SERVER s3\n"
+        "    OPTIONS (access_key_id :'key', secret_access_key :'secret');",
+        {"key": rgw.access_key, "secret": rgw.secret_key},
+    )
+    sql(
+        cluster,
+        f"\\set config `cat {EXAMPLE}`\nSELECT onboard_load(:'config');",
+    )
+    sql(cluster, "SELECT * FROM onboard_all();")
+
+
+def show_bucket(client):
+    """List it; returns the keys."""
+    keys = []
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
+    for page in pages:
+        for item in page.get("Contents", []):
+            print(f"{item['Size']:>13,} bytes  s3://{BUCKET}/{item['Key']}")
+            keys.append(item["Key"])
+    return keys
+
+
+def show_lines(client, key, count=5):
+    print(f"\nThe first lines of s3://{BUCKET}/{key}:\n")
+    body = client.get_object(Bucket=BUCKET, Key=key)["Body"]
+    for number, line in enumerate(body.iter_lines()):
+        if number == count:
+            break
+        print("    " + line.decode())
+
+
+def copy_of(cluster, query):
+    """What COPY gives for a query, as bytes."""
+    copy = f"COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)"
+    return subprocess.run(
+        cluster.psql_command(DATABASE) + ["-c", copy],
+        stdout=subprocess.PIPE, env=process.clean_env(), timeout=120,
+        check=True,
+    ).stdout
+
+
+def count_rows(data):
+    """Rows of a CSV text, its header not counted."""
+    lines = csv.reader(io.TextIOWrapper(io.BytesIO(data), newline=""))
+    return max(sum(1 for _ in lines) - 1, 0)
+
+
+def digest(data):
+    """Of the header and the sorted rows: queries here promise no order."""
+    header, _, rows = data.partition(b"\n")
+    lines = sorted(rows.split(b"\n"))
+    return hashlib.sha256(b"\n".join([header, *lines])).hexdigest()
+
+
+def compare(cluster, client, name, query):
+    """One line of the comparison; whether table and object agree."""
+    expected = copy_of(cluster, query)
+    rows = count_rows(expected)
+    listed = client.list_objects_v2(
+        Bucket=BUCKET, Prefix=LANDING.format(name=name)
+    )
+    if rows == 0:
+        same = "Contents" not in listed
+        said = "no rows, no object"
+    elif "Contents" not in listed:
+        same, said = False, "no object"
+    else:
+        landed = client.get_object(
+            Bucket=BUCKET, Key=LANDING.format(name=name)
+        )["Body"].read()
+        same = (count_rows(landed), digest(landed)) == (rows, digest(expected))
+        said = f"sha256 {digest(landed)[:16]}..."
+    verdict = "equal" if same else "DIFFERENT"
+    print(f"{name:<20} {rows:>9,} rows   {said:<26} {verdict}", flush=True)
+    return same
+
+
+def write_stop_script(cluster, rgw):
+    """A script in RGW's folder that ends both servers."""
+    path = os.path.join(rgw.folder, "stop.sh")
+    pidfile = os.path.join(cluster.datadir, "postmaster.pid")
+    with open(path, "w") as script:
+        script.write(
+            "#!/bin/sh\n"
+            f"kill -KILL {' '.join(map(str, rgw.pids))}\n"
+            f'kill -INT "$(head -n 1 {pidfile})"\n'
+            f"while [ -e {pidfile} ]; do sleep 0.1; done\n"
+            f"rm -rf {cluster.folder} {rgw.folder}\n"
+        )
+    return path
+
+
+def tell_how_to_connect(cluster, rgw):
+    psql = os.path.join(cluster.bindir, "psql")
+    print(
+        f"Both servers are up.\n\n"
+        f"  psql:  {psql} -h {cluster.folder} -U postgres {DATABASE}\n\n"
+        f"  aws:   export AWS_ACCESS_KEY_ID='{rgw.access_key}'\n"
+        f"         export AWS_SECRET_ACCESS_KEY='{rgw.secret_key}'\n"
+        f"         export AWS_DEFAULT_REGION=us-east-1\n"
+        f"         aws --endpoint-url {rgw.endpoint} s3 ls --recursive"
+        f" s3://{BUCKET}\n\n"
+        f"  stop:  sh {write_stop_script(cluster, rgw)}\n"
+    )
+
+
+def demonstrate(cluster, rgw):
+    heading("1. A PostgreSQL and an S3 server, both private")
+    cluster.create().start()
+    print("PostgreSQL " + cluster.psql("SHOW server_version").strip())
+    rgw.start()
+    print(f"Ceph RGW at {rgw.endpoint}")
+    client = rgw.client()
+    client.create_bucket(Bucket=BUCKET)
+
+    heading("2. A database with something in it")
+    fill(cluster)
+
+    heading("3. Its tables land in S3")
+    land(cluster, rgw)
+
+    heading("4. What is there now")
+    keys = show_bucket(client)
+    if LANDING.format(name="pgbench_tellers") in keys:
+        show_lines(client, LANDING.format(name="pgbench_tellers"))
+
+    heading("5. Every object against COPY (query) TO STDOUT")
+    tables = json.loads((ROOT / EXAMPLE).read_text())["Tables"]
+    same = [
+        compare(cluster, client, table["table_name"], table["sql_query"])
+        for table in tables
+    ]
+    if not all(same) or not keys:
+        sys.exit("\nThe demo failed: an object differs from its table.")
+
+
+def main():
+    keep = os.environ.get("KEEP", "") not in ("", "0")
+    cluster = Cluster(settings={"max_wal_size": "4GB"})
+    rgw = Rgw(memory_gb=2, keep=keep)
+    # Both register their own end, for whatever way this program ends.
+    try:
+        demonstrate(cluster, rgw)
+    except KeyboardInterrupt:
+        sys.exit("\nStopped.")
+    if keep:
+        process.forget(cluster.close)
+        process.forget(rgw.stop)
+        heading("Done")
+        tell_how_to_connect(cluster, rgw)
+    else:
+        cluster.close()
+        rgw.stop()
+        heading("Done")
+        print("The servers are gone; make demo KEEP=1 leaves them up.")
+
+
+if __name__ == "__main__":
+    main()

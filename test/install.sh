@@ -1,0 +1,103 @@
+#!/usr/bin/env bash
+# Installs by apt-get what is missing for one purpose; quiet when nothing is.
+#
+#   test/install.sh build|demo|test|bench|lint
+#
+# build: to compile and install the extension.  demo: also PostgreSQL's and
+# Ceph's servers.  test: also what the test layers use.  bench: demo, and
+# what exports are measured beside.  lint: only what "make lint" uses.  Meant
+# for Debian 12; works where apt-get knows the names.
+set -euo pipefail
+
+mode=${1:-}
+pg_config=${PG_CONFIG:-pg_config}
+
+# The PostgreSQL that is already here decides; Debian 12's own is 15.
+major=$("$pg_config" --version 2>/dev/null |
+    sed -n 's/^PostgreSQL \(1[5-8]\).*/\1/p' || true)
+major=${major:-15}
+
+build="gcc libc6-dev make pkg-config postgresql-$major
+    postgresql-server-dev-$major libcurl4-openssl-dev libssl-dev libexpat1-dev
+    zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
+demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
+    python3-boto3 python3-psycopg2"
+tests="$demo libcmocka-dev libjansson-dev python3-pytest lz4 zstd gzip faketime"
+bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
+    gnuplot-nox"
+# cppcheck and the layer check need PostgreSQL's headers nowhere, so lint
+# does not install them.
+lint="clang-format-14 cppcheck python3"
+
+case $mode in
+    build) wanted=$build ;;
+    demo) wanted=$demo ;;
+    test) wanted=$tests ;;
+    bench) wanted=$bench ;;
+    lint) wanted=$lint ;;
+    *)
+        echo "usage: test/install.sh build|demo|test|bench|lint" >&2
+        exit 2
+        ;;
+esac
+
+if ! command -v apt-get >/dev/null; then
+    echo "test/install.sh: no apt-get here; install what these Debian" \
+        "packages hold, if it is missing:" $wanted >&2
+    exit 0
+fi
+
+missing=
+for package in $wanted; do
+    status=$(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null ||
+        true)
+    [ "$status" = installed ] || missing="$missing $package"
+done
+# The clang-format of a release that no longer has version 14 will do.
+if [[ $missing == *clang-format-14* ]] &&
+    ! apt-cache show clang-format-14 >/dev/null 2>&1 &&
+    apt-cache show clang-format >/dev/null 2>&1; then
+    missing=${missing/clang-format-14/clang-format}
+fi
+[ -n "$missing" ] || exit 0
+
+as_root=
+if [ "$(id -u)" != 0 ]; then
+    if ! command -v sudo >/dev/null; then
+        echo "test/install.sh: run as root (there is no sudo), or install:" \
+            "$missing" >&2
+        exit 1
+    fi
+    as_root=sudo
+fi
+
+log=$(mktemp)
+dropin=
+finish() {
+    rm -f "$log"
+    [ -z "$dropin" ] || $as_root rm -f "$dropin"
+}
+trap finish EXIT
+
+quietly() {
+    if ! $as_root env DEBIAN_FRONTEND=noninteractive "$@" >"$log" 2>&1; then
+        cat "$log" >&2
+        echo "test/install.sh: failed: $*" >&2
+        exit 1
+    fi
+}
+
+# Debian's postgresql-NN package makes and starts a cluster "main" when first
+# installed.  The tests and the demo use private clusters only, so this one
+# must not appear on somebody's machine, holding port 5432: a drop-in file
+# says so to postgresql-common while we install, and goes away afterwards.
+# Ceph's packages start nothing by themselves (their units are templates).
+if [[ $missing == *" postgresql-$major"* ]]; then
+    dropin=/etc/postgresql-common/createcluster.d/onboard-install.conf
+    $as_root mkdir -p "${dropin%/*}"
+    echo "create_main_cluster = false" | $as_root tee "$dropin" >/dev/null
+fi
+
+echo "Installing:$missing"
+quietly apt-get update -q
+quietly apt-get install -q -y --no-install-recommends $missing

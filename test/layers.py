@@ -1,0 +1,165 @@
+#!/usr/bin/python3
+"""Who may include whom, and what may stand in one file only.
+
+    test/layers.py [folder with src/ in it]
+
+Prints each violation as file:line, what is wrong and what to do; exits 1 if
+there was one.  The rules are those of docs/design.md; comments and string
+constants are not looked at.
+"""
+
+import pathlib
+import re
+import sys
+
+# Headers of PostgreSQL's server, as far as somebody might include them with
+# angle brackets; with quotes, core may include only its own files anyway.
+POSTGRES = re.compile(
+    r"^(postgres(_fe|_ext)?|c|fmgr|miscadmin|funcapi|pgstat|port|pgtime|"
+    r"pg_config\w*|pg_getopt|varatt|libpq-\w+)\.h$|"
+    r"^(access|bootstrap|catalog|commands|common|datatype|executor|foreign|"
+    r"jit|lib|libpq|mb|nodes|optimizer|parser|partitioning|portability|"
+    r"postmaster|regex|replication|rewrite|server|snowball|statistics|"
+    r"storage|tcop|tsearch|utils)/"
+)
+
+# header pattern, files that may include it, what to do otherwise
+HEADERS = [
+    (r"curl/", r"src/core/http\.c", "use core/http.h"),
+    (r"expat", r"src/core/xml\.c", "use core/xml.h"),
+    (
+        r"jansson\.h", r"src/core/(credentials|aws)\w*\.[ch]|src/lambda/.*",
+        "JSON is read in core's credentials and aws files and in src/lambda",
+    ),
+    (r"(zlib|zconf)\.h", r"src/core/sink_zlib\.c", "use the gzip sink"),
+    (
+        r"(isa-l/.*|isa-l\.h|igzip_lib\.h)", r"src/core/sink_igzip\.c",
+        "use the gzip sink",
+    ),
+    (r"zstd\w*\.h", r"src/core/sink_zstd\.c", "use the zstd sink"),
+    (r"lz4\w*\.h", r"src/core/sink_lz4\.c", "use the lz4 sink"),
+    (
+        r"storage/latch\.h|storage/waiteventset\.h", r"src/pg/wait\.c",
+        "wait through pg/wait.h, so that interrupts are always served",
+    ),
+]
+
+# text pattern, where it counts, files that may hold it, what to do otherwise
+TEXTS = [
+    (
+        r"\b(WaitLatch\w*|ResetLatch|WaitEventSetWait|"
+        r"\w+WaitEvent(ToSet|Set)?)\s*\(",
+        r"src/pg/.*", r"src/pg/wait\.c",
+        "wait through pg/wait.h, so that interrupts are always served",
+    ),
+    (
+        r"\bcase\s+OB_E[A-Z]+\s*:|\bERRCODE_\w+.*\bOB_E[A-Z]+\b"
+        r"|\bOB_E[A-Z]+\b.*\bERRCODE_\w+",
+        r"src/pg/.*", r"src/pg/report\.c",
+        "report an ObError through pg/report.h, the one place that maps it",
+    ),
+    (
+        r"\bPG_VERSION_NUM\b", r"src/.*", r"src/pg/compat\.h",
+        "put what differs between versions in src/pg/compat.h",
+    ),
+]
+
+LAYERS = ("core", "pg", "lambda")
+
+INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
+CONDITION = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif)\b\s*(.*)")
+OPTIONAL = re.compile(r"\b(HAVE|USE)_\w+")
+LITERAL = re.compile(
+    r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S
+)
+
+
+def code_only(text):
+    """The text with comments and constants blanked, its lines kept.
+
+    Included names are constants too, so an #include line stays as it is.
+    """
+
+    def blank(match):
+        start = text.rfind("\n", 0, match.start()) + 1
+        if match.group().startswith('"') and INCLUDE.match(text[start:]):
+            return match.group()
+        return re.sub(r"[^\n]", " ", match.group())
+
+    return LITERAL.sub(blank, text)
+
+
+def is_guard(lines, index, name):
+    """Whether #ifndef NAME at this line is the header's include guard."""
+    before = any(line.strip() for line in lines[:index])
+    after = lines[index + 1] if index + 1 < len(lines) else ""
+    defined = re.match(rf"\s*#\s*define\s+{re.escape(name)}\s*$", after)
+    return not before and defined is not None
+
+
+def check_include(root, path, quote, header):
+    layer = path.split("/")[1]
+    for other in LAYERS:
+        inside = header.startswith(f"{other}/") or f"../{other}/" in header
+        if inside and other not in (layer, "core"):
+            yield f"src/{layer} must not include src/{other}: move the code"
+            return
+    if layer == "core":
+        found = (root / "src/core" / header).exists()
+        found = found or (root / "src" / header).exists()
+        if POSTGRES.match(header) or (quote == '"' and not found):
+            yield "core knows no header but its own and libraries': move it"
+    for pattern, where, advice in HEADERS:
+        if re.match(pattern, header) and not re.fullmatch(where, path):
+            yield advice
+
+
+def check_line(root, path, lines, index):
+    line = lines[index]
+    include = INCLUDE.match(line)
+    if include:
+        for advice in check_include(root, path, *include.groups()):
+            yield f"includes {include.group(2)}; {advice}"
+        return
+    for pattern, counts, where, advice in TEXTS:
+        found = re.search(pattern, line)
+        if not found or re.fullmatch(where, path):
+            continue
+        if re.fullmatch(counts, path):
+            yield f"{found.group().strip()}; {advice}"
+    condition = CONDITION.match(line)
+    if condition and path != "src/pg/compat.h":
+        kind, test = condition.groups()
+        guard = path.endswith(".h") and kind == "ifndef"
+        if guard and is_guard(lines, index, test.strip()):
+            return
+        if not OPTIONAL.search(test):
+            yield (
+                f"#{kind} {test.strip()}; only include guards and tests for "
+                "optional libraries (HAVE_x, USE_x) stand outside compat.h"
+            )
+
+
+def check(root):
+    files = []
+    for layer in LAYERS:
+        files += sorted(root.glob(f"src/{layer}/**/*.[ch]"))
+    for file in files:
+        path = file.relative_to(root).as_posix()
+        lines = code_only(file.read_text()).splitlines()
+        for index in range(len(lines)):
+            for problem in check_line(root, path, lines, index):
+                yield f"{path}:{index + 1}: {problem}"
+
+
+def main():
+    here = pathlib.Path(__file__).resolve().parent.parent
+    root = pathlib.Path(sys.argv[1]) if len(sys.argv) > 1 else here
+    problems = list(check(root))
+    for problem in problems:
+        print(problem)
+    sys.exit(1 if problems else 0)
+
+
+if __name__ == "__main__":
+    main()

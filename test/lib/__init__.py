@@ -1,0 +1,1 @@
+"""The test rig: real servers on loopback, and a proxy that breaks things."""

@@ -1,0 +1,164 @@
+"""Short words for what system tests do with exports."""
+
+import io
+import json
+import threading
+
+import psycopg2
+import psycopg2.extras
+
+from . import process
+
+# Abort has a bound of 5 s of its own, and S3 may show its effect a bit later.
+ABORT_BOUND = 7
+
+
+def rows(megabytes, column="repeat('x', 1000)"):
+    """A query whose csv has about so many MB: a row a KB."""
+    return f"SELECT g, {column} FROM generate_series(1, {megabytes}000) g"
+
+
+def call(name, query, bucket, **options):
+    """An onboard_table() call for execute(): (sql, parameters)."""
+    return (
+        "SELECT * FROM onboard_table(%s, %s, %s, %s)",
+        (name, query, bucket, json.dumps(options)),
+    )
+
+
+def land(connection, name, query, bucket, **options):
+    """Export a query; the row that onboard_table() gives, as a dict."""
+    with _cursor(connection) as cursor:
+        cursor.execute(*call(name, query, bucket, **options))
+        return dict(cursor.fetchone())
+
+
+def land_all(connection, pattern=None, **options):
+    """onboard_all(), as a list of dicts."""
+    sql = "SELECT * FROM onboard_all(%s, %s)"
+    return select(connection, sql, (pattern, json.dumps(options)))
+
+
+def select(connection, sql, parameters=None):
+    """All rows of a statement, as dicts; [] if it gives none."""
+    with _cursor(connection) as cursor:
+        cursor.execute(sql, parameters)
+        return [dict(row) for row in cursor] if cursor.description else []
+
+
+def value(connection, sql, parameters=None):
+    """The first column of the first row."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        return cursor.fetchone()[0]
+
+
+def failure(do, *arguments, **options):
+    """The psycopg2.Error that do(...) ends with."""
+    try:
+        result = do(*arguments, **options)
+    except psycopg2.Error as error:
+        return error
+    raise AssertionError(f"no error, but {result!r}")
+
+
+def copy(connection, query, options="FORMAT csv, HEADER true"):
+    """The bytes of COPY (query) TO STDOUT."""
+    out = io.BytesIO()
+    with connection.cursor() as cursor:
+        cursor.copy_expert(f"COPY ({query}) TO STDOUT ({options})", out)
+    return out.getvalue()
+
+
+def keys(s3, bucket):
+    """The keys of all objects of a bucket, in order."""
+    pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
+    return [item["Key"] for page in pages for item in page.get("Contents", [])]
+
+
+def body(s3, bucket, key):
+    return s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+
+
+def key_of(name, extension="csv"):
+    """Where an export lands if nobody says anything else."""
+    return f"{name}/data/inbox/{name}_data.{extension}"
+
+
+def no_upload_left(rgw, bucket):
+    """No unfinished upload, at the latest when Abort had its time."""
+    process.wait_until(
+        lambda: not rgw.unfinished(bucket),
+        ABORT_BOUND,
+        f"no unfinished upload in {bucket}",
+    )
+
+
+def no_trace(rgw, bucket):
+    """A failed export left neither an object nor an unfinished upload."""
+    no_upload_left(rgw, bucket)
+    assert keys(rgw.client(), bucket) == []
+
+
+class Running:
+    """A statement that runs in a thread of its own.
+
+    with Running(connection, *call(...)) as export:
+        ...
+        error = export.error()
+    """
+
+    def __init__(self, connection, sql, parameters=None):
+        self.connection = connection
+        self.pid = connection.info.backend_pid
+        self._statement = (sql, parameters)
+        self._rows = None
+        self._error = None
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        if self._thread.is_alive():
+            self.connection.cancel()
+        self._thread.join(30)
+        assert not self._thread.is_alive(), "the statement goes on"
+
+    def error(self, timeout=30):
+        """The error that it ends with."""
+        self._end(timeout)
+        assert self._error is not None, f"no error, but {self._rows}"
+        return self._error
+
+    def rows(self, timeout=30):
+        self._end(timeout)
+        if self._error is not None:
+            raise self._error
+        return self._rows
+
+    def _end(self, timeout):
+        self._thread.join(timeout)
+        assert not self._thread.is_alive(), f"not ended within {timeout} s"
+
+    def _run(self):
+        try:
+            self._rows = select(self.connection, *self._statement)
+        except psycopg2.Error as error:
+            self._error = error
+
+
+def wait_for_event(observer, pid, event):
+    """Until the backend waits for event, as pg_stat_activity says."""
+    sql = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+    process.wait_until(
+        lambda: value(observer, sql, (pid,)) == event,
+        30,
+        f"backend {pid} waits for {event}",
+        interval=0.01,
+    )
+
+
+def _cursor(connection):
+    return connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)

@@ -1,0 +1,269 @@
+"""Private PostgreSQL clusters: a temporary folder, a Unix socket, no network.
+
+PostgreSQL refuses to run as root, so root starts it as the OS user postgres;
+anybody else starts it as himself.  The binaries are those of pg_config, whose
+directories hold the installed extension.
+
+    with Cluster(settings={"work_mem": "64MB"}) as cluster:
+        cluster.psql("SELECT 1")
+"""
+
+import glob
+import os
+import pwd
+import shutil
+import tempfile
+import threading
+
+import psycopg2
+
+from . import process
+from .process import RigError
+
+_SETTINGS = {
+    "listen_addresses": "",
+    "port": "5432",  # of the socket's name only
+    "fsync": "off",
+    "synchronous_commit": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "log_min_messages": "info",
+    "log_line_prefix": "%m [%p] %q%u@%d ",
+    # Said aloud because statements may hold the secrets of user mappings.
+    "log_statement": "none",
+}
+
+
+def pg_config(option):
+    """A directory of the installation, e.g. pg_config("--bindir")."""
+    return process.run([os.environ.get("PG_CONFIG", "pg_config"), option])[:-1]
+
+
+def faketime(offset):
+    """Environment for a Cluster whose clock is off, e.g. by "-20m"."""
+    libraries = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
+    if not libraries:
+        raise RigError("libfaketime is not installed (Debian: faketime)")
+    return {
+        "LD_PRELOAD": libraries[0],
+        "FAKETIME": offset,
+        "FAKETIME_DONT_FAKE_MONOTONIC": "1",
+        "DONT_FAKE_MONOTONIC": "1",  # its name before version 0.9.9
+    }
+
+
+def backend_rss(pid):
+    """Bytes of resident memory of a process: {"anon", "file", "shmem"}.
+
+    anon is its own memory; the other two are shared with others, for the most
+    part with PostgreSQL's shared buffers.
+    """
+    found = {}
+    with open(f"/proc/{pid}/status") as status:
+        for line in status:
+            if line.startswith("Rss"):
+                name, value, _ = line.split()
+                found[name[3:-1].lower()] = int(value) * 1024
+    return found
+
+
+class PeakMemory:
+    """The greatest anonymous memory of a process while the block runs.
+
+    with PeakMemory(pid) as memory: ...
+    print(memory.before, memory.peak)
+    """
+
+    def __init__(self, pid, interval=0.01):
+        self.pid = pid
+        self.interval = interval
+        self.before = self.peak = backend_rss(pid)["anon"]
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        self._thread.join()
+
+    def _watch(self):
+        while not self._stop.wait(self.interval):
+            try:
+                self.peak = max(self.peak, backend_rss(self.pid)["anon"])
+            except (OSError, KeyError):
+                return  # it ended
+
+
+class Cluster:
+    """One server.  settings: postgresql.conf's; env: of the server process."""
+
+    # The logs of all clusters that this program closed, for those who look
+    # for secrets in them, as (folder, text).
+    old_logs = []
+    open_clusters = []
+
+    def __init__(self, settings=None, env=None):
+        self.settings = {**_SETTINGS, **(settings or {})}
+        self.env = dict(env or {})
+        self.bindir = pg_config("--bindir")
+        self.folder = None
+
+    def __enter__(self):
+        return self.create().start()
+
+    def __exit__(self, *exception):
+        self.close()
+
+    # Life
+
+    def create(self):
+        """Make the folder and the data directory."""
+        self._make_folder()
+        self._tool(
+            "initdb", "-D", self.datadir, "-U", "postgres", "-A", "trust",
+            "--no-sync", "--encoding=UTF8", "--locale=C",
+        )
+        return self
+
+    def standby(self, settings=None, env=None):
+        """A hot standby that streams from this cluster, not yet started."""
+        standby = Cluster({**self.settings, **(settings or {})}, env)
+        standby._make_folder()
+        self._tool(
+            "pg_basebackup", "-D", standby.datadir, "-R", "-X", "stream",
+            "-c", "fast", "--no-sync", "-h", self.folder, "-U", "postgres",
+        )
+        return standby
+
+    def start(self):
+        self._write_settings()
+        env = process.clean_env(self.env)
+        self._tool(
+            "pg_ctl", "-D", self.datadir, "-l", self.logfile, "-w", "-t", "60",
+            "-s", "start", env=env,
+        )
+        return self
+
+    def stop(self, mode="fast", timeout=60):
+        """Does nothing if it is not running."""
+        if not os.path.exists(os.path.join(self.datadir, "postmaster.pid")):
+            return
+        self._tool(
+            "pg_ctl", "-D", self.datadir, "-w", "-t", str(timeout), "-s",
+            "-m", mode, "stop", timeout=timeout + 10,
+        )
+
+    def restart(self, settings=None, env=None, mode="fast"):
+        self.stop(mode)
+        self.settings.update(settings or {})
+        if env is not None:
+            self.env = dict(env)
+        return self.start()
+
+    def close(self):
+        """Stop it and remove its folder."""
+        process.forget(self.close)
+        if self not in Cluster.open_clusters:
+            return
+        try:
+            self.stop("immediate")
+        finally:
+            Cluster.old_logs.append((self.folder, self.log_text()))
+            Cluster.open_clusters.remove(self)
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # Use
+
+    @property
+    def datadir(self):
+        return os.path.join(self.folder, "data")
+
+    @property
+    def logfile(self):
+        return os.path.join(self.folder, "log")
+
+    def log_text(self):
+        try:
+            with open(self.logfile, errors="replace") as log:
+                return log.read()
+        except FileNotFoundError:
+            return ""
+
+    def connect(self, dbname="postgres", autocommit=True, **options):
+        """A psycopg2 connection, as superuser if nothing else is said."""
+        options.setdefault("user", "postgres")
+        connection = psycopg2.connect(
+            host=self.folder, port=self.settings["port"], dbname=dbname,
+            **options,
+        )
+        connection.autocommit = autocommit
+        return connection
+
+    def psql_command(self, dbname="postgres"):
+        return [
+            os.path.join(self.bindir, "psql"), "-X", "-h", self.folder,
+            "-p", self.settings["port"], "-U", "postgres", "-d", dbname,
+        ]
+
+    def psql(self, sql, dbname="postgres", timeout=120):
+        """What psql -qAt prints for a script; RigError if a command fails."""
+        command = self.psql_command(dbname) + ["-qAt", "-v", "ON_ERROR_STOP=1"]
+        return process.run(command, input=sql, timeout=timeout)
+
+    def wait_for_replay(self, primary, timeout=30):
+        """Until this standby shows all that the primary has done."""
+        target = primary.psql("SELECT pg_current_wal_flush_lsn()").strip()
+        query = f"SELECT pg_last_wal_replay_lsn() >= '{target}'"
+        process.wait_until(
+            lambda: self.psql(query).strip() == "t",
+            timeout,
+            f"standby replays up to {target}",
+        )
+
+    # Inside
+
+    @staticmethod
+    def _owner():
+        return pwd.getpwnam("postgres")
+
+    def _make_folder(self):
+        self.folder = tempfile.mkdtemp(prefix="onboard-pg-", dir="/tmp")
+        if os.getuid() == 0:
+            owner = self._owner()
+            os.chown(self.folder, owner.pw_uid, owner.pw_gid)
+        Cluster.open_clusters.append(self)
+        process.at_end(self.close)
+
+    def _write_settings(self):
+        lines = dict(self.settings, unix_socket_directories=self.folder)
+        text = "".join(
+            "{} = '{}'\n".format(name, str(value).replace("'", "''"))
+            for name, value in lines.items()
+        )
+        # Rewritten at each start, so it must not be appended to.
+        with open(os.path.join(self.folder, "rig.conf"), "w") as conf:
+            conf.write(text)
+        os.chmod(os.path.join(self.folder, "rig.conf"), 0o644)
+        include = f"include '{self.folder}/rig.conf'\n"
+        main = os.path.join(self.datadir, "postgresql.conf")
+        with open(main, "r+") as conf:
+            if include not in conf.read():
+                conf.write(include)
+
+    def _tool(self, program, *arguments, env=None, timeout=90):
+        command = [os.path.join(self.bindir, program), *arguments]
+        owner = {}
+        if os.getuid() == 0:
+            groups = os.getgrouplist("postgres", self._owner().pw_gid)
+            owner = {
+                "user": "postgres", "group": "postgres", "extra_groups": groups
+            }
+        try:
+            return process.run(
+                command, cwd=self.folder, env=env, timeout=timeout, **owner
+            )
+        except RigError as error:
+            raise RigError(f"{error}\n{process.tail(self.logfile)}") from None

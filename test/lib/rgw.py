@@ -1,0 +1,348 @@
+"""A real S3 server: a single-node Ceph RGW on loopback.
+
+One monitor, one OSD that keeps its objects in memory and one radosgw, all in
+one temporary folder.  It verifies signatures and payload hashes, does real
+multipart uploads and answers with S3's XML.  It is up in 1 to 6 seconds.
+
+    with Rgw() as rgw:
+        rgw.client().create_bucket(Bucket="b")
+"""
+
+import os
+import secrets
+import shutil
+import string
+import subprocess
+import tempfile
+import uuid
+
+import boto3
+import botocore.config
+import botocore.exceptions
+
+from . import process
+from .process import RigError
+
+_CONFIG = """
+[global]
+fsid = {fsid}
+mon host = v1:127.0.0.1:{mon_port}
+public addr = 127.0.0.1
+cluster addr = 127.0.0.1
+auth cluster required = none
+auth service required = none
+auth client required = none
+osd pool default size = 1
+osd pool default min size = 1
+mon allow pool size one = true
+mon warn on pool no redundancy = false
+osd crush chooseleaf type = 0
+osd pool default pg num = 8
+mon max pg per osd = 1000
+# The monitor stops on a nearly full disk otherwise.
+mon data avail crit = 1
+mon data avail warn = 2
+run dir = {folder}
+admin socket = {folder}/$name.$pid.asok
+log file = {folder}/$name.log
+pid file = {folder}/$name.pid
+crash dir = {folder}
+{owner}
+[mon]
+# Pools are made one paxos round each; the default pauses make start-up slow.
+paxos propose interval = 0.05
+paxos min wait = 0.01
+mon data = {folder}/mon
+[osd]
+osd data = {folder}/osd
+osd objectstore = memstore
+memstore device bytes = {memory}
+[client.rgw]
+rgw data = {folder}
+rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{port} {tls}
+# Both http://127.0.0.1:PORT/bucket and http://bucket.localhost:PORT/ work.
+rgw dns name = localhost
+rgw enable usage log = false
+"""
+
+_ALPHABET = string.ascii_letters + string.digits
+
+
+def _random(length, alphabet=_ALPHABET):
+    return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+class _PortTaken(Exception):
+    """Somebody took a port between our finding it free and our using it."""
+
+
+class Rgw:
+    """memory_gb bounds what its buckets can hold; it is not allocated ahead.
+
+    keep: its processes can outlive this program (which must then forget stop:
+    see process.py).
+    """
+
+    def __init__(self, memory_gb=12, tls=False, keep=False):
+        self.memory = memory_gb * 1024**3
+        self.tls = tls
+        self.keep = keep
+        self.access_key = "OB" + _random(18).upper()
+        # With the two characters that break careless encoders.
+        self.secret_key = _random(19) + "/" + _random(18) + "+" + _random(1)
+        self.folder = None
+        self.endpoint = None
+        self.tls_endpoint = None
+        self.ca_file = None
+        self._daemons = []
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *exception):
+        self.stop()
+
+    def start(self):
+        process.at_end(self.stop)
+        for attempt in range(1, 6):
+            try:
+                self._start()
+                break
+            except _PortTaken:
+                self._end_daemons()
+                if attempt == 5:
+                    raise RigError("found no free port for Ceph") from None
+            except BaseException:
+                self.stop()
+                raise
+        return self
+
+    def stop(self):
+        process.forget(self.stop)
+        self._end_daemons()
+
+    @property
+    def pids(self):
+        return [daemon.pid for _, daemon in self._daemons]
+
+    def client(self, endpoint=None, **config):
+        """A boto3 client: path style, no retries, so that faults show."""
+        options = {
+            "retries": {"total_max_attempts": 1},
+            "s3": {"addressing_style": "path"},
+            "connect_timeout": 5,
+            "read_timeout": 60,
+            "proxies": {},
+        }
+        access_key = config.pop("access_key", self.access_key)
+        secret_key = config.pop("secret_key", self.secret_key)
+        options.update(config)
+        return boto3.client(
+            "s3",
+            endpoint_url=endpoint or self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=access_key,
+            aws_secret_access_key=secret_key,
+            verify=self.ca_file or True,
+            config=botocore.config.Config(**options),
+        )
+
+    def buckets(self):
+        answer = self.client().list_buckets()
+        return [bucket["Name"] for bucket in answer["Buckets"]]
+
+    def unfinished(self, bucket):
+        """All multipart uploads of the bucket that nobody ended."""
+        pages = self.client().get_paginator("list_multipart_uploads")
+        return [
+            upload
+            for page in pages.paginate(Bucket=bucket)
+            for upload in page.get("Uploads", [])
+        ]
+
+    def add_user(self, name):
+        """Another user, who may not use the first one's buckets.
+
+        Returns its access key and its secret.
+        """
+        access_key, secret_key = "OB" + _random(18).upper(), _random(40)
+        self._make_user(name, access_key, secret_key)
+        return access_key, secret_key
+
+    # How it starts
+
+    def _start(self):
+        self.folder = tempfile.mkdtemp(prefix="onboard-rgw-")
+        mon_port, port, tls_port = process.free_ports(3)
+        self.endpoint = f"http://127.0.0.1:{port}"
+        fsid, osd = str(uuid.uuid4()), str(uuid.uuid4())
+        self._write_config(fsid, mon_port, port, tls_port)
+        for data in ("mon", "osd"):
+            os.mkdir(self._path(data))
+
+        monmap = self._path("monmap")
+        address = f"[v1:127.0.0.1:{mon_port}]"
+        self._tool(
+            "monmaptool", "--create", "--fsid", fsid, "--addv", "a", address,
+            monmap,
+        )
+        self._tool("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
+        self._daemon("ceph-mon", "-i", "a")
+        self._tool("ceph", "osd", "new", osd)
+        # The same UUID, or the OSD ends with "wrong fsid".
+        self._tool("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
+        self._daemon("ceph-osd", "-i", "0")
+        self._daemon("radosgw", "-n", "client.rgw")
+        self._make_user("onboard", self.access_key, self.secret_key)
+        process.wait_until(self._ready, 60, "radosgw answers")
+
+    def _write_config(self, fsid, mon_port, port, tls_port):
+        tls = ""
+        if self.tls:
+            self._make_certificates()
+            self.tls_endpoint = f"https://127.0.0.1:{tls_port}"
+            tls = (
+                f"ssl_endpoint=127.0.0.1:{tls_port}"
+                f" ssl_certificate={self._path('server.pem')}"
+                f" ssl_private_key={self._path('server.key')}"
+            )
+        # Started as root, Ceph's programs would change to their own user.
+        owner = "setuser = root\nsetgroup = root" if os.getuid() == 0 else ""
+        with open(self._path("ceph.conf"), "w") as config:
+            config.write(
+                _CONFIG.format(
+                    fsid=fsid,
+                    folder=self.folder,
+                    memory=self.memory,
+                    mon_port=mon_port,
+                    port=port,
+                    tls=tls,
+                    owner=owner,
+                )
+            )
+
+    def _make_certificates(self):
+        """A certificate authority of our own, and its one certificate."""
+        self.ca_file = self._path("ca.pem")
+        names = self._path("names")
+        with open(names, "w") as extensions:
+            extensions.write(
+                "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost\n"
+            )
+        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
+        self._run(
+            "openssl", "req", "-x509", "-nodes", "-days", "2", *key,
+            "-subj", "/CN=onboard test authority",
+            "-keyout", self._path("ca.key"), "-out", self.ca_file,
+        )
+        self._run(
+            "openssl", "req", "-new", "-nodes", *key, "-subj", "/CN=localhost",
+            "-keyout", self._path("server.key"),
+            "-out", self._path("server.csr"),
+        )
+        self._run(
+            "openssl", "x509", "-req", "-days", "2", "-extfile", names,
+            "-in", self._path("server.csr"), "-CA", self.ca_file,
+            "-CAkey", self._path("ca.key"), "-CAcreateserial",
+            "-out", self._path("server.pem"),
+        )
+
+    def _make_user(self, name, access_key, secret_key):
+        self._tool(
+            "radosgw-admin", "user", "create", "-n", "client.rgw",
+            f"--uid={name}", f"--display-name={name}", "--max-buckets=0",
+            f"--access-key={access_key}", f"--secret-key={secret_key}",
+        )
+
+    def _path(self, name):
+        return os.path.join(self.folder, name)
+
+    def _run(self, *command):
+        process.run(list(command), cwd=self.folder)
+
+    def _tool(self, program, *arguments):
+        """A Ceph tool, ended early when a daemon that it waits for dies."""
+        command = [program, "-c", self._path("ceph.conf"), *arguments]
+        with open(self._path("tools.log"), "a") as log:
+            tool = subprocess.Popen(
+                command,
+                env=process.clean_env(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+            try:
+                process.wait_until(
+                    lambda: self._check_daemons() or tool.poll() is not None,
+                    90,
+                    f"{program} ends",
+                )
+            finally:
+                if tool.poll() is None:
+                    tool.kill()
+                    tool.wait()
+        if tool.returncode != 0:
+            raise RigError(
+                f"{program} failed:\n{process.tail(self._path('tools.log'))}"
+            )
+
+    def _daemon(self, program, *arguments):
+        # --no-mon-config: all settings are in the file, and a daemon that asks
+        # the monitor for more starts with its monitor's address but without
+        # its fsid; the monitor then now and then refuses it ("wrong fsid").
+        command = [
+            program, "-c", self._path("ceph.conf"), "-f", "--no-mon-config",
+            *arguments,
+        ]
+        if not self.keep:
+            # Even a killed test run leaves no server behind.
+            command = ["setpriv", "--pdeathsig", "KILL", *command]
+        output = self._path(f"{program}.out")
+        with open(output, "w") as log:
+            daemon = subprocess.Popen(
+                command,
+                env=process.clean_env(),
+                cwd=self.folder,
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._daemons.append((output, daemon))
+
+    def _check_daemons(self):
+        for output, daemon in self._daemons:
+            if daemon.poll() is None:
+                continue
+            logs = process.tail(output)
+            for name in os.listdir(self.folder):
+                if name.endswith(".log"):
+                    logs += process.tail(self._path(name), 40)
+            if "in use" in logs or "unable to bind" in logs:
+                raise _PortTaken
+            raise RigError(
+                f"{os.path.basename(output)} ended early:\n"
+                + process.tail(output, 8)
+            )
+
+    def _ready(self):
+        self._check_daemons()
+        try:
+            self.client(connect_timeout=1, read_timeout=5).list_buckets()
+            return True
+        except (
+            botocore.exceptions.BotoCoreError,
+            botocore.exceptions.ClientError,
+        ):
+            return False
+
+    def _end_daemons(self):
+        # All data is in memory, so there is nothing to end in an orderly way.
+        for _, daemon in reversed(self._daemons):
+            daemon.kill()
+            daemon.wait()
+        self._daemons = []
+        if self.folder:
+            shutil.rmtree(self.folder, ignore_errors=True)
+            self.folder = None

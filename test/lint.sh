@@ -1,0 +1,62 @@
+#!/usr/bin/env bash
+# Everything about the code that needs no running: layers, length of
+# functions, format, cppcheck.  Runs all of them, then exits 1 if one failed.
+set -uo pipefail
+cd "$(dirname "$0")/.."
+
+failed=0
+step() {
+    local name=$1
+    shift
+    if "$@"; then
+        echo "lint: $name ok"
+    else
+        echo "lint: $name failed" >&2
+        failed=1
+    fi
+}
+
+# The body from "{" to "}" in the first column; structs end with "} name;".
+check_lengths() {
+    awk -v max=100 '
+        FNR == 1 { start = 0 }
+        /^\{/ { start = FNR }
+        /^\}$/ && start {
+            if (FNR - start + 1 > max) {
+                printf "%s:%d: a function of %d lines; at most %d, " \
+                    "cut it up\n", FILENAME, start, FNR - start + 1, max
+                bad = 1
+            }
+            start = 0
+        }
+        END { exit bad }
+    ' "$@"
+}
+
+# PostgreSQL's headers are not given to cppcheck: it would read them anew for
+# each file and complain about them.  cppcheck.cfg tells it which of their
+# calls do not return; unknownMacro and missingInclude stand for the rest
+# (PG_FUNCTION_INFO_V1 and the like).
+check_cpp() {
+    cppcheck --quiet --std=c11 --enable=warning,performance,portability \
+        --inline-suppr --error-exitcode=1 -Isrc \
+        --library=test/cppcheck.cfg --suppress=unknownMacro \
+        --suppress=missingInclude --suppress=missingIncludeSystem "$@"
+}
+
+bash test/install.sh lint || exit 1
+
+mapfile -t sources < <(find src -name '*.[ch]' | sort)
+mapfile -t all < <(find src test -name '*.[ch]' | sort)
+units=()
+for file in "${all[@]}"; do
+    [[ $file != *.c ]] || units+=("$file")
+done
+format=clang-format-14
+command -v $format >/dev/null || format=clang-format
+
+step layers python3 test/layers.py
+step lengths check_lengths "${sources[@]}"
+step format $format --dry-run --Werror "${all[@]}"
+step cppcheck check_cpp "${units[@]}"
+exit $failed

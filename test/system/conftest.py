@@ -1,0 +1,219 @@
+"""Fixtures of the system tests: a real PostgreSQL and a real S3 server.
+
+The two servers live for the whole session; connections and buckets are fresh
+for each test.  Three things are asserted for every test, without its doing:
+its bucket holds no unfinished upload, nor does any other bucket at the end,
+and no secret stands in any server log.
+"""
+
+import pathlib
+import re
+import secrets
+import sys
+
+import psycopg2.extensions
+import psycopg2.sql
+import pytest
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
+
+from lib.postgres import Cluster  # noqa: E402
+from lib.proxy import Proxy  # noqa: E402
+from lib.rgw import Rgw  # noqa: E402
+
+DATABASE = "onboard"
+
+# What a statement may hold that sets a secret: it must not reach the log, not
+# even if it fails.
+QUIET = (
+    "SET log_statement = none; SET log_min_error_statement = panic; "
+    "SET log_min_duration_statement = -1"
+)
+
+
+@pytest.fixture(scope="session")
+def canaries(request):
+    """A set of secrets; no server log may hold one when all is over.
+
+    A test that uses a secret of its own adds it here.
+    """
+    found = set()
+    yield found
+    for cluster in list(Cluster.open_clusters):
+        cluster.close()
+    leaks = []
+    for folder, text in Cluster.old_logs:
+        for line in text.splitlines():
+            shown = line
+            for secret in found:
+                shown = shown.replace(secret, "<SECRET>")
+            if shown != line:
+                leaks.append(f"{folder}: {shown}")
+    if leaks:
+        pytest.fail(
+            "secrets in server logs:\n" + "\n".join(leaks), pytrace=False
+        )
+
+
+@pytest.fixture(scope="session")
+def rgw(canaries):
+    with Rgw() as server:
+        canaries.add(server.secret_key)
+        yield server
+        left = {name: server.unfinished(name) for name in server.buckets()}
+        left = {name: uploads for name, uploads in left.items() if uploads}
+        assert not left, f"unfinished uploads: {left}"
+
+
+@pytest.fixture(scope="session")
+def cluster(canaries):
+    """A running cluster without the extension."""
+    server = Cluster(
+        settings={
+            "log_connections": "off",
+            "max_connections": "50",
+            # Enough for any test; a hanging one ends with its statement shown.
+            "statement_timeout": "300s",
+        }
+    )
+    with server:
+        yield server
+
+
+class Server:
+    """Makes foreign servers of the wrapper onboard, and user mappings."""
+
+    def __init__(self, cluster, canaries):
+        self._cluster = cluster
+        self._canaries = canaries
+        self._made = []
+
+    def __call__(
+        self, endpoint, access_key=None, secret_key=None, session_token=None,
+        name=None, user="CURRENT_USER", dbname=DATABASE, **options,
+    ):
+        """CREATE SERVER and, with a key, USER MAPPING; the server's name.
+
+        Further keyword arguments are options of the server.
+        """
+        name = name or "s3_" + secrets.token_hex(4)
+        options = {"endpoint": endpoint, "region": "us-east-1", **options}
+        mapping = {
+            "access_key_id": access_key,
+            "secret_access_key": secret_key,
+            "session_token": session_token,
+        }
+        self._canaries.update(filter(None, (secret_key, session_token)))
+        with self._connect(dbname) as connection:
+            cursor = connection.cursor()
+            cursor.execute(
+                f"CREATE SERVER {name} FOREIGN DATA WRAPPER onboard"
+                + self._options(options, connection)
+            )
+            self._made.append((dbname, name))
+            if access_key:
+                cursor.execute(
+                    f"CREATE USER MAPPING FOR {user} SERVER {name}"
+                    + self._options(mapping, connection)
+                )
+        return name
+
+    def drop(self):
+        for dbname, name in self._made:
+            with self._connect(dbname) as connection:
+                connection.cursor().execute(
+                    f"DROP SERVER IF EXISTS {name} CASCADE"
+                )
+        self._made = []
+
+    def _connect(self, dbname):
+        connection = self._cluster.connect(dbname)
+        connection.cursor().execute(QUIET)
+        return _Closing(connection)
+
+    @staticmethod
+    def _options(options, connection):
+        """An OPTIONS clause; a value of None leaves the option out."""
+        pairs = []
+        for name, value in options.items():
+            if value is not None:
+                literal = psycopg2.extensions.adapt(str(value))
+                literal.prepare(connection)
+                pairs.append(f"{name} {literal.getquoted().decode()}")
+        return f" OPTIONS ({', '.join(pairs)})" if pairs else ""
+
+
+class _Closing:
+    def __init__(self, connection):
+        self._connection = connection
+
+    def __enter__(self):
+        return self._connection
+
+    def __exit__(self, *exception):
+        self._connection.close()
+
+
+@pytest.fixture(scope="session")
+def pg(cluster, rgw, canaries):
+    """The cluster with database "onboard": extension and server s3 made."""
+    cluster.psql(f"CREATE DATABASE {DATABASE}")
+    cluster.psql("CREATE EXTENSION onboard", DATABASE)
+    Server(cluster, canaries)(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3"
+    )
+    return cluster
+
+
+@pytest.fixture
+def db(pg):
+    """A fresh connection to database "onboard", autocommit, as superuser."""
+    connection = pg.connect(DATABASE)
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def make_server(pg, canaries):
+    """Makes foreign servers that are dropped after the test; see Server."""
+    servers = Server(pg, canaries)
+    yield servers
+    servers.drop()
+
+
+@pytest.fixture(scope="session")
+def s3(rgw):
+    """A boto3 client of RGW."""
+    return rgw.client()
+
+
+@pytest.fixture
+def bucket(request, rgw, s3):
+    """The name of a fresh bucket; no test may leave an upload in it."""
+    test = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
+    name = f"{test[:50]}-{secrets.token_hex(4)}"
+    s3.create_bucket(Bucket=name)
+    yield name
+    unfinished = rgw.unfinished(name)
+    for upload in unfinished:
+        s3.abort_multipart_upload(
+            Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]
+        )
+    for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
+        for item in page.get("Contents", []):
+            s3.delete_object(Bucket=name, Key=item["Key"])
+    s3.delete_bucket(Bucket=name)
+    assert not unfinished, f"the test left uploads: {unfinished}"
+
+
+@pytest.fixture
+def proxy(rgw):
+    """A proxy in front of RGW that faults can be asked of."""
+    with Proxy(rgw.endpoint) as server:
+        yield server
+
+
+@pytest.fixture
+def proxied(make_server, proxy, rgw):
+    """The name of a foreign server whose requests go through the proxy."""
+    return make_server(proxy.endpoint, rgw.access_key, rgw.secret_key)

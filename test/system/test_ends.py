@@ -1,0 +1,611 @@
+"""Exports that end badly: by an error, a cancel, a time-out, a shutdown.
+
+Each time: nothing to see in S3, the right SQLSTATE, an answer in time, and a
+session that goes on as if nothing had been.
+"""
+
+import os
+import socket
+import time
+
+import pytest
+
+from conftest import Server
+from lib import process
+from lib.exports import (
+    Running, body, call, copy, failure, key_of, keys, land, no_trace,
+    no_upload_left, rows, select, value, wait_for_event,
+)
+from lib.postgres import Cluster, backend_rss
+from lib.proxy import s3_error
+
+MB = 1024 * 1024
+SMALL = "SELECT 1 AS one"
+BIG = rows(20)  # three parts
+SLEEP = "CASE WHEN g = {} THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
+BAD = "1 / (g - {}), repeat('x', 1000)"
+SLOW_DOWN = s3_error(503, "SlowDown", headers={"Retry-After": "60"})
+
+EARLY, LATE = 10, 18000  # rows of BIG: before and after parts were sent
+
+
+@pytest.fixture
+def observer(pg):
+    """A second session."""
+    connection = pg.connect("onboard")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def deaf_endpoint():
+    """An address that answers no connect: its queue of them is full."""
+    listener = socket.socket()
+    listener.bind(("127.0.0.1", 0))
+    listener.listen(0)
+    waiting = []
+    while True:
+        client = socket.socket()
+        client.settimeout(0.2)
+        waiting.append(client)
+        try:
+            client.connect(listener.getsockname())
+        except TimeoutError:
+            break
+    yield "http://127.0.0.1:%d" % listener.getsockname()[1]
+    for sock in [listener, *waiting]:
+        sock.close()
+
+
+@pytest.fixture
+def mute_endpoint():
+    """An address that takes connections and never says a word."""
+    with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
+        yield "http://127.0.0.1:%d" % listener.getsockname()[1]
+
+
+# Stages: an export is brought to a point where it stays
+
+
+class Stage:
+    """What to export where, and how to wait until it got that far."""
+
+    def __init__(self, query, server, reached, **options):
+        self.query = query
+        self.options = {"server": server, **options}
+        self.reached = reached  # called with the backend's pid
+
+
+class Stages:
+    """Makes a Stage of a given name."""
+
+    def __init__(self, request):
+        self._get = request.getfixturevalue
+        self.observer = self._get("observer")
+
+    def __call__(self, name):
+        method, *arguments = STAGES[name]
+        return method(self, *arguments)
+
+    def computing(self, row):
+        return Stage(
+            rows(20, SLEEP.format(row)), "s3", self._waits("PgSleep")
+        )
+
+    def held(self, query, method, pattern, options):
+        """A request that is stopped before the server sees any of it."""
+        rule = self._get("proxy").rule(
+            method, pattern, times=None, hold=True, when="request",
+            drop="before",
+        )
+        reached = lambda pid: rule.wait()  # noqa: E731
+        return Stage(query, self._get("proxied"), reached, **options)
+
+    def unanswered(self, method, pattern):
+        """The server acted, but its answer does not come."""
+        rule = self._get("proxy").rule(
+            method, pattern, times=None, hold=True, when="answer"
+        )
+        return Stage(BIG, self._get("proxied"), lambda pid: rule.wait())
+
+    def backing_off(self, query, method, pattern):
+        proxy = self._get("proxy")
+        proxy.rule(method, pattern, times=None, answer=SLOW_DOWN)
+        waits = self._waits("Extension")
+
+        def reached(pid):
+            proxy.wait_for(method, pattern)
+            waits(pid)
+
+        return Stage(query, self._get("proxied"), reached)
+
+    def unreachable(self, query, endpoint):
+        rgw = self._get("rgw")
+        server = self._get("make_server")(
+            self._get(endpoint), rgw.access_key, rgw.secret_key
+        )
+        return Stage(query, server, self._waits("Extension"))
+
+    def _waits(self, event):
+        return lambda pid: wait_for_event(self.observer, pid, event)
+
+
+ONE_BY_ONE = {"connections": 1, "part_size": "5MB"}
+STAGES = {
+    "computing-early": (Stages.computing, EARLY),
+    "computing-late": (Stages.computing, LATE),
+    "part-stuck": (Stages.held, BIG, "PUT", "partNumber=2", {}),
+    "no-room": (Stages.held, rows(300), "PUT", "partNumber=", ONE_BY_ONE),
+    "parts-unanswered": (Stages.unanswered, "PUT", "partNumber="),
+    "complete-stuck": (Stages.held, BIG, "POST", "uploadId=", {}),
+    "object-stuck": (Stages.held, SMALL, "PUT", "inbox", {}),
+    "create-backs-off": (Stages.backing_off, BIG, "POST", "uploads"),
+    "part-backs-off": (Stages.backing_off, BIG, "PUT", "partNumber=1"),
+    "object-backs-off": (Stages.backing_off, SMALL, "PUT", "inbox"),
+    "connect-hangs-small": (Stages.unreachable, SMALL, "deaf_endpoint"),
+    "connect-hangs-big": (Stages.unreachable, BIG, "deaf_endpoint"),
+    "server-mute": (Stages.unreachable, SMALL, "mute_endpoint"),
+}
+
+
+@pytest.fixture
+def stages(request):
+    return Stages(request)
+
+
+# libpq shows the client of a terminated backend only that the server hung up.
+TERMINATING = "FATAL:  terminating connection due to administrator command"
+
+
+def said(cluster, pid, text):
+    """Whether the backend wrote such a line into the log."""
+    return any(
+        f"[{pid}]" in line and text in line
+        for line in cluster.log_text().splitlines()
+    )
+
+
+def goes_on(connection, s3, bucket):
+    """The session exports at once, and it was the only thing that landed."""
+    assert land(connection, "again", SMALL, bucket)["status"] == "done"
+    assert keys(s3, bucket) == [key_of("again")]
+    assert body(s3, bucket, key_of("again")) == b"one\n1\n"
+
+
+# Errors of the query
+
+
+@pytest.mark.parametrize("row", [EARLY, LATE])
+def test_error_in_the_query(db, rgw, s3, bucket, row):
+    error = failure(land, db, "bad", rows(20, BAD.format(row)), bucket)
+    assert error.pgcode == "22012"
+    assert 'export of "bad"' in error.diag.context
+    no_trace(rgw, bucket)
+    goes_on(db, s3, bucket)
+
+
+def test_error_before_the_first_row(db, rgw, s3, bucket):
+    error = failure(land, db, "bad", "SELECT nonesuch", bucket)
+    assert error.pgcode == "42703"
+    no_trace(rgw, bucket)
+    goes_on(db, s3, bucket)
+
+
+@pytest.mark.parametrize("row", [EARLY, LATE])
+def test_error_in_the_query_is_caught(db, rgw, s3, bucket, row):
+    """By plpgsql, which then goes on exporting."""
+    select(
+        db,
+        """
+        CREATE FUNCTION pg_temp.caught(query text, bucket text) RETURNS text
+        LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM onboard_table('bad', query, bucket);
+            RETURN 'no error';
+        EXCEPTION WHEN others THEN
+            PERFORM onboard_table('again', 'SELECT 1 AS one', bucket);
+            RETURN sqlstate;
+        END $$
+        """,
+    )
+    sql = "SELECT pg_temp.caught(%s, %s)"
+    for _ in range(2):
+        state = value(db, sql, (rows(20, BAD.format(row)), bucket))
+        assert state == "22012"
+        assert rgw.unfinished(bucket) == []
+        assert keys(s3, bucket) == [key_of("again")]
+    goes_on(db, s3, bucket)
+
+
+@pytest.mark.parametrize("row", [EARLY, LATE])
+def test_error_after_a_savepoint(db, rgw, s3, bucket, row):
+    select(db, "BEGIN; SAVEPOINT before")
+    error = failure(land, db, "bad", rows(20, BAD.format(row)), bucket)
+    assert error.pgcode == "22012"
+    select(db, "ROLLBACK TO before")
+    no_trace(rgw, bucket)
+    assert land(db, "again", SMALL, bucket)["rows"] == 1
+    select(db, "COMMIT")
+    assert value(
+        db, "SELECT count(*) FROM onboard_runs WHERE uri LIKE %s",
+        (f"s3://{bucket}/%",),
+    ) == 1
+    goes_on(db, s3, bucket)
+
+
+def test_error_of_one_export_keeps_another(db, rgw, s3, bucket):
+    """The second of two in a statement fails; S3 knows no ROLLBACK."""
+    sql = "SELECT onboard_table('good', %s, %s), onboard_table('bad', %s, %s)"
+    error = failure(
+        select, db, sql, (BIG, bucket, rows(20, BAD.format(LATE)), bucket)
+    )
+    assert error.pgcode == "22012"
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == [key_of("good")]
+    assert body(s3, bucket, key_of("good")) == copy(db, BIG)
+
+
+# Interrupts
+
+CANCELLED = list(STAGES)
+TERMINATED = [
+    "computing-late", "part-stuck", "no-room", "complete-stuck",
+    "part-backs-off", "connect-hangs-small", "object-stuck",
+]
+# Two seconds each: they get this far long before.
+TIMED_OUT = ["computing-late", "part-stuck", "part-backs-off"]
+
+
+@pytest.mark.parametrize("name", CANCELLED)
+def test_cancel(db, rgw, s3, bucket, stages, observer, name):
+    stage = stages(name)
+    sql = call("ended", stage.query, bucket, **stage.options)
+    with Running(db, *sql) as export:
+        stage.reached(export.pid)
+        started = time.monotonic()
+        select(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
+        error = export.error()
+        elapsed = time.monotonic() - started
+    assert error.pgcode == "57014"
+    assert elapsed < 1
+    no_trace(rgw, bucket)
+    goes_on(db, s3, bucket)
+
+
+@pytest.mark.parametrize("name", TERMINATED)
+def test_terminate(pg, db, rgw, bucket, stages, observer, name):
+    stage = stages(name)
+    sql = call("ended", stage.query, bucket, **stage.options)
+    with Running(db, *sql) as export:
+        stage.reached(export.pid)
+        started = time.monotonic()
+        select(observer, "SELECT pg_terminate_backend(%s)", (export.pid,))
+        export.error()
+        process.wait_until(
+            lambda: not os.path.exists(f"/proc/{export.pid}"), 10,
+            "the backend ends", interval=0.01,
+        )
+        elapsed = time.monotonic() - started
+    assert said(pg, export.pid, TERMINATING)
+    assert elapsed < 1
+    no_trace(rgw, bucket)
+    # no crash, so the other session is still there
+    assert value(observer, "SELECT 1") == 1
+
+
+@pytest.mark.parametrize("name", TIMED_OUT)
+def test_statement_timeout(db, rgw, s3, bucket, stages, name):
+    stage = stages(name)
+    select(db, "SET statement_timeout = '2s'")
+    sql = call("ended", stage.query, bucket, **stage.options)
+    with Running(db, *sql) as export:
+        started = time.monotonic()
+        stage.reached(export.pid)
+        error = export.error()
+        elapsed = time.monotonic() - started
+    assert error.pgcode == "57014"
+    assert "statement timeout" in str(error)
+    assert elapsed < 2 + 1
+    no_trace(rgw, bucket)
+    goes_on(db, s3, bucket)
+
+
+@pytest.mark.parametrize("name", ["computing-late", "part-stuck"])
+def test_cancel_is_caught(db, rgw, s3, bucket, stages, observer, name):
+    """plpgsql's others does not catch it; who names it can go on."""
+    select(
+        db,
+        """
+        CREATE FUNCTION pg_temp.caught(query text, bucket text, options jsonb)
+        RETURNS text LANGUAGE plpgsql AS $$
+        BEGIN
+            PERFORM onboard_table('ended', query, bucket, options);
+            RETURN 'no error';
+        EXCEPTION WHEN query_canceled THEN
+            PERFORM onboard_table('again', 'SELECT 1 AS one', bucket);
+            RETURN sqlstate;
+        END $$
+        """,
+    )
+    stage = stages(name)
+    _, arguments = call("", stage.query, bucket, **stage.options)
+    sql = "SELECT pg_temp.caught(%s, %s, %s) AS state"
+    with Running(db, sql, arguments[1:]) as statement:
+        stage.reached(statement.pid)
+        select(observer, "SELECT pg_cancel_backend(%s)", (statement.pid,))
+        assert statement.rows() == [{"state": "57014"}]
+    no_upload_left(rgw, bucket)
+    goes_on(db, s3, bucket)
+
+
+def test_cancel_after_a_savepoint(db, rgw, s3, bucket, stages, observer):
+    stage = stages("part-stuck")
+    select(db, "BEGIN; SAVEPOINT before")
+    sql = call("ended", stage.query, bucket, **stage.options)
+    with Running(db, *sql) as export:
+        stage.reached(export.pid)
+        select(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
+        assert export.error().pgcode == "57014"
+    select(db, "ROLLBACK TO before")
+    no_trace(rgw, bucket)
+    goes_on(db, s3, bucket)
+    select(db, "COMMIT")
+
+
+def test_cancel_while_create_is_answered(
+    db, rgw, s3, bucket, proxy, proxied, observer
+):
+    """The upload exists before we know its id: the answer is waited for."""
+    rule = proxy.rule("POST", "uploads", hold=True, when="answer")
+    sql = call("ended", BIG, bucket, server=proxied)
+    with Running(db, *sql) as export:
+        rule.wait()
+        select(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
+        # It leaves the latch for the clean-up's own wait.
+        wait_for_event(observer, export.pid, None)
+        assert len(rgw.unfinished(bucket)) == 1
+        rule.release()
+        assert export.error().pgcode == "57014"
+    assert [r.status for r in proxy.requests("DELETE")] == [204]
+    no_trace(rgw, bucket)
+    goes_on(db, s3, bucket)
+
+
+def test_clean_up_is_bounded(db, rgw, s3, bucket, proxy, proxied, observer):
+    """A store that does not answer Abort cannot keep the session."""
+    parts = proxy.rule("PUT", "partNumber=2", hold=True, when="request",
+                       drop="before")
+    proxy.rule("DELETE", times=None, hold=True, when="request", drop="before")
+    sql = call("ended", BIG, bucket, server=proxied)
+    with Running(db, *sql) as export:
+        parts.wait()
+        started = time.monotonic()
+        select(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
+        assert export.error().pgcode == "57014"
+        assert time.monotonic() - started < 7
+    (upload,) = rgw.unfinished(bucket)
+    warning = "".join(db.notices)
+    assert "could not abort the upload" in warning
+    assert upload["UploadId"] in warning
+    swept = select(
+        db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')",
+        (bucket,),
+    )
+    assert [row["upload_id"] for row in swept] == [upload["UploadId"]]
+    goes_on(db, s3, bucket)
+
+
+@pytest.mark.parametrize(
+    "query, method, pattern",
+    [(SMALL, "PUT", "inbox"), (BIG, "POST", "uploadId=")],
+    ids=["object", "complete"],
+)
+def test_cancel_too_late(
+    db, rgw, s3, bucket, proxy, proxied, observer, query, method, pattern
+):
+    """The store has the object when the cancel comes: it is not hidden."""
+    rule = proxy.rule(method, pattern, hold=True, when="answer")
+    sql = call("late", query, bucket, server=proxied)
+    with Running(db, *sql) as export:
+        rule.wait()
+        select(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
+        assert export.error().pgcode == "57014"
+    assert "may have been written" in "".join(db.notices)
+    no_upload_left(rgw, bucket)
+    assert body(s3, bucket, key_of("late")) == copy(db, query)
+
+
+# The session or the whole server goes
+
+
+@pytest.mark.parametrize("name", ["computing-late", "part-stuck", "no-room"])
+def test_client_goes_away(pg, rgw, bucket, stages, observer, name):
+    stage = stages(name)
+    client = pg.connect("onboard")
+    select(client, "SET client_connection_check_interval = '100ms'")
+    sql = call("ended", stage.query, bucket, **stage.options)
+    with Running(client, *sql) as export:
+        stage.reached(export.pid)
+        link = socket.socket(fileno=os.dup(client.fileno()))
+        link.shutdown(socket.SHUT_RDWR)
+        link.close()
+        process.wait_until(
+            lambda: not os.path.exists(f"/proc/{export.pid}"), 10,
+            "the backend ends",
+        )
+        export.error()
+    client.close()
+    assert said(pg, export.pid, "FATAL:  connection to client lost")
+    no_trace(rgw, bucket)
+    assert value(observer, "SELECT 1") == 1
+
+
+def test_fast_shutdown(rgw, s3, bucket, proxy, canaries):
+    rule = proxy.rule(
+        "PUT", "partNumber=2", hold=True, when="request", drop="before"
+    )
+    with Cluster() as cluster:
+        cluster.psql("CREATE EXTENSION onboard")
+        servers = Server(cluster, canaries)
+        servers(
+            proxy.endpoint, rgw.access_key, rgw.secret_key, name="s3",
+            dbname="postgres",
+        )
+        client = cluster.connect()
+        with Running(client, *call("ended", BIG, bucket)) as export:
+            rule.wait()
+            started = time.monotonic()
+            cluster.stop("fast")
+            elapsed = time.monotonic() - started
+            export.error()
+        client.close()
+        assert elapsed < 5
+        no_trace(rgw, bucket)
+        assert said(cluster, export.pid, TERMINATING)
+        assert "was terminated by signal" not in cluster.log_text()
+        rule.release()
+        cluster.start()
+        client = cluster.connect()
+        goes_on(client, s3, bucket)
+        client.close()
+
+
+# Ways to call it
+
+
+def test_two_in_one_statement(db, s3, bucket):
+    sql = (
+        "SELECT (onboard_table('one', %s, %s)).bytes AS one,"
+        " (onboard_table('two', %s, %s)).bytes AS two"
+    )
+    (found,) = select(db, sql, (BIG, bucket, SMALL, bucket))
+    expected = {"one": copy(db, BIG), "two": copy(db, SMALL)}
+    assert found == {name: len(text) for name, text in expected.items()}
+    for name, text in expected.items():
+        assert body(s3, bucket, key_of(name)) == text
+
+
+def test_one_inside_another(db, s3, bucket):
+    inner = rows(9, "repeat('y', 1000)")
+    outer = (
+        "SELECT g, CASE WHEN g = 15000 THEN"
+        f" (onboard_table('inner', $q${inner}$q$, '{bucket}')).status"
+        " ELSE repeat('x', 1000) END AS text FROM generate_series(1, 20000) g"
+    )
+    assert land(db, "outer", outer, bucket)["rows"] == 20000
+    assert body(s3, bucket, key_of("inner")) == copy(db, inner)
+    landed = body(s3, bucket, key_of("outer"))
+    assert landed == copy(
+        db, "SELECT g, CASE WHEN g = 15000 THEN 'done'"
+        " ELSE repeat('x', 1000) END AS text FROM generate_series(1, 20000) g"
+    )
+
+
+def test_from_functions(db, s3, bucket):
+    select(
+        db,
+        f"""
+        CREATE FUNCTION pg_temp.in_sql() RETURNS text LANGUAGE sql AS $$
+            SELECT (onboard_table('sql', 'SELECT 1 AS one', '{bucket}')).status
+        $$;
+        CREATE FUNCTION pg_temp.in_plpgsql() RETURNS text LANGUAGE plpgsql
+        AS $$
+        DECLARE
+            landed record;
+        BEGIN
+            FOR landed IN
+                SELECT onboard_table(g::text, 'SELECT 1 AS one', '{bucket}')
+                FROM generate_series(1, 3) g
+            LOOP
+            END LOOP;
+            SELECT * INTO landed
+                FROM onboard_table('plpgsql', 'SELECT 1 AS one', '{bucket}');
+            RETURN landed.status;
+        END $$;
+        """,
+    )
+    assert value(db, "SELECT pg_temp.in_sql()") == "done"
+    assert value(db, "SELECT pg_temp.in_plpgsql()") == "done"
+    assert keys(s3, bucket) == [
+        key_of(name) for name in ("1", "2", "3", "plpgsql", "sql")
+    ]
+
+
+def test_cursor(db, rgw, s3, bucket):
+    """Rows are exported as they are fetched; the rest never is."""
+    select(
+        db,
+        "BEGIN; DECLARE c CURSOR FOR SELECT"
+        " (onboard_table(g::text, 'SELECT 1 / (4 - ' || g || ') AS one',"
+        f" '{bucket}')).status FROM generate_series(1, 9) g",
+    )
+    assert select(db, "FETCH 2 FROM c") == [{"status": "done"}] * 2
+    assert keys(s3, bucket) == [key_of("1"), key_of("2")]
+    select(db, "SAVEPOINT s")
+    assert failure(select, db, "FETCH 2 FROM c").pgcode == "22012"
+    select(db, "ROLLBACK TO s")
+    assert land(db, "5", SMALL, bucket)["status"] == "done"
+    select(db, "CLOSE c; COMMIT")
+    assert keys(s3, bucket) == [key_of(name) for name in "1235"]
+    assert rgw.unfinished(bucket) == []
+
+
+# What piles up
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+def test_failures_leak_no_descriptors(db, rgw, bucket):
+    pid = db.info.backend_pid
+    query = rows(10, BAD.format(9900))
+    # PostgreSQL keeps the files open that the history is in.
+    assert land(db, "first", SMALL, bucket)["status"] == "done"
+    failure(land, db, "bad", query, bucket)
+    before = descriptors(pid)
+    for _ in range(20):
+        assert failure(land, db, "bad", query, bucket).pgcode == "22012"
+        assert descriptors(pid) == before
+    assert land(db, "last", SMALL, bucket)["status"] == "done"
+    assert descriptors(pid) == before
+    no_upload_left(rgw, bucket)
+
+
+def test_caught_failures_pile_up_no_memory(db, rgw, bucket):
+    """Within one call of a function, so that nothing is freed at its end."""
+    select(
+        db,
+        """
+        CREATE FUNCTION pg_temp.failures(query text, bucket text, times int,
+            OUT caught int, OUT bytes bigint, OUT ours int)
+        LANGUAGE plpgsql AS $$
+        BEGIN
+            caught := 0;
+            FOR i IN 1..times LOOP
+                BEGIN
+                    PERFORM onboard_table('bad', query, bucket);
+                EXCEPTION WHEN division_by_zero THEN
+                    caught := caught + 1;
+                END;
+            END LOOP;
+            SELECT sum(total_bytes), count(*) FILTER (WHERE name ~ 'onboard')
+            INTO bytes, ours FROM pg_backend_memory_contexts;
+        END $$
+        """,
+    )
+    sql = "SELECT * FROM pg_temp.failures(%s, %s, %s)"
+    query = rows(2, BAD.format(1900))
+
+    def fail(times):
+        (found,) = select(db, sql, (query, bucket, times))
+        assert (found["caught"], found["ours"]) == (times, 0)
+        return found["bytes"], backend_rss(db.info.backend_pid)["anon"]
+
+    fail(5)
+    few_bytes, few_rss = fail(5)
+    many_bytes, many_rss = fail(50)
+    # Half of one part would show, let alone 45 of them.
+    assert many_bytes - few_bytes < MB
+    assert many_rss - few_rss < 4 * MB
+    no_trace(rgw, bucket)

@@ -1,0 +1,133 @@
+"""How much memory a backend takes while it exports gigabytes.
+
+The store is bench/discard.c, which costs next to nothing and checks lengths,
+part sizes and part numbers; it holds no object, so gigabytes are cheap.
+"""
+
+import json
+import pathlib
+import subprocess
+import urllib.request
+
+import pytest
+
+from lib import process
+from lib.exports import Running, call, select, value, wait_for_event
+from lib.postgres import PeakMemory, backend_rss
+from lib.proxy import Proxy
+
+MB = 1024 * 1024
+GB = 10**9
+SOURCE = pathlib.Path(__file__).parent.parent / "bench" / "discard.c"
+
+# Beyond onboard.upload_memory: encoders, codecs, libcurl, TLS, a row.
+ALLOWANCE = 32 * MB
+
+
+class Discard:
+    """A running discard; see its source."""
+
+    def __init__(self, folder):
+        program = str(folder / "discard")
+        flags = ["-O2", "-std=c11", "-D_GNU_SOURCE"]
+        process.run(["cc", *flags, "-o", program, str(SOURCE), "-lcrypto"])
+        self._server = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", program],
+            stdout=subprocess.PIPE, text=True,
+        )
+        port = self._server.stdout.readline().split()[1]
+        self.endpoint = f"http://127.0.0.1:{port}"
+
+    def stats(self):
+        with urllib.request.urlopen(self.endpoint + "/-/stats") as answer:
+            return json.load(answer)
+
+    def stop(self):
+        self._server.terminate()
+        self._server.wait(10)
+        self._server.stdout.close()
+
+
+@pytest.fixture(scope="module")
+def discard(tmp_path_factory):
+    server = Discard(tmp_path_factory.mktemp("discard"))
+    yield server
+    server.stop()
+
+
+@pytest.fixture(scope="module")
+def wide(pg):
+    """A table of 20 MB in 2,000 rows, which compresses by half."""
+    pg.psql(
+        """
+        CREATE TABLE wide (text text);
+        ALTER TABLE wide ALTER text SET STORAGE EXTERNAL;
+        INSERT INTO wide
+            SELECT string_agg(md5(g || '.' || i), '')
+            FROM generate_series(1, 2000) g, generate_series(1, 320) i
+            GROUP BY g;
+        """,
+        "onboard",
+    )
+    yield "wide"
+    pg.psql("DROP TABLE wide", "onboard")
+
+
+# settings, options, MB allowed, GB exported
+CASES = {
+    "default": ({}, {}, 128, 2),
+    "little": ({"onboard.upload_memory": "32MB"}, {}, 32, 1),
+    "zstd": ({}, {"compression": "zstd"}, 128, 1),
+}
+
+
+@pytest.mark.parametrize("case", list(CASES))
+def test_gigabytes(db, discard, make_server, wide, case):
+    settings, options, memory, size = CASES[case]
+    for name, setting in settings.items():
+        select(db, f"SET {name} = '{setting}'")
+    server = make_server(discard.endpoint, "key", "secret-of-discard")
+    query = f"SELECT text FROM {wide}, generate_series(1, {50 * size})"
+    # PostgreSQL's own caches are not the export's.
+    value(db, f"SELECT sum(length(text)) FROM {wide}")
+    before = discard.stats()
+    statement = call("wide", query, "bucket", server=server, **options)
+    with PeakMemory(db.info.backend_pid) as peak:
+        with Running(db, *statement) as export:
+            (row,) = export.rows(200)
+    after = discard.stats()
+    assert row["rows"] == 100000 * size
+    assert row["bytes"] > (0.4 if "compression" in options else 1) * size * GB
+    assert after["bytes_stored"] - before["bytes_stored"] == row["bytes"]
+    assert after["violations"] == before["violations"]
+    assert peak.peak - peak.before <= memory * MB + ALLOWANCE
+
+
+@pytest.mark.parametrize("memory", [32, 128])
+def test_slow_store(pg, db, discard, make_server, wide, memory):
+    """Rows come faster than parts can be sent: all buffers are in use."""
+    observer = pg.connect("onboard")
+    select(db, f"SET onboard.upload_memory = '{memory}MB'")
+    query = f"SELECT text FROM {wide}, generate_series(1, {memory // 4})"
+    with Proxy(discard.endpoint) as proxy:
+        parts = proxy.rule(
+            "PUT", "partNumber=", times=None, hold=True, when="request"
+        )
+        server = make_server(proxy.endpoint, "key", "secret-of-discard")
+        statement = call(
+            "wide", query, "bucket", server=server, connections=32
+        )
+        with PeakMemory(db.info.backend_pid) as peak:
+            with Running(db, *statement) as export:
+                parts.wait()
+                wait_for_event(observer, export.pid, "Extension")
+                held = backend_rss(export.pid)["anon"] - peak.before
+                parts.release()
+                (row,) = export.rows()
+        left = backend_rss(export.pid)["anon"] - peak.before
+    observer.close()
+    assert row["bytes"] > memory * 4 * MB
+    # The memory was really in use, and it is given back.
+    assert held > memory * MB / 2
+    assert peak.peak - peak.before <= memory * MB + ALLOWANCE
+    assert left < ALLOWANCE

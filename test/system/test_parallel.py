@@ -1,0 +1,337 @@
+"""One query exported by several processes: the sink under Gather.
+
+The judge of what lands is COPY of the same query; as in any parallel plan the
+order of rows is free, so the lines are compared as a multiset.
+"""
+
+import io
+import json
+import subprocess
+
+import pytest
+
+from lib.exports import (
+    ABORT_BOUND,
+    Running,
+    body,
+    call,
+    copy,
+    failure,
+    keys,
+    land,
+    select,
+    value,
+)
+from lib.process import wait_until
+
+TABLES = """
+    CREATE TABLE big AS
+        SELECT g, g % 1000 AS k, 'row ' || g AS t, g * 1.01 AS n,
+            CASE WHEN g % 7 = 0 THEN NULL ELSE repeat('x', g % 90) END AS x,
+            timestamptz '2026-01-01' + g * interval '1 second' AS at
+        FROM generate_series(1, 300000) g;
+    CREATE TABLE keys AS
+        SELECT g AS k, 'key ' || g AS name FROM generate_series(0, 1500) g;
+    CREATE TABLE parts (k int, t text) PARTITION BY RANGE (k);
+    CREATE TABLE parts_1 PARTITION OF parts FOR VALUES FROM (0) TO (50000);
+    CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (50000) TO (90000);
+    CREATE TABLE parts_3 PARTITION OF parts DEFAULT;
+    INSERT INTO parts SELECT g, 'p' || g FROM generate_series(1, 120000) g;
+    -- as if it could run anywhere, which a subtransaction cannot
+    CREATE FUNCTION unsafe(i int) RETURNS int LANGUAGE plpgsql
+        PARALLEL SAFE AS $$
+        BEGIN RETURN 1 / i; EXCEPTION WHEN division_by_zero THEN RETURN 0; END
+        $$;
+    CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql
+        PARALLEL SAFE AS $$
+        BEGIN
+            IF i % 20000 = 0 THEN PERFORM pg_sleep(2); END IF;
+            RETURN i;
+        END $$;
+    ANALYZE;
+"""
+
+# The planner would not take workers for tables that a test can afford.
+EAGER = """
+    SET min_parallel_table_scan_size = 0;
+    SET parallel_setup_cost = 0;
+    SET max_parallel_workers_per_gather = 2;
+"""
+
+QUERIES = {
+    "scan": "SELECT * FROM big",
+    "filter": "SELECT t, g FROM big WHERE g % 3 = 0",
+    "expressions": "SELECT g + 1 AS a, upper(t) AS b, n / 7 AS c FROM big",
+    "hash join": "SELECT b.g, b.x, k.name FROM big b JOIN keys k USING (k)",
+    "semi-join":
+        "SELECT g, t FROM big b WHERE EXISTS"
+        " (SELECT FROM keys k WHERE k.k = b.k AND k.k % 2 = 0)",
+    "partitions": "SELECT * FROM parts",
+    "union all": "SELECT k, t FROM parts UNION ALL SELECT g, t FROM big",
+    "scalar subquery":
+        "SELECT g, t FROM big WHERE g > (SELECT avg(k) FROM keys)",
+    "nulls and long rows": "SELECT x, repeat(t, 50) AS r, x FROM big",
+    "one row": "SELECT * FROM big WHERE g = 4711",
+}
+
+
+@pytest.fixture(scope="module", autouse=True)
+def tables(pg):
+    pg.psql(TABLES, "onboard")
+    yield
+    pg.psql(
+        "DROP TABLE big, keys, parts; DROP FUNCTION unsafe; DROP FUNCTION slow",
+        "onboard",
+    )
+
+
+@pytest.fixture
+def eager(db):
+    db.cursor().execute(EAGER)
+    return db
+
+
+def sunk(db, query, **options):
+    """Whether onboard_explain() says that workers export the query."""
+    lines = select(
+        db, "SELECT line FROM onboard_explain(%s, %s) line",
+        (query, json.dumps(options)),
+    )
+    return lines[0]["line"].startswith("Sink: below Gather")
+
+
+def assert_same_lines(landed, expected, header=True):
+    landed, expected = landed.split(b"\n"), expected.split(b"\n")
+    assert landed[-1] == expected[-1] == b""
+    if header:
+        assert landed[0] == expected[0]
+    assert len(landed) == len(expected)
+    assert sorted(landed) == sorted(expected)
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
+@pytest.mark.parametrize("parallel", ["auto", 1])
+def test_same_lines(eager, s3, bucket, query, parallel):
+    assert sunk(eager, query, parallel=parallel)
+    result = land(
+        eager, "t", query, bucket, parallel=parallel, part_size="5MB"
+    )
+    landed = body(s3, bucket, keys(s3, bucket)[0])
+    assert_same_lines(landed, copy(eager, query))
+    assert result["bytes"] == len(landed)
+    assert result["rows"] == value(eager, f"SELECT count(*) FROM ({query}) q")
+
+
+@pytest.mark.parametrize("compression", ["gzip", "zstd", "lz4"])
+@pytest.mark.parametrize("level", ["default", 5])
+def test_compressed(eager, s3, bucket, tmp_path, compression, level):
+    """Members and frames of several processes are one valid file."""
+    options = {} if level == "default" else {"compression_level": level}
+    query = "SELECT *, md5(t) AS m FROM big"
+    land(eager, "t", query, bucket, compression=compression, parallel=2,
+         part_size="5MB", **options)
+    path = tmp_path / "object"
+    path.write_bytes(body(s3, bucket, keys(s3, bucket)[0]))
+    plain = subprocess.run(
+        [compression, "-dc"], stdin=path.open("rb"), stdout=subprocess.PIPE,
+        check=True,
+    ).stdout
+    assert_same_lines(plain, copy(eager, query))
+
+
+@pytest.mark.parametrize("format", ["text", "jsonl"])
+def test_formats(eager, s3, bucket, format):
+    query = "SELECT * FROM big"
+    assert sunk(eager, query, format=format)
+    land(eager, "t", query, bucket, format=format, parallel=2)
+    landed = body(s3, bucket, keys(s3, bucket)[0])
+    if format == "jsonl":
+        rows = select(
+            eager, f"SELECT row_to_json(q)::text AS line FROM ({query}) q"
+        )
+        expected = "".join(row["line"] + "\n" for row in rows).encode()
+    else:
+        expected = copy(eager, query, "FORMAT text")
+    assert_same_lines(landed, expected, header=False)
+
+
+def test_binary(eager, s3, bucket):
+    """COPY reads it back, to the same rows."""
+    query = "SELECT g, t, n FROM big"
+    assert sunk(eager, query, format="binary")
+    land(eager, "t", query, bucket, format="binary", parallel=2)
+    landed = body(s3, bucket, keys(s3, bucket)[0])
+    assert len(landed) == len(copy(eager, query, "FORMAT binary"))
+    with eager.cursor() as cursor:
+        cursor.execute("CREATE TEMP TABLE back (g int, t text, n numeric)")
+        cursor.copy_expert(
+            "COPY back FROM STDIN (FORMAT binary)", io.BytesIO(landed)
+        )
+        cursor.execute(
+            f"SELECT count(*) FROM ({query} EXCEPT ALL SELECT * FROM back) d"
+        )
+        assert cursor.fetchone() == (0,)
+        cursor.execute("SELECT count(*) FROM back")
+        assert cursor.fetchone() == (300000,)
+
+
+def test_no_header(eager, s3, bucket):
+    query = "SELECT g FROM big"
+    land(eager, "t", query, bucket, header=False, parallel=2)
+    landed = body(s3, bucket, keys(s3, bucket)[0])
+    expected = copy(eager, query, "FORMAT csv")
+    assert_same_lines(landed, expected, header=False)
+
+
+def test_empty(eager, s3, bucket):
+    query = "SELECT * FROM big WHERE g < 0"
+    assert sunk(eager, query)
+    assert land(eager, "t", query, bucket)["status"] == "empty"
+    assert keys(s3, bucket) == []
+    result = land(eager, "t", query, bucket, empty="write")
+    assert (result["status"], result["rows"]) == ("done", 0)
+    landed = body(s3, bucket, keys(s3, bucket)[0])
+    assert landed == copy(eager, query)
+
+
+def test_order_is_kept(eager, s3, bucket):
+    query = "SELECT * FROM big ORDER BY t"
+    assert not sunk(eager, query)
+    land(eager, "t", query, bucket, parallel=2)
+    assert body(s3, bucket, keys(s3, bucket)[0]) == copy(eager, query)
+
+
+@pytest.mark.parametrize("setting", [
+    "max_parallel_workers = 0", "parallel_leader_participation = off",
+])
+def test_who_takes_part(eager, s3, bucket, setting):
+    """No worker to be had: the session does it; or the workers alone."""
+    query = "SELECT * FROM big"
+    eager.cursor().execute("SET " + setting)
+    assert sunk(eager, query)
+    land(eager, "t", query, bucket, parallel=2)
+    assert_same_lines(
+        body(s3, bucket, keys(s3, bucket)[0]), copy(eager, query)
+    )
+
+
+def test_uncommitted_rows(eager, s3, bucket):
+    """Workers see what the transaction has written."""
+    with eager.cursor() as cursor:
+        cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
+        cursor.execute("CREATE TABLE mine AS SELECT * FROM big")
+        cursor.execute("INSERT INTO mine SELECT * FROM big WHERE g < 10")
+        cursor.execute("ANALYZE mine")
+        assert sunk(eager, "SELECT * FROM mine")
+        result = land(eager, "t", "SELECT * FROM mine", bucket, parallel=2)
+        cursor.execute("ROLLBACK")
+    assert result["rows"] == 300009
+
+
+def settled(rgw, bucket):
+    """Nothing landed, and S3 forgot the upload."""
+    wait_until(
+        lambda: not rgw.unfinished(bucket), ABORT_BOUND, "no upload is left"
+    )
+    assert keys(rgw.client(), bucket) == []
+
+
+def no_workers(db):
+    return 0 == value(
+        db,
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'parallel worker'",
+    )
+
+
+@pytest.mark.parametrize("at", [1, 150000, 299999])
+def test_error_in_a_worker(eager, rgw, s3, bucket, at):
+    query = f"SELECT g, repeat(t, 20), 1 / (g - {at}) FROM big"
+    assert sunk(eager, query)
+    error = failure(
+        land, eager, "t", query, bucket, parallel=2, part_size="5MB"
+    )
+    assert error.pgcode == "22012"
+    settled(rgw, bucket)
+    assert no_workers(eager)
+    assert land(eager, "t", "SELECT * FROM big", bucket)["rows"] == 300000
+
+
+def test_error_caught(eager, rgw, bucket):
+    with eager.cursor() as cursor:
+        cursor.execute(
+            f"""
+            DO $$ BEGIN
+                PERFORM onboard_table('t', 'SELECT g, repeat(t, 20),
+                    1 / (g - 290000) FROM big', '{bucket}',
+                    '{{"parallel": 2, "part_size": "5MB"}}');
+            EXCEPTION WHEN division_by_zero THEN
+                PERFORM onboard_table('u', 'SELECT g FROM big', '{bucket}');
+            END $$
+            """
+        )
+    wait_until(
+        lambda: not rgw.unfinished(bucket), ABORT_BOUND, "no upload is left"
+    )
+    assert keys(rgw.client(), bucket) == ["u/data/inbox/u_data.csv"]
+
+
+SLOW = "SELECT slow(g), repeat(t, 30) FROM big"
+
+
+def worker_pids(db, leader):
+    rows = select(
+        db, "SELECT pid FROM pg_stat_activity WHERE leader_pid = %s", (leader,)
+    )
+    return [row["pid"] for row in rows if row["pid"] != leader]
+
+
+ENDS = {
+    "cancel": ("pg_cancel_backend", "57014"),
+    "terminate a worker": ("pg_terminate_backend", "57P01"),
+    "terminate": ("pg_terminate_backend", None),
+}
+
+
+@pytest.mark.parametrize("how", ENDS)
+def test_ended_by_somebody(pg, db, rgw, bucket, how):
+    function, sqlstate = ENDS[how]
+    other = pg.connect("onboard")
+    other.cursor().execute(EAGER)
+    export = call("t", SLOW, bucket, parallel=2, part_size="5MB")
+    with Running(other, *export) as running:
+        wait_until(lambda: worker_pids(db, running.pid), 20, "workers run")
+        target = running.pid
+        if how == "terminate a worker":
+            target = worker_pids(db, running.pid)[0]
+        assert value(db, f"SELECT {function}(%s)", (target,))
+        error = running.error(20)
+    # A connection that is gone has no SQLSTATE in psycopg2.
+    assert error.pgcode in (sqlstate, "57P01")
+    settled(rgw, bucket)
+    wait_until(lambda: no_workers(db), 10, "no worker is left")
+    other.close()
+
+
+def test_wrongly_safe(eager, rgw, bucket):
+    error = failure(
+        land, eager, "t", "SELECT unsafe(g) FROM big", bucket, parallel=2
+    )
+    assert error.pgcode == "25000"
+    assert "parallel => off" in error.diag.message_hint
+    settled(rgw, bucket)
+    result = land(
+        eager, "t", "SELECT unsafe(g) FROM big", bucket, parallel="off"
+    )
+    assert result["rows"] == 300000
+
+
+def test_secrets_are_not_in_the_plan(eager, bucket, canaries, cluster):
+    """Not even with the plan in the log, the workers' too."""
+    eager.cursor().execute(
+        "SET debug_print_plan = on; SET log_min_messages = log"
+    )
+    land(eager, "t", "SELECT * FROM big", bucket, parallel=2)
+    log = cluster.log_text()
+    assert "OnboardSink" in log
+    assert not [secret for secret in canaries if secret in log]

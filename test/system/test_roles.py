@@ -1,0 +1,502 @@
+"""Who may export what, and who sees what of it."""
+
+import secrets
+
+import pytest
+
+from conftest import Server
+from lib.exports import (
+    Running, body, call, failure, key_of, keys, land, land_all, no_trace,
+    select, value,
+)
+from lib.postgres import Cluster
+
+QUERY = "SELECT 1 AS one"
+
+
+class Role:
+    """A role that may log in, and its session."""
+
+    def __init__(self, cluster, admin, attributes=""):
+        self.name = "role_" + secrets.token_hex(4)
+        self._admin = admin
+        select(admin, f"CREATE ROLE {self.name} LOGIN {attributes}")
+        self.session = cluster.connect("onboard", user=self.name)
+
+    def may(self, privilege):
+        """GRANT it."""
+        select(self._admin, f"GRANT {privilege} TO {self.name}")
+
+    def drop(self):
+        self.session.close()
+        select(self._admin, f"DROP OWNED BY {self.name} CASCADE")
+        select(self._admin, f"DROP ROLE {self.name}")
+
+
+@pytest.fixture
+def make_role(pg, db):
+    roles = []
+
+    def make(attributes=""):
+        roles.append(Role(pg, db, attributes))
+        return roles[-1]
+
+    yield make
+    for role in roles:
+        role.drop()
+
+
+@pytest.fixture
+def alice(make_role, make_server, rgw):
+    """A role that exports to a server of its own: alice.server."""
+    role = make_role()
+    role.server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user=role.name
+    )
+    role.may(f"USAGE ON FOREIGN SERVER {role.server}")
+    return role
+
+
+@pytest.fixture
+def bob(make_role):
+    """A role without any privilege."""
+    return make_role()
+
+
+@pytest.fixture
+def registry(db):
+    """An empty onboard_tables; returns what registers a table."""
+    select(db, "DELETE FROM onboard_tables")
+
+    def register(name, query, bucket):
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, %s, %s)", (name, query, bucket),
+        )
+
+    yield register
+    select(db, "DELETE FROM onboard_tables")
+
+
+# Servers
+
+
+def test_no_usage(alice, bob, bucket, rgw):
+    error = failure(
+        land, bob.session, "t", QUERY, bucket, server=alice.server
+    )
+    assert error.pgcode == "42501"
+    assert f"denied for foreign server {alice.server}" in str(error)
+    assert error.diag.message_hint == (
+        f"GRANT USAGE ON FOREIGN SERVER {alice.server} TO {bob.name};"
+    )
+    no_trace(rgw, bucket)
+
+
+def test_usage_and_mapping(alice, s3, bucket):
+    found = land(alice.session, "t", QUERY, bucket, server=alice.server)
+    assert found["status"] == "done"
+    assert body(s3, bucket, key_of("t")) == b"one\n1\n"
+
+
+def test_no_mapping(alice, bob, bucket, rgw):
+    bob.may(f"USAGE ON FOREIGN SERVER {alice.server}")
+    error = failure(
+        land, bob.session, "t", QUERY, bucket, server=alice.server
+    )
+    assert error.pgcode == "42704"
+    assert f'no user mapping for role "{bob.name}"' in str(error)
+    hint = error.diag.message_hint
+    assert f"USER MAPPING FOR {bob.name} SERVER {alice.server}" in hint
+    no_trace(rgw, bucket)
+
+
+def test_mapping_of_public(bob, make_server, rgw, s3, bucket):
+    server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
+    )
+    bob.may(f"USAGE ON FOREIGN SERVER {server}")
+    assert land(bob.session, "t", QUERY, bucket, server=server)["files"] == 1
+    assert keys(s3, bucket) == [key_of("t")]
+
+
+def test_own_mapping_goes_before_that_of_public(
+    db, bob, make_server, rgw, bucket, canaries
+):
+    server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
+    )
+    bob.may(f"USAGE ON FOREIGN SERVER {server}")
+    select(
+        db, f"CREATE USER MAPPING FOR {bob.name} SERVER {server} OPTIONS"
+        " (access_key_id 'nobody', secret_access_key 'nothing')"
+    )
+    error = failure(land, bob.session, "t", QUERY, bucket, server=server)
+    assert error.pgcode == "28000"
+
+
+def test_buckets_of_a_server(make_server, rgw, db, bucket, s3):
+    server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key,
+        buckets=f"other-*,{bucket[:-4]}*",
+    )
+    assert land(db, "t", QUERY, bucket, server=server)["files"] == 1
+    # Not even the superuser gets around it.
+    error = failure(land, db, "t", QUERY, f"x{bucket[:60]}", server=server)
+    assert error.pgcode == "42501"
+    assert "is not allowed by server" in str(error)
+    assert "buckets" in error.diag.message_hint
+    sql = "SELECT * FROM onboard_abort_uploads(%s, server => %s)"
+    error = failure(select, db, sql, ("my-bucket", server))
+    assert error.pgcode == "42501"
+
+
+def test_who_may_create_servers(db, bob, rgw):
+    create = (
+        "CREATE SERVER {} FOREIGN DATA WRAPPER onboard"
+        " OPTIONS (endpoint 'http://127.0.0.1:1')"
+    ).format("server_" + secrets.token_hex(4))
+    assert failure(select, bob.session, create).pgcode == "42501"
+    alter = "ALTER SERVER s3 OPTIONS (SET endpoint 'http://127.0.0.1:1')"
+    bob.may("USAGE ON FOREIGN SERVER s3")
+    assert failure(select, bob.session, alter).pgcode == "42501"
+    bob.may("USAGE ON FOREIGN DATA WRAPPER onboard")
+    select(bob.session, create)
+
+
+def test_sweep_needs_usage(bob, bucket):
+    sql = "SELECT * FROM onboard_abort_uploads(%s)"
+    error = failure(select, bob.session, sql, (bucket,))
+    assert error.pgcode == "42501"
+
+
+# What is read
+
+
+def test_table_privileges(db, alice, rgw, s3, bucket):
+    select(db, "CREATE TABLE private AS SELECT 1 AS a, 2 AS b")
+    try:
+        for query in (None, "SELECT b FROM private"):
+            error = failure(
+                land, alice.session, "private", query, bucket,
+                server=alice.server,
+            )
+            assert error.pgcode == "42501"
+        no_trace(rgw, bucket)
+        alice.may("SELECT (a) ON private")
+        query = "SELECT a FROM private"
+        land(alice.session, "private", query, bucket, server=alice.server)
+        assert body(s3, bucket, key_of("private")) == b"a\n1\n"
+    finally:
+        select(db, "DROP TABLE private")
+
+
+def test_row_security(db, alice, s3, bucket):
+    select(
+        db,
+        f"""
+        CREATE TABLE shared (owner name, g int);
+        INSERT INTO shared VALUES ('{alice.name}', 1), ('other', 2);
+        ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY own ON shared USING (owner = current_user);
+        GRANT SELECT ON shared TO {alice.name};
+        """,
+    )
+    try:
+        land(alice.session, "shared", None, bucket, server=alice.server)
+        assert body(s3, bucket, key_of("shared")) == (
+            f"owner,g\n{alice.name},1\n".encode()
+        )
+        land(db, "shared", None, bucket)
+        assert b"other,2" in body(s3, bucket, key_of("shared"))
+    finally:
+        select(db, "DROP TABLE shared")
+
+
+def test_security_definer(db, alice, bob, s3, bucket):
+    """The function's owner exports: with his mapping and his privileges."""
+    schema = "schema_" + secrets.token_hex(4)
+    select(
+        db,
+        f"""
+        CREATE SCHEMA {schema};
+        GRANT ALL ON SCHEMA {schema} TO {alice.name};
+        GRANT USAGE ON SCHEMA {schema} TO {bob.name};
+        SET ROLE {alice.name};
+        CREATE TABLE {schema}.owned AS SELECT 'of alice' AS text;
+        CREATE FUNCTION {schema}.export() RETURNS text
+            LANGUAGE sql SECURITY DEFINER AS $$
+            SELECT (public.onboard_table('owned', 'TABLE {schema}.owned',
+                '{bucket}', '{{"server": "{alice.server}"}}')).status
+        $$;
+        RESET ROLE;
+        """,
+    )
+    try:
+        assert value(bob.session, f"SELECT {schema}.export()") == "done"
+        assert body(s3, bucket, key_of("owned")) == b"text\nof alice\n"
+        assert roles_of_runs(alice.session, bucket) == [alice.name]
+        assert roles_of_runs(bob.session, bucket) == []
+    finally:
+        select(db, f"DROP SCHEMA {schema} CASCADE")
+
+
+# History and registry
+
+
+def roles_of_runs(session, bucket):
+    sql = "SELECT role FROM onboard_runs WHERE uri LIKE %s ORDER BY started"
+    found = select(session, sql, (f"s3://{bucket}/%",))
+    return [row["role"] for row in found]
+
+
+def test_history_is_seen_by_membership(db, alice, bob, bucket):
+    land(db, "t", QUERY, bucket)
+    land(alice.session, "t", QUERY, bucket, server=alice.server)
+    assert roles_of_runs(alice.session, bucket) == [alice.name]
+    assert roles_of_runs(bob.session, bucket) == []
+    assert roles_of_runs(db, bucket) == ["postgres", alice.name]
+    select(db, f"GRANT {alice.name} TO {bob.name}")
+    assert roles_of_runs(bob.session, bucket) == [alice.name]
+
+
+@pytest.mark.parametrize(
+    "sql",
+    [
+        "INSERT INTO onboard_runs SELECT * FROM onboard_runs",
+        "UPDATE onboard_runs SET name = 'forged'",
+        "DELETE FROM onboard_runs",
+        "TRUNCATE onboard_runs",
+        "ALTER TABLE onboard_runs DISABLE ROW LEVEL SECURITY",
+        "CREATE TRIGGER t BEFORE INSERT ON onboard_runs"
+        " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
+        "SELECT * FROM onboard_tables",
+        "INSERT INTO onboard_tables (name) VALUES ('forged')",
+        "SELECT * FROM onboard_all()",
+        """SELECT onboard_load('{"Tables": [{"table_name": "forged"}]}')""",
+    ],
+)
+def test_only_the_owner_may(alice, sql, bucket):
+    land(alice.session, "t", QUERY, bucket, server=alice.server)
+    assert failure(select, alice.session, sql).pgcode == "42501"
+    assert roles_of_runs(alice.session, bucket) == [alice.name]
+
+
+def test_registered_query_needs_a_grant(
+    db, alice, registry, s3, bucket
+):
+    """Without one, the registry is not even looked into."""
+    registry("registered", "SELECT 'registered' AS text", bucket)
+    error = failure(
+        land, alice.session, "registered", None, bucket, server=alice.server
+    )
+    assert error.pgcode == "42P01"
+    alice.may("SELECT ON onboard_tables")
+    land(alice.session, "registered", None, None, server=alice.server)
+    assert body(s3, bucket, key_of("registered")) == b"text\nregistered\n"
+    (found,) = land_all(alice.session, server=alice.server)
+    assert found["status"] == "done"
+    assert roles_of_runs(alice.session, bucket) == [alice.name] * 2
+
+
+def test_all_runs_as_the_caller(db, alice, registry, s3, bucket):
+    """What he may not read fails, though the registry's owner could."""
+    alice.may("SELECT ON onboard_tables")
+    registry("authid", "SELECT rolname FROM pg_authid", bucket)
+    registry("user", "SELECT current_user", bucket)
+    first, second = land_all(alice.session, server=alice.server)
+    assert first["status"] == "failed"
+    assert "permission denied for table pg_authid" in first["error"]
+    assert second["status"] == "done"
+    assert keys(s3, bucket) == [key_of("user")]
+    landed = body(s3, bucket, key_of("user"))
+    assert landed == f"current_user\n{alice.name}\n".encode()
+    sql = (
+        "SELECT name, status, sqlstate FROM onboard_runs"
+        " WHERE run_id = %s ORDER BY name"
+    )
+    assert [
+        tuple(row.values())
+        for row in select(alice.session, sql, (first["run_id"],))
+    ] == [("authid", "failed", "42501"), ("user", "done", None)]
+
+
+# Schemas
+
+EVIL = """
+CREATE SCHEMA {schema};
+SET search_path = {schema};
+CREATE FUNCTION evil(text, text) RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'evil code runs'; END $$;
+CREATE FUNCTION evil(name, text) RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'evil code runs'; END $$;
+CREATE FUNCTION evil(jsonb, text) RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'evil code runs'; END $$;
+CREATE OPERATOR = (FUNCTION = evil, LEFTARG = text, RIGHTARG = text);
+CREATE OPERATOR = (FUNCTION = evil, LEFTARG = name, RIGHTARG = text);
+CREATE OPERATOR <> (FUNCTION = evil, LEFTARG = text, RIGHTARG = text);
+CREATE OPERATOR ~~ (FUNCTION = evil, LEFTARG = text, RIGHTARG = text);
+CREATE OPERATOR ~~ (FUNCTION = evil, LEFTARG = name, RIGHTARG = text);
+CREATE FUNCTION jsonb_typeof(jsonb) RETURNS text LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'evil code runs'; END $$;
+CREATE FUNCTION pg_has_role(oid, text) RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN RAISE EXCEPTION 'evil code runs'; END $$;
+CREATE TABLE onboard_runs (LIKE public.onboard_runs);
+CREATE TABLE onboard_tables (LIKE public.onboard_tables);
+CREATE VIEW pg_roles AS SELECT * FROM pg_catalog.pg_roles WHERE 1 / 0 = 1;
+SET search_path = {schema}, pg_catalog, public;
+"""
+
+
+def test_evil_search_path(db, registry, s3, bucket):
+    """None of what stands in front of pg_catalog is used by our code."""
+    schema = "evil_" + secrets.token_hex(4)
+    select(db, EVIL.format(schema=schema))
+    try:
+        assert failure(select, db, "SELECT 'a'::text = 'a'").pgcode == "P0001"
+        config = (
+            '{"Tables": [{"table_name": "good", "sql_query": "SELECT 1"}]}'
+        )
+        for _ in range(2):
+            assert value(db, "SELECT onboard_load(%s)", (config,)) == 1
+        select(
+            db, "UPDATE public.onboard_tables SET bucket = %s", (bucket,)
+        )
+        (found,) = land_all(db, "go%")
+        assert (found["name"], found["status"]) == ("good", "done")
+        assert land(db, "good", None, None)["status"] == "done"
+        for name in ("onboard_runs", "onboard_tables"):
+            assert select(db, f"TABLE {schema}.{name}") == []
+        runs = "SELECT count(*) FROM public.onboard_runs WHERE run_id = %s"
+        assert value(db, runs, (found["run_id"],)) == 1
+    finally:
+        select(db, f"RESET search_path; DROP SCHEMA {schema} CASCADE")
+
+
+def test_row_security_of_history_under_evil_search_path(
+    db, alice, bucket
+):
+    schema = "evil_" + secrets.token_hex(4)
+    select(db, EVIL.format(schema=schema) + "RESET search_path")
+    alice.may(f"USAGE ON SCHEMA {schema}")
+    try:
+        land(alice.session, "t", QUERY, bucket, server=alice.server)
+        land(db, "t", QUERY, bucket)
+        select(alice.session, f"SET search_path = {schema}, pg_catalog")
+        found = select(alice.session, "SELECT role FROM public.onboard_runs")
+        assert found == [{"role": alice.name}]
+    finally:
+        select(db, f"DROP SCHEMA {schema} CASCADE")
+
+
+def test_extension_in_another_schema(pg, make_server, rgw, s3, bucket):
+    pg.psql("CREATE DATABASE elsewhere")
+    try:
+        pg.psql(
+            """
+            CREATE SCHEMA "Odd schema";
+            CREATE EXTENSION onboard SCHEMA "Odd schema";
+            """,
+            "elsewhere",
+        )
+        server = make_server(
+            rgw.endpoint, rgw.access_key, rgw.secret_key, dbname="elsewhere"
+        )
+        session = pg.connect("elsewhere")
+        try:
+            select(session, f"SET onboard.server = {server}")
+            sql = (
+                """SELECT "Odd schema".onboard_load('{"Tables": ["""
+                """{"table_name": "t", "sql_query": "SELECT 1 AS one"}]}')"""
+            )
+            assert value(session, sql) == 1
+            sql = """SELECT (onboard_table).status FROM
+                "Odd schema".onboard_table('t', NULL, %s) AS onboard_table"""
+            assert value(session, sql, (bucket,)) == "done"
+            select(
+                session, 'UPDATE "Odd schema".onboard_tables SET bucket = %s',
+                (bucket,),
+            )
+            sql = 'SELECT status FROM "Odd schema".onboard_all()'
+            assert value(session, sql) == "done"
+            sql = 'SELECT count(*) FROM "Odd schema".onboard_runs'
+            assert value(session, sql) == 2
+        finally:
+            session.close()
+        assert keys(s3, bucket) == [key_of("t")]
+        make_server.drop()
+    finally:
+        pg.psql("DROP DATABASE elsewhere WITH (FORCE)")
+
+
+# Secrets
+
+LOUD = {
+    "log_min_messages": "debug5",
+    "log_statement": "all",
+    "log_min_duration_statement": "0",
+    "log_min_error_statement": "debug5",
+    "log_error_verbosity": "verbose",
+    "log_parameter_max_length_on_error": "-1",
+    "debug_print_parse": "on",
+    "debug_print_plan": "on",
+}
+
+
+def test_no_secret_is_shown(rgw, s3, bucket, canaries, proxy):
+    """Not by a server that logs all that it can, nor by an error."""
+    wrong = "canary-" + secrets.token_hex(16)
+    token = "canary-" + secrets.token_hex(16)
+    own = {rgw.secret_key, wrong, token}
+    shown = []
+    with Cluster() as cluster:
+        cluster.psql("CREATE EXTENSION onboard")
+        make = Server(cluster, canaries)
+        place = {"dbname": "postgres"}
+        make(proxy.endpoint, rgw.access_key, rgw.secret_key, name="good",
+             **place)
+        make(rgw.endpoint, rgw.access_key, wrong, token, name="wrong",
+             **place)
+        cluster.restart(LOUD)
+        session, observer = cluster.connect(), cluster.connect()
+        error = failure(land, session, "t", QUERY, bucket, server="wrong")
+        assert error.pgcode == "28000"
+        fields = [name for name in dir(error.diag) if name[0] != "_"]
+        shown += [str(getattr(error.diag, name)) for name in fields]
+        rule = proxy.rule("PUT", hold=True)
+        sql = call("good", QUERY, bucket, server="good")
+        with Running(session, *sql) as export:
+            rule.wait()
+            shown.append(str(select(observer, "TABLE pg_stat_activity")))
+            rule.release()
+            shown.append(str(export.rows()))
+        shown.append(str(select(session, "TABLE onboard_runs")))
+        shown.append(str(session.notices))
+        session.close()
+        observer.close()
+        shown.append(cluster.log_text())
+    assert keys(s3, bucket) == [key_of("good")]
+    assert "DEBUG:" in shown[-1] and "onboard_table" in shown[-1]
+    for text in shown:
+        for secret in own:
+            assert secret not in text, "a secret is shown"
+
+
+def test_credentials_of_the_environment(rgw, s3, bucket, canaries):
+    """Of the server process; USAGE is all that a role needs."""
+    env = {
+        "AWS_ACCESS_KEY_ID": rgw.access_key,
+        "AWS_SECRET_ACCESS_KEY": rgw.secret_key,
+    }
+    with Cluster(env=env) as cluster:
+        cluster.psql("CREATE EXTENSION onboard; CREATE ROLE carol LOGIN")
+        make = Server(cluster, canaries)
+        make(rgw.endpoint, name="s3", dbname="postgres",
+             credentials="environment")
+        carol = cluster.connect(user="carol")
+        error = failure(land, carol, "t", QUERY, bucket)
+        assert error.pgcode == "42501"
+        cluster.psql("GRANT USAGE ON FOREIGN SERVER s3 TO carol")
+        assert land(carol, "t", QUERY, bucket)["status"] == "done"
+        carol.close()
+    assert keys(s3, bucket) == [key_of("t")]

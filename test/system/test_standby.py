@@ -1,0 +1,114 @@
+"""Exports from a session of a hot standby."""
+
+import pytest
+
+from lib.exports import (
+    body, copy, failure, key_of, keys, land, land_all, no_trace, rows, select,
+    value,
+)
+
+RUNS = "SELECT count(*) FROM onboard_runs"
+
+
+@pytest.fixture(scope="module")
+def standby(pg):
+    server = pg.standby()
+    server.start()
+    yield server
+    server.close()
+
+
+@pytest.fixture
+def primary(db, pg, standby, bucket):
+    """A session of the primary; what it made is known to the standby."""
+    # What is not flushed is not replayed either.
+    select(db, "SET synchronous_commit = on")
+    select(
+        db,
+        """
+        CREATE TABLE replicated AS
+            SELECT g, 'row ' || g AS text FROM generate_series(1, 1000) g;
+        DELETE FROM onboard_tables;
+        INSERT INTO onboard_tables (name, query, bucket) VALUES
+            ('one', 'TABLE replicated', %(bucket)s),
+            ('two', 'SELECT 2 AS two', %(bucket)s),
+            ('wrong', 'SELECT 1 / 0', %(bucket)s)
+        """,
+        {"bucket": bucket},
+    )
+    standby.wait_for_replay(pg)
+    yield db
+    select(db, "DROP TABLE replicated; DELETE FROM onboard_tables")
+
+
+@pytest.fixture
+def session(standby, primary):
+    connection = standby.connect("onboard")
+    assert value(connection, "SELECT pg_is_in_recovery()")
+    yield connection
+    connection.close()
+
+
+def new_lines(standby, before, name):
+    return [
+        line
+        for line in standby.log_text()[before:].splitlines()
+        if f'export of "{name}"' in line
+    ]
+
+
+def test_export(session, standby, primary, s3, bucket):
+    before = len(standby.log_text())
+    runs = value(primary, RUNS)
+    found = land(session, "replicated", None, bucket)
+    assert (found["status"], found["rows"]) == ("done", 1000)
+    landed = body(s3, bucket, key_of("replicated"))
+    assert landed == copy(primary, "TABLE replicated")
+    # No history row, neither here nor there, but a line in the log.
+    assert value(session, RUNS) == value(primary, RUNS) == runs
+    (line,) = new_lines(standby, before, "replicated")
+    assert "LOG:" in line
+    assert f'by "postgres" to "{found["uri"]}": done, 1000 rows' in line
+
+
+def test_multipart_export(session, s3, bucket):
+    query = rows(20)
+    assert land(session, "big", query, bucket)["rows"] == 20000
+    assert body(s3, bucket, key_of("big")) == copy(session, query)
+
+
+def test_all(session, standby, primary, s3, bucket):
+    before = len(standby.log_text())
+    runs = value(primary, RUNS)
+    found = land_all(session)
+    assert [(row["name"], row["status"]) for row in found] == [
+        ("one", "done"), ("two", "done"), ("wrong", "failed")
+    ]
+    assert keys(s3, bucket) == [key_of("one"), key_of("two")]
+    landed = body(s3, bucket, key_of("one"))
+    assert landed == copy(primary, "TABLE replicated")
+    assert value(session, RUNS) == value(primary, RUNS) == runs
+    assert len(new_lines(standby, before, "two")) == 1
+    (line,) = [
+        line for line in new_lines(standby, before, "wrong") if "LOG:" in line
+    ]
+    assert "failed: division by zero" in line
+
+
+def test_a_failure_ends_cleanly(session, rgw, s3, bucket):
+    query = rows(20, "1 / (g - 18000), repeat('x', 1000)")
+    assert failure(land, session, "bad", query, bucket).pgcode == "22012"
+    no_trace(rgw, bucket)
+    assert land(session, "again", "SELECT 1", bucket)["status"] == "done"
+
+
+def test_read_only_transaction(db, s3, bucket, pg):
+    """On a primary: the same rule."""
+    runs = value(db, RUNS)
+    before = len(pg.log_text())
+    select(db, "BEGIN READ ONLY")
+    assert land(db, "read", "SELECT 1", bucket)["status"] == "done"
+    select(db, "COMMIT")
+    assert keys(s3, bucket) == [key_of("read")]
+    assert value(db, RUNS) == runs
+    assert len(new_lines(pg, before, "read")) == 1
