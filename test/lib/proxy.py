@@ -410,15 +410,24 @@ class Proxy:
                 self._changed.notify_all()
 
     @staticmethod
-    def _answer(client, head, request, rule):
+    def _reply(client, request, status, data):
+        """Logged first: once it is sent, the test may be reading the log."""
+        request.status = status
+        try:
+            client.send(data)
+        except _Dropped:
+            request.status = None
+            raise
+
+    def _answer(self, client, head, request, rule):
         _, _, headers = head
         if headers.get("expect", "").lower() == "100-continue":
             client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         for data in client.body(headers):
             request.body_bytes += len(data)
         rule.pause("answer")
-        client.send(rule.answer.encode(request.method))
-        request.status = rule.answer.status
+        self._reply(client, request, rule.answer.status,
+                    rule.answer.encode(request.method))
         close = rule.answer.headers.get("Connection", "").lower() == "close"
         return not close
 
@@ -446,8 +455,7 @@ class Proxy:
             raise _Dropped
         if rule:
             rule.pause("answer")
-        client.send(answer[1])
-        request.status = request.server_status
+        self._reply(client, request, request.server_status, answer[1])
         self._relay(client, whole, answer[2], drop)
         closing = "close" in (
             answer[2].get("connection", "").lower(),
