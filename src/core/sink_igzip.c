@@ -24,7 +24,7 @@
 #include <isa-l/igzip_lib.h>
 #include <stdlib.h>
 
-#define IGZIP_WINDOW (64 * 1024) /* takes under 1 ms at any level */
+#define IGZIP_WINDOW (128 * 1024) /* takes under 1 ms at any level */
 
 typedef struct ObIgzipSink
 {
