@@ -4,11 +4,12 @@
  *
  * src/pg/encode_scan.h
  *
- * Most values have no such byte, so the search goes in blocks: a block that
- * has none of up to four given bytes (and none below a blank, where control
- * characters matter) is passed over whole; what is left is looked up byte by
- * byte.  The blocks are GCC's vector types, so the code is the same on each
- * processor.
+ * Most values have no such byte, so the first question is only whether there
+ *is one.  It is asked in blocks, the last of which overlaps the one before, so
+ * that nothing is left over: has this block one of up to four given bytes, or
+ * one below a blank, where control characters matter?  Where the answer is
+ *yes, the byte is looked up.  The blocks are GCC's vector types, so the code
+ *is the same on each processor.
  */
 #ifndef OB_ENCODE_SCAN_H
 #define OB_ENCODE_SCAN_H
@@ -20,31 +21,30 @@
 typedef struct ObScan
 {
 	uint8 set[256]; /* what is looked for; a value other than 0 */
-	/* What blocks are searched for: at least all of it. */
-	uint8 bytes[OB_SCAN_BYTES];
+	/* What blocks are searched for, at least all of it: each byte sixteen
+	 * times. */
+	uint8 bytes[OB_SCAN_BYTES][16];
 	bool controls; /* and all bytes below a blank */
 	int nbytes;
 	int encoding; /* -1, or one whose characters may hold ASCII bytes */
 } ObScan;
 
 typedef uint8 ObBlock16 __attribute__((vector_size(16)));
-typedef uint8 ObBlock8 __attribute__((vector_size(8)));
+typedef uint64 ObBlock2x8 __attribute__((vector_size(16)));
 
 /* Looks for byte from now on, and marks it in the set. */
 extern void ob_scan_add(ObScan *scan, uint8 byte, uint8 mark);
 
 static inline bool
-ob_scan_block16(const ObScan *scan, const char *data)
+ob_scan_block(const ObScan *scan, ObBlock16 block)
 {
-	ObBlock16 block;
+	ObBlock16 bytes[OB_SCAN_BYTES];
 	ObBlock16 hit;
 	uint64 halves[2];
 
-	memcpy(&block, data, sizeof(block));
-	hit = (ObBlock16) (block == scan->bytes[0]) |
-		  (ObBlock16) (block == scan->bytes[1]) |
-		  (ObBlock16) (block == scan->bytes[2]) |
-		  (ObBlock16) (block == scan->bytes[3]);
+	memcpy(bytes, scan->bytes, sizeof(bytes));
+	hit = (ObBlock16) (block == bytes[0]) | (ObBlock16) (block == bytes[1]) |
+		  (ObBlock16) (block == bytes[2]) | (ObBlock16) (block == bytes[3]);
 	if (scan->controls)
 		hit |= (ObBlock16) (block < ' ');
 	memcpy(halves, &hit, sizeof(hit));
@@ -52,21 +52,63 @@ ob_scan_block16(const ObScan *scan, const char *data)
 }
 
 static inline bool
-ob_scan_block8(const ObScan *scan, const char *data)
+ob_scan_block16(const ObScan *scan, const char *data)
 {
-	ObBlock8 block;
-	ObBlock8 hit;
-	uint64 whole;
+	ObBlock16 block;
 
 	memcpy(&block, data, sizeof(block));
-	hit = (ObBlock8) (block == scan->bytes[0]) |
-		  (ObBlock8) (block == scan->bytes[1]) |
-		  (ObBlock8) (block == scan->bytes[2]) |
-		  (ObBlock8) (block == scan->bytes[3]);
-	if (scan->controls)
-		hit |= (ObBlock8) (block < ' ');
-	memcpy(&whole, &hit, sizeof(whole));
-	return whole != 0;
+	return ob_scan_block(scan, block);
+}
+
+/* 8 to 15 bytes, as two pieces that overlap. */
+static inline bool
+ob_scan_block8(const ObScan *scan, const char *data, size_t len)
+{
+	uint64 pieces[2];
+
+	memcpy(&pieces[0], data, 8);
+	memcpy(&pieces[1], data + len - 8, 8);
+	return ob_scan_block(scan, (ObBlock16) (ObBlock2x8){pieces[0], pieces[1]});
+}
+
+/* 4 to 7 bytes, likewise. */
+static inline bool
+ob_scan_block4(const ObScan *scan, const char *data, size_t len)
+{
+	uint32 pieces[2];
+	uint64 both;
+
+	memcpy(&pieces[0], data, 4);
+	memcpy(&pieces[1], data + len - 4, 4);
+	both = (uint64) pieces[0] << 32 | pieces[1];
+	return ob_scan_block(scan, (ObBlock16) (ObBlock2x8){both, both});
+}
+
+/* Whether a block of data has a hit, which may be a false one. */
+static inline bool
+ob_scan_hits(const ObScan *scan, const char *data, size_t len)
+{
+	if (len >= 16)
+	{
+		const char *last = data + len - 16;
+
+		for (; data < last; data += 16)
+		{
+			if (ob_scan_block16(scan, data))
+				return true;
+		}
+		return ob_scan_block16(scan, last);
+	}
+	if (len >= 8)
+		return ob_scan_block8(scan, data, len);
+	if (len >= 4)
+		return ob_scan_block4(scan, data, len);
+	for (size_t i = 0; i < len; i++)
+	{
+		if (scan->set[(uint8) data[i]] != 0)
+			return true;
+	}
+	return false;
 }
 
 /* How many bytes the character at data has, when rest bytes are left. */
@@ -88,24 +130,21 @@ ob_scan(const ObScan *scan, const char *data, size_t i, size_t len)
 			i += ob_scan_step(scan, data + i, len - i);
 		return i;
 	}
-	for (;;)
+	if (!ob_scan_hits(scan, data + i, len - i))
+		return len;
+	while (i < len)
 	{
 		size_t end;
 
 		while (i + 16 <= len && !ob_scan_block16(scan, data + i))
 			i += 16;
-		if (i + 8 <= len && !ob_scan_block8(scan, data + i))
-			i += 8;
-		/* fewer than eight bytes are left, or there is a hit in the next
-		 * sixteen, which may be a false one */
 		for (end = Min(len, i + 16); i < end; i++)
 		{
 			if (scan->set[(uint8) data[i]] != 0)
 				return i;
 		}
-		if (i >= len)
-			return len;
 	}
+	return len;
 }
 
 #endif

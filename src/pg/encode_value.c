@@ -140,7 +140,7 @@ ob_scan_add(ObScan *scan, uint8 byte, uint8 mark)
 		elog(ERROR, "too many bytes to look for");
 	/* what is not used yet repeats one that is */
 	for (int i = scan->nbytes; i < OB_SCAN_BYTES; i++)
-		scan->bytes[i] = byte;
+		memset(scan->bytes[i], byte, sizeof(scan->bytes[i]));
 	scan->nbytes++;
 }
 
