@@ -30,41 +30,80 @@ CREATE TABLE onboard_tables (
 
 COMMENT ON TABLE onboard_tables IS 'tables that onboard_all() exports';
 
--- What was exported.  Rows are written under the owner's id and by nobody
--- else; a role sees the runs of the roles that it is a member of.
+-- What is and was exported.  Rows are written under the owner's id and by
+-- nobody else; a role sees the runs of the roles that it is a member of.
 
-CREATE TABLE onboard_runs (
+CREATE TABLE onboard_history (
 	run_id uuid NOT NULL,
 	name text NOT NULL,
 	role text NOT NULL,
+	source text NOT NULL,
+	query text,
 	status text NOT NULL,
 	uri text,
-	files integer NOT NULL,
+	files bigint NOT NULL,
 	rows bigint NOT NULL,
+	raw_bytes bigint NOT NULL,
 	bytes bigint NOT NULL,
+	parts bigint NOT NULL,
+	retries bigint NOT NULL,
 	started timestamptz NOT NULL,
-	ended timestamptz NOT NULL,
+	ended timestamptz,
+	lsn pg_lsn,
+	pid bigint NOT NULL,
 	error text,
 	sqlstate text,
 	PRIMARY KEY (run_id, name)
 );
 
-COMMENT ON TABLE onboard_runs IS 'exports that have ended';
+COMMENT ON TABLE onboard_history IS 'see onboard_runs';
 
-CREATE INDEX onboard_runs_started ON onboard_runs (started);
+CREATE INDEX onboard_history_started ON onboard_history (started);
 
-ALTER TABLE onboard_runs ENABLE ROW LEVEL SECURITY;
+ALTER TABLE onboard_history ENABLE ROW LEVEL SECURITY;
 
-CREATE POLICY onboard_runs_of_own_roles ON onboard_runs FOR SELECT
+CREATE POLICY onboard_history_of_own_roles ON onboard_history FOR SELECT
 	USING (EXISTS (
 		SELECT FROM pg_catalog.pg_roles r
 		WHERE r.rolname = role
 		AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
 
+GRANT SELECT ON onboard_history TO PUBLIC;
+
+-- Whoever runs it holds an advisory lock with the first half of the run's id:
+-- the lock goes when the process does, however it ends.
+
+CREATE FUNCTION onboard_is_running(run_id uuid) RETURNS boolean
+	LANGUAGE sql STABLE PARALLEL SAFE
+	BEGIN ATOMIC
+		SELECT EXISTS (
+			SELECT FROM pg_catalog.pg_locks l
+			WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 3
+			AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+				WHERE d.datname = pg_catalog.current_database())
+			AND pg_catalog.lpad(pg_catalog.to_hex(l.classid::bigint), 8, '0')
+				|| pg_catalog.lpad(pg_catalog.to_hex(l.objid::bigint), 8, '0')
+				= pg_catalog.left(pg_catalog.replace(run_id::text, '-', ''), 16));
+	END;
+
+COMMENT ON FUNCTION onboard_is_running(uuid) IS
+	'whether a process works on that run';
+
+CREATE VIEW onboard_runs WITH (security_invoker = true) AS
+	SELECT run_id, name, role, source, query,
+		CASE WHEN status = 'running'
+				AND NOT @extschema@.onboard_is_running(run_id)
+			THEN 'lost' ELSE status END AS status,
+		uri, files, rows, raw_bytes, bytes, parts, retries, started, ended,
+		lsn, pid, error, sqlstate
+	FROM onboard_history;
+
+COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
+
 GRANT SELECT ON onboard_runs TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('onboard_tables', '');
-SELECT pg_catalog.pg_extension_config_dump('onboard_runs', '');
+SELECT pg_catalog.pg_extension_config_dump('onboard_history', '');
 
 -- Exports.  SECURITY INVOKER all: the caller's privileges and row security
 -- decide what is read.

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/xact.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -113,12 +114,13 @@ onboard_table(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	new_run_id(&request.run_id);
+	request.when = GetCurrentTransactionStartTimestamp();
 	memset(&task, 0, sizeof(task));
 	task.run.run_id = request.run_id;
 	task.run.name = request.name;
 	ob_task_prepare(&request, &task);
 	ob_task_run(&task);
-	ob_history_add(own_schema(fcinfo), &task.run);
+	ob_history_end(own_schema(fcinfo), &task.run);
 	result_values(&task.run, values, nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
@@ -145,7 +147,7 @@ onboard_all(PG_FUNCTION_ARGS)
 	Oid schema = own_schema(fcinfo);
 	char *pattern = text_argument(fcinfo, 0);
 	List *entries;
-	pg_uuid_t run_id;
+	ObRequest common = {.when = GetCurrentTransactionStartTimestamp()};
 
 	InitMaterializedSRF(fcinfo, 0);
 	entries = ob_registry_list(schema, pattern);
@@ -156,8 +158,9 @@ onboard_all(PG_FUNCTION_ARGS)
 						pattern ? pattern : "", pattern ? "\"" : ""),
 				 errhint("Register tables with onboard_load() or INSERT INTO "
 						 "onboard_tables.")));
-	new_run_id(&run_id);
-	ob_run_all(entries, jsonb_argument(fcinfo, 1), &run_id, schema, add_row,
+	new_run_id(&common.run_id);
+	ob_history_hold(&common.run_id);
+	ob_run_all(entries, jsonb_argument(fcinfo, 1), &common, schema, add_row,
 			   fcinfo->resultinfo);
 	return (Datum) 0;
 }

@@ -1,15 +1,17 @@
 /*
  * history.h
- *		The table onboard_runs: what was exported, and how it ended.
+ *		The table onboard_history: what was exported, and how it ended.
  *
  * src/pg/history.h
  */
 #ifndef OB_HISTORY_H
 #define OB_HISTORY_H
 
+#include "access/xlogdefs.h"
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#define OB_STATUS_RUNNING "running"
 #define OB_STATUS_DONE "done"
 #define OB_STATUS_EMPTY "empty"
 #define OB_STATUS_FAILED "failed"
@@ -22,17 +24,37 @@ typedef struct ObRun
 	const char *uri; /* in the database's encoding; NULL: none */
 	int files;
 	uint64 rows;
-	uint64 bytes;
+	uint64 raw_bytes; /* before compression */
+	uint64 bytes;     /* of the object */
+	int parts;
+	int retries;
+	const char *query;
+	const char *source; /* NULL: this session */
 	TimestampTz started;
-	TimestampTz ended;
+	TimestampTz ended; /* 0: not yet */
+	XLogRecPtr lsn;    /* of its snapshot; 0: not known */
 	const char *error; /* NULL unless failed */
 	int sqlstate;
 } ObRun;
 
 /*
- * Adds a row in the caller's transaction, as the table's owner.  Where nothing
- * can be written (a standby, a read-only transaction) it is a LOG line.
+ * Writes a row in the caller's transaction, as the table's owner: that a table
+ * has begun, or how it ended, over the row that says that it has begun, if
+ * there is one.  Where nothing can be written (a standby, a read-only
+ * transaction), the end is a LOG line and the beginning nothing.
  */
-extern void ob_history_add(Oid schema, const ObRun *run);
+extern void ob_history_begin(Oid schema, const ObRun *run);
+extern void ob_history_end(Oid schema, const ObRun *run);
+
+/*
+ * Marks the run as one that a process works on, until the transaction ends:
+ * rows that say "running" are believed only as long as somebody does, see the
+ * view onboard_runs.  False if another process has it.
+ */
+extern bool ob_history_hold(const pg_uuid_t *run_id);
+
+/* Where a session comes from: its client's address or "local", and its
+ * application_name; palloc'd. */
+extern char *ob_history_source(void);
 
 #endif

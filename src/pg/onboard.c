@@ -20,6 +20,7 @@ char *onboard_server;
 int onboard_part_size;
 int onboard_upload_memory;
 int onboard_connections;
+int onboard_parallel_tables;
 int onboard_connect_timeout;
 int onboard_stall_timeout;
 int onboard_retry_deadline;
@@ -59,6 +60,11 @@ _PG_init(void)
 							"Parts of one export that are sent at a time.",
 							NULL, &onboard_connections, 8, 1, 64, PGC_USERSET,
 							0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"onboard.parallel_tables",
+		"Tables that onboard_all() exports at a time, by background workers.",
+		"With 0 or 1, the session exports them itself.",
+		&onboard_parallel_tables, 4, 0, 64, PGC_USERSET, 0, NULL, NULL, NULL);
 	define_time("onboard.connect_timeout",
 				"How long a connection to S3 may take to be made.",
 				&onboard_connect_timeout, 5 * 1000);

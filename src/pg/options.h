@@ -85,6 +85,7 @@ extern char *onboard_server;
 extern int onboard_part_size;     /* kB */
 extern int onboard_upload_memory; /* kB */
 extern int onboard_connections;
+extern int onboard_parallel_tables; /* workers of onboard_all() */
 extern int onboard_connect_timeout; /* ms */
 extern int onboard_stall_timeout;   /* ms */
 extern int onboard_retry_deadline;  /* ms */

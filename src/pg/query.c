@@ -9,10 +9,13 @@
  */
 #include "postgres.h"
 
+#include "executor/spi.h"
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
+#include "nodes/plannodes.h"
 #include "parser/parser.h"
 #include "utils/builtins.h"
+#include "utils/plancache.h"
 #include "utils/varlena.h"
 
 #include "pg/query.h"
@@ -113,4 +116,27 @@ ob_query_of_table(const char *name)
 		appendStringInfo(&query, "%s%s", query.len ? "." : "TABLE ",
 						 quote_identifier(lfirst(cell)));
 	return query.data;
+}
+
+double
+ob_query_size(const char *query)
+{
+	SPIPlanPtr plan;
+	CachedPlan *cached;
+	double size = 0;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	plan = SPI_prepare(query, 0, NULL);
+	cached = plan ? SPI_plan_get_cached_plan(plan) : NULL;
+	if (cached)
+	{
+		const Plan *top =
+			linitial_node(PlannedStmt, cached->stmt_list)->planTree;
+
+		size = top->plan_rows * top->plan_width;
+		ReleaseCachedPlan(cached, NULL);
+	}
+	SPI_finish();
+	return size;
 }

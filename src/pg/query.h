@@ -16,4 +16,8 @@ extern void ob_query_check(const char *query);
 /* "TABLE name" for a possibly qualified name, quoted anew; palloc'd. */
 extern char *ob_query_of_table(const char *name);
 
+/* The planner's guess of what it returns, in bytes.  Raises if it cannot be
+ * planned, and holds the locks that planning takes. */
+extern double ob_query_size(const char *query);
+
 #endif

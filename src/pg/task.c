@@ -43,7 +43,7 @@ expand_key(const ObRequest *request, const ObOptions *options,
 		.prefix = server->prefix,
 		.name = request->name,
 		.database = get_database_name(MyDatabaseId),
-		.when = GetCurrentTransactionStartTimestamp(),
+		.when = request->when,
 		.run_id = DatumGetCString(
 			DirectFunctionCall1(uuid_out, UUIDPGetDatum(&request->run_id))),
 		.ext = psprintf("%s%s", options->copy.format->extension,
@@ -73,6 +73,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	server = ob_server_get(options->server ? options->server : onboard_server);
 	task->export.name = request->name;
 	task->export.query = query;
+	task->run.query = query;
 	task->export.options = options;
 	task->export.server = server;
 	task->export.bucket = ob_server_bucket(server, bucket);

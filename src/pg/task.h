@@ -21,6 +21,7 @@ typedef struct ObRequest
 	ObOptionsFor options_for;
 	const ObEntry *entry; /* the registry's row of that name */
 	pg_uuid_t run_id;
+	TimestampTz when; /* the date and time in keys */
 } ObRequest;
 
 typedef struct ObTask

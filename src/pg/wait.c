@@ -74,3 +74,21 @@ ob_wait_bounded(ObHttp *http, bool (*done)(const void *arg), const void *arg,
 		(void) poll(&fd, 1, timeout);
 	}
 }
+
+bool
+ob_wait_latch(int timeout_ms)
+{
+	int happened =
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+				  timeout_ms, PG_WAIT_EXTENSION);
+
+	if (happened & WL_LATCH_SET)
+		ResetLatch(MyLatch);
+	return (happened & WL_LATCH_SET) != 0;
+}
+
+void
+ob_wait_wake(PGPROC *process)
+{
+	SetLatch(&process->procLatch);
+}

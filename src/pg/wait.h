@@ -7,6 +7,8 @@
 #ifndef OB_WAIT_H
 #define OB_WAIT_H
 
+#include "storage/proc.h"
+
 #include "core/http.h"
 
 /* Moves transfers as far as they go at once; raises only if that breaks. */
@@ -25,5 +27,12 @@ extern void ob_wait(ObHttp *http);
  */
 extern bool ob_wait_bounded(ObHttp *http, bool (*done)(const void *arg),
 							const void *arg, int bound_ms);
+
+/* Waits until this process's latch is set, which it then resets, or for at
+ * most so long: then it is false.  Answers no interrupts. */
+extern bool ob_wait_latch(int timeout_ms);
+
+/* Sets the latch of another process, for which it may be waiting. */
+extern void ob_wait_wake(PGPROC *process);
 
 #endif

@@ -1,0 +1,369 @@
+/*
+ * crew.c
+ *		Several tables at a time: the leader's side.
+ *
+ * src/pg/crew.c
+ *
+ * The error handler is the fourth place that catches errors (after export.c,
+ * run_all.c and sweep.c): workers must be gone before the leader's snapshot
+ *is.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/namespace.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "utils/array.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+
+#include "pg/crew_intern.h"
+#include "pg/wait.h"
+
+#define LOOK_MS 1000
+
+/* How long their uploads' aborts may take; see ABORT_MS of stream.c. */
+#define END_MS 7000
+
+typedef struct Crew
+{
+	const ObCrewJob *job;
+	dsm_segment *segment;
+	ObCrewShared *shared;
+	int nworkers;
+	BackgroundWorkerHandle **handles;
+	bool *told; /* by table */
+} Crew;
+
+static void
+say_why(const char *why)
+{
+	ereport(NOTICE, (errmsg("tables are exported one after another"),
+					 errdetail("%s", why)));
+}
+
+static bool
+has_temporary_tables(void)
+{
+	Oid schema = DatumGetObjectId(DirectFunctionCall1(pg_my_temp_schema, 0));
+
+	return OidIsValid(schema);
+}
+
+bool
+ob_crew_possible(void)
+{
+	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
+		say_why("This transaction has written, which workers would not see.");
+	else if (has_temporary_tables())
+		say_why("This session has temporary tables, which workers would not "
+				"see.");
+	else if (InSecurityRestrictedOperation())
+		say_why("Within a security-restricted operation no workers are "
+				"started.");
+	else
+		return true;
+	return false;
+}
+
+/* ---- writing down what is to do ---- */
+
+static Size
+estimate(const ObCrewJob *job, Size *session)
+{
+	Size size = MAXALIGN(offsetof(ObCrewShared, slots) +
+						 sizeof(ObCrewSlot) * job->ntables);
+
+	for (int i = 0; i < job->ntables; i++)
+		size += MAXALIGN(strlen(job->tables[i].name) + 1);
+	if (job->options)
+		size += MAXALIGN(VARSIZE(job->options));
+	size += MAXALIGN(strlen(ob_history_source()) + 1);
+	*session = ob_session_estimate(true);
+	return size + *session;
+}
+
+static void
+fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
+{
+	Size end = MAXALIGN(offsetof(ObCrewShared, slots) +
+						sizeof(ObCrewSlot) * job->ntables);
+
+	memset(shared, 0, end);
+	shared->magic = OB_CREW_MAGIC;
+	pg_atomic_init_u32(&shared->next, 0);
+	shared->leader = MyProc;
+	shared->schema = job->schema;
+	shared->run_id = job->run_id;
+	shared->when = job->when;
+	shared->nslots = job->ntables;
+	for (int i = 0; i < job->ntables; i++)
+	{
+		const char *name = job->tables[i].name;
+
+		pg_atomic_init_u32(&shared->slots[i].state, OB_CREW_WAITING);
+		shared->slots[i].name = end;
+		strcpy(ob_crew_at(shared, end), name);
+		end += MAXALIGN(strlen(name) + 1);
+	}
+	if (job->options)
+	{
+		shared->options = end;
+		memcpy(ob_crew_at(shared, end), job->options, VARSIZE(job->options));
+		end += MAXALIGN(VARSIZE(job->options));
+	}
+	shared->source = end;
+	strcpy(ob_crew_at(shared, end), ob_history_source());
+	end += MAXALIGN(strlen(ob_history_source()) + 1);
+	shared->session = end;
+	ob_session_save(ob_crew_at(shared, end), session, true);
+}
+
+/* ---- workers ---- */
+
+static bool
+launch(Crew *crew, BackgroundWorkerHandle **handle)
+{
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_ConsistentState;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(crew->segment));
+	worker.bgw_notify_pid = MyProcPid;
+	strcpy(worker.bgw_library_name, OB_CREW_LIBRARY);
+	strcpy(worker.bgw_function_name, OB_CREW_MAIN);
+	strcpy(worker.bgw_type, "onboard worker");
+	snprintf(worker.bgw_name, BGW_MAXLEN, "onboard worker for PID %d",
+			 MyProcPid);
+	return RegisterDynamicBackgroundWorker(&worker, handle);
+}
+
+static void
+launch_all(Crew *crew)
+{
+	int wanted = Min(crew->job->workers, crew->job->ntables);
+
+	crew->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
+	while (crew->nworkers < wanted &&
+		   launch(crew, &crew->handles[crew->nworkers]))
+		crew->nworkers++;
+	if (crew->nworkers < wanted)
+		ereport(NOTICE,
+				(errmsg("%d of %d workers could be started", crew->nworkers,
+						wanted),
+				 crew->nworkers > 0
+					 ? errdetail("They share the tables out.")
+					 : errdetail("This session exports the tables itself."),
+				 errhint("Raise max_worker_processes, or lower "
+						 "onboard.parallel_tables.")));
+}
+
+/* The worker's pid, or 0 once it has ended (or never was). */
+static int
+pid_of(BackgroundWorkerHandle *handle)
+{
+	pid_t pid = 0;
+	BgwHandleStatus status = GetBackgroundWorkerPid(handle, &pid);
+
+	if (status == BGWH_NOT_YET_STARTED)
+		return -1;
+	return status == BGWH_STARTED ? (int) pid : 0;
+}
+
+static bool
+all_ended(const Crew *crew)
+{
+	for (int i = 0; i < crew->nworkers; i++)
+	{
+		if (pid_of(crew->handles[i]) != 0)
+			return false;
+	}
+	return true;
+}
+
+/*
+ * On an error, and when this backend is terminated.  A worker that is told to
+ * end aborts its upload; it must have done so before our snapshot goes.
+ */
+static void
+end_workers(int code, Datum arg)
+{
+	Crew *crew = (Crew *) DatumGetPointer(arg);
+
+	HOLD_INTERRUPTS();
+	for (int i = 0; i < crew->nworkers; i++)
+		TerminateBackgroundWorker(crew->handles[i]);
+	for (int waited = 0; waited < END_MS && !all_ended(crew); waited += 10)
+		ob_wait_latch(10);
+	RESUME_INTERRUPTS();
+}
+
+/* ---- what became of the tables ---- */
+
+static const char *
+text_or_null(const char *text)
+{
+	return text[0] ? pstrdup(text) : NULL;
+}
+
+static void
+tell(Crew *crew, int i)
+{
+	const ObCrewSlot *slot = &crew->shared->slots[i];
+	ObCrewTable *table = &crew->job->tables[i];
+	ObRun *run = table->run;
+
+	crew->told[i] = true;
+	run->status = pstrdup(slot->status);
+	run->files = slot->files;
+	run->rows = slot->rows;
+	run->bytes = slot->bytes;
+	run->started = slot->started;
+	run->ended = slot->ended;
+	run->sqlstate = slot->sqlstate;
+	run->uri = text_or_null(slot->uri);
+	run->error = text_or_null(slot->error);
+	table->detail = text_or_null(slot->detail);
+	table->hint = text_or_null(slot->hint);
+	crew->job->ended(table);
+}
+
+/* Its worker is gone without a word: terminated, or it could not begin. */
+static void
+tell_lost(Crew *crew, int i)
+{
+	ObCrewSlot *slot = &crew->shared->slots[i];
+	ObCrewTable *table = &crew->job->tables[i];
+	ObRun *run = table->run;
+
+	crew->told[i] = true;
+	run->status = OB_STATUS_FAILED;
+	run->started = slot->started;
+	run->ended = GetCurrentTimestamp();
+	run->error = "the worker that exported it was terminated";
+	run->sqlstate = ERRCODE_ADMIN_SHUTDOWN;
+	table->hint = "See the server log.";
+	ob_history_end(crew->job->schema, run);
+	crew->job->ended(table);
+}
+
+static bool
+is_alive(const Crew *crew, int pid)
+{
+	for (int i = 0; i < crew->nworkers; i++)
+	{
+		if (pid_of(crew->handles[i]) == pid)
+			return true;
+	}
+	return false;
+}
+
+/* How many tables have not ended yet. */
+static int
+collect(Crew *crew)
+{
+	int left = 0;
+
+	for (int i = 0; i < crew->job->ntables; i++)
+	{
+		ObCrewSlot *slot = &crew->shared->slots[i];
+		/* (looked at before the state: a worker may end in between) */
+		bool gone = pg_atomic_read_u32(&slot->state) == OB_CREW_RUNNING &&
+					!is_alive(crew, slot->pid);
+
+		if (crew->told[i])
+			continue;
+		pg_memory_barrier();
+		if (pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED)
+			tell(crew, i);
+		else if (gone)
+			tell_lost(crew, i);
+		else
+			left++;
+	}
+	return left;
+}
+
+/* Whether it waits for a lock of ours, itself or behind others that do. */
+static bool
+is_blocked(int pid, int depth)
+{
+	ArrayType *blockers = DatumGetArrayTypeP(
+		DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid)));
+	const int32 *pids = (const int32 *) ARR_DATA_PTR(blockers);
+	int n = ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers));
+
+	for (int i = 0; i < n; i++)
+	{
+		if (pids[i] == MyProcPid ||
+			(depth > 0 && pids[i] > 0 && is_blocked(pids[i], depth - 1)))
+			return true;
+	}
+	return false;
+}
+
+/* Else it would wait for ever: no deadlock detector sees that we wait for it.
+ */
+static void
+end_deadlocked(const Crew *crew)
+{
+	for (int i = 0; i < crew->nworkers; i++)
+	{
+		int pid = pid_of(crew->handles[i]);
+
+		if (pid > 0 && is_blocked(pid, 2))
+			ereport(ERROR,
+					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+					 errmsg("a worker waits for a lock that this session "
+							"holds"),
+					 errhint("Commit before, or set "
+							 "onboard.parallel_tables to 0.")));
+	}
+}
+
+static void
+wait_for_all(Crew *crew)
+{
+	while (collect(crew) > 0 && !all_ended(crew))
+	{
+		if (!ob_wait_latch(LOOK_MS))
+			end_deadlocked(crew);
+		CHECK_FOR_INTERRUPTS();
+	}
+	collect(crew);
+}
+
+void
+ob_crew_run(const ObCrewJob *job)
+{
+	Crew *crew = palloc0(sizeof(Crew));
+	Size session;
+	Size size = estimate(job, &session);
+
+	crew->job = job;
+	crew->told = palloc0(sizeof(bool) * job->ntables);
+	crew->segment = dsm_create(size, 0);
+	crew->shared = dsm_segment_address(crew->segment);
+	fill(crew->shared, job, session);
+	PG_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	{
+		launch_all(crew);
+		wait_for_all(crew);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	dsm_detach(crew->segment);
+}
+
+int
+ob_crew_take(ObCrewShared *shared)
+{
+	uint32 next = pg_atomic_fetch_add_u32(&shared->next, 1);
+
+	return next < (uint32) shared->nslots ? (int) next : -1;
+}

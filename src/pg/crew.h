@@ -1,0 +1,54 @@
+/*
+ * crew.h
+ *		Several tables at a time: background workers that share out a run.
+ *
+ * src/pg/crew.h
+ *
+ * The leader, a session that calls onboard_all(), writes down what is to do in
+ * dynamic shared memory and starts workers.  Each takes the next table,
+ *exports it under the leader's snapshot in a transaction of its own, commits
+ *its row of the history, and writes down how it ended; until none is left. The
+ *leader waits, and tells its caller.  It holds the snapshot, so it must
+ *outlive them: when it ends for whatever reason, it ends them first.
+ */
+#ifndef OB_CREW_H
+#define OB_CREW_H
+
+#include "pg/task.h"
+
+/* One table of a run.  The caller's; in the order in which they are taken. */
+typedef struct ObCrewTable
+{
+	const char *name;
+	ObRun *run; /* filled when it has ended */
+	const char *detail;
+	const char *hint; /* of its error; NULL: none */
+	void *arg;        /* the caller's own */
+} ObCrewTable;
+
+typedef struct ObCrewJob
+{
+	Oid schema; /* the extension's */
+	pg_uuid_t run_id;
+	TimestampTz when; /* the date and time in keys */
+	Jsonb *options;   /* of the call; NULL: none */
+	int workers;      /* at most */
+	ObCrewTable *tables;
+	int ntables;
+	/* As each ends, in no order. */
+	void (*ended)(ObCrewTable *table);
+} ObCrewJob;
+
+/* Whether workers would see and may do what this session does; if not, says
+ * why in a NOTICE.  (It has written, say.) */
+extern bool ob_crew_possible(void);
+
+/*
+ * Runs the job; returns when every table has ended but those that no worker
+ * could take, because none was free or the last one died: they are left to the
+ * caller, who finds them by run->status, which is NULL.  Answers interrupts;
+ * an error ends the workers first, and their uploads.
+ */
+extern void ob_crew_run(const ObCrewJob *job);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * crew_intern.h
+ *		What leader and workers of a run share.
+ *
+ * src/pg/crew_intern.h
+ */
+#ifndef OB_CREW_INTERN_H
+#define OB_CREW_INTERN_H
+
+#include "port/atomics.h"
+#include "storage/proc.h"
+
+#include "pg/crew.h"
+#include "pg/session.h"
+
+#define OB_CREW_MAGIC 0x6f6e6264
+
+/* What a worker's entry point is told. */
+#define OB_CREW_LIBRARY "onboard"
+#define OB_CREW_MAIN "onboard_crew_main"
+
+typedef enum ObCrewState
+{
+	OB_CREW_WAITING,
+	OB_CREW_RUNNING,
+	OB_CREW_ENDED
+} ObCrewState;
+
+/* A table as leader and workers see it.  What is below the state belongs to
+ * the worker that runs it, and to the leader once it has ended. */
+typedef struct ObCrewSlot
+{
+	Size name; /* offset */
+	pg_atomic_uint32 state;
+	int pid; /* the worker's, 0 before it runs */
+
+	char status[16];
+	int files;
+	uint64 rows;
+	uint64 bytes;
+	TimestampTz started;
+	TimestampTz ended;
+	int sqlstate;
+	char uri[2048];    /* "": none */
+	char error[2048];  /* "": none */
+	char detail[1024]; /* likewise */
+	char hint[512];
+} ObCrewSlot;
+
+typedef struct ObCrewShared
+{
+	uint32 magic;
+	pg_atomic_uint32 next; /* the table to be taken next */
+	PGPROC *leader;        /* to wake */
+	Oid schema;
+	pg_uuid_t run_id;
+	TimestampTz when;
+	int nslots;
+	Size options; /* offset; 0: none */
+	Size source;  /* offset: ob_history_source() of the leader */
+	Size session; /* offset */
+	ObCrewSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} ObCrewShared;
+
+static inline void *
+ob_crew_at(ObCrewShared *shared, Size offset)
+{
+	return (char *) shared + offset;
+}
+
+/* The number of a table that nobody has taken, now this process's; -1: none */
+extern int ob_crew_take(ObCrewShared *shared);
+
+#endif

@@ -1,0 +1,32 @@
+/*
+ * session.h
+ *		A session's state, for a background worker that acts in its name.
+ *
+ * src/pg/session.h
+ *
+ * What a parallel worker of PostgreSQL's gets, a worker of ours gets, too: the
+ * database, the roles, the loaded libraries, the settings, and, if it is to
+ * see what the session sees, its snapshot.  Unlike a parallel worker it runs
+ * transactions of its own, so it can write, but does not see what the
+ * session's transaction has written.
+ */
+#ifndef OB_SESSION_H
+#define OB_SESSION_H
+
+typedef struct ObSession ObSession; /* in dynamic shared memory */
+
+/* With the active snapshot, or without one. */
+extern Size ob_session_estimate(bool snapshot);
+extern void ob_session_save(ObSession *session, Size size, bool snapshot);
+
+/* In a worker that has attached to the memory, once: connects. */
+extern void ob_session_restore(const ObSession *session);
+
+/* Transactions of such a worker: as the session's current role.  One that is
+ * to see what the session saw reads only; the session must still be there. */
+extern void ob_session_begin(const ObSession *session);
+extern void ob_session_begin_with_snapshot(const ObSession *session);
+extern void ob_session_commit(void);
+extern void ob_session_abort(void);
+
+#endif
