@@ -73,26 +73,26 @@ GRANT SELECT ON onboard_history TO PUBLIC;
 -- Whoever runs it holds an advisory lock with the first half of the run's id:
 -- the lock goes when the process does, however it ends.
 
-CREATE FUNCTION onboard_is_running(run_id uuid) RETURNS boolean
+CREATE FUNCTION onboard_pid(run_id uuid) RETURNS integer
 	LANGUAGE sql STABLE PARALLEL SAFE
 	BEGIN ATOMIC
-		SELECT EXISTS (
-			SELECT FROM pg_catalog.pg_locks l
-			WHERE l.locktype = 'advisory' AND l.granted AND l.objsubid = 3
-			AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-				WHERE d.datname = pg_catalog.current_database())
-			AND pg_catalog.lpad(pg_catalog.to_hex(l.classid::bigint), 8, '0')
-				|| pg_catalog.lpad(pg_catalog.to_hex(l.objid::bigint), 8, '0')
-				= pg_catalog.left(pg_catalog.replace(run_id::text, '-', ''), 16));
+		SELECT l.pid FROM pg_catalog.pg_locks l
+		WHERE l.locktype = 'advisory' AND l.granted
+		AND l.objsubid = 3 AND l.mode = 'ExclusiveLock'
+		AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
+			WHERE d.datname = pg_catalog.current_database())
+		AND pg_catalog.lpad(pg_catalog.to_hex(l.classid::bigint), 8, '0')
+			|| pg_catalog.lpad(pg_catalog.to_hex(l.objid::bigint), 8, '0')
+			= pg_catalog.left(pg_catalog.replace(run_id::text, '-', ''), 16);
 	END;
 
-COMMENT ON FUNCTION onboard_is_running(uuid) IS
-	'whether a process works on that run';
+COMMENT ON FUNCTION onboard_pid(uuid) IS
+	'the process that works on that run, or null';
 
 CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 	SELECT run_id, name, role, source, query,
-		CASE WHEN status = 'running'
-				AND NOT @extschema@.onboard_is_running(run_id)
+		CASE WHEN status IN ('queued', 'running')
+				AND @extschema@.onboard_pid(run_id) IS NULL
 			THEN 'lost' ELSE status END AS status,
 		uri, files, rows, raw_bytes, bytes, parts, retries, started, ended,
 		lsn, pid, error, sqlstate
@@ -176,3 +176,107 @@ CREATE FUNCTION onboard_explain(query text, options jsonb DEFAULT '{}')
 
 COMMENT ON FUNCTION onboard_explain(text, jsonb) IS
 	'the plan that an export would run, and where its sink sits';
+
+-- Jobs: the same work in a background worker, which outlives the session.
+
+CREATE FUNCTION onboard_submit(
+	name text,
+	query text DEFAULT NULL,
+	bucket text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	run_id uuid DEFAULT NULL
+) RETURNS uuid
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_submit(text, text, text, jsonb, uuid) IS
+	'onboard_table() in the background';
+
+CREATE FUNCTION onboard_submit_all(
+	pattern text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	run_id uuid DEFAULT NULL
+) RETURNS uuid
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_submit_all(text, jsonb, uuid) IS
+	'onboard_all() in the background';
+
+CREATE FUNCTION onboard_status(
+	run_id uuid,
+	OUT status text,
+	OUT tables bigint,
+	OUT done bigint,
+	OUT empty bigint,
+	OUT failed bigint,
+	OUT rows bigint,
+	OUT bytes bigint,
+	OUT started timestamptz,
+	OUT ended timestamptz
+) RETURNS record
+	LANGUAGE sql STABLE
+	BEGIN ATOMIC
+		SELECT CASE
+				WHEN count(*) = 0 THEN NULL
+				WHEN count(*) FILTER (
+					WHERE r.status IN ('queued', 'running')) > 0 THEN 'running'
+				WHEN count(*) FILTER (WHERE r.status = 'lost') > 0 THEN 'lost'
+				WHEN count(*) FILTER (
+					WHERE r.status NOT IN ('done', 'empty')) > 0 THEN 'failed'
+				ELSE 'done' END,
+			count(*),
+			count(*) FILTER (WHERE r.status = 'done'),
+			count(*) FILTER (WHERE r.status = 'empty'),
+			count(*) FILTER (WHERE r.status NOT IN
+				('queued', 'running', 'done', 'empty')),
+			coalesce(sum(r.rows), 0)::bigint,
+			coalesce(sum(r.bytes), 0)::bigint,
+			min(r.started),
+			CASE WHEN bool_and(r.ended IS NOT NULL) THEN max(r.ended) END
+		FROM onboard_runs r WHERE r.run_id = onboard_status.run_id;
+	END;
+
+COMMENT ON FUNCTION onboard_status(uuid) IS 'how far a run is';
+
+CREATE FUNCTION onboard_await(run_id uuid, timeout interval)
+	RETURNS boolean
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_await(uuid, interval) IS
+	'waits until no process works on the run; see onboard_wait()';
+
+CREATE FUNCTION onboard_wait(
+	run_id uuid,
+	timeout interval DEFAULT NULL,
+	OUT status text,
+	OUT tables bigint,
+	OUT done bigint,
+	OUT empty bigint,
+	OUT failed bigint,
+	OUT rows bigint,
+	OUT bytes bigint,
+	OUT started timestamptz,
+	OUT ended timestamptz
+) RETURNS record
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = @extschema@, pg_catalog, pg_temp
+AS $$
+BEGIN
+	PERFORM onboard_await(run_id, timeout);
+	-- a statement of its own, which sees what was committed meanwhile
+	SELECT s.* INTO status, tables, done, empty, failed, rows, bytes, started,
+		ended FROM onboard_status(run_id) s;
+END
+$$;
+
+COMMENT ON FUNCTION onboard_wait(uuid, interval) IS
+	'waits for a run to end, and tells how it did';
+
+CREATE FUNCTION onboard_cancel(run_id uuid) RETURNS boolean
+	LANGUAGE sql VOLATILE
+	BEGIN ATOMIC
+		SELECT coalesce(
+			pg_catalog.pg_cancel_backend(onboard_pid(run_id)), false);
+	END;
+
+COMMENT ON FUNCTION onboard_cancel(uuid) IS
+	'cancels a run; false if no process works on it';

@@ -8,6 +8,9 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER s3 OPTIONS (
 	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
 SET onboard.retry_deadline = '100ms';
 
+-- One table after another, in the order of their names.
+SET onboard.parallel_tables = 0;
+
 -- A SELECT's value, "ok" of another statement, or SQLSTATE and texts.
 CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE

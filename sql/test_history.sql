@@ -17,7 +17,7 @@ BEGIN;
 SELECT status FROM onboard_table('t3', 'SELECT 1 WHERE false');
 ROLLBACK;
 TABLE runs;
-TRUNCATE onboard_runs;
+TRUNCATE onboard_history;
 
 -- A failure in onboard_all is one row among others
 
@@ -29,7 +29,7 @@ SELECT name, status FROM onboard_all('t2', '{"on_error": "raise"}');
 \set VERBOSITY default
 TABLE runs;
 SELECT count(DISTINCT run_id) FROM onboard_runs;
-TRUNCATE onboard_runs;
+TRUNCATE onboard_history;
 
 -- The row is the returned one's
 
@@ -46,7 +46,7 @@ BEGIN
 		FROM onboard_runs WHERE name = 'u');
 END
 $$;
-TRUNCATE onboard_runs;
+TRUNCATE onboard_history;
 
 -- A transaction that only reads leaves no row, and says so in the log
 
@@ -79,9 +79,13 @@ SELECT name, status FROM runs WHERE name IN ('inner', 'outer');
 
 -- Without the table there is no export
 
-DROP TABLE onboard_runs;
-ALTER EXTENSION onboard DROP TABLE onboard_runs;
-DROP VIEW runs;
-DROP TABLE onboard_runs;
+DROP TABLE onboard_history;
+ALTER EXTENSION onboard DROP TABLE onboard_history;
+ALTER EXTENSION onboard DROP VIEW onboard_runs;
+ALTER EXTENSION onboard DROP FUNCTION onboard_status(uuid);
+\set QUIET on
+SET client_min_messages = warning;
+DROP TABLE onboard_history CASCADE;
+RESET client_min_messages;
 SELECT onboard_table('t', 'SELECT 1 WHERE false');
 \echo :LAST_ERROR_SQLSTATE

@@ -40,13 +40,13 @@ SELECT attrelid::regclass AS of, attname, format_type(atttypid, atttypmod) AS ty
 	(SELECT pg_get_expr(adbin, adrelid) FROM pg_attrdef
 	 WHERE adrelid = attrelid AND adnum = attnum) AS initial
 FROM pg_attribute
-WHERE attrelid IN ('onboard_tables'::regclass, 'onboard_runs'::regclass, 'onboard_result'::regclass)
+WHERE attrelid IN ('onboard_tables'::regclass, 'onboard_history'::regclass, 'onboard_result'::regclass)
 AND attnum > 0
 ORDER BY attrelid::regclass::text COLLATE "C", attnum;
 
 SELECT conrelid::regclass AS of, pg_get_constraintdef(oid) AS constraint
 FROM pg_constraint
-WHERE conrelid IN ('onboard_tables'::regclass, 'onboard_runs'::regclass)
+WHERE conrelid IN ('onboard_tables'::regclass, 'onboard_history'::regclass)
 AND contype <> 'n'
 ORDER BY conrelid::regclass::text COLLATE "C", conname COLLATE "C";
 

@@ -100,10 +100,10 @@ SELECT onboard_load('{"Tables": [{"table_name": "x"}]}');
 
 -- The history: nobody writes it, a role sees its own and its groups' runs
 
-INSERT INTO onboard_runs SELECT * FROM onboard_runs;
-UPDATE onboard_runs SET rows = 0;
-DELETE FROM onboard_runs;
-TRUNCATE onboard_runs;
+INSERT INTO onboard_history SELECT * FROM onboard_runs;
+UPDATE onboard_history SET rows = 0;
+DELETE FROM onboard_history;
+TRUNCATE onboard_history;
 SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 SET ROLE regress_onboard_team;
 SELECT status FROM onboard_table('open');
@@ -115,14 +115,14 @@ SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 
 
 -- Rows of the history are written whoever may not, and whatever he set
 
-REVOKE SELECT ON onboard_runs FROM PUBLIC;
+REVOKE SELECT ON onboard_history FROM PUBLIC;
 SET ROLE regress_onboard_b;
 SET row_security = off;
 SELECT status FROM onboard_table('open');
 SELECT current_user;
 RESET row_security;
 RESET ROLE;
-GRANT SELECT ON onboard_runs TO PUBLIC;
+GRANT SELECT ON onboard_history TO PUBLIC;
 
 -- EXECUTE can be taken away
 

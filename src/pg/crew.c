@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include <signal.h>
+
 #include "access/xact.h"
 #include "catalog/namespace.h"
 #include "miscadmin.h"
@@ -23,10 +25,16 @@
 #include "pg/crew_intern.h"
 #include "pg/wait.h"
 
-#define LOOK_MS 1000
+/* How often locks are looked at while all is quiet. */
+#define LOCKS_MS 1000
 
-/* How long their uploads' aborts may take; see ABORT_MS of stream.c. */
-#define END_MS 7000
+/*
+ * Ending workers: how often they are looked at, how long they have to abort
+ * their uploads (see ABORT_MS of stream.c), and how long they are waited for.
+ */
+#define LOOK_MS 20
+#define CANCEL_MS 6000
+#define END_MS 8000
 
 typedef struct Crew
 {
@@ -81,7 +89,7 @@ estimate(const ObCrewJob *job, Size *session)
 		size += MAXALIGN(strlen(job->tables[i].name) + 1);
 	if (job->options)
 		size += MAXALIGN(VARSIZE(job->options));
-	size += MAXALIGN(strlen(ob_history_source()) + 1);
+	size += MAXALIGN(strlen(job->source) + 1);
 	*session = ob_session_estimate(true);
 	return size + *session;
 }
@@ -95,6 +103,7 @@ fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 	memset(shared, 0, end);
 	shared->magic = OB_CREW_MAGIC;
 	pg_atomic_init_u32(&shared->next, 0);
+	pg_atomic_init_u32(&shared->stop, 0);
 	shared->leader = MyProc;
 	shared->schema = job->schema;
 	shared->run_id = job->run_id;
@@ -116,8 +125,8 @@ fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 		end += MAXALIGN(VARSIZE(job->options));
 	}
 	shared->source = end;
-	strcpy(ob_crew_at(shared, end), ob_history_source());
-	end += MAXALIGN(strlen(ob_history_source()) + 1);
+	strcpy(ob_crew_at(shared, end), job->source);
+	end += MAXALIGN(strlen(job->source) + 1);
 	shared->session = end;
 	ob_session_save(ob_crew_at(shared, end), session, true);
 }
@@ -188,8 +197,10 @@ all_ended(const Crew *crew)
 }
 
 /*
- * On an error, and when this backend is terminated.  A worker that is told to
- * end aborts its upload; it must have done so before our snapshot goes.
+ * On an error, and when this backend is terminated.  Workers are cancelled, so
+ * that they abort their uploads and write into the history what became of
+ * their tables; who has not ended then is terminated.  Only then may our
+ * snapshot go.
  */
 static void
 end_workers(int code, Datum arg)
@@ -197,10 +208,21 @@ end_workers(int code, Datum arg)
 	Crew *crew = (Crew *) DatumGetPointer(arg);
 
 	HOLD_INTERRUPTS();
-	for (int i = 0; i < crew->nworkers; i++)
-		TerminateBackgroundWorker(crew->handles[i]);
-	for (int waited = 0; waited < END_MS && !all_ended(crew); waited += 10)
-		ob_wait_latch(10);
+	pg_atomic_write_u32(&crew->shared->stop, 1);
+	for (int waited = 0; waited < END_MS && !all_ended(crew);
+		 waited += LOOK_MS)
+	{
+		for (int i = 0; i < crew->nworkers; i++)
+		{
+			int pid = pid_of(crew->handles[i]);
+
+			if (waited >= CANCEL_MS)
+				TerminateBackgroundWorker(crew->handles[i]);
+			else if (pid > 0)
+				kill(pid, SIGINT);
+		}
+		ob_wait_latch(LOOK_MS);
+	}
 	RESUME_INTERRUPTS();
 }
 
@@ -332,7 +354,7 @@ wait_for_all(Crew *crew)
 {
 	while (collect(crew) > 0 && !all_ended(crew))
 	{
-		if (!ob_wait_latch(LOOK_MS))
+		if (!ob_wait_latch(LOCKS_MS))
 			end_deadlocked(crew);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -363,7 +385,10 @@ ob_crew_run(const ObCrewJob *job)
 int
 ob_crew_take(ObCrewShared *shared)
 {
-	uint32 next = pg_atomic_fetch_add_u32(&shared->next, 1);
+	uint32 next;
 
+	if (pg_atomic_read_u32(&shared->stop))
+		return -1;
+	next = pg_atomic_fetch_add_u32(&shared->next, 1);
 	return next < (uint32) shared->nslots ? (int) next : -1;
 }

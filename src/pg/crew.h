@@ -30,9 +30,10 @@ typedef struct ObCrewJob
 {
 	Oid schema; /* the extension's */
 	pg_uuid_t run_id;
-	TimestampTz when; /* the date and time in keys */
-	Jsonb *options;   /* of the call; NULL: none */
-	int workers;      /* at most */
+	TimestampTz when;   /* the date and time in keys */
+	const char *source; /* ob_history_source() of who asked */
+	Jsonb *options;     /* of the call; NULL: none */
+	int workers;        /* at most */
 	ObCrewTable *tables;
 	int ntables;
 	/* As each ends, in no order. */

@@ -51,6 +51,7 @@ typedef struct ObCrewShared
 {
 	uint32 magic;
 	pg_atomic_uint32 next; /* the table to be taken next */
+	pg_atomic_uint32 stop; /* not 0: take no more */
 	PGPROC *leader;        /* to wake */
 	Oid schema;
 	pg_uuid_t run_id;

@@ -142,42 +142,52 @@ make_row(Row *row, const ObRun *run, const char *role)
 	Assert(row->n == COLUMNS);
 }
 
-static void
-execute(const char *sql, int n, Row *row, int expected)
+static uint64
+execute(Oid schema, const char *format, int n, Row *row, int expected)
 {
+	const char *sql =
+		psprintf(format, quote_identifier(get_namespace_name(schema)));
+
 	if (SPI_execute_with_args(sql, n, row->types, row->values, row->nulls,
 							  false, 0) != expected)
-		elog(ERROR, "could not write into onboard_history");
+		elog(ERROR, "could not read or write onboard_history");
+	return SPI_processed;
+}
+
+#define ROW_OF_TABLE "%s.onboard_history WHERE run_id = $1 AND name = $2"
+
+static void
+insert(Oid schema, void *arg)
+{
+	execute(schema,
+			"INSERT INTO %s.onboard_history (run_id, name, role, source, "
+			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
+			"retries, started, ended, lsn, pid, error, sqlstate) VALUES ($1, "
+			"$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
+			"$16, $17, $18, $19)",
+			COLUMNS, arg, SPI_OK_INSERT);
 }
 
 /* Instead of the row that says that it has begun. */
 static void
-insert(Oid schema, const ObRun *run, const char *role)
+replace(Oid schema, void *arg)
 {
-	const char *quoted = quote_identifier(get_namespace_name(schema));
-	Row row;
-
-	make_row(&row, run, role);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	execute(psprintf("DELETE FROM %s.onboard_history WHERE run_id = $1 AND "
-					 "name = $2",
-					 quoted),
-			2, &row, SPI_OK_DELETE);
-	execute(psprintf("INSERT INTO %s.onboard_history (run_id, name, role, "
-					 "source, query, status, uri, files, rows, raw_bytes, "
-					 "bytes, parts, retries, started, ended, lsn, pid, error, "
-					 "sqlstate) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, "
-					 "$10, $11, $12, $13, $14, $15, $16, $17, $18, $19)",
-					 quoted),
-			COLUMNS, &row, SPI_OK_INSERT);
-	SPI_finish();
+	execute(schema, "DELETE FROM " ROW_OF_TABLE, 2, arg, SPI_OK_DELETE);
+	insert(schema, arg);
 }
 
 static void
-write_row(Oid schema, const ObRun *run)
+replace_if_open(Oid schema, void *arg)
 {
-	char *role = GetUserNameFromId(GetUserId(), false);
+	if (execute(schema, "DELETE FROM " ROW_OF_TABLE " AND ended IS NULL", 2,
+				arg, SPI_OK_DELETE) > 0)
+		insert(schema, arg);
+}
+
+/* step(arg) with the rights of the table's owner. */
+static void
+as_owner(Oid schema, void (*step)(Oid schema, void *arg), void *arg)
+{
 	Oid user;
 	int context;
 
@@ -186,7 +196,10 @@ write_row(Oid schema, const ObRun *run)
 	SetUserIdAndSecContext(owner_of_runs(schema),
 						   context | SECURITY_LOCAL_USERID_CHANGE |
 							   SECURITY_NOFORCE_RLS);
-	insert(schema, run, role);
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	step(schema, arg);
+	SPI_finish();
 	SetUserIdAndSecContext(user, context);
 }
 
@@ -196,35 +209,105 @@ can_write(void)
 	return !RecoveryInProgress() && !XactReadOnly;
 }
 
+static void
+write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
+{
+	Row row;
+
+	make_row(&row, run, GetUserNameFromId(GetUserId(), false));
+	as_owner(schema, step, &row);
+}
+
 void
 ob_history_begin(Oid schema, const ObRun *run)
 {
 	if (can_write())
-		write_row(schema, run);
+		write_row(schema, run, replace);
 }
 
 void
 ob_history_end(Oid schema, const ObRun *run)
 {
 	if (can_write())
-		write_row(schema, run);
+		write_row(schema, run, replace);
 	else
 		log_run(run);
 }
 
-/* An advisory lock of a class of its own; users' have 1 and 2. */
-#define LOCK_CLASS 3
+void
+ob_history_end_if_open(Oid schema, const ObRun *run)
+{
+	write_row(schema, run, replace_if_open);
+}
+
+typedef struct Question
+{
+	Row row;
+	bool answer;
+} Question;
+
+static void
+find_run(Oid schema, void *arg)
+{
+	Question *question = arg;
+
+	question->answer =
+		execute(schema,
+				"SELECT FROM %s.onboard_history WHERE run_id = $1 LIMIT 1", 1,
+				&question->row, SPI_OK_SELECT) > 0;
+}
 
 bool
-ob_history_hold(const pg_uuid_t *run_id)
+ob_history_knows(Oid schema, const pg_uuid_t *run_id)
 {
-	const unsigned char *bytes = run_id->data;
+	Question question;
+
+	memset(&question, 0, sizeof(question));
+	add(&question.row, UUIDOID, UUIDPGetDatum(run_id), true);
+	as_owner(schema, find_run, &question);
+	return question.answer;
+}
+
+/* Advisory locks of a class of their own; users' have 1 and 2. */
+#define LOCK_CLASS 3
+
+static LOCKTAG
+lock_tag(const pg_uuid_t *run_id)
+{
 	uint32 halves[2] = {0, 0};
 	LOCKTAG tag;
 
 	for (int i = 0; i < 8; i++)
-		halves[i / 4] = halves[i / 4] << 8 | bytes[i];
+		halves[i / 4] = halves[i / 4] << 8 | run_id->data[i];
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, halves[0], halves[1], LOCK_CLASS);
+	return tag;
+}
+
+bool
+ob_history_hold(const pg_uuid_t *run_id)
+{
+	LOCKTAG tag = lock_tag(run_id);
+
 	return LockAcquire(&tag, ExclusiveLock, false, true) !=
 		   LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool
+ob_history_hold_for_good(const pg_uuid_t *run_id)
+{
+	LOCKTAG tag = lock_tag(run_id);
+
+	return LockAcquire(&tag, ExclusiveLock, true, true) !=
+		   LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool
+ob_history_is_held(const pg_uuid_t *run_id)
+{
+	LOCKTAG tag = lock_tag(run_id);
+
+	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
+		return true;
+	LockRelease(&tag, ShareLock, false);
+	return false;
 }

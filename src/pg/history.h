@@ -11,6 +11,7 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#define OB_STATUS_QUEUED "queued"
 #define OB_STATUS_RUNNING "running"
 #define OB_STATUS_DONE "done"
 #define OB_STATUS_EMPTY "empty"
@@ -46,12 +47,23 @@ typedef struct ObRun
 extern void ob_history_begin(Oid schema, const ObRun *run);
 extern void ob_history_end(Oid schema, const ObRun *run);
 
+/* The same, unless the row says that the table has ended. */
+extern void ob_history_end_if_open(Oid schema, const ObRun *run);
+
+/* Whether it has rows of that run. */
+extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
+
 /*
- * Marks the run as one that a process works on, until the transaction ends:
- * rows that say "running" are believed only as long as somebody does, see the
- * view onboard_runs.  False if another process has it.
+ * Marks the run as one that this process works on, until its transaction ends,
+ * or until the process does: rows that say "queued" or "running" are believed
+ * only as long as somebody does; see the view onboard_runs.  False if another
+ * process has it.
  */
 extern bool ob_history_hold(const pg_uuid_t *run_id);
+extern bool ob_history_hold_for_good(const pg_uuid_t *run_id);
+
+/* Whether another process works on it. */
+extern bool ob_history_is_held(const pg_uuid_t *run_id);
 
 /* Where a session comes from: its client's address or "local", and its
  * application_name; palloc'd. */

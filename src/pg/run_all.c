@@ -171,6 +171,7 @@ prepare_all(List *entries, Jsonb *options, const ObRequest *common)
 		attempt->request.options_for = OB_OPTIONS_ALL;
 		attempt->task.run.run_id = common->run_id;
 		attempt->task.run.name = entry->name;
+		attempt->task.run.source = common->source;
 		attempt->error = try_step(prepare, attempt);
 		attempt++;
 	}
@@ -255,6 +256,7 @@ run_by_crew(Run *all, Attempt *attempts, int n, Jsonb *options,
 		.schema = all->schema,
 		.run_id = common->run_id,
 		.when = common->when,
+		.source = common->source ? common->source : ob_history_source(),
 		.options = options,
 		.workers = onboard_parallel_tables,
 		.tables = palloc0(sizeof(ObCrewTable) * n),

@@ -21,7 +21,8 @@ typedef struct ObRequest
 	ObOptionsFor options_for;
 	const ObEntry *entry; /* the registry's row of that name */
 	pg_uuid_t run_id;
-	TimestampTz when; /* the date and time in keys */
+	TimestampTz when;   /* the date and time in keys */
+	const char *source; /* ob_history_source() of who asked; NULL: here */
 } ObRequest;
 
 typedef struct ObTask

@@ -34,8 +34,8 @@ def land(connection, name, query, bucket, **options):
 
 
 def land_all(connection, pattern=None, **options):
-    """onboard_all(), as a list of dicts."""
-    sql = "SELECT * FROM onboard_all(%s, %s)"
+    """onboard_all(), as a list of dicts; workers end tables in any order."""
+    sql = "SELECT * FROM onboard_all(%s, %s) ORDER BY name"
     return select(connection, sql, (pattern, json.dumps(options)))
 
 
@@ -83,6 +83,22 @@ def body(s3, bucket, key):
 def key_of(name, extension="csv"):
     """Where an export lands if nobody says anything else."""
     return f"{name}/data/inbox/{name}_data.{extension}"
+
+
+def wait_for_worker(connection, event, timeout=30):
+    """The pid of a worker of onboard_all() that waits for that event."""
+    sql = (
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE backend_type = 'onboard worker' AND wait_event = %s"
+    )
+    found = []
+
+    def waits():
+        found[:] = select(connection, sql, (event,))
+        return found
+
+    process.wait_until(waits, timeout, f"a worker waits for {event}")
+    return found[0]["pid"]
 
 
 def no_upload_left(rgw, bucket):

@@ -263,12 +263,12 @@ def test_history_is_seen_by_membership(db, alice, bob, bucket):
 @pytest.mark.parametrize(
     "sql",
     [
-        "INSERT INTO onboard_runs SELECT * FROM onboard_runs",
-        "UPDATE onboard_runs SET name = 'forged'",
-        "DELETE FROM onboard_runs",
-        "TRUNCATE onboard_runs",
-        "ALTER TABLE onboard_runs DISABLE ROW LEVEL SECURITY",
-        "CREATE TRIGGER t BEFORE INSERT ON onboard_runs"
+        "INSERT INTO onboard_history SELECT * FROM onboard_history",
+        "UPDATE onboard_history SET name = 'forged'",
+        "DELETE FROM onboard_history",
+        "TRUNCATE onboard_history",
+        "ALTER TABLE onboard_history DISABLE ROW LEVEL SECURITY",
+        "CREATE TRIGGER t BEFORE INSERT ON onboard_history"
         " FOR EACH ROW EXECUTE FUNCTION suppress_redundant_updates_trigger()",
         "SELECT * FROM onboard_tables",
         "INSERT INTO onboard_tables (name) VALUES ('forged')",
@@ -341,7 +341,7 @@ CREATE FUNCTION jsonb_typeof(jsonb) RETURNS text LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'evil code runs'; END $$;
 CREATE FUNCTION pg_has_role(oid, text) RETURNS boolean LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'evil code runs'; END $$;
-CREATE TABLE onboard_runs (LIKE public.onboard_runs);
+CREATE TABLE onboard_history (LIKE public.onboard_history);
 CREATE TABLE onboard_tables (LIKE public.onboard_tables);
 CREATE VIEW pg_roles AS SELECT * FROM pg_catalog.pg_roles WHERE 1 / 0 = 1;
 SET search_path = {schema}, pg_catalog, public;
@@ -365,7 +365,7 @@ def test_evil_search_path(db, registry, s3, bucket):
         (found,) = land_all(db, "go%")
         assert (found["name"], found["status"]) == ("good", "done")
         assert land(db, "good", None, None)["status"] == "done"
-        for name in ("onboard_runs", "onboard_tables"):
+        for name in ("onboard_history", "onboard_tables"):
             assert select(db, f"TABLE {schema}.{name}") == []
         runs = "SELECT count(*) FROM public.onboard_runs WHERE run_id = %s"
         assert value(db, runs, (found["run_id"],)) == 1

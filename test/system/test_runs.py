@@ -9,7 +9,7 @@ import pytest
 from lib import process
 from lib.exports import (
     Running, body, copy, failure, key_of, keys, land, land_all, no_upload_left,
-    rows, select, value, wait_for_event,
+    rows, select, value, wait_for_event, wait_for_worker,
 )
 
 EXAMPLE = (
@@ -161,8 +161,10 @@ def test_load_refuses_null_and_junk(db, registry):
 # onboard_all()
 
 
-def test_all(db, rgw, s3, registry, bucket):
-    """Each table gives a row, in the order of names, however it ended."""
+@pytest.mark.parametrize("workers", [0, 4])
+def test_all(db, rgw, s3, registry, bucket, workers):
+    """Each table gives a row, however it ended."""
+    select(db, f"SET onboard.parallel_tables = {workers}")
     register(
         db, bucket,
         d_big=rows(20),
@@ -363,8 +365,10 @@ def test_two_tables_on_one_key(db, s3, registry, bucket):
     ]
 
 
-def test_one_snapshot(pg, db, s3, registry, bucket):
+@pytest.mark.parametrize("workers", [0, 4])
+def test_one_snapshot(pg, db, s3, registry, bucket, workers):
     """What is committed while the first table lands is in none of them."""
+    select(db, f"SET onboard.parallel_tables = {workers}")
     select(
         db, "CREATE TABLE changing AS SELECT g FROM generate_series(1, 9) g"
     )
@@ -378,8 +382,11 @@ def test_one_snapshot(pg, db, s3, registry, bucket):
             changing="TABLE changing",
         )
         select(other, "SELECT pg_advisory_lock(42)")
-        with Running(db, "SELECT * FROM onboard_all()") as run:
-            wait_for_event(other, run.pid, "advisory")
+        with Running(db, "SELECT * FROM onboard_all() ORDER BY name") as run:
+            if workers:
+                wait_for_worker(other, "advisory")
+            else:
+                wait_for_event(other, run.pid, "advisory")
             select(other, "INSERT INTO changing VALUES (10)")
             select(other, "SELECT pg_advisory_unlock(42)")
             found = run.rows()
@@ -405,6 +412,7 @@ def test_all_is_ended_as_a_whole(pg, db, rgw, s3, registry, bucket, how):
     register(db, bucket, a="SELECT 1", b=rows(20, sleep), c="SELECT 1")
     session, observer = pg.connect("onboard"), pg.connect("onboard")
     runs = value(db, "SELECT count(*) FROM onboard_runs")
+    select(session, "SET onboard.parallel_tables = 0")
     if how == "timeout":
         select(session, "SET statement_timeout = '2s'")
     with Running(session, "SELECT * FROM onboard_all()") as run:
@@ -434,7 +442,7 @@ def test_all_from_a_function(db, s3, registry, bucket):
             found record;
             text text := '';
         BEGIN
-            FOR found IN SELECT * FROM onboard_all() LOOP
+            FOR found IN SELECT * FROM onboard_all() ORDER BY name LOOP
                 text := text || found.name || ':' || found.status || ' ';
             END LOOP;
             RETURN text;

@@ -1,0 +1,34 @@
+/*
+ * job.h
+ *		Exports that outlive the session: a background worker does them.
+ *
+ * src/pg/job.h
+ *
+ * The submitter waits until the worker has written into the history what it is
+ * going to do; from then on the two have nothing in common.  A run's id is
+ * given away once: who submits it again gets the same run.
+ */
+#ifndef OB_JOB_H
+#define OB_JOB_H
+
+#include "pg/task.h"
+
+typedef struct ObJob
+{
+	Oid schema; /* the extension's */
+	pg_uuid_t run_id;
+	bool all;           /* every registered table; else one */
+	const char *name;   /* of the one; else a pattern, or NULL */
+	const char *query;  /* the one's; may be NULL */
+	const char *bucket; /* likewise */
+	Jsonb *options;     /* NULL: none */
+} ObJob;
+
+/* Starts it.  Raises if no worker can be had, or if it could not begin. */
+extern void ob_job_submit(const ObJob *job);
+
+/* Waits until no process works on the run, or for so long (-1: for ever);
+ * false if the time was not enough.  Answers interrupts. */
+extern bool ob_job_wait(const pg_uuid_t *run_id, int64 timeout_ms);
+
+#endif

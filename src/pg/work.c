@@ -1,0 +1,154 @@
+/*
+ * work.c
+ *		One table, exported by a background worker for a session.
+ *
+ * src/pg/work.c
+ *
+ * Errors are caught here because nobody is above: it is where postgres.c's
+ * loop would be.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "tcop/tcopprot.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "pg/work.h"
+
+void
+ob_work_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGINT, StatementCancelHandler);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+}
+
+ErrorData *
+ob_work_recover(MemoryContext context)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	EmitErrorReport();
+	FlushErrorState();
+	ob_session_abort();
+	MemoryContextSwitchTo(context);
+	return error;
+}
+
+const ErrorData *
+ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+
+	HOLD_CANCEL_INTERRUPTS();
+	PG_TRY();
+	{
+		ob_session_begin(session);
+		step(arg);
+		ob_session_commit();
+	}
+	PG_CATCH();
+	{
+		error = ob_work_recover(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	/* (an error has forgotten that they were held) */
+	if (error == NULL)
+		RESUME_CANCEL_INTERRUPTS();
+	return error;
+}
+
+static void
+write_begin(void *arg)
+{
+	const ObWork *work = arg;
+
+	ob_history_begin(work->schema, &work->task.run);
+}
+
+static void
+write_end(void *arg)
+{
+	const ObWork *work = arg;
+
+	ob_history_end(work->schema, &work->task.run);
+}
+
+/* What was allocated in the transaction goes with it. */
+static void
+keep(ObWork *work, MemoryContext context)
+{
+	MemoryContext before = MemoryContextSwitchTo(context);
+	ObRun *run = &work->task.run;
+
+	if (run->uri)
+		run->uri = pstrdup(run->uri);
+	if (run->query)
+		run->query = pstrdup(run->query);
+	MemoryContextSwitchTo(before);
+}
+
+static void
+export_table(ObWork *work, MemoryContext context)
+{
+	ObRequest *request = &work->request;
+
+	if (work->snapshot)
+		ob_session_begin_with_snapshot(work->session);
+	else
+		ob_session_begin(work->session);
+	request->entry = ob_registry_find(work->schema, request->name);
+	if (work->registered && !request->entry)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("\"%s\" is not registered any more", request->name)));
+	ob_task_prepare(request, &work->task);
+	keep(work, context);
+	ob_task_run(&work->task);
+	keep(work, context);
+	ob_session_commit();
+}
+
+void
+ob_work_run(ObWork *work)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+	ObRun *run = &work->task.run;
+
+	run->run_id = work->request.run_id;
+	run->name = work->request.name;
+	run->source = work->source;
+	run->status = OB_STATUS_RUNNING;
+	run->started = GetCurrentTimestamp();
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("onboard: export of \"%s\"", run->name));
+	/* (that the history cannot be written is in the server log, and no reason
+	 * to land nothing) */
+	(void) ob_work_write(work->session, write_begin, work);
+	PG_TRY();
+	{
+		export_table(work, context);
+	}
+	PG_CATCH();
+	{
+		error = ob_work_recover(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	if (error)
+		ob_task_fail(&work->task, error);
+	work->error = error;
+	(void) ob_work_write(work->session, write_end, work);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}

@@ -1,0 +1,47 @@
+/*
+ * work.h
+ *		One table, exported by a background worker for a session.
+ *
+ * src/pg/work.h
+ *
+ * Three transactions: one commits that it has begun, one exports, and one
+ * commits how it ended.  So the history tells the truth, whatever becomes of
+ * the session.
+ */
+#ifndef OB_WORK_H
+#define OB_WORK_H
+
+#include "pg/session.h"
+#include "pg/task.h"
+
+typedef struct ObWork
+{
+	const ObSession *session;
+	bool snapshot;   /* see what the session saw */
+	bool registered; /* the entry must be there */
+	Oid schema;      /* the extension's */
+	ObRequest request;
+	const char *source; /* ob_history_source() of the session */
+
+	/* the outcome */
+	ObTask task; /* task.run is complete, whatever happened */
+	const ErrorData *error;
+} ObWork;
+
+/* First of all in a background worker: it can be cancelled and terminated. */
+extern void ob_work_signals(void);
+
+/* In no transaction; raises nothing but on the way to the process's end.  The
+ * outcome is in the current memory context. */
+extern void ob_work_run(ObWork *work);
+
+/* step(arg) in a transaction of the session's current role, in which it may
+ * write; NULL, or why it failed.  Cancels wait until it is done. */
+extern const ErrorData *ob_work_write(const ObSession *session,
+									  void (*step)(void *arg), void *arg);
+
+/* In PG_CATCH: ends the transaction that failed; the error, logged and copied
+ * into context. */
+extern ErrorData *ob_work_recover(MemoryContext context);
+
+#endif

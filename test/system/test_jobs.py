@@ -1,0 +1,243 @@
+"""onboard_submit() and its kin: exports that outlive the session."""
+
+import uuid
+
+import pytest
+
+from lib import process
+from lib.exports import (
+    body, copy, failure, key_of, keys, no_upload_left, rows, select, value,
+    wait_for_event,
+)
+
+SLEEPS = rows(
+    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
+)
+
+
+@pytest.fixture
+def registry(db):
+    """An empty registry, before and after."""
+    select(db, "DELETE FROM onboard_tables")
+    yield
+    select(db, "DELETE FROM onboard_tables")
+
+
+@pytest.fixture
+def observer(pg):
+    connection = pg.connect("onboard")
+    yield connection
+    connection.close()
+
+
+def register(db, bucket, **queries):
+    for name, query in queries.items():
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, %s, %s)", (name, query, bucket),
+        )
+
+
+def submit(db, name, query, bucket, run_id=None):
+    return value(
+        db, "SELECT onboard_submit(%s, %s, %s, '{}', %s)",
+        (name, query, bucket, run_id),
+    )
+
+
+def submit_all(db, pattern=None, run_id=None):
+    return value(
+        db, "SELECT onboard_submit_all(%s, '{}', %s)", (pattern, run_id)
+    )
+
+
+def wait(db, run_id, timeout="60s"):
+    (row,) = select(
+        db, "SELECT * FROM onboard_wait(%s, %s)", (run_id, timeout)
+    )
+    return row
+
+
+def history(db, run_id):
+    sql = (
+        "SELECT name, status, sqlstate FROM onboard_runs WHERE run_id = %s"
+        " ORDER BY name"
+    )
+    return [tuple(row.values()) for row in select(db, sql, (run_id,))]
+
+
+def pid_of(db, run_id):
+    return value(db, "SELECT onboard_pid(%s)", (run_id,))
+
+
+def test_submit(db, s3, bucket):
+    query = rows(20)
+    run_id = submit(db, "job", query, bucket)
+    row = wait(db, run_id)
+    assert (row["status"], row["tables"], row["done"], row["rows"]) == (
+        "done", 1, 1, 20000
+    )
+    wanted = copy(db, query)
+    assert row["bytes"] == len(wanted)
+    assert row["started"] <= row["ended"]
+    assert body(s3, bucket, key_of("job")) == wanted
+    assert history(db, run_id) == [("job", "done", None)]
+    assert pid_of(db, run_id) is None
+
+
+def test_submit_all(db, s3, registry, bucket):
+    register(
+        db, bucket, a="SELECT 1 AS a", b="SELECT 1 / 0",
+        c="SELECT 1 WHERE false", d=rows(9),
+    )
+    run_id = submit_all(db)
+    row = wait(db, run_id)
+    counts = [row[key] for key in ("status", "tables", "done", "empty",
+                                   "failed")]
+    assert counts == ["failed", 4, 2, 1, 1]
+    assert history(db, run_id) == [
+        ("a", "done", None), ("b", "failed", "22012"), ("c", "empty", None),
+        ("d", "done", None),
+    ]
+    assert body(s3, bucket, key_of("d")) == copy(db, rows(9))
+
+
+def test_submit_all_by_itself(db, s3, registry, bucket):
+    """Without workers the job does one table after another."""
+    register(db, bucket, a="SELECT 1 AS a", b="SELECT 1 / 0")
+    select(db, "SET onboard.parallel_tables = 0")
+    run_id = submit_all(db)
+    assert wait(db, run_id)["status"] == "failed"
+    assert history(db, run_id) == [
+        ("a", "done", None), ("b", "failed", "22012")
+    ]
+
+
+def test_it_outlives_the_session(pg, db, s3, bucket):
+    session = pg.connect("onboard")
+    query = "SELECT pg_advisory_xact_lock(77) IS NULL AS x"
+    select(db, "SELECT pg_advisory_lock(77)")
+    try:
+        run_id = submit(session, "job", query, bucket)
+        assert value(db, "SELECT status FROM onboard_status(%s)",
+                     (run_id,)) == "running"
+        wait_for_event(db, pid_of(db, run_id), "advisory")
+        session.close()
+    finally:
+        select(db, "SELECT pg_advisory_unlock(77)")
+    assert wait(db, run_id)["status"] == "done"
+    assert body(s3, bucket, key_of("job")) == b"x\nf\n"
+
+
+def test_it_outlives_a_rollback(db, s3, bucket):
+    select(db, "BEGIN")
+    run_id = submit(db, "job", "SELECT 1 AS one", bucket)
+    select(db, "ROLLBACK")
+    assert wait(db, run_id)["status"] == "done"
+    assert body(s3, bucket, key_of("job")) == b"one\n1\n"
+
+
+def test_a_run_id_given_twice(db, s3, bucket):
+    """Is the same run, while it runs and when it has ended."""
+    run_id = str(uuid.uuid4())
+    query = "SELECT pg_advisory_xact_lock(78) IS NULL AS x"
+    select(db, "SELECT pg_advisory_lock(78)")
+    try:
+        assert submit(db, "job", query, bucket, run_id) == run_id
+        wait_for_event(db, pid_of(db, run_id), "advisory")
+        assert submit(db, "other", "SELECT 1", bucket, run_id) == run_id
+    finally:
+        select(db, "SELECT pg_advisory_unlock(78)")
+    assert wait(db, run_id)["tables"] == 1
+    assert submit(db, "other", "SELECT 1", bucket, run_id) == run_id
+    assert submit_all(db, run_id=run_id) == run_id
+    assert wait(db, run_id)["tables"] == 1
+    assert keys(s3, bucket) == [key_of("job")]
+
+
+def test_wait_times_out(db, bucket):
+    select(db, "SELECT pg_advisory_lock(79)")
+    try:
+        run_id = submit(
+            db, "job", "SELECT pg_advisory_xact_lock(79) IS NULL", bucket
+        )
+        row = wait(db, run_id, "100ms")
+        assert (row["status"], row["ended"]) == ("running", None)
+    finally:
+        select(db, "SELECT pg_advisory_unlock(79)")
+    assert wait(db, run_id)["status"] == "done"
+
+
+@pytest.mark.parametrize("tables", ["one", "all"])
+def test_cancel(db, rgw, s3, registry, bucket, tables):
+    if tables == "one":
+        run_id = submit(db, "job", SLEEPS, bucket)
+        wait_for_event(db, pid_of(db, run_id), "PgSleep")
+    else:
+        register(db, bucket, job=SLEEPS, other=SLEEPS)
+        run_id = submit_all(db)
+        process.wait_until(
+            lambda: value(
+                db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
+                " 'PgSleep' AND backend_type = 'onboard worker'") == 2,
+            30, "both tables are under way",
+        )
+    assert value(db, "SELECT onboard_cancel(%s)", (run_id,)) is True
+    assert wait(db, run_id)["status"] == "failed"
+    assert {row[1:] for row in history(db, run_id)} == {("failed", "57014")}
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == []
+    assert value(db, "SELECT onboard_cancel(%s)", (run_id,)) is False
+
+
+def test_terminated(db, rgw, s3, bucket):
+    """A run without a live worker reads lost, never running."""
+    run_id = submit(db, "job", SLEEPS, bucket)
+    pid = pid_of(db, run_id)
+    wait_for_event(db, pid, "PgSleep")
+    assert history(db, run_id) == [("job", "running", None)]
+    select(db, "SELECT pg_terminate_backend(%s, 10000)", (pid,))
+    row = wait(db, run_id)
+    assert row["status"] == "lost"
+    assert history(db, run_id) == [("job", "lost", None)]
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == []
+
+
+def test_a_query_that_is_wrong(db, bucket):
+    """Is the run's failure, not the submission's."""
+    run_id = submit(db, "job", "SELEC 1", bucket)
+    assert wait(db, run_id)["status"] == "failed"
+    assert history(db, run_id) == [("job", "failed", "42601")]
+
+
+def test_nothing_is_registered(db, registry):
+    run_id = submit_all(db)
+    assert wait(db, run_id)["status"] is None
+    assert history(db, run_id) == []
+
+
+def test_rights(pg, db, s3, bucket):
+    """The worker is the caller; others see and cancel nothing of it."""
+    select(db, "CREATE ROLE job_reader; CREATE ROLE job_other")
+    select(db, "CREATE TABLE secret_rows AS SELECT 1 AS n")
+    try:
+        select(db, "SET ROLE job_reader")
+        run_id = submit(db, "job", "TABLE secret_rows", bucket)
+        assert wait(db, run_id)["status"] == "failed"
+        assert history(db, run_id) == [("job", "failed", "42501")]
+        select(db, "SET ROLE job_other")
+        assert history(db, run_id) == []
+        select(db, "RESET ROLE")
+        select(db, "SELECT pg_advisory_lock(80)")
+        run_id = submit(
+            db, "job", "SELECT pg_advisory_xact_lock(80) IS NULL", bucket
+        )
+        select(db, "SET ROLE job_other")
+        error = failure(value, db, "SELECT onboard_cancel(%s)", (run_id,))
+        assert error.pgcode == "42501"
+    finally:
+        select(db, "RESET ROLE")
+        select(db, "SELECT pg_advisory_unlock_all()")
+        assert wait(db, run_id)["status"] == "done"
+        select(db, "DROP TABLE secret_rows; DROP ROLE job_reader, job_other")
