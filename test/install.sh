@@ -22,7 +22,11 @@ build="gcc libc6-dev make pkg-config postgresql-$major
     zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
 demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
     python3-boto3 python3-psycopg2"
-tests="$demo libcmocka-dev libjansson-dev python3-pytest lz4 zstd gzip faketime"
+# The recipes of docs/recipes.md run with the real servers; the -core packages
+# have no service that would start.
+recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
+    mariadb-client-core"
+tests="$demo $recipes libcmocka-dev libjansson-dev python3-pytest lz4 zstd gzip faketime"
 bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
     gnuplot-nox"
 # cppcheck and the layer check need PostgreSQL's headers nowhere, so lint
