@@ -1,0 +1,343 @@
+"""Runs while others write, drop, revoke, kill and restart."""
+
+import threading
+
+import pytest
+from conftest import Server
+
+from lib import process
+from lib.exports import (
+    Running, body, key_of, keys, land_all, no_upload_left, rows, select,
+    value, wait_for_worker,
+)
+from lib.postgres import Cluster
+
+LOCK = "SELECT pg_advisory_xact_lock_shared(5) IS NULL AS x"
+SLEEPS = rows(
+    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
+)
+
+
+@pytest.fixture
+def registry(db):
+    select(db, "DELETE FROM onboard_tables")
+    yield
+    select(db, "DELETE FROM onboard_tables")
+
+
+@pytest.fixture
+def observer(pg):
+    connection = pg.connect("onboard")
+    yield connection
+    connection.close()
+
+
+def register(db, bucket, **queries):
+    for name, query in queries.items():
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, %s, %s)", (name, query, bucket),
+        )
+
+
+def statuses(found):
+    return {row["name"]: row["status"] for row in found}
+
+
+# One instant
+
+TABLES = 200
+# Each table has so many of a sum of money that is moved between all of them.
+MAKE = """
+DO $$
+BEGIN
+    FOR n IN 1 .. 200 LOOP
+        EXECUTE format('CREATE TABLE account_%s AS SELECT g AS id, 100 AS'
+            ' amount, repeat(''x'', 50) AS note FROM generate_series(1, %s) g',
+            n, CASE WHEN n % 50 = 0 THEN 20000 ELSE 20 END);
+    END LOOP;
+END $$
+"""
+MOVE = """
+DO $$
+DECLARE
+    source int := 1 + random() * 199;
+    target int := 1 + random() * 199;
+    amount int := 1 + random() * 50;
+BEGIN
+    EXECUTE format('UPDATE account_%s SET amount = amount - %s WHERE id = %s',
+        source, amount, 1 + (random() * 19)::int);
+    EXECUTE format('UPDATE account_%s SET amount = amount + %s WHERE id = %s',
+        target, amount, 1 + (random() * 19)::int);
+END $$
+"""
+
+
+class Writers:
+    """Sessions that move money until they are told to stop."""
+
+    def __init__(self, pg, count):
+        self._stop = threading.Event()
+        self._threads = [
+            threading.Thread(target=self._write, args=(pg,), daemon=True)
+            for _ in range(count)
+        ]
+        self.moves = 0
+
+    def __enter__(self):
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        for thread in self._threads:
+            thread.join(30)
+
+    def _write(self, pg):
+        connection = pg.connect("onboard")
+        while not self._stop.is_set():
+            try:
+                select(connection, MOVE)
+                self.moves += 1
+            except Exception as error:
+                if getattr(error, "pgcode", None) != "40P01":
+                    raise
+        connection.close()
+
+
+def test_200_tables_show_one_instant(pg, db, s3, registry, bucket):
+    select(db, MAKE)
+    try:
+        select(
+            db, "INSERT INTO onboard_tables (name, bucket) SELECT 'account_'"
+            f" || n, '{bucket}' FROM generate_series(1, {TABLES}) n"
+        )
+        total = value(
+            db, "SELECT 100 * (196 * 20 + 4 * 20000)"
+        )
+        select(db, "SET onboard.parallel_tables = 4")
+        with Writers(pg, 2) as writers:
+            process.wait_until(lambda: writers.moves > 20, 30, "writers write")
+            before = writers.moves
+            found = land_all(db)
+            assert writers.moves > before
+        assert len(found) == TABLES
+        assert {row["status"] for row in found} == {"done"}
+        landed = 0
+        for n in range(1, TABLES + 1):
+            lines = body(s3, bucket, key_of(f"account_{n}")).splitlines()
+            landed += sum(int(line.split(b",")[1]) for line in lines[1:])
+        assert landed == total
+    finally:
+        select(
+            db, "DO $$ BEGIN FOR n IN 1 .. 200 LOOP EXECUTE"
+            " format('DROP TABLE account_%s', n); END LOOP; END $$"
+        )
+
+
+def test_tables_are_uploaded_at_the_same_time(
+    db, s3, registry, bucket, make_server, proxy, rgw
+):
+    """As many as there are workers, while the store takes its time."""
+    name = make_server(proxy.endpoint, rgw.access_key, rgw.secret_key)
+    register(db, bucket, **{f"t{n:02}": "SELECT 1 AS n" for n in range(12)})
+    select(db, "SET onboard.parallel_tables = 4")
+    proxy.rule("PUT", "", delay=0.1, times=None)
+    found = land_all(db, server=name)
+    assert {row["status"] for row in found} == {"done"}
+    puts = proxy.requests("PUT")
+    most = max(
+        sum(other.started <= put.started < other.ended for other in puts)
+        for put in puts
+    )
+    assert most == 4
+
+
+# What happens meanwhile
+
+
+@pytest.fixture
+def held(db, observer):
+    """What LOCK waits for, until release()."""
+    select(observer, "SELECT pg_advisory_lock(5)")
+
+    def release():
+        select(observer, "SELECT pg_advisory_unlock_all()")
+
+    yield release
+    release()
+
+
+def test_a_table_is_dropped(pg, db, observer, s3, registry, bucket, held):
+    """Its row says so, and no other is touched."""
+    select(db, "CREATE TABLE dropped AS SELECT 1 AS n")
+    select(db, "SET onboard.parallel_tables = 2")
+    register(
+        db, bucket, a=LOCK, b=LOCK, dropped="SELECT * FROM dropped LIMIT 1",
+        other="SELECT 1 AS one",
+    )
+    # Those that wait are taken first, as the larger ones.
+    select(db, "UPDATE onboard_tables SET query = query ||"
+               " ' FROM generate_series(1, 100)' WHERE name IN ('a', 'b')")
+    with Running(db, "SELECT * FROM onboard_all()") as run:
+        wait_for_worker(observer, "advisory")
+        other = pg.connect("onboard")
+        select(other, "DROP TABLE dropped")
+        other.close()
+        held()
+        found = run.rows()
+    assert statuses(found) == {
+        "a": "done", "b": "done", "dropped": "failed", "other": "done"
+    }
+    (error,) = [row["error"] for row in found if row["name"] == "dropped"]
+    assert 'relation "dropped" does not exist' in error
+
+
+def test_select_is_revoked(pg, db, observer, s3, registry, bucket, held):
+    select(db, "CREATE ROLE fire_reader; CREATE TABLE revoked AS SELECT 1 AS n")
+    select(db, "GRANT SELECT ON revoked, onboard_tables TO fire_reader")
+    try:
+        register(
+            db, bucket, a=LOCK + " FROM generate_series(1, 100)",
+            b=LOCK + " FROM generate_series(1, 100)", revoked="SELECT * FROM revoked LIMIT 1",
+        )
+        select(db, "GRANT USAGE ON FOREIGN SERVER s3 TO fire_reader;"
+                   "SET onboard.parallel_tables = 2; SET ROLE fire_reader")
+        # Without a mapping of its own, it fails; but later than at its rights.
+        with Running(db, "SELECT * FROM onboard_all()") as run:
+            found = run.rows()
+        assert set(statuses(found).values()) == {"failed"}
+        select(observer, "SET log_statement = none;"
+                         " CREATE USER MAPPING FOR fire_reader SERVER s3"
+                         " OPTIONS (access_key_id 'a', secret_access_key 'b')")
+        with Running(db, "SELECT * FROM onboard_all()") as run:
+            wait_for_worker(observer, "advisory")
+            select(observer, "REVOKE SELECT ON revoked FROM fire_reader")
+            held()
+            found = run.rows()
+        errors = {row["name"]: row["error"] for row in found}
+        assert "permission denied for table revoked" in errors["revoked"]
+    finally:
+        select(db, "RESET ROLE")
+        select(
+            db, "DROP USER MAPPING IF EXISTS FOR fire_reader SERVER s3;"
+            " DROP TABLE revoked; DROP OWNED BY fire_reader;"
+            " DROP ROLE fire_reader"
+        )
+
+
+def test_disabled_and_none(db, observer, s3, registry, bucket):
+    register(db, bucket, a="SELECT 1", b="SELECT 2")
+    select(db, "UPDATE onboard_tables SET enabled = name = 'a'")
+    assert statuses(land_all(db)) == {"a": "done"}
+    assert keys(s3, bucket) == [key_of("a")]
+    assert land_all(db, "nothing%") == []
+
+
+def test_a_row_is_deleted(pg, db, observer, s3, registry, bucket, held):
+    """The run goes by the registry that its snapshot shows."""
+    select(db, "SET onboard.parallel_tables = 2")
+    register(
+        db, bucket, a=LOCK + " FROM generate_series(1, 100)",
+        b=LOCK + " FROM generate_series(1, 100)", c="SELECT 1 AS c",
+    )
+    with Running(db, "SELECT * FROM onboard_all()") as run:
+        wait_for_worker(observer, "advisory")
+        other = pg.connect("onboard")
+        select(other, "DELETE FROM onboard_tables WHERE name = 'c'")
+        other.close()
+        held()
+        found = run.rows()
+    assert statuses(found) == {"a": "done", "b": "done", "c": "done"}
+
+
+def test_two_runs_at_once(pg, db, observer, s3, registry, bucket, held):
+    """Both land; of two objects of one key the later one stays."""
+    register(db, bucket, a=LOCK, b="SELECT 1 AS b", c=rows(9))
+    second = pg.connect("onboard")
+    select(second, "SET onboard.parallel_tables = 2")
+    select(db, "SET onboard.parallel_tables = 2")
+    with (
+        Running(db, "SELECT * FROM onboard_all()") as one,
+        Running(second, "SELECT * FROM onboard_all()") as two,
+    ):
+        wait_for_worker(observer, "advisory")
+        held()
+        found = [one.rows(), two.rows()]
+    for run in found:
+        assert statuses(run) == {"a": "done", "b": "done", "c": "done"}
+    assert len({row["run_id"] for run in found for row in run}) == 2
+    second.close()
+
+
+# Death
+
+
+@pytest.fixture
+def doomed(rgw, canaries):
+    """A cluster of its own, with a table that hangs in mid-upload."""
+    with Cluster({"restart_after_crash": "on"}) as server:
+        server.psql("CREATE EXTENSION onboard")
+        Server(server, canaries)(
+            rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3",
+            dbname="postgres",
+        )
+        yield server
+
+
+@pytest.mark.parametrize("who", ["worker", "leader", "restart", "job"])
+def test_killed(doomed, rgw, s3, bucket, who):
+    """The history tells the truth, and the sweeper finds what was left."""
+    db, observer = doomed.connect(), doomed.connect()
+    register(db, bucket, a=SLEEPS, b="SELECT 1 AS b", c="SELECT 1 AS c")
+    if who == "job":
+        run_id = value(db, "SELECT onboard_submit('a')")
+        pid = value(db, "SELECT onboard_pid(%s)", (run_id,))
+        process.wait_until(
+            lambda: value(
+                db, "SELECT wait_event FROM pg_stat_activity WHERE pid = %s",
+                (pid,)) == "PgSleep",
+            30, "the job sleeps",
+        )
+        process.run(["kill", "-KILL", str(pid)])
+    else:
+        with Running(db, "SELECT * FROM onboard_all()") as run:
+            worker = wait_for_worker(observer, "PgSleep")
+            if who == "restart":
+                observer.close()
+                doomed.restart()
+            else:
+                victim = worker if who == "worker" else run.pid
+                process.run(["kill", "-KILL", str(victim)])
+            run.error()
+
+    def answers():
+        try:
+            doomed.psql("SELECT 1")
+        except process.RigError:
+            return False
+        return True
+
+    process.wait_until(answers, 60, "the cluster is back")
+    db = doomed.connect()
+    found = {
+        row["name"]: row["status"]
+        for row in select(db, "SELECT name, status FROM onboard_runs")
+    }
+    if who == "restart":
+        # Workers were told to end: FATAL, so the row stays as it was.
+        assert found["a"] in ("lost", "failed")
+        no_upload_left(rgw, bucket)
+    else:
+        assert found["a"] == "lost"
+        left = rgw.unfinished(bucket)
+        assert [upload["Key"] for upload in left] == [key_of("a")]
+        swept = select(
+            db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0s')",
+            (bucket,),
+        )
+        assert [row["upload_id"] for row in swept] == [left[0]["UploadId"]]
+    assert "running" not in found.values()
+    assert set(keys(s3, bucket)) <= {key_of("b"), key_of("c")}
+    db.close()
