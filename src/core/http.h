@@ -29,6 +29,8 @@ typedef struct ObHttpOptions
 {
 	const char *user_agent;
 	const char *ca_file; /* PEM bundle; NULL: the system's */
+	const char *proxy;   /* http[s]://host[:port]; NULL: none, whatever the
+						  * environment says */
 	int connect_timeout_ms;
 	int stall_timeout_ms; /* see ObHttpRequest.stall_timeout_ms */
 	int max_connections;
@@ -49,6 +51,10 @@ struct ObHttpRequest
 	int stall_timeout_ms; /* without a byte moved either way; 0: default.
 						   * Only time in which the host drives counts, so a
 						   * query that computes for a minute kills nothing */
+	int connect_timeout_ms;   /* 0: default */
+	int timeout_ms; /* from the start to the end, by the wall; 0: none */
+	bool direct;    /* not through the proxy */
+	bool system_ca; /* not by ca_file: the server is not the store */
 	void *arg;
 
 	/*

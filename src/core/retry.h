@@ -30,6 +30,22 @@ typedef struct ObRetryPolicy
 	int64_t deadline_ms; /* from the first failure on; 0: none */
 } ObRetryPolicy;
 
+/*
+ * What all requests of one upload may spend on tries: a store that fails all
+ * the time is not asked for hours.  500 tokens at first, and at most; a try
+ * costs 10 after a transient failure and 5 after a throttled one; a success
+ * gives back what the tries of that request cost, and 1.
+ */
+typedef struct ObRetryQuota
+{
+	int tokens;
+} ObRetryQuota;
+
+extern void ob_retry_quota_init(ObRetryQuota *quota);
+/* False, and nothing taken, when too little is left. */
+extern bool ob_retry_quota_take(ObRetryQuota *quota, ObRetryClass class);
+extern void ob_retry_quota_give(ObRetryQuota *quota, int spent);
+
 /* Zero it for each request. */
 typedef struct ObRetryState
 {

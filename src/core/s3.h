@@ -13,6 +13,8 @@
 #ifndef OB_S3_H
 #define OB_S3_H
 
+#include "checksum.h"
+#include "credentials.h"
 #include "http.h"
 #include "retry.h"
 #include "sigv4.h"
@@ -28,7 +30,7 @@ typedef struct ObS3Options
 	ObEndpoint endpoint;
 	ObAddressing addressing;
 	const char *region;
-	ObCredentials credentials;
+	ObCredentialsOptions credentials;
 	int64_t retry_deadline_ms; /* 0: only the attempts bound a call */
 	ObHttpOptions http;
 } ObS3Options;
@@ -43,8 +45,23 @@ extern bool ob_s3_matches(const ObS3 *s3, const ObS3Options *options);
 /* Wipes the secrets; all calls must be freed before.  NULL is allowed. */
 extern void ob_s3_free(ObS3 *s3);
 
+/* Before it is used for another export: see ob_provider_reset(). */
+extern void ob_s3_reset(ObS3 *s3);
+
 /* For the host's wait. */
 extern ObHttp *ob_s3_http(const ObS3 *s3);
+
+/* Where its credentials come from; borrowed. */
+extern ObProvider *ob_s3_provider(const ObS3 *s3);
+
+/*
+ * What the store has taught us.  The region: where the bucket is, if a
+ * redirect said so (AWS then also gets another host), else the one given;
+ * borrowed.  The clock: how far its Date is ahead of ours, in seconds, from
+ * its last answer; false before the first.
+ */
+extern const char *ob_s3_region(const ObS3 *s3);
+extern bool ob_s3_clock_skew(const ObS3 *s3, int64_t *seconds);
 
 /* Requests that were tried again, so far. */
 extern int ob_s3_retries(const ObS3 *s3);
@@ -58,7 +75,9 @@ typedef enum ObS3Verb
 	OB_S3_ABORT,
 	OB_S3_HEAD,
 	OB_S3_LIST_PARTS,
-	OB_S3_LIST_UPLOADS
+	OB_S3_LIST_UPLOADS,
+	OB_S3_HEAD_BUCKET,
+	OB_S3_GET_ENCRYPTION
 } ObS3Verb;
 
 /*
@@ -71,6 +90,13 @@ struct ObS3Call
 	void (*done)(ObS3Call *call);
 	void *arg;
 	int max_attempts; /* the verb's default when a call starts */
+
+	/* set by the owner, before a call starts; borrowed, may be empty */
+	const ObPair *common; /* headers of each call: bucket owner, payer */
+	int ncommon;
+	ObRetryQuota *quota;   /* shared by the calls of an upload; NULL: none */
+	ObChecksum checksum;   /* PutObject, Create, parts, Complete; never AUTO */
+	bool if_none_match;    /* PutObject and Complete: not over an object */
 
 	/* set by the starting functions */
 	ObS3Verb verb;
@@ -140,6 +166,11 @@ extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
 extern void ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
 						const char *upload_id);
 extern void ob_s3_head(ObS3Call *call, const char *bucket, const char *key);
+
+/* 200 or 404 tell what they say; a 403 that the rights do not suffice. */
+extern void ob_s3_head_bucket(ObS3Call *call, const char *bucket);
+/* The answer's document is in request.response. */
+extern void ob_s3_get_encryption(ObS3Call *call, const char *bucket);
 extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
 							 const char *key, const char *upload_id);
 

@@ -43,6 +43,15 @@ typedef struct ObUploadOptions
 	size_t memory;    /* for all part buffers together */
 	int connections;  /* parts in flight at most; few at first */
 	int max_parts;    /* OB_PARTS_MAX, or what the store allows */
+
+	/* Headers of every request: expected bucket owner, requester pays. */
+	const ObPair *common;
+	int ncommon;
+	ObChecksum checksum;
+	/* An object of that name is an error (OB_EEXISTS).  The writing request
+	 * carries "If-None-Match: *"; as not every store honours that on each
+	 * call, a HEAD goes before, unless the endpoint is AWS's own. */
+	bool keep_existing;
 } ObUploadOptions;
 
 typedef struct ObUploadStats
