@@ -9,7 +9,6 @@
  */
 #include "s3.h"
 
-#include <openssl/crypto.h>
 #include <openssl/rand.h>
 #include <stdlib.h>
 #include <string.h>
@@ -28,17 +27,18 @@ struct ObS3
 	ObEndpoint endpoint;
 	ObAddressing addressing;
 	char *region;
-	char *access_key_id;
-	char *secret_access_key;
-	char *session_token;
+	ObProvider *provider;
 	ObSigningKey signing_key;
 	int64_t retry_deadline_ms;
 	char *ca_file;
+	char *proxy;
 	int connect_timeout_ms;
 	int stall_timeout_ms;
 	int max_connections;
 	uint64_t random; /* state of the jitter's generator */
 	int retries;
+	bool clock_known;
+	int64_t clock_skew; /* seconds that the store's clock is ahead */
 	ObHttp *http;
 };
 
@@ -64,6 +64,9 @@ static const VerbInfo verbs[] = {
 						  "could not list the parts of"},
 	[OB_S3_LIST_UPLOADS] = {"GET", 8, LIST_RESPONSE_MAX,
 							"could not list the unfinished uploads of"},
+	[OB_S3_HEAD_BUCKET] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
+	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
+							  "could not get the encryption of"},
 };
 
 /* ---- the client ---- */
@@ -76,14 +79,6 @@ copy_text(const char *text, bool *failed)
 	if (text && !copy)
 		*failed = true;
 	return copy;
-}
-
-static void
-free_secret(char *secret)
-{
-	if (secret)
-		OPENSSL_cleanse(secret, strlen(secret));
-	free(secret);
 }
 
 ObS3 *
@@ -104,11 +99,8 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	s3->stall_timeout_ms = options->http.stall_timeout_ms;
 	s3->max_connections = options->http.max_connections;
 	s3->ca_file = copy_text(options->http.ca_file, &failed);
+	s3->proxy = copy_text(options->http.proxy, &failed);
 	s3->region = copy_text(options->region, &failed);
-	s3->access_key_id = copy_text(options->credentials.access_key_id, &failed);
-	s3->secret_access_key =
-		copy_text(options->credentials.secret_access_key, &failed);
-	s3->session_token = copy_text(options->credentials.session_token, &failed);
 	if (RAND_bytes((unsigned char *) &s3->random, sizeof(s3->random)) != 1)
 		s3->random = (uint64_t) ob_http_now_ms();
 	s3->random |= 1; /* xorshift must not begin at 0 */
@@ -116,7 +108,9 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 		ob_error_set(error, OB_ENOMEM, "out of memory");
 	else
 		s3->http = ob_http_new(&options->http, error);
-	if (!s3->http)
+	if (s3->http)
+		s3->provider = ob_provider_new(s3->http, &options->credentials, error);
+	if (!s3->provider)
 	{
 		ob_s3_free(s3);
 		return NULL;
@@ -129,13 +123,12 @@ ob_s3_free(ObS3 *s3)
 {
 	if (!s3)
 		return;
+	ob_provider_free(s3->provider);
 	ob_http_free(s3->http);
 	ob_sigv4_forget(&s3->signing_key);
 	free(s3->ca_file);
+	free(s3->proxy);
 	free(s3->region);
-	free(s3->access_key_id);
-	free_secret(s3->secret_access_key);
-	free_secret(s3->session_token);
 	free(s3);
 }
 
@@ -157,7 +150,6 @@ same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
 bool
 ob_s3_matches(const ObS3 *s3, const ObS3Options *options)
 {
-	const ObCredentials *credentials = &options->credentials;
 	const ObHttpOptions *http = &options->http;
 
 	return same_endpoint(&s3->endpoint, &options->endpoint) &&
@@ -167,10 +159,34 @@ ob_s3_matches(const ObS3 *s3, const ObS3Options *options)
 		   s3->stall_timeout_ms == http->stall_timeout_ms &&
 		   s3->max_connections == http->max_connections &&
 		   same_text(s3->ca_file, http->ca_file) &&
+		   same_text(s3->proxy, http->proxy) &&
 		   same_text(s3->region, options->region) &&
-		   same_text(s3->access_key_id, credentials->access_key_id) &&
-		   same_text(s3->secret_access_key, credentials->secret_access_key) &&
-		   same_text(s3->session_token, credentials->session_token);
+		   ob_provider_matches(s3->provider, &options->credentials);
+}
+
+void
+ob_s3_reset(ObS3 *s3)
+{
+	ob_provider_reset(s3->provider);
+}
+
+ObProvider *
+ob_s3_provider(const ObS3 *s3)
+{
+	return s3->provider;
+}
+
+const char *
+ob_s3_region(const ObS3 *s3)
+{
+	return s3->region;
+}
+
+bool
+ob_s3_clock_skew(const ObS3 *s3, int64_t *seconds)
+{
+	*seconds = s3->clock_skew;
+	return s3->clock_known;
 }
 
 ObHttp *
@@ -208,6 +224,8 @@ build_query(const ObS3Call *call, ObBuf *query)
 #define ADD(n_, v_) (pairs[n++] = (ObPair){n_, v_})
 	if (call->verb == OB_S3_CREATE || call->verb == OB_S3_LIST_UPLOADS)
 		ADD("uploads", NULL);
+	if (call->verb == OB_S3_GET_ENCRYPTION)
+		ADD("encryption", NULL);
 	if (call->verb == OB_S3_UPLOAD_PART)
 	{
 		snprintf(number, sizeof(number), "%d", call->part_number);
@@ -270,8 +288,7 @@ sign(ObS3Call *call, const char *host, const char *path, const char *query,
 	 ObError *error)
 {
 	ObS3 *s3 = call->s3;
-	ObCredentials credentials = {s3->access_key_id, s3->secret_access_key,
-								 s3->session_token};
+	const ObCredentials *credentials;
 	time_t now = time(NULL);
 	char stamp[17];
 	ObPair headers[HEADERS_MAX];
@@ -282,12 +299,18 @@ sign(ObS3Call *call, const char *host, const char *path, const char *query,
 
 	if (call->nheaders + 4 > HEADERS_MAX)
 		return ob_error_set(error, OB_EINVAL, "too many object headers");
+	if (ob_provider_poll(s3->provider, error) == OB_PROVIDER_FAILED)
+		return error->code;
+	credentials = ob_provider_get(s3->provider);
+	if (!credentials)
+		return ob_error_set(error, OB_ECREDS, "there are no credentials yet");
 	ob_sigv4_timestamp(now, stamp);
 	headers[n++] = (ObPair){"host", host};
 	headers[n++] = (ObPair){"x-amz-content-sha256", call->payload_hash};
 	headers[n++] = (ObPair){"x-amz-date", stamp};
-	if (s3->session_token)
-		headers[n++] = (ObPair){"x-amz-security-token", s3->session_token};
+	if (credentials->session_token)
+		headers[n++] =
+			(ObPair){"x-amz-security-token", credentials->session_token};
 	for (int i = 0; i < call->nheaders; i++)
 		headers[n++] = call->headers[i];
 
@@ -295,7 +318,7 @@ sign(ObS3Call *call, const char *host, const char *path, const char *query,
 		call->request.method, path,       query, headers, n,
 		call->payload_hash,   s3->region, "s3",  now,     false};
 	ob_buf_init(&authorization, 16 * 1024);
-	code = ob_sigv4_sign(&s3->signing_key, &credentials, &sign_request, NULL,
+	code = ob_sigv4_sign(&s3->signing_key, credentials, &sign_request, NULL,
 						 NULL, &authorization, error);
 	if (code == OB_OK)
 		code = add_headers(call, headers, n, authorization.data, error);
@@ -766,4 +789,18 @@ ob_s3_list_uploads(ObS3Call *call, const char *bucket, const char *prefix,
 	call->key_marker = key_marker;
 	call->id_marker = id_marker;
 	start(call, OB_S3_LIST_UPLOADS, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_head_bucket(ObS3Call *call, const char *bucket)
+{
+	clear_target(call);
+	start(call, OB_S3_HEAD_BUCKET, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_get_encryption(ObS3Call *call, const char *bucket)
+{
+	clear_target(call);
+	start(call, OB_S3_GET_ENCRYPTION, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
 }

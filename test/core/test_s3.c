@@ -184,7 +184,8 @@ new_s3(Fixture *fixture, const char *token, int deadline_ms)
 	char url[64];
 	ObS3Options options = {
 		.region = region,
-		.credentials = {access_key, secret, token ? own_token : NULL},
+		.credentials = {.keys = {access_key, secret,
+								 token ? own_token : NULL}},
 		.retry_deadline_ms = deadline_ms,
 		.http = {.user_agent = "onboard-test/1",
 				 .connect_timeout_ms = 5000,
@@ -479,8 +480,11 @@ addressing(void **state)
 		ObS3Options options = {
 			.addressing = rows[i].addressing,
 			.region = "us-east-1",
-			.credentials = {ACCESS_KEY, SECRET_KEY, NULL},
-			.http = {"a", NULL, 5000, 20000, 1},
+			.credentials = {.keys = {ACCESS_KEY, SECRET_KEY, NULL}},
+			.http = {.user_agent = "a",
+					 .connect_timeout_ms = 5000,
+					 .stall_timeout_ms = 20000,
+					 .max_connections = 1},
 		};
 		const ServerRequest *request;
 		char text[64];
