@@ -51,7 +51,8 @@ typedef struct ObCredentialsOptions
 
 	/*
 	 * What another process of the same export has got from such a provider
-	 * already; access_key_id is NULL if nothing.  expires: Unix time, 0: never.
+	 * already; access_key_id is NULL if nothing.  expires: Unix time, 0:
+	 * never.
 	 */
 	ObCredentials known;
 	int64_t known_expires;
