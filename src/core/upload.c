@@ -277,6 +277,8 @@ end_part(ObUpload *upload, ObPart *part, ObError *error)
 		*error = upload->error;
 		return OB_ENOMEM;
 	}
+	if (share && number == 1)
+		upload->bytes += share->head_len;
 	part->number = number;
 	part->state = OB_PART_FULL;
 	upload->nparts++;
@@ -530,11 +532,11 @@ record_part(ObUpload *upload, const ObPart *part, const char *etag)
 
 	if (share)
 	{
+		ObUploadPart landed = {etag, part->len, 0};
 		ObError error;
 
 		ob_error_clear(&error);
-		if (share->landed(share->arg, part->number, etag, part->len, &error) ==
-			OB_OK)
+		if (share->landed(share->arg, part->number, &landed, &error) == OB_OK)
 			return true;
 		ob_error_what(&error, "could not upload \"s3://%s/%s\"",
 					  upload->bucket, upload->key);
@@ -632,6 +634,7 @@ ob_upload_take_tail(ObUpload *upload, size_t *len)
 	const ObPart *part = upload->filling;
 
 	*len = part ? part->len : 0;
+	upload->bytes -= *len;
 	return part ? part->data + part->start : NULL;
 }
 
@@ -642,9 +645,11 @@ ob_upload_idle(const ObUpload *upload)
 }
 
 ObCode
-ob_upload_finish_shared(ObUpload *upload, char *const *etags, int nparts,
-						uint64_t bytes, ObError *error)
+ob_upload_finish_shared(ObUpload *upload, const ObUploadPart *parts,
+						int nparts, uint64_t bytes, ObError *error)
 {
+	uint64_t sum = 0;
+
 	if (upload->state != UPLOAD_FILLING || !upload->share || upload->filling)
 	{
 		*error = upload->error;
@@ -653,8 +658,9 @@ ob_upload_finish_shared(ObUpload *upload, char *const *etags, int nparts,
 	}
 	for (int i = 0; i < nparts; i++)
 	{
+		sum += parts[i].len;
 		if (!grow_etags(upload, i + 1) ||
-			!(upload->etags[i] = strdup(etags[i])))
+			!(upload->etags[i] = strdup(parts[i].etag)))
 		{
 			fail_memory(upload);
 			*error = upload->error;
@@ -663,7 +669,8 @@ ob_upload_finish_shared(ObUpload *upload, char *const *etags, int nparts,
 	}
 	upload->nparts = nparts;
 	upload->bytes = bytes;
-	complete(upload);
+	upload->acknowledged_bytes = sum;
+	finish_multipart(upload);
 	return OB_OK;
 }
 
