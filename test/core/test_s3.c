@@ -116,6 +116,12 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 		case OB_S3_LIST_UPLOADS:
 			ob_s3_list_uploads(c, "b", key, NULL, NULL);
 			break;
+		case OB_S3_HEAD_BUCKET:
+			ob_s3_head_bucket(c, "b");
+			break;
+		case OB_S3_GET_ENCRYPTION:
+			ob_s3_get_encryption(c, "b");
+			break;
 	}
 }
 
@@ -149,6 +155,7 @@ verb_method(ObS3Verb verb)
 		case OB_S3_ABORT:
 			return "DELETE";
 		case OB_S3_HEAD:
+		case OB_S3_HEAD_BUCKET:
 			return "HEAD";
 		default:
 			return "GET";
