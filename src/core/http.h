@@ -29,8 +29,8 @@ typedef struct ObHttpOptions
 {
 	const char *user_agent;
 	const char *ca_file; /* PEM bundle; NULL: the system's */
-	const char *proxy;   /* http[s]://host[:port]; NULL: none, whatever the
-						  * environment says */
+	const char *proxy;   /* http[s]://host[:port]; NULL: none.  What the
+						  * environment says does not matter */
 	int connect_timeout_ms;
 	int stall_timeout_ms; /* see ObHttpRequest.stall_timeout_ms */
 	int max_connections;
@@ -47,12 +47,12 @@ struct ObHttpRequest
 	const char *method; /* GET HEAD PUT POST DELETE; static */
 	const char *body;   /* borrowed; may be NULL */
 	size_t body_len;
-	size_t response_max;  /* a longer answer is OB_EPROTO */
-	int stall_timeout_ms; /* without a byte moved either way; 0: default.
-						   * Only time in which the host drives counts, so a
-						   * query that computes for a minute kills nothing */
-	int connect_timeout_ms;   /* 0: default */
-	int timeout_ms; /* from the start to the end, by the wall; 0: none */
+	size_t response_max;    /* a longer answer is OB_EPROTO */
+	int stall_timeout_ms;   /* without a byte moved either way; 0: default.
+							 * Only time in which the host drives counts, so a
+							 * query that computes for a minute kills nothing */
+	int connect_timeout_ms; /* 0: default */
+	int timeout_ms; /* from the start to the end, counted likewise; 0: none */
 	bool direct;    /* not through the proxy */
 	bool system_ca; /* not by ca_file: the server is not the store */
 	void *arg;
@@ -99,7 +99,9 @@ extern ObCode ob_http_drive(ObHttp *http, ObError *error) OB_MUST_CHECK;
 extern void ob_http_request_init(ObHttpRequest *request);
 extern void ob_http_request_free(ObHttpRequest *request);
 
-/* From prepare only: adds a header line. */
+/* From prepare only: adds a header line.  A value of "" is sent as it is, NULL
+ * takes away a header that libcurl adds by itself.  OB_EINVAL for a line break
+ * in one of them: it would begin another header. */
 extern ObCode ob_http_header(ObHttpRequest *request, const char *name,
 							 const char *value, ObError *error) OB_MUST_CHECK;
 
@@ -124,5 +126,9 @@ extern bool ob_http_response_header(const ObHttpRequest *request,
 
 /* Milliseconds of a monotonic clock. */
 extern int64_t ob_http_now_ms(void);
+
+/* Milliseconds in which the host drove: what the time-outs of requests go by.
+ */
+extern int64_t ob_http_clock_ms(const ObHttp *http);
 
 #endif
