@@ -29,11 +29,20 @@ typedef enum ObChecksum
 /* The text of x-amz-checksum-crc32: base64 of 4 bytes, and a NUL. */
 #define OB_CRC32_TEXT 9
 
+/* Whether the body's SHA-256 is signed; else it is UNSIGNED-PAYLOAD.  Not for
+ * AUTO. */
+extern bool ob_checksum_is_signed(ObChecksum checksum, bool https);
+
+/* Goes on from that of the bytes before, 0 at first. */
 extern uint32_t ob_crc32(uint32_t crc, const void *data, size_t len);
 
 /* Of a followed by b, which has len bytes. */
 extern uint32_t ob_crc32_combine(uint32_t a, uint32_t b, uint64_t len);
+
+/* As x-amz-checksum-crc32 has it: OB_CRC32_TEXT bytes. */
 extern void ob_crc32_text(uint32_t crc, char *text);
+
+/* By an option's name: "auto", "sha256", "crc32", "none". */
 extern bool ob_checksum_parse(const char *name, ObChecksum *checksum);
 
 #endif

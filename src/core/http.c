@@ -418,6 +418,7 @@ curl_code(CURLcode result, bool *final)
 		case CURLE_SSL_CONNECT_ERROR:
 			return OB_ETLS;
 		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_RESOLVE_PROXY:
 		case CURLE_COULDNT_CONNECT:
 		case CURLE_PARTIAL_FILE:
 		case CURLE_GOT_NOTHING:
@@ -450,6 +451,20 @@ curl_code(CURLcode result, bool *final)
 	}
 }
 
+static bool
+is_unresolved(CURL *easy, CURLcode result)
+{
+	curl_off_t resolved = 0; /* when it was */
+
+	if (result == CURLE_COULDNT_RESOLVE_HOST ||
+		result == CURLE_COULDNT_RESOLVE_PROXY)
+		return true;
+	if (result != CURLE_OPERATION_TIMEDOUT)
+		return false;
+	curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+	return resolved == 0;
+}
+
 /* libcurl is through with a transfer. */
 static void
 conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
@@ -462,6 +477,7 @@ conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
 	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &size);
 	request->status = (int) status;
 	request->sent = size > 0;
+	request->unresolved = is_unresolved(transfer->easy, result);
 	if (transfer->overflow)
 		ob_error_set(&request->error, OB_EPROTO,
 					 "the answer is longer than %zu bytes",
@@ -804,6 +820,7 @@ ob_http_start(ObHttp *http, ObHttpRequest *request, int64_t delay_ms)
 	request->final = false;
 	request->status = 0;
 	request->sent = false;
+	request->unresolved = false;
 	if (!transfer)
 	{
 		ob_error_set(&request->error, OB_ENOMEM, "out of memory");

@@ -71,12 +71,13 @@ struct ObHttpRequest
 	ObBuf url;
 
 	/* the outcome, for "done" */
-	ObError error;  /* OB_OK if an HTTP answer came, whatever its status */
-	bool final;     /* the error is not worth a retry */
-	int status;     /* 0: none */
-	bool sent;      /* something of the request went out */
-	ObBuf response; /* the body */
-	ObBuf headers;  /* "Name: value\n" of the final answer */
+	ObError error;   /* OB_OK if an HTTP answer came, whatever its status */
+	bool final;      /* the error is not worth a retry */
+	int status;      /* 0: none */
+	bool sent;       /* something of the request went out */
+	bool unresolved; /* the name of the host (or proxy) is not known */
+	ObBuf response;  /* the body */
+	ObBuf headers;   /* "Name: value\n" of the final answer */
 
 	struct ObTransfer *transfer; /* private */
 };

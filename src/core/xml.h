@@ -29,6 +29,7 @@ typedef struct ObXmlError
 	char message[512];
 	char region[64];
 	char request_id[128];
+	time_t server_time; /* of RequestTimeTooSkewed; 0: none */
 } ObXmlError;
 
 /* <Error>: OB_OK if the document is one (whole and well-formed). */

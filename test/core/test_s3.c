@@ -821,20 +821,6 @@ static const struct
 	const char *cause;
 	const char *region;
 } refusals[] = {
-	{"region in the document",
-	 OB_S3_PUT_OBJECT,
-	 {.status = 400,
-	  .body = "<Error><Code>AuthorizationHeaderMalformed</Code><Message>m"
-			  "</Message><Region>eu-west-3</Region></Error>"},
-	 OB_EREGION,
-	 "AuthorizationHeaderMalformed: m",
-	 "eu-west-3"},
-	{"region in a header",
-	 OB_S3_HEAD,
-	 {.status = 301, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
-	 OB_EREGION,
-	 "HTTP 301",
-	 "eu-west-3"},
 	{"redirect",
 	 OB_S3_PUT_OBJECT,
 	 {.status = 307,
