@@ -134,6 +134,7 @@ detail(const ObError *error)
 
 	initStringInfo(&text);
 	appendStringInfoString(&text, to_database(error->cause));
+	text.data[0] = pg_toupper((unsigned char) text.data[0]);
 	if (error->request_id[0])
 		appendStringInfo(&text, " (request id %s)", error->request_id);
 	if (error->attempts > 1)

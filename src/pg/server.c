@@ -122,7 +122,7 @@ ob_server_proxy_ok(const char *value, ObError *error)
 		return false;
 	if (endpoint.base[0] == '\0')
 		return true;
-	ob_error_set(error, OB_EINVAL, "it has a path");
+	ob_error_set(error, OB_EINVAL, "a proxy's URL has no path");
 	return false;
 }
 

@@ -58,18 +58,18 @@ finish(Sweep *sweep)
  * Remembers an upload that is old enough.  The reader of XML is C code of the
  * core's with expat below it: palloc could jump out of it, so this mallocs.
  */
-typedef struct Page
+typedef struct UploadPage
 {
 	TimestampTz before;
 	ObXmlUpload *uploads;
 	int n;
 	int cap;
-} Page;
+} UploadPage;
 
 static ObCode
 collect(void *arg, const ObXmlUpload *upload)
 {
-	Page *page = arg;
+	UploadPage *page = arg;
 
 	/* one whose age cannot be told is left alone */
 	if (upload->initiated == 0 ||
@@ -91,7 +91,7 @@ collect(void *arg, const ObXmlUpload *upload)
 }
 
 static void
-keep(Sweep *sweep, const Page *page)
+keep(Sweep *sweep, const UploadPage *page)
 {
 	for (int i = 0; i < page->n; i++)
 	{
@@ -108,7 +108,7 @@ static void
 read_page(Sweep *sweep, ObXmlUploadsPage *next)
 {
 	const ObBuf *response = &sweep->call.request.response;
-	Page page = {.before = sweep->before};
+	UploadPage page = {.before = sweep->before};
 	ObError error;
 	ObCode code;
 
