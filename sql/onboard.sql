@@ -161,13 +161,14 @@ CREATE FUNCTION onboard_abort_uploads(
 	prefix text DEFAULT NULL,
 	older_than interval DEFAULT '1 day',
 	server text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
 	OUT key text,
 	OUT upload_id text,
 	OUT initiated timestamptz
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_abort_uploads(text, text, interval, text) IS
+COMMENT ON FUNCTION onboard_abort_uploads(text, text, interval, text, jsonb) IS
 	'aborts multipart uploads that were never finished';
 
 CREATE FUNCTION onboard_explain(query text, options jsonb DEFAULT '{}')

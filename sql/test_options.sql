@@ -24,11 +24,7 @@ SELECT each(
 	'{"FORMAT": "csv"}',
 	'{"": 1}',
 	'{"format": "csv", "region": "eu-central-1"}',
-	'{"on_error": "raise"}',
-	'{"sse": "aws:kms"}',
-	'{"kms_key_id": "k"}',
-	'{"checksum": "crc32c"}',
-	'{"expected_bucket_owner": "111122223333"}');
+	'{"on_error": "raise"}');
 
 -- Types: null is none of them
 
@@ -176,14 +172,57 @@ SELECT each(
 	(SELECT jsonb_build_object('metadata', jsonb_object_agg(n, '')) FROM generate_series(1, 50) n)::text,
 	(SELECT jsonb_build_object('metadata', jsonb_object_agg(n, '')) FROM generate_series(1, 51) n)::text);
 
+-- How S3 keeps and takes it
+
+SELECT each(
+	'{"sse": "AES256"}', '{"sse": "aws:kms"}', '{"sse": "aws:kms:dsse"}',
+	'{"sse": "aes256"}', '{"sse": ""}', '{"sse": true}',
+	'{"sse": "aws:kms", "kms_key_id": "arn:aws:kms:eu-central-1:111122223333:key/1"}',
+	'{"sse": "aws:kms:dsse", "kms_key_id": "alias/lake"}',
+	'{"kms_key_id": "k"}', '{"sse": "AES256", "kms_key_id": "k"}',
+	'{"sse": "aws:kms", "kms_key_id": ""}', '{"sse": "aws:kms", "kms_key_id": "a b"}',
+	'{"sse": "aws:kms", "kms_key_id": "a\nX-Evil: 1"}',
+	'{"sse": "aws:kms", "kms_key_id": 1}',
+	'{"sse": "aws:kms", "bucket_key": true}', '{"sse": "aws:kms", "bucket_key": false}',
+	'{"sse": "aws:kms", "bucket_key": "true"}', '{"bucket_key": false}',
+	'{"sse": "AES256", "bucket_key": true}', '{"sse": "aws:kms:dsse", "bucket_key": true}');
+SELECT left(export(format('{"sse": "aws:kms", "kms_key_id": "%s"}', repeat('k', n))), 60)
+FROM generate_series(2048, 2049) n;
+SELECT each(
+	'{"expected_bucket_owner": "011122223333"}', '{"expected_bucket_owner": 111122223333}',
+	'{"expected_bucket_owner": "11112222333"}', '{"expected_bucket_owner": "1111222233334"}',
+	'{"expected_bucket_owner": "11112222333a"}', '{"expected_bucket_owner": ""}',
+	'{"requester_pays": true}', '{"requester_pays": false}', '{"requester_pays": "requester"}');
+SELECT each(
+	'{"checksum": "auto"}', '{"checksum": "sha256"}', '{"checksum": "crc32"}',
+	'{"checksum": "none"}', '{"checksum": "crc32c"}', '{"checksum": ""}', '{"checksum": false}');
+
+-- Layers: the whole counts
+
+INSERT INTO onboard_tables VALUES ('kms', 'SELECT 1 AS a WHERE false', NULL,
+	'{"sse": "aws:kms", "kms_key_id": "k"}');
+SELECT export('{}', NULL, 'kms');
+SELECT export('{"sse": "aws:kms:dsse"}', NULL, 'kms');
+SELECT export('{"sse": "AES256"}', NULL, 'kms');
+DELETE FROM onboard_tables;
+
+-- Only some of them are for onboard_abort_uploads()
+
+SELECT outcome(format($$SELECT count(*) FROM onboard_abort_uploads(options => %L)$$, o))
+FROM unnest(ARRAY['[]', '{"sse": "AES256"}', '{"server": "s3"}', '{"fromat": "csv"}',
+	'{"requester_pays": 1}', '{"on_error": "raise"}',
+	'{"requester_pays": true, "expected_bucket_owner": "111122223333"}']) AS o;
+
 -- All at once
 
-SELECT export('{"acl": "private", "compression": "zstd", "compression_level": 3,
+SELECT export('{"acl": "private", "bucket_key": true, "checksum": "sha256", "compression": "zstd", "compression_level": 3,
 	"connections": 4, "content_type": "text/csv", "delimiter": ";",
-	"empty": "skip", "encoding": "UTF8", "escape": "\\", "force_quote": ["a"],
-	"format": "csv", "header": false, "key": "{name}.{ext}",
-	"metadata": {"a": "b"}, "null": "NULL", "overwrite": "replace",
-	"parallel": "off", "part_size": "16MB", "quote": "''", "server": "s3",
+	"empty": "skip", "encoding": "UTF8", "escape": "\\",
+	"expected_bucket_owner": "111122223333", "force_quote": ["a"],
+	"format": "csv", "header": false, "key": "{name}.{ext}", "kms_key_id": "k",
+	"metadata": {"a": "b"}, "null": "NULL", "overwrite": "error",
+	"parallel": "off", "part_size": "16MB", "quote": "''",
+	"requester_pays": true, "server": "s3", "sse": "aws:kms",
 	"storage_class": "STANDARD", "tags": {"a": "b"}}');
 
 -- Where it stands is said

@@ -19,8 +19,6 @@ SELECT server($$regoin 'eu-central-1'$$);
 SELECT server($$"REGION" 'eu-central-1'$$);
 SELECT server($$access_key_id 'NOT-A-KEY'$$);
 SELECT server($$secret_access_key 'not-a-secret'$$);
-SELECT server($$role_arn 'arn:aws:iam::1:role/r'$$);
-SELECT server($$external_id 'x'$$);
 
 -- endpoint
 
@@ -86,6 +84,7 @@ SELECT server(options) FROM (VALUES
 	($$credentials 'instance'$$),
 	($$credentials 'chain'$$),
 	($$credentials 'env'$$),
+	($$credentials ''$$),
 	($$max_parts '1'$$),
 	($$max_parts '10000'$$),
 	($$max_parts '0'$$),
@@ -102,6 +101,47 @@ SELECT server(options) FROM (VALUES
 	($$prefix E'raw\n'$$)) AS v (options);
 SELECT server(format('prefix %L', repeat('p', 900)));
 SELECT outcome(format('CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (prefix %L)', repeat('p', 901)));
+
+-- A role to assume, and a profile
+
+SELECT server(options) FROM (VALUES
+	($$role_arn 'arn:aws:iam::111122223333:role/lake'$$),
+	($$role_arn 'arn:aws:iam:::role/of/ceph'$$),
+	($$role_arn 'lake'$$),
+	($$role_arn ''$$),
+	($$role_arn 'arn:aws:iam::111122223333:role/a b'$$),
+	($$role_arn E'arn:aws:iam::111122223333:role/a\nb'$$),
+	($$role_arn 'arn:aws:iam::111122223333:role/lake', external_id 'a-1=b'$$),
+	($$role_arn 'arn:aws:iam::111122223333:role/lake', external_id 'x'$$),
+	($$role_arn 'arn:aws:iam::111122223333:role/lake', external_id 'a b'$$),
+	($$role_arn 'arn:aws:iam::111122223333:role/lake', external_id ''$$),
+	($$external_id 'a-1=b'$$),
+	($$credentials 'instance', role_arn 'arn:aws:iam::111122223333:role/lake'$$),
+	($$credentials 'profile', profile 'lake'$$),
+	($$credentials 'chain', profile 'the lake'$$),
+	($$credentials 'profile', profile ''$$),
+	($$credentials 'profile', profile 'a]'$$),
+	($$credentials 'profile', profile E'a\nb'$$),
+	($$credentials 'environment', profile 'lake'$$),
+	($$profile 'lake'$$),
+	($$sts_endpoint 'https://sts.example.com/x'$$),
+	($$sts_endpoint 'sts.example.com'$$),
+	($$sts_endpoint 'https://me:not-a-password@sts.example.com'$$)) AS v (options);
+SELECT server(format('role_arn %L', 'arn:' || repeat('a', 2044)));
+SELECT left(server(format('role_arn %L', 'arn:' || repeat('a', 2045))), 160);
+
+-- proxy
+
+SELECT server(format('proxy %L', proxy)) FROM (VALUES
+	('http://proxy:3128'),
+	('https://[::1]'),
+	('http://proxy:3128/'),
+	('http://proxy:3128/path'),
+	('proxy:3128'),
+	('socks5://proxy:1080'),
+	(''),
+	('http://me:not-a-password@proxy:3128'),
+	('http://proxy:3128?x')) AS v (proxy);
 
 -- bucket and buckets
 
@@ -133,6 +173,36 @@ ALTER SERVER s3 OPTIONS (ADD buckets 'archive-*');
 ALTER SERVER s3 OPTIONS (SET bucket 'archive-1', ADD buckets 'archive-*');
 ALTER SERVER s3 OPTIONS (SET bucket 'lake');
 ALTER SERVER s3 OPTIONS (SET region 'eu-central-1', SET bucket 'lake', DROP buckets);
+
+-- What belongs to the machine is given away by a superuser alone
+
+CREATE ROLE regress_onboard_owner;
+GRANT USAGE ON FOREIGN DATA WRAPPER onboard TO regress_onboard_owner;
+CREATE SERVER owned FOREIGN DATA WRAPPER onboard OPTIONS (region 'eu-central-1');
+ALTER SERVER owned OWNER TO regress_onboard_owner;
+SET ROLE regress_onboard_owner;
+ALTER SERVER owned OPTIONS (ADD endpoint 'http://127.0.0.1:1', ADD credentials 'mapping',
+	ADD role_arn 'arn:aws:iam::111122223333:role/lake', ADD proxy 'http://127.0.0.1:1');
+ALTER SERVER owned OPTIONS (SET credentials 'instance');
+\echo :LAST_ERROR_SQLSTATE
+ALTER SERVER owned OPTIONS (SET credentials 'environment');
+CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (region 'eu', credentials 'chain');
+ALTER SERVER owned OPTIONS (ADD ca_file '/etc/ssl/cert.pem');
+\echo :LAST_ERROR_SQLSTATE
+RESET ROLE;
+GRANT pg_read_server_files TO regress_onboard_owner;
+SET ROLE regress_onboard_owner;
+ALTER SERVER owned OPTIONS (ADD ca_file '/etc/ssl/cert.pem');
+RESET ROLE;
+ALTER SERVER owned OPTIONS (SET credentials 'instance');
+SET ROLE regress_onboard_owner;
+-- nor is what it is used for changed by its owner
+ALTER SERVER owned OPTIONS (SET endpoint 'http://127.0.0.1:2');
+ALTER SERVER owned OPTIONS (SET endpoint 'http://127.0.0.1:2', DROP credentials);
+RESET ROLE;
+DROP SERVER owned;
+REVOKE USAGE ON FOREIGN DATA WRAPPER onboard FROM regress_onboard_owner;
+DROP ROLE regress_onboard_owner;
 
 -- User mappings
 
@@ -205,7 +275,12 @@ SELECT altered(options) FROM (VALUES
 	($$region 'EU'$$),
 	($$region 'eu', addressing 'x'$$),
 	($$region 'eu', max_parts 'x'$$),
-	($$region 'eu', credentials 'chain'$$),
+	($$region 'eu', credentials 'env'$$),
+	($$region 'eu', credentials 'profile', profile 'a]'$$),
+	($$region 'eu', proxy 'proxy'$$),
+	($$region 'eu', proxy 'http://proxy/path'$$),
+	($$region 'eu', sts_endpoint 'sts'$$),
+	($$region 'eu', role_arn 'arn:x', external_id 'x'$$),
 	($$region 'eu', ca_file 'x'$$),
 	($$region 'eu', role_arn 'x'$$),
 	($$region 'eu', buckets ''$$),

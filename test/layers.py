@@ -28,13 +28,17 @@ HEADERS = [
     (r"curl/", r"src/core/http\.c", "use core/http.h"),
     (r"expat", r"src/core/xml\.c", "use core/xml.h"),
     (
-        r"jansson\.h", r"src/core/(credentials|aws)\w*\.[ch]|src/lambda/.*",
-        "JSON is read in core's credentials and aws files and in src/lambda",
+        r"jansson\.h", r"src/lambda/.*",
+        "use core/json.h: the symbols of JSON libraries clash in a backend",
     ),
-    (r"(zlib|zconf)\.h", r"src/core/sink_zlib\.c", "use the gzip sink"),
     (
-        r"(isa-l/.*|isa-l\.h|igzip_lib\.h)", r"src/core/sink_igzip\.c",
-        "use the gzip sink",
+        r"(zlib|zconf)\.h", r"src/core/(sink_zlib|checksum)\.c",
+        "use the gzip sink, or core/checksum.h",
+    ),
+    (
+        r"(isa-l/.*|isa-l\.h|igzip_lib\.h)",
+        r"src/core/(sink_igzip|checksum)\.c",
+        "use the gzip sink, or core/checksum.h",
     ),
     (r"zstd\w*\.h", r"src/core/sink_zstd\.c", "use the zstd sink"),
     (r"lz4\w*\.h", r"src/core/sink_lz4\.c", "use the lz4 sink"),

@@ -16,6 +16,7 @@
 
 #include <curl/curl.h>
 #include <errno.h>
+#include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -29,8 +30,8 @@
 #define HEADERS_MAX (64 * 1024)
 #define URL_MAX (16 * 1024)
 #define EVENTS 64
-/* A gap between two drives counts at most this much towards a stall. */
-#define PUMP_GAP_MS 1000
+/* A gap between two drives counts at most this much towards a time-out. */
+#define PUMP_GAP_MS 250
 
 typedef struct ObTransfer ObTransfer;
 struct ObTransfer
@@ -41,7 +42,9 @@ struct ObTransfer
 	CURL *easy; /* NULL until started */
 	struct curl_slist *headers;
 	int64_t start_ms;    /* when to start */
-	int64_t progress_at; /* of the pump clock, when a byte last moved */
+	int64_t begun_at;    /* of the pump clock */
+	int64_t progress_at; /* likewise, when a byte last moved */
+	long connect_ms;     /* libcurl's time-out */
 	size_t sent;         /* given to libcurl */
 	curl_off_t uploaded; /* of them, given to the network */
 	bool overflow;       /* the answer was longer than allowed */
@@ -63,6 +66,7 @@ struct ObHttp
 	int stall_timeout_ms;
 	char *user_agent;
 	char *ca_file;
+	char *proxy;
 };
 
 int64_t
@@ -72,6 +76,12 @@ ob_http_now_ms(void)
 
 	clock_gettime(CLOCK_MONOTONIC, &now);
 	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t
+ob_http_clock_ms(const ObHttp *http)
+{
+	return http->pumped_ms;
 }
 
 /* ---- what libcurl calls ---- */
@@ -198,19 +208,10 @@ set_common(const ObHttp *http, CURL *easy)
 	SET(CURLOPT_HTTP_VERSION, (long) CURL_HTTP_VERSION_1_1);
 	SET(CURLOPT_PATH_AS_IS, 1L);
 	SET(CURLOPT_NETRC, (long) CURL_NETRC_IGNORED);
-	/* never what http_proxy says: that is the server's environment */
-	SET(CURLOPT_PROXY, "");
-	SET(CURLOPT_NOPROXY, "*");
 	SET(CURLOPT_SSL_VERIFYPEER, 1L);
 	SET(CURLOPT_SSL_VERIFYHOST, 2L);
 	SET(CURLOPT_SSLVERSION, (long) CURL_SSLVERSION_TLSv1_2);
-	if (http->ca_file)
-	{
-		SET(CURLOPT_CAINFO, http->ca_file);
-		SET(CURLOPT_CAPATH, NULL);
-	}
 	SET(CURLOPT_USERAGENT, http->user_agent);
-	SET(CURLOPT_CONNECTTIMEOUT_MS, (long) http->connect_timeout_ms);
 	/* S3 closes connections that were idle for five seconds */
 	SET(CURLOPT_MAXAGE_CONN, 4L);
 	SET(CURLOPT_TCP_KEEPALIVE, 1L);
@@ -250,6 +251,49 @@ set_method(CURL *easy, const ObHttpRequest *request)
 	return bad == CURLE_OK;
 }
 
+/* Whether the request could be written, so that the server may have it. */
+static bool
+is_connected(const ObTransfer *transfer)
+{
+	curl_off_t connected = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+	return connected > 0;
+}
+
+static int
+connect_timeout(const ObTransfer *transfer)
+{
+	int own = transfer->request->connect_timeout_ms;
+
+	return own > 0 ? own : transfer->http->connect_timeout_ms;
+}
+
+/* The way to the server. */
+static bool
+set_route(ObTransfer *transfer)
+{
+	const ObHttp *http = transfer->http;
+	const ObHttpRequest *request = transfer->request;
+	bool proxied = http->proxy && !request->direct;
+	CURL *easy = transfer->easy;
+	CURLcode bad = CURLE_OK;
+
+	/* never what http_proxy and no_proxy say: that is the host's environment
+	 */
+	SET(CURLOPT_PROXY, proxied ? http->proxy : "");
+	SET(CURLOPT_NOPROXY, proxied ? "" : "*");
+	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	if (http->ca_file && !request->system_ca)
+	{
+		SET(CURLOPT_CAINFO, http->ca_file);
+		SET(CURLOPT_CAPATH, NULL);
+	}
+	transfer->connect_ms = connect_timeout(transfer);
+	SET(CURLOPT_CONNECTTIMEOUT_MS, transfer->connect_ms);
+	return bad == CURLE_OK;
+}
+
 static bool
 set_request(ObTransfer *transfer)
 {
@@ -264,7 +308,8 @@ set_request(ObTransfer *transfer)
 	SET(CURLOPT_WRITEDATA, transfer);
 	SET(CURLOPT_READDATA, transfer);
 	SET(CURLOPT_SEEKDATA, transfer);
-	return bad == CURLE_OK && set_method(easy, transfer->request);
+	return bad == CURLE_OK && set_method(easy, transfer->request) &&
+		   set_route(transfer);
 #undef SET
 }
 
@@ -279,6 +324,15 @@ unlink_transfer(ObHttp *http, const ObTransfer *transfer)
 		link = &(*link)->next;
 	if (*link)
 		*link = transfer->next;
+}
+
+/* They hold session tokens and signatures. */
+static void
+free_headers(struct curl_slist *headers)
+{
+	for (struct curl_slist *line = headers; line; line = line->next)
+		OPENSSL_cleanse(line->data, strlen(line->data));
+	curl_slist_free_all(headers);
 }
 
 /* Takes the transfer away from libcurl and from its request, and frees it. */
@@ -299,7 +353,7 @@ end_transfer(ObHttp *http, ObTransfer *transfer)
 		else
 			curl_easy_cleanup(easy);
 	}
-	curl_slist_free_all(transfer->headers);
+	free_headers(transfer->headers);
 	free(transfer);
 }
 
@@ -348,7 +402,7 @@ begin(ObHttp *http, ObTransfer *transfer)
 		fail(http, transfer, OB_ENOMEM, "libcurl could not set up a request");
 		return;
 	}
-	transfer->progress_at = http->pumped_ms;
+	transfer->begun_at = transfer->progress_at = http->pumped_ms;
 	if (curl_multi_add_handle(http->multi, transfer->easy) != CURLM_OK)
 		fail(http, transfer, OB_ENOMEM, "libcurl could not start a request");
 }
@@ -364,6 +418,7 @@ curl_code(CURLcode result, bool *final)
 		case CURLE_SSL_CONNECT_ERROR:
 			return OB_ETLS;
 		case CURLE_COULDNT_RESOLVE_HOST:
+		case CURLE_COULDNT_RESOLVE_PROXY:
 		case CURLE_COULDNT_CONNECT:
 		case CURLE_PARTIAL_FILE:
 		case CURLE_GOT_NOTHING:
@@ -396,6 +451,20 @@ curl_code(CURLcode result, bool *final)
 	}
 }
 
+static bool
+is_unresolved(CURL *easy, CURLcode result)
+{
+	curl_off_t resolved = 0; /* when it was */
+
+	if (result == CURLE_COULDNT_RESOLVE_HOST ||
+		result == CURLE_COULDNT_RESOLVE_PROXY)
+		return true;
+	if (result != CURLE_OPERATION_TIMEDOUT)
+		return false;
+	curl_easy_getinfo(easy, CURLINFO_NAMELOOKUP_TIME_T, &resolved);
+	return resolved == 0;
+}
+
 /* libcurl is through with a transfer. */
 static void
 conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
@@ -408,6 +477,7 @@ conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
 	curl_easy_getinfo(transfer->easy, CURLINFO_REQUEST_SIZE, &size);
 	request->status = (int) status;
 	request->sent = size > 0;
+	request->unresolved = is_unresolved(transfer->easy, result);
 	if (transfer->overflow)
 		ob_error_set(&request->error, OB_EPROTO,
 					 "the answer is longer than %zu bytes",
@@ -488,27 +558,52 @@ note_upload(const ObHttp *http, ObTransfer *transfer)
 	transfer->progress_at = http->pumped_ms;
 }
 
+/* Whether a transfer takes too long; sets its error.  (libcurl looks for slow
+ * connects, too, but not again after we have extended its time.) */
+static bool
+is_overdue(const ObHttp *http, ObTransfer *transfer)
+{
+	ObHttpRequest *request = transfer->request;
+	int64_t age = http->pumped_ms - transfer->begun_at;
+	int stall = request->stall_timeout_ms > 0 ? request->stall_timeout_ms
+											  : http->stall_timeout_ms;
+	int total = request->timeout_ms;
+	const char *what;
+	int limit;
+
+	if (!transfer->easy)
+		return false;
+	note_upload(http, transfer);
+	request->sent = true; /* or so it must be taken */
+	if (age > (limit = connect_timeout(transfer)) && !is_connected(transfer))
+	{
+		what = "no connection was made within";
+		request->sent = false;
+	}
+	else if (total > 0 && age > (limit = total))
+		what = "no whole answer came within";
+	else if (http->pumped_ms - transfer->progress_at > (limit = stall))
+		what = "no byte moved for";
+	else
+		return false;
+	ob_error_set(&request->error, OB_ETIMEOUT, "%s %g s", what,
+				 limit / 1000.0);
+	return true;
+}
+
 static void
-fail_stalled(ObHttp *http)
+fail_overdue(ObHttp *http)
 {
 	bool again = true;
 
+	/* a callback may change the list: begin anew after each one */
 	while (again)
 	{
 		again = false;
 		for (ObTransfer *t = http->transfers; t; t = t->next)
 		{
-			int limit = t->request->stall_timeout_ms;
-
-			if (limit == 0)
-				limit = http->stall_timeout_ms;
-			if (t->easy)
-				note_upload(http, t);
-			if (t->easy && http->pumped_ms - t->progress_at > limit)
+			if (is_overdue(http, t))
 			{
-				t->request->sent = true; /* or so it must be taken */
-				ob_error_set(&t->request->error, OB_ETIMEOUT,
-							 "no byte moved for %g s", limit / 1000.0);
 				finish(http, t);
 				again = true;
 				break;
@@ -548,13 +643,30 @@ pump(ObHttp *http, ObError *error)
 	return OB_OK;
 }
 
+/* libcurl's time-out of connects goes by the wall: a handshake of two round
+ * trips would be late when the host lets ten seconds pass between them. */
+static void
+extend_connects(const ObHttp *http, int64_t lost_ms)
+{
+	for (ObTransfer *t = http->transfers; t; t = t->next)
+	{
+		if (!t->easy)
+			continue;
+		t->connect_ms += (long) lost_ms;
+		curl_easy_setopt(t->easy, CURLOPT_CONNECTTIMEOUT_MS, t->connect_ms);
+	}
+}
+
 static void
 advance_clock(ObHttp *http)
 {
 	int64_t now = ob_http_now_ms();
 	int64_t gap = now - http->driven_at;
+	int64_t lost = gap > PUMP_GAP_MS ? gap - PUMP_GAP_MS : 0;
 
-	http->pumped_ms += gap < PUMP_GAP_MS ? gap : PUMP_GAP_MS;
+	if (lost > 0)
+		extend_connects(http, lost);
+	http->pumped_ms += gap - lost;
 	http->driven_at = now;
 }
 
@@ -571,7 +683,7 @@ ob_http_drive(ObHttp *http, ObError *error)
 	start_due(http, http->driven_at);
 	code = pump(http, error);
 	conclude_all(http);
-	fail_stalled(http);
+	fail_overdue(http);
 	/* what the callbacks started may begin at once */
 	start_due(http, http->driven_at);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
@@ -586,7 +698,7 @@ ob_http_timeout_ms(const ObHttp *http)
 
 	for (const ObTransfer *t = http->transfers; t; t = t->next)
 	{
-		/* a running transfer needs a look for stalls now and then */
+		/* a running transfer needs a look for time-outs now and then */
 		int64_t look = t->easy ? now + PUMP_GAP_MS : t->start_ms;
 
 		if (at < 0 || look < at)
@@ -642,8 +754,11 @@ ob_http_new(const ObHttpOptions *options, ObError *error)
 	http->user_agent = strdup(options->user_agent);
 	if (options->ca_file)
 		http->ca_file = strdup(options->ca_file);
+	if (options->proxy)
+		http->proxy = strdup(options->proxy);
 	if (!http->idle || !http->user_agent ||
-		(options->ca_file && !http->ca_file) || !set_up_multi(http))
+		(options->ca_file && !http->ca_file) ||
+		(options->proxy && !http->proxy) || !set_up_multi(http))
 		ob_error_set(error, OB_ENOMEM, "libcurl could not be set up");
 	else if ((http->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		ob_error_set(error, OB_EIO, "epoll_create1: %s", strerror(errno));
@@ -669,6 +784,7 @@ ob_http_free(ObHttp *http)
 	free(http->idle);
 	free(http->user_agent);
 	free(http->ca_file);
+	free(http->proxy);
 	free(http);
 }
 
@@ -704,6 +820,7 @@ ob_http_start(ObHttp *http, ObHttpRequest *request, int64_t delay_ms)
 	request->final = false;
 	request->status = 0;
 	request->sent = false;
+	request->unresolved = false;
 	if (!transfer)
 	{
 		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
@@ -727,6 +844,9 @@ ob_http_header(ObHttpRequest *request, const char *name, const char *value,
 	struct curl_slist *list;
 	ObBuf line;
 
+	if (strpbrk(name, "\r\n") || (value && strpbrk(value, "\r\n")))
+		return ob_error_set(error, OB_EINVAL,
+							"a header would have a line break");
 	ob_buf_init(&line, HEADERS_MAX);
 	/* "Name:" would remove the header, "Name;" sends it empty */
 	if (value && value[0] == '\0')
@@ -762,13 +882,8 @@ ob_http_running(const ObHttpRequest *request)
 bool
 ob_http_sent(const ObHttpRequest *request)
 {
-	curl_off_t connected = 0; /* when the request could first be written */
-
-	if (!ob_http_running(request) || !request->transfer->easy)
-		return false;
-	curl_easy_getinfo(request->transfer->easy, CURLINFO_PRETRANSFER_TIME_T,
-					  &connected);
-	return connected > 0;
+	return ob_http_running(request) && request->transfer->easy &&
+		   is_connected(request->transfer);
 }
 
 bool

@@ -29,6 +29,8 @@ typedef struct ObHttpOptions
 {
 	const char *user_agent;
 	const char *ca_file; /* PEM bundle; NULL: the system's */
+	const char *proxy;   /* http[s]://host[:port]; NULL: none.  What the
+						  * environment says does not matter */
 	int connect_timeout_ms;
 	int stall_timeout_ms; /* see ObHttpRequest.stall_timeout_ms */
 	int max_connections;
@@ -45,10 +47,14 @@ struct ObHttpRequest
 	const char *method; /* GET HEAD PUT POST DELETE; static */
 	const char *body;   /* borrowed; may be NULL */
 	size_t body_len;
-	size_t response_max;  /* a longer answer is OB_EPROTO */
-	int stall_timeout_ms; /* without a byte moved either way; 0: default.
-						   * Only time in which the host drives counts, so a
-						   * query that computes for a minute kills nothing */
+	size_t response_max;    /* a longer answer is OB_EPROTO */
+	int stall_timeout_ms;   /* without a byte moved either way; 0: default.
+							 * Only time in which the host drives counts, so a
+							 * query that computes for a minute kills nothing */
+	int connect_timeout_ms; /* 0: default */
+	int timeout_ms; /* from the start to the end, counted likewise; 0: none */
+	bool direct;    /* not through the proxy */
+	bool system_ca; /* not by ca_file: the server is not the store */
 	void *arg;
 
 	/*
@@ -65,12 +71,13 @@ struct ObHttpRequest
 	ObBuf url;
 
 	/* the outcome, for "done" */
-	ObError error;  /* OB_OK if an HTTP answer came, whatever its status */
-	bool final;     /* the error is not worth a retry */
-	int status;     /* 0: none */
-	bool sent;      /* something of the request went out */
-	ObBuf response; /* the body */
-	ObBuf headers;  /* "Name: value\n" of the final answer */
+	ObError error;   /* OB_OK if an HTTP answer came, whatever its status */
+	bool final;      /* the error is not worth a retry */
+	int status;      /* 0: none */
+	bool sent;       /* something of the request went out */
+	bool unresolved; /* the name of the host (or proxy) is not known */
+	ObBuf response;  /* the body */
+	ObBuf headers;   /* "Name: value\n" of the final answer */
 
 	struct ObTransfer *transfer; /* private */
 };
@@ -93,7 +100,9 @@ extern ObCode ob_http_drive(ObHttp *http, ObError *error) OB_MUST_CHECK;
 extern void ob_http_request_init(ObHttpRequest *request);
 extern void ob_http_request_free(ObHttpRequest *request);
 
-/* From prepare only: adds a header line. */
+/* From prepare only: adds a header line.  A value of "" is sent as it is, NULL
+ * takes away a header that libcurl adds by itself.  OB_EINVAL for a line break
+ * in one of them: it would begin another header. */
 extern ObCode ob_http_header(ObHttpRequest *request, const char *name,
 							 const char *value, ObError *error) OB_MUST_CHECK;
 
@@ -118,5 +127,9 @@ extern bool ob_http_response_header(const ObHttpRequest *request,
 
 /* Milliseconds of a monotonic clock. */
 extern int64_t ob_http_now_ms(void);
+
+/* Milliseconds in which the host drove: what the time-outs of requests go by.
+ */
+extern int64_t ob_http_clock_ms(const ObHttp *http);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * part.c
- *		The parts of an upload: buffers, their hashes, and who has memory.
+ *		The parts of an upload: buffers, their checksums, and who has memory.
  *
  * src/core/part.c
  */
@@ -10,12 +10,12 @@
 #include <string.h>
 
 bool
-ob_parts_init(ObParts *parts, int n, size_t memory, ObS3 *s3,
+ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
 			  void (*done)(ObS3Call *call), void *owner)
 {
+	bool hashed = ob_checksum_is_signed(checksum, ob_s3_endpoint(s3)->https);
 	bool ok = true;
 
-	parts->memory = memory;
 	parts->used = 0;
 	parts->n = 0;
 	parts->parts = calloc((size_t) n, sizeof(ObPart));
@@ -27,9 +27,10 @@ ob_parts_init(ObParts *parts, int n, size_t memory, ObS3 *s3,
 		ObPart *part = &parts->parts[i];
 
 		part->owner = owner;
-		part->sha = ob_sha256_new();
+		part->has_crc32 = checksum == OB_CHECKSUM_CRC32;
 		ob_s3_call_init(&part->call, s3, done, part);
-		if (!part->sha)
+		part->call.checksum = checksum;
+		if (hashed && !(part->sha = ob_sha256_new()))
 			ok = false;
 	}
 	return ok;
@@ -105,6 +106,14 @@ free_idle_buffers(ObParts *parts)
 	}
 }
 
+static bool
+begin_checksums(ObPart *part)
+{
+	part->hashed = 0;
+	part->crc32 = 0;
+	return !part->sha || ob_sha256_begin(part->sha);
+}
+
 bool
 ob_parts_has_room(const ObParts *parts, size_t size, size_t head_len)
 {
@@ -131,10 +140,9 @@ ob_parts_begin(ObParts *parts, size_t size, size_t head_len)
 	part->size = size;
 	part->start = head_len;
 	part->len = 0;
-	part->hashed = 0;
 	part->number = 0;
 	part->state = OB_PART_FILLING;
-	return ob_sha256_begin(part->sha) ? part : NULL;
+	return begin_checksums(part) ? part : NULL;
 }
 
 ObPart *
@@ -187,13 +195,16 @@ ob_part_window(ObParts *parts, ObPart *part, bool may_grow, size_t *avail)
 bool
 ob_part_hash(ObPart *part, size_t len)
 {
-	size_t from = part->hashed;
+	const char *from = part->data + part->start + part->hashed;
+	size_t more;
 
-	if (len <= from)
+	if (len <= part->hashed)
 		return true;
+	more = len - part->hashed;
 	part->hashed = len;
-	return ob_sha256_add(part->sha, part->data + part->start + from,
-						 len - from);
+	if (part->has_crc32)
+		part->crc32 = ob_crc32(part->crc32, from, more);
+	return !part->sha || ob_sha256_add(part->sha, from, more);
 }
 
 bool
@@ -203,12 +214,13 @@ ob_part_add_head(ObPart *part, const char *head, size_t len)
 	memcpy(part->data + part->start, head, len);
 	part->len += len;
 	/* these few bytes come first after all: once an export */
-	part->hashed = 0;
-	return ob_sha256_begin(part->sha);
+	return begin_checksums(part);
 }
 
 bool
 ob_part_seal(ObPart *part, char *sha256)
 {
-	return ob_part_hash(part, part->len) && ob_sha256_end(part->sha, sha256);
+	sha256[0] = '\0';
+	return ob_part_hash(part, part->len) &&
+		   (!part->sha || ob_sha256_end(part->sha, sha256));
 }

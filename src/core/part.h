@@ -1,6 +1,6 @@
 /*
  * part.h
- *		The parts of an upload: buffers, their hashes, and who has memory.
+ *		The parts of an upload: buffers, their checksums, and who has memory.
  *
  * src/core/part.h
  *
@@ -42,8 +42,11 @@ typedef struct ObPart
 	size_t start; /* where the part begins: room for a head is before it */
 	size_t len;
 	int number; /* of the part, once it is full */
-	ObSha256 *sha;
-	size_t hashed; /* bytes of the part that went into it */
+	/* computed while it fills, each if it is wanted */
+	ObSha256 *sha; /* NULL: not wanted */
+	bool has_crc32;
+	uint32_t crc32;
+	size_t hashed; /* bytes of the part that went into them */
 	ObS3Call call;
 } ObPart;
 
@@ -55,8 +58,9 @@ typedef struct ObParts
 	size_t used;
 } ObParts;
 
-/* n empty parts, whose calls tell "done"; call.arg is the part. */
-extern bool ob_parts_init(ObParts *parts, int n, size_t memory, ObS3 *s3,
+/* n empty parts for uploads to s3 with that checksum (not AUTO), whose calls
+ * tell "done"; call.arg is the part. */
+extern bool ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
 						  void (*done)(ObS3Call *call), void *owner);
 
 /* Cancels what is sent. */
@@ -78,13 +82,15 @@ extern ObPart *ob_parts_next_full(const ObParts *parts);
 extern char *ob_part_window(ObParts *parts, ObPart *part, bool grow,
 							size_t *avail);
 
-/* Hashes the part's bytes up to that many; false if OpenSSL fails. */
+/* Takes the part's bytes up to that many into its checksums; false if OpenSSL
+ * fails. */
 extern bool ob_part_hash(ObPart *part, size_t len);
 
 /* Puts the head before the part's own bytes, where room was kept for it. */
 extern bool ob_part_add_head(ObPart *part, const char *head, size_t len);
 
-/* The part is to be sent: writes its hash. */
+/* The part is to be sent: writes its hash, "" if none is wanted; its crc32
+ * holds from now on. */
 extern bool ob_part_seal(ObPart *part, char *sha256);
 
 #endif

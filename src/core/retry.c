@@ -18,6 +18,9 @@
 #define THROTTLE_BASE_MS 1000
 #define RETRY_AFTER_MAX_MS 60000
 #define CORRUPT_MAX 2
+#define QUOTA 500
+#define QUOTA_TRANSIENT 10
+#define QUOTA_THROTTLE 5
 
 typedef struct Verdict
 {
@@ -32,8 +35,9 @@ typedef struct CodeRow
 } CodeRow;
 
 /*
- * Expired credentials, another region and a wrong clock are final: another
- * try with the same credentials, host and clock would fail in the same way.
+ * Expired credentials, another region and a wrong clock are final here:
+ * another try with the same credentials, host and clock would fail in the same
+ * way.  What can be mended is s3_mend.c's.
  */
 static const CodeRow code_rows[] = {
 	{"InternalError", {OB_RETRY_TRANSIENT, OB_ESERVER}},
@@ -162,12 +166,29 @@ ob_retry_transport_class(ObCode code)
 	return code == OB_ETLS ? OB_RETRY_CORRUPT : OB_RETRY_FINAL;
 }
 
+/* The pause before the next try, after n failures of this kind. */
+static int64_t
+pause_after(ObRetryClass class, int n, double random)
+{
+	bool throttled = class == OB_RETRY_THROTTLE;
+	int64_t ceiling = throttled ? THROTTLE_BASE_MS : BASE_MS;
+
+	for (int i = 1; i < n && ceiling < CAP_MS; i++)
+		ceiling *= 2;
+	if (ceiling > CAP_MS)
+		ceiling = CAP_MS;
+	if (throttled)
+		return ceiling / 2 + (int64_t) (random * (double) (ceiling / 2));
+	return (int64_t) (random * (double) ceiling);
+}
+
 bool
 ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 			  ObRetryClass class, int64_t now_ms, int64_t retry_after_ms,
 			  double random, int64_t *delay_ms)
 {
-	int64_t ceiling = class == OB_RETRY_THROTTLE ? THROTTLE_BASE_MS : BASE_MS;
+	bool cut_off = class == OB_RETRY_CUT_OFF;
+	int counted;
 	int64_t delay;
 
 	*delay_ms = 0;
@@ -176,17 +197,16 @@ ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 	state->attempts++;
 	if (class == OB_RETRY_CORRUPT)
 		state->corrupt++;
-	if (class == OB_RETRY_FINAL || state->attempts >= policy->max_attempts ||
-		state->corrupt > CORRUPT_MAX)
+	if (cut_off)
+		state->cut_off++;
+	counted = state->attempts - state->cut_off;
+	if (class == OB_RETRY_FINAL || state->corrupt > CORRUPT_MAX ||
+		(cut_off ? policy->deadline_ms == 0 : counted >= policy->max_attempts))
 		return false;
 
-	for (int i = 1; i < state->attempts && ceiling < CAP_MS; i++)
-		ceiling *= 2;
-	if (ceiling > CAP_MS)
-		ceiling = CAP_MS;
 	if (retry_after_ms > RETRY_AFTER_MAX_MS)
 		retry_after_ms = RETRY_AFTER_MAX_MS;
-	delay = (int64_t) (random * (double) ceiling);
+	delay = pause_after(class, cut_off ? state->cut_off : counted, random);
 	if (delay < retry_after_ms)
 		delay = retry_after_ms;
 
@@ -198,18 +218,45 @@ ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 }
 
 int64_t
-ob_retry_after(const char *value)
+ob_retry_after(const char *value, int unit_ms)
 {
-	int64_t seconds = 0;
+	int64_t units = 0;
 	const char *c;
 
 	if (value == NULL)
 		return -1;
 	value += strspn(value, " \t");
 	for (c = value; *c >= '0' && *c <= '9'; c++)
-		if (seconds < INT32_MAX)
-			seconds = seconds * 10 + (*c - '0');
+		if (units < INT32_MAX)
+			units = units * 10 + (*c - '0');
 	if (c == value || c[strspn(c, " \t")] != '\0')
 		return -1;
-	return seconds * 1000;
+	return units * unit_ms;
+}
+
+/* ---- the quota ---- */
+
+void
+ob_retry_quota_init(ObRetryQuota *quota)
+{
+	quota->tokens = QUOTA;
+}
+
+int
+ob_retry_quota_take(ObRetryQuota *quota, ObRetryClass class)
+{
+	int cost = class == OB_RETRY_THROTTLE ? QUOTA_THROTTLE : QUOTA_TRANSIENT;
+
+	if (quota->tokens < cost)
+		return 0;
+	quota->tokens -= cost;
+	return cost;
+}
+
+void
+ob_retry_quota_give(ObRetryQuota *quota, int spent)
+{
+	quota->tokens += spent + 1;
+	if (quota->tokens > QUOTA)
+		quota->tokens = QUOTA;
 }

@@ -21,7 +21,9 @@ typedef enum ObRetryClass
 	OB_RETRY_FINAL,
 	OB_RETRY_TRANSIENT, /* 500, 502, 503, 504, 408, lost connections */
 	OB_RETRY_THROTTLE,  /* SlowDown, 429, Throttling* */
-	OB_RETRY_CORRUPT    /* a damaged payload, a broken handshake: twice only */
+	OB_RETRY_CORRUPT,   /* a damaged payload, a broken handshake: twice only */
+	OB_RETRY_CUT_OFF    /* nothing gets to the store, which was there before:
+						 * not counted, only the deadline ends it */
 } ObRetryClass;
 
 typedef struct ObRetryPolicy
@@ -30,11 +32,31 @@ typedef struct ObRetryPolicy
 	int64_t deadline_ms; /* from the first failure on; 0: none */
 } ObRetryPolicy;
 
+/*
+ * What all requests of one upload may spend on tries: a store that fails all
+ * the time is not asked for hours.  500 tokens at first, and at most; a try
+ * costs 10 after a transient failure and 5 after a throttled one; a success
+ * gives back what the tries of that request cost, and 1.
+ */
+typedef struct ObRetryQuota
+{
+	int tokens;
+} ObRetryQuota;
+
+extern void ob_retry_quota_init(ObRetryQuota *quota);
+
+/* What it took for a try, or 0, and took nothing, when too little is left. */
+extern int ob_retry_quota_take(ObRetryQuota *quota, ObRetryClass class);
+
+/* A request succeeded, for whose tries so much was taken. */
+extern void ob_retry_quota_give(ObRetryQuota *quota, int spent);
+
 /* Zero it for each request. */
 typedef struct ObRetryState
 {
 	int attempts; /* that have failed */
 	int corrupt;  /* of them, of class OB_RETRY_CORRUPT */
+	int cut_off;  /* of them, of class OB_RETRY_CUT_OFF */
 	int64_t first_failure_ms;
 } ObRetryState;
 
@@ -56,18 +78,20 @@ extern ObRetryClass ob_retry_transport_class(ObCode code);
 
 /*
  * Counts a failure and tells whether to try again and after how many
- * milliseconds: full jitter, random() * min(20 s, base * 2^n), base 100 ms for
- * transient and 1 s for throttle; retry_after_ms (-1: none; at most 60 s is
- * honoured) is a floor.  random is in [0, 1).  False when the attempts or the
- * deadline would be exceeded, for OB_RETRY_FINAL, and for OB_RETRY_CORRUPT
- * from the third time on.
+ * milliseconds: random * min(20 s, base * 2^n), with a base of 100 ms; after a
+ * throttled try the base is 1 s, and only half of the pause is random, so that
+ * eight tries outlast a storm of 30 s.  retry_after_ms (-1: none; at most 60 s
+ * is honoured) is a floor.  random is in [0, 1).  False when the attempts or
+ * the deadline would be exceeded, for OB_RETRY_FINAL, for OB_RETRY_CORRUPT
+ * from the third time on, and for OB_RETRY_CUT_OFF without a deadline.
  */
 extern bool ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 						  ObRetryClass class, int64_t now_ms,
 						  int64_t retry_after_ms, double random,
 						  int64_t *delay_ms);
 
-/* The value of a Retry-After header in ms (seconds only), -1 if unreadable. */
-extern int64_t ob_retry_after(const char *value);
+/* The value of a header that is a number of such units ("1000": seconds, as in
+ * Retry-After) in ms; -1 if it is anything else. */
+extern int64_t ob_retry_after(const char *value, int unit_ms);
 
 #endif

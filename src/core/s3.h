@@ -4,20 +4,27 @@
  *
  * src/core/s3.h
  *
- * A call is one request as its caller sees it: signed anew for each try,
- * retried by class (retry.h) until it is answered for good, its answer parsed.
+ * A call is one request as its caller sees it: it waits for credentials, is
+ * signed anew for each try, retried by class (retry.h) until it is answered
+ * for good, its answer parsed.  What the store teaches us, that a session has
+ * expired, where the bucket is, what time it is, is mended once in each call.
  * Starting one cannot fail; whatever goes wrong is told to "done", which runs
  * inside ob_http_drive().  See
- *https://docs.aws.amazon.com/AmazonS3/latest/API/
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/
  */
 #ifndef OB_S3_H
 #define OB_S3_H
 
+#include "checksum.h"
+#include "credentials.h"
 #include "http.h"
 #include "retry.h"
 #include "sigv4.h"
 #include "uri.h"
 #include "xml.h"
+
+/* An access key id has 128 characters at most. */
+#define OB_S3_SIGNER_MAX 132
 
 typedef struct ObS3 ObS3;
 typedef struct ObS3Call ObS3Call;
@@ -28,7 +35,7 @@ typedef struct ObS3Options
 	ObEndpoint endpoint;
 	ObAddressing addressing;
 	const char *region;
-	ObCredentials credentials;
+	ObCredentialsOptions credentials;
 	int64_t retry_deadline_ms; /* 0: only the attempts bound a call */
 	ObHttpOptions http;
 } ObS3Options;
@@ -36,15 +43,43 @@ typedef struct ObS3Options
 /* Copies the options; NULL on error. */
 extern ObS3 *ob_s3_new(const ObS3Options *options, ObError *error);
 
-/* Whether it is one that these options would make: then it may be used again,
- * with the connections that it has. */
+/* Whether it is one that these options would make ("known" credentials
+ * apart): then it may be used again, with the connections that it has, and
+ * with what the store has taught it. */
 extern bool ob_s3_matches(const ObS3 *s3, const ObS3Options *options);
 
 /* Wipes the secrets; all calls must be freed before.  NULL is allowed. */
 extern void ob_s3_free(ObS3 *s3);
 
+/* Before it is used for another export: see ob_provider_reset().  Nor does it
+ * count any more that the store could be reached before. */
+extern void ob_s3_reset(ObS3 *s3);
+
 /* For the host's wait. */
 extern ObHttp *ob_s3_http(const ObS3 *s3);
+
+/* Where its credentials come from; borrowed. */
+extern ObProvider *ob_s3_provider(const ObS3 *s3);
+
+/*
+ * What the store has taught us, kept as long as the client.
+ *
+ * Region: the one that requests are signed for, which is the one given until a
+ * redirect said another; borrowed until the next drive.  With an endpoint that
+ * ob_endpoint_aws() makes, the host follows; any other endpoint stays, so
+ * credentials never go to a host that a server has named.
+ *
+ * Clock skew: how far the store's clock is ahead of ours, in seconds, from its
+ * last answer; false before the first.
+ *
+ * Clock offset: what is added to our clock in signatures, because the store
+ * refused a request for its time; 0 until then.  A host should tell somebody
+ * when it changes.
+ */
+extern const ObEndpoint *ob_s3_endpoint(const ObS3 *s3);
+extern const char *ob_s3_region(const ObS3 *s3);
+extern bool ob_s3_clock_skew(const ObS3 *s3, int64_t *seconds);
+extern int64_t ob_s3_clock_offset(const ObS3 *s3);
 
 /* Requests that were tried again, so far. */
 extern int ob_s3_retries(const ObS3 *s3);
@@ -58,7 +93,9 @@ typedef enum ObS3Verb
 	OB_S3_ABORT,
 	OB_S3_HEAD,
 	OB_S3_LIST_PARTS,
-	OB_S3_LIST_UPLOADS
+	OB_S3_LIST_UPLOADS,
+	OB_S3_HEAD_BUCKET,
+	OB_S3_GET_ENCRYPTION
 } ObS3Verb;
 
 /*
@@ -71,6 +108,18 @@ struct ObS3Call
 	void (*done)(ObS3Call *call);
 	void *arg;
 	int max_attempts; /* the verb's default when a call starts */
+
+	/* set by the owner, before a call starts; borrowed, may be empty */
+	const ObPair *common; /* headers of each call: bucket owner, payer */
+	int ncommon;
+	ObRetryQuota *quota; /* shared by the calls of an upload; NULL: none */
+	/* A try was throttled, and will be made again; may be NULL. */
+	void (*throttled)(ObS3Call *call);
+	ObChecksum checksum;  /* PutObject, Create, parts, Complete; never AUTO.
+						   * SHA256 at first */
+	uint32_t crc32;       /* with CRC32: of the body; Complete: the object's */
+	uint64_t object_size; /* Complete, for AWS to compare; 0: not told */
+	bool if_none_match;   /* PutObject and Complete: not over an object */
 
 	/* set by the starting functions */
 	ObS3Verb verb;
@@ -93,11 +142,25 @@ struct ObS3Call
 	int64_t content_length;        /* HEAD; -1 if not told */
 	/* lists: request.response holds the document */
 
-	/* private */
+	/* private, but that a finished call's request.response may be read */
 	ObHttpRequest request;
+	ObProviderWait wait; /* for credentials */
 	ObRetryState retry;
+	int spent; /* of the quota */
+	const char *body;
+	size_t body_len;
 	char payload_hash[OB_SHA256_HEX]; /* "" until computed */
 	ObBuf document;                   /* Complete's body */
+	/* of the last try */
+	int64_t signed_at;
+	char signer[OB_S3_SIGNER_MAX]; /* access key id */
+	bool no_credentials;           /* not made: they are being asked for */
+	bool locating;                 /* it asks where the bucket is instead */
+	/* done once in a call */
+	bool renewed;
+	bool clock_set;
+	bool relocated;
+	bool located;
 };
 
 /* The header under which an object names the upload that made it. */
@@ -106,7 +169,7 @@ struct ObS3Call
 extern void ob_s3_call_init(ObS3Call *call, ObS3 *s3,
 							void (*done)(ObS3Call *call), void *arg);
 
-/* Cancels it if it runs. */
+/* Cancels it if it runs; nothing to do for one that is all zeros. */
 extern void ob_s3_call_free(ObS3Call *call);
 
 /* Stops it if it runs; "done" is not called. */
@@ -114,7 +177,8 @@ extern void ob_s3_call_cancel(ObS3Call *call);
 
 extern bool ob_s3_call_running(const ObS3Call *call);
 
-/* sha256 is the body's, in hexadecimal, and is copied; NULL: computed. */
+/* sha256 is the body's, in hexadecimal, and is copied; NULL: computed if it is
+ * needed at all (ob_checksum_is_signed()). */
 extern void ob_s3_put_object(ObS3Call *call, const char *bucket,
 							 const char *key, const ObPair *headers,
 							 int nheaders, const char *body, size_t len,
@@ -128,9 +192,10 @@ extern void ob_s3_upload_part(ObS3Call *call, const char *bucket,
 
 /*
  * etags[i] belongs to part i + 1.  Retried only where the server said that it
- * did not do it.  Anything unclear is OB_EUNKNOWN, and the caller finds out: a
- * lost or unreadable answer, and NoSuchUpload, because libcurl sends again by
- * itself when a connection dies that was used before.
+ * did not do it, or has got nothing.  Anything unclear is OB_EUNKNOWN, and the
+ * caller finds out: a lost or unreadable answer, and NoSuchUpload or a 412,
+ * because libcurl sends again by itself when a connection dies that was used
+ * before.
  */
 extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
 						   const char *upload_id, char *const *etags,
@@ -140,6 +205,11 @@ extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
 extern void ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
 						const char *upload_id);
 extern void ob_s3_head(ObS3Call *call, const char *bucket, const char *key);
+
+/* 200 or 404 tell what they say; a 403 that the rights do not suffice. */
+extern void ob_s3_head_bucket(ObS3Call *call, const char *bucket);
+/* The answer's document is in request.response. */
+extern void ob_s3_get_encryption(ObS3Call *call, const char *bucket);
 extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
 							 const char *key, const char *upload_id);
 

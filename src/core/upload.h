@@ -43,11 +43,22 @@ typedef struct ObUploadOptions
 	size_t memory;    /* for all part buffers together */
 	int connections;  /* parts in flight at most; few at first */
 	int max_parts;    /* OB_PARTS_MAX, or what the store allows */
+
+	/* Headers of every request: expected bucket owner, requester pays. */
+	const ObPair *common;
+	int ncommon;
+	ObChecksum checksum;
+	/* An object of that name is an error (OB_EEXISTS).  The writing request
+	 * carries "If-None-Match: *"; as not every store honours that on each
+	 * call, a HEAD goes before, unless the endpoint is AWS's own. */
+	bool keep_existing;
 } ObUploadOptions;
 
 typedef struct ObUploadStats
 {
-	uint64_t bytes; /* written into the upload */
+	uint64_t bytes; /* written into the upload; of a shared one, its share of
+					 * the object: what it wrote, without a tail that was
+					 * taken, with the head if that went into its part */
 	int parts;      /* acknowledged; 1 for a PutObject */
 	int in_flight;
 	int retries;
@@ -102,10 +113,18 @@ extern const ObError *ob_upload_error(const ObUpload *upload);
  * The callbacks run inside ob_http_drive() or ob_upload_end_part(); they do
  * not block.  All of it is borrowed, and outlives the upload.
  */
+typedef struct ObUploadPart
+{
+	const char *etag;
+	uint64_t len;
+	uint32_t crc32; /* with OB_CHECKSUM_CRC32, else 0 */
+} ObUploadPart;
+
 typedef struct ObUploadShare
 {
 	int (*take_number)(void *arg); /* the next part's, from 1 */
-	ObCode (*landed)(void *arg, int number, const char *etag, size_t len,
+	/* The store has acknowledged it: to be kept for finish_shared. */
+	ObCode (*landed)(void *arg, int number, const ObUploadPart *part,
 					 ObError *error);
 	void *arg;
 	/* What the object begins with.  It belongs to part 1, and so to whoever
@@ -134,16 +153,23 @@ extern ObCode ob_upload_end_part(ObUpload *upload,
 								 ObError *error) OB_MUST_CHECK;
 
 /* The bytes of the part that is being filled, for another process to send:
- * borrowed, until the upload is freed.  NULL if there is none. */
+ * borrowed, until the upload is freed.  NULL if there is none.  They do not
+ * count in ob_upload_stats() any more, as they will in that process's. */
 extern const char *ob_upload_take_tail(ObUpload *upload, size_t *len);
 
 /* All parts that were ended have landed. */
 extern bool ob_upload_idle(const ObUpload *upload);
 
-/* For the first process, when all are idle and it has ended its last part:
- * completes the upload from the parts of all (etags[i]: part i + 1). */
-extern ObCode ob_upload_finish_shared(ObUpload *upload, char *const *etags,
-									  int nparts, uint64_t bytes,
+/*
+ * For the first process, when all are idle and it has ended its last part:
+ * completes the upload from the parts of all (parts[i] has number i + 1; all
+ * of it is copied).  bytes is the sum of what ob_upload_stats() says in each
+ * process at its end.  If the parts that landed do not make up that, nothing
+ * is completed, and the upload has failed with OB_EPROTO.
+ */
+extern ObCode ob_upload_finish_shared(ObUpload *upload,
+									  const ObUploadPart *parts, int nparts,
+									  uint64_t bytes,
 									  ObError *error) OB_MUST_CHECK;
 
 /*

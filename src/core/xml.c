@@ -16,12 +16,15 @@
 
 #include <expat.h>
 #include <limits.h>
+#include <openssl/crypto.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
 
+#include "timestamp.h"
+
 #define XML_DEPTH_MAX 16
-#define XML_TEXT_MAX 4096
+#define XML_TEXT_MAX (16 * 1024)
 #define XML_NAME_MAX 63 /* a longer name is none that we know */
 
 typedef struct XmlReader
@@ -189,8 +192,7 @@ copy_whole(char *field, size_t size, const char *text, ObError *error)
 
 	if (len >= size)
 		return ob_error_set(error, OB_EPROTO,
-							"the XML answer has a key or an upload id that "
-							"is too long");
+							"the XML answer has a text that is too long");
 	memcpy(field, text, len + 1);
 	return OB_OK;
 }
@@ -199,6 +201,53 @@ static bool
 is_true(const char *text)
 {
 	return strcasecmp(text, "true") == 0;
+}
+
+/* ---- times ---- */
+
+/* The first n characters, which are digits. */
+static int
+number_at(const char *text, int n)
+{
+	int value = 0;
+
+	while (n-- > 0)
+		value = value * 10 + (*text++ - '0');
+	return value;
+}
+
+/* "2006-03-01T12:00:00.000Z", the fraction being optional; 0 for anything
+ * else. */
+static time_t
+parse_time(const char *text)
+{
+	static const char shape[] = "0000-00-00T00:00:00";
+	struct tm tm = {0};
+	struct tm normal;
+	time_t when;
+
+	for (size_t i = 0; shape[i] != '\0'; i++)
+		if (shape[i] == '0' ? text[i] < '0' || text[i] > '9'
+							: text[i] != shape[i])
+			return 0;
+	tm.tm_year = number_at(text, 4) - 1900;
+	tm.tm_mon = number_at(text + 5, 2) - 1;
+	tm.tm_mday = number_at(text + 8, 2);
+	tm.tm_hour = number_at(text + 11, 2);
+	tm.tm_min = number_at(text + 14, 2);
+	tm.tm_sec = number_at(text + 17, 2);
+	text += strlen(shape);
+	if (*text == '.')
+		text += 1 + strspn(text + 1, "0123456789");
+	if (strcmp(text, "Z") != 0)
+		return 0;
+	normal = tm;
+	when = timegm(&normal); /* it turns February 30 into March 1 or 2 */
+	if (when < 0 || normal.tm_mon != tm.tm_mon ||
+		normal.tm_mday != tm.tm_mday || normal.tm_hour != tm.tm_hour ||
+		normal.tm_min != tm.tm_min || normal.tm_sec != tm.tm_sec)
+		return 0;
+	return when;
 }
 
 /* ---- <Error> ---- */
@@ -217,6 +266,8 @@ error_element(void *arg, const char *path, const char *text, ObError *error)
 		ob_error_copy(out->region, sizeof(out->region), text, len);
 	else if (strcmp(path, "/Error/RequestId") == 0)
 		ob_error_copy(out->request_id, sizeof(out->request_id), text, len);
+	else if (strcmp(path, "/Error/ServerTime") == 0)
+		out->server_time = parse_time(text);
 	return OB_OK;
 }
 
@@ -316,6 +367,98 @@ ob_xml_read_complete(const char *data, size_t len, ObXmlError *out)
 	return OB_COMPLETE_UNCLEAR;
 }
 
+/* ---- STS ----
+ *
+ * The root's name differs between its actions, and its error documents differ
+ * between AWS and others.
+ */
+
+/* Whether the path is that of this element, below the root. */
+static bool
+is_below_root(const char *path, const char *rest)
+{
+	const char *below = strchr(path + 1, '/');
+
+	return below != NULL && strcmp(below, rest) == 0;
+}
+
+static ObCode
+role_element(void *arg, const char *path, const char *text, ObError *error)
+{
+	ObXmlRole *out = arg;
+	const char *below = strchr(path + 1, '/');
+
+	below = below != NULL ? strchr(below + 1, '/') : NULL;
+	if (strncmp(path, "/AssumeRole", strlen("/AssumeRole")) != 0 ||
+		below == NULL)
+		return OB_OK;
+	if (strcmp(below, "/Credentials/AccessKeyId") == 0)
+		return copy_whole(out->access_key_id, sizeof(out->access_key_id), text,
+						  error);
+	if (strcmp(below, "/Credentials/SecretAccessKey") == 0)
+		return copy_whole(out->secret_access_key,
+						  sizeof(out->secret_access_key), text, error);
+	if (strcmp(below, "/Credentials/SessionToken") == 0)
+		return copy_whole(out->session_token, sizeof(out->session_token), text,
+						  error);
+	if (strcmp(below, "/Credentials/Expiration") == 0)
+		out->expires = ob_timestamp_parse(text);
+	return OB_OK;
+}
+
+ObCode
+ob_xml_read_role(const char *data, size_t len, ObXmlRole *out, ObError *error)
+{
+	XmlReader reader = {.element = role_element, .arg = out, .error = error};
+	ObCode code;
+
+	memset(out, 0, sizeof(*out));
+	code = read_document(&reader, data, len);
+	OPENSSL_cleanse(reader.text, sizeof(reader.text));
+	if (code == OB_OK &&
+		(out->access_key_id[0] == '\0' || out->secret_access_key[0] == '\0' ||
+		 out->session_token[0] == '\0' || out->expires <= 0))
+		code = ob_error_set(error, OB_EPROTO,
+							"the XML answer has no credentials, or not all "
+							"of what belongs to them");
+	if (code != OB_OK)
+		OPENSSL_cleanse(out, sizeof(*out));
+	return code;
+}
+
+static ObCode
+sts_error_element(void *arg, const char *path, const char *text,
+				  ObError *error)
+{
+	ObXmlError *out = arg;
+	size_t len = strlen(text);
+
+	if (is_below_root(path, "/Error/Code"))
+		ob_error_copy(out->code, sizeof(out->code), text, len);
+	else if (is_below_root(path, "/Error/Message"))
+		ob_error_copy(out->message, sizeof(out->message), text, len);
+	else if (is_below_root(path, "/RequestId"))
+		ob_error_copy(out->request_id, sizeof(out->request_id), text, len);
+	return error_element(out, path, text, error);
+}
+
+ObCode
+ob_xml_read_sts_error(const char *data, size_t len, ObXmlError *out,
+					  ObError *error)
+{
+	XmlReader reader = {
+		.element = sts_error_element, .arg = out, .error = error};
+	ObCode code;
+
+	memset(out, 0, sizeof(*out));
+	code = read_document(&reader, data, len);
+	if (code == OB_OK && out->code[0] == '\0')
+		code = ob_error_set(error, OB_EPROTO, "the XML answer is no error");
+	if (code != OB_OK)
+		memset(out, 0, sizeof(*out));
+	return code;
+}
+
 /* ---- ListMultipartUploads ----
  *
  * A page is read twice.  The first time shows whether it is whole, what
@@ -373,51 +516,6 @@ decode_key(char *key, ObError *error)
 	return OB_OK;
 }
 
-/* The first n characters, which are digits. */
-static int
-number_at(const char *text, int n)
-{
-	int value = 0;
-
-	while (n-- > 0)
-		value = value * 10 + (*text++ - '0');
-	return value;
-}
-
-/* "2006-03-01T12:00:00.000Z", the fraction being optional; 0 for anything
- * else. */
-static time_t
-parse_time(const char *text)
-{
-	static const char shape[] = "0000-00-00T00:00:00";
-	struct tm tm = {0};
-	struct tm normal;
-	time_t when;
-
-	for (size_t i = 0; shape[i] != '\0'; i++)
-		if (shape[i] == '0' ? text[i] < '0' || text[i] > '9'
-							: text[i] != shape[i])
-			return 0;
-	tm.tm_year = number_at(text, 4) - 1900;
-	tm.tm_mon = number_at(text + 5, 2) - 1;
-	tm.tm_mday = number_at(text + 8, 2);
-	tm.tm_hour = number_at(text + 11, 2);
-	tm.tm_min = number_at(text + 14, 2);
-	tm.tm_sec = number_at(text + 17, 2);
-	text += strlen(shape);
-	if (*text == '.')
-		text += 1 + strspn(text + 1, "0123456789");
-	if (strcmp(text, "Z") != 0)
-		return 0;
-	normal = tm;
-	when = timegm(&normal); /* it turns February 30 into March 1 or 2 */
-	if (when < 0 || normal.tm_mon != tm.tm_mon ||
-		normal.tm_mday != tm.tm_mday || normal.tm_hour != tm.tm_hour ||
-		normal.tm_min != tm.tm_min || normal.tm_sec != tm.tm_sec)
-		return 0;
-	return when;
-}
-
 /* At the end of an <Upload>. */
 static ObCode
 finish_upload(UploadsReading *reading, ObError *error)
@@ -453,7 +551,7 @@ uploads_element(void *arg, const char *path, const char *text, ObError *error)
 		return copy_whole(upload->upload_id, sizeof(upload->upload_id), text,
 						  error);
 	if (strcmp(path, "/Upload/Initiated") == 0)
-		upload->initiated = parse_time(text);
+		upload->initiated = ob_timestamp_parse(text);
 	else if (strcmp(path, "/Upload") == 0)
 		return finish_upload(reading, error);
 	else if (strcmp(path, "/NextKeyMarker") == 0)

@@ -6,7 +6,7 @@
  *
  * A hostile server may send anything: documents are parsed with no DTD (a
  * <!DOCTYPE> is an error, so there are no entities but the five), a depth of
- * at most 16 and element texts of at most 4 KiB.  Namespaces and prefixes are
+ * at most 16 and element texts of at most 16 KiB.  Namespaces and prefixes are
  * ignored: names are compared by their local part.  Reading functions fill
  * fixed-size fields, and return OB_EPROTO with a cause for a document that is
  * malformed, truncated or of another kind.
@@ -29,6 +29,7 @@ typedef struct ObXmlError
 	char message[512];
 	char region[64];
 	char request_id[128];
+	time_t server_time; /* of RequestTimeTooSkewed; 0: none */
 } ObXmlError;
 
 /* <Error>: OB_OK if the document is one (whole and well-formed). */
@@ -82,6 +83,25 @@ extern ObCode ob_xml_read_uploads(const char *data, size_t len,
  */
 extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
 								bool *truncated, ObError *error) OB_MUST_CHECK;
+
+/* What STS gives for a role, of AssumeRole and AssumeRoleWithWebIdentity. */
+typedef struct ObXmlRole
+{
+	char access_key_id[256];
+	char secret_access_key[1024];
+	char session_token[16 * 1024];
+	time_t expires;
+} ObXmlRole;
+
+/* OB_OK if all four are there; else *out is empty.  The caller wipes it. */
+extern ObCode ob_xml_read_role(const char *data, size_t len, ObXmlRole *out,
+							   ObError *error) OB_MUST_CHECK;
+
+/* <ErrorResponse><Error> of AWS's, or <Error> of others: OB_OK if the document
+ * is one with a code. */
+extern ObCode ob_xml_read_sts_error(const char *data, size_t len,
+									ObXmlError *out,
+									ObError *error) OB_MUST_CHECK;
 
 /*
  * <CompleteMultipartUpload> with parts 1..n; etags[i] belongs to part i + 1

@@ -6,12 +6,14 @@
  */
 #include "postgres.h"
 
+#include "nodes/pg_list.h"
 #include "storage/fd.h"
 #include "utils/memutils.h"
 
 #include "pg/client.h"
 #include "pg/options.h"
 #include "pg/report.h"
+#include "pg/wait.h"
 
 typedef struct Client
 {
@@ -23,6 +25,9 @@ typedef struct Client
 /* The one that the session keeps. */
 static ObS3 *kept_s3 = NULL;
 static int kept_descriptors = 0;
+
+/* Servers, by Oid, whose clock the session was warned of. */
+static List *warned_of = NIL;
 
 static void
 release_descriptors(int n)
@@ -88,6 +93,7 @@ ob_client_new(const ObServer *server, int connections)
 		.http = {
 			.user_agent = "onboard/" ONBOARD_VERSION " PostgreSQL/" PG_VERSION,
 			.ca_file = server->ca_file,
+			.proxy = server->proxy,
 			.connect_timeout_ms = onboard_connect_timeout,
 			.stall_timeout_ms = onboard_stall_timeout,
 			/* one more: Create and Abort go beside the parts */
@@ -105,6 +111,7 @@ ob_client_new(const ObServer *server, int connections)
 		client->descriptors = kept_descriptors;
 		kept_s3 = NULL;
 		kept_descriptors = 0;
+		ob_s3_reset(client->s3);
 		return client->s3;
 	}
 	drop_kept();
@@ -114,4 +121,51 @@ ob_client_new(const ObServer *server, int connections)
 	if (!client->s3)
 		ob_report(&error);
 	return client->s3;
+}
+
+void
+ob_client_wait_credentials(ObS3 *s3, const ObServer *server)
+{
+	ObProvider *provider = ob_s3_provider(s3);
+
+	for (;;)
+	{
+		ObError error;
+
+		ob_error_clear(&error);
+		switch (ob_provider_poll(provider, &error))
+		{
+			case OB_PROVIDER_READY:
+				return;
+			case OB_PROVIDER_BUSY:
+				ob_wait(ob_s3_http(s3));
+				break;
+			case OB_PROVIDER_FAILED:
+				ob_error_what(&error,
+							  "could not get credentials for server \"%s\"",
+							  server->name);
+				ob_report(&error);
+		}
+	}
+}
+
+void
+ob_client_warn_of_clock(const ObS3 *s3, const ObServer *server)
+{
+	int64 offset = ob_s3_clock_offset(s3);
+	MemoryContext before;
+
+	if (offset == 0 || list_member_oid(warned_of, server->serverid))
+		return;
+	before = MemoryContextSwitchTo(TopMemoryContext);
+	warned_of = lappend_oid(warned_of, server->serverid);
+	MemoryContextSwitchTo(before);
+	ereport(WARNING,
+			(errmsg("the clock of the database server is " INT64_FORMAT
+					" seconds %s that of \"%s\"",
+					offset > 0 ? offset : -offset,
+					offset > 0 ? "behind" : "ahead of", server->name),
+			 errdetail("Requests are signed with the time of S3."),
+			 errhint("Synchronize the clock of the database server: S3 allows "
+					 "a difference of 15 minutes.")));
 }

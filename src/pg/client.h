@@ -21,4 +21,14 @@
  */
 extern ObS3 *ob_client_new(const ObServer *server, int connections);
 
+/*
+ * Waits until its credentials are at hand; raises if there are none to be had.
+ * So an export without any fails before its query runs, not after.
+ */
+extern void ob_client_wait_credentials(ObS3 *s3, const ObServer *server);
+
+/* A WARNING if the store has taught the client another time than ours; once a
+ * session and server. */
+extern void ob_client_warn_of_clock(const ObS3 *s3, const ObServer *server);
+
 #endif

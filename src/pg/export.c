@@ -25,13 +25,11 @@
 #include "utils/memutils.h"
 
 #include "pg/export.h"
+#include "pg/headers.h"
 #include "pg/parallel.h"
 #include "pg/query.h"
 #include "pg/receiver.h"
-#include "pg/report.h"
 #include "pg/stream.h"
-
-#define HEADERS_MAX 64
 
 typedef struct Job
 {
@@ -43,68 +41,22 @@ typedef struct Job
 
 /* ---- setting up ---- */
 
-/* k=v&k2=v2, encoded */
-static char *
-tagging(const ObPairList *tags)
-{
-	ObBuf buf;
-	ObError error;
-	char *text = NULL;
-
-	ob_error_clear(&error);
-	ob_buf_init(&buf, 64 * 1024);
-	for (int i = 0; i < tags->n; i++)
-	{
-		if (i > 0)
-			ob_buf_addc(&buf, '&');
-		ob_uri_encode(&buf, tags->names[i], strlen(tags->names[i]), false);
-		ob_buf_addc(&buf, '=');
-		ob_uri_encode(&buf, tags->values[i], strlen(tags->values[i]), false);
-	}
-	if (ob_buf_check(&buf, &error) == OB_OK)
-		text = pstrdup(buf.data);
-	ob_buf_free(&buf);
-	if (!text)
-		ob_report(&error);
-	return text;
-}
-
-static int
-object_headers(const ObOptions *options, ObPair *headers)
-{
-	int n = 0;
-	char *type = options->content_type;
-
-	/* a compressed object is no csv any more; it is not marked as encoded
-	 * either, because clients that decode on the fly would store it so */
-	if (!type && options->codec->create)
-		type = "application/octet-stream";
-	headers[n++] = (ObPair){"Content-Type",
-							type ? type : options->copy.format->content_type};
-	if (options->storage_class)
-		headers[n++] = (ObPair){"x-amz-storage-class", options->storage_class};
-	if (options->acl)
-		headers[n++] = (ObPair){"x-amz-acl", options->acl};
-	if (options->tags.n > 0)
-		headers[n++] = (ObPair){"x-amz-tagging", tagging(&options->tags)};
-	for (int i = 0; i < options->metadata.n && n < HEADERS_MAX; i++)
-		headers[n++] =
-			(ObPair){psprintf("x-amz-meta-%s", options->metadata.names[i]),
-					 options->metadata.values[i]};
-	return n;
-}
-
-static ObStream *
-open_stream(const ObExport *export)
+ObStream *
+ob_export_open(const ObExport *export)
 {
 	const ObOptions *options = export->options;
-	ObPair headers[HEADERS_MAX];
+	ObPair headers[OB_OBJECT_HEADERS_MAX];
+	ObPair common[OB_COMMON_HEADERS_MAX];
 	ObStreamOptions stream = {
 		.server = export->server,
 		.bucket = export->bucket,
 		.key = export->key,
 		.headers = headers,
-		.nheaders = object_headers(options, headers),
+		.nheaders = ob_headers_of_object(options, headers),
+		.common = common,
+		.ncommon = ob_headers_common(options, common),
+		.checksum = options->checksum,
+		.keep_existing = options->keep_existing,
 		.codec = options->codec,
 		.compression_level = options->compression_level,
 		.part_size = options->part_size,
@@ -151,7 +103,7 @@ start_anew(Job *job)
 	job->stream = NULL;
 	if (!export->options->write_empty)
 		return NULL;
-	job->stream = open_stream(export);
+	job->stream = ob_export_open(export);
 	encoder =
 		ob_encoder_new(&export->options->copy, ob_parallel_desc(job->parallel),
 					   &job->stream->out);
@@ -162,8 +114,6 @@ start_anew(Job *job)
 static void
 finish(Job *job, ObEncoder *encoder, ObExportResult *result)
 {
-	ObUploadStats stats;
-
 	if (ob_parallel_pushed(job->parallel))
 	{
 		result->rows = ob_parallel_rows(job->parallel);
@@ -181,8 +131,7 @@ finish(Job *job, ObEncoder *encoder, ObExportResult *result)
 		return;
 	ob_encoder_end(encoder);
 	ob_stream_finish(job->stream);
-	ob_upload_stats(job->stream->upload, &stats);
-	result->bytes = stats.bytes;
+	result->bytes = ob_stream_bytes(job->stream);
 }
 
 static void
@@ -250,7 +199,7 @@ ob_export_run(const ObExport *export, ObExportResult *result)
 	error_context_stack = &error_context;
 	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(job));
 	{
-		job->stream = open_stream(export);
+		job->stream = ob_export_open(export);
 		job->parallel = ob_parallel_new(export->options, export, job->stream);
 		run(job, result);
 	}

@@ -12,6 +12,7 @@
 
 #include "pg/options.h"
 #include "pg/server.h"
+#include "pg/stream.h"
 
 /* Set by the caller; all borrowed. */
 typedef struct ObExport
@@ -36,5 +37,8 @@ typedef struct ObExportResult
  * take five seconds; everything else answers interrupts at once).
  */
 extern void ob_export_run(const ObExport *export, ObExportResult *result);
+
+/* The stream that it would write into, in the current memory context. */
+extern ObStream *ob_export_open(const ObExport *export);
 
 #endif

@@ -199,13 +199,15 @@ add_swept(ReturnSetInfo *result, const List *swept)
 	}
 }
 
-/* onboard_abort_uploads(bucket, prefix, older_than, server) */
+/* onboard_abort_uploads(bucket, prefix, older_than, server, options) */
 Datum
 onboard_abort_uploads(PG_FUNCTION_ARGS)
 {
 	char *bucket = text_argument(fcinfo, 0);
 	char *prefix = text_argument(fcinfo, 1);
 	char *name = text_argument(fcinfo, 3);
+	Jsonb *given = jsonb_argument(fcinfo, 4);
+	ObOptions *options = ob_options_new();
 	TimestampTz now = GetCurrentTimestamp();
 	MemoryContext context;
 	MemoryContext before;
@@ -223,6 +225,8 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("older_than must not be negative"),
 						errhint(AGE_HINT)));
+	if (given)
+		ob_options_read(options, given, OB_OPTIONS_ABORT, "options");
 	/* also holds the client, and ends it before this returns */
 	context = AllocSetContextCreate(CurTransactionContext, "onboard sweep",
 									ALLOCSET_DEFAULT_SIZES);
@@ -233,7 +237,7 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 		prefix = server->prefix;
 	utf8 = pg_server_to_any(prefix, strlen(prefix), PG_UTF8);
 	add_swept((ReturnSetInfo *) fcinfo->resultinfo,
-			  ob_sweep(server, bucket, utf8, limit));
+			  ob_sweep(server, bucket, utf8, limit, options));
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
 	return (Datum) 0;

@@ -21,177 +21,32 @@
 #include "core/sink.h"
 #include "pg/encode.h"
 #include "pg/key.h"
-#include "pg/options.h"
+#include "pg/options_intern.h"
 
 #define PART_SIZE_MIN (INT64CONST(5) * 1024 * 1024)
 #define PART_SIZE_MAX (INT64CONST(5) * 1024 * 1024 * 1024)
 #define CONNECTIONS_MAX 64
 
-/* S3's limits.  It counts 2,048 bytes of metadata; ours (the upload's marker)
- * need some of them. */
-#define TAGS_MAX 10
-#define TAG_KEY_CHARS_MAX 128
-#define TAG_VALUE_CHARS_MAX 256
-#define METADATA_BYTES_MAX (2048 - 80)
-#define METADATA_MAX 50
-#define METADATA_RESERVED "onboard-upload"
-
-#define TOKEN_CHARS             \
-	"!#$%&'*+-.^_`|~0123456789" \
-	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
-
-typedef struct OptionReader
-{
-	ObOptions *options;
-	ObOptionsFor what;
-	const char *name; /* of the option that is being read */
-	const JsonbValue *value;
-} OptionReader;
+#define FOR(who) (1u << (who))
+#define EXPORTS \
+	(FOR(OB_OPTIONS_TABLE) | FOR(OB_OPTIONS_ALL) | FOR(OB_OPTIONS_REGISTRY))
+#define EVERYBODY (EXPORTS | FOR(OB_OPTIONS_ABORT))
 
 typedef struct OptionSpec
 {
 	const char *name;
-	void (*read)(OptionReader *reader); /* NULL: not supported yet */
+	void (*read)(ObOptionReader *reader);
+	unsigned who; /* may give it: FOR(OB_OPTIONS_...) */
 } OptionSpec;
-
-/*
- * Errors about one value
- */
-
-static const char *
-type_name(const JsonbValue *value)
-{
-	switch (value->type)
-	{
-		case jbvNull:
-			return "null";
-		case jbvString:
-			return "a string";
-		case jbvNumeric:
-			return "a number";
-		case jbvBool:
-			return "a boolean";
-		default:
-			return JsonContainerIsArray(value->val.binary.data) ? "an array"
-																: "an object";
-	}
-}
-
-static _Noreturn void
-fail_type(const OptionReader *reader, const char *what)
-{
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("option \"%s\" must be %s", reader->name, what),
-					errhint("It is %s here.", type_name(reader->value))));
-}
-
-static _Noreturn void
-fail_value(const OptionReader *reader, const char *value, const char *hint)
-{
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value \"%s\" for option \"%s\"", value,
-						   reader->name),
-					errhint("%s", hint)));
-}
-
-/*
- * JSON types
- */
-
-static bool
-is_boolean(const OptionReader *reader, bool value)
-{
-	return reader->value->type == jbvBool &&
-		   reader->value->val.boolean == value;
-}
-
-static bool
-read_boolean(const OptionReader *reader)
-{
-	if (reader->value->type != jbvBool)
-		fail_type(reader, "a boolean");
-	return reader->value->val.boolean;
-}
-
-static char *
-copy_string(const JsonbValue *value)
-{
-	return pnstrdup(value->val.string.val, value->val.string.len);
-}
-
-static char *
-read_string(const OptionReader *reader)
-{
-	if (reader->value->type != jbvString)
-		fail_type(reader, "a string");
-	return copy_string(reader->value);
-}
-
-static char *
-read_nonempty(const OptionReader *reader)
-{
-	char *text = read_string(reader);
-
-	if (text[0] == '\0')
-		fail_value(reader, text, "It must not be empty.");
-	return text;
-}
-
-static char *
-number_text(const OptionReader *reader)
-{
-	return DatumGetCString(DirectFunctionCall1(
-		numeric_out, NumericGetDatum(reader->value->val.numeric)));
-}
-
-/* A whole number; hint says what is allowed. */
-static int64
-read_integer(const OptionReader *reader, int64 min, int64 max,
-			 const char *hint)
-{
-	char *text;
-	char *end;
-	int64 number;
-
-	if (reader->value->type != jbvNumeric)
-		fail_type(reader, "an integer");
-	text = number_text(reader);
-	errno = 0;
-	number = strtoll(text, &end, 10);
-	if (*end != '\0' || errno != 0 || number < min || number > max)
-		fail_value(reader, text, hint);
-	return number;
-}
-
-/* One of two words; true: the second. */
-static bool
-read_either(const OptionReader *reader, const char *no, const char *yes)
-{
-	char *text = read_string(reader);
-
-	if (strcmp(text, no) != 0 && strcmp(text, yes) != 0)
-		fail_value(reader, text, psprintf("Allowed values: %s, %s.", no, yes));
-	return strcmp(text, yes) == 0;
-}
-
-static char
-read_character(const OptionReader *reader)
-{
-	char *text = read_string(reader);
-
-	if (strlen(text) != 1)
-		fail_value(reader, text, "It must be a single one-byte character.");
-	return text[0];
-}
 
 /*
  * COPY's options
  */
 
 static void
-read_format(OptionReader *reader)
+read_format(ObOptionReader *reader)
 {
-	char *text = read_string(reader);
+	char *text = ob_option_string(reader);
 	const ObFormat *format = ob_format_lookup(text);
 
 	if (format == NULL)
@@ -202,58 +57,59 @@ read_format(OptionReader *reader)
 		for (format = ob_formats(); format->name; format++)
 			appendStringInfo(&hint, "%s%s", hint.len ? ", " : "",
 							 format->name);
-		fail_value(reader, text, psprintf("Allowed values: %s.", hint.data));
+		ob_option_fail_value(reader, text,
+							 psprintf("Allowed values: %s.", hint.data));
 	}
 	reader->options->format_name = format->name;
 }
 
 static void
-read_header(OptionReader *reader)
+read_header(ObOptionReader *reader)
 {
-	reader->options->copy.header = read_boolean(reader);
+	reader->options->copy.header = ob_option_boolean(reader);
 	reader->options->has_header = true;
 }
 
 static void
-read_delimiter(OptionReader *reader)
+read_delimiter(ObOptionReader *reader)
 {
-	char c = read_character(reader);
+	char c = ob_option_character(reader);
 
 	if (c == '\n' || c == '\r')
-		fail_value(reader, c == '\n' ? "\\n" : "\\r",
-				   "A newline or carriage return ends a row.");
+		ob_option_fail_value(reader, c == '\n' ? "\\n" : "\\r",
+							 "A newline or carriage return ends a row.");
 	reader->options->copy.delimiter = c;
 	reader->options->has_delimiter = true;
 }
 
 static void
-read_null(OptionReader *reader)
+read_null(ObOptionReader *reader)
 {
-	char *text = read_string(reader);
+	char *text = ob_option_string(reader);
 
 	if (strpbrk(text, "\r\n") != NULL)
-		fail_value(reader, text,
-				   "It must not contain a newline or carriage return.");
+		ob_option_fail_value(
+			reader, text, "It must not contain a newline or carriage return.");
 	reader->options->copy.null_text = text;
 	reader->options->has_null = true;
 }
 
 static void
-read_quote(OptionReader *reader)
+read_quote(ObOptionReader *reader)
 {
-	reader->options->copy.quote = read_character(reader);
+	reader->options->copy.quote = ob_option_character(reader);
 	reader->options->has_quote = true;
 }
 
 static void
-read_escape(OptionReader *reader)
+read_escape(ObOptionReader *reader)
 {
-	reader->options->copy.escape = read_character(reader);
+	reader->options->copy.escape = ob_option_character(reader);
 	reader->options->has_escape = true;
 }
 
 static List *
-read_names(const OptionReader *reader, const char *what)
+read_names(const ObOptionReader *reader, const char *what)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -262,7 +118,7 @@ read_names(const OptionReader *reader, const char *what)
 
 	if (reader->value->type != jbvBinary ||
 		!JsonContainerIsArray(reader->value->val.binary.data))
-		fail_type(reader, what);
+		ob_option_fail_type(reader, what);
 	it = JsonbIteratorInit(reader->value->val.binary.data);
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 	{
@@ -270,7 +126,7 @@ read_names(const OptionReader *reader, const char *what)
 			continue;
 		if (item.type != jbvString)
 			break;
-		names = lappend(names, copy_string(&item));
+		names = lappend(names, ob_option_copy(&item));
 	}
 	if (token != WJB_DONE || names == NIL)
 		ereport(ERROR,
@@ -282,30 +138,30 @@ read_names(const OptionReader *reader, const char *what)
 }
 
 static void
-read_force_quote(OptionReader *reader)
+read_force_quote(ObOptionReader *reader)
 {
 	ObCopyOptions *copy = &reader->options->copy;
 	const JsonbValue *value = reader->value;
 
 	copy->force_quote = NIL;
 	copy->force_quote_all =
-		is_boolean(reader, true) ||
-		(value->type == jbvString && strcmp(copy_string(value), "*") == 0);
-	reader->options->has_force_quote = !is_boolean(reader, false);
+		ob_option_is_boolean(reader, true) ||
+		(value->type == jbvString && strcmp(ob_option_copy(value), "*") == 0);
+	reader->options->has_force_quote = !ob_option_is_boolean(reader, false);
 	if (!copy->force_quote_all && reader->options->has_force_quote)
 		copy->force_quote =
 			read_names(reader, "a boolean, \"*\" or an array of column names");
 }
 
 static void
-read_encoding(OptionReader *reader)
+read_encoding(ObOptionReader *reader)
 {
-	char *text = read_string(reader);
+	char *text = ob_option_string(reader);
 	int encoding = pg_char_to_encoding(text);
 
 	if (encoding < 0)
-		fail_value(reader, text,
-				   "Give one of PostgreSQL's encodings, such as UTF8.");
+		ob_option_fail_value(
+			reader, text, "Give one of PostgreSQL's encodings, such as UTF8.");
 	reader->options->copy.encoding = encoding;
 	reader->options->has_encoding = true;
 }
@@ -315,9 +171,9 @@ read_encoding(OptionReader *reader)
  */
 
 static void
-read_compression(OptionReader *reader)
+read_compression(ObOptionReader *reader)
 {
-	char *text = read_string(reader);
+	char *text = ob_option_string(reader);
 	const ObCodec *codec = ob_codec_lookup(text);
 
 	if (codec == NULL)
@@ -327,38 +183,39 @@ read_compression(OptionReader *reader)
 		initStringInfo(&hint);
 		for (codec = ob_codecs(); codec->name; codec++)
 			appendStringInfo(&hint, "%s%s", hint.len ? ", " : "", codec->name);
-		fail_value(reader, text, psprintf("Allowed values: %s.", hint.data));
+		ob_option_fail_value(reader, text,
+							 psprintf("Allowed values: %s.", hint.data));
 	}
 	reader->options->codec = codec;
 }
 
 /* Its range depends on the codec, which a later layer may change. */
 static void
-read_compression_level(OptionReader *reader)
+read_compression_level(ObOptionReader *reader)
 {
-	reader->options->compression_level =
-		read_integer(reader, PG_INT32_MIN, PG_INT32_MAX,
-					 "It must be an integer in the range of the compression.");
+	reader->options->compression_level = ob_option_integer(
+		reader, PG_INT32_MIN, PG_INT32_MAX,
+		"It must be an integer in the range of the compression.");
 	reader->options->has_level = true;
 }
 
 static void
-read_server(OptionReader *reader)
+read_server(ObOptionReader *reader)
 {
-	reader->options->server = read_nonempty(reader);
+	reader->options->server = ob_option_nonempty(reader);
 }
 
 static void
-read_key(OptionReader *reader)
+read_key(ObOptionReader *reader)
 {
-	char *text = read_nonempty(reader);
+	char *text = ob_option_nonempty(reader);
 
 	ob_key_check(text);
 	reader->options->key = text;
 }
 
 static void
-read_part_size(OptionReader *reader)
+read_part_size(ObOptionReader *reader)
 {
 	const char *hint = "Allowed values: 5 MB to 5 GB, as a number of bytes or "
 					   "with a unit, such as \"16MB\".";
@@ -367,29 +224,29 @@ read_part_size(OptionReader *reader)
 
 	if (reader->value->type == jbvNumeric)
 		reader->options->part_size =
-			read_integer(reader, PART_SIZE_MIN, PART_SIZE_MAX, hint);
+			ob_option_integer(reader, PART_SIZE_MIN, PART_SIZE_MAX, hint);
 	else if (reader->value->type == jbvString)
 	{
-		text = copy_string(reader->value);
+		text = ob_option_copy(reader->value);
 		if (!parse_real(text, &size, GUC_UNIT_BYTE, NULL) ||
 			!(size >= PART_SIZE_MIN && size <= PART_SIZE_MAX))
-			fail_value(reader, text, hint);
+			ob_option_fail_value(reader, text, hint);
 		reader->options->part_size = (int64) size;
 	}
 	else
-		fail_type(reader, "an integer or a string with a unit");
+		ob_option_fail_type(reader, "an integer or a string with a unit");
 }
 
 static void
-read_connections(OptionReader *reader)
+read_connections(ObOptionReader *reader)
 {
-	reader->options->connections = read_integer(
+	reader->options->connections = ob_option_integer(
 		reader, 1, CONNECTIONS_MAX,
 		psprintf("Allowed values: integers from 1 to %d.", CONNECTIONS_MAX));
 }
 
 static void
-read_parallel(OptionReader *reader)
+read_parallel(ObOptionReader *reader)
 {
 	const char *hint = psprintf("Allowed values: off, auto, or a number of "
 								"workers from 0 to %d.",
@@ -398,225 +255,31 @@ read_parallel(OptionReader *reader)
 	reader->options->has_parallel = true;
 	if (reader->value->type == jbvNumeric)
 		reader->options->parallel =
-			read_integer(reader, 0, OB_PARALLEL_MAX, hint);
+			ob_option_integer(reader, 0, OB_PARALLEL_MAX, hint);
 	else if (reader->value->type == jbvString)
 	{
-		char *text = copy_string(reader->value);
+		char *text = ob_option_copy(reader->value);
 
 		if (strcmp(text, "off") != 0 && strcmp(text, "auto") != 0)
-			fail_value(reader, text, hint);
+			ob_option_fail_value(reader, text, hint);
 		reader->options->parallel =
 			strcmp(text, "off") == 0 ? 0 : OB_PARALLEL_AUTO;
 	}
 	else
-		fail_type(reader, "off, auto or a number");
+		ob_option_fail_type(reader, "off, auto or a number");
 }
 
 static void
-read_empty(OptionReader *reader)
+read_empty(ObOptionReader *reader)
 {
-	reader->options->write_empty = read_either(reader, "skip", "write");
+	reader->options->write_empty = ob_option_either(reader, "skip", "write");
 }
 
 static void
-read_on_error(OptionReader *reader)
+read_on_error(ObOptionReader *reader)
 {
-	if (reader->what != OB_OPTIONS_ALL)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("option \"on_error\" is not allowed here"),
-						errhint("It is an option of onboard_all() alone.")));
-	reader->options->raise_errors = read_either(reader, "continue", "raise");
-}
-
-static void
-read_overwrite(OptionReader *reader)
-{
-	char *text = read_string(reader);
-
-	if (strcmp(text, "error") == 0)
-		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-						errmsg("value \"error\" of option \"overwrite\" is "
-							   "not supported yet"),
-						errhint("Allowed values: replace.")));
-	if (strcmp(text, "replace") != 0)
-		fail_value(reader, text, "Allowed values: replace.");
-}
-
-/*
- * S3's object options.  All but the tags become header lines as they are, so
- * nothing that could end a line may be in them.
- */
-
-static bool
-is_printable_ascii(const char *text)
-{
-	for (; *text != '\0'; text++)
-	{
-		if (*text < 0x20 || *text > 0x7e)
-			return false;
-	}
-	return true;
-}
-
-static char *
-read_header_value(const OptionReader *reader)
-{
-	char *text = read_nonempty(reader);
-
-	if (!is_printable_ascii(text))
-		fail_value(reader, text,
-				   "It must consist of printable ASCII characters.");
-	return text;
-}
-
-static void
-read_content_type(OptionReader *reader)
-{
-	reader->options->content_type = read_header_value(reader);
-}
-
-static void
-read_storage_class(OptionReader *reader)
-{
-	reader->options->storage_class = read_header_value(reader);
-}
-
-static void
-read_acl(OptionReader *reader)
-{
-	reader->options->acl = read_header_value(reader);
-}
-
-static void
-read_pairs(const OptionReader *reader, ObPairList *pairs, int max)
-{
-	const char *what = "an object of strings";
-	JsonbIterator *it;
-	JsonbIteratorToken token;
-	JsonbValue item;
-
-	if (reader->value->type != jbvBinary ||
-		!JsonContainerIsObject(reader->value->val.binary.data))
-		fail_type(reader, what);
-	if (JsonContainerSize(reader->value->val.binary.data) > max)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("too many entries in option \"%s\"", reader->name),
-				 errhint("There may be at most %d.", max)));
-	pairs->n = 0;
-	pairs->names = palloc0(max * sizeof(char *));
-	pairs->values = palloc0(max * sizeof(char *));
-	it = JsonbIteratorInit(reader->value->val.binary.data);
-	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
-	{
-		if (token == WJB_KEY)
-			pairs->names[pairs->n] = copy_string(&item);
-		else if (token == WJB_VALUE)
-		{
-			if (item.type != jbvString)
-				ereport(ERROR,
-						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						 errmsg("entry \"%s\" of option \"%s\" must be a "
-								"string",
-								pairs->names[pairs->n], reader->name),
-						 errhint("The option is %s.", what)));
-			pairs->values[pairs->n++] = copy_string(&item);
-		}
-	}
-}
-
-static _Noreturn void
-fail_entry(const OptionReader *reader, const char *name, const char *hint)
-{
-	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid entry \"%s\" in option \"%s\"", name,
-						   reader->name),
-					errhint("%s", hint)));
-}
-
-/* Tags travel percent-encoded in one header, so they may be any text; they
- * are kept in UTF-8. */
-static char *
-tag_text(const OptionReader *reader, const char *name, const char *text,
-		 int max)
-{
-	for (const char *p = text; *p != '\0'; p++)
-	{
-		if ((unsigned char) *p < 0x20 || *p == 0x7f)
-			fail_entry(reader, name,
-					   "A tag must not contain control characters.");
-	}
-	if (pg_mbstrlen(text) > max)
-		fail_entry(reader, name,
-				   psprintf("A tag's key may have %d characters, its value "
-							"%d.",
-							TAG_KEY_CHARS_MAX, TAG_VALUE_CHARS_MAX));
-	return pg_server_to_any(text, strlen(text), PG_UTF8);
-}
-
-static void
-read_tags(OptionReader *reader)
-{
-	ObPairList *tags = &reader->options->tags;
-
-	read_pairs(reader, tags, TAGS_MAX);
-	for (int i = 0; i < tags->n; i++)
-	{
-		char *name = tags->names[i];
-
-		if (name[0] == '\0')
-			fail_entry(reader, name, "A tag's key must not be empty.");
-		tags->names[i] = tag_text(reader, name, name, TAG_KEY_CHARS_MAX);
-		tags->values[i] =
-			tag_text(reader, name, tags->values[i], TAG_VALUE_CHARS_MAX);
-	}
-}
-
-/* Names are parts of header names, which have no case. */
-static void
-check_metadata_name(const OptionReader *reader, int i)
-{
-	const ObPairList *metadata = &reader->options->metadata;
-	const char *name = metadata->names[i];
-
-	if (name[0] == '\0' || name[strspn(name, TOKEN_CHARS)] != '\0')
-		fail_entry(reader, name,
-				   "A name consists of letters, digits and "
-				   "\"!#$%&'*+-.^_`|~\".");
-	if (pg_strcasecmp(name, METADATA_RESERVED) == 0)
-		fail_entry(reader, name, "The name is reserved.");
-	for (int j = 0; j < i; j++)
-	{
-		if (pg_strcasecmp(name, metadata->names[j]) == 0)
-			fail_entry(reader, name,
-					   "Names that differ only in case are the same.");
-	}
-}
-
-static void
-read_metadata(OptionReader *reader)
-{
-	ObPairList *metadata = &reader->options->metadata;
-	size_t bytes = 0;
-
-	read_pairs(reader, metadata, METADATA_MAX);
-	for (int i = 0; i < metadata->n; i++)
-	{
-		check_metadata_name(reader, i);
-		if (!is_printable_ascii(metadata->values[i]))
-			fail_entry(reader, metadata->names[i],
-					   "A value consists of printable ASCII characters.");
-		bytes += strlen(metadata->names[i]) + strlen(metadata->values[i]);
-	}
-	if (bytes > METADATA_BYTES_MAX)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"metadata\" has %zu bytes, more than the %d "
-						"that fit",
-						bytes, METADATA_BYTES_MAX),
-				 errhint("S3 allows 2,048 bytes of names and values, of which "
-						 "%d are kept for onboard's own.",
-						 2048 - METADATA_BYTES_MAX)));
+	reader->options->raise_errors =
+		ob_option_either(reader, "continue", "raise");
 }
 
 /*
@@ -625,68 +288,80 @@ read_metadata(OptionReader *reader)
 
 /* Sorted: the hint lists them in this order. */
 static const OptionSpec specs[] = {
-	{"acl", read_acl},
-	{"checksum", NULL},
-	{"compression", read_compression},
-	{"compression_level", read_compression_level},
-	{"connections", read_connections},
-	{"content_type", read_content_type},
-	{"delimiter", read_delimiter},
-	{"empty", read_empty},
-	{"encoding", read_encoding},
-	{"escape", read_escape},
-	{"expected_bucket_owner", NULL},
-	{"force_quote", read_force_quote},
-	{"format", read_format},
-	{"header", read_header},
-	{"key", read_key},
-	{"kms_key_id", NULL},
-	{"metadata", read_metadata},
-	{"null", read_null},
-	{"on_error", read_on_error},
-	{"overwrite", read_overwrite},
-	{"parallel", read_parallel},
-	{"part_size", read_part_size},
-	{"quote", read_quote},
-	{"server", read_server},
-	{"sse", NULL},
-	{"storage_class", read_storage_class},
-	{"tags", read_tags},
+	{"acl", ob_read_acl, EXPORTS},
+	{"bucket_key", ob_read_bucket_key, EXPORTS},
+	{"checksum", ob_read_checksum, EXPORTS},
+	{"compression", read_compression, EXPORTS},
+	{"compression_level", read_compression_level, EXPORTS},
+	{"connections", read_connections, EXPORTS},
+	{"content_type", ob_read_content_type, EXPORTS},
+	{"delimiter", read_delimiter, EXPORTS},
+	{"empty", read_empty, EXPORTS},
+	{"encoding", read_encoding, EXPORTS},
+	{"escape", read_escape, EXPORTS},
+	{"expected_bucket_owner", ob_read_expected_bucket_owner, EVERYBODY},
+	{"force_quote", read_force_quote, EXPORTS},
+	{"format", read_format, EXPORTS},
+	{"header", read_header, EXPORTS},
+	{"key", read_key, EXPORTS},
+	{"kms_key_id", ob_read_kms_key_id, EXPORTS},
+	{"metadata", ob_read_metadata, EXPORTS},
+	{"null", read_null, EXPORTS},
+	{"on_error", read_on_error, FOR(OB_OPTIONS_ALL)},
+	{"overwrite", ob_read_overwrite, EXPORTS},
+	{"parallel", read_parallel, EXPORTS},
+	{"part_size", read_part_size, EXPORTS},
+	{"quote", read_quote, EXPORTS},
+	{"requester_pays", ob_read_requester_pays, EVERYBODY},
+	{"server", read_server, EXPORTS},
+	{"sse", ob_read_sse, EXPORTS},
+	{"storage_class", ob_read_storage_class, EXPORTS},
+	{"tags", ob_read_tags, EXPORTS},
 };
 
-static const OptionSpec *
-find_spec(const OptionReader *reader)
+/* Those that "who" may give. */
+static const char *
+list_specs(ObOptionsFor who)
 {
-	StringInfoData hint;
+	StringInfoData list;
 
+	initStringInfo(&list);
 	for (int i = 0; i < lengthof(specs); i++)
 	{
-		if (strcmp(specs[i].name, reader->name) == 0)
-			return &specs[i];
+		if (specs[i].who & FOR(who))
+			appendStringInfo(&list, "%s%s",
+							 list.len ? ", " : "Options: ", specs[i].name);
 	}
-	initStringInfo(&hint);
+	appendStringInfoChar(&list, '.');
+	return list.data;
+}
+
+static const OptionSpec *
+find_spec(const char *name, ObOptionsFor who)
+{
 	for (int i = 0; i < lengthof(specs); i++)
 	{
-		if (specs[i].read == NULL ||
-			(specs[i].read == read_on_error && reader->what != OB_OPTIONS_ALL))
+		if (strcmp(specs[i].name, name) != 0)
 			continue;
-		appendStringInfo(&hint, "%s%s", hint.len ? ", " : "", specs[i].name);
+		if (specs[i].who & FOR(who))
+			return &specs[i];
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("option \"%s\" is not allowed here", name),
+				 errhint("%s", specs[i].who == FOR(OB_OPTIONS_ALL)
+								   ? "It is an option of onboard_all() alone."
+								   : list_specs(who))));
 	}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown option \"%s\"", reader->name),
-					errhint("Options: %s.", hint.data)));
+					errmsg("unknown option \"%s\"", name),
+					errhint("%s", list_specs(who))));
 }
 
 static void
-read_option(OptionReader *reader)
+read_option(ObOptionReader *reader, ObOptionsFor who)
 {
-	const OptionSpec *spec = find_spec(reader);
+	const OptionSpec *spec = find_spec(reader->name, who);
 
-	if (spec->read == NULL)
-		ereport(ERROR,
-				(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-				 errmsg("option \"%s\" is not supported yet", reader->name),
-				 errhint("Leave it out.")));
 	if (reader->value->type == jbvNull)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("option \"%s\" must not be null", reader->name),
@@ -707,10 +382,10 @@ ob_options_new(void)
 }
 
 void
-ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor what,
+ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor who,
 				const char *where)
 {
-	OptionReader reader = {options, what, "", NULL};
+	ObOptionReader reader = {options, "", NULL};
 	ErrorContextCallback context = {error_context_stack, say_where,
 									unconstify(char *, where)};
 	JsonbIterator *it;
@@ -726,11 +401,11 @@ ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor what,
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY)
-			reader.name = copy_string(&item);
+			reader.name = ob_option_copy(&item);
 		else if (token == WJB_VALUE)
 		{
 			reader.value = &item;
-			read_option(&reader);
+			read_option(&reader, who);
 		}
 	}
 	error_context_stack = context.previous;
@@ -905,6 +580,7 @@ ob_options_finish(ObOptions *options)
 	fill_copy_defaults(options);
 	if (kind == OB_FORMAT_CSV || kind == OB_FORMAT_TEXT)
 		check_characters(&options->copy);
+	ob_options_check_s3(options);
 	finish_compression(options);
 	finish_upload(options);
 }

@@ -15,6 +15,7 @@
 
 #include "utils/jsonb.h"
 
+#include "core/checksum.h"
 #include "core/sink.h"
 #include "pg/encode.h"
 
@@ -55,14 +56,26 @@ typedef struct ObOptions
 	char *acl;
 	ObPairList tags;
 	ObPairList metadata;
+	char *sse;
+	char *kms_key_id;
+	bool bucket_key;
+	bool has_bucket_key;
+
+	/* of all requests; NULL and false: not sent */
+	char *expected_bucket_owner;
+	bool requester_pays;
+
+	ObChecksum checksum;
+	bool keep_existing; /* "overwrite": "error" */
 } ObOptions;
 
-/* Who is asking: on_error is for onboard_all only. */
+/* Who is asking: not every option is for everybody. */
 typedef enum ObOptionsFor
 {
 	OB_OPTIONS_TABLE,
-	OB_OPTIONS_ALL,
-	OB_OPTIONS_REGISTRY
+	OB_OPTIONS_ALL, /* also on_error */
+	OB_OPTIONS_REGISTRY,
+	OB_OPTIONS_ABORT /* only what all requests carry */
 } ObOptionsFor;
 
 /* Zeroes, in the current memory context. */
@@ -73,8 +86,8 @@ extern ObOptions *ob_options_new(void);
  * "options of registered table \"orders\"" or "options"; the values are copied
  * into the current memory context.
  */
-extern void ob_options_read(ObOptions *options, Jsonb *layer,
-							ObOptionsFor what, const char *where);
+extern void ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor who,
+							const char *where);
 
 /* Checks the whole and fills the defaults (also from the settings). */
 extern void ob_options_finish(ObOptions *options);

@@ -200,8 +200,8 @@ ob_parallel_finish(ObParallel *parallel)
 {
 	ObStream *stream = parallel->stream;
 	ObShared *shared = parallel->shared;
+	ObUploadPart *parts;
 	uint64 bytes;
-	char **etags;
 	int n;
 
 	/* binary has a trailer */
@@ -212,11 +212,15 @@ ob_parallel_finish(ObParallel *parallel)
 	ob_stream_end_part(stream, pg_atomic_read_u32(&shared->parts) > 0 ? 1 : 0);
 	ob_stream_drain(stream);
 	n = pg_atomic_read_u32(&shared->parts);
-	etags = palloc(sizeof(char *) * n);
+	parts = palloc(sizeof(ObUploadPart) * n);
 	for (int i = 0; i < n; i++)
-		etags[i] = ob_shared_etag(shared, i + 1);
-	bytes = pg_atomic_read_u64(&shared->bytes);
-	ob_stream_finish_shared(stream, etags, n, bytes);
+	{
+		const ObSharedPart *part = ob_shared_part(shared, i + 1);
+
+		parts[i] = (ObUploadPart){part->etag, part->len, part->crc32};
+	}
+	bytes = ob_stream_bytes(stream) + pg_atomic_read_u64(&shared->bytes);
+	ob_stream_finish_shared(stream, parts, n, bytes);
 	return bytes;
 }
 
@@ -230,6 +234,8 @@ ob_parallel_end_workers(ObParallel *parallel)
 	ParallelContext *pcxt = parallel->pcxt;
 
 	parallel->pcxt = NULL;
-	if (pcxt)
-		DestroyParallelContext(pcxt);
+	if (!pcxt)
+		return;
+	ob_shared_wipe(parallel->shared);
+	DestroyParallelContext(pcxt);
 }

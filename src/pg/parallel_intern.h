@@ -12,14 +12,23 @@
 #include "port/atomics.h"
 
 #include "core/buf.h"
+#include "pg/headers.h"
 #include "pg/parallel.h"
 
 /* An ETag of a part with its NUL: S3's are 34 characters. */
 #define OB_SHARED_ETAG 128
 
+/* A part that has landed. */
+typedef struct ObSharedPart
+{
+	uint64 len;
+	uint32 crc32;
+	char etag[OB_SHARED_ETAG];
+} ObSharedPart;
+
 /*
  * In dynamic shared memory, or, before there is any, in the leader's.  Fixed
- * fields first; then max_parts ETags; then texts, which only
+ * fields first; then max_parts ObSharedPart; then texts, which only
  * parallel_shared.c reads.  It holds the secrets: the plan, which can end up
  * in a log, must not.
  */
@@ -27,7 +36,7 @@ typedef struct ObShared
 {
 	pg_atomic_uint32 parts; /* numbers given out */
 	pg_atomic_uint64 rows;
-	pg_atomic_uint64 bytes; /* of parts that landed */
+	pg_atomic_uint64 bytes; /* that the workers have written */
 	int max_parts;
 
 	/* each process's part of what the export may use */
@@ -42,8 +51,11 @@ typedef struct ObShared
 	char quote;
 	char escape;
 	int encoding;
+	ObChecksum checksum;
 	ObEndpoint endpoint;
 	ObAddressing addressing;
+	ObCredentialsSource source;
+	int64 known_expires;
 	Size texts; /* offset from the beginning */
 	Size size;  /* of all */
 } ObShared;
@@ -64,6 +76,7 @@ struct ObParallel
 	/* while it runs */
 	ObShared *shared;
 	ParallelContext *pcxt; /* NULL: no workers, or no more */
+	Size shared_size;      /* of dynamic shared memory */
 	ObUploadShare share;
 	ObBuf head;     /* what the object begins with, compressed */
 	ObSink *making; /* the chain that makes it */
@@ -79,21 +92,23 @@ extern void ob_parallel_begin(ObParallel *parallel);
 
 /* Callbacks of an ObUploadShare whose arg is an ObShared **. */
 extern int ob_shared_take_number(void *arg);
-extern ObCode ob_shared_landed(void *arg, int number, const char *etag,
-							   size_t len, ObError *error);
-extern char *ob_shared_etag(const ObShared *shared, int number);
+extern ObCode ob_shared_landed(void *arg, int number, const ObUploadPart *part,
+							   ObError *error);
+extern const ObSharedPart *ob_shared_part(const ObShared *shared, int number);
 
 /* The leader's own, palloc'd. */
 extern ObShared *ob_shared_new(const ObParallel *parallel);
 
-/* What it takes with the id and the head, which are known only later. */
-extern Size ob_shared_estimate(const ObParallel *parallel);
+/* What it takes in dynamic shared memory.  Nothing may be sent between this
+ * and ob_shared_fill(): renewed credentials could be longer. */
+extern Size ob_shared_estimate(const ObParallel *parallel,
+							   const char *upload_id);
 
 /* Fills dynamic shared memory of that size. */
 extern void ob_shared_fill(ObShared *shared, const ObParallel *parallel,
-						   const char *upload_id);
+						   const char *upload_id, Size size);
 
-/* Wipes the texts, and with them the secrets. */
+/* Wipes the secrets.  A worker that reads it meanwhile finds empty texts. */
 extern void ob_shared_wipe(ObShared *shared);
 
 /* A worker's reading of it: all borrowed from the shared memory but the lists,
@@ -106,6 +121,8 @@ typedef struct ObSharedView
 	const char *upload_id;
 	const ObCodec *codec;
 	ObCopyOptions copy;
+	ObPair common[OB_COMMON_HEADERS_MAX];
+	int ncommon;
 	const char *head;
 	size_t head_len;
 } ObSharedView;

@@ -209,6 +209,9 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 		.server = &view->server,
 		.bucket = view->bucket,
 		.key = view->key,
+		.common = view->common,
+		.ncommon = view->ncommon,
+		.checksum = shared->checksum,
 		.codec = view->codec,
 		.compression_level = shared->compression_level,
 		.part_size = shared->part_size,
@@ -245,6 +248,8 @@ export_in_worker(SinkScan *scan)
 	ob_stream_drain(scan->stream);
 	pg_atomic_fetch_add_u64(&scan->shared->rows, (int64) rows);
 	tail = ob_upload_take_tail(scan->stream->upload, &len);
+	pg_atomic_fetch_add_u64(&scan->shared->bytes,
+							(int64) ob_stream_bytes(scan->stream));
 	ExecClearTuple(slot);
 	if (len > 0)
 	{
@@ -319,7 +324,11 @@ rescan(CustomScanState *node)
 static Size
 estimate_dsm(CustomScanState *node, ParallelContext *pcxt)
 {
-	return ob_shared_estimate(((SinkScan *) node)->parallel);
+	ObParallel *parallel = ((SinkScan *) node)->parallel;
+
+	parallel->shared_size =
+		ob_shared_estimate(parallel, ob_stream_upload_id(parallel->stream));
+	return parallel->shared_size;
 }
 
 static void
@@ -328,7 +337,8 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 	ObParallel *parallel = ((SinkScan *) node)->parallel;
 
 	ob_shared_fill(coordinate, parallel,
-				   ob_stream_upload_id(parallel->stream));
+				   ob_upload_id(parallel->stream->upload),
+				   parallel->shared_size);
 	parallel->shared = coordinate;
 	parallel->pcxt = pcxt;
 }

@@ -4,7 +4,7 @@
  *
  * src/pg/parallel_shared.c
  *
- * Texts follow the fixed fields and the ETags, each as a length and its bytes
+ * Texts follow the fixed fields and the parts, each as a length and its bytes
  * with a NUL; length -1 stands for NULL.  They are written and read in one
  * order, by write_texts() and ob_shared_read().
  */
@@ -12,18 +12,18 @@
 
 #include "pg/parallel_intern.h"
 
-/* ---- counters and ETags ---- */
+/* ---- counters and parts ---- */
 
-static char *
-etags(const ObShared *shared)
+static ObSharedPart *
+parts(const ObShared *shared)
 {
-	return (char *) shared + MAXALIGN(sizeof(ObShared));
+	return (ObSharedPart *) ((char *) shared + MAXALIGN(sizeof(ObShared)));
 }
 
-char *
-ob_shared_etag(const ObShared *shared, int number)
+const ObSharedPart *
+ob_shared_part(const ObShared *shared, int number)
 {
-	return etags(shared) + (Size) (number - 1) * OB_SHARED_ETAG;
+	return &parts(shared)[number - 1];
 }
 
 /* (arg is where a pointer to the shared memory stands: it moves from the
@@ -37,20 +37,23 @@ ob_shared_take_number(void *arg)
 }
 
 ObCode
-ob_shared_landed(void *arg, int number, const char *etag, size_t len,
+ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 				 ObError *error)
 {
 	ObShared *shared = *(ObShared **) arg;
+	ObSharedPart *own;
 
 	if (number > shared->max_parts)
 		return ob_error_set(error, OB_ELIMIT, "part %d is one too many",
 							number);
-	if (strlen(etag) >= OB_SHARED_ETAG)
+	if (strlen(part->etag) >= OB_SHARED_ETAG)
 		return ob_error_set(error, OB_EPROTO,
 							"the part's ETag is longer than %d bytes",
 							OB_SHARED_ETAG - 1);
-	strcpy(ob_shared_etag(shared, number), etag);
-	pg_atomic_fetch_add_u64(&shared->bytes, (int64) len);
+	own = &parts(shared)[number - 1];
+	own->len = part->len;
+	own->crc32 = part->crc32;
+	strcpy(own->etag, part->etag);
 	return OB_OK;
 }
 
@@ -100,20 +103,49 @@ read_text(const char **from)
 	return read_bytes(from, &len);
 }
 
+/* The secrets come first, so that ob_shared_wipe() need not read the rest. */
+static void
+write_keys(TextWriter *writer, const ObCredentials *keys)
+{
+	write_text(writer, keys ? keys->access_key_id : NULL);
+	write_text(writer, keys ? keys->secret_access_key : NULL);
+	write_text(writer, keys ? keys->session_token : NULL);
+}
+
+#define SECRETS 6
+
+static void
+write_server(TextWriter *writer, const ObParallel *parallel)
+{
+	const ObServer *server = parallel->export->server;
+	const ObCredentialsOptions *credentials = &server->credentials;
+
+	/* what the leader was given, so that a worker can renew, and what it has
+	 * got with that */
+	write_keys(writer, &credentials->keys);
+	write_keys(writer, ob_provider_get(ob_s3_provider(parallel->stream->s3)));
+	write_text(writer, credentials->profile);
+	write_text(writer, credentials->role_arn);
+	write_text(writer, credentials->external_id);
+	write_text(writer, credentials->region);
+	write_text(writer, credentials->sts_endpoint);
+	write_text(writer, server->name);
+	/* where the bucket turned out to be */
+	write_text(writer, ob_s3_region(parallel->stream->s3));
+	write_text(writer, server->ca_file);
+	write_text(writer, server->proxy);
+}
+
 static void
 write_texts(TextWriter *writer, const ObParallel *parallel,
 			const char *upload_id)
 {
-	const ObServer *server = parallel->export->server;
 	const ObCopyOptions *copy = &parallel->options->copy;
+	ObPair common[OB_COMMON_HEADERS_MAX];
+	int ncommon = ob_headers_common(parallel->options, common);
 	ListCell *cell;
 
-	write_text(writer, server->name);
-	write_text(writer, server->region);
-	write_text(writer, server->ca_file);
-	write_text(writer, server->credentials.access_key_id);
-	write_text(writer, server->credentials.secret_access_key);
-	write_text(writer, server->credentials.session_token);
+	write_server(writer, parallel);
 	write_text(writer, parallel->export->bucket);
 	write_text(writer, parallel->export->key);
 	write_text(writer, upload_id);
@@ -124,23 +156,54 @@ write_texts(TextWriter *writer, const ObParallel *parallel,
 	foreach (cell, copy->force_quote)
 		write_text(writer, lfirst(cell));
 	write_text(writer, NULL);
+	for (int i = 0; i < ncommon; i++)
+	{
+		write_text(writer, common[i].name);
+		write_text(writer, common[i].value);
+	}
+	write_text(writer, NULL);
+}
+
+static void
+read_keys(const char **from, ObCredentials *keys)
+{
+	keys->access_key_id = read_text(from);
+	keys->secret_access_key = read_text(from);
+	keys->session_token = read_text(from);
+}
+
+static void
+read_server(const ObShared *shared, const char **from, ObServer *server)
+{
+	ObCredentialsOptions *credentials = &server->credentials;
+
+	read_keys(from, &credentials->keys);
+	read_keys(from, &credentials->known);
+	credentials->profile = read_text(from);
+	credentials->role_arn = read_text(from);
+	credentials->external_id = read_text(from);
+	credentials->region = read_text(from);
+	credentials->sts_endpoint = read_text(from);
+	credentials->source = shared->source;
+	credentials->known_expires = shared->known_expires;
+	server->name = unconstify(char *, read_text(from));
+	server->region = unconstify(char *, read_text(from));
+	server->ca_file = unconstify(char *, read_text(from));
+	server->proxy = unconstify(char *, read_text(from));
+	server->endpoint = shared->endpoint;
+	server->addressing = shared->addressing;
+	server->max_parts = shared->max_parts;
 }
 
 void
 ob_shared_read(const ObShared *shared, ObSharedView *view)
 {
 	const char *from = (const char *) shared + shared->texts;
-	ObCredentials *credentials = &view->server.credentials;
 	const char *name;
 	int len;
 
 	memset(view, 0, sizeof(*view));
-	view->server.name = unconstify(char *, read_text(&from));
-	view->server.region = unconstify(char *, read_text(&from));
-	view->server.ca_file = unconstify(char *, read_text(&from));
-	credentials->access_key_id = read_text(&from);
-	credentials->secret_access_key = read_text(&from);
-	credentials->session_token = read_text(&from);
+	read_server(shared, &from, &view->server);
 	view->bucket = read_text(&from);
 	view->key = read_text(&from);
 	view->upload_id = read_text(&from);
@@ -152,10 +215,9 @@ ob_shared_read(const ObShared *shared, ObSharedView *view)
 	while ((name = read_text(&from)) != NULL)
 		view->copy.force_quote =
 			lappend(view->copy.force_quote, unconstify(char *, name));
+	while ((name = read_text(&from)) != NULL)
+		view->common[view->ncommon++] = (ObPair){name, read_text(&from)};
 
-	view->server.endpoint = shared->endpoint;
-	view->server.addressing = shared->addressing;
-	view->server.max_parts = shared->max_parts;
 	view->copy.header = shared->header;
 	view->copy.delimiter = shared->delimiter;
 	view->copy.quote = shared->quote;
@@ -169,7 +231,8 @@ ob_shared_read(const ObShared *shared, ObSharedView *view)
 static Size
 fixed_size(int max_parts)
 {
-	return MAXALIGN(sizeof(ObShared)) + (Size) max_parts * OB_SHARED_ETAG;
+	return MAXALIGN(sizeof(ObShared)) +
+		   (Size) max_parts * sizeof(ObSharedPart);
 }
 
 /* Each process gets its part of what the export may use. */
@@ -196,7 +259,8 @@ fill_options(ObShared *shared, const ObParallel *parallel)
 	shared->quote = copy->quote;
 	shared->escape = copy->escape;
 	shared->encoding = copy->encoding;
-	shared->endpoint = parallel->export->server->endpoint;
+	shared->checksum = parallel->options->checksum;
+	shared->source = parallel->export->server->credentials.source;
 	shared->addressing = parallel->export->server->addressing;
 }
 
@@ -218,38 +282,49 @@ ob_shared_new(const ObParallel *parallel)
 }
 
 Size
-ob_shared_estimate(const ObParallel *parallel)
+ob_shared_estimate(const ObParallel *parallel, const char *upload_id)
 {
 	TextWriter writer = {NULL, 0};
 
-	write_texts(&writer, parallel, "");
-	/* the id is not known yet */
-	return fixed_size(parallel->export->server->max_parts) + writer.len +
-		   OB_UPLOAD_ID_MAX;
+	write_texts(&writer, parallel, upload_id);
+	return fixed_size(parallel->export->server->max_parts) + writer.len;
 }
 
 void
 ob_shared_fill(ObShared *shared, const ObParallel *parallel,
-			   const char *upload_id)
+			   const char *upload_id, Size size)
 {
 	const ObShared *own = parallel->shared;
+	ObS3 *s3 = parallel->stream->s3;
 	TextWriter writer;
 
+	if (ob_shared_estimate(parallel, upload_id) > size)
+		elog(ERROR, "an export's shared memory is too small");
 	memcpy(shared, own, own->size);
 	pg_atomic_init_u32(&shared->parts, pg_atomic_read_u32(unconstify(
 										   pg_atomic_uint32 *, &own->parts)));
 	pg_atomic_init_u64(&shared->rows, 0);
-	pg_atomic_init_u64(&shared->bytes, pg_atomic_read_u64(unconstify(
-										   pg_atomic_uint64 *, &own->bytes)));
+	pg_atomic_init_u64(&shared->bytes, 0);
+	shared->endpoint = *ob_s3_endpoint(s3);
+	shared->known_expires = ob_provider_expires(ob_s3_provider(s3));
 	writer.to = (char *) shared + shared->texts;
 	writer.len = 0;
 	write_texts(&writer, parallel, upload_id);
 	shared->size = shared->texts + writer.len;
 }
 
+/* Lengths stay, so that all can still be read. */
 void
 ob_shared_wipe(ObShared *shared)
 {
-	explicit_bzero((char *) shared + shared->texts,
-				   shared->size - shared->texts);
+	const char *from = (const char *) shared + shared->texts;
+
+	for (int i = 0; i < SECRETS; i++)
+	{
+		int len;
+		const char *secret = read_bytes(&from, &len);
+
+		if (secret)
+			explicit_bzero(unconstify(char *, secret), len);
+	}
 }

@@ -45,7 +45,9 @@ code_info(ObCode code)
 							  "Check the name of the bucket, and the server's "
 							  "endpoint and region."};
 		case OB_EEXISTS:
-			return (CodeInfo){ERRCODE_DUPLICATE_FILE, NULL};
+			return (CodeInfo){ERRCODE_DUPLICATE_FILE,
+							  "Remove the object, choose another key, or set "
+							  "\"overwrite\" to \"replace\"."};
 		case OB_EREGION:
 			return (CodeInfo){ERRCODE_INVALID_PARAMETER_VALUE,
 							  "Set the server's option region to the bucket's "
@@ -96,6 +98,28 @@ code_info(ObCode code)
 	return (CodeInfo){ERRCODE_INTERNAL_ERROR, NULL};
 }
 
+/* What helps depends on who refused: nobody was asked, it was about a key for
+ * encryption, or S3 knows where the bucket is. */
+static const char *
+hint(const ObError *error)
+{
+	if (error->code == OB_ECREDS && error->http_status == 0)
+		return "The server's option \"credentials\" says where they come "
+			   "from.";
+	if (error->code == OB_EREGION && error->region[0])
+		return psprintf("The bucket is in region \"%s\": set the server's "
+						"option region to it.",
+						error->region);
+	if (error->code == OB_EDENIED && strstr(error->cause, "kms:"))
+		return "The policy of these credentials, and that of the key, must "
+			   "allow kms:GenerateDataKey and kms:Decrypt.";
+	if (strncmp(error->s3_code, "KMS.", 4) == 0 && error->code != OB_ETHROTTLE)
+		return "Check the key: option \"kms_key_id\", or the bucket's "
+			   "default. "
+			   "It must be enabled, and in the bucket's region.";
+	return code_info(error->code).hint;
+}
+
 /* Keys are UTF-8 in the core. */
 static const char *
 to_database(const char *text)
@@ -110,6 +134,7 @@ detail(const ObError *error)
 
 	initStringInfo(&text);
 	appendStringInfoString(&text, to_database(error->cause));
+	text.data[0] = pg_toupper((unsigned char) text.data[0]);
 	if (error->request_id[0])
 		appendStringInfo(&text, " (request id %s)", error->request_id);
 	if (error->attempts > 1)
@@ -118,26 +143,35 @@ detail(const ObError *error)
 	return text.data;
 }
 
+/* That there is an object is the whole story, so the message tells it: the
+ * history and onboard_all()'s rows have nothing else. */
+static _Noreturn void
+report_existing(const ObError *error)
+{
+	ereport(ERROR, (errcode(code_info(error->code).sqlstate),
+					errmsg("%s: %s", to_database(error->what), error->cause),
+					error->request_id[0]
+						? errdetail("S3 answered HTTP %d (request id %s).",
+									error->http_status, error->request_id)
+						: 0,
+					errhint("%s", hint(error))));
+}
+
 void
 ob_report(const ObError *error)
 {
-	CodeInfo info = code_info(error->code);
+	int sqlstate = code_info(error->code).sqlstate;
+	const char *help = hint(error);
 
 	if (error->what[0] == '\0')
-		ereport(ERROR, (errcode(info.sqlstate),
-						errmsg("%s", to_database(error->cause)),
-						info.hint ? errhint("%s", info.hint) : 0));
-	if (error->code == OB_EREGION && error->region[0])
-		ereport(ERROR, (errcode(info.sqlstate),
-						errmsg("%s", to_database(error->what)),
-						errdetail_internal("%s", detail(error)),
-						errhint("The bucket is in region \"%s\": set the "
-								"server's option region to it.",
-								error->region)));
-	ereport(ERROR,
-			(errcode(info.sqlstate), errmsg("%s", to_database(error->what)),
-			 errdetail_internal("%s", detail(error)),
-			 info.hint ? errhint("%s", info.hint) : 0));
+		ereport(ERROR,
+				(errcode(sqlstate), errmsg("%s", to_database(error->cause)),
+				 help ? errhint("%s", help) : 0));
+	if (error->code == OB_EEXISTS)
+		report_existing(error);
+	ereport(ERROR, (errcode(sqlstate), errmsg("%s", to_database(error->what)),
+					errdetail_internal("%s", detail(error)),
+					help ? errhint("%s", help) : 0));
 	pg_unreachable();
 }
 

@@ -28,6 +28,10 @@
 
 #define WRAPPER_NAME "onboard"
 #define REGION_MAX 63
+/* IAM's limits */
+#define ROLE_ARN_MAX 2048
+#define EXTERNAL_ID_MAX 1224
+#define PROFILE_MAX 255
 
 bool
 ob_server_parse_addressing(const char *value, ObAddressing *addressing)
@@ -64,17 +68,69 @@ ob_server_region_ok(const char *value)
 						 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len;
 }
 
-bool
-ob_server_credential_ok(const char *value)
+/* Whether all of it is printable ASCII from "first" on, and there is some. */
+static bool
+is_ascii(const char *value, char first, size_t max)
 {
 	const char *p;
 
 	for (p = value; *p != '\0'; p++)
 	{
-		if (*p <= ' ' || *p > '~')
+		if (*p < first || *p > '~')
 			return false;
 	}
-	return p != value;
+	return p != value && (size_t) (p - value) <= max;
+}
+
+bool
+ob_server_credential_ok(const char *value)
+{
+	return is_ascii(value, '!', SIZE_MAX);
+}
+
+/* Stores other than AWS have their own idea of what follows "arn:". */
+bool
+ob_server_role_arn_ok(const char *value)
+{
+	return is_ascii(value, '!', ROLE_ARN_MAX) &&
+		   strncmp(value, "arn:", 4) == 0;
+}
+
+bool
+ob_server_external_id_ok(const char *value)
+{
+	size_t len = strlen(value);
+
+	return len >= 2 && len <= EXTERNAL_ID_MAX &&
+		   strspn(value,
+				  "abcdefghijklmnopqrstuvwxyz"
+				  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789_+=,.@:/-") == len;
+}
+
+bool
+ob_server_profile_ok(const char *value)
+{
+	return is_ascii(value, ' ', PROFILE_MAX) && strpbrk(value, "[]") == NULL;
+}
+
+bool
+ob_server_proxy_ok(const char *value, ObError *error)
+{
+	ObEndpoint endpoint;
+
+	if (ob_endpoint_parse(&endpoint, value, error) != OB_OK)
+		return false;
+	if (endpoint.base[0] == '\0')
+		return true;
+	ob_error_set(error, OB_EINVAL, "a proxy's URL has no path");
+	return false;
+}
+
+bool
+ob_server_parse_source(const char *value, ObCredentialsSource *source)
+{
+	*source = OB_CREDENTIALS_KEYS;
+	return value == NULL || ob_credentials_source_parse(value, source);
 }
 
 char *
@@ -190,6 +246,7 @@ static void
 fill_options(ObServer *server, List *options)
 {
 	const char *value;
+	ObError error;
 
 	fill_endpoint(server, options);
 	server->bucket = copy_option(options, "bucket");
@@ -198,6 +255,10 @@ fill_options(ObServer *server, List *options)
 	if (server->prefix == NULL)
 		server->prefix = pstrdup("");
 	server->ca_file = copy_option(options, "ca_file");
+	server->proxy = copy_option(options, "proxy");
+	ob_error_clear(&error);
+	if (server->proxy && !ob_server_proxy_ok(server->proxy, &error))
+		fail_option(server, "proxy");
 	server->addressing = OB_ADDRESSING_AUTO;
 	value = ob_server_find_option(options, "addressing");
 	if (value && !ob_server_parse_addressing(value, &server->addressing))
@@ -241,7 +302,7 @@ static void
 fill_from_mapping(ObServer *server)
 {
 	Oid userid = GetUserId();
-	ObCredentials *credentials = &server->credentials;
+	ObCredentials *keys = &server->credentials.keys;
 	List *options;
 
 	if (!mapping_exists(userid, server->serverid) &&
@@ -259,65 +320,52 @@ fill_from_mapping(ObServer *server)
 					 quote_identifier(role), quote_identifier(server->name))));
 	}
 	options = GetUserMapping(userid, server->serverid)->options;
-	credentials->secret_access_key =
+	keys->secret_access_key =
 		mapping_option(server, options, "secret_access_key", true);
-	credentials->access_key_id =
+	keys->access_key_id =
 		mapping_option(server, options, "access_key_id", true);
-	credentials->session_token =
+	keys->session_token =
 		mapping_option(server, options, "session_token", false);
 }
 
-static const char *
-environment_variable(const ObServer *server, const char *name, bool required)
-{
-	const char *value = getenv(name);
-
-	if (value != NULL && *value == '\0')
-		value = NULL;
-	if (value == NULL && !required)
-		return NULL;
-	if (value == NULL || !ob_server_credential_ok(value))
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_AUTHORIZATION_SPECIFICATION),
-				 value == NULL
-					 ? errmsg("environment variable %s is not set", name)
-					 : errmsg("environment variable %s contains a blank or "
-							  "control character",
-							  name),
-				 errdetail("Server \"%s\" takes its credentials from the "
-						   "environment of the PostgreSQL server process.",
-						   server->name),
-				 errhint("Set it where PostgreSQL is started and restart, or "
-						 "use a user mapping: ALTER SERVER %s OPTIONS (SET "
-						 "credentials 'mapping');",
-						 quote_identifier(server->name))));
-	return pstrdup(value);
-}
-
+/* A role to assume, and where. */
 static void
-fill_from_environment(ObServer *server)
+fill_role(ObServer *server, List *options)
 {
-	ObCredentials *credentials = &server->credentials;
+	ObCredentialsOptions *credentials = &server->credentials;
+	ObEndpoint endpoint;
+	ObError error;
 
-	credentials->access_key_id =
-		environment_variable(server, "AWS_ACCESS_KEY_ID", true);
-	credentials->secret_access_key =
-		environment_variable(server, "AWS_SECRET_ACCESS_KEY", true);
-	credentials->session_token =
-		environment_variable(server, "AWS_SESSION_TOKEN", false);
+	ob_error_clear(&error);
+	credentials->role_arn = copy_option(options, "role_arn");
+	if (credentials->role_arn && !ob_server_role_arn_ok(credentials->role_arn))
+		fail_option(server, "role_arn");
+	credentials->external_id = copy_option(options, "external_id");
+	if (credentials->external_id &&
+		!ob_server_external_id_ok(credentials->external_id))
+		fail_option(server, "external_id");
+	credentials->region = server->region;
+	credentials->sts_endpoint = copy_option(options, "sts_endpoint");
+	if (credentials->sts_endpoint &&
+		ob_endpoint_parse(&endpoint, credentials->sts_endpoint, &error) !=
+			OB_OK)
+		fail_option(server, "sts_endpoint");
 }
 
 static void
 fill_credentials(ObServer *server, List *options)
 {
-	const char *from = ob_server_find_option(options, "credentials");
+	ObCredentialsOptions *credentials = &server->credentials;
 
-	if (from == NULL || strcmp(from, "mapping") == 0)
-		fill_from_mapping(server);
-	else if (strcmp(from, "environment") == 0)
-		fill_from_environment(server);
-	else
+	if (!ob_server_parse_source(ob_server_find_option(options, "credentials"),
+								&credentials->source))
 		fail_option(server, "credentials");
+	credentials->profile = copy_option(options, "profile");
+	if (credentials->profile && !ob_server_profile_ok(credentials->profile))
+		fail_option(server, "profile");
+	fill_role(server, options);
+	if (credentials->source == OB_CREDENTIALS_KEYS)
+		fill_from_mapping(server);
 }
 
 static void
@@ -330,9 +378,11 @@ wipe_string(const char *text)
 void
 ob_server_wipe(ObServer *server)
 {
-	wipe_string(server->credentials.access_key_id);
-	wipe_string(server->credentials.secret_access_key);
-	wipe_string(server->credentials.session_token);
+	const ObCredentials *keys = &server->credentials.keys;
+
+	wipe_string(keys->access_key_id);
+	wipe_string(keys->secret_access_key);
+	wipe_string(keys->session_token);
 }
 
 static void

@@ -9,7 +9,7 @@
 
 #include "nodes/pg_list.h"
 
-#include "core/sigv4.h"
+#include "core/credentials.h"
 #include "core/uri.h"
 
 #define OB_PARTS_MAX 10000 /* S3's own limit */
@@ -25,15 +25,17 @@ typedef struct ObServer
 	char *buckets; /* patterns of those allowed; NULL: any */
 	char *prefix;  /* "" if none */
 	char *ca_file; /* NULL: the system's */
+	char *proxy;   /* NULL: none */
 	int max_parts;
-	ObCredentials credentials;
+	ObCredentialsOptions credentials; /* "keys" are the user mapping's */
 } ObServer;
 
 /*
  * The server of that name, for the current user: raises if there is none, if
- * it is not one of ours, without USAGE on it, and without credentials.  All
- * is allocated in the current memory context; the secrets are wiped before its
- * memory is freed, so nothing of the server may be freed one by one.
+ * it is not one of ours, without USAGE on it, and without the user mapping
+ * that it needs.  All is allocated in the current memory context; the secrets
+ * are wiped before its memory is freed, so nothing of the server may be freed
+ * one by one.
  */
 extern ObServer *ob_server_get(const char *name);
 
@@ -58,6 +60,16 @@ extern bool ob_server_parse_addressing(const char *value,
 									   ObAddressing *addressing);
 extern bool ob_server_region_ok(const char *value);
 extern bool ob_server_parse_max_parts(const char *value, int *max_parts);
+extern bool ob_server_role_arn_ok(const char *value);
+extern bool ob_server_external_id_ok(const char *value);
+extern bool ob_server_profile_ok(const char *value);
+
+/* A URL without a path; error says what is wrong with it. */
+extern bool ob_server_proxy_ok(const char *value, ObError *error);
+
+/* The source that the option "credentials" names; NULL: the user mapping. */
+extern bool ob_server_parse_source(const char *value,
+								   ObCredentialsSource *source);
 
 /* Whether it can go into a request's header: not empty, printable ASCII
  * without blanks. */

@@ -152,6 +152,10 @@ ob_stream_new(const ObStreamOptions *options)
 		.key = options->key,
 		.headers = options->headers,
 		.nheaders = options->nheaders,
+		.common = options->common,
+		.ncommon = options->ncommon,
+		.checksum = options->checksum,
+		.keep_existing = options->keep_existing,
 		.part_size = options->part_size,
 		.memory = options->memory,
 		.connections = options->connections,
@@ -164,6 +168,8 @@ ob_stream_new(const ObStreamOptions *options)
 	stream->callback.arg = stream;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext,
 									   &stream->callback);
+	stream->server = options->server;
+	stream->s3 = s3;
 	stream->http = ob_s3_http(s3);
 	stream->out.refill = refill;
 	ob_error_clear(&error);
@@ -171,9 +177,11 @@ ob_stream_new(const ObStreamOptions *options)
 	if (!stream->upload)
 		ob_report(&error);
 	make_chain(stream, options);
+	ob_client_wait_credentials(s3, options->server);
 	return stream;
 }
 
+/* (The warning is the leader's: it was the first to send something.) */
 static void
 wait_until_done(ObStream *stream)
 {
@@ -181,9 +189,10 @@ wait_until_done(ObStream *stream)
 	{
 		raise_upload_error(stream);
 		if (ob_upload_done(stream->upload))
-			return;
+			break;
 		ob_wait(stream->http);
 	}
+	ob_client_warn_of_clock(stream->s3, stream->server);
 }
 
 void
@@ -293,14 +302,23 @@ ob_stream_drain(ObStream *stream)
 	}
 }
 
+uint64
+ob_stream_bytes(const ObStream *stream)
+{
+	ObUploadStats stats;
+
+	ob_upload_stats(stream->upload, &stats);
+	return stats.bytes;
+}
+
 void
-ob_stream_finish_shared(ObStream *stream, char *const *etags, int nparts,
-						uint64 bytes)
+ob_stream_finish_shared(ObStream *stream, const ObUploadPart *parts,
+						int nparts, uint64 bytes)
 {
 	ObError error;
 
 	ob_error_clear(&error);
-	if (ob_upload_finish_shared(stream->upload, etags, nparts, bytes,
+	if (ob_upload_finish_shared(stream->upload, parts, nparts, bytes,
 								&error) != OB_OK)
 		ob_report(&error);
 	wait_until_done(stream);

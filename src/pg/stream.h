@@ -25,6 +25,10 @@ typedef struct ObStreamOptions
 	const char *key; /* UTF-8 */
 	const ObPair *headers;
 	int nheaders;
+	const ObPair *common; /* headers of all requests */
+	int ncommon;
+	ObChecksum checksum;
+	bool keep_existing;
 	const ObCodec *codec;
 	int compression_level;
 	size_t part_size;
@@ -35,6 +39,8 @@ typedef struct ObStreamOptions
 typedef struct ObStream
 {
 	ObOut out; /* first: the encoder hands it back to us */
+	const ObServer *server;
+	ObS3 *s3;
 	ObHttp *http;
 	ObUpload *upload;
 	ObSink *terminal;
@@ -45,7 +51,8 @@ typedef struct ObStream
 	MemoryContextCallback callback;
 } ObStream;
 
-/* In the current memory context; nothing is sent yet. */
+/* In the current memory context; nothing is sent yet, except to whom
+ * credentials are asked of. */
 extern ObStream *ob_stream_new(const ObStreamOptions *options);
 
 /* After each row: moves transfers, and ends parts of a shared upload. */
@@ -74,8 +81,12 @@ extern void ob_stream_append(ObStream *stream, const char *data, size_t len);
 extern void ob_stream_drain(ObStream *stream);
 
 /* Completes a shared upload from the parts of all processes. */
-extern void ob_stream_finish_shared(ObStream *stream, char *const *etags,
-									int nparts, uint64 bytes);
+extern void ob_stream_finish_shared(ObStream *stream,
+									const ObUploadPart *parts, int nparts,
+									uint64 bytes);
+
+/* What this process has written into the object. */
+extern uint64 ob_stream_bytes(const ObStream *stream);
 
 /*
  * Gives up: tells S3 to forget the upload, in bounded time.  Raises nothing;

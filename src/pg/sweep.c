@@ -14,6 +14,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/client.h"
+#include "pg/headers.h"
 #include "pg/report.h"
 #include "pg/sweep.h"
 #include "pg/wait.h"
@@ -27,6 +28,7 @@ typedef struct Sweep
 	const char *bucket;
 	TimestampTz before;
 	List *found; /* of ObSwept; allocated outside of libcurl's callbacks */
+	ObPair common[OB_COMMON_HEADERS_MAX];
 	MemoryContextCallback callback;
 } Sweep;
 
@@ -56,18 +58,18 @@ finish(Sweep *sweep)
  * Remembers an upload that is old enough.  The reader of XML is C code of the
  * core's with expat below it: palloc could jump out of it, so this mallocs.
  */
-typedef struct Page
+typedef struct UploadPage
 {
 	TimestampTz before;
 	ObXmlUpload *uploads;
 	int n;
 	int cap;
-} Page;
+} UploadPage;
 
 static ObCode
 collect(void *arg, const ObXmlUpload *upload)
 {
-	Page *page = arg;
+	UploadPage *page = arg;
 
 	/* one whose age cannot be told is left alone */
 	if (upload->initiated == 0 ||
@@ -89,7 +91,7 @@ collect(void *arg, const ObXmlUpload *upload)
 }
 
 static void
-keep(Sweep *sweep, const Page *page)
+keep(Sweep *sweep, const UploadPage *page)
 {
 	for (int i = 0; i < page->n; i++)
 	{
@@ -106,7 +108,7 @@ static void
 read_page(Sweep *sweep, ObXmlUploadsPage *next)
 {
 	const ObBuf *response = &sweep->call.request.response;
-	Page page = {.before = sweep->before};
+	UploadPage page = {.before = sweep->before};
 	ObError error;
 	ObCode code;
 
@@ -174,7 +176,7 @@ abort_all(Sweep *sweep)
 
 List *
 ob_sweep(const ObServer *server, const char *bucket, const char *prefix,
-		 TimestampTz before)
+		 TimestampTz before, const ObOptions *options)
 {
 	Sweep *sweep = palloc0(sizeof(Sweep));
 	ObS3 *s3 = ob_client_new(server, 1);
@@ -183,11 +185,15 @@ ob_sweep(const ObServer *server, const char *bucket, const char *prefix,
 	sweep->bucket = bucket;
 	sweep->before = before;
 	ob_s3_call_init(&sweep->call, s3, on_done, sweep);
+	sweep->call.common = sweep->common;
+	sweep->call.ncommon = ob_headers_common(options, sweep->common);
 	/* registered after the client's, so it runs before it */
 	sweep->callback.func = free_call;
 	sweep->callback.arg = sweep;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &sweep->callback);
+	ob_client_wait_credentials(s3, server);
 	list_all(sweep, prefix);
 	abort_all(sweep);
+	ob_client_warn_of_clock(s3, server);
 	return sweep->found;
 }

@@ -10,6 +10,7 @@
 #include "datatype/timestamp.h"
 #include "nodes/pg_list.h"
 
+#include "pg/options.h"
 #include "pg/server.h"
 
 typedef struct ObSwept
@@ -20,11 +21,12 @@ typedef struct ObSwept
 } ObSwept;
 
 /*
- * Aborts the unfinished uploads below a prefix that began before a time;
- * returns a list of ObSwept, palloc'd.  Raises at the first failure; what was
- * aborted until then stays so.
+ * Aborts the unfinished uploads below a prefix that began before a time, with
+ * the options' headers on all requests; returns a list of ObSwept, palloc'd.
+ * Raises at the first failure; what was aborted until then stays so.
  */
 extern List *ob_sweep(const ObServer *server, const char *bucket,
-					  const char *prefix, TimestampTz before);
+					  const char *prefix, TimestampTz before,
+					  const ObOptions *options);
 
 #endif

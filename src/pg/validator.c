@@ -12,6 +12,7 @@
 
 #include "access/reloptions.h"
 #include "catalog/pg_attribute.h"
+#include "catalog/pg_authid.h"
 #include "catalog/pg_foreign_data_wrapper.h"
 #include "catalog/pg_foreign_server.h"
 #include "catalog/pg_foreign_table.h"
@@ -19,6 +20,8 @@
 #include "commands/defrem.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 
 #include "core/uri.h"
 #include "pg/server.h"
@@ -47,15 +50,17 @@ fail_value(const char *name, const char *value, const char *hint)
 			 errhint("%s", hint), errhidestmt(true)));
 }
 
+/* A URL may have a password in it. */
 static _Noreturn void
-fail_not_supported(const char *name)
+fail_url(const char *name, const ObError *error, const char *hint)
 {
-	ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					errmsg("option \"%s\" is not supported yet", name),
-					errhint("Leave it out."), errhidestmt(true)));
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+					errmsg("invalid value for option \"%s\"", name),
+					errdetail("%s", ob_server_fault(error)),
+					errhint("%s", hint), errhidestmt(true)));
 }
 
-/* An endpoint may have a password in it. */
+/* The store's, and that of its security token service. */
 static void
 check_endpoint(const char *name, const char *value)
 {
@@ -64,11 +69,17 @@ check_endpoint(const char *name, const char *value)
 
 	ob_error_clear(&error);
 	if (ob_endpoint_parse(&endpoint, value, &error) != OB_OK)
-		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						errmsg("invalid value for option \"%s\"", name),
-						errdetail("%s", ob_server_fault(&error)),
-						errhint("Write it as http[s]://host[:port][/path]."),
-						errhidestmt(true)));
+		fail_url(name, &error, "Write it as http[s]://host[:port][/path].");
+}
+
+static void
+check_proxy(const char *name, const char *value)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	if (!ob_server_proxy_ok(value, &error))
+		fail_url(name, &error, "Write it as http[s]://host[:port].");
 }
 
 /* AWS's regions have stricter rules, which hold only without an endpoint. */
@@ -139,22 +150,38 @@ check_prefix(const char *name, const char *value)
 static void
 check_credentials(const char *name, const char *value)
 {
-	static const char *const later[] = {"profile", "web_identity", "container",
-										"instance", "chain"};
+	ObCredentialsSource source;
 
-	for (int i = 0; i < lengthof(later); i++)
-	{
-		if (strcmp(value, later[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
-					 errmsg("value \"%s\" of option \"%s\" is not supported "
-							"yet",
-							value, name),
-					 errhint("Allowed values: mapping, environment."),
-					 errhidestmt(true)));
-	}
-	if (strcmp(value, "mapping") != 0 && strcmp(value, "environment") != 0)
-		fail_value(name, value, "Allowed values: mapping, environment.");
+	if (!ob_server_parse_source(value, &source))
+		fail_value(name, value,
+				   "Allowed values: mapping, environment, profile, "
+				   "web_identity, container, instance, chain.");
+}
+
+static void
+check_profile(const char *name, const char *value)
+{
+	if (!ob_server_profile_ok(value))
+		fail_value(name, value,
+				   "It is the name of a profile in the AWS configuration "
+				   "files of the operating system user that runs PostgreSQL.");
+}
+
+static void
+check_role_arn(const char *name, const char *value)
+{
+	if (!ob_server_role_arn_ok(value))
+		fail_value(name, value,
+				   "Write it as arn:aws:iam::111122223333:role/name.");
+}
+
+static void
+check_external_id(const char *name, const char *value)
+{
+	if (!ob_server_external_id_ok(value))
+		fail_value(name, value,
+				   "It has 2 to 1,224 letters, digits and characters of "
+				   "\"_+=,.@:/-\".");
 }
 
 static void
@@ -187,7 +214,7 @@ check_credential(const char *name, const char *value)
 						errhidestmt(true)));
 }
 
-/* Sorted: the hint lists them in this order.  No check: not supported yet. */
+/* Sorted: the hint lists them in this order. */
 static const ValidOption valid_options[] = {
 	{"addressing", ForeignServerRelationId, check_addressing},
 	{"bucket", ForeignServerRelationId, check_bucket},
@@ -195,11 +222,14 @@ static const ValidOption valid_options[] = {
 	{"ca_file", ForeignServerRelationId, check_ca_file},
 	{"credentials", ForeignServerRelationId, check_credentials},
 	{"endpoint", ForeignServerRelationId, check_endpoint},
-	{"external_id", ForeignServerRelationId, NULL},
+	{"external_id", ForeignServerRelationId, check_external_id},
 	{"max_parts", ForeignServerRelationId, check_max_parts},
 	{"prefix", ForeignServerRelationId, check_prefix},
+	{"profile", ForeignServerRelationId, check_profile},
+	{"proxy", ForeignServerRelationId, check_proxy},
 	{"region", ForeignServerRelationId, check_region},
-	{"role_arn", ForeignServerRelationId, NULL},
+	{"role_arn", ForeignServerRelationId, check_role_arn},
+	{"sts_endpoint", ForeignServerRelationId, check_endpoint},
 	{"access_key_id", UserMappingRelationId, check_credential},
 	{"secret_access_key", UserMappingRelationId, check_credential},
 	{"session_token", UserMappingRelationId, check_credential},
@@ -223,7 +253,7 @@ name_hint(Oid catalog, const char *name)
 	initStringInfo(&hint);
 	for (int i = 0; i < lengthof(valid_options); i++)
 	{
-		if (valid_options[i].catalog == catalog && valid_options[i].check)
+		if (valid_options[i].catalog == catalog)
 			appendStringInfo(&hint, "%s%s", hint.len ? ", " : "Options: ",
 							 valid_options[i].name);
 	}
@@ -253,48 +283,97 @@ check_option(Oid catalog, const DefElem *option)
 		if (valid->catalog != catalog ||
 			strcmp(valid->name, option->defname) != 0)
 			continue;
-		if (valid->check == NULL)
-			fail_not_supported(valid->name);
 		valid->check(valid->name, defGetString(unconstify(DefElem *, option)));
 		return;
 	}
 	fail_name(catalog, option->defname);
 }
 
-/* Half a key pair is of no use, and neither is a default bucket that is not
- * allowed, or a region that cannot be part of AWS's host names when no
- * endpoint is given. */
+/* Half a key pair is of no use. */
 static void
-check_together(Oid catalog, List *options)
+check_mapping(List *options)
 {
-	const char *region = ob_server_find_option(options, "region");
-	const char *bucket = ob_server_find_option(options, "bucket");
-	const char *buckets = ob_server_find_option(options, "buckets");
-
-	if (catalog == UserMappingRelationId &&
-		(ob_server_find_option(options, "access_key_id") == NULL ||
-		 ob_server_find_option(options, "secret_access_key") == NULL))
+	if (ob_server_find_option(options, "access_key_id") == NULL ||
+		ob_server_find_option(options, "secret_access_key") == NULL)
 		ereport(ERROR, (errcode(ERRCODE_FDW_OPTION_NAME_NOT_FOUND),
 						errmsg("a user mapping needs both \"access_key_id\" "
 							   "and \"secret_access_key\""),
 						errhint("OPTIONS (access_key_id '...', "
 								"secret_access_key '...')"),
 						errhidestmt(true)));
+}
+
+/*
+ * What belongs to the machine, and not to who uses the database, is not given
+ * away by whoever may create servers.  The check is made whenever the server
+ * changes: with another endpoint it would be used otherwise.
+ */
+static void
+check_privileges(List *options)
+{
+	const char *from = ob_server_find_option(options, "credentials");
+	ObCredentialsSource source;
+
+	if (ob_server_parse_source(from, &source) &&
+		source != OB_CREDENTIALS_KEYS && !superuser())
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("only a superuser may create or change a server with "
+						"\"credentials\" from \"%s\"",
+						from),
+				 errdetail("They are those of the machine that PostgreSQL "
+						   "runs on."),
+				 errhint("Use \"credentials\" from \"mapping\", or let a "
+						 "superuser do it."),
+				 errhidestmt(true)));
+	if (ob_server_find_option(options, "ca_file") != NULL &&
+		!has_privs_of_role(GetUserId(), ROLE_PG_READ_SERVER_FILES))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+				 errmsg("permission denied to create or change a server with "
+						"\"ca_file\""),
+				 errdetail("Only roles with the privileges of "
+						   "pg_read_server_files may name a file of the "
+						   "database server."),
+				 errhidestmt(true)));
+}
+
+/* What would silently be of no use. */
+static void
+check_role(List *options)
+{
+	const char *from = ob_server_find_option(options, "credentials");
+	const char *profile = ob_server_find_option(options, "profile");
+	const char *id = ob_server_find_option(options, "external_id");
+
+	if (profile != NULL && (from == NULL || (strcmp(from, "profile") != 0 &&
+											 strcmp(from, "chain") != 0)))
+		fail_value("profile", profile,
+				   "It needs option \"credentials\" to be profile or chain.");
+	if (id != NULL && ob_server_find_option(options, "role_arn") == NULL)
+		fail_value("external_id", id, "It needs option \"role_arn\".");
+}
+
+/* A default bucket that is not allowed, or a region that cannot be part of
+ * AWS's host names when no endpoint is given, is of no use either. */
+static void
+check_place(List *options)
+{
+	const char *region = ob_server_find_option(options, "region");
+	const char *bucket = ob_server_find_option(options, "bucket");
+	const char *buckets = ob_server_find_option(options, "buckets");
+	ObEndpoint endpoint;
+	ObError error;
+
 	if (bucket != NULL && buckets != NULL &&
 		!ob_bucket_matches(buckets, bucket))
 		fail_value("bucket", bucket, "Option \"buckets\" does not allow it.");
-	if (catalog == ForeignServerRelationId && region != NULL &&
-		ob_server_find_option(options, "endpoint") == NULL)
-	{
-		ObEndpoint endpoint;
-		ObError error;
-
-		ob_error_clear(&error);
-		if (ob_endpoint_aws(&endpoint, region, &error) != OB_OK)
-			fail_value("region", region,
-					   "AWS's regions consist of lower-case letters, digits "
-					   "and hyphens; other stores need option \"endpoint\".");
-	}
+	ob_error_clear(&error);
+	if (region != NULL && ob_server_find_option(options, "endpoint") == NULL &&
+		ob_endpoint_aws(&endpoint, region, &error) != OB_OK)
+		fail_value("region", region,
+				   "AWS's regions consist of lower-case letters, digits "
+				   "and hyphens; other stores need option \"endpoint\".");
 }
 
 Datum
@@ -313,6 +392,13 @@ onboard_fdw_validator(PG_FUNCTION_ARGS)
 						 "onboard_table().")));
 	foreach (cell, options)
 		check_option(catalog, lfirst_node(DefElem, cell));
-	check_together(catalog, options);
+	if (catalog == UserMappingRelationId)
+		check_mapping(options);
+	if (catalog == ForeignServerRelationId)
+	{
+		check_privileges(options);
+		check_role(options);
+		check_place(options);
+	}
 	PG_RETURN_VOID();
 }

@@ -34,7 +34,8 @@ struct Client
 {
 	ObHttpRequest request;
 	Fixture *fixture;
-	int port; /* 0: the server's */
+	int port;           /* 0: the server's */
+	const char *origin; /* instead of http://127.0.0.1:port */
 	const char *path;
 	const ObPair *headers;
 	int nheaders;
@@ -56,10 +57,13 @@ prepare(ObHttpRequest *request, ObError *error)
 	assert_int_equal(request->url.len, 0);
 	if (client->refuse)
 		return ob_error_set(error, OB_ECREDS, "prepare says no");
-	ob_buf_addf(&request->url, "http://127.0.0.1:%d%s",
-				client->port > 0 ? client->port
-								 : server_port(client->fixture->server),
-				client->path);
+	if (client->origin)
+		ob_buf_adds(&request->url, client->origin);
+	else
+		ob_buf_addf(&request->url, "http://127.0.0.1:%d",
+					client->port > 0 ? client->port
+									 : server_port(client->fixture->server));
+	ob_buf_adds(&request->url, client->path);
 	for (int i = 0; i < client->nheaders; i++)
 		if (ob_http_header(request, client->headers[i].name,
 						   client->headers[i].value, error) != OB_OK)
@@ -151,22 +155,31 @@ make_body(size_t len)
 
 /* ---- fixtures ---- */
 
+static const ObHttpOptions usual_options = {
+	.user_agent = "onboard-test/1",
+	.connect_timeout_ms = CONNECT_MS,
+	.stall_timeout_ms = STALL_MS,
+	.max_connections = CONNECTIONS,
+};
+
 static ObHttp *
-new_http(void)
+new_http(const ObHttpOptions *options)
 {
-	ObHttpOptions options = {
-		.user_agent = "onboard-test/1",
-		.connect_timeout_ms = CONNECT_MS,
-		.stall_timeout_ms = STALL_MS,
-		.max_connections = CONNECTIONS,
-	};
 	ObError error;
 	ObHttp *http;
 
 	ob_error_clear(&error);
-	http = ob_http_new(&options, &error);
+	http = ob_http_new(options, &error);
 	assert_non_null(http);
 	return http;
+}
+
+/* Another one instead of the fixture's. */
+static void
+use_http(Fixture *fixture, const ObHttpOptions *options)
+{
+	ob_http_free(fixture->http);
+	fixture->http = new_http(options);
 }
 
 static int
@@ -177,7 +190,7 @@ setup(void **state)
 	alarm(60);
 	fixture->descriptors = host_descriptors();
 	fixture->server = server_new();
-	fixture->http = new_http();
+	fixture->http = new_http(&usual_options);
 	*state = fixture;
 	return 0;
 }
@@ -334,6 +347,118 @@ proxy_settings_are_ignored(void **state)
 	assert_answered(&client, 200);
 	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
 						"/");
+	client_free(&client);
+}
+
+/* ---- proxies and certificates ---- */
+
+static void
+use_proxy(Fixture *fixture)
+{
+	ObHttpOptions options = usual_options;
+	char proxy[64];
+
+	snprintf(proxy, sizeof(proxy), "http://127.0.0.1:%d",
+			 server_port(fixture->server));
+	options.proxy = proxy;
+	use_http(fixture, &options);
+}
+
+static void
+proxy_that_was_set(void **state)
+{
+	Fixture *fixture = *state;
+	Client client;
+
+	use_proxy(fixture);
+	setenv("no_proxy", "*", 1);
+	server_rule(fixture->server, (ServerRule){.status = 200, .body = "ok"});
+	client_init(&client, fixture, "GET", "/a?b");
+	client.origin = "http://store.invalid:8080";
+	run(&client);
+	unsetenv("no_proxy");
+	assert_answered(&client, 200);
+	assert_response(&client, "ok");
+	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
+						"http://store.invalid:8080/a?b");
+	client_free(&client);
+}
+
+static void
+around_the_proxy(void **state)
+{
+	Fixture *fixture = *state;
+	Client client;
+
+	use_proxy(fixture);
+	server_rule(fixture->server, (ServerRule){.status = 200});
+	client_init(&client, fixture, "GET", "/a");
+	client.request.direct = true;
+	run(&client);
+	assert_answered(&client, 200);
+	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
+						"/a");
+	client_free(&client);
+}
+
+/* What the proxy says is not the store's answer, and it gets no header that
+ * is meant for the store. */
+static void
+proxy_refuses_a_tunnel(void **state)
+{
+	static const ObPair secret[] = {{"Authorization", "canary"}};
+	Fixture *fixture = *state;
+	char value[32];
+	Client client;
+
+	use_proxy(fixture);
+	server_rule(
+		fixture->server,
+		(ServerRule){.status = 407, .headers = "X-Amz-Request-Id: proxy\r\n"});
+	client_init(&client, fixture, "GET", "/a");
+	client.origin = "https://store.invalid";
+	client.headers = secret;
+	client.nheaders = 1;
+	run(&client);
+	assert_error(&client.request.error, OB_ECONNECT, "407");
+	assert_int_equal(client.request.status, 0);
+	assert_false(ob_http_response_header(&client.request, "x-amz-request-id",
+										 value, sizeof(value)));
+	assert_int_equal(
+		server_count(fixture->server, "CONNECT", "store.invalid:443"), 1);
+	assert_int_equal(
+		server_header(server_request(fixture->server, NULL, NULL, 0),
+					  "Authorization", value, sizeof(value)),
+		0);
+	client_free(&client);
+}
+
+/* A file that cannot be read is an error for those who go by it. */
+static void
+whose_certificates(void **state)
+{
+	Fixture *fixture = *state;
+	ObHttpOptions options = usual_options;
+	char origin[64];
+	Client client;
+
+	options.ca_file = "/nonexistent/ca.pem";
+	use_http(fixture, &options);
+	snprintf(origin, sizeof(origin), "https://127.0.0.1:%d",
+			 server_port(fixture->server));
+	server_rule(fixture->server,
+				(ServerRule){.act = SERVER_RAW, .body = "no TLS here\r\n"});
+	client_init(&client, fixture, "GET", "/");
+	client.origin = origin;
+	run(&client);
+	assert_error(&client.request.error, OB_ETLS, "/nonexistent/ca.pem");
+	assert_true(client.request.final);
+	client.request.system_ca = true;
+	client.request.timeout_ms = 1000;
+	run(&client);
+	assert_true(client.request.error.code != OB_OK);
+	assert_false(client.request.final);
+	assert_null(strstr(client.request.error.cause, "ca.pem"));
 	client_free(&client);
 }
 
@@ -681,15 +806,13 @@ static void
 connecting_takes_too_long(void **state)
 {
 	Fixture *fixture = *state;
-	ObHttpOptions options = {"a", NULL, 200, STALL_MS, 1};
-	ObHttp *before = fixture->http;
+	ObHttpOptions options = usual_options;
 	int64_t begin = ob_http_now_ms();
-	ObError error;
 	FullSocket full;
 	Client client;
 
-	ob_error_clear(&error);
-	fixture->http = ob_http_new(&options, &error);
+	options.connect_timeout_ms = 200;
+	use_http(fixture, &options);
 	full_socket_open(&full);
 	client_init(&client, fixture, "GET", "/");
 	client.port = full.port;
@@ -699,8 +822,67 @@ connecting_takes_too_long(void **state)
 	assert_in_range(ob_http_now_ms() - begin, 200, 1500);
 	client_free(&client);
 	full_socket_close(&full);
-	ob_http_free(fixture->http);
-	fixture->http = before;
+}
+
+static void
+connecting_within_the_requests_own_time(void **state)
+{
+	Fixture *fixture = *state;
+	int64_t begin = ob_http_now_ms();
+	FullSocket full;
+	Client client;
+
+	full_socket_open(&full);
+	client_init(&client, fixture, "GET", "/");
+	client.port = full.port;
+	client.request.connect_timeout_ms = 200;
+	run(&client);
+	assert_int_equal(client.request.error.code, OB_ETIMEOUT);
+	assert_false(client.request.final);
+	assert_in_range(ob_http_now_ms() - begin, 200, CONNECT_MS - 500);
+	client_free(&client);
+	full_socket_close(&full);
+}
+
+/*
+ * A host that was away for longer than a connect may take has not waited for
+ * it.  The connection was made meanwhile (the first SYN is dropped, the kernel
+ * sends the next one after a second), the handshake is still to come.
+ */
+static void
+absence_of_the_host_is_no_slow_connect(void **state)
+{
+	Fixture *fixture = *state;
+	FullSocket full;
+	char origin[64];
+	Client client;
+	int accepted[3];
+
+	full_socket_open(&full);
+	client_init(&client, fixture, "GET", "/");
+	snprintf(origin, sizeof(origin), "https://127.0.0.1:%d", full.port);
+	client.origin = origin;
+	client.request.connect_timeout_ms = 700;
+	start(&client);
+	host_drive_for(fixture->http, 50);
+	assert_int_equal(listen(full.fds[0], 8), 0);
+	for (int i = 0; i < 3; i++)
+	{
+		struct pollfd fd = {full.fds[0], POLLIN, 0};
+
+		assert_int_equal(poll(&fd, 1, 10000), 1);
+		accepted[i] = accept(full.fds[0], NULL, NULL);
+		assert_true(accepted[i] >= 0);
+	}
+	host_drive_for(fixture->http, 20);
+	assert_string_equal(client.request.error.cause, "");
+	assert_int_equal(client.done, 0);
+	host_drive(fixture->http, is_done, &client);
+	assert_int_equal(client.request.error.code, OB_ETIMEOUT);
+	client_free(&client);
+	for (int i = 0; i < 3; i++)
+		close(accepted[i]);
+	full_socket_close(&full);
 }
 
 static void
@@ -753,8 +935,30 @@ silence_is_a_stall(void **state)
 	assert_error(&client.request.error, OB_ETIMEOUT,
 				 "no byte moved for 0.5 s");
 	assert_false(client.request.final);
-	/* it is looked for once a second */
+	/* it is looked for now and then */
 	assert_in_range(ob_http_now_ms() - begin, 500, 2500);
+	client_free(&client);
+}
+
+/* Bytes keep moving, but not for ever. */
+static void
+answer_that_takes_too_long(void **state)
+{
+	Fixture *fixture = *state;
+	int64_t begin = ob_http_now_ms();
+	Client client;
+
+	server_rule(fixture->server, (ServerRule){.act = SERVER_HALF,
+											  .status = 200,
+											  .body = "half of it",
+											  .cut = 4});
+	client_init(&client, fixture, "GET", "/");
+	client.request.timeout_ms = 500;
+	run(&client);
+	assert_error(&client.request.error, OB_ETIMEOUT,
+				 "no whole answer came within 0.5 s");
+	assert_false(client.request.final);
+	assert_in_range(ob_http_now_ms() - begin, 500, STALL_MS / 2);
 	client_free(&client);
 }
 
@@ -810,6 +1014,7 @@ absence_of_the_host_is_no_stall(void **state)
 				(ServerRule){.act = SERVER_HOLD, .status = 200});
 	client_init(&client, fixture, "GET", "/");
 	client.request.stall_timeout_ms = 1200;
+	client.request.timeout_ms = 1200;
 	start(&client);
 	host_watch(fixture->http, is_received, &client);
 	usleep(1500 * 1000);
@@ -931,6 +1136,34 @@ prepare_fails(void **state)
 	assert_answered(&client, 200);
 	client_free(&client);
 	test_free(path);
+}
+
+/* A value from a file or an environment must not make a header of its own. */
+static void
+line_breaks_in_headers(void **state)
+{
+	static const ObPair rows[] = {
+		{"X-One", "canary\r\nX-Two: 2"},
+		{"X-One", "canary\n"},
+		{"X-One", "canary\r"},
+		{"X-One\r\nX-Two", "canary"},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Client client;
+
+		client_init(&client, fixture, "GET", "/");
+		client.headers = &rows[i];
+		client.nheaders = 1;
+		run(&client);
+		assert_error(&client.request.error, OB_EINVAL, "line break");
+		assert_null(strstr(client.request.error.cause, "canary"));
+		assert_true(client.request.final);
+		client_free(&client);
+	}
+	assert_int_equal(server_accepted(fixture->server), 0);
 }
 
 static void
@@ -1460,6 +1693,10 @@ main(void)
 		TEST(path_as_it_is),
 		TEST(big_bodies_arrive_whole),
 		TEST(proxy_settings_are_ignored),
+		TEST(proxy_that_was_set),
+		TEST(around_the_proxy),
+		TEST(proxy_refuses_a_tunnel),
+		TEST(whose_certificates),
 		TEST(response_headers),
 		TEST(answers_as_they_come),
 		TEST(answer_longer_than_allowed),
@@ -1469,15 +1706,19 @@ main(void)
 		TEST(early_refusal_that_is_cut),
 		TEST(connection_refused),
 		TEST(connecting_takes_too_long),
+		TEST(connecting_within_the_requests_own_time),
+		TEST(absence_of_the_host_is_no_slow_connect),
 		TEST(closed_without_an_answer),
 		TEST(closed_within_the_body),
 		TEST(waiting_is_no_work),
 		TEST(silence_is_a_stall),
+		TEST(answer_that_takes_too_long),
 		TEST(absence_of_the_host_is_no_stall),
 		TEST(slow_upload_is_no_stall),
 		TEST(delayed_start),
 		TEST(starting_only_notes_it),
 		TEST(prepare_fails),
+		TEST(line_breaks_in_headers),
 		TEST(not_a_url),
 		TEST(cancel_while_delayed),
 		TEST(cancel_while_connecting),

@@ -235,15 +235,21 @@ jitter_stays_in_its_bounds(void **state)
 	static const struct
 	{
 		ObRetryClass class;
+		int64_t fixed; /* 1: half of it is not random */
 		int64_t ceilings[10];
 	} rows[] = {
 		{OB_RETRY_TRANSIENT,
+		 0,
 		 {100, 200, 400, 800, 1600, 3200, 6400, 12800, 20000, 20000}},
-		{OB_RETRY_CORRUPT, {100, 200}},
+		{OB_RETRY_CORRUPT, 0, {100, 200}},
+		{OB_RETRY_CUT_OFF,
+		 0,
+		 {100, 200, 400, 800, 1600, 3200, 6400, 12800, 20000, 20000}},
 		{OB_RETRY_THROTTLE,
+		 1,
 		 {1000, 2000, 4000, 8000, 16000, 20000, 20000, 20000, 20000, 20000}},
 	};
-	ObRetryPolicy policy = {.max_attempts = 100};
+	ObRetryPolicy policy = {.max_attempts = 100, .deadline_ms = 1000000};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 	{
@@ -255,18 +261,70 @@ jitter_stays_in_its_bounds(void **state)
 		for (int n = 0; n < 10 && rows[i].ceilings[n] > 0; n++)
 		{
 			int64_t ceiling = rows[i].ceilings[n];
+			int64_t fixed = rows[i].fixed * ceiling / 2;
 
 			assert_true(ob_retry_next(&policy, &low, rows[i].class, 0, -1, 0.0,
 									  &delay));
-			assert_int_equal(delay, 0);
+			assert_int_equal(delay, fixed);
 			assert_true(ob_retry_next(&policy, &middle, rows[i].class, 0, -1,
 									  0.5, &delay));
-			assert_int_equal(delay, ceiling / 2);
+			assert_int_equal(delay, fixed + (ceiling - fixed) / 2);
 			assert_true(ob_retry_next(&policy, &high, rows[i].class, 0, -1,
 									  RANDOM_MAX, &delay));
 			assert_int_equal(delay, ceiling - 1);
 		}
 	}
+}
+
+/* As many tries as a part has, all throttled, take longer than that, even if
+ * all pauses are as short as can be. */
+static void
+throttled_tries_outlast_a_storm(void **state)
+{
+	ObRetryPolicy policy = {.max_attempts = 8};
+	ObRetryState retry = {0};
+	int64_t sum = 0;
+	int64_t delay;
+
+	while (
+		ob_retry_next(&policy, &retry, OB_RETRY_THROTTLE, 0, -1, 0.0, &delay))
+		sum += delay;
+	assert_int_equal(retry.attempts, 8);
+	assert_true(sum > 30000);
+}
+
+/* While the network is down, only the deadline counts; afterwards there are
+ * as many attempts as ever, and pauses begin anew. */
+static void
+cut_off_tries_are_not_counted(void **state)
+{
+	ObRetryPolicy policy = {.max_attempts = 3, .deadline_ms = 100000};
+	ObRetryState retry = {0};
+	int64_t delay;
+
+	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 0, -1,
+							  RANDOM_MAX, &delay));
+	for (int i = 0; i < 50; i++)
+		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 1000 * i,
+								  -1, 0.5, &delay));
+	assert_int_equal(delay, 10000);
+	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 50000, -1,
+							  RANDOM_MAX, &delay));
+	assert_int_equal(delay, 199);
+	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 50000, -1,
+							   0.5, &delay));
+	assert_int_equal(retry.attempts, 53);
+
+	memset(&retry, 0, sizeof(retry));
+	assert_true(
+		ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1, 0.0, &delay));
+	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 100001, -1,
+							   0.0, &delay));
+	/* without a deadline, nothing would ever end it */
+	policy.deadline_ms = 0;
+	memset(&retry, 0, sizeof(retry));
+	assert_false(
+		ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1, 0.0, &delay));
 }
 
 static void
@@ -395,11 +453,50 @@ retry_after_values(void **state)
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
-		assert_row(rows[i].value, ob_retry_after(rows[i].value) == rows[i].ms);
-	assert_int_equal(ob_retry_after(NULL), -1);
+		assert_row(rows[i].value,
+				   ob_retry_after(rows[i].value, 1000) == rows[i].ms);
+	/* x-amz-retry-after is in ms */
+	assert_int_equal(ob_retry_after("1500", 1), 1500);
+	assert_int_equal(ob_retry_after(NULL, 1000), -1);
 	/* a huge one stays huge */
-	assert_true(ob_retry_after("99999999999999999999999999") > 60000);
-	assert_true(ob_retry_after("18446744073709551616") > 60000);
+	assert_true(ob_retry_after("99999999999999999999999999", 1000) > 60000);
+	assert_true(ob_retry_after("18446744073709551616", 1000) > 60000);
+}
+
+/* ---- the quota of an upload ---- */
+
+static void
+quota_is_spent_and_given_back(void **state)
+{
+	ObRetryQuota quota;
+	int spent = 0;
+
+	ob_retry_quota_init(&quota);
+	for (int i = 0; i < 50; i++)
+	{
+		assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_TRANSIENT), 10);
+		spent += 10;
+	}
+	assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_TRANSIENT), 0);
+	assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_THROTTLE), 0);
+	assert_int_equal(quota.tokens, 0);
+
+	/* a success is worth one token more than it has cost */
+	ob_retry_quota_give(&quota, 7);
+	assert_int_equal(quota.tokens, 8);
+	assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_TRANSIENT), 0);
+	assert_int_equal(quota.tokens, 8);
+	assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_THROTTLE), 5);
+	assert_int_equal(quota.tokens, 3);
+	ob_retry_quota_give(&quota, 0);
+	assert_int_equal(quota.tokens, 4);
+
+	/* but never more than at first */
+	ob_retry_quota_give(&quota, spent);
+	assert_int_equal(quota.tokens, 500);
+	ob_retry_quota_give(&quota, 0);
+	assert_int_equal(quota.tokens, 500);
+	assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_CORRUPT), 10);
 }
 
 int
@@ -413,12 +510,15 @@ main(void)
 		cmocka_unit_test(final_is_final),
 		cmocka_unit_test(corrupt_is_tried_twice_more),
 		cmocka_unit_test(jitter_stays_in_its_bounds),
+		cmocka_unit_test(throttled_tries_outlast_a_storm),
+		cmocka_unit_test(cut_off_tries_are_not_counted),
 		cmocka_unit_test(many_attempts_do_not_overflow),
 		cmocka_unit_test(retry_after_is_a_floor),
 		cmocka_unit_test(deadline_counts_from_the_first_failure),
 		cmocka_unit_test(first_failure_at_time_zero),
 		cmocka_unit_test(no_deadline_is_no_limit),
 		cmocka_unit_test(retry_after_values),
+		cmocka_unit_test(quota_is_spent_and_given_back),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -108,7 +108,7 @@ new_s3(Fixture *fixture)
 {
 	ObS3Options options = {
 		.region = "us-east-1",
-		.credentials = {"AKIATEST", "secret", NULL},
+		.credentials = {.keys = {"AKIATEST", "secret", NULL}},
 		.http = {.user_agent = "onboard-test/1",
 				 .connect_timeout_ms = 5000,
 				 .stall_timeout_ms = 20000,

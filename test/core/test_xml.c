@@ -1029,9 +1029,9 @@ longest_names_at_the_greatest_depth(void **state)
 static void
 text_is_limited(void **state)
 {
-	char document[5000];
+	char document[17000];
 
-	for (int len = 4090; len <= 4100; len++)
+	for (int len = 16380; len <= 16390; len++)
 	{
 		ObXmlError out;
 		ObError error = {0};
@@ -1041,8 +1041,8 @@ text_is_limited(void **state)
 				 0);
 		assert_int_equal(
 			ob_xml_read_error(document, strlen(document), &out, &error),
-			len <= 4096 ? OB_OK : OB_EPROTO);
-		if (len > 4096)
+			len <= 16384 ? OB_OK : OB_EPROTO);
+		if (len > 16384)
 			assert_error(&error, OB_EPROTO, "too long a text");
 	}
 }

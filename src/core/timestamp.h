@@ -1,0 +1,16 @@
+/*
+ * timestamp.h
+ *		Times as web services write them.
+ *
+ * src/core/timestamp.h
+ */
+#ifndef OB_TIMESTAMP_H
+#define OB_TIMESTAMP_H
+
+#include <time.h>
+
+/* "2006-03-01T12:00:00Z", the seconds with a fraction or without, also with
+ * "+00:00" instead of the "Z"; 0 for anything else. */
+extern time_t ob_timestamp_parse(const char *text);
+
+#endif

@@ -1,0 +1,293 @@
+/*
+ * upload_end.c
+ *		The end of an upload: completing it, finding out what became of it,
+ *		giving it up.
+ *
+ * src/core/upload_end.c
+ */
+#include "upload_intern.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define COMPLETE_TRIES 3
+
+/* ---- is the name free? ---- */
+
+void
+ob_upload_check_name(ObUpload *upload)
+{
+	upload->checking = true;
+	ob_s3_head(&upload->control, upload->bucket, upload->key);
+}
+
+/* Says it as whoever asked not to replace an object understands it. */
+static void
+explain_existing(const ObUpload *upload, ObError *error)
+{
+	if (error->code != OB_EEXISTS || !upload->keep_existing)
+		return;
+	snprintf(error->cause, sizeof(error->cause), "%s",
+			 error->http_status == 409
+				 ? "another request was writing an object of that name"
+				 : "an object of that name exists already");
+}
+
+static void
+fail_existing(ObUpload *upload)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	error.code = OB_EEXISTS;
+	explain_existing(upload, &error);
+	ob_error_what(&error, "could not upload \"s3://%s/%s\"", upload->bucket,
+				  upload->key);
+	ob_upload_fail(upload, &error);
+}
+
+static void
+on_checked(ObUpload *upload, const ObS3Call *call)
+{
+	upload->checking = false;
+	if (call->error.code == OB_OK)
+		fail_existing(upload);
+	else if (call->error.http_status == 404)
+		ob_upload_advance_state(upload);
+	else
+		ob_upload_fail(upload, &call->error);
+}
+
+/* ---- completing ---- */
+
+static void
+send_complete(ObUpload *upload)
+{
+	ObS3Call *call = &upload->control;
+	const ObLanded *landed = upload->landed;
+	uint32_t crc32 = 0;
+
+	upload->state = OB_UPLOAD_COMPLETING;
+	upload->last_sent = true;
+	upload->complete_tries++;
+	for (int i = 0; i < upload->nparts; i++)
+		crc32 = ob_crc32_combine(crc32, landed[i].crc32, landed[i].len);
+	call->crc32 = crc32;
+	call->object_size = ob_s3_endpoint(upload->s3)->aws ? upload->bytes : 0;
+	ob_s3_complete(call, upload->bucket, upload->key, upload->id,
+				   upload->etags, upload->nparts);
+}
+
+void
+ob_upload_complete(ObUpload *upload)
+{
+	ObError error;
+
+	if (upload->acknowledged_bytes == upload->bytes)
+	{
+		send_complete(upload);
+		return;
+	}
+	ob_error_clear(&error);
+	ob_error_set(&error, OB_EPROTO,
+				 "%llu bytes were produced, but %llu were uploaded",
+				 (unsigned long long) upload->bytes,
+				 (unsigned long long) upload->acknowledged_bytes);
+	ob_error_what(&error, "could not complete the upload of \"s3://%s/%s\"",
+				  upload->bucket, upload->key);
+	ob_upload_fail(upload, &error);
+}
+
+/* ---- what became of the last request ---- */
+
+/* What a HEAD found is what this upload has made. */
+static bool
+is_ours(const ObUpload *upload, const ObS3Call *head)
+{
+	return head->error.code == OB_OK &&
+		   strcmp(head->marker, upload->marker) == 0 &&
+		   (head->content_length < 0 ||
+			(uint64_t) head->content_length == upload->bytes);
+}
+
+static void
+land(ObUpload *upload)
+{
+	ob_error_clear(&upload->error);
+	upload->state = OB_UPLOAD_DONE;
+}
+
+/* With the error that was kept when the question arose. */
+static void
+stay_failed(ObUpload *upload, bool may_exist)
+{
+	upload->state = OB_UPLOAD_FAILED;
+	upload->last_sent = may_exist;
+}
+
+static void
+ask_head(ObUpload *upload, const ObError *error)
+{
+	upload->state = OB_UPLOAD_RECONCILING;
+	/* what is reported if it is not ours, or we cannot find out */
+	upload->error = *error;
+	if (error->http_status == 412)
+		upload->error.code = OB_EEXISTS;
+	explain_existing(upload, &upload->error);
+	ob_s3_head(&upload->control, upload->bucket, upload->key);
+}
+
+void
+ob_upload_reconcile_object(ObUpload *upload, const ObS3Call *call)
+{
+	upload->last_sent = call->uncertain;
+	ask_head(upload, &call->error);
+}
+
+/* After a PutObject that found an object. */
+static void
+reconcile_object(ObUpload *upload, const ObS3Call *head)
+{
+	if (is_ours(upload, head))
+	{
+		upload->acknowledged++;
+		land(upload);
+	}
+	else if (head->error.code == OB_OK || head->error.http_status == 404)
+		stay_failed(upload, false);
+	else
+		stay_failed(upload, upload->last_sent);
+}
+
+/* After a Complete with an unclear outcome, or one that found an object. */
+static void
+reconcile_complete(ObUpload *upload, ObS3Call *call)
+{
+	bool found = upload->error.code == OB_EEXISTS;
+
+	if (call->verb == OB_S3_HEAD)
+	{
+		if (is_ours(upload, call))
+			land(upload);
+		else if (call->error.code == OB_OK && found)
+			stay_failed(upload, false);
+		else if (call->error.code == OB_OK || call->error.http_status == 404)
+			ob_s3_list_parts(call, upload->bucket, upload->key, upload->id);
+		else
+			stay_failed(upload, true);
+		return;
+	}
+	/* ListParts: the upload is still there, so Complete was not done */
+	if (call->error.code == OB_OK && upload->complete_tries < COMPLETE_TRIES)
+	{
+		ob_error_clear(&upload->error);
+		send_complete(upload);
+	}
+	else
+		stay_failed(upload, true);
+}
+
+/* ---- giving up ---- */
+
+/* (That nothing is tried again any more does not hold for this.) */
+static void
+send_abort(ObUpload *upload)
+{
+	upload->control.quota = NULL;
+	ob_s3_abort(&upload->control, upload->bucket, upload->key, upload->id);
+}
+
+void
+ob_upload_abort(ObUpload *upload)
+{
+	if (upload->state >= OB_UPLOAD_ABORTING)
+		return;
+	if (upload->state == OB_UPLOAD_DONE)
+	{
+		upload->state = OB_UPLOAD_ABORTED;
+		return;
+	}
+	upload->abort_again = upload->sending > 0;
+	upload->state = OB_UPLOAD_ABORTING;
+	ob_parts_cancel(&upload->parts);
+	upload->sending = 0;
+	/* an answer to Create that is under way names what must be aborted; one
+	 * that S3 has not seen, or another try, would only make something new */
+	if (upload->control.verb == OB_S3_CREATE &&
+		ob_s3_call_running(&upload->control) &&
+		ob_http_sent(&upload->control.request))
+	{
+		upload->control.max_attempts = 1;
+		return;
+	}
+	ob_s3_call_cancel(&upload->control);
+	if (upload->id[0] != '\0')
+		send_abort(upload);
+	else
+		upload->state = OB_UPLOAD_ABORTED;
+}
+
+static void
+continue_abort(ObUpload *upload, ObS3Call *call)
+{
+	if (call->verb == OB_S3_CREATE)
+	{
+		if (call->error.code == OB_OK)
+		{
+			snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
+			send_abort(upload);
+		}
+		else
+			upload->state = OB_UPLOAD_ABORTED;
+		return;
+	}
+	if (call->error.code != OB_OK)
+		upload->abort_error = call->error;
+	else if (call->error.http_status != 404)
+	{
+		upload->last_sent = false; /* aborted, so never completed */
+		/* a part in flight at the first Abort may have landed after it */
+		if (upload->abort_again)
+		{
+			upload->abort_again = false;
+			send_abort(upload);
+			return;
+		}
+	}
+	upload->state = OB_UPLOAD_ABORTED;
+}
+
+static void
+fail_control(ObUpload *upload, const ObS3Call *call)
+{
+	ObError error = call->error;
+
+	explain_existing(upload, &error);
+	ob_upload_fail(upload, &error);
+}
+
+void
+ob_upload_on_control(ObS3Call *call)
+{
+	ObUpload *upload = call->arg;
+
+	if (upload->state == OB_UPLOAD_ABORTING)
+		continue_abort(upload, call);
+	else if (upload->checking)
+		on_checked(upload, call);
+	else if (upload->state == OB_UPLOAD_RECONCILING && !upload->multipart)
+		reconcile_object(upload, call);
+	else if (upload->state == OB_UPLOAD_RECONCILING)
+		reconcile_complete(upload, call);
+	else if (call->verb == OB_S3_COMPLETE && call->error.code == OB_EUNKNOWN)
+		ask_head(upload, &call->error);
+	else if (call->error.code != OB_OK)
+		fail_control(upload, call);
+	else if (call->verb == OB_S3_COMPLETE)
+		upload->state = OB_UPLOAD_DONE;
+	else
+	{
+		snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
+		ob_upload_advance_state(upload);
+	}
+}
