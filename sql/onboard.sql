@@ -125,17 +125,18 @@ CREATE FUNCTION onboard_table(
 	name text,
 	query text DEFAULT NULL,
 	bucket text DEFAULT NULL,
-	options jsonb DEFAULT '{}'
+	options jsonb DEFAULT '{}',
+	run_id uuid DEFAULT NULL
 ) RETURNS onboard_result
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_table(text, text, text, jsonb) IS
+COMMENT ON FUNCTION onboard_table(text, text, text, jsonb, uuid) IS
 	'lands one query''s result in S3';
 
 CREATE FUNCTION onboard_all(
 	pattern text DEFAULT NULL,
 	options jsonb DEFAULT '{}',
-	OUT run_id uuid,
+	INOUT run_id uuid DEFAULT NULL,
 	OUT name text,
 	OUT status text,
 	OUT uri text,
@@ -147,7 +148,7 @@ CREATE FUNCTION onboard_all(
 ) RETURNS SETOF record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_all(text, jsonb) IS
+COMMENT ON FUNCTION onboard_all(text, jsonb, uuid) IS
 	'lands every registered table in S3';
 
 CREATE FUNCTION onboard_load(config json) RETURNS integer

@@ -56,11 +56,17 @@ own_schema(FunctionCallInfo fcinfo)
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
+/* The run id that was given, or a new one. */
 static void
-new_run_id(pg_uuid_t *run_id)
+run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
 {
 	LOCAL_FCINFO(call, 0);
 
+	if (!PG_ARGISNULL(n))
+	{
+		*run_id = *PG_GETARG_UUID_P(n);
+		return;
+	}
 	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
 	*run_id = *DatumGetUUIDP(gen_random_uuid(call));
 }
@@ -92,7 +98,7 @@ result_values(const ObRun *run, Datum *values, bool *nulls)
 							TimestampTzGetDatum(run->started));
 }
 
-/* onboard_table(name, query, bucket, options) -> onboard_result */
+/* onboard_table(name, query, bucket, options, run_id) -> onboard_result */
 Datum
 onboard_table(PG_FUNCTION_ARGS)
 {
@@ -113,7 +119,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	request.entry = ob_registry_find(own_schema(fcinfo), request.name);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	new_run_id(&request.run_id);
+	run_id_argument(fcinfo, 4, &request.run_id);
 	request.when = GetCurrentTransactionStartTimestamp();
 	memset(&task, 0, sizeof(task));
 	task.run.run_id = request.run_id;
@@ -140,7 +146,7 @@ add_row(const ObRun *run, void *arg)
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
-/* onboard_all(pattern, options) -> the same columns and error */
+/* onboard_all(pattern, options, run_id) -> the same columns and error */
 Datum
 onboard_all(PG_FUNCTION_ARGS)
 {
@@ -158,8 +164,11 @@ onboard_all(PG_FUNCTION_ARGS)
 						pattern ? pattern : "", pattern ? "\"" : ""),
 				 errhint("Register tables with onboard_load() or INSERT INTO "
 						 "onboard_tables.")));
-	new_run_id(&common.run_id);
-	ob_history_hold(&common.run_id);
+	run_id_argument(fcinfo, 2, &common.run_id);
+	if (!ob_history_hold(&common.run_id))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("another process works on that run"),
+						errhint("See onboard_runs and onboard_wait().")));
 	ob_run_all(entries, jsonb_argument(fcinfo, 1), &common, schema, add_row,
 			   fcinfo->resultinfo);
 	return (Datum) 0;

@@ -241,3 +241,25 @@ def test_rights(pg, db, s3, bucket):
         select(db, "SELECT pg_advisory_unlock_all()")
         assert wait(db, run_id)["status"] == "done"
         select(db, "DROP TABLE secret_rows; DROP ROLE job_reader, job_other")
+
+
+def test_a_run_id_of_ones_own(db, observer, s3, registry, bucket):
+    """onboard_table() and onboard_all() take one, too."""
+    run_id = str(uuid.uuid4())
+    for name in ("one", "two", "two"):
+        found = value(
+            db, "SELECT run_id FROM onboard_table(%s, 'SELECT 1', %s,"
+            " run_id => %s)", (name, bucket, run_id),
+        )
+        assert found == run_id
+    assert history(db, run_id) == [
+        ("one", "done", None), ("two", "done", None)
+    ]
+    register(db, bucket, three="SELECT 3")
+    sql = "SELECT run_id FROM onboard_all(run_id => %s)"
+    assert value(db, sql, (run_id,)) == run_id
+    assert [row[0] for row in history(db, run_id)] == ["one", "three", "two"]
+    select(observer, "BEGIN")
+    value(observer, sql, (run_id,))
+    assert failure(value, db, sql, (run_id,)).pgcode == "55006"
+    select(observer, "COMMIT")
