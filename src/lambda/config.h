@@ -1,0 +1,58 @@
+/*
+ * config.h
+ *		What the function's environment says.
+ *
+ * src/lambda/config.h
+ *
+ * Read once, at the start; anything wrong is an init error that names the
+ * variable.  The first program's variables are honoured where ours are absent.
+ */
+#ifndef OBL_CONFIG_H
+#define OBL_CONFIG_H
+
+#include "core/error.h"
+
+#define OBL_SECRETS_MAX 8
+
+typedef enum OblMode
+{
+	OBL_MODE_WAIT,
+	OBL_MODE_SUBMIT,
+	OBL_MODE_FANOUT
+} OblMode;
+
+typedef enum OblFailOn
+{
+	OBL_FAIL_ON_ANY, /* a failed table makes the invocation fail */
+	OBL_FAIL_ON_ALL, /* only if none has landed */
+	OBL_FAIL_ON_NEVER
+} OblFailOn;
+
+typedef struct OblConfig
+{
+	OblMode mode;        /* ONBOARD_MODE: wait, submit, fanout */
+	int concurrency;     /* ONBOARD_CONCURRENCY: 4; 1 to 64 */
+	bool tables_in_file; /* ONBOARD_TABLES: database (default), file */
+	const char *file;    /* config/table_sql.json beside the program */
+	int nsecrets;        /* ONBOARD_SECRETS, a comma-separated list of names or
+						  * ARNs: the primary first, then standbys; else
+						  * DBsecret */
+	char *secrets[OBL_SECRETS_MAX];
+	char *bucket;      /* ONBOARD_BUCKET, else targetS3Bucket; NULL: the
+						* database's own */
+	char *prefix;      /* TargetLoc: "{TargetLoc}{name}/data/inbox/..." as the
+						* key; NULL: the database's template */
+	char *options;     /* ONBOARD_OPTIONS, a JSON object; NULL: none */
+	OblFailOn fail_on; /* ONBOARD_FAIL_ON: any, all, never */
+	char *topic;       /* ONBOARD_TOPIC_ARN; NULL: none */
+	char *region;      /* AWS_REGION, AWS_DEFAULT_REGION */
+	char *function_name; /* AWS_LAMBDA_FUNCTION_NAME */
+	char *runtime_api;   /* AWS_LAMBDA_RUNTIME_API */
+	char *ca_file;       /* ONBOARD_CA_FILE; NULL: the bundle of the package */
+} OblConfig;
+
+/* Fills config from the environment; NULL-terminated texts of malloc. */
+extern ObCode obl_config_read(OblConfig *config, ObError *error) OB_MUST_CHECK;
+extern void obl_config_free(OblConfig *config);
+
+#endif

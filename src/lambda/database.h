@@ -1,0 +1,65 @@
+/*
+ * database.h
+ *		A connection that runs statements without blocking, over libpq.
+ *
+ * src/lambda/database.h
+ *
+ * Statements have parameters: no SQL text is ever built from data.  A session
+ * says application_name=onboard/<request id>, ends when its client is gone
+ * (client_connection_check_interval), and has a statement_timeout of the time
+ * that is left.
+ */
+#ifndef OBL_DATABASE_H
+#define OBL_DATABASE_H
+
+#include <libpq-fe.h>
+
+#include "lambda/loop.h"
+#include "lambda/secret.h"
+
+typedef struct OblConnection OblConnection;
+
+typedef enum OblClass
+{
+	OBL_CLASS_OK,
+	OBL_CLASS_LOGIN,  /* 28P01, 28000: the secret may have changed */
+	OBL_CLASS_AGAIN,  /* 08*, 57P01-57P03, 40001, 40P01, 55P03 */
+	OBL_CLASS_FULL,   /* 53300, 53*: fewer connections */
+	OBL_CLASS_CANCEL, /* 57014 */
+	OBL_CLASS_FINAL
+} OblClass;
+
+struct OblConnection
+{
+	/* set by the owner */
+	OblLoop *loop;
+	/* Inside obl_loop_step(): connected, or the statement's rows, or an error
+	 * (class and texts tell).  It may send the next statement, or close. */
+	void (*done)(OblConnection *connection, PGresult *result);
+	void *arg;
+
+	/* the outcome */
+	OblClass class;
+	char sqlstate[6];
+	char message[1024]; /* redacted for logins */
+
+	/* private */
+	PGconn *conn;
+	OblSocket socket;
+	bool connecting;
+	bool busy;
+	PGresult *result;
+};
+
+/* Begins to connect; by when.  Fails by "done". */
+extern void obl_connection_open(OblConnection *connection,
+								const OblSecret *secret,
+								const char *request_id, int64_t deadline_ms);
+extern void obl_connection_send(OblConnection *connection, const char *sql,
+								int nparams, const char *const *values);
+/* Asks the server to cancel; "done" then tells 57014. */
+extern void obl_connection_cancel(OblConnection *connection);
+extern void obl_connection_close(OblConnection *connection);
+extern OblClass obl_class_of(const char *sqlstate);
+
+#endif

@@ -1,0 +1,58 @@
+/*
+ * event.h
+ *		What an invocation asks for, read strictly.
+ *
+ * src/lambda/event.h
+ *
+ * Known are: EventBridge's scheduled event (detail-type and source), the
+ *object
+ * {"onboard": {...}} (from a schedule of EventBridge Scheduler, an operator,
+ *or ourselves) with action run, table or status.  All else is refused: nobody
+ * who may invoke the function may choose SQL, a host or a key.
+ */
+#ifndef OBL_EVENT_H
+#define OBL_EVENT_H
+
+#include <stddef.h>
+
+#include "core/error.h"
+
+#define OBL_TABLES_MAX 10000
+#define OBL_EVENT_MAX (1024 * 1024)
+#define OBL_DEPTH_MAX 1
+#define OBL_UUID 37 /* with its NUL */
+
+typedef enum OblAction
+{
+	OBL_ACTION_RUN,   /* all tables, or those named */
+	OBL_ACTION_TABLE, /* a child's: those named, depth >= 1 */
+	OBL_ACTION_STATUS
+} OblAction;
+
+typedef struct OblEvent
+{
+	OblAction action;
+	char run_id[OBL_UUID]; /* the event's, or made from it so that another
+							* delivery of the same event has the same one: a
+							* rule's event id; of "scheduled_time" and
+							* "schedule_arn" (RFC 9562's version 5); else the
+							* invocation's request id */
+	char **tables;         /* malloc'd; NULL: all */
+	int ntables;
+	int depth; /* 0: not a child */
+} OblEvent;
+
+/* code OB_EINVAL: Onboard.BadEvent. */
+extern ObCode obl_event_read(OblEvent *event, const char *text, size_t len,
+							 const char *request_id,
+							 ObError *error) OB_MUST_CHECK;
+extern void obl_event_free(OblEvent *event);
+
+/* The JSON of a child's event: names only; malloc'd, NULL without memory. */
+extern char *obl_event_child(const char *run_id, char *const *tables,
+							 int ntables, int depth);
+
+/* The version 5 UUID of a name within a run, for jobs of single tables. */
+extern void obl_uuid5(const char *run_id, const char *name, char *out);
+
+#endif

@@ -1,0 +1,38 @@
+/*
+ * log.h
+ *		One JSON object a line on stdout; metrics in CloudWatch's embedded
+ *format.
+ *
+ * src/lambda/log.h
+ *
+ * Never a payload, an SQL text or a secret.
+ */
+#ifndef OBL_LOG_H
+#define OBL_LOG_H
+
+#include "core/error.h"
+
+typedef enum OblLevel
+{
+	OBL_INFO,
+	OBL_WARN,
+	OBL_ERROR
+} OblLevel;
+
+/* What all lines have until it is said anew; borrowed, NULL: none. */
+extern void obl_log_context(const char *request_id, const char *run_id);
+
+/* Pairs of name and text, ended by NULL; a NULL text is left out. */
+extern void obl_log(OblLevel level, const char *event, ...)
+	__attribute__((sentinel));
+extern void obl_log_error(OblLevel level, const char *event,
+						  const ObError *error);
+
+/* Once a run; see
+ * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
+ */
+struct OblResult;
+extern void obl_log_metrics(const char *function_name,
+							const struct OblResult *result);
+
+#endif

@@ -1,0 +1,15 @@
+/*
+ * notify.h
+ *		One SNS message for a run that failed.
+ *
+ * src/lambda/notify.h
+ */
+#ifndef OBL_NOTIFY_H
+#define OBL_NOTIFY_H
+
+#include "lambda/run.h"
+
+/* A failure is logged, and changes nothing. */
+extern void obl_notify(const OblAws *aws, const OblResult *result);
+
+#endif

@@ -1,0 +1,72 @@
+/*
+ * result.h
+ *		What became of a run, and how it is told.
+ *
+ * src/lambda/result.h
+ */
+#ifndef OBL_RESULT_H
+#define OBL_RESULT_H
+
+#include <stdint.h>
+
+#include "core/error.h"
+#include "lambda/config.h"
+#include "lambda/event.h"
+
+typedef enum OblTableState
+{
+	OBL_TABLE_WAITING,
+	OBL_TABLE_RUNNING,
+	OBL_TABLE_DONE,
+	OBL_TABLE_EMPTY,
+	OBL_TABLE_FAILED,
+	OBL_TABLE_DEADLINE, /* cancelled, or not begun, for want of time */
+	OBL_TABLE_SKIPPED,  /* another delivery of the event works on it */
+	OBL_TABLE_QUEUED    /* fanout: a child was asked; submit: the database
+						 * goes on with it */
+} OblTableState;
+
+typedef struct OblTable
+{
+	char *name;  /* malloc'd */
+	char *query; /* of the file; NULL: registered */
+	double size; /* estimated rows; the largest first */
+	OblTableState state;
+	bool landed_before; /* by an earlier delivery of the event */
+	int attempts;
+	int64_t rows;
+	int64_t bytes;
+	char sqlstate[6]; /* or "" */
+	char *message;    /* malloc'd; NULL: none */
+} OblTable;
+
+typedef struct OblResult
+{
+	char run_id[OBL_UUID];
+	OblTable *tables;
+	int ntables;
+	int64_t started_ms;
+	int64_t ended_ms;
+} OblResult;
+
+extern void obl_result_init(OblResult *result, const char *run_id);
+extern void obl_result_free(OblResult *result);
+/* Takes copies; false without memory. */
+extern bool obl_result_add(OblResult *result, const char *name,
+						   const char *query, double size);
+extern void obl_result_sort(OblResult *result); /* by size, descending */
+extern int obl_result_count(const OblResult *result, OblTableState state);
+
+/* "done", "running", "partial" or "failed". */
+extern const char *obl_result_state(const OblResult *result);
+/* Whether the invocation is to fail, by fail_on. */
+extern bool obl_result_failed(const OblResult *result, OblFailOn fail_on);
+
+/*
+ * {"run_id", "state", "tables", "exported", "empty", "failed", "unfinished",
+ * "rows", "bytes", "failures": [{"table", "sqlstate", "message", "attempts"}]
+ * (50 at most, then "more")}; malloc'd.
+ */
+extern char *obl_result_json(const OblResult *result);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * secret.h
+ *		The database's address and password, from Secrets Manager.
+ *
+ * src/lambda/secret.h
+ *
+ * Kept for five minutes, wiped when dropped.  The JSON is that of RDS's
+ * secrets: username, password, host, port (number or text), dbname or
+ * database, engine ("postgres..." if there), and of ours sslmode (default
+ * verify-full) and sslrootcert.
+ */
+#ifndef OBL_SECRET_H
+#define OBL_SECRET_H
+
+#include "core/credentials.h"
+#include "lambda/config.h"
+#include "lambda/loop.h"
+
+typedef struct OblSecret
+{
+	char *id; /* borrowed from the config */
+	char version[65];
+	int64_t fetched_ms; /* 0: not at hand */
+	/* malloc'd; NULL if not given */
+	char *host, *port, *user, *password, *dbname, *sslmode, *sslrootcert;
+} OblSecret;
+
+typedef struct OblAws /* what all calls to AWS need */
+{
+	OblLoop *loop;
+	ObProvider *provider;
+	const OblConfig *config;
+	int64_t deadline_ms;
+} OblAws;
+
+/* Waits until it is there; anew: not from memory.  *changed (may be NULL): it
+ * is another version than the one kept.  OB_ECREDS, OB_EDENIED, OB_EMISSING,
+ * OB_EPROTO for a secret that is not as above, ... */
+extern ObCode obl_secret_get(OblSecret *secret, const OblAws *aws, bool anew,
+							 bool *changed, ObError *error) OB_MUST_CHECK;
+extern void obl_secret_wipe(OblSecret *secret);
+
+#endif
