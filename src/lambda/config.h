@@ -33,7 +33,8 @@ typedef struct OblConfig
 	OblMode mode;        /* ONBOARD_MODE: wait, submit, fanout */
 	int concurrency;     /* ONBOARD_CONCURRENCY: 4; 1 to 64 */
 	bool tables_in_file; /* ONBOARD_TABLES: database (default), file */
-	const char *file;    /* config/table_sql.json beside the program */
+	char *file;          /* config/table_sql.json in LAMBDA_TASK_ROOT, or
+						  * beside the program */
 	int nsecrets;        /* ONBOARD_SECRETS, a comma-separated list of names or
 						  * ARNs: the primary first, then standbys; else
 						  * DBsecret */
