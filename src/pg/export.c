@@ -75,6 +75,7 @@ run_query(Job *job, ObReceiver *receiver)
 	SPIExecuteOptions options = {
 		/* keeps the caller's snapshot */
 		.read_only = true,
+		.params = job->export->parameters,
 		.dest = &receiver->base,
 	};
 	int result;

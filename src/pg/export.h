@@ -8,6 +8,7 @@
 #define OB_EXPORT_H
 
 #include "datatype/timestamp.h"
+#include "nodes/params.h"
 #include "utils/uuid.h"
 
 #include "pg/options.h"
@@ -19,6 +20,7 @@ typedef struct ObExport
 {
 	const char *name;
 	const char *query;
+	ParamListInfo parameters; /* of the query; NULL: none */
 	const ObOptions *options; /* finished */
 	const ObServer *server;
 	const char *bucket; /* checked by ob_server_bucket() */

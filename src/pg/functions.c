@@ -31,6 +31,7 @@ PG_FUNCTION_INFO_V1(onboard_all);
 PG_FUNCTION_INFO_V1(onboard_load);
 PG_FUNCTION_INFO_V1(onboard_abort_uploads);
 PG_FUNCTION_INFO_V1(onboard_explain);
+PG_FUNCTION_INFO_V1(onboard_reset);
 
 #define RESULT_COLUMNS 8
 
@@ -120,13 +121,14 @@ onboard_table(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	run_id_argument(fcinfo, 4, &request.run_id);
+	request.schema = own_schema(fcinfo);
 	request.when = GetCurrentTransactionStartTimestamp();
 	memset(&task, 0, sizeof(task));
 	task.run.run_id = request.run_id;
 	task.run.name = request.name;
 	ob_task_prepare(&request, &task);
 	ob_task_run(&task);
-	ob_history_end(own_schema(fcinfo), &task.run);
+	ob_task_end(request.schema, &task);
 	result_values(&task.run, values, nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
@@ -153,7 +155,8 @@ onboard_all(PG_FUNCTION_ARGS)
 	Oid schema = own_schema(fcinfo);
 	char *pattern = text_argument(fcinfo, 0);
 	List *entries;
-	ObRequest common = {.when = GetCurrentTransactionStartTimestamp()};
+	ObRequest common = {.schema = schema,
+						.when = GetCurrentTransactionStartTimestamp()};
 
 	InitMaterializedSRF(fcinfo, 0);
 	entries = ob_registry_list(schema, pattern);
@@ -186,6 +189,16 @@ onboard_load(PG_FUNCTION_ARGS)
 	parsed = DirectFunctionCall1(jsonb_in, CStringGetDatum(config));
 	PG_RETURN_INT32(
 		ob_registry_load(own_schema(fcinfo), DatumGetJsonbP(parsed)));
+}
+
+/* onboard_reset(name) -> number of watermarks */
+Datum
+onboard_reset(PG_FUNCTION_ARGS)
+{
+	char *name = text_argument(fcinfo, 0);
+
+	require(name, "name", "It is the name of a registered table.");
+	PG_RETURN_INT32(ob_watermark_reset(own_schema(fcinfo), name));
 }
 
 /* Rows out of what a sweep has aborted. */

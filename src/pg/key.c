@@ -194,3 +194,20 @@ ob_key_check(const char *template)
 	expand(&key, template, &probe);
 	pfree(key.data);
 }
+
+/* It is tried out: with the fields of two runs that differ in everything. */
+bool
+ob_key_varies(const char *template)
+{
+	const ObKeyFields one = {.run_id = "1"};
+	const ObKeyFields other = {.when = USECS_PER_DAY + USECS_PER_SEC,
+							   .run_id = "2"};
+	StringInfoData a;
+	StringInfoData b;
+
+	initStringInfo(&a);
+	initStringInfo(&b);
+	expand(&a, template ? template : DEFAULT_TEMPLATE, &one);
+	expand(&b, template ? template : DEFAULT_TEMPLATE, &other);
+	return strcmp(a.data, b.data) != 0;
+}

@@ -212,7 +212,7 @@ run_here(Run *all, Attempt *attempt)
 		error = try_step(run, attempt);
 	if (error)
 		table_failed(all, attempt, error);
-	ob_history_end(all->schema, &attempt->task.run);
+	ob_task_end(all->schema, &attempt->task);
 	table_ended(all, attempt);
 }
 
