@@ -22,17 +22,28 @@ fail(const char *message, const char *hint)
 					errmsg("%s", message), errhint("%s", hint)));
 }
 
+/* (Both are options of a call: there is no later layer.) */
+static void
+check_manifest(const ObOptions *options)
+{
+	if (options->together && options->has_manifest && !options->manifest)
+		fail("objects that are published together have a manifest",
+			 "Leave option \"manifest\" out.");
+}
+
 void
 ob_read_manifest(ObOptionReader *reader)
 {
 	reader->options->manifest = ob_option_boolean(reader);
 	reader->options->has_manifest = true;
+	check_manifest(reader->options);
 }
 
 void
 ob_read_publish(ObOptionReader *reader)
 {
 	reader->options->together = ob_option_either(reader, "each", "together");
+	check_manifest(reader->options);
 }
 
 static char *
@@ -92,9 +103,6 @@ ob_read_watermark(ObOptionReader *reader)
 void
 ob_options_check_run(const ObOptions *options)
 {
-	if (options->together && options->has_manifest && !options->manifest)
-		fail("objects that are published together have a manifest",
-			 "Leave option \"manifest\" out.");
 	if (options->watermark && !ob_key_varies(options->key))
 		fail("option \"watermark\" needs a key that no earlier run had",
 			 "Put {run_id}, or {date} and {time}, into option \"key\": else "
