@@ -9,11 +9,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "miscadmin.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
-
+#include "pg/attempt.h"
 #include "pg/run_all.h"
 
 typedef struct Attempt
@@ -23,57 +19,19 @@ typedef struct Attempt
 	ErrorData *error; /* of its preparation */
 } Attempt;
 
-/* What concerns the whole statement is no single table's failure. */
-static bool
-concerns_all(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		   ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-			   ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN);
-}
-
-/*
- * Runs step(attempt) in a subtransaction; returns its error, copied into the
- * current memory context, or NULL.
- */
-static ErrorData *
-try_step(void (*step)(Attempt *attempt), Attempt *attempt)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		step(attempt);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error && concerns_all(error))
-		ReThrowError(error);
-	return error;
-}
-
 static void
-prepare(Attempt *attempt)
+prepare(void *arg)
 {
+	Attempt *attempt = arg;
+
 	ob_task_prepare(&attempt->request, &attempt->task);
 }
 
 static void
-run(Attempt *attempt)
+run(void *arg)
 {
+	Attempt *attempt = arg;
+
 	ob_task_run(&attempt->task);
 }
 
@@ -153,7 +111,7 @@ prepare_all(List *entries, Jsonb *options, const pg_uuid_t *run_id)
 		attempt->request.run_id = *run_id;
 		attempt->task.run.run_id = *run_id;
 		attempt->task.run.name = entry->name;
-		attempt->error = try_step(prepare, attempt);
+		attempt->error = ob_attempt(prepare, attempt);
 		attempt++;
 	}
 	return attempts;
@@ -179,7 +137,7 @@ ob_run_all(List *entries, Jsonb *options, const pg_uuid_t *run_id, Oid schema,
 		ErrorData *error = attempt->error;
 
 		if (!error)
-			error = try_step(run, attempt);
+			error = ob_attempt(run, attempt);
 		if (error)
 		{
 			failed++;
