@@ -321,9 +321,8 @@ ob_provider_poll(ObProvider *provider, ObError *error)
 		*error = provider->failure;
 		return OB_PROVIDER_FAILED;
 	}
-	return provider->fetch.running && !is_alive(provider)
-			   ? OB_PROVIDER_BUSY
-			   : OB_PROVIDER_READY;
+	return provider->fetch.running && !is_alive(provider) ? OB_PROVIDER_BUSY
+														  : OB_PROVIDER_READY;
 }
 
 const ObCredentials *
