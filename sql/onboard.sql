@@ -207,6 +207,18 @@ CREATE FUNCTION onboard_abort_uploads(
 COMMENT ON FUNCTION onboard_abort_uploads(text, text, interval, text, jsonb) IS
 	'aborts multipart uploads that were never finished';
 
+CREATE FUNCTION onboard_check(
+	bucket text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	OUT item text,
+	OUT ok boolean,
+	OUT detail text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_check(text, jsonb) IS
+	'whether an export would work: a row for each thing that it needs';
+
 CREATE FUNCTION onboard_explain(query text, options jsonb DEFAULT '{}')
 	RETURNS SETOF text
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;

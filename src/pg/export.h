@@ -13,7 +13,6 @@
 
 #include "pg/options.h"
 #include "pg/server.h"
-#include "pg/stream.h"
 
 /* Set by the caller; all borrowed. */
 typedef struct ObExport
@@ -40,7 +39,10 @@ typedef struct ObExportResult
  */
 extern void ob_export_run(const ObExport *export, ObExportResult *result);
 
-/* The stream that it would write into, in the current memory context. */
-extern ObStream *ob_export_open(const ObExport *export);
+/*
+ * Begins its upload, with all that it would say, and aborts it: whether it
+ * may. No object is written.  Raises as ob_export_run() does.
+ */
+extern void ob_export_rehearse(const ObExport *export);
 
 #endif

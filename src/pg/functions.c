@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "pg/check.h"
 #include "pg/explain.h"
 #include "pg/history.h"
 #include "pg/registry.h"
@@ -32,6 +33,7 @@ PG_FUNCTION_INFO_V1(onboard_load);
 PG_FUNCTION_INFO_V1(onboard_abort_uploads);
 PG_FUNCTION_INFO_V1(onboard_explain);
 PG_FUNCTION_INFO_V1(onboard_reset);
+PG_FUNCTION_INFO_V1(onboard_check);
 
 #define RESULT_COLUMNS 8
 
@@ -57,19 +59,23 @@ own_schema(FunctionCallInfo fcinfo)
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
-/* The run id that was given, or a new one. */
 static void
-run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
+new_run_id(pg_uuid_t *run_id)
 {
 	LOCAL_FCINFO(call, 0);
 
-	if (!PG_ARGISNULL(n))
-	{
-		*run_id = *PG_GETARG_UUID_P(n);
-		return;
-	}
 	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
 	*run_id = *DatumGetUUIDP(gen_random_uuid(call));
+}
+
+/* The one that was given, or a new one. */
+static void
+run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
+{
+	if (PG_ARGISNULL(n))
+		new_run_id(run_id);
+	else
+		*run_id = *PG_GETARG_UUID_P(n);
 }
 
 static void
@@ -260,6 +266,40 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 	utf8 = pg_server_to_any(prefix, strlen(prefix), PG_UTF8);
 	add_swept((ReturnSetInfo *) fcinfo->resultinfo,
 			  ob_sweep(server, bucket, utf8, limit, options));
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+	return (Datum) 0;
+}
+
+static void
+add_finding(const ObFinding *finding, void *arg)
+{
+	ReturnSetInfo *result = arg;
+	bool nulls[3] = {false, finding->verdict == OB_CHECK_UNKNOWN, false};
+	Datum values[3] = {CStringGetTextDatum(finding->item),
+					   BoolGetDatum(finding->verdict == OB_CHECK_OK),
+					   CStringGetTextDatum(finding->detail)};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* onboard_check(bucket, options) -> what was found */
+Datum
+onboard_check(PG_FUNCTION_ARGS)
+{
+	char *bucket = text_argument(fcinfo, 0);
+	Jsonb *options = jsonb_argument(fcinfo, 1);
+	MemoryContext context;
+	MemoryContext before;
+	pg_uuid_t run_id;
+
+	InitMaterializedSRF(fcinfo, 0);
+	new_run_id(&run_id);
+	/* also holds the client, and ends it before this returns */
+	context = AllocSetContextCreate(CurTransactionContext, "onboard check",
+									ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(context);
+	ob_check(bucket, options, &run_id, add_finding, fcinfo->resultinfo);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
 	return (Datum) 0;

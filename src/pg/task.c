@@ -35,9 +35,9 @@ read_options(const ObRequest *request)
 	return options;
 }
 
-static char *
-expand_key(const ObRequest *request, const ObOptions *options,
-		   const ObServer *server)
+char *
+ob_task_key(const ObRequest *request, const ObOptions *options,
+			const ObServer *server)
 {
 	ObKeyFields fields = {
 		.prefix = server->prefix,
@@ -97,7 +97,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	task->export.options = options;
 	task->export.server = server;
 	task->export.bucket = ob_server_bucket(server, bucket);
-	task->export.key = expand_key(request, options, server);
+	task->export.key = ob_task_key(request, options, server);
 	task->uri = psprintf(
 		"s3://%s/%s", task->export.bucket,
 		pg_any_to_server(task->export.key, strlen(task->export.key), PG_UTF8));

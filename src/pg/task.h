@@ -43,6 +43,10 @@ typedef struct ObTask
  */
 extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 
+/* The key that the request's name and run id land at. */
+extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
+						 const ObServer *server);
+
 /* Runs it and fills task->run; raises on failure. */
 extern void ob_task_run(ObTask *task);
 
