@@ -14,7 +14,7 @@ PG_CONFIG ?= pg_config
 # These install what they need, PostgreSQL's own makefiles included, and call
 # make anew to build; so they come without those makefiles, which have a
 # target "check" of their own.
-OURS = demo check check-core check-sql check-system lint bench help
+OURS = demo check check-core check-sql check-system lint fuzz bench help
 
 ifneq ($(filter $(OURS),$(MAKECMDGOALS)),)
 
@@ -36,6 +36,9 @@ check-sql check-system:
 lint:
 	@bash test/lint.sh
 
+fuzz:
+	@bash test/install.sh fuzz && sh test/fuzz/run.sh
+
 BENCH_OPTS ?= --max-ratio 1.3
 
 bench:
@@ -52,6 +55,8 @@ help:
 	@echo "check            all tests, by layer: check-core check-sql"
 	@echo "                 check-system"
 	@echo "lint             layers, length of functions, format, cppcheck"
+	@echo "fuzz             what parses foreign bytes, a minute for each parser;"
+	@echo "                 FUZZ_SECONDS changes that"
 	@echo "bench            against COPY, into a server that discards"
 
 else

@@ -102,8 +102,37 @@ COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
 
 GRANT SELECT ON onboard_runs TO PUBLIC;
 
+-- Where the increments of registered tables have ended, for each role that has
+-- landed some.  Written and read like the history.
+
+CREATE TABLE onboard_watermarks (
+	name text REFERENCES onboard_tables ON UPDATE CASCADE ON DELETE CASCADE,
+	role text,
+	column_name text NOT NULL,
+	type text NOT NULL,
+	value text NOT NULL,
+	uri text NOT NULL,
+	run_id uuid NOT NULL,
+	landed timestamptz NOT NULL,
+	PRIMARY KEY (name, role)
+);
+
+COMMENT ON TABLE onboard_watermarks IS
+	'where the increments of registered tables have ended';
+
+ALTER TABLE onboard_watermarks ENABLE ROW LEVEL SECURITY;
+
+CREATE POLICY onboard_watermarks_of_own_roles ON onboard_watermarks FOR SELECT
+	USING (EXISTS (
+		SELECT FROM pg_catalog.pg_roles r
+		WHERE r.rolname = role
+		AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
+
+GRANT SELECT ON onboard_watermarks TO PUBLIC;
+
 SELECT pg_catalog.pg_extension_config_dump('onboard_tables', '');
 SELECT pg_catalog.pg_extension_config_dump('onboard_history', '');
+SELECT pg_catalog.pg_extension_config_dump('onboard_watermarks', '');
 
 -- Exports.  SECURITY INVOKER all: the caller's privileges and row security
 -- decide what is read.
@@ -157,6 +186,12 @@ CREATE FUNCTION onboard_load(config json) RETURNS integer
 COMMENT ON FUNCTION onboard_load(json) IS
 	'registers tables from {"Tables": [{"table_name": ..., "sql_query": ...}]}';
 
+CREATE FUNCTION onboard_reset(name text) RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_reset(text) IS
+	'forgets where the increments of a registered table have ended';
+
 CREATE FUNCTION onboard_abort_uploads(
 	bucket text DEFAULT NULL,
 	prefix text DEFAULT NULL,
@@ -171,6 +206,18 @@ CREATE FUNCTION onboard_abort_uploads(
 
 COMMENT ON FUNCTION onboard_abort_uploads(text, text, interval, text, jsonb) IS
 	'aborts multipart uploads that were never finished';
+
+CREATE FUNCTION onboard_check(
+	bucket text DEFAULT NULL,
+	options jsonb DEFAULT '{}',
+	OUT item text,
+	OUT ok boolean,
+	OUT detail text
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_check(text, jsonb) IS
+	'whether an export would work: a row for each thing that it needs';
 
 CREATE FUNCTION onboard_explain(query text, options jsonb DEFAULT '{}')
 	RETURNS SETOF text

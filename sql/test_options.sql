@@ -233,3 +233,43 @@ SELECT onboard_all(options => '{"fromat": "csv"}');
 SELECT onboard_all(options => '[]');
 SELECT count(*) FROM onboard_all(options => '{"on_error": "continue"}');
 SELECT count(*) FROM onboard_all(options => '{"on_error": "raise"}');
+
+-- Of runs, and of increments: where they are allowed
+SELECT each(
+	'{"manifest": 1}',
+	'{"manifest": null}',
+	'{"publish": "together"}',
+	'{"watermark": {"column": "a"}}');
+SELECT onboard_all(options => '{"publish": true}');
+SELECT onboard_all(options => '{"publish": "all"}');
+SELECT onboard_all(options => '{"publish": "together", "manifest": false}');
+SELECT onboard_all(options => '{"publish": "each", "manifest": false}');
+SELECT onboard_all(options => '{"watermark": {"column": "a"}}');
+CREATE FUNCTION registered(VARIADIC options text[]) RETURNS SETOF text
+LANGUAGE sql AS $$
+	SELECT o || E'\n    ' || outcome(format(
+		'SELECT onboard_load(%L)', json_build_object('Tables', json_build_array(
+			json_build_object('table_name', 't', 'options', o::json)))))
+	FROM unnest(options) WITH ORDINALITY AS u (o, n) ORDER BY n
+$$;
+SELECT registered(
+	'{"manifest": true}',
+	'{"publish": "together"}',
+	'{"watermark": "a"}',
+	'{"watermark": []}',
+	'{"watermark": {}}',
+	'{"watermark": {"overlap": "1 day"}}',
+	'{"watermark": {"column": ""}}',
+	'{"watermark": {"column": null}}',
+	'{"watermark": {"column": ["a"]}}',
+	'{"watermark": {"column": "a", "overlap": ""}}',
+	'{"watermark": {"column": "a", "overlap": true}}',
+	'{"watermark": {"column": "a", "overlap": {"days": 1}}}',
+	'{"watermark": {"column": "a", "from": 1}}',
+	'{"watermark": {"column": "a", "overlap": "soon"}}',
+	'{"watermark": {"column": "a", "overlap": 1.5}}',
+	'{"watermark": {"column": "a"}}');
+SELECT export('{}', NULL);
+SELECT export('{"key": "{name}"}', NULL);
+SELECT onboard_reset(NULL);
+SELECT onboard_reset('t');

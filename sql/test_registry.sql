@@ -88,7 +88,7 @@ SELECT count(*) FROM onboard_tables WHERE name IN ('x', 'y');
 
 \pset format aligned
 \pset tuples_only off
-TRUNCATE onboard_tables;
+DELETE FROM onboard_tables;
 SELECT onboard_load('{"Tables": [
 	{"table_name": "t", "sql_query": "SELECT 1 AS a WHERE false", "bucket": "lake-t",
 	 "options": {"format": "jsonl", "key": "{name}.{ext}"}}]}');
@@ -112,7 +112,7 @@ SELECT count(*) FROM onboard_all();
 
 -- onboard_all
 
-TRUNCATE onboard_tables;
+DELETE FROM onboard_tables;
 SELECT * FROM onboard_all();
 SELECT * FROM onboard_all('sales%');
 SELECT onboard_load('{"Tables": [
@@ -154,7 +154,7 @@ SELECT count(*) FROM pg_foreign_server;
 
 -- Two tables on one key
 
-TRUNCATE onboard_tables;
+DELETE FROM onboard_tables;
 INSERT INTO onboard_tables (name, query, bucket, options) VALUES
 	('a', 'SELECT 1', NULL, '{"key": "same"}'),
 	('b', 'SELECT 1', NULL, '{"key": "same"}'),

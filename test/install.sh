@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
 # Installs by apt-get what is missing for one purpose; quiet when nothing is.
 #
-#   test/install.sh build|demo|test|bench|lint
+#   test/install.sh build|demo|test|bench|lint|fuzz
 #
 # build: to compile and install the extension.  demo: also PostgreSQL's and
 # Ceph's servers.  test: also what the test layers use.  bench: demo, and
-# what exports are measured beside.  lint: only what "make lint" uses.  Meant
-# for Debian 12; works where apt-get knows the names.
+# what exports are measured beside.  lint, fuzz: only what "make lint" and
+# "make fuzz" use.  Meant for Debian 12; works where apt-get knows the names.
 set -euo pipefail
 
 mode=${1:-}
@@ -17,9 +17,9 @@ major=$("$pg_config" --version 2>/dev/null |
     sed -n 's/^PostgreSQL \(1[5-8]\).*/\1/p' || true)
 major=${major:-15}
 
-build="gcc libc6-dev make pkg-config postgresql-$major
-    postgresql-server-dev-$major libcurl4-openssl-dev libssl-dev libexpat1-dev
-    zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
+core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
+    libexpat1-dev zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
+build="$core postgresql-$major postgresql-server-dev-$major"
 demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
     python3-boto3 python3-psycopg2"
 # The recipes of docs/recipes.md run with the real servers; the -core packages
@@ -32,6 +32,7 @@ bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
 # cppcheck and the layer check need PostgreSQL's headers nowhere, so lint
 # does not install them.
 lint="clang-format-14 cppcheck python3"
+fuzz="$core clang libclang-rt-dev"
 
 case $mode in
     build) wanted=$build ;;
@@ -39,8 +40,9 @@ case $mode in
     test) wanted=$tests ;;
     bench) wanted=$bench ;;
     lint) wanted=$lint ;;
+    fuzz) wanted=$fuzz ;;
     *)
-        echo "usage: test/install.sh build|demo|test|bench|lint" >&2
+        echo "usage: test/install.sh build|demo|test|bench|lint|fuzz" >&2
         exit 2
         ;;
 esac

@@ -15,7 +15,6 @@
 #include <openssl/crypto.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "credentials_intern.h"
 
@@ -31,7 +30,7 @@ struct ObProvider
 	char origin[OB_ORIGIN_MAX];
 	bool failed;
 	ObError failure;
-	int64_t renew_at; /* not before, after a renewal that failed */
+	int64_t renew_at; /* not before */
 	ObFetch fetch;
 	ObProviderWait *waits;
 	ObProviderWait *waking; /* those who are being woken */
@@ -173,15 +172,15 @@ ob_provider_new(ObHttp *http, const ObCredentialsOptions *options,
 	provider->fetch.options = &provider->options;
 	provider->fetch.done = on_fetched;
 	provider->fetch.arg = provider;
+	ob_fetch_init(&provider->fetch);
 	if (copy_options(provider, options, error) != OB_OK)
 	{
 		ob_provider_free(provider);
 		return NULL;
 	}
 	if (provider->keys.access_key_id)
-		ob_error_copy(provider->origin, sizeof(provider->origin),
-					  ob_credentials_source_name(options->source),
-					  OB_ORIGIN_MAX);
+		ob_origin_set(provider->origin, "%s",
+					  ob_credentials_source_name(options->source));
 	set_view(provider);
 	return provider;
 }
@@ -257,19 +256,12 @@ ob_provider_cancel(ObProvider *provider, ObProviderWait *wait)
 
 /* ---- what is at hand ---- */
 
-/* The store's idea of the time. */
-static int64_t
-now(const ObProvider *provider)
-{
-	return (int64_t) time(NULL) + provider->fetch.clock_offset;
-}
-
 static bool
 is_alive(const ObProvider *provider)
 {
 	return provider->keys.access_key_id != NULL &&
 		   (provider->keys.expires == 0 ||
-			now(provider) < provider->keys.expires);
+			ob_fetch_now(&provider->fetch) < provider->keys.expires);
 }
 
 /* Whether a renewal should begin.  (A clock that was set back must not put it
@@ -277,7 +269,7 @@ is_alive(const ObProvider *provider)
 static bool
 is_due(const ObProvider *provider)
 {
-	int64_t t = now(provider);
+	int64_t t = ob_fetch_now(&provider->fetch);
 
 	return provider->keys.expires != 0 &&
 		   t >= provider->keys.expires - RENEW_BEFORE_S &&
@@ -302,15 +294,14 @@ on_fetched(ObFetch *fetch)
 		ob_keys_move(&provider->keys, &fetch->keys);
 		memcpy(provider->origin, fetch->origin, sizeof(provider->origin));
 		set_view(provider);
-		provider->renew_at = 0;
 	}
 	else if (!fetch->renewal)
 	{
 		provider->failed = true;
 		provider->failure = fetch->error;
 	}
-	else
-		provider->renew_at = now(provider) + RENEW_AGAIN_S;
+	/* also after a success, which may have brought the same ones again */
+	provider->renew_at = ob_fetch_now(&provider->fetch) + RENEW_AGAIN_S;
 	wake_all(provider);
 }
 
@@ -330,7 +321,8 @@ ob_provider_poll(ObProvider *provider, ObError *error)
 		*error = provider->failure;
 		return OB_PROVIDER_FAILED;
 	}
-	return is_alive(provider) ? OB_PROVIDER_READY : OB_PROVIDER_BUSY;
+	return provider->fetch.running && !is_alive(provider) ? OB_PROVIDER_BUSY
+														  : OB_PROVIDER_READY;
 }
 
 const ObCredentials *
@@ -363,6 +355,7 @@ would_give_same(const ObProvider *provider)
 
 	ob_error_clear(&error);
 	result = ob_plan_make(&plan, &provider->options, &error) == OB_OK &&
+			 plan.base == OB_CREDENTIALS_KEYS && plan.nroles == 0 &&
 			 same_keys(&plan.keys, &same);
 	ob_plan_wipe(&plan);
 	return result;

@@ -4,10 +4,11 @@
  *
  * src/core/error.c
  *
- * The texts end in a log and on a terminal, and servers write parts of them.
- * So control characters are replaced, and a text that must be cut is cut
- * between two UTF-8 characters: half a character would make a host's encoding
- * conversion fail while it reports the error.
+ * The texts end in a log and on a terminal, and servers, files and variables
+ * of the environment are parts of them.  So control characters are replaced,
+ * and what is not UTF-8: it would make a host's encoding conversion fail while
+ * it reports the error.  For the same reason a text that must be cut is cut
+ * between two characters.
  */
 #include "error.h"
 
@@ -34,18 +35,53 @@ drop_partial_character(char *text, size_t len)
 		text[lead - 1] = '\0';
 }
 
+/* The length of the UTF-8 character that begins there; 0: none does.  See RFC
+ * 3629, "UTF8-octets". */
+static int
+character_length(const unsigned char *c)
+{
+	unsigned char low = 0x80; /* bounds of the second byte */
+	unsigned char high = 0xBF;
+	int len = c[0] >= 0xF0 ? 4 : c[0] >= 0xE0 ? 3 : 2;
+
+	if (c[0] < 0x80)
+		return 1;
+	if (c[0] < 0xC2 || c[0] > 0xF4)
+		return 0;
+	if (c[0] == 0xE0)
+		low = 0xA0;
+	else if (c[0] == 0xED)
+		high = 0x9F;
+	else if (c[0] == 0xF0)
+		low = 0x90;
+	else if (c[0] == 0xF4)
+		high = 0x8F;
+	if (c[1] < low || c[1] > high)
+		return 0;
+	for (int i = 2; i < len; i++)
+		if ((c[i] & 0xC0) != 0x80)
+			return 0;
+	return len;
+}
+
 /* U+0080 to U+009F are control characters, too: xterm obeys U+009B. */
 static void
-mask_controls(char *text)
+mask(char *text)
 {
 	unsigned char *c = (unsigned char *) text;
 
-	for (; *c != '\0'; c++)
+	while (*c != '\0')
 	{
-		if (*c < 0x20 || *c == 0x7F)
+		int len = character_length(c);
+
+		if (len == 0 || *c < 0x20 || *c == 0x7F)
+		{
 			*c = '?';
-		else if (c[0] == 0xC2 && c[1] >= 0x80 && c[1] <= 0x9F)
+			len = 1;
+		}
+		else if (c[0] == 0xC2 && c[1] <= 0x9F)
 			c[0] = c[1] = '?';
+		c += len;
 	}
 }
 
@@ -58,7 +94,7 @@ static void OB_PRINTF(3, 0)
 		field[0] = '\0';
 	else if ((size_t) len >= size)
 		drop_partial_character(field, size - 1);
-	mask_controls(field);
+	mask(field);
 }
 
 void

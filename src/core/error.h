@@ -63,7 +63,8 @@ extern void ob_error_clear(ObError *error);
 /*
  * Sets code and cause, unless an error is already set; returns the code given,
  * so that a caller can write "return ob_error_set(...)".  Control characters
- * in the formatted text become "?" (a server's text may hold anything).
+ * in the formatted text and bytes that are not UTF-8 become "?" (a server's
+ * text may hold anything).
  */
 extern ObCode ob_error_set(ObError *error, ObCode code, const char *format,
 						   ...) OB_PRINTF(3, 4);

@@ -17,7 +17,7 @@
 #define HOST_MAX 512
 #define PATH_MAX_LEN (OB_KEY_MAX * 3 + 1024)
 #define QUERY_MAX (OB_KEY_MAX * 6 + OB_UPLOAD_ID_MAX * 6)
-#define HEADERS_MAX 64
+#define HEADERS_MAX 96 /* an object may have 50 of its own metadata */
 #define UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
 
 /* ---- the query ---- */

@@ -638,6 +638,50 @@ ob_xml_read_parts(const char *data, size_t len, int *nparts, bool *truncated,
 	return code;
 }
 
+/* ---- GetBucketEncryption ---- */
+
+static ObCode
+encryption_element(void *arg, const char *path, const char *text,
+				   ObError *error)
+{
+	static const char rule[] = "/ServerSideEncryptionConfiguration/Rule/";
+	ObXmlEncryption *out = arg;
+
+	if (strncmp(path, rule, strlen(rule)) != 0)
+		return OB_OK;
+	path += strlen(rule);
+	if (strcmp(path, "ApplyServerSideEncryptionByDefault/SSEAlgorithm") == 0)
+		ob_error_copy(out->algorithm, sizeof(out->algorithm), text,
+					  strlen(text));
+	else if (strcmp(path,
+					"ApplyServerSideEncryptionByDefault/KMSMasterKeyID") == 0)
+		ob_error_copy(out->kms_key_id, sizeof(out->kms_key_id), text,
+					  strlen(text));
+	else if (strcmp(path, "BucketKeyEnabled") == 0)
+		out->bucket_key = is_true(text);
+	return OB_OK;
+}
+
+ObCode
+ob_xml_read_encryption(const char *data, size_t len, ObXmlEncryption *out,
+					   ObError *error)
+{
+	XmlReader reader = {.root = "ServerSideEncryptionConfiguration",
+						.element = encryption_element,
+						.arg = out,
+						.error = error};
+	ObCode code;
+
+	memset(out, 0, sizeof(*out));
+	code = read_document(&reader, data, len);
+	if (code == OB_OK && out->algorithm[0] == '\0')
+		code =
+			ob_error_set(error, OB_EPROTO, "the XML answer has no algorithm");
+	if (code != OB_OK)
+		memset(out, 0, sizeof(*out));
+	return code;
+}
+
 /* ---- Writing ---- */
 
 static void

@@ -84,6 +84,19 @@ extern ObCode ob_xml_read_uploads(const char *data, size_t len,
 extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
 								bool *truncated, ObError *error) OB_MUST_CHECK;
 
+/* How a bucket encrypts what comes without a word about it. */
+typedef struct ObXmlEncryption
+{
+	char algorithm[64];
+	char kms_key_id[512]; /* "": the account's own */
+	bool bucket_key;
+} ObXmlEncryption;
+
+/* <ServerSideEncryptionConfiguration>; without an algorithm: OB_EPROTO. */
+extern ObCode ob_xml_read_encryption(const char *data, size_t len,
+									 ObXmlEncryption *out,
+									 ObError *error) OB_MUST_CHECK;
+
 /* What STS gives for a role, of AssumeRole and AssumeRoleWithWebIdentity. */
 typedef struct ObXmlRole
 {

@@ -29,10 +29,26 @@ static int kept_descriptors = 0;
 /* Servers, by Oid, whose clock the session was warned of. */
 static List *warned_of = NIL;
 
-static void
-release_descriptors(int n)
+void
+ob_client_hold_descriptors(int *held, int n)
 {
-	while (n-- > 0)
+	while (*held < n)
+	{
+		if (!AcquireExternalFD())
+			ereport(
+				ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("too many open files for %d connections to S3", n - 2),
+				 errhint("Use fewer connections, or raise "
+						 "max_files_per_process.")));
+		(*held)++;
+	}
+}
+
+void
+ob_client_release_descriptors(int *held)
+{
+	for (; *held > 0; (*held)--)
 		ReleaseExternalFD();
 }
 
@@ -41,8 +57,7 @@ drop_kept(void)
 {
 	ob_s3_free(kept_s3);
 	kept_s3 = NULL;
-	release_descriptors(kept_descriptors);
-	kept_descriptors = 0;
+	ob_client_release_descriptors(&kept_descriptors);
 }
 
 /* Nothing runs on it any more: it is kept, instead of the one kept before. */
@@ -56,28 +71,25 @@ free_client(void *arg)
 		drop_kept();
 		kept_s3 = client->s3;
 		kept_descriptors = client->descriptors;
+		client->descriptors = 0;
 	}
 	else
-		release_descriptors(client->descriptors);
+		ob_client_release_descriptors(&client->descriptors);
 	client->s3 = NULL;
-	client->descriptors = 0;
 }
 
-/* The epoll set, and a socket for each connection. */
-static void
-acquire_descriptors(Client *client, int n)
+void
+ob_client_http_options(const ObServer *server, int connections,
+					   ObHttpOptions *options)
 {
-	while (client->descriptors < n)
-	{
-		if (!AcquireExternalFD())
-			ereport(
-				ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
-				 errmsg("too many open files for %d connections to S3", n - 1),
-				 errhint("Use fewer connections, or raise "
-						 "max_files_per_process.")));
-		client->descriptors++;
-	}
+	*options = (ObHttpOptions){
+		.user_agent = "onboard/" ONBOARD_VERSION " PostgreSQL/" PG_VERSION,
+		.ca_file = server->ca_file,
+		.proxy = server->proxy,
+		.connect_timeout_ms = onboard_connect_timeout,
+		.stall_timeout_ms = onboard_stall_timeout,
+		.max_connections = connections,
+	};
 }
 
 ObS3 *
@@ -90,17 +102,11 @@ ob_client_new(const ObServer *server, int connections)
 		.region = server->region,
 		.credentials = server->credentials,
 		.retry_deadline_ms = onboard_retry_deadline,
-		.http = {
-			.user_agent = "onboard/" ONBOARD_VERSION " PostgreSQL/" PG_VERSION,
-			.ca_file = server->ca_file,
-			.proxy = server->proxy,
-			.connect_timeout_ms = onboard_connect_timeout,
-			.stall_timeout_ms = onboard_stall_timeout,
-			/* one more: Create and Abort go beside the parts */
-			.max_connections = connections + 1,
-		}};
+	};
 	ObError error;
 
+	/* one more: Create and Abort go beside the parts */
+	ob_client_http_options(server, connections + 1, &options.http);
 	client->callback.func = free_client;
 	client->callback.arg = client;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext,
@@ -115,7 +121,8 @@ ob_client_new(const ObServer *server, int connections)
 		return client->s3;
 	}
 	drop_kept();
-	acquire_descriptors(client, connections + 2);
+	/* the epoll set, and a socket for each connection */
+	ob_client_hold_descriptors(&client->descriptors, connections + 2);
 	ob_error_clear(&error);
 	client->s3 = ob_s3_new(&options, &error);
 	if (!client->s3)

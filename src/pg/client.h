@@ -21,6 +21,15 @@
  */
 extern ObS3 *ob_client_new(const ObServer *server, int connections);
 
+/* What its HTTP needs to know; all borrowed from the server. */
+extern void ob_client_http_options(const ObServer *server, int connections,
+								   ObHttpOptions *options);
+
+/* Announces descriptors to PostgreSQL's accounting, until n are held; raises
+ * if there are too many.  And gives them back. */
+extern void ob_client_hold_descriptors(int *held, int n);
+extern void ob_client_release_descriptors(int *held);
+
 /*
  * Waits until its credentials are at hand; raises if there are none to be had.
  * So an export without any fails before its query runs, not after.

@@ -41,8 +41,8 @@ typedef struct Job
 
 /* ---- setting up ---- */
 
-ObStream *
-ob_export_open(const ObExport *export)
+static ObStream *
+open_stream(const ObExport *export)
 {
 	const ObOptions *options = export->options;
 	ObPair headers[OB_OBJECT_HEADERS_MAX];
@@ -75,6 +75,7 @@ run_query(Job *job, ObReceiver *receiver)
 	SPIExecuteOptions options = {
 		/* keeps the caller's snapshot */
 		.read_only = true,
+		.params = job->export->parameters,
 		.dest = &receiver->base,
 	};
 	int result;
@@ -103,7 +104,7 @@ start_anew(Job *job)
 	job->stream = NULL;
 	if (!export->options->write_empty)
 		return NULL;
-	job->stream = ob_export_open(export);
+	job->stream = open_stream(export);
 	encoder =
 		ob_encoder_new(&export->options->copy, ob_parallel_desc(job->parallel),
 					   &job->stream->out);
@@ -177,8 +178,33 @@ name_export(void *arg)
 				"{\"parallel\": \"off\"} (parallel => off).");
 }
 
-void
-ob_export_run(const ObExport *export, ObExportResult *result)
+static void
+export_query(Job *job, ObExportResult *result)
+{
+	const ObExport *export = job->export;
+
+	job->stream = open_stream(export);
+	job->parallel = ob_parallel_new(export->options, export, job->stream);
+	run(job, result);
+}
+
+/* Nobody feeds it, but only a shared upload begins before it is fed. */
+static void
+rehearse(Job *job, ObExportResult *result)
+{
+	static const ObUploadShare nobody;
+
+	job->stream = open_stream(job->export);
+	ob_stream_share(job->stream, &nobody, NULL,
+					(size_t) onboard_upload_memory * 1024, 1);
+	ob_stream_upload_id(job->stream);
+	ob_stream_undo(job->stream);
+}
+
+/* Does work(job), and cleans up whichever way it ends. */
+static void
+run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
+		ObExportResult *result)
 {
 	MemoryContext before = CurrentMemoryContext;
 	/* after an error it goes with the (sub)transaction, before any handler */
@@ -187,8 +213,6 @@ ob_export_run(const ObExport *export, ObExportResult *result)
 	ErrorContextCallback error_context;
 	Job *job;
 
-	memset(result, 0, sizeof(*result));
-	ob_query_check(export->query);
 	MemoryContextSwitchTo(context);
 	job = palloc0(sizeof(Job));
 	job->export = export;
@@ -199,12 +223,24 @@ ob_export_run(const ObExport *export, ObExportResult *result)
 	error_context_stack = &error_context;
 	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(job));
 	{
-		job->stream = ob_export_open(export);
-		job->parallel = ob_parallel_new(export->options, export, job->stream);
-		run(job, result);
+		work(job, result);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(job));
 	error_context_stack = error_context.previous;
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
+}
+
+void
+ob_export_run(const ObExport *export, ObExportResult *result)
+{
+	memset(result, 0, sizeof(*result));
+	ob_query_check(export->query);
+	run_job(export, export_query, result);
+}
+
+void
+ob_export_rehearse(const ObExport *export)
+{
+	run_job(export, rehearse, NULL);
 }

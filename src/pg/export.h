@@ -8,17 +8,18 @@
 #define OB_EXPORT_H
 
 #include "datatype/timestamp.h"
+#include "nodes/params.h"
 #include "utils/uuid.h"
 
 #include "pg/options.h"
 #include "pg/server.h"
-#include "pg/stream.h"
 
 /* Set by the caller; all borrowed. */
 typedef struct ObExport
 {
 	const char *name;
 	const char *query;
+	ParamListInfo parameters; /* of the query; NULL: none */
 	const ObOptions *options; /* finished */
 	const ObServer *server;
 	const char *bucket; /* checked by ob_server_bucket() */
@@ -38,7 +39,10 @@ typedef struct ObExportResult
  */
 extern void ob_export_run(const ObExport *export, ObExportResult *result);
 
-/* The stream that it would write into, in the current memory context. */
-extern ObStream *ob_export_open(const ObExport *export);
+/*
+ * Begins its upload, with all that it would say, and aborts it: whether it
+ * may. No object is written.  Raises as ob_export_run() does.
+ */
+extern void ob_export_rehearse(const ObExport *export);
 
 #endif

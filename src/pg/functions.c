@@ -19,6 +19,7 @@
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
 
+#include "pg/check.h"
 #include "pg/explain.h"
 #include "pg/history.h"
 #include "pg/registry.h"
@@ -31,6 +32,8 @@ PG_FUNCTION_INFO_V1(onboard_all);
 PG_FUNCTION_INFO_V1(onboard_load);
 PG_FUNCTION_INFO_V1(onboard_abort_uploads);
 PG_FUNCTION_INFO_V1(onboard_explain);
+PG_FUNCTION_INFO_V1(onboard_reset);
+PG_FUNCTION_INFO_V1(onboard_check);
 
 #define RESULT_COLUMNS 8
 
@@ -56,19 +59,23 @@ own_schema(FunctionCallInfo fcinfo)
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
-/* The run id that was given, or a new one. */
 static void
-run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
+new_run_id(pg_uuid_t *run_id)
 {
 	LOCAL_FCINFO(call, 0);
 
-	if (!PG_ARGISNULL(n))
-	{
-		*run_id = *PG_GETARG_UUID_P(n);
-		return;
-	}
 	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
 	*run_id = *DatumGetUUIDP(gen_random_uuid(call));
+}
+
+/* The one that was given, or a new one. */
+static void
+run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
+{
+	if (PG_ARGISNULL(n))
+		new_run_id(run_id);
+	else
+		*run_id = *PG_GETARG_UUID_P(n);
 }
 
 static void
@@ -120,13 +127,14 @@ onboard_table(PG_FUNCTION_ARGS)
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
 	run_id_argument(fcinfo, 4, &request.run_id);
+	request.schema = own_schema(fcinfo);
 	request.when = GetCurrentTransactionStartTimestamp();
 	memset(&task, 0, sizeof(task));
 	task.run.run_id = request.run_id;
 	task.run.name = request.name;
 	ob_task_prepare(&request, &task);
 	ob_task_run(&task);
-	ob_history_end(own_schema(fcinfo), &task.run);
+	ob_task_end(request.schema, &task);
 	result_values(&task.run, values, nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
@@ -153,7 +161,8 @@ onboard_all(PG_FUNCTION_ARGS)
 	Oid schema = own_schema(fcinfo);
 	char *pattern = text_argument(fcinfo, 0);
 	List *entries;
-	ObRequest common = {.when = GetCurrentTransactionStartTimestamp()};
+	ObRequest common = {.schema = schema,
+						.when = GetCurrentTransactionStartTimestamp()};
 
 	InitMaterializedSRF(fcinfo, 0);
 	entries = ob_registry_list(schema, pattern);
@@ -186,6 +195,16 @@ onboard_load(PG_FUNCTION_ARGS)
 	parsed = DirectFunctionCall1(jsonb_in, CStringGetDatum(config));
 	PG_RETURN_INT32(
 		ob_registry_load(own_schema(fcinfo), DatumGetJsonbP(parsed)));
+}
+
+/* onboard_reset(name) -> number of watermarks */
+Datum
+onboard_reset(PG_FUNCTION_ARGS)
+{
+	char *name = text_argument(fcinfo, 0);
+
+	require(name, "name", "It is the name of a registered table.");
+	PG_RETURN_INT32(ob_watermark_reset(own_schema(fcinfo), name));
 }
 
 /* Rows out of what a sweep has aborted. */
@@ -247,6 +266,40 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 	utf8 = pg_server_to_any(prefix, strlen(prefix), PG_UTF8);
 	add_swept((ReturnSetInfo *) fcinfo->resultinfo,
 			  ob_sweep(server, bucket, utf8, limit, options));
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+	return (Datum) 0;
+}
+
+static void
+add_finding(const ObFinding *finding, void *arg)
+{
+	ReturnSetInfo *result = arg;
+	bool nulls[3] = {false, finding->verdict == OB_CHECK_UNKNOWN, false};
+	Datum values[3] = {CStringGetTextDatum(finding->item),
+					   BoolGetDatum(finding->verdict == OB_CHECK_OK),
+					   CStringGetTextDatum(finding->detail)};
+
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+}
+
+/* onboard_check(bucket, options) -> what was found */
+Datum
+onboard_check(PG_FUNCTION_ARGS)
+{
+	char *bucket = text_argument(fcinfo, 0);
+	Jsonb *options = jsonb_argument(fcinfo, 1);
+	MemoryContext context;
+	MemoryContext before;
+	pg_uuid_t run_id;
+
+	InitMaterializedSRF(fcinfo, 0);
+	new_run_id(&run_id);
+	/* also holds the client, and ends it before this returns */
+	context = AllocSetContextCreate(CurTransactionContext, "onboard check",
+									ALLOCSET_DEFAULT_SIZES);
+	before = MemoryContextSwitchTo(context);
+	ob_check(bucket, options, &run_id, add_finding, fcinfo->resultinfo);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
 	return (Datum) 0;

@@ -4,13 +4,11 @@
  *
  * src/pg/history.c
  *
- * Nobody but its owner may write the history, so that it can be trusted.  Rows
- * are inserted under the owner's id, as foreign key triggers do it; there is
- * no SECURITY DEFINER function that somebody could call with rows of his own.
+ * Nobody but its owner may write the history, so that it can be trusted: see
+ * owner.h.
  */
 #include "postgres.h"
 
-#include "access/table.h"
 #include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
@@ -21,30 +19,13 @@
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
-#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "pg/history.h"
+#include "pg/owner.h"
 
+#define TABLE "onboard_history"
 #define COLUMNS 19
-
-/* Also the check that the table is still there. */
-static Oid
-owner_of_runs(Oid schema)
-{
-	Oid table = get_relname_relid("onboard_history", schema);
-	Relation relation;
-	Oid owner;
-
-	if (!OidIsValid(table))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("table \"onboard_history\" does not exist"),
-						errhint("Create the extension onboard anew.")));
-	relation = table_open(table, AccessShareLock);
-	owner = relation->rd_rel->relowner;
-	table_close(relation, NoLock);
-	return owner;
-}
 
 static void
 log_run(const ObRun *run)
@@ -184,25 +165,6 @@ replace_if_open(Oid schema, void *arg)
 		insert(schema, arg);
 }
 
-/* step(arg) with the rights of the table's owner. */
-static void
-as_owner(Oid schema, void (*step)(Oid schema, void *arg), void *arg)
-{
-	Oid user;
-	int context;
-
-	GetUserIdAndSecContext(&user, &context);
-	/* an error in between restores both at the (sub)transaction's abort */
-	SetUserIdAndSecContext(owner_of_runs(schema),
-						   context | SECURITY_LOCAL_USERID_CHANGE |
-							   SECURITY_NOFORCE_RLS);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	step(schema, arg);
-	SPI_finish();
-	SetUserIdAndSecContext(user, context);
-}
-
 static bool
 can_write(void)
 {
@@ -215,7 +177,7 @@ write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
 	Row row;
 
 	make_row(&row, run, GetUserNameFromId(GetUserId(), false));
-	as_owner(schema, step, &row);
+	ob_as_owner(schema, TABLE, step, &row);
 }
 
 void
@@ -264,7 +226,7 @@ ob_history_knows(Oid schema, const pg_uuid_t *run_id)
 
 	memset(&question, 0, sizeof(question));
 	add(&question.row, UUIDOID, UUIDPGetDatum(run_id), true);
-	as_owner(schema, find_run, &question);
+	ob_as_owner(schema, TABLE, find_run, &question);
 	return question.answer;
 }
 

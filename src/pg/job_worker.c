@@ -217,6 +217,7 @@ onboard_job_main(Datum main_arg)
 	memset(&job, 0, sizeof(job));
 	job.shared = copy(shared, segment);
 	job.session = ob_job_at(job.shared, job.shared->session);
+	job.common.schema = shared->schema;
 	job.common.run_id = shared->run_id;
 	job.common.when = shared->when;
 	job.common.source = ob_job_at(job.shared, job.shared->source);

@@ -11,6 +11,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "core/template.h"
 #include "core/uri.h"
 #include "pg/key.h"
 
@@ -105,40 +106,40 @@ append_field(StringInfo out, const char *name, const ObKeyFields *fields)
 				 errhint(TEMPLATE_HINT)));
 }
 
+static _Noreturn void
+fail_template(const char *fault)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("%s in option \"key\"", fault), errhint(TEMPLATE_HINT)));
+}
+
 /*
- * In the database's encoding, where a brace is never part of another
- * character; what is encoded is plain ASCII, so the caller can convert the
- * whole.
+ * In the database's encoding; what is encoded is plain ASCII, so the caller
+ * can convert the whole.
  */
 static void
 expand(StringInfo out, const char *template, const ObKeyFields *fields)
 {
-	const char *p = template;
-
-	while (*p != '\0')
+	for (;;)
 	{
-		if ((*p == '{' || *p == '}') && p[1] == *p)
-		{
-			appendStringInfoChar(out, *p);
-			p += 2;
-		}
-		else if (*p == '}')
-			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-							errmsg("unmatched \"}\" in option \"key\""),
-							errhint(TEMPLATE_HINT)));
-		else if (*p == '{')
-		{
-			const char *end = strchr(p, '}');
+		ObTemplatePiece piece = ob_template_next(&template);
 
-			if (end == NULL)
-				ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-								errmsg("unclosed \"{\" in option \"key\""),
-								errhint(TEMPLATE_HINT)));
-			append_field(out, pnstrdup(p + 1, end - p - 1), fields);
-			p = end + 1;
+		switch (piece.kind)
+		{
+			case OB_TEMPLATE_END:
+				return;
+			case OB_TEMPLATE_TEXT:
+				appendBinaryStringInfo(out, piece.text, piece.len);
+				break;
+			case OB_TEMPLATE_FIELD:
+				append_field(out, pnstrdup(piece.text, piece.len), fields);
+				break;
+			case OB_TEMPLATE_UNMATCHED:
+				fail_template("unmatched \"}\"");
+			case OB_TEMPLATE_UNCLOSED:
+				fail_template("unclosed \"{\"");
 		}
-		else
-			appendStringInfoChar(out, *p++);
 	}
 }
 
@@ -193,4 +194,21 @@ ob_key_check(const char *template)
 	initStringInfo(&key);
 	expand(&key, template, &probe);
 	pfree(key.data);
+}
+
+/* It is tried out: with the fields of two runs that differ in everything. */
+bool
+ob_key_varies(const char *template)
+{
+	const ObKeyFields one = {.run_id = "1"};
+	const ObKeyFields other = {.when = USECS_PER_DAY + USECS_PER_SEC,
+							   .run_id = "2"};
+	StringInfoData a;
+	StringInfoData b;
+
+	initStringInfo(&a);
+	initStringInfo(&b);
+	expand(&a, template ? template : DEFAULT_TEMPLATE, &one);
+	expand(&b, template ? template : DEFAULT_TEMPLATE, &other);
+	return strcmp(a.data, b.data) != 0;
 }

@@ -30,6 +30,7 @@
 #define FOR(who) (1u << (who))
 #define EXPORTS \
 	(FOR(OB_OPTIONS_TABLE) | FOR(OB_OPTIONS_ALL) | FOR(OB_OPTIONS_REGISTRY))
+#define CALLS (FOR(OB_OPTIONS_TABLE) | FOR(OB_OPTIONS_ALL))
 #define EVERYBODY (EXPORTS | FOR(OB_OPTIONS_ABORT))
 
 typedef struct OptionSpec
@@ -305,18 +306,21 @@ static const OptionSpec specs[] = {
 	{"header", read_header, EXPORTS},
 	{"key", read_key, EXPORTS},
 	{"kms_key_id", ob_read_kms_key_id, EXPORTS},
+	{"manifest", ob_read_manifest, CALLS},
 	{"metadata", ob_read_metadata, EXPORTS},
 	{"null", read_null, EXPORTS},
 	{"on_error", read_on_error, FOR(OB_OPTIONS_ALL)},
 	{"overwrite", ob_read_overwrite, EXPORTS},
 	{"parallel", read_parallel, EXPORTS},
 	{"part_size", read_part_size, EXPORTS},
+	{"publish", ob_read_publish, FOR(OB_OPTIONS_ALL)},
 	{"quote", read_quote, EXPORTS},
 	{"requester_pays", ob_read_requester_pays, EVERYBODY},
 	{"server", read_server, EXPORTS},
 	{"sse", ob_read_sse, EXPORTS},
 	{"storage_class", ob_read_storage_class, EXPORTS},
 	{"tags", ob_read_tags, EXPORTS},
+	{"watermark", ob_read_watermark, FOR(OB_OPTIONS_REGISTRY)},
 };
 
 /* Those that "who" may give. */
@@ -336,6 +340,23 @@ list_specs(ObOptionsFor who)
 	return list.data;
 }
 
+static const char *
+where_allowed(const OptionSpec *spec, ObOptionsFor who)
+{
+	switch (spec->who)
+	{
+		case FOR(OB_OPTIONS_ALL):
+			return "It is an option of onboard_all() alone.";
+		case FOR(OB_OPTIONS_REGISTRY):
+			return "It is an option of registered tables: write it into "
+				   "onboard_tables.";
+		case CALLS:
+			return "It is an option of a call, not of a registered table.";
+		default:
+			return list_specs(who);
+	}
+}
+
 static const OptionSpec *
 find_spec(const char *name, ObOptionsFor who)
 {
@@ -345,12 +366,9 @@ find_spec(const char *name, ObOptionsFor who)
 			continue;
 		if (specs[i].who & FOR(who))
 			return &specs[i];
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-				 errmsg("option \"%s\" is not allowed here", name),
-				 errhint("%s", specs[i].who == FOR(OB_OPTIONS_ALL)
-								   ? "It is an option of onboard_all() alone."
-								   : list_specs(who))));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("option \"%s\" is not allowed here", name),
+						errhint("%s", where_allowed(&specs[i], who))));
 	}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 					errmsg("unknown option \"%s\"", name),
@@ -583,4 +601,5 @@ ob_options_finish(ObOptions *options)
 	ob_options_check_s3(options);
 	finish_compression(options);
 	finish_upload(options);
+	ob_options_check_run(options);
 }

@@ -50,6 +50,13 @@ typedef struct ObOptions
 	int parallel; /* workers; OB_PARALLEL_AUTO: as the planner likes; 0: off */
 	bool has_parallel;
 
+	/* of the run: see options_run.c */
+	bool manifest;
+	bool has_manifest;
+	bool together;   /* "publish": "together" */
+	char *watermark; /* its column; NULL: all rows */
+	char *overlap;   /* NULL: none */
+
 	/* S3's object options; NULL: not sent */
 	char *content_type; /* NULL: the format's, or the codec's */
 	char *storage_class;

@@ -5,6 +5,7 @@
  * src/pg/options_intern.h
  *
  *	   options.c		the table of options; layers; the whole
+ *	   options_run.c	those of a whole run, and of increments
  *	   options_s3.c		S3's: the object's headers, and how it is written
  *	   options_value.c	one value, by its JSON type
  */
@@ -65,5 +66,11 @@ extern void ob_read_tags(ObOptionReader *reader);
 
 /* Checks what only several of them show. */
 extern void ob_options_check_s3(const ObOptions *options);
+
+/* Those of a run */
+extern void ob_read_manifest(ObOptionReader *reader);
+extern void ob_read_publish(ObOptionReader *reader);
+extern void ob_read_watermark(ObOptionReader *reader);
+extern void ob_options_check_run(const ObOptions *options);
 
 #endif

@@ -140,3 +140,35 @@ ob_query_size(const char *query)
 	SPI_finish();
 	return size;
 }
+
+char *
+ob_query_as_subquery(const char *query)
+{
+	const RawStmt *raw = linitial_node(RawStmt, parse(query));
+	const char *start = query + raw->stmt_location;
+
+	return pnstrdup(start, raw->stmt_len > 0 ? raw->stmt_len : strlen(start));
+}
+
+TupleDesc
+ob_query_describe(const char *query)
+{
+	MemoryContext context = CurrentMemoryContext;
+	MemoryContext before;
+	SPIPlanPtr plan;
+	const CachedPlanSource *source;
+	TupleDesc desc;
+
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	plan = SPI_prepare(query, 0, NULL);
+	if (!plan)
+		elog(ERROR, "SPI_prepare failed: %s",
+			 SPI_result_code_string(SPI_result));
+	source = linitial(SPI_plan_get_plan_sources(plan));
+	before = MemoryContextSwitchTo(context);
+	desc = CreateTupleDescCopy(source->resultDesc);
+	MemoryContextSwitchTo(before);
+	SPI_finish();
+	return desc;
+}

@@ -7,6 +7,8 @@
 #ifndef OB_QUERY_H
 #define OB_QUERY_H
 
+#include "access/tupdesc.h"
+
 /*
  * Raises unless the text is one SELECT, VALUES, TABLE or WITH that modifies
  * no data; syntax errors keep their position.  Nothing is looked up yet.
@@ -15,6 +17,14 @@ extern void ob_query_check(const char *query);
 
 /* "TABLE name" for a possibly qualified name, quoted anew; palloc'd. */
 extern char *ob_query_of_table(const char *name);
+
+/* The text without what may end a statement, for "SELECT ... FROM (text\n)":
+ * it may end in a comment.  palloc'd. */
+extern char *ob_query_as_subquery(const char *query);
+
+/* The columns of its result, palloc'd.  Raises if it is not valid, which
+ * parameters make it; holds the locks that parsing takes. */
+extern TupleDesc ob_query_describe(const char *query);
 
 /* The planner's guess of what it returns, in bytes.  Raises if it cannot be
  * planned, and holds the locks that planning takes. */

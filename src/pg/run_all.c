@@ -10,11 +10,7 @@
  */
 #include "postgres.h"
 
-#include "access/xact.h"
-#include "miscadmin.h"
-#include "utils/memutils.h"
-#include "utils/resowner.h"
-
+#include "pg/attempt.h"
 #include "pg/crew.h"
 #include "pg/query.h"
 #include "pg/run_all.h"
@@ -30,68 +26,32 @@ typedef struct Attempt
 	Run *all;
 } Attempt;
 
-/* What concerns the whole statement is no single table's failure. */
-static bool
-concerns_all(const ErrorData *error)
-{
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		   ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-			   ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN);
-}
-
-/*
- * Runs step(attempt) in a subtransaction; returns its error, copied into the
- * current memory context, or NULL.
- */
-static ErrorData *
-try_step(void (*step)(Attempt *attempt), Attempt *attempt)
-{
-	MemoryContext context = CurrentMemoryContext;
-	ResourceOwner owner = CurrentResourceOwner;
-	ErrorData *volatile error = NULL;
-
-	BeginInternalSubTransaction(NULL);
-	MemoryContextSwitchTo(context);
-	PG_TRY();
-	{
-		step(attempt);
-		ReleaseCurrentSubTransaction();
-	}
-	PG_CATCH();
-	{
-		MemoryContextSwitchTo(context);
-		error = CopyErrorData();
-		FlushErrorState();
-		RollbackAndReleaseCurrentSubTransaction();
-	}
-	PG_END_TRY();
-	MemoryContextSwitchTo(context);
-	CurrentResourceOwner = owner;
-	if (error && concerns_all(error))
-		ReThrowError(error);
-	return error;
-}
-
 /*
  * Planning takes locks, and a worker that wants one would wait behind whoever
  * waits for ours: so they are let go at once, by an error.
  */
 static void
-guess_size(Attempt *attempt)
+guess_size(void *arg)
 {
+	Attempt *attempt = arg;
+
 	attempt->size = ob_query_size(attempt->task.export.query);
 	ereport(ERROR, (errcode(ERRCODE_SUCCESSFUL_COMPLETION), errmsg("done")));
 }
 
 static void
-prepare(Attempt *attempt)
+prepare(void *arg)
 {
+	Attempt *attempt = arg;
+
 	ob_task_prepare(&attempt->request, &attempt->task);
 }
 
 static void
-run(Attempt *attempt)
+run(void *arg)
 {
+	Attempt *attempt = arg;
+
 	ob_task_run(&attempt->task);
 }
 
@@ -172,7 +132,7 @@ prepare_all(List *entries, Jsonb *options, const ObRequest *common)
 		attempt->task.run.run_id = common->run_id;
 		attempt->task.run.name = entry->name;
 		attempt->task.run.source = common->source;
-		attempt->error = try_step(prepare, attempt);
+		attempt->error = ob_attempt(prepare, attempt);
 		attempt++;
 	}
 	return attempts;
@@ -209,10 +169,10 @@ run_here(Run *all, Attempt *attempt)
 	ErrorData *error = attempt->error;
 
 	if (!error)
-		error = try_step(run, attempt);
+		error = ob_attempt(run, attempt);
 	if (error)
 		table_failed(all, attempt, error);
-	ob_history_end(all->schema, &attempt->task.run);
+	ob_task_end(all->schema, &attempt->task);
 	table_ended(all, attempt);
 }
 
@@ -273,7 +233,7 @@ run_by_crew(Run *all, Attempt *attempts, int n, Jsonb *options,
 		table->name = attempts[i].request.name;
 		table->run = &attempts[i].task.run;
 		table->arg = &attempts[i];
-		(void) try_step(guess_size, &attempts[i]);
+		(void) ob_attempt(guess_size, &attempts[i]);
 		job.ntables++;
 	}
 	qsort(job.tables, job.ntables, sizeof(ObCrewTable), compare_sizes);

@@ -298,13 +298,15 @@ mapping_option(const ObServer *server, List *options, const char *name,
 	return value;
 }
 
-static void
-fill_from_mapping(ObServer *server)
+void
+ob_server_fill_keys(ObServer *server)
 {
 	Oid userid = GetUserId();
 	ObCredentials *keys = &server->credentials.keys;
 	List *options;
 
+	if (server->credentials.source != OB_CREDENTIALS_KEYS)
+		return;
 	if (!mapping_exists(userid, server->serverid) &&
 		!mapping_exists(InvalidOid, server->serverid))
 	{
@@ -364,8 +366,6 @@ fill_credentials(ObServer *server, List *options)
 	if (credentials->profile && !ob_server_profile_ok(credentials->profile))
 		fail_option(server, "profile");
 	fill_role(server, options);
-	if (credentials->source == OB_CREDENTIALS_KEYS)
-		fill_from_mapping(server);
 }
 
 static void
@@ -392,7 +392,7 @@ wipe_on_reset(void *arg)
 }
 
 ObServer *
-ob_server_get(const char *name)
+ob_server_find(const char *name)
 {
 	ForeignServer *row = look_up(name);
 	ObServer *server = palloc0(sizeof(ObServer));
@@ -401,12 +401,21 @@ ob_server_get(const char *name)
 	server->serverid = row->serverid;
 	server->name = pstrdup(name);
 	fill_options(server, row->options);
+	fill_credentials(server, row->options);
 
 	/* before there is a secret, since what follows may raise */
 	callback->func = wipe_on_reset;
 	callback->arg = server;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
-	fill_credentials(server, row->options);
+	return server;
+}
+
+ObServer *
+ob_server_get(const char *name)
+{
+	ObServer *server = ob_server_find(name);
+
+	ob_server_fill_keys(server);
 	return server;
 }
 

@@ -39,6 +39,11 @@ typedef struct ObServer
  */
 extern ObServer *ob_server_get(const char *name);
 
+/* The same in two steps: the server, and the keys of the user mapping, if its
+ * credentials are those.  With the same memory context for both. */
+extern ObServer *ob_server_find(const char *name);
+extern void ob_server_fill_keys(ObServer *server);
+
 /* Overwrites the secrets.  May be called more than once. */
 extern void ob_server_wipe(ObServer *server);
 

@@ -324,7 +324,21 @@ ob_stream_finish_shared(ObStream *stream, const ObUploadPart *parts,
 	wait_until_done(stream);
 }
 
-/* ---- ending badly ---- */
+/* ---- ending without an object ---- */
+
+void
+ob_stream_undo(ObStream *stream)
+{
+	const ObError *error;
+
+	ob_upload_abort(stream->upload);
+	while (!ob_upload_aborted(stream->upload))
+		ob_wait(stream->http);
+	ob_client_warn_of_clock(stream->s3, stream->server);
+	error = ob_upload_abort_error(stream->upload);
+	if (error)
+		ob_report(error);
+}
 
 static bool
 is_aborted(const void *arg)

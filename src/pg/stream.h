@@ -88,6 +88,9 @@ extern void ob_stream_finish_shared(ObStream *stream,
 /* What this process has written into the object. */
 extern uint64 ob_stream_bytes(const ObStream *stream);
 
+/* Aborts the upload, as long as that takes; raises if it fails. */
+extern void ob_stream_undo(ObStream *stream);
+
 /*
  * Gives up: tells S3 to forget the upload, in bounded time.  Raises nothing;
  * says in a WARNING what may be left behind.

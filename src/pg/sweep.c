@@ -10,48 +10,31 @@
  */
 #include "postgres.h"
 
-#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "pg/call.h"
 #include "pg/client.h"
 #include "pg/headers.h"
 #include "pg/report.h"
 #include "pg/sweep.h"
-#include "pg/wait.h"
 
 /* All in one memory context with the client, which is freed before it. */
 typedef struct Sweep
 {
-	ObS3Call call;
-	ObHttp *http;
-	bool done;
+	ObCall *call;
 	const char *bucket;
 	TimestampTz before;
 	List *found; /* of ObSwept; allocated outside of libcurl's callbacks */
 	ObPair common[OB_COMMON_HEADERS_MAX];
-	MemoryContextCallback callback;
 } Sweep;
-
-static void
-free_call(void *arg)
-{
-	ob_s3_call_free(&((Sweep *) arg)->call);
-}
-
-static void
-on_done(ObS3Call *call)
-{
-	((Sweep *) call->arg)->done = true;
-}
 
 /* Waits for the call that was just started. */
 static void
 finish(Sweep *sweep)
 {
-	while (!sweep->done)
-		ob_wait(sweep->http);
-	if (sweep->call.error.code != OB_OK)
-		ob_report(&sweep->call.error);
+	ob_call_wait(sweep->call);
+	if (sweep->call->core.error.code != OB_OK)
+		ob_report(&sweep->call->core.error);
 }
 
 /*
@@ -107,7 +90,7 @@ keep(Sweep *sweep, const UploadPage *page)
 static void
 read_page(Sweep *sweep, ObXmlUploadsPage *next)
 {
-	const ObBuf *response = &sweep->call.request.response;
+	const ObBuf *response = &sweep->call->core.request.response;
 	UploadPage page = {.before = sweep->before};
 	ObError error;
 	ObCode code;
@@ -144,8 +127,7 @@ list_all(Sweep *sweep, const char *prefix)
 	{
 		const ObXmlUploadsPage *last = &pages[current];
 
-		sweep->done = false;
-		ob_s3_list_uploads(&sweep->call, sweep->bucket, prefix,
+		ob_s3_list_uploads(&sweep->call->core, sweep->bucket, prefix,
 						   first ? NULL : last->next_key,
 						   first ? NULL : last->next_upload_id);
 		finish(sweep);
@@ -168,8 +150,8 @@ abort_all(Sweep *sweep)
 	{
 		const ObSwept *swept = lfirst(cell);
 
-		sweep->done = false;
-		ob_s3_abort(&sweep->call, sweep->bucket, swept->key, swept->upload_id);
+		ob_s3_abort(&sweep->call->core, sweep->bucket, swept->key,
+					swept->upload_id);
 		finish(sweep);
 	}
 }
@@ -181,16 +163,10 @@ ob_sweep(const ObServer *server, const char *bucket, const char *prefix,
 	Sweep *sweep = palloc0(sizeof(Sweep));
 	ObS3 *s3 = ob_client_new(server, 1);
 
-	sweep->http = ob_s3_http(s3);
 	sweep->bucket = bucket;
 	sweep->before = before;
-	ob_s3_call_init(&sweep->call, s3, on_done, sweep);
-	sweep->call.common = sweep->common;
-	sweep->call.ncommon = ob_headers_common(options, sweep->common);
-	/* registered after the client's, so it runs before it */
-	sweep->callback.func = free_call;
-	sweep->callback.arg = sweep;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext, &sweep->callback);
+	sweep->call = ob_call_new(s3, sweep->common,
+							  ob_headers_common(options, sweep->common));
 	ob_client_wait_credentials(s3, server);
 	list_all(sweep, prefix);
 	abort_all(sweep);

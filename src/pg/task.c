@@ -35,9 +35,9 @@ read_options(const ObRequest *request)
 	return options;
 }
 
-static char *
-expand_key(const ObRequest *request, const ObOptions *options,
-		   const ObServer *server)
+char *
+ob_task_key(const ObRequest *request, const ObOptions *options,
+			const ObServer *server)
 {
 	ObKeyFields fields = {
 		.prefix = server->prefix,
@@ -51,6 +51,26 @@ expand_key(const ObRequest *request, const ObOptions *options,
 	};
 
 	return ob_key_expand(options->key, &fields);
+}
+
+/* Its query is the registered one, so that of a call cannot be bounded. */
+static void
+prepare_watermark(const ObRequest *request, ObTask *task)
+{
+	const ObOptions *options = task->export.options;
+
+	if (!options->watermark)
+		return;
+	if (request->query)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the increments of \"%s\" are those of its registered "
+						"query",
+						request->name),
+				 errhint("Leave the query out, or export it under another "
+						 "name.")));
+	task->watermark = ob_watermark_get(request->schema, request->name, options,
+									   task->uri, request->in_worker);
 }
 
 void
@@ -77,19 +97,30 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	task->export.options = options;
 	task->export.server = server;
 	task->export.bucket = ob_server_bucket(server, bucket);
-	task->export.key = expand_key(request, options, server);
+	task->export.key = ob_task_key(request, options, server);
 	task->uri = psprintf(
 		"s3://%s/%s", task->export.bucket,
 		pg_any_to_server(task->export.key, strlen(task->export.key), PG_UTF8));
+	prepare_watermark(request, task);
+}
+
+/* False: there is nothing to land, and nothing shall be. */
+static bool
+bound(ObTask *task)
+{
+	return !task->watermark ||
+		   ob_watermark_bound(task->watermark, &task->export) ||
+		   task->export.options->write_empty;
 }
 
 void
 ob_task_run(ObTask *task)
 {
-	ObExportResult result;
+	ObExportResult result = {.empty = true};
 
 	task->run.started = GetCurrentTimestamp();
-	ob_export_run(&task->export, &result);
+	if (bound(task))
+		ob_export_run(&task->export, &result);
 	task->run.ended = GetCurrentTimestamp();
 	task->run.rows = result.rows;
 	task->run.bytes = result.bytes;
@@ -108,4 +139,12 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 	task->run.files = 0;
 	task->run.error = error->message;
 	task->run.sqlstate = error->sqlerrcode;
+}
+
+void
+ob_task_end(Oid schema, const ObTask *task)
+{
+	ob_history_end(schema, &task->run);
+	if (task->watermark)
+		ob_watermark_keep(schema, task->watermark, &task->run);
 }

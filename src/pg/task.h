@@ -10,6 +10,7 @@
 #include "pg/export.h"
 #include "pg/history.h"
 #include "pg/registry.h"
+#include "pg/watermark.h"
 
 /* What was asked for; NULL where nothing was said. */
 typedef struct ObRequest
@@ -20,16 +21,19 @@ typedef struct ObRequest
 	Jsonb *options;
 	ObOptionsFor options_for;
 	const ObEntry *entry; /* the registry's row of that name */
+	Oid schema;           /* the extension's */
 	pg_uuid_t run_id;
 	TimestampTz when;   /* the date and time in keys */
 	const char *source; /* ob_history_source() of who asked; NULL: here */
+	bool in_worker;     /* of a crew, whose leader has prepared it, too */
 } ObRequest;
 
 typedef struct ObTask
 {
 	ObExport export;
-	char *uri; /* in the database's encoding */
-	ObRun run; /* what there is to tell, also after a failure */
+	char *uri;              /* in the database's encoding */
+	ObWatermark *watermark; /* NULL: all rows */
+	ObRun run;              /* what there is to tell, also after a failure */
 } ObTask;
 
 /*
@@ -39,10 +43,20 @@ typedef struct ObTask
  */
 extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 
+/* The key that the request's name and run id land at. */
+extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
+						 const ObServer *server);
+
 /* Runs it and fills task->run; raises on failure. */
 extern void ob_task_run(ObTask *task);
 
 /* Fills task->run for one that failed. */
 extern void ob_task_fail(ObTask *task, const ErrorData *error);
+
+/*
+ * In a transaction that may write: how it ended goes into the history, and, if
+ * an increment has landed, where the next one begins.
+ */
+extern void ob_task_end(Oid schema, const ObTask *task);
 
 #endif

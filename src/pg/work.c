@@ -81,7 +81,7 @@ write_end(void *arg)
 {
 	const ObWork *work = arg;
 
-	ob_history_end(work->schema, &work->task.run);
+	ob_task_end(work->schema, &work->task);
 }
 
 /* What was allocated in the transaction goes with it. */
@@ -95,6 +95,8 @@ keep(ObWork *work, MemoryContext context)
 		run->uri = pstrdup(run->uri);
 	if (run->query)
 		run->query = pstrdup(run->query);
+	if (work->task.watermark)
+		work->task.watermark = ob_watermark_copy(work->task.watermark);
 	MemoryContextSwitchTo(before);
 }
 
@@ -126,6 +128,8 @@ ob_work_run(ObWork *work)
 	ErrorData *volatile error = NULL;
 	ObRun *run = &work->task.run;
 
+	work->request.schema = work->schema;
+	work->request.in_worker = work->snapshot;
 	run->run_id = work->request.run_id;
 	run->name = work->request.name;
 	run->source = work->source;

@@ -107,6 +107,11 @@ def real_server(bench, store):
     yield ways.psql()
 
 
+def forty_tables(bench, store):
+    yield peers.all_tables(1, store)
+    yield peers.all_tables(4, store)
+
+
 def sizes(bench, store):
     for table in (datasets.LINEITEM_50MB.name, datasets.LINEITEM_2GB.name):
         yield copy("csv", table)
@@ -152,6 +157,10 @@ FULL = (
         stores.RealServer,
     ),
     Group(
+        "forty", "Forty small tables, a far store",
+        (datasets.FORTY,), forty_tables, 3, stores.Far,
+    ),
+    Group(
         "seed", "All of it in memory, as JSON: 50 MB", SMALL, in_memory, 3
     ),
     Group(
@@ -181,6 +190,7 @@ class Bench:
         with open(os.path.join(cluster.datadir, "postmaster.pid")) as pid:
             self.postmaster = int(pid.readline())
         self.discard = discard
+        self.program = options.server
         self.parallel = options.parallel
         self.scale = options.rows / datasets.LINEITEM.rows
         self.rounds = options.rounds
@@ -274,7 +284,7 @@ class Bench:
         tables = self.prepare(group.tables)
         store = self.discard
         if group.store:
-            store = group.store()
+            store = group.store(self.program)
             self.add_server(store)
         try:
             contestants = list(group.contestants(self, store))

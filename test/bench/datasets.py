@@ -89,6 +89,11 @@ _TEXTS = (
     + ["first line of the note\\nand here is the second one of it "]
 )
 
+# Landed as forty tables.
+FORTY = INTEGERS._replace(
+    name="forty", title="a few rows of integers", rows=4000
+)
+
 WIDE_TEXT = Table(
     "wide_text", "10 columns of 80 to 160 characters",
     ", ".join(f"t{n} text" for n in range(len(_TEXTS))),

@@ -101,6 +101,31 @@ def onboard(
     )
 
 
+REGISTER_FORTY = f"""
+    DELETE FROM onboard_tables;
+    INSERT INTO onboard_tables (name, query, bucket)
+        SELECT 'forty_' || n, 'SELECT * FROM forty WHERE a % 40 = ' || n,
+            '{BUCKET}'
+        FROM generate_series(0, 39) n
+"""
+
+
+def all_label(workers):
+    return f"onboard_all, {workers} at a time"
+
+
+def all_tables(workers, store):
+    """Forty small tables."""
+    return Contestant(
+        all_label(workers), "forty",
+        baseline=all_label(1) if workers > 1 else "",
+        prepare=REGISTER_FORTY,
+        sql=f"SET onboard.parallel_tables = {workers};"
+        " SELECT sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes"
+        f" FROM onboard_all('forty%', '{{\"server\": \"{store.name}\"}}')",
+    )
+
+
 def aws_program():
     """Debian's, else the user's own."""
     found = shutil.which("aws", path=process.clean_env()["PATH"])

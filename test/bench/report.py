@@ -4,7 +4,7 @@ import os
 import statistics
 
 from lib import process
-from peers import copy_label, onboard_label
+from peers import all_label, copy_label, onboard_label
 
 MB = 1000 * 1000
 MIB = 1024 * 1024
@@ -67,6 +67,10 @@ A Python process that reads all rows through SQLAlchemy, makes each value a
 string and `{"Results": [...]}` of it by `json.dumps`, and puts it with boto3.
 As memory grows with the table, it gets a small one. onboard's `json` is the
 same document with real types.
+""",
+    "forty": """\
+`onboard_all()` over forty tables of 100 rows each, to a server that answers
+each request after 100 ms.
 """,
     "sizes": """\
 The 2 GB are the 50 MB forty times, so only the size differs.
@@ -248,6 +252,12 @@ def _target_rows(results):
     yield from _peer_rows(results)
     yield from _rgw_rows(results)
     yield _seed_row(results)
+    value = ratio(results, all_label(1), all_label(4), store="far")
+    yield (
+        "forty small tables, a far store: times as fast with four workers",
+        *_verdict(value, 3, at_least=True, form="{:.1f}"),
+        *_verdict(None, None),
+    )
     yield (
         "csv: time per MB at 2 GB, of that at 50 MB",
         *_both(lambda parallel: _verdict(_growth(results, parallel), 1.10)),

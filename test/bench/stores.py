@@ -10,6 +10,7 @@ import subprocess
 import urllib.request
 
 from lib import process
+from lib.proxy import Proxy
 from lib.rgw import Rgw
 
 BUCKET = "bench"
@@ -75,12 +76,34 @@ class Discard:
         self.server.stdout.close()
 
 
+class Far:
+    """A server that discards, and takes 100 ms to answer each request."""
+
+    name = "far"
+    access_key = secret_key = Discard.access_key
+
+    def __init__(self, program):
+        self._discard = Discard(program)
+        self._proxy = Proxy(self._discard.endpoint)
+        self._proxy.__enter__()
+        self._proxy.rule(delay=0.1, times=None)
+        self.endpoint = self._proxy.endpoint
+        self.pids = self._discard.pids
+        self.clear = self._discard.clear
+        self.landed = self._discard.landed
+        self.faults = self._discard.faults
+
+    def stop(self):
+        self._proxy.__exit__()
+        self._discard.stop()
+
+
 class RealServer:
     """Ceph RGW, which keeps its objects in memory."""
 
     name = "rgw"
 
-    def __init__(self):
+    def __init__(self, program):
         self.rgw = Rgw().start()
         self.endpoint = self.rgw.endpoint
         self.access_key = self.rgw.access_key

@@ -74,7 +74,15 @@ control_characters_are_masked(void **state)
 		 "31m",
 		 "c1 ??31m"},
 		{"\xc2\x80\xc2\x9f\xc2\xa0", "????\xc2\xa0"},
-		{"ends in \xc2", "ends in \xc2"},
+		/* not UTF-8 */
+		{"ends in \xc2", "ends in ?"},
+		{"M\xfcller", "M?ller"},
+		{"\xc3,\xe2\x82,\xf0\x9f\x98,", "?,??,???,"},
+		{"\x80\xbf\xc0\x80\xc1\xbf\xf5\x80\x80\x80\xff", "???????????"},
+		{"\xe0\x9f\xbf\xe0\xa0\x80", "???\xe0\xa0\x80"},
+		{"\xed\x9f\xbf\xed\xa0\x80", "\xed\x9f\xbf???"},
+		{"\xf0\x8f\xbf\xbf\xf0\x90\x80\x80", "????\xf0\x90\x80\x80"},
+		{"\xf4\x8f\xbf\xbf\xf4\x90\x80\x80", "\xf4\x8f\xbf\xbf????"},
 		{"100% %s %n", "100% %s %n"},
 	};
 
@@ -124,10 +132,9 @@ texts_that_fit_are_kept_whole(void **state)
 	ObError error = {0};
 	char text[sizeof(error.cause)];
 
-	/* it ends in half a character, but nobody cut it */
-	memset(text, 'x', sizeof(text) - 2);
-	text[sizeof(text) - 2] = '\xc3';
-	text[sizeof(text) - 1] = '\0';
+	/* it ends in a character that would not fit one byte later */
+	memset(text, 'x', sizeof(text) - 3);
+	memcpy(text + sizeof(text) - 3, "\xc3\xbc", 3);
 	ob_error_set(&error, OB_EPROTO, "%s", text);
 	assert_string_equal(error.cause, text);
 }

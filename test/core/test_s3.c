@@ -1012,13 +1012,13 @@ static void
 too_many_object_headers(void **state)
 {
 	Fixture *fixture = *state;
-	ObPair headers[70];
+	ObPair headers[100];
 	Call call;
 
-	for (int i = 0; i < 70; i++)
+	for (int i = 0; i < 100; i++)
 		headers[i] = (ObPair){"x-amz-meta-a", "b"};
 	call_init(&call, fixture);
-	ob_s3_create(&call.call, "b", "k", headers, 70);
+	ob_s3_create(&call.call, "b", "k", headers, 100);
 	wait_done(&call);
 	assert_error(&call.call.error, OB_EINVAL, "too many object headers");
 	assert_string_equal(call.call.error.what,

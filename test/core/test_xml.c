@@ -389,6 +389,64 @@ creates_without_an_id(void **state)
 	}
 }
 
+/* ---- GetBucketEncryption ---- */
+
+#define ENCRYPTION "ServerSideEncryptionConfiguration"
+
+static void
+encryptions(void **state)
+{
+	static const char aws[] = DECLARATION
+		"<" ENCRYPTION XMLNS "><Rule><ApplyServerSideEncryptionByDefault>"
+		"<SSEAlgorithm>aws:kms</SSEAlgorithm>"
+		"<KMSMasterKeyID>arn:aws:kms:eu-central-1:1:key/2</KMSMasterKeyID>"
+		"</ApplyServerSideEncryptionByDefault>"
+		"<BucketKeyEnabled>true</BucketKeyEnabled></Rule></" ENCRYPTION ">";
+	static const char plain[] =
+		"<" ENCRYPTION "><Rule><ApplyServerSideEncryptionByDefault>"
+		"<SSEAlgorithm>AES256</SSEAlgorithm>"
+		"</ApplyServerSideEncryptionByDefault></Rule></" ENCRYPTION ">";
+	ObXmlEncryption out;
+	ObError error = {0};
+
+	assert_int_equal(ob_xml_read_encryption(aws, strlen(aws), &out, &error),
+					 OB_OK);
+	assert_string_equal(out.algorithm, "aws:kms");
+	assert_string_equal(out.kms_key_id, "arn:aws:kms:eu-central-1:1:key/2");
+	assert_true(out.bucket_key);
+	assert_int_equal(
+		ob_xml_read_encryption(plain, strlen(plain), &out, &error), OB_OK);
+	assert_string_equal(out.algorithm, "AES256");
+	assert_string_equal(out.kms_key_id, "");
+	assert_false(out.bucket_key);
+}
+
+static void
+encryptions_without_an_algorithm(void **state)
+{
+	static const char *const rows[] = {
+		"<" ENCRYPTION "/>",
+		"<" ENCRYPTION "><Rule><ApplyServerSideEncryptionByDefault>"
+		"<SSEAlgorithm/></ApplyServerSideEncryptionByDefault></Rule>"
+		"</" ENCRYPTION ">",
+		"<" ENCRYPTION "><SSEAlgorithm>AES256</SSEAlgorithm></" ENCRYPTION ">",
+		"<" ENCRYPTION "><Rule><ApplyServerSideEncryptionByDefault>"
+		"<SSEAlgorithm>AES256</SSEAlgorithm>",
+		"<Error><Code>NoSuchBucket</Code></Error>",
+		"",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ObXmlEncryption out;
+		ObError error = {0};
+
+		assert_row(rows[i], ob_xml_read_encryption(rows[i], strlen(rows[i]),
+												   &out, &error) == OB_EPROTO);
+		assert_string_equal(out.algorithm, "");
+	}
+}
+
 /* ---- CompleteMultipartUpload ---- */
 
 static void
@@ -803,6 +861,7 @@ survive(const char *data, size_t len)
 	char id[OB_UPLOAD_ID_MAX];
 	ObXmlError out;
 	ObXmlUploadsPage page;
+	ObXmlEncryption encryption;
 	ObError error = {0};
 	ObCode code;
 	int nparts;
@@ -818,6 +877,9 @@ survive(const char *data, size_t len)
 	assert_int_equal(code, error.code);
 	ob_error_clear(&error);
 	code = ob_xml_read_parts(data, len, &nparts, &truncated, &error);
+	assert_int_equal(code, error.code);
+	ob_error_clear(&error);
+	code = ob_xml_read_encryption(data, len, &encryption, &error);
 	assert_int_equal(code, error.code);
 	assert_int_equal(parser_blocks, 0);
 }
@@ -1193,6 +1255,8 @@ main(void)
 		cmocka_unit_test(creates),
 		cmocka_unit_test(upload_ids_are_never_cut),
 		cmocka_unit_test(creates_without_an_id),
+		cmocka_unit_test(encryptions),
+		cmocka_unit_test(encryptions_without_an_algorithm),
 		cmocka_unit_test(completes),
 		cmocka_unit_test(completes_report_the_error),
 		cmocka_unit_test(blanks_before_the_document),

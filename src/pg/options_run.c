@@ -1,0 +1,110 @@
+/*
+ * options_run.c
+ *		The options of a whole run, and of increments.
+ *
+ * src/pg/options_run.c
+ */
+#include "postgres.h"
+
+#include "utils/builtins.h"
+
+#include "pg/key.h"
+#include "pg/options_intern.h"
+
+#define WATERMARK_HINT                                            \
+	"For example: {\"column\": \"updated_at\", \"overlap\": \"5 " \
+	"minutes\"}; the overlap may be left out."
+
+static _Noreturn void
+fail(const char *message, const char *hint)
+{
+	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+					errmsg("%s", message), errhint("%s", hint)));
+}
+
+/* (Both are options of a call: there is no later layer.) */
+static void
+check_manifest(const ObOptions *options)
+{
+	if (options->together && options->has_manifest && !options->manifest)
+		fail("objects that are published together have a manifest",
+			 "Leave option \"manifest\" out.");
+}
+
+void
+ob_read_manifest(ObOptionReader *reader)
+{
+	reader->options->manifest = ob_option_boolean(reader);
+	reader->options->has_manifest = true;
+	check_manifest(reader->options);
+}
+
+void
+ob_read_publish(ObOptionReader *reader)
+{
+	reader->options->together = ob_option_either(reader, "each", "together");
+	check_manifest(reader->options);
+}
+
+static char *
+read_overlap(const JsonbValue *value)
+{
+	if (value->type == jbvNumeric)
+		return DatumGetCString(DirectFunctionCall1(
+			numeric_out, NumericGetDatum(value->val.numeric)));
+	if (value->type != jbvString || value->val.string.len == 0)
+		fail("\"overlap\" of option \"watermark\" must be a string or a "
+			 "number",
+			 WATERMARK_HINT);
+	return ob_option_copy(value);
+}
+
+static void
+read_entry(ObOptions *options, const char *key, const JsonbValue *value)
+{
+	if (strcmp(key, "overlap") == 0)
+		options->overlap = read_overlap(value);
+	else if (strcmp(key, "column") != 0)
+		fail(psprintf("unknown entry \"%s\" in option \"watermark\"", key),
+			 WATERMARK_HINT);
+	else if (value->type != jbvString || value->val.string.len == 0)
+		fail("\"column\" of option \"watermark\" must be the name of a column",
+			 WATERMARK_HINT);
+	else
+		options->watermark = ob_option_copy(value);
+}
+
+void
+ob_read_watermark(ObOptionReader *reader)
+{
+	const JsonbValue *value = reader->value;
+	JsonbIterator *it;
+	JsonbIteratorToken token;
+	JsonbValue item;
+	char *key = NULL;
+
+	if (value->type != jbvBinary ||
+		!JsonContainerIsObject(value->val.binary.data))
+		ob_option_fail_type(reader, "an object");
+	reader->options->watermark = NULL;
+	reader->options->overlap = NULL;
+	it = JsonbIteratorInit(value->val.binary.data);
+	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
+	{
+		if (token == WJB_KEY)
+			key = ob_option_copy(&item);
+		else if (token == WJB_VALUE)
+			read_entry(reader->options, key, &item);
+	}
+	if (!reader->options->watermark)
+		fail("option \"watermark\" has no \"column\"", WATERMARK_HINT);
+}
+
+void
+ob_options_check_run(const ObOptions *options)
+{
+	if (options->watermark && !ob_key_varies(options->key))
+		fail("option \"watermark\" needs a key that no earlier run had",
+			 "Put {run_id}, or {date} and {time}, into option \"key\": else "
+			 "each increment would replace the one before.");
+}

@@ -1,0 +1,24 @@
+/*
+ * owner.h
+ *		Acting with the rights of a table's owner.
+ *
+ * src/pg/owner.h
+ *
+ * Some of the extension's tables may be written by nobody but their owner, so
+ * that they can be trusted.  What must be written there is written under the
+ * owner's id, as foreign key triggers do it; there is no SECURITY DEFINER
+ * function that somebody could call with rows of his own.
+ */
+#ifndef OB_OWNER_H
+#define OB_OWNER_H
+
+/*
+ * step(arg) under the id of the owner of that table in the extension's schema,
+ * connected to SPI, with a search_path of pg_catalog alone.  Raises if the
+ * table is not there; whatever is raised in between puts the caller's id and
+ * search_path back at the (sub)transaction's abort.
+ */
+extern void ob_as_owner(Oid schema, const char *table,
+						void (*step)(Oid schema, void *arg), void *arg);
+
+#endif

@@ -1,0 +1,283 @@
+/*
+ * watermark.c
+ *		Increments: where the last one ended.
+ *
+ * src/pg/watermark.c
+ *
+ * A watermark belongs to a table and a role, because the role's privileges and
+ * row security decide which rows it stands for: whoever sees less must not
+ * move that of whoever sees more.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/lsyscache.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "pg/owner.h"
+#include "pg/watermark_intern.h"
+
+#define TABLE "onboard_watermarks"
+#define COLUMNS 8
+
+typedef struct Row
+{
+	int n;
+	Oid types[COLUMNS];
+	Datum values[COLUMNS];
+} Row;
+
+static void
+add(Row *row, Oid type, Datum value)
+{
+	row->types[row->n] = type;
+	row->values[row->n++] = value;
+}
+
+static void
+add_text(Row *row, const char *text)
+{
+	add(row, TEXTOID, CStringGetTextDatum(text));
+}
+
+/* format has a %s for the schema. */
+static uint64
+execute(Oid schema, const char *format, Row *row, bool read_only, int expected)
+{
+	const char *quoted = quote_identifier(get_namespace_name(schema));
+	char *sql = psprintf(format, quoted, quoted);
+
+	if (SPI_execute_with_args(sql, row->n, row->types, row->values, NULL,
+							  read_only, 0) != expected)
+		elog(ERROR, "could not read or write " TABLE);
+	return SPI_processed;
+}
+
+/* ---- reading ---- */
+
+typedef struct Reading
+{
+	Row row;
+	MemoryContext context; /* for what is found */
+	ObWatermarkKept *kept;
+} Reading;
+
+static char *
+text_column(int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return TextDatumGetCString(value);
+}
+
+static void
+read_kept(Oid schema, void *arg)
+{
+	Reading *reading = arg;
+	MemoryContext before;
+	bool isnull;
+
+	if (execute(schema,
+				"SELECT column_name, type, value, uri, run_id FROM %s." TABLE
+				" WHERE name = $1 AND role = $2",
+				&reading->row, true, SPI_OK_SELECT) == 0)
+		return;
+	before = MemoryContextSwitchTo(reading->context);
+	reading->kept = palloc0(sizeof(ObWatermarkKept));
+	reading->kept->column = text_column(1);
+	reading->kept->type = text_column(2);
+	reading->kept->value = text_column(3);
+	reading->kept->uri = text_column(4);
+	reading->kept->run_id = *DatumGetUUIDP(SPI_getbinval(
+		SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 5, &isnull));
+	MemoryContextSwitchTo(before);
+}
+
+static void
+check_writable(const char *name)
+{
+	if (RecoveryInProgress() || XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("the watermark of \"%s\" cannot be kept", name),
+				 errdetail(RecoveryInProgress()
+							   ? "Nothing can be written on a standby."
+							   : "The transaction is read-only."),
+				 errhint("Land increments from a session that can write, or "
+						 "export the table under another name, as a "
+						 "whole.")));
+}
+
+ObWatermark *
+ob_watermark_get(Oid schema, const char *name, const ObOptions *options,
+				 const char *uri, bool in_worker)
+{
+	ObWatermark *mark = palloc0(sizeof(ObWatermark));
+	Reading reading;
+
+	if (!in_worker)
+		check_writable(name);
+	mark->name = name;
+	mark->column = options->watermark;
+	mark->overlap = options->overlap;
+	memset(&reading, 0, sizeof(reading));
+	reading.context = CurrentMemoryContext;
+	add_text(&reading.row, name);
+	add_text(&reading.row, GetUserNameFromId(GetUserId(), false));
+	ob_as_owner(schema, TABLE, read_kept, &reading);
+	mark->kept = reading.kept;
+	if (mark->kept && strcmp(mark->kept->uri, uri) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("this increment of \"%s\" would replace the one "
+						"before, at \"%s\"",
+						name, uri),
+				 errhint("Use {run_id} in option \"key\"; with {date} there "
+						 "can be one increment a day.")));
+	return mark;
+}
+
+static char *
+copy_text(const char *text)
+{
+	return text ? pstrdup(text) : NULL;
+}
+
+ObWatermark *
+ob_watermark_copy(const ObWatermark *mark)
+{
+	ObWatermark *copy = palloc0(sizeof(ObWatermark));
+
+	copy->name = copy_text(mark->name);
+	copy->column = copy_text(mark->column);
+	copy->overlap = copy_text(mark->overlap);
+	copy->type = copy_text(mark->type);
+	copy->from = copy_text(mark->from);
+	copy->to = copy_text(mark->to);
+	if (mark->kept)
+	{
+		copy->kept = palloc0(sizeof(ObWatermarkKept));
+		copy->kept->column = copy_text(mark->kept->column);
+		copy->kept->type = copy_text(mark->kept->type);
+		copy->kept->value = copy_text(mark->kept->value);
+		copy->kept->uri = copy_text(mark->kept->uri);
+		copy->kept->run_id = mark->kept->run_id;
+	}
+	return copy;
+}
+
+/* ---- writing ---- */
+
+/* $1 to $8: name, role, column_name, type, value, uri, run_id, the run_id that
+ * was found, or the same one again */
+static void
+write_kept(Oid schema, void *arg)
+{
+	Row *row = arg;
+
+	execute(schema,
+			"UPDATE %s." TABLE " SET column_name = $3, type = $4, value = $5, "
+			"uri = $6, run_id = $7, landed = pg_catalog.clock_timestamp() "
+			"WHERE name = $1 AND role = $2 AND run_id = $8",
+			row, false, SPI_OK_UPDATE);
+}
+
+static void
+write_first(Oid schema, void *arg)
+{
+	Row *row = arg;
+
+	/* (the table may not be registered any more) */
+	execute(schema,
+			"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
+			"uri, run_id, landed) SELECT $1, $2, $3, $4, $5, $6, $7, "
+			"pg_catalog.clock_timestamp() WHERE $7 = $8 AND EXISTS (SELECT "
+			"FROM %s.onboard_tables WHERE name = $1) ON CONFLICT DO NOTHING",
+			row, false, SPI_OK_INSERT);
+}
+
+typedef struct Writing
+{
+	Row row;
+	bool first;
+	bool written;
+} Writing;
+
+static void
+write_mark(Oid schema, void *arg)
+{
+	Writing *writing = arg;
+
+	(writing->first ? write_first : write_kept)(schema, &writing->row);
+	writing->written = SPI_processed > 0;
+}
+
+void
+ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
+{
+	const ObWatermarkKept *kept = mark->kept;
+	Writing writing;
+
+	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
+		run->rows == 0)
+		return;
+	memset(&writing, 0, sizeof(writing));
+	writing.first = kept == NULL;
+	add_text(&writing.row, mark->name);
+	add_text(&writing.row, GetUserNameFromId(GetUserId(), false));
+	add_text(&writing.row, mark->column);
+	add_text(&writing.row, mark->type);
+	add_text(&writing.row, mark->to);
+	add_text(&writing.row, run->uri);
+	add(&writing.row, UUIDOID, UUIDPGetDatum(&run->run_id));
+	add(&writing.row, UUIDOID,
+		UUIDPGetDatum(kept ? &kept->run_id : &run->run_id));
+	ob_as_owner(schema, TABLE, write_mark, &writing);
+	if (!writing.written)
+		ereport(
+			WARNING,
+			(errmsg("the watermark of \"%s\" is left as it is", mark->name),
+			 errdetail("It was changed or reset while the increment "
+					   "landed.")));
+}
+
+/* ---- forgetting ---- */
+
+typedef struct Reset
+{
+	Row row;
+	uint64 n;
+} Reset;
+
+static void
+reset(Oid schema, void *arg)
+{
+	Reset *request = arg;
+
+	request->n = execute(schema,
+						 "DELETE FROM %s." TABLE
+						 " w WHERE w.name = $1 AND EXISTS (SELECT FROM "
+						 "pg_catalog.pg_roles r WHERE r.rolname = w.role AND "
+						 "pg_catalog.pg_has_role($2, r.oid, 'MEMBER'))",
+						 &request->row, false, SPI_OK_DELETE);
+}
+
+int
+ob_watermark_reset(Oid schema, const char *name)
+{
+	Reset request;
+
+	memset(&request, 0, sizeof(request));
+	add_text(&request.row, name);
+	/* (that of the caller, not of the owner) */
+	add(&request.row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	ob_as_owner(schema, TABLE, reset, &request);
+	return (int) request.n;
+}

@@ -1,0 +1,824 @@
+"""Increments: option "watermark" of registered tables."""
+
+import datetime
+import json
+
+import pytest
+
+from lib import process
+from lib.exports import (
+    Running, body, failure, keys, land, land_all, select, value,
+    wait_for_event,
+)
+
+KEY = "{name}/{run_id}.{ext}"
+
+
+@pytest.fixture
+def registry(db):
+    """An empty registry, before and after."""
+    select(db, "DELETE FROM onboard_tables")
+    yield
+    select(db, "DELETE FROM onboard_tables")
+
+
+@pytest.fixture
+def table(db, registry):
+    """Makes a table, dropped after the test, of the given columns."""
+    made = []
+
+    def make(columns, name="increments"):
+        select(db, f"CREATE TABLE {name} ({columns})")
+        made.append(name)
+        return name
+
+    yield make
+    for name in made:
+        select(db, f"DROP TABLE {name}")
+
+
+def register(db, name, bucket, column, overlap=None, query=None, **options):
+    watermark = {"column": column}
+    if overlap is not None:
+        watermark["overlap"] = overlap
+    options = {"key": KEY, "header": False, "watermark": watermark, **options}
+    select(
+        db, "INSERT INTO onboard_tables VALUES (%s, %s, %s, %s)",
+        (name, query, bucket, json.dumps(options)),
+    )
+
+
+def increment(db, s3, bucket, name="increments"):
+    """What one run lands: its lines, sorted; None if it lands nothing."""
+    (found,) = land_all(db, name)
+    assert found["error"] is None
+    if found["status"] == "empty":
+        assert found["uri"] is None
+        return None
+    assert found["status"] == "done"
+    landed = body(s3, bucket, found["uri"].split("/", 3)[3]).decode()
+    lines = landed.splitlines()
+    assert len(lines) == found["rows"]
+    return sorted(lines)
+
+
+def mark(db, name="increments"):
+    sql = "SELECT value FROM onboard_watermarks WHERE name = %s"
+    found = select(db, sql, (name,))
+    return found[0]["value"] if found else None
+
+
+# What an increment is
+
+
+def test_increments(db, s3, table, bucket):
+    """Everything at first; then only what is above; nothing; and NULL never."""
+    table("id int, at timestamptz")
+    register(db, "increments", bucket, "at", query="SELECT id, at FROM increments")
+    assert increment(db, s3, bucket) is None
+    assert mark(db) is None
+    select(
+        db, "INSERT INTO increments VALUES (1, '2026-01-01 00:00+00'),"
+        " (2, '2026-01-02 00:00+00'), (3, NULL)"
+    )
+    assert increment(db, s3, bucket) == [
+        "1,2026-01-01 00:00:00+00", "2,2026-01-02 00:00:00+00"
+    ]
+    assert mark(db) == "2026-01-02 00:00:00+00"
+    assert increment(db, s3, bucket) is None
+    assert mark(db) == "2026-01-02 00:00:00+00"
+    select(
+        db, "INSERT INTO increments VALUES (4, '2026-01-02 00:00:00.000001+00'),"
+        " (5, '2026-01-01 12:00+00'), (6, NULL)"
+    )
+    assert increment(db, s3, bucket) == ["4,2026-01-02 00:00:00.000001+00"]
+    assert increment(db, s3, bucket) is None
+    assert len(keys(s3, bucket)) == 2
+
+
+def test_what_is_kept(db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1), (2)")
+    (first,) = land_all(db)
+    (kept,) = select(db, "TABLE onboard_watermarks")
+    age = datetime.datetime.now(datetime.timezone.utc) - kept.pop("landed")
+    assert datetime.timedelta() <= age < datetime.timedelta(minutes=5)
+    assert kept == {
+        "name": "increments", "role": "postgres", "column_name": "id",
+        "type": "integer", "value": "2", "uri": first["uri"],
+        "run_id": first["run_id"],
+    }
+    # The history has the registered query, not the bounded one.
+    sql = "SELECT query FROM onboard_runs WHERE run_id = %s"
+    assert value(db, sql, (first["run_id"],)) == "TABLE increments"
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_each_table_has_its_own(db, s3, table, bucket, workers):
+    """By workers and by the session itself, beside whole tables."""
+    names = [table("id int", f"t{n}") for n in range(6)]
+    for n, name in enumerate(names):
+        select(db, f"INSERT INTO {name} SELECT generate_series(1, {n + 1})")
+        register(db, name, bucket, "id")
+    register(db, "whole", bucket, "id", query="SELECT 7 AS id")
+    select(db, "UPDATE onboard_tables SET options = options - 'watermark'"
+           " WHERE name = 'whole'")
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    found = {row["name"]: row["rows"] for row in land_all(db)}
+    assert found == {f"t{n}": n + 1 for n in range(6)} | {"whole": 1}
+    for n, name in enumerate(names):
+        assert mark(db, name) == str(n + 1)
+        select(db, f"INSERT INTO {name} VALUES ({n + 2})")
+    found = {row["name"]: row["rows"] for row in land_all(db)}
+    assert found == {f"t{n}": 1 for n in range(6)} | {"whole": 1}
+    assert mark(db, "whole") is None
+
+
+def test_onboard_table(db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert land(db, "increments", None, None)["rows"] == 1
+    assert land(db, "increments", None, None)["status"] == "empty"
+    assert mark(db) == "1"
+
+
+def test_empty_is_written_if_asked(db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id", empty="write", header=True)
+    (found,) = land_all(db)
+    assert (found["status"], found["rows"]) == ("done", 0)
+    assert mark(db) is None
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert land_all(db)[0]["rows"] == 1
+    (found,) = land_all(db)
+    assert (found["status"], found["rows"], mark(db)) == ("done", 0, "1")
+    assert body(s3, bucket, found["uri"].split("/", 3)[3]) == b"id\n"
+
+
+def test_in_parallel(db, s3, table, bucket):
+    """Where the sink is under Gather, too."""
+    table("id int, pad text")
+    select(
+        db, "INSERT INTO increments"
+        " SELECT g, repeat('x', 100) FROM generate_series(1, 200000) g"
+    )
+    select(db, "ANALYZE increments; SET min_parallel_table_scan_size = 0;"
+           "SET parallel_setup_cost = 0")
+    register(db, "increments", bucket, "id", query="SELECT id FROM increments",
+             parallel=2)
+    assert land_all(db)[0]["rows"] == 200000
+    select(db, "INSERT INTO increments"
+           " SELECT g, 'y' FROM generate_series(200001, 210000) g")
+    assert len(increment(db, s3, bucket)) == 10000
+    assert mark(db) == "210000"
+
+
+QUERIES = {
+    "semicolon": "SELECT id FROM increments ; ",
+    "comment": "SELECT id FROM increments -- the end",
+    "block": "SELECT id FROM increments /* ; */ ; -- ;",
+    "table": "TABLE increments",
+    "with": "WITH x AS (TABLE increments) SELECT * FROM x",
+    "union": "SELECT id FROM increments UNION ALL SELECT 0 WHERE false",
+    "order": "SELECT id FROM increments ORDER BY id DESC",
+    "values": "SELECT column1 AS id FROM (VALUES (1), (2), (3)) v",
+    "alias": "SELECT i.id FROM increments onboard_increment, increments i"
+             " WHERE i.id = onboard_increment.id",
+}
+
+
+@pytest.mark.parametrize("form", QUERIES)
+def test_queries(db, s3, table, bucket, form):
+    """Any query that can be exported can be bounded."""
+    table("id int")
+    select(db, "INSERT INTO increments VALUES (1), (2), (3)")
+    register(db, "increments", bucket, "id", query=QUERIES[form])
+    assert increment(db, s3, bucket) == ["1", "2", "3"]
+    assert increment(db, s3, bucket) is None
+
+
+def test_odd_names(db, s3, table, bucket):
+    """Names and values are quoted, or not in the text at all."""
+    column = 'a"b\'); DROP TABLE increments; --'
+    table('"{}" text'.format(column.replace('"', '""')))
+    values = ["a'b", 'a"b', "a\\b", "$1", "'; DROP TABLE increments; --", "ä"]
+    register(db, "increments", bucket, column, format="text")
+    for text in sorted(values):
+        select(db, "INSERT INTO increments VALUES (%s)", (text,))
+        assert increment(db, s3, bucket) == [text.replace("\\", "\\\\")]
+        assert mark(db) == text
+    assert value(db, "SELECT count(*) FROM increments") == len(values)
+
+
+# Types: first, second, third in their order
+
+TYPES = {
+    "smallint": ("-3", "0", "32767"),
+    "integer": ("-3", "9", "10"),
+    "bigint": ("-3", "9", "9223372036854775807"),
+    "numeric": ("-0.5", "9.00000000000000000001", "10"),
+    "numeric(10,2)": ("-0.50", "9.01", "10.00"),
+    "real": ("-0.1", "0.1", "1e+30"),
+    "double precision": ("-0.1", "0.1", "0.30000000000000004"),
+    "date": ("0044-03-15 BC", "2026-02-01", "2026-10-01"),
+    "timestamp": ("2026-02-01 00:00:00", "2026-02-01 00:00:00.000001",
+                  "2026-10-01 00:00:00"),
+    "timestamptz": ("2026-02-01 00:00:00+00", "2026-02-01 00:00:00.000001+00",
+                    "294276-01-01 00:00:00+00"),
+    "time": ("01:02:03", "01:02:03.5", "24:00:00"),
+    "timetz": ("01:02:03+02", "01:02:03+00", "04:00:00-08"),
+    "interval": ("-1 days", "1 day -00:00:01", "1 mon"),
+    "text": ("", "A", "a"),
+    "varchar(5)": ("A", "a", "b"),
+    "character(3)": ("A  ", "a  ", "b  "),
+    '"char"': ("A", "B", "a"),
+    "name": ("A", "a", "b"),
+    "bytea": ("\\x", "\\x00", "\\xff"),
+    "uuid": ("00000000-0000-0000-0000-000000000000",
+             "00000000-0000-0000-0000-00000000000f",
+             "f0000000-0000-0000-0000-000000000000"),
+    "boolean": ("f", "t", None),
+    "oid": ("1", "9", "4294967295"),
+    "inet": ("10.0.0.1", "10.0.0.9", "10.0.0.10"),
+    "macaddr": ("08:00:2b:01:02:03", "08:00:2b:01:02:04", None),
+    "bit(3)": ("001", "010", "111"),
+    "bit varying": ("", "01", "1"),
+    "money": ("-$1.00", "$9.00", "$1,000.00"),
+    "pg_lsn": ("0/1", "0/9", "1/0"),
+    "xid8": ("1", "9", "10"),
+    "tsvector": ("'a'", "'a' 'b'", None),
+    "jsonb": ('"a"', "1", "true"),
+    "integer[]": ("{1}", "{1,2}", "{2}"),
+    "int4range": ("empty", "[1,2)", "[1,3)"),
+    "mood": ("sad", "ok", "happy"),
+    "short": ("a", "b", "c"),
+    "pair": ('(1,"b c")', "(2,a)", None),
+}
+
+
+@pytest.fixture
+def types(db):
+    select(
+        db, "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');"
+        "CREATE DOMAIN short AS varchar(3) COLLATE \"C\" CHECK (VALUE <> '');"
+        "CREATE TYPE pair AS (a int, b text)"
+    )
+    yield
+    select(db, "DROP TYPE mood, pair; DROP DOMAIN short")
+
+
+# What a value's text may depend on, in the session that reads it.
+SETTINGS = (
+    "SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Kolkata';"
+    "SET intervalstyle = 'sql_standard'; SET extra_float_digits = -3;"
+    "SET bytea_output = 'escape'; SET search_path = pg_catalog, public"
+)
+
+
+@pytest.mark.parametrize("type_", TYPES)
+def test_types(pg, db, s3, types, table, bucket, type_):
+    """All that btree sorts; kept as text, and read back as the same value."""
+    table(f"id int, v {type_}")
+    register(db, "increments", bucket, "v",
+             query="SELECT id, v FROM public.increments")
+    other = pg.connect("onboard")
+    select(other, SETTINGS)
+    try:
+        for n, text in enumerate(TYPES[type_]):
+            if text is None:
+                continue
+            select(db, "INSERT INTO increments VALUES (%s, %s)", (n, text))
+            session = other if n % 2 else db
+            (line,) = increment(session, s3, bucket)
+            assert line.startswith(f"{n},")
+            assert mark(db) == text
+            for session in (db, other):
+                assert increment(session, s3, bucket) is None
+    finally:
+        other.close()
+
+
+@pytest.mark.parametrize("type_", ["json", "point", "xml"])
+def test_a_type_without_order(db, s3, table, bucket, type_):
+    table(f"v {type_}")
+    register(db, "increments", bucket, "v")
+    (found,) = land_all(db)
+    assert found["error"] == (
+        'column "v" of "increments" cannot be a watermark'
+    )
+    assert f"Its type, {type_}, has no order." in "".join(db.notices)
+
+
+@pytest.mark.parametrize(
+    "type_, text",
+    [
+        ("timestamptz", "infinity"), ("timestamp", "infinity"),
+        ("date", "infinity"), ("numeric", "NaN"), ("numeric", "Infinity"),
+        ("real", "Infinity"), ("float8", "NaN"),
+    ],
+)
+def test_a_value_that_would_be_the_last(db, s3, table, bucket, type_, text):
+    table(f"v {type_}")
+    register(db, "increments", bucket, "v")
+    select(db, "INSERT INTO increments VALUES (%s)", (text,))
+    (found,) = land_all(db)
+    assert found["error"] == f'column "v" of "increments" has the value {text}'
+    assert mark(db) is None
+    assert keys(s3, bucket) == []
+
+
+# Overlap
+
+OVERLAPS = [
+    # type, overlap, kept, just above the lower bound, at the lower bound
+    ("timestamptz", "5 minutes", "2026-03-29 03:00+02", "2026-03-29 00:55:01+00",
+     "2026-03-29 00:55+00"),
+    # In a zone where that day had 23 hours.
+    ("timestamptz", "1 day", "2026-03-29 12:00+00", "2026-03-28 12:00:01+00",
+     "2026-03-28 12:00+00"),
+    ("timestamp", "1 hour", "2026-01-01 00:00", "2025-12-31 23:00:01",
+     "2025-12-31 23:00"),
+    ("date", "1 day", "2026-01-03", "2026-01-03", "2026-01-02"),
+    ("date", "1 hour", "2026-01-03", "2026-01-03", "2026-01-02"),
+    ("smallint", 5, "10", "6", "5"),
+    ("integer", 4.5, "10", "6", "5"),
+    ("bigint", "5", "10", "6", "5"),
+    ("numeric", "0.5", "10", "9.6", "9.5"),
+    ("real", 0.5, "10", "9.75", "9.5"),
+    ("double precision", 0.5, "10", "9.75", "9.5"),
+]
+
+
+@pytest.mark.parametrize("type_, overlap, kept, above, at", OVERLAPS)
+def test_overlap(db, s3, table, bucket, type_, overlap, kept, above, at):
+    """What comes late below the watermark is landed, what is lower is not."""
+    table(f"id int, v {type_}")
+    select(db, "SET timezone = 'Europe/Berlin'")
+    register(db, "increments", bucket, "v", overlap,
+             query="SELECT id, v FROM increments")
+    select(db, "INSERT INTO increments VALUES (1, %s)", (kept,))
+    assert [line[0] for line in increment(db, s3, bucket)] == ["1"]
+    before = mark(db)
+    select(db, "INSERT INTO increments VALUES (2, %s), (3, %s)", (above, at))
+    landed = increment(db, s3, bucket)
+    assert [line[0] for line in landed] == ["1", "2"]
+    # The watermark does not go back, not even if its row is gone.
+    assert mark(db) == before
+    select(db, "DELETE FROM increments WHERE id = 1")
+    increment(db, s3, bucket)
+    assert mark(db) == before
+
+
+@pytest.mark.parametrize(
+    "type_, lowest",
+    [("smallint", -(2**15)), ("integer", -(2**31)), ("bigint", -(2**63))],
+)
+def test_overlap_below_the_type(db, s3, table, bucket, type_, lowest):
+    """Then there is no lower bound."""
+    table(f"v {type_}")
+    register(db, "increments", bucket, "v", 10**30)
+    select(db, "INSERT INTO increments VALUES (0)")
+    assert increment(db, s3, bucket) == ["0"]
+    select(db, "INSERT INTO increments VALUES (%s)", (lowest,))
+    assert increment(db, s3, bucket) == [str(lowest), "0"]
+
+
+@pytest.mark.parametrize(
+    "type_, overlap, message, state",
+    [
+        ("text", "a", 'invalid overlap "a"', "22023"),
+        ("uuid", 1, 'invalid overlap "1"', "22023"),
+        ("interval", "1 day", 'invalid overlap "1 day"', "22023"),
+        ("date", "-1 day", 'invalid overlap "-1 day"', "22023"),
+        ("int", -1, 'invalid overlap "-1"', "22023"),
+        ("int", "NaN", 'invalid overlap "NaN"', "22023"),
+        ("int", "1 day", "invalid input syntax for type numeric", "22P02"),
+        ("date", "soon", "invalid input syntax for type interval", "22007"),
+    ],
+)
+def test_overlap_refused(db, s3, table, bucket, type_, overlap, message, state):
+    """Also when there is no watermark yet: before anything lands."""
+    table(f"v {type_}")
+    register(db, "increments", bucket, "v", overlap)
+    (found,) = land_all(db)
+    assert message in found["error"]
+    sql = "SELECT sqlstate FROM onboard_runs WHERE run_id = %s"
+    assert value(db, sql, (found["run_id"],)) == state
+
+
+# What moves it, and what does not
+
+
+def test_a_failure_keeps_it(db, rgw, s3, table, proxied, proxy, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id", server=proxied)
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert increment(db, s3, bucket) == ["1"]
+    select(db, "INSERT INTO increments VALUES (2)")
+    select(db, "SET onboard.retry_deadline = '100ms'")
+    rule = proxy.rule("PUT", "increments", drop="before", times=None)
+    (found,) = land_all(db)
+    assert (found["status"], mark(db)) == ("failed", "1")
+    assert rule.used > 0
+    proxy.clear()
+    select(db, "RESET onboard.retry_deadline")
+    assert increment(db, s3, bucket) == ["2"]
+    assert mark(db) == "2"
+
+
+def test_rollback_keeps_it(db, s3, table, bucket):
+    """Of the session's own work; that of workers is committed by them."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    select(db, "BEGIN; SET LOCAL onboard.parallel_tables = 0")
+    assert increment(db, s3, bucket) == ["1"]
+    assert mark(db) == "1"
+    assert increment(db, s3, bucket) is None
+    select(db, "ROLLBACK")
+    assert mark(db) is None
+    assert increment(db, s3, bucket) == ["1"]
+
+
+def test_writers_meanwhile(pg, db, s3, table, bucket):
+    """Every row lands exactly once, however commits and runs fall."""
+    table("id bigserial, writer int")
+    register(db, "increments", bucket, "id")
+    writers = [pg.connect("onboard") for _ in range(3)]
+    sql = (
+        "DO $$ BEGIN FOR i IN 1 .. 300 LOOP"
+        " PERFORM pg_advisory_xact_lock(43);"
+        " INSERT INTO increments (writer) VALUES (%s); COMMIT;"
+        " END LOOP; END $$"
+    )
+    landed = []
+    try:
+        running = [
+            Running(writer, sql % n) for n, writer in enumerate(writers)
+        ]
+        for one in running:
+            one.__enter__()
+        for _ in range(10):
+            landed += increment(db, s3, bucket) or []
+        for one in running:
+            one.rows(60)
+            one.__exit__()
+        landed += increment(db, s3, bucket) or []
+    finally:
+        for writer in writers:
+            writer.close()
+    assert len(landed) == len(set(landed)) == 900
+    assert increment(db, s3, bucket) is None
+
+
+def test_late_commits_need_an_overlap(pg, db, s3, table, bucket):
+    """What commits below the watermark is lost without one."""
+    for name in ("bare", "overlapping"):
+        table("id int, at timestamptz DEFAULT now()", name)
+    register(db, "bare", bucket, "at", query="SELECT id, at FROM bare")
+    register(db, "overlapping", bucket, "at", "1 hour",
+             query="SELECT id, at FROM overlapping")
+    late = pg.connect("onboard", autocommit=False)
+    try:
+        for name in ("bare", "overlapping"):
+            select(late, f"INSERT INTO {name} VALUES (1)")
+            select(db, f"INSERT INTO {name} VALUES (2)")
+        assert {row["rows"] for row in land_all(db)} == {1}
+        late.commit()
+        assert increment(db, s3, bucket, "bare") is None
+        found = increment(db, s3, bucket, "overlapping")
+        assert [line[0] for line in found] == ["1", "2"]
+    finally:
+        late.close()
+
+
+def test_two_runs_at_once(pg, db, s3, table, bucket):
+    """The later one to end leaves the watermark as the other has set it."""
+    table("id int")
+    register(
+        db, "increments", bucket, "id",
+        query="SELECT id FROM increments, (SELECT pg_advisory_xact_lock(42))"
+        " AS held OFFSET 0",
+    )
+    select(db, "INSERT INTO increments VALUES (1)")
+    holder, slow = pg.connect("onboard"), pg.connect("onboard")
+    select(holder, "SELECT pg_advisory_lock(42)")
+    select(slow, "SET onboard.parallel_tables = 0")
+    select(slow, "SET statement_timeout = '60s'")
+    try:
+        call = "SELECT * FROM onboard_all()"
+        with Running(slow, call) as first:
+            wait_for_event(db, first.pid, "advisory")
+            # Another run of the same: not behind that lock.
+            select(db, "UPDATE onboard_tables SET query = 'TABLE increments'")
+            select(db, "INSERT INTO increments VALUES (2)")
+            assert increment(db, s3, bucket) == ["1", "2"]
+            select(holder, "SELECT pg_advisory_unlock(42)")
+            (found,) = first.rows()
+        assert (found["status"], found["rows"]) == ("done", 1)
+        assert mark(db) == "2"
+        assert 'watermark of "increments" is left as it is' in "".join(
+            slow.notices
+        )
+    finally:
+        holder.close()
+        slow.close()
+
+
+def test_reset_meanwhile(pg, db, s3, table, bucket):
+    """A run that began before a reset does not undo it."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert increment(db, s3, bucket) == ["1"]
+    select(db, "INSERT INTO increments VALUES (2)")
+    select(
+        db,
+        "UPDATE onboard_tables SET query = 'SELECT id FROM increments,"
+        " (SELECT pg_advisory_xact_lock(42)) AS held OFFSET 0'",
+    )
+    holder, slow = pg.connect("onboard"), pg.connect("onboard")
+    select(holder, "SELECT pg_advisory_lock(42)")
+    select(slow, "SET onboard.parallel_tables = 0")
+    try:
+        with Running(slow, "SELECT * FROM onboard_all()") as run:
+            wait_for_event(db, run.pid, "advisory")
+            assert value(db, "SELECT onboard_reset('increments')") == 1
+            select(holder, "SELECT pg_advisory_unlock(42)")
+            (found,) = run.rows()
+        assert (found["status"], found["rows"]) == ("done", 1)
+        assert mark(db) is None
+        assert increment(db, s3, bucket) == ["1", "2"]
+    finally:
+        holder.close()
+        slow.close()
+
+
+def test_reset(db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert value(db, "SELECT onboard_reset('increments')") == 0
+    assert increment(db, s3, bucket) == ["1"]
+    assert increment(db, s3, bucket) is None
+    assert value(db, "SELECT onboard_reset('other')") == 0
+    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert increment(db, s3, bucket) == ["1"]
+    assert failure(select, db, "SELECT onboard_reset(NULL)").pgcode == "22004"
+
+
+def test_it_goes_with_the_registered_table(db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert increment(db, s3, bucket) == ["1"]
+    select(db, "UPDATE onboard_tables SET name = 'other',"
+           " query = 'TABLE increments'")
+    assert mark(db, "other") == "1"
+    assert increment(db, s3, bucket, "other") is None
+    select(db, "DELETE FROM onboard_tables")
+    assert select(db, "TABLE onboard_watermarks") == []
+
+
+# Refused
+
+
+def test_another_column_or_type(db, s3, table, bucket):
+    table("id int, other int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1, 2)")
+    assert increment(db, s3, bucket) == ["1,2"]
+    select(db, "UPDATE onboard_tables SET options ="
+           """ options || '{"watermark": {"column": "other"}}'""")
+    (found,) = land_all(db)
+    assert found["error"] == (
+        'the watermark of "increments" is one of column "id" of type integer,'
+        ' not of "other" of type integer'
+    )
+    assert "onboard_reset('increments')" in "".join(db.notices)
+    select(db, "UPDATE onboard_tables SET options ="
+           """ options || '{"watermark": {"column": "id"}}'""")
+    select(db, "ALTER TABLE increments ALTER id TYPE bigint")
+    assert "not of \"id\" of type bigint" in land_all(db)[0]["error"]
+    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert increment(db, s3, bucket) == ["1,2"]
+
+
+@pytest.mark.parametrize(
+    "query, error",
+    [
+        ("SELECT 1 AS other", 'the query of "t" has no column "id"'),
+        ('SELECT 1 AS "ID"', 'the query of "t" has no column "id"'),
+        ("SELECT 1 AS id, 2 AS id", 'the query of "t" has two columns "id"'),
+        ("SELECT $1 AS id", "there is no parameter $1"),
+        ("SELECT 1 AS id WHERE 1 = $2", "there is no parameter $2"),
+    ],
+)
+def test_wrong_queries(db, s3, registry, bucket, query, error):
+    register(db, "t", bucket, "id", query=query)
+    (found,) = land_all(db)
+    assert found["error"] == error
+    assert keys(s3, bucket) == []
+
+
+def test_a_key_that_was_there(db, s3, table, bucket):
+    """With {date} alone there is one increment a day, not a lost one."""
+    table("id int")
+    register(db, "increments", bucket, "id", key="{name}/{date}.{ext}")
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert increment(db, s3, bucket) == ["1"]
+    select(db, "INSERT INTO increments VALUES (2)")
+    (found,) = land_all(db)
+    assert found["error"].startswith(
+        'this increment of "increments" would replace the one before, at'
+    )
+    assert "{run_id}" in "".join(db.notices)
+    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert increment(db, s3, bucket) == ["1", "2"]
+
+
+@pytest.mark.parametrize("key", [None, "{name}.{ext}", "{{run_id}}-{part}"])
+def test_keys_that_do_not_vary(db, s3, registry, bucket, key):
+    register(db, "t", bucket, "id", query="SELECT 1 AS id", key=key)
+    if key is None:
+        select(db, "UPDATE onboard_tables SET options = options - 'key'")
+    (found,) = land_all(db)
+    assert found["error"] == (
+        'option "watermark" needs a key that no earlier run had'
+    )
+    (found,) = land_all(db, key="{name}-{time}")
+    assert found["status"] == "done"
+
+
+def test_another_query_of_the_same_name(db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    error = failure(land, db, "increments", "SELECT 1 AS id", None)
+    assert error.pgcode == "22023"
+    assert "are those of its registered query" in str(error)
+
+
+# Roles
+
+
+@pytest.fixture
+def role(db, pg, rgw, canaries):
+    """A role that may export, and a connection as it."""
+    select(
+        db, "CREATE ROLE lander LOGIN;"
+        "GRANT USAGE ON FOREIGN SERVER s3 TO lander;"
+        "GRANT SELECT ON onboard_tables TO lander"
+    )
+    quiet = pg.connect("onboard")
+    select(quiet, "SET log_statement = none;"
+           "SET log_min_error_statement = panic")
+    select(
+        quiet, "CREATE USER MAPPING FOR lander SERVER s3"
+        " OPTIONS (access_key_id %s, secret_access_key %s)",
+        (rgw.access_key, rgw.secret_key),
+    )
+    quiet.close()
+    connection = pg.connect("onboard", user="lander")
+    yield connection
+    connection.close()
+    select(
+        db, "DROP USER MAPPING FOR lander SERVER s3;"
+        "DROP OWNED BY lander; DROP ROLE lander"
+    )
+
+
+def test_each_role_has_its_own(db, s3, table, role, bucket):
+    """Who sees less does not move the watermark of who sees more."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(
+        db, "INSERT INTO increments VALUES (1), (2);"
+        "GRANT SELECT ON increments TO lander;"
+        "ALTER TABLE increments ENABLE ROW LEVEL SECURITY;"
+        "CREATE POLICY odd ON increments TO lander USING (id % 2 = 1)"
+    )
+    assert increment(role, s3, bucket) == ["1"]
+    assert increment(db, s3, bucket) == ["1", "2"]
+    select(db, "INSERT INTO increments VALUES (3), (4)")
+    assert increment(role, s3, bucket) == ["3"]
+    assert increment(db, s3, bucket) == ["3", "4"]
+    # A role sees its own, and cannot write any.
+    marks = "SELECT role, value FROM onboard_watermarks ORDER BY role"
+    assert select(role, marks) == [{"role": "lander", "value": "3"}]
+    assert [row["role"] for row in select(db, marks)] == ["lander", "postgres"]
+    for sql in (
+        "UPDATE onboard_watermarks SET value = 'x'",
+        "DELETE FROM onboard_watermarks",
+        "INSERT INTO onboard_watermarks (name) VALUES ('x')",
+    ):
+        assert failure(select, role, sql).pgcode == "42501"
+    assert value(role, "SELECT onboard_reset('increments')") == 1
+    assert [row["role"] for row in select(db, marks)] == ["postgres"]
+    assert increment(role, s3, bucket) == ["1", "3"]
+    # A superuser is a member of all.
+    assert value(db, "SELECT onboard_reset('increments')") == 2
+
+
+def test_operators_of_the_caller_are_not_used(db, s3, table, role, bucket):
+    """What runs with the owner's rights does not follow the search_path."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(
+        db, "INSERT INTO increments VALUES (1);"
+        "GRANT SELECT ON increments TO lander; CREATE SCHEMA trap;"
+        "GRANT ALL ON SCHEMA trap TO lander"
+    )
+    select(
+        role,
+        """
+        CREATE FUNCTION trap.equal(text, text) RETURNS boolean
+            LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'run as %', current_user; END $$;
+        CREATE OPERATOR trap.= (
+            LEFTARG = text, RIGHTARG = text, FUNCTION = trap.equal);
+        CREATE FUNCTION trap.equal(uuid, uuid) RETURNS boolean
+            LANGUAGE plpgsql AS $$ BEGIN
+                RAISE EXCEPTION 'run as %', current_user; END $$;
+        CREATE OPERATOR trap.= (
+            LEFTARG = uuid, RIGHTARG = uuid, FUNCTION = trap.equal);
+        SET search_path = trap, pg_catalog, public
+        """,
+    )
+    try:
+        assert increment(role, s3, bucket) == ["1"]
+        assert increment(role, s3, bucket) is None
+        assert value(role, "SELECT onboard_reset('increments')") == 1
+    finally:
+        select(db, "DROP SCHEMA trap CASCADE")
+
+
+# Where nothing can be written
+
+
+def test_read_only_transaction(db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    select(db, "BEGIN READ ONLY")
+    (found,) = land_all(db)
+    error = failure(land, db, "increments", None, None)
+    select(db, "ROLLBACK")
+    assert found["error"] == 'the watermark of "increments" cannot be kept'
+    assert error.pgcode == "25006"
+    assert error.diag.message_detail == "The transaction is read-only."
+    assert keys(s3, bucket) == []
+
+
+def test_standby(pg, db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    register(db, "whole", bucket, "id", query="SELECT 7 AS id")
+    select(db, "UPDATE onboard_tables SET options = options - 'watermark'"
+           " WHERE name = 'whole'")
+    select(db, "SET synchronous_commit = on;"
+           "INSERT INTO increments VALUES (1)")
+    standby = pg.standby().start()
+    try:
+        standby.wait_for_replay(pg)
+        session = standby.connect("onboard")
+        found = {row["name"]: row for row in land_all(session)}
+        error = failure(land, session, "increments", None, None)
+        reset = failure(select, session, "SELECT onboard_reset('increments')")
+        session.close()
+    finally:
+        standby.close()
+    assert found["whole"]["status"] == "done"
+    assert found["increments"]["error"] == (
+        'the watermark of "increments" cannot be kept'
+    )
+    assert error.pgcode == reset.pgcode == "25006"
+    assert error.diag.message_detail == (
+        "Nothing can be written on a standby."
+    )
+
+
+# Backups
+
+
+def test_dump_and_restore(pg, db, s3, table, bucket):
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    assert increment(db, s3, bucket) == ["1"]
+    expected = select(db, "TABLE onboard_watermarks")
+    dump = process.run(
+        [
+            f"{pg.bindir}/pg_dump", "-h", pg.folder, "-p", pg.settings["port"],
+            "-U", "postgres", "-e", "onboard", "onboard",
+        ]
+    )
+    pg.psql("CREATE DATABASE restored")
+    try:
+        pg.psql(dump, "restored")
+        restored = pg.connect("restored")
+        assert select(restored, "TABLE onboard_watermarks") == expected
+        restored.close()
+    finally:
+        pg.psql("DROP DATABASE restored WITH (FORCE)")
