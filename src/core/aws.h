@@ -52,8 +52,10 @@ struct ObAwsCall
 	ObProviderWait wait;
 	ObSigningKey signing_key;
 	char payload_hash[OB_SHA256_HEX];
-	char host[256];
-	bool refused; /* credentials were refused once */
+	char host[300];
+	char signer[129];    /* the access key id of the last try */
+	bool no_credentials; /* they are being asked for */
+	bool refused;        /* they were refused once */
 };
 
 extern void ob_aws_call_init(ObAwsCall *call);

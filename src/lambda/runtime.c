@@ -1,0 +1,250 @@
+/*
+ * runtime.c
+ *		The Lambda Runtime API: the next event, and what became of it.
+ *
+ * src/lambda/runtime.c
+ *
+ * Plain HTTP to an address of this machine: never through a proxy.  The
+ * sandbox may be frozen while the next event is waited for, so nothing here
+ * has a time-out but the connection, and what comes after the thaw on a
+ * connection that died is just another try.
+ */
+#include "lambda/runtime.h"
+
+#include <jansson.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "lambda/log.h"
+
+#define PREFIX "/2018-06-01/runtime"
+#define CONNECT_MS 1000
+#define POST_MS 10000
+#define NEXT_TRIES 4
+#define POST_TRIES 3
+#define ERROR_TYPE_HEADER "Lambda-Runtime-Function-Error-Type"
+
+typedef struct Ask
+{
+	const char *api;
+	const char *path;
+	const char *type; /* of an error; NULL: none */
+	bool ended;
+	ObHttpRequest request;
+} Ask;
+
+static ObCode
+prepare(ObHttpRequest *request, ObError *error)
+{
+	Ask *ask = request->arg;
+
+	ob_buf_addf(&request->url, "http://%s" PREFIX "%s", ask->api, ask->path);
+	if (ob_http_header(request, "Expect", NULL, error) != OB_OK)
+		return error->code;
+	if (strcmp(request->method, "POST") == 0 &&
+		ob_http_header(request, "Content-Type", "application/json", error) !=
+			OB_OK)
+		return error->code;
+	if (ask->type)
+		return ob_http_header(request, ERROR_TYPE_HEADER, ask->type, error);
+	return OB_OK;
+}
+
+static void
+done(ObHttpRequest *request)
+{
+	((Ask *) request->arg)->ended = true;
+}
+
+static void
+begin(Ask *ask, const char *method, const char *api, const char *path)
+{
+	memset(ask, 0, sizeof(*ask));
+	ob_http_request_init(&ask->request);
+	ask->api = api;
+	ask->path = path;
+	ask->request.method = method;
+	ask->request.direct = true;
+	ask->request.connect_timeout_ms = CONNECT_MS;
+	ask->request.prepare = prepare;
+	ask->request.done = done;
+	ask->request.arg = ask;
+}
+
+/* Until it has ended; true if an answer came. */
+static bool
+wait_for(OblLoop *loop, Ask *ask, int64_t delay_ms, ObError *error)
+{
+	ask->ended = false;
+	ob_http_start(loop->http, &ask->request, delay_ms);
+	while (!ask->ended)
+	{
+		if (!obl_loop_step(loop, -1, error))
+		{
+			ob_http_cancel(loop->http, &ask->request);
+			return false;
+		}
+	}
+	return ask->request.error.code == OB_OK;
+}
+
+/* ---- the next event ---- */
+
+static bool
+copy_header(const Ask *ask, const char *name, char *value, size_t size)
+{
+	value[0] = '\0';
+	return ob_http_response_header(&ask->request, name, value, size);
+}
+
+static ObCode
+read_event(const Ask *ask, OblInvocation *invocation, ObError *error)
+{
+	char deadline[32];
+
+	if (!copy_header(ask, "Lambda-Runtime-Aws-Request-Id",
+					 invocation->request_id, sizeof(invocation->request_id)))
+		return ob_error_set(error, OB_EPROTO, "an event has no request id");
+	copy_header(ask, "Lambda-Runtime-Invoked-Function-Arn",
+				invocation->function_arn, sizeof(invocation->function_arn));
+	copy_header(ask, "Lambda-Runtime-Trace-Id", invocation->trace_id,
+				sizeof(invocation->trace_id));
+	if (!copy_header(ask, "Lambda-Runtime-Deadline-Ms", deadline,
+					 sizeof(deadline)))
+		return ob_error_set(error, OB_EPROTO, "an event has no deadline");
+	invocation->deadline_unix_ms = strtoll(deadline, NULL, 10);
+	ob_buf_reset(&invocation->payload);
+	ob_buf_add(&invocation->payload, ask->request.response.data,
+			   ask->request.response.len);
+	return ob_buf_check(&invocation->payload, error);
+}
+
+static void
+say_no_event(const Ask *ask)
+{
+	char status[16];
+
+	snprintf(status, sizeof(status), "%d", ask->request.status);
+	obl_log(OBL_WARN, "no event", "status", status, "cause",
+			ask->request.error.code != OB_OK ? ask->request.error.cause : NULL,
+			NULL);
+}
+
+ObCode
+obl_runtime_next(OblLoop *loop, const char *api, OblInvocation *invocation,
+				 ObError *error)
+{
+	Ask ask;
+	ObCode code = OB_EPROTO;
+
+	ob_error_what(error, "could not get the next event");
+	begin(&ask, "GET", api, "/invocation/next");
+	ask.request.response_max = OBL_EVENT_MAX * 8;
+	ask.request.stall_timeout_ms = INT_MAX;
+	for (int try = 0; try < NEXT_TRIES; try++)
+	{
+		if (wait_for(loop, &ask, try ? 100 << try : 0, error) &&
+			ask.request.status == 200)
+		{
+			code = read_event(&ask, invocation, error);
+			ob_http_request_free(&ask.request);
+			return code;
+		}
+		if (error->code != OB_OK)
+			break;
+		say_no_event(&ask);
+		/* the container is broken, it says */
+		if (ask.request.status == 500)
+			break;
+	}
+	ob_error_set(error, code, "the Runtime API gave none (HTTP status %d)",
+				 ask.request.status);
+	ob_http_request_free(&ask.request);
+	return error->code;
+}
+
+/* ---- what became of it ---- */
+
+static ObCode
+post(OblLoop *loop, const char *api, const char *path, const char *type,
+	 const char *json, ObError *error)
+{
+	Ask ask;
+	bool accepted = false;
+
+	ob_error_what(error, "could not tell the Runtime API how it ended");
+	begin(&ask, "POST", api, path);
+	ask.type = type;
+	ask.request.body = json;
+	ask.request.body_len = strlen(json);
+	ask.request.response_max = 64 * 1024;
+	ask.request.timeout_ms = POST_MS;
+	for (int try = 0; try < POST_TRIES && !accepted; try++)
+	{
+		bool answered = wait_for(loop, &ask, try ? 100 << try : 0, error);
+
+		accepted = answered && ask.request.status == 202;
+		/* a stale id, say: it will be no better */
+		if (answered && ask.request.status / 100 == 4)
+			break;
+	}
+	if (!accepted)
+		ob_error_set(error, OB_EPROTO, "it answered HTTP status %d",
+					 ask.request.status);
+	ob_http_request_free(&ask.request);
+	return error->code;
+}
+
+ObCode
+obl_runtime_respond(OblLoop *loop, const char *api, const char *request_id,
+					const char *json, ObError *error)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "/invocation/%s/response", request_id);
+	return post(loop, api, path, NULL, json, error);
+}
+
+static char *
+error_document(const char *type, const char *message)
+{
+	json_t *object = json_pack("{s:s, s:s, s:[]}", "errorMessage", message,
+							   "errorType", type, "stackTrace");
+	char *text = object ? json_dumps(object, JSON_COMPACT) : NULL;
+
+	json_decref(object);
+	return text;
+}
+
+static ObCode
+post_error(OblLoop *loop, const char *api, const char *path, const char *type,
+		   const char *message, ObError *error)
+{
+	char *text = error_document(type, message);
+	ObCode code;
+
+	if (!text)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	code = post(loop, api, path, type, text, error);
+	free(text);
+	return code;
+}
+
+ObCode
+obl_runtime_fail(OblLoop *loop, const char *api, const char *request_id,
+				 const char *type, const char *message, ObError *error)
+{
+	char path[160];
+
+	snprintf(path, sizeof(path), "/invocation/%s/error", request_id);
+	return post_error(loop, api, path, type, message, error);
+}
+
+ObCode
+obl_runtime_init_error(OblLoop *loop, const char *api, const char *type,
+					   const char *message, ObError *error)
+{
+	return post_error(loop, api, "/init/error", type, message, error);
+}
