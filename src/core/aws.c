@@ -64,6 +64,13 @@ find_endpoint(const ObAwsCall *call, ObEndpoint *endpoint, ObError *error)
 
 /* ---- a try ---- */
 
+/* What may be changed on the way is not, as in AWS's own clients. */
+static bool
+is_signed(const char *name)
+{
+	return strcasecmp(name, "x-amzn-trace-id") != 0;
+}
+
 static ObCode
 add_headers(ObAwsCall *call, const ObPair *headers, int n,
 			const char *authorization, ObError *error)
@@ -75,6 +82,13 @@ add_headers(ObAwsCall *call, const ObPair *headers, int n,
 	{
 		if (ob_http_header(request, headers[i].name, headers[i].value,
 						   error) != OB_OK)
+			return error->code;
+	}
+	for (int i = 0; i < call->nheaders; i++)
+	{
+		if (!is_signed(call->headers[i].name) &&
+			ob_http_header(request, call->headers[i].name,
+						   call->headers[i].value, error) != OB_OK)
 			return error->code;
 	}
 	if (ob_http_header(request, "Authorization", authorization, error) !=
@@ -112,7 +126,10 @@ sign(ObAwsCall *call, const ObCredentials *credentials, const char *path,
 		headers[n++] =
 			(ObPair){"x-amz-security-token", credentials->session_token};
 	for (int i = 0; i < call->nheaders; i++)
-		headers[n++] = call->headers[i];
+	{
+		if (is_signed(call->headers[i].name))
+			headers[n++] = call->headers[i];
+	}
 	request.nheaders = n;
 	snprintf(call->signer, sizeof(call->signer), "%s",
 			 credentials->access_key_id);

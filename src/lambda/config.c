@@ -174,7 +174,12 @@ obl_config_read(OblConfig *config, ObError *error)
 	read_secrets(config, error);
 	read_options(config, error);
 	config->bucket = copy(variable("ONBOARD_BUCKET", "targetS3Bucket"), error);
+	config->as_first_program =
+		!variable("ONBOARD_BUCKET", NULL) && config->bucket;
 	config->prefix = copy(variable("TargetLoc", NULL), error);
+	if (config->prefix && strpbrk(config->prefix, "{}"))
+		ob_error_set(error, OB_EINVAL,
+					 "the variable TargetLoc must not have braces");
 	config->topic = copy(variable("ONBOARD_TOPIC_ARN", NULL), error);
 	config->region = copy(variable("AWS_REGION", "AWS_DEFAULT_REGION"), error);
 	config->function_name =

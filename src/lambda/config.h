@@ -39,17 +39,19 @@ typedef struct OblConfig
 						  * ARNs: the primary first, then standbys; else
 						  * DBsecret */
 	char *secrets[OBL_SECRETS_MAX];
-	char *bucket;      /* ONBOARD_BUCKET, else targetS3Bucket; NULL: the
-						* database's own */
-	char *prefix;      /* TargetLoc: "{TargetLoc}{name}/data/inbox/..." as the
-						* key; NULL: the database's template */
-	char *options;     /* ONBOARD_OPTIONS, a JSON object; NULL: none */
-	OblFailOn fail_on; /* ONBOARD_FAIL_ON: any, all, never */
-	char *topic;       /* ONBOARD_TOPIC_ARN; NULL: none */
-	char *region;      /* AWS_REGION, AWS_DEFAULT_REGION */
-	char *function_name; /* AWS_LAMBDA_FUNCTION_NAME */
-	char *runtime_api;   /* AWS_LAMBDA_RUNTIME_API */
-	char *ca_file;       /* ONBOARD_CA_FILE; NULL: the bundle of the package */
+	char *bucket;  /* ONBOARD_BUCKET, else targetS3Bucket; NULL: the
+					* database's own */
+	char *prefix;  /* TargetLoc: "{TargetLoc}{name}/data/inbox/..." as the
+					* key; NULL: the database's template */
+	char *options; /* ONBOARD_OPTIONS, a JSON object; NULL: none */
+	bool as_first_program; /* its variable names the bucket: the format is json
+							* unless ONBOARD_OPTIONS says another */
+	OblFailOn fail_on;     /* ONBOARD_FAIL_ON: any, all, never */
+	char *topic;           /* ONBOARD_TOPIC_ARN; NULL: none */
+	char *region;          /* AWS_REGION, AWS_DEFAULT_REGION */
+	char *function_name;   /* AWS_LAMBDA_FUNCTION_NAME */
+	char *runtime_api;     /* AWS_LAMBDA_RUNTIME_API */
+	char *ca_file; /* ONBOARD_CA_FILE; NULL: the bundle of the package */
 } OblConfig;
 
 /* Fills config from the environment; NULL-terminated texts of malloc. */

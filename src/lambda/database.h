@@ -43,6 +43,8 @@ struct OblConnection
 	char sqlstate[6];
 	char message[1024]; /* redacted for logins */
 
+	int tries; /* the owner's, to count */
+
 	/* private */
 	PGconn *conn;
 	OblSocket socket;

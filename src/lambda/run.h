@@ -4,9 +4,9 @@
  *
  * src/lambda/run.h
  *
- * run_wait.c, run_submit.c and run_fanout.c each do it in their way; run.c has
- * what they share: connecting (with the secret fetched again once after a
- * refused login), the list of tables, what has landed before.
+ * run_wait.c, run_submit.c and invoke.c each do it in their way; run.c and
+ * tables.c have what they share: connecting (with the secret fetched again
+ *once after a refused login), the list of tables, what has landed before.
  */
 #ifndef OBL_RUN_H
 #define OBL_RUN_H
@@ -27,12 +27,15 @@ typedef struct OblRun
 	const char *trace_id;
 	int64_t deadline_ms; /* of ob_http_now_ms(): work ends here, a margin
 						  * before the invocation does */
+	char *options; /* jsonb for every table: ONBOARD_OPTIONS and the key */
+	OblConnection *primary; /* of obl_run_query(); NULL: not open */
 	OblResult result;
 } OblRun;
 
 /* Fills run->result; an error is one of the run as a whole (no secret, no
  * database, no tables). */
 extern ObCode obl_run(OblRun *run, ObError *error) OB_MUST_CHECK;
+extern void obl_run_free(OblRun *run);
 
 /* clamp(5 % of what remains, 2 s, 15 s) before the invocation's own. */
 extern int64_t obl_run_deadline(int64_t deadline_unix_ms);
@@ -40,16 +43,32 @@ extern int64_t obl_run_deadline(int64_t deadline_unix_ms);
 extern ObCode obl_run_wait(OblRun *run, ObError *error);
 extern ObCode obl_run_submit(OblRun *run, ObError *error);
 extern ObCode obl_run_status(OblRun *run, ObError *error);
-extern ObCode obl_run_fanout(OblRun *run, ObError *error);
 
-/* Waits for one connection to the primary and one statement: for lists, and
- * the modes that need no more.  The result is the caller's to clear. */
+/*
+ * Waits for a statement on the connection to the primary, which is opened when
+ * it is first needed; the secret is fetched again once after a refused login.
+ * The result is the caller's to clear.  What is likely to pass is tried three
+ * times.
+ */
 extern ObCode obl_run_query(OblRun *run, const char *sql, int nparams,
 							const char *const *values, PGresult **result,
-							ObError *error);
+							ObError *error) OB_MUST_CHECK;
 
 /* The event's tables, or all: from the registry (enabled ones, with the rows
- * that pg_class guesses) or the file; without what has landed in this run. */
-extern ObCode obl_run_tables(OblRun *run, ObError *error);
+ * that pg_class guesses) or the file; those that have landed in this run
+ * already are DONE or EMPTY. */
+extern ObCode obl_run_tables(OblRun *run, ObError *error) OB_MUST_CHECK;
+
+/* A delay before try n (from 1), with full jitter, in ms. */
+extern int64_t obl_run_delay(int n);
+
+/* A failure of a statement, as a table's. */
+extern void obl_run_fail(OblTable *table, const char *sqlstate,
+						 const char *message);
+
+/* Sets a table's state and figures from the texts of a row of the history. */
+extern void obl_run_read_row(OblTable *table, const char *status,
+							 const char *rows, const char *bytes,
+							 const char *sqlstate, const char *message);
 
 #endif

@@ -252,6 +252,8 @@ obl_secret_get(OblSecret *secret, const OblAws *aws, bool anew, bool *changed,
 		obl_secret_wipe(secret);
 		return error->code;
 	}
+	if (!secret->sslrootcert && aws->config->ca_file)
+		secret->sslrootcert = strdup(aws->config->ca_file);
 	memcpy(secret->version, version, sizeof(version));
 	secret->fetched_ms = now;
 	if (changed)
