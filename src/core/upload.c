@@ -161,6 +161,7 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	upload->limit = options->connections;
 	upload->allowed = ALLOWED_AT_FIRST;
 	upload->max_parts = options->max_parts;
+	upload->retries_before = ob_s3_retries(upload->s3);
 	ob_retry_quota_init(&upload->quota);
 	ob_s3_call_init(&upload->control, upload->s3, ob_upload_on_control,
 					upload);
@@ -594,6 +595,7 @@ on_part(ObS3Call *call)
 	}
 	upload->acknowledged++;
 	upload->acknowledged_bytes += part->len;
+	upload->landed_bytes += part->len;
 	note_unthrottled(upload);
 	if (!upload->multipart)
 	{
@@ -647,8 +649,12 @@ void
 ob_upload_stats(const ObUpload *upload, ObUploadStats *stats)
 {
 	stats->bytes = upload->bytes;
+	stats->landed = upload->landed_bytes;
 	stats->parts = upload->acknowledged;
 	stats->in_flight = upload->sending;
-	stats->retries = ob_s3_retries(upload->s3);
+	stats->retries = ob_s3_retries(upload->s3) - upload->retries_before;
 	stats->multipart = upload->multipart;
+	stats->completing =
+		upload->multipart && (upload->state == OB_UPLOAD_COMPLETING ||
+							  upload->state == OB_UPLOAD_RECONCILING);
 }

@@ -56,13 +56,15 @@ typedef struct ObUploadOptions
 
 typedef struct ObUploadStats
 {
-	uint64_t bytes; /* written into the upload; of a shared one, its share of
-					 * the object: what it wrote, without a tail that was
-					 * taken, with the head if that went into its part */
-	int parts;      /* acknowledged; 1 for a PutObject */
+	uint64_t bytes;  /* written into the upload; of a shared one, its share of
+					  * the object: what it wrote, without a tail that was
+					  * taken, with the head if that went into its part */
+	uint64_t landed; /* in parts of its own that were acknowledged */
+	int parts;       /* acknowledged; 1 for a PutObject */
 	int in_flight;
-	int retries;
+	int retries; /* since it was made */
 	bool multipart;
+	bool completing; /* all parts have landed, the object is put together */
 } ObUploadStats;
 
 /*

@@ -58,6 +58,7 @@ struct ObUpload
 	int limit;       /* the same, as far as the store bears it */
 	int unthrottled; /* parts that landed since the limit was changed */
 	int max_parts;
+	int retries_before; /* of the client, when the upload was made */
 	ObRetryQuota quota;
 
 	ObUploadState state;
@@ -68,10 +69,11 @@ struct ObUpload
 	int last_number;  /* of them; the same unless others share the upload */
 	int acknowledged; /* of them */
 	uint64_t bytes;
-	uint64_t acknowledged_bytes;
-	char **etags;     /* by part number - 1 */
-	ObLanded *landed; /* likewise */
-	int landed_cap;   /* of both */
+	uint64_t acknowledged_bytes; /* in the end of all processes */
+	uint64_t landed_bytes;       /* of this one */
+	char **etags;                /* by part number - 1 */
+	ObLanded *landed;            /* likewise */
+	int landed_cap;              /* of both */
 
 	ObS3Call control; /* HEAD, Create, Complete, ListParts, Abort */
 	bool checking;    /* the HEAD that everything else waits for */

@@ -108,6 +108,7 @@ fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 	shared->schema = job->schema;
 	shared->run_id = job->run_id;
 	shared->when = job->when;
+	shared->lsn = job->lsn;
 	shared->nslots = job->ntables;
 	for (int i = 0; i < job->ntables; i++)
 	{
@@ -245,7 +246,10 @@ tell(Crew *crew, int i)
 	run->status = pstrdup(slot->status);
 	run->files = slot->files;
 	run->rows = slot->rows;
+	run->raw_bytes = slot->raw_bytes;
 	run->bytes = slot->bytes;
+	run->parts = slot->parts;
+	run->retries = slot->retries;
 	run->started = slot->started;
 	run->ended = slot->ended;
 	run->sqlstate = slot->sqlstate;

@@ -37,7 +37,10 @@ typedef struct ObCrewSlot
 	char status[16];
 	int files;
 	uint64 rows;
+	uint64 raw_bytes;
 	uint64 bytes;
+	int parts;
+	int retries;
 	TimestampTz started;
 	TimestampTz ended;
 	int sqlstate;
@@ -56,6 +59,7 @@ typedef struct ObCrewShared
 	Oid schema;
 	pg_uuid_t run_id;
 	TimestampTz when;
+	XLogRecPtr lsn;
 	int nslots;
 	Size options; /* offset; 0: none */
 	Size source;  /* offset: ob_history_source() of the leader */

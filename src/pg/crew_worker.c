@@ -36,7 +36,10 @@ note(ObCrewSlot *slot, const ObWork *work)
 	copy_text(slot->status, sizeof(slot->status), run->status);
 	slot->files = run->files;
 	slot->rows = run->rows;
+	slot->raw_bytes = run->raw_bytes;
 	slot->bytes = run->bytes;
+	slot->parts = run->parts;
+	slot->retries = run->retries;
 	slot->started = run->started;
 	slot->ended = run->ended;
 	slot->sqlstate = run->sqlstate;
@@ -59,6 +62,7 @@ run_table(ObCrewShared *shared, ObCrewSlot *slot)
 	work->source = ob_crew_at(shared, shared->source);
 	work->request.name = ob_crew_at(shared, slot->name);
 	work->request.when = shared->when;
+	work->request.lsn = shared->lsn;
 	work->request.run_id = shared->run_id;
 	work->request.options_for = OB_OPTIONS_ALL;
 	if (shared->options)

@@ -37,6 +37,7 @@ typedef struct Job
 	ObStream *stream;
 	ObParallel *parallel;
 	MemoryContext context;
+	int retries; /* of a stream before this one */
 } Job;
 
 /* ---- setting up ---- */
@@ -99,7 +100,10 @@ start_anew(Job *job)
 {
 	const ObExport *export = job->export;
 	ObEncoder *encoder;
+	ObFigures figures;
 
+	ob_stream_figures(job->stream, &figures);
+	job->retries = figures.retries;
 	ob_stream_abort(job->stream, export->bucket, export->key);
 	job->stream = NULL;
 	if (!export->options->write_empty)
@@ -108,43 +112,58 @@ start_anew(Job *job)
 	encoder =
 		ob_encoder_new(&export->options->copy, ob_parallel_desc(job->parallel),
 					   &job->stream->out);
+	job->stream->rows = &encoder->rows;
 	ob_encoder_start(encoder);
 	return encoder;
 }
 
-static void
-finish(Job *job, ObEncoder *encoder, ObExportResult *result)
+/* The query has ended; true: there is nothing to land. */
+static bool
+finish(Job *job, ObEncoder *encoder)
 {
-	if (ob_parallel_pushed(job->parallel))
+	bool pushed = ob_parallel_pushed(job->parallel);
+	ObFigures figures;
+
+	ob_stream_figures(job->stream, &figures);
+	if (pushed && figures.rows > 0)
 	{
-		result->rows = ob_parallel_rows(job->parallel);
-		if (result->rows > 0)
-		{
-			result->bytes = ob_parallel_finish(job->parallel);
-			return;
-		}
-		encoder = start_anew(job);
+		ob_parallel_finish(job->parallel);
+		return false;
 	}
-	else
-		result->rows = encoder->rows;
-	result->empty = result->rows == 0 && !job->export->options->write_empty;
-	if (result->empty)
-		return;
+	if (pushed)
+		encoder = start_anew(job);
+	if (figures.rows == 0 && !job->export->options->write_empty)
+		return true;
 	ob_encoder_end(encoder);
 	ob_stream_finish(job->stream);
-	result->bytes = ob_stream_bytes(job->stream);
+	return false;
+}
+
+static void
+tell(const Job *job, ObExportResult *result)
+{
+	ObFigures figures = {0};
+
+	if (!result->empty)
+		ob_stream_figures(job->stream, &figures);
+	result->rows = figures.rows;
+	result->raw_bytes = figures.raw_bytes;
+	result->bytes = figures.bytes;
+	result->parts = figures.parts;
+	result->retries = job->retries + figures.retries;
 }
 
 static void
 run(Job *job, ObExportResult *result)
 {
 	ObReceiver receiver;
-	ObReceiverHooks hooks = {&job->export->options->copy, &job->stream->out,
+	ObReceiverHooks hooks = {&job->export->options->copy, job->stream,
 							 job->parallel, job->context};
 
 	ob_receiver_init(&receiver, &hooks);
 	run_query(job, &receiver);
-	finish(job, receiver.encoder, result);
+	result->empty = finish(job, receiver.encoder);
+	tell(job, result);
 }
 
 /*

@@ -30,7 +30,10 @@ typedef struct ObExportResult
 {
 	bool empty; /* no rows, and nothing landed */
 	uint64 rows;
-	uint64 bytes; /* of the object */
+	uint64 raw_bytes; /* before compression */
+	uint64 bytes;     /* of the object */
+	int parts;        /* of the upload; 1 for a single request */
+	int retries;
 } ObExportResult;
 
 /*

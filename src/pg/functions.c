@@ -162,7 +162,8 @@ onboard_all(PG_FUNCTION_ARGS)
 	char *pattern = text_argument(fcinfo, 0);
 	List *entries;
 	ObRequest common = {.schema = schema,
-						.when = GetCurrentTransactionStartTimestamp()};
+						.when = GetCurrentTransactionStartTimestamp(),
+						.lsn = ob_task_lsn()};
 
 	InitMaterializedSRF(fcinfo, 0);
 	entries = ob_registry_list(schema, pattern);

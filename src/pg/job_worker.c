@@ -130,12 +130,14 @@ static void
 run_entries(const Job *job)
 {
 	const ObJobShared *shared = job->shared;
+	ObRequest common = job->common;
 
 	ob_session_begin(job->session);
+	common.lsn = ob_task_lsn();
 	ob_run_all(
 		ob_registry_list(shared->schema, ob_job_at(shared, shared->name)),
-		ob_job_at(shared, shared->options), &job->common, shared->schema,
-		ended, NULL);
+		ob_job_at(shared, shared->options), &common, shared->schema, ended,
+		NULL);
 	ob_session_commit();
 }
 

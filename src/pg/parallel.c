@@ -164,7 +164,10 @@ ob_parallel_begin(ObParallel *parallel)
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
 
 	make_head(parallel);
+	parallel->stream->raw_bytes += parallel->making->bytes;
 	parallel->shared = ob_shared_new(parallel);
+	parallel->stream->add_others = ob_shared_add_others;
+	parallel->stream->others = &parallel->shared;
 	parallel->share.take_number = ob_shared_take_number;
 	parallel->share.landed = ob_shared_landed;
 	parallel->share.arg = &parallel->shared;
@@ -189,13 +192,7 @@ ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot)
 					 VARSIZE_ANY_EXHDR(tail));
 }
 
-uint64
-ob_parallel_rows(const ObParallel *parallel)
-{
-	return parallel->rows + pg_atomic_read_u64(&parallel->shared->rows);
-}
-
-uint64
+void
 ob_parallel_finish(ObParallel *parallel)
 {
 	ObStream *stream = parallel->stream;
@@ -221,7 +218,6 @@ ob_parallel_finish(ObParallel *parallel)
 	}
 	bytes = ob_stream_bytes(stream) + pg_atomic_read_u64(&shared->bytes);
 	ob_stream_finish_shared(stream, parts, n, bytes);
-	return bytes;
 }
 
 /*

@@ -60,11 +60,8 @@ extern TupleDesc ob_parallel_desc(const ObParallel *parallel);
 /* A worker's last bytes, as Gather returns them. */
 extern void ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot);
 
-/* The query has ended: rows of all processes. */
-extern uint64 ob_parallel_rows(const ObParallel *parallel);
-
-/* Sends what is left and completes the upload; returns the object's size. */
-extern uint64 ob_parallel_finish(ObParallel *parallel);
+/* The query has ended: sends what is left and completes the upload. */
+extern void ob_parallel_finish(ObParallel *parallel);
 
 /* On an error: ends the workers, so that no part of theirs comes late. */
 extern void ob_parallel_end_workers(ObParallel *parallel);

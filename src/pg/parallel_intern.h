@@ -10,6 +10,7 @@
 #include "access/parallel.h"
 #include "nodes/plannodes.h"
 #include "port/atomics.h"
+#include "storage/spin.h"
 
 #include "core/buf.h"
 #include "pg/headers.h"
@@ -35,9 +36,11 @@ typedef struct ObSharedPart
 typedef struct ObShared
 {
 	pg_atomic_uint32 parts; /* numbers given out */
-	pg_atomic_uint64 rows;
 	pg_atomic_uint64 bytes; /* that the workers have written */
 	int max_parts;
+	/* what workers that have ended have done */
+	slock_t mutex;
+	ObFigures ended;
 
 	/* each process's part of what the export may use */
 	int connections;
@@ -81,7 +84,6 @@ struct ObParallel
 	ObBuf head;     /* what the object begins with, compressed */
 	ObSink *making; /* the chain that makes it */
 	MemoryContextCallback callback;
-	uint64 rows; /* the leader's own */
 };
 
 /* Of this backend's export that is being planned or started, or NULL. */
@@ -95,6 +97,12 @@ extern int ob_shared_take_number(void *arg);
 extern ObCode ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 							   ObError *error);
 extern const ObSharedPart *ob_shared_part(const ObShared *shared, int number);
+
+/* A worker has ended. */
+extern void ob_shared_add(ObShared *shared, const ObFigures *figures);
+
+/* Callback of an ObStream; others is an ObShared **. */
+extern void ob_shared_add_others(ObFigures *figures, void *others);
 
 /* The leader's own, palloc'd. */
 extern ObShared *ob_shared_new(const ObParallel *parallel);

@@ -152,8 +152,8 @@ choose_columns(const SinkScan *scan, TupleTableSlot *from, TupleTableSlot *to)
 	ExecStoreVirtualTuple(to);
 }
 
-/* Encodes all rows that this process gets; returns how many. */
-static uint64
+/* Encodes all rows that this process gets. */
+static void
 export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 			TupleDesc desc)
 {
@@ -161,6 +161,7 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 	ObEncoder *encoder = ob_encoder_new(copy, desc, &stream->out);
 	TupleTableSlot *chosen = NULL;
 
+	stream->rows = &encoder->rows;
 	if (!is_whole_row(scan, ExecGetResultType(child)))
 		chosen = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	for (;;)
@@ -182,7 +183,6 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 	if (chosen)
 		ExecDropSingleTupleTableSlot(chosen);
 	ob_stream_end_frame(stream);
-	return encoder->rows;
 }
 
 /*
@@ -195,8 +195,8 @@ export_in_leader(SinkScan *scan)
 	ObParallel *parallel = scan->parallel;
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
 
-	parallel->rows += export_rows(scan, parallel->stream,
-								  &parallel->options->copy, parallel->desc);
+	export_rows(scan, parallel->stream, &parallel->options->copy,
+				parallel->desc);
 	ob_stream_drain(parallel->stream);
 	MemoryContextSwitchTo(before);
 }
@@ -236,17 +236,18 @@ export_in_worker(SinkScan *scan)
 	TupleTableSlot *slot = scan->base.ss.ss_ScanTupleSlot;
 	MemoryContext before = MemoryContextSwitchTo(scan->context);
 	ObSharedView view;
-	uint64 rows;
+	ObFigures figures;
 	const char *tail;
 	size_t len;
 
 	ob_shared_read(scan->shared, &view);
 	open_stream(scan, &view);
-	rows = export_rows(scan, scan->stream, &view.copy,
-					   described((CustomScan *) scan->base.ss.ps.plan));
+	export_rows(scan, scan->stream, &view.copy,
+				described((CustomScan *) scan->base.ss.ps.plan));
 	ob_stream_end_part(scan->stream, OB_PART_MIN);
 	ob_stream_drain(scan->stream);
-	pg_atomic_fetch_add_u64(&scan->shared->rows, (int64) rows);
+	ob_stream_figures(scan->stream, &figures);
+	ob_shared_add(scan->shared, &figures);
 	tail = ob_upload_take_tail(scan->stream->upload, &len);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));

@@ -57,6 +57,36 @@ ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 	return OB_OK;
 }
 
+static void
+add_up(ObFigures *sum, const ObFigures *figures)
+{
+	sum->rows += figures->rows;
+	sum->raw_bytes += figures->raw_bytes;
+	sum->bytes += figures->bytes;
+	sum->parts += figures->parts;
+	sum->retries += figures->retries;
+}
+
+void
+ob_shared_add(ObShared *shared, const ObFigures *figures)
+{
+	SpinLockAcquire(&shared->mutex);
+	add_up(&shared->ended, figures);
+	SpinLockRelease(&shared->mutex);
+}
+
+void
+ob_shared_add_others(ObFigures *figures, void *others)
+{
+	ObShared *shared = *(ObShared **) others;
+	ObFigures ended;
+
+	SpinLockAcquire(&shared->mutex);
+	ended = shared->ended;
+	SpinLockRelease(&shared->mutex);
+	add_up(figures, &ended);
+}
+
 /* ---- texts ---- */
 
 typedef struct TextWriter
@@ -272,8 +302,8 @@ ob_shared_new(const ObParallel *parallel)
 	ObShared *shared = palloc0(size);
 
 	pg_atomic_init_u32(&shared->parts, 0);
-	pg_atomic_init_u64(&shared->rows, 0);
 	pg_atomic_init_u64(&shared->bytes, 0);
+	SpinLockInit(&shared->mutex);
 	shared->max_parts = max_parts;
 	shared->size = shared->texts = size;
 	fill_shares(shared, parallel);
@@ -303,7 +333,7 @@ ob_shared_fill(ObShared *shared, const ObParallel *parallel,
 	memcpy(shared, own, own->size);
 	pg_atomic_init_u32(&shared->parts, pg_atomic_read_u32(unconstify(
 										   pg_atomic_uint32 *, &own->parts)));
-	pg_atomic_init_u64(&shared->rows, 0);
+	SpinLockInit(&shared->mutex);
 	pg_atomic_init_u64(&shared->bytes, 0);
 	shared->endpoint = *ob_s3_endpoint(s3);
 	shared->known_expires = ob_provider_expires(ob_s3_provider(s3));

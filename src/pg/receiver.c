@@ -25,8 +25,10 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 	if (ob_parallel_pushed(receiver->hooks.parallel))
 		return;
 	before = MemoryContextSwitchTo(receiver->hooks.context);
-	receiver->encoder = ob_encoder_new(
-		receiver->hooks.copy, CreateTupleDescCopy(desc), receiver->hooks.out);
+	receiver->encoder =
+		ob_encoder_new(receiver->hooks.copy, CreateTupleDescCopy(desc),
+					   &receiver->hooks.stream->out);
+	receiver->hooks.stream->rows = &receiver->encoder->rows;
 	ob_encoder_start(receiver->encoder);
 	MemoryContextSwitchTo(before);
 }
@@ -42,7 +44,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 		return true;
 	}
 	ob_encoder_row(receiver->encoder, slot);
-	ob_stream_after_row(receiver->hooks.out);
+	ob_stream_after_row(&receiver->hooks.stream->out);
 	return true;
 }
 

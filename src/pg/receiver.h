@@ -15,7 +15,7 @@
 typedef struct ObReceiverHooks
 {
 	const ObCopyOptions *copy;
-	ObOut *out; /* of a stream */
+	struct ObStream *stream;
 	struct ObParallel *parallel;
 	MemoryContext context; /* outlives the query's execution */
 } ObReceiverHooks;

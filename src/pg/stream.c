@@ -30,6 +30,22 @@ coarse_ms(void)
 	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+void
+ob_stream_figures(const ObStream *stream, ObFigures *figures)
+{
+	ObUploadStats stats;
+
+	ob_upload_stats(stream->upload, &stats);
+	figures->rows = stream->rows ? *stream->rows : 0;
+	figures->raw_bytes = stream->raw_bytes;
+	figures->bytes = stats.landed;
+	figures->parts = stats.parts;
+	figures->in_flight = stats.in_flight;
+	figures->retries = stats.retries;
+	if (stream->add_others)
+		stream->add_others(figures, stream->others);
+}
+
 static void
 raise_upload_error(const ObStream *stream)
 {
@@ -58,6 +74,7 @@ flush(ObStream *stream)
 		return;
 	ob_error_clear(&error);
 	stream->window = stream->out.ptr;
+	stream->raw_bytes += len;
 	if (ob_sink_advance(stream->chain, len, &error) != OB_OK)
 		ob_report(&error);
 }

@@ -36,6 +36,17 @@ typedef struct ObStreamOptions
 	int connections;
 } ObStreamOptions;
 
+/* How far an export is. */
+typedef struct ObFigures
+{
+	uint64 rows;
+	uint64 raw_bytes; /* before compression */
+	uint64 bytes;     /* of the object, as far as S3 has acknowledged them */
+	int parts;        /* likewise */
+	int in_flight;
+	int retries;
+} ObFigures;
+
 typedef struct ObStream
 {
 	ObOut out; /* first: the encoder hands it back to us */
@@ -48,12 +59,21 @@ typedef struct ObStream
 	char *window;    /* where out.ptr began */
 	int64 pumped_at; /* coarse clock, ms */
 	bool shared;     /* with other processes: parts end where rows do */
+
+	/* Counted where windows are handed on, not for each row. */
+	const uint64 *rows; /* the encoder's; NULL: there is none yet */
+	uint64 raw_bytes;
+	/* NULL, or adds what other processes have done. */
+	void (*add_others)(ObFigures *figures, void *arg);
+	void *others;
 	MemoryContextCallback callback;
 } ObStream;
 
 /* In the current memory context; nothing is sent yet, except to whom
  * credentials are asked of. */
 extern ObStream *ob_stream_new(const ObStreamOptions *options);
+
+extern void ob_stream_figures(const ObStream *stream, ObFigures *figures);
 
 /* After each row: moves transfers, and ends parts of a shared upload. */
 extern void ob_stream_after_row(ObOut *out);

@@ -7,6 +7,8 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
+#include "access/xlogrecovery.h"
 #include "commands/dbcommands.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -73,15 +75,26 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 									   task->uri, request->in_worker);
 }
 
+XLogRecPtr
+ob_task_lsn(void)
+{
+	/* a record's changes are seen before it counts as replayed */
+	if (RecoveryInProgress())
+		return GetCurrentReplayRecPtr(NULL);
+	return GetXLogInsertRecPtr();
+}
+
 void
 ob_task_prepare(const ObRequest *request, ObTask *task)
 {
 	const ObEntry *entry = request->entry;
 	const char *query = request->query;
 	const char *bucket = request->bucket;
-	ObOptions *options = read_options(request);
+	ObOptions *options;
 	const ObServer *server;
 
+	task->run.lsn = request->lsn ? request->lsn : ob_task_lsn();
+	options = read_options(request);
 	if (!query && entry)
 		query = entry->query;
 	if (!query)
@@ -123,7 +136,10 @@ ob_task_run(ObTask *task)
 		ob_export_run(&task->export, &result);
 	task->run.ended = GetCurrentTimestamp();
 	task->run.rows = result.rows;
+	task->run.raw_bytes = result.raw_bytes;
 	task->run.bytes = result.bytes;
+	task->run.parts = result.parts;
+	task->run.retries = result.retries;
 	task->run.files = result.empty ? 0 : 1;
 	task->run.status = result.empty ? OB_STATUS_EMPTY : OB_STATUS_DONE;
 	task->run.uri = result.empty ? NULL : task->uri;

@@ -26,7 +26,14 @@ typedef struct ObRequest
 	TimestampTz when;   /* the date and time in keys */
 	const char *source; /* ob_history_source() of who asked; NULL: here */
 	bool in_worker;     /* of a crew, whose leader has prepared it, too */
+	XLogRecPtr lsn;     /* ob_task_lsn() when the run began; 0: now */
 } ObRequest;
+
+/*
+ * Where the log ends (on a standby: how far it is replayed).  What a snapshot
+ * that was taken before shows was written before it.
+ */
+extern XLogRecPtr ob_task_lsn(void);
 
 typedef struct ObTask
 {

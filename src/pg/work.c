@@ -133,6 +133,7 @@ ob_work_run(ObWork *work)
 	run->run_id = work->request.run_id;
 	run->name = work->request.name;
 	run->source = work->source;
+	run->lsn = work->request.lsn;
 	run->status = OB_STATUS_RUNNING;
 	run->started = GetCurrentTimestamp();
 	pgstat_report_activity(STATE_RUNNING,

@@ -492,6 +492,8 @@ objects_around_the_part_size(void **state)
 
 		ob_upload_stats(fixture->upload, &stats);
 		assert_int_equal(stats.bytes, rows[i].size);
+		assert_int_equal(stats.landed, rows[i].size);
+		assert_false(stats.completing);
 		assert_int_equal(stats.parts, parts > 0 ? parts : 1);
 		assert_int_equal(stats.in_flight, 0);
 		assert_int_equal(stats.retries, 0);
@@ -933,6 +935,44 @@ parts_are_tried_again(void **state)
 	assert_int_equal(stats.parts, 4);
 	assert_in_range(stats.retries, 4, 5);
 	assert_in_range(count(fixture, "PUT", NULL), 7, 8);
+
+	/* those of another upload by the same client are not its own */
+	ob_upload_free(fixture->upload);
+	begin(fixture);
+	write_all(fixture, 5);
+	finish_and_land(fixture);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_int_equal(stats.retries, 0);
+}
+
+static void
+figures_tell_how_far_it_is(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadStats stats;
+
+	server_rule(fixture->server, (ServerRule){.method = "POST",
+											  .target = "uploadId",
+											  .act = SERVER_HOLD,
+											  .store = true});
+	begin(fixture);
+	write_all(fixture, 2 * PART + 5);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_int_equal(stats.bytes, 2 * PART + 5);
+	assert_in_range(stats.landed, 0, 2 * PART);
+	assert_false(stats.completing);
+	finish(fixture);
+	wait_for_request(fixture, "POST", "uploadId", 1);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_true(stats.completing);
+	assert_int_equal(stats.landed, 2 * PART + 5);
+	assert_int_equal(stats.parts, 3);
+	assert_int_equal(stats.in_flight, 0);
+	server_release(fixture->server);
+	host_drive(fixture->http, is_ended, fixture);
+	ob_upload_stats(fixture->upload, &stats);
+	assert_false(stats.completing);
+	assert_landed(fixture);
 }
 
 static void
@@ -1673,6 +1713,7 @@ main(void)
 		TEST(parts_grow_within_memory),
 		TEST(no_memory_for_parts),
 		TEST(parts_are_tried_again),
+		TEST(figures_tell_how_far_it_is),
 		TEST(put_object_is_tried_again),
 		TEST(part_is_refused),
 		TEST(first_error_wins),
