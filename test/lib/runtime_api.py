@@ -1,0 +1,229 @@
+"""A Lambda Runtime API for tests, and the function that asks it for events.
+
+    with RuntimeApi() as api:
+        with Function(api, program, env) as function:
+            invocation = api.invoke({...}, timeout=30)
+            invocation.result()     # the response, or raises FunctionError
+"""
+
+import http.server
+import json
+import os
+import queue
+import subprocess
+import threading
+import time
+import uuid
+
+from . import process
+
+PREFIX = "/2018-06-01/runtime"
+
+
+class FunctionError(Exception):
+    """The function reported an error: type and message."""
+
+    def __init__(self, type, message, header):
+        super().__init__(f"{type}: {message}")
+        self.type = type
+        self.message = message
+        self.header = header
+
+
+class Invocation:
+    def __init__(self, payload, timeout, request_id=None, trace_id=None):
+        if not isinstance(payload, bytes):
+            payload = json.dumps(payload).encode()
+        self.payload = payload
+        self.request_id = request_id or str(uuid.uuid4())
+        self.trace_id = trace_id
+        self.deadline = time.time() + timeout
+        self.taken = threading.Event()
+        self.ended = threading.Event()
+        self.ended_at = None
+        self.body = None
+        self.error = None
+
+    def end(self, body=None, error=None):
+        self.body, self.error = body, error
+        self.ended_at = time.time()
+        self.ended.set()
+
+    def result(self, timeout=60):
+        if not self.ended.wait(timeout):
+            raise AssertionError("no answer to the event")
+        if self.error:
+            raise self.error
+        return json.loads(self.body)
+
+
+class RuntimeApi:
+    """next_statuses: what /next answers instead of an event, one by one; then
+    events again."""
+
+    def __init__(self):
+        self._events = queue.Queue()
+        self._running = {}
+        self.requests = []  # (method, path)
+        self.init_errors = []  # (header, document)
+        self.next_statuses = []
+        self._server = None
+        self._closing = False
+
+    def __enter__(self):
+        api = self
+
+        class Handler(http.server.BaseHTTPRequestHandler):
+            protocol_version = "HTTP/1.1"
+
+            def log_message(self, *arguments):
+                pass
+
+            def do_GET(self):
+                api._next(self)
+
+            def do_POST(self):
+                api._post(self)
+
+        self._server = http.server.ThreadingHTTPServer(
+            ("127.0.0.1", 0), Handler
+        )
+        self._server.daemon_threads = True
+        threading.Thread(
+            target=self._server.serve_forever, daemon=True
+        ).start()
+        return self
+
+    def __exit__(self, *exception):
+        self._closing = True
+        self._server.shutdown()
+        self._server.server_close()
+
+    @property
+    def address(self):
+        return "127.0.0.1:%d" % self._server.server_address[1]
+
+    def invoke(self, payload, timeout=60, **more):
+        invocation = Invocation(payload, timeout, **more)
+        self._events.put(invocation)
+        return invocation
+
+    def asked(self, method, path):
+        return [r for r in self.requests if r == (method, PREFIX + path)]
+
+    # Inside
+
+    @staticmethod
+    def _answer(handler, status, body=b"", headers=None):
+        handler.send_response(status)
+        for name, value in (headers or {}).items():
+            handler.send_header(name, value)
+        handler.send_header("Content-Length", str(len(body)))
+        handler.end_headers()
+        handler.wfile.write(body)
+
+    def _next(self, handler):
+        self.requests.append(("GET", handler.path))
+        if self.next_statuses:
+            status = self.next_statuses.pop(0)
+            if status is None:
+                handler.close_connection = True
+                handler.connection.close()
+                return
+            self._answer(handler, status, b'{"errorType": "scripted"}')
+            return
+        while True:
+            try:
+                invocation = self._events.get(timeout=0.2)
+                break
+            except queue.Empty:
+                if self._closing:
+                    return
+        self._running[invocation.request_id] = invocation
+        headers = {
+            "Lambda-Runtime-Aws-Request-Id": invocation.request_id,
+            "Lambda-Runtime-Deadline-Ms": str(int(invocation.deadline * 1000)),
+            "Lambda-Runtime-Invoked-Function-Arn":
+                "arn:aws:lambda:us-east-1:123456789012:function:onboard",
+            "Content-Type": "application/json",
+        }
+        if invocation.trace_id:
+            headers["Lambda-Runtime-Trace-Id"] = invocation.trace_id
+        invocation.taken.set()
+        self._answer(handler, 200, invocation.payload, headers)
+
+    def _post(self, handler):
+        self.requests.append(("POST", handler.path))
+        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        kind = handler.headers.get("Lambda-Runtime-Function-Error-Type")
+        if handler.path == PREFIX + "/init/error":
+            self.init_errors.append((kind, json.loads(body)))
+            self._answer(handler, 202, b'{"status": "OK"}')
+            return
+        _, _, rest = handler.path.partition(PREFIX + "/invocation/")
+        request_id, _, what = rest.partition("/")
+        invocation = self._running.pop(request_id, None)
+        if invocation is None:
+            self._answer(handler, 400, b'{"errorType": "InvalidRequestID"}')
+            return
+        if what == "response":
+            invocation.end(body=body)
+        else:
+            document = json.loads(body)
+            invocation.end(
+                error=FunctionError(
+                    document["errorType"], document["errorMessage"], kind
+                )
+            )
+        self._answer(handler, 202, b'{"status": "OK"}')
+
+
+class Function:
+    """The program as Lambda runs it; its lines of log are kept."""
+
+    def __init__(self, api, program, env):
+        self.lines = []
+        self.process = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", *program],
+            env={
+                "AWS_LAMBDA_RUNTIME_API": api.address,
+                "AWS_LAMBDA_FUNCTION_NAME": "onboard",
+                "AWS_REGION": "us-east-1",
+                "PATH": os.environ["PATH"],
+                **env,
+            },
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+        )
+        process.at_end(self.close)
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exception):
+        self.close()
+
+    @property
+    def log(self):
+        return [json.loads(line) for line in self.lines]
+
+    def wait(self, timeout=30):
+        """Its exit status."""
+        status = self.process.wait(timeout)
+        self._reader.join(10)
+        return status
+
+    def close(self):
+        process.forget(self.close)
+        if self.process.poll() is None:
+            self.process.kill()
+        self.process.wait()
+        self._reader.join(10)
+
+    def _read(self):
+        for line in self.process.stdout:
+            self.lines.append(line)
