@@ -3,6 +3,7 @@
 #   make && make install      the extension, for the PostgreSQL of PG_CONFIG
 #   make demo                 see it work (Debian 12; installs what is missing)
 #   make check                all tests
+#   make lambda               the orchestrator for AWS Lambda
 #   make help                 the rest
 
 EXTENSION = onboard
@@ -14,7 +15,7 @@ PG_CONFIG ?= pg_config
 # These install what they need, PostgreSQL's own makefiles included, and call
 # make anew to build; so they come without those makefiles, which have a
 # target "check" of their own.
-OURS = demo check check-core check-sql check-system lint fuzz bench help
+OURS = demo lambda check check-core check-sql check-system check-lambda lint fuzz bench help
 
 ifneq ($(filter $(OURS),$(MAKECMDGOALS)),)
 
@@ -32,6 +33,12 @@ check-core:
 check-sql check-system:
 	@bash test/install.sh test && bash test/build.sh && \
 		bash test/$(@:check-%=%).sh
+
+lambda:
+	@bash test/install.sh lambda && python3 deploy/package.py zip build
+
+check-lambda:
+	@bash test/install.sh test && bash test/build.sh && bash test/lambda.sh
 
 lint:
 	@bash test/lint.sh
@@ -52,6 +59,7 @@ help:
 	@echo "all install      the extension, for the PostgreSQL of PG_CONFIG"
 	@echo "demo             land pgbench's tables in a private S3 server;"
 	@echo "                 KEEP=1 leaves both servers up"
+	@echo "lambda           build/onboard-lambda.zip, for AWS Lambda"
 	@echo "check            all tests, by layer: check-core check-sql"
 	@echo "                 check-system"
 	@echo "lint             layers, length of functions, format, cppcheck"

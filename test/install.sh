@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # Installs by apt-get what is missing for one purpose; quiet when nothing is.
 #
-#   test/install.sh build|demo|test|bench|lint|fuzz
+#   test/install.sh build|demo|test|bench|lambda|lint|fuzz
 #
 # build: to compile and install the extension.  demo: also PostgreSQL's and
 # Ceph's servers.  test: also what the test layers use.  bench: demo, and
@@ -31,6 +31,9 @@ bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
     gnuplot-nox"
 # cppcheck and the layer check need PostgreSQL's headers nowhere, so lint
 # does not install them.
+lambda="gcc libc6-dev binutils make pkg-config libcurl4-openssl-dev libssl-dev
+    libexpat1-dev zlib1g-dev libisal-dev libjansson-dev libpq-dev ca-certificates
+    python3"
 lint="clang-format-14 cppcheck python3"
 fuzz="$core clang libclang-rt-dev"
 
@@ -39,10 +42,11 @@ case $mode in
     demo) wanted=$demo ;;
     test) wanted=$tests ;;
     bench) wanted=$bench ;;
+    lambda) wanted=$lambda ;;
     lint) wanted=$lint ;;
     fuzz) wanted=$fuzz ;;
     *)
-        echo "usage: test/install.sh build|demo|test|bench|lint|fuzz" >&2
+        echo "usage: test/install.sh build|demo|test|bench|lambda|lint|fuzz" >&2
         exit 2
         ;;
 esac

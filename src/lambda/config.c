@@ -157,6 +157,20 @@ file_path(const char *name, ObError *error)
 	return result;
 }
 
+/* The package's bundle; NULL if there is none, as where it was built. */
+static char *
+bundled_ca_file(ObError *error)
+{
+	char *path = file_path("ca.pem", error);
+
+	if (path && access(path, R_OK) != 0)
+	{
+		free(path);
+		path = NULL;
+	}
+	return path;
+}
+
 ObCode
 obl_config_read(OblConfig *config, ObError *error)
 {
@@ -187,6 +201,8 @@ obl_config_read(OblConfig *config, ObError *error)
 	config->runtime_api =
 		copy(variable("AWS_LAMBDA_RUNTIME_API", NULL), error);
 	config->ca_file = copy(variable("ONBOARD_CA_FILE", NULL), error);
+	if (!config->ca_file)
+		config->ca_file = bundled_ca_file(error);
 	if (!config->region)
 		ob_error_set(error, OB_EINVAL, "the variable AWS_REGION is not set");
 	if (!config->runtime_api)
