@@ -4,40 +4,10 @@
 #   test/system.sh [pytest's arguments]     e.g. test/system.sh -k cancel -x
 set -uo pipefail
 cd "$(dirname "$0")/.."
-export PYTHONDONTWRITEBYTECODE=1
-
 # All of them, unless the arguments name files or tests.
 what=(test/system)
 for argument in "$@"; do
     [ ! -e "${argument%%::*}" ] || what=()
 done
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
-
-# A hanging test must not hang the machine that runs us: SIGINT makes pytest
-# stop and end the servers.
-timeout --foreground --signal=INT --kill-after=60 1200 \
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider --color=no \
-    "${what[@]}" "$@" 2>&1 | tee "$log"
-status=${PIPESTATUS[0]}
-
-# "2 failed, 30 passed, 1 skipped, 1 error in 9.81s"
-summary=$(grep -E '^(=+ )?[0-9]+ [a-z]+.* in [0-9.]+s' "$log" | tail -n 1)
-count() {
-    local sum=0 number
-    for number in $(grep -oE "[0-9]+ ($1)\b" <<<"$summary" | cut -d' ' -f1); do
-        sum=$((sum + number))
-    done
-    echo "$sum"
-}
-passed=$(count 'passed')
-failed=$(count 'failed|errors?|xpassed')
-skipped=$(count 'skipped|xfailed')
-# Stopped, or nothing collected: not a success, whatever was counted.
-[ "$status" = 0 ] || [ "$failed" != 0 ] || failed=1
-
-line="$passed passed, $failed failed"
-[ "$skipped" = 0 ] || line="$line, $skipped skipped"
-echo "$line"
-[ "$failed" = 0 ]
+exec bash test/pytest.sh "${what[@]}" "$@"

@@ -1,0 +1,241 @@
+"""Fixtures of the orchestrator's tests: the real program, database and S3.
+
+Secrets Manager, SNS and Lambda's Invoke are stand-ins: moto, with its checks
+of signatures switched on, and a server of our own that verifies each signature
+with botocore.
+"""
+
+import json
+import pathlib
+import secrets
+import shutil
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+
+import boto3
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(ROOT / "test"))
+
+from lib import process  # noqa: E402
+from lib.postgres import Cluster  # noqa: E402
+from lib.proxy import Proxy  # noqa: E402
+from lib.rgw import Rgw  # noqa: E402
+from lib.runtime_api import Function, RuntimeApi  # noqa: E402
+
+PROGRAM = ROOT / "build" / "lambda" / "bootstrap"
+REGION = "us-east-1"
+PASSWORD = "p@:/s%s'\\ \"" + secrets.token_hex(8)
+POLICY = {
+    "Version": "2012-10-17",
+    "Statement": [
+        {
+            "Effect": "Allow",
+            "Action": ["secretsmanager:*", "sns:*", "sqs:*", "iam:*"],
+            "Resource": "*",
+        }
+    ],
+}
+
+
+class Moto:
+    """moto_server, which verifies signatures: a user's key may do it all."""
+
+    def __init__(self):
+        (port,) = process.free_ports(1)
+        self.endpoint = f"http://127.0.0.1:{port}"
+        self._server = subprocess.Popen(
+            ["setpriv", "--pdeathsig", "KILL", shutil.which("moto_server"),
+             "-H", "127.0.0.1", "-p", str(port)],
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+        )
+        process.at_end(self.close)
+        process.wait_until(self._answers, 60, "moto answers")
+        iam = self._client("iam", "a", "b")
+        iam.create_user(UserName="function")
+        iam.put_user_policy(
+            UserName="function", PolicyName="all",
+            PolicyDocument=json.dumps(POLICY),
+        )
+        key = iam.create_access_key(UserName="function")["AccessKey"]
+        self.access_key = key["AccessKeyId"]
+        self.secret_key = key["SecretAccessKey"]
+        # From now on; the content type matters, or it silently stays off.
+        self._post("/moto-api/reset-auth", b"0")
+
+    def client(self, service):
+        return self._client(service, self.access_key, self.secret_key)
+
+    def close(self):
+        process.forget(self.close)
+        self._server.terminate()
+        self._server.wait(20)
+
+    def _client(self, service, key, secret):
+        return boto3.client(
+            service, endpoint_url=self.endpoint, region_name=REGION,
+            aws_access_key_id=key, aws_secret_access_key=secret,
+        )
+
+    def _post(self, path, body):
+        request = urllib.request.Request(
+            self.endpoint + path, body, {"Content-Type": "text/plain"}
+        )
+        with urllib.request.urlopen(request, timeout=20) as answer:
+            return answer.read()
+
+    def _answers(self):
+        try:
+            urllib.request.urlopen(self.endpoint + "/moto-api/", timeout=2)
+        except urllib.error.HTTPError:
+            return True
+        except OSError:
+            return False
+        return True
+
+
+@pytest.fixture(scope="session")
+def canaries():
+    """Secrets that no log, payload or message may hold."""
+    yield {PASSWORD}
+
+
+@pytest.fixture(scope="session")
+def rgw(canaries):
+    with Rgw() as server:
+        canaries.add(server.secret_key)
+        yield server
+
+
+@pytest.fixture(scope="session")
+def moto():
+    server = Moto()
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def pg(rgw):
+    """A cluster with the extension, and a role that logs in by password."""
+    settings = {
+        "listen_addresses": "127.0.0.1", "password_encryption":
+        "scram-sha-256", "max_connections": "60", "max_worker_processes": "16",
+    }
+    with Cluster(settings) as server:
+        server.psql("CREATE EXTENSION onboard")
+        server.psql(
+            "CREATE SERVER s3 FOREIGN DATA WRAPPER onboard OPTIONS"
+            f" (endpoint '{rgw.endpoint}', region '{REGION}')"
+        )
+        quoted = PASSWORD.replace("'", "''")
+        server.psql(
+            "SET standard_conforming_strings = on;"
+            f"CREATE ROLE exporter LOGIN PASSWORD '{quoted}';"
+            "GRANT USAGE ON FOREIGN SERVER s3 TO exporter;"
+            "GRANT SELECT ON onboard_tables TO exporter;"
+            "CREATE USER MAPPING FOR exporter SERVER s3 OPTIONS"
+            f" (access_key_id '{rgw.access_key}',"
+            f" secret_access_key '{rgw.secret_key}')"
+        )
+        with open(server.datadir + "/pg_hba.conf", "r+") as hba:
+            rules = hba.read()
+            hba.seek(0)
+            hba.write("host all exporter 127.0.0.1/32 scram-sha-256\n" + rules)
+        server.psql("SELECT pg_reload_conf()")
+        yield server
+
+
+@pytest.fixture
+def db(pg):
+    connection = pg.connect()
+    with connection.cursor() as cursor:
+        cursor.execute("DELETE FROM onboard_tables")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(scope="session")
+def s3(rgw):
+    return rgw.client()
+
+
+@pytest.fixture
+def bucket(s3):
+    name = "lake-" + secrets.token_hex(6)
+    s3.create_bucket(Bucket=name)
+    yield name
+
+
+@pytest.fixture
+def secret(moto, pg):
+    """The id of a secret with the database's address."""
+    name = "db-" + secrets.token_hex(6)
+    moto.client("secretsmanager").create_secret(
+        Name=name, SecretString=json.dumps(address(pg))
+    )
+    return name
+
+
+def address(pg, **other):
+    return {
+        "engine": "postgres", "host": "127.0.0.1",
+        "port": int(pg.settings["port"]), "username": "exporter",
+        "password": PASSWORD, "dbname": "postgres", "sslmode": "disable",
+        **other,
+    }
+
+
+@pytest.fixture
+def aws(moto):
+    """moto behind a proxy, whose log tells the calls."""
+    with Proxy(moto.endpoint) as proxy:
+        yield proxy
+
+
+def fetched(aws):
+    """How often the secret was asked for."""
+    return sum(
+        request.headers.get("x-amz-target") == "secretsmanager.GetSecretValue"
+        for request in aws.requests("POST")
+    )
+
+
+@pytest.fixture
+def api(canaries):
+    with RuntimeApi() as server:
+        yield server
+
+
+@pytest.fixture
+def start(api, moto, aws, secret, bucket, canaries):
+    """Starts the program; further environment by keyword."""
+    running = []
+
+    def begin(api=api, program=(str(PROGRAM),), **env):
+        function = Function(
+            api, program,
+            {
+                "ONBOARD_SECRETS": secret,
+                "ONBOARD_BUCKET": bucket,
+                "AWS_ACCESS_KEY_ID": moto.access_key,
+                "AWS_SECRET_ACCESS_KEY": moto.secret_key,
+                "AWS_ENDPOINT_URL": aws.endpoint,
+                **env,
+            },
+        )
+        running.append(function)
+        return function
+
+    yield begin
+    for function in running:
+        function.close()
+        text = "".join(function.lines)
+        assert "AddressSanitizer" not in text, text
+        for canary in canaries | {moto.secret_key}:
+            assert canary not in text
+            assert json.dumps(canary)[1:-1] not in text
