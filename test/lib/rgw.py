@@ -8,12 +8,14 @@ multipart uploads and answers with S3's XML.  It is up in 1 to 6 seconds.
         rgw.client().create_bucket(Bucket="b")
 """
 
+import json
 import os
 import secrets
 import shutil
 import string
 import subprocess
 import tempfile
+import threading
 import uuid
 
 import boto3
@@ -22,6 +24,7 @@ import botocore.exceptions
 
 from . import process
 from .process import RigError
+from .tls import Authority
 
 _CONFIG = """
 [global]
@@ -63,6 +66,9 @@ rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{port} {tls}
 # Both http://127.0.0.1:PORT/bucket and http://bucket.localhost:PORT/ work.
 rgw dns name = localhost
 rgw enable usage log = false
+# It is its own STS, whose session tokens it encrypts with a key of 16 bytes.
+rgw s3 auth use sts = true
+rgw sts key = {sts_key}
 """
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -70,6 +76,11 @@ _ALPHABET = string.ascii_letters + string.digits
 
 def _random(length, alphabet=_ALPHABET):
     return "".join(secrets.choice(alphabet) for _ in range(length))
+
+
+def _policy(action, **others):
+    statement = {"Effect": "Allow", "Action": [action], **others}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
 class _PortTaken(Exception):
@@ -95,6 +106,8 @@ class Rgw:
         self.tls_endpoint = None
         self.ca_file = None
         self._daemons = []
+        self._role = None
+        self._lock = threading.Lock()
 
     def __enter__(self):
         return self.start()
@@ -169,6 +182,29 @@ class Rgw:
         self._make_user(name, access_key, secret_key)
         return access_key, secret_key
 
+    def temporary(self):
+        """Temporary credentials that may do all that the first user may.
+
+        An access key, its secret and a session token, from RGW's own STS.
+        """
+        with self._lock:
+            if not self._role:
+                self._make_role("lander")
+        sts = boto3.client(
+            "sts",
+            endpoint_url=self.endpoint,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+        )
+        found = sts.assume_role(
+            RoleArn=self._role, RoleSessionName="test", DurationSeconds=900
+        )["Credentials"]
+        return (
+            found["AccessKeyId"], found["SecretAccessKey"],
+            found["SessionToken"],
+        )
+
     # How it starts
 
     def _start(self):
@@ -199,12 +235,13 @@ class Rgw:
     def _write_config(self, fsid, mon_port, port, tls_port):
         tls = ""
         if self.tls:
-            self._make_certificates()
+            authority = Authority(self.folder)
+            certificate, key = authority.certificate()
+            self.ca_file = authority.ca_file
             self.tls_endpoint = f"https://127.0.0.1:{tls_port}"
             tls = (
                 f"ssl_endpoint=127.0.0.1:{tls_port}"
-                f" ssl_certificate={self._path('server.pem')}"
-                f" ssl_private_key={self._path('server.key')}"
+                f" ssl_certificate={certificate} ssl_private_key={key}"
             )
         # Started as root, Ceph's programs would change to their own user.
         owner = "setuser = root\nsetgroup = root" if os.getuid() == 0 else ""
@@ -218,34 +255,9 @@ class Rgw:
                     port=port,
                     tls=tls,
                     owner=owner,
+                    sts_key=_random(16),
                 )
             )
-
-    def _make_certificates(self):
-        """A certificate authority of our own, and its one certificate."""
-        self.ca_file = self._path("ca.pem")
-        names = self._path("names")
-        with open(names, "w") as extensions:
-            extensions.write(
-                "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost\n"
-            )
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        self._run(
-            "openssl", "req", "-x509", "-nodes", "-days", "2", *key,
-            "-subj", "/CN=onboard test authority",
-            "-keyout", self._path("ca.key"), "-out", self.ca_file,
-        )
-        self._run(
-            "openssl", "req", "-new", "-nodes", *key, "-subj", "/CN=localhost",
-            "-keyout", self._path("server.key"),
-            "-out", self._path("server.csr"),
-        )
-        self._run(
-            "openssl", "x509", "-req", "-days", "2", "-extfile", names,
-            "-in", self._path("server.csr"), "-CA", self.ca_file,
-            "-CAkey", self._path("ca.key"), "-CAcreateserial",
-            "-out", self._path("server.pem"),
-        )
 
     def _make_user(self, name, access_key, secret_key):
         self._tool(
@@ -254,11 +266,24 @@ class Rgw:
             f"--access-key={access_key}", f"--secret-key={secret_key}",
         )
 
+    def _make_role(self, name):
+        """A role that the first user may assume and that may do all in S3."""
+        self._tool(
+            "radosgw-admin", "role", "create", "-n", "client.rgw",
+            f"--role-name={name}", "--assume-role-policy-doc="
+            + _policy("sts:AssumeRole", Principal={
+                "AWS": ["arn:aws:iam:::user/onboard"]
+            }),
+        )
+        self._tool(
+            "radosgw-admin", "role-policy", "put", "-n", "client.rgw",
+            f"--role-name={name}", "--policy-name=all",
+            "--policy-doc=" + _policy("s3:*", Resource="arn:aws:s3:::*"),
+        )
+        self._role = f"arn:aws:iam:::role/{name}"
+
     def _path(self, name):
         return os.path.join(self.folder, name)
-
-    def _run(self, *command):
-        process.run(list(command), cwd=self.folder)
 
     def _tool(self, program, *arguments):
         """A Ceph tool, ended early when a daemon that it waits for dies."""
