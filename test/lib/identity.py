@@ -44,7 +44,7 @@ class Identity(Script):
         self.assumed = []  # forms that AssumeRole... granted
 
     def trust(self, access_key, secret_key, session_token=None):
-        """Who may call AssumeRole, besides those with credentials from here."""
+        """Who may call AssumeRole, besides those who got keys from here."""
         self._trusted[access_key] = secret_key, session_token
 
     def forget_metadata_tokens(self):
@@ -161,9 +161,8 @@ class Identity(Script):
             fields = dict(
                 field.strip().split("=", 1) for field in rest.split(",")
             )
-            access_key, date, region, service, end = fields[
-                "Credential"
-            ].split("/")
+            scope = fields["Credential"].split("/")
+            access_key, date, region, service, end = scope
             stamp = headers["x-amz-date"]
             names = fields["SignedHeaders"].split(";")
             given = {name: headers[name] for name in names}

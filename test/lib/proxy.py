@@ -95,8 +95,14 @@ class Proxy(Script):
     def _pass_on(self, client, server, request, rule, answer):
         request.server_status = status_of(answer)
         pieces = ()
-        if request.method != "HEAD" and request.server_status not in (204, 304):
+        no_body = request.server_status in (204, 304)
+        if request.method != "HEAD" and not no_body:
             pieces = server.body(answer[2], until_end=True)
+        if rule.action.instead:
+            for _ in pieces:  # the server is through
+                pass
+            self.reply(client, request, rule, rule.action.instead)
+            return
         length = int(answer[2].get("content-length", 0))
         self.relay(client, request, rule, answer, pieces, length)
 

@@ -66,8 +66,13 @@ rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{port} {tls}
 # Both http://127.0.0.1:PORT/bucket and http://bucket.localhost:PORT/ work.
 rgw dns name = localhost
 rgw enable usage log = false
-# It is its own STS, whose session tokens it encrypts with a key of 16 bytes.
+# A second gateway to the same store, see sts().
+[client.sts]
+rgw data = {folder}
+rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{sts_port}
+rgw enable usage log = false
 rgw s3 auth use sts = true
+# It encrypts session tokens by it; it must have 16 bytes.
 rgw sts key = {sts_key}
 """
 
@@ -107,7 +112,6 @@ class Rgw:
         self.ca_file = None
         self._daemons = []
         self._role = None
-        self._lock = threading.Lock()
 
     def __enter__(self):
         return self.start()
@@ -182,17 +186,33 @@ class Rgw:
         self._make_user(name, access_key, secret_key)
         return access_key, secret_key
 
+    @property
+    def sts(self):
+        """The endpoint of a gateway to the same store that is its own STS.
+
+        It takes temporary credentials, whose session token it verifies.  (But
+        it tells nobody what is wrong with others: AccessDenied is all.)
+        """
+        if not self._role:
+            if threading.current_thread() is not threading.main_thread():
+                # PDEATHSIG is of the thread that starts a daemon.
+                raise RigError("the first to ask must be the main thread")
+            self._daemon("radosgw", "-n", "client.sts")
+            self._make_role("lander")
+            process.wait_until(
+                lambda: self._ready(self._sts_endpoint), 60,
+                "the second radosgw answers",
+            )
+        return self._sts_endpoint
+
     def temporary(self):
         """Temporary credentials that may do all that the first user may.
 
-        An access key, its secret and a session token, from RGW's own STS.
+        An access key, its secret and a session token, valid at sts.
         """
-        with self._lock:
-            if not self._role:
-                self._make_role("lander")
         sts = boto3.client(
             "sts",
-            endpoint_url=self.endpoint,
+            endpoint_url=self.sts,
             region_name="us-east-1",
             aws_access_key_id=self.access_key,
             aws_secret_access_key=self.secret_key,
@@ -209,10 +229,12 @@ class Rgw:
 
     def _start(self):
         self.folder = tempfile.mkdtemp(prefix="onboard-rgw-")
-        mon_port, port, tls_port = process.free_ports(3)
+        ports = process.free_ports(4)
+        mon_port, port, _, sts_port = ports
         self.endpoint = f"http://127.0.0.1:{port}"
+        self._sts_endpoint = f"http://127.0.0.1:{sts_port}"
         fsid, osd = str(uuid.uuid4()), str(uuid.uuid4())
-        self._write_config(fsid, mon_port, port, tls_port)
+        self._write_config(fsid, *ports)
         for data in ("mon", "osd"):
             os.mkdir(self._path(data))
 
@@ -232,7 +254,7 @@ class Rgw:
         self._make_user("onboard", self.access_key, self.secret_key)
         process.wait_until(self._ready, 60, "radosgw answers")
 
-    def _write_config(self, fsid, mon_port, port, tls_port):
+    def _write_config(self, fsid, mon_port, port, tls_port, sts_port):
         tls = ""
         if self.tls:
             authority = Authority(self.folder)
@@ -254,6 +276,7 @@ class Rgw:
                     mon_port=mon_port,
                     port=port,
                     tls=tls,
+                    sts_port=sts_port,
                     owner=owner,
                     sts_key=_random(16),
                 )
@@ -323,7 +346,8 @@ class Rgw:
         if not self.keep:
             # Even a killed test run leaves no server behind.
             command = ["setpriv", "--pdeathsig", "KILL", *command]
-        output = self._path(f"{program}.out")
+        name = arguments[arguments.index("-n") + 1] if "-n" in arguments else ""
+        output = self._path(f"{program}{name}.out")
         with open(output, "w") as log:
             daemon = subprocess.Popen(
                 command,
@@ -351,10 +375,11 @@ class Rgw:
                 + process.tail(output, 8)
             )
 
-    def _ready(self):
+    def _ready(self, endpoint=None):
         self._check_daemons()
+        options = {"connect_timeout": 1, "read_timeout": 5}
         try:
-            self.client(connect_timeout=1, read_timeout=5).list_buckets()
+            self.client(endpoint, **options).list_buckets()
             return True
         except (
             botocore.exceptions.BotoCoreError,

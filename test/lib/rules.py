@@ -3,7 +3,7 @@
 import re
 import threading
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from .wire import Answer
 
@@ -27,7 +27,7 @@ class Request:
     status: int = None  # what the client got, None if nothing
     server_status: int = None  # what the server said, None if not asked
     body_bytes: int = 0  # of the request, framing of chunks included
-    body: bytes = b""  # the beginning of it
+    body: bytes = field(default=b"", repr=False)  # the beginning of it
 
     @property
     def target(self):
@@ -39,6 +39,7 @@ class Action:
     """What a rule does to a request: see Script.rule()."""
 
     answer: Answer = None
+    instead: Answer = None
     early: bool = False
     delay: float = 0
     hold: bool = False

@@ -75,7 +75,8 @@ class Script:
         The first rule that acts wins, but every rule counts its matches.
 
         answer  an Answer that the client gets; the server is not asked
-        early   it goes out when at bytes (none) of the request's body have
+        instead  the server acts, but the client gets this Answer
+        early   the answer goes out when at bytes (none) of the request's body have
                 come; the rest is not read, and the connection ends
         delay   seconds to wait; hold: wait until release() (or the end)
         when    delay or hold "request" (before the server sees it), "body"
