@@ -426,6 +426,10 @@ curl_code(CURLcode result, bool *final)
 		case CURLE_RECV_ERROR:
 		case CURLE_SEND_FAIL_REWIND:
 			return OB_ECONNECT;
+		/* no HTTP: what a server has sent too much after an answer is taken
+		 * for the next one; a new connection begins clean */
+		case CURLE_UNSUPPORTED_PROTOCOL:
+			return OB_EPROTO;
 		default:
 			break;
 	}

@@ -553,7 +553,7 @@ answers_as_they_come(void **state)
 		 RAW("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc"),
 		 OB_ECONNECT, false, 200, RAW("abc")},
 		{"another protocol", RAW("220 mail.example.com ESMTP ready\r\n"),
-		 OB_EPROTO, true, 0, RAW("")},
+		 OB_EPROTO, false, 0, RAW("")},
 		{"silly length",
 		 RAW("HTTP/1.1 200 OK\r\nContent-Length: minus one\r\n\r\n"),
 		 OB_EPROTO, true, 200, RAW("")},

@@ -671,6 +671,11 @@ attempts_are_bounded(void **state)
 		/* by their class */
 		{OB_S3_ABORT, {.status = 500}, 0, OB_ESERVER, 2},
 		{OB_S3_UPLOAD_PART, {.status = 200}, 0, OB_EPROTO, 3},
+		{OB_S3_PUT_OBJECT,
+		 {.act = SERVER_RAW, .body = "220 smtp.example.com ready\r\n"},
+		 0,
+		 OB_EPROTO,
+		 3},
 		{OB_S3_CREATE, {.status = 200, .body = "<x/>"}, 0, OB_EPROTO, 3},
 		{OB_S3_UPLOAD_PART,
 		 {.status = 400, .body = XML_ERROR("BadDigest")},
@@ -892,12 +897,6 @@ static const struct
 			  "</Message></Error>"},
 	 OB_EDENIED,
 	 "S3 answered HTTP 403 AccessDenied: a??b??",
-	 ""},
-	{"not HTTP",
-	 OB_S3_PUT_OBJECT,
-	 {.act = SERVER_RAW, .body = "220 smtp.example.com ready\r\n"},
-	 OB_EPROTO,
-	 "",
 	 ""},
 };
 
