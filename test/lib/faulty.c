@@ -4,12 +4,13 @@
  *
  * test/lib/faulty.c
  *
- * A fault is on while the folder $ONBOARD_FAULTS holds a file of its name,
- * read whenever it might act:
+ * A fault is on while the folder $ONBOARD_FAULTS has a symbolic link of its
+ * name, which points to a number.  It is looked at whenever the fault might
+ * act, and takes no descriptor.
  *
- *	   memory	large allocations fail, after as many as the file's number
+ *	   memory	large allocations fail, after so many
  *	   easy		curl_easy_init() fails
- *	   files	no descriptor gets a number as high as the file's
+ *	   files	no descriptor may have such a number or a higher one
  *	   disk		writing a temporary file of PostgreSQL fails: no space
  *
  * and some host names are resolved by their own rules.  (They look like
@@ -35,25 +36,20 @@
 
 #define LARGE ((size_t) 4 * 1024 * 1024)
 
-/* The number in the fault's file; -1: it is off. */
+/* The fault's number; -1: it is off. */
 static int
 fault(const char *name)
 {
 	const char *folder = getenv("ONBOARD_FAULTS");
 	char path[512];
-	int number = 0;
-	FILE *file;
+	char number[16] = "";
 
 	if (!folder)
 		return -1;
 	snprintf(path, sizeof(path), "%s/%s", folder, name);
-	file = fopen(path, "re");
-	if (!file)
+	if (readlink(path, number, sizeof(number) - 1) < 0)
 		return -1;
-	if (fscanf(file, "%d", &number) != 1)
-		number = 0;
-	fclose(file);
-	return number;
+	return atoi(number);
 }
 
 /* ---- memory ---- */

@@ -155,7 +155,7 @@ class Identity(Script):
         return None
 
     def _check_signature(self, request, headers):
-        """What is wrong with the request's signature; botocore is the judge."""
+        """What is wrong with the signature; botocore is the judge."""
         try:
             algorithm, _, rest = headers["authorization"].partition(" ")
             fields = dict(

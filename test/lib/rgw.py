@@ -346,8 +346,7 @@ class Rgw:
         if not self.keep:
             # Even a killed test run leaves no server behind.
             command = ["setpriv", "--pdeathsig", "KILL", *command]
-        name = arguments[arguments.index("-n") + 1] if "-n" in arguments else ""
-        output = self._path(f"{program}{name}.out")
+        output = self._path(f"{program}.{arguments[-1]}.out")
         with open(output, "w") as log:
             daemon = subprocess.Popen(
                 command,

@@ -22,6 +22,7 @@ class Request:
     path: str
     query: str
     headers: dict  # lower-case names; secrets are masked
+    scope: str  # of the signature: date/region/service/aws4_request
     started: float  # time.monotonic()
     ended: float = None
     status: int = None  # what the client got, None if nothing

@@ -76,8 +76,8 @@ class Script:
 
         answer  an Answer that the client gets; the server is not asked
         instead  the server acts, but the client gets this Answer
-        early   the answer goes out when at bytes (none) of the request's body have
-                come; the rest is not read, and the connection ends
+        early   the answer goes out when at bytes (none) of the request's body
+                have come; the rest is not read, and the connection ends
         delay   seconds to wait; hold: wait until release() (or the end)
         when    delay or hold "request" (before the server sees it), "body"
                 (after at bytes of the request's body, by default half) or
@@ -332,10 +332,12 @@ class Script:
             name: "***" if name in _SECRET_HEADERS else value
             for name, value in headers.items()
         }
+        signed = headers.get("authorization", "")
+        scope = re.search("Credential=[^/]*/([^, ]*)", signed)
         with self._changed:
             request = Request(
                 len(self._requests) + 1, number, method, path, query, shown,
-                time.monotonic(),
+                scope and scope[1], time.monotonic(),
             )
             self._requests.append(request)
             due = [r for r in self._rules if r.matches(method, target)]

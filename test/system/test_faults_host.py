@@ -14,7 +14,7 @@ import pytest
 from conftest import Server
 from faults import ABORT, CREATE, PARTS, SMALL, Export
 from lib import process
-from lib.exports import no_trace, rows, select, wait_for_event
+from lib.exports import no_trace, no_upload_left, rows, select, wait_for_event
 from lib.postgres import Cluster
 
 LIBRARY = pathlib.Path(__file__).parent.parent / "lib" / "faulty.c"
@@ -31,8 +31,7 @@ class Faults:
         self.folder = folder
 
     def on(self, name, number=0):
-        with open(os.path.join(self.folder, name), "w") as file:
-            file.write(f"{number}\n")
+        os.symlink(str(number), os.path.join(self.folder, name))
 
     def off(self):
         for name in os.listdir(self.folder):
@@ -148,8 +147,8 @@ def test_29_connection_refused(export, make, rgw, query):
 
 def test_29_dead_addresses(export, named, proxy):
     """The host has another that lives."""
-    export.lands(server=named(DEAD))
-    assert len(proxy.requests()) == 5
+    export.lands(SMALL, server=named(DEAD))
+    assert len(proxy.requests()) == 1
 
 
 # Memory
@@ -187,7 +186,7 @@ def test_42_no_memory_in_libcurl_for_parts(export, faults, proxy, session):
         held.release()
         error = landing.error()
     assert error.pgcode == "53200"
-    assert "libcurl could not set up a request" in error.diag.message_detail
+    assert "could not set up a request" in error.diag.message_detail
     assert export.statuses(ABORT)[0] == 204
     assert not session.notices
     no_trace(export.rgw, export.bucket)
@@ -204,16 +203,18 @@ def descriptors(pid):
 def test_43_no_more_descriptors(export, faults, session, more):
     """Of libcurl's or of PostgreSQL's own; the error says so."""
     pid = session.info.backend_pid
-    faults.on("files", descriptors(pid) + more)
-    left = []
+    fewest = descriptors(pid)
+    for _ in range(2):
+        export.lands(connections=1)
+    before = descriptors(pid)
+    faults.on("files", fewest + more)
     for _ in range(2):
         error = export.failure(rows(40), connections=8)
         assert "Too many open files" in f"{error} {error.diag.message_detail}"
-        no_trace(export.rgw, export.bucket)
-        left.append(descriptors(pid))
-    assert left[1] <= left[0]
+        no_upload_left(export.rgw, export.bucket)
     faults.off()
-    export.lands()
+    export.lands(connections=1)
+    assert descriptors(pid) <= before
 
 
 # Disk

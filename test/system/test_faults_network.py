@@ -1,4 +1,5 @@
-"""Connections and what comes over them: rows 45, 47 and 53 of docs/faults.md."""
+"""Connections, and what comes over them: rows 45, 47 and 53 of
+docs/faults.md."""
 
 import pytest
 
@@ -103,7 +104,7 @@ HOSTILE = {
     "many-headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X-More: 1\r\n" * MB),
     "long-header": raw(b"HTTP/1.1 200 OK\r\nX-More: " + b"x" * 10 * MB),
     "nul-in-header": raw(b"HTTP/1.1 200 OK\r\nX-\0More: 1\r\n\r\n"),
-    "nul-in-body": dict(answer=Answer(404, b"<Error>\0<Code>a</Code></Error>")),
+    "nul-in-body": dict(answer=Answer(404, b"<Error>\0<Code>a</Code>")),
     "entities": dict(answer=Answer(
         404, b'<!DOCTYPE a [<!ENTITY a "&b;&b;"><!ENTITY b "ha">]><Error>'
         b"<Code>&a;</Code></Error>",

@@ -12,7 +12,8 @@ import pytest
 from faults import (
     ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL, html, ok_with,
 )
-from lib.exports import rows
+from lib.exports import body, key_of, land, rows
+from lib.process import wait_until
 from lib.proxy import Answer, s3_error
 
 MB = 1024 * 1024
@@ -116,6 +117,31 @@ def test_04_a_pause_that_was_asked_for(export, proxy):
     assert second.server_status == 200
 
 
+def part_number(request):
+    return int(request.query.split("partNumber=")[1].split("&")[0])
+
+
+def test_04_slow_down_burst(export, proxy):
+    """Four parts at a time, then one, and two when it went well for long."""
+    burst = proxy.rule(*PARTS, times=4, hold=True, answer=SLOW_DOWN)
+    later = proxy.rule("PUT", "partNumber=20&", hold=True)
+    with export.running(rows(125), connections=4) as landing:
+        wait_until(lambda: burst.used == 4, 30, "four parts are under way")
+        burst.release()
+        later.wait()
+        proxy.wait_for("PUT", "partNumber=2[12]&")
+        later.release()
+        (found,) = landing.rows()
+    export.has_landed(found, rows(125))
+    requests = proxy.requests(*PARTS)
+    assert [r.status for r in requests[:4]] == [503] * 4
+    assert all(r.status == 200 for r in requests[4:])
+    alone = [r for r in requests if 4 < part_number(r) < 16]
+    assert len(alone) == 11
+    for first, second in zip(alone, alone[1:]):
+        assert first.ended <= second.started
+
+
 @pytest.mark.parametrize(
     "request_", [CREATE, PART, COMPLETE, OBJECT],
     ids=["create", "part", "complete", "object"],
@@ -127,6 +153,15 @@ def test_05_slow_down_for_ever(export, proxy, request_):
     export.set(retry_deadline="1500ms")
     export.fails("53000", SMALL if request_ is OBJECT else rows(12))
     assert export.statuses(request_) == [503] * 2
+
+
+def test_05_too_many_failures(export, proxy):
+    """All requests of an upload share what they may spend on retries."""
+    proxy.rule(*PARTS, answer=INTERNAL_ERROR, times=None)
+    error = export.fails("58030", rows(130), connections=24)
+    assert "too many requests of this upload" in error.diag.message_detail
+    parts = proxy.requests(*PARTS)
+    assert len(parts) <= 50 + len({part_number(part) for part in parts})
 
 
 @pytest.mark.parametrize("status", [502, 504])
@@ -199,7 +234,7 @@ def test_11_no_etag_once(export, proxy):
 def test_11_no_etag_ever(export, proxy):
     proxy.rule(*PART, answer=Answer(200), times=None)
     error = export.fails("08P01")
-    assert "the answer has no ETag" in error.diag.message_detail
+    assert "answer has no ETag" in error.diag.message_detail
     assert error.diag.message_hint == "Is the endpoint an S3 server?"
     assert export.statuses(PART) == [200] * 3
 
@@ -240,6 +275,20 @@ def test_33_flipped_bit_always(export, proxy):
     error = export.fails("38000")
     assert "XAmzContentSHA256Mismatch" in error.diag.message_detail
     assert export.statuses(PART) == [400] * 3
+
+
+def test_33_flipped_bit_without_checksum(
+    export, tls_proxy, make_server, rgw, authority, s3, bucket
+):
+    """TLS is all that then protects it; not from what ends TLS, as here."""
+    proxy = tls_proxy()
+    server = make_server(
+        proxy.endpoint, rgw.access_key, rgw.secret_key,
+        ca_file=authority.ca_file,
+    )
+    proxy.rule(*OBJECT, flip=0)
+    land(export.db, "t", SMALL, bucket, server=server, checksum="none")
+    assert body(s3, bucket, key_of("t")) == b"nne\n1\n"
 
 
 def test_34_request_timeout(export, proxy):

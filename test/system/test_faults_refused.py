@@ -8,7 +8,7 @@ import pytest
 
 from faults import ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL
 from lib.exports import key_of, rows
-from lib.proxy import Proxy, redirect, s3_error
+from lib.proxy import Answer, Proxy, redirect, s3_error
 
 BIG = rows(12)
 BOTH = pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
@@ -103,14 +103,54 @@ def test_30_other_refusals(export, proxy, db, fault):
 # Elsewhere
 
 
-def test_24_region_is_named(refused, proxy):
-    answer = s3_error(
+ELSEWHERE = {
+    "301": s3_error(
+        301, "PermanentRedirect",
+        headers={"x-amz-bucket-region": "eu-north-1"},
+    ),
+    "400": s3_error(
         400, "AuthorizationHeaderMalformed",
         extra="<Region>eu-north-1</Region>",
-    )
-    proxy.rule(*OBJECT, answer=answer, times=None)
-    detail = refused("22023", '"eu-north-1"', SMALL)
-    assert "AuthorizationHeaderMalformed" in detail
+    ),
+}
+
+
+def regions(export):
+    """For which the requests were signed."""
+    return [r.scope.split("/")[1] for r in export.proxy.requests()]
+
+
+@BOTH
+@pytest.mark.parametrize("answer", list(ELSEWHERE))
+def test_24_another_region(export, proxy, query, answer):
+    """It is learnt once, and kept."""
+    proxy.rule(answer=ELSEWHERE[answer])
+    export.lands(query)
+    first, *others = regions(export)
+    assert first == "us-east-1"
+    assert others == ["eu-north-1"] * (1 if query == SMALL else 5)
+    proxy.clear()
+    export.lands(query)
+    assert set(regions(export)) == {"eu-north-1"}
+
+
+def test_24_region_is_asked_for(export, proxy):
+    """By a HEAD of the bucket, if the redirect does not name it."""
+    proxy.rule(*OBJECT, answer=s3_error(301, "PermanentRedirect"))
+    answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
+    proxy.rule("HEAD", answer=answer)
+    export.lands(SMALL)
+    assert [r.method for r in proxy.requests()] == ["PUT", "HEAD", "PUT"]
+    assert regions(export)[-1] == "eu-north-1"
+
+
+@pytest.mark.parametrize("answer", list(ELSEWHERE))
+def test_24_not_there_either(export, proxy, answer):
+    """Nobody is sent around in circles."""
+    proxy.rule(answer=ELSEWHERE[answer], times=None)
+    error = export.fails("22023", SMALL)
+    assert '"eu-north-1"' in error.diag.message_hint
+    assert regions(export) == ["us-east-1", "eu-north-1"]
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])
