@@ -63,6 +63,10 @@ memstore device bytes = {memory}
 [client.rgw]
 rgw data = {folder}
 rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{port} {tls}
+# Encryption by a key that it knows itself, also without TLS.
+rgw crypt require ssl = false
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = lake-key=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=
 # Both http://127.0.0.1:PORT/bucket and http://bucket.localhost:PORT/ work.
 rgw dns name = localhost
 rgw enable usage log = false
@@ -90,6 +94,10 @@ def _policy(action, **others):
 
 class _PortTaken(Exception):
     """Somebody took a port between our finding it free and our using it."""
+
+
+# The one key that SSE-KMS has.
+KMS_KEY = "lake-key"
 
 
 class Rgw:
