@@ -65,6 +65,8 @@ typedef struct ServerRequest
 	char *body;
 	char sha256[65];
 	int connection; /* from 0, in the order of accepting */
+	bool tls;
+	char tunnel[256]; /* "host:port" that a proxy's client asked for, or "" */
 } ServerRequest;
 
 extern Server *server_new(void);
@@ -73,6 +75,14 @@ extern Server *server_new(void);
 extern void server_free(Server *server);
 
 extern int server_port(const Server *server);
+
+/*
+ * Before the first connection: speaks TLS with whoever begins with it, as
+ * 127.0.0.1, localhost and some of AWS's hosts, and is a proxy that opens
+ * tunnels, all of which end here.  The file has the certificate to trust.
+ */
+extern void server_tls(Server *server);
+extern const char *server_ca(const Server *server);
 
 /* Gives new connections small buffers, as on a slow line. */
 extern void server_narrow(Server *server);
@@ -111,7 +121,8 @@ extern const ServerRequest *server_request(Server *server, const char *method,
 extern int server_header(const ServerRequest *request, const char *name,
 						 char *value, size_t size);
 
-/* ---- the little S3: one bucket of any name, addressed by path ---- */
+/* ---- the little S3: one bucket of any name, addressed by path, or through a
+ * tunnel by its host; see server_s3.c ---- */
 
 extern void server_s3(Server *server);
 
