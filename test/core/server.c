@@ -556,20 +556,27 @@ run_acceptor(void *arg)
 	}
 }
 
+/* On the port that it had before, else on any. */
 static void
 listen_on_loopback(Server *server)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET};
 	socklen_t len = sizeof(address);
+	int on = 1;
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	address.sin_port = htons((uint16_t) server->port);
 	server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (server->fd < 0 ||
+		setsockopt(server->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) !=
+			0 ||
 		bind(server->fd, (struct sockaddr *) &address, len) != 0 ||
 		listen(server->fd, 64) != 0 ||
 		getsockname(server->fd, (struct sockaddr *) &address, &len) != 0)
 		abort();
 	server->port = ntohs(address.sin_port);
+	if (pthread_create(&server->acceptor, NULL, run_acceptor, server) != 0)
+		abort();
 }
 
 Server *
@@ -584,8 +591,6 @@ server_new(void)
 	pthread_cond_init(&server->changed, &attributes);
 	pthread_condattr_destroy(&attributes);
 	listen_on_loopback(server);
-	if (pthread_create(&server->acceptor, NULL, run_acceptor, server) != 0)
-		abort();
 	return server;
 }
 
@@ -610,9 +615,8 @@ server_free(Server *server)
 	server->stopping = true;
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
-	shutdown(server->fd, SHUT_RDWR); /* ends accept() */
-	pthread_join(server->acceptor, NULL);
-	close(server->fd);
+	if (server->fd >= 0)
+		server_refuse(server);
 	server_disconnect(server);
 	for (int i = 0; i < server->nconnections; i++)
 		pthread_join(server->connections[i].thread, NULL);
@@ -710,6 +714,22 @@ server_disconnect(Server *server)
 		if (server->connections[i].fd >= 0)
 			shutdown(server->connections[i].fd, SHUT_RDWR);
 	pthread_mutex_unlock(&server->lock);
+}
+
+void
+server_refuse(Server *server)
+{
+	shutdown(server->fd, SHUT_RDWR); /* ends accept() */
+	pthread_join(server->acceptor, NULL);
+	close(server->fd);
+	server->fd = -1;
+	server_disconnect(server);
+}
+
+void
+server_listen(Server *server)
+{
+	listen_on_loopback(server);
 }
 
 int

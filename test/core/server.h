@@ -99,6 +99,11 @@ extern void server_release(Server *server);
 /* Closes all connections. */
 extern void server_disconnect(Server *server);
 
+/* Closes all connections and refuses new ones, until it listens again on the
+ * same port. */
+extern void server_refuse(Server *server);
+extern void server_listen(Server *server);
+
 /* Connections accepted so far. */
 extern int server_accepted(Server *server);
 
