@@ -288,6 +288,8 @@ receive_body(Connection *connection, ServerRequest *request,
 		request->body_len += n;
 	}
 	request->body[want] = '\0';
+	if (rule && rule->flip && want > 0)
+		request->body[want / 2] ^= 1;
 	server_sha256(request->body, want, request->sha256);
 	return true;
 }

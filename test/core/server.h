@@ -44,6 +44,7 @@ typedef struct ServerRule
 	size_t read; /* act after that many bytes of its body; 0: all of it */
 	size_t pace; /* read at most that much each 20 ms; 0: no limit */
 	bool store;  /* let the little S3 carry it out first */
+	bool flip;   /* damage a byte of the body on its way */
 
 	/* the answer; without a status, it is that of the little S3 */
 	int status;
