@@ -141,7 +141,7 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 	"</Error>"
 #define BAD_GATEWAY "<html><body><h1>502 Bad Gateway</h1></body></html>"
 
-static const char *
+static inline const char *
 verb_method(ObS3Verb verb)
 {
 	switch (verb)

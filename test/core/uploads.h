@@ -288,7 +288,7 @@ finish_and_land(Fixture *fixture)
 	assert_landed(fixture);
 }
 
-static const ObError *
+static inline const ObError *
 wait_for_error(Fixture *fixture)
 {
 	host_drive(fixture->http, is_ended, fixture);
