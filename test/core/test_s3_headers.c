@@ -258,12 +258,12 @@ common_headers(void **state)
 	}
 }
 
-/* 64 headers in all, whoever wants them. */
+/* 96 headers in all, whoever wants them. */
 static void
 too_many_headers(void **state)
 {
 	Fixture *fixture = *state;
-	ObPair headers[61];
+	ObPair headers[93];
 	Call call;
 
 	for (size_t i = 0; i < COUNT_OF(headers); i++)
@@ -272,12 +272,12 @@ too_many_headers(void **state)
 	call_init(&call, fixture);
 	call.call.common = headers;
 	call.call.ncommon = 1;
-	ob_s3_create(&call.call, "b", "k", headers, 60);
+	ob_s3_create(&call.call, "b", "k", headers, 92);
 	wait_done(&call);
 	assert_int_equal(call.call.error.code, OB_OK);
 	call.done = 0;
 	call.call.ncommon = 2;
-	ob_s3_create(&call.call, "b", "k", headers, 60);
+	ob_s3_create(&call.call, "b", "k", headers, 92);
 	wait_done(&call);
 	assert_error(&call.call.error, OB_EINVAL, "too many object headers");
 	assert_int_equal(server_count(fixture->server, NULL, NULL), 1);
