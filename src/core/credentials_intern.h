@@ -227,10 +227,15 @@ extern ObCode ob_fetch_status(const ObFetch *fetch, const char *code,
 /* The same for the credentials that a metadata service answers. */
 extern ObCode ob_fetch_read_json(ObFetch *fetch, ObError *error) OB_MUST_CHECK;
 
-/* For tests: where the container's credentials are asked for.  OB_ECREDS for
- * a place to which we do not go. */
+/* Where a container's credentials are asked for, by its two variables (NULL:
+ * not set).  OB_ECREDS for a place to which we do not go. */
 extern ObCode ob_container_target(const char *relative, const char *full,
 								  ObEndpoint *endpoint, ObBuf *target,
 								  ObError *error) OB_MUST_CHECK;
+
+/* The same for an instance's. */
+extern ObCode ob_instance_endpoint(const char *given, const char *mode,
+								   ObEndpoint *endpoint,
+								   ObError *error) OB_MUST_CHECK;
 
 #endif
