@@ -327,6 +327,7 @@ ob_role_start(ObFetch *fetch, const ObRole *role)
 	ask->done = done;
 	ask->request.method = "POST";
 	ask->request.direct = false;
+	ask->request.link_local = false;
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->try_ms = TRY_MS;
 	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
