@@ -860,6 +860,193 @@ everything_at_once(void **state)
 	unset_keys();
 }
 
+/* ---- credentials that have to be asked for ---- */
+
+#define GIVEN(id)                                                   \
+	"{\"AccessKeyId\": \"" id "\", \"SecretAccessKey\": \"given\"," \
+	" \"Token\": \"token\", \"Expiration\": \"2099-01-01T00:00:00Z\"}"
+
+static const ObCredentials first_given = {"AKIAFIRST", "given", "token"};
+static const ObCredentials second_given = {"AKIASECOND", "given", "token"};
+
+/* The server is the giver as well. */
+static void
+use_container(Fixture *fixture)
+{
+	ObS3Options options = usual_s3(fixture);
+	char uri[100];
+
+	snprintf(uri, sizeof(uri), "http://127.0.0.1:%d/giver",
+			 server_port(fixture->server));
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
+	options.credentials = (ObCredentialsOptions){
+		.source = OB_CREDENTIALS_CONTAINER, .region = "us-east-1"};
+	replace_s3(fixture, &options);
+}
+
+static void
+rule_giver(Fixture *fixture, ServerAct act, int times, const char *body)
+{
+	server_rule(fixture->server, (ServerRule){.target = "/giver",
+											  .act = act,
+											  .times = times,
+											  .status = 200,
+											  .body = body});
+}
+
+static int
+asked(Fixture *fixture)
+{
+	return server_count(fixture->server, "GET", "/giver");
+}
+
+static bool
+is_asked(void *arg)
+{
+	return asked(arg) > 0;
+}
+
+static bool
+is_asked_twice(void *arg)
+{
+	return asked(arg) > 1;
+}
+
+/* However many calls there are, they are asked for once; meanwhile nothing
+ * else goes out. */
+static void
+calls_wait_for_credentials(void **state)
+{
+	static const ObS3Verb verbs[] = {OB_S3_UPLOAD_PART, OB_S3_COMPLETE,
+									 OB_S3_HEAD};
+	Fixture *fixture = *state;
+	Call calls[3];
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
+	for (int i = 0; i < 3; i++)
+	{
+		call_init(&calls[i], fixture);
+		server_rule(fixture->server, success(verbs[i], NULL));
+		start_verb(&calls[i], verbs[i], "k");
+	}
+	host_watch(ob_s3_http(fixture->s3), is_asked, fixture);
+	host_drive_for(ob_s3_http(fixture->s3), 20);
+	assert_int_equal(count(fixture), 1);
+	for (int i = 0; i < 3; i++)
+		assert_true(ob_s3_call_running(&calls[i].call));
+	server_release(fixture->server);
+	for (int i = 0; i < 3; i++)
+	{
+		wait_done(&calls[i]);
+		assert_int_equal(calls[i].call.error.code, OB_OK);
+		assert_int_equal(calls[i].call.error.attempts, 0);
+		assert_signed(nth(fixture, i + 1), &first_given, "us-east-1");
+		call_free(&calls[i]);
+	}
+	assert_int_equal(asked(fixture), 1);
+	assert_int_equal(ob_s3_retries(fixture->s3), 0);
+}
+
+static void
+cancel_while_waiting_for_credentials(void **state)
+{
+	Fixture *fixture = *state;
+	Call calls[3];
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
+	server_rule(fixture->server, success(OB_S3_CREATE, NULL));
+	for (int i = 0; i < 3; i++)
+	{
+		call_init(&calls[i], fixture);
+		start_verb(&calls[i], OB_S3_CREATE, "k");
+	}
+	host_watch(ob_s3_http(fixture->s3), is_asked, fixture);
+	ob_s3_call_cancel(&calls[0].call);
+	assert_false(ob_s3_call_running(&calls[0].call));
+	call_free(&calls[1]);
+	server_release(fixture->server);
+	wait_done(&calls[2]);
+	host_drive_for(ob_s3_http(fixture->s3), 20);
+	assert_int_equal(calls[0].done + calls[1].done, 0);
+	assert_int_equal(server_count(fixture->server, "POST", NULL), 1);
+	call_free(&calls[0]);
+	call_free(&calls[2]);
+}
+
+static void
+credentials_are_refused(void **state)
+{
+	Fixture *fixture = *state;
+	Call calls[2];
+
+	use_container(fixture);
+	server_rule(fixture->server,
+				(ServerRule){.target = "/giver", .status = 404});
+	for (int i = 0; i < 2; i++)
+	{
+		call_init(&calls[i], fixture);
+		start_verb(&calls[i], i ? OB_S3_COMPLETE : OB_S3_CREATE, "k");
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		wait_done(&calls[i]);
+		assert_error(&calls[i].call.error, OB_ECREDS, "container");
+		assert_true(calls[i].call.error.what[0] != '\0');
+		call_free(&calls[i]);
+	}
+	assert_int_equal(count(fixture), asked(fixture));
+}
+
+/* Refused by the store: all that were under way go on with the next ones,
+ * which are asked for once.  One of them was waiting for its next try when the
+ * old ones were dropped; that try is not lost. */
+static void
+credentials_are_asked_for_again(void **state)
+{
+	Fixture *fixture = *state;
+	ServerRule slow = {.target = "slow",
+					   .times = 1,
+					   .status = 503,
+					   .headers = "x-amz-retry-after: 100\r\n"};
+	ServerRule expired = {.target = "expired",
+						  .times = 1,
+						  .status = 400,
+						  .body = XML_ERROR("ExpiredToken")};
+	Call calls[2];
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIASECOND"));
+	server_rule(fixture->server, slow);
+	server_rule(fixture->server, expired);
+	server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
+	for (int i = 0; i < 2; i++)
+	{
+		call_init(&calls[i], fixture);
+		start_verb(&calls[i], OB_S3_UPLOAD_PART, i ? "expired" : "slow");
+	}
+	host_watch(ob_s3_http(fixture->s3), is_asked_twice, fixture);
+	/* until the pause is over: that try needs credentials, too */
+	wait_retries(fixture, 2);
+	host_drive_for(ob_s3_http(fixture->s3), 300);
+	assert_int_equal(server_count(fixture->server, "PUT", NULL), 2);
+	server_release(fixture->server);
+	for (int i = 0; i < 2; i++)
+	{
+		wait_done(&calls[i]);
+		assert_string_equal(calls[i].call.error.cause, "");
+		assert_int_equal(calls[i].call.error.attempts, i ? 0 : 1);
+		call_free(&calls[i]);
+	}
+	assert_int_equal(asked(fixture), 2);
+	assert_int_equal(server_count(fixture->server, "PUT", NULL), 4);
+	for (int i = 0; i < 4; i++)
+		assert_signed(server_request(fixture->server, "PUT", NULL, i),
+					  i < 2 ? &first_given : &second_given, "us-east-1");
+}
+
 /* ---- what a client bears ---- */
 
 /* Of a network that goes away, as long as it may: not counted, for the store
@@ -1189,6 +1376,10 @@ main(void)
 		TEST(credentials_stay_expired),
 		TEST(no_credentials),
 		TEST(everything_at_once),
+		TEST(calls_wait_for_credentials),
+		TEST(cancel_while_waiting_for_credentials),
+		TEST(credentials_are_refused),
+		TEST(credentials_are_asked_for_again),
 		TEST(network_goes_away),
 		TEST(network_was_never_there),
 		TEST(network_stays_away),
