@@ -190,8 +190,9 @@ struct ObFetch
 	ObEndpoint endpoint;
 	ObBuf target; /* path and query, or a name in it */
 	ObBuf body;
-	ObBuf told; /* the secret that this try told the server */
-	bool again; /* begun anew with another token, which is done once */
+	ObBuf told;   /* the secret that this try told the server */
+	bool again;   /* begun anew with another token or time: done once */
+	bool restart; /* "read" says so to "done" */
 	char *instance_token;
 	int64_t instance_token_until; /* the store's time */
 	ObSigningKey signing_key;

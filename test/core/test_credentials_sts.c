@@ -89,6 +89,82 @@ another_clock(void **state)
 	assert_in_range(timegm(&tm), time(NULL) + 1190, time(NULL) + 1200);
 }
 
+/* Our clock is wrong by so many seconds, as STS's answer shows. */
+static void
+refuse_date(Identity *identity, int times, const char *code, int skew)
+{
+	char headers[100];
+	char body[500];
+	char date[64];
+	time_t now = time(NULL) + skew;
+	struct tm tm;
+
+	gmtime_r(&now, &tm);
+	strftime(date, sizeof(date), "%a, %d %b %Y %H:%M:%S GMT", &tm);
+	snprintf(headers, sizeof(headers), "Date: %s\r\n", date);
+	snprintf(body, sizeof(body), STS_ERROR("%s", "Signature expired"), code);
+	server_rule(identity->server, (ServerRule){.times = times,
+											   .status = 403,
+											   .headers = headers,
+											   .body = body});
+}
+
+/* A wrong clock: signed once more with the time of STS, which is kept. */
+static void
+clock_is_wrong(void **state)
+{
+	static const struct
+	{
+		const char *code;
+		int skew;
+		bool mended;
+	} rows[] = {
+		{"SignatureDoesNotMatch", 1200, true},
+		{"SignatureDoesNotMatch", -1200, true},
+		{"RequestTimeTooSkewed", 7000, true},
+		{"SignatureDoesNotMatch", 5, false},
+		{"SignatureDoesNotMatch", -5, false},
+		{"AccessDenied", 1200, false},
+	};
+	Identity *identity = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		char stamp[32];
+		struct tm tm = {0};
+
+		server_reset(identity->server);
+		refuse_date(identity, 1, rows[i].code, rows[i].skew);
+		identity_sts(identity, 1, ID, 9000);
+		identity_sts(identity, 1, "AKSECOND", 9000);
+		use_role(identity);
+		if (!rows[i].mended)
+		{
+			assert_failed(identity, "Signature expired");
+			assert_int_equal(server_count(identity->server, NULL, NULL), 1);
+			continue;
+		}
+		assert_ready(identity, ID, SECRET, TOKEN);
+		assert_true(ob_provider_refused(identity->provider, ID));
+		assert_ready(identity, "AKSECOND", SECRET, TOKEN);
+		for (int n = 1; n < 3; n++)
+		{
+			assert_signed(identity, n, "AKBASE", SECRET, TOKEN);
+			server_header(server_request(identity->server, NULL, NULL, n),
+						  "x-amz-date", stamp, sizeof(stamp));
+			assert_non_null(strptime(stamp, "%Y%m%dT%H%M%SZ", &tm));
+			assert_in_range(timegm(&tm) - time(NULL) - rows[i].skew + 10, 0,
+							11);
+		}
+	}
+	/* it is said only once */
+	server_reset(identity->server);
+	refuse_date(identity, 0, "SignatureDoesNotMatch", 1200);
+	use_role(identity);
+	assert_failed(identity, "SignatureDoesNotMatch, Signature expired");
+	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
+}
+
 static void
 role_without_a_region(void **state)
 {
@@ -427,6 +503,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		IDENTITY_TEST(assume_role),
 		IDENTITY_TEST(another_clock),
+		IDENTITY_TEST(clock_is_wrong),
 		IDENTITY_TEST(role_without_a_region),
 		IDENTITY_TEST(endpoints_of_aws),
 		IDENTITY_TEST(refusals),
