@@ -159,7 +159,6 @@ extern void ob_ask_init(ObAsk *ask, ObHttp *http, void *arg);
 
 /* "done" is called later, but for want of memory. */
 extern void ob_ask_start(ObAsk *ask);
-extern void ob_ask_cancel(ObAsk *ask);
 extern void ob_ask_free(ObAsk *ask);
 
 /* ---- credentials_fetch.c ---- */

@@ -479,6 +479,34 @@ role_on_top(void **state)
 		"outer");
 }
 
+/* Six are allowed, also with the one on top. */
+static void
+too_many_roles(void **state)
+{
+	Identity *identity = *state;
+	ObCredentialsOptions options = {.source = OB_CREDENTIALS_PROFILE,
+									.profile = "r2",
+									.role_arn = ROLE2,
+									.region = "eu-west-1",
+									.sts_endpoint = identity->url};
+	char config[2000] = "";
+
+	for (int i = 1; i <= 6; i++)
+		sprintf(config + strlen(config),
+				"[profile r%d]\nrole_arn = " ROLE "\nsource_profile = r%d\n",
+				i, i + 1);
+	strcat(config, "[profile r7]\n" KEYS("AKBASE"));
+	identity_file(identity, ".aws/config", config);
+	identity_sts(identity, 0, ID, 3600);
+	identity_use(identity, &options);
+	assert_ready(identity, ID, SECRET, TOKEN);
+	assert_int_equal(server_count(identity->server, NULL, NULL), 6);
+	options.profile = "r1";
+	identity_use(identity, &options);
+	assert_failed(identity, "more than 6 roles would have to be assumed");
+	assert_int_equal(server_count(identity->server, NULL, NULL), 6);
+}
+
 /* The option's, the environment's, the profile's. */
 static void
 whose_sts_endpoint(void **state)
@@ -533,6 +561,7 @@ main(void)
 		IDENTITY_TEST(role_with_a_credential_source),
 		IDENTITY_TEST(role_with_a_web_identity),
 		IDENTITY_TEST(role_on_top),
+		IDENTITY_TEST(too_many_roles),
 		IDENTITY_TEST(whose_sts_endpoint),
 	};
 

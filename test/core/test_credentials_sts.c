@@ -463,6 +463,7 @@ web_identity_with_a_gap(void **state)
 {
 	static const char *const empties[] = {"", "\n", " \r\n"};
 	Identity *identity = *state;
+	FILE *file;
 	char *huge;
 
 	identity_use_source(identity, OB_CREDENTIALS_WEB_IDENTITY);
@@ -481,6 +482,11 @@ web_identity_with_a_gap(void **state)
 		ob_provider_reset(identity->provider);
 		assert_failed(identity, "/token\" is empty");
 	}
+	file = fopen(identity_file(identity, "token", ""), "w");
+	assert_int_equal(fwrite("canary\0x", 1, 8, file), 8);
+	fclose(file);
+	ob_provider_reset(identity->provider);
+	assert_failed(identity, "/token\" has a NUL byte");
 	huge = test_malloc(65538);
 	memset(huge, 'x', 65537);
 	huge[65537] = '\0';
