@@ -938,8 +938,9 @@ ob_http_header(ObHttpRequest *request, const char *name, const char *value,
 		return ob_error_set(error, OB_EINVAL,
 							"a header would have a line break");
 	ob_buf_init(&line, HEADERS_MAX);
-	/* "Name:" would remove the header, "Name;" sends it empty */
-	if (value && value[0] == '\0')
+	/* "Name:" would remove the header, "Name;" sends it empty; blanks at the
+	 * ends of a value do not count */
+	if (value && value[strspn(value, " \t")] == '\0')
 		ob_buf_addf(&line, "%s;", name);
 	else
 		ob_buf_addf(&line, "%s: %s", name, value ? value : "");

@@ -223,6 +223,7 @@ verbs_and_their_heads(void **state)
 		{"X-Empty", ""}, {"Expect", NULL}, {"Content-Type", NULL}};
 	static const ObPair typed[] = {{"Content-Type", "text/csv"},
 								   {"Expect", NULL}};
+	static const ObPair blank[] = {{"X-Blank", " \t "}};
 	static const struct
 	{
 		const char *method;
@@ -245,6 +246,8 @@ verbs_and_their_heads(void **state)
 		 "Content-Type: text/csv\r\n"
 		 "Content-Length: 3\r\n"},
 		{"GET", NULL, 0, NULL, ""},
+		/* it is signed, and must not get lost */
+		{"GET", blank, 1, NULL, "X-Blank:\r\n"},
 	};
 	Fixture *fixture = *state;
 
