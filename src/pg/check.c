@@ -129,12 +129,6 @@ raise_if_any(const ObError *error)
 		ob_report(error);
 }
 
-static const char *
-to_database(const char *text)
-{
-	return pg_any_to_server(text, strlen(text), PG_UTF8);
-}
-
 /* ---- where and as whom ---- */
 
 static void
@@ -173,7 +167,7 @@ check_key(Check *check)
 
 	check->key = ob_task_key(&request, check->options, check->server);
 	say(check, "an export named \"" NAME "\" lands at \"s3://%s/%s\"",
-		check->bucket, to_database(check->key));
+		check->bucket, ob_report_text(check->key));
 }
 
 static void
@@ -429,7 +423,7 @@ check_put(Check *check)
 	check->requests = NULL;
 	ob_export_rehearse(&export);
 	say(check, "began and aborted an upload of \"s3://%s/%s\"", check->bucket,
-		to_database(check->key));
+		ob_report_text(check->key));
 }
 
 /* ---- all of it ---- */

@@ -29,6 +29,7 @@
 #include "pg/parallel.h"
 #include "pg/query.h"
 #include "pg/receiver.h"
+#include "pg/report.h"
 #include "pg/stream.h"
 
 typedef struct Job
@@ -37,6 +38,7 @@ typedef struct Job
 	ObStream *stream;
 	ObParallel *parallel;
 	MemoryContext context;
+	char *place; /* "s3://bucket/key", for warnings */
 } Job;
 
 /* ---- setting up ---- */
@@ -99,7 +101,7 @@ start_anew(Job *job)
 	const ObExport *export = job->export;
 	ObEncoder *encoder;
 
-	ob_stream_abort(job->stream, export->bucket, export->key);
+	ob_stream_abort(job->stream, job->place);
 	job->stream = NULL;
 	if (!export->options->write_empty)
 		return NULL;
@@ -160,7 +162,7 @@ give_up(int code, Datum arg)
 	if (job->parallel)
 		ob_parallel_end_workers(job->parallel);
 	if (job->stream)
-		ob_stream_abort(job->stream, job->export->bucket, job->export->key);
+		ob_stream_abort(job->stream, job->place);
 }
 
 /* Context of all errors, and the hint that some of them need. */
@@ -216,6 +218,8 @@ run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
 	job = palloc0(sizeof(Job));
 	job->export = export;
 	job->context = context;
+	job->place =
+		psprintf("s3://%s/%s", export->bucket, ob_report_text(export->key));
 	error_context.callback = name_export;
 	error_context.arg = job;
 	error_context.previous = error_context_stack;

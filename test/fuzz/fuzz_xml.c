@@ -46,6 +46,7 @@ read_create(const char *data, size_t size)
 					 &error);
 	promise(fuzz_ends(id, sizeof(id)));
 	promise((error.code == OB_OK) == (id[0] != '\0'));
+	promise(fuzz_is_printable(id));
 }
 
 static ObCode
@@ -54,6 +55,7 @@ each_upload(void *arg, const ObXmlUpload *upload)
 	promise(fuzz_ends(upload->key, sizeof(upload->key)));
 	promise(fuzz_ends(upload->upload_id, sizeof(upload->upload_id)));
 	promise(upload->key[0] != '\0' && upload->upload_id[0] != '\0');
+	promise(fuzz_is_printable(upload->upload_id));
 	promise(upload->initiated >= 0);
 	++*(int *) arg;
 	return OB_OK;
