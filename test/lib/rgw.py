@@ -161,6 +161,7 @@ class Rgw:
         }
         access_key = config.pop("access_key", self.access_key)
         secret_key = config.pop("secret_key", self.secret_key)
+        verify = config.pop("verify", self.ca_file or True)
         options.update(config)
         return boto3.client(
             "s3",
@@ -168,7 +169,7 @@ class Rgw:
             region_name="us-east-1",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
-            verify=self.ca_file or True,
+            verify=verify,
             config=botocore.config.Config(**options),
         )
 

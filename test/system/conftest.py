@@ -20,6 +20,7 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from faults import Export  # noqa: E402
+from lib.identity import Identity  # noqa: E402
 from lib.postgres import Cluster  # noqa: E402
 from lib.proxy import Proxy  # noqa: E402
 from lib.rgw import Rgw  # noqa: E402
@@ -230,6 +231,21 @@ def authority(pg):
     os.mkdir(folder)
     os.chmod(folder, 0o755)
     return Authority(folder)
+
+
+@pytest.fixture
+def identity(rgw, canaries):
+    """AWS's givers of credentials; what they give is valid at rgw.sts."""
+
+    def issue():
+        found = rgw.temporary()
+        canaries.update(found[1:])
+        return found
+
+    assert rgw.sts  # started by this thread
+    with Identity(issue) as server:
+        server.trust(rgw.access_key, rgw.secret_key)
+        yield server
 
 
 @pytest.fixture
