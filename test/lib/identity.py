@@ -34,6 +34,11 @@ class Identity(Script):
     def __init__(self, issue, tls=None):
         super().__init__(tls)
         self._issue = issue
+        self.reset()
+
+    def reset(self):
+        """As it was at the beginning."""
+        self.clear()
         self._metadata_tokens = set()
         self._trusted = {}  # access key: secret, session token
         self.lifetime = 3600  # seconds that credentials are said to live

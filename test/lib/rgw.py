@@ -119,7 +119,7 @@ class Rgw:
         self.tls_endpoint = None
         self.ca_file = None
         self._daemons = []
-        self._role = None
+        self.role = None
 
     def __enter__(self):
         return self.start()
@@ -202,7 +202,7 @@ class Rgw:
         It takes temporary credentials, whose session token it verifies.  (But
         it tells nobody what is wrong with others: AccessDenied is all.)
         """
-        if not self._role:
+        if not self.role:
             if threading.current_thread() is not threading.main_thread():
                 # PDEATHSIG is of the thread that starts a daemon.
                 raise RigError("the first to ask must be the main thread")
@@ -227,7 +227,7 @@ class Rgw:
             aws_secret_access_key=self.secret_key,
         )
         found = sts.assume_role(
-            RoleArn=self._role, RoleSessionName="test", DurationSeconds=900
+            RoleArn=self.role, RoleSessionName="test", DurationSeconds=900
         )["Credentials"]
         return (
             found["AccessKeyId"], found["SecretAccessKey"],
@@ -312,7 +312,7 @@ class Rgw:
             f"--role-name={name}", "--policy-name=all",
             "--policy-doc=" + _policy("s3:*", Resource="arn:aws:s3:::*"),
         )
-        self._role = f"arn:aws:iam:::role/{name}"
+        self.role = f"arn:aws:iam:::role/{name}"
 
     def _path(self, name):
         return os.path.join(self.folder, name)

@@ -233,9 +233,8 @@ def authority(pg):
     return Authority(folder)
 
 
-@pytest.fixture
-def identity(rgw, canaries):
-    """AWS's givers of credentials; what they give is valid at rgw.sts."""
+@pytest.fixture(scope="session")
+def identity_server(rgw, canaries):
 
     def issue():
         found = rgw.temporary()
@@ -244,8 +243,16 @@ def identity(rgw, canaries):
 
     assert rgw.sts  # started by this thread
     with Identity(issue) as server:
-        server.trust(rgw.access_key, rgw.secret_key)
         yield server
+
+
+@pytest.fixture
+def identity(identity_server, rgw):
+    """AWS's givers of credentials; what they give is valid at rgw.sts."""
+    identity_server.reset()
+    identity_server.trust(rgw.access_key, rgw.secret_key)
+    yield identity_server
+    identity_server.reset()
 
 
 @pytest.fixture
