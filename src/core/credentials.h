@@ -89,8 +89,8 @@ typedef enum ObProviderState
  */
 extern ObProviderState ob_provider_poll(ObProvider *provider, ObError *error);
 
-/* What is at hand, also expired ones; NULL if nothing is.  Borrowed until the
- * next drive or call of a provider's function. */
+/* What is at hand, also expired or refused ones; NULL if nothing is.  Borrowed
+ * until the next drive or call of a provider's function. */
 extern const ObCredentials *ob_provider_get(const ObProvider *provider);
 
 /* Unix time at which they expire, 0: never or none at hand. */
@@ -117,8 +117,8 @@ extern void ob_provider_cancel(ObProvider *provider, ObProviderWait *wait);
 
 /*
  * The store refused credentials as expired or invalid: those with this access
- * key id (others were renewed meanwhile) are dropped, and the next poll gets
- * new ones.  False if there is nothing to hope for: keys that were given.
+ * key id (others were renewed meanwhile) no longer count, and the next poll
+ * gets new ones.  False if there is nothing to hope for: keys that were given.
  */
 extern bool ob_provider_refused(ObProvider *provider,
 								const char *access_key_id);
