@@ -45,8 +45,9 @@ typedef struct ObCredentialsOptions
 	/* A role to assume with what the source gives; NULL: none */
 	const char *role_arn;
 	const char *external_id; /* NULL: none */
-	const char *region;      /* STS's */
-	/* NULL: AWS_ENDPOINT_URL_STS's, or AWS's own of the region */
+	const char *region;      /* STS's; needed for any role */
+	/* NULL: AWS_ENDPOINT_URL_STS's, the profile's, or AWS's own of the region
+	 */
 	const char *sts_endpoint;
 
 	/*
@@ -78,8 +79,8 @@ typedef enum ObProviderState
 {
 	OB_PROVIDER_READY,  /* ob_provider_get() has them */
 	OB_PROVIDER_BUSY,   /* they are being asked for: ob_provider_wait() */
-	OB_PROVIDER_FAILED, /* error is set, its code OB_ECREDS but for want of
-						 * memory and the like */
+	OB_PROVIDER_FAILED, /* error is set, but for "what", its code OB_ECREDS
+						 * but for want of memory and the like */
 } ObProviderState;
 
 /*
