@@ -27,6 +27,7 @@ struct ObProvider
 	ObKeys given;                 /* options.keys point here */
 	ObKeys keys;                  /* at hand */
 	ObCredentials view;           /* the same, for those who ask */
+	bool refused;                 /* by the store: only an abort has them */
 	char origin[OB_ORIGIN_MAX];
 	bool failed;
 	ObError failure;
@@ -259,7 +260,7 @@ ob_provider_cancel(ObProvider *provider, ObProviderWait *wait)
 static bool
 is_alive(const ObProvider *provider)
 {
-	return provider->keys.access_key_id != NULL &&
+	return provider->keys.access_key_id != NULL && !provider->refused &&
 		   (provider->keys.expires == 0 ||
 			ob_fetch_now(&provider->fetch) < provider->keys.expires);
 }
@@ -294,6 +295,7 @@ on_fetched(ObFetch *fetch)
 		ob_keys_move(&provider->keys, &fetch->keys);
 		memcpy(provider->origin, fetch->origin, sizeof(provider->origin));
 		set_view(provider);
+		provider->refused = false;
 	}
 	else if (!fetch->renewal)
 	{
@@ -368,7 +370,7 @@ ob_provider_refused(ObProvider *provider, const char *access_key_id)
 		return true;
 	if (would_give_same(provider))
 		return false;
-	drop(provider);
+	provider->refused = true;
 	return true;
 }
 

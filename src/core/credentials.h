@@ -45,8 +45,9 @@ typedef struct ObCredentialsOptions
 	/* A role to assume with what the source gives; NULL: none */
 	const char *role_arn;
 	const char *external_id; /* NULL: none */
-	const char *region;      /* STS's */
-	/* NULL: AWS_ENDPOINT_URL_STS's, or AWS's own of the region */
+	const char *region;      /* STS's; needed for any role */
+	/* NULL: AWS_ENDPOINT_URL_STS's, the profile's, or AWS's own of the region
+	 */
 	const char *sts_endpoint;
 
 	/*
@@ -78,8 +79,8 @@ typedef enum ObProviderState
 {
 	OB_PROVIDER_READY,  /* ob_provider_get() has them */
 	OB_PROVIDER_BUSY,   /* they are being asked for: ob_provider_wait() */
-	OB_PROVIDER_FAILED, /* error is set, its code OB_ECREDS but for want of
-						 * memory and the like */
+	OB_PROVIDER_FAILED, /* error is set, but for "what", its code OB_ECREDS
+						 * but for want of memory and the like */
 } ObProviderState;
 
 /*
@@ -89,8 +90,8 @@ typedef enum ObProviderState
  */
 extern ObProviderState ob_provider_poll(ObProvider *provider, ObError *error);
 
-/* What is at hand, also expired ones; NULL if nothing is.  Borrowed until the
- * next drive or call of a provider's function. */
+/* What is at hand, also expired or refused ones; NULL if nothing is.  Borrowed
+ * until the next drive or call of a provider's function. */
 extern const ObCredentials *ob_provider_get(const ObProvider *provider);
 
 /* Unix time at which they expire, 0: never or none at hand. */
@@ -117,8 +118,8 @@ extern void ob_provider_cancel(ObProvider *provider, ObProviderWait *wait);
 
 /*
  * The store refused credentials as expired or invalid: those with this access
- * key id (others were renewed meanwhile) are dropped, and the next poll gets
- * new ones.  False if there is nothing to hope for: keys that were given.
+ * key id (others were renewed meanwhile) no longer count, and the next poll
+ * gets new ones.  False if there is nothing to hope for: keys that were given.
  */
 extern bool ob_provider_refused(ObProvider *provider,
 								const char *access_key_id);

@@ -134,14 +134,6 @@ ob_ask_start(ObAsk *ask)
 }
 
 void
-ob_ask_cancel(ObAsk *ask)
-{
-	if (ob_http_running(&ask->request))
-		ob_http_cancel(ask->http, &ask->request);
-	wipe_answer(ask);
-}
-
-void
 ob_ask_free(ObAsk *ask)
 {
 	wipe_answer(ask);

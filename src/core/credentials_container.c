@@ -89,6 +89,8 @@ split_full(const char *full, ObEndpoint *endpoint, ObBuf *target,
 	if (code == OB_OK)
 		code = ob_endpoint_parse(endpoint, base.data, &fault);
 	ob_buf_free(&base);
+	if (code == OB_ENOMEM)
+		return ob_error_set(error, code, "%s", fault.cause);
 	if (code != OB_OK)
 		return ob_error_set(error, OB_ECREDS,
 							"AWS_CONTAINER_CREDENTIALS_FULL_URI is not a URL: "
@@ -123,10 +125,12 @@ ob_container_target(const char *relative, const char *full,
 		if (ob_endpoint_parse(endpoint, RELATIVE_BASE, error) != OB_OK)
 			return error->code;
 	}
-	else if (split_full(full, endpoint, target, error) != OB_OK)
+	else if (split_full(full ? full : "", endpoint, target, error) != OB_OK)
 		return error->code;
 	path = target->data;
-	if (target->failed || !ob_is_plain(path) || strchr(path, '#'))
+	if (target->failed && !target->full)
+		return ob_buf_check(target, error);
+	if (target->full || !ob_is_plain(path) || strchr(path, '#'))
 		return ob_error_set(error, OB_ECREDS,
 							"the path of AWS_CONTAINER_CREDENTIALS_%s_URI is "
 							"too long, or has characters that must be "
@@ -239,6 +243,7 @@ ob_container_start(ObFetch *fetch)
 	ask->request.body = NULL;
 	ask->request.body_len = 0;
 	ask->request.direct = true;
+	ask->request.link_local = true;
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->try_ms = TRY_MS;
 	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;

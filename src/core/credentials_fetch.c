@@ -41,7 +41,7 @@ clear(ObFetch *fetch)
 	ob_buf_wipe(&fetch->body);
 	ob_buf_wipe(&fetch->told);
 	ob_sigv4_forget(&fetch->signing_key);
-	fetch->again = false;
+	fetch->again = fetch->restart = false;
 	fetch->roles_done = 0;
 }
 

@@ -243,11 +243,10 @@ ask_role(ObFetch *fetch)
 
 /* ---- where ---- */
 
-static ObCode
-choose_endpoint(ObFetch *fetch, ObError *error)
+ObCode
+ob_instance_endpoint(const char *given, const char *mode, ObEndpoint *endpoint,
+					 ObError *error)
 {
-	const char *given = ob_env("AWS_EC2_METADATA_SERVICE_ENDPOINT");
-	const char *mode = ob_env("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE");
 	ObError fault;
 
 	if (!given && mode && strcasecmp(mode, "IPv6") == 0)
@@ -257,8 +256,7 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 							"AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE is "
 							"neither IPv4 nor IPv6");
 	ob_error_clear(&fault);
-	if (ob_endpoint_parse(&fetch->endpoint,
-						  given ? given : "http://169.254.169.254",
+	if (ob_endpoint_parse(endpoint, given ? given : "http://169.254.169.254",
 						  &fault) != OB_OK)
 		return ob_error_set(error, OB_ECREDS,
 							"AWS_EC2_METADATA_SERVICE_ENDPOINT is not a URL: "
@@ -273,7 +271,9 @@ ob_instance_start(ObFetch *fetch)
 	ObAsk *ask = &fetch->ask;
 	char name[200];
 
-	if (choose_endpoint(fetch, &fetch->error) != OB_OK)
+	if (ob_instance_endpoint(ob_env("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
+							 ob_env("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
+							 &fetch->endpoint, &fetch->error) != OB_OK)
 	{
 		ob_fetch_go_on(fetch);
 		return;
@@ -284,6 +284,7 @@ ob_instance_start(ObFetch *fetch)
 	ask->request.body = NULL;
 	ask->request.body_len = 0;
 	ask->request.direct = true;
+	ask->request.link_local = true;
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->try_ms = TRY_MS;
 	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;

@@ -159,7 +159,6 @@ extern void ob_ask_init(ObAsk *ask, ObHttp *http, void *arg);
 
 /* "done" is called later, but for want of memory. */
 extern void ob_ask_start(ObAsk *ask);
-extern void ob_ask_cancel(ObAsk *ask);
 extern void ob_ask_free(ObAsk *ask);
 
 /* ---- credentials_fetch.c ---- */
@@ -190,8 +189,9 @@ struct ObFetch
 	ObEndpoint endpoint;
 	ObBuf target; /* path and query, or a name in it */
 	ObBuf body;
-	ObBuf told; /* the secret that this try told the server */
-	bool again; /* begun anew with another token, which is done once */
+	ObBuf told;   /* the secret that this try told the server */
+	bool again;   /* begun anew with another token or time: done once */
+	bool restart; /* "read" says so to "done" */
 	char *instance_token;
 	int64_t instance_token_until; /* the store's time */
 	ObSigningKey signing_key;
@@ -227,10 +227,15 @@ extern ObCode ob_fetch_status(const ObFetch *fetch, const char *code,
 /* The same for the credentials that a metadata service answers. */
 extern ObCode ob_fetch_read_json(ObFetch *fetch, ObError *error) OB_MUST_CHECK;
 
-/* For tests: where the container's credentials are asked for.  OB_ECREDS for
- * a place to which we do not go. */
+/* Where a container's credentials are asked for, by its two variables (NULL:
+ * not set).  OB_ECREDS for a place to which we do not go. */
 extern ObCode ob_container_target(const char *relative, const char *full,
 								  ObEndpoint *endpoint, ObBuf *target,
 								  ObError *error) OB_MUST_CHECK;
+
+/* The same for an instance's. */
+extern ObCode ob_instance_endpoint(const char *given, const char *mode,
+								   ObEndpoint *endpoint,
+								   ObError *error) OB_MUST_CHECK;
 
 #endif

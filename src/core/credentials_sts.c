@@ -17,6 +17,7 @@
 #include <string.h>
 #include <time.h>
 
+#include "timestamp.h"
 #include "xml.h"
 
 #define CONNECT_MS 2000
@@ -24,6 +25,7 @@
 #define WHOLE_MS 20000
 #define FORM "application/x-www-form-urlencoded; charset=utf-8"
 #define PAIRS_MAX 8
+#define SKEW_MIN_S 60 /* less is no reason to refuse a signature */
 
 /* The role that is being assumed. */
 static const ObRole *
@@ -231,14 +233,34 @@ say_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 
 /* A token that was renewed while we read the old one. */
 static bool
-is_token_refused(ObFetch *fetch, const char *code)
+is_token_refused(const ObFetch *fetch, const char *code)
 {
-	if (!current_role(fetch)->token_file || fetch->again ||
-		(strcmp(code, "InvalidIdentityToken") != 0 &&
-		 strcmp(code, "ExpiredToken") != 0 &&
-		 strcmp(code, "ExpiredTokenException") != 0))
+	return current_role(fetch)->token_file &&
+		   (strcmp(code, "InvalidIdentityToken") == 0 ||
+			strcmp(code, "ExpiredToken") == 0 ||
+			strcmp(code, "ExpiredTokenException") == 0);
+}
+
+/* A date that STS does not bear (AWS says that the signature does not match):
+ * its answer has the right one. */
+static bool
+is_clock_wrong(ObFetch *fetch, const char *code)
+{
+	char text[64];
+	int64_t date = 0;
+	int64_t error;
+
+	if (current_role(fetch)->token_file ||
+		(strcmp(code, "SignatureDoesNotMatch") != 0 &&
+		 strcmp(code, "RequestTimeTooSkewed") != 0))
 		return false;
-	fetch->again = true;
+	if (ob_http_response_header(&fetch->ask.request, "Date", text,
+								sizeof(text)))
+		date = ob_timestamp_parse_http(text);
+	error = date - ob_fetch_now(fetch);
+	if (date <= 0 || (error > -SKEW_MIN_S && error < SKEW_MIN_S))
+		return false;
+	fetch->clock_offset += error;
 	return true;
 }
 
@@ -256,9 +278,10 @@ read_answer(ObAsk *ask, ObRetryClass *class, ObError *error)
 	if (ob_xml_read_sts_error(answer->data, answer->len, &xml, &ignored) !=
 		OB_OK)
 		xml.code[0] = '\0';
-	if (is_token_refused(fetch, xml.code))
+	if (!fetch->again &&
+		(is_token_refused(fetch, xml.code) || is_clock_wrong(fetch, xml.code)))
 	{
-		ob_keys_wipe(&fetch->keys);
+		fetch->again = fetch->restart = true;
 		return OB_OK;
 	}
 	return say_failure(fetch, &xml, class, error);
@@ -274,8 +297,9 @@ done(ObAsk *ask, const ObError *error)
 	char with[OB_ORIGIN_MAX];
 
 	memcpy(with, fetch->origin, sizeof(with));
-	if (error->code == OB_OK && !fetch->keys.access_key_id)
+	if (error->code == OB_OK && fetch->restart)
 	{
+		fetch->restart = false;
 		ask_sts(fetch);
 		return;
 	}
@@ -327,6 +351,7 @@ ob_role_start(ObFetch *fetch, const ObRole *role)
 	ask->done = done;
 	ask->request.method = "POST";
 	ask->request.direct = false;
+	ask->request.link_local = false;
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->try_ms = TRY_MS;
 	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;

@@ -14,6 +14,7 @@
  */
 #include "http.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -23,11 +24,16 @@
 #include <string.h>
 #include <strings.h>
 #include <sys/epoll.h>
+#include <sys/socket.h>
 #include <time.h>
 #include <unistd.h>
 
 #define UPLOAD_BUFFER (512L * 1024)
 #define HEADERS_MAX (64 * 1024)
+/* Of all heads of an answer: there may be any number of 100 Continue.  (Some
+ * releases of libcurl have a limit of 300 KiB, and say that receiving failed.)
+ */
+#define HEADS_MAX ((size_t) 256 * 1024)
 #define URL_MAX (16 * 1024)
 #define EVENTS 64
 /* A gap between two drives counts at most this much towards a time-out. */
@@ -47,7 +53,10 @@ struct ObTransfer
 	long connect_ms;     /* libcurl's time-out */
 	size_t sent;         /* given to libcurl */
 	curl_off_t uploaded; /* of them, given to the network */
-	bool overflow;       /* the answer was longer than allowed */
+	size_t overflow;     /* the answer is longer than that; 0: it is not */
+	size_t head_bytes;   /* of all heads of the answer */
+	bool headed;         /* the head is whole */
+	bool refused;        /* an address was, as link-local */
 	char text[CURL_ERROR_SIZE];
 };
 
@@ -128,6 +137,50 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
+/*
+ * Addresses of the machine's own network.  Clouds have their metadata services
+ * there, which give secrets to whoever can make this host ask; no store is
+ * there.  (fd00:ec2::/32 is what EC2 uses instead of fe80::/10.)
+ */
+static bool
+is_link_local(const struct curl_sockaddr *address)
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+	const unsigned char *byte = v6.sin6_addr.s6_addr;
+	uint32_t number;
+
+	if (address->family == AF_INET)
+	{
+		memcpy(&v4, &address->addr, sizeof(v4));
+		number = ntohl(v4.sin_addr.s_addr);
+		return number >> 16 == 0xA9FE; /* 169.254 */
+	}
+	if (address->family != AF_INET6)
+		return false;
+	memcpy(&v6, &address->addr, sizeof(v6));
+	if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
+		return byte[12] == 169 && byte[13] == 254;
+	return IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr) ||
+		   memcmp(byte, "\xFD\x00\x0E\xC2", 4) == 0;
+}
+
+/* Not for the programs either that a host may start. */
+static curl_socket_t
+on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
+{
+	ObTransfer *transfer = arg;
+
+	(void) purpose;
+	if (!transfer->request->link_local && is_link_local(address))
+	{
+		transfer->refused = true;
+		return CURL_SOCKET_BAD;
+	}
+	return socket(address->family, address->socktype | SOCK_CLOEXEC,
+				  address->protocol);
+}
+
 static size_t
 on_read(char *to, size_t size, size_t n, void *arg)
 {
@@ -164,7 +217,8 @@ on_write(char *data, size_t size, size_t n, void *arg)
 	ob_buf_add(&transfer->request->response, data, size * n);
 	if (!transfer->request->response.failed)
 		return size * n;
-	transfer->overflow = transfer->request->response.full;
+	if (transfer->request->response.full)
+		transfer->overflow = transfer->request->response_max;
 	return 0;
 }
 
@@ -178,14 +232,23 @@ on_header(char *line, size_t size, size_t n, void *arg)
 	transfer->progress_at = transfer->http->pumped_ms;
 	/* a status line begins the next answer: after 100 Continue, say */
 	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
+	{
 		ob_buf_reset(headers);
+		transfer->headed = false;
+	}
+	transfer->head_bytes += len;
 	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
 		len--;
 	ob_buf_add(headers, line, len);
+	if (len == 0)
+		transfer->headed = true;
 	ob_buf_addc(headers, '\n');
-	if (!headers->failed)
+	if (headers->full)
+		transfer->overflow = HEADERS_MAX;
+	else if (transfer->head_bytes > HEADS_MAX)
+		transfer->overflow = HEADS_MAX;
+	else if (!headers->failed)
 		return size * n;
-	transfer->overflow = headers->full;
 	return 0;
 }
 
@@ -222,6 +285,7 @@ set_common(const ObHttp *http, CURL *easy)
 	SET(CURLOPT_WRITEFUNCTION, on_write);
 	SET(CURLOPT_READFUNCTION, on_read);
 	SET(CURLOPT_SEEKFUNCTION, on_seek);
+	SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
 	return bad == CURLE_OK;
 }
 
@@ -284,6 +348,8 @@ set_route(ObTransfer *transfer)
 	SET(CURLOPT_PROXY, proxied ? http->proxy : "");
 	SET(CURLOPT_NOPROXY, proxied ? "" : "*");
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
+	/* or a request that may not connect there would find it connected */
+	SET(CURLOPT_FORBID_REUSE, request->link_local ? 1L : 0L);
 	if (http->ca_file && !request->system_ca)
 	{
 		SET(CURLOPT_CAINFO, http->ca_file);
@@ -308,6 +374,7 @@ set_request(ObTransfer *transfer)
 	SET(CURLOPT_WRITEDATA, transfer);
 	SET(CURLOPT_READDATA, transfer);
 	SET(CURLOPT_SEEKDATA, transfer);
+	SET(CURLOPT_OPENSOCKETDATA, transfer);
 	return bad == CURLE_OK && set_method(easy, transfer->request) &&
 		   set_route(transfer);
 #undef SET
@@ -426,6 +493,10 @@ curl_code(CURLcode result, bool *final)
 		case CURLE_RECV_ERROR:
 		case CURLE_SEND_FAIL_REWIND:
 			return OB_ECONNECT;
+		/* no HTTP: what a server has sent too much after an answer is taken
+		 * for the next one; a new connection begins clean */
+		case CURLE_UNSUPPORTED_PROTOCOL:
+			return OB_EPROTO;
 		default:
 			break;
 	}
@@ -465,6 +536,33 @@ is_unresolved(CURL *easy, CURLcode result)
 	return resolved == 0;
 }
 
+/* Whether the failure is one that we have made, or know better; sets it. */
+static bool
+is_own_failure(ObTransfer *transfer, CURLcode result)
+{
+	ObHttpRequest *request = transfer->request;
+
+	if (transfer->overflow > 0)
+		ob_error_set(&request->error, OB_EPROTO,
+					 "the answer is longer than %zu bytes",
+					 transfer->overflow);
+	else if (result == CURLE_WRITE_ERROR)
+		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
+	else if (result == CURLE_OUT_OF_MEMORY && request->sent &&
+			 !transfer->headed)
+		/* so libcurl calls a line above 100 KiB */
+		ob_error_set(&request->error, OB_EPROTO,
+					 "a header of the answer is too long");
+	else if (result == CURLE_COULDNT_CONNECT && transfer->refused)
+		ob_error_set(&request->error, OB_EINVAL,
+					 "the address is link-local, where metadata services "
+					 "are and no store is");
+	else
+		return false;
+	request->final = true;
+	return true;
+}
+
 /* libcurl is through with a transfer. */
 static void
 conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
@@ -478,15 +576,9 @@ conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
 	request->status = (int) status;
 	request->sent = size > 0;
 	request->unresolved = is_unresolved(transfer->easy, result);
-	if (transfer->overflow)
-		ob_error_set(&request->error, OB_EPROTO,
-					 "the answer is longer than %zu bytes",
-					 request->response_max);
-	else if (result == CURLE_WRITE_ERROR)
-		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
-	else if (result != CURLE_OK &&
-			 !((result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR) &&
-			   status >= 400))
+	if (result != CURLE_OK && !is_own_failure(transfer, result) &&
+		!((result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR) &&
+		  status >= 400))
 	{
 		/*
 		 * (A server that answers 4xx or 5xx early and closes makes our sends
@@ -498,8 +590,6 @@ conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
 					 transfer->text[0] ? transfer->text
 									   : curl_easy_strerror(result));
 	}
-	if (transfer->overflow || result == CURLE_WRITE_ERROR)
-		request->final = true;
 	finish(http, transfer);
 }
 
@@ -848,8 +938,9 @@ ob_http_header(ObHttpRequest *request, const char *name, const char *value,
 		return ob_error_set(error, OB_EINVAL,
 							"a header would have a line break");
 	ob_buf_init(&line, HEADERS_MAX);
-	/* "Name:" would remove the header, "Name;" sends it empty */
-	if (value && value[0] == '\0')
+	/* "Name:" would remove the header, "Name;" sends it empty; blanks at the
+	 * ends of a value do not count */
+	if (value && value[strspn(value, " \t")] == '\0')
 		ob_buf_addf(&line, "%s;", name);
 	else
 		ob_buf_addf(&line, "%s: %s", name, value ? value : "");

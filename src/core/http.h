@@ -52,9 +52,12 @@ struct ObHttpRequest
 							 * Only time in which the host drives counts, so a
 							 * query that computes for a minute kills nothing */
 	int connect_timeout_ms; /* 0: default */
-	int timeout_ms; /* from the start to the end, counted likewise; 0: none */
-	bool direct;    /* not through the proxy */
-	bool system_ca; /* not by ca_file: the server is not the store */
+	int timeout_ms;  /* from the start to the end, counted likewise; 0: none */
+	bool direct;     /* not through the proxy */
+	bool link_local; /* may go to addresses of the machine's own network, where
+					  * metadata services are: else that is OB_EINVAL.  The
+					  * connection is used for nothing else */
+	bool system_ca;  /* not by ca_file: the server is not the store */
 	void *arg;
 
 	/*

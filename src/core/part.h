@@ -54,7 +54,8 @@ typedef struct ObParts
 {
 	ObPart *parts;
 	int n;
-	size_t memory; /* for all buffers; two are always allowed */
+	size_t memory; /* for all buffers, set by the owner; two are always
+					* allowed */
 	size_t used;
 } ObParts;
 

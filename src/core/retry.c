@@ -163,7 +163,9 @@ ob_retry_transport_class(ObCode code)
 {
 	if (code == OB_ECONNECT || code == OB_ETIMEOUT)
 		return OB_RETRY_TRANSIENT;
-	return code == OB_ETLS ? OB_RETRY_CORRUPT : OB_RETRY_FINAL;
+	if (code == OB_ETLS || code == OB_EPROTO)
+		return OB_RETRY_CORRUPT;
+	return OB_RETRY_FINAL;
 }
 
 /* The pause before the next try, after n failures of this kind. */

@@ -72,7 +72,7 @@ extern ObCode ob_retry_code(int http_status, const char *s3_code);
 /*
  * From a failure of the transport (OB_ECONNECT, OB_ETIMEOUT, ...).  OB_ETLS is
  * a handshake that broke off; that a certificate is refused is final, which
- * the request says (ObHttpRequest.final).
+ * the request says (ObHttpRequest.final).  OB_EPROTO was no HTTP.
  */
 extern ObRetryClass ob_retry_transport_class(ObCode code);
 

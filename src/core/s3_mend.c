@@ -12,10 +12,11 @@
  */
 #include "s3_intern.h"
 
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
+
+#include "timestamp.h"
 
 /* A correction by less than this cannot be what was wrong: S3 allows 15
  * minutes. */
@@ -57,30 +58,6 @@ renew_credentials(ObS3Call *call, const ObError *failure,
 
 /* ---- the clock ---- */
 
-/* "Sun, 06 Nov 1994 08:49:37 GMT", whatever the locale; 0 for anything else,
- * also for HTTP's two obsolete forms. */
-static int64_t
-read_http_date(const char *text)
-{
-	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
-	struct tm tm = {0};
-	char month[4];
-	char zone[4];
-	const char *at;
-
-	if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d %3s",
-			   &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min,
-			   &tm.tm_sec, zone) != 7 ||
-		strcmp(zone, "GMT") != 0 || strlen(month) != 3)
-		return 0;
-	at = strstr(months, month);
-	if (!at || (at - months) % 3 != 0)
-		return 0;
-	tm.tm_mon = (int) (at - months) / 3;
-	tm.tm_year -= 1900;
-	return (int64_t) timegm(&tm);
-}
-
 static int64_t
 answer_date(const ObS3Call *call)
 {
@@ -88,7 +65,7 @@ answer_date(const ObS3Call *call)
 
 	if (!ob_http_response_header(&call->request, "Date", text, sizeof(text)))
 		return 0;
-	return read_http_date(text);
+	return (int64_t) ob_timestamp_parse_http(text);
 }
 
 void

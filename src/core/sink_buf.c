@@ -1,7 +1,6 @@
 /*
  * sink_buf.c
- *		A terminal that keeps the bytes: for the few that an object begins
- *with.
+ *		A terminal that keeps the bytes: the few that an object begins with.
  *
  * src/core/sink_buf.c
  */

@@ -7,6 +7,7 @@
 #include "timestamp.h"
 
 #include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 
 /* The first n characters, which are digits. */
@@ -50,4 +51,26 @@ ob_timestamp_parse(const char *text)
 		normal.tm_min != tm.tm_min || normal.tm_sec != tm.tm_sec)
 		return 0;
 	return when;
+}
+
+time_t
+ob_timestamp_parse_http(const char *text)
+{
+	static const char months[] = "JanFebMarAprMayJunJulAugSepOctNovDec";
+	struct tm tm = {0};
+	char month[4];
+	char zone[4];
+	const char *at;
+
+	if (sscanf(text, "%*3[A-Za-z], %2d %3[A-Za-z] %4d %2d:%2d:%2d %3s",
+			   &tm.tm_mday, month, &tm.tm_year, &tm.tm_hour, &tm.tm_min,
+			   &tm.tm_sec, zone) != 7 ||
+		strcmp(zone, "GMT") != 0 || strlen(month) != 3)
+		return 0;
+	at = strstr(months, month);
+	if (!at || (at - months) % 3 != 0)
+		return 0;
+	tm.tm_mon = (int) (at - months) / 3;
+	tm.tm_year -= 1900;
+	return timegm(&tm);
 }

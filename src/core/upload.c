@@ -195,12 +195,25 @@ ob_upload_free(ObUpload *upload)
 	free(upload);
 }
 
+/* Says it as whoever asked not to replace an object understands it. */
+void
+ob_upload_explain(const ObUpload *upload, ObError *error)
+{
+	if (error->code != OB_EEXISTS || !upload->keep_existing)
+		return;
+	snprintf(error->cause, sizeof(error->cause), "%s",
+			 error->http_status == 409
+				 ? "another request was writing an object of that name"
+				 : "an object of that name exists already");
+}
+
 void
 ob_upload_fail(ObUpload *upload, const ObError *error)
 {
 	if (upload->state >= OB_UPLOAD_DONE)
 		return;
 	upload->error = *error;
+	ob_upload_explain(upload, &upload->error);
 	upload->state = OB_UPLOAD_FAILED;
 	/* a refusal is certain, unless an earlier Complete was unclear */
 	upload->last_sent =

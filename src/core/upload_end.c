@@ -21,18 +21,6 @@ ob_upload_check_name(ObUpload *upload)
 	ob_s3_head(&upload->control, upload->bucket, upload->key);
 }
 
-/* Says it as whoever asked not to replace an object understands it. */
-static void
-explain_existing(const ObUpload *upload, ObError *error)
-{
-	if (error->code != OB_EEXISTS || !upload->keep_existing)
-		return;
-	snprintf(error->cause, sizeof(error->cause), "%s",
-			 error->http_status == 409
-				 ? "another request was writing an object of that name"
-				 : "an object of that name exists already");
-}
-
 static void
 fail_existing(ObUpload *upload)
 {
@@ -40,7 +28,6 @@ fail_existing(ObUpload *upload)
 
 	ob_error_clear(&error);
 	error.code = OB_EEXISTS;
-	explain_existing(upload, &error);
 	ob_error_what(&error, "could not upload \"s3://%s/%s\"", upload->bucket,
 				  upload->key);
 	ob_upload_fail(upload, &error);
@@ -133,14 +120,13 @@ ask_head(ObUpload *upload, const ObError *error)
 	upload->error = *error;
 	if (error->http_status == 412)
 		upload->error.code = OB_EEXISTS;
-	explain_existing(upload, &upload->error);
+	ob_upload_explain(upload, &upload->error);
 	ob_s3_head(&upload->control, upload->bucket, upload->key);
 }
 
 void
 ob_upload_reconcile_object(ObUpload *upload, const ObS3Call *call)
 {
-	upload->last_sent = call->uncertain;
 	ask_head(upload, &call->error);
 }
 
@@ -156,7 +142,8 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
 		stay_failed(upload, false);
 	else
-		stay_failed(upload, upload->last_sent);
+		/* (libcurl may have sent it twice, without a word) */
+		stay_failed(upload, true);
 }
 
 /* After a Complete with an unclear outcome, or one that found an object. */
@@ -257,15 +244,6 @@ continue_abort(ObUpload *upload, ObS3Call *call)
 	upload->state = OB_UPLOAD_ABORTED;
 }
 
-static void
-fail_control(ObUpload *upload, const ObS3Call *call)
-{
-	ObError error = call->error;
-
-	explain_existing(upload, &error);
-	ob_upload_fail(upload, &error);
-}
-
 void
 ob_upload_on_control(ObS3Call *call)
 {
@@ -282,7 +260,7 @@ ob_upload_on_control(ObS3Call *call)
 	else if (call->verb == OB_S3_COMPLETE && call->error.code == OB_EUNKNOWN)
 		ask_head(upload, &call->error);
 	else if (call->error.code != OB_OK)
-		fail_control(upload, call);
+		ob_upload_fail(upload, &call->error);
 	else if (call->verb == OB_S3_COMPLETE)
 		upload->state = OB_UPLOAD_DONE;
 	else

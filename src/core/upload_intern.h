@@ -92,6 +92,7 @@ struct ObUpload
 
 /* The first failure ends the upload, if it had not ended. */
 extern void ob_upload_fail(ObUpload *upload, const ObError *error);
+extern void ob_upload_explain(const ObUpload *upload, ObError *error);
 extern ObCode ob_upload_fail_memory(ObUpload *upload, ObError *error);
 
 /* The part gets its number, and waits to be sent. */

@@ -197,6 +197,18 @@ copy_whole(char *field, size_t size, const char *text, ObError *error)
 	return OB_OK;
 }
 
+/* An upload's id, which is shown and goes into requests. */
+static ObCode
+copy_id(char *field, size_t size, const char *text, ObError *error)
+{
+	for (const char *c = text; *c != '\0'; c++)
+		if (*c < 0x20 || *c > 0x7E)
+			return ob_error_set(error, OB_EPROTO,
+								"the XML answer has an upload id that is not "
+								"of printable ASCII characters");
+	return copy_whole(field, size, text, error);
+}
+
 static bool
 is_true(const char *text)
 {
@@ -301,7 +313,7 @@ create_element(void *arg, const char *path, const char *text, ObError *error)
 
 	if (strcmp(path, "/InitiateMultipartUploadResult/UploadId") != 0)
 		return OB_OK;
-	return copy_whole(reading->upload_id, reading->size, text, error);
+	return copy_id(reading->upload_id, reading->size, text, error);
 }
 
 ObCode
@@ -548,8 +560,8 @@ uploads_element(void *arg, const char *path, const char *text, ObError *error)
 	if (strcmp(path, "/Upload/Key") == 0)
 		return copy_whole(upload->key, sizeof(upload->key), text, error);
 	if (strcmp(path, "/Upload/UploadId") == 0)
-		return copy_whole(upload->upload_id, sizeof(upload->upload_id), text,
-						  error);
+		return copy_id(upload->upload_id, sizeof(upload->upload_id), text,
+					   error);
 	if (strcmp(path, "/Upload/Initiated") == 0)
 		upload->initiated = ob_timestamp_parse(text);
 	else if (strcmp(path, "/Upload") == 0)

@@ -36,7 +36,8 @@ typedef struct ObXmlError
 extern ObCode ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
 								ObError *error) OB_MUST_CHECK;
 
-/* <InitiateMultipartUploadResult>/<UploadId>; an empty one is OB_EPROTO. */
+/* <InitiateMultipartUploadResult>/<UploadId>; one that is empty or not of
+ * printable ASCII characters is OB_EPROTO. */
 extern ObCode ob_xml_read_create(const char *data, size_t len, char *upload_id,
 								 size_t size, ObError *error) OB_MUST_CHECK;
 
@@ -59,9 +60,9 @@ extern ObCompleteOutcome ob_xml_read_complete(const char *data, size_t len,
 /* One <Upload> of ListMultipartUploads. */
 typedef struct ObXmlUpload
 {
-	char key[OB_KEY_MAX * 3 + 1]; /* as in the document */
-	char upload_id[OB_UPLOAD_ID_MAX];
-	time_t initiated; /* UTC; 0 if unreadable */
+	char key[OB_KEY_MAX * 3 + 1];     /* as in the document */
+	char upload_id[OB_UPLOAD_ID_MAX]; /* printable ASCII */
+	time_t initiated;                 /* UTC; 0 if unreadable */
 } ObXmlUpload;
 
 typedef struct ObXmlUploadsPage

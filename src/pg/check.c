@@ -46,8 +46,8 @@ typedef enum CheckItem
 	ITEM_KEY,
 	ITEM_ENDPOINT,
 	ITEM_CREDENTIALS,
-	ITEM_CLOCK,
 	ITEM_REGION,
+	ITEM_CLOCK,
 	ITEM_LIST,
 	ITEM_READ,
 	ITEM_ENCRYPTION,
@@ -62,8 +62,8 @@ static const char *const item_names[NITEMS] = {
 	[ITEM_KEY] = "key",
 	[ITEM_ENDPOINT] = "endpoint",
 	[ITEM_CREDENTIALS] = "credentials",
-	[ITEM_CLOCK] = "clock",
 	[ITEM_REGION] = "region",
+	[ITEM_CLOCK] = "clock",
 	[ITEM_LIST] = "list",
 	[ITEM_READ] = "read",
 	[ITEM_ENCRYPTION] = "encryption",
@@ -129,12 +129,6 @@ raise_if_any(const ObError *error)
 		ob_report(error);
 }
 
-static const char *
-to_database(const char *text)
-{
-	return pg_any_to_server(text, strlen(text), PG_UTF8);
-}
-
 /* ---- where and as whom ---- */
 
 static void
@@ -174,7 +168,7 @@ check_key(Check *check)
 
 	check->key = ob_task_key(&request, check->options, check->server);
 	say(check, "an export named \"" NAME "\" lands at \"s3://%s/%s\"",
-		check->bucket, to_database(check->key));
+		check->bucket, ob_report_text(check->key));
 }
 
 static void
@@ -258,29 +252,6 @@ check_credentials(Check *check)
 	check->verdict = OB_CHECK_UNKNOWN;
 }
 
-static void
-check_clock(Check *check)
-{
-	int64 skew;
-
-	if (!check->s3 || !ob_s3_clock_skew(check->s3, &skew))
-	{
-		say(check, "the endpoint has not told the time");
-		check->verdict = OB_CHECK_UNKNOWN;
-		return;
-	}
-	say(check, "the database server's is " INT64_FORMAT " s %s the endpoint's",
-		skew < 0 ? -skew : skew, skew < 0 ? "ahead of" : "behind");
-	if (skew > SKEW_MAX_S || skew < -SKEW_MAX_S)
-	{
-		say(check,
-			". S3 allows %d minutes: synchronize it. Until then exports sign "
-			"with the time of the endpoint, and warn",
-			SKEW_MAX_S / 60);
-		check->verdict = OB_CHECK_FAILED;
-	}
-}
-
 /* ---- the bucket ---- */
 
 /* By an answer that needs no rights, by one that does, or by a redirect. */
@@ -330,6 +301,29 @@ check_region(Check *check)
 		say(check, "; whether the bucket exists is not told without "
 				   "s3:ListBucket");
 		check->verdict = OB_CHECK_UNKNOWN;
+	}
+}
+
+static void
+check_clock(Check *check)
+{
+	int64 skew;
+
+	if (!check->s3 || !ob_s3_clock_skew(check->s3, &skew))
+	{
+		say(check, "the endpoint has not told the time");
+		check->verdict = OB_CHECK_UNKNOWN;
+		return;
+	}
+	say(check, "the database server's is " INT64_FORMAT " s %s the endpoint's",
+		skew < 0 ? -skew : skew, skew < 0 ? "ahead of" : "behind");
+	if (skew > SKEW_MAX_S || skew < -SKEW_MAX_S)
+	{
+		say(check,
+			". S3 allows %d minutes: synchronize it. Until then exports sign "
+			"with the time of the endpoint, and warn",
+			SKEW_MAX_S / 60);
+		check->verdict = OB_CHECK_FAILED;
 	}
 }
 
@@ -430,7 +424,7 @@ check_put(Check *check)
 	check->requests = NULL;
 	ob_export_rehearse(&export);
 	say(check, "began and aborted an upload of \"s3://%s/%s\"", check->bucket,
-		to_database(check->key));
+		ob_report_text(check->key));
 }
 
 /* ---- all of it ---- */
@@ -447,9 +441,9 @@ static const struct
 	[ITEM_KEY] = {NEEDS(ITEM_BUCKET), check_key},
 	[ITEM_ENDPOINT] = {NEEDS(ITEM_BUCKET), check_endpoint},
 	[ITEM_CREDENTIALS] = {NEEDS(ITEM_SERVER), check_credentials},
-	[ITEM_CLOCK] = {NEEDS(ITEM_ENDPOINT), check_clock},
 	[ITEM_REGION] = {NEEDS(ITEM_ENDPOINT) | NEEDS(ITEM_CREDENTIALS),
 					 check_region},
+	[ITEM_CLOCK] = {NEEDS(ITEM_ENDPOINT), check_clock},
 	[ITEM_LIST] = {NEEDS(ITEM_REGION), check_list},
 	[ITEM_READ] = {NEEDS(ITEM_REGION) | NEEDS(ITEM_KEY), check_read},
 	[ITEM_ENCRYPTION] = {NEEDS(ITEM_REGION), check_encryption},

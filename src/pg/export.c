@@ -29,6 +29,7 @@
 #include "pg/parallel.h"
 #include "pg/query.h"
 #include "pg/receiver.h"
+#include "pg/report.h"
 #include "pg/stream.h"
 
 typedef struct Job
@@ -38,6 +39,7 @@ typedef struct Job
 	ObParallel *parallel;
 	MemoryContext context;
 	int retries; /* of a stream before this one */
+	char *place; /* "s3://bucket/key", for warnings */
 } Job;
 
 /* ---- setting up ---- */
@@ -104,7 +106,7 @@ start_anew(Job *job)
 
 	ob_stream_figures(job->stream, &figures);
 	job->retries = figures.retries;
-	ob_stream_abort(job->stream, export->bucket, export->key);
+	ob_stream_abort(job->stream, job->place);
 	job->stream = NULL;
 	if (!export->options->write_empty)
 		return NULL;
@@ -180,7 +182,7 @@ give_up(int code, Datum arg)
 	if (job->parallel)
 		ob_parallel_end_workers(job->parallel);
 	if (job->stream)
-		ob_stream_abort(job->stream, job->export->bucket, job->export->key);
+		ob_stream_abort(job->stream, job->place);
 }
 
 /* Context of all errors, and the hint that some of them need. */
@@ -236,6 +238,8 @@ run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
 	job = palloc0(sizeof(Job));
 	job->export = export;
 	job->context = context;
+	job->place =
+		psprintf("s3://%s/%s", export->bucket, ob_report_text(export->key));
 	error_context.callback = name_export;
 	error_context.arg = job;
 	error_context.previous = error_context_stack;

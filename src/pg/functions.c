@@ -23,6 +23,7 @@
 #include "pg/explain.h"
 #include "pg/history.h"
 #include "pg/registry.h"
+#include "pg/report.h"
 #include "pg/run_all.h"
 #include "pg/sweep.h"
 #include "pg/task.h"
@@ -218,8 +219,7 @@ add_swept(ReturnSetInfo *result, const List *swept)
 	{
 		const ObSwept *one = lfirst(cell);
 		bool nulls[3] = {false, false, false};
-		Datum values[3] = {CStringGetTextDatum(pg_any_to_server(
-							   one->key, strlen(one->key), PG_UTF8)),
+		Datum values[3] = {CStringGetTextDatum(ob_report_text(one->key)),
 						   CStringGetTextDatum(one->upload_id),
 						   TimestampTzGetDatum(one->initiated)};
 

@@ -244,6 +244,7 @@ read_config(Jsonb *config)
 		LoadEntry *load = read_load_entry(&element, ++number);
 		ListCell *cell;
 
+		CHECK_FOR_INTERRUPTS();
 		foreach (cell, loads)
 		{
 			if (strcmp(((LoadEntry *) lfirst(cell))->name, load->name) == 0)

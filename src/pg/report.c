@@ -9,6 +9,8 @@
  */
 #include "postgres.h"
 
+#include "catalog/namespace.h"
+#include "common/string.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 
@@ -120,20 +122,79 @@ hint(const ObError *error)
 	return code_info(error->code).hint;
 }
 
-/* Keys are UTF-8 in the core. */
-static const char *
-to_database(const char *text)
+/* ---- texts of the core ---- */
+
+static bool
+is_utf8(const char *text)
 {
-	return pg_any_to_server(text, strlen(text), PG_UTF8);
+	return pg_verify_mbstr(PG_UTF8, text, strlen(text), true);
 }
 
+/* Whether the database takes the text as it is. */
+static bool
+needs_no_conversion(const char *text)
+{
+	return pg_is_ascii(text) || GetDatabaseEncoding() == PG_SQL_ASCII ||
+		   (GetDatabaseEncoding() == PG_UTF8 && is_utf8(text));
+}
+
+/* With "?" for each character beyond ASCII. */
 static char *
-detail(const ObError *error)
+mask(const char *text)
+{
+	StringInfoData out;
+
+	initStringInfo(&out);
+	for (; *text != '\0'; text++)
+	{
+		if (!IS_HIGHBIT_SET(*text))
+			appendStringInfoChar(&out, *text);
+		else if (((unsigned char) *text & 0xC0) != 0x80) /* its first byte */
+			appendStringInfoChar(&out, '?');
+	}
+	return out.data;
+}
+
+char *
+ob_report_text(const char *text)
+{
+	int encoding = GetDatabaseEncoding();
+	int size = strlen(text) * MAX_CONVERSION_GROWTH + 1;
+	StringInfoData out;
+	unsigned char *piece;
+	Oid conversion;
+
+	if (needs_no_conversion(text))
+		return pstrdup(text);
+	conversion = FindDefaultConversionProc(PG_UTF8, encoding);
+	if (!OidIsValid(conversion) || !is_utf8(text))
+		return mask(text);
+	initStringInfo(&out);
+	piece = palloc(size);
+	while (*text != '\0')
+	{
+		text += pg_do_encoding_conversion_buf(conversion, PG_UTF8, encoding,
+											  (unsigned char *) text,
+											  strlen(text), piece, size, true);
+		appendStringInfoString(&out, (char *) piece);
+		if (*text == '\0')
+			break;
+		appendStringInfoChar(&out, '?');
+		text += pg_utf_mblen((const unsigned char *) text);
+	}
+	pfree(piece);
+	return out.data;
+}
+
+/* ---- reporting ---- */
+
+static char *
+detail(const ObError *error, const char *cause)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
-	appendStringInfoString(&text, to_database(error->cause));
+	appendStringInfoString(&text, cause);
 	text.data[0] = pg_toupper((unsigned char) text.data[0]);
 	if (error->request_id[0])
 		appendStringInfo(&text, " (request id %s)", error->request_id);
@@ -149,7 +210,8 @@ static _Noreturn void
 report_existing(const ObError *error)
 {
 	ereport(ERROR, (errcode(code_info(error->code).sqlstate),
-					errmsg("%s: %s", to_database(error->what), error->cause),
+					errmsg("%s: %s", ob_report_text(error->what),
+						   ob_report_text(error->cause)),
 					error->request_id[0]
 						? errdetail("S3 answered HTTP %d (request id %s).",
 									error->http_status, error->request_id)
@@ -165,21 +227,29 @@ ob_report(const ObError *error)
 
 	if (error->what[0] == '\0')
 		ereport(ERROR,
-				(errcode(sqlstate), errmsg("%s", to_database(error->cause)),
+				(errcode(sqlstate), errmsg("%s", ob_report_text(error->cause)),
 				 help ? errhint("%s", help) : 0));
 	if (error->code == OB_EEXISTS)
 		report_existing(error);
-	ereport(ERROR, (errcode(sqlstate), errmsg("%s", to_database(error->what)),
-					errdetail_internal("%s", detail(error)),
-					help ? errhint("%s", help) : 0));
+	ereport(
+		ERROR,
+		(errcode(sqlstate), errmsg("%s", ob_report_text(error->what)),
+		 errdetail_internal("%s", detail(error, ob_report_text(error->cause))),
+		 help ? errhint("%s", help) : 0));
 	pg_unreachable();
 }
 
+/* (On the way to a transaction's abort the catalogs are out of reach, and so
+ * are conversions.) */
 void
-ob_report_warning(const ObError *error, const char *hint)
+ob_report_not_aborted(const ObError *error, const char *place)
 {
+	const char *cause = error->cause;
+
+	if (!needs_no_conversion(cause))
+		cause = mask(cause);
 	ereport(WARNING, (errcode(code_info(error->code).sqlstate),
-					  errmsg("%s", to_database(error->what)),
-					  errdetail_internal("%s", detail(error)),
-					  hint ? errhint("%s", hint) : 0));
+					  errmsg("could not abort the upload of \"%s\"", place),
+					  errdetail_internal("%s", detail(error, cause)),
+					  errhint("onboard_abort_uploads() removes it.")));
 }

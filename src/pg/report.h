@@ -12,7 +12,15 @@
 /* Raises it: SQLSTATE by code, detail with S3's answer, a hint. */
 extern _Noreturn void ob_report(const ObError *error);
 
-/* The same as a WARNING, for what cannot be helped any more. */
-extern void ob_report_warning(const ObError *error, const char *hint);
+/* Says in a WARNING that an upload was not aborted: place is "s3://b/k", in
+ * the database's encoding.  Does not raise it, nor look into catalogs. */
+extern void ob_report_not_aborted(const ObError *error, const char *place);
+
+/*
+ * A text of the core, which is UTF-8, in the database's encoding; palloc'd.
+ * What that does not have becomes "?": an error about the conversion would
+ * take the place of the one that is reported.
+ */
+extern char *ob_report_text(const char *text);
 
 #endif

@@ -364,9 +364,8 @@ is_aborted(const void *arg)
 }
 
 void
-ob_stream_abort(ObStream *stream, const char *bucket, const char *key)
+ob_stream_abort(ObStream *stream, const char *place)
 {
-	const char *hint = "onboard_abort_uploads() removes it.";
 	const ObError *error;
 
 	if (!stream->upload)
@@ -376,17 +375,15 @@ ob_stream_abort(ObStream *stream, const char *bucket, const char *key)
 	if (!ob_wait_bounded(stream->http, is_aborted, stream->upload, ABORT_MS))
 		ereport(WARNING,
 				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("could not abort the upload of \"s3://%s/%s\" in time",
-						bucket, key),
+				 errmsg("could not abort the upload of \"%s\" in time", place),
 				 errdetail("Upload id \"%s\".", ob_upload_id(stream->upload)),
-				 errhint("%s", hint)));
+				 errhint("onboard_abort_uploads() removes it.")));
 	else if ((error = ob_upload_abort_error(stream->upload)) != NULL)
-		ob_report_warning(error, hint);
+		ob_report_not_aborted(error, place);
 	else if (ob_upload_may_exist(stream->upload))
 		ereport(WARNING,
 				(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
-				 errmsg("the object \"s3://%s/%s\" may have been written",
-						bucket, key),
+				 errmsg("the object \"%s\" may have been written", place),
 				 errdetail("The export ended while S3 was completing it.")));
 	RESUME_INTERRUPTS();
 }

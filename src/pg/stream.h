@@ -113,9 +113,9 @@ extern void ob_stream_undo(ObStream *stream);
 
 /*
  * Gives up: tells S3 to forget the upload, in bounded time.  Raises nothing;
- * says in a WARNING what may be left behind.
+ * says in a WARNING what may be left behind.  place is "s3://bucket/key", in
+ * the database's encoding.
  */
-extern void ob_stream_abort(ObStream *stream, const char *bucket,
-							const char *key);
+extern void ob_stream_abort(ObStream *stream, const char *place);
 
 #endif

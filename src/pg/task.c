@@ -10,7 +10,6 @@
 #include "access/xlog.h"
 #include "access/xlogrecovery.h"
 #include "commands/dbcommands.h"
-#include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -18,6 +17,7 @@
 
 #include "pg/key.h"
 #include "pg/query.h"
+#include "pg/report.h"
 #include "pg/task.h"
 
 /* The registry's options first, then the call's over them. */
@@ -111,9 +111,8 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	task->export.server = server;
 	task->export.bucket = ob_server_bucket(server, bucket);
 	task->export.key = ob_task_key(request, options, server);
-	task->uri = psprintf(
-		"s3://%s/%s", task->export.bucket,
-		pg_any_to_server(task->export.key, strlen(task->export.key), PG_UTF8));
+	task->uri = psprintf("s3://%s/%s", task->export.bucket,
+						 ob_report_text(task->export.key));
 	prepare_watermark(request, task);
 }
 

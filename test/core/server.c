@@ -11,7 +11,7 @@
  */
 #include "testing.h"
 
-#include "server.h"
+#include "server_intern.h"
 
 #include <arpa/inet.h>
 #include <dirent.h>
@@ -20,6 +20,7 @@
 #include <openssl/sha.h>
 #include <poll.h>
 #include <pthread.h>
+#include <signal.h>
 #include <strings.h>
 #include <sys/socket.h>
 #include <time.h>
@@ -32,14 +33,15 @@
 #define HOLD_MS 60000
 #define DRIVE_MS 10000
 #define PACE_MS 20
-#define PART_MIN ((size_t) 5 * 1024 * 1024)
 
 typedef struct Connection
 {
 	Server *server;
 	pthread_t thread;
 	int number;
-	int fd; /* -1: closed */
+	int fd;   /* -1: closed */
+	SSL *ssl; /* NULL: none, or not yet */
+	char tunnel[256];
 	/* bytes that were read beyond the last request */
 	char *ahead;
 	size_t ahead_len;
@@ -50,23 +52,6 @@ typedef struct Record
 	struct Record *next;
 	ServerRequest request;
 } Record;
-
-typedef struct Bytes
-{
-	char *data;
-	size_t len;
-} Bytes;
-
-/* An object, an upload, or a part of one. */
-typedef struct Stored
-{
-	struct Stored *next;
-	char *key;
-	char *marker; /* of objects and uploads */
-	int number;   /* of uploads and parts */
-	Bytes content;
-	struct Stored *parts;
-} Stored;
 
 struct Server
 {
@@ -89,38 +74,37 @@ struct Server
 		*texts; /* of all rules that ever were: a thread may be sending one */
 	int unexpected;
 	Record *records;
-	bool s3;
-	Stored *objects;
-	Stored *uploads;
-	int nuploads; /* ever created */
+	LittleS3 s3;
+	SSL_CTX *tls; /* NULL: none */
+	char ca_file[64];
 };
 
-typedef struct Answer
-{
-	int status;
-	char headers[1024];
-	const char *body;
-	size_t body_len;
-	char text[4096]; /* for bodies made here */
-} Answer;
-
-/* Tests cannot go on without memory. */
-static void *
-must(void *memory)
+void *
+server_must(void *memory)
 {
 	if (!memory)
 		abort();
 	return memory;
 }
 
-static Bytes
-copy_bytes(const char *data, size_t len)
+Bytes
+server_copy_bytes(const char *data, size_t len)
 {
-	Bytes copy = {must(malloc(len + 1)), len};
+	Bytes copy = {server_must(malloc(len + 1)), len};
 
 	memcpy(copy.data, data, len);
 	copy.data[len] = '\0';
 	return copy;
+}
+
+void
+server_sha256(const char *data, size_t len, char *hex)
+{
+	unsigned char hash[SHA256_DIGEST_LENGTH];
+
+	SHA256((const unsigned char *) data, len, hash);
+	for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
+		snprintf(hex + 2 * i, 3, "%02x", hash[i]);
 }
 
 /* ---- waiting, interrupted by server_free() ---- */
@@ -154,279 +138,57 @@ pause_for(Server *server, int ms, bool gate)
 	pthread_mutex_unlock(&server->lock);
 }
 
-/* ---- the little S3 ---- */
+/* ---- bytes, with TLS or without ---- */
 
-static void
-free_stored(Stored *list)
+static bool
+send_all(const Connection *connection, const char *data, size_t len)
 {
-	while (list)
+	while (len > 0)
 	{
-		Stored *next = list->next;
+		ssize_t n;
 
-		free_stored(list->parts);
-		free(list->key);
-		free(list->marker);
-		free(list->content.data);
-		free(list);
-		list = next;
+		if (connection->ssl)
+			n = SSL_write(connection->ssl, data,
+						  len < 65536 ? (int) len : 65536);
+		else
+			n = send(connection->fd, data, len, MSG_NOSIGNAL);
+		if (n <= 0)
+			return false;
+		data += n;
+		len -= (size_t) n;
 	}
+	return true;
 }
 
-static Stored *
-find_stored(Stored *list, const char *key)
+/* False: the client did not like it. */
+static bool
+begin_tls(Connection *connection)
 {
-	while (list && strcmp(list->key, key) != 0)
-		list = list->next;
-	return list;
+	connection->ssl = SSL_new(connection->server->tls);
+	return connection->ssl && SSL_set_fd(connection->ssl, connection->fd) &&
+		   SSL_accept(connection->ssl) == 1;
 }
 
-static Stored *
-find_number(Stored *list, int number)
+/* A client that speaks TLS begins with a record of type 22. */
+static bool
+greet(Connection *connection)
 {
-	while (list && list->number != number)
-		list = list->next;
-	return list;
+	char first = 0;
+
+	if (!connection->server->tls)
+		return true;
+	if (recv(connection->fd, &first, 1, MSG_PEEK) != 1)
+		return false;
+	return first != 22 || begin_tls(connection);
 }
 
-static void
-remove_stored(Stored **list, Stored *one)
+/* A proxy's client: from now on this is the host that it asked for. */
+static bool
+open_tunnel(Connection *connection, const char *target)
 {
-	while (*list && *list != one)
-		list = &(*list)->next;
-	if (!*list)
-		return;
-	*list = one->next;
-	one->next = NULL;
-	free_stored(one);
-}
-
-static Stored *
-add_stored(Stored **list, const char *key)
-{
-	Stored *one = must(calloc(1, sizeof(Stored)));
-
-	one->key = must(strdup(key));
-	one->next = *list;
-	*list = one;
-	return one;
-}
-
-static void
-say_error(Answer *answer, int status, const char *code)
-{
-	answer->status = status;
-	answer->body = answer->text;
-	answer->body_len = (size_t) snprintf(
-		answer->text, sizeof(answer->text),
-		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code>"
-		"<Message>little S3</Message><RequestId>tx1</RequestId></Error>",
-		code);
-}
-
-static void
-say_text(Answer *answer, int status, const char *text)
-{
-	answer->status = status;
-	snprintf(answer->text, sizeof(answer->text), "%s", text);
-	answer->body = answer->text;
-	answer->body_len = strlen(answer->text);
-}
-
-static void
-say_etag(Answer *answer, const char *sha256)
-{
-	answer->status = 200;
-	snprintf(answer->headers, sizeof(answer->headers),
-			 "ETag: \"%.32s\"\r\nx-amz-request-id: tx2\r\n", sha256);
-}
-
-static void
-sha256(const char *data, size_t len, char *hex)
-{
-	unsigned char hash[SHA256_DIGEST_LENGTH];
-
-	SHA256((const unsigned char *) data, len, hash);
-	for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
-		snprintf(hex + 2 * i, 3, "%02x", hash[i]);
-}
-
-/* The upload that the query names; its id is "2~up/load+NUMBER", encoded. */
-static Stored *
-named_upload(Server *server, const char *target)
-{
-	static const char prefix[] = "uploadId=2~up%2Fload%2B";
-	const char *at = strstr(target, prefix);
-
-	if (!at)
-		return NULL;
-	return find_number(server->uploads, atoi(at + strlen(prefix)));
-}
-
-/* The parts as the document lists them, put together; an S3 code if it is
- * wrong. */
-static const char *
-assemble(const Stored *upload, const char *document, Bytes *whole)
-{
-	const char *at = document;
-	int last = 0;
-
-	*whole = (Bytes){must(malloc(1)), 0};
-	while ((at = strstr(at, "<PartNumber>")) != NULL)
-	{
-		const char *etag = strstr(at, "<ETag>");
-		int number = atoi(at + strlen("<PartNumber>"));
-		const Stored *part = find_number(upload->parts, number);
-		char want[100] = "";
-		char hex[65];
-
-		if (part)
-		{
-			sha256(part->content.data, part->content.len, hex);
-			snprintf(want, sizeof(want), "<ETag>\"%.32s\"</ETag>", hex);
-		}
-		if (!part || !etag || strncmp(etag, want, strlen(want)) != 0)
-			return "InvalidPart";
-		if (number != last + 1)
-			return "InvalidPartOrder";
-		last = number;
-		at = etag;
-		if (part->content.len < PART_MIN && strstr(at, "<PartNumber>"))
-			return "EntityTooSmall";
-		whole->data =
-			must(realloc(whole->data, whole->len + part->content.len + 1));
-		memcpy(whole->data + whole->len, part->content.data,
-			   part->content.len);
-		whole->len += part->content.len;
-	}
-	return last > 0 ? NULL : "MalformedXML";
-}
-
-static void
-put_whole(Server *server, const char *key, const char *marker, Bytes content)
-{
-	Stored *object = find_stored(server->objects, key);
-
-	if (!object)
-		object = add_stored(&server->objects, key);
-	free(object->content.data);
-	free(object->marker);
-	object->content = content;
-	object->marker = must(strdup(marker));
-}
-
-static void
-s3_complete(Server *server, Stored *upload, const ServerRequest *request,
-			Answer *answer)
-{
-	Bytes whole;
-	const char *wrong = assemble(upload, request->body, &whole);
-
-	if (wrong)
-	{
-		free(whole.data);
-		say_error(answer, 400, wrong);
-		return;
-	}
-	put_whole(server, upload->key, upload->marker, whole);
-	remove_stored(&server->uploads, upload);
-	say_text(answer, 200,
-			 "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult>"
-			 "<ETag>&quot;whole-2&quot;</ETag>"
-			 "</CompleteMultipartUploadResult>");
-}
-
-static void
-s3_upload(Server *server, const ServerRequest *request, Answer *answer)
-{
-	const char *number = strstr(request->target, "partNumber=");
-	Stored *upload = named_upload(server, request->target);
-	Stored *part;
-
-	if (!upload)
-		say_error(answer, 404, "NoSuchUpload");
-	else if (number)
-	{
-		int n = atoi(number + strlen("partNumber="));
-
-		part = find_number(upload->parts, n);
-		if (!part)
-			part = add_stored(&upload->parts, "");
-		part->number = n;
-		free(part->content.data);
-		part->content = copy_bytes(request->body, request->body_len);
-		say_etag(answer, request->sha256);
-	}
-	else if (strcmp(request->method, "POST") == 0)
-		s3_complete(server, upload, request, answer);
-	else if (strcmp(request->method, "DELETE") == 0)
-	{
-		remove_stored(&server->uploads, upload);
-		answer->status = 204;
-	}
-	else
-		say_text(answer, 200, "<ListPartsResult></ListPartsResult>");
-}
-
-static void
-s3_create(Server *server, const char *key, const char *marker, Answer *answer)
-{
-	Stored *upload = add_stored(&server->uploads, key);
-	char text[300];
-
-	upload->number = ++server->nuploads;
-	upload->marker = must(strdup(marker));
-	snprintf(text, sizeof(text),
-			 "<InitiateMultipartUploadResult><UploadId>2~up/load+%d"
-			 "</UploadId></InitiateMultipartUploadResult>",
-			 upload->number);
-	say_text(answer, 200, text);
-}
-
-static void
-s3_object(Server *server, const ServerRequest *request, const char *key,
-		  Answer *answer)
-{
-	const Stored *object = find_stored(server->objects, key);
-	char marker[100];
-
-	server_header(request, "x-amz-meta-onboard-upload", marker,
-				  sizeof(marker));
-	if (strcmp(request->method, "PUT") == 0)
-	{
-		put_whole(server, key, marker,
-				  copy_bytes(request->body, request->body_len));
-		say_etag(answer, request->sha256);
-	}
-	else if (strcmp(request->method, "POST") == 0)
-		s3_create(server, key, marker, answer);
-	else if (!object)
-		say_error(answer, 404, "NoSuchKey");
-	else
-	{
-		answer->status = 200;
-		answer->body = object->content.data;
-		answer->body_len = object->content.len;
-		snprintf(answer->headers, sizeof(answer->headers),
-				 "X-Amz-Meta-Onboard-Upload: %s\r\n", object->marker);
-	}
-}
-
-static void
-s3_answer(Server *server, const ServerRequest *request, Answer *answer)
-{
-	const char *key = strchr(request->target + 1, '/');
-	char path[1024];
-	char sent[100];
-
-	server_header(request, "x-amz-content-sha256", sent, sizeof(sent));
-	snprintf(path, sizeof(path), "%.*s",
-			 (int) strcspn(key ? key + 1 : "", "?"), key ? key + 1 : "");
-	if (strcmp(sent, request->sha256) != 0)
-		say_error(answer, 400, "XAmzContentSHA256Mismatch");
-	else if (strstr(request->target, "uploadId="))
-		s3_upload(server, request, answer);
-	else
-		s3_object(server, request, path, answer);
+	snprintf(connection->tunnel, sizeof(connection->tunnel), "%s", target);
+	return send_all(connection, "HTTP/1.1 200 Tunnel\r\n\r\n", 23) &&
+		   begin_tls(connection);
 }
 
 /* ---- reading a request ---- */
@@ -445,7 +207,10 @@ receive(Connection *connection, char *to, size_t size)
 				connection->ahead_len);
 		return take;
 	}
-	n = recv(connection->fd, to, size, 0);
+	if (connection->ssl)
+		n = SSL_read(connection->ssl, to, (int) size);
+	else
+		n = recv(connection->fd, to, size, 0);
 	return n > 0 ? (size_t) n : 0;
 }
 
@@ -453,7 +218,7 @@ receive(Connection *connection, char *to, size_t size)
 static char *
 receive_head(Connection *connection)
 {
-	char *head = must(calloc(1, HEAD_MAX + 1));
+	char *head = server_must(calloc(1, HEAD_MAX + 1));
 	size_t len = 0;
 	char *end = NULL;
 
@@ -489,9 +254,9 @@ parse_head(char *head, ServerRequest *request)
 	if (!lines)
 		return false;
 	*target = *version = '\0';
-	request->method = must(strdup(head));
-	request->target = must(strdup(target + 1));
-	request->head = must(strdup(lines + 2));
+	request->method = server_must(strdup(head));
+	request->target = server_must(strdup(target + 1));
+	request->head = server_must(strdup(lines + 2));
 	return true;
 }
 
@@ -503,10 +268,9 @@ receive_body(Connection *connection, ServerRequest *request,
 	char value[32];
 
 	if (server_header(request, "Expect", value, sizeof(value)) > 0 &&
-		send(connection->fd, "HTTP/1.1 100 Continue\r\n\r\n", 25,
-			 MSG_NOSIGNAL) < 0)
+		!send_all(connection, "HTTP/1.1 100 Continue\r\n\r\n", 25))
 		return false;
-	request->body = must(malloc(want + 1));
+	request->body = server_must(malloc(want + 1));
 	while (request->body_len < want)
 	{
 		size_t take = want - request->body_len;
@@ -524,7 +288,9 @@ receive_body(Connection *connection, ServerRequest *request,
 		request->body_len += n;
 	}
 	request->body[want] = '\0';
-	sha256(request->body, want, request->sha256);
+	if (rule && rule->flip && want > 0)
+		request->body[want / 2] ^= 1;
+	server_sha256(request->body, want, request->sha256);
 	return true;
 }
 
@@ -556,7 +322,7 @@ take_rule(Server *server, const ServerRequest *request, ServerRule *rule)
 			*rule = *r;
 		}
 	}
-	if (!found && !server->s3)
+	if (!found && !server->s3.on)
 		server->unexpected++;
 	pthread_mutex_unlock(&server->lock);
 	return found;
@@ -574,7 +340,7 @@ record(Server *server, Record *record, bool store, Answer *answer)
 		link = &(*link)->next;
 	*link = record;
 	if (store)
-		s3_answer(server, &record->request, answer);
+		little_s3_answer(&server->s3, &record->request, answer);
 	pthread_mutex_unlock(&server->lock);
 }
 
@@ -589,21 +355,6 @@ free_record(Record *record)
 }
 
 /* ---- answering ---- */
-
-static bool
-send_all(const Connection *connection, const char *data, size_t len)
-{
-	while (len > 0)
-	{
-		ssize_t n = send(connection->fd, data, len, MSG_NOSIGNAL);
-
-		if (n <= 0)
-			return false;
-		data += n;
-		len -= (size_t) n;
-	}
-	return true;
-}
 
 static bool
 send_answer(const Connection *connection, bool has_body, const Answer *answer,
@@ -680,7 +431,7 @@ prepare_answer(const Server *server, const ServerRule *rule, Answer *answer)
 {
 	memset(answer, 0, offsetof(Answer, text));
 	answer->body = "";
-	answer->status = server->s3 ? 0 : 599;
+	answer->status = server->s3.on ? 0 : 599;
 	if (!rule)
 		return;
 	answer->status = rule->status;
@@ -712,11 +463,21 @@ serve(Connection *connection)
 
 	if (!head)
 		return false;
-	rec = must(calloc(1, sizeof(Record)));
+	rec = server_must(calloc(1, sizeof(Record)));
 	rec->request.connection = connection->number;
+	rec->request.tls = connection->ssl != NULL;
+	strcpy(rec->request.tunnel, connection->tunnel);
 	if (!parse_head(head, &rec->request))
 		abort();
 	free(head);
+	if (connection->server->tls && !connection->ssl &&
+		strcmp(rec->request.method, "CONNECT") == 0)
+	{
+		bool open = open_tunnel(connection, rec->request.target);
+
+		free_record(rec);
+		return open;
+	}
 	server_header(&rec->request, "Content-Length", length, sizeof(length));
 	want = take = (size_t) strtoull(length, NULL, 10);
 	ruled = take_rule(server, &rec->request, &rule);
@@ -731,7 +492,7 @@ serve(Connection *connection)
 	prepare_answer(server, ruled ? &rule : NULL, &own);
 	prepare_answer(server, NULL, &stored);
 	/* from here on the record may be freed */
-	record(server, rec, ruled ? rule.store : server->s3, &stored);
+	record(server, rec, ruled ? rule.store : server->s3.on, &stored);
 	return act(connection, has_body, ruled ? &rule : NULL,
 			   ruled && (rule.status > 0 || !rule.store) ? &own : &stored,
 			   take < want);
@@ -742,6 +503,8 @@ serve(Connection *connection)
 static void
 close_connection(Connection *connection)
 {
+	SSL_free(connection->ssl);
+	connection->ssl = NULL;
 	pthread_mutex_lock(&connection->server->lock);
 	close(connection->fd);
 	connection->fd = -1;
@@ -753,9 +516,10 @@ run_connection(void *arg)
 {
 	Connection *connection = arg;
 
-	connection->ahead = must(malloc(HEAD_MAX));
-	while (serve(connection))
-		;
+	connection->ahead = server_must(malloc(HEAD_MAX));
+	if (greet(connection))
+		while (serve(connection))
+			;
 	free(connection->ahead);
 	close_connection(connection);
 	return NULL;
@@ -794,26 +558,33 @@ run_acceptor(void *arg)
 	}
 }
 
+/* On the port that it had before, else on any. */
 static void
 listen_on_loopback(Server *server)
 {
 	struct sockaddr_in address = {.sin_family = AF_INET};
 	socklen_t len = sizeof(address);
+	int on = 1;
 
 	address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+	address.sin_port = htons((uint16_t) server->port);
 	server->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (server->fd < 0 ||
+		setsockopt(server->fd, SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on)) !=
+			0 ||
 		bind(server->fd, (struct sockaddr *) &address, len) != 0 ||
 		listen(server->fd, 64) != 0 ||
 		getsockname(server->fd, (struct sockaddr *) &address, &len) != 0)
 		abort();
 	server->port = ntohs(address.sin_port);
+	if (pthread_create(&server->acceptor, NULL, run_acceptor, server) != 0)
+		abort();
 }
 
 Server *
 server_new(void)
 {
-	Server *server = must(calloc(1, sizeof(Server)));
+	Server *server = server_must(calloc(1, sizeof(Server)));
 	pthread_condattr_t attributes;
 
 	pthread_mutex_init(&server->lock, NULL);
@@ -822,8 +593,6 @@ server_new(void)
 	pthread_cond_init(&server->changed, &attributes);
 	pthread_condattr_destroy(&attributes);
 	listen_on_loopback(server);
-	if (pthread_create(&server->acceptor, NULL, run_acceptor, server) != 0)
-		abort();
 	return server;
 }
 
@@ -848,16 +617,18 @@ server_free(Server *server)
 	server->stopping = true;
 	pthread_cond_broadcast(&server->changed);
 	pthread_mutex_unlock(&server->lock);
-	shutdown(server->fd, SHUT_RDWR); /* ends accept() */
-	pthread_join(server->acceptor, NULL);
-	close(server->fd);
+	if (server->fd >= 0)
+		server_refuse(server);
 	server_disconnect(server);
 	for (int i = 0; i < server->nconnections; i++)
 		pthread_join(server->connections[i].thread, NULL);
 	free_records(server);
-	free_stored(server->objects);
-	free_stored(server->uploads);
-	free_stored(server->texts);
+	stored_free(server->s3.objects);
+	stored_free(server->s3.uploads);
+	stored_free(server->texts);
+	if (server->tls)
+		unlink(server->ca_file);
+	SSL_CTX_free(server->tls);
 	pthread_cond_destroy(&server->changed);
 	pthread_mutex_destroy(&server->lock);
 	free(server);
@@ -893,8 +664,8 @@ keep_text(Server *server, const char *text, size_t len)
 
 	if (!text)
 		return NULL;
-	kept = add_stored(&server->texts, "");
-	kept->content = copy_bytes(text, len);
+	kept = stored_add(&server->texts, "");
+	kept->content = server_copy_bytes(text, len);
 	return kept->content.data;
 }
 
@@ -945,6 +716,22 @@ server_disconnect(Server *server)
 		if (server->connections[i].fd >= 0)
 			shutdown(server->connections[i].fd, SHUT_RDWR);
 	pthread_mutex_unlock(&server->lock);
+}
+
+void
+server_refuse(Server *server)
+{
+	shutdown(server->fd, SHUT_RDWR); /* ends accept() */
+	pthread_join(server->acceptor, NULL);
+	close(server->fd);
+	server->fd = -1;
+	server_disconnect(server);
+}
+
+void
+server_listen(Server *server)
+{
+	listen_on_loopback(server);
 }
 
 int
@@ -1030,9 +817,22 @@ server_header(const ServerRequest *request, const char *name, char *value,
 }
 
 void
+server_tls(Server *server)
+{
+	signal(SIGPIPE, SIG_IGN); /* OpenSSL writes without asking */
+	server->tls = server_tls_new(server->ca_file, sizeof(server->ca_file));
+}
+
+const char *
+server_ca(const Server *server)
+{
+	return server->ca_file;
+}
+
+void
 server_s3(Server *server)
 {
-	server->s3 = true;
+	server->s3.on = true;
 }
 
 const char *
@@ -1041,7 +841,7 @@ server_object(Server *server, const char *key, size_t *len)
 	const Stored *object;
 
 	pthread_mutex_lock(&server->lock);
-	object = find_stored(server->objects, key);
+	object = stored_find(server->s3.objects, key);
 	pthread_mutex_unlock(&server->lock);
 	*len = object ? object->content.len : 0;
 	return object ? object->content.data : NULL;
@@ -1053,7 +853,8 @@ server_uploads(Server *server)
 	int n = 0;
 
 	pthread_mutex_lock(&server->lock);
-	for (const Stored *upload = server->uploads; upload; upload = upload->next)
+	for (const Stored *upload = server->s3.uploads; upload;
+		 upload = upload->next)
 		n++;
 	pthread_mutex_unlock(&server->lock);
 	return n;

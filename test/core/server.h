@@ -44,6 +44,7 @@ typedef struct ServerRule
 	size_t read; /* act after that many bytes of its body; 0: all of it */
 	size_t pace; /* read at most that much each 20 ms; 0: no limit */
 	bool store;  /* let the little S3 carry it out first */
+	bool flip;   /* damage a byte of the body on its way */
 
 	/* the answer; without a status, it is that of the little S3 */
 	int status;
@@ -65,6 +66,8 @@ typedef struct ServerRequest
 	char *body;
 	char sha256[65];
 	int connection; /* from 0, in the order of accepting */
+	bool tls;
+	char tunnel[256]; /* "host:port" that a proxy's client asked for, or "" */
 } ServerRequest;
 
 extern Server *server_new(void);
@@ -73,6 +76,14 @@ extern Server *server_new(void);
 extern void server_free(Server *server);
 
 extern int server_port(const Server *server);
+
+/*
+ * Before the first connection: speaks TLS with whoever begins with it, as
+ * 127.0.0.1, localhost and some of AWS's hosts, and is a proxy that opens
+ * tunnels, all of which end here.  The file has the certificate to trust.
+ */
+extern void server_tls(Server *server);
+extern const char *server_ca(const Server *server);
 
 /* Gives new connections small buffers, as on a slow line. */
 extern void server_narrow(Server *server);
@@ -88,6 +99,11 @@ extern void server_release(Server *server);
 
 /* Closes all connections. */
 extern void server_disconnect(Server *server);
+
+/* Closes all connections and refuses new ones, until it listens again on the
+ * same port. */
+extern void server_refuse(Server *server);
+extern void server_listen(Server *server);
 
 /* Connections accepted so far. */
 extern int server_accepted(Server *server);
@@ -111,7 +127,8 @@ extern const ServerRequest *server_request(Server *server, const char *method,
 extern int server_header(const ServerRequest *request, const char *name,
 						 char *value, size_t size);
 
-/* ---- the little S3: one bucket of any name, addressed by path ---- */
+/* ---- the little S3: one bucket of any name, addressed by path, or through a
+ * tunnel by its host; see server_s3.c ---- */
 
 extern void server_s3(Server *server);
 

@@ -223,6 +223,7 @@ verbs_and_their_heads(void **state)
 		{"X-Empty", ""}, {"Expect", NULL}, {"Content-Type", NULL}};
 	static const ObPair typed[] = {{"Content-Type", "text/csv"},
 								   {"Expect", NULL}};
+	static const ObPair blank[] = {{"X-Blank", " \t "}};
 	static const struct
 	{
 		const char *method;
@@ -245,6 +246,8 @@ verbs_and_their_heads(void **state)
 		 "Content-Type: text/csv\r\n"
 		 "Content-Length: 3\r\n"},
 		{"GET", NULL, 0, NULL, ""},
+		/* it is signed, and must not get lost */
+		{"GET", blank, 1, NULL, "X-Blank:\r\n"},
 	};
 	Fixture *fixture = *state;
 
@@ -553,7 +556,7 @@ answers_as_they_come(void **state)
 		 RAW("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc"),
 		 OB_ECONNECT, false, 200, RAW("abc")},
 		{"another protocol", RAW("220 mail.example.com ESMTP ready\r\n"),
-		 OB_EPROTO, true, 0, RAW("")},
+		 OB_EPROTO, false, 0, RAW("")},
 		{"silly length",
 		 RAW("HTTP/1.1 200 OK\r\nContent-Length: minus one\r\n\r\n"),
 		 OB_EPROTO, true, 200, RAW("")},
@@ -642,14 +645,111 @@ huge_headers(void **state)
 			(ServerRule){.act = SERVER_RAW, .body = raw, .body_len = len});
 		client_init(&client, fixture, "GET", "/");
 		run(&client);
-		/* libcurl calls a line above 100 KiB out of memory */
-		assert_int_equal(client.request.error.code,
-						 i == 0 ? OB_ENOMEM : OB_EPROTO);
+		assert_error(&client.request.error, OB_EPROTO,
+					 i == 0 ? "a header of the answer is too long"
+							: "longer than 65536 bytes");
 		assert_true(client.request.final);
 		assert_true(client.request.headers.len <= 64 * 1024);
 		client_free(&client);
 		test_free(raw);
 	}
+}
+
+/* Each of them is small, and there is no end of them. */
+static void
+endless_heads(void **state)
+{
+	static const char head[] = "HTTP/1.1 100 Continue\r\nX: y\r\n\r\n";
+	Fixture *fixture = *state;
+	size_t len = 2 * MIB;
+	char *raw = test_malloc(len);
+	Client client;
+
+	for (size_t i = 0; i < len; i++)
+		raw[i] = head[i % strlen(head)];
+	server_rule(fixture->server,
+				(ServerRule){.act = SERVER_RAW, .body = raw, .body_len = len});
+	client_init(&client, fixture, "GET", "/");
+	run(&client);
+	assert_error(&client.request.error, OB_EPROTO, "longer than 262144 bytes");
+	assert_true(client.request.final);
+	client_free(&client);
+	test_free(raw);
+}
+
+/* However it is written; nobody is asked anything. */
+static void
+link_local_addresses(void **state)
+{
+	static const char *const origins[] = {
+		"http://169.254.169.254", "http://169.254.0.1:9000",
+		"http://0xA9FEA9FE",      "http://2852039166",
+		"http://169.254.43518",   "http://[::ffff:169.254.169.254]",
+		"http://[::ffff:a9fe:1]", "http://[fe80::1]",
+		"http://[fd00:ec2::254]",
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(origins); i++)
+	{
+		Client client;
+
+		client_init(&client, fixture, "GET", "/");
+		client.origin = origins[i];
+		run(&client);
+		if (client.request.error.code != OB_EINVAL)
+			print_error("%s: %s\n", origins[i], client.request.error.cause);
+		assert_error(&client.request.error, OB_EINVAL, "link-local");
+		assert_true(client.request.final);
+		assert_false(client.request.sent);
+		client_free(&client);
+	}
+}
+
+/* Or one that may not connect to it would find it connected. */
+static void
+link_local_connections_are_not_kept(void **state)
+{
+	Fixture *fixture = *state;
+	Client client;
+
+	server_rule(fixture->server, (ServerRule){.status = 200});
+	client_init(&client, fixture, "GET", "/");
+	client.request.link_local = true;
+	for (int i = 0; i < 2; i++)
+	{
+		run(&client);
+		assert_answered(&client, 200);
+		assert_int_equal(server_accepted(fixture->server), i + 1);
+	}
+	client_free(&client);
+}
+
+/* A program that the host starts has no business with them. */
+static void
+sockets_are_closed_on_exec(void **state)
+{
+	Fixture *fixture = *state;
+	Client client;
+	int sockets = 0;
+
+	server_rule(fixture->server, (ServerRule){.status = 200});
+	client_init(&client, fixture, "GET", "/");
+	run(&client);
+	for (int fd = 0; fd < 1024; fd++)
+	{
+		struct sockaddr_in peer;
+		socklen_t len = sizeof(peer);
+
+		if (getpeername(fd, (struct sockaddr *) &peer, &len) != 0 ||
+			peer.sin_family != AF_INET ||
+			ntohs(peer.sin_port) != server_port(fixture->server))
+			continue;
+		sockets++;
+		assert_true(fcntl(fd, F_GETFD) & FD_CLOEXEC);
+	}
+	assert_int_equal(sockets, 1);
+	client_free(&client);
 }
 
 static void
@@ -1701,6 +1801,10 @@ main(void)
 		TEST(answers_as_they_come),
 		TEST(answer_longer_than_allowed),
 		TEST(huge_headers),
+		TEST(endless_heads),
+		TEST(link_local_addresses),
+		TEST(link_local_connections_are_not_kept),
+		TEST(sockets_are_closed_on_exec),
 		TEST(redirects_are_answers),
 		TEST(early_refusal_of_a_big_body),
 		TEST(early_refusal_that_is_cut),

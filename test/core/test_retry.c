@@ -168,7 +168,7 @@ transport_failures(void **state)
 
 		if (code == OB_ECONNECT || code == OB_ETIMEOUT)
 			expected = OB_RETRY_TRANSIENT;
-		else if (code == OB_ETLS)
+		else if (code == OB_ETLS || code == OB_EPROTO)
 			expected = OB_RETRY_CORRUPT;
 		assert_int_equal(ob_retry_transport_class((ObCode) code), expected);
 	}

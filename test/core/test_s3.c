@@ -7,323 +7,7 @@
  * Calls that wait for their next try run side by side, so that a table of them
  * takes as long as its slowest row.
  */
-#include "testing.h"
-
-#include "core/s3.h"
-#include "server.h"
-
-#include <unistd.h>
-
-#define ACCESS_KEY "AKIATESTTESTTEST"
-#define SECRET_KEY "secret/Canary+0123456789"
-#define TOKEN "token/Canary+9876543210=="
-#define UPLOAD_ID "2~id/with+odd=&chars"
-
-typedef struct Fixture
-{
-	Server *server;
-	ObS3 *s3;
-	int descriptors;
-} Fixture;
-
-typedef struct Call
-{
-	ObS3Call call;
-	Fixture *fixture;
-	int done;
-	char key[32];
-} Call;
-
-static const char *const etags[] = {"\"e1\"", "\"e<2>\""};
-
-/* ---- calls ---- */
-
-/* No field of an error may tell a secret. */
-static void
-assert_no_secret(const void *memory, size_t len)
-{
-	assert_null(memmem(memory, len, SECRET_KEY, strlen(SECRET_KEY)));
-	assert_null(memmem(memory, len, TOKEN, strlen(TOKEN)));
-	assert_null(memmem(memory, len, "Canary", 6));
-}
-
-static void
-on_done(ObS3Call *call)
-{
-	Call *own = call->arg;
-
-	assert_false(ob_s3_call_running(call));
-	assert_no_secret(&call->error, sizeof(call->error));
-	own->done++;
-}
-
-static void
-call_init(Call *call, Fixture *fixture)
-{
-	memset(call, 0, sizeof(*call));
-	ob_s3_call_init(&call->call, fixture->s3, on_done, call);
-	call->fixture = fixture;
-}
-
-static void
-call_free(Call *call)
-{
-	ob_s3_call_free(&call->call);
-}
-
-static bool
-is_done(void *arg)
-{
-	return !ob_s3_call_running(&((Call *) arg)->call);
-}
-
-static void
-wait_done(Call *call)
-{
-	host_drive(ob_s3_http(call->fixture->s3), is_done, call);
-	assert_int_equal(call->done, 1);
-}
-
-static void
-start_verb(Call *call, ObS3Verb verb, const char *key)
-{
-	ObS3Call *c = &call->call;
-
-	call->done = 0;
-	switch (verb)
-	{
-		case OB_S3_PUT_OBJECT:
-			ob_s3_put_object(c, "b", key, NULL, 0, "object", 6, NULL);
-			break;
-		case OB_S3_CREATE:
-			ob_s3_create(c, "b", key, NULL, 0);
-			break;
-		case OB_S3_UPLOAD_PART:
-			ob_s3_upload_part(c, "b", key, UPLOAD_ID, 7, "part", 4, NULL);
-			break;
-		case OB_S3_COMPLETE:
-			ob_s3_complete(c, "b", key, UPLOAD_ID, (char *const *) etags, 2);
-			break;
-		case OB_S3_ABORT:
-			ob_s3_abort(c, "b", key, UPLOAD_ID);
-			break;
-		case OB_S3_HEAD:
-			ob_s3_head(c, "b", key);
-			break;
-		case OB_S3_LIST_PARTS:
-			ob_s3_list_parts(c, "b", key, UPLOAD_ID);
-			break;
-		case OB_S3_LIST_UPLOADS:
-			ob_s3_list_uploads(c, "b", key, NULL, NULL);
-			break;
-		case OB_S3_HEAD_BUCKET:
-			ob_s3_head_bucket(c, "b");
-			break;
-		case OB_S3_GET_ENCRYPTION:
-			ob_s3_get_encryption(c, "b");
-			break;
-	}
-}
-
-/* ---- answers ---- */
-
-#define CREATED                                             \
-	"<?xml version=\"1.0\"?><InitiateMultipartUploadResult" \
-	" xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"   \
-	"<UploadId>2~new</UploadId></InitiateMultipartUploadResult>"
-#define COMPLETED                                           \
-	"<?xml version=\"1.0\"?><CompleteMultipartUploadResult" \
-	" xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">"   \
-	"<ETag>&quot;x-2&quot;</ETag></CompleteMultipartUploadResult>"
-#define XML_ERROR(code)                                                \
-	"<?xml version=\"1.0\"?><Error><Code>" code "</Code><Message>why " \
-	"not</Message><RequestId>req-7</RequestId><HostId>h</HostId>"      \
-	"</Error>"
-#define BAD_GATEWAY "<html><body><h1>502 Bad Gateway</h1></body></html>"
-
-static const char *
-verb_method(ObS3Verb verb)
-{
-	switch (verb)
-	{
-		case OB_S3_PUT_OBJECT:
-		case OB_S3_UPLOAD_PART:
-			return "PUT";
-		case OB_S3_CREATE:
-		case OB_S3_COMPLETE:
-			return "POST";
-		case OB_S3_ABORT:
-			return "DELETE";
-		case OB_S3_HEAD:
-		case OB_S3_HEAD_BUCKET:
-			return "HEAD";
-		default:
-			return "GET";
-	}
-}
-
-/* The rule by which a verb succeeds. */
-static ServerRule
-success(ObS3Verb verb, const char *key)
-{
-	ServerRule rule = {.target = key, .status = 200};
-
-	rule.method = verb_method(verb);
-	rule.headers = "ETag: \"etag-1\"\r\nX-Amz-Request-Id: req-ok\r\n";
-	if (verb == OB_S3_CREATE)
-		rule.body = CREATED;
-	else if (verb == OB_S3_COMPLETE)
-		rule.body = COMPLETED;
-	else if (verb == OB_S3_ABORT)
-		rule.status = 204;
-	return rule;
-}
-
-/* ---- fixtures ---- */
-
-static ObS3 *
-new_s3(Fixture *fixture, const char *token, int deadline_ms)
-{
-	char region[] = "us-east-1";
-	char access_key[] = ACCESS_KEY;
-	char secret[] = SECRET_KEY;
-	char own_token[sizeof(TOKEN)] = "";
-	char url[64];
-	ObS3Options options = {
-		.region = region,
-		.credentials = {.keys = {access_key, secret,
-								 token ? own_token : NULL}},
-		.retry_deadline_ms = deadline_ms,
-		.http = {.user_agent = "onboard-test/1",
-				 .connect_timeout_ms = 5000,
-				 .stall_timeout_ms = 20000,
-				 .max_connections = 8},
-	};
-	ObError error;
-	ObS3 *s3;
-
-	ob_error_clear(&error);
-	if (token)
-		strcpy(own_token, token);
-	snprintf(url, sizeof(url), "http://127.0.0.1:%d",
-			 server_port(fixture->server));
-	assert_int_equal(ob_endpoint_parse(&options.endpoint, url, &error), OB_OK);
-	s3 = ob_s3_new(&options, &error);
-	assert_non_null(s3);
-	/* everything was copied */
-	memset(region, '?', strlen(region));
-	memset(access_key, '?', strlen(access_key));
-	memset(secret, '?', strlen(secret));
-	memset(own_token, '?', sizeof(own_token));
-	memset(&options, '?', sizeof(options));
-	return s3;
-}
-
-static int
-setup(void **state)
-{
-	Fixture *fixture = test_calloc(1, sizeof(Fixture));
-
-	alarm(60);
-	fixture->descriptors = host_descriptors();
-	fixture->server = server_new();
-	fixture->s3 = new_s3(fixture, NULL, 0);
-	*state = fixture;
-	return 0;
-}
-
-static int
-teardown(void **state)
-{
-	Fixture *fixture = *state;
-	int left;
-
-	ob_s3_free(fixture->s3);
-	server_free(fixture->server);
-	left = host_descriptors() - fixture->descriptors;
-	test_free(fixture);
-	return left;
-}
-
-static void
-use_s3(Fixture *fixture, const char *token, int deadline_ms)
-{
-	ob_s3_free(fixture->s3);
-	fixture->s3 = new_s3(fixture, token, deadline_ms);
-}
-
-/* ---- requests ---- */
-
-static void
-part_of(const char *text, const char *name, char end, char *out, size_t size)
-{
-	const char *at = strstr(text, name);
-
-	assert_non_null(at);
-	at += strlen(name);
-	snprintf(out, size, "%.*s", (int) (strchrnul(at, end) - at), at);
-}
-
-/* When a request says that it was signed. */
-static time_t
-signing_time(const ServerRequest *request)
-{
-	char date[32];
-	struct tm tm = {0};
-
-	assert_int_equal(server_header(request, "x-amz-date", date, sizeof(date)),
-					 1);
-	assert_non_null(strptime(date, "%Y%m%dT%H%M%SZ", &tm));
-	return timegm(&tm);
-}
-
-/* Signs what came over the wire, and compares. */
-static void
-assert_signature(const ServerRequest *request)
-{
-	ObCredentials credentials = {ACCESS_KEY, SECRET_KEY, NULL};
-	ObSigningKey key = {0};
-	char authorization[2000];
-	char signed_names[1000];
-	char hash[100];
-	char values[20][500];
-	char path[4000];
-	ObPair headers[20];
-	ObSignRequest sign;
-	ObBuf again;
-	ObError error;
-	int n = 0;
-	char *rest = signed_names;
-	char *name;
-
-	assert_int_equal(server_header(request, "authorization", authorization,
-								   sizeof(authorization)),
-					 1);
-	part_of(authorization, "SignedHeaders=", ',', signed_names,
-			sizeof(signed_names));
-	while ((name = strsep(&rest, ";")) != NULL)
-	{
-		assert_int_equal(
-			server_header(request, name, values[n], sizeof(values[n])), 1);
-		headers[n] = (ObPair){name, values[n]};
-		n++;
-	}
-	server_header(request, "x-amz-content-sha256", hash, sizeof(hash));
-	assert_string_equal(hash, request->sha256);
-	part_of(request->target, "", '?', path, sizeof(path));
-	name = strchr(request->target, '?');
-	sign = (ObSignRequest){
-		request->method, path, name ? name + 1 : "",  headers, n, hash,
-		"us-east-1",     "s3", signing_time(request), false};
-	ob_buf_init(&again, 10000);
-	ob_error_clear(&error);
-	assert_int_equal(
-		ob_sigv4_sign(&key, &credentials, &sign, NULL, NULL, &again, &error),
-		OB_OK);
-	assert_string_equal(again.data, authorization);
-	ob_buf_free(&again);
-	ob_sigv4_forget(&key);
-}
+#include "s3calls.h"
 
 /* The head's names in their order, lower-case, without those of every
  * request. */
@@ -377,6 +61,9 @@ requests_of_all_verbs(void **state)
 		{OB_S3_ABORT, "DELETE", "?", true, "", HEAD "Authorization "},
 		{OB_S3_HEAD, "HEAD", "", false, "", HEAD "Authorization "},
 		{OB_S3_LIST_PARTS, "GET", "?", true, "", HEAD "Authorization "},
+		{OB_S3_HEAD_BUCKET, "HEAD", "", false, "", HEAD "Authorization "},
+		{OB_S3_GET_ENCRYPTION, "GET", "?encryption=", false, "",
+		 HEAD "Authorization "},
 	};
 	Fixture *fixture = *state;
 
@@ -402,8 +89,9 @@ requests_of_all_verbs(void **state)
 		assert_int_equal(call.call.error.attempts, 0);
 
 		request = server_request(fixture->server, NULL, NULL, 0);
-		snprintf(target, sizeof(target), "%s%s%s", path, rows[i].query,
-				 rows[i].id ? id : "");
+		snprintf(target, sizeof(target), "%s%s%s",
+				 rows[i].verb >= OB_S3_HEAD_BUCKET ? "/b" : path,
+				 rows[i].query, rows[i].id ? id : "");
 		assert_string_equal(request->method, rows[i].method);
 		assert_string_equal(request->target, target);
 		assert_string_equal(request->body, rows[i].body);
@@ -671,6 +359,11 @@ attempts_are_bounded(void **state)
 		/* by their class */
 		{OB_S3_ABORT, {.status = 500}, 0, OB_ESERVER, 2},
 		{OB_S3_UPLOAD_PART, {.status = 200}, 0, OB_EPROTO, 3},
+		{OB_S3_PUT_OBJECT,
+		 {.act = SERVER_RAW, .body = "220 smtp.example.com ready\r\n"},
+		 0,
+		 OB_EPROTO,
+		 3},
 		{OB_S3_CREATE, {.status = 200, .body = "<x/>"}, 0, OB_EPROTO, 3},
 		{OB_S3_UPLOAD_PART,
 		 {.status = 400, .body = XML_ERROR("BadDigest")},
@@ -682,7 +375,8 @@ attempts_are_bounded(void **state)
 		[OB_S3_PUT_OBJECT] = 8,  [OB_S3_CREATE] = 8,
 		[OB_S3_UPLOAD_PART] = 8, [OB_S3_COMPLETE] = 10,
 		[OB_S3_ABORT] = 2,       [OB_S3_HEAD] = 8,
-		[OB_S3_LIST_PARTS] = 8,  [OB_S3_LIST_UPLOADS] = 8};
+		[OB_S3_LIST_PARTS] = 8,  [OB_S3_LIST_UPLOADS] = 8,
+		[OB_S3_HEAD_BUCKET] = 8, [OB_S3_GET_ENCRYPTION] = 8};
 	Fixture *fixture = *state;
 	Call calls[COUNT_OF(rows)];
 	Call other;
@@ -777,6 +471,8 @@ refusals_of_all_verbs(void **state)
 		{OB_S3_LIST_PARTS, "could not list the parts of \"s3://b/the key\""},
 		{OB_S3_LIST_UPLOADS,
 		 "could not list the unfinished uploads of \"s3://b\""},
+		{OB_S3_HEAD_BUCKET, "could not look up \"s3://b\""},
+		{OB_S3_GET_ENCRYPTION, "could not read the encryption of \"s3://b\""},
 	};
 	Fixture *fixture = *state;
 
@@ -786,7 +482,7 @@ refusals_of_all_verbs(void **state)
 							 .body = XML_ERROR("AccessDenied")});
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 	{
-		bool head = rows[i].verb == OB_S3_HEAD;
+		bool head = strcmp(verb_method(rows[i].verb), "HEAD") == 0;
 		const ObError *error;
 		Call call;
 
@@ -892,12 +588,6 @@ static const struct
 			  "</Message></Error>"},
 	 OB_EDENIED,
 	 "S3 answered HTTP 403 AccessDenied: a??b??",
-	 ""},
-	{"not HTTP",
-	 OB_S3_PUT_OBJECT,
-	 {.act = SERVER_RAW, .body = "220 smtp.example.com ready\r\n"},
-	 OB_EPROTO,
-	 "",
 	 ""},
 };
 
@@ -1308,6 +998,56 @@ what_head_tells(void **state)
 	call_free(&call);
 }
 
+/* ---- buckets ---- */
+
+/* What onboard_check() asks: an answer is an answer, whatever it says. */
+static void
+outcomes_about_buckets(void **state)
+{
+	static const char rules[] = "<ServerSideEncryptionConfiguration><Rule/>"
+								"</ServerSideEncryptionConfiguration>";
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		int status;
+		const char *body;
+		ObCode code;
+		const char *s3_code;
+	} rows[] = {
+		{"bucket", OB_S3_HEAD_BUCKET, 200, NULL, OB_OK, ""},
+		{"no bucket", OB_S3_HEAD_BUCKET, 404, NULL, OB_EMISSING, ""},
+		{"no right", OB_S3_HEAD_BUCKET, 403, NULL, OB_EDENIED, ""},
+		{"encryption", OB_S3_GET_ENCRYPTION, 200, rules, OB_OK, ""},
+		{"no encryption", OB_S3_GET_ENCRYPTION, 404,
+		 XML_ERROR("ServerSideEncryptionConfigurationNotFoundError"),
+		 OB_EMISSING, "ServerSideEncryptionConfigurationNotFoundError"},
+		{"not known", OB_S3_GET_ENCRYPTION, 501, XML_ERROR("NotImplemented"),
+		 OB_ESERVER, "NotImplemented"},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Call call;
+
+		server_reset(fixture->server);
+		server_rule(fixture->server, (ServerRule){.status = rows[i].status,
+												  .body = rows[i].body});
+		call_init(&call, fixture);
+		start_verb(&call, rows[i].verb, NULL);
+		wait_done(&call);
+		assert_row(rows[i].name, call.call.error.code == rows[i].code);
+		assert_row(rows[i].name,
+				   strcmp(call.call.error.s3_code, rows[i].s3_code) == 0);
+		assert_row(rows[i].name,
+				   server_count(fixture->server, NULL, NULL) == 1);
+		if (rows[i].verb == OB_S3_GET_ENCRYPTION)
+			assert_string_equal(call.call.request.response.data, rows[i].body);
+		call_free(&call);
+	}
+}
+
 /* ---- calls as memory ---- */
 
 static void
@@ -1320,7 +1060,7 @@ one_call_for_all_verbs(void **state)
 	call_init(&call, fixture);
 	for (int round = 0; round < 3; round++)
 	{
-		for (int verb = OB_S3_PUT_OBJECT; verb <= OB_S3_LIST_UPLOADS; verb++)
+		for (int verb = OB_S3_PUT_OBJECT; verb <= OB_S3_GET_ENCRYPTION; verb++)
 		{
 			const ServerRequest *request;
 
@@ -1424,6 +1164,7 @@ main(void)
 		TEST(complete_on_a_dying_connection),
 		TEST(outcomes_of_abort),
 		TEST(what_head_tells),
+		TEST(outcomes_about_buckets),
 		TEST(one_call_for_all_verbs),
 		TEST(cancel_at_any_time),
 	};

@@ -8,6 +8,7 @@
  * private temporary folder.
  */
 #include "core/sink.h"
+#include "core/sink_buf.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -1053,6 +1054,42 @@ test_null(void **state)
 	ob_chain_release(sink);
 }
 
+/* Appends to what the buffer has, and stops at the buffer's maximum. */
+static void
+test_buf(void **state)
+{
+	const DataCase *data = &cases[NCASES - 1];
+	ObError error;
+	ObBuf buf;
+	ObSink *sink;
+
+	ob_error_clear(&error);
+	ob_buf_init(&buf, data->len + 4);
+	for (int round = 0; round < 2; round++)
+	{
+		ob_buf_reset(&buf);
+		ob_buf_adds(&buf, "head");
+		sink = ob_sink_buf_new(&buf, &error);
+		assert_non_null(sink);
+		assert_ok(run_chain(sink, data->data, data->len,
+							round ? choose_any : choose_all, &error),
+				  &error);
+		assert_int_equal(sink->bytes, data->len);
+		ob_chain_release(sink);
+		assert_int_equal(buf.len, data->len + 4);
+		assert_memory_equal(buf.data, "head", 4);
+		assert_memory_equal(buf.data + 4, data->data, data->len);
+	}
+	/* it is full: a byte more is an error, and none of it is kept */
+	sink = ob_sink_buf_new(&buf, &error);
+	assert_int_equal(ob_chain_open(sink, &error), OB_OK);
+	assert_int_equal(ob_sink_write(sink, "x", 1, &error), OB_ELIMIT);
+	assert_int_equal(error.code, OB_ELIMIT);
+	ob_chain_release(sink);
+	assert_int_equal(buf.len, data->len + 4);
+	ob_buf_free(&buf);
+}
+
 /* Replaces what a file held, and nobody else may read it. */
 static void
 test_file(void **state)
@@ -1266,6 +1303,7 @@ main(void)
 		cmocka_unit_test(test_walker_cut),
 		cmocka_unit_test(test_write),
 		cmocka_unit_test(test_null),
+		cmocka_unit_test(test_buf),
 		cmocka_unit_test(test_file),
 		cmocka_unit_test(test_file_errors),
 		cmocka_unit_test(test_file_release),

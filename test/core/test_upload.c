@@ -9,38 +9,13 @@
  * Buffers of parts are known by their size, so that the memory that an upload
  * really holds can be measured, and refused.
  */
-#include "testing.h"
+#include "uploads.h"
 
-#include "core/sink.h"
 #include "core/sink_upload.h"
-#include "core/upload.h"
-#include "server.h"
 
 #include <pthread.h>
-#include <unistd.h>
 
-#define MIB ((size_t) 1024 * 1024)
-#define PART OB_PART_MIN
-#define SLACK ((size_t) OB_SINK_WINDOW_MAX)
-#define DATA_SIZE (40 * MIB)
 #define BUFFERS_MAX 100
-
-#define XML_ERROR(code)                                            \
-	"<?xml version=\"1.0\"?><Error><Code>" code "</Code><Message>" \
-	"m</Message></Error>"
-
-typedef struct Fixture
-{
-	Server *server;
-	ObS3 *s3;
-	ObHttp *http;
-	ObUpload *upload;
-	int descriptors;
-	size_t written;
-} Fixture;
-
-/* What is uploaded: its first bytes. */
-static char *data;
 
 /* ---- the memory of parts ---- */
 
@@ -101,300 +76,28 @@ __wrap_free(void *memory)
 	__real_free(memory);
 }
 
-/* ---- fixtures ---- */
-
-static void
-new_s3(Fixture *fixture)
-{
-	ObS3Options options = {
-		.region = "us-east-1",
-		.credentials = {.keys = {"AKIATEST", "secret", NULL}},
-		.http = {.user_agent = "onboard-test/1",
-				 .connect_timeout_ms = 5000,
-				 .stall_timeout_ms = 20000,
-				 .max_connections = 9},
-	};
-	char url[64];
-	ObError error;
-
-	ob_error_clear(&error);
-	snprintf(url, sizeof(url), "http://127.0.0.1:%d",
-			 server_port(fixture->server));
-	assert_int_equal(ob_endpoint_parse(&options.endpoint, url, &error), OB_OK);
-	fixture->s3 = ob_s3_new(&options, &error);
-	assert_non_null(fixture->s3);
-	fixture->http = ob_s3_http(fixture->s3);
-}
-
 static int
-setup(void **state)
+setup_counted(void **state)
 {
-	Fixture *fixture = test_calloc(1, sizeof(Fixture));
-
-	alarm(60);
-	fixture->descriptors = host_descriptors();
-	fixture->server = server_new();
-	server_s3(fixture->server);
-	new_s3(fixture);
 	buffers_peak = 0;
 	buffers_made = 0;
 	refuse_buffers = false;
-	*state = fixture;
-	return 0;
+	return setup(state);
 }
 
 static int
-teardown(void **state)
+teardown_counted(void **state)
 {
-	Fixture *fixture = *state;
-	int left;
+	int left = teardown(state);
 
-	ob_upload_free(fixture->upload);
-	ob_s3_free(fixture->s3);
-	server_free(fixture->server);
-	left = host_descriptors() - fixture->descriptors;
-	if (buffers_now != 0)
-		left++;
-	test_free(fixture);
-	return left;
+	return left != 0 || buffers_now != 0;
 }
 
 static int
-setup_data(void **state)
+setup_all(void **state)
 {
-	uint64_t x = 88172645463325252u;
-
 	main_thread = pthread_self();
-	data = test_malloc(DATA_SIZE);
-	for (size_t i = 0; i < DATA_SIZE; i += sizeof(x))
-	{
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		memcpy(data + i, &x, sizeof(x));
-	}
-	return 0;
-}
-
-static int
-free_data(void **state)
-{
-	test_free(data);
-	return 0;
-}
-
-/* ---- uploads ---- */
-
-static ObUploadOptions
-usual_options(const Fixture *fixture)
-{
-	static const ObPair headers[] = {{"x-amz-meta-who", "test"},
-									 {"Content-Type", "text/csv"}};
-
-	return (ObUploadOptions){
-		.s3 = fixture->s3,
-		.bucket = "b",
-		.key = "dir/key",
-		.headers = headers,
-		.nheaders = 2,
-		.part_size = PART,
-		.memory = 4 * (PART + SLACK),
-		.connections = 3,
-		.max_parts = OB_PARTS_MAX,
-	};
-}
-
-static void
-begin_with(Fixture *fixture, const ObUploadOptions *options)
-{
-	ObError error;
-
-	ob_error_clear(&error);
-	fixture->written = 0;
-	fixture->upload = ob_upload_new(options, &error);
-	assert_non_null(fixture->upload);
-}
-
-static void
-begin(Fixture *fixture)
-{
-	ObUploadOptions options = usual_options(fixture);
-
-	begin_with(fixture, &options);
-}
-
-static bool
-has_room_or_failed(void *arg)
-{
-	const Fixture *fixture = arg;
-
-	return ob_upload_has_room(fixture->upload) ||
-		   ob_upload_error(fixture->upload);
-}
-
-static bool
-is_ended(void *arg)
-{
-	const Fixture *fixture = arg;
-
-	return ob_upload_done(fixture->upload) || ob_upload_error(fixture->upload);
-}
-
-static bool
-is_aborted(void *arg)
-{
-	return ob_upload_aborted(((Fixture *) arg)->upload);
-}
-
-/* Writes one window's worth, at most "step" bytes, without a wait. */
-static ObCode
-write_some(Fixture *fixture, size_t total, size_t step, ObError *error)
-{
-	size_t avail;
-	char *window = ob_upload_window(fixture->upload, &avail, error);
-
-	if (!window)
-		return error->code;
-	assert_in_range(avail, OB_SINK_WINDOW_MIN, OB_SINK_WINDOW_MAX);
-	if (avail > step)
-		avail = step;
-	if (avail > total - fixture->written)
-		avail = total - fixture->written;
-	memcpy(window, data + fixture->written, avail);
-	fixture->written += avail;
-	return ob_upload_advance(fixture->upload, avail, error);
-}
-
-/* Writes as a host does, up to that many bytes in all. */
-static ObCode
-write_up_to(Fixture *fixture, size_t total, size_t step, ObError *error)
-{
-	ObCode code = OB_OK;
-
-	ob_error_clear(error);
-	while (code == OB_OK && fixture->written < total)
-	{
-		host_drive(fixture->http, has_room_or_failed, fixture);
-		code = write_some(fixture, total, step, error);
-	}
-	return code;
-}
-
-static void
-write_all(Fixture *fixture, size_t total)
-{
-	ObError error;
-
-	assert_int_equal(write_up_to(fixture, total, 100003, &error), OB_OK);
-}
-
-static void
-finish(Fixture *fixture)
-{
-	ObError error;
-
-	ob_error_clear(&error);
-	assert_int_equal(ob_upload_finish(fixture->upload, &error), OB_OK);
-	assert_false(ob_upload_has_room(fixture->upload) &&
-				 ob_upload_done(fixture->upload));
-}
-
-static void
-assert_landed(Fixture *fixture)
-{
-	const char *object;
-	size_t len;
-
-	if (ob_upload_error(fixture->upload))
-		print_error("%s\n", ob_upload_error(fixture->upload)->cause);
-	assert_true(ob_upload_done(fixture->upload));
-	assert_null(ob_upload_error(fixture->upload));
-	object = server_object(fixture->server, "dir/key", &len);
-	assert_non_null(object);
-	assert_int_equal(len, fixture->written);
-	assert_int_equal(memcmp(object, data, len), 0);
-	assert_int_equal(server_uploads(fixture->server), 0);
-	assert_int_equal(server_unexpected(fixture->server), 0);
-}
-
-static void
-assert_nothing_landed(Fixture *fixture)
-{
-	size_t len;
-
-	assert_false(ob_upload_done(fixture->upload));
-	assert_null(server_object(fixture->server, "dir/key", &len));
-	assert_int_equal(server_uploads(fixture->server), 0);
-}
-
-static void
-finish_and_land(Fixture *fixture)
-{
-	finish(fixture);
-	host_drive(fixture->http, is_ended, fixture);
-	assert_landed(fixture);
-}
-
-static const ObError *
-wait_for_error(Fixture *fixture)
-{
-	host_drive(fixture->http, is_ended, fixture);
-	assert_false(ob_upload_done(fixture->upload));
-	assert_non_null(ob_upload_error(fixture->upload));
-	return ob_upload_error(fixture->upload);
-}
-
-static void
-abort_and_wait(Fixture *fixture)
-{
-	ob_upload_abort(fixture->upload);
-	host_drive(fixture->http, is_aborted, fixture);
-	assert_null(ob_upload_error(fixture->upload));
-}
-
-static void
-renew(Fixture *fixture)
-{
-	ob_upload_free(fixture->upload);
-	fixture->upload = NULL;
-	ob_s3_free(fixture->s3);
-	server_free(fixture->server);
-	fixture->server = server_new();
-	server_s3(fixture->server);
-	new_s3(fixture);
-}
-
-/* Waits until the server has got such a request. */
-typedef struct Awaited
-{
-	Server *server;
-	const char *method;
-	const char *target;
-	int n;
-} Awaited;
-
-static bool
-has_come(void *arg)
-{
-	const Awaited *awaited = arg;
-
-	return server_count(awaited->server, awaited->method, awaited->target) >=
-		   awaited->n;
-}
-
-static void
-wait_for_request(Fixture *fixture, const char *method, const char *target,
-				 int n)
-{
-	Awaited awaited = {fixture->server, method, target, n};
-
-	host_watch(fixture->http, has_come, &awaited);
-}
-
-static int
-count(Fixture *fixture, const char *method, const char *target)
-{
-	return server_count(fixture->server, method, target);
+	return setup_data(state);
 }
 
 /* ---- parts ---- */
@@ -1698,7 +1401,8 @@ free_at_any_time(void **state)
 int
 main(void)
 {
-#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+#define TEST(name) \
+	cmocka_unit_test_setup_teardown(name, setup_counted, teardown_counted)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(sizes_of_parts),
 		TEST(objects_around_the_part_size),
@@ -1740,5 +1444,5 @@ main(void)
 		TEST(free_at_any_time),
 	};
 
-	return cmocka_run_group_tests(tests, setup_data, free_data);
+	return cmocka_run_group_tests(tests, setup_all, free_data);
 }

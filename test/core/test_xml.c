@@ -371,6 +371,11 @@ creates_without_an_id(void **state)
 		"<Result><UploadId>a</UploadId></Result>",
 		"<InitiateMultipartUploadResultX><UploadId>a</UploadId>"
 		"</InitiateMultipartUploadResultX>",
+		/* it is shown to people */
+		"<InitiateMultipartUploadResult><UploadId>a\xc3\xbc</UploadId>"
+		"</InitiateMultipartUploadResult>",
+		"<InitiateMultipartUploadResult><UploadId>a\nb</UploadId>"
+		"</InitiateMultipartUploadResult>",
 		/* the id has been seen, but the document is not whole */
 		"<InitiateMultipartUploadResult><UploadId>a</UploadId>",
 		"<InitiateMultipartUploadResult><UploadId>a</UploadId>"
@@ -661,6 +666,8 @@ bad_uploads(void **state)
 		{PAGE("<Upload/>"), "without key or id"},
 		{PAGE("<Upload><Key>a</Key></Upload>"), "without key or id"},
 		{PAGE("<Upload><UploadId>a</UploadId></Upload>"), "without key or id"},
+		{PAGE("<Upload><Key>a</Key><UploadId>\xc2\x9b</UploadId></Upload>"),
+		 "printable ASCII"},
 		/* nothing is left over from the upload before */
 		{PAGE(UPLOAD("a") "<Upload><Key>b</Key></Upload>"),
 		 "without key or id"},

@@ -231,6 +231,11 @@ times(void **state)
 					 1893553445);
 	assert_int_equal(ob_timestamp_parse("2030-01-02T03:04:05+01:00"), 0);
 	assert_int_equal(ob_timestamp_parse("2030-01-02"), 0);
+	assert_int_equal(ob_timestamp_parse_http("Wed, 02 Jan 2030 03:04:05 GMT"),
+					 1893553445);
+	assert_int_equal(ob_timestamp_parse_http("Wed, 02 Jan 2030 03:04:05 CET"),
+					 0);
+	assert_int_equal(ob_timestamp_parse_http("2030-01-02T03:04:05Z"), 0);
 }
 
 int

@@ -28,9 +28,10 @@ look_up(const ObHttpRequest *request, const char *name)
 static void
 read_seconds(const char *text)
 {
-	int64_t ms = ob_retry_after(text);
+	int64_t ms = ob_retry_after(text, 1000);
 
 	promise(ms >= -1);
+	promise((ms < 0) == (ob_retry_after(text, 1) < 0));
 	promise(ms < 0 || text[strspn(text, "0123456789 \t")] == '\0');
 }
 

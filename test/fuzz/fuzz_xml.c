@@ -46,6 +46,7 @@ read_create(const char *data, size_t size)
 					 &error);
 	promise(fuzz_ends(id, sizeof(id)));
 	promise((error.code == OB_OK) == (id[0] != '\0'));
+	promise(fuzz_is_printable(id));
 }
 
 static ObCode
@@ -54,6 +55,7 @@ each_upload(void *arg, const ObXmlUpload *upload)
 	promise(fuzz_ends(upload->key, sizeof(upload->key)));
 	promise(fuzz_ends(upload->upload_id, sizeof(upload->upload_id)));
 	promise(upload->key[0] != '\0' && upload->upload_id[0] != '\0');
+	promise(fuzz_is_printable(upload->upload_id));
 	promise(upload->initiated >= 0);
 	++*(int *) arg;
 	return OB_OK;
@@ -82,6 +84,44 @@ read_lists(const char *data, size_t size)
 	promise(n >= 0);
 }
 
+static void
+read_sts(const char *data, size_t size)
+{
+	ObXmlRole role;
+	ObXmlError xml;
+	ObError error;
+
+	ob_error_clear(&error);
+	fuzz_check_error(ob_xml_read_role(data, size, &role, &error), &error);
+	promise(fuzz_ends(role.access_key_id, sizeof(role.access_key_id)));
+	promise(fuzz_ends(role.secret_access_key, sizeof(role.secret_access_key)));
+	promise(fuzz_ends(role.session_token, sizeof(role.session_token)));
+	promise((error.code == OB_OK) == (role.access_key_id[0] != '\0'));
+	promise((error.code == OB_OK) == (role.secret_access_key[0] != '\0'));
+	promise((error.code == OB_OK) == (role.session_token[0] != '\0'));
+	promise((error.code == OB_OK) == (role.expires > 0));
+	ob_error_clear(&error);
+	fuzz_check_error(ob_xml_read_sts_error(data, size, &xml, &error), &error);
+	promise((error.code == OB_OK) == (xml.code[0] != '\0'));
+	check_xml_error(&xml);
+}
+
+static void
+read_encryption(const char *data, size_t size)
+{
+	ObXmlEncryption encryption;
+	ObError error;
+
+	ob_error_clear(&error);
+	fuzz_check_error(ob_xml_read_encryption(data, size, &encryption, &error),
+					 &error);
+	promise(fuzz_ends(encryption.algorithm, sizeof(encryption.algorithm)));
+	promise(fuzz_ends(encryption.kms_key_id, sizeof(encryption.kms_key_id)));
+	promise((error.code == OB_OK) == (encryption.algorithm[0] != '\0'));
+	promise(fuzz_is_printable(encryption.algorithm));
+	promise(fuzz_is_printable(encryption.kms_key_id));
+}
+
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
@@ -94,6 +134,8 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	read_error(text, size);
 	read_create(text, size);
 	read_lists(text, size);
+	read_sts(text, size);
+	read_encryption(text, size);
 	free(text);
 	return 0;
 }

@@ -39,14 +39,20 @@ def pg_config(option):
     return process.run([os.environ.get("PG_CONFIG", "pg_config"), option])[:-1]
 
 
-def faketime(offset):
-    """Environment for a Cluster whose clock is off, e.g. by "-20m"."""
+def faketime(offset=None, file=None):
+    """Environment for a Cluster whose clock is off, e.g. by "-20m".
+
+    file: one that has the offset, and can be changed at any time.
+    """
     libraries = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
     if not libraries:
         raise RigError("libfaketime is not installed (Debian: faketime)")
+    source = {"FAKETIME": offset}
+    if file:
+        source = {"FAKETIME_TIMESTAMP_FILE": file, "FAKETIME_NO_CACHE": "1"}
     return {
+        **source,
         "LD_PRELOAD": libraries[0],
-        "FAKETIME": offset,
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
         "DONT_FAKE_MONOTONIC": "1",  # its name before version 0.9.9
     }

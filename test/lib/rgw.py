@@ -8,12 +8,14 @@ multipart uploads and answers with S3's XML.  It is up in 1 to 6 seconds.
         rgw.client().create_bucket(Bucket="b")
 """
 
+import json
 import os
 import secrets
 import shutil
 import string
 import subprocess
 import tempfile
+import threading
 import uuid
 
 import boto3
@@ -22,6 +24,7 @@ import botocore.exceptions
 
 from . import process
 from .process import RigError
+from .tls import Authority
 
 _CONFIG = """
 [global]
@@ -60,9 +63,21 @@ memstore device bytes = {memory}
 [client.rgw]
 rgw data = {folder}
 rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{port} {tls}
+# Encryption by a key that it knows itself, also without TLS.
+rgw crypt require ssl = false
+rgw crypt s3 kms backend = testing
+rgw crypt s3 kms encryption keys = lake-key=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2Nzg5MDE=
 # Both http://127.0.0.1:PORT/bucket and http://bucket.localhost:PORT/ work.
 rgw dns name = localhost
 rgw enable usage log = false
+# A second gateway to the same store, see sts().
+[client.sts]
+rgw data = {folder}
+rgw frontends = beast tcp_nodelay=1 endpoint=127.0.0.1:{sts_port}
+rgw enable usage log = false
+rgw s3 auth use sts = true
+# It encrypts session tokens by it; it must have 16 bytes.
+rgw sts key = {sts_key}
 """
 
 _ALPHABET = string.ascii_letters + string.digits
@@ -72,8 +87,17 @@ def _random(length, alphabet=_ALPHABET):
     return "".join(secrets.choice(alphabet) for _ in range(length))
 
 
+def _policy(action, **others):
+    statement = {"Effect": "Allow", "Action": [action], **others}
+    return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+
+
 class _PortTaken(Exception):
     """Somebody took a port between our finding it free and our using it."""
+
+
+# The one key that SSE-KMS has.
+KMS_KEY = "lake-key"
 
 
 class Rgw:
@@ -95,6 +119,7 @@ class Rgw:
         self.tls_endpoint = None
         self.ca_file = None
         self._daemons = []
+        self.role = None
 
     def __enter__(self):
         return self.start()
@@ -136,6 +161,7 @@ class Rgw:
         }
         access_key = config.pop("access_key", self.access_key)
         secret_key = config.pop("secret_key", self.secret_key)
+        verify = config.pop("verify", self.ca_file or True)
         options.update(config)
         return boto3.client(
             "s3",
@@ -143,7 +169,7 @@ class Rgw:
             region_name="us-east-1",
             aws_access_key_id=access_key,
             aws_secret_access_key=secret_key,
-            verify=self.ca_file or True,
+            verify=verify,
             config=botocore.config.Config(**options),
         )
 
@@ -169,14 +195,55 @@ class Rgw:
         self._make_user(name, access_key, secret_key)
         return access_key, secret_key
 
+    @property
+    def sts(self):
+        """The endpoint of a gateway to the same store that is its own STS.
+
+        It takes temporary credentials, whose session token it verifies.  (But
+        it tells nobody what is wrong with others: AccessDenied is all.)
+        """
+        if not self.role:
+            if threading.current_thread() is not threading.main_thread():
+                # PDEATHSIG is of the thread that starts a daemon.
+                raise RigError("the first to ask must be the main thread")
+            self._daemon("radosgw", "-n", "client.sts")
+            self._make_role("lander")
+            process.wait_until(
+                lambda: self._ready(self._sts_endpoint), 60,
+                "the second radosgw answers",
+            )
+        return self._sts_endpoint
+
+    def temporary(self):
+        """Temporary credentials that may do all that the first user may.
+
+        An access key, its secret and a session token, valid at sts.
+        """
+        sts = boto3.client(
+            "sts",
+            endpoint_url=self.sts,
+            region_name="us-east-1",
+            aws_access_key_id=self.access_key,
+            aws_secret_access_key=self.secret_key,
+        )
+        found = sts.assume_role(
+            RoleArn=self.role, RoleSessionName="test", DurationSeconds=900
+        )["Credentials"]
+        return (
+            found["AccessKeyId"], found["SecretAccessKey"],
+            found["SessionToken"],
+        )
+
     # How it starts
 
     def _start(self):
         self.folder = tempfile.mkdtemp(prefix="onboard-rgw-")
-        mon_port, port, tls_port = process.free_ports(3)
+        ports = process.free_ports(4)
+        mon_port, port, _, sts_port = ports
         self.endpoint = f"http://127.0.0.1:{port}"
+        self._sts_endpoint = f"http://127.0.0.1:{sts_port}"
         fsid, osd = str(uuid.uuid4()), str(uuid.uuid4())
-        self._write_config(fsid, mon_port, port, tls_port)
+        self._write_config(fsid, *ports)
         for data in ("mon", "osd"):
             os.mkdir(self._path(data))
 
@@ -196,15 +263,16 @@ class Rgw:
         self._make_user("onboard", self.access_key, self.secret_key)
         process.wait_until(self._ready, 60, "radosgw answers")
 
-    def _write_config(self, fsid, mon_port, port, tls_port):
+    def _write_config(self, fsid, mon_port, port, tls_port, sts_port):
         tls = ""
         if self.tls:
-            self._make_certificates()
+            authority = Authority(self.folder)
+            certificate, key = authority.certificate()
+            self.ca_file = authority.ca_file
             self.tls_endpoint = f"https://127.0.0.1:{tls_port}"
             tls = (
                 f"ssl_endpoint=127.0.0.1:{tls_port}"
-                f" ssl_certificate={self._path('server.pem')}"
-                f" ssl_private_key={self._path('server.key')}"
+                f" ssl_certificate={certificate} ssl_private_key={key}"
             )
         # Started as root, Ceph's programs would change to their own user.
         owner = "setuser = root\nsetgroup = root" if os.getuid() == 0 else ""
@@ -217,35 +285,11 @@ class Rgw:
                     mon_port=mon_port,
                     port=port,
                     tls=tls,
+                    sts_port=sts_port,
                     owner=owner,
+                    sts_key=_random(16),
                 )
             )
-
-    def _make_certificates(self):
-        """A certificate authority of our own, and its one certificate."""
-        self.ca_file = self._path("ca.pem")
-        names = self._path("names")
-        with open(names, "w") as extensions:
-            extensions.write(
-                "subjectAltName=IP:127.0.0.1,DNS:localhost,DNS:*.localhost\n"
-            )
-        key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256"]
-        self._run(
-            "openssl", "req", "-x509", "-nodes", "-days", "2", *key,
-            "-subj", "/CN=onboard test authority",
-            "-keyout", self._path("ca.key"), "-out", self.ca_file,
-        )
-        self._run(
-            "openssl", "req", "-new", "-nodes", *key, "-subj", "/CN=localhost",
-            "-keyout", self._path("server.key"),
-            "-out", self._path("server.csr"),
-        )
-        self._run(
-            "openssl", "x509", "-req", "-days", "2", "-extfile", names,
-            "-in", self._path("server.csr"), "-CA", self.ca_file,
-            "-CAkey", self._path("ca.key"), "-CAcreateserial",
-            "-out", self._path("server.pem"),
-        )
 
     def _make_user(self, name, access_key, secret_key):
         self._tool(
@@ -254,11 +298,24 @@ class Rgw:
             f"--access-key={access_key}", f"--secret-key={secret_key}",
         )
 
+    def _make_role(self, name):
+        """A role that the first user may assume and that may do all in S3."""
+        self._tool(
+            "radosgw-admin", "role", "create", "-n", "client.rgw",
+            f"--role-name={name}", "--assume-role-policy-doc="
+            + _policy("sts:AssumeRole", Principal={
+                "AWS": ["arn:aws:iam:::user/onboard"]
+            }),
+        )
+        self._tool(
+            "radosgw-admin", "role-policy", "put", "-n", "client.rgw",
+            f"--role-name={name}", "--policy-name=all",
+            "--policy-doc=" + _policy("s3:*", Resource="arn:aws:s3:::*"),
+        )
+        self.role = f"arn:aws:iam:::role/{name}"
+
     def _path(self, name):
         return os.path.join(self.folder, name)
-
-    def _run(self, *command):
-        process.run(list(command), cwd=self.folder)
 
     def _tool(self, program, *arguments):
         """A Ceph tool, ended early when a daemon that it waits for dies."""
@@ -298,7 +355,7 @@ class Rgw:
         if not self.keep:
             # Even a killed test run leaves no server behind.
             command = ["setpriv", "--pdeathsig", "KILL", *command]
-        output = self._path(f"{program}.out")
+        output = self._path(f"{program}.{arguments[-1]}.out")
         with open(output, "w") as log:
             daemon = subprocess.Popen(
                 command,
@@ -326,10 +383,11 @@ class Rgw:
                 + process.tail(output, 8)
             )
 
-    def _ready(self):
+    def _ready(self, endpoint=None):
         self._check_daemons()
+        options = {"connect_timeout": 1, "read_timeout": 5}
         try:
-            self.client(connect_timeout=1, read_timeout=5).list_buckets()
+            self.client(endpoint, **options).list_buckets()
             return True
         except (
             botocore.exceptions.BotoCoreError,

@@ -6,6 +6,8 @@ its bucket holds no unfinished upload, nor does any other bucket at the end,
 and no secret stands in any server log.
 """
 
+import contextlib
+import os
 import pathlib
 import re
 import secrets
@@ -17,9 +19,12 @@ import pytest
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
+from faults import Export  # noqa: E402
+from lib.identity import Identity  # noqa: E402
 from lib.postgres import Cluster  # noqa: E402
 from lib.proxy import Proxy  # noqa: E402
 from lib.rgw import Rgw  # noqa: E402
+from lib.tls import Authority  # noqa: E402
 
 DATABASE = "onboard"
 
@@ -217,3 +222,49 @@ def proxy(rgw):
 def proxied(make_server, proxy, rgw):
     """The name of a foreign server whose requests go through the proxy."""
     return make_server(proxy.endpoint, rgw.access_key, rgw.secret_key)
+
+
+@pytest.fixture(scope="session")
+def authority(pg):
+    """A certificate authority, whose ca_file PostgreSQL can read."""
+    folder = os.path.join(pg.folder, "authority")
+    os.mkdir(folder)
+    os.chmod(folder, 0o755)
+    return Authority(folder)
+
+
+@pytest.fixture(scope="session")
+def identity_server(rgw, canaries):
+
+    def issue():
+        found = rgw.temporary()
+        canaries.update(found[1:])
+        return found
+
+    assert rgw.sts  # started by this thread
+    with Identity(issue) as server:
+        yield server
+
+
+@pytest.fixture
+def identity(identity_server, rgw):
+    """AWS's givers of credentials; what they give is valid at rgw.sts."""
+    identity_server.reset()
+    identity_server.trust(rgw.access_key, rgw.secret_key)
+    yield identity_server
+    identity_server.reset()
+
+
+@pytest.fixture
+def tls_proxy(rgw, authority):
+    """Makes proxies that speak TLS, with a certificate of some kind."""
+    with contextlib.ExitStack() as proxies:
+        yield lambda kind="good": proxies.enter_context(
+            Proxy(rgw.endpoint, tls=authority.context(kind))
+        )
+
+
+@pytest.fixture
+def export(db, rgw, s3, bucket, proxy, proxied):
+    """Exports through the proxy, with all that must hold afterwards."""
+    return Export(db, rgw, s3, bucket, proxy, proxied)

@@ -57,7 +57,7 @@ KEYS = [
 
 
 @pytest.mark.parametrize("key", KEYS)
-def test_option_key(db, s3, bucket, key):
+def test_51_odd_keys(db, s3, bucket, key):
     # Braces are doubled in a template.
     stored = key.replace("{{", "{").replace("}}", "}")
     result = land(db, "SELECT 1 AS a", bucket, key=key)
@@ -85,7 +85,7 @@ MULTIPART_KEYS = [
 
 
 @pytest.mark.parametrize("key", MULTIPART_KEYS)
-def test_multipart(db, s3, bucket, key):
+def test_51_odd_keys_of_multipart(db, s3, bucket, key):
     query = query_of_size(11 * 1024 * 1024)
     data = landed(
         db, s3, query, bucket, key=key, format="text", part_size="5MB"
@@ -99,7 +99,7 @@ def test_multipart(db, s3, bucket, key):
     "letter", ["k", "+", "\u00e9", "\u8868", "\U0001f600"]
 )
 @pytest.mark.parametrize("size", [1, 6 * 1024 * 1024])
-def test_1024_bytes(db, s3, bucket, letter, size):
+def test_51_1024_bytes(db, s3, bucket, letter, size):
     length = len(letter.encode())
     key = letter * (1024 // length) + "k" * (1024 % length)
     assert len(key.encode()) == 1024

@@ -1,12 +1,17 @@
 """What S3 knows about a landed object, and what onboard says about it."""
 
+import base64
 import datetime
+import json
 import urllib.parse
+import zlib
 
 import pytest
 
-from landing import execute, land, query_of_size
-from lib.exports import body, keys
+from landing import copy, execute, land, query_of_size
+from lib.exports import Running, body, call, failure, key_of, keys
+from lib.proxy import s3_error
+from lib.rgw import KMS_KEY
 
 # One PUT, and a multipart upload, which says it all when it is created.
 SIZES = [1024, 6 * 1024 * 1024]
@@ -148,6 +153,202 @@ def test_all_options(db, s3, bucket, size):
     assert len(acl["Grants"]) == 2
 
 
+def test_as_much_as_it_can_have(db, s3, bucket, proxy, proxied):
+    """All options, as much metadata as is allowed: in one request."""
+    metadata = {f"n{i}": "v" for i in range(50)}
+    for size in SIZES:
+        land_of_size(
+            db, bucket, size, server=proxied, content_type="x/y", acl="private",
+            tags=TAGS, storage_class="STANDARD", metadata=metadata,
+            sse="aws:kms", kms_key_id=KMS_KEY, bucket_key=True,
+            expected_bucket_owner="111122223333", requester_pays=True,
+            overwrite="error", checksum="crc32",
+        )
+        found = head_of(s3, bucket, size)["Metadata"]
+        assert set(metadata) <= set(found)
+        s3.delete_object(Bucket=bucket, Key="k")
+
+
+# Encryption
+
+
+SSE = "x-amz-server-side-encryption"
+
+
+def makes_object(request):
+    """Whether it is the request that the object's headers belong to."""
+    return request.method == "PUT" and not request.query or (
+        request.method == "POST" and "uploads" in request.query
+    )
+
+
+def check_headers(proxy, expected, common=False):
+    """Who has such headers: what makes the object alone, or everybody."""
+    for request in proxy.requests():
+        here = {name: request.headers.get(name) for name in expected}
+        if common or makes_object(request):
+            assert here == expected, request.target
+        else:
+            assert set(here.values()) == {None}, request.target
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_sse_kms(db, s3, bucket, size):
+    land_of_size(db, bucket, size, sse="aws:kms", kms_key_id=KMS_KEY)
+    head = head_of(s3, bucket, size)
+    assert head["ServerSideEncryption"] == "aws:kms"
+    assert head["SSEKMSKeyId"] == KMS_KEY
+    expected = copy(db, query_of_size(size), format="text")
+    assert body(s3, bucket, "k") == expected
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("options, headers", [
+    ({"sse": "AES256"}, {SSE: "AES256"}),
+    (
+        {"sse": "aws:kms", "kms_key_id": KMS_KEY, "bucket_key": True},
+        {SSE: "aws:kms", SSE + "-aws-kms-key-id": KMS_KEY,
+         SSE + "-bucket-key-enabled": "true"},
+    ),
+    (
+        {"sse": "aws:kms", "kms_key_id": KMS_KEY, "bucket_key": False},
+        {SSE + "-bucket-key-enabled": "false"},
+    ),
+])
+def test_encryption_headers(db, proxy, proxied, bucket, size, options, headers):
+    land_of_size(db, bucket, size, server=proxied, **options)
+    check_headers(proxy, headers)
+
+
+def test_sse_twice(db, proxy, proxied, bucket):
+    """RGW does not know it."""
+    error = failure(
+        land_of_size, db, bucket, SIZES[0], server=proxied, sse="aws:kms:dsse"
+    )
+    assert error.pgcode == "38000"
+    check_headers(proxy, {SSE: "aws:kms:dsse"})
+
+
+DENIED = (
+    "User: arn:aws:iam::111122223333:user/lake is not authorized to perform:"
+    " kms:GenerateDataKey on resource: arn:aws:kms:eu-central-1:1:key/2"
+)
+
+
+@pytest.mark.parametrize("answer, sqlstate, hint", [
+    (s3_error(403, "AccessDenied", DENIED), "42501",
+     "kms:GenerateDataKey and kms:Decrypt"),
+    (s3_error(400, "KMS.DisabledException", "key/2 is disabled"), "38000",
+     "It must be enabled, and in the bucket's region."),
+])
+@pytest.mark.parametrize("size", SIZES)
+def test_key_refused(db, proxy, proxied, bucket, answer, sqlstate, hint, size):
+    proxy.rule(None, "/k", answer=answer)
+    error = failure(
+        land_of_size, db, bucket, size, server=proxied, sse="aws:kms",
+        kms_key_id="k",
+    )
+    assert error.pgcode == sqlstate
+    assert hint in error.diag.message_hint
+
+
+# Who owns the bucket, and who pays
+
+
+COMMON = {
+    "x-amz-expected-bucket-owner": "011122223333",
+    "x-amz-request-payer": "requester",
+}
+COMMON_OPTIONS = {
+    "expected_bucket_owner": "011122223333", "requester_pays": True
+}
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_headers_of_all_requests(db, proxy, proxied, bucket, size):
+    land_of_size(
+        db, bucket, size, server=proxied, overwrite="error", **COMMON_OPTIONS
+    )
+    assert {r.method for r in proxy.requests()} >= {"HEAD", "PUT"}
+    check_headers(proxy, COMMON, common=True)
+
+
+def test_headers_of_an_abort(db, proxy, proxied, bucket):
+    proxy.rule("PUT", "partNumber=1", answer=s3_error(403, "AccessDenied"))
+    error = failure(
+        land_of_size, db, bucket, SIZES[1], server=proxied, **COMMON_OPTIONS
+    )
+    assert error.pgcode == "42501"
+    assert "DELETE" in {r.method for r in proxy.requests()}
+    check_headers(proxy, COMMON, common=True)
+
+
+def test_headers_of_a_reconciliation(db, proxy, proxied, bucket):
+    proxy.rule("POST", "uploadId=", drop="answer")
+    land_of_size(db, bucket, SIZES[1], server=proxied, **COMMON_OPTIONS)
+    assert "HEAD" in {r.method for r in proxy.requests()}
+    check_headers(proxy, COMMON, common=True)
+
+
+def test_headers_of_a_sweep(db, s3, proxy, proxied, bucket):
+    s3.create_multipart_upload(Bucket=bucket, Key="k")
+    swept = execute(
+        db, "SELECT key FROM onboard_abort_uploads(%s, '', '0', %s, %s)",
+        [bucket, proxied, json.dumps(COMMON_OPTIONS)],
+    )
+    assert swept == [("k",)]
+    assert [r.method for r in proxy.requests()] == ["GET", "DELETE"]
+    check_headers(proxy, COMMON, common=True)
+
+
+def test_requester_does_not_pay(db, proxy, proxied, bucket):
+    land_of_size(db, bucket, SIZES[1], server=proxied, requester_pays=False)
+    check_headers(proxy, dict.fromkeys(COMMON), common=True)
+
+
+# Checksums
+
+
+def checksum_headers(request):
+    return {
+        name: value for name, value in request.headers.items()
+        if name.startswith(("x-amz-checksum", "x-amz-content"))
+    }
+
+
+@pytest.mark.parametrize("size", SIZES)
+@pytest.mark.parametrize("checksum", [None, "auto", "sha256", "none"])
+def test_signed_hashes(db, s3, proxy, proxied, bucket, size, checksum):
+    """Without TLS all of them are: what is sent is signed."""
+    options = {"checksum": checksum} if checksum else {}
+    land_of_size(db, bucket, size, server=proxied, **options)
+    for request in proxy.requests():
+        found = checksum_headers(request)
+        assert found.keys() == {"x-amz-content-sha256"}
+        int(found["x-amz-content-sha256"], 16)
+    head_of(s3, bucket, size)
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_crc32(db, s3, proxy, proxied, bucket, size):
+    """Of each part, and of the object, whatever its parts are."""
+    land_of_size(db, bucket, size, server=proxied, checksum="crc32")
+    head_of(s3, bucket, size)
+    whole = body(s3, bucket, "k")
+    text = base64.b64encode(zlib.crc32(whole).to_bytes(4, "big")).decode()
+    last = proxy.requests()[-1]
+    assert checksum_headers(last)["x-amz-checksum-crc32"] == text
+    parts = proxy.requests("PUT", "partNumber")
+    assert len(parts) == (2 if size > 5 * 1024 * 1024 else 0)
+    for request in parts:
+        number = int(request.query.split("partNumber=")[1].split("&")[0])
+        start = (number - 1) * 5 * 1024 * 1024
+        crc = zlib.crc32(whole[start:start + 5 * 1024 * 1024])
+        assert checksum_headers(request)["x-amz-checksum-crc32"] == (
+            base64.b64encode(crc.to_bytes(4, "big")).decode()
+        )
+
+
 # The row that is returned, and the one in the history
 
 
@@ -216,6 +417,57 @@ def test_an_empty_result_leaves_it(db, s3, bucket):
     assert body(s3, bucket, "k") == b"yesterday's"
     land(db, "SELECT 1 AS a WHERE false", bucket, key="k", empty="write")
     assert body(s3, bucket, "k") == b"a\n"
+
+
+@pytest.mark.parametrize("size", SIZES)
+def test_not_overwriting(db, rgw, s3, bucket, size):
+    s3.put_object(Bucket=bucket, Key="k", Body=b"yesterday's")
+    error = failure(land_of_size, db, bucket, size, overwrite="error")
+    assert error.pgcode == "58P02"
+    assert error.diag.message_primary == (
+        f'could not upload "s3://{bucket}/k":'
+        " an object of that name exists already"
+    )
+    assert '"overwrite" to "replace"' in error.diag.message_hint
+    assert body(s3, bucket, "k") == b"yesterday's"
+    assert rgw.unfinished(bucket) == []
+    s3.delete_object(Bucket=bucket, Key="k")
+    land_of_size(db, bucket, size, overwrite="error")
+    head_of(s3, bucket, size)
+
+
+def test_not_overwriting_what_came_meanwhile(db, s3, bucket, proxy, proxied):
+    """A HEAD found nothing, so it is the write that must not."""
+    rule = proxy.rule("HEAD", "/k", hold=True)
+    options = {"server": proxied, "key": "k", "overwrite": "error"}
+    with Running(db, *call("t", "SELECT 1 AS a", bucket, **options)) as export:
+        rule.wait()
+        s3.put_object(Bucket=bucket, Key="k", Body=b"somebody's")
+        rule.release()
+        error = export.error()
+    assert error.pgcode == "58P02"
+    assert "exists already" in error.diag.message_primary
+    assert body(s3, bucket, "k") == b"somebody's"
+
+
+def test_not_overwriting_one_of_many(db, s3, bucket):
+    """The row of onboard_all() says it, too."""
+    execute(
+        db,
+        "INSERT INTO onboard_tables (name, query, bucket, options) VALUES"
+        " ('old', 'SELECT 1 AS a', %s, %s), ('new', 'SELECT 1 AS a', %s, %s)",
+        [bucket, '{"overwrite": "error"}'] * 2,
+    )
+    try:
+        s3.put_object(Bucket=bucket, Key=key_of("old"), Body=b"yesterday's")
+        rows = execute(db, "SELECT name, status, error FROM onboard_all()")
+    finally:
+        execute(db, "DELETE FROM onboard_tables")
+    assert rows == [
+        ("new", "done", None),
+        ("old", "failed", f'could not upload "s3://{bucket}/{key_of("old")}":'
+         " an object of that name exists already"),
+    ]
 
 
 # Where it goes

@@ -1,32 +1,24 @@
 """The rig itself: what the other tests take on trust."""
 
-import concurrent.futures
 import http.client
 import os
 import time
 import urllib.parse
 
+import boto3
+import botocore.config
 import botocore.exceptions
+import botocore.utils
 import pytest
 
 from lib import postgres, process
-from lib.proxy import Answer, s3_error
+from lib.identity import CONTAINER, METADATA, ROLE_ARN
 
 MB = 1024 * 1024
-BROKEN = (
-    botocore.exceptions.HTTPClientError,
-    botocore.exceptions.ConnectionError,
-)
 
 
 def code_of(error):
     return error.value.response["Error"]["Code"]
-
-
-@pytest.fixture
-def through(rgw, proxy):
-    """A boto3 client whose requests go through the proxy."""
-    return rgw.client(endpoint=proxy.endpoint)
 
 
 @pytest.fixture
@@ -78,117 +70,109 @@ def test_rgw_lists_unfinished_uploads(rgw, upload):
     assert [item["UploadId"] for item in listed] == [upload["UploadId"]]
 
 
-# The proxy
+# Credentials
 
 
-def test_proxy_passes_through(through, proxy, bucket):
-    body = os.urandom(20 * MB)
-    through.put_object(Bucket=bucket, Key="k", Body=body)
-    assert through.get_object(Bucket=bucket, Key="k")["Body"].read() == body
-    assert through.head_object(Bucket=bucket, Key="k")["ContentLength"]
-    put, get, head = proxy.wait_for(count=3)
-    assert (put.method, put.path, put.status) == ("PUT", f"/{bucket}/k", 200)
-    assert put.body_bytes == len(body)
-    assert put.headers["authorization"] == "***"
-    assert (get.status, head.status) == (200, 200)
-    # One connection serves them all.
-    assert put.connection == get.connection == head.connection
-
-
-def test_proxy_takes_chunked_bodies(proxy, rgw, bucket):
-    url = rgw.client(endpoint=proxy.endpoint).generate_presigned_url(
-        "put_object", Params={"Bucket": bucket, "Key": "k"}
+def through_sts(rgw, access_key, secret_key, session_token):
+    return boto3.client(
+        "s3", endpoint_url=rgw.sts, region_name="us-east-1",
+        aws_access_key_id=access_key, aws_secret_access_key=secret_key,
+        aws_session_token=session_token,
+        config=botocore.config.Config(s3={"addressing_style": "path"}),
     )
-    parts = urllib.parse.urlsplit(url)
-    connection = http.client.HTTPConnection(parts.netloc)
-    connection.request(
-        "PUT", f"{parts.path}?{parts.query}", body=iter([b"ab", b"cd"]),
-        encode_chunked=True, headers={"Transfer-Encoding": "chunked"},
-    )
-    # RGW has no use for such a body, but it got it and said so.
-    assert connection.getresponse().status == 411
-    connection.close()
-    (request,) = proxy.wait_for("PUT")
-    assert request.body_bytes == len("2\r\nab\r\n" * 2 + "0\r\n\r\n")
 
 
-def test_proxy_carries_many_at_once(rgw, proxy, bucket):
-    def put(number):
-        client = rgw.client(endpoint=proxy.endpoint)
-        client.put_object(Bucket=bucket, Key=str(number), Body=b"x" * MB)
-
-    with concurrent.futures.ThreadPoolExecutor(8) as pool:
-        list(pool.map(put, range(16)))
-    assert len(proxy.wait_for("PUT", count=16)) == 16
-
-
-def test_proxy_answers_the_nth(through, proxy, bucket):
-    rule = proxy.rule(
-        "PUT", "/k", nth=2, answer=s3_error(503, "SlowDown")
-    )
-    through.put_object(Bucket=bucket, Key="k", Body=b"1")
-    with pytest.raises(botocore.exceptions.ClientError) as error:
-        through.put_object(Bucket=bucket, Key="k", Body=b"2")
-    through.put_object(Bucket=bucket, Key="k", Body=b"3")
-    assert code_of(error) == "SlowDown"
-    assert (rule.matched, rule.used) == (3, 1)
-    requests = proxy.wait_for("PUT", count=3)
-    assert [r.status for r in requests] == [200, 503, 200]
-    assert requests[1].server_status is None
-
-
-def test_proxy_answers_a_head(through, proxy, bucket):
-    proxy.rule("HEAD", answer=Answer(500, b"not sent"), times=None)
-    for _ in range(2):
+def test_rgw_verifies_session_tokens(rgw, s3, bucket, identity):
+    access_key, secret_key, token = rgw.temporary()
+    client = through_sts(rgw, access_key, secret_key, token)
+    client.put_object(Bucket=bucket, Key="k", Body=b"x")
+    for wrong in ("x" + token, rgw.temporary()[2], None):
+        client = through_sts(rgw, access_key, secret_key, wrong)
         with pytest.raises(botocore.exceptions.ClientError):
-            through.head_object(Bucket=bucket, Key="k")
+            client.put_object(Bucket=bucket, Key="k", Body=b"more")
+    assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == 1
 
 
-@pytest.mark.parametrize("drop", ["before", "during"])
-def test_proxy_drops_before_the_server_acts(s3, through, proxy, bucket, drop):
-    proxy.rule("PUT", drop=drop)
-    with pytest.raises(BROKEN):
-        through.put_object(Bucket=bucket, Key="k", Body=b"x" * MB)
-    proxy.wait_for("PUT")
-    assert "Contents" not in s3.list_objects_v2(Bucket=bucket)
+def test_identity_gives_credentials(rgw, bucket, identity):
+    """botocore's own readers take them, and RGW takes what they read."""
+    instance = botocore.utils.InstanceMetadataFetcher(
+        base_url=identity.endpoint + "/"
+    ).retrieve_iam_role_credentials()
+    container = botocore.utils.ContainerMetadataFetcher().retrieve_full_uri(
+        identity.endpoint + CONTAINER
+    )
+    assert instance["role_name"] == "lander"
+    assert identity.issued == [
+        instance["access_key"], container["AccessKeyId"]
+    ]
+    through_sts(
+        rgw, instance["access_key"], instance["secret_key"], instance["token"]
+    ).put_object(Bucket=bucket, Key="k", Body=b"x")
 
 
-def test_proxy_drops_after_the_server_acted(s3, through, proxy, bucket):
-    proxy.rule("PUT", drop="after")
-    with pytest.raises(BROKEN):
-        through.put_object(Bucket=bucket, Key="k", Body=b"x" * MB)
-    (request,) = proxy.wait_for("PUT")
-    assert (request.status, request.server_status) == (None, 200)
-    assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == MB
+def test_identity_asks_for_its_tokens(identity):
+    identity.authorization = "right"
+    parts = urllib.parse.urlsplit(identity.endpoint)
+    connection = http.client.HTTPConnection(parts.netloc)
+    for path, header, value, status in (
+        (CONTAINER, "Authorization", "right", 200),
+        (CONTAINER, "Authorization", "wrong", 403),
+        (CONTAINER, "Accept", "application/json", 403),
+        (METADATA, "x-aws-ec2-metadata-token", "wrong", 401),
+        (METADATA, "Accept", "text/plain", 401),
+    ):
+        connection.request("GET", path, headers={header: value})
+        answer = connection.getresponse()
+        answer.read()
+        assert answer.status == status
+    connection.close()
 
 
-def test_proxy_cuts_an_answer(through, proxy, bucket):
-    through.put_object(Bucket=bucket, Key="k", Body=b"x" * MB)
-    proxy.rule("GET", drop="answer")
-    with pytest.raises(BROKEN + (botocore.exceptions.IncompleteReadError,)):
-        through.get_object(Bucket=bucket, Key="k")["Body"].read()
+def sts_of(identity, rgw, **options):
+    options = {
+        "aws_access_key_id": rgw.access_key,
+        "aws_secret_access_key": rgw.secret_key, **options,
+    }
+    return boto3.client(
+        "sts", endpoint_url=identity.endpoint, region_name="eu-west-1",
+        **options,
+    )
 
 
-@pytest.mark.parametrize("when", ["request", "answer"])
-def test_proxy_holds(s3, through, proxy, bucket, when):
-    rule = proxy.rule("PUT", hold=True, when=when)
-    with concurrent.futures.ThreadPoolExecutor(1) as pool:
-        put = pool.submit(
-            through.put_object, Bucket=bucket, Key="k", Body=b"x"
-        )
-        rule.wait()
-        landed = "Contents" in s3.list_objects_v2(Bucket=bucket)
-        assert landed == (when == "answer")
-        assert not put.done()
-        rule.release()
-        put.result(30)
+def test_identity_verifies_signatures(identity, rgw):
+    role = {"RoleArn": ROLE_ARN, "RoleSessionName": "someone"}
+    found = sts_of(identity, rgw).assume_role(**role)["Credentials"]
+    assert identity.issued == [found["AccessKeyId"]]
+    assert identity.requests()[0].scope.endswith("/eu-west-1/sts/aws4_request")
+    # What it gave may assume a role in its turn.
+    sts_of(
+        identity, rgw, aws_access_key_id=found["AccessKeyId"],
+        aws_secret_access_key=found["SecretAccessKey"],
+        aws_session_token=found["SessionToken"],
+    ).assume_role(**role)
+    for options, code in (
+        ({"aws_secret_access_key": "wrong"}, "SignatureDoesNotMatch"),
+        ({"aws_access_key_id": "NOBODY"}, "InvalidClientTokenId"),
+        ({"aws_session_token": "wrong"}, "InvalidClientTokenId"),
+    ):
+        with pytest.raises(botocore.exceptions.ClientError) as error:
+            sts_of(identity, rgw, **options).assume_role(**role)
+        assert code_of(error) == code
+    identity.external_id = "secret-handshake"
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        sts_of(identity, rgw).assume_role(**role)
+    assert code_of(error) == "AccessDenied"
 
 
-def test_proxy_delays(through, proxy, bucket):
-    proxy.rule("PUT", delay=0.3)
-    started = time.monotonic()
-    through.put_object(Bucket=bucket, Key="k", Body=b"x")
-    assert time.monotonic() - started >= 0.3
+def test_identity_knows_web_identities(identity, rgw):
+    role = {"RoleArn": ROLE_ARN, "RoleSessionName": "someone"}
+    client = sts_of(identity, rgw)
+    client.assume_role_with_web_identity(
+        WebIdentityToken=identity.web_identity_token, **role
+    )
+    with pytest.raises(botocore.exceptions.ClientError) as error:
+        client.assume_role_with_web_identity(WebIdentityToken="wrong", **role)
+    assert code_of(error) == "InvalidIdentityToken"
 
 
 # PostgreSQL

@@ -88,14 +88,14 @@ MULTIPART = {
 
 
 @pytest.mark.parametrize("name", ONE_PUT)
-def test_one_put(db, s3, proxy, proxied, bucket, name):
+def test_49_up_to_one_part(db, s3, proxy, proxied, bucket, name):
     check(
         db, s3, proxy, bucket, proxied, ONE_PUT[name], None, part_size="5MB"
     )
 
 
 @pytest.mark.parametrize("name", MULTIPART)
-def test_multipart(db, s3, proxy, proxied, bucket, name):
+def test_49_more_than_one_part(db, s3, proxy, proxied, bucket, name):
     sizes = MULTIPART[name]
     check(
         db, s3, proxy, bucket, proxied, sum(sizes), sizes, part_size="5MB"
@@ -151,7 +151,7 @@ def test_one_row_of_many_parts(db, s3, proxy, proxied, bucket):
 # Nothing at all
 
 
-def test_0_bytes(db, s3, proxy, proxied, bucket):
+def test_49_0_bytes(db, s3, proxy, proxied, bucket):
     result = land(
         db, "SELECT 1 WHERE false", bucket, key="k", server=proxied,
         empty="write", header=False,
@@ -200,7 +200,7 @@ def few_parts(make_server, rgw, proxy):
     return make
 
 
-def test_parts_grow(db, s3, proxy, bucket, few_parts):
+def test_49_parts_grow(db, s3, proxy, bucket, few_parts):
     """They double after each tenth of the number that is allowed."""
     sizes = [5 * MB, 10 * MB, 20 * MB, 40 * MB, 11 * MB]
     check(
@@ -226,7 +226,7 @@ def test_parts_grow_within_memory(db, s3, proxy, bucket, few_parts):
     )
 
 
-def test_greatest_number_of_parts(db, s3, proxy, bucket, few_parts):
+def test_49_greatest_number_of_parts(db, s3, proxy, bucket, few_parts):
     sizes = [5 * MB, 10 * MB]
     check(
         db, s3, proxy, bucket, few_parts(2), sum(sizes), sizes,
@@ -235,7 +235,7 @@ def test_greatest_number_of_parts(db, s3, proxy, bucket, few_parts):
 
 
 @pytest.mark.parametrize("over", [1, 30 * MB])
-def test_over_the_limit(rgw, db, s3, proxy, bucket, few_parts, over):
+def test_49_one_part_too_many(rgw, db, s3, proxy, bucket, few_parts, over):
     server = few_parts(2)
     with pytest.raises(psycopg2.errors.ProgramLimitExceeded) as error:
         land(

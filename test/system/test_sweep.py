@@ -1,17 +1,13 @@
-"""onboard_abort_uploads(): what a killed backend leaves is found and ended."""
+"""onboard_abort_uploads(): what nobody will finish is found and ended.
+
+What a killed backend leaves is in test_faults_server.py.
+"""
 
 import concurrent.futures
-import os
-import signal
 
 import pytest
 
-from conftest import Server
-from lib import process
-from lib.exports import (
-    Running, call, failure, key_of, keys, land, rows, select, value,
-)
-from lib.postgres import Cluster
+from lib.exports import Running, failure, key_of, keys, land, select, value
 from lib.proxy import s3_error
 
 SWEEP = (
@@ -19,7 +15,6 @@ SWEEP = (
     " older_than => %(older_than)s, server => %(server)s)"
 )
 NOW = "0"
-READY = "database system is ready to accept connections"
 
 
 def sweep(db, bucket, prefix=None, older_than=NOW, server=None):
@@ -46,48 +41,6 @@ def found(uploads):
 
 def left(rgw, bucket):
     return sorted(upload["Key"] for upload in rgw.unfinished(bucket))
-
-
-def test_killed_backend(rgw, s3, bucket, proxy, canaries):
-    rule = proxy.rule(
-        "PUT", "partNumber=2", hold=True, when="request", drop="before"
-    )
-    settings = {"restart_after_crash": "on", "synchronous_commit": "on"}
-    with Cluster(settings) as cluster:
-        cluster.psql("CREATE EXTENSION onboard")
-        make = Server(cluster, canaries)
-        for name, endpoint in (("s3", rgw.endpoint), ("bad", proxy.endpoint)):
-            make(
-                endpoint, rgw.access_key, rgw.secret_key, name=name,
-                dbname="postgres",
-            )
-        client = cluster.connect()
-        sql = call("killed", rows(20), bucket, server="bad")
-        with Running(client, *sql) as export:
-            rule.wait()
-            os.kill(export.pid, signal.SIGKILL)
-            export.error()
-        client.close()
-        process.wait_until(
-            lambda: cluster.log_text().count(READY) == 2, 30,
-            "the cluster is back",
-        )
-        session = cluster.connect()
-        (upload,) = rgw.unfinished(bucket)
-        assert keys(s3, bucket) == []
-        # It may still be somebody's who works: not yet.
-        assert select(
-            session, "SELECT * FROM onboard_abort_uploads(%s)", (bucket,)
-        ) == []
-        (row,) = sweep(session, bucket)
-        assert row["key"] == key_of("killed")
-        assert row["upload_id"] == upload["UploadId"]
-        started = upload["Initiated"]
-        assert abs((row["initiated"] - started).total_seconds()) <= 1
-        assert rgw.unfinished(bucket) == []
-        assert sweep(session, bucket) == []
-        assert land(session, "again", "SELECT 1", bucket)["rows"] == 1
-        session.close()
 
 
 def test_older_than(db, rgw, s3, bucket):

@@ -1,0 +1,390 @@
+/*
+ * server_s3.c
+ *		The test server's own little S3: one bucket, in memory.
+ *
+ * test/core/server_s3.c
+ *
+ * It refuses what S3 refuses, as far as the tests can make it: a body that is
+ * not the one that was hashed or summed, an unhashed one without TLS, parts
+ * that do not fit their upload, an object that is not to be replaced.  It
+ * computes with zlib and OpenSSL what the client computes with ISA-L.
+ */
+#include "testing.h"
+
+#include "server_intern.h"
+
+#include <openssl/evp.h>
+#include <zlib.h>
+
+#define PART_MIN ((size_t) 5 * 1024 * 1024)
+
+void
+stored_free(Stored *list)
+{
+	while (list)
+	{
+		Stored *next = list->next;
+
+		stored_free(list->parts);
+		free(list->key);
+		free(list->marker);
+		free(list->content.data);
+		free(list);
+		list = next;
+	}
+}
+
+Stored *
+stored_find(Stored *list, const char *key)
+{
+	while (list && strcmp(list->key, key) != 0)
+		list = list->next;
+	return list;
+}
+
+static Stored *
+find_number(Stored *list, int number)
+{
+	while (list && list->number != number)
+		list = list->next;
+	return list;
+}
+
+static void
+remove_stored(Stored **list, Stored *one)
+{
+	while (*list && *list != one)
+		list = &(*list)->next;
+	if (!*list)
+		return;
+	*list = one->next;
+	one->next = NULL;
+	stored_free(one);
+}
+
+Stored *
+stored_add(Stored **list, const char *key)
+{
+	Stored *one = server_must(calloc(1, sizeof(Stored)));
+
+	one->key = server_must(strdup(key));
+	one->next = *list;
+	*list = one;
+	return one;
+}
+
+static void
+say_error(Answer *answer, int status, const char *code)
+{
+	answer->status = status;
+	answer->body = answer->text;
+	answer->body_len = (size_t) snprintf(
+		answer->text, sizeof(answer->text),
+		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code>"
+		"<Message>little S3</Message><RequestId>tx1</RequestId></Error>",
+		code);
+}
+
+static void
+say_text(Answer *answer, int status, const char *text)
+{
+	answer->status = status;
+	snprintf(answer->text, sizeof(answer->text), "%s", text);
+	answer->body = answer->text;
+	answer->body_len = strlen(answer->text);
+}
+
+/* What x-amz-checksum-crc32 says of these bytes. */
+static void
+crc32_text(Bytes content, char *text)
+{
+	uint32_t crc = (uint32_t) crc32_z(0, (const unsigned char *) content.data,
+									  content.len);
+	const unsigned char bytes[4] = {crc >> 24, crc >> 16, crc >> 8, crc};
+
+	EVP_EncodeBlock((unsigned char *) text, bytes, sizeof(bytes));
+}
+
+static bool
+has_header(const ServerRequest *request, const char *name, const char *want)
+{
+	char value[100];
+
+	return server_header(request, name, value, sizeof(value)) == 1 &&
+		   strcmp(value, want) == 0;
+}
+
+/* Whether the request is sure of those bytes, if it says so at all. */
+static bool
+has_wrong_crc32(const ServerRequest *request, Bytes content)
+{
+	char value[100];
+	char want[16];
+
+	if (server_header(request, "x-amz-checksum-crc32", value, sizeof(value)) ==
+		0)
+		return false;
+	crc32_text(content, want);
+	return strcmp(value, want) != 0;
+}
+
+static void
+say_stored(Answer *answer, const ServerRequest *request)
+{
+	char value[100];
+
+	answer->status = 200;
+	snprintf(answer->headers, sizeof(answer->headers),
+			 "ETag: \"%.32s\"\r\nx-amz-request-id: tx2\r\n", request->sha256);
+	if (server_header(request, "x-amz-checksum-crc32", value, sizeof(value)) >
+		0)
+		snprintf(answer->headers + strlen(answer->headers),
+				 sizeof(answer->headers) - strlen(answer->headers),
+				 "x-amz-checksum-crc32: %s\r\n", value);
+}
+
+/* An object is there, and must not be. */
+static bool
+is_taken(const LittleS3 *s3, const ServerRequest *request, const char *key)
+{
+	return has_header(request, "If-None-Match", "*") &&
+		   stored_find(s3->objects, key) != NULL;
+}
+
+/* The upload that the query names; its id is "2~up/load+NUMBER", encoded. */
+static Stored *
+named_upload(LittleS3 *s3, const char *target)
+{
+	static const char prefix[] = "uploadId=2~up%2Fload%2B";
+	const char *at = strstr(target, prefix);
+
+	if (!at)
+		return NULL;
+	return find_number(s3->uploads, atoi(at + strlen(prefix)));
+}
+
+/* The parts as the document lists them, put together; an S3 code if it is
+ * wrong. */
+static const char *
+assemble(const Stored *upload, const char *document, Bytes *whole)
+{
+	const char *at = document;
+	int last = 0;
+
+	*whole = (Bytes){server_must(malloc(1)), 0};
+	while ((at = strstr(at, "<PartNumber>")) != NULL)
+	{
+		const char *etag = strstr(at, "<ETag>");
+		int number = atoi(at + strlen("<PartNumber>"));
+		const Stored *part = find_number(upload->parts, number);
+		char want[100] = "";
+		char hex[65];
+
+		if (part)
+		{
+			server_sha256(part->content.data, part->content.len, hex);
+			snprintf(want, sizeof(want), "<ETag>\"%.32s\"</ETag>", hex);
+		}
+		if (!part || !etag || strncmp(etag, want, strlen(want)) != 0)
+			return "InvalidPart";
+		if (number != last + 1)
+			return "InvalidPartOrder";
+		last = number;
+		at = etag;
+		if (part->content.len < PART_MIN && strstr(at, "<PartNumber>"))
+			return "EntityTooSmall";
+		whole->data = server_must(
+			realloc(whole->data, whole->len + part->content.len + 1));
+		memcpy(whole->data + whole->len, part->content.data,
+			   part->content.len);
+		whole->len += part->content.len;
+	}
+	return last > 0 ? NULL : "MalformedXML";
+}
+
+static void
+put_whole(LittleS3 *s3, const char *key, const char *marker, Bytes content)
+{
+	Stored *object = stored_find(s3->objects, key);
+
+	if (!object)
+		object = stored_add(&s3->objects, key);
+	free(object->content.data);
+	free(object->marker);
+	object->content = content;
+	object->marker = server_must(strdup(marker));
+}
+
+/* An S3 code if the request and the object do not fit. */
+static const char *
+complete_fault(const Stored *upload, const ServerRequest *request, Bytes whole)
+{
+	char size[32];
+
+	if (server_header(request, "x-amz-mp-object-size", size, sizeof(size)) >
+			0 &&
+		strtoull(size, NULL, 10) != whole.len)
+		return "InvalidRequest";
+	if (upload->crc32 !=
+		has_header(request, "x-amz-checksum-type", "FULL_OBJECT"))
+		return "InvalidRequest";
+	return has_wrong_crc32(request, whole) ? "BadDigest" : NULL;
+}
+
+static void
+s3_complete(LittleS3 *s3, Stored *upload, const ServerRequest *request,
+			Answer *answer)
+{
+	Bytes whole;
+	const char *wrong = assemble(upload, request->body, &whole);
+
+	if (!wrong)
+		wrong = complete_fault(upload, request, whole);
+	if (wrong || is_taken(s3, request, upload->key))
+	{
+		free(whole.data);
+		say_error(answer, wrong ? 400 : 412,
+				  wrong ? wrong : "PreconditionFailed");
+		return;
+	}
+	put_whole(s3, upload->key, upload->marker, whole);
+	remove_stored(&s3->uploads, upload);
+	say_text(answer, 200,
+			 "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult>"
+			 "<ETag>&quot;whole-2&quot;</ETag>"
+			 "</CompleteMultipartUploadResult>");
+}
+
+static void
+s3_part(Stored *upload, int number, const ServerRequest *request,
+		Answer *answer)
+{
+	Stored *part = find_number(upload->parts, number);
+	char value[100];
+
+	if (upload->crc32 != (server_header(request, "x-amz-checksum-crc32", value,
+										sizeof(value)) > 0))
+	{
+		say_error(answer, 400, "InvalidRequest");
+		return;
+	}
+	if (!part)
+		part = stored_add(&upload->parts, "");
+	part->number = number;
+	free(part->content.data);
+	part->content = server_copy_bytes(request->body, request->body_len);
+	say_stored(answer, request);
+}
+
+static void
+s3_upload(LittleS3 *s3, const ServerRequest *request, Answer *answer)
+{
+	const char *number = strstr(request->target, "partNumber=");
+	Stored *upload = named_upload(s3, request->target);
+
+	if (!upload)
+		say_error(answer, 404, "NoSuchUpload");
+	else if (number)
+		s3_part(upload, atoi(number + strlen("partNumber=")), request, answer);
+	else if (strcmp(request->method, "POST") == 0)
+		s3_complete(s3, upload, request, answer);
+	else if (strcmp(request->method, "DELETE") == 0)
+	{
+		remove_stored(&s3->uploads, upload);
+		answer->status = 204;
+	}
+	else
+		say_text(answer, 200, "<ListPartsResult></ListPartsResult>");
+}
+
+static void
+s3_create(LittleS3 *s3, const ServerRequest *request, const char *key,
+		  Answer *answer)
+{
+	Stored *upload = stored_add(&s3->uploads, key);
+	char marker[100];
+	char text[300];
+
+	server_header(request, "x-amz-meta-onboard-upload", marker,
+				  sizeof(marker));
+	upload->number = ++s3->nuploads;
+	upload->marker = server_must(strdup(marker));
+	upload->crc32 = has_header(request, "x-amz-checksum-algorithm", "CRC32") &&
+					has_header(request, "x-amz-checksum-type", "FULL_OBJECT");
+	snprintf(text, sizeof(text),
+			 "<InitiateMultipartUploadResult><UploadId>2~up/load+%d"
+			 "</UploadId></InitiateMultipartUploadResult>",
+			 upload->number);
+	say_text(answer, 200, text);
+}
+
+static void
+s3_put(LittleS3 *s3, const ServerRequest *request, const char *key,
+	   Answer *answer)
+{
+	char marker[100];
+
+	if (is_taken(s3, request, key))
+	{
+		say_error(answer, 412, "PreconditionFailed");
+		return;
+	}
+	server_header(request, "x-amz-meta-onboard-upload", marker,
+				  sizeof(marker));
+	put_whole(s3, key, marker,
+			  server_copy_bytes(request->body, request->body_len));
+	say_stored(answer, request);
+}
+
+static void
+s3_object(LittleS3 *s3, const ServerRequest *request, const char *key,
+		  Answer *answer)
+{
+	const Stored *object = stored_find(s3->objects, key);
+
+	if (strcmp(request->method, "PUT") == 0)
+		s3_put(s3, request, key, answer);
+	else if (strcmp(request->method, "POST") == 0)
+		s3_create(s3, request, key, answer);
+	else if (!object)
+		say_error(answer, 404, "NoSuchKey");
+	else
+	{
+		answer->status = 200;
+		answer->body = object->content.data;
+		answer->body_len = object->content.len;
+		snprintf(answer->headers, sizeof(answer->headers),
+				 "X-Amz-Meta-Onboard-Upload: %s\r\n", object->marker);
+	}
+}
+
+/* The body is the one that was signed, or TLS protects it. */
+static bool
+is_intact(const ServerRequest *request)
+{
+	return has_header(request, "x-amz-content-sha256", request->sha256) ||
+		   (request->tls &&
+			has_header(request, "x-amz-content-sha256", "UNSIGNED-PAYLOAD"));
+}
+
+void
+little_s3_answer(LittleS3 *s3, const ServerRequest *request, Answer *answer)
+{
+	/* through a tunnel, the bucket is in the host's name */
+	const char *key = request->tunnel[0] ? request->target
+										 : strchr(request->target + 1, '/');
+	Bytes body = {request->body, request->body_len};
+	char path[1024];
+
+	snprintf(path, sizeof(path), "%.*s",
+			 (int) strcspn(key ? key + 1 : "", "?"), key ? key + 1 : "");
+	if (!is_intact(request))
+		say_error(answer, 400, "XAmzContentSHA256Mismatch");
+	else if (strcmp(request->method, "PUT") == 0 &&
+			 has_wrong_crc32(request, body))
+		say_error(answer, 400, "BadDigest");
+	else if (strstr(request->target, "uploadId="))
+		s3_upload(s3, request, answer);
+	else
+		s3_object(s3, request, path, answer);
+}

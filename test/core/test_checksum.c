@@ -1,0 +1,234 @@
+/*
+ * test_checksum.c
+ *		CRC-32 against zlib's, and SHA-256 against OpenSSL's in one piece.
+ *
+ * test/core/test_checksum.c
+ */
+#include "testing.h"
+
+#include "core/checksum.h"
+#include "core/sha256.h"
+#include "core/sigv4.h"
+
+#include <openssl/evp.h>
+#include <zlib.h>
+
+#define SIZE ((size_t) 1024 * 1024)
+
+/* Two of them begin at odd addresses: vector code likes to be surprised. */
+static unsigned char *data;
+
+static int
+setup_data(void **state)
+{
+	uint64_t x = 88172645463325252u;
+
+	data = test_malloc(SIZE);
+	for (size_t i = 0; i < SIZE; i++)
+	{
+		x ^= x << 13;
+		x ^= x >> 7;
+		x ^= x << 17;
+		data[i] = (unsigned char) x;
+	}
+	return 0;
+}
+
+static int
+free_data(void **state)
+{
+	test_free(data);
+	return 0;
+}
+
+static void
+crc32_is_zlibs(void **state)
+{
+	static const size_t lengths[] = {0,  1,  2,   3,   7,    8,     15,   16,
+									 31, 63, 127, 128, 1000, 65537, 99999};
+
+	assert_int_equal(ob_crc32(0, "123456789", 9), 0xCBF43926);
+	for (size_t offset = 0; offset < 33; offset++)
+		for (size_t i = 0; i < COUNT_OF(lengths); i++)
+			assert_int_equal(ob_crc32(0, data + offset, lengths[i]),
+							 crc32_z(0, data + offset, lengths[i]));
+	assert_int_equal(ob_crc32(0, data, SIZE), crc32_z(0, data, SIZE));
+	/* a NULL without bytes changes nothing */
+	assert_int_equal(ob_crc32(0x12345678, NULL, 0), 0x12345678);
+}
+
+static void
+crc32_goes_on(void **state)
+{
+	static const size_t steps[] = {1, 3, 17, 4096, 100003};
+	uint32_t whole = ob_crc32(0, data, SIZE);
+
+	for (size_t i = 0; i < COUNT_OF(steps); i++)
+	{
+		uint32_t crc = 0;
+
+		for (size_t at = 0; at < SIZE; at += steps[i])
+			crc = ob_crc32(crc, data + at,
+						   SIZE - at < steps[i] ? SIZE - at : steps[i]);
+		assert_int_equal(crc, whole);
+	}
+}
+
+/* Of parts in any number and size, in their order. */
+static void
+crc32_combines(void **state)
+{
+	static const size_t cuts[] = {0, 0, 1, 2, 5, 4096, 500000, SIZE, SIZE};
+	uint32_t crc = 0;
+
+	for (size_t i = 1; i < COUNT_OF(cuts); i++)
+	{
+		size_t len = cuts[i] - cuts[i - 1];
+
+		crc = ob_crc32_combine(crc, ob_crc32(0, data + cuts[i - 1], len), len);
+		assert_int_equal(crc, crc32_z(0, data, cuts[i]));
+	}
+	/* lengths of parts do not fit in 32 bits: 5 GiB of zeros, by doubling */
+	{
+		static const unsigned char zeros[65536];
+		uint64_t len = sizeof(zeros);
+		uint32_t twice = ob_crc32(0, zeros, sizeof(zeros));
+		uint32_t five;
+		uint64_t gib = UINT64_C(1) << 30;
+
+		for (; len < gib; len *= 2)
+			twice = ob_crc32_combine(twice, twice, len);
+		five = twice;
+		for (int i = 1; i < 5; i++)
+			five = ob_crc32_combine(five, twice, gib);
+		/* the same from the other side: a long piece after a short one */
+		assert_int_equal(
+			ob_crc32_combine(
+				twice,
+				ob_crc32_combine(ob_crc32_combine(twice, twice, gib),
+								 ob_crc32_combine(twice, twice, gib), 2 * gib),
+				4 * gib),
+			five);
+	}
+}
+
+static void
+crc32_texts(void **state)
+{
+	static const uint32_t values[] = {0,          1,          0xCBF43926,
+									  0xFFFFFFFF, 0x00FF00FF, 0x80000000};
+
+	for (size_t i = 0; i < COUNT_OF(values); i++)
+	{
+		uint32_t v = values[i];
+		const unsigned char bytes[4] = {v >> 24, v >> 16, v >> 8, v};
+		char want[16];
+		char text[OB_CRC32_TEXT];
+
+		EVP_EncodeBlock((unsigned char *) want, bytes, 4);
+		ob_crc32_text(v, text);
+		assert_string_equal(text, want);
+	}
+}
+
+static void
+names_of_checksums(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObChecksum checksum;
+	} rows[] = {{"auto", OB_CHECKSUM_AUTO},
+				{"sha256", OB_CHECKSUM_SHA256},
+				{"crc32", OB_CHECKSUM_CRC32},
+				{"none", OB_CHECKSUM_NONE}};
+	static const char *const wrong[] = {"",        "SHA256", "crc32c",
+										"sha256 ", "md5",    "crc64nvme"};
+	ObChecksum checksum;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		assert_true(ob_checksum_parse(rows[i].name, &checksum));
+		assert_int_equal(checksum, rows[i].checksum);
+	}
+	for (size_t i = 0; i < COUNT_OF(wrong); i++)
+		assert_row(wrong[i], !ob_checksum_parse(wrong[i], &checksum));
+}
+
+/* Without TLS, always. */
+static void
+what_is_signed(void **state)
+{
+	assert_true(ob_checksum_is_signed(OB_CHECKSUM_SHA256, true));
+	assert_false(ob_checksum_is_signed(OB_CHECKSUM_CRC32, true));
+	assert_false(ob_checksum_is_signed(OB_CHECKSUM_NONE, true));
+	assert_true(ob_checksum_is_signed(OB_CHECKSUM_SHA256, false));
+	assert_true(ob_checksum_is_signed(OB_CHECKSUM_CRC32, false));
+	assert_true(ob_checksum_is_signed(OB_CHECKSUM_NONE, false));
+}
+
+/* ---- sha256.h ---- */
+
+static void
+sha256_piece_by_piece(void **state)
+{
+	static const size_t steps[] = {1, 63, 64, 65, 131072, SIZE};
+	ObSha256 *sha = ob_sha256_new();
+	char want[OB_SHA256_HEX];
+	char got[OB_SHA256_HEX];
+	ObError error;
+
+	ob_error_clear(&error);
+	assert_non_null(sha);
+	assert_int_equal(ob_sha256_hex(data, SIZE, want, &error), OB_OK);
+	/* one after another with the same object */
+	for (size_t i = 0; i < COUNT_OF(steps); i++)
+	{
+		assert_true(ob_sha256_begin(sha));
+		for (size_t at = 0; at < SIZE; at += steps[i])
+			assert_true(ob_sha256_add(
+				sha, data + at, SIZE - at < steps[i] ? SIZE - at : steps[i]));
+		assert_true(ob_sha256_end(sha, got));
+		assert_string_equal(got, want);
+	}
+	ob_sha256_free(sha);
+	ob_sha256_free(NULL);
+}
+
+static void
+sha256_of_little(void **state)
+{
+	ObSha256 *sha = ob_sha256_new();
+	char got[OB_SHA256_HEX];
+
+	assert_true(ob_sha256_begin(sha));
+	assert_true(ob_sha256_end(sha, got));
+	assert_string_equal(got, OB_SHA256_EMPTY);
+	assert_true(ob_sha256_begin(sha));
+	assert_true(ob_sha256_add(sha, NULL, 0));
+	assert_true(ob_sha256_add(sha, "abc", 3));
+	/* beginning anew forgets what came before */
+	assert_true(ob_sha256_begin(sha));
+	assert_true(ob_sha256_add(sha, "abc", 3));
+	assert_true(ob_sha256_end(sha, got));
+	assert_string_equal(got, "ba7816bf8f01cfea414140de5dae2223"
+							 "b00361a396177a9cb410ff61f20015ad");
+	ob_sha256_free(sha);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(crc32_is_zlibs),
+		cmocka_unit_test(crc32_goes_on),
+		cmocka_unit_test(crc32_combines),
+		cmocka_unit_test(crc32_texts),
+		cmocka_unit_test(names_of_checksums),
+		cmocka_unit_test(what_is_signed),
+		cmocka_unit_test(sha256_piece_by_piece),
+		cmocka_unit_test(sha256_of_little),
+	};
+
+	return cmocka_run_group_tests(tests, setup_data, free_data);
+}

@@ -1,0 +1,1394 @@
+/*
+ * test_s3_mend.c
+ *		What a store teaches: another region, the time, that keys expired.
+ *
+ * test/core/test_s3_mend.c
+ *
+ * And how long a client bears what it cannot mend.
+ */
+#include "s3calls.h"
+
+#define SKEWED XML_ERROR("RequestTimeTooSkewed")
+#define REGION_ERROR(code, region)                                    \
+	"<Error><Code>" code "</Code><Message>m</Message><Region>" region \
+	"</Region></Error>"
+
+static const ObCredentials own_keys = {ACCESS_KEY, SECRET_KEY, NULL};
+
+static const ServerRequest *
+nth(Fixture *fixture, int n)
+{
+	const ServerRequest *request =
+		server_request(fixture->server, NULL, NULL, n);
+
+	assert_non_null(request);
+	return request;
+}
+
+static int
+count(Fixture *fixture)
+{
+	return server_count(fixture->server, NULL, NULL);
+}
+
+/* Runs a verb to its end; the call is the caller's to free. */
+static const ObError *
+run_verb(Fixture *fixture, Call *call, ObS3Verb verb)
+{
+	call_init(call, fixture);
+	start_verb(call, verb, "k");
+	wait_done(call);
+	return &call->call.error;
+}
+
+/* ---- the region ---- */
+
+static void
+region_is_learnt(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		ServerRule fault;
+	} rows[] = {
+		{"document",
+		 OB_S3_CREATE,
+		 {.status = 400,
+		  .body = REGION_ERROR("AuthorizationHeaderMalformed", "eu-west-3")}},
+		{"header",
+		 OB_S3_UPLOAD_PART,
+		 {.status = 301,
+		  .headers = "x-amz-bucket-region: eu-west-3\r\n",
+		  .body = XML_ERROR("PermanentRedirect")}},
+		{"header before document",
+		 OB_S3_PUT_OBJECT,
+		 {.status = 400,
+		  .headers = "x-amz-bucket-region: eu-west-3\r\n",
+		  .body = REGION_ERROR("IllegalLocationConstraintException",
+							   "ap-south-1")}},
+		{"temporary",
+		 OB_S3_COMPLETE,
+		 {.status = 307,
+		  .headers = "x-amz-bucket-region: eu-west-3\r\n",
+		  .body = XML_ERROR("TemporaryRedirect")}},
+		{"no document",
+		 OB_S3_HEAD,
+		 {.status = 301, .headers = "x-amz-bucket-region: eu-west-3\r\n"}},
+		{"no document, and a bare 400",
+		 OB_S3_HEAD_BUCKET,
+		 {.status = 400, .headers = "x-amz-bucket-region: eu-west-3\r\n"}},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ServerRule fault = rows[i].fault;
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		fault.times = 1;
+		server_rule(fixture->server, fault);
+		server_rule(fixture->server, success(rows[i].verb, NULL));
+		assert_string_equal(ob_s3_region(fixture->s3), "us-east-1");
+		assert_row(rows[i].name,
+				   run_verb(fixture, &call, rows[i].verb)->code == OB_OK);
+		/* not one of its attempts */
+		assert_int_equal(call.call.error.attempts, 0);
+		assert_int_equal(ob_s3_retries(fixture->s3), 1);
+		assert_int_equal(count(fixture), 2);
+		assert_signed(nth(fixture, 0), &own_keys, "us-east-1");
+		assert_signed(nth(fixture, 1), &own_keys, "eu-west-3");
+		assert_string_equal(nth(fixture, 0)->sha256, nth(fixture, 1)->sha256);
+		assert_string_equal(ob_s3_region(fixture->s3), "eu-west-3");
+		call_free(&call);
+
+		/* and it is kept */
+		run_verb(fixture, &call, rows[i].verb);
+		assert_int_equal(count(fixture), 3);
+		assert_signed(nth(fixture, 2), &own_keys, "eu-west-3");
+		call_free(&call);
+	}
+}
+
+/* Once in a call: two servers that send us to each other do not keep us. */
+static void
+region_is_learnt_once(void **state)
+{
+	static const ServerRule faults[] = {
+		{.status = 301, .headers = "x-amz-bucket-region: us-west-2\r\n"},
+		{.status = 301, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
+	};
+	static const char *const regions[] = {"us-west-2", "eu-west-3"};
+	Fixture *fixture = *state;
+	Call call;
+
+	for (int i = 0; i < 2; i++)
+	{
+		ServerRule fault = faults[i];
+
+		fault.times = 1;
+		server_rule(fixture->server, fault);
+	}
+	run_verb(fixture, &call, OB_S3_CREATE);
+	assert_error(&call.call.error, OB_EREGION, "HTTP 301");
+	assert_string_equal(call.call.error.region, "eu-west-3");
+	assert_int_equal(call.call.error.attempts, 1);
+	assert_int_equal(count(fixture), 2);
+	assert_string_equal(ob_s3_region(fixture->s3), regions[0]);
+	call_free(&call);
+}
+
+/* What is no region, or the one that we have, teaches nothing. */
+static void
+regions_that_teach_nothing(void **state)
+{
+	static const char *const regions[] = {
+		"us-east-1",     "",       "eu west",    "evil.example/x",
+		"a:b@evil.test", "x\x1by", "eu-west-3,", NULL};
+	Fixture *fixture = *state;
+
+	for (int i = 0; regions[i]; i++)
+	{
+		char headers[200];
+		Call call;
+
+		server_reset(fixture->server);
+		snprintf(headers, sizeof(headers), "x-amz-bucket-region: %s\r\n",
+				 regions[i]);
+		server_rule(
+			fixture->server,
+			(ServerRule){.method = "PUT", .status = 301, .headers = headers});
+		server_rule(fixture->server,
+					(ServerRule){.method = "HEAD", .status = 404});
+		run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+		assert_row(regions[i], call.call.error.code == OB_EREGION);
+		assert_int_equal(server_count(fixture->server, "PUT", NULL), 1);
+		assert_string_equal(ob_s3_region(fixture->s3), "us-east-1");
+		call_free(&call);
+	}
+}
+
+/* An answer without a region: the bucket is asked for it, once. */
+static void
+region_is_asked_for(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ServerRule head;
+		bool told;
+	} rows[] = {
+		{"ok",
+		 {.status = 200, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
+		 true},
+		{"refused",
+		 {.status = 403, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
+		 true},
+		{"elsewhere",
+		 {.status = 301, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
+		 true},
+		{"not told", {.status = 200}, false},
+		{"where we are",
+		 {.status = 200, .headers = "x-amz-bucket-region: us-east-1\r\n"},
+		 false},
+		{"no answer", {.act = SERVER_DROP}, false},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ServerRule head = rows[i].head;
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		server_rule(fixture->server,
+					(ServerRule){.method = "PUT",
+								 .times = 1,
+								 .status = 301,
+								 .body = XML_ERROR("PermanentRedirect")});
+		head.method = "HEAD";
+		server_rule(fixture->server, head);
+		server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
+		run_verb(fixture, &call, OB_S3_UPLOAD_PART);
+		assert_row(rows[i].name,
+				   (call.call.error.code == OB_OK) == rows[i].told);
+		if (!rows[i].told)
+		{
+			/* that of the request, not of the question */
+			assert_error(&call.call.error, OB_EREGION, "PermanentRedirect");
+			assert_string_equal(call.call.error.what,
+								"could not upload part 7 of \"s3://b/k\"");
+			assert_int_equal(call.call.error.attempts, 1);
+		}
+		assert_int_equal(server_count(fixture->server, "PUT", NULL),
+						 rows[i].told ? 2 : 1);
+		assert_string_equal(
+			server_request(fixture->server, "HEAD", NULL, 0)->target, "/b");
+		assert_signature(server_request(fixture->server, "HEAD", NULL, 0));
+		if (rows[i].told)
+		{
+			const ServerRequest *again =
+				server_request(fixture->server, "PUT", NULL, 1);
+
+			assert_int_equal(server_count(fixture->server, "HEAD", NULL), 1);
+			assert_string_equal(again->body, "part");
+			assert_signed(again, &own_keys, "eu-west-3");
+		}
+		call_free(&call);
+	}
+}
+
+/* Credentials never go to a host that a server has named. */
+static void
+redirects_to_other_hosts(void **state)
+{
+	static const char *const locations[] = {
+		"http://127.0.0.1:%d/b/k", "http://127.0.0.1:%d", "https://evil.test/",
+		"http://127.0.0.1@evil.test:%d/"};
+	static const int statuses[] = {301, 307};
+	Fixture *fixture = *state;
+	Server *other = server_new();
+
+	for (size_t i = 0; i < COUNT_OF(locations); i++)
+	{
+		for (size_t j = 0; j < COUNT_OF(statuses); j++)
+		{
+			char location[100];
+			char headers[300];
+			Call call;
+
+			server_reset(fixture->server);
+			snprintf(location, sizeof(location), locations[i],
+					 server_port(other));
+			snprintf(headers, sizeof(headers),
+					 "Location: %s\r\nx-amz-bucket-region: eu-west-3\r\n",
+					 location);
+			server_rule(fixture->server, (ServerRule){.status = statuses[j],
+													  .headers = headers});
+			run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+			assert_int_equal(call.call.error.code, OB_EREGION);
+			assert_string_equal(call.call.error.region, "eu-west-3");
+			assert_int_equal(count(fixture), 1);
+			assert_int_equal(server_accepted(other), 0);
+			call_free(&call);
+		}
+	}
+	server_free(other);
+}
+
+/* The same host, named whole or not at all: only the region is looked at. */
+static void
+redirects_to_the_same_host(void **state)
+{
+	static const char *const locations[] = {"http://127.0.0.1:%d/elsewhere?x",
+											"HTTP://127.0.0.1:%d", "/x"};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(locations); i++)
+	{
+		char location[100];
+		char headers[300];
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		snprintf(location, sizeof(location), locations[i],
+				 server_port(fixture->server));
+		snprintf(headers, sizeof(headers),
+				 "Location: %s\r\nx-amz-bucket-region: eu-west-3\r\n",
+				 location);
+		server_rule(
+			fixture->server,
+			(ServerRule){.times = 1, .status = 307, .headers = headers});
+		server_rule(fixture->server, success(OB_S3_PUT_OBJECT, NULL));
+		run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+		assert_row(locations[i], call.call.error.code == OB_OK);
+		assert_string_equal(nth(fixture, 1)->target, "/b/k");
+		call_free(&call);
+	}
+}
+
+/* ---- AWS, behind a proxy ---- */
+
+static ObS3Options
+aws_options(Fixture *fixture, const char *endpoint, char *proxy)
+{
+	ObS3Options options = usual_s3(fixture);
+	ObError error;
+
+	ob_error_clear(&error);
+	sprintf(proxy, "http://127.0.0.1:%d", server_port(fixture->server));
+	options.http.proxy = proxy;
+	options.http.ca_file = server_ca(fixture->server);
+	if (endpoint)
+		assert_int_equal(
+			ob_endpoint_parse(&options.endpoint, endpoint, &error), OB_OK);
+	else
+		assert_int_equal(
+			ob_endpoint_aws(&options.endpoint, "us-east-1", &error), OB_OK);
+	return options;
+}
+
+/* There the host follows the region. */
+static void
+aws_in_another_region(void **state)
+{
+	Fixture *fixture = *state;
+	ObS3Options options;
+	char proxy[64];
+	char host[100];
+	Call call;
+
+	server_tls(fixture->server);
+	options = aws_options(fixture, NULL, proxy);
+	replace_s3(fixture, &options);
+	server_rule(fixture->server,
+				(ServerRule){.times = 1,
+							 .status = 301,
+							 .headers =
+								 "x-amz-bucket-region: eu-west-3\r\n"
+								 "Location: https://b.s3.eu-west-3.amazonaws"
+								 ".com/k\r\n"});
+	server_rule(fixture->server, success(OB_S3_PUT_OBJECT, NULL));
+	run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+	assert_string_equal(call.call.error.cause, "");
+	call_free(&call);
+	run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+	call_free(&call);
+	assert_int_equal(count(fixture), 3);
+	for (int i = 0; i < 3; i++)
+	{
+		const char *region = i ? "eu-west-3" : "us-east-1";
+		char want[100];
+
+		snprintf(want, sizeof(want), "b.s3.%s.amazonaws.com:443", region);
+		assert_string_equal(nth(fixture, i)->tunnel, want);
+		*strchr(want, ':') = '\0';
+		server_header(nth(fixture, i), "Host", host, sizeof(host));
+		assert_string_equal(host, want);
+		assert_string_equal(nth(fixture, i)->target, "/k");
+		assert_signed(nth(fixture, i), &own_keys, region);
+	}
+	assert_string_equal(ob_s3_endpoint(fixture->s3)->host,
+						"s3.eu-west-3.amazonaws.com");
+	/* it is still the client of those options */
+	assert_true(ob_s3_matches(fixture->s3, &options));
+	options.region = "eu-west-3";
+	assert_false(ob_s3_matches(fixture->s3, &options));
+	options.endpoint = *ob_s3_endpoint(fixture->s3);
+	assert_false(ob_s3_matches(fixture->s3, &options));
+}
+
+/* A region that would make another host's name of it. */
+static void
+aws_and_an_odd_region(void **state)
+{
+	Fixture *fixture = *state;
+	ObS3Options options;
+	char proxy[64];
+	Call call;
+
+	server_tls(fixture->server);
+	options = aws_options(fixture, NULL, proxy);
+	replace_s3(fixture, &options);
+	server_rule(fixture->server,
+				(ServerRule){.status = 301,
+							 .headers = "x-amz-bucket-region: evil.test\r\n"});
+	run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+	assert_int_equal(call.call.error.code, OB_EREGION);
+	assert_int_equal(count(fixture), 1);
+	assert_string_equal(ob_s3_region(fixture->s3), "us-east-1");
+	call_free(&call);
+}
+
+/* An endpoint that was chosen is kept, also one of Amazon's. */
+static void
+aws_endpoint_that_was_chosen(void **state)
+{
+	static const char endpoint[] =
+		"https://s3.dualstack.us-east-1.amazonaws.com";
+	Fixture *fixture = *state;
+	ObS3Options options;
+	char proxy[64];
+	Call call;
+
+	server_tls(fixture->server);
+	options = aws_options(fixture, endpoint, proxy);
+	assert_true(options.endpoint.aws);
+	replace_s3(fixture, &options);
+	server_rule(
+		fixture->server,
+		(ServerRule){.times = 1,
+					 .status = 400,
+					 .body = REGION_ERROR("AuthorizationHeaderMalformed",
+										  "eu-west-3")});
+	server_rule(fixture->server,
+				(ServerRule){.status = 301,
+							 .headers =
+								 "x-amz-bucket-region: eu-west-3\r\n"
+								 "Location: https://b.s3.eu-west-3.amazonaws"
+								 ".com/k\r\n"});
+	run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+	assert_int_equal(call.call.error.code, OB_EREGION);
+	assert_int_equal(count(fixture), 2);
+	for (int i = 0; i < 2; i++)
+		assert_string_equal(nth(fixture, i)->tunnel,
+							"b.s3.dualstack.us-east-1.amazonaws.com:443");
+	assert_signed(nth(fixture, 1), &own_keys, "eu-west-3");
+	call_free(&call);
+}
+
+/* ---- the clock ---- */
+
+static const char *
+date_header(int64_t offset, char *line, size_t size)
+{
+	time_t when = time(NULL) + offset;
+	struct tm tm;
+
+	gmtime_r(&when, &tm);
+	strftime(line, size, "Date: %a, %d %b %Y %H:%M:%S GMT\r\n", &tm);
+	return line;
+}
+
+static void
+clock_is_learnt(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		const char *body;
+		int64_t offset;
+	} rows[] = {
+		{"ahead", OB_S3_UPLOAD_PART, SKEWED, 1200},
+		{"behind", OB_S3_COMPLETE, SKEWED, -1200},
+		{"years", OB_S3_CREATE, SKEWED, INT64_C(86400) * 3000},
+		{"no document", OB_S3_HEAD, NULL, 1200},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		time_t begin = time(NULL);
+		int64_t skew;
+		char date[100];
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		date_header(rows[i].offset, date, sizeof(date));
+		server_rule(fixture->server, (ServerRule){.times = 1,
+												  .status = 403,
+												  .headers = date,
+												  .body = rows[i].body});
+		server_rule(fixture->server, success(rows[i].verb, NULL));
+		assert_false(ob_s3_clock_skew(fixture->s3, &skew));
+		assert_int_equal(ob_s3_clock_offset(fixture->s3), 0);
+		assert_row(rows[i].name,
+				   run_verb(fixture, &call, rows[i].verb)->code == OB_OK);
+		assert_int_equal(call.call.error.attempts, 0);
+		assert_int_equal(count(fixture), 2);
+		call_free(&call);
+		run_verb(fixture, &call, rows[i].verb);
+		assert_int_equal(count(fixture), 3);
+		call_free(&call);
+
+		assert_signature(nth(fixture, 1));
+		assert_in_range(signing_time(nth(fixture, 0)), begin, begin + 60);
+		for (int n = 1; n < 3; n++)
+			assert_in_range(signing_time(nth(fixture, n)) - rows[i].offset,
+							begin - 60, begin + 60);
+		assert_in_range(ob_s3_clock_offset(fixture->s3) - rows[i].offset + 60,
+						0, 120);
+		assert_true(ob_s3_clock_skew(fixture->s3, &skew));
+		assert_in_range(skew - rows[i].offset + 60, 0, 120);
+	}
+}
+
+/* The document has it, too, where a gateway drops or changes Date. */
+static void
+clock_from_the_document(void **state)
+{
+	Fixture *fixture = *state;
+	time_t when = time(NULL) + 1200;
+	int64_t skew;
+	char body[500];
+	struct tm tm;
+	Call call;
+
+	gmtime_r(&when, &tm);
+	strftime(body, sizeof(body),
+			 "<Error><Code>RequestTimeTooSkewed</Code><ServerTime>"
+			 "%Y-%m-%dT%H:%M:%SZ</ServerTime></Error>",
+			 &tm);
+	server_rule(fixture->server, (ServerRule){.times = 1,
+											  .status = 403,
+											  .headers = "Date: today\r\n",
+											  .body = body});
+	server_rule(fixture->server, success(OB_S3_CREATE, NULL));
+	assert_int_equal(run_verb(fixture, &call, OB_S3_CREATE)->code, OB_OK);
+	assert_in_range(signing_time(nth(fixture, 1)), when - 60, when + 60);
+	assert_in_range(ob_s3_clock_offset(fixture->s3), 1140, 1260);
+	assert_false(ob_s3_clock_skew(fixture->s3, &skew));
+	call_free(&call);
+}
+
+static void
+clocks_that_teach_nothing(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		const char *date; /* NULL: offset */
+		int64_t offset;
+		const char *body;
+		ObCode code;
+	} rows[] = {
+		{"the same", OB_S3_CREATE, NULL, 3, SKEWED, OB_ESKEW},
+		{"none", OB_S3_CREATE, "", 0, SKEWED, OB_ESKEW},
+		{"odd", OB_S3_CREATE, "Date: Sun, 31 Foo 2030 00:00:00 GMT\r\n", 0,
+		 SKEWED, OB_ESKEW},
+		{"local", OB_S3_CREATE, "Date: Sun, 06 Nov 1994 08:49:37 EST\r\n", 0,
+		 SKEWED, OB_ESKEW},
+		{"obsolete", OB_S3_CREATE, "Date: Sunday, 06-Nov-94 08:49:37 GMT\r\n",
+		 0, SKEWED, OB_ESKEW},
+		{"another refusal", OB_S3_CREATE, NULL, 1200,
+		 XML_ERROR("AccessDenied"), OB_EDENIED},
+		{"no right to look", OB_S3_HEAD, NULL, 300, NULL, OB_EDENIED},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		char date[100];
+		Call call;
+
+		server_reset(fixture->server);
+		date_header(rows[i].offset, date, sizeof(date));
+		server_rule(fixture->server,
+					(ServerRule){.status = 403,
+								 .headers = rows[i].date ? rows[i].date : date,
+								 .body = rows[i].body});
+		run_verb(fixture, &call, rows[i].verb);
+		assert_row(rows[i].name, call.call.error.code == rows[i].code);
+		assert_row(rows[i].name, count(fixture) == 1);
+		assert_int_equal(ob_s3_clock_offset(fixture->s3), 0);
+		call_free(&call);
+	}
+}
+
+/* Corrected once, and it is not believed: that is final. */
+static void
+clock_is_learnt_once(void **state)
+{
+	Fixture *fixture = *state;
+	char near[100];
+	char far[100];
+	Call call;
+
+	server_rule(fixture->server,
+				(ServerRule){.times = 1,
+							 .status = 403,
+							 .headers = date_header(1200, near, sizeof(near)),
+							 .body = SKEWED});
+	server_rule(fixture->server,
+				(ServerRule){.status = 403,
+							 .headers = date_header(5000, far, sizeof(far)),
+							 .body = SKEWED});
+	run_verb(fixture, &call, OB_S3_CREATE);
+	assert_error(&call.call.error, OB_ESKEW, "RequestTimeTooSkewed");
+	assert_int_equal(count(fixture), 2);
+	assert_in_range(ob_s3_clock_offset(fixture->s3), 1140, 1260);
+	call_free(&call);
+	/* but the next call may correct it again */
+	run_verb(fixture, &call, OB_S3_CREATE);
+	assert_int_equal(count(fixture), 4);
+	assert_in_range(ob_s3_clock_offset(fixture->s3), 4940, 5060);
+	call_free(&call);
+}
+
+/* Any answer tells the difference, also where nothing is wrong. */
+static void
+skew_of_any_answer(void **state)
+{
+	static const int statuses[] = {200, 500, 404};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(statuses); i++)
+	{
+		char date[100];
+		int64_t skew;
+		Call call;
+
+		server_reset(fixture->server);
+		server_rule(fixture->server,
+					(ServerRule){.times = 1,
+								 .status = statuses[i],
+								 .headers = date_header(100 * (int) i + 100,
+														date, sizeof(date))});
+		server_rule(fixture->server, success(OB_S3_HEAD, NULL));
+		run_verb(fixture, &call, OB_S3_HEAD);
+		assert_true(ob_s3_clock_skew(fixture->s3, &skew));
+		assert_in_range(skew, 100 * i + 40, 100 * i + 160);
+		assert_int_equal(ob_s3_clock_offset(fixture->s3), 0);
+		call_free(&call);
+	}
+}
+
+/* ---- credentials ---- */
+
+static void
+set_keys(const char *id, const char *secret, const char *token)
+{
+	setenv("AWS_ACCESS_KEY_ID", id, 1);
+	setenv("AWS_SECRET_ACCESS_KEY", secret, 1);
+	setenv("AWS_SESSION_TOKEN", token, 1);
+}
+
+static void
+unset_keys(void)
+{
+	unsetenv("AWS_ACCESS_KEY_ID");
+	unsetenv("AWS_SECRET_ACCESS_KEY");
+	unsetenv("AWS_SESSION_TOKEN");
+}
+
+static void
+use_environment(Fixture *fixture)
+{
+	ObS3Options options = usual_s3(fixture);
+
+	options.credentials = (ObCredentialsOptions){
+		.source = OB_CREDENTIALS_ENVIRONMENT, .region = "us-east-1"};
+	replace_s3(fixture, &options);
+}
+
+static bool
+is_held(void *arg)
+{
+	return count(arg) > 0;
+}
+
+/* A session that expired, while there is a new one in its place. */
+static void
+credentials_are_renewed(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		ServerRule fault;
+	} rows[] = {
+		{"expired",
+		 OB_S3_UPLOAD_PART,
+		 {.status = 400, .body = XML_ERROR("ExpiredToken")}},
+		{"expired, forbidden",
+		 OB_S3_CREATE,
+		 {.status = 403, .body = XML_ERROR("ExpiredToken")}},
+		{"invalid",
+		 OB_S3_PUT_OBJECT,
+		 {.status = 400, .body = XML_ERROR("InvalidToken")}},
+		{"to be refreshed",
+		 OB_S3_LIST_PARTS,
+		 {.status = 400, .body = XML_ERROR("TokenRefreshRequired")}},
+		{"in a 200",
+		 OB_S3_COMPLETE,
+		 {.status = 200, .body = XML_ERROR("ExpiredToken")}},
+		{"no document", OB_S3_HEAD, {.status = 400}},
+	};
+	static const ObCredentials old = {"AKIAOLD", "old-secret", "old"};
+	static const ObCredentials new = {"AKIANEW", "new-secret", "new"};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ServerRule fault = rows[i].fault;
+		Call call;
+
+		server_reset(fixture->server);
+		set_keys("AKIAOLD", "old-secret", "old");
+		use_environment(fixture);
+		fault.act = SERVER_HOLD;
+		fault.times = 1;
+		server_rule(fixture->server, fault);
+		server_rule(fixture->server, success(rows[i].verb, NULL));
+		call_init(&call, fixture);
+		start_verb(&call, rows[i].verb, "k");
+		host_watch(ob_s3_http(fixture->s3), is_held, fixture);
+		set_keys("AKIANEW", "new-secret", "new");
+		server_release(fixture->server);
+		wait_done(&call);
+		assert_row(rows[i].name, call.call.error.code == OB_OK);
+		assert_int_equal(call.call.error.attempts, 0);
+		assert_int_equal(count(fixture), 2);
+		assert_signed(nth(fixture, 0), &old, "us-east-1");
+		assert_signed(nth(fixture, 1), &new, "us-east-1");
+		call_free(&call);
+	}
+	unset_keys();
+}
+
+/* Nothing new to be had, or it is refused as well. */
+static void
+credentials_stay_expired(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	server_rule(fixture->server,
+				(ServerRule){.act = SERVER_HOLD,
+							 .status = 400,
+							 .body = XML_ERROR("ExpiredToken")});
+	/* given keys, and an environment that still has the old ones */
+	set_keys("AKIAOLD", "old-secret", "old");
+	server_release(fixture->server);
+	for (int i = 0; i < 2; i++)
+	{
+		if (i == 1)
+			use_environment(fixture);
+		run_verb(fixture, &call, OB_S3_CREATE);
+		assert_error(&call.call.error, OB_ECREDS, "ExpiredToken");
+		assert_int_equal(call.call.error.attempts, 1);
+		assert_int_equal(count(fixture), 1 + i);
+		call_free(&call);
+	}
+
+	/* new ones, which are refused like the old ones: not for ever */
+	server_reset(fixture->server);
+	server_rule(fixture->server,
+				(ServerRule){.act = SERVER_HOLD,
+							 .status = 400,
+							 .body = XML_ERROR("ExpiredToken")});
+	call_init(&call, fixture);
+	start_verb(&call, OB_S3_CREATE, "k");
+	host_watch(ob_s3_http(fixture->s3), is_held, fixture);
+	set_keys("AKIANEW", "new-secret", "new");
+	server_release(fixture->server);
+	wait_done(&call);
+	assert_error(&call.call.error, OB_ECREDS, "ExpiredToken");
+	assert_int_equal(count(fixture), 2);
+	call_free(&call);
+	unset_keys();
+}
+
+/* There are none: nothing is sent, and "done" comes from the drive. */
+static void
+no_credentials(void **state)
+{
+	Fixture *fixture = *state;
+	Call calls[3];
+
+	unset_keys();
+	use_environment(fixture);
+	for (int i = 0; i < 3; i++)
+	{
+		call_init(&calls[i], fixture);
+		start_verb(&calls[i],
+				   (ObS3Verb[]){OB_S3_CREATE, OB_S3_COMPLETE, OB_S3_ABORT}[i],
+				   "k");
+		assert_int_equal(calls[i].done, 0);
+	}
+	for (int i = 0; i < 3; i++)
+	{
+		wait_done(&calls[i]);
+		/* nothing is unclear about a Complete that was never sent */
+		assert_int_equal(calls[i].call.error.code, OB_ECREDS);
+		assert_true(calls[i].call.error.cause[0] != '\0');
+		assert_true(calls[i].call.error.what[0] != '\0');
+		assert_false(calls[i].call.uncertain);
+		call_free(&calls[i]);
+	}
+	assert_int_equal(server_accepted(fixture->server), 0);
+
+	/* they are looked for again only when the client is used anew */
+	set_keys("AKIANEW", "new-secret", "new");
+	run_verb(fixture, &calls[0], OB_S3_CREATE);
+	assert_int_equal(calls[0].call.error.code, OB_ECREDS);
+	call_free(&calls[0]);
+	ob_s3_reset(fixture->s3);
+	server_rule(fixture->server, success(OB_S3_CREATE, NULL));
+	run_verb(fixture, &calls[0], OB_S3_CREATE);
+	assert_int_equal(calls[0].call.error.code, OB_OK);
+	call_free(&calls[0]);
+	unset_keys();
+}
+
+/* Three things wrong at a time: each is mended. */
+static void
+everything_at_once(void **state)
+{
+	Fixture *fixture = *state;
+	static const ObCredentials new = {"AKIANEW", "new-secret", "new"};
+	char date[100];
+	Call call;
+
+	set_keys("AKIAOLD", "old-secret", "old");
+	use_environment(fixture);
+	server_rule(fixture->server,
+				(ServerRule){.times = 1,
+							 .act = SERVER_HOLD,
+							 .status = 400,
+							 .body = XML_ERROR("ExpiredToken")});
+	server_rule(fixture->server,
+				(ServerRule){.times = 1,
+							 .status = 301,
+							 .headers = "x-amz-bucket-region: eu-west-3\r\n"});
+	server_rule(fixture->server,
+				(ServerRule){.times = 1,
+							 .status = 403,
+							 .headers = date_header(1200, date, sizeof(date)),
+							 .body = SKEWED});
+	server_rule(fixture->server, (ServerRule){.times = 1, .status = 500});
+	server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
+	call_init(&call, fixture);
+	start_verb(&call, OB_S3_UPLOAD_PART, "k");
+	call.call.max_attempts = 2;
+	host_watch(ob_s3_http(fixture->s3), is_held, fixture);
+	set_keys("AKIANEW", "new-secret", "new");
+	server_release(fixture->server);
+	wait_done(&call);
+	assert_int_equal(call.call.error.code, OB_OK);
+	assert_int_equal(call.call.error.attempts, 1);
+	assert_int_equal(count(fixture), 5);
+	assert_signed(nth(fixture, 4), &new, "eu-west-3");
+	call_free(&call);
+	unset_keys();
+}
+
+/* ---- credentials that have to be asked for ---- */
+
+#define GIVEN(id)                                                   \
+	"{\"AccessKeyId\": \"" id "\", \"SecretAccessKey\": \"given\"," \
+	" \"Token\": \"token\", \"Expiration\": \"2099-01-01T00:00:00Z\"}"
+
+static const ObCredentials first_given = {"AKIAFIRST", "given", "token"};
+static const ObCredentials second_given = {"AKIASECOND", "given", "token"};
+
+/* The server is the giver as well. */
+static void
+use_container(Fixture *fixture)
+{
+	ObS3Options options = usual_s3(fixture);
+	char uri[100];
+
+	snprintf(uri, sizeof(uri), "http://127.0.0.1:%d/giver",
+			 server_port(fixture->server));
+	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
+	options.credentials = (ObCredentialsOptions){
+		.source = OB_CREDENTIALS_CONTAINER, .region = "us-east-1"};
+	replace_s3(fixture, &options);
+}
+
+static void
+rule_giver(Fixture *fixture, ServerAct act, int times, const char *body)
+{
+	server_rule(fixture->server, (ServerRule){.target = "/giver",
+											  .act = act,
+											  .times = times,
+											  .status = 200,
+											  .body = body});
+}
+
+static int
+asked(Fixture *fixture)
+{
+	return server_count(fixture->server, "GET", "/giver");
+}
+
+static bool
+is_asked(void *arg)
+{
+	return asked(arg) > 0;
+}
+
+static bool
+is_asked_twice(void *arg)
+{
+	return asked(arg) > 1;
+}
+
+/* However many calls there are, they are asked for once; meanwhile nothing
+ * else goes out. */
+static void
+calls_wait_for_credentials(void **state)
+{
+	static const ObS3Verb verbs[] = {OB_S3_UPLOAD_PART, OB_S3_COMPLETE,
+									 OB_S3_HEAD};
+	Fixture *fixture = *state;
+	Call calls[3];
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
+	for (int i = 0; i < 3; i++)
+	{
+		call_init(&calls[i], fixture);
+		server_rule(fixture->server, success(verbs[i], NULL));
+		start_verb(&calls[i], verbs[i], "k");
+	}
+	host_watch(ob_s3_http(fixture->s3), is_asked, fixture);
+	host_drive_for(ob_s3_http(fixture->s3), 20);
+	assert_int_equal(count(fixture), 1);
+	for (int i = 0; i < 3; i++)
+		assert_true(ob_s3_call_running(&calls[i].call));
+	server_release(fixture->server);
+	for (int i = 0; i < 3; i++)
+	{
+		wait_done(&calls[i]);
+		assert_int_equal(calls[i].call.error.code, OB_OK);
+		assert_int_equal(calls[i].call.error.attempts, 0);
+		assert_signed(nth(fixture, i + 1), &first_given, "us-east-1");
+		call_free(&calls[i]);
+	}
+	assert_int_equal(asked(fixture), 1);
+	assert_int_equal(ob_s3_retries(fixture->s3), 0);
+}
+
+static void
+cancel_while_waiting_for_credentials(void **state)
+{
+	Fixture *fixture = *state;
+	Call calls[3];
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
+	server_rule(fixture->server, success(OB_S3_CREATE, NULL));
+	for (int i = 0; i < 3; i++)
+	{
+		call_init(&calls[i], fixture);
+		start_verb(&calls[i], OB_S3_CREATE, "k");
+	}
+	host_watch(ob_s3_http(fixture->s3), is_asked, fixture);
+	ob_s3_call_cancel(&calls[0].call);
+	assert_false(ob_s3_call_running(&calls[0].call));
+	call_free(&calls[1]);
+	server_release(fixture->server);
+	wait_done(&calls[2]);
+	host_drive_for(ob_s3_http(fixture->s3), 20);
+	assert_int_equal(calls[0].done + calls[1].done, 0);
+	assert_int_equal(server_count(fixture->server, "POST", NULL), 1);
+	call_free(&calls[0]);
+	call_free(&calls[2]);
+}
+
+static void
+credentials_are_refused(void **state)
+{
+	Fixture *fixture = *state;
+	Call calls[2];
+
+	use_container(fixture);
+	server_rule(fixture->server,
+				(ServerRule){.target = "/giver", .status = 404});
+	for (int i = 0; i < 2; i++)
+	{
+		call_init(&calls[i], fixture);
+		start_verb(&calls[i], i ? OB_S3_COMPLETE : OB_S3_CREATE, "k");
+	}
+	for (int i = 0; i < 2; i++)
+	{
+		wait_done(&calls[i]);
+		assert_error(&calls[i].call.error, OB_ECREDS, "container");
+		assert_true(calls[i].call.error.what[0] != '\0');
+		call_free(&calls[i]);
+	}
+	assert_int_equal(count(fixture), asked(fixture));
+}
+
+/* Refused by the store: all that were under way go on with the next ones,
+ * which are asked for once.  One of them was waiting for its next try when the
+ * old ones were dropped; that try is not lost. */
+static void
+credentials_are_asked_for_again(void **state)
+{
+	Fixture *fixture = *state;
+	ServerRule slow = {.target = "slow",
+					   .times = 1,
+					   .status = 503,
+					   .headers = "x-amz-retry-after: 100\r\n"};
+	ServerRule expired = {.target = "expired",
+						  .times = 1,
+						  .status = 400,
+						  .body = XML_ERROR("ExpiredToken")};
+	Call calls[2];
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIASECOND"));
+	server_rule(fixture->server, slow);
+	server_rule(fixture->server, expired);
+	server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
+	for (int i = 0; i < 2; i++)
+	{
+		call_init(&calls[i], fixture);
+		start_verb(&calls[i], OB_S3_UPLOAD_PART, i ? "expired" : "slow");
+	}
+	host_watch(ob_s3_http(fixture->s3), is_asked_twice, fixture);
+	/* until the pause is over: that try needs credentials, too */
+	wait_retries(fixture, 2);
+	host_drive_for(ob_s3_http(fixture->s3), 300);
+	assert_int_equal(server_count(fixture->server, "PUT", NULL), 2);
+	server_release(fixture->server);
+	for (int i = 0; i < 2; i++)
+	{
+		wait_done(&calls[i]);
+		assert_string_equal(calls[i].call.error.cause, "");
+		assert_int_equal(calls[i].call.error.attempts, i ? 0 : 1);
+		call_free(&calls[i]);
+	}
+	assert_int_equal(asked(fixture), 2);
+	assert_int_equal(server_count(fixture->server, "PUT", NULL), 4);
+	for (int i = 0; i < 4; i++)
+		assert_signed(server_request(fixture->server, "PUT", NULL, i),
+					  i < 2 ? &first_given : &second_given, "us-east-1");
+}
+
+/* ---- what a client bears ---- */
+
+/* Of a network that goes away, as long as it may: not counted, for the store
+ * was there before. */
+static void
+network_goes_away(void **state)
+{
+	static const ObS3Verb verbs[] = {OB_S3_UPLOAD_PART, OB_S3_COMPLETE};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(verbs); i++)
+	{
+		ObRetryQuota quota = {10};
+		int before;
+		Call call;
+
+		use_s3(fixture, NULL, 60000);
+		server_reset(fixture->server);
+		server_rule(fixture->server, success(OB_S3_HEAD, NULL));
+		server_rule(fixture->server, success(verbs[i], NULL));
+		run_verb(fixture, &call, OB_S3_HEAD);
+		call_free(&call);
+
+		server_refuse(fixture->server);
+		before = ob_s3_retries(fixture->s3);
+		call_init(&call, fixture);
+		call.call.quota = &quota;
+		start_verb(&call, verbs[i], "k");
+		call.call.max_attempts = 2;
+		wait_retries(fixture, before + 4);
+		assert_int_equal(call.done, 0);
+		assert_int_equal(quota.tokens, 10);
+		server_listen(fixture->server);
+		wait_done(&call);
+		assert_string_equal(call.call.error.cause, "");
+		assert_in_range(call.call.error.attempts, 4, 100);
+		assert_false(call.call.uncertain);
+		call_free(&call);
+	}
+}
+
+/* Where it was never there, where there is no deadline, and for an Abort. */
+static void
+network_was_never_there(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		bool reached;
+		bool reset;
+		int deadline_ms;
+	} rows[] = {
+		{"never reached", OB_S3_UPLOAD_PART, false, false, 60000},
+		{"reached for another export", OB_S3_UPLOAD_PART, true, true, 60000},
+		{"no deadline", OB_S3_UPLOAD_PART, true, false, 0},
+		{"abort", OB_S3_ABORT, true, false, 60000},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Call call;
+
+		use_s3(fixture, NULL, rows[i].deadline_ms);
+		server_reset(fixture->server);
+		server_rule(fixture->server, success(OB_S3_HEAD, NULL));
+		if (rows[i].reached)
+		{
+			run_verb(fixture, &call, OB_S3_HEAD);
+			call_free(&call);
+		}
+		if (rows[i].reset)
+			ob_s3_reset(fixture->s3);
+		server_refuse(fixture->server);
+		call_init(&call, fixture);
+		start_verb(&call, rows[i].verb, "k");
+		call.call.max_attempts = 2;
+		wait_done(&call);
+		assert_row(rows[i].name, call.call.error.code == OB_ECONNECT);
+		assert_row(rows[i].name, call.call.error.attempts == 2);
+		call_free(&call);
+		server_listen(fixture->server);
+	}
+}
+
+/* The deadline ends that, too. */
+static void
+network_stays_away(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	use_s3(fixture, NULL, 500);
+	server_rule(fixture->server, success(OB_S3_HEAD, NULL));
+	run_verb(fixture, &call, OB_S3_HEAD);
+	call_free(&call);
+	server_refuse(fixture->server);
+	run_verb(fixture, &call, OB_S3_UPLOAD_PART);
+	assert_int_equal(call.call.error.code, OB_ECONNECT);
+	assert_in_range(call.call.error.attempts, 2, 100);
+	call_free(&call);
+}
+
+/* A label of 64 characters is none: no name server is asked. */
+static void
+name_that_is_not_known(void **state)
+{
+	Fixture *fixture = *state;
+	ObS3Options options = usual_s3(fixture);
+	int64_t begin = ob_http_now_ms();
+	Call call;
+
+	options.retry_deadline_ms = 600000;
+	memset(options.endpoint.host, 'x', 64);
+	strcpy(options.endpoint.host + 64, ".test");
+	replace_s3(fixture, &options);
+	call_init(&call, fixture);
+	start_verb(&call, OB_S3_CREATE, "k");
+	/* it is the time that ends it */
+	call.call.max_attempts = 1000;
+	while (ob_s3_call_running(&call.call))
+		host_drive_for(ob_s3_http(fixture->s3), 50);
+	assert_int_equal(call.done, 1);
+	assert_int_equal(call.call.error.code, OB_ECONNECT);
+	assert_true(call.call.request.unresolved);
+	assert_in_range(call.call.error.attempts, 2, 100);
+	/* (10 s, and a slow machine) */
+	assert_true(ob_http_now_ms() - begin < 20000);
+	call_free(&call);
+}
+
+/* The upload has failed too often already. */
+static void
+quota_is_used_up(void **state)
+{
+	Fixture *fixture = *state;
+	ObRetryQuota quota = {25};
+	Call call;
+
+	server_rule(
+		fixture->server,
+		(ServerRule){.status = 500, .body = XML_ERROR("InternalError")});
+	call_init(&call, fixture);
+	call.call.quota = &quota;
+	start_verb(&call, OB_S3_UPLOAD_PART, "k");
+	wait_done(&call);
+	assert_error(
+		&call.call.error, OB_ESERVER,
+		"InternalError: why not; it is "
+		"not tried again, since too many requests of this upload failed");
+	assert_int_equal(call.call.error.attempts, 3);
+	assert_int_equal(quota.tokens, 5);
+	assert_int_equal(count(fixture), 3);
+
+	/* what a success has cost comes back, and one more; a refusal costs
+	 * nothing */
+	server_reset(fixture->server);
+	server_rule(fixture->server,
+				(ServerRule){.times = 1,
+							 .status = 503,
+							 .headers = "x-amz-retry-after: 1\r\n",
+							 .body = XML_ERROR("SlowDown")});
+	server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
+	start_verb(&call, OB_S3_UPLOAD_PART, "k");
+	wait_done(&call);
+	assert_int_equal(call.call.error.code, OB_OK);
+	assert_int_equal(quota.tokens, 6);
+	server_reset(fixture->server);
+	server_rule(fixture->server, (ServerRule){.status = 403});
+	start_verb(&call, OB_S3_UPLOAD_PART, "k");
+	wait_done(&call);
+	assert_int_equal(quota.tokens, 6);
+	call_free(&call);
+}
+
+static int throttled;
+
+static void
+on_throttled(ObS3Call *call)
+{
+	throttled++;
+}
+
+static void
+pauses_that_a_store_asks_for(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ServerRule fault;
+		int least; /* ms */
+		int most;
+		int throttled;
+	} rows[] = {
+		{"seconds",
+		 {.status = 500, .headers = "Retry-After: 30\r\n"},
+		 20000,
+		 30000,
+		 0},
+		{"milliseconds",
+		 {.status = 503, .headers = "x-amz-retry-after: 30000\r\n"},
+		 20000,
+		 30000,
+		 0},
+		{"both",
+		 {.status = 429,
+		  .headers = "Retry-After: 20\r\nx-amz-retry-after: 40000\r\n"},
+		 30000,
+		 40000,
+		 1},
+		{"an hour",
+		 {.status = 503,
+		  .headers = "Retry-After: 3600\r\n",
+		  .body = XML_ERROR("SlowDown")},
+		 50000,
+		 60000,
+		 1},
+		{"none", {.status = 500}, 0, 100, 0},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		server_rule(fixture->server, rows[i].fault);
+		throttled = 0;
+		call_init(&call, fixture);
+		call.call.throttled = on_throttled;
+		start_verb(&call, OB_S3_UPLOAD_PART, "k");
+		wait_retries(fixture, 1);
+		assert_in_range(ob_http_timeout_ms(ob_s3_http(fixture->s3)),
+						rows[i].least, rows[i].most);
+		assert_row(rows[i].name, throttled == rows[i].throttled);
+		call_free(&call);
+	}
+}
+
+/* So long for each request, and longer for a large one. */
+static void
+time_for_a_request(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	call_init(&call, fixture);
+	start_verb(&call, OB_S3_UPLOAD_PART, "k");
+	assert_int_equal(call.call.request.timeout_ms, 120000);
+	assert_int_equal(call.call.request.stall_timeout_ms, 0);
+	ob_s3_call_cancel(&call.call);
+	ob_s3_upload_part(&call.call, "b", "k", "id", 1, NULL, 64 << 20, "");
+	assert_int_equal(call.call.request.timeout_ms, 120000 + 1024000);
+	ob_s3_call_cancel(&call.call);
+	ob_s3_upload_part(&call.call, "b", "k", "id", 1, NULL, SIZE_MAX / 2, "");
+	assert_int_equal(call.call.request.timeout_ms, INT32_MAX);
+	ob_s3_call_cancel(&call.call);
+	start_verb(&call, OB_S3_COMPLETE, "k");
+	assert_int_equal(call.call.request.timeout_ms, 900000);
+	assert_int_equal(call.call.request.stall_timeout_ms, 900000);
+	call_free(&call);
+}
+
+/* ---- which client is which ---- */
+
+static void
+clients_of_options(void **state)
+{
+	Fixture *fixture = *state;
+	ObS3Options usual = usual_s3(fixture);
+	ObS3Options changed[14];
+	int n = 0;
+
+	replace_s3(fixture, &usual);
+	for (size_t i = 0; i < COUNT_OF(changed); i++)
+		changed[i] = usual;
+	strcpy(changed[n++].endpoint.host, "localhost");
+	changed[n++].endpoint.https = true;
+	changed[n++].endpoint.port++;
+	changed[n++].addressing = OB_ADDRESSING_VIRTUAL;
+	changed[n++].region = "us-east-2";
+	changed[n++].retry_deadline_ms = 1;
+	changed[n++].credentials.keys.secret_access_key = "other";
+	changed[n++].credentials.keys.session_token = "other";
+	changed[n++].credentials.source = OB_CREDENTIALS_CHAIN;
+	changed[n++].http.ca_file = "/ca";
+	changed[n++].http.proxy = "http://proxy";
+	changed[n++].http.connect_timeout_ms++;
+	changed[n++].http.stall_timeout_ms++;
+	changed[n++].http.max_connections++;
+	assert_int_equal(n, COUNT_OF(changed));
+	assert_true(ob_s3_matches(fixture->s3, &usual));
+	for (int i = 0; i < n; i++)
+	{
+		char row[20];
+
+		snprintf(row, sizeof(row), "%d", i);
+		assert_row(row, !ob_s3_matches(fixture->s3, &changed[i]));
+	}
+	/* what another process has got makes no other client */
+	usual.credentials.known = (ObCredentials){"AKIAKNOWN", "known", NULL};
+	assert_true(ob_s3_matches(fixture->s3, &usual));
+}
+
+int
+main(void)
+{
+#define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
+	const struct CMUnitTest tests[] = {
+		TEST(region_is_learnt),
+		TEST(region_is_learnt_once),
+		TEST(regions_that_teach_nothing),
+		TEST(region_is_asked_for),
+		TEST(redirects_to_other_hosts),
+		TEST(redirects_to_the_same_host),
+		TEST(aws_in_another_region),
+		TEST(aws_and_an_odd_region),
+		TEST(aws_endpoint_that_was_chosen),
+		TEST(clock_is_learnt),
+		TEST(clock_from_the_document),
+		TEST(clocks_that_teach_nothing),
+		TEST(clock_is_learnt_once),
+		TEST(skew_of_any_answer),
+		TEST(credentials_are_renewed),
+		TEST(credentials_stay_expired),
+		TEST(no_credentials),
+		TEST(everything_at_once),
+		TEST(calls_wait_for_credentials),
+		TEST(cancel_while_waiting_for_credentials),
+		TEST(credentials_are_refused),
+		TEST(credentials_are_asked_for_again),
+		TEST(network_goes_away),
+		TEST(network_was_never_there),
+		TEST(network_stays_away),
+		TEST(name_that_is_not_known),
+		TEST(quota_is_used_up),
+		TEST(pauses_that_a_store_asks_for),
+		TEST(time_for_a_request),
+		TEST(clients_of_options),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

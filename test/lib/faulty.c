@@ -1,0 +1,237 @@
+/*
+ * faulty.c
+ *		Faults of the host, for a PostgreSQL that is started with LD_PRELOAD.
+ *
+ * test/lib/faulty.c
+ *
+ * A fault is on while the folder $ONBOARD_FAULTS has a symbolic link of its
+ * name, which points to a number.  It is looked at whenever the fault might
+ * act, and takes no descriptor.
+ *
+ *	   memory	large allocations fail, after so many
+ *	   easy		curl_easy_init() fails
+ *	   files	no descriptor may have such a number or a higher one
+ *	   disk		writing a temporary file of PostgreSQL fails: no space
+ *
+ * and some host names are resolved by their own rules.  (They look like
+ * addresses, so that RGW takes none of them for a bucket's name.)
+ *
+ *	   300.0.0.1	there is no such host
+ *	   300.0.0.2	fails twice, then it is 127.0.0.1
+ *	   300.0.0.3	the name server never answers
+ *	   300.0.0.4	has four addresses, of which only 127.0.0.1 is alive
+ */
+#define _GNU_SOURCE
+#include <dlfcn.h>
+#include <errno.h>
+#include <netdb.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/types.h>
+#include <unistd.h>
+
+#define LARGE ((size_t) 4 * 1024 * 1024)
+
+/* The fault's number; -1: it is off. */
+static int
+fault(const char *name)
+{
+	const char *folder = getenv("ONBOARD_FAULTS");
+	char path[512];
+	char number[16] = "";
+
+	if (!folder)
+		return -1;
+	snprintf(path, sizeof(path), "%s/%s", folder, name);
+	if (readlink(path, number, sizeof(number) - 1) < 0)
+		return -1;
+	return atoi(number);
+}
+
+/* ---- memory ---- */
+
+static int
+fails(size_t size)
+{
+	static int seen;
+	int allowed;
+
+	if (size < LARGE || (allowed = fault("memory")) < 0)
+		return 0;
+	return seen++ >= allowed;
+}
+
+extern void *__libc_malloc(size_t size);
+extern void *__libc_realloc(void *old, size_t size);
+
+void *
+malloc(size_t size)
+{
+	if (fails(size))
+	{
+		errno = ENOMEM;
+		return NULL;
+	}
+	return __libc_malloc(size);
+}
+
+void *
+realloc(void *old, size_t size)
+{
+	if (fails(size))
+	{
+		errno = ENOMEM;
+		return NULL;
+	}
+	return __libc_realloc(old, size);
+}
+
+void *
+curl_easy_init(void)
+{
+	static void *(*real)(void);
+
+	if (fault("easy") >= 0)
+		return NULL;
+	if (!real)
+		*(void **) &real = dlsym(RTLD_NEXT, "curl_easy_init");
+	return real();
+}
+
+/* ---- descriptors ---- */
+
+/* Whenever the process is about to ask for a descriptor that matters. */
+static void
+limit_files(void)
+{
+	static rlim_t usual;
+	struct rlimit limit;
+	int files = fault("files");
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) != 0)
+		return;
+	if (usual == 0)
+		usual = limit.rlim_cur;
+	limit.rlim_cur = files > 0 ? (rlim_t) files : usual;
+	setrlimit(RLIMIT_NOFILE, &limit);
+}
+
+int
+socket(int family, int type, int protocol)
+{
+	static int (*real)(int, int, int);
+
+	limit_files();
+	if (!real)
+		*(void **) &real = dlsym(RTLD_NEXT, "socket");
+	return real(family, type, protocol);
+}
+
+int
+epoll_create1(int flags)
+{
+	static int (*real)(int);
+
+	limit_files();
+	if (!real)
+		*(void **) &real = dlsym(RTLD_NEXT, "epoll_create1");
+	return real(flags);
+}
+
+/* ---- disk ---- */
+
+ssize_t
+pwrite(int fd, const void *data, size_t len, off_t offset)
+{
+	static ssize_t (*real)(int, const void *, size_t, off_t);
+	char link[64];
+	char path[512];
+	ssize_t n;
+
+	if (fault("disk") >= 0)
+	{
+		snprintf(link, sizeof(link), "/proc/self/fd/%d", fd);
+		n = readlink(link, path, sizeof(path) - 1);
+		path[n > 0 ? n : 0] = '\0';
+		if (strstr(path, "pgsql_tmp"))
+		{
+			errno = ENOSPC;
+			return -1;
+		}
+	}
+	if (!real)
+		*(void **) &real = dlsym(RTLD_NEXT, "pwrite");
+	return real(fd, data, len, offset);
+}
+
+ssize_t
+pwrite64(int fd, const void *data, size_t len, off_t offset)
+{
+	return pwrite(fd, data, len, offset);
+}
+
+/* ---- names ---- */
+
+typedef int (*Resolver)(const char *, const char *, const struct addrinfo *,
+						struct addrinfo **);
+
+static Resolver
+resolver(void)
+{
+	static Resolver real;
+
+	if (!real)
+		*(void **) &real = dlsym(RTLD_NEXT, "getaddrinfo");
+	return real;
+}
+
+/* 127.0.0.11 to 127.0.0.13, and 127.0.0.1 */
+static int
+four_addresses(const char *service, const struct addrinfo *hints,
+			   struct addrinfo **found)
+{
+	struct addrinfo **end = found;
+
+	*found = NULL;
+	for (int i = 13; i >= 10; i--)
+	{
+		char address[16];
+		int bad;
+
+		snprintf(address, sizeof(address), "127.0.0.%d", i == 10 ? 1 : i);
+		bad = resolver()(address, service, hints, end);
+		if (bad)
+			return bad;
+		while (*end)
+			end = &(*end)->ai_next;
+	}
+	return 0;
+}
+
+int
+getaddrinfo(const char *name, const char *service,
+			const struct addrinfo *hints, struct addrinfo **found)
+{
+	static int failures;
+
+	if (!name)
+		return resolver()(name, service, hints, found);
+	if (strcmp(name, "300.0.0.1") == 0)
+		return EAI_NONAME;
+	if (strcmp(name, "300.0.0.3") == 0)
+		for (;;)
+			pause();
+	if (strcmp(name, "300.0.0.2") == 0)
+	{
+		if (failures++ < 2)
+			return EAI_AGAIN;
+		name = "127.0.0.1";
+	}
+	if (strcmp(name, "300.0.0.4") == 0)
+		return four_addresses(service, hints, found);
+	return resolver()(name, service, hints, found);
+}

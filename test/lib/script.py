@@ -1,0 +1,356 @@
+"""A server that does what rules say, and logs what it was asked.
+
+Proxy and Identity are made of it.  Each client connection has a thread.
+"""
+
+import re
+import socket
+import threading
+import time
+
+from .rules import Action, Request, Rule
+from .wire import (
+    Dropped, Stream, chain, chunk, flip, in_chunks, paced, shut_down, split_at,
+    status_of,
+)
+
+# The body of a request that the log keeps, at most.
+_KEPT = 64 * 1024
+# So that a client who is not read cannot send megabytes into the kernel.
+_RECEIVE_BUFFER = 128 * 1024
+_SECRET_HEADERS = (
+    "authorization", "x-amz-security-token", "x-aws-ec2-metadata-token",
+)
+
+
+class Script:
+    """tls: an ssl.SSLContext, or None for plain HTTP."""
+
+    def __init__(self, tls=None):
+        self._tls = tls
+        self._listener = None
+        self._rules = []
+        self._requests = []
+        self._open = set()  # sockets, to be closed at the end
+        self._clients = set()  # those of them that are clients'
+        self._threads = []
+        self._changed = threading.Condition()
+        self._closing = False
+        self._to_break = 0
+        self.connections = 0  # that clients have made
+        self.endpoint = None
+
+    def __enter__(self):
+        self._listener = socket.socket()
+        self._listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER
+        )
+        self._listener.bind(("127.0.0.1", 0))
+        self._listener.listen(128)
+        self.endpoint = "%s://127.0.0.1:%d" % (
+            "https" if self._tls else "http", self._listener.getsockname()[1],
+        )
+        self._spawn(self._accept)
+        return self
+
+    def __exit__(self, *exception):
+        with self._changed:
+            self._closing = True
+            sockets = list(self._open)
+            for rule in self._rules:
+                rule.release()
+        # Shutting down wakes a thread that is in accept() or recv().
+        for sock in [self._listener, *sockets]:
+            shut_down(sock)
+        for thread in self._threads:
+            thread.join(10)
+        self._listener.close()
+
+    # For tests
+
+    def rule(self, method=None, pattern="", *, nth=1, times=1, **action):
+        """Act on times requests (None: all) from the nth that matches on.
+
+        method None matches any; pattern is searched in path?query as sent.
+        The first rule that acts wins, but every rule counts its matches.
+
+        answer  an Answer that the client gets; the server is not asked
+        instead  the server acts, but the client gets this Answer
+        early   the answer goes out when at bytes (none) of the request's body
+                have come; the rest is not read, and the connection ends
+        delay   seconds to wait; hold: wait until release() (or the end)
+        when    delay or hold "request" (before the server sees it), "body"
+                (after at bytes of the request's body, by default half) or
+                "answer" (the server has acted, the client does not know yet;
+                the default)
+        dribble  seconds between blanks that the client gets during a delay or
+                hold of the answer, after its head; chunked, then
+        chunked  the answer travels in chunks, whatever the server sent
+        drop    "before" the server sees anything, the connection is closed;
+                "during": at bytes of the request's body, by default half,
+                reach the server; "after": the server acts, its answer is
+                thrown away; "answer": the client gets at bytes of the answer,
+                head included, by default its head and half of its body
+        reset   the connection ends by RST, not by FIN
+        rate    bytes a second, of the request's body and of the answer's
+        flip    the number of a byte of the request's body that is damaged
+        before, after  bytes that the client gets around the answer
+        """
+        rule = Rule(method, pattern, nth, times, Action(**action))
+        with self._changed:
+            self._rules.append(rule)
+        return rule
+
+    def clear(self):
+        """Forget rules (releasing what they hold) and the log."""
+        with self._changed:
+            for rule in self._rules:
+                rule.release()
+            self._rules = []
+            self._requests = []
+
+    def break_connections(self, times=1):
+        """Reset the next new connections when their first byte has come,
+        which is in the middle of TLS's handshake."""
+        with self._changed:
+            self._to_break += times
+
+    def hang_up(self):
+        """End all connections of clients; without requests, best."""
+        with self._changed:
+            clients = list(self._clients)
+        for sock in clients:
+            shut_down(sock)
+
+    def requests(self, method=None, pattern=""):
+        """The log so far, or the part of it that matches."""
+        with self._changed:
+            return [
+                request
+                for request in self._requests
+                if method in (None, request.method)
+                and re.search(pattern, request.target)
+            ]
+
+    def wait_for(self, method=None, pattern="", count=1, timeout=30):
+        """Until count matching requests have ended; returns them."""
+
+        def ended():
+            return [r for r in self.requests(method, pattern) if r.ended]
+
+        with self._changed:
+            if not self._changed.wait_for(
+                lambda: len(ended()) >= count, timeout
+            ):
+                raise AssertionError(
+                    f"{len(ended())} of {count} {method} {pattern!r} "
+                    f"within {timeout} s"
+                )
+        return ended()
+
+    # For those made of it
+
+    def respond(self, request, headers):
+        """The Answer to a request, whose body is in the log entry."""
+        raise NotImplementedError
+
+    def serve(self, client, number):
+        """All requests of a connection."""
+        while (head := client.head()) is not None:
+            if not self.handle(client, None, head, number):
+                return
+
+    def exchange(self, client, server, head, request, rule):
+        """One request and its answer; false if the connection must close."""
+        if head[2].get("expect", "").lower() == "100-continue":
+            client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
+        for _ in self.body_of(client, head, request, rule):
+            pass
+        answer = rule.action.answer or self.respond(request, head[2])
+        self.reply(client, request, rule, answer)
+        return not answer.closes
+
+    def handle(self, client, server, head, number):
+        """Log a request and do with it what the rules say."""
+        request, rule = self._log(head, number)
+        try:
+            rule.pause("request")
+            if rule.action.drop == "before":
+                raise Dropped
+            if rule.action.early:
+                return self._answer_early(client, head, request, rule)
+            return self.exchange(client, server, head, request, rule)
+        except Dropped:
+            client.reset = rule.action.reset
+            raise
+        finally:
+            self._ended(request)
+
+    def body_of(self, client, head, request, rule):
+        """The request's body, in pieces, as the rule will have it."""
+        headers, action = head[2], rule.action
+        pieces = client.body(headers)
+        if action.flip is not None:
+            pieces = flip(pieces, action.flip)
+        if action.rate:
+            pieces = paced(pieces, action.rate, rule.rest)
+        if action.when == "body" or action.drop == "during":
+            at = action.at
+            if at is None:
+                at = int(headers.get("content-length", 0)) // 2
+            pieces = split_at(pieces, at, lambda: _within_body(rule))
+        for data in pieces:
+            request.body_bytes += len(data)
+            request.body += data[: _KEPT - len(request.body)]
+            yield data
+
+    def reply(self, client, request, rule, answer):
+        """A made up answer."""
+        head = (f"HTTP/1.1 {answer.status}", answer.head(), answer.headers)
+        body = b"" if request.method == "HEAD" else answer.body
+        self.relay(client, request, rule, head, [body], len(body))
+
+    def relay(self, client, request, rule, head, pieces, length):
+        """The answer goes to the client; length: its body's, if known."""
+        action = rule.action
+        raw = head[1]
+        if action.chunked or action.dribble:
+            raw, pieces = in_chunks(raw, pieces)
+        if action.rate:
+            pieces = paced(pieces, action.rate, rule.rest)
+        raw = action.before + raw
+        try:
+            if action.dribble:
+                self._answered(request, head)
+                client.send(raw)
+                raw = b""
+            rule.pause("answer", lambda: client.send(chunk(b" ")))
+            if action.drop == "after":
+                for _ in pieces:  # the server is through
+                    pass
+                raise Dropped
+            self._answered(request, head)
+            pieces = chain(raw, pieces, action.after)
+            if action.drop == "answer":
+                at = len(raw) + length // 2 if action.at is None else action.at
+                pieces = split_at(pieces, at, _drop)
+            for data in pieces:
+                client.send(data)
+        except Dropped:
+            if action.drop != "answer":
+                request.status = None
+            raise
+
+    # Inside
+
+    def _answer_early(self, client, head, request, rule):
+        action = rule.action
+        if action.at:
+            for data in client.body(head[2]):
+                request.body_bytes += len(data)
+                if request.body_bytes >= action.at:
+                    break
+        self.reply(client, request, rule, action.answer)
+        if action.reset:
+            raise Dropped
+        client.end_sending()
+        return False
+
+    def _answered(self, request, head):
+        """Before the answer is sent: then, the test may be reading the log."""
+        request.status = status_of(head)
+        self._ended(request)
+
+    def _ended(self, request):
+        with self._changed:
+            if request.ended is None:
+                request.ended = time.monotonic()
+                self._changed.notify_all()
+
+    def _spawn(self, target, *arguments):
+        thread = threading.Thread(target=target, args=arguments, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    def _accept(self):
+        while not self._closing:
+            try:
+                sock, _ = self._listener.accept()
+            except OSError:
+                return
+            with self._changed:
+                self.connections += 1
+                number = self.connections
+                broken = self._to_break > 0
+                self._to_break -= broken
+            self._spawn(self._serve, sock, number, broken)
+
+    def register(self, sock):
+        with self._changed:
+            if self._closing:
+                raise Dropped
+            self._open.add(sock)
+
+    def unregister(self, sock):
+        with self._changed:
+            self._open.discard(sock)
+            self._clients.discard(sock)
+
+    def _serve(self, sock, number, broken):
+        client = Stream(sock)
+        try:
+            self.register(sock)
+            if broken:
+                sock.recv(1, socket.MSG_PEEK)
+                client.reset = True
+                return
+            if self._tls:
+                self._shake_hands(client)
+            with self._changed:
+                self._clients.add(client.sock)
+            self.serve(client, number)
+        except (Dropped, OSError):
+            pass
+        finally:
+            self.unregister(client.sock)
+            client.close()
+
+    def _shake_hands(self, client):
+        plain = client.sock
+        client.sock = self._tls.wrap_socket(
+            plain, server_side=True, do_handshake_on_connect=False
+        )
+        self.unregister(plain)
+        self.register(client.sock)
+        client.sock.do_handshake()
+
+    def _log(self, head, number):
+        first, _, headers = head
+        method, target, _ = first.split(" ", 2)
+        path, _, query = target.partition("?")
+        shown = {
+            name: "***" if name in _SECRET_HEADERS else value
+            for name, value in headers.items()
+        }
+        signed = headers.get("authorization", "")
+        scope = re.search("Credential=[^/]*/([^, ]*)", signed)
+        with self._changed:
+            request = Request(
+                len(self._requests) + 1, number, method, path, query, shown,
+                scope and scope[1], time.monotonic(),
+            )
+            self._requests.append(request)
+            due = [r for r in self._rules if r.matches(method, target)]
+            for rule in due[:1]:
+                rule.used += 1
+        return request, due[0] if due else Rule(None, "", 1, None, Action())
+
+
+def _drop():
+    raise Dropped
+
+
+def _within_body(rule):
+    rule.pause("body")
+    if rule.action.drop == "during":
+        raise Dropped

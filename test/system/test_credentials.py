@@ -1,0 +1,562 @@
+"""Where a server's credentials come from: the extension's side.
+
+RGW's own STS issues them, so RGW verifies what became of them.  What each
+source does in detail, and when it fails, is tested in test/core.
+"""
+
+import contextlib
+import json
+import os
+import re
+import shutil
+import tempfile
+
+import pytest
+
+from conftest import Server
+from lib import process
+from lib.exports import (
+    Running, body, call, copy, failure, key_of, keys, land, no_trace, select,
+    value,
+)
+from lib.identity import CONTAINER, ROLE_ARN, Identity
+from lib.postgres import Cluster
+from lib.proxy import Answer, Proxy
+
+SMALL = "SELECT 1 AS a"
+# A parallel plan, with some parts.
+BIG = "SELECT g, repeat(t, 40) AS r FROM big"
+TABLES = """
+    CREATE TABLE big AS
+        SELECT g, 'row ' || g AS t FROM generate_series(1, 100000) g;
+    ANALYZE big;
+"""
+EAGER = """
+    SET min_parallel_table_scan_size = 0;
+    SET parallel_setup_cost = 0;
+    SET max_parallel_workers_per_gather = 2;
+"""
+
+
+@pytest.fixture(scope="module")
+def issue(rgw, canaries):
+    """Gives temporary credentials, which no log may have."""
+    assert rgw.sts
+
+    def new():
+        found = rgw.temporary()
+        canaries.update(found[1:])
+        return found
+
+    return new
+
+
+@pytest.fixture
+def identity(issue):
+    with Identity(issue) as server:
+        yield server
+
+
+class Host:
+    """A machine with an identity: a cluster that is started so."""
+
+    def __init__(self, cluster, make):
+        self.cluster = cluster
+        self.make = make
+        self._sessions = []
+
+    def session(self, **options):
+        session = self.cluster.connect(**options)
+        self._sessions.append(session)
+        return session
+
+    def close(self):
+        for session in self._sessions:
+            session.close()
+
+
+@pytest.fixture
+def host(canaries):
+    """Makes machines; see Host."""
+    with contextlib.ExitStack() as stack:
+
+        def new(settings=None, **env):
+            # Nobody here has a metadata service that was not asked for.
+            env.setdefault("AWS_EC2_METADATA_DISABLED", "true")
+            cluster = stack.enter_context(Cluster(settings, env))
+            cluster.psql("CREATE EXTENSION onboard")
+            servers = Server(cluster, canaries)
+
+            def make(endpoint, *arguments, **options):
+                return servers(
+                    endpoint, *arguments, name="s3", dbname="postgres",
+                    **options,
+                )
+
+            machine = Host(cluster, make)
+            stack.callback(machine.close)
+            return machine
+
+        yield new
+
+
+def detail(session, bucket, item="credentials"):
+    rows = select(session, "SELECT * FROM onboard_check(%s)", (bucket,))
+    (row,) = [row for row in rows if row["item"] == item]
+    return row["ok"], row["detail"]
+
+
+UNTIL = r", until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00"
+
+
+# The sources
+
+
+def test_environment(host, rgw, issue, bucket, s3):
+    """Also a session token."""
+    access_key, secret_key, token = issue()
+    machine = host(
+        AWS_ACCESS_KEY_ID=access_key, AWS_SECRET_ACCESS_KEY=secret_key,
+        AWS_SESSION_TOKEN=token,
+    )
+    machine.make(rgw.sts, credentials="environment")
+    session = machine.session()
+    assert detail(session, bucket) == (
+        True, "from environment; they do not expire"
+    )
+    assert land(session, "t", SMALL, bucket)["status"] == "done"
+    assert keys(s3, bucket) == [key_of("t")]
+
+
+def profiles(folder, **found):
+    """A credentials file; of each name an access key, secret, and token."""
+    text = ""
+    for name, (access_key, secret_key, *token) in found.items():
+        text += (
+            f"[{name}]\naws_access_key_id = {access_key}\n"
+            f"aws_secret_access_key={secret_key}\n"
+        )
+        text += "".join(f"aws_session_token={item}\n" for item in token)
+    path = os.path.join(folder, "credentials")
+    with open(path, "w") as file:
+        file.write(text)
+    os.chmod(path, 0o644)
+    return path
+
+
+@pytest.fixture
+def folder():
+    """One that the OS user of PostgreSQL can read."""
+    path = tempfile.mkdtemp(prefix="onboard-aws-", dir="/tmp")
+    os.chmod(path, 0o755)
+    yield path
+    shutil.rmtree(path)
+
+
+def test_profile(host, rgw, issue, bucket, folder):
+    """The one that the server names; it is read anew for each export."""
+    path = os.path.join(folder, "credentials")
+    machine = host(AWS_SHARED_CREDENTIALS_FILE=path, AWS_CONFIG_FILE="/none")
+    machine.make(rgw.sts, credentials="profile", profile="lake")
+    session = machine.session()
+    error = failure(land, session, "t", SMALL, bucket)
+    assert error.pgcode == "28000"
+    assert error.diag.message_primary == (
+        'could not get credentials for server "s3"'
+    )
+    assert 'Profile "lake"' in error.diag.message_detail
+    assert 'option "credentials"' in error.diag.message_hint
+    profiles(folder, lake=issue(), default=("nobody", "not-a-secret"))
+    assert land(session, "t", SMALL, bucket)["status"] == "done"
+    assert detail(session, bucket) == (
+        True, 'from profile "lake"; they do not expire'
+    )
+    profiles(folder, lake=("nobody", "not-a-secret"))
+    # RGW's STS gateway says nothing but this
+    assert failure(land, session, "t", SMALL, bucket).pgcode == "42501"
+    profiles(folder, lake=issue())
+    assert land(session, "t", SMALL, bucket)["status"] == "done"
+
+
+def test_instance(host, identity, rgw, bucket):
+    machine = host(
+        AWS_EC2_METADATA_SERVICE_ENDPOINT=identity.endpoint,
+        AWS_EC2_METADATA_DISABLED="false",
+    )
+    machine.make(rgw.sts, credentials="instance")
+    session = machine.session()
+    for name in ("a", "b"):
+        assert land(session, name, SMALL, bucket)["status"] == "done"
+    ok, text = detail(session, bucket)
+    assert ok
+    assert re.fullmatch(
+        r"from instance metadata \(role lander\)" + UNTIL, text
+    )
+    # They live longer than all this.
+    assert len(identity.issued) == 1
+
+
+def test_container(host, identity, rgw, bucket):
+    identity.authorization = "a-token-of-the-container"
+    machine = host(
+        AWS_CONTAINER_CREDENTIALS_FULL_URI=identity.endpoint + CONTAINER,
+        AWS_CONTAINER_AUTHORIZATION_TOKEN=identity.authorization,
+    )
+    machine.make(rgw.sts, credentials="container")
+    session = machine.session()
+    assert land(session, "t", SMALL, bucket)["status"] == "done"
+    ok, text = detail(session, bucket)
+    assert ok and re.fullmatch("from container.*" + UNTIL, text)
+
+
+def test_web_identity(host, identity, rgw, bucket, folder):
+    path = os.path.join(folder, "token")
+    with open(path, "w") as file:
+        file.write(identity.web_identity_token)
+    os.chmod(path, 0o644)
+    machine = host(
+        AWS_ROLE_ARN=ROLE_ARN, AWS_WEB_IDENTITY_TOKEN_FILE=path
+    )
+    machine.make(
+        rgw.sts, credentials="web_identity", sts_endpoint=identity.endpoint
+    )
+    session = machine.session()
+    assert land(session, "t", SMALL, bucket)["status"] == "done"
+    ok, text = detail(session, bucket)
+    assert ok and ROLE_ARN in text and "web identity" in text
+
+
+def test_chain(host, identity, rgw, bucket):
+    machine = host(
+        AWS_EC2_METADATA_SERVICE_ENDPOINT=identity.endpoint,
+        AWS_EC2_METADATA_DISABLED="false", AWS_CONFIG_FILE="/none",
+        AWS_SHARED_CREDENTIALS_FILE="/none",
+    )
+    machine.make(rgw.sts, credentials="chain")
+    session = machine.session()
+    assert land(session, "t", SMALL, bucket)["status"] == "done"
+    assert "instance metadata" in detail(session, bucket)[1]
+
+
+@pytest.fixture
+def assumed(pg, make_server, identity, rgw):
+    """A server whose users assume a role with their mapping's keys."""
+    identity.trust(rgw.access_key, rgw.secret_key)
+    identity.external_id = "lake-1"
+
+    def make(**options):
+        return make_server(
+            rgw.sts, rgw.access_key, rgw.secret_key, role_arn=ROLE_ARN,
+            sts_endpoint=identity.endpoint, **options,
+        )
+
+    return make
+
+
+def test_role(db, assumed, identity, bucket):
+    server = assumed(external_id="lake-1")
+    for name in ("a", "b"):
+        found = land(db, name, SMALL, bucket, server=server)
+        assert found["status"] == "done"
+    (form,) = identity.assumed
+    assert (form["RoleArn"], form["ExternalId"]) == (ROLE_ARN, "lake-1")
+    rows = select(
+        db, "SELECT * FROM onboard_check(%s, %s) WHERE item = 'credentials'",
+        (bucket, json.dumps({"server": server})),
+    )
+    assert re.fullmatch(
+        f"from role {ROLE_ARN} assumed with user mapping" + UNTIL,
+        rows[0]["detail"],
+    )
+
+
+def test_role_is_refused(db, assumed, identity, bucket):
+    """Before the query runs, and each time anew."""
+    server = assumed(external_id="lake-2")
+    for _ in range(2):
+        error = failure(land, db, "t", "SELECT 1 / 0", bucket, server=server)
+        assert error.pgcode == "28000"
+        assert "AccessDenied" in error.diag.message_detail
+        assert ROLE_ARN in error.diag.message_detail
+    rows = select(
+        db, "SELECT * FROM onboard_check(%s, %s)",
+        (bucket, json.dumps({"server": server})),
+    )
+    verdicts = {row["item"]: row["ok"] for row in rows}
+    assert verdicts["endpoint"] is True
+    assert verdicts["credentials"] is False
+    assert verdicts["put"] is None
+
+
+def test_cancel_while_they_are_asked_for(pg, db, assumed, identity, bucket):
+    server = assumed(external_id="lake-1")
+    rule = identity.rule("POST", hold=True)
+    observer = pg.connect("onboard")
+    with Running(db, *call("t", SMALL, bucket, server=server)) as export:
+        rule.wait()
+        assert value(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
+        assert export.error().pgcode == "57014"
+    rule.release()
+    observer.close()
+    assert land(db, "t", SMALL, bucket, server=server)["status"] == "done"
+
+
+def test_keys_need_no_network(db, make_server, bucket, rgw):
+    """An export that lands nothing asks nobody."""
+    (port,) = process.free_ports(1)
+    server = make_server(
+        f"http://127.0.0.1:{port}", rgw.access_key, rgw.secret_key
+    )
+    result = land(db, "t", "SELECT 1 WHERE false", bucket, server=server)
+    assert result["status"] == "empty"
+
+
+# Who may use the machine's identity
+
+
+def test_usage_is_all_that_a_role_needs(host, identity, rgw, bucket):
+    """And it may neither make such a server, nor send them elsewhere."""
+    machine = host(
+        AWS_EC2_METADATA_SERVICE_ENDPOINT=identity.endpoint,
+        AWS_EC2_METADATA_DISABLED="false",
+    )
+    machine.make(rgw.sts, credentials="instance")
+    machine.cluster.psql(
+        "CREATE ROLE carol LOGIN;"
+        "GRANT USAGE ON FOREIGN SERVER s3 TO carol;"
+        "GRANT USAGE ON FOREIGN DATA WRAPPER onboard TO carol;"
+    )
+    carol = machine.session(user="carol")
+    assert land(carol, "t", SMALL, bucket)["status"] == "done"
+    for sql in (
+        "CREATE SERVER x FOREIGN DATA WRAPPER onboard"
+        " OPTIONS (region 'eu', credentials 'instance')",
+        "ALTER SERVER s3 OPTIONS (SET endpoint 'http://127.0.0.1:1')",
+    ):
+        assert failure(select, carol, sql).pgcode == "42501"
+
+
+# Workers
+
+
+@pytest.fixture
+def landing(host, identity, rgw):
+    """A machine with an instance's identity, a table, and eager workers."""
+
+    def make(settings=None):
+        machine = host(
+            settings,
+            AWS_EC2_METADATA_SERVICE_ENDPOINT=identity.endpoint,
+            AWS_EC2_METADATA_DISABLED="false",
+        )
+        machine.make(rgw.sts, credentials="instance")
+        machine.cluster.psql(TABLES)
+        session = machine.session()
+        session.cursor().execute(EAGER)
+        return machine, session
+
+    return make
+
+
+def lines(text):
+    return sorted(text.split(b"\n"))
+
+
+def lands_in_parallel(session, s3, bucket, name="t"):
+    (plan,) = select(
+        session, "SELECT onboard_explain(%s) AS line LIMIT 1", (BIG,)
+    )
+    assert plan["line"].startswith("Sink: below Gather")
+    land(session, name, BIG, bucket, parallel=2, part_size="5MB")
+    landed = body(s3, bucket, key_of(name))
+    assert lines(landed) == lines(copy(session, BIG))
+
+
+def test_workers_get_what_the_leader_has(landing, identity, s3, bucket):
+    _, session = landing()
+    lands_in_parallel(session, s3, bucket)
+    assert len(identity.issued) == 1
+    lands_in_parallel(session, s3, bucket, "u")
+    assert len(identity.issued) == 1
+
+
+def test_workers_renew_themselves(landing, identity, s3, bucket):
+    """What is near its end is renewed, by whoever has it."""
+    identity.lifetime = 200
+    _, session = landing()
+    land(session, "small", SMALL, bucket)
+    before = identity.connections
+    lands_in_parallel(session, s3, bucket)
+    assert identity.connections > before
+
+
+def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
+    """The headers of all requests and the checksum, as the leader's."""
+    pg.psql(TABLES, "onboard")
+    try:
+        db.cursor().execute(EAGER)
+        land(
+            db, "t", BIG, bucket, server=proxied, parallel=2,
+            part_size="5MB", checksum="crc32", requester_pays=True,
+            expected_bucket_owner="111122223333",
+        )
+    finally:
+        pg.psql("DROP TABLE big", "onboard")
+    # More connections than the leader has.
+    parts = proxy.requests("PUT", "partNumber")
+    assert len({request.connection for request in parts}) > 1
+    for request in proxy.requests():
+        assert request.headers["x-amz-request-payer"] == "requester"
+        owner = request.headers["x-amz-expected-bucket-owner"]
+        assert owner == "111122223333"
+    for request in parts:
+        assert "x-amz-checksum-crc32" in request.headers
+    (last,) = proxy.requests("POST", "uploadId=")
+    assert last.headers["x-amz-checksum-type"] == "FULL_OBJECT"
+    assert len(body(s3, bucket, key_of("t"))) > 5 * 1024 * 1024
+
+
+# Nothing is left of a secret
+
+
+def shared_memory(pid):
+    """The bytes of a process's shared mappings that are PostgreSQL's."""
+    found = []
+    with open(f"/proc/{pid}/maps") as maps:
+        mappings = [line.split(maxsplit=5) for line in maps]
+    with open(f"/proc/{pid}/mem", "rb", 0) as memory:
+        for mapping in mappings:
+            if "s" not in mapping[1] or "r" not in mapping[1]:
+                continue
+            start, end = (int(part, 16) for part in mapping[0].split("-"))
+            memory.seek(start)
+            found.append(memory.read(end - start))
+    return b"".join(found)
+
+
+@pytest.mark.parametrize("how", ["well", "badly", "cancelled"])
+def test_shared_memory_is_wiped(landing, identity, rgw, s3, bucket, how):
+    """Also after an error; with main shared memory, which stays mapped."""
+    issued = []
+    issue = identity._issue
+    identity._issue = lambda: issued.append(issue()) or issued[-1]
+    machine, session = landing({"min_dynamic_shared_memory": "64MB"})
+    observer = machine.session()
+    postmaster = int(
+        open(os.path.join(machine.cluster.datadir, "postmaster.pid"))
+        .readline()
+    )
+    if how == "well":
+        lands_in_parallel(session, s3, bucket)
+    elif how == "badly":
+        query = f"SELECT *, 1 / (g - 99000) FROM ({BIG}) AS q"
+        error = failure(
+            land, session, "t", query, bucket, parallel=2, part_size="5MB"
+        )
+        assert error.pgcode == "22012"
+    else:
+        with Proxy(rgw.sts) as proxy:
+            machine.cluster.psql(
+                f"ALTER SERVER s3 OPTIONS (SET endpoint '{proxy.endpoint}')"
+            )
+            rule = proxy.rule("PUT", "partNumber=2", hold=True)
+            export = call("t", BIG, bucket, parallel=2, part_size="5MB")
+            with Running(session, *export) as running:
+                rule.wait()
+                # While it runs, they are there.
+                memory = shared_memory(postmaster)
+                assert issued[0][1].encode() in memory
+                select(
+                    observer, "SELECT pg_cancel_backend(%s)", (running.pid,)
+                )
+                assert running.error().pgcode == "57014"
+    memory = shared_memory(postmaster)
+    assert len(memory) > 64 * 1024 * 1024
+    for _, secret_key, token in issued:
+        assert secret_key.encode() not in memory
+        assert token.encode() not in memory
+    if how != "well":
+        no_trace(rgw, bucket)
+
+
+LOUD = {
+    "log_min_messages": "debug5",
+    "log_statement": "all",
+    "log_error_verbosity": "verbose",
+    "debug_print_parse": "on",
+    "debug_print_plan": "on",
+}
+
+
+def test_no_secret_is_shown(landing, identity, s3, bucket):
+    """By a server that logs all that it can; canaries look at the log."""
+    shown = []
+    issued = []
+    issue = identity._issue
+    identity._issue = lambda: issued.append(issue()) or issued[-1]
+    machine, session = landing(LOUD)
+    lands_in_parallel(session, s3, bucket)
+    shown += select(session, "SELECT * FROM onboard_check(%s)", (bucket,))
+    shown += select(session, "SELECT * FROM onboard_runs")
+    identity.rule(None, "", times=None, answer=Answer(500))
+    again = machine.session()
+    error = failure(land, again, "t", SMALL, bucket)
+    assert error.pgcode == "28000"
+    fields = [name for name in dir(error.diag) if name[0] != "_"]
+    shown += [getattr(error.diag, name) for name in fields]
+    shown += session.notices + again.notices
+    shown.append(machine.cluster.log_text())
+    assert "OnboardSink" in shown[-1]
+    for text in shown:
+        for access_key, secret_key, token in issued:
+            assert secret_key not in str(text)
+            assert token not in str(text)
+
+
+# A proxy
+
+
+class Forward(Proxy):
+    """Takes requests for any host, as clients of a proxy send them."""
+
+    def exchange(self, client, server, head, request, rule):
+        first, raw, headers = head
+        method, target, version = first.split(" ")
+        path = re.sub("^http://[^/]*", "", target)
+        assert path != target
+        raw = raw.replace(target.encode(), path.encode(), 1)
+        head = f"{method} {path} {version}", raw, headers
+        return super().exchange(client, server, head, request, rule)
+
+
+def test_proxy(db, make_server, rgw, s3, bucket):
+    """All requests go to it: there is nobody else to ask."""
+    (port,) = process.free_ports(1)
+    endpoint = f"http://localhost:{port}"
+    with Forward(rgw.endpoint) as proxy:
+        server = make_server(
+            endpoint, rgw.access_key, rgw.secret_key, proxy=proxy.endpoint
+        )
+        result = land(db, "t", SMALL, bucket, server=server)
+        assert result["status"] == "done"
+        (put,) = proxy.requests("PUT")
+        assert put.target.startswith(endpoint + "/")
+        rows = select(
+            db, "SELECT * FROM onboard_check(%s, %s) WHERE item = 'endpoint'",
+            (bucket, json.dumps({"server": server})),
+        )
+        assert rows[0]["detail"] == (
+            f"{endpoint} answers, through {proxy.endpoint}"
+        )
+    assert keys(s3, bucket) == [key_of("t")]
+
+
+def test_proxy_is_gone(db, make_server, rgw, bucket):
+    (port,) = process.free_ports(1)
+    server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key,
+        proxy=f"http://127.0.0.1:{port}",
+    )
+    db.cursor().execute("SET onboard.retry_deadline = '300ms'")
+    error = failure(land, db, "t", SMALL, bucket, server=server)
+    assert error.pgcode == "08001"

@@ -1,0 +1,325 @@
+"""Faults of Create, Complete and Abort: rows 10, 12 to 17, 31, 35 and 48 of
+docs/faults.md.
+
+A request that gets no byte of an answer on a connection that was used before
+is sent again by libcurl itself, unseen by us, but seen by the proxy.
+"""
+
+import xml.etree.ElementTree
+
+import pytest
+
+from faults import (
+    ABORT, COMPLETE, CREATE, ERROR_IN_200, HEAD, LIST_PARTS, PART, PARTS,
+    QUERY, XML, html, ok_with,
+)
+from lib.exports import (
+    body, copy, key_of, keys, land, no_trace, no_upload_left, rows, select,
+)
+from lib.proxy import Answer, s3_error
+
+MB = 1024 * 1024
+DENIED = s3_error(403, "AccessDenied")
+INTERNAL_ERROR = s3_error(500, "InternalError")
+GONE = s3_error(404, "NoSuchUpload")
+CUT_XML = XML + "<CompleteMultipartUploadResult><Location>http://"
+
+
+def nothing_else(export, *requests):
+    """No request twice besides these: Create, three parts, Complete."""
+    kinds = {CREATE: 1, PARTS: 3, COMPLETE: 1}
+    assert export.others(*requests) == sum(
+        count for kind, count in kinds.items() if kind not in requests
+    )
+
+
+# Create
+
+CREATE_FAULTS = {
+    "500": (dict(answer=INTERNAL_ERROR), 500),
+    "error-in-200": (
+        dict(answer=ok_with(ERROR_IN_200.format("InternalError"))), 200
+    ),
+    "empty": (dict(answer=Answer(200)), 200),
+    "lost": (dict(drop="before"), None),
+}
+
+
+@pytest.mark.parametrize("fault", list(CREATE_FAULTS))
+def test_create_fails_once(export, proxy, fault):
+    action, status = CREATE_FAULTS[fault]
+    proxy.rule(*CREATE, **action)
+    export.lands()
+    assert export.statuses(CREATE) == [status, 200]
+    nothing_else(export, CREATE)
+
+
+@pytest.mark.parametrize("at", [40, None], ids=["head", "body"])
+def test_10_create_is_cut(export, proxy, db, rgw, bucket, at):
+    """S3 has begun an upload whose name nobody knows: the sweep finds it."""
+    proxy.rule(*CREATE, drop="answer", at=at, reset=True)
+    with export.running() as landing:
+        landing.rows()
+    export.is_whole()
+    assert len(proxy.requests(*CREATE)) == 2
+    nothing_else(export, CREATE)
+    (orphan,) = rgw.unfinished(bucket)
+    swept = select(
+        db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')",
+        (bucket,),
+    )
+    assert [row["upload_id"] for row in swept] == [orphan["UploadId"]]
+    assert rgw.unfinished(bucket) == []
+
+
+# Complete
+
+
+def test_complete_internal_error_twice(export, proxy):
+    proxy.rule(*COMPLETE, answer=INTERNAL_ERROR, times=2)
+    export.lands()
+    assert export.statuses(COMPLETE) == [500, 500, 200]
+    nothing_else(export, COMPLETE)
+
+
+def test_12_internal_error_in_200(export, proxy):
+    answer = ok_with(ERROR_IN_200.format("InternalError"))
+    proxy.rule(*COMPLETE, answer=answer)
+    export.lands()
+    assert export.statuses(COMPLETE) == [200, 200]
+    first, second = proxy.requests(*COMPLETE)
+    assert first.body == second.body
+    nothing_else(export, COMPLETE)
+
+
+@pytest.mark.parametrize(
+    "code, sqlstate", [("AccessDenied", "42501"), ("InvalidPart", "58030")]
+)
+def test_13_refusal_in_200(export, proxy, db, code, sqlstate):
+    proxy.rule(*COMPLETE, answer=ok_with(ERROR_IN_200.format(code)))
+    error = export.fails(sqlstate)
+    assert f"S3 answered HTTP 200 {code}" in error.diag.message_detail
+    assert export.statuses(COMPLETE) == [200]
+    assert export.statuses(ABORT) == [204]
+    assert not db.notices
+
+
+NOT_DONE = {
+    "cut-xml": dict(answer=ok_with(CUT_XML)),
+    "empty": dict(answer=Answer(200)),
+    "blanks": dict(answer=Answer(
+        200, b" " * 20, {"Content-Length": None, "Connection": "close"}
+    )),
+    "html": dict(answer=ok_with("<html></html>")),
+    "gateway": dict(answer=html(502)),
+}
+
+
+@pytest.mark.parametrize("fault", list(NOT_DONE))
+@pytest.mark.parametrize("other", [False, True], ids=["", "over-another"])
+def test_14_unclear_and_not_done(export, proxy, db, bucket, fault, other):
+    """Whether or not another object of that name and size is there."""
+    if other:
+        land(db, "t", rows(12, "repeat('y', 1000) AS repeat"), bucket)
+    proxy.rule(*COMPLETE, **NOT_DONE[fault])
+    export.lands()
+    assert len(export.statuses(COMPLETE)) == 2
+    assert export.statuses(HEAD) == [200 if other else 404]
+    assert export.statuses(LIST_PARTS) == [200]
+
+
+DONE = {
+    "cut-in-body": dict(drop="answer"),
+    "cut-in-head": dict(drop="answer", at=40),
+    "reset": dict(drop="answer", reset=True),
+    "blanks": dict(dribble=0.02, delay=0.1, drop="after"),
+    "empty": dict(instead=Answer(200)),
+    "html": dict(instead=ok_with("<html></html>")),
+    "gateway": dict(instead=html(504)),
+}
+
+
+@pytest.mark.parametrize("fault", list(DONE))
+def test_14_unclear_but_done(export, proxy, fault):
+    proxy.rule(*COMPLETE, **DONE[fault])
+    export.lands()
+    assert len(export.statuses(COMPLETE)) == 1
+    assert export.statuses(HEAD) == [200]
+    assert export.statuses(LIST_PARTS) == []
+    assert export.statuses(ABORT) == []
+
+
+def test_14_stays_unclear(export, proxy):
+    """It can be done but not looked for: nobody may say that it failed."""
+    proxy.rule(*COMPLETE, drop="answer")
+    proxy.rule(*HEAD, answer=Answer(403), times=None)
+    error = export.failure()
+    assert error.pgcode == "08007"
+    assert "could not complete the upload" in str(error)
+    assert "it may have been written" in error.diag.message_hint
+    no_upload_left(export.rgw, export.bucket)
+    export.is_whole()
+
+
+@pytest.mark.parametrize("drop", ["before", "after"])
+@pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
+def test_15_reply_is_lost(export, proxy, drop, times):
+    proxy.rule(*COMPLETE, drop=drop, times=times)
+    if (drop, times) == ("before", None):
+        assert export.fails("08007")
+        return
+    export.lands()
+    assert export.statuses(ABORT) == []
+    if times is None:
+        assert export.statuses(HEAD) == [200]
+
+
+def test_15_reply_is_lost_and_upload_forgotten(export, proxy):
+    """Some stores know nothing of an upload once it is complete."""
+    proxy.rule(*COMPLETE, drop="after")
+    proxy.rule("POST", "uploadId=", nth=2, answer=GONE, times=None)
+    export.lands()
+    assert export.statuses(HEAD) == [200]
+    assert export.statuses(ABORT) == []
+
+
+def test_15_another_object_is_there(export, proxy, db, s3, bucket):
+    """Of that name and size, but not with our marker."""
+    other = rows(12, "repeat('y', 1000) AS repeat")
+    land(db, "t", other, bucket)
+    proxy.rule(*COMPLETE, answer=GONE, times=None)
+    proxy.rule(*LIST_PARTS, answer=GONE, times=None)
+    error = export.failure()
+    assert error.pgcode == "08007"
+    assert export.statuses(HEAD) == [200]
+    no_upload_left(export.rgw, bucket)
+    assert body(s3, bucket, key_of("t")) == copy(db, other)
+
+
+def test_15_upload_is_there_but_not_completed(export, proxy):
+    """Asked again, the store does know it, but will not complete it."""
+    proxy.rule(*COMPLETE, answer=GONE, times=None)
+    error = export.fails("08007")
+    assert "NoSuchUpload" in error.diag.message_detail
+    assert export.statuses(COMPLETE) == [404] * 3
+
+
+@pytest.mark.parametrize(
+    "dribble", [None, 0.02], ids=["in-silence", "with-blanks"]
+)
+def test_16_complete_takes_long(export, proxy, dribble):
+    """Longer than any other request may stand still."""
+    rule = proxy.rule(*COMPLETE, delay=1.5, dribble=dribble)
+    export.set(stall_timeout="1s")
+    export.lands()
+    assert rule.used == 1
+    assert export.statuses(COMPLETE) == [200]
+    assert export.statuses(HEAD) == []
+    assert not dribble or rule.blanks > 5
+
+
+RESULTS = {
+    "no-etag": (
+        '<CompleteMultipartUploadResult xmlns="http://s3.amazonaws.com/doc/'
+        '2006-03-01/"><ETag></ETag></CompleteMultipartUploadResult>'
+    ),
+    "blanks-before": "  \n" + XML + "<CompleteMultipartUploadResult/>",
+    "other-root": (
+        "<CompleteMultipartUploadResponse><ETag>x</ETag>"
+        "</CompleteMultipartUploadResponse>"
+    ),
+    "prefix": '<a:CompleteMultipartUploadResult xmlns:a="urn:a"/>',
+}
+
+
+@pytest.mark.parametrize("result", list(RESULTS))
+def test_17_odd_success(export, proxy, result):
+    """RGW's first answer has no ETag, moto's has another root."""
+    proxy.rule(*COMPLETE, instead=ok_with(RESULTS[result]))
+    export.lands()
+    nothing_else(export)
+
+
+CONFLICTS = {
+    412: s3_error(412, "PreconditionFailed"),
+    409: s3_error(409, "ConditionalRequestConflict"),
+}
+
+
+@pytest.mark.parametrize("status", list(CONFLICTS))
+def test_31_conflict_at_complete(export, proxy, status):
+    proxy.rule(*COMPLETE, answer=CONFLICTS[status], times=None)
+    error = export.fails("58P02")
+    assert f"S3 answered HTTP {status} " in error.diag.message_detail
+    assert export.statuses(COMPLETE) == [status]
+    assert export.statuses(ABORT) == [204]
+
+
+def test_35_parts_are_in_order_and_large(export, proxy):
+    """What would make S3 say EntityTooSmall or InvalidPartOrder."""
+    proxy.rule(*PART, answer=INTERNAL_ERROR)  # so they do not land in order
+    export.lands(rows(40))
+    (complete,) = proxy.requests(*COMPLETE)
+    root = xml.etree.ElementTree.fromstring(complete.body)
+    numbers = [
+        int(element.text)
+        for element in root.iter()
+        if element.tag.endswith("}PartNumber")
+    ]
+    assert numbers == list(range(1, 9))
+    sizes = {
+        int(r.query.split("partNumber=")[1].split("&")[0]): r.body_bytes
+        for r in proxy.requests(*PARTS)
+        if r.status == 200
+    }
+    assert sorted(sizes) == numbers
+    assert all(sizes[number] == 5 * MB for number in numbers[:-1])
+    assert 0 < sizes[8] <= 5 * MB
+
+
+# Abort
+
+
+def test_48_abort_fails(export, proxy, db, rgw, bucket):
+    """The error is the first one; the warning says what is left where."""
+    proxy.rule(*PART, answer=DENIED)
+    proxy.rule(*ABORT, answer=INTERNAL_ERROR, times=None)
+    error = export.failure()
+    assert error.pgcode == "42501"
+    assert "could not upload part 2 of" in str(error)
+    assert len(export.statuses(ABORT)) == 2
+    (warning,) = db.notices
+    assert "could not abort the upload of" in warning
+    assert "onboard_abort_uploads()" in warning
+    (upload,) = rgw.unfinished(bucket)
+    swept = select(
+        db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')",
+        (bucket,),
+    )
+    assert [row["upload_id"] for row in swept] == [upload["UploadId"]]
+    no_trace(rgw, bucket)
+
+
+def test_48_abort_fails_once(export, proxy, db):
+    proxy.rule(*PART, answer=DENIED)
+    proxy.rule(*ABORT, answer=s3_error(503, "SlowDown"))
+    export.fails("42501")
+    assert 204 in export.statuses(ABORT)
+    assert not db.notices
+
+
+def test_a_part_of_an_aborted_upload(export, proxy, db, s3, bucket):
+    """Somebody else has aborted it."""
+    held = proxy.rule(*PART, hold=True, when="request")
+    with export.running() as landing:
+        held.wait()
+        (upload,) = export.rgw.unfinished(bucket)
+        s3.abort_multipart_upload(
+            Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+        )
+        held.release()
+        error = landing.error()
+    assert error.pgcode == "58P01"
+    assert "NoSuchUpload" in error.diag.message_detail
+    assert keys(s3, bucket) == []
+    no_trace(export.rgw, bucket)

@@ -1,0 +1,235 @@
+"""Faults of the database's own host: rows 28, 29 and 42 to 44 of
+docs/faults.md.
+
+A library in the way of libc and libcurl, test/lib/faulty.c, makes them.
+"""
+
+import os
+import pathlib
+import shutil
+import time
+
+import pytest
+
+from conftest import Server
+from faults import ABORT, CREATE, PARTS, SMALL, Export
+from lib import process
+from lib.exports import no_trace, no_upload_left, rows, select, wait_for_event
+from lib.postgres import Cluster
+
+LIBRARY = pathlib.Path(__file__).parent.parent / "lib" / "faulty.c"
+BIG = rows(12)
+BOTH = pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
+CHECK_ENDPOINT = "Check the server's endpoint"
+PROMPT = 3  # seconds: much less than any time-out that could end it
+
+
+class Faults:
+    """Turns faults of faulty.c on and off."""
+
+    def __init__(self, folder):
+        self.folder = folder
+
+    def on(self, name, number=0):
+        os.symlink(str(number), os.path.join(self.folder, name))
+
+    def off(self):
+        for name in os.listdir(self.folder):
+            os.unlink(os.path.join(self.folder, name))
+
+
+@pytest.fixture(scope="module")
+def faulty_cluster(tmp_path_factory, canaries):
+    library = str(tmp_path_factory.mktemp("faulty") / "faulty.so")
+    process.run([
+        "cc", "-O2", "-std=c11", "-fno-builtin", "-shared", "-fPIC", "-o",
+        library, str(LIBRARY), "-ldl",
+    ])
+    cluster = Cluster()
+    cluster.create()
+    # Both where PostgreSQL's OS user can read them.
+    faults = os.path.join(cluster.folder, "faults")
+    os.mkdir(faults)
+    os.chmod(faults, 0o755)
+    preload = shutil.copy(library, cluster.folder)
+    cluster.env = {"LD_PRELOAD": preload, "ONBOARD_FAULTS": faults}
+    with cluster.start():
+        cluster.psql("CREATE EXTENSION onboard")
+        cluster.faults = Faults(faults)
+        yield cluster
+
+
+@pytest.fixture
+def faults(faulty_cluster):
+    """Faults, all of them off."""
+    faulty_cluster.faults.off()
+    yield faulty_cluster.faults
+    faulty_cluster.faults.off()
+
+
+@pytest.fixture
+def make(faulty_cluster, canaries):
+    """Makes a foreign server in the faulty cluster."""
+    servers = Server(faulty_cluster, canaries)
+    yield lambda *arguments, **options: servers(
+        *arguments, dbname="postgres", **options
+    )
+    servers.drop()
+
+
+@pytest.fixture
+def session(faulty_cluster):
+    connection = faulty_cluster.connect()
+    yield connection
+    connection.close()
+
+
+@pytest.fixture
+def export(faults, make, session, rgw, s3, bucket, proxy):
+    server = make(proxy.endpoint, rgw.access_key, rgw.secret_key)
+    return Export(session, rgw, s3, bucket, proxy, server)
+
+
+# How faulty.c resolves them
+UNKNOWN, FAILS_TWICE, HANGS, DEAD = (f"300.0.0.{n}" for n in range(1, 5))
+
+
+@pytest.fixture
+def named(make, proxy, rgw):
+    """Makes a server with the proxy's endpoint by another name."""
+    return lambda name: make(
+        proxy.endpoint.replace("127.0.0.1", name), rgw.access_key,
+        rgw.secret_key,
+    )
+
+
+# Names and addresses
+
+
+def test_28_no_such_host(export, named, proxy):
+    export.set(retry_deadline="300ms")
+    error = export.fails("08001", SMALL, server=named(UNKNOWN))
+    assert CHECK_ENDPOINT in error.diag.message_hint
+    assert UNKNOWN in error.diag.message_detail
+    assert proxy.connections == 0
+
+
+def test_28_name_server_fails_twice(export, named, proxy):
+    export.lands(server=named(FAILS_TWICE))
+    assert len(proxy.requests()) == 5
+
+
+@BOTH
+def test_28_name_server_hangs(export, named, rgw, faulty_cluster, query):
+    """A cancel does not wait for it."""
+    observer = faulty_cluster.connect()
+    with export.running(query, server=named(HANGS)) as landing:
+        wait_for_event(observer, landing.pid, "Extension")
+        started = time.monotonic()
+        select(observer, "SELECT pg_cancel_backend(%s)", (landing.pid,))
+        assert landing.error().pgcode == "57014"
+        assert time.monotonic() - started < PROMPT
+    observer.close()
+    no_trace(rgw, export.bucket)
+    export.lands(SMALL)
+
+
+@BOTH
+def test_29_connection_refused(export, make, rgw, query):
+    (port,) = process.free_ports(1)
+    server = make(f"http://127.0.0.1:{port}", rgw.access_key, rgw.secret_key)
+    export.set(retry_deadline="300ms")
+    error = export.fails("08001", query, server=server)
+    assert CHECK_ENDPOINT in error.diag.message_hint
+    assert "Failed to connect" in error.diag.message_detail
+    assert "attempts" in error.diag.message_detail
+
+
+def test_29_dead_addresses(export, named, proxy):
+    """The host has another that lives."""
+    export.lands(SMALL, server=named(DEAD))
+    assert len(proxy.requests()) == 1
+
+
+# Memory
+
+
+@pytest.mark.parametrize("allowed", [0, 1])
+def test_42_no_memory_for_a_part(export, faults, proxy, session, allowed):
+    """The first, or one after Create."""
+    faults.on("memory", allowed)
+    error = export.fails("53200")
+    assert error.diag.message_detail.lower() == "out of memory."
+    assert len(proxy.requests(*CREATE)) == len(proxy.requests(*ABORT))
+    assert not session.notices
+    faults.off()
+    export.lands()
+
+
+@BOTH
+def test_42_no_memory_in_libcurl(export, faults, proxy, query):
+    faults.on("easy")
+    error = export.fails("53200", query)
+    assert "libcurl could not be set up" in str(error)
+    assert proxy.requests() == []
+    faults.off()
+    export.lands(query)
+
+
+def test_42_no_memory_in_libcurl_for_parts(export, faults, proxy, session):
+    """There is enough for one request at a time, so for the abort."""
+    held = proxy.rule(*CREATE, hold=True)
+    proxy.rule(*PARTS, times=None, hold=True)
+    with export.running() as landing:
+        held.wait()
+        faults.on("easy")
+        held.release()
+        error = landing.error()
+    assert error.pgcode == "53200"
+    assert "could not set up a request" in error.diag.message_detail
+    assert export.statuses(ABORT)[0] == 204
+    assert not session.notices
+    no_trace(export.rgw, export.bucket)
+
+
+# Descriptors
+
+
+def descriptors(pid):
+    return len(os.listdir(f"/proc/{pid}/fd"))
+
+
+@pytest.mark.parametrize("more", [3, 4, 5, 8])
+def test_43_no_more_descriptors(export, faults, session, more):
+    """Of libcurl's or of PostgreSQL's own; the error says so."""
+    pid = session.info.backend_pid
+    fewest = descriptors(pid)
+    for _ in range(2):
+        export.lands(connections=1)
+    before = descriptors(pid)
+    faults.on("files", fewest + more)
+    for _ in range(2):
+        error = export.failure(rows(40), connections=8)
+        assert "Too many open files" in f"{error} {error.diag.message_detail}"
+        no_upload_left(export.rgw, export.bucket)
+    faults.off()
+    export.lands(connections=1)
+    assert descriptors(pid) <= before
+
+
+# Disk
+
+
+def test_44_disk_full_in_the_query(export, faults, proxy, session):
+    """After the first parts were sent."""
+    select(session, "SET work_mem = '1MB'")
+    query = (
+        f"{BIG} UNION ALL SELECT * FROM (SELECT g, repeat('y', 50)"
+        " FROM generate_series(1, 100000) g ORDER BY md5(g::text)) sorted"
+    )
+    faults.on("disk")
+    error = export.fails("53100", query)
+    assert "No space left on device" in str(error)
+    assert export.statuses(ABORT)[0] == 204
+    faults.off()
+    export.lands()

@@ -1,0 +1,170 @@
+"""What the store refuses for good: rows 24, 25 and 30 of docs/faults.md.
+
+Each has its SQLSTATE and hint, is not asked for again, and no message says
+more than the user may know.
+"""
+
+import pytest
+
+from faults import ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL
+from lib.exports import key_of, rows
+from lib.proxy import Answer, Proxy, redirect, s3_error
+
+BIG = rows(12)
+BOTH = pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
+
+# What each hint speaks of.
+CHECK_KEYS = "Check the access key id, the secret access key"
+CHECK_BUCKET = "Check the name of the bucket"
+CHECK_POLICY = "s3:PutObject"
+SET_REGION = "server's option region"
+
+
+@pytest.fixture
+def refused(export, db, proxy, rgw):
+    """Asserts that an export is refused at its one request; its DETAIL."""
+
+    def check(sqlstate, hint, query, bucket=None, **options):
+        error = export.failure(query, bucket=bucket, **options)
+        assert error.pgcode == sqlstate, error
+        what = "upload" if query == SMALL else "start the upload of"
+        bucket = bucket or export.bucket
+        assert error.diag.message_primary == (
+            f'could not {what} "s3://{bucket}/{key_of("t")}"'
+        )
+        assert hint in error.diag.message_hint
+        said = f"{error} {error.diag.message_detail}"
+        assert rgw.secret_key not in said
+        assert len(proxy.requests()) == 1
+        assert not db.notices
+        return error.diag.message_detail
+
+    return check
+
+
+@BOTH
+def test_30_no_such_bucket(refused, query):
+    detail = refused("58P01", CHECK_BUCKET, query, "no-such-bucket-here")
+    assert "S3 answered HTTP 404 NoSuchBucket" in detail
+    assert "request id tx" in detail
+
+
+@BOTH
+def test_30_wrong_secret(refused, proxy, rgw, make_server, query):
+    secret = "wrong-secret-canary"
+    server = make_server(proxy.endpoint, rgw.access_key, secret)
+    detail = refused("28000", CHECK_KEYS, query, server=server)
+    assert "S3 answered HTTP 403 SignatureDoesNotMatch" in detail
+    assert secret not in detail
+
+
+def test_30_unknown_access_key(refused, proxy, rgw, make_server):
+    server = make_server(proxy.endpoint, "NOBODY", rgw.secret_key)
+    detail = refused("28000", CHECK_KEYS, SMALL, server=server)
+    assert "S3 answered HTTP 403 InvalidAccessKeyId" in detail
+
+
+@BOTH
+def test_30_bucket_of_another(refused, proxy, rgw, make_server, query):
+    """Other credentials than those of the bucket's owner."""
+    name = "stranger-" + ("small" if query == SMALL else "big")
+    server = make_server(proxy.endpoint, *rgw.add_user(name))
+    detail = refused("42501", CHECK_POLICY, query, server=server)
+    assert "S3 answered HTTP 403 AccessDenied" in detail
+
+
+# Answers that RGW does not give here, at each request
+
+FINAL = {
+    "create-403": (CREATE, s3_error(403, "AccessDenied"), "42501"),
+    "part-403": (PART, s3_error(403, "AccessDenied"), "42501"),
+    "part-account": (PART, s3_error(403, "AccountProblem"), "42501"),
+    "part-too-large": (PART, s3_error(400, "EntityTooLarge"), "54000"),
+    "part-argument": (PART, s3_error(400, "InvalidArgument"), "38000"),
+    "part-not-implemented": (PART, s3_error(501, "NotImplemented"), "58030"),
+    "part-gone": (PART, s3_error(404, "NoSuchUpload"), "58P01"),
+    "complete-403": (COMPLETE, s3_error(403, "AccessDenied"), "42501"),
+    "complete-invalid": (COMPLETE, s3_error(400, "InvalidPart"), "38000"),
+}
+
+
+@pytest.mark.parametrize("fault", list(FINAL))
+def test_30_other_refusals(export, proxy, db, fault):
+    request, answer, sqlstate = FINAL[fault]
+    proxy.rule(*request, answer=answer, times=None)
+    error = export.fails(sqlstate)
+    assert f"S3 answered HTTP {answer.status}" in error.diag.message_detail
+    assert "request id scripted" in error.diag.message_detail
+    assert export.statuses(request) == [answer.status]
+    assert bool(export.statuses(ABORT)) == (request is not CREATE)
+    assert not db.notices
+
+
+# Elsewhere
+
+
+ELSEWHERE = {
+    "301": s3_error(
+        301, "PermanentRedirect",
+        headers={"x-amz-bucket-region": "eu-north-1"},
+    ),
+    "400": s3_error(
+        400, "AuthorizationHeaderMalformed",
+        extra="<Region>eu-north-1</Region>",
+    ),
+}
+
+
+def regions(export):
+    """For which the requests were signed."""
+    return [r.scope.split("/")[1] for r in export.proxy.requests()]
+
+
+@BOTH
+@pytest.mark.parametrize("answer", list(ELSEWHERE))
+def test_24_another_region(export, proxy, query, answer):
+    """It is learnt once, and kept."""
+    proxy.rule(answer=ELSEWHERE[answer])
+    export.lands(query)
+    first, *others = regions(export)
+    assert first == "us-east-1"
+    assert others == ["eu-north-1"] * (1 if query == SMALL else 5)
+    proxy.clear()
+    export.lands(query)
+    assert set(regions(export)) == {"eu-north-1"}
+
+
+def test_24_region_is_asked_for(export, proxy):
+    """By a HEAD of the bucket, if the redirect does not name it."""
+    proxy.rule(*OBJECT, answer=s3_error(301, "PermanentRedirect"))
+    answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
+    proxy.rule("HEAD", answer=answer)
+    export.lands(SMALL)
+    assert [r.method for r in proxy.requests()] == ["PUT", "HEAD", "PUT"]
+    assert regions(export)[-1] == "eu-north-1"
+
+
+@pytest.mark.parametrize("answer", list(ELSEWHERE))
+def test_24_not_there_either(export, proxy, answer):
+    """Nobody is sent around in circles."""
+    proxy.rule(answer=ELSEWHERE[answer], times=None)
+    error = export.fails("22023", SMALL)
+    assert '"eu-north-1"' in error.diag.message_hint
+    assert regions(export) == ["us-east-1", "eu-north-1"]
+
+
+@pytest.mark.parametrize("status", [301, 302, 307, 308])
+@pytest.mark.parametrize(
+    "request_", [OBJECT, CREATE, PART, COMPLETE],
+    ids=["object", "create", "part", "complete"],
+)
+def test_25_redirect_to_a_foreign_host(export, proxy, rgw, status, request_):
+    """Nobody even connects to it, let alone signs something for it."""
+    with Proxy(rgw.endpoint) as foreign:
+        answer = redirect(foreign.endpoint + "/elsewhere", status)
+        proxy.rule(*request_, answer=answer, times=None)
+        error = export.fails("22023", SMALL if request_ is OBJECT else BIG)
+        assert f"S3 answered HTTP {status}" in error.diag.message_detail
+        assert foreign.connections == 0
+    assert export.statuses(request_) == [status]
+    assert len(export.statuses(PARTS)) <= 3

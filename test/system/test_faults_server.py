@@ -1,0 +1,177 @@
+"""The database server goes, or a process of it: rows 38 to 40 of
+docs/faults.md.  In a cluster of their own, which they break.
+"""
+
+import concurrent.futures
+import os
+import signal
+import time
+
+import pytest
+
+from conftest import Server
+from faults import PART
+from lib import process
+from lib.exports import (
+    Running, call, failure, key_of, keys, land, no_trace, rows, select,
+)
+from lib.postgres import Cluster
+
+BIG = rows(20)
+READY = "database system is ready to accept connections"
+TERMINATING = "FATAL:  terminating connection due to administrator command"
+SWEEP = "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')"
+
+
+@pytest.fixture(scope="module")
+def fragile():
+    settings = {"restart_after_crash": "on", "synchronous_commit": "on"}
+    with Cluster(settings) as cluster:
+        cluster.psql("CREATE EXTENSION onboard")
+        yield cluster
+
+
+@pytest.fixture
+def cluster(fragile, canaries, rgw, proxy):
+    """It has server s3, and server held, whose second parts do not land."""
+    servers = Server(fragile, canaries)
+    for name, endpoint in (("s3", rgw.endpoint), ("held", proxy.endpoint)):
+        servers(
+            endpoint, rgw.access_key, rgw.secret_key, name=name,
+            dbname="postgres",
+        )
+    yield fragile
+    servers.drop()
+
+
+@pytest.fixture
+def held(proxy):
+    return proxy.rule(*PART, hold=True, when="request", drop="before")
+
+
+def ends(pid):
+    process.wait_until(
+        lambda: not os.path.exists(f"/proc/{pid}"), 10,
+        f"backend {pid} ends", interval=0.01,
+    )
+
+
+def said(cluster, pid, text):
+    """Whether the backend wrote such a line into the log."""
+    return any(
+        f"[{pid}]" in line and text in line
+        for line in cluster.log_text().splitlines()
+    )
+
+
+def goes_on(cluster, s3, bucket):
+    """A new session exports, and it is the only thing that landed."""
+    session = cluster.connect()
+    assert land(session, "again", "SELECT 1", bucket)["rows"] == 1
+    assert keys(s3, bucket) == [key_of("again")]
+    session.close()
+
+
+def test_38_fast_shutdown(cluster, held, rgw, s3, bucket):
+    client = cluster.connect()
+    with Running(client, *call("ended", BIG, bucket, server="held")) as export:
+        held.wait()
+        started = time.monotonic()
+        cluster.stop("fast")
+        elapsed = time.monotonic() - started
+        export.error()
+    client.close()
+    assert elapsed < 5
+    no_trace(rgw, bucket)
+    assert said(cluster, export.pid, TERMINATING)
+    assert "was terminated by signal" not in cluster.log_text()
+    cluster.start()
+    goes_on(cluster, s3, bucket)
+
+
+def test_38_smart_shutdown(cluster, held, rgw, s3, bucket):
+    """It waits for the export, which ends well."""
+    client = cluster.connect()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        with Running(client, *call("t", BIG, bucket, server="held")) as export:
+            held.wait()
+            stopping = pool.submit(cluster.stop, "smart")
+            process.wait_until(
+                lambda: failure_to_connect(cluster), 10, "it shuts down"
+            )
+            assert not stopping.done()
+            held.release()
+            (found,) = export.rows()
+        assert found["status"] == "done"
+        client.close()
+        stopping.result(30)
+    assert keys(s3, bucket) == [key_of("t")]
+    assert rgw.unfinished(bucket) == []
+    cluster.start()
+
+
+def failure_to_connect(cluster):
+    try:
+        cluster.connect().close()
+    except Exception as error:
+        return error
+    return None
+
+
+CRASHES = {
+    "sigkill": signal.SIGKILL,
+    "sigquit": signal.SIGQUIT,
+    "immediate-shutdown": None,
+}
+
+
+@pytest.mark.parametrize("crash", list(CRASHES))
+def test_39_crash(cluster, held, rgw, s3, bucket, crash):
+    """The sweep finds exactly the upload that is left, once."""
+    client = cluster.connect()
+    ready = cluster.log_text().count(READY)
+    with Running(client, *call("t", BIG, bucket, server="held")) as export:
+        held.wait()
+        if CRASHES[crash]:
+            os.kill(export.pid, CRASHES[crash])
+        else:
+            cluster.stop("immediate")
+            cluster.start()
+        export.error()
+    client.close()
+    process.wait_until(
+        lambda: cluster.log_text().count(READY) == ready + 1, 30,
+        "the cluster is back",
+    )
+    (upload,) = rgw.unfinished(bucket)
+    assert keys(s3, bucket) == []
+    session = cluster.connect()
+    # It may still be somebody's who works: not yet.
+    assert select(
+        session, "SELECT * FROM onboard_abort_uploads(%s)", (bucket,)
+    ) == []
+    (row,) = select(session, SWEEP, (bucket,))
+    assert row["key"] == key_of("t")
+    assert row["upload_id"] == upload["UploadId"]
+    begun = upload["Initiated"]
+    assert abs((row["initiated"] - begun).total_seconds()) <= 1
+    assert rgw.unfinished(bucket) == []
+    assert select(session, SWEEP, (bucket,)) == []
+    session.close()
+    goes_on(cluster, s3, bucket)
+
+
+def test_40_postmaster_dies(cluster, held, rgw, s3, bucket):
+    """The backend ends at once, and has the time to abort."""
+    client = cluster.connect()
+    with open(os.path.join(cluster.datadir, "postmaster.pid")) as file:
+        postmaster = int(file.readline())
+    with Running(client, *call("t", BIG, bucket, server="held")) as export:
+        held.wait()
+        os.kill(postmaster, signal.SIGKILL)
+        ends(export.pid)
+        export.error()
+    client.close()
+    no_trace(rgw, bucket)
+    cluster.start()
+    goes_on(cluster, s3, bucket)
