@@ -236,8 +236,8 @@ read_failure(const ObAwsCall *call, ObError *error)
 				  : fields[2].value ? fields[2].value
 									: "";
 	}
-	else if (body->len > 0 &&
-			 ob_xml_read_error(body->data, body->len, &xml, &ignored) == OB_OK)
+	else if (body->len > 0 && ob_xml_read_sts_error(body->data, body->len,
+													&xml, &ignored) == OB_OK)
 	{
 		copy_code(error, xml.code);
 		message = xml.message;

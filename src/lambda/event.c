@@ -105,6 +105,9 @@ read_scheduled(OblEvent *event, const json_t *root, ObError *error)
 	const char *source = text_of(root, "source");
 	const char *id = text_of(root, "id");
 
+	if (json_object_get(root, "onboard"))
+		return refuse(error,
+					  "it is a scheduled event and \"onboard\" at once");
 	if (!source || strcmp(source, "aws.events") != 0)
 		return refuse(error, "a scheduled event's source must be aws.events");
 	if (!id || !is_uuid(id))

@@ -29,15 +29,26 @@ write_form(ObBuf *form, const OblAws *aws, const OblResult *result,
 		   const char *message)
 {
 	char subject[100];
+	ObBuf query;
 	ObPair pairs[] = {{"Action", "Publish"},
 					  {"Version", "2010-03-31"},
 					  {"TopicArn", aws->config->topic},
 					  {"Subject", subject},
 					  {"Message", message}};
 
+	ob_buf_init(&query, FORM_MAX);
 	snprintf(subject, sizeof(subject), "onboard: run %s %s",
 			 obl_result_state(result), result->run_id);
-	ob_sigv4_query(form, pairs, sizeof(pairs) / sizeof(pairs[0]));
+	ob_sigv4_query(&query, pairs, sizeof(pairs) / sizeof(pairs[0]));
+	/* in a form a blank is a plus */
+	for (const char *p = query.data; p && *p; p++)
+	{
+		bool blank = strncmp(p, "%20", 3) == 0;
+
+		ob_buf_addc(form, blank ? '+' : *p);
+		p += blank ? 2 : 0;
+	}
+	ob_buf_free(&query);
 }
 
 static void

@@ -162,6 +162,8 @@ def test_02_no_secret_anywhere(db, api, start, moto, bucket):
     function = start(ONBOARD_TOPIC_ARN=topic)
     error = failing(api.invoke(scheduled()))
     assert PASSWORD not in str(error)
+    told = [line for line in function.log if "notif" in line["event"]]
+    assert [line["event"] for line in told] == ["notified"], told
     (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
     told = json.loads(message["Body"])
     assert json.loads(told["Message"])["failures"][0]["table"] == "wrong"
@@ -255,7 +257,7 @@ def test_06_concurrency(db, api, start):
 
 
 def test_07_the_deadline(db, api, start):
-    register(db, a="SELECT 1 AS a", slow="SELECT pg_sleep(30)")
+    register(db, a="SELECT 1 AS a", slow="SELECT pg_sleep(30) IS NULL")
     start()
     invocation = api.invoke(run(), timeout=6)
     found = summary(failing(invocation))
@@ -397,7 +399,7 @@ def test_13_signatures(db, api, start, moto, aws, bucket, secret):
     register(db, a="SELECT 1 AS a")
     function = start(AWS_SECRET_ACCESS_KEY="wrong" * 8)
     assert function.wait() != 0
-    assert "SignatureDoesNotMatch" in "".join(function.lines)
+    assert "HTTP 403" in "".join(function.lines)
     start()
     assert api.invoke(run()).result()["exported"] == 1
     with InvokeApi("AKID", "key" * 10, "a-session-token/+=") as lam:
@@ -532,7 +534,7 @@ def test_an_idle_wait_costs_nothing(db, api, start):
     assert api.invoke(run(), timeout=300).result(200)["empty"] == 1000
     assert resident(function.process.pid) < 64 * 1024 * 1024
     select(db, "DELETE FROM onboard_tables")
-    register(db, slow="SELECT pg_sleep(3)")
+    register(db, slow="SELECT pg_sleep(3) IS NULL")
 
     def used():
         with open(f"/proc/{function.process.pid}/stat") as stat:
