@@ -102,6 +102,50 @@ COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
 
 GRANT SELECT ON onboard_runs TO PUBLIC;
 
+-- Exports under way, out of the server's shared memory.  It has room for the
+-- beginning of a name; the rest is in the history, where a worker works.
+
+CREATE FUNCTION onboard_progress_rows(
+	OUT pid integer,
+	OUT run_id uuid,
+	OUT name text,
+	OUT name_length integer,
+	OUT phase text,
+	OUT rows bigint,
+	OUT raw_bytes bigint,
+	OUT bytes bigint,
+	OUT parts integer,
+	OUT in_flight integer,
+	OUT retries integer,
+	OUT estimated_bytes bigint,
+	OUT started timestamptz
+) RETURNS SETOF record
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL RESTRICTED;
+
+COMMENT ON FUNCTION onboard_progress_rows() IS 'see onboard_progress';
+
+CREATE VIEW onboard_progress WITH (security_invoker = true) AS
+	SELECT p.pid, p.run_id,
+		coalesce(
+			CASE WHEN pg_catalog.octet_length(p.name) < p.name_length THEN (
+				SELECT min(h.name) FROM onboard_history h
+				WHERE h.run_id = p.run_id AND h.pid = p.pid
+				AND h.ended IS NULL AND pg_catalog.starts_with(h.name, p.name)
+				AND least(pg_catalog.octet_length(h.name), 65535)
+					= p.name_length
+				HAVING count(*) = 1)
+			END, p.name) AS name,
+		p.phase, p.rows, p.raw_bytes, p.bytes, p.parts, p.in_flight, p.retries,
+		(p.raw_bytes / greatest(0.001, extract(
+			epoch FROM pg_catalog.clock_timestamp() - p.started)))::bigint
+			AS bytes_per_second,
+		p.estimated_bytes, p.started
+	FROM @extschema@.onboard_progress_rows() p;
+
+COMMENT ON VIEW onboard_progress IS 'exports under way';
+
+GRANT SELECT ON onboard_progress TO PUBLIC;
+
 -- Where the increments of registered tables have ended, for each role that has
 -- landed some.  Written and read like the history.
 

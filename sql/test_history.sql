@@ -82,6 +82,7 @@ SELECT name, status FROM runs WHERE name IN ('inner', 'outer');
 DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP VIEW onboard_runs;
+ALTER EXTENSION onboard DROP VIEW onboard_progress;
 ALTER EXTENSION onboard DROP FUNCTION onboard_status(uuid);
 \set QUIET on
 SET client_min_messages = warning;

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_foreign_server.h"
 #include "commands/explain.h"
+#include "pgstat.h"
 #include "utils/acl.h"
 
 #if PG_VERSION_NUM < 150000
@@ -32,6 +33,20 @@ ob_server_aclcheck(Oid serverid, Oid roleid, AclMode mode)
 #else
 	return pg_foreign_server_aclcheck(serverid, roleid, mode);
 #endif
+}
+
+/* Number n of pgstat_fetch_stat_numbackends(), from 1, as this transaction has
+ * copied it; may be NULL. */
+static inline const PgBackendStatus *
+ob_backend_status(int n)
+{
+#if PG_VERSION_NUM >= 160000
+	const LocalPgBackendStatus *status = pgstat_get_local_beentry_by_index(n);
+#else
+	const LocalPgBackendStatus *status = pgstat_fetch_stat_local_beentry(n);
+#endif
+
+	return status ? &status->backendStatus : NULL;
 }
 
 #endif

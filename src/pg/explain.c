@@ -21,7 +21,7 @@ say_where(const ObOptions *options, const ObParallel *parallel)
 						ob_parallel_workers(parallel));
 	if (options->parallel == 0)
 		return pstrdup("Sink: in the session (parallel is off)");
-	if (!parallel)
+	if (options->copy.format->kind == OB_FORMAT_JSON)
 		return psprintf("Sink: in the session (format %s)",
 						options->copy.format->name);
 	return pstrdup("Sink: in the session (the plan's top is not a Gather of "

@@ -21,12 +21,15 @@
 #include "postgres.h"
 
 #include "executor/spi.h"
+#include "miscadmin.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
+#include "utils/timestamp.h"
 
 #include "pg/export.h"
 #include "pg/headers.h"
 #include "pg/parallel.h"
+#include "pg/progress.h"
 #include "pg/query.h"
 #include "pg/receiver.h"
 #include "pg/report.h"
@@ -37,6 +40,7 @@ typedef struct Job
 	const ObExport *export;
 	ObStream *stream;
 	ObParallel *parallel;
+	ObProgress *progress;
 	MemoryContext context;
 	int retries; /* of a stream before this one */
 	char *place; /* "s3://bucket/key", for warnings */
@@ -111,6 +115,8 @@ start_anew(Job *job)
 	if (!export->options->write_empty)
 		return NULL;
 	job->stream = open_stream(export);
+	job->stream->progress = job->progress;
+	job->stream->ending = true;
 	encoder =
 		ob_encoder_new(&export->options->copy, ob_parallel_desc(job->parallel),
 					   &job->stream->out);
@@ -126,6 +132,7 @@ finish(Job *job, ObEncoder *encoder)
 	bool pushed = ob_parallel_pushed(job->parallel);
 	ObFigures figures;
 
+	job->stream->ending = true;
 	ob_stream_figures(job->stream, &figures);
 	if (pushed && figures.rows > 0)
 	{
@@ -203,10 +210,15 @@ static void
 export_query(Job *job, ObExportResult *result)
 {
 	const ObExport *export = job->export;
+	ObProgressLabel label = {export->run_id, export->name, MyProcPid,
+							 GetCurrentTimestamp()};
 
+	job->progress = ob_progress_begin(&label);
 	job->stream = open_stream(export);
+	job->stream->progress = job->progress;
 	job->parallel = ob_parallel_new(export->options, export, job->stream);
 	run(job, result);
+	ob_progress_end(job->progress);
 }
 
 /* Nobody feeds it, but only a shared upload begins before it is fed. */

@@ -17,6 +17,7 @@
 /* Set by the caller; all borrowed. */
 typedef struct ObExport
 {
+	pg_uuid_t run_id;
 	const char *name;
 	const char *query;
 	ParamListInfo parameters; /* of the query; NULL: none */

@@ -32,13 +32,8 @@ ObParallel *
 ob_parallel_new(const ObOptions *options, const ObExport *export,
 				ObStream *stream)
 {
-	ObParallel *parallel;
+	ObParallel *parallel = palloc0(sizeof(ObParallel));
 
-	/* rows of a JSON document need a comma between them, wherever they end
-	 * up */
-	if (options->parallel != 0 && options->copy.format->kind == OB_FORMAT_JSON)
-		return NULL;
-	parallel = palloc0(sizeof(ObParallel));
 	parallel->options = options;
 	parallel->export = export;
 	parallel->stream = stream;
@@ -72,7 +67,13 @@ ob_parallel_requested(void)
 bool
 ob_parallel_pushed(const ObParallel *parallel)
 {
-	return parallel && parallel->pushed;
+	return parallel->pushed;
+}
+
+double
+ob_parallel_estimate(const ObParallel *parallel)
+{
+	return parallel->estimate;
 }
 
 int

@@ -37,18 +37,17 @@ typedef struct ObParallel ObParallel;
 /* From _PG_init: installs the hook, which does nothing unless requested. */
 extern void ob_parallel_init(void);
 
-/*
- * In the current memory context.  NULL if there is nothing to see to; all
- * functions here take NULL for "not parallel".  (With the option off it is not
- * NULL: then the query must get a plan without workers.)  stream NULL: only to
- * look at the plan.
- */
+/* In the current memory context.  stream NULL: only to look at the plan. */
 extern ObParallel *ob_parallel_new(const ObOptions *options,
 								   const ObExport *export, ObStream *stream);
 
 /* The next planning in this backend is the export's query; no more is. */
 extern void ob_parallel_request(ObParallel *parallel);
 extern void ob_parallel_withdraw(void);
+
+/* What the planner expects of the query's result, in bytes; 0: not planned
+ * yet. */
+extern double ob_parallel_estimate(const ObParallel *parallel);
 
 /* Whether the sink was moved below Gather, and by how many workers. */
 extern bool ob_parallel_pushed(const ObParallel *parallel);

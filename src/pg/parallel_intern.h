@@ -35,6 +35,8 @@ typedef struct ObSharedPart
  */
 typedef struct ObShared
 {
+	pg_uuid_t run_id;
+	int leader;             /* its pid */
 	pg_atomic_uint32 parts; /* numbers given out */
 	pg_atomic_uint64 bytes; /* that the workers have written */
 	int max_parts;
@@ -74,7 +76,8 @@ struct ObParallel
 	bool planned;
 	bool pushed;
 	int workers;
-	TupleDesc desc; /* the columns of the query's result */
+	double estimate; /* of the result, in bytes */
+	TupleDesc desc;  /* the columns of the query's result */
 
 	/* while it runs */
 	ObShared *shared;

@@ -117,6 +117,7 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 	parallel->desc = ExecCleanTypeFromTL(gather->plan.targetlist);
 	MemoryContextSwitchTo(before);
 	parallel->workers = workers;
+	parallel->estimate = gather->plan.plan_rows * gather->plan.plan_width;
 	gather->num_workers = workers;
 	outerPlan(gather) = ob_sink_scan_plan(
 		outerPlan(gather), columns, parallel->desc,
@@ -126,6 +127,17 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 		(Expr *) makeVar(OUTER_VAR, 1, BYTEAOID, -1, InvalidOid, 0), 1, "tail",
 		false));
 	return true;
+}
+
+static PlannedStmt *
+plan_here(ObParallel *parallel, Query *query, const char *text, int options,
+		  ParamListInfo params)
+{
+	PlannedStmt *statement = plan_on(query, text, options, params);
+	const Plan *top = statement->planTree;
+
+	parallel->estimate = top->plan_rows * top->plan_width;
+	return statement;
 }
 
 static PlannedStmt *
@@ -141,13 +153,18 @@ plan_export(Query *query, const char *text, int options, ParamListInfo params)
 	/* functions that are planned meanwhile are not ours */
 	parallel->planned = true;
 	if (parallel->options->parallel == 0)
-		return plan_on(query, text, options & ~CURSOR_OPT_PARALLEL_OK, params);
+		return plan_here(parallel, query, text,
+						 options & ~CURSOR_OPT_PARALLEL_OK, params);
+	/* rows of a JSON document need a comma between them, wherever they end
+	 * up */
+	if (parallel->options->copy.format->kind == OB_FORMAT_JSON)
+		return plan_here(parallel, query, text, options, params);
 	copy = copyObject(query); /* planning scribbles on it */
 	statement = plan_for_sink(parallel, query, text, options, params);
 	parallel->pushed = push_sink(parallel, statement);
 	if (parallel->pushed)
 		return statement;
-	return plan_on(copy, text, options, params);
+	return plan_here(parallel, copy, text, options, params);
 }
 
 void

@@ -219,7 +219,10 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 		.connections = shared->connections,
 	};
 
+	ObProgressLabel label = {shared->run_id, "", shared->leader, 0};
+
 	scan->stream = ob_stream_new(&options);
+	scan->stream->progress = ob_progress_begin(&label);
 	scan->share.take_number = ob_shared_take_number;
 	scan->share.landed = ob_shared_landed;
 	scan->share.arg = &scan->shared;
@@ -229,7 +232,7 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 					shared->memory, shared->connections);
 }
 
-/* Returns the tail in the scan's slot, or NULL. */
+/* Returns the tail in the scan's slot. */
 static TupleTableSlot *
 export_in_worker(SinkScan *scan)
 {
@@ -247,20 +250,19 @@ export_in_worker(SinkScan *scan)
 	ob_stream_end_part(scan->stream, OB_PART_MIN);
 	ob_stream_drain(scan->stream);
 	ob_stream_figures(scan->stream, &figures);
+	ob_progress_end(scan->stream->progress);
 	ob_shared_add(scan->shared, &figures);
 	tail = ob_upload_take_tail(scan->stream->upload, &len);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
+	/* (also if it is empty: it tells the leader that we have ended) */
 	ExecClearTuple(slot);
-	if (len > 0)
-	{
-		slot->tts_values[0] =
-			PointerGetDatum(cstring_to_text_with_len(tail, (int) len));
-		slot->tts_isnull[0] = false;
-		ExecStoreVirtualTuple(slot);
-	}
+	slot->tts_values[0] = PointerGetDatum(
+		cstring_to_text_with_len(len > 0 ? tail : "", (int) len));
+	slot->tts_isnull[0] = false;
+	ExecStoreVirtualTuple(slot);
 	MemoryContextSwitchTo(before);
-	return len > 0 ? slot : NULL;
+	return slot;
 }
 
 /* ---- the executor's calls ---- */

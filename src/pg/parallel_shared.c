@@ -10,6 +10,8 @@
  */
 #include "postgres.h"
 
+#include "miscadmin.h"
+
 #include "pg/parallel_intern.h"
 
 /* ---- counters and parts ---- */
@@ -301,6 +303,8 @@ ob_shared_new(const ObParallel *parallel)
 	Size size = fixed_size(max_parts);
 	ObShared *shared = palloc0(size);
 
+	shared->run_id = parallel->export->run_id;
+	shared->leader = MyProcPid;
 	pg_atomic_init_u32(&shared->parts, 0);
 	pg_atomic_init_u64(&shared->bytes, 0);
 	SpinLockInit(&shared->mutex);

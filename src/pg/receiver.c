@@ -22,6 +22,8 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 	ObReceiver *receiver = (ObReceiver *) self;
 	MemoryContext before;
 
+	ob_progress_estimate(receiver->hooks.stream->progress,
+						 ob_parallel_estimate(receiver->hooks.parallel));
 	if (ob_parallel_pushed(receiver->hooks.parallel))
 		return;
 	before = MemoryContextSwitchTo(receiver->hooks.context);

@@ -42,6 +42,7 @@ ob_stream_figures(const ObStream *stream, ObFigures *figures)
 	figures->parts = stats.parts;
 	figures->in_flight = stats.in_flight;
 	figures->retries = stats.retries;
+	figures->completing = stats.completing;
 	if (stream->add_others)
 		stream->add_others(figures, stream->others);
 }
@@ -56,10 +57,32 @@ raise_upload_error(const ObStream *stream)
 }
 
 static void
+show(const ObStream *stream)
+{
+	ObPhase phase = stream->ending ? OB_PHASE_UPLOAD : OB_PHASE_QUERY;
+	ObFigures figures;
+
+	if (!stream->progress)
+		return;
+	ob_stream_figures(stream, &figures);
+	ob_progress_show(stream->progress,
+					 figures.completing ? OB_PHASE_COMPLETE : phase, &figures);
+}
+
+static void
 pump(ObStream *stream)
 {
 	ob_wait_pump(stream->http);
 	stream->pumped_at = coarse_ms();
+	show(stream);
+	raise_upload_error(stream);
+}
+
+static void
+wait_once(ObStream *stream)
+{
+	show(stream);
+	ob_wait(stream->http);
 	raise_upload_error(stream);
 }
 
@@ -85,8 +108,7 @@ wait_for_room(ObStream *stream)
 	while (!ob_upload_has_room(stream->upload))
 	{
 		ob_upload_want_room(stream->upload);
-		ob_wait(stream->http);
-		raise_upload_error(stream);
+		wait_once(stream);
 	}
 }
 
@@ -207,7 +229,7 @@ wait_until_done(ObStream *stream)
 		raise_upload_error(stream);
 		if (ob_upload_done(stream->upload))
 			break;
-		ob_wait(stream->http);
+		wait_once(stream);
 	}
 	ob_client_warn_of_clock(stream->s3, stream->server);
 }
@@ -250,7 +272,7 @@ ob_stream_upload_id(ObStream *stream)
 		raise_upload_error(stream);
 		if (ob_upload_id(stream->upload)[0] != '\0')
 			return ob_upload_id(stream->upload);
-		ob_wait(stream->http);
+		wait_once(stream);
 	}
 }
 
@@ -302,6 +324,7 @@ ob_stream_append(ObStream *stream, const char *data, size_t len)
 		data += now;
 		len -= now;
 	}
+	pump(stream);
 	if (ob_upload_part_full(stream->upload))
 		ob_stream_end_part(stream, OB_PART_MIN);
 }
@@ -315,7 +338,7 @@ ob_stream_drain(ObStream *stream)
 		if (ob_upload_idle(stream->upload))
 			return;
 		ob_upload_want_room(stream->upload);
-		ob_wait(stream->http);
+		wait_once(stream);
 	}
 }
 

@@ -15,6 +15,7 @@
 
 #include "core/sink_upload.h"
 #include "pg/encode.h"
+#include "pg/progress.h"
 #include "pg/server.h"
 
 /* All borrowed. */
@@ -36,17 +37,6 @@ typedef struct ObStreamOptions
 	int connections;
 } ObStreamOptions;
 
-/* How far an export is. */
-typedef struct ObFigures
-{
-	uint64 rows;
-	uint64 raw_bytes; /* before compression */
-	uint64 bytes;     /* of the object, as far as S3 has acknowledged them */
-	int parts;        /* likewise */
-	int in_flight;
-	int retries;
-} ObFigures;
-
 typedef struct ObStream
 {
 	ObOut out; /* first: the encoder hands it back to us */
@@ -66,6 +56,9 @@ typedef struct ObStream
 	/* NULL, or adds what other processes have done. */
 	void (*add_others)(ObFigures *figures, void *arg);
 	void *others;
+	/* NULL: it is not told.  Borrowed; set after it was made. */
+	ObProgress *progress;
+	bool ending; /* no more rows come */
 	MemoryContextCallback callback;
 } ObStream;
 

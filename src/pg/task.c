@@ -104,6 +104,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 		bucket = entry->bucket;
 
 	server = ob_server_get(options->server ? options->server : onboard_server);
+	task->export.run_id = request->run_id;
 	task->export.name = request->name;
 	task->export.query = query;
 	task->run.query = query;

@@ -98,7 +98,8 @@ def run(command, timeout=60, env=None, **options):
 def wait_until(check, timeout, what, interval=0.05):
     """Poll until check() is true; its value is returned.
 
-    For things that give no event to wait on.  RigError after the timeout.
+    For things that give no event to wait on.  RigError after the timeout,
+    which says what; a function is called for it then.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -106,6 +107,7 @@ def wait_until(check, timeout, what, interval=0.05):
         if value:
             return value
         if time.monotonic() > deadline:
+            what = what() if callable(what) else what
             raise RigError(f"{what}: not within {timeout} s")
         time.sleep(interval)
 

@@ -460,7 +460,9 @@ def test_not_overwriting_one_of_many(db, s3, bucket):
     )
     try:
         s3.put_object(Bucket=bucket, Key=key_of("old"), Body=b"yesterday's")
-        rows = execute(db, "SELECT name, status, error FROM onboard_all()")
+        rows = sorted(
+            execute(db, "SELECT name, status, error FROM onboard_all()")
+        )
     finally:
         execute(db, "DELETE FROM onboard_tables")
     assert rows == [
