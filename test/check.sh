@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # All tests: installs what is missing, builds, installs the extension, runs the
-# layers core, sql and system.  The last line is the sum of theirs.
+# layers core, sql, system and lambda.  The last line is the sum of theirs.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -47,4 +47,5 @@ fi
 layer core sh test/core/run.sh
 layer sql bash test/sql.sh
 layer system bash test/system.sh
+layer lambda bash test/lambda.sh
 finish
