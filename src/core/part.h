@@ -60,9 +60,10 @@ typedef struct ObParts
 } ObParts;
 
 /* n empty parts for uploads to s3 with that checksum (not AUTO), whose calls
- * tell "done"; call.arg is the part. */
+ * tell "done"; call.arg is the part.  crc32: it is computed in any case. */
 extern bool ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
-						  void (*done)(ObS3Call *call), void *owner);
+						  bool crc32, void (*done)(ObS3Call *call),
+						  void *owner);
 
 /* Cancels what is sent. */
 extern void ob_parts_free(ObParts *parts);

@@ -126,10 +126,10 @@ set_up_call(ObUpload *upload, ObS3Call *call)
 }
 
 static bool
-make_parts(ObUpload *upload)
+make_parts(ObUpload *upload, bool crc32)
 {
 	if (!ob_parts_init(&upload->parts, upload->connections + 1, upload->s3,
-					   upload->checksum, on_part, upload))
+					   upload->checksum, crc32, on_part, upload))
 		return false;
 	for (int i = 0; i < upload->parts.n; i++)
 	{
@@ -155,6 +155,7 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	upload->s3 = options->s3;
 	upload->checksum = resolve_checksum(options->checksum, endpoint);
 	upload->keep_existing = options->keep_existing;
+	upload->hold = options->hold;
 	upload->part_size = options->part_size;
 	ob_upload_set_memory(upload, options->memory);
 	upload->connections = options->connections;
@@ -165,7 +166,7 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	ob_retry_quota_init(&upload->quota);
 	ob_s3_call_init(&upload->control, upload->s3, ob_upload_on_control,
 					upload);
-	if (!copy_options(upload, options) || !make_parts(upload))
+	if (!copy_options(upload, options) || !make_parts(upload, options->crc32))
 	{
 		ob_error_set(error, OB_ENOMEM, "out of memory");
 		ob_upload_free(upload);
@@ -442,7 +443,7 @@ ob_upload_finish(ObUpload *upload, ObError *error)
 		return ob_error_set(error, OB_EINVAL,
 							"the upload takes no more bytes");
 	}
-	if (upload->multipart &&
+	if ((upload->multipart || (upload->hold && upload->filling->len > 0)) &&
 		ob_upload_number_part(upload, upload->filling, error) != OB_OK)
 		return error->code;
 	upload->state = OB_UPLOAD_FINISHING;
@@ -485,10 +486,12 @@ send_object(ObUpload *upload, ObPart *part)
 
 	upload->state = OB_UPLOAD_COMPLETING;
 	upload->last_sent = true;
-	if (seal(upload, part, sha256))
-		ob_s3_put_object(&part->call, upload->bucket, upload->key,
-						 upload->headers.pairs, upload->headers.n,
-						 part->data + part->start, part->len, sha256);
+	if (!seal(upload, part, sha256))
+		return;
+	upload->crc32 = part->crc32;
+	ob_s3_put_object(&part->call, upload->bucket, upload->key,
+					 upload->headers.pairs, upload->headers.n,
+					 part->data + part->start, part->len, sha256);
 }
 
 /* Full parts go out in the order of their numbers. */
@@ -516,7 +519,10 @@ ob_upload_advance_state(ObUpload *upload)
 		return;
 	if (!upload->multipart)
 	{
-		if (upload->state == OB_UPLOAD_FINISHING)
+		/* S3 takes no part without a byte, so one that is held waits */
+		if (upload->state == OB_UPLOAD_FINISHING && upload->hold)
+			upload->state = OB_UPLOAD_HELD;
+		else if (upload->state == OB_UPLOAD_FINISHING)
 			send_object(upload, upload->filling);
 		return;
 	}
@@ -650,6 +656,19 @@ bool
 ob_upload_may_exist(const ObUpload *upload)
 {
 	return upload->last_sent;
+}
+
+uint32_t
+ob_upload_crc32(const ObUpload *upload)
+{
+	const ObLanded *landed = upload->landed;
+	uint32_t crc32 = 0;
+
+	if (!upload->multipart)
+		return upload->crc32;
+	for (int i = 0; i < upload->nparts; i++)
+		crc32 = ob_crc32_combine(crc32, landed[i].crc32, landed[i].len);
+	return crc32;
 }
 
 const char *

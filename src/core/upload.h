@@ -52,6 +52,11 @@ typedef struct ObUploadOptions
 	 * carries "If-None-Match: *"; as not every store honours that on each
 	 * call, a HEAD goes before, unless the endpoint is AWS's own. */
 	bool keep_existing;
+
+	/* For ob_upload_crc32(), also where no request carries it. */
+	bool crc32;
+	/* Never completed, but held: see ObUploadHeld. */
+	bool hold;
 } ObUploadOptions;
 
 typedef struct ObUploadStats
@@ -173,6 +178,50 @@ extern ObCode ob_upload_finish_shared(ObUpload *upload,
 									  const ObUploadPart *parts, int nparts,
 									  uint64_t bytes,
 									  ObError *error) OB_MUST_CHECK;
+
+/*
+ * A held upload is a multipart upload even if it has one part only.  When all
+ * of it has landed, it is held, instead of done, and its object not to be
+ * seen.  Whoever is to decide about it, perhaps another process, makes an
+ * upload to the same bucket and key, which adopts it; then it publishes it,
+ * and waits until done, or aborts it.
+ *
+ *	   new(hold) -> (window, advance)* -> finish -> held
+ *	   new -> adopt -> publish -> done
+ *	                \________\___ failed -> abort -> aborted
+ *
+ * Nothing is sent of an empty object until it is published (no part can be
+ * empty): then it is a PutObject, so the adopting upload must have been given
+ * the object's headers.
+ */
+typedef struct ObUploadHeld
+{
+	const char *id; /* "" if the object is empty */
+	const char *marker;
+	uint64_t bytes;
+	int nparts;
+} ObUploadHeld;
+
+#define OB_UPLOAD_MARKER 33 /* bytes of a marker, with its NUL */
+
+extern bool ob_upload_held(const ObUpload *upload);
+
+/* Of one that is held; borrowed from it, as is each part (from 1). */
+extern void ob_upload_hand_over(const ObUpload *upload, ObUploadHeld *held);
+extern ObUploadPart ob_upload_held_part(const ObUpload *upload, int number);
+
+/* Before the first byte; all is copied.  Who only wants to abort needs no
+ * parts: nparts 0. */
+extern ObCode ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
+							  const ObUploadPart *parts,
+							  ObError *error) OB_MUST_CHECK;
+
+/* Completes what was adopted. */
+extern void ob_upload_publish(ObUpload *upload);
+
+/* The object's CRC-32, that of gzip, once it is done or held; it has one with
+ * OB_CHECKSUM_CRC32 or if options.crc32 asked for it. */
+extern uint32_t ob_upload_crc32(const ObUpload *upload);
 
 /*
  * Gives up: stops all transfers, and tells S3 to forget the parts.  Until

@@ -51,15 +51,11 @@ static void
 send_complete(ObUpload *upload)
 {
 	ObS3Call *call = &upload->control;
-	const ObLanded *landed = upload->landed;
-	uint32_t crc32 = 0;
 
 	upload->state = OB_UPLOAD_COMPLETING;
 	upload->last_sent = true;
 	upload->complete_tries++;
-	for (int i = 0; i < upload->nparts; i++)
-		crc32 = ob_crc32_combine(crc32, landed[i].crc32, landed[i].len);
-	call->crc32 = crc32;
+	call->crc32 = ob_upload_crc32(upload);
 	call->object_size = ob_s3_endpoint(upload->s3)->aws ? upload->bytes : 0;
 	ob_s3_complete(call, upload->bucket, upload->key, upload->id,
 				   upload->etags, upload->nparts);
@@ -72,7 +68,10 @@ ob_upload_complete(ObUpload *upload)
 
 	if (upload->acknowledged_bytes == upload->bytes)
 	{
-		send_complete(upload);
+		if (upload->hold)
+			upload->state = OB_UPLOAD_HELD;
+		else
+			send_complete(upload);
 		return;
 	}
 	ob_error_clear(&error);

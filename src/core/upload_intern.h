@@ -6,6 +6,7 @@
  *
  *	   upload.c         making, writing, sending parts
  *	   upload_shared.c  one of several processes
+ *	   upload_held.c    completed later, perhaps by another process
  *	   upload_end.c     completing, finding out what became of it, giving up
  */
 #ifndef OB_UPLOAD_INTERN_H
@@ -20,6 +21,7 @@ typedef enum ObUploadState
 {
 	OB_UPLOAD_FILLING,
 	OB_UPLOAD_FINISHING,   /* all bytes are here, parts are under way */
+	OB_UPLOAD_HELD,        /* all has landed; somebody else completes it */
 	OB_UPLOAD_COMPLETING,  /* the last request: Complete, or the PutObject */
 	OB_UPLOAD_RECONCILING, /* finding out what the last request did */
 	OB_UPLOAD_DONE,
@@ -51,6 +53,7 @@ struct ObUpload
 	ObPairs common;
 	ObChecksum checksum; /* never AUTO */
 	bool keep_existing;
+	bool hold;
 	size_t part_size;
 	size_t largest_part;
 	int connections;
@@ -74,6 +77,7 @@ struct ObUpload
 	char **etags;                /* by part number - 1 */
 	ObLanded *landed;            /* likewise */
 	int landed_cap;              /* of both */
+	uint32_t crc32;              /* of a PutObject's body */
 
 	ObS3Call control; /* HEAD, Create, Complete, ListParts, Abort */
 	bool checking;    /* the HEAD that everything else waits for */
@@ -111,7 +115,8 @@ extern void ob_upload_set_memory(ObUpload *upload, size_t memory);
 
 /* ---- upload_end.c ---- */
 
-/* All parts are acknowledged: a last look at the sums, then Complete. */
+/* All parts are acknowledged: a last look at the sums, then Complete, unless
+ * it is held. */
 extern void ob_upload_complete(ObUpload *upload);
 
 /* The PutObject found an object: another one, or what an earlier try of it

@@ -18,6 +18,7 @@
 #include "postmaster/bgworker.h"
 #include "storage/dsm.h"
 #include "storage/ipc.h"
+#include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
@@ -41,9 +42,13 @@ typedef struct Crew
 	const ObCrewJob *job;
 	dsm_segment *segment;
 	ObCrewShared *shared;
+	dsa_area *area; /* NULL: none */
 	int nworkers;
 	BackgroundWorkerHandle **handles;
-	bool *told; /* by table */
+	int taken;    /* no table from this one on is taken any more */
+	bool *told;   /* by table */
+	bool *landed; /* likewise */
+	bool settling;
 } Crew;
 
 static void
@@ -110,6 +115,9 @@ fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 	shared->when = job->when;
 	shared->lsn = job->lsn;
 	shared->nslots = job->ntables;
+	shared->together = job->settle != NULL;
+	shared->area = DSM_HANDLE_INVALID;
+	pg_atomic_init_u32(&shared->verdict, OB_CREW_NO_VERDICT);
 	for (int i = 0; i < job->ntables; i++)
 	{
 		const char *name = job->tables[i].name;
@@ -197,36 +205,6 @@ all_ended(const Crew *crew)
 	return true;
 }
 
-/*
- * On an error, and when this backend is terminated.  Workers are cancelled, so
- * that they abort their uploads and write into the history what became of
- * their tables; who has not ended then is terminated.  Only then may our
- * snapshot go.
- */
-static void
-end_workers(int code, Datum arg)
-{
-	Crew *crew = (Crew *) DatumGetPointer(arg);
-
-	HOLD_INTERRUPTS();
-	pg_atomic_write_u32(&crew->shared->stop, 1);
-	for (int waited = 0; waited < END_MS && !all_ended(crew);
-		 waited += LOOK_MS)
-	{
-		for (int i = 0; i < crew->nworkers; i++)
-		{
-			int pid = pid_of(crew->handles[i]);
-
-			if (waited >= CANCEL_MS)
-				TerminateBackgroundWorker(crew->handles[i]);
-			else if (pid > 0)
-				kill(pid, SIGINT);
-		}
-		ob_wait_latch(LOOK_MS);
-	}
-	RESUME_INTERRUPTS();
-}
-
 /* ---- what became of the tables ---- */
 
 static const char *
@@ -235,14 +213,14 @@ text_or_null(const char *text)
 	return text[0] ? pstrdup(text) : NULL;
 }
 
+/* What a worker has written down about its table. */
 static void
-tell(Crew *crew, int i)
+learn(Crew *crew, int i)
 {
 	const ObCrewSlot *slot = &crew->shared->slots[i];
 	ObCrewTable *table = &crew->job->tables[i];
-	ObRun *run = table->run;
+	ObRun *run = &table->task->run;
 
-	crew->told[i] = true;
 	run->status = pstrdup(slot->status);
 	run->files = slot->files;
 	run->rows = slot->rows;
@@ -257,6 +235,29 @@ tell(Crew *crew, int i)
 	run->error = text_or_null(slot->error);
 	table->detail = text_or_null(slot->detail);
 	table->hint = text_or_null(slot->hint);
+	if (DsaPointerIsValid(slot->details))
+		table->task->details = DatumGetJsonbPCopy(
+			PointerGetDatum(dsa_get_address(crew->area, slot->details)));
+}
+
+/* One has failed: none shall be published, so no other one is begun. */
+static void
+take_no_more(Crew *crew)
+{
+	int next = (int) pg_atomic_exchange_u32(&crew->shared->next,
+											crew->shared->nslots);
+
+	crew->taken = Min(crew->taken, next);
+}
+
+static void
+tell(Crew *crew, int i)
+{
+	ObCrewTable *table = &crew->job->tables[i];
+
+	crew->told[i] = true;
+	if (table->task->run.error && crew->job->settle)
+		take_no_more(crew);
 	crew->job->ended(table);
 }
 
@@ -266,9 +267,8 @@ tell_lost(Crew *crew, int i)
 {
 	ObCrewSlot *slot = &crew->shared->slots[i];
 	ObCrewTable *table = &crew->job->tables[i];
-	ObRun *run = table->run;
+	ObRun *run = &table->task->run;
 
-	crew->told[i] = true;
 	run->status = OB_STATUS_FAILED;
 	run->started = slot->started;
 	run->ended = GetCurrentTimestamp();
@@ -276,7 +276,28 @@ tell_lost(Crew *crew, int i)
 	run->sqlstate = ERRCODE_ADMIN_SHUTDOWN;
 	table->hint = "See the server log.";
 	ob_history_end(crew->job->schema, run);
-	crew->job->ended(table);
+	tell(crew, i);
+}
+
+/* What a worker has handed over, and, if it is to be published, its parts. */
+static void
+take_over(Crew *crew, int i, bool with_parts)
+{
+	const ObCrewSlot *slot = &crew->shared->slots[i];
+	ObPublication *publication = crew->job->tables[i].publication;
+	Size size = sizeof(ObHeldPart) * (Size) slot->held.nparts;
+
+	if (!slot->held.there || publication->held.there)
+		return;
+	pg_read_barrier();
+	if (with_parts)
+	{
+		publication->parts =
+			MemoryContextAllocHuge(CurrentMemoryContext, size + 1);
+		memcpy(publication->parts,
+			   dsa_get_address(crew->area, slot->held_parts), size);
+	}
+	publication->held = slot->held;
 }
 
 static bool
@@ -290,26 +311,43 @@ is_alive(const Crew *crew, int pid)
 	return false;
 }
 
-/* How many tables have not ended yet. */
+/* How many tables are neither ended nor landed yet. */
 static int
 collect(Crew *crew)
 {
 	int left = 0;
 
-	for (int i = 0; i < crew->job->ntables; i++)
+	for (int i = 0; i < crew->taken; i++)
 	{
 		ObCrewSlot *slot = &crew->shared->slots[i];
 		/* (looked at before the state: a worker may end in between) */
 		bool gone = pg_atomic_read_u32(&slot->state) == OB_CREW_RUNNING &&
 					!is_alive(crew, slot->pid);
+		uint32 state;
 
-		if (crew->told[i])
+		if (crew->told[i] || crew->landed[i])
 			continue;
 		pg_memory_barrier();
-		if (pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED)
+		state = pg_atomic_read_u32(&slot->state);
+		if (state == OB_CREW_ENDED)
+		{
+			learn(crew, i);
+			if (crew->job->settle)
+				take_over(crew, i, false); /* it failed after that */
 			tell(crew, i);
+		}
+		else if (state == OB_CREW_LANDED)
+		{
+			learn(crew, i);
+			take_over(crew, i, true);
+			crew->landed[i] = true;
+		}
 		else if (gone)
+		{
+			if (crew->job->settle)
+				take_over(crew, i, false);
 			tell_lost(crew, i);
+		}
 		else
 			left++;
 	}
@@ -365,6 +403,144 @@ wait_for_all(Crew *crew)
 	collect(crew);
 }
 
+/* ---- a run that is published together ---- */
+
+static void
+copy_text(char *to, Size size, const char *text)
+{
+	strlcpy(to, text ? text : "", size);
+}
+
+/* Tells the workers that wait what has become of their tables. */
+static void
+judge(Crew *crew, ObCrewVerdict verdict)
+{
+	for (int i = 0; i < crew->job->ntables; i++)
+	{
+		ObCrewSlot *slot = &crew->shared->slots[i];
+		const ObRun *run = &crew->job->tables[i].task->run;
+
+		if (!crew->landed[i])
+			continue;
+		copy_text(slot->status, sizeof(slot->status), run->status);
+		slot->files = run->files;
+		slot->rows = run->rows;
+		slot->raw_bytes = run->raw_bytes;
+		slot->bytes = run->bytes;
+		slot->parts = run->parts;
+		slot->sqlstate = run->sqlstate;
+		copy_text(slot->uri, sizeof(slot->uri), run->uri);
+		copy_text(slot->error, sizeof(slot->error), run->error);
+	}
+	pg_write_barrier();
+	pg_atomic_write_u32(&crew->shared->verdict, verdict);
+	for (int i = 0; i < crew->nworkers; i++)
+	{
+		int pid = pid_of(crew->handles[i]);
+		PGPROC *process = pid > 0 ? BackendPidGetProc(pid) : NULL;
+
+		if (process)
+			ob_wait_wake(process);
+	}
+}
+
+/* Its worker has gone while it waited: the history is ours to write. */
+static void
+end_orphan(Crew *crew, int i, ObCrewVerdict verdict)
+{
+	ObTask *task = crew->job->tables[i].task;
+
+	ob_history_end(crew->job->schema, &task->run);
+	if (task->watermark && verdict == OB_CREW_PUBLISHED)
+		ereport(WARNING,
+				(errmsg("the watermark of \"%s\" is left as it is",
+						task->run.name),
+				 errdetail("The worker that has landed the increment was "
+						   "terminated."),
+				 errhint("The next increment has the same rows again.")));
+	tell(crew, i);
+}
+
+/* How many workers have tables to end. */
+static int
+collect_ends(Crew *crew, ObCrewVerdict verdict)
+{
+	int left = 0;
+
+	for (int i = 0; i < crew->job->ntables; i++)
+	{
+		ObCrewSlot *slot = &crew->shared->slots[i];
+		bool gone = !is_alive(crew, slot->pid);
+
+		if (!crew->landed[i] || crew->told[i])
+			continue;
+		pg_memory_barrier();
+		if (pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED)
+			tell(crew, i);
+		else if (gone)
+			end_orphan(crew, i, verdict);
+		else
+			left++;
+	}
+	return left;
+}
+
+static void
+settle(Crew *crew)
+{
+	ObCrewVerdict verdict;
+
+	crew->settling = true;
+	verdict = crew->job->settle(crew->job->arg) ? OB_CREW_PUBLISHED
+												: OB_CREW_SETTLED;
+	crew->settling = false;
+	judge(crew, verdict);
+	while (collect_ends(crew, verdict) > 0)
+	{
+		ob_wait_latch(LOCKS_MS);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/* ---- running, and ending badly ---- */
+
+/*
+ * On an error, and when this backend is terminated.  Workers are cancelled, so
+ * that they abort their uploads and write into the history what became of
+ * their tables; who has not ended then is terminated.  Only then may our
+ * snapshot go.
+ */
+static void
+end_workers(int code, Datum arg)
+{
+	Crew *crew = (Crew *) DatumGetPointer(arg);
+
+	HOLD_INTERRUPTS();
+	if (crew->settling)
+	{
+		crew->job->abandon(crew->job->arg);
+		judge(crew, OB_CREW_SETTLED);
+	}
+	pg_atomic_write_u32(&crew->shared->stop, 1);
+	for (int waited = 0; waited < END_MS && !all_ended(crew);
+		 waited += LOOK_MS)
+	{
+		for (int i = 0; i < crew->nworkers; i++)
+		{
+			int pid = pid_of(crew->handles[i]);
+
+			if (waited >= CANCEL_MS)
+				TerminateBackgroundWorker(crew->handles[i]);
+			else if (pid > 0)
+				kill(pid, SIGINT);
+		}
+		ob_wait_latch(LOOK_MS);
+	}
+	for (int i = 0; crew->job->settle && i < crew->job->ntables; i++)
+		take_over(crew, i, false);
+	RESUME_INTERRUPTS();
+}
+
 void
 ob_crew_run(const ObCrewJob *job)
 {
@@ -373,16 +549,27 @@ ob_crew_run(const ObCrewJob *job)
 	Size size = estimate(job, &session);
 
 	crew->job = job;
+	crew->taken = job->ntables;
 	crew->told = palloc0(sizeof(bool) * job->ntables);
+	crew->landed = palloc0(sizeof(bool) * job->ntables);
 	crew->segment = dsm_create(size, 0);
 	crew->shared = dsm_segment_address(crew->segment);
 	fill(crew->shared, job, session);
+	if (job->details || job->settle)
+	{
+		crew->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
+		crew->shared->area = dsa_get_handle(crew->area);
+	}
 	PG_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
 	{
 		launch_all(crew);
 		wait_for_all(crew);
+		if (job->settle)
+			settle(crew);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	if (crew->area)
+		dsa_detach(crew->area);
 	dsm_detach(crew->segment);
 }
 

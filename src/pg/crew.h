@@ -14,16 +14,19 @@
 #ifndef OB_CREW_H
 #define OB_CREW_H
 
+#include "pg/publish.h"
 #include "pg/task.h"
 
 /* One table of a run.  The caller's; in the order in which they are taken. */
 typedef struct ObCrewTable
 {
 	const char *name;
-	ObRun *run; /* filled when it has ended */
+	ObTask *task; /* its run and details are filled when it has ended */
 	const char *detail;
 	const char *hint; /* of its error; NULL: none */
 	void *arg;        /* the caller's own */
+	/* of a run that is published together: filled when it has landed */
+	ObPublication *publication;
 } ObCrewTable;
 
 typedef struct ObCrewJob
@@ -34,11 +37,24 @@ typedef struct ObCrewJob
 	XLogRecPtr lsn;     /* of the snapshot */
 	const char *source; /* ob_history_source() of who asked */
 	Jsonb *options;     /* of the call; NULL: none */
+	bool details;       /* are wanted, for a manifest */
 	int workers;        /* at most */
 	ObCrewTable *tables;
 	int ntables;
 	/* As each ends, in no order. */
 	void (*ended)(ObCrewTable *table);
+
+	/*
+	 * Of a run that is published together; else NULL.  settle is called once
+	 * all tables have landed, failed, or are left to the caller, and workers
+	 * wait.  It publishes or discards, and sets each landed table's run to
+	 * what became of it; true: increments end there.  After the first failure
+	 * no other table is begun.  abandon, if settle does not return, does the
+	 * latter without raising.
+	 */
+	bool (*settle)(void *arg);
+	void (*abandon)(void *arg);
+	void *arg;
 } ObCrewJob;
 
 /* Whether workers would see and may do what this session does; if not, says
@@ -48,8 +64,9 @@ extern bool ob_crew_possible(void);
 /*
  * Runs the job; returns when every table has ended but those that no worker
  * could take, because none was free or the last one died: they are left to the
- * caller, who finds them by run->status, which is NULL.  Answers interrupts;
- * an error ends the workers first, and their uploads.
+ * caller, who finds them by run.status, which is NULL.  Answers interrupts; an
+ * error ends the workers first, and their uploads, but those that were held
+ * already: they are noted in the publications.
  */
 extern void ob_crew_run(const ObCrewJob *job);
 

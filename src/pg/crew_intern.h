@@ -9,6 +9,7 @@
 
 #include "port/atomics.h"
 #include "storage/proc.h"
+#include "utils/dsa.h"
 
 #include "pg/crew.h"
 #include "pg/session.h"
@@ -23,6 +24,7 @@ typedef enum ObCrewState
 {
 	OB_CREW_WAITING,
 	OB_CREW_RUNNING,
+	OB_CREW_LANDED, /* and held: its worker waits for the verdict */
 	OB_CREW_ENDED
 } ObCrewState;
 
@@ -48,14 +50,28 @@ typedef struct ObCrewSlot
 	char error[2048];  /* "": none */
 	char detail[1024]; /* likewise */
 	char hint[512];
+	dsa_pointer details; /* a jsonb; or none */
+	ObHeld held;
+	dsa_pointer held_parts; /* ObHeldPart */
 } ObCrewSlot;
+
+/* What becomes of a run's held objects; each table's is in its slot. */
+typedef enum ObCrewVerdict
+{
+	OB_CREW_NO_VERDICT,
+	OB_CREW_SETTLED,
+	OB_CREW_PUBLISHED /* all of it: increments end there */
+} ObCrewVerdict;
 
 typedef struct ObCrewShared
 {
 	uint32 magic;
 	pg_atomic_uint32 next; /* the table to be taken next */
 	pg_atomic_uint32 stop; /* not 0: take no more */
-	PGPROC *leader;        /* to wake */
+	pg_atomic_uint32 verdict;
+	bool together;   /* objects are held */
+	dsa_handle area; /* for what has no bounds */
+	PGPROC *leader;  /* to wake */
 	Oid schema;
 	pg_uuid_t run_id;
 	TimestampTz when;

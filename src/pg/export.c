@@ -48,8 +48,8 @@ typedef struct Job
 
 /* ---- setting up ---- */
 
-static ObStream *
-open_stream(const ObExport *export)
+ObStream *
+ob_export_open(const ObExport *export)
 {
 	const ObOptions *options = export->options;
 	ObPair headers[OB_OBJECT_HEADERS_MAX];
@@ -64,6 +64,8 @@ open_stream(const ObExport *export)
 		.ncommon = ob_headers_common(options, common),
 		.checksum = options->checksum,
 		.keep_existing = options->keep_existing,
+		.crc32 = options->manifest,
+		.hold = export->held != NULL,
 		.codec = options->codec,
 		.compression_level = options->compression_level,
 		.part_size = options->part_size,
@@ -114,7 +116,7 @@ start_anew(Job *job)
 	job->stream = NULL;
 	if (!export->options->write_empty)
 		return NULL;
-	job->stream = open_stream(export);
+	job->stream = ob_export_open(export);
 	job->stream->progress = job->progress;
 	job->stream->ending = true;
 	encoder =
@@ -162,6 +164,19 @@ tell(const Job *job, ObExportResult *result)
 	result->retries = job->retries + figures.retries;
 }
 
+/* The object is there, or held: then it is not ours to abort any more. */
+static void
+hand_over(Job *job, ObExportResult *result)
+{
+	const ObExport *export = job->export;
+
+	result->crc32 = ob_upload_crc32(job->stream->upload);
+	if (!export->held)
+		return;
+	export->held(export->held_arg, job->stream->upload);
+	job->stream = NULL;
+}
+
 static void
 run(Job *job, ObExportResult *result)
 {
@@ -173,6 +188,8 @@ run(Job *job, ObExportResult *result)
 	run_query(job, &receiver);
 	result->empty = finish(job, receiver.encoder);
 	tell(job, result);
+	if (!result->empty)
+		hand_over(job, result);
 }
 
 /*
@@ -214,7 +231,7 @@ export_query(Job *job, ObExportResult *result)
 							 GetCurrentTimestamp()};
 
 	job->progress = ob_progress_begin(&label);
-	job->stream = open_stream(export);
+	job->stream = ob_export_open(export);
 	job->stream->progress = job->progress;
 	job->parallel = ob_parallel_new(export->options, export, job->stream);
 	run(job, result);
@@ -227,7 +244,7 @@ rehearse(Job *job, ObExportResult *result)
 {
 	static const ObUploadShare nobody;
 
-	job->stream = open_stream(job->export);
+	job->stream = ob_export_open(job->export);
 	ob_stream_share(job->stream, &nobody, NULL,
 					(size_t) onboard_upload_memory * 1024, 1);
 	ob_stream_upload_id(job->stream);

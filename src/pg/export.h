@@ -13,6 +13,7 @@
 
 #include "pg/options.h"
 #include "pg/server.h"
+#include "pg/stream.h"
 
 /* Set by the caller; all borrowed. */
 typedef struct ObExport
@@ -25,6 +26,13 @@ typedef struct ObExport
 	const ObServer *server;
 	const char *bucket; /* checked by ob_server_bucket() */
 	const char *key;    /* expanded, UTF-8 */
+	/*
+	 * NULL, or: the object is held, not completed, and this is called when it
+	 * is.  If it returns, who gets that to see has it to complete or abort;
+	 * if it raises, the upload is aborted.  Not for one that is empty.
+	 */
+	void (*held)(void *arg, const ObUpload *upload);
+	void *held_arg;
 } ObExport;
 
 typedef struct ObExportResult
@@ -35,6 +43,7 @@ typedef struct ObExportResult
 	uint64 bytes;     /* of the object */
 	int parts;        /* of the upload; 1 for a single request */
 	int retries;
+	uint32 crc32; /* of the object, if options->manifest */
 } ObExportResult;
 
 /*
@@ -48,5 +57,8 @@ extern void ob_export_run(const ObExport *export, ObExportResult *result);
  * may. No object is written.  Raises as ob_export_run() does.
  */
 extern void ob_export_rehearse(const ObExport *export);
+
+/* The stream that it would write into, in the current memory context. */
+extern ObStream *ob_export_open(const ObExport *export);
 
 #endif

@@ -16,6 +16,7 @@
 #define OB_STATUS_DONE "done"
 #define OB_STATUS_EMPTY "empty"
 #define OB_STATUS_FAILED "failed"
+#define OB_STATUS_WITHHELD "withheld" /* with the run: see publish.h */
 
 typedef struct ObRun
 {

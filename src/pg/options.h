@@ -51,7 +51,7 @@ typedef struct ObOptions
 	bool has_parallel;
 
 	/* of the run: see options_run.c */
-	bool manifest;
+	bool manifest; /* also if together */
 	bool has_manifest;
 	bool together;   /* "publish": "together" */
 	char *watermark; /* its column; NULL: all rows */

@@ -34,16 +34,22 @@ check_manifest(const ObOptions *options)
 void
 ob_read_manifest(ObOptionReader *reader)
 {
-	reader->options->manifest = ob_option_boolean(reader);
-	reader->options->has_manifest = true;
-	check_manifest(reader->options);
+	ObOptions *options = reader->options;
+
+	options->manifest = ob_option_boolean(reader);
+	options->has_manifest = true;
+	check_manifest(options);
 }
 
 void
 ob_read_publish(ObOptionReader *reader)
 {
-	reader->options->together = ob_option_either(reader, "each", "together");
-	check_manifest(reader->options);
+	ObOptions *options = reader->options;
+
+	options->together = ob_option_either(reader, "each", "together");
+	check_manifest(options);
+	if (options->together)
+		options->manifest = true;
 }
 
 static char *

@@ -57,6 +57,7 @@ typedef struct ObShared
 	char escape;
 	int encoding;
 	ObChecksum checksum;
+	bool crc32; /* of all parts, whatever the checksum */
 	ObEndpoint endpoint;
 	ObAddressing addressing;
 	ObCredentialsSource source;

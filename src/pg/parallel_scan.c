@@ -212,6 +212,7 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 		.common = view->common,
 		.ncommon = view->ncommon,
 		.checksum = shared->checksum,
+		.crc32 = shared->crc32,
 		.codec = view->codec,
 		.compression_level = shared->compression_level,
 		.part_size = shared->part_size,

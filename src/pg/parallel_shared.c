@@ -292,6 +292,7 @@ fill_options(ObShared *shared, const ObParallel *parallel)
 	shared->escape = copy->escape;
 	shared->encoding = copy->encoding;
 	shared->checksum = parallel->options->checksum;
+	shared->crc32 = parallel->options->manifest;
 	shared->source = parallel->export->server->credentials.source;
 	shared->addressing = parallel->export->server->addressing;
 }

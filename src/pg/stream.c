@@ -195,6 +195,8 @@ ob_stream_new(const ObStreamOptions *options)
 		.ncommon = options->ncommon,
 		.checksum = options->checksum,
 		.keep_existing = options->keep_existing,
+		.crc32 = options->crc32,
+		.hold = options->hold,
 		.part_size = options->part_size,
 		.memory = options->memory,
 		.connections = options->connections,
@@ -227,7 +229,7 @@ wait_until_done(ObStream *stream)
 	for (;;)
 	{
 		raise_upload_error(stream);
-		if (ob_upload_done(stream->upload))
+		if (ob_upload_done(stream->upload) || ob_upload_held(stream->upload))
 			break;
 		wait_once(stream);
 	}

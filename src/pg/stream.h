@@ -30,6 +30,8 @@ typedef struct ObStreamOptions
 	int ncommon;
 	ObChecksum checksum;
 	bool keep_existing;
+	bool crc32; /* to be had from the upload */
+	bool hold;  /* the upload is held, not completed */
 	const ObCodec *codec;
 	int compression_level;
 	size_t part_size;
@@ -71,7 +73,8 @@ extern void ob_stream_figures(const ObStream *stream, ObFigures *figures);
 /* After each row: moves transfers, and ends parts of a shared upload. */
 extern void ob_stream_after_row(ObOut *out);
 
-/* All is written: sends the rest, and waits until S3 has the object. */
+/* All is written: sends the rest, and waits until S3 has the object, or all
+ * parts of one that is held. */
 extern void ob_stream_finish(ObStream *stream);
 
 /* ob_upload_begin_shared(), raising. */

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/key.h"
+#include "pg/manifest.h"
 #include "pg/query.h"
 #include "pg/report.h"
 #include "pg/task.h"
@@ -105,6 +106,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 
 	server = ob_server_get(options->server ? options->server : onboard_server);
 	task->export.run_id = request->run_id;
+	task->alone = request->options_for == OB_OPTIONS_TABLE;
 	task->export.name = request->name;
 	task->export.query = query;
 	task->run.query = query;
@@ -130,10 +132,15 @@ void
 ob_task_run(ObTask *task)
 {
 	ObExportResult result = {.empty = true};
+	TupleDesc columns = NULL;
 
 	task->run.started = GetCurrentTimestamp();
+	if (task->export.options->manifest)
+		columns = ob_query_describe(task->run.query);
 	if (bound(task))
 		ob_export_run(&task->export, &result);
+	if (columns)
+		task->details = ob_manifest_details(task, columns, &result);
 	task->run.ended = GetCurrentTimestamp();
 	task->run.rows = result.rows;
 	task->run.raw_bytes = result.raw_bytes;
@@ -143,6 +150,8 @@ ob_task_run(ObTask *task)
 	task->run.files = result.empty ? 0 : 1;
 	task->run.status = result.empty ? OB_STATUS_EMPTY : OB_STATUS_DONE;
 	task->run.uri = result.empty ? NULL : task->uri;
+	if (columns && task->alone)
+		ob_manifest_write_one(task);
 }
 
 void
@@ -155,6 +164,18 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 	task->run.files = 0;
 	task->run.error = error->message;
 	task->run.sqlstate = error->sqlerrcode;
+}
+
+void
+ob_task_withhold(ObTask *task)
+{
+	task->run.status = OB_STATUS_WITHHELD;
+	task->run.uri = NULL;
+	task->run.files = 0;
+	task->run.rows = 0;
+	task->run.raw_bytes = 0;
+	task->run.bytes = 0;
+	task->run.parts = 0;
 }
 
 void

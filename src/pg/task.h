@@ -40,7 +40,9 @@ typedef struct ObTask
 	ObExport export;
 	char *uri;              /* in the database's encoding */
 	ObWatermark *watermark; /* NULL: all rows */
-	ObRun run;              /* what there is to tell, also after a failure */
+	bool alone;             /* no part of a run of several tables */
+	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
+	ObRun run;      /* what there is to tell, also after a failure */
 } ObTask;
 
 /*
@@ -59,6 +61,10 @@ extern void ob_task_run(ObTask *task);
 
 /* Fills task->run for one that failed. */
 extern void ob_task_fail(ObTask *task, const ErrorData *error);
+
+/* Fills task->run for one that has landed, but is not to be seen, because
+ * something else of its run has failed.  Does not raise. */
+extern void ob_task_withhold(ObTask *task);
 
 /*
  * In a transaction that may write: how it ended goes into the history, and, if

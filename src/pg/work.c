@@ -97,6 +97,9 @@ keep(ObWork *work, MemoryContext context)
 		run->query = pstrdup(run->query);
 	if (work->task.watermark)
 		work->task.watermark = ob_watermark_copy(work->task.watermark);
+	if (work->task.details)
+		work->task.details =
+			DatumGetJsonbPCopy(JsonbPGetDatum(work->task.details));
 	MemoryContextSwitchTo(before);
 }
 
@@ -154,6 +157,13 @@ ob_work_run(ObWork *work)
 	if (error)
 		ob_task_fail(&work->task, error);
 	work->error = error;
-	(void) ob_work_write(work->session, write_end, work);
+	if (!work->waits || work->task.run.files == 0)
+		ob_work_end(work);
 	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+void
+ob_work_end(ObWork *work)
+{
+	(void) ob_work_write(work->session, write_end, work);
 }

@@ -22,6 +22,7 @@ typedef struct ObWork
 	Oid schema;      /* the extension's */
 	ObRequest request;
 	const char *source; /* ob_history_source() of the session */
+	bool waits;         /* if it lands, ob_work_end() tells how it ended */
 
 	/* the outcome */
 	ObTask task; /* task.run is complete, whatever happened */
@@ -34,6 +35,10 @@ extern void ob_work_signals(void);
 /* In no transaction; raises nothing but on the way to the process's end.  The
  * outcome is in the current memory context. */
 extern void ob_work_run(ObWork *work);
+
+/* The last of the three transactions; ob_work_run() does it for those that do
+ * not wait. */
+extern void ob_work_end(ObWork *work);
 
 /* step(arg) in a transaction of the session's current role, in which it may
  * write; NULL, or why it failed.  Cancels wait until it is done. */

@@ -1398,6 +1398,191 @@ free_at_any_time(void **state)
 	}
 }
 
+/* ---- held uploads ---- */
+
+static bool
+is_held(void *arg)
+{
+	const Fixture *fixture = arg;
+
+	return ob_upload_held(fixture->upload) || ob_upload_error(fixture->upload);
+}
+
+/* What a host would hand over. */
+typedef struct HandOver
+{
+	char id[OB_UPLOAD_ID_MAX];
+	char marker[OB_UPLOAD_MARKER];
+	ObUploadHeld held;
+	ObUploadPart parts[16];
+	char etags[16][OB_ETAG_MAX];
+	uint32_t crc32;
+} HandOver;
+
+/* Holds an object of that many bytes, and forgets the upload. */
+static void
+hold(Fixture *fixture, size_t total, HandOver *over)
+{
+	ObUploadOptions options = usual_options(fixture);
+
+	options.hold = true;
+	options.crc32 = true;
+	begin_with(fixture, &options);
+	write_all(fixture, total);
+	finish(fixture);
+	host_drive(fixture->http, is_held, fixture);
+	assert_true(ob_upload_held(fixture->upload));
+	assert_false(ob_upload_done(fixture->upload));
+	ob_upload_hand_over(fixture->upload, &over->held);
+	snprintf(over->id, sizeof(over->id), "%s", over->held.id);
+	snprintf(over->marker, sizeof(over->marker), "%s", over->held.marker);
+	over->held.id = over->id;
+	over->held.marker = over->marker;
+	assert_in_range(over->held.nparts, 0, (int) COUNT_OF(over->parts));
+	for (int i = 0; i < over->held.nparts; i++)
+	{
+		over->parts[i] = ob_upload_held_part(fixture->upload, i + 1);
+		snprintf(over->etags[i], OB_ETAG_MAX, "%s", over->parts[i].etag);
+		over->parts[i].etag = over->etags[i];
+	}
+	over->crc32 = ob_upload_crc32(fixture->upload);
+	ob_upload_free(fixture->upload);
+	fixture->upload = NULL;
+}
+
+static void
+adopt(Fixture *fixture, HandOver *over)
+{
+	size_t written = fixture->written;
+	ObError error;
+
+	begin(fixture);
+	fixture->written = written;
+	ob_error_clear(&error);
+	assert_int_equal(
+		ob_upload_adopt(fixture->upload, &over->held, over->parts, &error),
+		OB_OK);
+	assert_true(ob_upload_held(fixture->upload));
+	/* once */
+	assert_int_equal(
+		ob_upload_adopt(fixture->upload, &over->held, over->parts, &error),
+		OB_EINVAL);
+}
+
+/* Nothing is to be seen before it is published, and then all of it. */
+static void
+held_and_published(void **state)
+{
+	static const size_t sizes[] = {1, PART - 1, PART, PART + 1, 3 * PART + 7};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(sizes); i++)
+	{
+		HandOver over;
+
+		hold(fixture, sizes[i], &over);
+		assert_int_equal(over.crc32, ob_crc32(0, data, sizes[i]));
+		assert_int_equal(server_uploads(fixture->server), 1);
+		assert_int_equal(count(fixture, "PUT", "partNumber"),
+						 over.held.nparts);
+		assert_int_equal(count(fixture, "POST", "uploadId"), 0);
+		adopt(fixture, &over);
+		ob_upload_publish(fixture->upload);
+		host_drive(fixture->http, is_ended, fixture);
+		assert_landed(fixture);
+		assert_int_equal(ob_upload_crc32(fixture->upload), over.crc32);
+		assert_int_equal(count(fixture, "POST", NULL), 2);
+		renew(fixture);
+	}
+}
+
+/* There is no part without a byte. */
+static void
+held_and_empty(void **state)
+{
+	Fixture *fixture = *state;
+	HandOver over;
+	char type[100];
+
+	hold(fixture, 0, &over);
+	assert_string_equal(over.id, "");
+	assert_int_equal(over.held.nparts, 0);
+	assert_int_equal(count(fixture, NULL, NULL), 0);
+	adopt(fixture, &over);
+	ob_upload_publish(fixture->upload);
+	host_drive(fixture->http, is_ended, fixture);
+	assert_landed(fixture);
+	assert_int_equal(count(fixture, NULL, NULL), 1);
+	server_header(server_request(fixture->server, "PUT", NULL, 0),
+				  "Content-Type", type, sizeof(type));
+	assert_string_equal(type, "text/csv");
+}
+
+static void
+held_and_aborted(void **state)
+{
+	Fixture *fixture = *state;
+	HandOver over;
+
+	hold(fixture, 0, &over);
+	adopt(fixture, &over);
+	abort_and_wait(fixture);
+	assert_int_equal(count(fixture, NULL, NULL), 0);
+	ob_upload_free(fixture->upload);
+
+	hold(fixture, 2 * PART, &over);
+	over.held.nparts = 0; /* not needed for it */
+	adopt(fixture, &over);
+	abort_and_wait(fixture);
+	assert_false(ob_upload_may_exist(fixture->upload));
+	assert_nothing_landed(fixture);
+}
+
+/* As any Complete: looked up by the marker of who began it. */
+static void
+held_and_unclear(void **state)
+{
+	Fixture *fixture = *state;
+	HandOver over;
+
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .times = 1, .store = true,
+							 .act = SERVER_DROP});
+	hold(fixture, PART + 1, &over);
+	adopt(fixture, &over);
+	ob_upload_publish(fixture->upload);
+	host_drive(fixture->http, is_ended, fixture);
+	assert_landed(fixture);
+	assert_int_equal(count(fixture, "HEAD", NULL), 1);
+}
+
+static void
+held_and_refused(void **state)
+{
+	Fixture *fixture = *state;
+	HandOver over;
+
+	hold(fixture, PART + 1, &over);
+	over.held.bytes++;
+	adopt(fixture, &over);
+	ob_upload_publish(fixture->upload);
+	assert_error(wait_for_error(fixture), OB_EPROTO, "were uploaded");
+	assert_int_equal(count(fixture, "POST", "uploadId"), 0);
+	ob_upload_free(fixture->upload);
+
+	over.held.bytes--;
+	adopt(fixture, &over);
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .times = 1, .status = 403,
+							 .body = XML_ERROR("AccessDenied")});
+	ob_upload_publish(fixture->upload);
+	assert_error(wait_for_error(fixture), OB_EDENIED, "AccessDenied");
+	ob_upload_abort(fixture->upload);
+	host_drive(fixture->http, is_aborted, fixture);
+	assert_false(ob_upload_may_exist(fixture->upload));
+	assert_nothing_landed(fixture);
+}
+
 int
 main(void)
 {
@@ -1442,6 +1627,11 @@ main(void)
 		TEST(refused_after_it_was_unclear),
 		TEST(abort_while_finding_out),
 		TEST(free_at_any_time),
+		TEST(held_and_published),
+		TEST(held_and_empty),
+		TEST(held_and_aborted),
+		TEST(held_and_unclear),
+		TEST(held_and_refused),
 	};
 
 	return cmocka_run_group_tests(tests, setup_all, free_data);

@@ -1,0 +1,1034 @@
+"""Manifests, and runs whose objects become visible together."""
+
+import base64
+import datetime
+import gzip
+import json
+import zlib
+
+import pytest
+
+from lib import process
+from lib.exports import (
+    Running, body, copy, failure, key_of, keys, land, land_all, no_upload_left,
+    rows, select, value, wait_for_event,
+)
+from lib.proxy import s3_error
+
+SERIAL, CREW = 0, 4
+
+TOGETHER = "SELECT * FROM onboard_all(NULL, %s)"
+
+# Stops in the middle of an upload, until somebody ends it.
+SLEEPS = rows(
+    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
+)
+
+
+@pytest.fixture
+def registry(db):
+    """An empty registry, before and after."""
+    select(db, "DELETE FROM onboard_tables")
+    yield
+    select(db, "DELETE FROM onboard_tables")
+
+
+@pytest.fixture
+def observer(pg):
+    connection = pg.connect("onboard")
+    yield connection
+    connection.close()
+
+
+@pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
+def workers(request, db):
+    """How the tables are run: by the session, or by workers."""
+    select(db, f"SET onboard.parallel_tables = {request.param}")
+    return request.param
+
+
+@pytest.fixture
+def patient(db):
+    """Failing requests are not tried for long."""
+    select(db, "SET onboard.retry_deadline = '100ms'")
+
+
+def register(db, bucket, **queries):
+    for name, query in queries.items():
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, %s, %s)", (name, query, bucket),
+        )
+
+
+def outcome(found):
+    return {row["name"]: row["status"] for row in found}
+
+
+def history(observer, run_id):
+    """What others see: committed, or in their own transaction."""
+    sql = "SELECT name, status FROM onboard_runs WHERE run_id = %s"
+    return outcome(select(observer, sql, (run_id,)))
+
+
+def last_history(observer):
+    sql = "SELECT run_id FROM onboard_history ORDER BY started DESC LIMIT 1"
+    return history(observer, value(observer, sql))
+
+
+def no_worker_left(observer):
+    sql = (
+        "SELECT count(*) FROM pg_stat_activity"
+        " WHERE backend_type = 'onboard worker'"
+    )
+    process.wait_until(lambda: value(observer, sql) == 0, 10, "no worker left")
+
+
+def file_of(run_id, name, prefix=""):
+    return f"{prefix}_onboard/{run_id}/{name}"
+
+
+def manifest(s3, bucket, run_id, prefix=""):
+    found = s3.get_object(
+        Bucket=bucket, Key=file_of(run_id, "manifest.json", prefix)
+    )
+    assert found["ContentType"] == "application/json"
+    return json.loads(found["Body"].read())
+
+
+def utc(time):
+    """As PostgreSQL writes it, without zeros at the end."""
+    text = time.astimezone(datetime.timezone.utc).isoformat()
+    text, zone = text[:-6], text[-6:]
+    return (text.rstrip("0") if "." in text else text) + zone
+
+
+def files(s3, bucket, run_id):
+    """The run's own files that are there."""
+    prefix = file_of(run_id, "")
+    return [
+        key[len(prefix):] for key in keys(s3, bucket) if key.startswith(prefix)
+    ]
+
+
+def objects(s3, bucket):
+    """All but those."""
+    return [key for key in keys(s3, bucket) if not key.startswith("_onboard/")]
+
+
+def crc32(data):
+    return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
+
+
+# Manifests
+
+
+def test_of_one_table(db, s3, bucket):
+    select(db, "SET timezone = 'Asia/Tokyo'")
+    found = land(
+        db, "orders",
+        "SELECT 1 AS id, 1.50::numeric(10,2) AS \"Price\", now() AS at,"
+        " 'x'::varchar(5) AS v, ARRAY['a'] AS tags",
+        bucket, manifest=True, compression="gzip", delimiter=";",
+    )
+    assert files(s3, bucket, found["run_id"]) == ["_SUCCESS", "manifest.json"]
+    assert body(s3, bucket, file_of(found["run_id"], "_SUCCESS")) == b""
+    said = manifest(s3, bucket, found["run_id"])
+    landed = body(s3, bucket, key_of("orders", "csv.gz"))
+    (history_row,) = select(
+        db, "SELECT * FROM onboard_runs WHERE run_id = %s", (found["run_id"],)
+    )
+    for time in ("started", "ended"):
+        for what in (said, said["tables"][0]):
+            assert what[time].endswith("+00:00")
+        assert said["tables"][0].pop(time) == utc(history_row[time])
+    assert said.pop("started") < said.pop("ended")
+    assert said == {
+        "version": 1,
+        "run_id": found["run_id"],
+        "success": True,
+        "publish": "each",
+        "database": "onboard",
+        "role": "postgres",
+        "system_identifier": str(
+            value(db, "SELECT system_identifier FROM pg_control_system()")
+        ),
+        "postgresql": value(db, "SHOW server_version"),
+        "onboard": value(
+            db, "SELECT extversion FROM pg_extension WHERE extname = 'onboard'"
+        ),
+        "lsn": history_row["lsn"],
+        "tables": [
+            {
+                "name": "orders",
+                "status": "done",
+                "uri": found["uri"],
+                "rows": 1,
+                "bytes": len(landed),
+                "crc32": crc32(landed),
+                "format": {
+                    "name": "csv",
+                    "compression": "gzip",
+                    "encoding": "UTF8",
+                    "header": True,
+                    "delimiter": ";",
+                    "null": "",
+                    "quote": '"',
+                    "escape": '"',
+                },
+                "columns": [
+                    {"name": "id", "type": "integer"},
+                    {"name": "Price", "type": "numeric(10,2)"},
+                    {"name": "at", "type": "timestamp with time zone"},
+                    {"name": "v", "type": "character varying(5)"},
+                    {"name": "tags", "type": "text[]"},
+                ],
+            }
+        ],
+    }
+
+
+@pytest.mark.parametrize(
+    "format_, extra",
+    [
+        ("text", {"encoding": "UTF8", "header": False, "delimiter": "\t",
+                  "null": "\\N"}),
+        ("binary", {}),
+        ("jsonl", {"encoding": "UTF8"}),
+        ("json", {"encoding": "UTF8"}),
+    ],
+)
+def test_formats(db, s3, bucket, format_, extra):
+    found = land(db, "t", "SELECT 1 AS a", bucket, manifest=True,
+                 format=format_)
+    (table,) = manifest(s3, bucket, found["run_id"])["tables"]
+    assert table["format"] == {
+        "name": format_, "compression": "none", **extra
+    }
+    landed = body(s3, bucket, found["uri"].split("/", 3)[3])
+    assert table["crc32"] == crc32(landed)
+
+
+def test_names_that_are_not_ascii(db, s3, bucket):
+    db.set_client_encoding("LATIN1")
+    found = land(db, "t", "SELECT 1 AS \"Größe\"", bucket, manifest=True,
+                 null="ä")
+    (table,) = manifest(s3, bucket, found["run_id"])["tables"]
+    assert table["columns"] == [{"name": "Größe", "type": "integer"}]
+    assert table["format"]["null"] == "ä"
+    assert table["format"]["encoding"] == "LATIN1"
+
+
+@pytest.mark.parametrize("parallel", [0, 2])
+def test_checksum_of_many_parts(db, s3, bucket, parallel):
+    select(
+        db, "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) AS t"
+        " FROM generate_series(1, 30000) g; ANALYZE big;"
+        "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0"
+    )
+    try:
+        found = land(db, "big", "SELECT * FROM big", bucket, manifest=True,
+                     parallel=parallel, part_size="5MB")
+    finally:
+        select(db, "DROP TABLE big")
+    (table,) = manifest(s3, bucket, found["run_id"])["tables"]
+    landed = body(s3, bucket, key_of("big"))
+    assert len(landed) == table["bytes"] == found["bytes"] > 5 * 2**20
+    assert table["crc32"] == crc32(landed)
+    assert table["rows"] == 30000
+
+
+def test_where_it_stands(db, rgw, make_server, s3, bucket):
+    """Below the server's prefix, which is taken as it is."""
+    server = make_server(rgw.endpoint, rgw.access_key, rgw.secret_key,
+                         prefix="räw/")
+    found = land(db, "t", "SELECT 1 AS a", bucket, manifest=True,
+                 server=server)
+    assert manifest(s3, bucket, found["run_id"], "räw/")["success"]
+
+
+def test_objects_options_are_not_its(db, s3, bucket):
+    """Tags, metadata and the like are the table's."""
+    found = land(
+        db, "t", "SELECT 1 AS a", bucket, manifest=True,
+        metadata={"who": "me"}, tags={"a": "b"}, content_type="text/x",
+    )
+    head = s3.head_object(
+        Bucket=bucket, Key=file_of(found["run_id"], "manifest.json")
+    )
+    assert "who" not in head["Metadata"]
+    assert head["ContentType"] == "application/json"
+
+
+def test_of_a_run(db, observer, s3, registry, workers, bucket):
+    register(
+        db, bucket,
+        a="SELECT 1 AS one", b=rows(12), c="SELECT 1 AS n WHERE false",
+    )
+    found = land_all(db, manifest=True)
+    (run_id,) = {row["run_id"] for row in found}
+    said = manifest(s3, bucket, run_id)
+    assert said["success"] and said["publish"] == "each"
+    assert said["lsn"] is not None
+    assert files(s3, bucket, run_id) == ["_SUCCESS", "manifest.json"]
+    tables = {table["name"]: table for table in said["tables"]}
+    for row in found:
+        table = tables[row["name"]]
+        for column in ("status", "uri", "rows", "bytes"):
+            assert table[column] == row[column]
+    for name in "ab":
+        assert tables[name]["crc32"] == crc32(body(s3, bucket, key_of(name)))
+    assert tables["c"]["crc32"] is None
+    assert tables["c"]["columns"] == [{"name": "n", "type": "integer"}]
+
+
+def test_of_a_run_that_failed(db, s3, registry, workers, bucket):
+    """The manifest tells it, but not why: that may quote data."""
+    register(
+        db, bucket,
+        a="SELECT 1 AS one", b="SELECT 'secret'::int", c="SELEC 1",
+    )
+    found = land_all(db, manifest=True)
+    assert outcome(found) == {"a": "done", "b": "failed", "c": "failed"}
+    run_id = found[0]["run_id"]
+    assert files(s3, bucket, run_id) == ["manifest.json"]
+    said = manifest(s3, bucket, run_id)
+    assert not said["success"]
+    assert [
+        (table["status"], table["uri"], table.get("sqlstate"))
+        for table in said["tables"]
+    ] == [
+        ("done", found[0]["uri"], None), ("failed", None, "22P02"),
+        ("failed", None, "42601"),
+    ]
+    assert "secret" not in json.dumps(said)
+
+
+def test_nowhere_to_put_it(db, s3, registry, bucket):
+    """No table could be prepared, so no bucket is known."""
+    register(db, bucket, a="SELEC 1")
+    found = land_all(db, manifest=True)
+    assert outcome(found) == {"a": "failed"}
+    assert "the run has no manifest" in "".join(db.notices)
+    assert land_all(db, "none", manifest=True) == []
+
+
+def test_two_destinations(db, rgw, make_server, s3, registry, bucket):
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
+    server = make_server(rgw.endpoint, rgw.access_key, rgw.secret_key)
+    for change in (
+        "bucket = 'other-bucket'",
+        f"""options = '{{"server": "{server}"}}', bucket = '{bucket}'""",
+    ):
+        select(db, f"UPDATE onboard_tables SET {change} WHERE name = 'b'")
+        for options in ({"manifest": True}, {"publish": "together"}):
+            error = failure(land_all, db, **options)
+            assert error.pgcode == "22023"
+            assert "must have one destination" in str(error)
+    assert keys(s3, bucket) == []
+
+
+def test_manifest_cannot_be_written(
+    db, observer, s3, registry, workers, patient, proxied, proxy, bucket
+):
+    """The objects stay, and the error says so."""
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
+    proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
+               times=None)
+    error = failure(land_all, db, manifest=True, server=proxied)
+    assert error.pgcode == "42501"
+    assert "whose objects are visible" in error.diag.context
+    assert keys(s3, bucket) == [key_of("a"), key_of("b")]
+    if workers == CREW:
+        assert last_history(observer) == {"a": "done", "b": "done"}
+    error = failure(land, db, "one", "SELECT 1 AS one", bucket, manifest=True,
+                    server=proxied)
+    assert error.pgcode == "42501"
+
+
+def test_of_a_job(db, s3, bucket):
+    run_id = value(
+        db, "SELECT onboard_submit('t', 'SELECT 1 AS a', %s,"
+        """ '{"manifest": true}')""", (bucket,),
+    )
+    (row,) = select(db, "SELECT * FROM onboard_wait(%s, '60s')", (run_id,))
+    assert row["status"] == "done"
+    assert manifest(s3, bucket, run_id)["tables"][0]["rows"] == 1
+    assert files(s3, bucket, run_id) == ["_SUCCESS", "manifest.json"]
+
+
+def test_of_increments(db, s3, registry, workers, bucket):
+    select(db, "CREATE TABLE increments AS SELECT 1 AS id")
+    try:
+        register(db, bucket, increments=None, other="SELECT 1 AS a")
+        select(
+            db, """UPDATE onboard_tables SET options = '{"key":
+            "{name}/{run_id}", "watermark": {"column": "id", "overlap": 1}}'
+            WHERE name = 'increments'"""
+        )
+        for expected in (
+            {"above": None, "up_to": "1"}, {"above": "0", "up_to": "2"}
+        ):
+            run_id = land_all(db, manifest=True)[0]["run_id"]
+            table, other = manifest(s3, bucket, run_id)["tables"]
+            assert table["watermark"] == {
+                "column": "id", "type": "integer", **expected
+            }
+            assert table["columns"] == [{"name": "id", "type": "integer"}]
+            assert "watermark" not in other
+            select(db, "INSERT INTO increments VALUES (2)")
+    finally:
+        select(db, "DROP TABLE increments")
+
+
+# Together
+
+
+def test_together(
+    db, observer, s3, registry, workers, proxied, proxy, bucket
+):
+    """All parts, then all Completes, then the manifest, then _SUCCESS."""
+    register(
+        db, bucket,
+        a="SELECT 1 AS one", b=rows(12), c="SELECT 1 AS n WHERE false",
+        d=rows(6, "'d'"), e="SELECT 5 AS five",
+    )
+    found = land_all(db, publish="together", server=proxied)
+    assert outcome(found) == {
+        "a": "done", "b": "done", "c": "empty", "d": "done", "e": "done"
+    }
+    run_id = found[0]["run_id"]
+    for name, query in (("a", "SELECT 1 AS one"), ("b", rows(12))):
+        assert body(s3, bucket, key_of(name)) == copy(db, query)
+    said = manifest(s3, bucket, run_id)
+    assert (said["success"], said["publish"]) == (True, "together")
+    for table in said["tables"]:
+        if table["uri"]:
+            landed = body(s3, bucket, key_of(table["name"]))
+            assert table["crc32"] == crc32(landed)
+            assert table["bytes"] == len(landed)
+    assert history(observer, run_id) == outcome(found)
+
+    def when(method, pattern):
+        found = proxy.requests(method, pattern)
+        return [r.started for r in found], [r.ended for r in found]
+
+    parts, completes = when("PUT", "partNumber"), when("POST", "uploadId=")
+    files = when("PUT", "_onboard/")
+    assert len(completes[0]) == 4 and len(files[0]) == 2
+    assert max(parts[1]) <= min(completes[0])
+    assert max(completes[1]) <= min(files[0])
+    assert files[1][0] <= files[0][1]
+    assert "_SUCCESS" in proxy.requests("PUT", "_onboard/")[1].target
+
+
+def test_nothing_to_see_before(
+    pg, db, observer, s3, registry, workers, bucket
+):
+    """Not before the last query has ended."""
+    register(
+        db, bucket,
+        a="SELECT 1 AS one",
+        b="SELECT pg_advisory_xact_lock(42) IS NULL AS locked",
+        c=rows(6),
+    )
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    select(observer, "SELECT pg_advisory_lock(42)")
+    try:
+        with Running(
+            session,
+            """SELECT * FROM onboard_all(NULL, '{"publish": "together"}')""",
+        ) as run:
+            # Whoever waits for it, all others that can have landed then.
+            sql = (
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event = 'advisory'"
+            )
+            process.wait_until(
+                lambda: value(observer, sql) == 1, 30, "a table waits"
+            )
+            assert keys(s3, bucket) == []
+            select(observer, "SELECT pg_advisory_unlock(42)")
+            assert set(outcome(run.rows()).values()) == {"done"}
+        assert len(objects(s3, bucket)) == 3
+    finally:
+        session.close()
+
+
+@pytest.mark.parametrize(
+    "format_, expected", [("text", b""), ("csv", b"n\n"), ("jsonl", b"")]
+)
+def test_empty_objects(db, s3, registry, workers, bucket, format_, expected):
+    """A part must not be empty: such an object is written at the end."""
+    register(db, bucket, a="SELECT 1 AS n WHERE false", b="SELECT 2 AS n")
+    select(db, """UPDATE onboard_tables SET options = '{"tags": {"x": "y"}}'""")
+    found = land_all(db, publish="together", empty="write", format=format_,
+                     key="{name}")
+    assert outcome(found) == {"a": "done", "b": "done"}
+    assert body(s3, bucket, "a") == expected
+    assert body(s3, bucket, "b") != expected
+    tables = manifest(s3, bucket, found[0]["run_id"])["tables"]
+    assert tables[0]["crc32"] == crc32(expected)
+    if expected == b"":  # of multipart uploads, RGW 16 forgets them
+        tags = s3.get_object_tagging(Bucket=bucket, Key="a")["TagSet"]
+        assert tags == [{"Key": "x", "Value": "y"}]
+
+
+def test_only_empty_tables(db, s3, registry, workers, bucket):
+    register(db, bucket, a="SELECT 1 AS n WHERE false",
+             b="SELECT 1 AS n WHERE false")
+    found = land_all(db, publish="together")
+    assert outcome(found) == {"a": "empty", "b": "empty"}
+    assert objects(s3, bucket) == []
+    assert files(s3, bucket, found[0]["run_id"]) == [
+        "_SUCCESS", "manifest.json"
+    ]
+
+
+def test_options_of_objects(db, s3, registry, workers, bucket):
+    """They go with the upload, not with what completes it."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    land_all(db, publish="together", metadata={"who": "me"},
+             compression="gzip", content_type="text/x")
+    found = s3.get_object(Bucket=bucket, Key=key_of("a", "csv.gz"))
+    assert found["Metadata"]["who"] == "me"
+    assert found["ContentType"] == "text/x"
+    assert gzip.decompress(found["Body"].read()) == b"n\n1\n"
+
+
+def test_in_parallel(db, s3, registry, workers, bucket):
+    """Where a table's own workers upload its parts, too."""
+    select(
+        db, "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) AS t"
+        " FROM generate_series(1, 30000) g; ANALYZE big;"
+        "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0"
+    )
+    try:
+        register(db, bucket, big="SELECT * FROM big", none="SELECT * FROM big"
+                 " WHERE g < 0", small="SELECT 1 AS n")
+        found = land_all(db, publish="together", parallel=2, part_size="5MB",
+                         empty="write")
+        assert set(outcome(found).values()) == {"done"}
+        landed = body(s3, bucket, key_of("big")).splitlines()
+        expected = copy(db, "SELECT * FROM big").splitlines()
+        assert sorted(landed) == sorted(expected)
+        assert body(s3, bucket, key_of("none")) == b"g,t\n"
+        tables = manifest(s3, bucket, found[0]["run_id"])["tables"]
+        assert tables[0]["crc32"] == crc32(body(s3, bucket, key_of("big")))
+    finally:
+        select(db, "DROP TABLE big")
+
+
+# Withheld
+
+
+def test_a_failure_withholds_all(
+    db, observer, rgw, s3, registry, workers, bucket
+):
+    register(
+        db, bucket,
+        a="SELECT 1 AS one", b=rows(12), c="SELECT 1 AS n WHERE false",
+        d=rows(20, "1 / (g - 18000), repeat('x', 1000)"),
+    )
+    found = land_all(db, publish="together")
+    assert outcome(found) | {"a": None, "b": None, "c": None} == {
+        "a": None, "b": None, "c": None, "d": "failed"
+    }
+    # Those that had begun; no other one is begun any more.
+    for row in found:
+        assert row["status"] in ("withheld", "empty", "failed")
+        assert (row["uri"], row["files"], row["rows"], row["bytes"]) == (
+            None, 0, 0, 0
+        )
+        assert (row["error"] is None) == (row["name"] != "d")
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == []
+    assert history(observer, found[0]["run_id"]) == outcome(found)
+    said = "".join(db.notices)
+    assert "nothing of the run was published" in said
+    assert "1 of 4 tables failed" in said
+    no_worker_left(observer)
+
+
+def test_no_table_is_begun_after_a_failure(
+    pg, db, observer, rgw, s3, registry, workers, bucket
+):
+    """Those that are under way go on to their end."""
+    register(
+        db, bucket,
+        # The largest is the first.
+        a="SELECT 1 / (g - 1) AS n FROM generate_series(1, 100000) g",
+        **{f"t{n:02}": "SELECT pg_advisory_xact_lock(42) IS NULL AS n"
+           for n in range(30)},
+    )
+    select(observer, "SELECT pg_advisory_lock(42)")
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {2 if workers else 0}")
+    options = json.dumps({"publish": "together"})
+    with Running(session, TOGETHER, (options,)) as run:
+        if workers == CREW:
+            sql = (
+                "SELECT count(*) FROM pg_stat_activity"
+                " WHERE wait_event = 'advisory'"
+            )
+            process.wait_until(
+                lambda: value(observer, sql) == 2, 30, "both workers wait"
+            )
+        select(observer, "SELECT pg_advisory_unlock(42)")
+        found = run.rows()
+    session.close()
+    statuses = outcome(found)
+    assert statuses.pop("a") == "failed"
+    assert set(statuses.values()) == {"withheld"}
+    begun = [row for row in found if row["elapsed"].total_seconds() > 0]
+    assert len(begun) < 30
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == []
+
+
+def test_what_cannot_be_prepared_withholds_all(
+    db, observer, s3, registry, workers, proxied, proxy, bucket
+):
+    """Nothing is sent then."""
+    register(db, bucket, a="SELECT 1 AS one", b="SELEC 1", c="SELECT 1 AS n")
+    found = land_all(db, publish="together", server=proxied)
+    assert outcome(found) == {
+        "a": "withheld", "b": "failed", "c": "withheld"
+    }
+    assert proxy.requests() == []
+    assert history(observer, found[0]["run_id"]) == outcome(found)
+
+
+def test_raise(db, observer, rgw, s3, registry, workers, bucket):
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 1 / 0 AS n")
+    error = failure(land_all, db, publish="together", on_error="raise")
+    assert error.pgcode == "38000"
+    assert "1 of 2 tables could not be exported" in str(error)
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == []
+
+
+def test_raise_without_a_failure(db, s3, registry, workers, bucket):
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
+    found = land_all(db, publish="together", on_error="raise")
+    assert outcome(found) == {"a": "done", "b": "done"}
+
+
+def test_existing_objects_stay(db, s3, registry, workers, bucket):
+    """Of an earlier run: nothing is replaced in part."""
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
+    land_all(db, publish="together")
+    select(db, "UPDATE onboard_tables SET query = CASE name"
+           " WHEN 'a' THEN 'SELECT 3 AS three' ELSE 'SELECT 1 / 0' END")
+    land_all(db, publish="together")
+    assert body(s3, bucket, key_of("a")) == b"one\n1\n"
+    assert body(s3, bucket, key_of("b")) == b"two\n2\n"
+
+
+# Failures while it is published
+
+
+def complete_of(name):
+    """Of the Complete of a table's object, as a request's target."""
+    return f"{key_of(name)}.*uploadId="
+
+
+@pytest.mark.parametrize("connections", [1, 8])
+def test_the_third_complete_is_refused(
+    db, observer, rgw, s3, registry, workers, proxied, proxy, bucket,
+    connections,
+):
+    """What was visible by then stays; the error names it."""
+    names = ["a", "b", "c", "d", "e"]
+    register(db, bucket, **{n: f"SELECT '{n}' AS name" for n in names})
+    proxy.rule("POST", complete_of("c"), times=None,
+               answer=s3_error(403, "AccessDenied"))
+    if connections > 1:
+        # Those beside it have not ended when it does.
+        slow = [proxy.rule("POST", complete_of(n), hold=True) for n in "de"]
+    with Running(
+        db, "SELECT * FROM onboard_all(NULL, %s)",
+        (json.dumps({"publish": "together", "server": proxied,
+                     "connections": connections}),),
+    ) as run:
+        if connections > 1:
+            proxy.wait_for("POST", complete_of("c"))
+            for rule in slow:
+                rule.release()
+        error = run.error()
+    assert error.pgcode == "38000"
+    assert "the run was published in part" in str(error)
+    visible = sorted(set(names) - {"c"}) if connections > 1 else ["a", "b"]
+    listed = ", ".join(f'"{name}"' for name in visible)
+    hidden = ", ".join(f'"{n}"' for n in names if n not in visible)
+    assert error.diag.message_detail == (
+        f"Visible: {listed}. Not visible: {hidden}."
+    )
+    assert "_SUCCESS" in error.diag.message_hint
+    assert 'could not export "c"' in "".join(db.notices)
+    assert objects(s3, bucket) == [key_of(name) for name in visible]
+    assert len(keys(s3, bucket)) == len(visible)
+    no_upload_left(rgw, bucket)
+    if workers == CREW:
+        expected = {name: "withheld" for name in names}
+        expected |= {name: "done" for name in visible} | {"c": "failed"}
+        assert last_history(observer) == expected
+    no_worker_left(observer)
+
+
+def test_the_first_complete_is_refused(
+    db, observer, rgw, s3, registry, workers, proxied, proxy, bucket
+):
+    """Then it is as if a table had failed before."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    proxy.rule("POST", complete_of("a"), times=None,
+               answer=s3_error(403, "AccessDenied"))
+    found = land_all(db, publish="together", server=proxied, connections=1)
+    assert outcome(found) == {"a": "failed", "b": "withheld"}
+    assert "AccessDenied" in "".join(db.notices)
+    assert found[0]["error"].startswith("could not complete the upload of")
+    assert keys(s3, bucket) == []
+    no_upload_left(rgw, bucket)
+    assert history(observer, found[0]["run_id"]) == outcome(found)
+
+
+def test_a_lost_answer(db, s3, registry, workers, proxied, proxy, bucket):
+    """Found out by the marker of who began the upload."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    proxy.rule("POST", complete_of("b"), drop="after")
+    found = land_all(db, publish="together", server=proxied)
+    assert outcome(found) == {"a": "done", "b": "done"}
+    assert len(proxy.requests("HEAD", key_of("b"))) == 1
+    assert manifest(s3, bucket, found[0]["run_id"])["success"]
+
+
+def test_an_upload_that_is_gone(
+    db, rgw, s3, registry, workers, proxied, proxy, bucket
+):
+    """Somebody has aborted it while others landed: nobody knows."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    proxy.rule("POST", complete_of("a"), times=None,
+               answer=s3_error(404, "NoSuchUpload"))
+    proxy.rule("GET", "uploadId=", times=None,
+               answer=s3_error(404, "NoSuchUpload"))
+    proxy.rule("DELETE", f"{key_of('a')}.*uploadId=", times=None,
+               answer=s3_error(404, "NoSuchUpload"))
+    error = failure(land_all, db, publish="together", server=proxied,
+                    connections=1)
+    assert error.pgcode == "38000"
+    assert error.diag.message_detail == (
+        'Perhaps visible: "a". Not visible: "b".'
+    )
+    for upload in rgw.unfinished(bucket):
+        s3.abort_multipart_upload(
+            Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+        )
+    assert keys(s3, bucket) == []
+
+
+@pytest.mark.parametrize("file", ["manifest.json", "_SUCCESS"])
+def test_the_manifest_is_refused(
+    db, observer, s3, registry, workers, patient, proxied, proxy, bucket, file
+):
+    """All is visible then; without _SUCCESS, it does not count."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    proxy.rule("PUT", f"/{file}$", times=None, answer=s3_error(403, "AccessDenied"))
+    error = failure(land_all, db, publish="together", server=proxied)
+    assert error.pgcode == "42501"
+    assert "whose objects are visible" in error.diag.context
+    assert objects(s3, bucket) == [key_of("a"), key_of("b")]
+    assert not any("_SUCCESS" in key for key in keys(s3, bucket))
+    if workers == CREW:
+        assert last_history(observer) == {"a": "done", "b": "done"}
+    no_worker_left(observer)
+
+
+def test_aborts_that_are_refused(
+    db, rgw, s3, registry, workers, proxied, proxy, bucket
+):
+    """What stays behind is told; onboard_abort_uploads() finds it."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
+             c="SELECT 1 / 0 AS n FROM generate_series(1, 10)"
+             " WHERE pg_sleep(0.3) IS NOT NULL")
+    select(db, "UPDATE onboard_tables SET name = 'z' WHERE name = 'c'")
+    proxy.rule("DELETE", times=None, answer=s3_error(403, "AccessDenied"))
+    land_all(db, publish="together", server=proxied)
+    said = "".join(db.notices)
+    left = rgw.unfinished(bucket)
+    assert left
+    assert "could not abort the upload" in said
+    assert "onboard_abort_uploads() removes" in said
+    assert len(left) == 1 or f"{len(left)} uploads of the run" in said
+    swept = select(
+        db, "SELECT * FROM onboard_abort_uploads(%s, '', '0 s')", (bucket,)
+    )
+    assert len(swept) == len(left)
+    assert keys(s3, bucket) == []
+
+
+def test_overwrite_error(db, rgw, s3, registry, workers, bucket):
+    """It is checked before, and again when it is published."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    s3.put_object(Bucket=bucket, Key=key_of("b"), Body=b"mine")
+    found = land_all(db, publish="together", overwrite="error")
+    assert found[1]["status"] == "failed"
+    assert found[0]["status"] == "withheld"
+    assert objects(s3, bucket) == [key_of("b")]
+    assert body(s3, bucket, key_of("b")) == b"mine"
+    no_upload_left(rgw, bucket)
+
+
+# Ended from outside
+
+
+def wait_for_sleep(observer):
+    sql = (
+        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    )
+    return process.wait_until(
+        lambda: select(observer, sql), 30, "a table sleeps"
+    )[0]["pid"]
+
+
+@pytest.mark.parametrize("how", ["cancel", "terminate"])
+def test_ended_while_tables_are_exported(
+    pg, observer, rgw, s3, registry, bucket, db, how, workers
+):
+    register(db, bucket, a="SELECT 1 AS n", b=SLEEPS, c="SELECT 3 AS n")
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    with Running(
+        session, TOGETHER, (json.dumps({"publish": "together"}),)
+    ) as run:
+        wait_for_sleep(observer)
+        if workers == CREW:
+            sql = "SELECT count(*) FROM onboard_history WHERE ended IS NULL"
+            # (their history is written once it is known)
+            process.wait_until(
+                lambda: len(rgw.unfinished(bucket)) == 3, 30, "all have begun"
+            )
+        select(observer, f"SELECT pg_{how}_backend(%s)", (run.pid,))
+        error = run.error()
+    assert how == "terminate" or error.pgcode == "57014"
+    session.close()
+    no_upload_left(rgw, bucket)
+    no_worker_left(observer)
+    assert keys(s3, bucket) == []
+    if workers == CREW:
+        found = last_history(observer)
+        assert found.pop("b") == "failed"
+        assert set(found.values()) <= {"withheld"}
+    assert value(
+        observer, "SELECT count(*) FROM onboard_runs"
+        " WHERE status IN ('running', 'lost')"
+    ) == 0
+
+
+@pytest.mark.parametrize("how", ["cancel", "terminate"])
+def test_ended_while_it_is_published(
+    pg, observer, rgw, s3, registry, bucket, db, proxied, proxy, how, workers
+):
+    """A warning says what is visible."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
+             c="SELECT 3 AS n")
+    # S3 has not got it, so its abort finds the upload.
+    rule = proxy.rule("POST", complete_of("b"), hold=True, when="request")
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    options = {"publish": "together", "server": proxied, "connections": 1}
+    before = len(pg.log_text())
+    with Running(session, TOGETHER, (json.dumps(options),)) as run:
+        rule.wait()
+        select(observer, f"SELECT pg_{how}_backend(%s)", (run.pid,))
+        run.error()
+    session.close()
+    no_worker_left(observer)
+    no_upload_left(rgw, bucket)
+    assert objects(s3, bucket) == keys(s3, bucket) == [key_of("a")]
+    said = pg.log_text()[before:]
+    assert "the run was published in part" in said
+    assert 'Visible: "a". Not visible: "b", "c".' in said
+    if workers == CREW:
+        assert last_history(observer) == {
+            "a": "done", "b": "withheld", "c": "withheld"
+        }
+
+
+def test_a_worker_is_terminated(
+    db, observer, rgw, s3, registry, bucket
+):
+    """In the middle of its table: that has failed."""
+    register(db, bucket, a="SELECT 1 AS n", b=SLEEPS, c="SELECT 3 AS n")
+    with Running(db, TOGETHER, (json.dumps({"publish": "together"}),)) as run:
+        pid = wait_for_sleep(observer)
+        select(observer, "SELECT pg_terminate_backend(%s)", (pid,))
+        found = run.rows()
+    assert outcome(found)["b"] == "failed"
+    assert set(outcome(found).values()) == {"failed", "withheld"}
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == []
+    assert history(observer, found[0]["run_id"]) == outcome(found)
+
+
+def test_waiting_workers_are_terminated(
+    db, observer, s3, registry, bucket
+):
+    """What they have landed is the leader's, which publishes it."""
+    register(
+        db, bucket, a="SELECT 1 AS n", b=rows(7),
+        c="SELECT pg_advisory_xact_lock(42) IS NULL AS n",
+    )
+    select(observer, "SELECT pg_advisory_lock(42)")
+    waiting = (
+        "SELECT pid FROM pg_stat_activity"
+        " WHERE backend_type = 'onboard worker' AND state = 'idle'"
+    )
+    with Running(db, TOGETHER, (json.dumps({"publish": "together"}),)) as run:
+        process.wait_until(
+            lambda: len(select(observer, waiting)) == 2, 30, "two wait"
+        )
+        for row in select(observer, waiting):
+            select(observer, "SELECT pg_terminate_backend(%s)", (row["pid"],))
+        process.wait_until(
+            lambda: len(select(observer, waiting)) == 0, 30, "they are gone"
+        )
+        select(observer, "SELECT pg_advisory_unlock(42)")
+        found = run.rows()
+    assert set(outcome(found).values()) == {"done"}
+    assert body(s3, bucket, key_of("b")) == copy(db, rows(7))
+    assert manifest(s3, bucket, found[0]["run_id"])["success"]
+    assert history(observer, found[0]["run_id"]) == outcome(found)
+
+
+def test_the_callers_rollback(db, observer, s3, registry, bucket):
+    """What is visible stays visible, and the history tells so."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    select(db, "BEGIN")
+    found = land_all(db, publish="together")
+    select(db, "ROLLBACK")
+    assert history(observer, found[0]["run_id"]) == {"a": "done", "b": "done"}
+    assert len(objects(s3, bucket)) == 2
+
+
+def test_more_tables_than_workers(db, observer, s3, registry, bucket):
+    """And more than are completed at a time."""
+    register(db, bucket, **{f"t{n}": f"SELECT {n} AS n" for n in range(40)})
+    found = land_all(db, publish="together", connections=3)
+    assert set(outcome(found).values()) == {"done"}
+    for n in range(40):
+        assert body(s3, bucket, key_of(f"t{n}")) == b"n\n%d\n" % n
+    assert history(observer, found[0]["run_id"]) == outcome(found)
+
+
+def test_no_worker_is_free(pg, db, s3, registry, bucket):
+    """Then the session does it itself."""
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    select(db, "BEGIN; CREATE TABLE written AS SELECT 1")
+    found = land_all(db, publish="together")
+    select(db, "ROLLBACK")
+    assert set(outcome(found).values()) == {"done"}
+    assert len(objects(s3, bucket)) == 2
+
+
+def test_a_job(db, observer, s3, registry, bucket):
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    for query, status in (("SELECT 2 AS n", "done"), ("SELECT 1/0", "failed")):
+        select(db, "UPDATE onboard_tables SET query = %s WHERE name = 'b'",
+               (query,))
+        run_id = value(
+            db, "SELECT onboard_submit_all(NULL,"
+            """ '{"publish": "together"}')"""
+        )
+        (row,) = select(db, "SELECT * FROM onboard_wait(%s, '60s')", (run_id,))
+        assert row["status"] == status
+        done = status == "done"
+        assert history(observer, run_id) == (
+            {"a": "done", "b": "done"} if done
+            else {"a": "withheld", "b": "failed"}
+        )
+        assert bool(files(s3, bucket, run_id)) == done
+
+
+# With increments
+
+
+@pytest.fixture
+def increments(db, registry, bucket):
+    """Two registered tables with watermarks, and rows 1 and 2."""
+    for name in ("i1", "i2"):
+        select(
+            db, f"CREATE TABLE {name} AS SELECT generate_series(1, 2) AS id"
+        )
+        select(
+            db, "INSERT INTO onboard_tables (name, bucket, options)"
+            """ VALUES (%s, %s, '{"key": "{name}/{run_id}",
+            "watermark": {"column": "id"}}')""", (name, bucket),
+        )
+    yield
+    select(db, "DROP TABLE i1, i2")
+
+
+def marks(db):
+    sql = "SELECT name, value FROM onboard_watermarks"
+    return {row["name"]: row["value"] for row in select(db, sql)}
+
+
+def test_increments_together(db, s3, increments, workers, bucket):
+    found = land_all(db, publish="together")
+    assert {row["rows"] for row in found} == {2}
+    assert marks(db) == {"i1": "2", "i2": "2"}
+    select(db, "INSERT INTO i1 VALUES (3)")
+    found = land_all(db, publish="together")
+    assert outcome(found) == {"i1": "done", "i2": "empty"}
+    assert marks(db) == {"i1": "3", "i2": "2"}
+
+
+def test_withheld_increments_come_again(db, s3, increments, workers, bucket):
+    register(db, bucket, wrong="SELECT 1 / 0 AS n")
+    found = land_all(db, publish="together")
+    assert "failed" in outcome(found).values()
+    assert marks(db) == {}
+    select(db, "DELETE FROM onboard_tables WHERE name = 'wrong'")
+    assert {row["rows"] for row in land_all(db, publish="together")} == {2}
+    assert marks(db) == {"i1": "2", "i2": "2"}
+
+
+@pytest.mark.parametrize("what", ["complete", "manifest", "success"])
+def test_increments_end_with_the_run(
+    db, s3, increments, workers, patient, proxied, proxy, bucket, what
+):
+    """Not before _SUCCESS is there: until then nobody counts on them."""
+    method, pattern = {
+        "complete": ("POST", "i2.*uploadId="),
+        "manifest": ("PUT", "/manifest.json"),
+        "success": ("PUT", "/_SUCCESS"),
+    }[what]
+    proxy.rule(method, pattern, times=None,
+               answer=s3_error(403, "AccessDenied"))
+    failure(land_all, db, publish="together", server=proxied, connections=1)
+    assert marks(db) == {}
+    assert {row["rows"] for row in land_all(db, publish="together")} == {2}
+    assert marks(db) == {"i1": "2", "i2": "2"}
+
+
+# On a standby
+
+
+def test_on_a_standby(pg, db, s3, registry, bucket):
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
+    select(db, "SET synchronous_commit = on; UPDATE onboard_tables"
+           " SET enabled = true")
+    standby = pg.standby().start()
+    try:
+        standby.wait_for_replay(pg)
+        session = standby.connect("onboard")
+        for count in (SERIAL, CREW):
+            select(session, f"SET onboard.parallel_tables = {count}")
+            found = land_all(session, publish="together")
+            assert outcome(found) == {"a": "done", "b": "done"}
+            said = manifest(s3, bucket, found[0]["run_id"])
+            assert said["success"]
+        session.close()
+    finally:
+        standby.close()
