@@ -86,6 +86,8 @@ ob_task_run(ObTask *task)
 {
 	ObExportResult result;
 
+	/* onboard_all() may have prepared it hours ago */
+	ob_server_require_usage(task->export.server);
 	task->run.started = GetCurrentTimestamp();
 	ob_export_run(&task->export, &result);
 	task->run.ended = GetCurrentTimestamp();
