@@ -267,7 +267,9 @@ end(ObAwsCall *call, const ObError *failure)
 		memcpy(whole.what, call->error.what, sizeof(whole.what));
 		call->error = whole;
 	}
-	call->done(call);
+	call->ended = true;
+	if (call->done)
+		call->done(call);
 }
 
 static bool
@@ -376,6 +378,7 @@ ob_aws_call_start(ObAwsCall *call)
 	call->wait.wake = wake;
 	call->wait.arg = call;
 	call->payload_hash[0] = '\0';
+	call->ended = false;
 	ob_http_start(call->http, request, 0);
 }
 

@@ -37,8 +37,10 @@ struct ObAwsCall
 	size_t len;
 	size_t response_max;
 	int64_t deadline_ms; /* of ob_http_now_ms(): no try begins after it */
-	void (*done)(ObAwsCall *call);
+	void (*done)(ObAwsCall *call); /* NULL: nobody is told, see "ended" */
 	void *arg;
+
+	bool ended;
 
 	/* the outcome: OB_OK for a 2xx, else what went wrong; error.s3_code has
 	 * AWS's code (from __type, X-Amzn-ErrorType, or XML), error.what is the

@@ -19,12 +19,6 @@
 #define ANSWER_MAX (64 * 1024)
 
 static void
-on_done(ObAwsCall *call)
-{
-	*(bool *) call->arg = true;
-}
-
-static void
 write_form(ObBuf *form, const OblAws *aws, const OblResult *result,
 		   const char *message)
 {
@@ -56,8 +50,6 @@ publish(ObAwsCall *call, const OblAws *aws, const ObBuf *form, ObError *error)
 {
 	static const ObPair headers[] = {
 		{"content-type", "application/x-www-form-urlencoded; charset=utf-8"}};
-	bool ended = false;
-
 	call->http = aws->loop->http;
 	call->provider = aws->provider;
 	call->region = aws->config->region;
@@ -69,14 +61,12 @@ publish(ObAwsCall *call, const OblAws *aws, const ObBuf *form, ObError *error)
 	call->len = form->len;
 	call->response_max = ANSWER_MAX;
 	call->deadline_ms = aws->deadline_ms;
-	call->done = on_done;
-	call->arg = &ended;
 	ob_aws_call_start(call);
-	while (!ended)
+	while (!call->ended)
 	{
 		if (!obl_loop_step(aws->loop, aws->deadline_ms, error))
 			return;
-		if (!ended && ob_http_now_ms() >= aws->deadline_ms)
+		if (!call->ended && ob_http_now_ms() >= aws->deadline_ms)
 		{
 			ob_error_set(error, OB_ETIMEOUT, "the time did not suffice");
 			return;

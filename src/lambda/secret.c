@@ -159,12 +159,6 @@ read_answer(OblSecret *secret, const ObBuf *answer, char *version,
 
 /* ---- asking for it ---- */
 
-static void
-on_done(ObAwsCall *call)
-{
-	*(bool *) call->arg = true;
-}
-
 static char *
 request_body(const char *id)
 {
@@ -181,8 +175,6 @@ ask(ObAwsCall *call, const OblAws *aws, const char *body, ObError *error)
 	static const ObPair headers[] = {
 		{"content-type", "application/x-amz-json-1.1"},
 		{"x-amz-target", "secretsmanager.GetSecretValue"}};
-	bool ended = false;
-
 	call->http = aws->loop->http;
 	call->provider = aws->provider;
 	call->region = aws->config->region;
@@ -194,14 +186,12 @@ ask(ObAwsCall *call, const OblAws *aws, const char *body, ObError *error)
 	call->len = strlen(body);
 	call->response_max = ANSWER_MAX;
 	call->deadline_ms = aws->deadline_ms;
-	call->done = on_done;
-	call->arg = &ended;
 	ob_aws_call_start(call);
-	while (!ended)
+	while (!call->ended)
 	{
 		if (!obl_loop_step(aws->loop, aws->deadline_ms, error))
 			return error->code;
-		if (!ended && ob_http_now_ms() >= aws->deadline_ms)
+		if (!call->ended && ob_http_now_ms() >= aws->deadline_ms)
 			return ob_error_set(error, OB_ETIMEOUT,
 								"the time did not suffice");
 	}

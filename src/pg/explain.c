@@ -54,19 +54,20 @@ ob_explain(const char *query, const ObOptions *options)
 {
 	ObParallel *parallel = ob_parallel_new(options, NULL, NULL);
 	MemoryContext context = CurrentMemoryContext;
-	List *lines = NIL;
+	ObParallel *outer;
+	List *volatile lines = NIL;
 
 	ob_query_check(query);
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
+	outer = ob_parallel_request(parallel);
 	PG_TRY();
 	{
-		ob_parallel_request(parallel);
 		lines = explain(query, context);
 	}
 	PG_FINALLY();
 	{
-		ob_parallel_withdraw();
+		ob_parallel_request(outer);
 	}
 	PG_END_TRY();
 	SPI_finish();

@@ -41,6 +41,8 @@ typedef struct Job
 	ObStream *stream;
 	ObParallel *parallel;
 	ObProgress *progress;
+	bool requested; /* it is what planning is for */
+	ObParallel *outer;
 	MemoryContext context;
 	int retries; /* of a stream before this one */
 	char *place; /* "s3://bucket/key", for warnings */
@@ -79,6 +81,14 @@ ob_export_open(const ObExport *export)
 /* ---- running ---- */
 
 static void
+withdraw(Job *job)
+{
+	if (job->requested)
+		ob_parallel_request(job->outer);
+	job->requested = false;
+}
+
+static void
 run_query(Job *job, ObReceiver *receiver)
 {
 	SPIExecuteOptions options = {
@@ -91,9 +101,10 @@ run_query(Job *job, ObReceiver *receiver)
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	ob_parallel_request(job->parallel);
+	job->outer = ob_parallel_request(job->parallel);
+	job->requested = true;
 	result = SPI_execute_extended(job->export->query, &options);
-	ob_parallel_withdraw();
+	withdraw(job);
 	if (result != SPI_OK_SELECT)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("query did not run as a SELECT: %s",
@@ -202,7 +213,7 @@ give_up(int code, Datum arg)
 {
 	Job *job = (Job *) DatumGetPointer(arg);
 
-	ob_parallel_withdraw();
+	withdraw(job);
 	if (job->parallel)
 		ob_parallel_end_workers(job->parallel);
 	if (job->stream)

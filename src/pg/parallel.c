@@ -46,16 +46,13 @@ ob_parallel_new(const ObOptions *options, const ObExport *export,
 	return parallel;
 }
 
-void
+ObParallel *
 ob_parallel_request(ObParallel *parallel)
 {
-	requested = parallel;
-}
+	ObParallel *before = requested;
 
-void
-ob_parallel_withdraw(void)
-{
-	requested = NULL;
+	requested = parallel;
+	return before;
 }
 
 ObParallel *

@@ -41,9 +41,12 @@ extern void ob_parallel_init(void);
 extern ObParallel *ob_parallel_new(const ObOptions *options,
 								   const ObExport *export, ObStream *stream);
 
-/* The next planning in this backend is the export's query; no more is. */
-extern void ob_parallel_request(ObParallel *parallel);
-extern void ob_parallel_withdraw(void);
+/*
+ * From now on, the next planning in this backend is the export's query.
+ * Returns what was requested before, to be requested again at the end: a
+ * function may export while its query is planned or started.
+ */
+extern ObParallel *ob_parallel_request(ObParallel *parallel);
 
 /* What the planner expects of the query's result, in bytes; 0: not planned
  * yet. */

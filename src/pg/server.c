@@ -19,6 +19,7 @@
 #include "foreign/foreign.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
@@ -168,6 +169,20 @@ fail_option(const ObServer *server, const char *option)
 					 quote_identifier(server->name), option)));
 }
 
+static void
+require_usage(Oid serverid, const char *name)
+{
+	if (ob_server_aclcheck(serverid, GetUserId(), ACL_USAGE) == ACLCHECK_OK)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("permission denied for foreign server %s", name),
+		 errhint("GRANT USAGE ON FOREIGN SERVER %s TO %s;",
+				 quote_identifier(name),
+				 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
+}
+
 /* The row's server, after the checks of what it is and who may use it. */
 static ForeignServer *
 look_up(const char *name)
@@ -193,14 +208,7 @@ look_up(const char *name)
 						name),
 				 errhint("Name a server that CREATE SERVER ... FOREIGN DATA "
 						 "WRAPPER " WRAPPER_NAME " made.")));
-	if (ob_server_aclcheck(server->serverid, GetUserId(), ACL_USAGE) !=
-		ACLCHECK_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
-				 errmsg("permission denied for foreign server %s", name),
-				 errhint("GRANT USAGE ON FOREIGN SERVER %s TO %s;", quoted,
-						 quote_identifier(
-							 GetUserNameFromId(GetUserId(), false)))));
+	require_usage(server->serverid, name);
 	return server;
 }
 
@@ -417,6 +425,14 @@ ob_server_get(const char *name)
 
 	ob_server_fill_keys(server);
 	return server;
+}
+
+void
+ob_server_require_usage(const ObServer *server)
+{
+	/* what others have committed since the statement began */
+	AcceptInvalidationMessages();
+	require_usage(server->serverid, server->name);
 }
 
 void

@@ -44,6 +44,9 @@ extern ObServer *ob_server_get(const char *name);
 extern ObServer *ob_server_find(const char *name);
 extern void ob_server_fill_keys(ObServer *server);
 
+/* Raises if the current user has no USAGE on it any more. */
+extern void ob_server_require_usage(const ObServer *server);
+
 /* Overwrites the secrets.  May be called more than once. */
 extern void ob_server_wipe(ObServer *server);
 

@@ -134,6 +134,8 @@ ob_task_run(ObTask *task)
 	ObExportResult result = {.empty = true};
 	TupleDesc columns = NULL;
 
+	/* onboard_all() may have prepared it hours ago */
+	ob_server_require_usage(task->export.server);
 	task->run.started = GetCurrentTimestamp();
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);

@@ -11,7 +11,7 @@ import pytest
 
 from faults import (
     ABORT, COMPLETE, CREATE, ERROR_IN_200, HEAD, LIST_PARTS, PART, PARTS,
-    QUERY, XML, html, ok_with,
+    XML, html, ok_with,
 )
 from lib.exports import (
     body, copy, key_of, keys, land, no_trace, no_upload_left, rows, select,

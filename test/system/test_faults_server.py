@@ -13,7 +13,7 @@ from conftest import Server
 from faults import PART
 from lib import process
 from lib.exports import (
-    Running, call, failure, key_of, keys, land, no_trace, rows, select,
+    Running, call, key_of, keys, land, no_trace, rows, select,
 )
 from lib.postgres import Cluster
 

@@ -335,3 +335,50 @@ def test_secrets_are_not_in_the_plan(eager, bucket, canaries, cluster):
     log = cluster.log_text()
     assert "OnboardSink" in log
     assert not [secret for secret in canaries if secret in log]
+
+
+NESTED = """
+    CREATE FUNCTION nested(bucket text) RETURNS int
+        LANGUAGE plpgsql {} PARALLEL SAFE AS $$
+        BEGIN
+            PERFORM onboard_explain('SELECT 1');
+            PERFORM onboard_table('inner', 'SELECT g FROM big', bucket,
+                '{{"parallel": 2}}');
+            BEGIN
+                PERFORM onboard_table('inner', 'SELECT 1/0', bucket);
+            EXCEPTION WHEN division_by_zero THEN NULL;
+            END;
+            RETURN 50000;
+        END $$
+"""
+
+
+@pytest.fixture
+def nested(db):
+    yield lambda kind: select(db, NESTED.format(kind))
+    select(db, "DROP FUNCTION nested")
+
+
+def test_export_while_another_is_planned(eager, s3, bucket, nested):
+    """What was asked of the planner is for the right query each time."""
+    nested("IMMUTABLE")
+    query = f"SELECT * FROM big WHERE g >= nested('{bucket}')"
+    result = land(eager, "outer", query, bucket, parallel=2)
+    assert result["rows"] == 250001
+    assert keys(s3, bucket) == [
+        "inner/data/inbox/inner_data.csv",
+        "outer/data/inbox/outer_data.csv",
+    ]
+
+
+def test_export_while_another_is_started(eager, rgw, s3, bucket, nested):
+    """To leave out partitions: well.  For rows, in workers, it is not safe."""
+    nested("STABLE")
+    query = f"SELECT * FROM parts WHERE k >= nested('{bucket}')"
+    error = failure(land, eager, "outer", query, bucket, parallel=2)
+    assert error.pgcode == "25000"
+    assert "parallel => off" in error.diag.message_hint
+    wait_until(
+        lambda: not rgw.unfinished(bucket), ABORT_BOUND, "no upload is left"
+    )
+    assert keys(s3, bucket) == ["inner/data/inbox/inner_data.csv"]

@@ -2,6 +2,8 @@
 
 import http.client
 import os
+import pathlib
+import re
 import time
 import urllib.parse
 
@@ -68,6 +70,23 @@ def test_rgw_refuses_a_damaged_body(rgw, bucket):
 def test_rgw_lists_unfinished_uploads(rgw, upload):
     listed = rgw.unfinished(upload["Bucket"])
     assert [item["UploadId"] for item in listed] == [upload["UploadId"]]
+
+
+ROW = "test_(0[1-9]|[1-4][0-9]|5[0-4])_"
+
+
+def test_table_of_faults():
+    """docs/faults.md has each test of a fault, and none that is not there."""
+    here = pathlib.Path(__file__).parent
+    docs = (here.parent.parent / "docs" / "faults.md").read_text()
+    table = set(re.findall(r"`(test_\w+)`", docs))
+    tests = set()
+    for file in here.glob("test_*.py"):
+        tests.update(re.findall(r"^def (test_\w+)", file.read_text(), re.M))
+    of_rows = {name for name in tests if re.match(ROW, name)}
+    assert (table - tests, of_rows - table) == (set(), set())
+    rows = [int(number) for number in re.findall(r"^\| (\d+) ", docs, re.M)]
+    assert sorted(rows) == list(range(1, 55))
 
 
 # Credentials

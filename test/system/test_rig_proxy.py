@@ -11,7 +11,6 @@ import urllib.parse
 import botocore.exceptions
 import pytest
 
-from lib.process import wait_until
 from lib.proxy import Answer, s3_error
 
 MB = 1024 * 1024
