@@ -71,7 +71,8 @@ is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 	 * if a connection died that was used before: it then sends once more */
 	if (strcmp(xml->code, "NoSuchUpload") == 0 ||
 		(failure->http_status == 404 && xml->code[0] == '\0') ||
-		(failure->http_status == 412 && call->if_none_match))
+		(failure->code == OB_EEXISTS && call->if_none_match &&
+		 strcmp(xml->code, "ConditionalRequestConflict") != 0))
 		return true;
 	return failure->http_status >= 500 && xml->code[0] == '\0';
 }
