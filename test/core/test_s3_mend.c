@@ -1047,6 +1047,27 @@ credentials_are_asked_for_again(void **state)
 					  i < 2 ? &first_given : &second_given, "us-east-1");
 }
 
+/* New ones each time, and none of them is good: not for ever. */
+static void
+credentials_are_asked_for_again_once(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIASECOND"));
+	rule_giver(fixture, SERVER_ANSWER, 0, GIVEN("AKIATHIRD"));
+	server_rule(
+		fixture->server,
+		(ServerRule){.status = 400, .body = XML_ERROR("ExpiredToken")});
+	run_verb(fixture, &call, OB_S3_UPLOAD_PART);
+	assert_error(&call.call.error, OB_ECREDS, "ExpiredToken");
+	assert_int_equal(server_count(fixture->server, "PUT", NULL), 2);
+	assert_int_equal(asked(fixture), 2);
+	call_free(&call);
+}
+
 /* ---- what a client bears ---- */
 
 /* Of a network that goes away, as long as it may: not counted, for the store
@@ -1380,6 +1401,7 @@ main(void)
 		TEST(cancel_while_waiting_for_credentials),
 		TEST(credentials_are_refused),
 		TEST(credentials_are_asked_for_again),
+		TEST(credentials_are_asked_for_again_once),
 		TEST(network_goes_away),
 		TEST(network_was_never_there),
 		TEST(network_stays_away),
