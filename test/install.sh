@@ -22,7 +22,8 @@ core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
 build="$core postgresql-$major postgresql-server-dev-$major"
 demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
     python3-boto3 python3-psycopg2"
-tests="$demo libcmocka-dev libjansson-dev python3-pytest lz4 zstd gzip faketime"
+tests="$demo libcmocka-dev libjansson-dev python3-pytest lz4 zstd gzip faketime
+    iproute2 valgrind"
 bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
     gnuplot-nox"
 # cppcheck and the layer check need PostgreSQL's headers nowhere, so lint
