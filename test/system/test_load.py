@@ -126,7 +126,7 @@ def session_query(number):
     )
 
 
-def test_all_at_once(crowd, s3, bucket, capsys):
+def test_50_all_at_once(crowd, s3, bucket, capsys):
     cluster, sessions = crowd
     observer = cluster.connect()
     pids = [session.info.backend_pid for session in sessions]

@@ -1,4 +1,4 @@
-"""The network goes away in mid-upload, and comes back.
+"""The network goes away in mid-upload, and comes back: row 54 of docs/faults.md.
 
 By default for a few seconds, with time-outs to match; with ONBOARD_LONG=1 for
 45 s with the settings that onboard has by default.
@@ -59,7 +59,7 @@ if LONG:
 
 
 @pytest.mark.parametrize("end, parallel", CASES)
-def test_cut(
+def test_54_network_cut(
     network, remote, rgw, proxy, s3, bucket, canaries, capsys, end, parallel
 ):
     name = f"s3_{end}_{parallel}"
