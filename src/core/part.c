@@ -8,6 +8,39 @@
 
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
+
+/* ---- buffers ---- */
+
+/*
+ * Pages of their own, which are the system's again when the export is over.
+ * What is given back to malloc stays with the process, at least as much as two
+ * parts, and there may be hundreds of sessions that exported once.
+ */
+static char *
+alloc_buffer(size_t cap)
+{
+	char *data = mmap(NULL, cap, PROT_READ | PROT_WRITE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	return data == MAP_FAILED ? NULL : data;
+}
+
+static char *
+resize_buffer(char *data, size_t old_cap, size_t cap)
+{
+	data = mremap(data, old_cap, cap, MREMAP_MAYMOVE);
+	return data == MAP_FAILED ? NULL : data;
+}
+
+static void
+free_buffer(char *data, size_t cap)
+{
+	if (data)
+		(void) munmap(data, cap);
+}
+
+/* ---- the pool ---- */
 
 bool
 ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum, bool crc32,
@@ -43,7 +76,7 @@ ob_parts_free(ObParts *parts)
 	{
 		ob_s3_call_free(&parts->parts[i].call);
 		ob_sha256_free(parts->parts[i].sha);
-		free(parts->parts[i].data);
+		free_buffer(parts->parts[i].data, parts->parts[i].cap);
 	}
 	free(parts->parts);
 	parts->parts = NULL;
@@ -100,7 +133,7 @@ free_idle_buffers(ObParts *parts)
 		if (part->state != OB_PART_EMPTY)
 			continue;
 		parts->used -= part->cap;
-		free(part->data);
+		free_buffer(part->data, part->cap);
 		part->data = NULL;
 		part->cap = 0;
 	}
@@ -131,7 +164,7 @@ ob_parts_begin(ObParts *parts, size_t size, size_t head_len)
 	if (part->cap != cap)
 	{
 		free_idle_buffers(parts);
-		part->data = malloc(cap);
+		part->data = alloc_buffer(cap);
 		if (!part->data)
 			return NULL;
 		part->cap = cap;
@@ -167,7 +200,7 @@ static bool
 grow(ObParts *parts, ObPart *part)
 {
 	size_t cap = part->cap + part->cap / 2;
-	char *data = realloc(part->data, cap);
+	char *data = resize_buffer(part->data, part->cap, cap);
 
 	if (!data)
 		return false;

@@ -71,7 +71,8 @@ is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 	 * if a connection died that was used before: it then sends once more */
 	if (strcmp(xml->code, "NoSuchUpload") == 0 ||
 		(failure->http_status == 404 && xml->code[0] == '\0') ||
-		(failure->http_status == 412 && call->if_none_match))
+		(failure->code == OB_EEXISTS && call->if_none_match &&
+		 strcmp(xml->code, "ConditionalRequestConflict") != 0))
 		return true;
 	return failure->http_status >= 500 && xml->code[0] == '\0';
 }
@@ -99,8 +100,9 @@ asked_pause(const ObS3Call *call)
 /*
  * The store could be reached before, and now nothing of the request gets
  * there: the network is down.  That costs the store nothing, and only the
- * deadline ends it.  (But an Abort does not last, nor what max_attempts has
- * been set to 1 for.)
+ * deadline ends it.  Who has an upload's id need not have reached the store
+ * himself: a parallel worker has it from its leader.  (But an Abort does not
+ * last, nor what max_attempts has been set to 1 for.)
  */
 static bool
 is_cut_off(const ObS3Call *call, ObRetryClass class)
@@ -108,7 +110,7 @@ is_cut_off(const ObS3Call *call, ObRetryClass class)
 	const ObHttpRequest *request = &call->request;
 
 	return class == OB_RETRY_TRANSIENT && !request->sent &&
-		   request->status == 0 && call->s3->reached &&
+		   request->status == 0 && (call->s3->reached || call->upload_id) &&
 		   call->s3->retry_deadline_ms > 0 && call->verb != OB_S3_ABORT &&
 		   call->max_attempts > 1;
 }

@@ -587,10 +587,9 @@ note_unthrottled(ObUpload *upload)
 static void
 fail_part(ObUpload *upload, const ObS3Call *call)
 {
-	if (!upload->multipart && upload->keep_existing &&
-		call->error.http_status == 412)
+	if (!upload->multipart && ob_upload_found_object(upload, &call->error))
 	{
-		ob_upload_reconcile_object(upload, call);
+		ob_upload_find_out(upload, &call->error);
 		return;
 	}
 	ob_upload_fail(upload, &call->error);

@@ -111,22 +111,24 @@ stay_failed(ObUpload *upload, bool may_exist)
 	upload->last_sent = may_exist;
 }
 
-static void
-ask_head(ObUpload *upload, const ObError *error)
+bool
+ob_upload_found_object(const ObUpload *upload, const ObError *error)
+{
+	return upload->keep_existing &&
+		   (error->http_status == 412 ||
+			strcmp(error->s3_code, "PreconditionFailed") == 0);
+}
+
+void
+ob_upload_find_out(ObUpload *upload, const ObError *error)
 {
 	upload->state = OB_UPLOAD_RECONCILING;
 	/* what is reported if it is not ours, or we cannot find out */
 	upload->error = *error;
-	if (error->http_status == 412)
+	if (ob_upload_found_object(upload, error))
 		upload->error.code = OB_EEXISTS;
 	ob_upload_explain(upload, &upload->error);
 	ob_s3_head(&upload->control, upload->bucket, upload->key);
-}
-
-void
-ob_upload_reconcile_object(ObUpload *upload, const ObS3Call *call)
-{
-	ask_head(upload, &call->error);
 }
 
 /* After a PutObject that found an object. */
@@ -257,7 +259,7 @@ ob_upload_on_control(ObS3Call *call)
 	else if (upload->state == OB_UPLOAD_RECONCILING)
 		reconcile_complete(upload, call);
 	else if (call->verb == OB_S3_COMPLETE && call->error.code == OB_EUNKNOWN)
-		ask_head(upload, &call->error);
+		ob_upload_find_out(upload, &call->error);
 	else if (call->error.code != OB_OK)
 		ob_upload_fail(upload, &call->error);
 	else if (call->verb == OB_S3_COMPLETE)

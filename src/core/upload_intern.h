@@ -119,9 +119,13 @@ extern void ob_upload_set_memory(ObUpload *upload, size_t memory);
  * it is held. */
 extern void ob_upload_complete(ObUpload *upload);
 
-/* The PutObject found an object: another one, or what an earlier try of it
- * has written? */
-extern void ob_upload_reconcile_object(ObUpload *upload, const ObS3Call *call);
+/* The request was refused because there is an object. */
+extern bool ob_upload_found_object(const ObUpload *upload,
+								   const ObError *error);
+
+/* What became of the last request?  It found an object, which may be what an
+ * earlier try has written, or its outcome is unclear.  Asks by HEAD. */
+extern void ob_upload_find_out(ObUpload *upload, const ObError *error);
 
 /* Sends the HEAD that tells whether the name is free. */
 extern void ob_upload_check_name(ObUpload *upload);

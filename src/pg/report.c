@@ -116,9 +116,8 @@ hint(const ObError *error)
 		return "The policy of these credentials, and that of the key, must "
 			   "allow kms:GenerateDataKey and kms:Decrypt.";
 	if (strncmp(error->s3_code, "KMS.", 4) == 0 && error->code != OB_ETHROTTLE)
-		return "Check the key: option \"kms_key_id\", or the bucket's "
-			   "default. "
-			   "It must be enabled, and in the bucket's region.";
+		return "Check the key of option \"kms_key_id\", or the bucket's: it "
+			   "must be enabled, and in the bucket's region.";
 	return code_info(error->code).hint;
 }
 

@@ -9,6 +9,8 @@
 #
 #    * link: -Wl,--wrap=malloc
 #
+# Pages come from malloc here, since ASan watches its ends (pages.c).
+#
 # OB_BUILD names the build folder (default build/core).  The last line is
 # "N passed, N failed[, N skipped]", counted over all programs; one that does
 # not compile, crashes or leaks counts as a failure.
@@ -22,6 +24,7 @@ cflags="-std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined
     -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
     -Isrc -Itest/core $(pkg-config --cflags $packages)" || exit 1
 libs="-Wl,--as-needed $(pkg-config --libs $packages)" || exit 1
+pages="-Wl,--wrap=mmap,--wrap=mremap,--wrap=munmap"
 
 # object SOURCE: where it is compiled to
 object() {
@@ -42,7 +45,7 @@ compile() {
 # link SOURCE PROGRAM
 link() {
     flags=$(sed -n 's/^ \* link: *//p' "$1")
-    $cc -fsanitize=address,undefined $flags -o "$2" "$(object "$1")" \
+    $cc -fsanitize=address,undefined $pages $flags -o "$2" "$(object "$1")" \
         $shared_objects $libs
 }
 

@@ -1047,6 +1047,27 @@ credentials_are_asked_for_again(void **state)
 					  i < 2 ? &first_given : &second_given, "us-east-1");
 }
 
+/* New ones each time, and none of them is good: not for ever. */
+static void
+credentials_are_asked_for_again_once(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	use_container(fixture);
+	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIASECOND"));
+	rule_giver(fixture, SERVER_ANSWER, 0, GIVEN("AKIATHIRD"));
+	server_rule(
+		fixture->server,
+		(ServerRule){.status = 400, .body = XML_ERROR("ExpiredToken")});
+	run_verb(fixture, &call, OB_S3_UPLOAD_PART);
+	assert_error(&call.call.error, OB_ECREDS, "ExpiredToken");
+	assert_int_equal(server_count(fixture->server, "PUT", NULL), 2);
+	assert_int_equal(asked(fixture), 2);
+	call_free(&call);
+}
+
 /* ---- what a client bears ---- */
 
 /* Of a network that goes away, as long as it may: not counted, for the store
@@ -1088,6 +1109,28 @@ network_goes_away(void **state)
 	}
 }
 
+/* A parallel worker's first part: its leader has reached the store. */
+static void
+network_was_there_for_another(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	use_s3(fixture, NULL, 60000);
+	server_reset(fixture->server);
+	server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
+	server_refuse(fixture->server);
+	call_init(&call, fixture);
+	start_verb(&call, OB_S3_UPLOAD_PART, "k");
+	call.call.max_attempts = 2;
+	wait_retries(fixture, 4);
+	assert_int_equal(call.done, 0);
+	server_listen(fixture->server);
+	wait_done(&call);
+	assert_string_equal(call.call.error.cause, "");
+	call_free(&call);
+}
+
 /* Where it was never there, where there is no deadline, and for an Abort. */
 static void
 network_was_never_there(void **state)
@@ -1100,8 +1143,8 @@ network_was_never_there(void **state)
 		bool reset;
 		int deadline_ms;
 	} rows[] = {
-		{"never reached", OB_S3_UPLOAD_PART, false, false, 60000},
-		{"reached for another export", OB_S3_UPLOAD_PART, true, true, 60000},
+		{"never reached", OB_S3_CREATE, false, false, 60000},
+		{"reached for another export", OB_S3_CREATE, true, true, 60000},
 		{"no deadline", OB_S3_UPLOAD_PART, true, false, 0},
 		{"abort", OB_S3_ABORT, true, false, 60000},
 	};
@@ -1380,7 +1423,9 @@ main(void)
 		TEST(cancel_while_waiting_for_credentials),
 		TEST(credentials_are_refused),
 		TEST(credentials_are_asked_for_again),
+		TEST(credentials_are_asked_for_again_once),
 		TEST(network_goes_away),
+		TEST(network_was_there_for_another),
 		TEST(network_was_never_there),
 		TEST(network_stays_away),
 		TEST(name_that_is_not_known),

@@ -444,6 +444,13 @@ object_is_our_own(void **state)
 		ServerRule rules[2];
 		int heads;
 	} rows[] = {
+		{"Complete, error after the fact, in a 200",
+		 PART + 1,
+		 {{COMPLETE_TARGET, .times = 1, .store = true, .status = 500,
+		   .body = XML_ERROR("InternalError")},
+		  {COMPLETE_TARGET, .times = 1, .status = 200,
+		   .body = XML_ERROR("PreconditionFailed")}},
+		 2},
 		{"PutObject, lost answer",
 		 1000,
 		 {{.method = "PUT", .times = 1, .store = true, .act = SERVER_DROP}},

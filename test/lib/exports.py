@@ -142,6 +142,9 @@ class Running:
         self._thread.join(30)
         assert not self._thread.is_alive(), "the statement goes on"
 
+    def running(self):
+        return self._thread.is_alive()
+
     def error(self, timeout=30):
         """The error that it ends with."""
         self._end(timeout)

@@ -8,7 +8,7 @@
  * name, which points to a number.  It is looked at whenever the fault might
  * act, and takes no descriptor.
  *
- *	   memory	large allocations fail, after so many
+ *	   memory	a part gets no buffer, after so many did
  *	   easy		curl_easy_init() fails
  *	   files	no descriptor may have such a number or a higher one
  *	   disk		writing a temporary file of PostgreSQL fails: no space
@@ -29,8 +29,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
+#include <sys/syscall.h>
 #include <sys/types.h>
 #include <unistd.h>
 
@@ -65,29 +67,29 @@ fails(size_t size)
 	return seen++ >= allowed;
 }
 
-extern void *__libc_malloc(size_t size);
-extern void *__libc_realloc(void *old, size_t size);
-
+/* Anonymous pages, which is what the buffers of parts are. */
 void *
-malloc(size_t size)
+mmap(void *address, size_t size, int protection, int flags, int file,
+	 off_t offset)
 {
-	if (fails(size))
+	if ((flags & MAP_ANONYMOUS) && fails(size))
 	{
 		errno = ENOMEM;
-		return NULL;
+		return MAP_FAILED;
 	}
-	return __libc_malloc(size);
+	return (void *) syscall(SYS_mmap, address, size, protection, flags, file,
+							offset);
 }
 
 void *
-realloc(void *old, size_t size)
+mremap(void *old, size_t old_size, size_t size, int flags, ...)
 {
 	if (fails(size))
 	{
 		errno = ENOMEM;
-		return NULL;
+		return MAP_FAILED;
 	}
-	return __libc_realloc(old, size);
+	return (void *) syscall(SYS_mremap, old, old_size, size, flags);
 }
 
 void *

@@ -8,9 +8,11 @@ directories hold the installed extension.
         cluster.psql("SELECT 1")
 """
 
+import collections
 import glob
 import os
 import pwd
+import re
 import shutil
 import tempfile
 import threading
@@ -73,6 +75,19 @@ def backend_rss(pid):
     return found
 
 
+def descriptors(pid):
+    """What a process holds open: {"socket": 2, "/dev/null": 1, ...}."""
+    found = collections.Counter()
+    folder = f"/proc/{pid}/fd"
+    for number in os.listdir(folder):
+        try:
+            target = os.readlink(os.path.join(folder, number))
+        except FileNotFoundError:
+            continue  # closed since
+        found[re.sub(r":\[\d+\]$", "", target)] += 1
+    return found
+
+
 class PeakMemory:
     """The greatest anonymous memory of a process while the block runs.
 
@@ -104,16 +119,24 @@ class PeakMemory:
 
 
 class Cluster:
-    """One server.  settings: postgresql.conf's; env: of the server process."""
+    """One server.  settings: postgresql.conf's; env: of the server process.
+
+    within: makes of a command one that runs as root somewhere else, e.g. in a
+    network namespace (network.py); the server is started there.
+
+    program: what is started instead of postgres, with its arguments.
+    """
 
     # The logs of all clusters that this program closed, for those who look
     # for secrets in them, as (folder, text).
     old_logs = []
     open_clusters = []
 
-    def __init__(self, settings=None, env=None):
+    def __init__(self, settings=None, env=None, within=None, program=None):
         self.settings = {**_SETTINGS, **(settings or {})}
         self.env = dict(env or {})
+        self.within = within
+        self.program = program
         self.bindir = pg_config("--bindir")
         self.folder = None
 
@@ -147,9 +170,10 @@ class Cluster:
     def start(self):
         self._write_settings()
         env = process.clean_env(self.env)
+        program = ["-p", self.program] if self.program else []
         self._tool(
             "pg_ctl", "-D", self.datadir, "-l", self.logfile, "-w", "-t", "60",
-            "-s", "start", env=env,
+            "-s", *program, "start", env=env, within=self.within,
         )
         return self
 
@@ -162,9 +186,10 @@ class Cluster:
             "-m", mode, "stop", timeout=timeout + 10,
         )
 
-    def restart(self, settings=None, env=None, mode="fast"):
+    def restart(self, settings=None, env=None, program=None, mode="fast"):
         self.stop(mode)
         self.settings.update(settings or {})
+        self.program = program or self.program
         if env is not None:
             self.env = dict(env)
         return self.start()
@@ -233,7 +258,9 @@ class Cluster:
 
     @staticmethod
     def _owner():
-        return pwd.getpwnam("postgres")
+        if os.getuid() == 0:
+            return pwd.getpwnam("postgres")
+        return pwd.getpwuid(os.getuid())
 
     def _make_folder(self):
         self.folder = tempfile.mkdtemp(prefix="onboard-pg-", dir="/tmp")
@@ -259,10 +286,16 @@ class Cluster:
             if include not in conf.read():
                 conf.write(include)
 
-    def _tool(self, program, *arguments, env=None, timeout=90):
+    def _tool(self, program, *arguments, env=None, timeout=90, within=None):
         command = [os.path.join(self.bindir, program), *arguments]
         owner = {}
-        if os.getuid() == 0:
+        if within:
+            user = self._owner()
+            command = within(
+                "setpriv", f"--reuid={user.pw_uid}", f"--regid={user.pw_gid}",
+                "--init-groups", *command,
+            )
+        elif os.getuid() == 0:
             groups = os.getgrouplist("postgres", self._owner().pw_gid)
             owner = {
                 "user": "postgres", "group": "postgres", "extra_groups": groups

@@ -398,7 +398,7 @@ def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
         land(
             db, "t", BIG, bucket, server=proxied, parallel=2,
             part_size="5MB", checksum="crc32", requester_pays=True,
-            expected_bucket_owner="111122223333",
+            expected_bucket_owner="111122223333", overwrite="error",
         )
     finally:
         pg.psql("DROP TABLE big", "onboard")

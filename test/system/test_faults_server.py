@@ -10,7 +10,7 @@ import time
 import pytest
 
 from conftest import Server
-from faults import PART
+from faults import PART, PARTS
 from lib import process
 from lib.exports import (
     Running, call, key_of, keys, land, no_trace, rows, select,
@@ -23,11 +23,23 @@ TERMINATING = "FATAL:  terminating connection due to administrator command"
 SWEEP = "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')"
 
 
+# 30 MB for workers, too.
+SHARED = """
+    CREATE TABLE shared AS
+        SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 30000) g;
+    ANALYZE shared;
+"""
+
+
 @pytest.fixture(scope="module")
 def fragile():
-    settings = {"restart_after_crash": "on", "synchronous_commit": "on"}
+    settings = {
+        "restart_after_crash": "on", "synchronous_commit": "on",
+        # Workers for a table that a test can afford.
+        "parallel_setup_cost": "0", "min_parallel_table_scan_size": "0",
+    }
     with Cluster(settings) as cluster:
-        cluster.psql("CREATE EXTENSION onboard")
+        cluster.psql("CREATE EXTENSION onboard;" + SHARED)
         yield cluster
 
 
@@ -118,22 +130,45 @@ def failure_to_connect(cluster):
     return None
 
 
+def worker_of(cluster, leader):
+    """A parallel worker that waits for its own parts to land."""
+    session = cluster.connect()
+    found = process.wait_until(
+        lambda: select(
+            session, "SELECT pid FROM pg_stat_activity"
+            " WHERE leader_pid = %s AND wait_event = 'Extension'", (leader,),
+        ), 30, "a worker waits",
+    )
+    session.close()
+    return found[0]["pid"]
+
+
+# What is exported, whom that happens to, the signal (None: a shutdown)
 CRASHES = {
-    "sigkill": signal.SIGKILL,
-    "sigquit": signal.SIGQUIT,
-    "immediate-shutdown": None,
+    "sigkill": (BIG, "session", signal.SIGKILL),
+    "sigquit": (BIG, "session", signal.SIGQUIT),
+    "immediate-shutdown": (BIG, None, None),
+    "sigkill-worker": ("SELECT * FROM shared", "worker", signal.SIGKILL),
 }
 
 
 @pytest.mark.parametrize("crash", list(CRASHES))
-def test_39_crash(cluster, held, rgw, s3, bucket, crash):
+def test_39_crash(cluster, proxy, rgw, s3, bucket, crash):
     """The sweep finds exactly the upload that is left, once."""
+    query, victim, signal_ = CRASHES[crash]
+    # No part but one lands, so each process has one that does not.
+    held = proxy.rule(
+        *PARTS, nth=2, times=None, hold=True, when="request", drop="before"
+    )
     client = cluster.connect()
     ready = cluster.log_text().count(READY)
-    with Running(client, *call("t", BIG, bucket, server="held")) as export:
+    sql = call("t", query, bucket, server="held", part_size="5MB")
+    with Running(client, *sql) as export:
         held.wait()
-        if CRASHES[crash]:
-            os.kill(export.pid, CRASHES[crash])
+        if victim == "worker":
+            os.kill(worker_of(cluster, export.pid), signal_)
+        elif victim:
+            os.kill(export.pid, signal_)
         else:
             cluster.stop("immediate")
             cluster.start()

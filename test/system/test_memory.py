@@ -4,6 +4,7 @@ The store is bench/discard.c, which costs next to nothing and checks lengths,
 part sizes and part numbers; it holds no object, so gigabytes are cheap.
 """
 
+import contextlib
 import json
 import pathlib
 import subprocess
@@ -131,3 +132,72 @@ def test_slow_store(pg, db, discard, make_server, wide, memory):
     assert held > memory * MB / 2
     assert peak.peak - peak.before <= memory * MB + ALLOWANCE
     assert left < ALLOWANCE
+
+
+PARALLEL = """
+    SET min_parallel_table_scan_size = 0;
+    SET parallel_setup_cost = 0;
+    SET max_parallel_workers_per_gather = 2;
+"""
+GROUP = """
+    SELECT pid, wait_event FROM pg_stat_activity
+    WHERE %s IN (pid, leader_pid) ORDER BY leader_pid NULLS FIRST
+"""
+
+
+def all_wait(observer, leader, count):
+    """The processes of a parallel export, the leader first; None: not yet."""
+    found = select(observer, GROUP, (leader,))
+    if len(found) < count or {row["wait_event"] for row in found} != {
+        "Extension"
+    }:
+        return None
+    return [row["pid"] for row in found]
+
+
+# 400 MB; what is there twice is too far apart for zstd, which halves them.
+REPEATED = " UNION ALL ".join(["SELECT text FROM wide"] * 20)
+
+
+@pytest.mark.parametrize("compression", ["none", "zstd"])
+def test_workers_share_the_memory(
+    pg, db, discard, make_server, wide, capsys, compression
+):
+    """As above, with a leader and two workers: all buffers are in use."""
+    memory = 64 * MB
+    select(db, PARALLEL)
+    (plan, *_) = select(db, "SELECT onboard_explain(%s) AS line", (REPEATED,))
+    assert plan["line"].startswith("Sink: below Gather"), plan
+    value(db, f"SELECT sum(length(text)) FROM {wide}")
+    select(db, f"SET onboard.upload_memory = {memory // 1024}")
+    observer = pg.connect("onboard")
+    with Proxy(discard.endpoint) as proxy, contextlib.ExitStack() as stack:
+        parts = proxy.rule(
+            "PUT", "partNumber=", times=None, hold=True, when="request"
+        )
+        server = make_server(proxy.endpoint, "key", "secret-of-discard")
+        before = backend_rss(db.info.backend_pid)["anon"]
+        export = stack.enter_context(Running(db, *call(
+            "wide", REPEATED, "bucket", server=server, connections=48,
+            parallel=2, compression=compression,
+        )))
+        pids = process.wait_until(
+            lambda: all_wait(observer, export.pid, 3), 60, "all wait for room"
+        )
+        held = [backend_rss(pid)["anon"] for pid in pids]
+        held[0] -= before
+        peaks = [stack.enter_context(PeakMemory(pid)) for pid in pids]
+        parts.release()
+        (row,) = export.rows(100)
+    observer.close()
+    assert row["rows"] == 40000
+    grown = [peak.peak for peak in peaks]
+    grown[0] -= before
+    with capsys.disabled():
+        shown = ", ".join(f"{size / MB:.0f}" for size in [*held, *grown])
+        print(f"\n{compression}: {shown} MB in leader and workers, held and"
+              " at most")
+    # The memory was really in use, and nobody had more than his share.
+    assert sum(held) > memory / 2
+    assert max(grown) <= memory / 3 + ALLOWANCE
+    assert sum(grown) <= memory + 3 * ALLOWANCE

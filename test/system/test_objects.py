@@ -239,7 +239,7 @@ DENIED = (
     (s3_error(403, "AccessDenied", DENIED), "42501",
      "kms:GenerateDataKey and kms:Decrypt"),
     (s3_error(400, "KMS.DisabledException", "key/2 is disabled"), "38000",
-     "It must be enabled, and in the bucket's region."),
+     "it must be enabled, and in the bucket's region."),
 ])
 @pytest.mark.parametrize("size", SIZES)
 def test_key_refused(db, proxy, proxied, bucket, answer, sqlstate, hint, size):

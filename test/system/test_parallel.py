@@ -228,6 +228,19 @@ def test_uncommitted_rows(eager, s3, bucket):
     assert result["rows"] == 300009
 
 
+def test_not_overwriting(eager, rgw, s3, bucket):
+    query = "SELECT * FROM big"
+    options = {"parallel": 2, "overwrite": "error", "key": "k"}
+    assert land(eager, "t", query, bucket, **options)["rows"] == 300000
+    landed = body(s3, bucket, "k")
+    error = failure(land, eager, "t", query, bucket, **options)
+    assert error.pgcode == "58P02"
+    assert "exists already" in error.diag.message_primary
+    assert body(s3, bucket, "k") == landed
+    assert rgw.unfinished(bucket) == []
+    assert no_workers(eager)
+
+
 def settled(rgw, bucket):
     """Nothing landed, and S3 forgot the upload."""
     wait_until(

@@ -1,0 +1,157 @@
+"""A network that can be cut: two network namespaces with a cable between them.
+
+PostgreSQL runs in one of them, and finds at an address of the other one what
+the test has on its loopback.  Clients reach PostgreSQL all the same, by its
+Unix socket.
+
+    with Network() as network, Cluster(within=network.within) as cluster:
+        endpoint = network.lead_to(rgw.endpoint)
+        ...
+        network.cut("far")
+        network.mend("far")
+
+The namespaces end with this program, however it ends.
+"""
+
+import os
+import socket
+import subprocess
+import threading
+from urllib.parse import urlsplit
+
+from . import process
+
+# Of the range for tests of networks (RFC 2544); nobody else sees it.
+_ADDRESS = {"near": "198.18.0.1", "far": "198.18.0.2"}
+_LISTEN = """
+import socket
+listener = socket.create_server((%r, 0), backlog=128)
+socket.send_fds(socket.socket(fileno=0), [b"1"], [listener.fileno()])
+"""
+
+
+def _as_root(*command):
+    return [*([] if os.getuid() == 0 else ["sudo", "-n"]), *command]
+
+
+class _Namespace:
+    """It lives as long as the process in it, which waits for our end."""
+
+    def __init__(self):
+        self._holder = subprocess.Popen(
+            _as_root("unshare", "--net", "sh", "-c", "echo $$; exec cat"),
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+            start_new_session=True,
+        )
+        self.pid = int(self._holder.stdout.readline())
+
+    def command(self, *command):
+        """A command, as root, that runs in this namespace."""
+        return _as_root("nsenter", f"--net=/proc/{self.pid}/ns/net", *command)
+
+    def run(self, *command):
+        return process.run(self.command(*command))
+
+    def close(self):
+        self._holder.stdin.close()
+        self._holder.wait(10)
+        self._holder.stdout.close()
+
+
+class Network:
+    def __init__(self):
+        self._spaces = {}
+        self._relays = []
+
+    def __enter__(self):
+        self._spaces = {end: _Namespace() for end in _ADDRESS}
+        self._spaces["near"].run(
+            "ip", "link", "add", "near", "type", "veth",
+            "peer", "name", "far", "netns", str(self._spaces["far"].pid),
+        )
+        for end, space in self._spaces.items():
+            space.run("ip", "link", "set", "lo", "up")
+            space.run("ip", "address", "add", _ADDRESS[end] + "/30",
+                      "dev", end)
+            self.mend(end)
+        return self
+
+    def __exit__(self, *exception):
+        for relay in self._relays:
+            relay.close()
+        for space in self._spaces.values():
+            space.close()
+
+    def within(self, *command):
+        """A command, as root, at the near end of the cable."""
+        return self._spaces["near"].command(*command)
+
+    def cut(self, end):
+        """far: what is sent gets lost.  near: there is no way out, either."""
+        self._spaces[end].run("ip", "link", "set", end, "down")
+
+    def mend(self, end):
+        self._spaces[end].run("ip", "link", "set", end, "up")
+
+    def lead_to(self, endpoint):
+        """The endpoint, by an address at the far end of the cable."""
+        parts = urlsplit(endpoint)
+        relay = _Relay(self._listen(), (parts.hostname, parts.port))
+        self._relays.append(relay)
+        return f"{parts.scheme}://{_ADDRESS['far']}:{relay.port}"
+
+    def _listen(self):
+        """A socket belongs to the namespace in which it was made."""
+        mine, its = socket.socketpair()
+        with mine, its:
+            program = ["/usr/bin/python3", "-c", _LISTEN % _ADDRESS["far"]]
+            process.run(self._spaces["far"].command(*program), stdin=its)
+            _, (listener, *_), _, _ = socket.recv_fds(mine, 1, 1)
+        return socket.socket(fileno=listener)
+
+
+class _Relay:
+    """Passes bytes on, both ways."""
+
+    def __init__(self, listener, target):
+        self.port = listener.getsockname()[1]
+        self._listener = listener
+        self._target = target
+        self._open = []
+        self._lock = threading.Lock()
+        threading.Thread(target=self._accept, daemon=True).start()
+
+    def close(self):
+        with self._lock:
+            for sock in [self._listener, *self._open]:
+                _shut_down(sock, socket.SHUT_RDWR)
+
+    def _accept(self):
+        while True:
+            try:
+                client, _ = self._listener.accept()
+                server = socket.create_connection(self._target)
+            except OSError:
+                return
+            with self._lock:
+                self._open += [client, server]
+            for pair in ((client, server), (server, client)):
+                threading.Thread(
+                    target=self._pass, args=pair, daemon=True
+                ).start()
+
+    @staticmethod
+    def _pass(source, target):
+        try:
+            while data := source.recv(256 * 1024):
+                target.sendall(data)
+        except OSError:
+            _shut_down(source, socket.SHUT_RDWR)
+        _shut_down(target, socket.SHUT_WR)
+
+
+def _shut_down(sock, how):
+    try:
+        sock.shutdown(how)
+    except OSError:
+        pass  # it is already
