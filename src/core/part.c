@@ -43,7 +43,7 @@ free_buffer(char *data, size_t cap)
 /* ---- the pool ---- */
 
 bool
-ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum, bool crc32,
+ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
 			  void (*done)(ObS3Call *call), void *owner)
 {
 	bool hashed = ob_checksum_is_signed(checksum, ob_s3_endpoint(s3)->https);
@@ -60,7 +60,7 @@ ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum, bool crc32,
 		ObPart *part = &parts->parts[i];
 
 		part->owner = owner;
-		part->has_crc32 = crc32 || checksum == OB_CHECKSUM_CRC32;
+		part->has_crc32 = checksum == OB_CHECKSUM_CRC32;
 		ob_s3_call_init(&part->call, s3, done, part);
 		part->call.checksum = checksum;
 		if (hashed && !(part->sha = ob_sha256_new()))

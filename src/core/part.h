@@ -60,10 +60,9 @@ typedef struct ObParts
 } ObParts;
 
 /* n empty parts for uploads to s3 with that checksum (not AUTO), whose calls
- * tell "done"; call.arg is the part.  crc32: it is computed in any case. */
+ * tell "done"; call.arg is the part. */
 extern bool ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
-						  bool crc32, void (*done)(ObS3Call *call),
-						  void *owner);
+						  void (*done)(ObS3Call *call), void *owner);
 
 /* Cancels what is sent. */
 extern void ob_parts_free(ObParts *parts);

@@ -129,12 +129,15 @@ static bool
 make_parts(ObUpload *upload, bool crc32)
 {
 	if (!ob_parts_init(&upload->parts, upload->connections + 1, upload->s3,
-					   upload->checksum, crc32, on_part, upload))
+					   upload->checksum, on_part, upload))
 		return false;
 	for (int i = 0; i < upload->parts.n; i++)
 	{
-		ObS3Call *call = &upload->parts.parts[i].call;
+		ObPart *part = &upload->parts.parts[i];
+		ObS3Call *call = &part->call;
 
+		if (crc32)
+			part->has_crc32 = true;
 		set_up_call(upload, call);
 		call->throttled = on_throttled;
 	}
