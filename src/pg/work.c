@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "pg/tell.h"
 #include "pg/work.h"
 
 void
@@ -80,8 +81,13 @@ static void
 write_end(void *arg)
 {
 	const ObWork *work = arg;
+	ObTotals totals = {0};
 
 	ob_task_end(work->schema, &work->task);
+	ob_totals_add(&totals, &work->task.run);
+	/* the run's only table */
+	if (work->request.options_for == OB_OPTIONS_TABLE)
+		ob_tell_run(&totals);
 }
 
 /* What was allocated in the transaction goes with it. */
