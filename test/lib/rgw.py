@@ -340,9 +340,11 @@ class Rgw:
                     tool.kill()
                     tool.wait()
         if tool.returncode != 0:
-            raise RigError(
-                f"{program} failed:\n{process.tail(self._path('tools.log'))}"
-            )
+            said = process.tail(self._path("tools.log"))
+            # Somebody else's monitor answers at the port: it does not know us.
+            if "EPERM" in said:
+                raise _PortTaken
+            raise RigError(f"{program} failed:\n{said}")
 
     def _daemon(self, program, *arguments):
         # --no-mon-config: all settings are in the file, and a daemon that asks
