@@ -7,6 +7,7 @@ and no secret stands in any server log.
 """
 
 import contextlib
+import json
 import os
 import pathlib
 import re
@@ -20,10 +21,12 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from faults import Export  # noqa: E402
+from lib.exports import select  # noqa: E402
 from lib.identity import Identity  # noqa: E402
 from lib.postgres import Cluster  # noqa: E402
 from lib.proxy import Proxy  # noqa: E402
 from lib.rgw import Rgw  # noqa: E402
+from lib.roles import Role  # noqa: E402
 from lib.tls import Authority  # noqa: E402
 
 DATABASE = "onboard"
@@ -268,3 +271,49 @@ def tls_proxy(rgw, authority):
 def export(db, rgw, s3, bucket, proxy, proxied):
     """Exports through the proxy, with all that must hold afterwards."""
     return Export(db, rgw, s3, bucket, proxy, proxied)
+
+
+@pytest.fixture
+def make_role(pg, db):
+    roles = []
+
+    def make(attributes=""):
+        roles.append(Role(pg, db, attributes))
+        return roles[-1]
+
+    yield make
+    for role in roles:
+        role.drop()
+
+
+@pytest.fixture
+def alice(make_role, make_server, rgw):
+    """A role that exports to a server of its own: alice.server."""
+    role = make_role()
+    role.server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user=role.name
+    )
+    role.may(f"USAGE ON FOREIGN SERVER {role.server}")
+    return role
+
+
+@pytest.fixture
+def bob(make_role):
+    """A role without any privilege."""
+    return make_role()
+
+
+@pytest.fixture
+def registry(db):
+    """An empty onboard_tables; returns what registers a table."""
+    select(db, "DELETE FROM onboard_tables")
+
+    def register(name, query, bucket, **options):
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket, options)"
+            " VALUES (%s, %s, %s, %s)",
+            (name, query, bucket, json.dumps(options)),
+        )
+
+    yield register
+    select(db, "DELETE FROM onboard_tables")

@@ -1,0 +1,588 @@
+"""What docs/security.md claims, as far as no other test is about it."""
+
+import gzip
+import os
+import subprocess
+
+import pytest
+
+from conftest import Server
+from faults import CREATE, OBJECT, PARTS, SMALL, XML, ok_with
+from lib.exports import (
+    Running, body, call, failure, key_of, keys, land, land_all, no_trace,
+    rows, select, value,
+)
+from lib.postgres import Cluster, PeakMemory
+from lib.proxy import Answer, Proxy, s3_error
+
+MB = 1024 * 1024
+BIG = rows(12)
+
+
+@pytest.fixture
+def guest(make_role, make_server, proxy, rgw):
+    """A role with USAGE on, and a mapping for, a server behind the proxy."""
+    role = make_role()
+    role.server = make_server(
+        proxy.endpoint, rgw.access_key, rgw.secret_key, user=role.name
+    )
+    role.usage = f"USAGE ON FOREIGN SERVER {role.server}"
+    role.may(role.usage)
+    return role
+
+
+# Without rights
+
+CALLS = {
+    "table": "SELECT * FROM onboard_table('t', 'SELECT 1', '{bucket}',"
+    " '{{\"server\": \"{server}\"}}')",
+    "all": "SELECT * FROM onboard_all(NULL,"
+    " '{{\"server\": \"{server}\", \"on_error\": \"raise\"}}')",
+    "sweep": "SELECT * FROM onboard_abort_uploads('{bucket}',"
+    " server => '{server}')",
+    "check": "SELECT bool_or(ok), count(*) FROM onboard_check('{bucket}',"
+    " '{{\"server\": \"{server}\"}}')",
+}
+
+
+@pytest.mark.parametrize("function", list(CALLS))
+def test_nothing_is_sent_without_usage(
+    bob, proxied, proxy, bucket, registry, function
+):
+    bob.may("SELECT ON onboard_tables")
+    registry("t", "SELECT 1", bucket)
+    sql = CALLS[function].format(bucket=bucket, server=proxied)
+    if function == "check":
+        found = select(bob.session, sql)
+        assert found == [{"bool_or": False, "count": 11}]
+    else:
+        error = failure(select, bob.session, sql)
+        assert error.pgcode == ("38000" if function == "all" else "42501")
+    said = "".join(bob.session.notices)
+    assert function != "all" or "permission denied" in said
+    assert proxy.connections == 0
+
+
+def test_explain_needs_what_explain_needs(db, bob):
+    """And runs nothing."""
+    select(
+        db, "CREATE TABLE secret_table AS SELECT 1 AS a;"
+        "CREATE SEQUENCE open_sequence; GRANT ALL ON open_sequence TO PUBLIC",
+    )
+    try:
+        sql = "SELECT * FROM onboard_explain(%s)"
+        error = failure(
+            select, bob.session, sql, ("SELECT * FROM secret_table",)
+        )
+        assert error.pgcode == "42501"
+        for query in (
+            "SELECT nextval('open_sequence')",
+            "(ANALYZE) SELECT nextval('open_sequence')",
+            "ANALYZE SELECT nextval('open_sequence')",
+        ):
+            try:
+                select(bob.session, sql, (query,))
+            except Exception as error:
+                assert error.pgcode == "42601", error
+        assert not value(db, "SELECT is_called FROM open_sequence")
+    finally:
+        select(db, "DROP TABLE secret_table; DROP SEQUENCE open_sequence")
+
+
+def test_a_long_configuration_can_be_cancelled(bob):
+    """Which anybody may give: rights are looked at when it is written.  What
+    it says is compared with itself, for minutes."""
+    config = """SELECT onboard_load((SELECT json_build_object('Tables',
+        json_agg(json_build_object('table_name', 't' || g)))
+        FROM generate_series(1, 100000) g))"""
+    select(bob.session, "SET statement_timeout = '2s'")
+    with Running(bob.session, config) as running:
+        assert running.error(60).pgcode == "57014"
+    select(bob.session, "RESET statement_timeout")
+    config = """{"Tables": [{"table_name": "t"}]}"""
+    error = failure(
+        select, bob.session, "SELECT onboard_load(%s)", (config,)
+    )
+    assert error.pgcode == "42501"
+
+
+# Rights that are taken away
+
+
+def test_revoked_between_two_exports(db, guest, proxy, rgw, bucket):
+    """The session still has its connection, and what it signs with."""
+
+    def export():
+        return land(
+            guest.session, "t", SMALL, bucket, server=guest.server
+        )
+
+    export()
+    guest.may_not(guest.usage)
+    assert failure(export).pgcode == "42501"
+    assert len(proxy.requests()) == 1
+    guest.may(guest.usage)
+    assert export()["status"] == "done"
+    assert len({r.connection for r in proxy.requests()}) == 1
+    select(db, f"DROP USER MAPPING FOR {guest.name} SERVER {guest.server}")
+    assert failure(export).pgcode == "42704"
+    assert len(proxy.requests()) == 2
+
+
+def test_revoked_while_onboard_all_runs(guest, proxy, bucket, registry, s3):
+    """The table that is on its way lands; the next one does not."""
+    guest.may("SELECT ON onboard_tables")
+    registry("a", SMALL, bucket)
+    registry("b", SMALL, bucket)
+    held = proxy.rule("PUT", hold=True)
+    sql = "SELECT * FROM onboard_all(NULL, %s)"
+    options = f'{{"server": "{guest.server}"}}'
+    with Running(guest.session, sql, (options,)) as running:
+        held.wait()
+        guest.may_not(guest.usage)
+        held.release()
+        first, second = running.rows()
+    assert (first["status"], second["status"]) == ("done", "failed")
+    assert second["error"] == (
+        f"permission denied for foreign server {guest.server}"
+    )
+    assert len(proxy.requests()) == 1
+    assert keys(s3, bucket) == [key_of("a")]
+
+
+def test_what_a_session_keeps_is_for_one_identity(
+    db, guest, bob, proxy, bucket, canaries
+):
+    """SET ROLE: the kept client, with its connection, is not the other's."""
+    bob.may(guest.usage)
+
+    def export(role):
+        select(db, f"SET ROLE {role}")
+        try:
+            return land(db, "t", SMALL, bucket, server=guest.server)
+        finally:
+            select(db, "RESET ROLE")
+
+    export(guest.name)
+    assert failure(export, bob.name).pgcode == "42704"
+    assert len(proxy.requests()) == 1
+    canaries.add("wrong-of-bob")
+    select(
+        db, f"CREATE USER MAPPING FOR {bob.name} SERVER {guest.server}"
+        " OPTIONS (access_key_id 'bob', secret_access_key 'wrong-of-bob')",
+    )
+    assert failure(export, bob.name).pgcode == "28000"
+    assert export(guest.name)["status"] == "done"
+
+
+# Where requests go
+
+SETTINGS = {
+    "connect_timeout", "connections", "part_size", "retry_deadline", "server",
+    "stall_timeout", "upload_memory",
+}
+
+
+@pytest.mark.parametrize(
+    "name",
+    ["endpoint", "region", "proxy", "ca_file", "addressing", "credentials",
+     "profile", "role_arn", "external_id", "sts_endpoint", "buckets",
+     "access_key_id", "secret_access_key", "session_token"],
+)
+def test_a_call_does_not_say_where_or_as_whom(db, bucket, name, registry):
+    """Nor does a registered table, nor a setting."""
+    error = failure(land, db, "t", SMALL, bucket, **{name: "x"})
+    assert error.pgcode == "22023"
+    assert f'unknown option "{name}"' in str(error)
+    registry("t", SMALL, bucket, **{name: "x"})
+    (found,) = land_all(db)
+    assert found["error"] == f'unknown option "{name}"'
+    sql = "SELECT name FROM pg_settings WHERE name LIKE 'onboard.%'"
+    found = {row["name"] for row in select(db, sql)}
+    assert found == {f"onboard.{setting}" for setting in SETTINGS}
+
+
+@pytest.mark.parametrize(
+    "bucket",
+    ["evil.example/x", "x@evil", "evil:80", "..", "a/../b", "s3://evil",
+     "evil#", "evil?", "%2e%2e", "a\nb", "evil.example."],
+)
+def test_a_bucket_is_no_way_to_another_host(db, proxy, make_server, bucket):
+    server = make_server(
+        proxy.endpoint, "key", "secret-of-none", addressing="virtual"
+    )
+    error = failure(land, db, "t", SMALL, bucket, server=server)
+    assert error.pgcode == "22023"
+    assert proxy.connections == 0
+
+
+def test_dots_do_not_lead_out_of_the_bucket(db, s3, bucket, proxy, proxied):
+    """They are sent and signed as they are: a proxy that resolved them would
+    break the signature, and S3's servers take them for what they are."""
+    for name, key in (("..", None), ("t", "../other-bucket/x")):
+        options = {"key": key} if key else {}
+        land(db, name, SMALL, bucket, server=proxied, **options)
+    assert [r.path for r in proxy.requests()] == [
+        f"/{bucket}/../data/inbox/.._data.csv",
+        f"/{bucket}/../other-bucket/x",
+    ]
+    # boto3 resolves them, and so could not delete them
+    assert len(keys(s3, bucket)) == 2
+
+
+METADATA = [
+    "http://169.254.169.254", "http://169.254.170.2", "http://[fd00:ec2::254]",
+    "http://[fe80::1]", "http://2852039166", "http://[::ffff:169.254.169.254]",
+]
+
+
+@pytest.mark.parametrize("endpoint", METADATA)
+def test_metadata_services_are_no_endpoints(db, make_server, endpoint):
+    """Whoever may make servers learns nothing from them."""
+    server = make_server(endpoint, "key", "secret-of-none")
+    error = failure(land, db, "t", SMALL, "latest", server=server)
+    assert error.pgcode == "22023"
+    assert "link-local" in error.diag.message_detail
+    sql = "SELECT * FROM onboard_abort_uploads('latest', server => %s)"
+    error = failure(select, db, sql, (server,))
+    assert "link-local" in error.diag.message_detail
+    sql = "SELECT item, ok, detail FROM onboard_check('latest', %s)"
+    found = select(db, sql, (f'{{"server": "{server}"}}',))
+    found = {row["item"]: row for row in found}
+    assert found["endpoint"]["ok"] is False
+    assert "link-local" in found["endpoint"]["detail"]
+
+
+def test_metadata_services_are_no_endpoints_of_sts(db, make_server):
+    server = make_server(
+        "http://127.0.0.1:1", "key", "secret-of-none",
+        role_arn="arn:aws:iam::123456789012:role/x",
+        sts_endpoint="http://169.254.169.254",
+    )
+    error = failure(land, db, "t", SMALL, "latest", server=server)
+    assert error.pgcode == "28000"
+    assert "link-local" in error.diag.message_detail
+
+
+def test_proxy_of_the_environment_is_ignored(rgw, s3, bucket, canaries):
+    with Proxy(rgw.endpoint) as trap:
+        names = ("http_proxy", "https_proxy", "all_proxy")
+        env = {name: trap.endpoint for name in names}
+        env.update({name.upper(): trap.endpoint for name in names})
+        env["no_proxy"] = env["NO_PROXY"] = ""
+        with Cluster(env=env) as cluster:
+            cluster.psql("CREATE EXTENSION onboard")
+            make = Server(cluster, canaries)
+            keys_of = (rgw.access_key, rgw.secret_key)
+            make(rgw.endpoint, *keys_of, name="s3", dbname="postgres")
+            make(rgw.endpoint, *keys_of, name="asked", dbname="postgres",
+                 proxy=trap.endpoint)
+            session = cluster.connect()
+            assert land(session, "t", SMALL, bucket)["status"] == "done"
+            assert trap.connections == 0
+            # It would have been seen.
+            trap.rule(times=None, answer=Answer(407))
+            failure(land, session, "t", SMALL, bucket, server="asked")
+            assert trap.connections > 0
+            session.close()
+    assert keys(s3, bucket) == [key_of("t")]
+
+
+# Hostile servers
+
+PAGE = "<html>canary-of-an-internal-page</html>"
+QUIET = {
+    "page": ok_with(PAGE),
+    "refusal": Answer(403, PAGE.encode()),
+    "header": Answer(500, b"", {"Server": "canary-of-an-internal-page"}),
+    "text": ok_with("canary-of-an-internal-page"),
+    "xml": ok_with(XML + "<Page>canary-of-an-internal-page</Page>"),
+}
+
+
+@pytest.mark.parametrize("answer", list(QUIET))
+@pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
+def test_answers_are_not_shown(export, proxy, query, answer):
+    """But for what an error document of S3 has in its four fields, so that
+    an endpoint is no way to read what only the database server reaches."""
+    proxy.rule(times=None, answer=QUIET[answer])
+    export.set(retry_deadline="300ms")
+    error = export.failure(query)
+    assert "canary" not in f"{error} {error.diag.message_detail}"
+
+
+@pytest.mark.parametrize("header", ["Content-Encoding", "Transfer-Encoding"])
+def test_compressed_answers_stay_small(export, proxy, db, header):
+    """A few kB that would be 100 MB."""
+    bomb = gzip.compress(b"<Error><Code>" + b"a" * 100 * MB)
+    length = {"Content-Length": None} if header[0] == "T" else {}
+    answer = Answer(404, bomb, {header: "gzip", "Connection": "close",
+                                **length})
+    proxy.rule(*OBJECT, times=None, answer=answer)
+    export.failure(SMALL)
+    with PeakMemory(db.info.backend_pid, interval=0.001) as memory:
+        error = export.failure(SMALL)
+    assert error.pgcode in ("08P01", "58P01"), error
+    assert memory.peak - memory.before < 20 * MB
+
+
+ODD = "%s%n%1000000d &lt;b&gt; \u009b31m \u202e"
+SHOWN = "%s%n%1000000d <b> "
+
+
+def test_texts_of_a_server(db, proxy, proxied, bucket, registry, pg):
+    """As they are, but for what a terminal would obey."""
+    proxy.rule(times=None, answer=s3_error(403, "AccessDenied", ODD))
+    error = failure(land, db, "t", SMALL, bucket, server=proxied)
+    assert SHOWN in error.diag.message_detail
+    assert error.diag.message_detail.isascii()
+    assert error.diag.message_detail.isprintable()
+    registry("t", SMALL, bucket)
+    db.notices.clear()
+    land_all(db, server=proxied)
+    (notice,) = db.notices
+    assert SHOWN in notice
+    log = pg.log_text()
+    assert SHOWN in log and "\u009b" not in log
+
+
+# Names
+
+ODD_NAME = "a\nb\r\x1b[2J\x7f%s%n/..//\u009b\u202e'\"\\"
+
+
+def test_odd_names(db, s3, bucket):
+    found = land(db, ODD_NAME, SMALL, bucket)
+    (key,) = keys(s3, bucket)
+    assert key.isascii() and key.isprintable()
+    assert found["uri"] == f"s3://{bucket}/{key}"
+    assert key.count("/") == 3
+    sql = "SELECT name FROM onboard_runs WHERE run_id = %s"
+    assert value(db, sql, (found["run_id"],)) == ODD_NAME
+
+
+@pytest.mark.parametrize(
+    "options, sqlstate",
+    [
+        ('{"key": "a\\u0000b"}', "22P05"),
+        ('{"key": "a\\nb"}', "22023"),
+        ('{"content_type": "a\\r\\nX-Evil: 1"}', "22023"),
+        ('{"acl": "private\\r\\nX-Evil: 1"}', "22023"),
+        ('{"storage_class": "\\u0085"}', "22023"),
+        ('{"metadata": {"a\\r\\nX-Evil": "1"}}', "22023"),
+        ('{"metadata": {"a": "1\\nX-Evil: 1"}}', "22023"),
+        ('{"tags": {"a\\nb": "1"}}', "22023"),
+        ('{"kms_key_id": "a\\nb", "sse": "aws:kms"}', "22023"),
+        ('{"expected_bucket_owner": "1\\n2"}', "22023"),
+        ('{"server": "s3\\nx"}', "42704"),
+    ],
+)
+def test_control_characters(db, proxy, bucket, options, sqlstate):
+    sql = "SELECT onboard_table('t', 'SELECT 1', %s, %s)"
+    error = failure(select, db, sql, (bucket, options))
+    assert error.pgcode == sqlstate, error
+
+
+@pytest.fixture
+def latin(pg, make_server, proxy, rgw):
+    """A session in a database of another encoding; its server is s3."""
+    pg.psql(
+        "CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0"
+    )
+    pg.psql("CREATE EXTENSION onboard", "latin")
+    make_server(
+        proxy.endpoint, rgw.access_key, rgw.secret_key, name="s3",
+        dbname="latin",
+    )
+    session = pg.connect("latin")
+    yield session
+    session.close()
+    make_server.drop()
+    pg.psql("DROP DATABASE latin WITH (FORCE)")
+
+
+def test_texts_that_the_database_cannot_hold(latin, proxy, bucket):
+    """The error is told, not one of its conversion."""
+    answer = ok_with(XML + "<\u0416-\u00e9/>")
+    proxy.rule("POST", times=None, answer=answer)
+    error = failure(land, latin, "gr\u00fcn", BIG, bucket, part_size="5MB")
+    assert error.pgcode == "08P01"
+    proxy.rule(times=None, answer=ok_with(XML + "<\u0416-\u00e9/>"))
+    sql = "SELECT * FROM onboard_abort_uploads(%s)"
+    error = failure(select, latin, sql, (bucket,))
+    assert error.pgcode == "08P01"
+    assert "<?-\u00e9>" in str(error)
+
+
+def test_warnings_in_another_encoding(latin, proxy, rgw, s3, bucket):
+    proxy.rule("DELETE", times=None, answer=s3_error(403, "AccessDenied"))
+    query = f"SELECT 1 / (g - 9000), repeat('x', 1000)" \
+        " FROM generate_series(1, 12000) g"
+    error = failure(
+        land, latin, "t", query, bucket, key="gr\u00fcn", part_size="5MB"
+    )
+    assert error.pgcode == "22012"
+    (notice,) = latin.notices
+    assert f's3://{bucket}/gr\u00fcn"' in notice
+    for upload in rgw.unfinished(bucket):
+        s3.abort_multipart_upload(
+            Bucket=bucket, Key=upload["Key"], UploadId=upload["UploadId"]
+        )
+
+
+# What is read
+
+
+@pytest.fixture
+def shared(db, guest):
+    """A table of which the role may see 100 of 20,000 rows."""
+    select(
+        db,
+        f"""
+        CREATE TABLE shared AS
+            SELECT CASE WHEN g % 200 = 0 THEN '{guest.name}' ELSE 'other' END
+                AS owner, g FROM generate_series(1, 20000) g;
+        ALTER TABLE shared ENABLE ROW LEVEL SECURITY;
+        CREATE POLICY own ON shared USING (owner = current_user);
+        GRANT SELECT ON shared TO {guest.name};
+        ANALYZE shared;
+        """,
+    )
+    yield "shared"
+    select(db, "DROP TABLE shared")
+
+
+def test_row_security_in_parallel_workers(guest, shared, s3, bucket):
+    select(
+        guest.session,
+        "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0",
+    )
+    options = {"server": guest.server, "parallel": 2}
+    sql = "SELECT * FROM onboard_explain('TABLE shared', '{\"parallel\": 2}')"
+    plan = [row["onboard_explain"] for row in select(guest.session, sql)]
+    assert "workers" in plan[0]
+    found = land(guest.session, "shared", None, bucket, **options)
+    assert found["rows"] == 100
+    landed = body(s3, bucket, key_of("shared")).decode().splitlines()
+    owners = {line.split(",")[0] for line in landed[1:]}
+    assert owners == {guest.name}
+
+
+def test_row_security_off_is_an_error(guest, shared, rgw, bucket):
+    """As for pg_dump: never a silent part of the rows."""
+    select(guest.session, "SET row_security = off")
+    error = failure(
+        land, guest.session, "shared", None, bucket, server=guest.server
+    )
+    assert error.pgcode == "42501"
+    assert "row-level security" in str(error)
+    no_trace(rgw, bucket)
+
+
+def test_temporary_tables_stand_for_nothing_of_ours(
+    db, guest, bucket, registry, s3
+):
+    """pg_temp is searched first, for what has no schema."""
+    guest.may("SELECT ON onboard_tables")
+    registry("t", "SELECT 'registered' AS a", bucket)
+    select(
+        guest.session,
+        """
+        CREATE TEMP TABLE onboard_tables (LIKE public.onboard_tables);
+        CREATE TEMP TABLE onboard_runs (LIKE public.onboard_runs);
+        INSERT INTO onboard_tables VALUES ('t', 'SELECT 1/0', NULL, '{}', true)
+        """,
+    )
+    found = land(guest.session, "t", None, None, server=guest.server)
+    assert body(s3, bucket, key_of("t")) == b"a\nregistered\n"
+    (found,) = land_all(guest.session, server=guest.server)
+    assert found["status"] == "done"
+    assert select(guest.session, "TABLE pg_temp.onboard_runs") == []
+    sql = "SELECT count(*) FROM public.onboard_runs WHERE run_id = %s"
+    assert value(guest.session, sql, (found["run_id"],)) == 1
+
+
+def test_security_definer_is_not_led_astray(db, bob, s3, bucket):
+    """The function of docs/operations.md, whose caller makes a table of its
+    own; and one without its two precautions, which is fooled."""
+    select(
+        db,
+        f"""
+        CREATE TABLE orders AS SELECT 'good' AS a;
+        CREATE FUNCTION land_orders() RETURNS text
+            LANGUAGE sql SECURITY DEFINER SET search_path = pg_catalog, pg_temp
+            RETURN (public.onboard_table('orders',
+                'SELECT * FROM public.orders', '{bucket}')).status;
+        CREATE FUNCTION careless() RETURNS text LANGUAGE sql SECURITY DEFINER
+            RETURN (onboard_table('orders', NULL, '{bucket}',
+                '{{"key": "careless"}}')).status;
+        """,
+    )
+    try:
+        select(
+            bob.session,
+            "CREATE TEMP TABLE orders AS SELECT 'evil' AS a;"
+            "GRANT ALL ON orders TO PUBLIC",
+        )
+        assert value(bob.session, "SELECT land_orders()") == "done"
+        assert body(s3, bucket, key_of("orders")) == b"a\ngood\n"
+        assert value(bob.session, "SELECT careless()") == "done"
+        assert body(s3, bucket, "careless") == b"a\nevil\n"
+    finally:
+        select(
+            db, "DROP FUNCTION land_orders, careless; DROP TABLE orders"
+        )
+
+
+# The registry, written by others
+
+
+def test_registered_options_choose_among_what_the_caller_may(
+    db, guest, alice, registry, s3, bucket
+):
+    guest.may("SELECT ON onboard_tables")
+    registry("mine", SMALL, bucket, server=guest.server)
+    registry("other", SMALL, bucket, server=alice.server)
+    mine, other = land_all(guest.session)
+    assert mine["status"] == "done"
+    assert other["error"] == (
+        f"permission denied for foreign server {alice.server}"
+    )
+    assert keys(s3, bucket) == [key_of("mine")]
+
+
+# Secrets that PostgreSQL itself shows
+
+
+def test_who_sees_the_secret_of_a_mapping(db, guest, make_server, rgw):
+    """The role that it is for; but not if it is for PUBLIC."""
+    public = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
+    )
+    guest.may(f"USAGE ON FOREIGN SERVER {public}")
+    sql = "SELECT umoptions::text FROM pg_user_mappings WHERE srvname = %s"
+    assert rgw.secret_key in value(guest.session, sql, (guest.server,))
+    assert value(guest.session, sql, (public,)) is None
+    guest.may_not(guest.usage)
+    assert value(guest.session, sql, (guest.server,)) is None
+    assert failure(
+        select, guest.session, "TABLE pg_user_mapping"
+    ).pgcode == "42501"
+
+
+def test_who_dumps_secrets(pg, make_role, make_server, rgw):
+    """Superusers; what others dump has mappings without options."""
+    reader = make_role("IN ROLE pg_read_all_data")
+    make_server(rgw.endpoint, rgw.access_key, rgw.secret_key, name="dumped")
+
+    def dump(role):
+        return subprocess.run(
+            [os.path.join(pg.bindir, "pg_dump"), "-h", pg.folder, "-U", role,
+             "--schema-only", "onboard"],
+            check=True, capture_output=True, text=True, timeout=60,
+        ).stdout
+
+    for role, shown in (("postgres", True), (reader.name, False)):
+        text = dump(role)
+        assert "CREATE USER MAPPING FOR postgres SERVER dumped" in text
+        assert (rgw.secret_key in text) == shown
