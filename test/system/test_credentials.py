@@ -19,7 +19,7 @@ from lib.exports import (
     Running, body, call, copy, failure, key_of, keys, land, no_trace, select,
     value,
 )
-from lib.identity import CONTAINER, ROLE_ARN, Identity
+from lib.identity import CONTAINER, ROLE_ARN
 from lib.postgres import Cluster
 from lib.proxy import Answer, Proxy
 
@@ -49,12 +49,6 @@ def issue(rgw, canaries):
         return found
 
     return new
-
-
-@pytest.fixture
-def identity(issue):
-    with Identity(issue) as server:
-        yield server
 
 
 class Host:
@@ -241,7 +235,6 @@ def test_chain(host, identity, rgw, bucket):
 @pytest.fixture
 def assumed(pg, make_server, identity, rgw):
     """A server whose users assume a role with their mapping's keys."""
-    identity.trust(rgw.access_key, rgw.secret_key)
     identity.external_id = "lake-1"
 
     def make(**options):
@@ -419,6 +412,14 @@ def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
 # Nothing is left of a secret
 
 
+def secrets_of(identity):
+    """All that it has handed out."""
+    return [
+        secret for access_key in identity.issued
+        for secret in identity._trusted[access_key]
+    ]
+
+
 def shared_memory(pid):
     """The bytes of a process's shared mappings that are PostgreSQL's."""
     found = []
@@ -437,9 +438,6 @@ def shared_memory(pid):
 @pytest.mark.parametrize("how", ["well", "badly", "cancelled"])
 def test_shared_memory_is_wiped(landing, identity, rgw, s3, bucket, how):
     """Also after an error; with main shared memory, which stays mapped."""
-    issued = []
-    issue = identity._issue
-    identity._issue = lambda: issued.append(issue()) or issued[-1]
     machine, session = landing({"min_dynamic_shared_memory": "64MB"})
     observer = machine.session()
     postmaster = int(
@@ -465,16 +463,16 @@ def test_shared_memory_is_wiped(landing, identity, rgw, s3, bucket, how):
                 rule.wait()
                 # While it runs, they are there.
                 memory = shared_memory(postmaster)
-                assert issued[0][1].encode() in memory
+                assert secrets_of(identity)[0].encode() in memory
                 select(
                     observer, "SELECT pg_cancel_backend(%s)", (running.pid,)
                 )
                 assert running.error().pgcode == "57014"
     memory = shared_memory(postmaster)
     assert len(memory) > 64 * 1024 * 1024
-    for _, secret_key, token in issued:
-        assert secret_key.encode() not in memory
-        assert token.encode() not in memory
+    assert secrets_of(identity)
+    for secret in secrets_of(identity):
+        assert secret.encode() not in memory
     if how != "well":
         no_trace(rgw, bucket)
 
@@ -491,9 +489,6 @@ LOUD = {
 def test_no_secret_is_shown(landing, identity, s3, bucket):
     """By a server that logs all that it can; canaries look at the log."""
     shown = []
-    issued = []
-    issue = identity._issue
-    identity._issue = lambda: issued.append(issue()) or issued[-1]
     machine, session = landing(LOUD)
     lands_in_parallel(session, s3, bucket)
     shown += select(session, "SELECT * FROM onboard_check(%s)", (bucket,))
@@ -507,10 +502,10 @@ def test_no_secret_is_shown(landing, identity, s3, bucket):
     shown += session.notices + again.notices
     shown.append(machine.cluster.log_text())
     assert "OnboardSink" in shown[-1]
+    assert secrets_of(identity)
     for text in shown:
-        for access_key, secret_key, token in issued:
-            assert secret_key not in str(text)
-            assert token not in str(text)
+        for secret in secrets_of(identity):
+            assert secret not in str(text)
 
 
 # A proxy

@@ -2,6 +2,8 @@
 
 import gzip
 import os
+import pathlib
+import re
 import subprocess
 
 import pytest
@@ -17,6 +19,8 @@ from lib.proxy import Answer, Proxy, s3_error
 
 MB = 1024 * 1024
 BIG = rows(12)
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+PLACES = {"py": "test/system", "c": "test/core", "sql": "sql"}
 
 
 @pytest.fixture
@@ -29,6 +33,20 @@ def guest(make_role, make_server, proxy, rgw):
     role.usage = f"USAGE ON FOREIGN SERVER {role.server}"
     role.may(role.usage)
     return role
+
+
+def test_each_claim_names_its_test():
+    text = (ROOT / "docs/security.md").read_text()
+    test = re.compile(r"`(\w+)\.(py|c|sql)(?:::(\w+))?`")
+    claims = re.findall(r"^\| claim \|.*?\n\n", text, re.S | re.M)
+    for row in "".join(claims).splitlines():
+        assert not row or row.startswith(("| claim", "| ---")) or (
+            test.search(row) or "`make fuzz`" in row
+        ), row
+    for file, kind, name in test.findall(text):
+        found = (ROOT / PLACES[kind] / f"{file}.{kind}").read_text()
+        assert not name or re.search(rf"^(def )?{name}\(", found, re.M), name
+    assert len(test.findall(text)) > 60
 
 
 # Without rights

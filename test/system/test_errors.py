@@ -1,0 +1,712 @@
+"""Each error of docs/reference.md, with its SQLSTATE and its hint.
+
+The reference is what is tested: it is read for its entries, one for each
+SQLSTATE and case (a row's cases are separated by semicolons), and for their
+hints; each of them must be produced here, or be named in ELSEWHERE.
+"""
+
+import pathlib
+import re
+from types import SimpleNamespace
+
+import pytest
+
+from faults import (
+    ABORT, COMPLETE, CREATE, HEAD, OBJECT, PART, SMALL, ok_with,
+)
+from lib import process
+from lib.exports import (
+    Running, call, failure, land, land_all, no_upload_left, rows, select,
+)
+from lib.postgres import Cluster
+from lib.proxy import Answer, s3_error
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+BIG = rows(12)
+CODE = re.compile(r"\b(?=[0-9A-Z]*\d)[0-9A-Z]{5}\b")
+
+
+def documented():
+    """{(code, case): hint}; text outside of tables has its title for a case.
+    A hint is a pattern, or None if nothing is said of it."""
+    text = (ROOT / "docs/reference.md").read_text()
+    section = re.search(r"^## Errors\n(.*?)(?=^## |\Z)", text, re.S | re.M)
+    title = ""
+    found = {}
+    for block in section.group(1).strip().split("\n\n"):
+        if block.startswith("### "):
+            title = block[4:]
+        elif block.startswith("|"):
+            for row in block.splitlines()[2:]:
+                codes, cases, *hint = (cell.strip() for cell in
+                                       row.split("|")[1:-1])
+                hint = re.escape(hint[0]) if hint and hint[0] else None
+                for code in CODE.findall(codes):
+                    for case in cases.split(";"):
+                        found[code, case.strip()] = hint
+        else:
+            for code in CODE.findall(block):
+                found[code, title] = None
+    return found
+
+
+# What takes more to bring about: a test that does, and speaks of the code.
+ELSEWHERE = {
+    ("53200", "no memory"):
+        ("test/system/test_faults_host.py", "test_42_no_memory_for_a_part"),
+    ("08P01", "parts that do not add up to what was produced"):
+        ("test/core/test_upload_shared.c", "bytes_are_missing"),
+}
+
+PRODUCERS = {}
+
+
+def produces(code, case):
+    """A function of a stage; it returns the errors, at least one."""
+
+    def note(function):
+        assert (code, case) not in PRODUCERS, "twice"
+        PRODUCERS[code, case] = function
+        return function
+
+    return note
+
+
+class Stage:
+    """All that it takes for errors."""
+
+    def __init__(self, request):
+        self._request = request
+        self.db = request.getfixturevalue("db")
+
+    def __getattr__(self, name):
+        """A fixture."""
+        return self._request.getfixturevalue(name)
+
+    def sql(self, statement, parameters=None, session=None):
+        """The error of a statement."""
+        return failure(select, session or self.db, statement, parameters)
+
+    def export(self, query=SMALL, bucket=None, session=None, **options):
+        """The error of an export."""
+        return failure(
+            land, session or self.db, "t", query, bucket or self.bucket,
+            **options,
+        )
+
+    def answered(self, answer, request=OBJECT, query=SMALL, **options):
+        """The error of an export that always gets this answer."""
+        self.impatient()
+        self.proxy.rule(*request, times=None, answer=answer)
+        error = self.export(
+            query, server=self.proxied, part_size="5MB", **options
+        )
+        self.proxy.clear()
+        return error
+
+    def impatient(self):
+        select(self.db, "SET onboard.retry_deadline = '300ms'")
+
+    def rolled_back(self, prepare, statement):
+        """The error of a statement in a transaction of its own."""
+        select(self.db, "BEGIN")
+        try:
+            select(self.db, prepare)
+            return self.sql(statement)
+        finally:
+            select(self.db, "ROLLBACK")
+
+    def warning(self, text, end):
+        """The WARNING with this text that end() leaves in the log."""
+        select(self.db, "SET log_error_verbosity = verbose")
+        end()
+        found = re.findall(
+            rf"WARNING:  ([0-9A-Z]{{5}}): [^\n]*{text}", self.pg.log_text()
+        )
+        diag = SimpleNamespace(message_hint=None)
+        return SimpleNamespace(pgcode=found[-1], diag=diag)
+
+
+@pytest.fixture
+def stage(request):
+    return Stage(request)
+
+
+def name(entry):
+    return re.sub("[^a-zA-Z0-9]+", "-", " ".join(entry))[:60]
+
+
+def test_each_is_produced():
+    assert set(documented()) == set(PRODUCERS) | set(ELSEWHERE)
+
+
+@pytest.mark.parametrize("entry", list(ELSEWHERE), ids=name)
+def test_elsewhere(entry):
+    file, test = ELSEWHERE[entry]
+    text = (ROOT / file).read_text()
+    assert re.search(rf"\b{test}\(", text)
+    # (core has codes of its own)
+    assert file.endswith(".c") or entry[0] in text
+
+
+# From S3 and the network
+
+
+@produces("28000", "key id or secret wrong, token expired or invalid")
+def wrong_credentials(stage):
+    codes = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken",
+             "InvalidToken")
+    return [stage.answered(s3_error(403, code)) for code in codes]
+
+
+@produces("28000", "HTTP 401")
+def status_401(stage):
+    return [stage.answered(Answer(401))]
+
+
+@produces(
+    "28000", '"could not get credentials for server ...": the source has none,'
+    " or whom it asks refuses",
+)
+def no_credentials(stage):
+    rgw = stage.rgw
+    none = stage.make_server(rgw.endpoint, credentials="environment")
+    refused = stage.make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key,
+        role_arn="arn:aws:iam::123456789012:role/x",
+        sts_endpoint=stage.proxy.endpoint,
+    )
+    stage.proxy.rule("POST", "^/$", answer=s3_error(403, "AccessDenied"))
+    errors = [stage.export(server=none), stage.export(server=refused)]
+    for error in errors:
+        assert "could not get credentials for server" in str(error)
+    return errors
+
+
+@produces("28000", "the clocks differ too much, and S3 did not say by how much")
+def clocks_differ(stage):
+    return [stage.answered(s3_error(403, "RequestTimeTooSkewed"))]
+
+
+@produces("42501", "valid credentials without the right")
+def no_right(stage):
+    return [stage.answered(s3_error(403, "AccessDenied"))]
+
+
+@produces("42501", "HTTP 403")
+def status_403(stage):
+    return [stage.answered(Answer(403))]
+
+
+@produces("42501", "a KMS key that must not be used")
+def kms_denied(stage):
+    answer = s3_error(403, "AccessDenied", "may not: kms:GenerateDataKey")
+    return [stage.answered(answer)]
+
+
+@produces("38000", "a KMS key that cannot be used")
+def kms_disabled(stage):
+    return [stage.answered(s3_error(400, "KMS.DisabledException"))]
+
+
+@produces("58P01", "no such bucket, key or upload")
+def nothing_there(stage):
+    codes = ("NoSuchBucket", "NoSuchKey", "NoSuchUpload")
+    return [stage.answered(s3_error(404, code)) for code in codes]
+
+
+@produces("58P01", "HTTP 404")
+def status_404(stage):
+    return [stage.answered(Answer(404))]
+
+
+@produces(
+    "58P02", '`"overwrite": "error"`, and there is an object of that name, or'
+    " another request was writing one",
+)
+def exists(stage):
+    conflict = s3_error(409, "ConditionalRequestConflict")
+    other = stage.answered(conflict, overwrite="error")
+    land(stage.db, "t", SMALL, stage.bucket)
+    return [stage.export(overwrite="error"), other]
+
+
+@produces("22023", "the bucket is in another region")
+def another_region(stage):
+    return [stage.answered(s3_error(
+        301, "PermanentRedirect",
+        headers={"x-amz-bucket-region": "eu-north-1"},
+    ))]
+
+
+@produces("22023", "the endpoint's address is link-local")
+def link_local(stage):
+    server = stage.make_server("http://169.254.1.1", "key", "secret-of-none")
+    return [stage.export(server=server)]
+
+
+@produces("08001", "host not found, not reachable, connection lost")
+def no_connection(stage):
+    stage.impatient()
+    (port,) = process.free_ports(1)
+    servers = [
+        stage.make_server(endpoint, "key", "secret-of-none")
+        for endpoint in
+        ("http://nonesuch.invalid", f"http://127.0.0.1:{port}")
+    ]
+    stage.proxy.rule(times=None, drop="before")
+    servers.append(stage.proxied)
+    return [stage.export(server=server) for server in servers]
+
+
+@produces("08001", "TLS: certificate, handshake, unreadable `ca_file`")
+def tls(stage):
+    rgw = stage.rgw
+    ca_file = stage.authority.ca_file
+
+    def export(proxy, ca_file):
+        server = stage.make_server(
+            proxy.endpoint, rgw.access_key, rgw.secret_key, ca_file=ca_file
+        )
+        return stage.export(server=server)
+
+    broken = stage.tls_proxy()
+    broken.break_connections(100)
+    return [
+        export(stage.tls_proxy("expired"), ca_file),
+        export(broken, ca_file),
+        export(stage.tls_proxy(), "/nonesuch/ca.pem"),
+    ]
+
+
+@produces("08006", "time-outs")
+def time_outs(stage):
+    stage.impatient()
+    select(stage.db, "SET onboard.stall_timeout = '200ms'")
+    stage.proxy.rule(times=None, hold=True)
+    return [stage.export(server=stage.proxied)]
+
+
+@produces("53000", "throttled")
+def throttled(stage):
+    return [
+        stage.answered(s3_error(503, "SlowDown")), stage.answered(Answer(429)),
+    ]
+
+
+@produces("53000", "HTTP 503")
+def status_503(stage):
+    return [stage.answered(Answer(503))]
+
+
+@produces("58030", "HTTP 500 and other server errors")
+def server_errors(stage):
+    return [
+        stage.answered(Answer(500)),
+        stage.answered(s3_error(501, "NotImplemented")),
+    ]
+
+
+@produces(
+    "38000", "any other refusal (a storage class that is unknown, a quota)"
+)
+def refusals(stage):
+    return [
+        stage.answered(s3_error(400, "InvalidStorageClass")),
+        stage.answered(s3_error(403, "QuotaExceeded")),
+    ]
+
+
+@produces("54000", "more than `max_parts` parts, object too large")
+def too_large(stage):
+    rgw = stage.rgw
+    narrow = stage.make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, max_parts="1"
+    )
+    return [
+        stage.export(BIG, server=narrow, part_size="5MB"),
+        stage.answered(s3_error(400, "EntityTooLarge"), PART, BIG),
+    ]
+
+
+@produces("08P01", "not an answer that S3 would give")
+def no_s3(stage):
+    return [
+        stage.answered(ok_with("<html></html>")),
+        stage.answered(ok_with("<html></html>"), CREATE, BIG),
+    ]
+
+
+@produces("08P01", "an answer that confirms another checksum than the one sent")
+def other_checksum(stage):
+    answer = Answer(200, b"", {
+        "ETag": '"0123456789abcdef0123456789abcdef"',
+        "x-amz-checksum-crc32": "AAAAAA==",
+    })
+    return [stage.answered(answer, checksum="crc32")]
+
+
+@produces("08007", "it is not clear whether the object was written")
+def unclear(stage):
+    stage.proxy.rule(*COMPLETE, drop="answer")
+    stage.proxy.rule(*HEAD, answer=Answer(403), times=None)
+    error = stage.export(BIG, server=stage.proxied, part_size="5MB")
+    no_upload_left(stage.rgw, stage.bucket)
+    return [error]
+
+
+# Warnings when an export ends badly
+
+
+@produces(
+    "08006", 'could not abort the upload of "..." in time. The DETAIL has the'
+    " upload id. `onboard_abort_uploads()` removes it",
+)
+def not_aborted_in_time(stage):
+    def end():
+        stage.proxy.rule(*ABORT, times=None, hold=True, when="request",
+                         drop="before")
+        query = "SELECT 1 / (g - 11900), repeat('x', 1000)" \
+            " FROM generate_series(1, 12000) g"
+        stage.export(query, server=stage.proxied, part_size="5MB")
+
+    warning = stage.warning("could not abort the upload of .* in time", end)
+    select(
+        stage.db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')",
+        (stage.bucket,),
+    )
+    return [warning]
+
+
+@produces(
+    "08007", 'the object "..." may have been written: the export ended while'
+    " S3 was completing it",
+)
+def may_have_been_written(stage):
+    observer = stage.pg.connect("onboard")
+
+    def end():
+        held = stage.proxy.rule(*OBJECT, hold=True)
+        export = call("t", SMALL, stage.bucket, server=stage.proxied)
+        with Running(stage.db, *export) as running:
+            held.wait()
+            select(observer, "SELECT pg_cancel_backend(%s)", (running.pid,))
+            assert running.error().pgcode == "57014"
+
+    warning = stage.warning("may have been written", end)
+    observer.close()
+    return [warning]
+
+
+# From the call, before anything is sent
+
+
+@produces("22023", "unknown option, wrong type or value, options that conflict")
+def wrong_options(stage):
+    return [
+        stage.export(**options)
+        for options in (
+            {"fromat": "csv"}, {"format": 1}, {"format": "cvs"},
+            {"format": "json", "delimiter": ";"},
+        )
+    ]
+
+
+@produces("22023", "a key template or key that is not valid")
+def wrong_keys(stage):
+    return [stage.export(key=key) for key in ("{nme}", "{", "}", "a\nb")]
+
+
+@produces("22023", "a bucket name that is not valid, or none")
+def wrong_buckets(stage):
+    sql = "SELECT onboard_table('t', 'SELECT 1')"
+    return [stage.export(bucket="A_b"), stage.sql(sql)]
+
+
+@produces(
+    "22023", "a query that is empty, not a SELECT, more than one statement,"
+    " modifies data, locks rows",
+)
+def wrong_queries(stage):
+    return [
+        stage.export(query)
+        for query in (
+            "", "VACUUM", "SELECT 1; SELECT 2",
+            "WITH d AS (DELETE FROM onboard_tables RETURNING 1) TABLE d",
+            "SELECT * FROM onboard_tables FOR UPDATE",
+        )
+    ]
+
+
+@produces("22023", "a configuration of `onboard_load` that is not valid")
+def wrong_configuration(stage):
+    return [stage.sql("SELECT onboard_load('{\"tables\": []}')")]
+
+
+@produces("22023", "a server without region and endpoint")
+def no_place(stage):
+    server = stage.make_server(
+        None, "key", "secret-of-none", region=None
+    )
+    return [stage.export(server=server)]
+
+
+@produces("22023", "`older_than` negative")
+def negative_age(stage):
+    sql = "SELECT onboard_abort_uploads('lake', older_than => '-1 s')"
+    return [stage.sql(sql)]
+
+
+@produces("22004", "`name`, `config` or `older_than` is null")
+def nulls(stage):
+    return [
+        stage.sql("SELECT onboard_table(NULL)"),
+        stage.sql("SELECT onboard_load(NULL)"),
+        stage.sql("SELECT onboard_abort_uploads('lake', older_than => NULL)"),
+    ]
+
+
+OWN = "PostgreSQL's own errors about the query, with their position in it"
+
+
+@produces("42601", OWN)
+def syntax_error(stage):
+    return [stage.export("SELEC 1")]
+
+
+@produces("42P01", OWN)
+def no_such_table(stage):
+    return [stage.export("TABLE nonesuch")]
+
+
+@produces("42703", OWN)
+def no_such_column(stage):
+    return [stage.export("SELECT nonesuch FROM pg_class")]
+
+
+@produces("42P02", OWN)
+def no_parameter(stage):
+    return [stage.export("SELECT $1")]
+
+
+@produces("42602", "no query is given, and the name cannot be a table's")
+def no_name(stage):
+    return [stage.sql("SELECT onboard_table('a b', bucket => 'lake')")]
+
+
+@produces("42704", "no such server")
+def no_server(stage):
+    return [stage.export(server="nonesuch")]
+
+
+@produces("42704", "no user mapping")
+def no_mapping(stage):
+    server = stage.make_server("http://127.0.0.1:1")
+    return [stage.export(server=server)]
+
+
+@produces("42809", "the server is of another wrapper")
+def another_wrapper(stage):
+    return [stage.rolled_back(
+        "CREATE FOREIGN DATA WRAPPER w; CREATE SERVER w FOREIGN DATA WRAPPER w",
+        "SELECT onboard_table('t', 'SELECT 1', 'lake', '{\"server\": \"w\"}')",
+    )]
+
+
+@produces("42809", "a column has a pseudo-type")
+def pseudo_type(stage):
+    return [stage.export("SELECT pg_sleep(0)")]
+
+
+@produces("42501", "no USAGE on the server")
+def no_usage(stage):
+    return [stage.export(session=stage.bob.session)]
+
+
+@produces("42501", "the bucket is not among `buckets`")
+def bucket_not_allowed(stage):
+    server = stage.make_server(
+        "http://127.0.0.1:1", "key", "secret-of-none", buckets="none"
+    )
+    return [stage.export(server=server)]
+
+
+@produces("42501", "PostgreSQL's own, on what the query reads")
+def table_not_allowed(stage):
+    alice = stage.alice
+    return [stage.export(
+        "TABLE pg_authid", session=alice.session, server=alice.server
+    )]
+
+
+@produces(
+    "28000", "a user mapping is missing a value, or has one that is not valid"
+)
+def half_a_mapping(stage):
+    prepare = (
+        "ALTER FOREIGN DATA WRAPPER onboard NO VALIDATOR;"
+        "CREATE SERVER half FOREIGN DATA WRAPPER onboard"
+        " OPTIONS (endpoint 'http://127.0.0.1:1');"
+        "CREATE USER MAPPING FOR CURRENT_USER SERVER half OPTIONS ({})"
+    )
+    sql = "SELECT onboard_table('t', 'SELECT 1', 'lake'," \
+        " '{\"server\": \"half\"}')"
+    return [
+        stage.rolled_back(prepare.format(options), sql)
+        for options in (
+            "access_key_id 'a'", "access_key_id 'a', secret_access_key 'b c'",
+        )
+    ]
+
+
+@produces(
+    "28000", "there are no credentials, which is found out before the query"
+    " runs",
+)
+def no_credentials_before_the_query(stage):
+    server = stage.make_server(
+        "http://127.0.0.1:1", credentials="environment"
+    )
+    return [stage.export("SELECT 1 / 0", server=server)]
+
+
+@produces("42701", "two columns of one name, with jsonl or json")
+def two_columns(stage):
+    return [
+        stage.export("SELECT 1 AS a, 2 AS a", format=format)
+        for format in ("jsonl", "json")
+    ]
+
+
+@produces("42703", "a column of `force_quote` is not in the result")
+def no_column_to_quote(stage):
+    return [stage.export(force_quote=["nonesuch"])]
+
+
+@produces("42710", "two registered tables would land at the same place")
+def one_place(stage):
+    for name in ("a", "b"):
+        stage.registry(name, SMALL, stage.bucket, key="same")
+    return [failure(land_all, stage.db)]
+
+
+@produces("53000", "too many open files for that many connections")
+def too_many_files(stage):
+    with Cluster(settings={"max_files_per_process": "64"}) as cluster:
+        cluster.psql(
+            "CREATE EXTENSION onboard;"
+            "CREATE SERVER s3 FOREIGN DATA WRAPPER onboard"
+            " OPTIONS (endpoint 'http://127.0.0.1:1');"
+            "CREATE USER MAPPING FOR CURRENT_USER SERVER s3"
+            " OPTIONS (access_key_id 'a', secret_access_key 'b')"
+        )
+        session = cluster.connect()
+        error = stage.export(session=session, connections=64)
+        session.close()
+    return [error]
+
+
+# While rows are made
+
+ROWS = "While rows are made"
+
+
+@produces("22P05", ROWS)
+def no_such_character(stage):
+    return [stage.export("SELECT '\u20ac'", encoding="LATIN1")]
+
+
+@produces("22012", ROWS)
+def division_by_zero(stage):
+    return [stage.export("SELECT 1 / 0")]
+
+
+@produces("57014", ROWS)
+def cancelled(stage):
+    select(stage.db, "SET statement_timeout = '200ms'")
+    error = stage.export("SELECT pg_sleep(60)::text")
+    select(stage.db, "RESET statement_timeout")
+    return [error]
+
+
+@produces("0A000", ROWS)
+def locks_rows(stage):
+    query = "SELECT * FROM (SELECT * FROM onboard_tables FOR UPDATE) t"
+    return [stage.export(query)]
+
+
+@produces("38000", "From onboard_all")
+def some_failed(stage):
+    stage.registry("t", "SELECT 1 / 0", stage.bucket)
+    return [failure(land_all, stage.db, on_error="raise")]
+
+
+# From CREATE or ALTER SERVER and USER MAPPING
+
+
+def create_server(stage, options, session=None):
+    return stage.sql(
+        f"CREATE SERVER never FOREIGN DATA WRAPPER onboard OPTIONS ({options})",
+        session=session,
+    )
+
+
+@produces("HV00D", "unknown option (the HINT lists those there are)")
+def unknown_option(stage):
+    error = create_server(stage, "endpiont 'http://127.0.0.1'")
+    assert "endpoint" in error.diag.message_hint
+    return [error]
+
+
+@produces("HV024", "a value that is not valid")
+def wrong_value(stage):
+    return [create_server(stage, "endpoint 'ftp://127.0.0.1'")]
+
+
+@produces("HV024", "a default bucket that `buckets` does not allow")
+def wrong_default(stage):
+    return [create_server(stage, "bucket 'lake', buckets 'archive'")]
+
+
+@produces("HV00J", "a user mapping with only one of key id and secret")
+def half_a_key(stage):
+    server = stage.make_server("http://127.0.0.1:1")
+    sql = "CREATE USER MAPPING FOR CURRENT_USER SERVER {} OPTIONS ({} 'x')"
+    return [
+        stage.sql(sql.format(server, option))
+        for option in ("access_key_id", "secret_access_key")
+    ]
+
+
+@produces("42501", "`credentials` other than `mapping`, and not a superuser")
+def not_a_superuser(stage):
+    stage.bob.may("USAGE ON FOREIGN DATA WRAPPER onboard")
+    return [
+        create_server(stage, f"credentials '{source}'", stage.bob.session)
+        for source in ("environment", "instance", "chain")
+    ]
+
+
+@produces(
+    "42501", "`ca_file` without the privileges of `pg_read_server_files`"
+)
+def no_file(stage):
+    stage.bob.may("USAGE ON FOREIGN DATA WRAPPER onboard")
+    return [create_server(stage, "ca_file '/etc/passwd'", stage.bob.session)]
+
+
+@produces("0A000", "a foreign table")
+def foreign_table(stage):
+    return [stage.sql("CREATE FOREIGN TABLE never (a int) SERVER s3")]
+
+
+@pytest.mark.parametrize("entry", list(PRODUCERS), ids=name)
+def test_error(stage, entry):
+    errors = PRODUCERS[entry](stage)
+    hint = documented()[entry]
+    assert errors
+    for error in errors:
+        assert error.pgcode == entry[0], error
+        if hint:
+            pattern = hint.replace(re.escape("..."), ".*")
+            assert re.fullmatch(pattern, error.diag.message_hint or "")
