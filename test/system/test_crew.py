@@ -3,7 +3,7 @@
 import pytest
 
 from lib.exports import (
-    Running, body, copy, key_of, keys, land_all, no_upload_left, rows, select,
+    Running, body, copy, failure, key_of, keys, land_all, no_upload_left, rows, select,
     value, wait_for_worker,
 )
 
@@ -172,6 +172,10 @@ def test_no_worker_is_free(pg, db, s3, registry, bucket):
         # Debian's max_worker_processes is 8, the logical replication launcher
         # has one of them.
         process.wait_until(lambda: value(db, sql) >= 7, 30, "7 workers wait")
+        error = failure(value, db, "SELECT onboard_submit('a')")
+        assert (error.pgcode, error.diag.message_primary) == (
+            "53000", "no background worker is free"
+        )
         found = land_all(db, "_")
         assert statuses(found) == {"a": "done", "b": "done"}
         assert "could be started" in "".join(db.notices)

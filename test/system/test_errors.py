@@ -56,6 +56,14 @@ ELSEWHERE = {
         ("test/system/test_faults_host.py", "test_42_no_memory_for_a_part"),
     ("08P01", "parts that do not add up to what was produced"):
         ("test/core/test_upload_shared.c", "bytes_are_missing"),
+    ("40P01", "From onboard_all"):
+        ("test/system/test_crew.py", "test_a_lock_of_the_session"),
+    ("55006", "From onboard_all"):
+        ("test/system/test_jobs.py", "test_a_run_id_of_ones_own"),
+    ("53000", "From onboard_submit"):
+        ("test/system/test_crew.py", "test_no_worker_is_free"),
+    ("25006", "From onboard_submit"):
+        ("test/system/test_standby.py", "test_no_jobs"),
 }
 
 PRODUCERS = {}

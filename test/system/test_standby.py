@@ -53,7 +53,7 @@ def new_lines(standby, before, name):
     return [
         line
         for line in standby.log_text()[before:].splitlines()
-        if f'export of "{name}"' in line
+        if f" LOG:  export of \"{name}\"" in line
     ]
 
 
@@ -112,3 +112,9 @@ def test_read_only_transaction(db, s3, bucket, pg):
     assert keys(s3, bucket) == [key_of("read")]
     assert value(db, RUNS) == runs
     assert len(new_lines(pg, before, "read")) == 1
+
+
+def test_no_jobs(session, primary):
+    """Their history could not be written."""
+    for sql in ("SELECT onboard_submit('one')", "SELECT onboard_submit_all()"):
+        assert failure(value, session, sql).pgcode == "25006"
