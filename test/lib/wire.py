@@ -46,9 +46,11 @@ def s3_error(status, code, message="scripted", headers=None, extra=""):
     return Answer(status, body.encode(), headers)
 
 
-def redirect(location, status=307, code="TemporaryRedirect", **headers):
+def redirect(location, status=307):
     """An Answer that sends the client elsewhere."""
-    return s3_error(status, code, headers={"Location": location, **headers})
+    return s3_error(
+        status, "TemporaryRedirect", headers={"Location": location}
+    )
 
 
 class Stream:

@@ -200,19 +200,22 @@ def descriptors(pid):
 
 
 @pytest.mark.parametrize("more", [3, 4, 5, 8])
-def test_43_no_more_descriptors(export, faults, session, more):
-    """Of libcurl's or of PostgreSQL's own; the error says so."""
+def test_43_no_more_descriptors(export, faults, session, proxy, more):
+    """For libcurl or for PostgreSQL's own wait; the error says so."""
     pid = session.info.backend_pid
     fewest = descriptors(pid)
     for _ in range(2):
         export.lands(connections=1)
     before = descriptors(pid)
+    # So that all connections are needed.
+    proxy.rule(*PARTS, times=None, hold=True)
     faults.on("files", fewest + more)
     for _ in range(2):
-        error = export.failure(rows(40), connections=8)
+        error = export.failure(rows(60), connections=8)
         assert "Too many open files" in f"{error} {error.diag.message_detail}"
         no_upload_left(export.rgw, export.bucket)
     faults.off()
+    proxy.clear()
     export.lands(connections=1)
     assert descriptors(pid) <= before
 

@@ -225,6 +225,19 @@ def test_proxy_is_slow(proxy, raw):
     assert request.body_bytes == 1000
 
 
+def test_proxy_answers_slowly(proxy, raw):
+    rule = proxy.rule(answer=Answer(200, b"x" * 1000), rate=50)
+    raw.sendall(GET)
+    rule.wait()
+    head = Answer(200, b"x" * 1000).head()
+    got = raw.recv(65536)
+    assert len(got) < len(head) + 1000
+    rule.release()
+    while len(got) < len(head) + 1000:
+        got += raw.recv(65536)
+    assert got == head + b"x" * 1000
+
+
 @pytest.mark.parametrize("at", [0, 500])
 def test_proxy_answers_early(proxy, raw, at):
     proxy.rule(answer=HELLO, early=True, at=at)
