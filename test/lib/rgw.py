@@ -318,8 +318,22 @@ class Rgw:
         return os.path.join(self.folder, name)
 
     def _tool(self, program, *arguments):
-        """A Ceph tool, ended early when a daemon that it waits for dies."""
+        """A Ceph tool, to its end.
+
+        All of them can be run again.  They ask the monitor before they know
+        its fsid, as _daemon() tells; it then now and then refuses them.
+        """
         command = [program, "-c", self._path("ceph.conf"), *arguments]
+        for _ in range(10):
+            if self._run_tool(command) == 0:
+                return
+            said = process.tail(self._path("tools.log"))
+            if "EPERM" not in said and "wrong fsid" not in said:
+                break
+        raise RigError(f"{program} failed:\n{said}")
+
+    def _run_tool(self, command):
+        """Its exit status; it ends early when a daemon that it needs dies."""
         with open(self._path("tools.log"), "a") as log:
             tool = subprocess.Popen(
                 command,
@@ -333,18 +347,13 @@ class Rgw:
                 process.wait_until(
                     lambda: self._check_daemons() or tool.poll() is not None,
                     90,
-                    f"{program} ends",
+                    f"{command[0]} ends",
                 )
             finally:
                 if tool.poll() is None:
                     tool.kill()
                     tool.wait()
-        if tool.returncode != 0:
-            said = process.tail(self._path("tools.log"))
-            # Somebody else's monitor answers at the port: it does not know us.
-            if "EPERM" in said:
-                raise _PortTaken
-            raise RigError(f"{program} failed:\n{said}")
+        return tool.returncode
 
     def _daemon(self, program, *arguments):
         # --no-mon-config: all settings are in the file, and a daemon that asks
