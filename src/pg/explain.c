@@ -22,8 +22,11 @@ say_where(const ObOptions *options, const ObParallel *parallel)
 	if (options->parallel == 0)
 		return pstrdup("Sink: in the session (parallel is off)");
 	if (!parallel)
-		return psprintf("Sink: in the session (format %s)",
-						options->copy.format->name);
+		return psprintf("Sink: in the session (format %s%s)",
+						options->copy.format->name,
+						options->copy.format->kind == OB_FORMAT_BINARY
+							? ", in another encoding than the database's"
+							: "");
 	return pstrdup("Sink: in the session (the plan's top is not a Gather of "
 				   "plain columns)");
 }

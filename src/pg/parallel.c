@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "core/sink_buf.h"
@@ -28,15 +29,28 @@ free_head(void *arg)
 	ob_buf_free(&parallel->head);
 }
 
+/* Rows that one process must write. */
+static bool
+is_for_one(const ObCopyOptions *copy)
+{
+	int client = pg_get_client_encoding();
+
+	/* they need a comma between them, wherever they end up */
+	if (copy->format->kind == OB_FORMAT_JSON)
+		return true;
+	/* send functions write in client_encoding, which a parallel worker does
+	 * not know: its own is always the database's */
+	return copy->format->kind == OB_FORMAT_BINARY &&
+		   client != GetDatabaseEncoding() && client != PG_SQL_ASCII;
+}
+
 ObParallel *
 ob_parallel_new(const ObOptions *options, const ObExport *export,
 				ObStream *stream)
 {
 	ObParallel *parallel;
 
-	/* rows of a JSON document need a comma between them, wherever they end
-	 * up */
-	if (options->parallel != 0 && options->copy.format->kind == OB_FORMAT_JSON)
+	if (options->parallel != 0 && is_for_one(&options->copy))
 		return NULL;
 	parallel = palloc0(sizeof(ObParallel));
 	parallel->options = options;
