@@ -67,7 +67,8 @@ extern ObProvider *ob_s3_provider(const ObS3 *s3);
  * Region: the one that requests are signed for, which is the one given until a
  * redirect said another; borrowed until the next drive.  With an endpoint that
  * ob_endpoint_aws() makes, the host follows; any other endpoint stays, so
- * credentials never go to a host that a server has named.
+ * credentials never go to a host that a server has named.  Another process of
+ * the same export begins with both.
  *
  * Clock skew: how far the store's clock is ahead of ours, in seconds, from its
  * last answer; false before the first.

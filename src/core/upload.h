@@ -80,7 +80,8 @@ typedef struct ObUploadStats
 extern size_t ob_upload_part_size(size_t base, size_t largest, int max_parts,
 								  int n);
 
-/* Copies the options; sends nothing.  NULL on error. */
+/* Copies the options.  NULL on error.  Sends nothing, but if an object is to
+ * stay: then the HEAD that looks for it goes out with the next drive. */
 extern ObUpload *ob_upload_new(const ObUploadOptions *options, ObError *error);
 
 /* Stops everything without a word to S3; NULL is allowed. */
@@ -110,16 +111,7 @@ extern bool ob_upload_done(const ObUpload *upload);
 /* The error that ended it, or NULL. */
 extern const ObError *ob_upload_error(const ObUpload *upload);
 
-/*
- * Several processes can feed one multipart upload.  Each has an ObUpload of
- * its own, that takes part numbers from, and tells ETags to, what they share;
- * one of them, the first, begins and completes the upload.  Parts then end
- * only where the host says so, at the end of a row, because what comes next in
- * the object may be another process's: a buffer grows if a row needs it.
- *
- * The callbacks run inside ob_http_drive() or ob_upload_end_part(); they do
- * not block.  All of it is borrowed, and outlives the upload.
- */
+/* A part that has landed.  The ETag is borrowed. */
 typedef struct ObUploadPart
 {
 	const char *etag;
@@ -127,6 +119,18 @@ typedef struct ObUploadPart
 	uint32_t crc32; /* with OB_CHECKSUM_CRC32, else 0 */
 } ObUploadPart;
 
+/*
+ * Several processes can feed one multipart upload.  Each has an ObUpload of
+ * its own, that takes part numbers from, and tells ETags to, what they share;
+ * one of them, the first, begins and completes the upload.  Parts then end
+ * only where the host says so, at the end of a row, because what comes next in
+ * the object may be another process's: a buffer grows if a row needs it.
+ *
+ * Each process has a quota of tries and a limit of parts in flight of its own.
+ *
+ * The callbacks run inside ob_http_drive() or ob_upload_end_part(); they do
+ * not block.  All of it is borrowed, and outlives the upload.
+ */
 typedef struct ObUploadShare
 {
 	int (*take_number)(void *arg); /* the next part's, from 1 */

@@ -21,9 +21,12 @@ say_where(const ObOptions *options, const ObParallel *parallel)
 						ob_parallel_workers(parallel));
 	if (options->parallel == 0)
 		return pstrdup("Sink: in the session (parallel is off)");
-	if (options->copy.format->kind == OB_FORMAT_JSON)
-		return psprintf("Sink: in the session (format %s)",
-						options->copy.format->name);
+	if (ob_parallel_for_one(&options->copy))
+		return psprintf("Sink: in the session (format %s%s)",
+						options->copy.format->name,
+						options->copy.format->kind == OB_FORMAT_BINARY
+							? ", in another encoding than the database's"
+							: "");
 	return pstrdup("Sink: in the session (the plan's top is not a Gather of "
 				   "plain columns)");
 }

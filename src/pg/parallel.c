@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
 #include "core/sink_buf.h"
@@ -26,6 +27,20 @@ free_head(void *arg)
 	ob_chain_release(parallel->making);
 	parallel->making = NULL;
 	ob_buf_free(&parallel->head);
+}
+
+bool
+ob_parallel_for_one(const ObCopyOptions *copy)
+{
+	int client = pg_get_client_encoding();
+
+	/* they need a comma between them, wherever they end up */
+	if (copy->format->kind == OB_FORMAT_JSON)
+		return true;
+	/* send functions write in client_encoding, which a parallel worker does
+	 * not know: its own is always the database's */
+	return copy->format->kind == OB_FORMAT_BINARY &&
+		   client != GetDatabaseEncoding() && client != PG_SQL_ASCII;
 }
 
 ObParallel *

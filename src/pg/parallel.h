@@ -37,6 +37,9 @@ typedef struct ObParallel ObParallel;
 /* From _PG_init: installs the hook, which does nothing unless requested. */
 extern void ob_parallel_init(void);
 
+/* Whether one process must write all rows. */
+extern bool ob_parallel_for_one(const ObCopyOptions *copy);
+
 /* In the current memory context.  stream NULL: only to look at the plan. */
 extern ObParallel *ob_parallel_new(const ObOptions *options,
 								   const ObExport *export, ObStream *stream);

@@ -155,9 +155,7 @@ plan_export(Query *query, const char *text, int options, ParamListInfo params)
 	if (parallel->options->parallel == 0)
 		return plan_here(parallel, query, text,
 						 options & ~CURSOR_OPT_PARALLEL_OK, params);
-	/* rows of a JSON document need a comma between them, wherever they end
-	 * up */
-	if (parallel->options->copy.format->kind == OB_FORMAT_JSON)
+	if (ob_parallel_for_one(&parallel->options->copy))
 		return plan_here(parallel, query, text, options, params);
 	copy = copyObject(query); /* planning scribbles on it */
 	statement = plan_for_sink(parallel, query, text, options, params);

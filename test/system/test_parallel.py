@@ -10,6 +10,7 @@ import subprocess
 
 import pytest
 
+from landing import assert_same
 from lib.exports import (
     ABORT_BOUND,
     Running,
@@ -173,6 +174,24 @@ def test_binary(eager, s3, bucket):
         assert cursor.fetchone() == (0,)
         cursor.execute("SELECT count(*) FROM back")
         assert cursor.fetchone() == (300000,)
+
+
+def test_binary_in_another_encoding(eager, s3, bucket):
+    """The types' own functions write it, and workers know no client."""
+    query = "SELECT g, t || U&'\\00e9' AS e, to_jsonb(t) AS j FROM big"
+    assert sunk(eager, query, format="binary")
+    eager.cursor().execute("SET client_encoding = 'LATIN1'")
+    assert not sunk(eager, query, format="binary")
+    assert sunk(eager, query, format="text")
+    for format in "binary", "text":
+        land(eager, "t", query, bucket, parallel=2, format=format, key=format)
+    landed = body(s3, bucket, "binary")
+    assert b"\xe9" in landed
+    assert_same(landed, copy(eager, query, "FORMAT binary"))
+    landed = body(s3, bucket, "text")
+    assert_same_lines(landed, copy(eager, query, "FORMAT text"), header=False)
+    eager.cursor().execute("SET client_encoding = 'SQL_ASCII'")
+    assert sunk(eager, query, format="binary")
 
 
 def test_no_header(eager, s3, bucket):
