@@ -14,6 +14,7 @@
 #include "commands/explain.h"
 #include "pgstat.h"
 #include "utils/acl.h"
+#include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
 #error "onboard needs PostgreSQL 15 or later"
@@ -47,6 +48,17 @@ ob_backend_status(int n)
 #endif
 
 	return status ? &status->backendStatus : NULL;
+}
+
+/* The number of an event to wait for; 17 lets extensions name theirs. */
+static inline uint32
+ob_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
 }
 
 #endif

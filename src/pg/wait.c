@@ -16,8 +16,14 @@
 #include "pgstat.h"
 #include "storage/latch.h"
 
+#include "pg/compat.h"
 #include "pg/report.h"
 #include "pg/wait.h"
+
+/* As pg_stat_activity shows them, where they have names of their own; 0: not
+ * registered yet. */
+static uint32 s3_event = 0;
+static uint32 worker_event = 0;
 
 void
 ob_wait_pump(ObHttp *http)
@@ -38,8 +44,10 @@ ob_wait(ObHttp *http)
 
 	if (timeout >= 0)
 		events |= WL_TIMEOUT;
+	if (s3_event == 0)
+		s3_event = ob_wait_event("OnboardS3");
 	happened = WaitLatchOrSocket(MyLatch, events, ob_http_fd(http), timeout,
-								 PG_WAIT_EXTENSION);
+								 s3_event);
 	if (happened & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	CHECK_FOR_INTERRUPTS();
@@ -71,17 +79,22 @@ ob_wait_bounded(ObHttp *http, bool (*done)(const void *arg), const void *arg,
 		if (timeout < 0 || timeout > left)
 			timeout = (int) left;
 		/* a signal ends it early, which is as good as an event */
+		pgstat_report_wait_start(s3_event ? s3_event : PG_WAIT_EXTENSION);
 		(void) poll(&fd, 1, timeout);
+		pgstat_report_wait_end();
 	}
 }
 
 bool
 ob_wait_latch(int timeout_ms)
 {
-	int happened =
-		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
-				  timeout_ms, PG_WAIT_EXTENSION);
+	int happened;
 
+	if (worker_event == 0)
+		worker_event = ob_wait_event("OnboardWorker");
+	happened =
+		WaitLatch(MyLatch, WL_LATCH_SET | WL_TIMEOUT | WL_EXIT_ON_PM_DEATH,
+				  timeout_ms, worker_event);
 	if (happened & WL_LATCH_SET)
 		ResetLatch(MyLatch);
 	return (happened & WL_LATCH_SET) != 0;
