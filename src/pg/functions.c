@@ -27,6 +27,7 @@
 #include "pg/run_all.h"
 #include "pg/sweep.h"
 #include "pg/task.h"
+#include "pg/tell.h"
 
 PG_FUNCTION_INFO_V1(onboard_table);
 PG_FUNCTION_INFO_V1(onboard_all);
@@ -112,6 +113,7 @@ onboard_table(PG_FUNCTION_ARGS)
 {
 	ObRequest request = {.options_for = OB_OPTIONS_TABLE};
 	ObTask task;
+	ObTotals totals = {0};
 	TupleDesc desc;
 	Datum values[RESULT_COLUMNS];
 	bool nulls[RESULT_COLUMNS];
@@ -136,6 +138,9 @@ onboard_table(PG_FUNCTION_ARGS)
 	ob_task_prepare(&request, &task);
 	ob_task_run(&task);
 	ob_task_end(request.schema, &task);
+	ob_totals_add(&totals, &task.run);
+	ob_tell_run(&totals);
+	ob_tell_client(&totals, request.name);
 	result_values(&task.run, values, nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));

@@ -23,27 +23,10 @@
 
 #include "pg/history.h"
 #include "pg/owner.h"
+#include "pg/tell.h"
 
 #define TABLE "onboard_history"
 #define COLUMNS 19
-
-static void
-log_run(const ObRun *run)
-{
-	char *role = GetUserNameFromId(GetUserId(), false);
-
-	if (run->error)
-		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
-							 run->name, role, run->error),
-					  errhidestmt(true)));
-	else
-		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" to \"%s\": %s, "
-							 "%llu rows, %llu bytes",
-							 run->name, role, run->uri ? run->uri : "",
-							 run->status, (unsigned long long) run->rows,
-							 (unsigned long long) run->bytes),
-					  errhidestmt(true)));
-}
 
 char *
 ob_history_source(void)
@@ -67,6 +50,7 @@ typedef struct Row
 	Oid types[COLUMNS];
 	Datum values[COLUMNS];
 	char nulls[COLUMNS + 1];
+	bool written;
 } Row;
 
 static void
@@ -147,6 +131,7 @@ insert(Oid schema, void *arg)
 			"$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
 			"$16, $17, $18, $19)",
 			COLUMNS, arg, SPI_OK_INSERT);
+	((Row *) arg)->written = true;
 }
 
 /* Instead of the row that says that it has begun. */
@@ -171,35 +156,40 @@ can_write(void)
 	return !RecoveryInProgress() && !XactReadOnly;
 }
 
-static void
+/* Whether step() has. */
+static bool
 write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
 {
 	Row row;
 
 	make_row(&row, run, GetUserNameFromId(GetUserId(), false));
 	ob_as_owner(schema, TABLE, step, &row);
+	return row.written;
 }
 
 void
 ob_history_begin(Oid schema, const ObRun *run)
 {
 	if (can_write())
-		write_row(schema, run, replace);
+		(void) write_row(schema, run, replace);
 }
 
 void
 ob_history_end(Oid schema, const ObRun *run)
 {
+	ob_tell_log(run);
 	if (can_write())
-		write_row(schema, run, replace);
-	else
-		log_run(run);
+		(void) write_row(schema, run, replace);
+	ob_tell_table(run);
 }
 
 void
 ob_history_end_if_open(Oid schema, const ObRun *run)
 {
-	write_row(schema, run, replace_if_open);
+	if (!write_row(schema, run, replace_if_open))
+		return;
+	ob_tell_log(run);
+	ob_tell_table(run);
 }
 
 typedef struct Question
@@ -229,6 +219,58 @@ ob_history_knows(Oid schema, const pg_uuid_t *run_id)
 	ob_as_owner(schema, TABLE, find_run, &question);
 	return question.answer;
 }
+
+/* ---- sums ---- */
+
+typedef struct Sum
+{
+	Row row;
+	int64 columns[9];
+} Sum;
+
+static void
+sum_up(Oid schema, void *arg)
+{
+	Sum *sum = arg;
+
+	execute(schema,
+			"SELECT count(*), count(*) FILTER (WHERE status = 'done'), "
+			"count(*) FILTER (WHERE status = 'empty'), "
+			"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, "
+			"sum(bytes)::bigint, min(started), max(ended) "
+			"FROM %s.onboard_history WHERE run_id = $1",
+			1, &sum->row, SPI_OK_SELECT);
+	for (int i = 0; i < lengthof(sum->columns); i++)
+	{
+		bool isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0],
+									SPI_tuptable->tupdesc, i + 1, &isnull);
+
+		sum->columns[i] = isnull ? 0 : DatumGetInt64(value);
+	}
+}
+
+void
+ob_history_sum(Oid schema, ObTotals *totals)
+{
+	Sum sum;
+
+	memset(&sum, 0, sizeof(sum));
+	add(&sum.row, UUIDOID, UUIDPGetDatum(&totals->run_id), true);
+	ob_as_owner(schema, TABLE, sum_up, &sum);
+	totals->tables = sum.columns[0];
+	totals->done = sum.columns[1];
+	totals->empty = sum.columns[2];
+	totals->failed = totals->tables - totals->done - totals->empty;
+	totals->files = sum.columns[3];
+	totals->rows = sum.columns[4];
+	totals->raw_bytes = sum.columns[5];
+	totals->bytes = sum.columns[6];
+	totals->started = sum.columns[7];
+	totals->ended = sum.columns[8];
+}
+
+/* ---- locks ---- */
 
 /* Advisory locks of a class of their own; users' have 1 and 2. */
 #define LOCK_CLASS 3

@@ -42,14 +42,18 @@ typedef struct ObRun
 /*
  * Writes a row in the caller's transaction, as the table's owner: that a table
  * has begun, or how it ended, over the row that says that it has begun, if
- * there is one.  Where nothing can be written (a standby, a read-only
- * transaction), the end is a LOG line and the beginning nothing.
+ * there is one; nothing where nothing can be written (a standby, a read-only
+ * transaction).  The end is also told to others: see tell.h.
  */
 extern void ob_history_begin(Oid schema, const ObRun *run);
 extern void ob_history_end(Oid schema, const ObRun *run);
 
 /* The same, unless the row says that the table has ended. */
 extern void ob_history_end_if_open(Oid schema, const ObRun *run);
+
+/* Fills the totals of totals->run_id out of its rows, if it has some. */
+struct ObTotals;
+extern void ob_history_sum(Oid schema, struct ObTotals *totals);
 
 /* Whether it has rows of that run. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);

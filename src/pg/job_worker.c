@@ -19,6 +19,7 @@
 
 #include "pg/job_intern.h"
 #include "pg/run_all.h"
+#include "pg/tell.h"
 #include "pg/wait.h"
 #include "pg/work.h"
 
@@ -116,6 +117,7 @@ run_one(const Job *job)
 	work->request.bucket = ob_job_at(shared, shared->bucket);
 	work->request.options = ob_job_at(shared, shared->options);
 	work->request.options_for = OB_OPTIONS_TABLE;
+	work->alone = true;
 	ob_work_run(work);
 }
 
@@ -153,6 +155,7 @@ write_failure(void *arg)
 {
 	const Failure *failure = arg;
 	const Job *job = failure->job;
+	ObTotals totals = {.run_id = job->shared->run_id};
 	ListCell *cell;
 
 	foreach (cell, job->names)
@@ -165,6 +168,9 @@ write_failure(void *arg)
 		run.sqlstate = failure->error->sqlerrcode;
 		ob_history_end_if_open(job->shared->schema, &run);
 	}
+	ob_history_sum(job->shared->schema, &totals);
+	if (totals.tables > 0)
+		ob_tell_run(&totals);
 }
 
 static void

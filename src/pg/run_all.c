@@ -157,6 +157,7 @@ static void
 tell(ObRunTable *table)
 {
 	table->told = true;
+	ob_totals_add(&table->all->totals, &table->task.run);
 	table->all->ended(&table->task.run, table->all->arg);
 }
 
@@ -311,6 +312,18 @@ run_each(ObRunAll *all)
 									"known where to put it.")));
 }
 
+static void
+tell_of_all(ObRunAll *all)
+{
+	ObTotals *totals = &all->totals;
+
+	totals->run_id = all->common->run_id;
+	totals->started = all->started;
+	totals->ended = GetCurrentTimestamp();
+	ob_tell_run(totals);
+	ob_tell_client(totals, NULL);
+}
+
 void
 ob_run_all(List *entries, Jsonb *options, const ObRequest *common, Oid schema,
 		   ObTableEnded ended, void *arg)
@@ -337,6 +350,7 @@ ob_run_all(List *entries, Jsonb *options, const ObRequest *common, Oid schema,
 		ob_run_together(&all);
 	else
 		run_each(&all);
+	tell_of_all(&all);
 	if (all.failed > 0 && checked->raise_errors)
 		ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 						errmsg("%d of %d tables could not be exported",

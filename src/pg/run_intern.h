@@ -13,6 +13,7 @@
 #include "pg/crew.h"
 #include "pg/publish.h"
 #include "pg/run_all.h"
+#include "pg/tell.h"
 
 typedef struct ObRunAll ObRunAll;
 
@@ -39,6 +40,7 @@ struct ObRunAll
 	ObRunTable *tables;
 	int n;
 	int failed;
+	ObTotals totals; /* of tables that were told */
 	const ObExport *where; /* of the manifest; NULL: there is none */
 	ObTableEnded ended;
 	void *arg;

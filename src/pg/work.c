@@ -18,6 +18,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "pg/tell.h"
 #include "pg/work.h"
 
 void
@@ -80,8 +81,12 @@ static void
 write_end(void *arg)
 {
 	const ObWork *work = arg;
+	ObTotals totals = {0};
 
 	ob_task_end(work->schema, &work->task);
+	ob_totals_add(&totals, &work->task.run);
+	if (work->alone)
+		ob_tell_run(&totals);
 }
 
 /* What was allocated in the transaction goes with it. */

@@ -19,6 +19,7 @@ typedef struct ObWork
 	const ObSession *session;
 	bool snapshot;   /* see what the session saw */
 	bool registered; /* the entry must be there */
+	bool alone;      /* the run's only table */
 	Oid schema;      /* the extension's */
 	ObRequest request;
 	const char *source; /* ob_history_source() of the session */

@@ -53,6 +53,14 @@ def value(connection, sql, parameters=None):
         return cursor.fetchone()[0]
 
 
+def warnings(connection):
+    """What the session was told, but for how its exports have ended."""
+    return [
+        notice for notice in connection.notices
+        if not notice.startswith("NOTICE:  export of ")
+    ]
+
+
 def failure(do, *arguments, **options):
     """The psycopg2.Error that do(...) ends with."""
     try:

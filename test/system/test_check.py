@@ -9,6 +9,7 @@ from conftest import Server
 from lib import process
 from lib.exports import (
     Running, failure, keys, land, no_trace, select, value, wait_for_event,
+    warnings,
 )
 from lib.postgres import Cluster, faketime
 from lib.proxy import Answer, s3_error
@@ -66,7 +67,7 @@ def test_good(db, rgw, s3, bucket):
         f'began and aborted an upload of "s3://{bucket}/{KEY}"'
     )
     assert keys(s3, bucket) == [] and rgw.unfinished(bucket) == []
-    assert not db.notices
+    assert not warnings(db)
 
 
 def test_what_is_asked(db, proxy, proxied, bucket):
@@ -217,16 +218,16 @@ def test_clock(rgw, bucket, canaries, offset):
         assert f" s {side} the endpoint's" in detail
         seconds = int(detail.split(" s ")[0].rpartition(" ")[2])
         assert abs(seconds - 1200) < 60
-        (warning,) = session.notices
+        (warning,) = warnings(session)
         assert f'seconds {side} that of "s3"' in warning
         assert "HINT:  Synchronize the clock" in warning
         del session.notices[:]
         land(session, "t", "SELECT 1 AS a", bucket)
-        assert not session.notices
+        assert not warnings(session)
         land(session, "t", "SELECT 1 AS a", bucket, server="s4")
         land(session, "t", "SELECT 1 AS a", bucket, server="s4")
         assert [
-            'that of "s4"' in notice for notice in session.notices
+            'that of "s4"' in notice for notice in warnings(session)
         ] == [True]
         session.close()
     no_upload = rgw.unfinished(bucket)
@@ -315,7 +316,7 @@ def test_one_right_is_missing(
         assert "could not abort the upload" in detail
         (upload,) = rgw.unfinished(bucket)
         # It is said how to get rid of it.
-        assert "onboard_abort_uploads()" in db.notices[-1]
+        assert "onboard_abort_uploads()" in warnings(db)[-1]
         value(
             db, "SELECT key FROM onboard_abort_uploads(%s, '', '0')", (bucket,)
         )

@@ -15,6 +15,7 @@ from faults import (
 )
 from lib.exports import (
     body, copy, key_of, keys, land, no_trace, no_upload_left, rows, select,
+    warnings,
 )
 from lib.proxy import Answer, s3_error
 
@@ -101,7 +102,7 @@ def test_13_refusal_in_200(export, proxy, db, code, sqlstate):
     assert f"S3 answered HTTP 200 {code}" in error.diag.message_detail
     assert export.statuses(COMPLETE) == [200]
     assert export.statuses(ABORT) == [204]
-    assert not db.notices
+    assert not warnings(db)
 
 
 NOT_DONE = {
@@ -288,7 +289,7 @@ def test_48_abort_fails(export, proxy, db, rgw, bucket):
     assert error.pgcode == "42501"
     assert "could not upload part 2 of" in str(error)
     assert len(export.statuses(ABORT)) == 2
-    (warning,) = db.notices
+    (warning,) = warnings(db)
     assert "could not abort the upload of" in warning
     assert "onboard_abort_uploads()" in warning
     (upload,) = rgw.unfinished(bucket)
@@ -305,7 +306,7 @@ def test_48_abort_fails_once(export, proxy, db):
     proxy.rule(*ABORT, answer=s3_error(503, "SlowDown"))
     export.fails("42501")
     assert 204 in export.statuses(ABORT)
-    assert not db.notices
+    assert not warnings(db)
 
 
 def test_a_part_of_an_aborted_upload(export, proxy, db, s3, bucket):

@@ -12,7 +12,9 @@ import pytest
 
 from conftest import Server
 from faults import ABORT, COMPLETE, CREATE, PART, PARTS, SMALL, Export
-from lib.exports import no_trace, no_upload_left, rows, select, wait_for_event
+from lib.exports import (
+    no_trace, no_upload_left, rows, select, wait_for_event, warnings,
+)
 from lib.identity import CONTAINER, METADATA, ROLE, ROLE_ARN
 from lib.postgres import Cluster, faketime
 from lib.process import wait_until
@@ -571,7 +573,7 @@ def test_23_clock_is_wrong(exporter, files, proxy, rgw, minutes, query):
         statuses = [r.status for r in proxy.requests()]
         assert statuses == [403] * refusals + [200] * count
         proxy.clear()
-    (warning,) = export.db.notices
+    (warning,) = warnings(export.db)
     side = "behind" if minutes < 0 else "ahead of"
     assert f"seconds {side} that of" in warning
 

@@ -14,7 +14,9 @@ import pytest
 from conftest import Server
 from faults import ABORT, CREATE, PARTS, SMALL, Export
 from lib import process
-from lib.exports import no_trace, no_upload_left, rows, select, wait_for_event
+from lib.exports import (
+    no_trace, no_upload_left, rows, select, wait_for_event, warnings,
+)
 from lib.postgres import Cluster
 
 LIBRARY = pathlib.Path(__file__).parent.parent / "lib" / "faulty.c"
@@ -161,7 +163,7 @@ def test_42_no_memory_for_a_part(export, faults, proxy, session, allowed):
     error = export.fails("53200")
     assert error.diag.message_detail.lower() == "out of memory."
     assert len(proxy.requests(*CREATE)) == len(proxy.requests(*ABORT))
-    assert not session.notices
+    assert not warnings(session)
     faults.off()
     export.lands()
 
@@ -188,7 +190,7 @@ def test_42_no_memory_in_libcurl_for_parts(export, faults, proxy, session):
     assert error.pgcode == "53200"
     assert "could not set up a request" in error.diag.message_detail
     assert export.statuses(ABORT)[0] == 204
-    assert not session.notices
+    assert not warnings(session)
     no_trace(export.rgw, export.bucket)
 
 

@@ -12,7 +12,7 @@ import pytest
 from faults import (
     ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL, html, ok_with,
 )
-from lib.exports import body, key_of, land, rows
+from lib.exports import body, key_of, land, rows, warnings
 from lib.process import wait_until
 from lib.proxy import Answer, s3_error
 
@@ -82,7 +82,7 @@ def test_03_internal_error_always(export, proxy, db):
     assert "after 8 attempts" in error.diag.message_detail
     assert export.statuses(PART) == [500] * 8
     assert export.statuses(ABORT)[0] == 204
-    assert not db.notices
+    assert not warnings(db)
 
 
 def test_04_slow_down_twice(export, proxy):

@@ -7,7 +7,7 @@ more than the user may know.
 import pytest
 
 from faults import ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL
-from lib.exports import key_of, rows
+from lib.exports import key_of, rows, warnings
 from lib.proxy import Answer, Proxy, redirect, s3_error
 
 BIG = rows(12)
@@ -36,7 +36,7 @@ def refused(export, db, proxy, rgw):
         said = f"{error} {error.diag.message_detail}"
         assert rgw.secret_key not in said
         assert len(proxy.requests()) == 1
-        assert not db.notices
+        assert not warnings(db)
         return error.diag.message_detail
 
     return check
@@ -97,7 +97,7 @@ def test_30_other_refusals(export, proxy, db, fault):
     assert "request id scripted" in error.diag.message_detail
     assert export.statuses(request) == [answer.status]
     assert bool(export.statuses(ABORT)) == (request is not CREATE)
-    assert not db.notices
+    assert not warnings(db)
 
 
 # Elsewhere
