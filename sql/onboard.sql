@@ -68,6 +68,13 @@ CREATE POLICY onboard_history_of_own_roles ON onboard_history FOR SELECT
 		WHERE r.rolname = role
 		AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
 
+-- (for whom the owner grants DELETE to)
+CREATE POLICY onboard_history_prune ON onboard_history FOR DELETE
+	USING (EXISTS (
+		SELECT FROM pg_catalog.pg_roles r
+		WHERE r.rolname = role
+		AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
+
 GRANT SELECT ON onboard_history TO PUBLIC;
 
 -- Whoever runs it holds an advisory lock with the first half of the run's id:
@@ -101,6 +108,36 @@ CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
 
 GRANT SELECT ON onboard_runs TO PUBLIC;
+
+-- With the caller's rights; rows of a run that somebody works on stay.
+
+CREATE FUNCTION onboard_prune(older_than interval) RETURNS bigint
+	LANGUAGE plpgsql VOLATILE
+	SET search_path = pg_catalog, pg_temp
+AS $$
+DECLARE
+	pruned bigint;
+BEGIN
+	IF older_than IS NULL THEN
+		RAISE EXCEPTION 'older_than must not be null' USING
+			ERRCODE = 'null_value_not_allowed',
+			HINT = 'Give the least age of rows to delete, such as ''90 days''.';
+	ELSIF older_than < interval '0' THEN
+		RAISE EXCEPTION 'older_than must not be negative' USING
+			ERRCODE = 'invalid_parameter_value',
+			HINT = 'Give the least age of rows to delete, such as ''90 days''.';
+	END IF;
+	DELETE FROM @extschema@.onboard_history h
+	WHERE h.ended < now() - older_than
+		OR h.ended IS NULL AND h.started < now() - older_than
+			AND @extschema@.onboard_pid(h.run_id) IS NULL;
+	GET DIAGNOSTICS pruned = ROW_COUNT;
+	RETURN pruned;
+END
+$$;
+
+COMMENT ON FUNCTION onboard_prune(interval) IS
+	'deletes what ended long ago from the history; returns how many rows';
 
 -- Exports under way, out of the server's shared memory.  It has room for the
 -- beginning of a name; the rest is in the history, where a worker works.

@@ -1,0 +1,63 @@
+-- onboard_prune(): what goes from the history, and by whom.
+
+\set ECHO none
+\i sql/setup.sql
+\set ECHO all
+\pset null null
+
+CREATE FUNCTION remember(name text, role text, status text, age interval, run_id uuid DEFAULT gen_random_uuid())
+RETURNS void LANGUAGE sql AS $$
+	INSERT INTO onboard_history (run_id, name, role, source, status, files, rows, raw_bytes, bytes, parts, retries, started, ended, pid)
+	VALUES (run_id, name, role, 'local', status, 0, 0, 0, 0, 0, 0, now() - age - interval '1 hour',
+		CASE WHEN status IN ('queued', 'running') THEN NULL ELSE now() - age END, 0)
+$$;
+CREATE VIEW left_over AS
+	SELECT name, status FROM onboard_runs ORDER BY name COLLATE "C";
+
+-- What ended before; not what runs, but what was lost
+
+SELECT remember('done', 'x', 'done', '3 days'), remember('empty', 'x', 'empty', '3 days'),
+	remember('failed', 'x', 'failed', '3 days'), remember('new', 'x', 'done', '1 day'),
+	remember('lost', 'x', 'running', '3 days'), remember('lost, new', 'x', 'queued', '1 day');
+BEGIN;
+SELECT count(*) FROM onboard_all('nothing', run_id => '00000000-0000-4000-8000-000000000001');
+SELECT remember('runs', 'x', 'running', '3 days', '00000000-0000-4000-8000-000000000001'),
+	remember('waits', 'x', 'queued', '3 days', '00000000-0000-4000-8000-000000000001');
+TABLE left_over;
+SELECT onboard_prune('30 days');
+SELECT onboard_prune('2 days');
+TABLE left_over;
+COMMIT;
+-- nobody works on that run any more
+SELECT onboard_prune('2 days');
+TABLE left_over;
+SELECT onboard_prune('0');
+TABLE left_over;
+
+-- Arguments
+
+SELECT outcome('SELECT onboard_prune(NULL)');
+SELECT outcome($$SELECT onboard_prune('-1 day')$$);
+
+-- Who was granted DELETE deletes what he sees
+
+CREATE ROLE prune_other;
+CREATE ROLE prune_exporter;
+CREATE ROLE prune_deleter IN ROLE prune_exporter;
+GRANT DELETE ON onboard_history TO prune_deleter;
+SELECT remember('a', 'prune_exporter', 'done', '3 days'), remember('b', 'prune_deleter', 'done', '3 days'),
+	remember('c', 'prune_other', 'done', '3 days');
+SET ROLE prune_exporter;
+SELECT outcome($$SELECT onboard_prune('1 day')$$);
+SET ROLE prune_deleter;
+SELECT outcome($$SELECT onboard_prune('1 day')$$);
+RESET ROLE;
+TABLE left_over;
+-- also if he asks for nothing in particular
+SELECT remember('d', 'prune_deleter', 'done', '3 days');
+SET ROLE prune_deleter;
+DELETE FROM onboard_history;
+RESET ROLE;
+TABLE left_over;
+REVOKE DELETE ON onboard_history FROM prune_deleter;
+DROP ROLE prune_deleter, prune_exporter, prune_other;
