@@ -1,0 +1,368 @@
+"""Who is told of an export's end: the client, the log, listeners."""
+
+import json
+import re
+import select as sockets
+
+import pytest
+
+from lib.exports import (
+    body, copy, failure, key_of, land, land_all, rows, select, value,
+)
+
+TABLE_KEYS = [
+    "event", "run_id", "name", "role", "status", "uri", "rows", "raw_bytes",
+    "bytes", "parts", "retries", "started", "ended", "sqlstate",
+]
+RUN_KEYS = [
+    "event", "run_id", "role", "status", "tables", "done", "empty", "failed",
+    "rows", "raw_bytes", "bytes", "started", "ended",
+]
+
+
+@pytest.fixture
+def registry(db):
+    select(db, "DELETE FROM onboard_tables")
+    yield
+    select(db, "DELETE FROM onboard_tables")
+
+
+class Listener:
+    def __init__(self, connection):
+        self._connection = connection
+        select(connection, "LISTEN onboard")
+
+    def told(self, db):
+        """All that was told by now: a notification of our own is the last."""
+        select(db, "NOTIFY onboard, 'end'")
+        found = []
+        while not found or found[-1] != "end":
+            ready, _, _ = sockets.select([self._connection], [], [], 30)
+            assert ready, f"no end after {found}"
+            self._connection.poll()
+            found += [notice.payload for notice in self._connection.notifies]
+            del self._connection.notifies[:]
+        assert all(len(payload.encode()) < 8000 for payload in found)
+        return [json.loads(payload) for payload in found[:-1]]
+
+
+@pytest.fixture
+def listener(pg):
+    connection = pg.connect("onboard")
+    yield Listener(connection)
+    connection.close()
+
+
+def register(db, bucket, **queries):
+    for name, query in queries.items():
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, %s, %s)", (name, query, bucket),
+        )
+
+
+def history(db, run_id):
+    """Rows as listeners should have been told."""
+    sql = (
+        f"SELECT {', '.join(TABLE_KEYS[1:])} FROM onboard_runs"
+        " WHERE run_id = %s ORDER BY name"
+    )
+    return [as_told(db, row) for row in select(db, sql, (run_id,))]
+
+
+def as_told(db, row):
+    """Times as JSON in PostgreSQL has them."""
+    for key in ("started", "ended"):
+        row[key] = value(db, "SELECT to_json(%s)", (row[key],))
+    return row
+
+
+def tables_of(told):
+    found = [dict(line) for line in told if line["event"] == "table"]
+    for line in found:
+        assert list(line) == TABLE_KEYS
+        del line["event"]
+    return sorted(found, key=lambda line: line["name"])
+
+
+def run_of(told):
+    (line,) = [line for line in told if line["event"] == "run"]
+    assert list(line) == RUN_KEYS
+    return line
+
+
+def counts(line):
+    return [line[key] for key in ("status", "tables", "done", "empty",
+                                  "failed")]
+
+
+# ---- the client ----
+
+
+@pytest.mark.parametrize("query, words", [
+    (rows(1), r"1000 rows, 1004902 bytes in 1 object, \d+\.\d seconds"),
+    ("SELECT 1 AS n", r"1 row, 4 bytes in 1 object, \d+\.\d seconds"),
+    ("SELECT 1 WHERE false", "no rows, nothing landed"),
+])
+def test_client(db, bucket, query, words):
+    land(db, "t", query, bucket)
+    (notice,) = db.notices
+    assert re.fullmatch(f'NOTICE:  export of "t": {words}\n', notice)
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_client_of_all(db, registry, bucket, workers):
+    register(
+        db, bucket, a=rows(1), b="SELECT 1 AS n", c="SELECT 1 / 0",
+        d="SELECT 1 WHERE false",
+    )
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    land_all(db)
+    warning, notice = db.notices
+    assert "division by zero" in warning
+    assert re.fullmatch(
+        r"NOTICE:  export of 4 tables \(2 done, 1 empty, 1 failed\): 1001"
+        r" rows, 1004906 bytes in 2 objects, \d+\.\d seconds\n", notice
+    )
+
+
+def test_client_can_be_spared(db, bucket):
+    select(db, "SET client_min_messages = warning")
+    land(db, "t", "SELECT 1", bucket)
+    assert db.notices == []
+
+
+def test_no_client(db, pg, bucket):
+    """A background worker has none; what it does is in the log once."""
+    select(db, "SET log_min_messages = notice")
+    before = len(pg.log_text())
+    land(db, "here", "SELECT 1", bucket)
+    run_id = value(
+        db, "SELECT onboard_submit('there', 'SELECT 1', %s)", (bucket,)
+    )
+    value(db, "SELECT onboard_wait(%s, '30s')", (run_id,))
+    log = pg.log_text()[before:]
+    assert 'NOTICE:  export of "here"' in log
+    assert 'LOG:  export of "there"' in log
+    assert 'NOTICE:  export of "there"' not in log
+
+
+# ---- the log ----
+
+
+def log_of(pg, before, name):
+    return [
+        line.partition("LOG:  ")[2]
+        for line in pg.log_text()[before:].splitlines()
+        if f'LOG:  export of "{name}"' in line
+    ]
+
+
+def test_log(db, pg, bucket):
+    before = len(pg.log_text())
+    found = land(db, "logged", rows(1), bucket)
+    (line,) = log_of(pg, before, "logged")
+    assert re.fullmatch(
+        re.escape(f'export of "logged" by "postgres" to "{found["uri"]}": ')
+        + r"done, 1000 rows, 1004902 bytes, \d+\.\d{3} seconds", line
+    )
+    land(db, "nothing", "SELECT 1 WHERE false", bucket)
+    (line,) = log_of(pg, before, "nothing")
+    assert re.fullmatch(
+        'export of "nothing" by "postgres": empty, 0 rows, 0 bytes,'
+        r" \d+\.\d{3} seconds", line
+    )
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_log_of_all(db, pg, registry, bucket, workers):
+    """Once for each table, whoever exports it; and after a rollback."""
+    register(db, bucket, one="SELECT 1 AS n", two="SELECT 1 / 0")
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    before = len(pg.log_text())
+    select(db, "BEGIN")
+    land_all(db)
+    select(db, "ROLLBACK")
+    (line,) = log_of(pg, before, "one")
+    assert f'to "s3://{bucket}/{key_of("one")}": done, 1 rows' in line
+    assert log_of(pg, before, "two") == [
+        'export of "two" by "postgres" failed: division by zero'
+    ]
+
+
+def test_log_has_no_statement(db, pg, bucket):
+    """Nor a context: an auditor's line is one line."""
+    select(
+        db, "CREATE FUNCTION lands(bucket text) RETURNS void LANGUAGE plpgsql"
+        " AS $$BEGIN PERFORM onboard_table('quiet', 'SELECT 1', bucket); END$$"
+    )
+    select(db, "SET log_min_messages = warning")
+    try:
+        before = len(pg.log_text())
+        select(db, "SELECT lands(%s)", (bucket,))
+        log = pg.log_text()[before:]
+    finally:
+        select(db, "DROP FUNCTION lands")
+    assert 'LOG:  export of "quiet"' in log
+    assert "CONTEXT" not in log and "STATEMENT" not in log
+
+
+# ---- listeners ----
+
+
+def test_one_table(db, listener, bucket):
+    found = land(db, "t", rows(1), bucket, compression="gzip")
+    told = listener.told(db)
+    assert [line["event"] for line in told] == ["table", "run"]
+    (row,) = history(db, found["run_id"])
+    assert row["status"] == "done"
+    assert tables_of(told) == [row]
+    run = run_of(told)
+    assert counts(run) == ["done", 1, 1, 0, 0]
+    for key in ("run_id", "role", "rows", "raw_bytes", "bytes", "started",
+                "ended"):
+        assert run[key] == row[key]
+
+
+def test_an_empty_table(db, listener, bucket):
+    land(db, "t", "SELECT 1 WHERE false", bucket)
+    told = listener.told(db)
+    (row,) = tables_of(told)
+    assert (row["status"], row["uri"], row["rows"]) == ("empty", None, 0)
+    assert counts(run_of(told)) == ["done", 1, 0, 1, 0]
+
+
+def test_at_commit(db, listener, bucket):
+    """Not before, and not after a rollback."""
+    other = db
+    select(db, "BEGIN")
+    land(db, "t", "SELECT 1 AS n", bucket)
+    select(db, "ROLLBACK")
+    assert listener.told(other) == []
+    select(db, "BEGIN")
+    land(db, "t", "SELECT 1 AS n", bucket)
+    select(db, "COMMIT")
+    assert [line["event"] for line in listener.told(db)] == ["table", "run"]
+
+
+def test_a_failure_that_raises(db, listener, bucket):
+    failure(land, db, "t", "SELECT 1 / 0", bucket)
+    assert listener.told(db) == []
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_all_tables(db, listener, registry, bucket, workers):
+    register(
+        db, bucket, a=rows(1), b="SELECT 1 AS n", c="SELECT 1 / 0",
+        d="SELECT 1 WHERE false",
+    )
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    (run_id,) = {row["run_id"] for row in land_all(db)}
+    told = listener.told(db)
+    assert tables_of(told) == history(db, run_id)
+    assert told[-1]["event"] == "run"
+    run = run_of(told)
+    assert counts(run) == ["failed", 4, 2, 1, 1]
+    assert (run["run_id"], run["role"]) == (run_id, "postgres")
+    assert (run["rows"], run["bytes"]) == (1001, 1004906)
+    assert run["raw_bytes"] == run["bytes"]
+
+
+def test_no_tables(db, listener, registry):
+    land_all(db)
+    assert counts(run_of(listener.told(db))) == ["done", 0, 0, 0, 0]
+
+
+def test_workers_have_told_before_a_rollback(db, listener, registry, bucket):
+    """They commit what they do; the run is the caller's."""
+    register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
+    select(db, "BEGIN")
+    land_all(db)
+    select(db, "ROLLBACK")
+    told = listener.told(db)
+    assert [line["event"] for line in told] == ["table", "table"]
+    assert [row["status"] for row in tables_of(told)] == ["done", "done"]
+
+
+def test_no_data_in_it(pg, db, listener, registry, bucket):
+    """Whoever may connect may listen, and an error may quote data."""
+    register(db, bucket, a="SELECT 'top secret'::int", b="SELECT 1")
+    (run_id,) = {row["run_id"] for row in land_all(db)}
+    assert "top secret" in value(
+        db, "SELECT error FROM onboard_runs WHERE run_id = %s AND name = 'a'",
+        (run_id,),
+    )
+    told = listener.told(db)
+    assert "secret" not in json.dumps(told)
+    assert tables_of(told)[0]["sqlstate"] == "22P02"
+
+
+def ended(db, run_id):
+    sql = "SELECT status FROM onboard_wait(%s, '60s')"
+    return value(db, sql, (run_id,))
+
+
+def test_a_job(db, listener, bucket):
+    run_id = value(
+        db, "SELECT onboard_submit('job', 'SELECT 1 AS n', %s)", (bucket,)
+    )
+    assert ended(db, run_id) == "done"
+    told = listener.told(db)
+    assert tables_of(told) == history(db, run_id)
+    assert counts(run_of(told)) == ["done", 1, 1, 0, 0]
+
+
+def test_a_job_of_all(db, listener, registry, bucket):
+    register(db, bucket, a=rows(1), b="SELECT 1 / 0")
+    run_id = value(db, "SELECT onboard_submit_all()")
+    assert ended(db, run_id) == "failed"
+    told = listener.told(db)
+    assert tables_of(told) == history(db, run_id)
+    assert counts(run_of(told)) == ["failed", 2, 1, 0, 1]
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_a_job_that_raises(db, listener, registry, bucket, workers):
+    """Listeners learn what the history says."""
+    register(db, bucket, a=rows(1), b="SELECT 1 / 0")
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    run_id = value(
+        db, """SELECT onboard_submit_all(NULL, '{"on_error": "raise"}')"""
+    )
+    assert ended(db, run_id) == "failed"
+    told = listener.told(db)
+    wanted = history(db, run_id)
+    assert tables_of(told) == wanted
+    done = [row for row in wanted if row["status"] == "done"]
+    assert len(done) == (1 if workers else 0)
+    run = run_of(told)
+    assert counts(run) == ["failed", 2, len(done), 0, 2 - len(done)]
+    assert run["bytes"] == sum(row["bytes"] for row in wanted)
+    assert run["started"] == min(row["started"] for row in wanted)
+
+
+@pytest.mark.parametrize("char", ["x", "ü", '"', "\\", "\x01"])
+def test_long_names(db, listener, bucket, char):
+    """Clipped between characters; the line stays within its 8,000 bytes."""
+    name = char * 5000
+    key = ("k/" + '"' * 1022) if char == '"' else "k" * 1024
+    found = land(db, name, "SELECT 1 AS n", bucket, key=key)
+    told = listener.told(db)
+    (row,) = tables_of(told)
+    assert row["uri"] == found["uri"] == f"s3://{bucket}/{key}"
+    assert len(row["name"].encode()) == 400
+    assert name.startswith(row["name"])
+    assert run_of(told)["run_id"] == found["run_id"]
+
+
+def test_read_only_transaction(db, listener, s3, bucket):
+    """The history cannot be written there, but listeners can be told."""
+    select(db, "BEGIN READ ONLY")
+    found = land(db, "t", "SELECT 1 AS n", bucket)
+    select(db, "COMMIT")
+    assert history(db, found["run_id"]) == []
+    told = listener.told(db)
+    (row,) = tables_of(told)
+    assert (row["run_id"], row["status"]) == (found["run_id"], "done")
+    assert run_of(told)["run_id"] == found["run_id"]
+    assert body(s3, bucket, key_of("t")) == copy(db, "SELECT 1 AS n")
