@@ -117,7 +117,6 @@ run_one(const Job *job)
 	work->request.bucket = ob_job_at(shared, shared->bucket);
 	work->request.options = ob_job_at(shared, shared->options);
 	work->request.options_for = OB_OPTIONS_TABLE;
-	work->alone = true;
 	ob_work_run(work);
 }
 

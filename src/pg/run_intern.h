@@ -40,7 +40,7 @@ struct ObRunAll
 	ObRunTable *tables;
 	int n;
 	int failed;
-	ObTotals totals; /* of tables that were told */
+	ObTotals totals;       /* of tables that were told */
 	const ObExport *where; /* of the manifest; NULL: there is none */
 	ObTableEnded ended;
 	void *arg;

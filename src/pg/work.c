@@ -85,7 +85,8 @@ write_end(void *arg)
 
 	ob_task_end(work->schema, &work->task);
 	ob_totals_add(&totals, &work->task.run);
-	if (work->alone)
+	/* the run's only table */
+	if (work->request.options_for == OB_OPTIONS_TABLE)
 		ob_tell_run(&totals);
 }
 

@@ -19,7 +19,6 @@ typedef struct ObWork
 	const ObSession *session;
 	bool snapshot;   /* see what the session saw */
 	bool registered; /* the entry must be there */
-	bool alone;      /* the run's only table */
 	Oid schema;      /* the extension's */
 	ObRequest request;
 	const char *source; /* ob_history_source() of the session */
