@@ -1,6 +1,7 @@
 """onboard_progress: exports under way, stopped in each phase by the proxy."""
 
 import json
+import pathlib
 import re
 
 import pytest
@@ -492,6 +493,31 @@ def test_who_sees_it(pg, db, session, bucket, proxy, proxied):
             " watch_member, watch_monitor, watch_other"
         )
     assert counts == {"exporter": 1, "member": 1, "monitor": 1, "other": 0}
+
+
+OPERATIONS = (
+    pathlib.Path(__file__).parent.parent.parent / "docs" / "operations.md"
+)
+
+
+def test_what_the_docs_ask(db, session, bucket, table, proxy, proxied):
+    """The queries for monitoring, as they stand there."""
+    section = OPERATIONS.read_text().split("## Monitoring\n")[1].split("\n## ")
+    watch, *others = re.findall(r"```sql\n(.*?)```", section[0], re.S)
+    held = proxy.rule("POST", "uploadId=", hold=True)
+    statement = call("t", f"TABLE {table}", bucket, server=proxied, **SMALL)
+    with Running(session, *statement) as run:
+        held.wait()
+        seen(db, phase="complete")
+        (row,) = select(db, watch)
+        assert (row["pid"], row["phase"]) == (run.pid, "complete")
+        assert 50 < row["percent"] < 200
+        assert row["wait_event"] == "Extension"
+        held.release()
+        run.rows()
+    for query in others:
+        select(db, query)
+    assert len(others) == 5
 
 
 def test_another_database(pg, db, session, bucket, proxy, proxied):

@@ -4,6 +4,8 @@ import base64
 import datetime
 import gzip
 import json
+import pathlib
+import re
 import zlib
 
 import pytest
@@ -767,6 +769,40 @@ def test_aborts_that_are_refused(
     assert keys(s3, bucket) == []
 
 
+def test_an_object_that_comes_meanwhile(
+    pg, db, observer, rgw, s3, registry, workers, bucket
+):
+    """With "overwrite": "error", it is not replaced, however late it comes."""
+    register(
+        db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
+        c="SELECT pg_advisory_xact_lock(42) IS NULL AS n",
+    )
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    select(observer, "SELECT pg_advisory_lock(42)")
+    options = json.dumps({"publish": "together", "overwrite": "error",
+                          "connections": 1})
+    waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    with Running(session, TOGETHER, (options,)) as run:
+        process.wait_until(
+            lambda: select(observer, waits)
+            and len(rgw.unfinished(bucket)) == 2,
+            30, "two have landed"
+        )
+        s3.put_object(Bucket=bucket, Key=key_of("a"), Body=b"mine")
+        select(observer, "SELECT pg_advisory_unlock(42)")
+        found = run.rows()
+    session.close()
+    assert outcome(found) == {
+        "a": "failed", "b": "withheld", "c": "withheld"
+    }
+    error = {row["name"]: row["error"] for row in found}["a"]
+    assert "an object of that name exists already" in error
+    assert body(s3, bucket, key_of("a")) == b"mine"
+    assert objects(s3, bucket) == [key_of("a")]
+    no_upload_left(rgw, bucket)
+
+
 def test_overwrite_error(db, rgw, s3, registry, workers, bucket):
     """It is checked before, and again when it is published."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
@@ -1010,6 +1046,56 @@ def test_increments_end_with_the_run(
     assert marks(db) == {}
     assert {row["rows"] for row in land_all(db, publish="together")} == {2}
     assert marks(db) == {"i1": "2", "i2": "2"}
+
+
+# What the documentation says
+
+
+def recipe(language):
+    """The blocks of the section "Atomic runs" in that language."""
+    docs = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
+    section = docs.read_text().split("## Atomic runs\n")[1].split("\n## ")[0]
+    return re.findall(rf"```{language}\n(.*?)```", section, re.S)
+
+
+def test_the_recipe(db, s3, registry, bucket):
+    """Its reader sees whole runs, each once, and nothing of others."""
+    keys_of_runs, publish, why = recipe("sql")
+    (source,) = recipe("python")
+    reader = {}
+    exec(source, reader)
+    seen = set()
+
+    def runs():
+        return list(reader["new_runs"](s3, bucket, "", seen))
+
+    register(db, bucket, a="SELECT 1 AS n", b="SELECT 1 AS n WHERE false")
+    select(db, keys_of_runs)
+    assert runs() == []
+    select(db, publish)
+    (run,) = runs()
+    tables = {table["name"]: table for table in run["tables"]}
+    assert reader["read"](s3, tables["a"]) == b"n\n1\n"
+    assert reader["read"](s3, tables["b"]) is None
+    assert runs() == []
+
+    select(db, "UPDATE onboard_tables SET query = 'SELECT 1 / 0 AS n'"
+           " WHERE name = 'b'")
+    failure(select, db, publish)
+    assert runs() == []
+    assert [(row["name"], row["status"]) for row in select(db, why)] == [
+        ("a", "withheld"), ("b", "failed")
+    ]
+    select(db, "UPDATE onboard_tables SET query = 'SELECT 2 AS n'")
+    select(db, publish)
+    (again,) = runs()
+    assert again["run_id"] != run["run_id"]
+    assert reader["read"](s3, tables["a"]) == b"n\n1\n"
+    # It notices another object in the place of the one that was landed.
+    bucket_, _, key = again["tables"][0]["uri"][5:].partition("/")
+    s3.put_object(Bucket=bucket_, Key=key, Body=b"n\n3\n")
+    with pytest.raises(ValueError):
+        reader["read"](s3, again["tables"][0])
 
 
 # On a standby

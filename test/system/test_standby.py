@@ -3,9 +3,10 @@
 import pytest
 
 from lib.exports import (
-    body, copy, failure, key_of, keys, land, land_all, no_trace, rows, select,
-    value,
+    Running, body, call, copy, failure, key_of, keys, land, land_all, no_trace,
+    rows, select, value,
 )
+from lib.process import wait_until
 
 RUNS = "SELECT count(*) FROM onboard_runs"
 
@@ -53,7 +54,7 @@ def new_lines(standby, before, name):
     return [
         line
         for line in standby.log_text()[before:].splitlines()
-        if f" LOG:  export of \"{name}\"" in line
+        if f'LOG:  export of "{name}"' in line
     ]
 
 
@@ -67,7 +68,6 @@ def test_export(session, standby, primary, s3, bucket):
     # No history row, neither here nor there, but a line in the log.
     assert value(session, RUNS) == value(primary, RUNS) == runs
     (line,) = new_lines(standby, before, "replicated")
-    assert "LOG:" in line
     assert f'by "postgres" to "{found["uri"]}": done, 1000 rows' in line
 
 
@@ -75,6 +75,28 @@ def test_multipart_export(session, s3, bucket):
     query = rows(20)
     assert land(session, "big", query, bucket)["rows"] == 20000
     assert body(s3, bucket, key_of("big")) == copy(session, query)
+
+
+def test_progress(pg, standby, session, make_server, proxy, rgw, bucket):
+    """The standby's own exports, there."""
+    server = make_server(proxy.endpoint, rgw.access_key, rgw.secret_key)
+    standby.wait_for_replay(pg)
+    observer = standby.connect("onboard")
+    held = proxy.rule("PUT", hold=True)
+    with Running(session, *call("t", "SELECT 1 AS n", bucket, server=server)
+                 ) as run:
+        held.wait()
+        wait_until(
+            lambda: [
+                (row["pid"], row["phase"], row["rows"], row["in_flight"])
+                for row in select(observer, "TABLE onboard_progress")
+            ] == [(run.pid, "upload", 1, 1)],
+            30, "the export is shown",
+        )
+        assert pg.psql("TABLE onboard_progress", "onboard") == ""
+        held.release()
+        run.rows()
+    observer.close()
 
 
 def test_all(session, standby, primary, s3, bucket):
@@ -89,9 +111,7 @@ def test_all(session, standby, primary, s3, bucket):
     assert landed == copy(primary, "TABLE replicated")
     assert value(session, RUNS) == value(primary, RUNS) == runs
     assert len(new_lines(standby, before, "two")) == 1
-    (line,) = [
-        line for line in new_lines(standby, before, "wrong") if "LOG:" in line
-    ]
+    (line,) = new_lines(standby, before, "wrong")
     assert "failed: division by zero" in line
 
 

@@ -2,6 +2,8 @@
 
 import datetime
 import json
+import pathlib
+import re
 
 import pytest
 
@@ -797,6 +799,34 @@ def test_standby(pg, db, s3, table, bucket):
     assert error.diag.message_detail == (
         "Nothing can be written on a standby."
     )
+
+
+# What the documentation says
+
+
+def test_the_recipe(db, s3, table, bucket):
+    docs = pathlib.Path(__file__).parents[2] / "docs" / "operations.md"
+    section = docs.read_text().split("## Incremental loads\n")[1]
+    blocks = re.findall(r"```sql\n(.*?)```", section.split("\n## ")[0], re.S)
+    register_it, land_it, marks, reset, oldest = (
+        block.replace("my-lake", bucket) for block in blocks
+    )
+    table("id int, updated_at timestamptz", "orders")
+    select(db, register_it)
+    select(db, "INSERT INTO orders VALUES (1, '2026-01-01 00:00+00')")
+    (found,) = select(db, land_it)
+    assert (found["status"], found["rows"]) == ("done", 1)
+    select(db, "INSERT INTO orders VALUES (2, '2026-01-01 00:01+00')")
+    assert select(db, land_it)[0]["rows"] == 2
+    (kept,) = select(db, marks)
+    assert kept["value"] == "2026-01-01 00:01:00+00"
+    select(db, "DELETE FROM orders WHERE id = 2")
+    select(db, reset)
+    assert select(db, marks) == []
+    assert select(db, land_it)[0]["rows"] == 1
+    select(db, "BEGIN; INSERT INTO orders VALUES (3)")
+    assert value(db, oldest) > datetime.timedelta()
+    select(db, "ROLLBACK")
 
 
 # Backups
