@@ -154,6 +154,30 @@ mask(const char *text)
 	return out.data;
 }
 
+const char *
+ob_report_client_text(const char *text)
+{
+	int here = GetDatabaseEncoding();
+	int there = pg_get_client_encoding();
+	int len = strlen(text);
+	int size = (len + 2) * MAX_CONVERSION_GROWTH;
+	unsigned char *piece;
+	Oid conversion;
+
+	if (pg_is_ascii(text) || here == there || here == PG_SQL_ASCII ||
+		there == PG_SQL_ASCII)
+		return text;
+	conversion = FindDefaultConversionProc(here, there);
+	if (!OidIsValid(conversion))
+		return mask(text);
+	piece = palloc(size);
+	if (pg_do_encoding_conversion_buf(conversion, here, there,
+									  (unsigned char *) text, len, piece, size,
+									  true) < len)
+		return mask(text);
+	return text;
+}
+
 char *
 ob_report_text(const char *text)
 {

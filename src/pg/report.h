@@ -23,4 +23,11 @@ extern void ob_report_not_aborted(const ObError *error, const char *place);
  */
 extern char *ob_report_text(const char *text);
 
+/*
+ * A text in the database's encoding as it can be said to the client: with "?"
+ * for what is beyond ASCII if the client's encoding does not have all of it.
+ * For notices and warnings: PostgreSQL would raise an error instead.
+ */
+extern const char *ob_report_client_text(const char *text);
+
 #endif

@@ -15,6 +15,7 @@
 #include "pg/attempt.h"
 #include "pg/manifest.h"
 #include "pg/query.h"
+#include "pg/report.h"
 #include "pg/run_intern.h"
 
 /*
@@ -166,12 +167,16 @@ warn(ObRunTable *table, const ErrorData *error)
 {
 	table->failed = true;
 	table->all->failed++;
-	ereport(WARNING,
-			(errcode(error->sqlerrcode),
-			 errmsg("could not export \"%s\": %s", table->request.name,
-					error->message),
-			 error->detail ? errdetail_internal("%s", error->detail) : 0,
-			 error->hint ? errhint("%s", error->hint) : 0));
+	ereport(
+		WARNING,
+		(errcode(error->sqlerrcode),
+		 errmsg("could not export \"%s\": %s",
+				ob_report_client_text(table->request.name),
+				ob_report_client_text(error->message)),
+		 error->detail
+			 ? errdetail_internal("%s", ob_report_client_text(error->detail))
+			 : 0,
+		 error->hint ? errhint("%s", ob_report_client_text(error->hint)) : 0));
 }
 
 void

@@ -18,6 +18,7 @@
 #include "utils/json.h"
 #include "utils/timestamp.h"
 
+#include "pg/report.h"
 #include "pg/tell.h"
 
 #define CHANNEL "onboard"
@@ -235,7 +236,7 @@ ob_tell_client(const ObTotals *totals, const char *name)
 
 	if (MyBackendType == B_BG_WORKER || totals->tables == 0)
 		return;
-	what = name ? psprintf("\"%s\"", name)
+	what = name ? psprintf("\"%s\"", ob_report_client_text(name))
 				: psprintf("%s (%s)", counted(totals->tables, "table"),
 						   outcomes(totals));
 	if (totals->files > 0)
