@@ -79,9 +79,7 @@ ob_wait_bounded(ObHttp *http, bool (*done)(const void *arg), const void *arg,
 		if (timeout < 0 || timeout > left)
 			timeout = (int) left;
 		/* a signal ends it early, which is as good as an event */
-		pgstat_report_wait_start(s3_event ? s3_event : PG_WAIT_EXTENSION);
 		(void) poll(&fd, 1, timeout);
-		pgstat_report_wait_end();
 	}
 }
 
