@@ -277,7 +277,9 @@ def test_two_runs_at_once(pg, db, observer, s3, registry, bucket, held):
 @pytest.fixture
 def doomed(rgw, canaries):
     """A cluster of its own, with a table that hangs in mid-upload."""
-    with Cluster({"restart_after_crash": "on"}) as server:
+    # What was committed must have been flushed when somebody is killed.
+    settings = {"restart_after_crash": "on", "synchronous_commit": "on"}
+    with Cluster(settings) as server:
         server.psql("CREATE EXTENSION onboard")
         Server(server, canaries)(
             rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3",
