@@ -246,6 +246,9 @@ class Cluster:
 
     def wait_for_replay(self, primary, timeout=30):
         """Until this standby shows all that the primary has done."""
+        # Commits are asynchronous in these clusters: what is not flushed would
+        # not be waited for.
+        primary.psql("CHECKPOINT")
         target = primary.psql("SELECT pg_current_wal_flush_lsn()").strip()
         query = f"SELECT pg_last_wal_replay_lsn() >= '{target}'"
         process.wait_until(
