@@ -189,6 +189,14 @@ on_socket(OblSocket *socket, short revents)
 		go_on_reading(connection);
 }
 
+/* libpq would print them, between our lines of JSON. */
+static void
+ignore_notice(void *arg, const char *message)
+{
+	(void) arg;
+	(void) message;
+}
+
 void
 obl_connection_open(OblConnection *connection, const OblSecret *secret,
 					const char *request_id, int64_t deadline_ms)
@@ -233,7 +241,10 @@ obl_connection_open(OblConnection *connection, const OblSecret *secret,
 	connection->connecting = true;
 	connection->conn = PQconnectStartParams(names, values, 0);
 	if (connection->conn)
+	{
 		PQsetErrorVerbosity(connection->conn, PQERRORS_SQLSTATE);
+		PQsetNoticeProcessor(connection->conn, ignore_notice, NULL);
+	}
 	/* (told by the loop, never from here) */
 	if (connection->conn && PQstatus(connection->conn) != CONNECTION_BAD)
 		connection->socket.fd = PQsocket(connection->conn);
