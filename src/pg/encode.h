@@ -117,9 +117,9 @@ typedef struct ObCopyOptions
  * A fast path: writes the text of a value, at most OB_SHORT_MAX bytes, and
  * returns its length; -1 leaves the value to the column's write function.
  */
-typedef int (*ObShortWrite)(Datum value, char *to);
+typedef int (*ObShortWrite)(const ObColumn *column, Datum value, char *to);
 
-#define OB_SHORT_MAX 96
+#define OB_SHORT_MAX 256
 
 struct ObColumn
 {

@@ -120,6 +120,10 @@ ob_csv_prepare(ObEncoder *encoder)
 	CsvState *plain = make_state(encoder);
 	CsvState *forced = make_state(encoder);
 
+	/* (a lone column may hold an end marker) */
+	if (encoder->ncolumns > 1)
+		ob_value_set_plain(encoder, &plain->base, &plain->quoted,
+						   plain->null_len);
 	if (!means_something(encoder, plain, OB_VALUE_HEX_BYTES))
 	{
 		plain->base.hex_prefix = "\\x";

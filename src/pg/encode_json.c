@@ -360,6 +360,7 @@ ob_json_prepare(ObEncoder *encoder)
 	state->base.hex_suffix = "\"";
 	ob_value_scan_init(encoder, &state->escaped);
 	fill_escapes(&state->escaped);
+	ob_value_set_plain(encoder, &state->base, &state->escaped, SIZE_MAX);
 	ob_value_scan_init(encoder, &state->breaks);
 	ob_scan_add(&state->breaks, '\n', 1);
 	ob_scan_add(&state->breaks, '\r', 1);
@@ -399,7 +400,7 @@ put_member(ObEncoder *encoder, ObColumn *column, bool first, Datum value,
 	{
 		char *to = ob_out_reserve(out, OB_SHORT_MAX + 2);
 
-		len = column->write_short(value, to + quote);
+		len = column->write_short(column, value, to + quote);
 		if (len >= 0)
 		{
 			if (quote)

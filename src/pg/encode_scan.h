@@ -35,20 +35,34 @@ typedef uint64 ObBlock2x8 __attribute__((vector_size(16)));
 /* Looks for byte from now on, and marks it in the set. */
 extern void ob_scan_add(ObScan *scan, uint8 byte, uint8 mark);
 
-static inline bool
-ob_scan_block(const ObScan *scan, ObBlock16 block)
+/* Which of a block's bytes are hits: all their bits are set. */
+static inline ObBlock16
+ob_scan_mask(const ObScan *scan, ObBlock16 block)
 {
 	ObBlock16 bytes[OB_SCAN_BYTES];
 	ObBlock16 hit;
-	uint64 halves[2];
 
 	memcpy(bytes, scan->bytes, sizeof(bytes));
 	hit = (ObBlock16) (block == bytes[0]) | (ObBlock16) (block == bytes[1]) |
 		  (ObBlock16) (block == bytes[2]) | (ObBlock16) (block == bytes[3]);
 	if (scan->controls)
 		hit |= (ObBlock16) (block < ' ');
-	memcpy(halves, &hit, sizeof(hit));
+	return hit;
+}
+
+static inline bool
+ob_scan_any(ObBlock16 mask)
+{
+	uint64 halves[2];
+
+	memcpy(halves, &mask, sizeof(mask));
 	return (halves[0] | halves[1]) != 0;
+}
+
+static inline bool
+ob_scan_block(const ObScan *scan, ObBlock16 block)
+{
+	return ob_scan_any(ob_scan_mask(scan, block));
 }
 
 static inline bool
@@ -109,6 +123,61 @@ ob_scan_hits(const ObScan *scan, const char *data, size_t len)
 			return true;
 	}
 	return false;
+}
+
+/* Less than 16 bytes, as pieces that overlap. */
+static inline void
+ob_scan_copy_short(char *to, const char *data, size_t len)
+{
+	uint64 first;
+	uint64 last;
+
+	if (len >= 8)
+	{
+		memcpy(&first, data, 8);
+		memcpy(&last, data + len - 8, 8);
+		memcpy(to, &first, 8);
+		memcpy(to + len - 8, &last, 8);
+	}
+	else if (len >= 4)
+	{
+		memcpy(&first, data, 4);
+		memcpy(&last, data + len - 4, 4);
+		memcpy(to, &first, 4);
+		memcpy(to + len - 4, &last, 4);
+	}
+	else
+	{
+		for (size_t i = 0; i < len; i++)
+			to[i] = data[i];
+	}
+}
+
+/*
+ * Copies data, and tells whether it has a hit: for texts of which most have
+ * none, and are done then.
+ */
+static inline bool
+ob_scan_copy(const ObScan *scan, char *to, const char *data, size_t len)
+{
+	ObBlock16 hits = {0};
+	ObBlock16 block;
+	size_t i = 0;
+
+	if (len < 16)
+	{
+		ob_scan_copy_short(to, data, len);
+		return ob_scan_hits(scan, data, len);
+	}
+	for (; i < len - 16; i += 16)
+	{
+		memcpy(&block, data + i, 16);
+		memcpy(to + i, &block, 16);
+		hits |= ob_scan_mask(scan, block);
+	}
+	memcpy(&block, data + len - 16, 16);
+	memcpy(to + len - 16, &block, 16);
+	return ob_scan_any(hits | ob_scan_mask(scan, block));
 }
 
 /* How many bytes the character at data has, when rest bytes are left. */

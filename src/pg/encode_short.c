@@ -62,31 +62,31 @@ put_four(char *to, int value)
 /* ---- integers and booleans ---- */
 
 static int
-write_int2(Datum value, char *to)
+write_int2(const ObColumn *column, Datum value, char *to)
 {
 	return pg_itoa(DatumGetInt16(value), to);
 }
 
 static int
-write_int4(Datum value, char *to)
+write_int4(const ObColumn *column, Datum value, char *to)
 {
 	return pg_ltoa(DatumGetInt32(value), to);
 }
 
 static int
-write_int8(Datum value, char *to)
+write_int8(const ObColumn *column, Datum value, char *to)
 {
 	return pg_lltoa(DatumGetInt64(value), to);
 }
 
 static int
-write_oid(Datum value, char *to)
+write_oid(const ObColumn *column, Datum value, char *to)
 {
 	return pg_ultoa_n(DatumGetObjectId(value), to);
 }
 
 static int
-write_bool(Datum value, char *to)
+write_bool(const ObColumn *column, Datum value, char *to)
 {
 	*to = DatumGetBool(value) ? 't' : 'f';
 	return 1;
@@ -95,7 +95,7 @@ write_bool(Datum value, char *to)
 /* ---- floating point: float4out, float8out_internal ---- */
 
 static int
-write_float4(Datum value, char *to)
+write_float4(const ObColumn *column, Datum value, char *to)
 {
 	float4 number = DatumGetFloat4(value);
 
@@ -105,7 +105,7 @@ write_float4(Datum value, char *to)
 }
 
 static int
-write_float8(Datum value, char *to)
+write_float8(const ObColumn *column, Datum value, char *to)
 {
 	float8 number = DatumGetFloat8(value);
 
@@ -195,7 +195,7 @@ put_integer_part(const StoredNumeric *numeric, char *to)
 }
 
 static int
-write_numeric(Datum value, char *to)
+write_numeric(const ObColumn *column, Datum value, char *to)
 {
 	struct varlena *packed = (struct varlena *) DatumGetPointer(value);
 	StoredNumeric numeric;
@@ -361,14 +361,14 @@ format_timestamptz(TimestampTz stamp, char separator, bool minutes_always,
 }
 
 static int
-write_date(Datum value, char *to)
+write_date(const ObColumn *column, Datum value, char *to)
 {
 	return DateStyle == USE_ISO_DATES ? format_date(DatumGetDateADT(value), to)
 									  : -1;
 }
 
 static int
-write_timestamp(Datum value, char *to)
+write_timestamp(const ObColumn *column, Datum value, char *to)
 {
 	return DateStyle == USE_ISO_DATES
 			   ? format_timestamp(DatumGetTimestamp(value), ' ', to)
@@ -376,7 +376,7 @@ write_timestamp(Datum value, char *to)
 }
 
 static int
-write_timestamptz(Datum value, char *to)
+write_timestamptz(const ObColumn *column, Datum value, char *to)
 {
 	return DateStyle == USE_ISO_DATES
 			   ? format_timestamptz(DatumGetTimestampTz(value), ' ', false, to)
@@ -384,7 +384,7 @@ write_timestamptz(Datum value, char *to)
 }
 
 static int
-write_time(Datum value, char *to)
+write_time(const ObColumn *column, Datum value, char *to)
 {
 	return put_time_of_day(to, DatumGetTimeADT(value)) - to;
 }
@@ -392,19 +392,19 @@ write_time(Datum value, char *to)
 /* JSON's, whatever the DateStyle: JsonEncodeDateTime. */
 
 static int
-write_json_date(Datum value, char *to)
+write_json_date(const ObColumn *column, Datum value, char *to)
 {
 	return format_date(DatumGetDateADT(value), to);
 }
 
 static int
-write_json_timestamp(Datum value, char *to)
+write_json_timestamp(const ObColumn *column, Datum value, char *to)
 {
 	return format_timestamp(DatumGetTimestamp(value), 'T', to);
 }
 
 static int
-write_json_timestamptz(Datum value, char *to)
+write_json_timestamptz(const ObColumn *column, Datum value, char *to)
 {
 	return format_timestamptz(DatumGetTimestampTz(value), 'T', true, to);
 }
@@ -441,7 +441,7 @@ put_hex(char *to, const unsigned char *data, size_t len)
 }
 
 static int
-write_uuid(Datum value, char *to)
+write_uuid(const ObColumn *column, Datum value, char *to)
 {
 	static const int lengths[] = {4, 2, 2, 2, 6};
 	const unsigned char *data = DatumGetUUIDP(value)->data;

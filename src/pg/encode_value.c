@@ -34,7 +34,24 @@ write_output(ObEncoder *encoder, ObColumn *column, Datum value)
 	put(encoder, column, text, strlen(text));
 }
 
-/* The types whose output is just their bytes. */
+/* The types whose output is just their bytes, where these can stay so. */
+static int
+write_short_text(const ObColumn *column, Datum value, char *to)
+{
+	const ObValueState *state = column->state;
+	struct varlena *packed = (struct varlena *) DatumGetPointer(value);
+	size_t len;
+
+	if (VARATT_IS_EXTENDED(packed) && !VARATT_IS_SHORT(packed))
+		return -1;
+	len = VARSIZE_ANY_EXHDR(packed);
+	if (len > OB_SHORT_MAX || len == state->special_len ||
+		ob_scan_copy(state->plain, to, VARDATA_ANY(packed), len))
+		return -1;
+	return (int) len;
+}
+
+/* The same, whatever they are. */
 static void
 write_varlena(ObEncoder *encoder, ObColumn *column, Datum value)
 {
@@ -95,10 +112,23 @@ ob_value_choose(ObColumn *column,
 				const ObEncoder *encoder)
 {
 	const ObShort *fast = ob_short_lookup(column->output_oid);
+	const ObValueState *state = column->state;
 
-	if (fast && !means(encoder, column->state, fast->bytes))
+	if (fast && !means(encoder, state, fast->bytes))
 		column->write_short = fast->write;
-	column->write = choose_write(column->output_oid, column->state);
+	column->write = choose_write(column->output_oid, state);
+	if (column->write == write_varlena && state->plain)
+		column->write_short = write_short_text;
+}
+
+void
+ob_value_set_plain(const ObEncoder *encoder, ObValueState *state,
+				   const ObScan *scan, size_t special_len)
+{
+	if (encoder->transcode || scan->encoding >= 0)
+		return;
+	state->plain = scan;
+	state->special_len = special_len;
 }
 
 void
@@ -144,30 +174,41 @@ ob_scan_add(ObScan *scan, uint8 byte, uint8 mark)
 	scan->nbytes++;
 }
 
-/* One value and what stands before it. */
-static inline void
+/*
+ * One value and what stands before it, from "to" on; returns where it ends.
+ * (out->ptr is left behind: it would be a detour through memory from each
+ * column to the next.)
+ */
+static inline char *
 put_column(ObEncoder *encoder, ObColumn *column, bool first, Datum value,
-		   bool isnull)
+		   bool isnull, char *to)
 {
 	ObOut *out = encoder->out;
-	char *to = ob_out_reserve(out, OB_SHORT_MAX + 1);
 	int len;
 
+	if (unlikely(out->end - to < OB_SHORT_MAX + 1))
+	{
+		out->ptr = to;
+		to = ob_out_reserve(out, OB_SHORT_MAX + 1);
+	}
 	if (!first)
 		*to++ = encoder->options->delimiter;
+	if (!isnull && column->write_short &&
+		(len = column->write_short(column, value, to)) >= 0)
+		return to + len;
 	out->ptr = to;
 	if (isnull)
 		ob_out_write(out, encoder->null_client, encoder->null_client_len);
-	else if (column->write_short &&
-			 (len = column->write_short(value, to)) >= 0)
-		out->ptr += len;
 	else
 		column->write(encoder, column, value);
+	return out->ptr;
 }
 
 void
 ob_value_row(ObEncoder *encoder, TupleTableSlot *slot)
 {
+	char *to = encoder->out->ptr;
+
 	if (ob_walk_begin(encoder->walk, slot))
 	{
 		ObWalk walk =
@@ -178,7 +219,8 @@ ob_value_row(ObEncoder *encoder, TupleTableSlot *slot)
 			bool isnull;
 			Datum value = ob_walk_next(&walk, i, &isnull);
 
-			put_column(encoder, &encoder->columns[i], i == 0, value, isnull);
+			to = put_column(encoder, &encoder->columns[i], i == 0, value,
+							isnull, to);
 		}
 	}
 	else
@@ -189,9 +231,10 @@ ob_value_row(ObEncoder *encoder, TupleTableSlot *slot)
 			ObColumn *column = &encoder->columns[i];
 			int number = column->attribute->attnum - 1;
 
-			put_column(encoder, column, i == 0, slot->tts_values[number],
-					   slot->tts_isnull[number]);
+			to = put_column(encoder, column, i == 0, slot->tts_values[number],
+							slot->tts_isnull[number], to);
 		}
 	}
+	encoder->out->ptr = to;
 	ob_out_char(encoder->out, '\n');
 }

@@ -4,10 +4,11 @@
  *
  * src/pg/encode_value.h
  *
- * A value reaches the output in one of two ways.  The short fast path
- * (encode_short.h) puts a few ASCII bytes straight into the window and does
- * not look at them; a format picks it only where none of those bytes means
- * anything to it.  All other values become a run of characters in the
+ * A value reaches the output in one of two ways.  The short fast path puts a
+ * few bytes straight into the window: ASCII that is not looked at
+ * (encode_short.h; a format picks it only where none of those bytes means
+ * anything to it), or a text that has nothing to quote or escape and needs no
+ * conversion.  All other values become a run of characters in the
  * database's encoding, which the format's put function converts, quotes and
  * escapes.
  */
@@ -30,6 +31,10 @@ typedef struct ObValueState
 	 * these digits would have to be looked at. */
 	const char *hex_prefix;
 	const char *hex_suffix;
+	/* A text is written as it is if it has none of these bytes and is not of
+	 * this length; NULL: put has to look at each. */
+	const ObScan *plain;
+	size_t special_len;
 } ObValueState;
 
 /*
@@ -44,6 +49,11 @@ extern void ob_value_choose(ObColumn *column,
 
 /* Looks up the column's output function. */
 extern void ob_value_output(ObColumn *column);
+
+/* Sets plain, where texts need no conversion; special_len: SIZE_MAX for none.
+ */
+extern void ob_value_set_plain(const ObEncoder *encoder, ObValueState *state,
+							   const ObScan *scan, size_t special_len);
 
 /* An empty set, for the encoder's target encoding. */
 extern void ob_value_scan_init(const ObEncoder *encoder, ObScan *scan);
