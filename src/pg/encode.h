@@ -114,8 +114,9 @@ typedef struct ObCopyOptions
 } ObCopyOptions;
 
 /*
- * A fast path: writes the text of a value, at most OB_SHORT_MAX bytes, and
- * returns its length; -1 leaves the value to the column's write function.
+ * A fast path: writes the text of a value and returns its length; -1 leaves
+ * the value to the column's write function.  At most OB_SHORT_MAX bytes are
+ * touched, which may be more than the text has.
  */
 typedef int (*ObShortWrite)(const ObColumn *column, Datum value, char *to);
 

@@ -42,7 +42,7 @@ write_short_text(const ObColumn *column, Datum value, char *to)
 	struct varlena *packed = (struct varlena *) DatumGetPointer(value);
 	size_t len;
 
-	if (VARATT_IS_EXTENDED(packed) && !VARATT_IS_SHORT(packed))
+	if (VARATT_IS_EXTERNAL(packed) || VARATT_IS_COMPRESSED(packed))
 		return -1;
 	len = VARSIZE_ANY_EXHDR(packed);
 	if (len > OB_SHORT_MAX || len == state->special_len ||

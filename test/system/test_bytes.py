@@ -131,6 +131,21 @@ def test_big_values(db, s3, bucket, kind, format):
     assert_as_copy(db, s3, "TABLE t", bucket, format=format)
 
 
+@pytest.mark.parametrize("format", FORMATS)
+@pytest.mark.parametrize("storage", ["external", "main", "plain"])
+def test_numerics_stored_apart(db, s3, bucket, storage, format):
+    """A pointer to a value is not taken for one, whatever its bytes are."""
+    execute(db, "CREATE TEMP TABLE t (n int, big numeric)")
+    execute(db, f"ALTER TABLE t ALTER big SET STORAGE {storage}")
+    # 1,900 to 2,700 bytes each, so each value of a length's low byte
+    execute(
+        db,
+        "INSERT INTO t SELECT n, repeat('1234567890', 600)::numeric %"
+        " (10::numeric ^ n) FROM generate_series(3800, 5400, 4) n",
+    )
+    assert_as_copy(db, s3, "TABLE t", bucket, format=format)
+
+
 # Settings
 
 SETTINGS = [

@@ -297,6 +297,23 @@ QUERIES = {
     "special characters": "TABLE special",
     "1,600 columns":
         "SELECT " + ", ".join(f"{n} AS c{n}" for n in range(1600)),
+    "numbers of each length": """
+        SELECT n::int8 AS a, (n % 2147483648)::int4 AS b, (n % 32768)::int2 AS c,
+            abs(n % 4294967296)::int8::oid AS d, n AS e, n * 1000 AS f,
+            n / 10::numeric ^ scale AS g, round(n / 10::numeric ^ scale, scale) AS h
+        FROM generate_series(0, 18) power, (VALUES (1), (-1)) s (sign),
+            (VALUES (-1), (0), (1)) t (beside), generate_series(0, 9) scale,
+            LATERAL (SELECT sign * (10::numeric ^ power + beside) AS n) u""",
+    # With what must be quoted or escaped at the start, at the end, in between.
+    "texts of each length": r"""
+        SELECT length, overlay(t placing special from 1) AS a,
+            overlay(t placing special from greatest(length, 1)) AS b,
+            overlay(t placing special from 1 + length / 2) AS c, t AS d
+        FROM generate_series(0, 280) length,
+            (VALUES (','), ('"'), (E'\n'), (E'\\'), ('.'), (E'\x01')) s (special),
+            LATERAL (SELECT repeat('x', length) AS t) u""",
+    "dates of each day":
+        "SELECT '1899-12-01'::date + g AS a FROM generate_series(0, 40000) g",
     # So that the ends of buffers fall on every place in a row.
     "many rows": r"""
         SELECT g, -g AS m, g % 2 = 0 AS b, NULLIF(g % 7, 0) AS n,
