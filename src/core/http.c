@@ -4,17 +4,16 @@
  *
  * src/core/http.c
  *
- * The only file that includes curl.h.  A multi handle tells us through its
- * socket and timer callbacks what it waits for; we keep its sockets in one
- * epoll set and its timer as a deadline.  A transfer is our side of a request
- * from ob_http_start() until its end: it first waits for its start time, then
- * owns an easy handle.  Easy handles are reused, and so are connections.
+ * The only file that includes curl.h; http_intern.h tells what stands in the
+ * others.  A multi handle tells us through its socket and timer callbacks what
+ * it waits for; we keep its sockets in one epoll set and its timer as a
+ * deadline.  A transfer first waits for its start time, then owns an easy
+ * handle.  Easy handles are reused, and so are connections.
  *
  * Callbacks that libcurl calls only copy bytes and set flags.
  */
-#include "http.h"
+#include "http_intern.h"
 
-#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
 #include <openssl/crypto.h>
@@ -22,76 +21,14 @@
 #include <signal.h>
 #include <stdlib.h>
 #include <string.h>
-#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 #define UPLOAD_BUFFER (512L * 1024)
-#define HEADERS_MAX (64 * 1024)
-/* Of all heads of an answer: there may be any number of 100 Continue.  (Some
- * releases of libcurl have a limit of 300 KiB, and say that receiving failed.)
- */
-#define HEADS_MAX ((size_t) 256 * 1024)
-#define URL_MAX (16 * 1024)
 #define EVENTS 64
-/* A gap between two drives counts at most this much towards a time-out. */
-#define PUMP_GAP_MS 250
 
-typedef struct ObTransfer ObTransfer;
-struct ObTransfer
-{
-	ObTransfer *next;
-	ObHttp *http;
-	ObHttpRequest *request;
-	CURL *easy; /* NULL until started */
-	struct curl_slist *headers;
-	int64_t start_ms;    /* when to start */
-	int64_t begun_at;    /* of the pump clock */
-	int64_t progress_at; /* likewise, when a byte last moved */
-	long connect_ms;     /* libcurl's time-out */
-	size_t sent;         /* given to libcurl */
-	curl_off_t uploaded; /* of them, given to the network */
-	size_t overflow;     /* the answer is longer than that; 0: it is not */
-	size_t head_bytes;   /* of all heads of the answer */
-	bool headed;         /* the head is whole */
-	bool refused;        /* an address was, as link-local */
-	char text[CURL_ERROR_SIZE];
-};
-
-struct ObHttp
-{
-	CURLM *multi;
-	int epoll;
-	int64_t timer_at; /* curl's deadline, -1: none */
-	int64_t driven_at;
-	int64_t pumped_ms; /* the pump clock: time in which the host drove */
-	ObTransfer *transfers;
-	CURL **idle; /* easy handles to reuse */
-	int nidle;
-	int max_connections;
-	int connect_timeout_ms;
-	int stall_timeout_ms;
-	char *user_agent;
-	char *ca_file;
-	char *proxy;
-};
-
-int64_t
-ob_http_now_ms(void)
-{
-	struct timespec now;
-
-	clock_gettime(CLOCK_MONOTONIC, &now);
-	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
-}
-
-int64_t
-ob_http_clock_ms(const ObHttp *http)
-{
-	return http->pumped_ms;
-}
+_Static_assert(OB_HTTP_TEXT_SIZE >= CURL_ERROR_SIZE, "libcurl writes so much");
 
 /* ---- what libcurl calls ---- */
 
@@ -137,34 +74,6 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-/*
- * Addresses of the machine's own network.  Clouds have their metadata services
- * there, which give secrets to whoever can make this host ask; no store is
- * there.  (fd00:ec2::/32 is what EC2 uses instead of fe80::/10.)
- */
-static bool
-is_link_local(const struct curl_sockaddr *address)
-{
-	struct sockaddr_in v4;
-	struct sockaddr_in6 v6;
-	const unsigned char *byte = v6.sin6_addr.s6_addr;
-	uint32_t number;
-
-	if (address->family == AF_INET)
-	{
-		memcpy(&v4, &address->addr, sizeof(v4));
-		number = ntohl(v4.sin_addr.s_addr);
-		return number >> 16 == 0xA9FE; /* 169.254 */
-	}
-	if (address->family != AF_INET6)
-		return false;
-	memcpy(&v6, &address->addr, sizeof(v6));
-	if (IN6_IS_ADDR_V4MAPPED(&v6.sin6_addr))
-		return byte[12] == 169 && byte[13] == 254;
-	return IN6_IS_ADDR_LINKLOCAL(&v6.sin6_addr) ||
-		   memcmp(byte, "\xFD\x00\x0E\xC2", 4) == 0;
-}
-
 /* Not for the programs either that a host may start. */
 static curl_socket_t
 on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
@@ -172,27 +81,14 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 	ObTransfer *transfer = arg;
 
 	(void) purpose;
-	if (!transfer->request->link_local && is_link_local(address))
+	if (!transfer->request->link_local &&
+		ob_address_is_link_local(&address->addr))
 	{
 		transfer->refused = true;
 		return CURL_SOCKET_BAD;
 	}
 	return socket(address->family, address->socktype | SOCK_CLOEXEC,
 				  address->protocol);
-}
-
-static size_t
-on_read(char *to, size_t size, size_t n, void *arg)
-{
-	ObTransfer *transfer = arg;
-	const ObHttpRequest *request = transfer->request;
-	size_t left = request->body_len - transfer->sent;
-	size_t take = size * n < left ? size * n : left;
-
-	if (take > 0)
-		memcpy(to, request->body + transfer->sent, take);
-	transfer->sent += take;
-	return take;
 }
 
 /* libcurl rewinds when a reused connection turned out to be dead. */
@@ -206,50 +102,6 @@ on_seek(void *arg, curl_off_t offset, int origin)
 		return CURL_SEEKFUNC_FAIL;
 	transfer->sent = (size_t) offset;
 	return CURL_SEEKFUNC_OK;
-}
-
-static size_t
-on_write(char *data, size_t size, size_t n, void *arg)
-{
-	ObTransfer *transfer = arg;
-
-	transfer->progress_at = transfer->http->pumped_ms;
-	ob_buf_add(&transfer->request->response, data, size * n);
-	if (!transfer->request->response.failed)
-		return size * n;
-	if (transfer->request->response.full)
-		transfer->overflow = transfer->request->response_max;
-	return 0;
-}
-
-static size_t
-on_header(char *line, size_t size, size_t n, void *arg)
-{
-	ObTransfer *transfer = arg;
-	ObBuf *headers = &transfer->request->headers;
-	size_t len = size * n;
-
-	transfer->progress_at = transfer->http->pumped_ms;
-	/* a status line begins the next answer: after 100 Continue, say */
-	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
-	{
-		ob_buf_reset(headers);
-		transfer->headed = false;
-	}
-	transfer->head_bytes += len;
-	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
-		len--;
-	ob_buf_add(headers, line, len);
-	if (len == 0)
-		transfer->headed = true;
-	ob_buf_addc(headers, '\n');
-	if (headers->full)
-		transfer->overflow = HEADERS_MAX;
-	else if (transfer->head_bytes > HEADS_MAX)
-		transfer->overflow = HEADS_MAX;
-	else if (!headers->failed)
-		return size * n;
-	return 0;
 }
 
 /* ---- easy handles ---- */
@@ -281,9 +133,9 @@ set_common(const ObHttp *http, CURL *easy)
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
 	SET(CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
-	SET(CURLOPT_HEADERFUNCTION, on_header);
-	SET(CURLOPT_WRITEFUNCTION, on_write);
-	SET(CURLOPT_READFUNCTION, on_read);
+	SET(CURLOPT_HEADERFUNCTION, ob_transfer_header);
+	SET(CURLOPT_WRITEFUNCTION, ob_transfer_write);
+	SET(CURLOPT_READFUNCTION, ob_transfer_read);
 	SET(CURLOPT_SEEKFUNCTION, on_seek);
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
 	return bad == CURLE_OK;
@@ -315,22 +167,13 @@ set_method(CURL *easy, const ObHttpRequest *request)
 	return bad == CURLE_OK;
 }
 
-/* Whether the request could be written, so that the server may have it. */
-static bool
-is_connected(const ObTransfer *transfer)
+bool
+ob_transfer_is_connected(const ObTransfer *transfer)
 {
 	curl_off_t connected = 0;
 
 	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
 	return connected > 0;
-}
-
-static int
-connect_timeout(const ObTransfer *transfer)
-{
-	int own = transfer->request->connect_timeout_ms;
-
-	return own > 0 ? own : transfer->http->connect_timeout_ms;
 }
 
 /* The way to the server. */
@@ -355,7 +198,7 @@ set_route(ObTransfer *transfer)
 		SET(CURLOPT_CAINFO, http->ca_file);
 		SET(CURLOPT_CAPATH, NULL);
 	}
-	transfer->connect_ms = connect_timeout(transfer);
+	transfer->connect_ms = ob_transfer_connect_timeout(transfer);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, transfer->connect_ms);
 	return bad == CURLE_OK;
 }
@@ -382,6 +225,45 @@ set_request(ObTransfer *transfer)
 
 /* ---- transfers ---- */
 
+/* They hold session tokens and signatures. */
+static void
+free_headers(struct curl_slist *headers)
+{
+	for (struct curl_slist *line = headers; line; line = line->next)
+		OPENSSL_cleanse(line->data, strlen(line->data));
+	curl_slist_free_all(headers);
+}
+
+ObCode
+ob_http_header(ObHttpRequest *request, const char *name, const char *value,
+			   ObError *error)
+{
+	struct curl_slist *list;
+	ObBuf line;
+
+	if (strpbrk(name, "\r\n") || (value && strpbrk(value, "\r\n")))
+		return ob_error_set(error, OB_EINVAL,
+							"a header would have a line break");
+	ob_buf_init(&line, OB_HTTP_HEADERS_MAX);
+	/* "Name:" would remove the header, "Name;" sends it empty; blanks at the
+	 * ends of a value do not count */
+	if (value && value[strspn(value, " \t")] == '\0')
+		ob_buf_addf(&line, "%s;", name);
+	else
+		ob_buf_addf(&line, "%s: %s", name, value ? value : "");
+	if (ob_buf_check(&line, error) != OB_OK)
+	{
+		ob_buf_free(&line);
+		return error->code;
+	}
+	list = curl_slist_append(request->transfer->headers, line.data);
+	ob_buf_wipe(&line);
+	if (!list)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	request->transfer->headers = list;
+	return OB_OK;
+}
+
 static void
 unlink_transfer(ObHttp *http, const ObTransfer *transfer)
 {
@@ -393,19 +275,10 @@ unlink_transfer(ObHttp *http, const ObTransfer *transfer)
 		*link = transfer->next;
 }
 
-/* They hold session tokens and signatures. */
-static void
-free_headers(struct curl_slist *headers)
+void
+ob_transfer_end(ObTransfer *transfer)
 {
-	for (struct curl_slist *line = headers; line; line = line->next)
-		OPENSSL_cleanse(line->data, strlen(line->data));
-	curl_slist_free_all(headers);
-}
-
-/* Takes the transfer away from libcurl and from its request, and frees it. */
-static void
-end_transfer(ObHttp *http, ObTransfer *transfer)
-{
+	ObHttp *http = transfer->http;
 	CURL *easy = transfer->easy;
 
 	unlink_transfer(http, transfer);
@@ -424,28 +297,29 @@ end_transfer(ObHttp *http, ObTransfer *transfer)
 	free(transfer);
 }
 
-static void
-finish(ObHttp *http, ObTransfer *transfer)
+void
+ob_transfer_finish(ObTransfer *transfer)
 {
 	ObHttpRequest *request = transfer->request;
 
-	end_transfer(http, transfer);
+	ob_transfer_end(transfer);
 	request->done(request);
 }
 
 static void
-fail(ObHttp *http, ObTransfer *transfer, ObCode code, const char *cause)
+fail(ObTransfer *transfer, ObCode code, const char *cause)
 {
 	ObHttpRequest *request = transfer->request;
 
 	ob_error_set(&request->error, code, "%s", cause);
 	request->final = code == OB_ENOMEM || code == OB_EINVAL;
-	finish(http, transfer);
+	ob_transfer_finish(transfer);
 }
 
-static void
-begin(ObHttp *http, ObTransfer *transfer)
+void
+ob_transfer_begin(ObTransfer *transfer)
 {
+	ObHttp *http = transfer->http;
 	ObHttpRequest *request = transfer->request;
 
 	ob_buf_reset(&request->url);
@@ -456,7 +330,7 @@ begin(ObHttp *http, ObTransfer *transfer)
 		ob_buf_check(&request->url, &request->error) != OB_OK)
 	{
 		request->final = true;
-		finish(http, transfer);
+		ob_transfer_finish(transfer);
 		return;
 	}
 	if (http->nidle > 0)
@@ -466,12 +340,12 @@ begin(ObHttp *http, ObTransfer *transfer)
 	if (!transfer->easy || !set_common(http, transfer->easy) ||
 		!set_request(transfer))
 	{
-		fail(http, transfer, OB_ENOMEM, "libcurl could not set up a request");
+		fail(transfer, OB_ENOMEM, "libcurl could not set up a request");
 		return;
 	}
 	transfer->begun_at = transfer->progress_at = http->pumped_ms;
 	if (curl_multi_add_handle(http->multi, transfer->easy) != CURLM_OK)
-		fail(http, transfer, OB_ENOMEM, "libcurl could not start a request");
+		fail(transfer, OB_ENOMEM, "libcurl could not start a request");
 }
 
 static ObCode
@@ -565,7 +439,7 @@ is_own_failure(ObTransfer *transfer, CURLcode result)
 
 /* libcurl is through with a transfer. */
 static void
-conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
+conclude(ObTransfer *transfer, CURLcode result)
 {
 	ObHttpRequest *request = transfer->request;
 	long status = 0;
@@ -590,31 +464,10 @@ conclude(ObHttp *http, ObTransfer *transfer, CURLcode result)
 					 transfer->text[0] ? transfer->text
 									   : curl_easy_strerror(result));
 	}
-	finish(http, transfer);
+	ob_transfer_finish(transfer);
 }
 
 /* ---- the machinery ---- */
-
-static void
-start_due(ObHttp *http, int64_t now)
-{
-	bool again = true;
-
-	/* a callback may change the list: begin anew after each one */
-	while (again)
-	{
-		again = false;
-		for (ObTransfer *t = http->transfers; t; t = t->next)
-		{
-			if (!t->easy && t->start_ms <= now)
-			{
-				begin(http, t);
-				again = true;
-				break;
-			}
-		}
-	}
-}
 
 static void
 conclude_all(ObHttp *http)
@@ -630,14 +483,14 @@ conclude_all(ObHttp *http)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-		conclude(http, (ObTransfer *) (void *) transfer, result);
+		conclude((ObTransfer *) (void *) transfer, result);
 	}
 }
 
 /* libcurl fetches a body in big pieces, or at once: what counts is how much of
  * it has gone out. */
-static void
-note_upload(const ObHttp *http, ObTransfer *transfer)
+void
+ob_transfer_note_upload(ObTransfer *transfer)
 {
 	curl_off_t uploaded = 0;
 
@@ -645,61 +498,7 @@ note_upload(const ObHttp *http, ObTransfer *transfer)
 	if (uploaded == transfer->uploaded)
 		return;
 	transfer->uploaded = uploaded;
-	transfer->progress_at = http->pumped_ms;
-}
-
-/* Whether a transfer takes too long; sets its error.  (libcurl looks for slow
- * connects, too, but not again after we have extended its time.) */
-static bool
-is_overdue(const ObHttp *http, ObTransfer *transfer)
-{
-	ObHttpRequest *request = transfer->request;
-	int64_t age = http->pumped_ms - transfer->begun_at;
-	int stall = request->stall_timeout_ms > 0 ? request->stall_timeout_ms
-											  : http->stall_timeout_ms;
-	int total = request->timeout_ms;
-	const char *what;
-	int limit;
-
-	if (!transfer->easy)
-		return false;
-	note_upload(http, transfer);
-	request->sent = true; /* or so it must be taken */
-	if (age > (limit = connect_timeout(transfer)) && !is_connected(transfer))
-	{
-		what = "no connection was made within";
-		request->sent = false;
-	}
-	else if (total > 0 && age > (limit = total))
-		what = "no whole answer came within";
-	else if (http->pumped_ms - transfer->progress_at > (limit = stall))
-		what = "no byte moved for";
-	else
-		return false;
-	ob_error_set(&request->error, OB_ETIMEOUT, "%s %g s", what,
-				 limit / 1000.0);
-	return true;
-}
-
-static void
-fail_overdue(ObHttp *http)
-{
-	bool again = true;
-
-	/* a callback may change the list: begin anew after each one */
-	while (again)
-	{
-		again = false;
-		for (ObTransfer *t = http->transfers; t; t = t->next)
-		{
-			if (is_overdue(http, t))
-			{
-				finish(http, t);
-				again = true;
-				break;
-			}
-		}
-	}
+	transfer->progress_at = transfer->http->pumped_ms;
 }
 
 static ObCode
@@ -752,7 +551,7 @@ advance_clock(ObHttp *http)
 {
 	int64_t now = ob_http_now_ms();
 	int64_t gap = now - http->driven_at;
-	int64_t lost = gap > PUMP_GAP_MS ? gap - PUMP_GAP_MS : 0;
+	int64_t lost = gap > OB_HTTP_PUMP_GAP_MS ? gap - OB_HTTP_PUMP_GAP_MS : 0;
 
 	if (lost > 0)
 		extend_connects(http, lost);
@@ -770,33 +569,14 @@ ob_http_drive(ObHttp *http, ObError *error)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	advance_clock(http);
-	start_due(http, http->driven_at);
+	ob_http_start_due(http, http->driven_at);
 	code = pump(http, error);
 	conclude_all(http);
-	fail_overdue(http);
+	ob_http_fail_overdue(http);
 	/* what the callbacks started may begin at once */
-	start_due(http, http->driven_at);
+	ob_http_start_due(http, http->driven_at);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return code;
-}
-
-int
-ob_http_timeout_ms(const ObHttp *http)
-{
-	int64_t now = ob_http_now_ms();
-	int64_t at = http->timer_at;
-
-	for (const ObTransfer *t = http->transfers; t; t = t->next)
-	{
-		/* a running transfer needs a look for time-outs now and then */
-		int64_t look = t->easy ? now + PUMP_GAP_MS : t->start_ms;
-
-		if (at < 0 || look < at)
-			at = look;
-	}
-	if (at < 0)
-		return -1;
-	return at <= now ? 0 : (int) (at - now);
 }
 
 int
@@ -864,7 +644,7 @@ ob_http_free(ObHttp *http)
 	if (!http)
 		return;
 	while (http->transfers)
-		end_transfer(http, http->transfers);
+		ob_transfer_end(http->transfers);
 	for (int i = 0; i < http->nidle; i++)
 		curl_easy_cleanup(http->idle[i]);
 	if (http->multi)
@@ -876,129 +656,4 @@ ob_http_free(ObHttp *http)
 	free(http->ca_file);
 	free(http->proxy);
 	free(http);
-}
-
-/* ---- requests ---- */
-
-void
-ob_http_request_init(ObHttpRequest *request)
-{
-	memset(request, 0, sizeof(*request));
-	request->response_max = HEADERS_MAX;
-	ob_buf_init(&request->url, URL_MAX);
-	ob_buf_init(&request->response, HEADERS_MAX);
-	ob_buf_init(&request->headers, HEADERS_MAX);
-}
-
-void
-ob_http_request_free(ObHttpRequest *request)
-{
-	if (request->transfer)
-		end_transfer(request->transfer->http, request->transfer);
-	ob_buf_free(&request->url);
-	ob_buf_free(&request->response);
-	ob_buf_free(&request->headers);
-}
-
-void
-ob_http_start(ObHttp *http, ObHttpRequest *request, int64_t delay_ms)
-{
-	ObTransfer *transfer = calloc(1, sizeof(ObTransfer));
-	ObTransfer **link = &http->transfers;
-
-	ob_error_clear(&request->error);
-	request->final = false;
-	request->status = 0;
-	request->sent = false;
-	request->unresolved = false;
-	if (!transfer)
-	{
-		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
-		request->final = true;
-		request->done(request);
-		return;
-	}
-	transfer->http = http;
-	transfer->request = request;
-	transfer->start_ms = ob_http_now_ms() + delay_ms;
-	request->transfer = transfer;
-	while (*link)
-		link = &(*link)->next;
-	*link = transfer;
-}
-
-ObCode
-ob_http_header(ObHttpRequest *request, const char *name, const char *value,
-			   ObError *error)
-{
-	struct curl_slist *list;
-	ObBuf line;
-
-	if (strpbrk(name, "\r\n") || (value && strpbrk(value, "\r\n")))
-		return ob_error_set(error, OB_EINVAL,
-							"a header would have a line break");
-	ob_buf_init(&line, HEADERS_MAX);
-	/* "Name:" would remove the header, "Name;" sends it empty; blanks at the
-	 * ends of a value do not count */
-	if (value && value[strspn(value, " \t")] == '\0')
-		ob_buf_addf(&line, "%s;", name);
-	else
-		ob_buf_addf(&line, "%s: %s", name, value ? value : "");
-	if (ob_buf_check(&line, error) != OB_OK)
-	{
-		ob_buf_free(&line);
-		return error->code;
-	}
-	list = curl_slist_append(request->transfer->headers, line.data);
-	ob_buf_wipe(&line);
-	if (!list)
-		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	request->transfer->headers = list;
-	return OB_OK;
-}
-
-void
-ob_http_cancel(ObHttp *http, ObHttpRequest *request)
-{
-	if (request->transfer)
-		end_transfer(http, request->transfer);
-}
-
-bool
-ob_http_running(const ObHttpRequest *request)
-{
-	return request->transfer != NULL;
-}
-
-bool
-ob_http_sent(const ObHttpRequest *request)
-{
-	return ob_http_running(request) && request->transfer->easy &&
-		   is_connected(request->transfer);
-}
-
-bool
-ob_http_response_header(const ObHttpRequest *request, const char *name,
-						char *value, size_t size)
-{
-	size_t len = strlen(name);
-	const char *line = request->headers.data;
-
-	while (line && *line)
-	{
-		const char *end = strchr(line, '\n');
-
-		if (strncasecmp(line, name, len) == 0 && line[len] == ':')
-		{
-			const char *from = line + len + 1;
-
-			while (*from == ' ' || *from == '\t')
-				from++;
-			ob_error_copy(value, size, from,
-						  end ? (size_t) (end - from) : strlen(from));
-			return true;
-		}
-		line = end ? end + 1 : NULL;
-	}
-	return false;
 }

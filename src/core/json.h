@@ -6,9 +6,14 @@
  *
  * What metadata services answer is one object with a few texts in it, and they
  * are secrets.  So this reads just that, strictly (RFC 8259), and leaves no
- * copy of what it read.  (A library would: and the usual ones define the same
- * symbols, so that a backend in which another extension has loaded the other
- * one may crash.)
+ * copy of what it read.
+ *
+ * Why not jansson, which the orchestrator uses: in a backend, its faults are a
+ * whole cluster's.  When memory runs out while it reads a long text, it goes
+ * on with the buffer that it has (its issue 362), which ends in a cut text or
+ * a crash; what it read stays in freed memory; and json-c before 0.15, which
+ * another extension may have loaded, defines symbols of the same names, which
+ * the dynamic linker prefers to jansson's, versions or not.
  */
 #ifndef OB_JSON_H
 #define OB_JSON_H
