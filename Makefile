@@ -15,7 +15,8 @@ PG_CONFIG ?= pg_config
 # These install what they need, PostgreSQL's own makefiles included, and call
 # make anew to build; so they come without those makefiles, which have a
 # target "check" of their own.
-OURS = demo lambda check check-core check-sql check-system check-lambda lint fuzz bench help
+OURS = demo lambda check check-core check-sql check-system check-lambda \
+	check-versions lint fuzz bench help
 
 ifneq ($(filter $(OURS),$(MAKECMDGOALS)),)
 
@@ -40,6 +41,9 @@ lambda:
 check-lambda:
 	@bash test/install.sh test && bash test/build.sh && bash test/lambda.sh
 
+check-versions:
+	@bash test/versions.sh $(VERSIONS)
+
 lint:
 	@bash test/lint.sh
 
@@ -62,6 +66,8 @@ help:
 	@echo "lambda           build/onboard-lambda.zip, for AWS Lambda"
 	@echo "check            all tests, by layer: check-core check-sql"
 	@echo "                 check-system"
+	@echo "check-versions   all tests with PostgreSQL 17 and 18, each in a Debian"
+	@echo "                 that has it; VERSIONS=18: that one"
 	@echo "lint             layers, length of functions, format, cppcheck"
 	@echo "fuzz             what parses foreign bytes, a minute for each parser;"
 	@echo "                 FUZZ_SECONDS changes that"

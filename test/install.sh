@@ -1,21 +1,23 @@
 #!/usr/bin/env bash
 # Installs by apt-get what is missing for one purpose; quiet when nothing is.
 #
-#   test/install.sh build|demo|test|bench|lambda|lint|fuzz
+#   test/install.sh build|demo|test|bench|lambda|lint|fuzz|versions
 #
 # build: to compile and install the extension.  demo: also PostgreSQL's and
 # Ceph's servers.  test: also what the test layers use.  bench: demo, and
 # what exports are measured beside.  lint, fuzz: only what "make lint" and
-# "make fuzz" use.  Meant for Debian 12; works where apt-get knows the names.
+# "make fuzz" use.  versions: what brings other releases of Debian.  Meant for
+# Debian 12; works where apt-get knows the names.
 set -euo pipefail
 
 mode=${1:-}
 pg_config=${PG_CONFIG:-pg_config}
 
-# The PostgreSQL that is already here decides; Debian 12's own is 15.
+# The PostgreSQL that is already here decides, else who calls us; Debian 12's
+# own is 15.
 major=$("$pg_config" --version 2>/dev/null |
     sed -n 's/^PostgreSQL \(1[5-8]\).*/\1/p' || true)
-major=${major:-15}
+major=${major:-${ONBOARD_POSTGRES:-15}}
 
 core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
     libexpat1-dev zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
@@ -38,6 +40,7 @@ lambda="gcc libc6-dev binutils make pkg-config libcurl4-openssl-dev libssl-dev
     python3"
 lint="clang-format-14 cppcheck python3"
 fuzz="$core clang libclang-rt-dev"
+versions="debootstrap util-linux"
 
 case $mode in
     build) wanted=$build ;;
@@ -47,8 +50,10 @@ case $mode in
     lambda) wanted=$lambda ;;
     lint) wanted=$lint ;;
     fuzz) wanted=$fuzz ;;
+    versions) wanted=$versions ;;
     *)
-        echo "usage: test/install.sh build|demo|test|bench|lambda|lint|fuzz" >&2
+        echo "usage: test/install.sh" \
+            "build|demo|test|bench|lambda|lint|fuzz|versions" >&2
         exit 2
         ;;
 esac

@@ -12,6 +12,7 @@
 
 #include "catalog/pg_foreign_server.h"
 #include "commands/explain.h"
+#include "fmgr.h"
 #include "pgstat.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
@@ -23,6 +24,14 @@
 /* 18 moved ExplainPropertyText() and its like. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
+#endif
+
+/* 18 shows the module's name and version in pg_get_loaded_modules(). */
+#if PG_VERSION_NUM >= 180000
+#define OB_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "onboard", .version = ONBOARD_VERSION)
+#else
+#define OB_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
 /* 16 replaced the functions for each kind of object by one for all. */

@@ -8,13 +8,13 @@
 
 #include <limits.h>
 
-#include "fmgr.h"
 #include "utils/guc.h"
 
+#include "pg/compat.h"
 #include "pg/options.h"
 #include "pg/parallel.h"
 
-PG_MODULE_MAGIC;
+OB_MODULE_MAGIC;
 
 char *onboard_server;
 int onboard_part_size;

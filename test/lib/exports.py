@@ -187,5 +187,20 @@ def wait_for_event(observer, pid, event):
     )
 
 
+def own_event(connection, name):
+    """What pg_stat_activity calls a wait of ours: names came with 17."""
+    return name if connection.server_version >= 170000 else "Extension"
+
+
+def network_event(connection):
+    """The wait for S3."""
+    return own_event(connection, "OnboardS3")
+
+
+def wait_for_network(observer, pid):
+    """Until the backend waits for S3."""
+    wait_for_event(observer, pid, network_event(observer))
+
+
 def _cursor(connection):
     return connection.cursor(cursor_factory=psycopg2.extras.RealDictCursor)

@@ -363,6 +363,8 @@ class Rgw:
             program, "-c", self._path("ceph.conf"), "-f", "--no-mon-config",
             *arguments,
         ]
+        # They run in /, because Debian's later OSD looks for its classes in
+        # "lib/...", without a slash before it.
         if not self.keep:
             # Even a killed test run leaves no server behind.
             command = ["setpriv", "--pdeathsig", "KILL", *command]
@@ -371,7 +373,7 @@ class Rgw:
             daemon = subprocess.Popen(
                 command,
                 env=process.clean_env(),
-                cwd=self.folder,
+                cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

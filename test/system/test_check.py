@@ -7,7 +7,7 @@ import pytest
 from conftest import Server
 from lib import process
 from lib.exports import (
-    Running, failure, keys, land, no_trace, select, value, wait_for_event,
+    Running, failure, keys, land, no_trace, select, value, wait_for_network,
     warnings,
 )
 from lib.postgres import Cluster, faketime
@@ -364,7 +364,7 @@ def test_cancel(pg, db, rgw, bucket, proxy, proxied, method, pattern):
     options = json.dumps({"server": proxied})
     with Running(db, sql, (bucket, options)) as running:
         rule.wait()
-        wait_for_event(observer, running.pid, "Extension")
+        wait_for_network(observer, running.pid)
         assert value(observer, "SELECT pg_cancel_backend(%s)", (running.pid,))
         if method in ("POST", "DELETE"):
             # Waited for, also then: a Create names what is to be aborted.

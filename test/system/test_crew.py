@@ -3,8 +3,8 @@
 import pytest
 
 from lib.exports import (
-    Running, body, copy, failure, key_of, keys, land_all, no_upload_left, rows, select,
-    value, wait_for_worker,
+    Running, body, copy, failure, key_of, keys, land_all, no_upload_left,
+    own_event, rows, select, value, wait_for_event, wait_for_worker,
 )
 
 # Stops in the middle of an upload, until somebody ends it.
@@ -227,6 +227,8 @@ def test_a_worker_is_ended(observer, db, rgw, s3, registry, bucket, how):
     register(db, bucket, a="SELECT 1", b=SLEEPS, c="SELECT 1", d=rows(9))
     with Running(db, "SELECT * FROM onboard_all()") as run:
         pid = wait_for_worker(observer, "PgSleep")
+        waiting = own_event(observer, "OnboardWorker")
+        wait_for_event(observer, run.pid, waiting)
         select(observer, f"SELECT pg_{how}_backend(%s)", (pid,))
         found = run.rows()
     assert statuses(found) == {

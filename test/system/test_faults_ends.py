@@ -14,8 +14,9 @@ import pytest
 from landing import assert_same
 from lib import process
 from lib.exports import (
-    Running, body, call, copy, failure, key_of, keys, land, no_trace,
-    no_upload_left, rows, select, value, wait_for_event,
+    Running, body, call, copy, failure, key_of, keys, land, network_event,
+    no_trace, no_upload_left, rows, select, value, wait_for_event,
+    wait_for_network,
 )
 from lib.postgres import backend_rss
 from lib.proxy import s3_error
@@ -114,11 +115,10 @@ class Stages:
     def backing_off(self, query, method, pattern):
         proxy = self._get("proxy")
         proxy.rule(method, pattern, times=None, answer=SLOW_DOWN)
-        waits = self._waits("Extension")
 
         def reached(pid):
             proxy.wait_for(method, pattern)
-            waits(pid)
+            wait_for_network(self.observer, pid)
 
         return Stage(query, self._get("proxied"), reached)
 
@@ -127,7 +127,7 @@ class Stages:
         server = self._get("make_server")(
             self._get(endpoint), rgw.access_key, rgw.secret_key
         )
-        return Stage(query, server, self._waits("Extension"))
+        return Stage(query, server, self._waits(network_event(self.observer)))
 
     def _waits(self, event):
         return lambda pid: wait_for_event(self.observer, pid, event)

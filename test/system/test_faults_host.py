@@ -15,7 +15,7 @@ from conftest import Server
 from faults import ABORT, CREATE, PARTS, SMALL, Export
 from lib import process
 from lib.exports import (
-    no_trace, no_upload_left, rows, select, wait_for_event, warnings,
+    no_trace, no_upload_left, rows, select, wait_for_network, warnings,
 )
 from lib.postgres import Cluster
 
@@ -126,7 +126,7 @@ def test_28_name_server_hangs(export, named, rgw, faulty_cluster, query):
     """A cancel does not wait for it."""
     observer = faulty_cluster.connect()
     with export.running(query, server=named(HANGS)) as landing:
-        wait_for_event(observer, landing.pid, "Extension")
+        wait_for_network(observer, landing.pid)
         started = time.monotonic()
         select(observer, "SELECT pg_cancel_backend(%s)", (landing.pid,))
         assert landing.error().pgcode == "57014"

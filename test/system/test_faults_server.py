@@ -13,7 +13,8 @@ from conftest import Server
 from faults import PART, PARTS
 from lib import process
 from lib.exports import (
-    Running, call, key_of, keys, land, no_trace, rows, select,
+    Running, call, key_of, keys, land, network_event, no_trace, rows,
+    select,
 )
 from lib.postgres import Cluster
 
@@ -136,7 +137,8 @@ def worker_of(cluster, leader):
     found = process.wait_until(
         lambda: select(
             session, "SELECT pid FROM pg_stat_activity"
-            " WHERE leader_pid = %s AND wait_event = 'Extension'", (leader,),
+            " WHERE leader_pid = %s AND wait_event = %s",
+            (leader, network_event(session)),
         ), 30, "a worker waits",
     )
     session.close()

@@ -13,7 +13,9 @@ import urllib.request
 import pytest
 
 from lib import process
-from lib.exports import Running, call, select, value, wait_for_event
+from lib.exports import (
+    Running, call, network_event, select, value, wait_for_network,
+)
 from lib.postgres import PeakMemory, backend_rss
 from lib.proxy import Proxy
 
@@ -121,7 +123,7 @@ def test_slow_store(pg, db, discard, make_server, wide, memory):
         with PeakMemory(db.info.backend_pid) as peak:
             with Running(db, *statement) as export:
                 parts.wait()
-                wait_for_event(observer, export.pid, "Extension")
+                wait_for_network(observer, export.pid)
                 held = backend_rss(export.pid)["anon"] - peak.before
                 parts.release()
                 (row,) = export.rows()
@@ -149,7 +151,7 @@ def all_wait(observer, leader, count):
     """The processes of a parallel export, the leader first; None: not yet."""
     found = select(observer, GROUP, (leader,))
     if len(found) < count or {row["wait_event"] for row in found} != {
-        "Extension"
+        network_event(observer)
     }:
         return None
     return [row["pid"] for row in found]

@@ -38,11 +38,13 @@ TABLES = """
     CREATE TABLE parts_2 PARTITION OF parts FOR VALUES FROM (50000) TO (90000);
     CREATE TABLE parts_3 PARTITION OF parts DEFAULT;
     INSERT INTO parts SELECT g, 'p' || g FROM generate_series(1, 120000) g;
-    -- as if it could run anywhere, which a subtransaction cannot
+    -- as if it could run anywhere, which no statement can that may write
     CREATE FUNCTION unsafe(i int) RETURNS int LANGUAGE plpgsql
         PARALLEL SAFE AS $$
-        BEGIN RETURN 1 / i; EXCEPTION WHEN division_by_zero THEN RETURN 0; END
-        $$;
+        BEGIN
+            IF i % 1000 = 0 THEN DELETE FROM parts WHERE false; END IF;
+            RETURN i;
+        END $$;
     CREATE FUNCTION slow(i int) RETURNS int LANGUAGE plpgsql
         PARALLEL SAFE AS $$
         BEGIN

@@ -7,7 +7,7 @@ import re
 import pytest
 
 from lib.exports import (
-    Running, call, copy, failure, land, rows, select, value,
+    Running, call, copy, failure, land, network_event, rows, select, value,
 )
 from lib.process import wait_until
 from lib.proxy import s3_error
@@ -512,7 +512,7 @@ def test_what_the_docs_ask(db, session, bucket, table, proxy, proxied):
         (row,) = select(db, watch)
         assert (row["pid"], row["phase"]) == (run.pid, "complete")
         assert 50 < row["percent"] < 200
-        assert row["wait_event"] == "Extension"
+        assert row["wait_event"] == network_event(db)
         held.release()
         run.rows()
     for query in others:

@@ -242,6 +242,14 @@ SHAPES = r"""
         END $$;
     CREATE TABLE generated (a int, b int GENERATED ALWAYS AS (a * 2) STORED);
     INSERT INTO generated VALUES (1), (2);
+    -- Not stored: 18 has such columns.
+    DO $$ BEGIN
+        EXECUTE 'CREATE TABLE computed (a int, b int GENERATED ALWAYS AS'
+            ' (a * 2) ' || CASE
+                WHEN current_setting('server_version_num')::int < 180000
+                THEN 'STORED' ELSE 'VIRTUAL' END || ', c text)';
+    END $$;
+    INSERT INTO computed (a, c) VALUES (1, 'x'), (NULL, 'y'), (3, NULL);
     CREATE TABLE parted (k int, v text) PARTITION BY LIST (k);
     CREATE TABLE parted_1 PARTITION OF parted FOR VALUES IN (1);
     CREATE TABLE parted_2 (v text, gone int, k int);
@@ -267,6 +275,7 @@ QUERIES = {
     "dropped columns": "TABLE dropped",
     "all columns dropped": "TABLE all_dropped",
     "generated column": "TABLE generated",
+    "virtual column": "TABLE computed",
     "partitions": "SELECT * FROM parted",
     "one partition": "TABLE parted_2",
     "view": "TABLE seen",
