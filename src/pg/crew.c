@@ -4,9 +4,11 @@
  *
  * src/pg/crew.c
  *
- * The error handler is the fourth place that catches errors (after export.c,
- * run_all.c and sweep.c): workers must be gone before the leader's snapshot
- *is.
+ * Workers must be gone before the leader's snapshot is.  A crew may outlive
+ *the call that has started it (rows of onboard_all() are given one by one), so
+ * three things see to it: the error handler of a step; the memory context that
+ * the crew is in, which goes when its query does; and the resource owner of
+ * that query, since after an error memory may be kept until ROLLBACK.
  */
 #include "postgres.h"
 
@@ -14,6 +16,7 @@
 
 #include "access/xact.h"
 #include "catalog/namespace.h"
+#include "lib/ilist.h"
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/dsm.h"
@@ -22,6 +25,8 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
+#include "utils/memutils.h"
+#include "utils/resowner.h"
 
 #include "pg/crew_intern.h"
 #include "pg/wait.h"
@@ -37,19 +42,27 @@
 #define CANCEL_MS 6000
 #define END_MS 8000
 
-typedef struct Crew
+struct ObCrew
 {
-	const ObCrewJob *job;
-	dsm_segment *segment;
+	ObCrewJob job;
+	MemoryContext context; /* of its own */
+	MemoryContextCallback callback;
+	ResourceOwner owner;  /* of the query that it works for */
+	dlist_node node;      /* in crews */
+	dsm_segment *segment; /* NULL: not yet, or not any more */
 	ObCrewShared *shared;
 	dsa_area *area; /* NULL: none */
 	int nworkers;
 	BackgroundWorkerHandle **handles;
-	int taken;    /* no table from this one on is taken any more */
+	int taken; /* no table from this one on is taken any more */
+	int ntold;
 	bool *told;   /* by table */
 	bool *landed; /* likewise */
 	bool settling;
-} Crew;
+};
+
+/* Those of this process. */
+static dlist_head crews = DLIST_STATIC_INIT(crews);
 
 static void
 say_why(const char *why)
@@ -82,68 +95,10 @@ ob_crew_possible(void)
 	return false;
 }
 
-/* ---- writing down what is to do ---- */
-
-static Size
-estimate(const ObCrewJob *job, Size *session)
-{
-	Size size = MAXALIGN(offsetof(ObCrewShared, slots) +
-						 sizeof(ObCrewSlot) * job->ntables);
-
-	for (int i = 0; i < job->ntables; i++)
-		size += MAXALIGN(strlen(job->tables[i].name) + 1);
-	if (job->options)
-		size += MAXALIGN(VARSIZE(job->options));
-	size += MAXALIGN(strlen(job->source) + 1);
-	*session = ob_session_estimate(true);
-	return size + *session;
-}
-
-static void
-fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
-{
-	Size end = MAXALIGN(offsetof(ObCrewShared, slots) +
-						sizeof(ObCrewSlot) * job->ntables);
-
-	memset(shared, 0, end);
-	shared->magic = OB_CREW_MAGIC;
-	pg_atomic_init_u32(&shared->next, 0);
-	pg_atomic_init_u32(&shared->stop, 0);
-	shared->leader = MyProc;
-	shared->schema = job->schema;
-	shared->run_id = job->run_id;
-	shared->when = job->when;
-	shared->lsn = job->lsn;
-	shared->nslots = job->ntables;
-	shared->together = job->settle != NULL;
-	shared->area = DSM_HANDLE_INVALID;
-	pg_atomic_init_u32(&shared->verdict, OB_CREW_NO_VERDICT);
-	for (int i = 0; i < job->ntables; i++)
-	{
-		const char *name = job->tables[i].name;
-
-		pg_atomic_init_u32(&shared->slots[i].state, OB_CREW_WAITING);
-		shared->slots[i].name = end;
-		strcpy(ob_crew_at(shared, end), name);
-		end += MAXALIGN(strlen(name) + 1);
-	}
-	if (job->options)
-	{
-		shared->options = end;
-		memcpy(ob_crew_at(shared, end), job->options, VARSIZE(job->options));
-		end += MAXALIGN(VARSIZE(job->options));
-	}
-	shared->source = end;
-	strcpy(ob_crew_at(shared, end), job->source);
-	end += MAXALIGN(strlen(job->source) + 1);
-	shared->session = end;
-	ob_session_save(ob_crew_at(shared, end), session, true);
-}
-
 /* ---- workers ---- */
 
 static bool
-launch(Crew *crew, BackgroundWorkerHandle **handle)
+launch(ObCrew *crew, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
@@ -163,9 +118,9 @@ launch(Crew *crew, BackgroundWorkerHandle **handle)
 }
 
 static void
-launch_all(Crew *crew)
+launch_all(ObCrew *crew)
 {
-	int wanted = Min(crew->job->workers, crew->job->ntables);
+	int wanted = Min(crew->job.workers, crew->job.ntables);
 
 	crew->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
 	while (crew->nworkers < wanted &&
@@ -195,7 +150,7 @@ pid_of(BackgroundWorkerHandle *handle)
 }
 
 static bool
-all_ended(const Crew *crew)
+all_ended(const ObCrew *crew)
 {
 	for (int i = 0; i < crew->nworkers; i++)
 	{
@@ -215,10 +170,10 @@ text_or_null(const char *text)
 
 /* What a worker has written down about its table. */
 static void
-learn(Crew *crew, int i)
+learn(ObCrew *crew, int i)
 {
 	const ObCrewSlot *slot = &crew->shared->slots[i];
-	ObCrewTable *table = &crew->job->tables[i];
+	ObCrewTable *table = &crew->job.tables[i];
 	ObRun *run = &table->task->run;
 
 	run->status = pstrdup(slot->status);
@@ -242,7 +197,7 @@ learn(Crew *crew, int i)
 
 /* One has failed: none shall be published, so no other one is begun. */
 static void
-take_no_more(Crew *crew)
+take_no_more(ObCrew *crew)
 {
 	int next = (int) pg_atomic_exchange_u32(&crew->shared->next,
 											crew->shared->nslots);
@@ -251,22 +206,23 @@ take_no_more(Crew *crew)
 }
 
 static void
-tell(Crew *crew, int i)
+tell(ObCrew *crew, int i)
 {
-	ObCrewTable *table = &crew->job->tables[i];
+	ObCrewTable *table = &crew->job.tables[i];
 
 	crew->told[i] = true;
-	if (table->task->run.error && crew->job->settle)
+	crew->ntold++;
+	if (table->task->run.error && crew->job.settle)
 		take_no_more(crew);
-	crew->job->ended(table);
+	crew->job.ended(table);
 }
 
 /* Its worker is gone without a word: terminated, or it could not begin. */
 static void
-tell_lost(Crew *crew, int i)
+tell_lost(ObCrew *crew, int i)
 {
 	ObCrewSlot *slot = &crew->shared->slots[i];
-	ObCrewTable *table = &crew->job->tables[i];
+	ObCrewTable *table = &crew->job.tables[i];
 	ObRun *run = &table->task->run;
 
 	run->status = OB_STATUS_FAILED;
@@ -275,16 +231,16 @@ tell_lost(Crew *crew, int i)
 	run->error = "the worker that exported it was terminated";
 	run->sqlstate = ERRCODE_ADMIN_SHUTDOWN;
 	table->hint = "See the server log.";
-	ob_history_end(crew->job->schema, run);
+	ob_history_end(crew->job.schema, run);
 	tell(crew, i);
 }
 
 /* What a worker has handed over, and, if it is to be published, its parts. */
 static void
-take_over(Crew *crew, int i, bool with_parts)
+take_over(ObCrew *crew, int i, bool with_parts)
 {
 	const ObCrewSlot *slot = &crew->shared->slots[i];
-	ObPublication *publication = crew->job->tables[i].publication;
+	ObPublication *publication = crew->job.tables[i].publication;
 	Size size = sizeof(ObHeldPart) * (Size) slot->held.nparts;
 
 	if (!slot->held.there || publication->held.there)
@@ -301,7 +257,7 @@ take_over(Crew *crew, int i, bool with_parts)
 }
 
 static bool
-is_alive(const Crew *crew, int pid)
+is_alive(const ObCrew *crew, int pid)
 {
 	for (int i = 0; i < crew->nworkers; i++)
 	{
@@ -313,7 +269,7 @@ is_alive(const Crew *crew, int pid)
 
 /* How many tables are neither ended nor landed yet. */
 static int
-collect(Crew *crew)
+collect(ObCrew *crew)
 {
 	int left = 0;
 
@@ -332,7 +288,7 @@ collect(Crew *crew)
 		if (state == OB_CREW_ENDED)
 		{
 			learn(crew, i);
-			if (crew->job->settle)
+			if (crew->job.settle)
 				take_over(crew, i, false); /* it failed after that */
 			tell(crew, i);
 		}
@@ -344,7 +300,7 @@ collect(Crew *crew)
 		}
 		else if (gone)
 		{
-			if (crew->job->settle)
+			if (crew->job.settle)
 				take_over(crew, i, false);
 			tell_lost(crew, i);
 		}
@@ -375,7 +331,7 @@ is_blocked(int pid, int depth)
 /* Else it would wait for ever: no deadlock detector sees that we wait for it.
  */
 static void
-end_deadlocked(const Crew *crew)
+end_deadlocked(const ObCrew *crew)
 {
 	for (int i = 0; i < crew->nworkers; i++)
 	{
@@ -391,16 +347,25 @@ end_deadlocked(const Crew *crew)
 	}
 }
 
-static void
-wait_for_all(Crew *crew)
+/* Until another one has ended; false: none will. */
+static bool
+wait_for_one(ObCrew *crew)
 {
-	while (collect(crew) > 0 && !all_ended(crew))
+	int before = crew->ntold;
+
+	for (;;)
 	{
+		bool gone = all_ended(crew);
+		int left = collect(crew);
+
+		if (crew->ntold > before)
+			return true;
+		if (left == 0 || gone)
+			return false;
 		if (!ob_wait_latch(LOCKS_MS))
 			end_deadlocked(crew);
 		CHECK_FOR_INTERRUPTS();
 	}
-	collect(crew);
 }
 
 /* ---- a run that is published together ---- */
@@ -413,12 +378,12 @@ copy_text(char *to, Size size, const char *text)
 
 /* Tells the workers that wait what has become of their tables. */
 static void
-judge(Crew *crew, ObCrewVerdict verdict)
+judge(ObCrew *crew, ObCrewVerdict verdict)
 {
-	for (int i = 0; i < crew->job->ntables; i++)
+	for (int i = 0; i < crew->job.ntables; i++)
 	{
 		ObCrewSlot *slot = &crew->shared->slots[i];
-		const ObRun *run = &crew->job->tables[i].task->run;
+		const ObRun *run = &crew->job.tables[i].task->run;
 
 		if (!crew->landed[i])
 			continue;
@@ -446,11 +411,11 @@ judge(Crew *crew, ObCrewVerdict verdict)
 
 /* Its worker has gone while it waited: the history is ours to write. */
 static void
-end_orphan(Crew *crew, int i, ObCrewVerdict verdict)
+end_orphan(ObCrew *crew, int i, ObCrewVerdict verdict)
 {
-	ObTask *task = crew->job->tables[i].task;
+	ObTask *task = crew->job.tables[i].task;
 
-	ob_history_end(crew->job->schema, &task->run);
+	ob_history_end(crew->job.schema, &task->run);
 	if (task->watermark && verdict == OB_CREW_PUBLISHED)
 		ereport(WARNING,
 				(errmsg("the watermark of \"%s\" is left as it is",
@@ -463,11 +428,11 @@ end_orphan(Crew *crew, int i, ObCrewVerdict verdict)
 
 /* How many workers have tables to end. */
 static int
-collect_ends(Crew *crew, ObCrewVerdict verdict)
+collect_ends(ObCrew *crew, ObCrewVerdict verdict)
 {
 	int left = 0;
 
-	for (int i = 0; i < crew->job->ntables; i++)
+	for (int i = 0; i < crew->job.ntables; i++)
 	{
 		ObCrewSlot *slot = &crew->shared->slots[i];
 		bool gone = !is_alive(crew, slot->pid);
@@ -486,13 +451,13 @@ collect_ends(Crew *crew, ObCrewVerdict verdict)
 }
 
 static void
-settle(Crew *crew)
+settle(ObCrew *crew)
 {
 	ObCrewVerdict verdict;
 
 	crew->settling = true;
-	verdict = crew->job->settle(crew->job->arg) ? OB_CREW_PUBLISHED
-												: OB_CREW_SETTLED;
+	verdict =
+		crew->job.settle(crew->job.arg) ? OB_CREW_PUBLISHED : OB_CREW_SETTLED;
 	crew->settling = false;
 	judge(crew, verdict);
 	while (collect_ends(crew, verdict) > 0)
@@ -502,23 +467,27 @@ settle(Crew *crew)
 	}
 }
 
-/* ---- running, and ending badly ---- */
+/* ---- ending ---- */
 
 /*
- * On an error, and when this backend is terminated.  Workers are cancelled, so
- * that they abort their uploads and write into the history what became of
- * their tables; who has not ended then is terminated.  Only then may our
- * snapshot go.
+ * On an error, when this backend is terminated, and when nobody wants to know
+ * more.  Workers are cancelled, so that they abort their uploads and write
+ * into the history what became of their tables; who has not ended then is
+ * terminated.  Only then may our snapshot go.  Must not raise; perhaps more
+ * than once.
  */
 static void
 end_workers(int code, Datum arg)
 {
-	Crew *crew = (Crew *) DatumGetPointer(arg);
+	ObCrew *crew = (ObCrew *) DatumGetPointer(arg);
 
+	if (crew->segment == NULL)
+		return;
 	HOLD_INTERRUPTS();
 	if (crew->settling)
 	{
-		crew->job->abandon(crew->job->arg);
+		crew->settling = false;
+		crew->job.abandon(crew->job.arg);
 		judge(crew, OB_CREW_SETTLED);
 	}
 	pg_atomic_write_u32(&crew->shared->stop, 1);
@@ -536,50 +505,136 @@ end_workers(int code, Datum arg)
 		}
 		ob_wait_latch(LOOK_MS);
 	}
-	for (int i = 0; crew->job->settle && i < crew->job->ntables; i++)
+	for (int i = 0; crew->job.settle && i < crew->job.ntables; i++)
 		take_over(crew, i, false);
 	RESUME_INTERRUPTS();
 }
 
-void
-ob_crew_run(const ObCrewJob *job)
+static void
+detach(ObCrew *crew)
 {
-	Crew *crew = palloc0(sizeof(Crew));
-	Size session;
-	Size size = estimate(job, &session);
-
-	crew->job = job;
-	crew->taken = job->ntables;
-	crew->told = palloc0(sizeof(bool) * job->ntables);
-	crew->landed = palloc0(sizeof(bool) * job->ntables);
-	crew->segment = dsm_create(size, 0);
-	crew->shared = dsm_segment_address(crew->segment);
-	fill(crew->shared, job, session);
-	if (job->details || job->settle)
-	{
-		crew->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
-		crew->shared->area = dsa_get_handle(crew->area);
-	}
-	PG_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
-	{
-		launch_all(crew);
-		wait_for_all(crew);
-		if (job->settle)
-			settle(crew);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	if (crew->segment == NULL)
+		return;
+	dlist_delete(&crew->node);
 	if (crew->area)
 		dsa_detach(crew->area);
 	dsm_detach(crew->segment);
+	crew->segment = NULL;
 }
 
-int
-ob_crew_take(ObCrewShared *shared)
+static void
+give_up(void *arg)
 {
-	uint32 next;
+	end_workers(0, PointerGetDatum(arg));
+	detach(arg);
+}
 
-	if (pg_atomic_read_u32(&shared->stop))
-		return -1;
-	next = pg_atomic_fetch_add_u32(&shared->next, 1);
-	return next < (uint32) shared->nslots ? (int) next : -1;
+/* (It is told of every owner that is released.) */
+static void
+end_those_of_owner(ResourceReleasePhase phase, bool is_commit,
+				   bool is_top_level, void *arg)
+{
+	dlist_mutable_iter at;
+
+	if (phase != RESOURCE_RELEASE_BEFORE_LOCKS)
+		return;
+	dlist_foreach_modify(at, &crews)
+	{
+		ObCrew *crew = dlist_container(ObCrew, node, at.cur);
+
+		if (crew->owner == CurrentResourceOwner)
+			give_up(crew);
+	}
+}
+
+/* ---- running ---- */
+
+static ObCrew *
+make(const ObCrewJob *job)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "onboard crew", ALLOCSET_DEFAULT_SIZES);
+	ObCrew *crew = MemoryContextAllocZero(context, sizeof(ObCrew));
+
+	crew->context = context;
+	crew->job = *job;
+	crew->owner = CurrentResourceOwner;
+	crew->taken = job->ntables;
+	crew->told = MemoryContextAllocZero(context, sizeof(bool) * job->ntables);
+	crew->landed =
+		MemoryContextAllocZero(context, sizeof(bool) * job->ntables);
+	crew->callback.func = give_up;
+	crew->callback.arg = crew;
+	MemoryContextRegisterResetCallback(context, &crew->callback);
+	return crew;
+}
+
+/* Its mappings are the crew's, not those of a resource owner, which would let
+ * go of them before it tells that it is released. */
+static void
+share(ObCrew *crew)
+{
+	static bool registered = false;
+	const ObCrewJob *job = &crew->job;
+	Size session;
+	Size size = ob_crew_estimate(job, &session);
+
+	if (!registered)
+		RegisterResourceReleaseCallback(end_those_of_owner, NULL);
+	registered = true;
+	crew->segment = dsm_create(size, 0);
+	dsm_pin_mapping(crew->segment);
+	dlist_push_tail(&crews, &crew->node);
+	crew->shared = dsm_segment_address(crew->segment);
+	ob_crew_fill(crew->shared, job, session);
+	if (job->details || job->settle)
+	{
+		crew->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
+		dsa_pin_mapping(crew->area);
+		crew->shared->area = dsa_get_handle(crew->area);
+	}
+}
+
+ObCrew *
+ob_crew_start(const ObCrewJob *job)
+{
+	ObCrew *crew = make(job);
+	MemoryContext before = MemoryContextSwitchTo(crew->context);
+
+	share(crew);
+	PG_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	{
+		launch_all(crew);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	MemoryContextSwitchTo(before);
+	return crew;
+}
+
+bool
+ob_crew_step(ObCrew *crew)
+{
+	volatile bool more = false;
+
+	PG_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	{
+		more = wait_for_one(crew);
+		if (!more && crew->job.settle)
+			settle(crew);
+	}
+	PG_END_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	return more;
+}
+
+void
+ob_crew_end(ObCrew *crew)
+{
+	detach(crew);
+	MemoryContextDelete(crew->context);
+}
+
+void
+ob_crew_stop(ObCrew *crew)
+{
+	MemoryContextDelete(crew->context);
 }

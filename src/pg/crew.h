@@ -62,12 +62,29 @@ typedef struct ObCrewJob
 extern bool ob_crew_possible(void);
 
 /*
- * Runs the job; returns when every table has ended but those that no worker
- * could take, because none was free or the last one died: they are left to the
- * caller, who finds them by run.status, which is NULL.  Answers interrupts; an
- * error ends the workers first, and their uploads, but those that were held
- * already: they are noted in the publications.
+ * Starts workers, as many as there are: perhaps none.  The tables, names and
+ * tasks of the job are borrowed.  The crew is in a memory context below the
+ * current one, and ends with it, or with the current resource owner, whichever
+ * goes first: so it may live on when the caller returns rows of its query.
  */
-extern void ob_crew_run(const ObCrewJob *job);
+typedef struct ObCrew ObCrew;
+extern ObCrew *ob_crew_start(const ObCrewJob *job);
+
+/*
+ * Waits until "ended" has been called for another table, or for some; false:
+ * every table has ended but those that no worker could take, because none was
+ * free or the last one died: they are left to the caller, who finds them by
+ * run.status, which is NULL.  Answers interrupts; an error ends the workers
+ * first, and their uploads, but those that were held already: they are noted
+ * in the publications.  What became of the tables is in the current memory
+ * context.
+ */
+extern bool ob_crew_step(ObCrew *crew);
+
+/* After the last step. */
+extern void ob_crew_end(ObCrew *crew);
+
+/* Before it: ends the workers and their uploads.  Does not raise. */
+extern void ob_crew_stop(ObCrew *crew);
 
 #endif

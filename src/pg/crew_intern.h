@@ -89,6 +89,12 @@ ob_crew_at(ObCrewShared *shared, Size offset)
 	return (char *) shared + offset;
 }
 
+/* How much is shared; of that, "session" are the session's state. */
+extern Size ob_crew_estimate(const ObCrewJob *job, Size *session);
+
+extern void ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job,
+						 Size session);
+
 /* The number of a table that nobody has taken, now this process's; -1: none */
 extern int ob_crew_take(ObCrewShared *shared);
 

@@ -21,45 +21,22 @@
 
 #include "pg/check.h"
 #include "pg/explain.h"
-#include "pg/history.h"
+#include "pg/functions_intern.h"
 #include "pg/registry.h"
 #include "pg/report.h"
-#include "pg/run_all.h"
 #include "pg/sweep.h"
 #include "pg/task.h"
 #include "pg/tell.h"
 
 PG_FUNCTION_INFO_V1(onboard_table);
-PG_FUNCTION_INFO_V1(onboard_all);
 PG_FUNCTION_INFO_V1(onboard_load);
 PG_FUNCTION_INFO_V1(onboard_abort_uploads);
 PG_FUNCTION_INFO_V1(onboard_explain);
 PG_FUNCTION_INFO_V1(onboard_reset);
 PG_FUNCTION_INFO_V1(onboard_check);
 
-#define RESULT_COLUMNS 8
-
 #define NAME_HINT "It is the export's name: a table, if no query is given."
 #define AGE_HINT "Give the least age of uploads to abort, such as '1 day'."
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
-
-static Jsonb *
-jsonb_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n);
-}
-
-/* The extension's schema: our tables are where our functions are. */
-static Oid
-own_schema(FunctionCallInfo fcinfo)
-{
-	return get_func_namespace(fcinfo->flinfo->fn_oid);
-}
 
 static void
 new_run_id(pg_uuid_t *run_id)
@@ -70,9 +47,8 @@ new_run_id(pg_uuid_t *run_id)
 	*run_id = *DatumGetUUIDP(gen_random_uuid(call));
 }
 
-/* The one that was given, or a new one. */
-static void
-run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
+void
+ob_run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
 {
 	if (PG_ARGISNULL(n))
 		new_run_id(run_id);
@@ -89,11 +65,10 @@ require(const void *argument, const char *name, const char *hint)
 				 errmsg("%s must not be null", name), errhint("%s", hint)));
 }
 
-/* run_id, name, status, uri, files, rows, bytes, elapsed */
-static void
-result_values(const ObRun *run, Datum *values, bool *nulls)
+void
+ob_result_values(const ObRun *run, Datum *values, bool *nulls)
 {
-	memset(nulls, 0, sizeof(bool) * RESULT_COLUMNS);
+	memset(nulls, 0, sizeof(bool) * OB_RESULT_COLUMNS);
 	values[0] = UUIDPGetDatum(&run->run_id);
 	values[1] = CStringGetTextDatum(run->name);
 	values[2] = CStringGetTextDatum(run->status);
@@ -115,8 +90,8 @@ onboard_table(PG_FUNCTION_ARGS)
 	ObTask task;
 	ObTotals totals = {0};
 	TupleDesc desc;
-	Datum values[RESULT_COLUMNS];
-	bool nulls[RESULT_COLUMNS];
+	Datum values[OB_RESULT_COLUMNS];
+	bool nulls[OB_RESULT_COLUMNS];
 
 	request.name = text_argument(fcinfo, 0);
 	require(request.name, "name", NAME_HINT);
@@ -129,7 +104,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	request.entry = ob_registry_find(own_schema(fcinfo), request.name);
 	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
 		elog(ERROR, "return type must be a row type");
-	run_id_argument(fcinfo, 4, &request.run_id);
+	ob_run_id_argument(fcinfo, 4, &request.run_id);
 	request.schema = own_schema(fcinfo);
 	request.when = GetCurrentTransactionStartTimestamp();
 	memset(&task, 0, sizeof(task));
@@ -141,53 +116,9 @@ onboard_table(PG_FUNCTION_ARGS)
 	ob_totals_add(&totals, &task.run);
 	ob_tell_run(&totals);
 	ob_tell_client(&totals, request.name);
-	result_values(&task.run, values, nulls);
+	ob_result_values(&task.run, values, nulls);
 	PG_RETURN_DATUM(HeapTupleGetDatum(
 		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
-}
-
-static void
-add_row(const ObRun *run, void *arg)
-{
-	ReturnSetInfo *result = arg;
-	Datum values[RESULT_COLUMNS + 1];
-	bool nulls[RESULT_COLUMNS + 1];
-
-	result_values(run, values, nulls);
-	nulls[RESULT_COLUMNS] = run->error == NULL;
-	values[RESULT_COLUMNS] =
-		run->error ? CStringGetTextDatum(run->error) : (Datum) 0;
-	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
-}
-
-/* onboard_all(pattern, options, run_id) -> the same columns and error */
-Datum
-onboard_all(PG_FUNCTION_ARGS)
-{
-	Oid schema = own_schema(fcinfo);
-	char *pattern = text_argument(fcinfo, 0);
-	List *entries;
-	ObRequest common = {.schema = schema,
-						.when = GetCurrentTransactionStartTimestamp(),
-						.lsn = ob_task_lsn()};
-
-	InitMaterializedSRF(fcinfo, 0);
-	entries = ob_registry_list(schema, pattern);
-	if (entries == NIL)
-		ereport(NOTICE,
-				(errmsg("no enabled table is registered%s%s%s",
-						pattern ? " that matches \"" : "",
-						pattern ? pattern : "", pattern ? "\"" : ""),
-				 errhint("Register tables with onboard_load() or INSERT INTO "
-						 "onboard_tables.")));
-	run_id_argument(fcinfo, 2, &common.run_id);
-	if (!ob_history_hold(&common.run_id))
-		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
-						errmsg("another process works on that run"),
-						errhint("See onboard_runs and onboard_wait().")));
-	ob_run_all(entries, jsonb_argument(fcinfo, 1), &common, schema, add_row,
-			   fcinfo->resultinfo);
-	return (Datum) 0;
 }
 
 /* onboard_load(config) -> number of tables */

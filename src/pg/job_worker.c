@@ -123,11 +123,6 @@ run_one(const Job *job)
 /* ---- all tables ---- */
 
 static void
-ended(const ObRun *run, void *arg)
-{
-}
-
-static void
 run_entries(const Job *job)
 {
 	const ObJobShared *shared = job->shared;
@@ -137,8 +132,7 @@ run_entries(const Job *job)
 	common.lsn = ob_task_lsn();
 	ob_run_all(
 		ob_registry_list(shared->schema, ob_job_at(shared, shared->name)),
-		ob_job_at(shared, shared->options), &common, shared->schema, ended,
-		NULL);
+		ob_job_at(shared, shared->options), &common);
 	ob_session_commit();
 }
 

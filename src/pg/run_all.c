@@ -10,26 +10,13 @@
  */
 #include "postgres.h"
 
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "pg/attempt.h"
 #include "pg/manifest.h"
-#include "pg/query.h"
 #include "pg/report.h"
 #include "pg/run_intern.h"
-
-/*
- * Planning takes locks, and a worker that wants one would wait behind whoever
- * waits for ours: so they are let go at once, by an error.
- */
-static void
-guess_size(void *arg)
-{
-	ObRunTable *table = arg;
-
-	table->size = ob_query_size(table->task.export.query);
-	ereport(ERROR, (errcode(ERRCODE_SUCCESSFUL_COMPLETION), errmsg("done")));
-}
 
 static void
 prepare(void *arg)
@@ -134,19 +121,20 @@ prepare_all(ObRunAll *all, List *entries)
 
 	all->n = list_length(entries);
 	table = all->tables = palloc0(sizeof(ObRunTable) * (all->n + 1));
+	all->ended = palloc0(sizeof(ObRunTable *) * (all->n + 1));
 	foreach (cell, entries)
 	{
 		const ObEntry *entry = lfirst(cell);
 
 		table->all = all;
-		table->request = *all->common;
+		table->request = all->common;
 		table->request.name = entry->name;
 		table->request.entry = entry;
 		table->request.options = all->options;
 		table->request.options_for = OB_OPTIONS_ALL;
-		table->task.run.run_id = all->common->run_id;
+		table->task.run.run_id = all->common.run_id;
 		table->task.run.name = entry->name;
-		table->task.run.source = all->common->source;
+		table->task.run.source = all->common.source;
 		table->error = ob_attempt(prepare, table);
 		table++;
 	}
@@ -154,16 +142,18 @@ prepare_all(ObRunAll *all, List *entries)
 
 /* ---- one table ---- */
 
-static void
-tell(ObRunTable *table)
+void
+ob_run_tell(ObRunTable *table)
 {
+	ObRunAll *all = table->all;
+
 	table->told = true;
-	ob_totals_add(&table->all->totals, &table->task.run);
-	table->all->ended(&table->task.run, table->all->arg);
+	ob_totals_add(&all->totals, &table->task.run);
+	all->ended[all->nended++] = table;
 }
 
-static void
-warn(ObRunTable *table, const ErrorData *error)
+void
+ob_run_warn(ObRunTable *table, const ErrorData *error)
 {
 	table->failed = true;
 	table->all->failed++;
@@ -183,14 +173,14 @@ void
 ob_run_failed(ObRunTable *table, const ErrorData *error)
 {
 	ob_task_fail(&table->task, error);
-	warn(table, error);
+	ob_run_warn(table, error);
 }
 
 void
 ob_run_end_here(ObRunTable *table)
 {
 	ob_task_end(table->all->schema, &table->task);
-	tell(table);
+	ob_run_tell(table);
 }
 
 void
@@ -207,86 +197,13 @@ ob_run_here(ObRunTable *table)
 		ob_run_end_here(table);
 }
 
-/* By a worker, which has written the history's row. */
-static void
-ended_elsewhere(ObCrewTable *crew_table)
-{
-	ObRunTable *table = crew_table->arg;
-	const ObRun *run = &table->task.run;
-
-	if (run->error && !table->failed)
-	{
-		ErrorData error = {
-			.sqlerrcode = run->sqlstate,
-			.message = unconstify(char *, run->error),
-			.detail = unconstify(char *, crew_table->detail),
-			.hint = unconstify(char *, crew_table->hint),
-		};
-
-		warn(table, &error);
-	}
-	tell(table);
-}
-
 /* ---- all tables ---- */
-
-/* The largest first, so that no long one is left to the end. */
-static int
-compare_sizes(const void *a, const void *b)
-{
-	double x = ((const ObRunTable *) ((const ObCrewTable *) a)->arg)->size;
-	double y = ((const ObRunTable *) ((const ObCrewTable *) b)->arg)->size;
-
-	return x < y ? 1 : x > y ? -1 : 0;
-}
-
-bool
-ob_run_by_crew(ObRunAll *all, bool (*settle)(void *arg),
-			   void (*abandon)(void *arg))
-{
-	const ObRequest *common = all->common;
-	ObCrewJob job = {
-		.schema = all->schema,
-		.run_id = common->run_id,
-		.when = common->when,
-		.lsn = common->lsn,
-		.source = common->source ? common->source : ob_history_source(),
-		.options = all->options,
-		.details = all->checked->manifest,
-		.workers = onboard_parallel_tables,
-		.ended = ended_elsewhere,
-		.settle = settle,
-		.abandon = abandon,
-		.arg = all,
-	};
-
-	if (all->n <= 1 || onboard_parallel_tables <= 1 || !ob_crew_possible())
-		return false;
-	job.tables = palloc0(sizeof(ObCrewTable) * all->n);
-	for (int i = 0; i < all->n; i++)
-	{
-		ObRunTable *table = &all->tables[i];
-		ObCrewTable *crew_table = &job.tables[job.ntables];
-
-		if (table->error)
-			continue;
-		crew_table->name = table->request.name;
-		crew_table->task = &table->task;
-		crew_table->publication = table->publication;
-		crew_table->arg = table;
-		(void) ob_attempt(guess_size, table);
-		job.ntables++;
-	}
-	qsort(job.tables, job.ntables, sizeof(ObCrewTable), compare_sizes);
-	ob_crew_run(&job);
-	return true;
-}
 
 void
 ob_run_manifest(const ObRunAll *all, bool success)
 {
 	const ObManifest manifest = {
-		.run_id = all->common->run_id,
+		.run_id = all->common.run_id,
 		.started = all->started,
 		.together = all->checked->together,
 		.success = success,
@@ -300,65 +217,143 @@ ob_run_manifest(const ObRunAll *all, bool success)
 }
 
 static void
-run_each(ObRunAll *all)
-{
-	(void) ob_run_by_crew(all, NULL, NULL);
-	/* all of them, or what the crew has left */
-	for (int i = 0; i < all->n; i++)
-	{
-		if (!all->tables[i].task.run.status)
-			ob_run_here(&all->tables[i]);
-	}
-	if (all->where)
-		ob_run_manifest(all, all->failed == 0);
-	else if (all->checked->manifest && all->n > 0)
-		ereport(WARNING, (errmsg("the run has no manifest"),
-						  errdetail("No table could be prepared, so it is not "
-									"known where to put it.")));
-}
-
-static void
 tell_of_all(ObRunAll *all)
 {
 	ObTotals *totals = &all->totals;
 
-	totals->run_id = all->common->run_id;
+	totals->run_id = all->common.run_id;
 	totals->started = all->started;
 	totals->ended = GetCurrentTimestamp();
 	ob_tell_run(totals);
 	ob_tell_client(totals, NULL);
 }
 
-void
-ob_run_all(List *entries, Jsonb *options, const ObRequest *common, Oid schema,
-		   ObTableEnded ended, void *arg)
+/* Every table has ended. */
+static void
+close_run(ObRunAll *all)
 {
-	ObOptions *checked = ob_options_new();
-	ObRunAll all = {
-		.schema = schema,
-		.options = options,
-		.common = common,
-		.checked = checked,
-		.started = GetCurrentTimestamp(),
-		.ended = ended,
-		.arg = arg,
-	};
-
-	/* what is wrong with the call itself is not each table's failure */
-	if (options)
-		ob_options_read(checked, options, OB_OPTIONS_ALL, "options");
-	prepare_all(&all, entries);
-	check_keys(&all);
-	if (checked->manifest)
-		find_destination(&all);
-	if (checked->together && all.where)
-		ob_run_together(&all);
-	else
-		run_each(&all);
-	tell_of_all(&all);
-	if (all.failed > 0 && checked->raise_errors)
+	all->closed = true;
+	if (all->crew)
+		ob_crew_end(all->crew);
+	all->crew = NULL;
+	if (all->publication)
+		MemoryContextDelete(all->publication);
+	else if (all->where)
+		ob_run_manifest(all, all->failed == 0);
+	else if (all->checked->manifest && all->n > 0)
+		ereport(WARNING, (errmsg("the run has no manifest"),
+						  errdetail("No table could be prepared, so it is not "
+									"known where to put it.")));
+	tell_of_all(all);
+	if (all->failed > 0 && all->checked->raise_errors)
 		ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 						errmsg("%d of %d tables could not be exported",
-							   all.failed, all.n),
+							   all->failed, all->n),
 						errdetail("Each of them was reported in a warning.")));
+}
+
+/* The session runs the next table that no worker has run. */
+static void
+run_next_here(ObRunAll *all)
+{
+	while (all->next < all->n)
+	{
+		ObRunTable *table = &all->tables[all->next++];
+
+		if (table->task.run.status)
+			continue;
+		ob_run_here(table);
+		return;
+	}
+	elog(ERROR, "not all tables of the run have ended");
+}
+
+/* Until another table has ended; those published together end at once. */
+static void
+step(ObRunAll *all)
+{
+	if (!all->begun)
+	{
+		all->begun = true;
+		if (all->checked->together && all->where)
+			ob_run_together(all);
+		else
+			all->crew = ob_run_crew(all, NULL, NULL);
+	}
+	else if (all->crew)
+	{
+		if (ob_crew_step(all->crew))
+			return;
+		ob_crew_end(all->crew);
+		all->crew = NULL;
+	}
+	else
+		run_next_here(all);
+}
+
+static void
+prepare_run(ObRunAll *all, List *entries)
+{
+	ObOptions *checked = ob_options_new();
+
+	/* what is wrong with the call itself is not each table's failure */
+	if (all->options)
+		ob_options_read(checked, all->options, OB_OPTIONS_ALL, "options");
+	all->checked = checked;
+	prepare_all(all, entries);
+	check_keys(all);
+	if (all->checked->manifest)
+		find_destination(all);
+}
+
+ObRunAll *
+ob_run_begin(List *entries, Jsonb *options, const ObRequest *common)
+{
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "onboard run", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	ObRunAll *all = palloc0(sizeof(ObRunAll));
+
+	all->context = context;
+	all->schema = common->schema;
+	all->options = options;
+	all->common = *common;
+	all->started = GetCurrentTimestamp();
+	prepare_run(all, entries);
+	MemoryContextSwitchTo(before);
+	return all;
+}
+
+const ObRun *
+ob_run_next(ObRunAll *all)
+{
+	MemoryContext before = MemoryContextSwitchTo(all->context);
+
+	while (all->nended < all->n && all->given == all->nended)
+		step(all);
+	/* before the last row is given: nobody may ask again after it */
+	if (all->nended == all->n && !all->closed)
+		close_run(all);
+	MemoryContextSwitchTo(before);
+	if (all->given == all->nended)
+		return NULL;
+	return &all->ended[all->given++]->task.run;
+}
+
+int
+ob_run_stop(ObRunAll *all)
+{
+	if (all->crew)
+		ob_crew_stop(all->crew);
+	all->crew = NULL;
+	return all->n - all->nended;
+}
+
+void
+ob_run_all(List *entries, Jsonb *options, const ObRequest *common)
+{
+	ObRunAll *all = ob_run_begin(entries, options, common);
+
+	while (ob_run_next(all) != NULL)
+		continue;
 }

@@ -5,6 +5,7 @@
  * src/pg/run_intern.h
  *
  *	   run_all.c		every registered table, each for itself
+ *	   run_crew.c		by background workers
  *	   run_together.c	the same, published together
  */
 #ifndef OB_RUN_INTERN_H
@@ -15,8 +16,6 @@
 #include "pg/run_all.h"
 #include "pg/tell.h"
 
-typedef struct ObRunAll ObRunAll;
-
 typedef struct ObRunTable
 {
 	ObRunAll *all;
@@ -25,7 +24,7 @@ typedef struct ObRunTable
 	ErrorData *error;           /* of its preparation */
 	double size;                /* estimated, in bytes */
 	bool here;                  /* run by this session, not by a worker */
-	bool told;                  /* to all->ended */
+	bool told;                  /* in all->ended */
 	bool failed;                /* and warned of */
 	ObPublication *publication; /* NULL: it is published for itself */
 } ObRunTable;
@@ -34,7 +33,7 @@ struct ObRunAll
 {
 	Oid schema;
 	Jsonb *options; /* of the call; NULL: none */
-	const ObRequest *common;
+	ObRequest common;
 	const ObOptions *checked; /* those that are of the call alone */
 	TimestampTz started;
 	ObRunTable *tables;
@@ -42,11 +41,18 @@ struct ObRunAll
 	int failed;
 	ObTotals totals;       /* of tables that were told */
 	const ObExport *where; /* of the manifest; NULL: there is none */
-	ObTableEnded ended;
-	void *arg;
+
+	MemoryContext context; /* of all this */
+	ObCrew *crew;          /* of one that is not together; NULL: none */
+	bool begun;            /* all is prepared; workers, if any, run */
+	bool closed;           /* all is told */
+	int next;              /* the table that the session looks at next */
+	ObRunTable **ended;    /* in the order in which they have */
+	int nended;
+	int given; /* of them, by ob_run_next() */
 
 	/* of one whose objects are published together */
-	MemoryContext context;
+	MemoryContext publication;
 	ObPublisher *publisher; /* NULL: each for itself */
 	bool published;         /* all, with the manifest */
 	bool warned;            /* of what is visible nevertheless */
@@ -58,12 +64,16 @@ extern void ob_run_here(ObRunTable *table);
 /* Tells of a table that was run here, and writes the history. */
 extern void ob_run_end_here(ObRunTable *table);
 
-/* A table has failed: counts it, and warns. */
+/* A table has failed here: counts it, and warns; or elsewhere: the latter. */
 extern void ob_run_failed(ObRunTable *table, const ErrorData *error);
+extern void ob_run_warn(ObRunTable *table, const ErrorData *error);
 
-/* Lets workers run the tables, if there can be any; what they leave has no
- * status.  settle and abandon: see ObCrewJob. */
-extern bool ob_run_by_crew(ObRunAll *all, bool (*settle)(void *arg),
+/* Puts it at the end of those that have ended. */
+extern void ob_run_tell(ObRunTable *table);
+
+/* Workers that run the tables, if there can be any, else NULL; what they leave
+ * has no status.  settle and abandon: see ObCrewJob. */
+extern ObCrew *ob_run_crew(ObRunAll *all, bool (*settle)(void *arg),
 						   void (*abandon)(void *arg));
 
 extern void ob_run_manifest(const ObRunAll *all, bool success);

@@ -30,8 +30,9 @@ hold_here(void *arg, const ObUpload *upload)
 	ObUploadHeld held;
 
 	ob_upload_hand_over(upload, &held);
-	publication->parts = MemoryContextAllocHuge(
-		table->all->context, sizeof(ObHeldPart) * (Size) (held.nparts + 1));
+	publication->parts =
+		MemoryContextAllocHuge(table->all->publication,
+							   sizeof(ObHeldPart) * (Size) (held.nparts + 1));
 	ob_held_note_parts(publication->parts, upload, held.nparts);
 	ob_held_note(&publication->held, &table->task.export, upload);
 }
@@ -247,21 +248,38 @@ fail_unprepared(ObRunAll *all)
 	}
 }
 
+/* By workers, or here. */
+static void
+run_all(ObRunAll *all)
+{
+	ObCrew *crew = NULL;
+
+	fail_unprepared(all);
+	if (all->failed == 0)
+		crew = ob_run_crew(all, settle, abandon);
+	if (!crew)
+	{
+		(void) settle(all);
+		return;
+	}
+	while (ob_crew_step(crew))
+		continue;
+	ob_crew_end(crew);
+}
+
 void
 ob_run_together(ObRunAll *all)
 {
 	MemoryContext before = CurrentMemoryContext;
 
-	all->context = AllocSetContextCreate(
+	all->publication = AllocSetContextCreate(
 		CurTransactionContext, "onboard publication", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(all->context);
+	MemoryContextSwitchTo(all->publication);
 	make_publications(all);
 	MemoryContextSwitchTo(before);
 	PG_ENSURE_ERROR_CLEANUP(abandon_at_exit, PointerGetDatum(all));
 	{
-		fail_unprepared(all);
-		if (all->failed > 0 || !ob_run_by_crew(all, settle, abandon))
-			(void) settle(all);
+		run_all(all);
 	}
 	PG_END_ENSURE_ERROR_CLEANUP(abandon_at_exit, PointerGetDatum(all));
 	if (is_in_part(all))
@@ -270,5 +288,4 @@ ob_run_together(ObRunAll *all)
 		ereport(WARNING,
 				(errmsg("nothing of the run was published"),
 				 errdetail("%d of %d tables failed.", all->failed, all->n)));
-	MemoryContextDelete(all->context);
 }

@@ -12,6 +12,7 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
@@ -20,6 +21,11 @@
 
 #include "pg/report.h"
 #include "pg/tell.h"
+
+/* Its headers may not be installed, nothing here needs them, and libpq-be.h
+ * keeps its struct's offsets the same without them. */
+#undef ENABLE_GSS
+#include "libpq/libpq.h"
 
 #define CHANNEL "onboard"
 
@@ -245,4 +251,11 @@ ob_tell_client(const ObTotals *totals, const char *name)
 			counted(totals->bytes, "byte"), counted(totals->files, "object"),
 			seconds(totals->started, totals->ended));
 	ereport(NOTICE, (errmsg("export of %s: %s", what, figures)));
+}
+
+void
+ob_tell_flush(void)
+{
+	if (whereToSendOutput == DestRemote)
+		(void) pq_flush_if_writable();
 }

@@ -45,4 +45,8 @@ extern void ob_tell_run(const ObTotals *totals);
  * run's one table; NULL: it is a run of registered tables. */
 extern void ob_tell_client(const ObTotals *totals, const char *name);
 
+/* What the client was sent already leaves the server's buffer, as far as it
+ * does without waiting. */
+extern void ob_tell_flush(void);
+
 #endif

@@ -62,6 +62,8 @@ ELSEWHERE = {
         ("test/system/test_publish.py", "test_two_destinations"),
     ("40P01", "From onboard_all"):
         ("test/system/test_crew.py", "test_a_lock_of_the_session"),
+    ("55000", "From onboard_all"):
+        ("test/system/test_rows.py", "test_another_role"),
     ("55006", "From onboard_all"):
         ("test/system/test_jobs.py", "test_a_run_id_of_ones_own"),
     ("53000", "From onboard_submit"):
