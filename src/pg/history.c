@@ -44,6 +44,14 @@ ob_history_source(void)
 	return pstrdup(host);
 }
 
+const char *
+ob_history_role(void)
+{
+	const char *role = GetUserNameFromId(GetUserId(), true);
+
+	return role ? role : psprintf("unknown (OID=%u)", GetUserId());
+}
+
 typedef struct Row
 {
 	int n;
@@ -162,7 +170,7 @@ write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
 {
 	Row row;
 
-	make_row(&row, run, GetUserNameFromId(GetUserId(), false));
+	make_row(&row, run, ob_history_role());
 	ob_as_owner(schema, TABLE, step, &row);
 	return row.written;
 }
@@ -238,7 +246,7 @@ sum_up(Oid schema, void *arg)
 			"count(*) FILTER (WHERE status = 'empty'), "
 			"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, "
 			"sum(bytes)::bigint, min(started), max(ended) "
-			"FROM %s.onboard_history WHERE run_id = $1",
+			"FROM %s.onboard_history WHERE run_id = $1 AND name <> ''",
 			1, &sum->row, SPI_OK_SELECT);
 	for (int i = 0; i < lengthof(sum->columns); i++)
 	{

@@ -39,6 +39,10 @@ typedef struct ObRun
 	int sqlstate;
 } ObRun;
 
+/* The current role's name; of one that was dropped meanwhile, what
+ * PostgreSQL's views say then: how its export ended is told nonetheless. */
+extern const char *ob_history_role(void);
+
 /*
  * Writes a row in the caller's transaction, as the table's owner: that a table
  * has begun, or how it ended, over the row that says that it has begun, if

@@ -288,12 +288,14 @@ def doomed(rgw, canaries):
         yield server
 
 
-@pytest.mark.parametrize("who", ["worker", "leader", "restart", "job"])
+@pytest.mark.parametrize("who", [
+    "worker", "leader", "restart", "job", "restart a job"
+])
 def test_killed(doomed, rgw, s3, bucket, who):
     """The history tells the truth, and the sweeper finds what was left."""
     db, observer = doomed.connect(), doomed.connect()
     register(db, bucket, a=SLEEPS, b="SELECT 1 AS b", c="SELECT 1 AS c")
-    if who == "job":
+    if who in ("job", "restart a job"):
         run_id = value(db, "SELECT onboard_submit('a')")
         pid = value(db, "SELECT onboard_pid(%s)", (run_id,))
         process.wait_until(
@@ -302,7 +304,12 @@ def test_killed(doomed, rgw, s3, bucket, who):
                 (pid,)) == "PgSleep",
             30, "the job sleeps",
         )
-        process.run(["kill", "-KILL", str(pid)])
+        if who == "job":
+            process.run(["kill", "-KILL", str(pid)])
+        else:
+            observer.close()
+            db.close()
+            doomed.restart()
     else:
         with Running(db, "SELECT * FROM onboard_all()") as run:
             worker = wait_for_worker(observer, "PgSleep")
@@ -327,7 +334,7 @@ def test_killed(doomed, rgw, s3, bucket, who):
         row["name"]: row["status"]
         for row in select(db, "SELECT name, status FROM onboard_runs")
     }
-    if who == "restart":
+    if who.startswith("restart"):
         # Workers were told to end: FATAL, so the row stays as it was.
         assert found["a"] in ("lost", "failed")
         no_upload_left(rgw, bucket)
