@@ -77,8 +77,8 @@ CREATE POLICY onboard_history_prune ON onboard_history FOR DELETE
 
 GRANT SELECT ON onboard_history TO PUBLIC;
 
--- Whoever runs it holds an advisory lock with the first half of the run's id:
--- the lock goes when the process does, however it ends.
+-- Whoever runs it holds an advisory lock with one half of the run's id by XOR
+-- with the other: the lock goes when the process does, however it ends.
 
 CREATE FUNCTION onboard_pid(run_id uuid) RETURNS integer
 	LANGUAGE sql STABLE PARALLEL SAFE
@@ -88,9 +88,11 @@ CREATE FUNCTION onboard_pid(run_id uuid) RETURNS integer
 		AND l.objsubid = 3 AND l.mode = 'ExclusiveLock'
 		AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
 			WHERE d.datname = pg_catalog.current_database())
-		AND pg_catalog.lpad(pg_catalog.to_hex(l.classid::bigint), 8, '0')
-			|| pg_catalog.lpad(pg_catalog.to_hex(l.objid::bigint), 8, '0')
-			= pg_catalog.left(pg_catalog.replace(run_id::text, '-', ''), 16);
+		AND l.classid::bigint::bit(32) || l.objid::bigint::bit(32)
+			= ('x' || pg_catalog.left(
+				pg_catalog.replace(run_id::text, '-', ''), 16))::bit(64)
+			# ('x' || pg_catalog.right(
+				pg_catalog.replace(run_id::text, '-', ''), 16))::bit(64);
 	END;
 
 COMMENT ON FUNCTION onboard_pid(uuid) IS

@@ -283,6 +283,8 @@ ob_history_sum(Oid schema, ObTotals *totals)
 /* Advisory locks of a class of their own; users' have 1 and 2. */
 #define LOCK_CLASS 3
 
+/* Of all of the id, since ids that are made in order differ in one half only.
+ * onboard_pid() does the same. */
 static LOCKTAG
 lock_tag(const pg_uuid_t *run_id)
 {
@@ -290,7 +292,8 @@ lock_tag(const pg_uuid_t *run_id)
 	LOCKTAG tag;
 
 	for (int i = 0; i < 8; i++)
-		halves[i / 4] = halves[i / 4] << 8 | run_id->data[i];
+		halves[i / 4] = halves[i / 4] << 8 |
+						(uint32) (run_id->data[i] ^ run_id->data[i + 8]);
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, halves[0], halves[1], LOCK_CLASS);
 	return tag;
 }

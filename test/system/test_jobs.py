@@ -160,6 +160,32 @@ def test_a_run_id_given_twice(db, s3, bucket):
     assert keys(s3, bucket) == [key_of("job")]
 
 
+@pytest.mark.parametrize("id_", [
+    "00000000-0000-0000-0000-00000000000{}",
+    "0000000{}-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-fffffffffff{}",
+])
+def test_run_ids_in_order(db, s3, bucket, id_):
+    """Ids that are nearly the same are runs of their own."""
+    ids = [id_.format(n) for n in (1, 2)]
+    select(db, "SELECT pg_advisory_lock(85)")
+    try:
+        for n, run_id in enumerate(ids):
+            query = "SELECT pg_advisory_xact_lock_shared(85) IS NULL AS x"
+            submit(db, f"job{n}", query, bucket, run_id)
+        pids = [pid_of(db, run_id) for run_id in ids]
+        assert None not in pids and len(set(pids)) == 2
+        for pid in pids:
+            wait_for_event(db, pid, "advisory")
+    finally:
+        select(db, "SELECT pg_advisory_unlock(85)")
+    for n, run_id in enumerate(ids):
+        assert wait(db, run_id)["status"] == "done"
+        assert history(db, run_id) == [(f"job{n}", "done", None)]
+    select(db, "DELETE FROM onboard_history WHERE run_id = ANY (%s::uuid[])",
+           (ids,))
+
+
 def test_wait_times_out(db, bucket):
     select(db, "SELECT pg_advisory_lock(79)")
     try:
