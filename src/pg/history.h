@@ -52,6 +52,10 @@ extern const char *ob_history_role(void);
 extern void ob_history_begin(Oid schema, const ObRun *run);
 extern void ob_history_end(Oid schema, const ObRun *run);
 
+/* This process is a job, whose transactions are its own: its history is
+ * written in those that default_transaction_read_only makes read-only, too. */
+extern void ob_history_is_of_job(void);
+
 /* The same, unless the row says that the table has ended. */
 extern void ob_history_end_if_open(Oid schema, const ObRun *run);
 

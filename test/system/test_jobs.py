@@ -492,3 +492,37 @@ def test_a_run_id_of_ones_own(db, observer, s3, registry, bucket):
     value(observer, sql, (run_id,))
     assert failure(value, db, sql, (run_id,)).pgcode == "55006"
     select(observer, "COMMIT")
+
+
+@pytest.fixture
+def written(db):
+    select(db, "CREATE SEQUENCE written")
+    yield
+    select(db, "DROP SEQUENCE written")
+
+
+@pytest.mark.parametrize("how", [
+    "SET default_transaction_read_only = on", "BEGIN READ ONLY",
+    "SET default_transaction_isolation = serializable",
+])
+@pytest.mark.parametrize("workers", [0, 4])
+def test_read_only_sessions(pg, db, written, registry, bucket, how, workers):
+    """What the session may write says nothing of the job's history."""
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 1 / 0",
+             c="SELECT nextval('written') AS c")
+    session = pg.connect("onboard")
+    try:
+        select(session, f"SET onboard.parallel_tables = {workers}; {how}")
+        run_id = submit(session, "job", "SELECT 1 AS one", bucket)
+        all_id = submit_all(session)
+        assert wait(db, run_id)["status"] == "done"
+    finally:
+        session.close()
+    assert history(db, run_id) == [("job", "done", None)]
+    assert wait(db, all_id)["status"] == "failed"
+    found = {row[0]: row[2] for row in history(db, all_id)}
+    # but it says what the queries may
+    read_only = workers or "default_transaction_read_only" in how
+    assert found == {
+        "a": None, "b": "22012", "c": "25006" if read_only else None
+    }
