@@ -77,8 +77,8 @@ CREATE POLICY onboard_history_prune ON onboard_history FOR DELETE
 
 GRANT SELECT ON onboard_history TO PUBLIC;
 
--- Whoever runs it holds an advisory lock with the first half of the run's id:
--- the lock goes when the process does, however it ends.
+-- Whoever runs it holds an advisory lock with one half of the run's id by XOR
+-- with the other: the lock goes when the process does, however it ends.
 
 CREATE FUNCTION onboard_pid(run_id uuid) RETURNS integer
 	LANGUAGE sql STABLE PARALLEL SAFE
@@ -88,19 +88,37 @@ CREATE FUNCTION onboard_pid(run_id uuid) RETURNS integer
 		AND l.objsubid = 3 AND l.mode = 'ExclusiveLock'
 		AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
 			WHERE d.datname = pg_catalog.current_database())
-		AND pg_catalog.lpad(pg_catalog.to_hex(l.classid::bigint), 8, '0')
-			|| pg_catalog.lpad(pg_catalog.to_hex(l.objid::bigint), 8, '0')
-			= pg_catalog.left(pg_catalog.replace(run_id::text, '-', ''), 16);
+		AND l.classid::bigint::bit(32) || l.objid::bigint::bit(32)
+			= ('x' || pg_catalog.left(
+				pg_catalog.replace(run_id::text, '-', ''), 16))::bit(64)
+			# ('x' || pg_catalog.right(
+				pg_catalog.replace(run_id::text, '-', ''), 16))::bit(64);
 	END;
 
 COMMENT ON FUNCTION onboard_pid(uuid) IS
 	'the process that works on that run, or null';
 
+-- For the view: what a statement sees may have ended since, and its process be
+-- gone therefore.  So this looks again, with a snapshot of its own.
+
+CREATE FUNCTION onboard_still_open(run_id uuid, name text) RETURNS boolean
+	LANGUAGE sql VOLATILE
+	BEGIN ATOMIC
+		SELECT EXISTS (SELECT FROM onboard_history h
+			WHERE h.run_id = onboard_still_open.run_id
+			AND h.name = onboard_still_open.name
+			AND h.ended IS NULL);
+	END;
+
+COMMENT ON FUNCTION onboard_still_open(uuid, text) IS 'see onboard_runs';
+
+-- (CASE keeps the order: first the process, then the row)
 CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 	SELECT run_id, name, role, source, query,
-		CASE WHEN status IN ('queued', 'running')
-				AND @extschema@.onboard_pid(run_id) IS NULL
-			THEN 'lost' ELSE status END AS status,
+		CASE WHEN status NOT IN ('queued', 'running') THEN status
+			WHEN @extschema@.onboard_pid(run_id) IS NOT NULL THEN status
+			WHEN @extschema@.onboard_still_open(run_id, name) THEN 'lost'
+			ELSE status END AS status,
 		uri, files, rows, raw_bytes, bytes, parts, retries, started, ended,
 		lsn, pid, error, sqlstate
 	FROM onboard_history;
@@ -346,17 +364,20 @@ CREATE FUNCTION onboard_status(
 	LANGUAGE sql STABLE
 	BEGIN ATOMIC
 		SELECT CASE
-				WHEN count(*) = 0 THEN NULL
 				WHEN count(*) FILTER (
-					WHERE r.status IN ('queued', 'running')) > 0 THEN 'running'
+						WHERE r.status IN ('queued', 'running')) > 0
+					OR onboard_pid(onboard_status.run_id)
+						<> pg_catalog.pg_backend_pid() THEN 'running'
+				WHEN count(*) = 0 THEN NULL
 				WHEN count(*) FILTER (WHERE r.status = 'lost') > 0 THEN 'lost'
 				WHEN count(*) FILTER (
 					WHERE r.status NOT IN ('done', 'empty')) > 0 THEN 'failed'
 				ELSE 'done' END,
-			count(*),
-			count(*) FILTER (WHERE r.status = 'done'),
-			count(*) FILTER (WHERE r.status = 'empty'),
-			count(*) FILTER (WHERE r.status NOT IN
+			-- the run's own row is not a table's
+			count(*) FILTER (WHERE r.name <> ''),
+			count(*) FILTER (WHERE r.name <> '' AND r.status = 'done'),
+			count(*) FILTER (WHERE r.name <> '' AND r.status = 'empty'),
+			count(*) FILTER (WHERE r.name <> '' AND r.status NOT IN
 				('queued', 'running', 'done', 'empty')),
 			coalesce(sum(r.rows), 0)::bigint,
 			coalesce(sum(r.bytes), 0)::bigint,

@@ -84,6 +84,7 @@ ALTER EXTENSION onboard DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP VIEW onboard_runs;
 ALTER EXTENSION onboard DROP VIEW onboard_progress;
 ALTER EXTENSION onboard DROP FUNCTION onboard_status(uuid);
+ALTER EXTENSION onboard DROP FUNCTION onboard_still_open(uuid, text);
 \set QUIET on
 SET client_min_messages = warning;
 DROP TABLE onboard_history CASCADE;

@@ -24,10 +24,11 @@ static const char submit_all[] =
 	"SELECT onboard_submit_all(NULL, $1::jsonb, $2::uuid)";
 static const char submit_one[] =
 	"SELECT onboard_submit($1, $2, $3, $4::jsonb, $5::uuid)";
+/* the run's own row, whose name is empty, only matters if it is bad */
 static const char rows_of_run[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
 	" coalesce(error, '') FROM onboard_runs WHERE run_id = $1::uuid"
-	" ORDER BY name";
+	" AND (name <> '' OR status IN ('failed', 'lost')) ORDER BY name";
 static const char rows_of_jobs[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
 	" coalesce(error, '') FROM onboard_runs WHERE run_id = ANY ($1::uuid[])";

@@ -44,6 +44,14 @@ ob_history_source(void)
 	return pstrdup(host);
 }
 
+const char *
+ob_history_role(void)
+{
+	const char *role = GetUserNameFromId(GetUserId(), true);
+
+	return role ? role : psprintf("unknown (OID=%u)", GetUserId());
+}
+
 typedef struct Row
 {
 	int n;
@@ -150,20 +158,33 @@ replace_if_open(Oid schema, void *arg)
 		insert(schema, arg);
 }
 
+static bool of_job;
+
+void
+ob_history_is_of_job(void)
+{
+	of_job = true;
+}
+
 static bool
 can_write(void)
 {
-	return !RecoveryInProgress() && !XactReadOnly;
+	return !RecoveryInProgress() && (!XactReadOnly || of_job);
 }
 
-/* Whether step() has. */
+/* Whether step() has.  (An error ends the transaction, and with it what
+ * XactReadOnly says.) */
 static bool
 write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
 {
+	bool read_only = XactReadOnly;
 	Row row;
 
-	make_row(&row, run, GetUserNameFromId(GetUserId(), false));
+	make_row(&row, run, ob_history_role());
+	if (of_job)
+		XactReadOnly = false;
 	ob_as_owner(schema, TABLE, step, &row);
+	XactReadOnly = read_only;
 	return row.written;
 }
 
@@ -238,7 +259,7 @@ sum_up(Oid schema, void *arg)
 			"count(*) FILTER (WHERE status = 'empty'), "
 			"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, "
 			"sum(bytes)::bigint, min(started), max(ended) "
-			"FROM %s.onboard_history WHERE run_id = $1",
+			"FROM %s.onboard_history WHERE run_id = $1 AND name <> ''",
 			1, &sum->row, SPI_OK_SELECT);
 	for (int i = 0; i < lengthof(sum->columns); i++)
 	{
@@ -275,6 +296,8 @@ ob_history_sum(Oid schema, ObTotals *totals)
 /* Advisory locks of a class of their own; users' have 1 and 2. */
 #define LOCK_CLASS 3
 
+/* Of all of the id, since ids that are made in order differ in one half only.
+ * onboard_pid() does the same. */
 static LOCKTAG
 lock_tag(const pg_uuid_t *run_id)
 {
@@ -282,7 +305,8 @@ lock_tag(const pg_uuid_t *run_id)
 	LOCKTAG tag;
 
 	for (int i = 0; i < 8; i++)
-		halves[i / 4] = halves[i / 4] << 8 | run_id->data[i];
+		halves[i / 4] = halves[i / 4] << 8 |
+						(uint32) (run_id->data[i] ^ run_id->data[i + 8]);
 	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, halves[0], halves[1], LOCK_CLASS);
 	return tag;
 }

@@ -39,6 +39,10 @@ typedef struct ObRun
 	int sqlstate;
 } ObRun;
 
+/* The current role's name; of one that was dropped meanwhile, what
+ * PostgreSQL's views say then: how its export ended is told nonetheless. */
+extern const char *ob_history_role(void);
+
 /*
  * Writes a row in the caller's transaction, as the table's owner: that a table
  * has begun, or how it ended, over the row that says that it has begun, if
@@ -47,6 +51,10 @@ typedef struct ObRun
  */
 extern void ob_history_begin(Oid schema, const ObRun *run);
 extern void ob_history_end(Oid schema, const ObRun *run);
+
+/* This process is a job, whose transactions are its own: its history is
+ * written in those that default_transaction_read_only makes read-only, too. */
+extern void ob_history_is_of_job(void);
 
 /* The same, unless the row says that the table has ended. */
 extern void ob_history_end_if_open(Oid schema, const ObRun *run);

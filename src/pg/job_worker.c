@@ -31,6 +31,7 @@ typedef struct Job
 	const ObSession *session;
 	ObRequest common;
 	List *names; /* of the tables of the history's first rows */
+	bool none;   /* there were no tables: the run has a row itself */
 	bool known;
 } Job;
 
@@ -58,6 +59,10 @@ tell(ObJobShared *shared, ObJobState state)
 }
 
 /* ---- what the history says first ---- */
+
+/* Of the row that stands for the run itself, where no table's says how it is:
+ * no table has it. */
+#define RUN_ITSELF ""
 
 static ObRun
 first_row(const Job *job, const char *name)
@@ -90,6 +95,9 @@ write_queued(void *arg)
 		foreach (cell, ob_registry_list(shared->schema,
 										ob_job_at(shared, shared->name)))
 			job->names = lappend(job->names, ((ObEntry *) lfirst(cell))->name);
+		job->none = job->names == NIL;
+		if (job->none)
+			job->names = list_make1(RUN_ITSELF);
 	}
 	MemoryContextSwitchTo(before);
 	foreach (cell, job->names)
@@ -122,6 +130,22 @@ run_one(const Job *job)
 
 /* ---- all tables ---- */
 
+/* Nobody is told of it as of a table. */
+static void
+write_run_itself(const Job *job, const char *status, const ErrorData *error)
+{
+	ObRun run = first_row(job, RUN_ITSELF);
+
+	run.status = status;
+	run.ended = run.started;
+	if (error)
+	{
+		run.error = error->message;
+		run.sqlstate = error->sqlerrcode;
+	}
+	ob_history_begin(job->shared->schema, &run);
+}
+
 static void
 run_entries(const Job *job)
 {
@@ -133,6 +157,8 @@ run_entries(const Job *job)
 	ob_run_all(
 		ob_registry_list(shared->schema, ob_job_at(shared, shared->name)),
 		ob_job_at(shared, shared->options), &common);
+	if (job->none)
+		write_run_itself(job, OB_STATUS_EMPTY, NULL);
 	ob_session_commit();
 }
 
@@ -148,6 +174,7 @@ write_failure(void *arg)
 {
 	const Failure *failure = arg;
 	const Job *job = failure->job;
+	Oid schema = job->shared->schema;
 	ObTotals totals = {.run_id = job->shared->run_id};
 	ListCell *cell;
 
@@ -159,11 +186,18 @@ write_failure(void *arg)
 		run.ended = run.started;
 		run.error = failure->error->message;
 		run.sqlstate = failure->error->sqlerrcode;
-		ob_history_end_if_open(job->shared->schema, &run);
+		if (!job->none)
+			ob_history_end_if_open(schema, &run);
 	}
-	ob_history_sum(job->shared->schema, &totals);
-	if (totals.tables > 0)
-		ob_tell_run(&totals);
+	ob_history_sum(schema, &totals);
+	/* all have landed, and the run has failed nonetheless */
+	if (totals.failed == 0 || job->none)
+		write_run_itself(job, OB_STATUS_FAILED, failure->error);
+	totals.run_failed = true;
+	totals.ended = GetCurrentTimestamp();
+	if (totals.started == 0)
+		totals.started = job->shared->when;
+	ob_tell_run(&totals);
 }
 
 static void
@@ -213,6 +247,7 @@ onboard_job_main(Datum main_arg)
 	ob_work_signals();
 	shared = attach(main_arg, &segment);
 	ob_session_restore(ob_job_at(shared, shared->session));
+	ob_history_is_of_job();
 	MemoryContextSwitchTo(AllocSetContextCreate(
 		TopMemoryContext, "onboard job", ALLOCSET_DEFAULT_SIZES));
 	memset(&job, 0, sizeof(job));

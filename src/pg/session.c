@@ -10,6 +10,7 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "access/xlog.h"
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
@@ -106,6 +107,16 @@ void
 ob_session_begin(const ObSession *session)
 {
 	StartTransactionCommand();
+	become(session);
+	PushActiveSnapshot(GetTransactionSnapshot());
+}
+
+void
+ob_session_begin_for_history(const ObSession *session)
+{
+	StartTransactionCommand();
+	XactIsoLevel = XACT_READ_COMMITTED;
+	XactReadOnly = RecoveryInProgress();
 	become(session);
 	PushActiveSnapshot(GetTransactionSnapshot());
 }

@@ -22,9 +22,12 @@ extern void ob_session_save(ObSession *session, Size size, bool snapshot);
 /* In a worker that has attached to the memory, once: connects. */
 extern void ob_session_restore(const ObSession *session);
 
-/* Transactions of such a worker: as the session's current role.  One that is
- * to see what the session saw reads only; the session must still be there. */
+/* Transactions of such a worker: as the session's current role.  One for the
+ * history alone may write and sees what is committed, whatever the session's
+ * defaults are.  One that is to see what the session saw reads only; the
+ * session must still be there. */
 extern void ob_session_begin(const ObSession *session);
+extern void ob_session_begin_for_history(const ObSession *session);
 extern void ob_session_begin_with_snapshot(const ObSession *session);
 extern void ob_session_commit(void);
 extern void ob_session_abort(void);

@@ -63,12 +63,6 @@ seconds(TimestampTz started, TimestampTz ended)
 	return (double) (ended - started) / USECS_PER_SEC;
 }
 
-static char *
-current_role(void)
-{
-	return GetUserNameFromId(GetUserId(), false);
-}
-
 /* ---- the log ---- */
 
 void
@@ -78,12 +72,12 @@ ob_tell_log(const ObRun *run)
 
 	if (run->error)
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
-							 run->name, current_role(), run->error),
+							 run->name, ob_history_role(), run->error),
 					  errhidestmt(true), errhidecontext(true)));
 	else
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\"%s: %s, %llu rows, "
 							 "%llu bytes, %.3f seconds",
-							 run->name, current_role(), to, run->status,
+							 run->name, ob_history_role(), to, run->status,
 							 (unsigned long long) run->rows,
 							 (unsigned long long) run->bytes,
 							 seconds(run->started, run->ended)),
@@ -160,7 +154,7 @@ ob_tell_table(const ObRun *run)
 		return;
 	begin(&line, "table", &run->run_id);
 	put_text(&line, "name", clipped(run->name));
-	put_text(&line, "role", current_role());
+	put_text(&line, "role", ob_history_role());
 	put_text(&line, "status", run->status);
 	put_text(&line, "uri", run->uri);
 	put_number(&line, "rows", run->rows);
@@ -178,7 +172,8 @@ ob_tell_table(const ObRun *run)
 static const char *
 status_of(const ObTotals *totals)
 {
-	return totals->failed > 0 ? OB_STATUS_FAILED : OB_STATUS_DONE;
+	return totals->failed > 0 || totals->run_failed ? OB_STATUS_FAILED
+													: OB_STATUS_DONE;
 }
 
 void
@@ -189,7 +184,7 @@ ob_tell_run(const ObTotals *totals)
 	if (RecoveryInProgress())
 		return;
 	begin(&line, "run", &totals->run_id);
-	put_text(&line, "role", current_role());
+	put_text(&line, "role", ob_history_role());
 	put_text(&line, "status", status_of(totals));
 	put_number(&line, "tables", totals->tables);
 	put_number(&line, "done", totals->done);

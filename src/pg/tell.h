@@ -23,6 +23,7 @@ typedef struct ObTotals
 	int64 done;
 	int64 empty;
 	int64 failed;
+	bool run_failed; /* whatever its tables did */
 	int64 files;
 	uint64 rows;
 	uint64 raw_bytes;

@@ -53,7 +53,7 @@ ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
 	HOLD_CANCEL_INTERRUPTS();
 	PG_TRY();
 	{
-		ob_session_begin(session);
+		ob_session_begin_for_history(session);
 		step(arg);
 		ob_session_commit();
 	}

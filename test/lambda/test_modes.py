@@ -285,6 +285,20 @@ def test_a_table_that_outlives_the_deadline(
     assert body(s3, bucket, key_of("slow")) == b"s\nf\n"
 
 
+def test_nothing_is_registered(db, s3, api, start, bucket, default_bucket):
+    """A job of no tables is done, now and when asked later."""
+    start(ONBOARD_MODE="submit")
+    found = api.invoke(run()).result()
+    assert (found["state"], found["tables"]) == ("done", 0)
+    row = value(
+        db, "SELECT status FROM onboard_wait(%s, '30s')", (found["run_id"],)
+    )
+    assert row == "done"
+    status = {"onboard": {"action": "status", "run_id": found["run_id"]}}
+    found = api.invoke(status).result()
+    assert (found["state"], found["tables"]) == ("done", 0)
+
+
 @pytest.mark.parametrize("mode", ["wait", "submit"])
 def test_08_killed(db, s3, rgw, api, start, bucket, default_bucket, mode):
     """The backend ends with its client; a job does not."""

@@ -1,14 +1,19 @@
 """onboard_submit() and its kin: exports that outlive the session."""
 
+import json
+import threading
 import uuid
 
 import pytest
+from conftest import Server
 
 from lib import process
 from lib.exports import (
-    body, copy, failure, key_of, keys, no_upload_left, rows, select, value,
-    wait_for_event,
+    Running, body, copy, failure, key_of, keys, no_upload_left, rows, select,
+    value, wait_for_event,
 )
+from lib.proxy import s3_error
+from lib.roles import Role
 
 SLEEPS = rows(
     20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
@@ -155,6 +160,32 @@ def test_a_run_id_given_twice(db, s3, bucket):
     assert keys(s3, bucket) == [key_of("job")]
 
 
+@pytest.mark.parametrize("id_", [
+    "00000000-0000-0000-0000-00000000000{}",
+    "0000000{}-0000-0000-0000-000000000000",
+    "ffffffff-ffff-ffff-ffff-fffffffffff{}",
+])
+def test_run_ids_in_order(db, s3, bucket, id_):
+    """Ids that are nearly the same are runs of their own."""
+    ids = [id_.format(n) for n in (1, 2)]
+    select(db, "SELECT pg_advisory_lock(85)")
+    try:
+        for n, run_id in enumerate(ids):
+            query = "SELECT pg_advisory_xact_lock_shared(85) IS NULL AS x"
+            submit(db, f"job{n}", query, bucket, run_id)
+        pids = [pid_of(db, run_id) for run_id in ids]
+        assert None not in pids and len(set(pids)) == 2
+        for pid in pids:
+            wait_for_event(db, pid, "advisory")
+    finally:
+        select(db, "SELECT pg_advisory_unlock(85)")
+    for n, run_id in enumerate(ids):
+        assert wait(db, run_id)["status"] == "done"
+        assert history(db, run_id) == [(f"job{n}", "done", None)]
+    select(db, "DELETE FROM onboard_history WHERE run_id = ANY (%s::uuid[])",
+           (ids,))
+
+
 def test_wait_times_out(db, bucket):
     select(db, "SELECT pg_advisory_lock(79)")
     try:
@@ -211,10 +242,208 @@ def test_a_query_that_is_wrong(db, bucket):
     assert history(db, run_id) == [("job", "failed", "42601")]
 
 
-def test_nothing_is_registered(db, registry):
+def test_nothing_is_registered(db, s3, registry, bucket):
+    """A run of no tables is done; its row stands for the run itself."""
     run_id = submit_all(db)
-    assert wait(db, run_id)["status"] is None
-    assert history(db, run_id) == []
+    row = wait(db, run_id)
+    assert [row[key] for key in ("status", "tables", "done", "empty",
+                                 "failed", "rows")] == ["done", 0, 0, 0, 0, 0]
+    assert row["started"] <= row["ended"]
+    assert history(db, run_id) == [("", "empty", None)]
+    # and the same id stays the same run, whatever is registered now
+    register(db, bucket, a="SELECT 1")
+    assert submit_all(db, run_id=run_id) == run_id
+    assert wait(db, run_id) == row
+    assert keys(s3, bucket) == []
+
+
+def test_nothing_is_registered_and_wrong(db, registry):
+    """What is wrong with the call is not hidden by the lack of tables."""
+    run_id = value(
+        db, """SELECT onboard_submit_all(NULL, '{"on_error": "nonsense"}')"""
+    )
+    row = wait(db, run_id)
+    assert (row["status"], row["tables"]) == ("failed", 0)
+    assert history(db, run_id) == [("", "failed", "22023")]
+
+
+def test_no_such_run(db):
+    row = wait(db, str(uuid.uuid4()))
+    assert (row["status"], row["tables"]) == (None, 0)
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_a_run_that_fails_when_all_have_landed(
+    db, s3, registry, bucket, proxy, proxied, workers
+):
+    """Here because of its manifest: the run's own row says it."""
+    register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
+    proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
+               times=None)
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    options = json.dumps({"manifest": True, "server": proxied})
+    run_id = value(db, "SELECT onboard_submit_all(NULL, %s)", (options,))
+    row = wait(db, run_id)
+    assert row["status"] == "failed"
+    assert keys(s3, bucket) == [key_of("a"), key_of("b")]
+    if workers:
+        assert history(db, run_id) == [
+            ("", "failed", "42501"), ("a", "done", None), ("b", "done", None)
+        ]
+        assert (row["tables"], row["done"], row["failed"]) == (2, 2, 0)
+    else:
+        # the rows were in the transaction that failed
+        assert history(db, run_id) == [
+            ("a", "failed", "42501"), ("b", "failed", "42501")
+        ]
+
+
+def test_running_until_the_manifest_is_there(
+    db, s3, registry, bucket, proxy, proxied
+):
+    """All tables have ended, but not the run."""
+    register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
+    held = proxy.rule("PUT", r"/manifest\.json", hold=True)
+    options = json.dumps({"manifest": True, "server": proxied})
+    run_id = value(db, "SELECT onboard_submit_all(NULL, %s)", (options,))
+    held.wait()
+    assert {row[1] for row in history(db, run_id)} == {"done"}
+    (row,) = select(db, "SELECT * FROM onboard_status(%s)", (run_id,))
+    assert (row["status"], row["done"]) == ("running", 2)
+    held.release()
+    assert wait(db, run_id)["status"] == "done"
+
+
+def test_what_has_ended_meanwhile_is_not_lost(pg, db, observer, bucket):
+    """A statement began while the job ran, and looks when it has gone."""
+    select(db, "SELECT pg_advisory_lock(81); SELECT pg_advisory_lock(82)")
+    session = pg.connect("onboard")
+    try:
+        run_id = submit(
+            db, "job", "SELECT pg_advisory_xact_lock(81) IS NULL", bucket
+        )
+        wait_for_event(db, pid_of(db, run_id), "advisory")
+        sql = (
+            "WITH late AS MATERIALIZED (SELECT pg_advisory_lock_shared(82))"
+            " SELECT status FROM late, LATERAL (SELECT status FROM"
+            " onboard_runs WHERE run_id = %s AND late IS NOT NULL) r"
+        )
+        with Running(session, sql, (run_id,)) as run:
+            wait_for_event(db, run.pid, "advisory")
+            select(db, "SELECT pg_advisory_unlock(81)")
+            assert wait(observer, run_id)["status"] == "done"
+            select(db, "SELECT pg_advisory_unlock(82)")
+            assert run.rows() == [{"status": "running"}]
+    finally:
+        select(db, "SELECT pg_advisory_unlock_all()")
+        session.close()
+
+
+def test_a_run_id_given_at_the_same_time(pg, db, s3, bucket):
+    """By four sessions, whose transactions stay open: one job does it."""
+    sessions = [pg.connect("onboard") for _ in range(4)]
+    barrier = threading.Barrier(len(sessions))
+    found = []
+
+    def go(n, run_id):
+        select(sessions[n], "BEGIN")
+        barrier.wait(30)
+        found.append(
+            submit(sessions[n], f"{run_id}-{n}", "SELECT 1", bucket, run_id)
+        )
+
+    try:
+        for _ in range(10):
+            run_id = str(uuid.uuid4())
+            found.clear()
+            threads = [
+                threading.Thread(target=go, args=(n, run_id), daemon=True)
+                for n in range(len(sessions))
+            ]
+            for thread in threads:
+                thread.start()
+            for thread in threads:
+                thread.join(30)
+            assert found == [run_id] * len(sessions)
+            row = wait(db, run_id)
+            assert (row["status"], row["tables"]) == ("done", 1)
+            ((name, *_),) = history(db, run_id)
+            assert [key for key in keys(s3, bucket) if run_id in key] == [
+                key_of(name)
+            ]
+            for session in sessions:
+                select(session, "COMMIT")
+    finally:
+        for session in sessions:
+            session.close()
+
+
+def test_the_extension_is_dropped(pg, rgw, s3, bucket, canaries):
+    """DROP EXTENSION waits for a table's export; the rest of the job ends."""
+    pg.psql("CREATE DATABASE dropped")
+    try:
+        pg.psql("CREATE EXTENSION onboard", "dropped")
+        Server(pg, canaries)(
+            rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3",
+            dbname="dropped",
+        )
+        session, dropper = pg.connect("dropped"), pg.connect("dropped")
+        start = len(pg.log_text())
+        select(session, "SELECT pg_advisory_lock(83)")
+        run_id = submit(
+            session, "job", "SELECT pg_advisory_xact_lock(83) IS NULL", bucket
+        )
+        pid = pid_of(session, run_id)
+        wait_for_event(session, pid, "advisory")
+        with Running(dropper, "DROP EXTENSION onboard CASCADE") as drop:
+            wait_for_event(session, drop.pid, "relation")
+            select(session, "SELECT pg_advisory_unlock(83)")
+            assert drop.rows() == []
+        process.wait_until(
+            lambda: value(session, "SELECT count(*) FROM pg_stat_activity"
+                          " WHERE pid = %s", (pid,)) == 0,
+            30, "the job has ended",
+        )
+        assert keys(s3, bucket) == [key_of("job")]
+        log = pg.log_text()[start:]
+        assert "terminated by signal" not in log
+        # it can be made anew
+        pg.psql("CREATE EXTENSION onboard", "dropped")
+        assert value(session, "SELECT count(*) FROM onboard_runs") == 0
+        session.close()
+        dropper.close()
+    finally:
+        pg.psql("DROP DATABASE dropped WITH (FORCE)")
+
+
+def test_the_role_is_dropped(pg, db, rgw, make_server, s3, bucket):
+    """What it has begun goes on, and is told; its history stays."""
+    leaver = Role(pg, db)
+    server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
+    )
+    leaver.may(f"USAGE ON FOREIGN SERVER {server}")
+    select(leaver.session, f"SET onboard.server = {server}")
+    select(db, "SELECT pg_advisory_lock(84)")
+    start = len(pg.log_text())
+    try:
+        before = submit(leaver.session, "before", "SELECT 1", bucket)
+        assert wait(leaver.session, before)["status"] == "done"
+        run_id = submit(
+            leaver.session, "job",
+            "SELECT pg_advisory_xact_lock(84) IS NULL AS x", bucket,
+        )
+        wait_for_event(db, pid_of(db, run_id), "advisory")
+        leaver.drop()
+    finally:
+        select(db, "SELECT pg_advisory_unlock_all()")
+    assert wait(db, run_id)["status"] == "done"
+    sql = "SELECT role FROM onboard_runs WHERE run_id = %s"
+    assert value(db, sql, (before,)) == leaver.name
+    role = value(db, sql, (run_id,))
+    assert role.startswith("unknown (OID=")
+    assert body(s3, bucket, key_of("job")) == b"x\nf\n"
+    assert f'export of "job" by "{role}" to' in pg.log_text()[start:]
 
 
 def test_rights(pg, db, s3, bucket):
@@ -263,3 +492,37 @@ def test_a_run_id_of_ones_own(db, observer, s3, registry, bucket):
     value(observer, sql, (run_id,))
     assert failure(value, db, sql, (run_id,)).pgcode == "55006"
     select(observer, "COMMIT")
+
+
+@pytest.fixture
+def written(db):
+    select(db, "CREATE SEQUENCE written")
+    yield
+    select(db, "DROP SEQUENCE written")
+
+
+@pytest.mark.parametrize("how", [
+    "SET default_transaction_read_only = on", "BEGIN READ ONLY",
+    "SET default_transaction_isolation = serializable",
+])
+@pytest.mark.parametrize("workers", [0, 4])
+def test_read_only_sessions(pg, db, written, registry, bucket, how, workers):
+    """What the session may write says nothing of the job's history."""
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 1 / 0",
+             c="SELECT nextval('written') AS c")
+    session = pg.connect("onboard")
+    try:
+        select(session, f"SET onboard.parallel_tables = {workers}; {how}")
+        run_id = submit(session, "job", "SELECT 1 AS one", bucket)
+        all_id = submit_all(session)
+        assert wait(db, run_id)["status"] == "done"
+    finally:
+        session.close()
+    assert history(db, run_id) == [("job", "done", None)]
+    assert wait(db, all_id)["status"] == "failed"
+    found = {row[0]: row[2] for row in history(db, all_id)}
+    # but it says what the queries may
+    read_only = workers or "default_transaction_read_only" in how
+    assert found == {
+        "a": None, "b": "22012", "c": "25006" if read_only else None
+    }

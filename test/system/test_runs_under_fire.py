@@ -1,5 +1,6 @@
 """Runs while others write, drop, revoke, kill and restart."""
 
+import json
 import threading
 
 import pytest
@@ -288,12 +289,14 @@ def doomed(rgw, canaries):
         yield server
 
 
-@pytest.mark.parametrize("who", ["worker", "leader", "restart", "job"])
+@pytest.mark.parametrize("who", [
+    "worker", "leader", "restart", "job", "restart a job"
+])
 def test_killed(doomed, rgw, s3, bucket, who):
     """The history tells the truth, and the sweeper finds what was left."""
     db, observer = doomed.connect(), doomed.connect()
     register(db, bucket, a=SLEEPS, b="SELECT 1 AS b", c="SELECT 1 AS c")
-    if who == "job":
+    if who in ("job", "restart a job"):
         run_id = value(db, "SELECT onboard_submit('a')")
         pid = value(db, "SELECT onboard_pid(%s)", (run_id,))
         process.wait_until(
@@ -302,7 +305,12 @@ def test_killed(doomed, rgw, s3, bucket, who):
                 (pid,)) == "PgSleep",
             30, "the job sleeps",
         )
-        process.run(["kill", "-KILL", str(pid)])
+        if who == "job":
+            process.run(["kill", "-KILL", str(pid)])
+        else:
+            observer.close()
+            db.close()
+            doomed.restart()
     else:
         with Running(db, "SELECT * FROM onboard_all()") as run:
             worker = wait_for_worker(observer, "PgSleep")
@@ -327,7 +335,7 @@ def test_killed(doomed, rgw, s3, bucket, who):
         row["name"]: row["status"]
         for row in select(db, "SELECT name, status FROM onboard_runs")
     }
-    if who == "restart":
+    if who.startswith("restart"):
         # Workers were told to end: FATAL, so the row stays as it was.
         assert found["a"] in ("lost", "failed")
         no_upload_left(rgw, bucket)
@@ -342,4 +350,74 @@ def test_killed(doomed, rgw, s3, bucket, who):
         assert [row["upload_id"] for row in swept] == [left[0]["UploadId"]]
     assert "running" not in found.values()
     assert set(keys(s3, bucket)) <= {key_of("b"), key_of("c")}
+    db.close()
+
+
+# (request that is held when the leader is killed, before S3 has it; what is
+# visible then, in the order of the Completes)
+POINTS = {
+    "before the first Complete": (("POST", "/a/.*uploadId="), 0),
+    "between the Completes": (("POST", "/b/.*uploadId="), 1),
+    "before the manifest": (("PUT", r"/manifest\.json"), 3),
+    "before _SUCCESS": (("PUT", "/_SUCCESS"), 3),
+}
+
+
+@pytest.mark.parametrize("how, point", [
+    *(("crew", point) for point in POINTS), ("serial", "between the Completes")
+])
+def test_killed_while_it_is_published(
+    doomed, canaries, rgw, s3, bucket, proxy, point, how
+):
+    """Never a _SUCCESS; what was completed is visible; a new run lands all."""
+    names = ["a", "b", "c"]
+    server = Server(doomed, canaries)(
+        proxy.endpoint, rgw.access_key, rgw.secret_key, dbname="postgres",
+    )
+    db = doomed.connect()
+    select(db, f"SET onboard.parallel_tables = {4 if how == 'crew' else 0}")
+    register(db, bucket, **{name: f"SELECT '{name}' AS n" for name in names})
+    options = {
+        "publish": "together", "manifest": True, "connections": 1,
+        "server": server,
+    }
+    request, visible = POINTS[point]
+    held = proxy.rule(*request, hold=True, when="request", drop="before")
+    sql = "SELECT * FROM onboard_all(options => %s)"
+    with Running(db, sql, (json.dumps(options),)) as run:
+        held.wait()
+        process.run(["kill", "-KILL", str(run.pid)])
+        run.error()
+    held.release()
+
+    def answers():
+        try:
+            doomed.psql("SELECT 1")
+        except process.RigError:
+            return False
+        return True
+
+    process.wait_until(answers, 60, "the cluster is back")
+    landed = [key_of(name) for name in names]
+    there = keys(s3, bucket)
+    assert [key for key in there if key in landed] == landed[:visible]
+    assert not [key for key in there if key.endswith("/_SUCCESS")]
+    manifests = [key for key in there if key.endswith("/manifest.json")]
+    assert len(manifests) == (1 if point == "before _SUCCESS" else 0)
+    left = [upload["Key"] for upload in rgw.unfinished(bucket)]
+    assert sorted(left) == landed[visible:]
+    db = doomed.connect()
+    status = {
+        row["status"] for row in select(db, "SELECT status FROM onboard_runs")
+    }
+    # the session's rows went with its transaction; workers' never ended
+    assert status == ({"lost"} if how == "crew" else set())
+    found = land_all(db, **options)
+    assert statuses(found) == dict.fromkeys(names, "done")
+    assert f"_onboard/{found[0]['run_id']}/_SUCCESS" in keys(s3, bucket)
+    swept = select(
+        db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0s')",
+        (bucket,),
+    )
+    assert len(swept) == len(left)
     db.close()

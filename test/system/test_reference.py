@@ -1,0 +1,371 @@
+"""docs/reference.md beside what there is: columns, arguments, values, keys.
+
+The reference is read for its tables and lists, and each must be what the
+server has: no more, no less, in the same order where it matters.  (Errors have
+a test of their own, test_errors.py.)
+"""
+
+import json
+import pathlib
+import re
+import select as sockets
+
+import pytest
+
+from lib.exports import (
+    Running, call, failure, land, land_all, rows, select, value,
+    wait_for_event,
+)
+from lib.process import wait_until
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+REFERENCE = (ROOT / "docs/reference.md").read_text()
+OPERATIONS = (ROOT / "docs/operations.md").read_text()
+NAME = re.compile(r"`([^`]*)`")
+TYPES = {"timestamptz": "timestamp with time zone"}
+
+
+def section(title, text=REFERENCE):
+    found = re.search(
+        rf"^(#+) {re.escape(title)}\n(.*?)(?=^#{{1,3}} |\Z)", text, re.S | re.M
+    )
+    assert found, f"no section {title}"
+    return found.group(2)
+
+
+def table_of(text, head):
+    """The rows of the table whose first head this is, as lists of cells."""
+    found = re.search(
+        rf"^\| {re.escape(head)} \|.*\n\| ---.*\n((?:\|.*\n)+)", text, re.M
+    )
+    assert found, f"no table {head}"
+    return [
+        [cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]]
+        for line in found.group(1).splitlines()
+    ]
+
+
+def names_of(cells):
+    """What stands in code: a cell may have several."""
+    return [name for cell in cells for name in NAME.findall(cell)]
+
+
+def bullets(text):
+    """Values that are explained in a list: - `value`: what it means."""
+    return re.findall(r"^- `(\w+)`:", text, re.M)
+
+
+# ---- columns and arguments ----
+
+
+@pytest.mark.parametrize("relation", [
+    "onboard_tables", "onboard_runs", "onboard_progress", "onboard_watermarks",
+])
+def test_columns(db, relation):
+    documented = [
+        (name, TYPES.get(type_, type_))
+        for names, type_, _ in table_of(section(relation), "column")
+        for name in NAME.findall(names)
+    ]
+    sql = (
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped"
+        " ORDER BY attnum"
+    )
+    assert documented == [
+        tuple(row.values()) for row in select(db, sql, (relation,))
+    ]
+
+
+def test_result(db):
+    documented = re.findall(r"`(\w+) (\w+)`", section("onboard_result"))
+    sql = (
+        "SELECT attname, format_type(atttypid, atttypmod) FROM pg_attribute"
+        " WHERE attrelid = 'onboard_result'::regclass ORDER BY attnum"
+    )
+    assert documented == [tuple(row.values()) for row in select(db, sql)]
+
+
+def signatures():
+    """{name: (arguments, columns)} of the code blocks of functions."""
+    found = {}
+    blocks = re.findall(r"(?:^    .*\n)+", REFERENCE, re.M)
+    head = re.compile(
+        r"^(onboard_\w+)\(((?:[^()])*)\)(?: RETURNS(?: SETOF)?"
+        r" (?:\(([^()]*)\)|\w+))?", re.M,
+    )
+    for block in blocks:
+        flat = re.sub(r"^    ", "", block, flags=re.M)
+        flat = re.sub(r"\n +", " ", flat)
+        for name, arguments, columns in head.findall(flat):
+            found[name] = (split(arguments), split(columns))
+    # it has the columns of the one below it
+    found["onboard_status"] = (
+        found["onboard_status"][0], found["onboard_wait"][1]
+    )
+    return found
+
+
+def split(text):
+    return [
+        " ".join(TYPES.get(word, word) for word in one.split())
+        for one in text.split(",") if one.strip()
+    ]
+
+
+# What users call, but what has no block: named in the text beside others.
+BESIDE = {"onboard_pid", "onboard_await"}
+# What views and the wrapper are made of.
+INSIDE = {
+    "onboard_fdw_validator", "onboard_progress_rows", "onboard_still_open",
+}
+FUNCTIONS = """
+    SELECT p.proname, pg_get_function_arguments(p.oid)
+    FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid
+        AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
+    JOIN pg_extension e ON e.oid = d.refobjid
+    WHERE e.extname = 'onboard'
+"""
+
+
+def test_functions(db):
+    documented = signatures()
+    for name in BESIDE:
+        assert f"`{name}(" in REFERENCE, name
+    there = {}
+    for row in select(db, FUNCTIONS):
+        name, text = row.values()
+        parts = re.sub(r"('[^']*'|NULL)::[a-z ]+", r"\1", text)
+        parts = split(parts)
+        out = [part[4:] for part in parts if part.startswith("OUT ")]
+        both = [part[6:] for part in parts if part.startswith("INOUT ")]
+        given = [
+            part.removeprefix("INOUT ") for part in parts
+            if not part.startswith("OUT ")
+        ]
+        both = [part.split(" DEFAULT")[0] for part in both]
+        there[name] = (given, both + out)
+    assert set(documented) == set(there) - BESIDE - INSIDE
+    for name, found in documented.items():
+        assert found == there[name], name
+
+
+def test_settings(db):
+    value(db, "SELECT count(*) FROM onboard_explain('SELECT 1')")
+    documented = [
+        NAME.findall(row[0])[0] for row in table_of(section("Settings"),
+                                                    "setting")
+    ]
+    there = select(
+        db, "SELECT name FROM pg_settings WHERE name LIKE 'onboard.%'"
+    )
+    assert sorted(documented) == sorted(row["name"] for row in there)
+
+
+def hint_of(db, sql, parameters=None):
+    hint = failure(select, db, sql, parameters).diag.message_hint
+    return set(re.split(r"[:,.] ?", hint)[1:-1])
+
+
+def test_options(db):
+    """What the hints list is what the tables do."""
+    title = re.search(r"^## Options\n(.*?)(?=^## )", REFERENCE, re.S | re.M)
+    documented = set()
+    for head in re.split(r"^### ", title.group(1), flags=re.M)[1:]:
+        if re.search(r"^\| option \|", head, re.M):
+            documented |= set(names_of(row[0] for row in table_of(head,
+                                                                  "option")))
+    wrong = '{"nonsense": 1}'
+    there = hint_of(db, "SELECT onboard_table('t', 'SELECT 1', 'b', %s)",
+                    (wrong,))
+    there |= hint_of(db, "SELECT onboard_all(options => %s)", (wrong,))
+    config = {"Tables": [{"table_name": "t", "options": {"nonsense": 1}}]}
+    there |= hint_of(db, "SELECT onboard_load(%s)", (json.dumps(config),))
+    assert documented == there
+
+
+@pytest.mark.parametrize("title, statement", [
+    ("Servers", "CREATE SERVER never FOREIGN DATA WRAPPER onboard"),
+    ("User mappings", "CREATE USER MAPPING FOR PUBLIC SERVER s3"),
+])
+def test_options_of_ddl(db, title, statement):
+    documented = names_of(row[0] for row in table_of(section(title), "option"))
+    there = hint_of(db, statement + " OPTIONS (nonsense '1')")
+    assert set(documented) == there
+
+
+def test_checks(db, bucket):
+    found = select(db, "SELECT item FROM onboard_check(%s)", (bucket,))
+    documented = names_of(
+        row[0] for row in table_of(section("onboard_check"), "item")
+    )
+    assert [row["item"] for row in found] == documented
+
+
+def test_wait_events():
+    """Where the version does not know them, nobody else can tell."""
+    source = (ROOT / "src/pg/wait.c").read_text()
+    made = re.findall(r'ob_wait_event\("(\w+)"\)', source)
+    documented = names_of(
+        row[0] for row in table_of(OPERATIONS, "`wait_event`")
+    )
+    assert documented == made == ["OnboardS3", "OnboardWorker"]
+
+
+# ---- values ----
+
+
+class Seen(set):
+    """Values that were shown, of one column of a view."""
+
+    def until(self, db, column, view, wanted):
+        def all_seen():
+            self.update(
+                row[column]
+                for row in select(db, f"SELECT {column} FROM {view}")
+            )
+            return set(wanted) <= self
+
+        wait_until(all_seen, 30, lambda: f"{wanted} of {self}")
+
+
+@pytest.fixture
+def registry(db):
+    select(db, "DELETE FROM onboard_tables")
+    yield
+    select(db, "DELETE FROM onboard_tables")
+
+
+def register(db, bucket, **queries):
+    select(db, "DELETE FROM onboard_tables")
+    for name, query in queries.items():
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, %s, %s)", (name, query, bucket),
+        )
+
+
+LOCKED = "SELECT pg_advisory_xact_lock_shared(90) IS NULL AS x"
+
+
+def test_statuses(db, registry, bucket):
+    """Each that is documented is seen, and no other."""
+    mine = Seen()
+    statuses = Seen()
+
+    def see(run_id, wanted):
+        mine.until(db, "status", f"onboard_runs WHERE run_id = '{run_id}'",
+                   wanted)
+        statuses.until(db, "status", f"onboard_status('{run_id}')", [])
+
+    select(db, "SET onboard.parallel_tables = 0")
+    select(db, "SELECT pg_advisory_lock(90)")
+    try:
+        register(db, bucket, a=LOCKED, b="SELECT 1 WHERE false",
+                 c="SELECT 1 / 0")
+        run_id = value(db, "SELECT onboard_submit_all()")
+        see(run_id, ["queued"])
+        one = value(db, "SELECT onboard_submit('one', %s, %s)",
+                    (LOCKED, bucket))
+        pid = value(db, "SELECT onboard_pid(%s)", (one,))
+        wait_for_event(db, pid, "advisory")
+        see(one, ["running"])
+        select(db, "SELECT pg_terminate_backend(%s, 10000)", (pid,))
+        see(one, ["lost"])
+    finally:
+        select(db, "SELECT pg_advisory_unlock_all()")
+    select(db, "SELECT onboard_wait(%s, '60s')", (run_id,))
+    see(run_id, ["done", "empty", "failed"])
+    register(db, bucket, a="SELECT 1", b="SELECT 1 / 0")
+    found = land_all(db, publish="together")
+    see(found[0]["run_id"], ["withheld"])
+    done = land(db, "t", "SELECT 1", bucket)
+    see(done["run_id"], ["done"])
+    assert sorted(mine) == sorted(bullets(section("onboard_runs")))
+    documented = bullets_of_status()
+    assert statuses == documented, (statuses, documented)
+
+
+def bullets_of_status():
+    text = section("onboard_status, onboard_wait, onboard_cancel")
+    found = re.findall(r"^- (?:else )?`(\w+)`", text, re.M)
+    return set(found)
+
+
+def test_phases(db, pg, bucket, proxy, proxied):
+    phases = Seen()
+    session = pg.connect("onboard")
+    select(session, "SET onboard.upload_memory = '10.5MB';"
+                    " SET onboard.part_size = '5MB'")
+    held = [
+        proxy.rule("POST", "uploads", hold=True),
+        proxy.rule("PUT", "partNumber=3", hold=True),
+        proxy.rule("POST", "uploadId=", hold=True),
+    ]
+    statement = call("t", rows(12), bucket, server=proxied, parallel="off")
+    with Running(session, *statement) as run:
+        for rule, phase in zip(held, ["query", "upload", "complete"]):
+            rule.wait()
+            phases.until(db, "phase", "onboard_progress", [phase])
+            rule.release()
+        run.rows()
+    session.close()
+    assert sorted(phases) == sorted(bullets(section("onboard_progress")))
+
+
+# ---- keys ----
+
+
+def test_notifications(db, pg, bucket):
+    documented = names_of(
+        row[0] for row in table_of(section("What is told"), "key")
+    )
+    examples = re.search(
+        r"^    (\{\"event\":\"table\".*?\}\n)    (\{\"event\":\"run\".*?\})\n",
+        section("What is told"), re.S | re.M,
+    )
+    listener = pg.connect("onboard")
+    select(listener, "LISTEN onboard")
+    land(db, "t", "SELECT 1", bucket)
+    told = []
+    while len(told) < 2:
+        ready, _, _ = sockets.select([listener], [], [], 30)
+        assert ready, "nothing is told"
+        listener.poll()
+        told += [json.loads(one.payload) for one in listener.notifies]
+        del listener.notifies[:]
+    listener.close()
+    for line, example in zip(told, examples.groups()):
+        assert list(line) == list(json.loads(example))
+    assert sorted(set(told[0]) | set(told[1])) == sorted(documented)
+
+
+def test_manifest(db, s3, registry, bucket):
+    """The example has each member, and what needs words has them."""
+    text = section("Manifests")
+    example = json.loads(
+        re.search(r"^    \{\n.*?^    \}\n", text, re.S | re.M).group(0)
+    )
+    select(db, "CREATE TABLE landed AS SELECT 1 AS id, 1.5 AS total")
+    try:
+        register(db, bucket, orders="TABLE landed", wrong="SELECT 1 / 0")
+        select(
+            db, "UPDATE onboard_tables SET options ="
+            """ '{"watermark": {"column": "id"}, "key": "{run_id}/{name}"}'"""
+            " WHERE name = 'orders'"
+        )
+        found = land_all(db, manifest=True)
+    finally:
+        select(db, "DROP TABLE landed")
+    key = f"_onboard/{found[0]['run_id']}/manifest.json"
+    made = json.loads(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    assert set(made) == set(example)
+    tables = {one["name"]: one for one in made["tables"]}
+    (wanted,) = example["tables"]
+    assert set(tables["orders"]) == set(wanted)
+    for member in ("format", "watermark"):
+        assert set(tables["orders"][member]) == set(wanted[member])
+    assert set(tables["orders"]["columns"][0]) == set(wanted["columns"][0])
+    explained = set(names_of(row[0] for row in table_of(text, "member")))
+    assert set(tables["wrong"]) - set(wanted) == {"sqlstate"} <= explained
+    assert explained <= set(made) | set(tables["orders"]) | {"sqlstate"}
