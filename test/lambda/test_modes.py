@@ -3,6 +3,8 @@
 A test's number is that of the fact in the project's notes on Lambda.
 """
 
+import collections
+import contextlib
 import json
 import os
 import threading
@@ -207,29 +209,164 @@ def test_04_the_password_changes(
         pg.psql(f"ALTER ROLE exporter PASSWORD '{quoted}'")
 
 
-@pytest.mark.parametrize("how", ["after", "together"])
-def test_05_an_event_twice(db, s3, api, start, bucket, how):
+def landings(s3, bucket):
+    """How often each key was written, in a bucket that keeps versions."""
+    found = s3.list_object_versions(Bucket=bucket)
+    return collections.Counter(
+        version["Key"] for version in found.get("Versions", [])
+    )
+
+
+@pytest.fixture
+def kept(s3, bucket):
+    """The bucket, which keeps all that was ever written to a key."""
+    s3.put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    return bucket
+
+
+@pytest.mark.parametrize("mode", ["wait", "submit", "fanout"])
+def test_05_an_event_twice(
+    db, s3, api, start, moto, kept, default_bucket, mode
+):
     """Is one run: what has landed is not landed again."""
-    register(db, a="SELECT clock_timestamp() AS a, pg_sleep(1) IS NULL AS b",
-             c="SELECT 2 AS c")
+    register(db, a="SELECT 1 AS a", c="SELECT 2 AS c")
     event = scheduled()
-    start()
-    start()
-    first = api.invoke(event)
-    if how == "after":
-        assert first.result()["exported"] == 2
-        landed = body(s3, bucket, key_of("a"))
-    second = api.invoke(event)
-    if how == "after":
-        found = second.result()
-        assert (found["state"], found["exported"]) == ("done", 2)
-        assert body(s3, bucket, key_of("a")) == landed
-        return
-    found = [first.result(), second.result()]
-    assert found[0]["run_id"] == found[1]["run_id"]
-    # One of them did it; the other says who is at it, or that it is done.
-    assert max(one["exported"] for one in found) == 2
+    with InvokeApi(moto.access_key, moto.secret_key) as lam:
+        start(ONBOARD_MODE=mode, AWS_ENDPOINT_URL_LAMBDA=lam.endpoint)
+        found = api.invoke(event).result()
+        for payload, _ in lam.accepted:
+            assert api.invoke(payload).result()["exported"] == 1
+        count = len(lam.accepted)
+        assert (mode == "fanout") == (count == 2)
+        if mode != "fanout":
+            assert (found["exported"], found["landed_before"]) == (2, 0)
+        found = api.invoke(event).result()
+        assert (found["state"], found["exported"], found["landed_before"]) == (
+            "done", 2, 2
+        )
+        # Nor is a child asked for it again.
+        assert len(lam.accepted) == count
+    assert landings(s3, kept) == {key_of("a"): 1, key_of("c"): 1}
     assert history(db, event["id"]) == {"a": "done", "c": "done"}
+
+
+def test_05_an_event_twice_together(db, s3, api, start, kept):
+    """The two share the work, in whatever way."""
+    names = [f"t{n}" for n in range(6)]
+    register(db, **{name: "SELECT pg_sleep(0.1) IS NULL" for name in names})
+    event = scheduled()
+    functions = [start(), start()]
+    invocations = [api.invoke(event), api.invoke(event)]
+    found = [invocation.result() for invocation in invocations]
+    for one in found:
+        assert one["run_id"] == event["id"]
+        # What it has not landed itself, the other one has, or is at.
+        assert one["exported"] + one["running"] == one["tables"] == 6
+        assert one["state"] == ("running" if one["running"] else "done")
+    assert sum(one["exported"] - one["landed_before"] for one in found) == 6
+    told = [
+        line["table"] for function in functions for line in function.log
+        if line["event"] == "table exported"
+    ]
+    assert sorted(told) == names
+    assert landings(s3, kept) == {key_of(name): 1 for name in names}
+    assert history(db, event["id"]) == {name: "done" for name in names}
+    # Whatever they were told: a third delivery knows.
+    found = api.invoke(event).result()
+    assert (found["state"], found["landed_before"]) == ("done", 6)
+
+
+HOLD_UP = """
+    CREATE FUNCTION hold_up() RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN
+        IF current_setting('application_name') = 'onboard/held'
+            AND current_query() LIKE '%onboard_table(%' THEN
+            PERFORM pg_catalog.pg_advisory_xact_lock_shared(1205);
+        END IF;
+        RETURN true;
+    END $$;
+    CREATE POLICY hold_up ON onboard_history AS RESTRICTIVE FOR SELECT
+        USING (hold_up());
+"""
+
+
+@pytest.fixture
+def held(pg, db):
+    """Deliveries with the request id "held" stop where they look whether a
+    table of the run given to it has landed, until release is called."""
+    pg.psql(HOLD_UP)
+    holder = pg.connect()
+
+    def hold(run_id):
+        select(holder, "SELECT pg_advisory_lock(1205)")
+        # What makes the policy look; it says that an earlier try has failed.
+        select(
+            db, "INSERT INTO onboard_history (run_id, name, role, source,"
+            " status, files, rows, raw_bytes, bytes, parts, retries, started,"
+            " ended, pid) VALUES (%s, 'a', 'exporter', 'test', 'failed', 0, 0,"
+            " 0, 0, 0, 0, now(), now(), 0)", (run_id,),
+        )
+
+    def waits():
+        return value(
+            db, "SELECT count(*) FROM pg_stat_activity WHERE application_name"
+                " = 'onboard/held' AND wait_event = 'advisory'") == 1
+
+    hold.until_there = lambda: process.wait_until(waits, 30, "it is held")
+    hold.release = lambda: select(holder, "SELECT pg_advisory_unlock_all()")
+    yield hold
+    holder.close()
+    pg.psql("DROP POLICY hold_up ON onboard_history; DROP FUNCTION hold_up()")
+
+
+def test_05_an_event_while_another_looks(db, s3, api, start, kept, held):
+    """Between its look at the history and its export, nobody else lands the
+    table: its lock is older than its look."""
+    register(db, a="SELECT 1 AS a")
+    event = scheduled()
+    held(event["id"])
+    start()
+    start()
+    first = api.invoke(event, request_id="held")
+    held.until_there()
+    second = api.invoke(event).result()
+    held.release()
+    first = first.result()
+    assert landings(s3, kept) == {key_of("a"): 1}
+    assert (second["state"], second["exported"], second["running"]) == (
+        "running", 0, 1
+    )
+    assert (first["state"], first["exported"]) == ("done", 1)
+    assert history(db, event["id"]) == {"a": "done"}
+
+
+def test_05_landed_since_the_list(db, pg, s3, api, start, kept):
+    """A table that another delivery lands between our list and our turn is
+    told as landed."""
+    register(db, a="SELECT pg_advisory_xact_lock_shared(1206) IS NULL AS a",
+             b="SELECT 2 AS b")
+    event = scheduled()
+    function = start(ONBOARD_CONCURRENCY="1")
+    other = pg.connect(user="exporter")
+    with contextlib.closing(pg.connect()) as holder:
+        select(holder, "SELECT pg_advisory_lock(1206)")
+        invocation = api.invoke(event)
+        process.wait_until(
+            lambda: value(db, "SELECT count(*) FROM pg_stat_activity WHERE"
+                              " wait_event = 'advisory'") == 1,
+            30, "the first table is under way",
+        )
+        select(other, "SELECT onboard_table('b', bucket => %s, run_id => %s)",
+               (kept, event["id"]))
+    other.close()
+    found = invocation.result()
+    assert (found["exported"], found["landed_before"]) == (2, 1)
+    assert landings(s3, kept) == {key_of("a"): 1, key_of("b"): 1}
+    (line,) = [line for line in function.log
+               if line["event"] == "table landed before"]
+    assert line["table"] == "b"
 
 
 def test_06_concurrency(db, api, start):
