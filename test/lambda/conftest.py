@@ -64,6 +64,17 @@ class Moto:
             UserName="function", PolicyName="all",
             PolicyDocument=json.dumps(POLICY),
         )
+        role = iam.create_role(
+            RoleName="function", AssumeRolePolicyDocument="{}"
+        )["Role"]["Arn"]
+        iam.put_role_policy(
+            RoleName="function", PolicyName="all",
+            PolicyDocument=json.dumps(POLICY),
+        )
+        # Temporary keys: AccessKeyId, SecretAccessKey, SessionToken.
+        self.role_keys = self._client("sts", "a", "b").assume_role(
+            RoleArn=role, RoleSessionName="function"
+        )["Credentials"]
         key = iam.create_access_key(UserName="function")["AccessKey"]
         self.access_key = key["AccessKeyId"]
         self.secret_key = key["SecretAccessKey"]
