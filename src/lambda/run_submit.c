@@ -68,12 +68,32 @@ read_rows(OblRun *run, const PGresult *rows, ObError *error)
 	return OB_OK;
 }
 
+static bool
+has_lost(const PGresult *rows)
+{
+	for (int i = 0; i < PQntuples(rows); i++)
+	{
+		if (strcmp(PQgetvalue(rows, i, 1), "lost") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A job that ends while the view looks seems lost: its row is that of the
+ * snapshot, but its lock has gone since.  So who seems lost is looked at
+ * again. */
 static ObCode
 look(OblRun *run, const char *sql, const char *ids, ObError *error)
 {
 	const char *values[] = {ids};
 	PGresult *rows = NULL;
 	ObCode code = obl_run_query(run, sql, 1, values, &rows, error);
+
+	if (code == OB_OK && has_lost(rows))
+	{
+		PQclear(rows);
+		code = obl_run_query(run, sql, 1, values, &rows, error);
+	}
 
 	if (code == OB_OK)
 		code = read_rows(run, rows, error);
