@@ -61,7 +61,7 @@ help:
 	@echo "                 KEEP=1 leaves both servers up"
 	@echo "lambda           build/onboard-lambda.zip, for AWS Lambda"
 	@echo "check            all tests, by layer: check-core check-sql"
-	@echo "                 check-system"
+	@echo "                 check-system check-lambda"
 	@echo "lint             layers, length of functions, format, cppcheck"
 	@echo "fuzz             what parses foreign bytes, a minute for each parser;"
 	@echo "                 FUZZ_SECONDS changes that"

@@ -742,7 +742,7 @@ def trusted(pg):
 
 
 def test_15_a_thousand_events(db, api, start, trusted):
-    """Level memory and descriptors."""
+    """Level memory and descriptors, whatever the events ask for."""
     register(db, a="SELECT 1 WHERE false")
     function = start()
     pid = function.process.pid
@@ -750,8 +750,22 @@ def test_15_a_thousand_events(db, api, start, trusted):
     def use():
         return memory(pid, "VmRSS"), len(os.listdir(f"/proc/{pid}/fd"))
 
-    for n in range(1000):
+    def exported():
         assert api.invoke(run()).result()["empty"] == 1
+
+    def failed():
+        assert summary(failing(api.invoke(run("nope"))))["failed"] == 1
+
+    def asked():
+        status = {"onboard": {"action": "status", "run_id": str(uuid.uuid4())}}
+        assert api.invoke(status).result()["tables"] == 0
+
+    def refused():
+        assert failing(api.invoke({"x": 1})).type == "Onboard.BadEvent"
+
+    kinds = (exported, failed, asked, refused)
+    for n in range(1000):
+        kinds[n % len(kinds)]()
         if n == 99:
             early = use()
     late = use()
