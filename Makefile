@@ -65,7 +65,7 @@ help:
 	@echo "                 KEEP=1 leaves both servers up"
 	@echo "lambda           build/onboard-lambda.zip, for AWS Lambda"
 	@echo "check            all tests, by layer: check-core check-sql"
-	@echo "                 check-system"
+	@echo "                 check-system check-lambda"
 	@echo "check-versions   all tests with PostgreSQL 17 and 18, each in a Debian"
 	@echo "                 that has it; VERSIONS=18: that one"
 	@echo "lint             layers, length of functions, format, cppcheck"

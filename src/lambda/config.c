@@ -198,6 +198,9 @@ obl_config_read(OblConfig *config, ObError *error)
 	config->region = copy(variable("AWS_REGION", "AWS_DEFAULT_REGION"), error);
 	config->function_name =
 		copy(variable("AWS_LAMBDA_FUNCTION_NAME", NULL), error);
+	if (config->mode == OBL_MODE_FANOUT && !config->function_name)
+		ob_error_set(error, OB_EINVAL,
+					 "the variable AWS_LAMBDA_FUNCTION_NAME is not set");
 	config->runtime_api =
 		copy(variable("AWS_LAMBDA_RUNTIME_API", NULL), error);
 	config->ca_file = copy(variable("ONBOARD_CA_FILE", NULL), error);

@@ -157,6 +157,12 @@ read_run_id(OblEvent *event, const json_t *request, const char *request_id,
 	const char *run_id = text_of(request, "run_id");
 	const char *arn = text_of(request, "schedule_arn");
 	const char *time = text_of(request, "scheduled_time");
+	bool scheduled = json_object_get(request, "schedule_arn") ||
+					 json_object_get(request, "scheduled_time");
+
+	if (scheduled && (!arn || !time || !arn[0] || !time[0]))
+		return refuse(error, "schedule_arn and scheduled_time must be texts, "
+							 "and come together");
 
 	if (json_object_get(request, "run_id"))
 	{
@@ -164,7 +170,7 @@ read_run_id(OblEvent *event, const json_t *request, const char *request_id,
 			return refuse(error, "run_id must be a UUID");
 		copy_uuid(event->run_id, run_id);
 	}
-	else if (arn && time)
+	else if (scheduled)
 		uuid5(arn, time, event->run_id);
 	else
 		run_of_request(event, request_id);
@@ -197,6 +203,7 @@ read_action(OblEvent *event, const json_t *request, ObError *error)
 {
 	const char *action = text_of(request, "action");
 	const json_t *depth = json_object_get(request, "depth");
+	json_int_t number = json_integer_value(depth);
 
 	if (action && strcmp(action, "run") == 0)
 		event->action = OBL_ACTION_RUN;
@@ -208,9 +215,9 @@ read_action(OblEvent *event, const json_t *request, ObError *error)
 		return refuse(error, "action must be run, table or status");
 	if (depth && !json_is_integer(depth))
 		return refuse(error, "depth must be a number");
-	event->depth = (int) json_integer_value(depth);
-	if (event->depth < 0 || event->depth > OBL_DEPTH_MAX)
+	if (number < 0 || number > OBL_DEPTH_MAX)
 		return refuse(error, "depth is out of range");
+	event->depth = (int) number;
 	if (event->action == OBL_ACTION_TABLE)
 	{
 		event->depth = OBL_DEPTH_MAX;

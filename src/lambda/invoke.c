@@ -25,7 +25,7 @@ typedef struct Child
 {
 	ObAwsCall call;
 	bool running;
-	OblTable *tables;
+	OblTable **tables; /* within the crowd's */
 	int ntables;
 	char *body;
 	struct Crowd *crowd;
@@ -37,8 +37,10 @@ typedef struct Crowd
 	char *path;
 	ObPair headers[3];
 	int nheaders;
-	int each; /* tables of a child */
-	int next; /* the table to be asked for next */
+	OblTable **tables; /* that have not landed, and may */
+	int ntables;
+	int each; /* of them for a child */
+	int next; /* to be asked for next */
 	int running;
 	Child children[OBL_INVOKE_IN_FLIGHT];
 } Crowd;
@@ -50,7 +52,7 @@ mark(Child *child)
 
 	for (int i = 0; i < child->ntables; i++)
 	{
-		OblTable *table = &child->tables[i];
+		OblTable *table = child->tables[i];
 
 		table->attempts = error->attempts > 0 ? error->attempts : 1;
 		if (error->code == OB_OK)
@@ -86,7 +88,7 @@ child_event(const Child *child)
 	if (!names)
 		return NULL;
 	for (int i = 0; i < child->ntables; i++)
-		names[i] = child->tables[i].name;
+		names[i] = child->tables[i]->name;
 	text = obl_event_child(run->result.run_id, names, child->ntables,
 						   run->event->depth + 1);
 	free(names);
@@ -98,19 +100,19 @@ start(Crowd *crowd, Child *child, ObError *error)
 {
 	const OblRun *run = crowd->run;
 	ObAwsCall *call = &child->call;
-	int left = run->result.ntables - crowd->next;
+	int left = crowd->ntables - crowd->next;
 
 	ob_aws_call_free(call);
 	free(child->body);
 	child->crowd = crowd;
-	child->tables = &run->result.tables[crowd->next];
+	child->tables = &crowd->tables[crowd->next];
 	child->ntables = left < crowd->each ? left : crowd->each;
 	child->body = child_event(child);
 	if (!child->body)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	ob_aws_call_init(call);
 	ob_error_what(&call->error, "could not invoke the function for \"%s\"",
-				  child->tables[0].name);
+				  child->tables[0]->name);
 	call->http = run->aws.loop->http;
 	call->provider = run->aws.provider;
 	call->region = run->config->region;
@@ -136,8 +138,7 @@ start_more(Crowd *crowd, ObError *error)
 {
 	for (int i = 0; i < OBL_INVOKE_IN_FLIGHT; i++)
 	{
-		if (crowd->next < crowd->run->result.ntables &&
-			!crowd->children[i].running &&
+		if (crowd->next < crowd->ntables && !crowd->children[i].running &&
 			start(crowd, &crowd->children[i], error) != OB_OK)
 			return error->code;
 	}
@@ -181,21 +182,47 @@ invoke_path(const char *function)
 	return text;
 }
 
+static void
+free_crowd(Crowd *crowd)
+{
+	for (int i = 0; i < OBL_INVOKE_IN_FLIGHT; i++)
+	{
+		ob_aws_call_free(&crowd->children[i].call);
+		free(crowd->children[i].body);
+	}
+	free(crowd->tables);
+	free(crowd->path);
+	free(crowd);
+}
+
+static void
+choose_tables(Crowd *crowd, OblResult *result)
+{
+	for (int i = 0; i < result->ntables; i++)
+	{
+		if (result->tables[i].state == OBL_TABLE_WAITING)
+			crowd->tables[crowd->ntables++] = &result->tables[i];
+	}
+	crowd->each = (crowd->ntables + CHILDREN_MAX - 1) / CHILDREN_MAX;
+}
+
 ObCode
 obl_invoke_children(OblRun *run, ObError *error)
 {
 	Crowd *crowd = calloc(1, sizeof(*crowd));
 	ObCode code;
 
-	if (crowd)
-		crowd->path = invoke_path(run->config->function_name);
-	if (!crowd || !crowd->path)
+	if (!crowd)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	crowd->run = run;
+	crowd->path = invoke_path(run->config->function_name);
+	crowd->tables = calloc(run->result.ntables + 1, sizeof(OblTable *));
+	if (!crowd->path || !crowd->tables)
 	{
-		free(crowd);
+		free_crowd(crowd);
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	}
-	crowd->run = run;
-	crowd->each = (run->result.ntables + CHILDREN_MAX - 1) / CHILDREN_MAX;
+	choose_tables(crowd, &run->result);
 	crowd->headers[crowd->nheaders++] =
 		(ObPair){"content-type", "application/json"};
 	crowd->headers[crowd->nheaders++] =
@@ -205,12 +232,6 @@ obl_invoke_children(OblRun *run, ObError *error)
 		crowd->headers[crowd->nheaders++] =
 			(ObPair){"x-amzn-trace-id", run->trace_id};
 	code = invoke_all(crowd, error);
-	for (int i = 0; i < OBL_INVOKE_IN_FLIGHT; i++)
-	{
-		ob_aws_call_free(&crowd->children[i].call);
-		free(crowd->children[i].body);
-	}
-	free(crowd->path);
-	free(crowd);
+	free_crowd(crowd);
 	return code;
 }

@@ -99,6 +99,22 @@ landed(const OblResult *result)
 		   obl_result_count(result, OBL_TABLE_EMPTY);
 }
 
+/* Of these, those by another delivery of the event. */
+static int
+landed_before(const OblResult *result)
+{
+	int n = 0;
+
+	for (int i = 0; i < result->ntables; i++)
+	{
+		const OblTable *table = &result->tables[i];
+
+		n += table->landed_before && (table->state == OBL_TABLE_DONE ||
+									  table->state == OBL_TABLE_EMPTY);
+	}
+	return n;
+}
+
 /* Of those that will not end by themselves. */
 static int
 unfinished(const OblResult *result)
@@ -194,10 +210,11 @@ obl_result_json(const OblResult *result)
 		bytes += result->tables[i].bytes;
 	}
 	object = json_pack(
-		"{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:o}", "run_id",
-		result->run_id, "state", obl_result_state(result), "tables",
+		"{s:s, s:s, s:i, s:i, s:i, s:i, s:i, s:i, s:i, s:I, s:I, s:o}",
+		"run_id", result->run_id, "state", obl_result_state(result), "tables",
 		result->ntables, "exported", obl_result_count(result, OBL_TABLE_DONE),
-		"empty", obl_result_count(result, OBL_TABLE_EMPTY), "failed",
+		"empty", obl_result_count(result, OBL_TABLE_EMPTY), "landed_before",
+		landed_before(result), "failed",
 		obl_result_count(result, OBL_TABLE_FAILED), "unfinished",
 		unfinished(result), "running", going_on(result), "rows",
 		(json_int_t) rows, "bytes", (json_int_t) bytes, "failures", list);

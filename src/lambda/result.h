@@ -32,7 +32,8 @@ typedef struct OblTable
 	char *query; /* of the file; NULL: registered */
 	double size; /* estimated rows; the largest first */
 	OblTableState state;
-	bool landed_before; /* by an earlier delivery of the event */
+	bool landed_before; /* by another delivery of the event */
+	char job[OBL_UUID]; /* submit: of its own; "": a part of the whole run's */
 	int attempts;
 	int64_t rows;
 	int64_t bytes;
@@ -63,9 +64,10 @@ extern const char *obl_result_state(const OblResult *result);
 extern bool obl_result_failed(const OblResult *result, OblFailOn fail_on);
 
 /*
- * {"run_id", "state", "tables", "exported", "empty", "failed", "unfinished",
- * "rows", "bytes", "failures": [{"table", "sqlstate", "message", "attempts"}]
- * (50 at most, then "more")}; malloc'd.
+ * {"run_id", "state", "tables", "exported", "empty", "landed_before" (of these
+ * two), "failed", "unfinished", "running", "rows", "bytes", "failures":
+ * [{"table", "sqlstate", "message", "attempts"}] (50 at most, then "more")};
+ * malloc'd.
  */
 extern char *obl_result_json(const OblResult *result);
 

@@ -5,12 +5,13 @@
  * src/lambda/run_submit.c
  *
  * All registered tables are one job, under one snapshot, whose run id is the
- * event's.  Tables that were named, or that the file has, are a job each, with
- * run ids made of the event's and their names, so many at a time.  What has
- *not ended when the time is up goes on in the database; a status event asks
- *later.
+ * event's.  Tables that were named, or that the file has, are a job each, so
+ * many at a time, and so are those that failed in an earlier delivery of the
+ * event; their run ids are made of the event's and their names, and for each
+ * further try of the one before.  What has not ended when the time is up goes
+ * on in the database; a status event asks later.
  */
-#include <stdio.h>
+#include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -19,6 +20,7 @@
 
 #define POLL_MIN_MS 1000
 #define POLL_MAX_MS 10000
+#define JOBS_MAX 8 /* of one table in a run */
 
 static const char submit_all[] =
 	"SELECT onboard_submit_all(NULL, $1::jsonb, $2::uuid)";
@@ -67,12 +69,32 @@ read_rows(OblRun *run, const PGresult *rows, ObError *error)
 	return OB_OK;
 }
 
+static bool
+has_lost(const PGresult *rows)
+{
+	for (int i = 0; i < PQntuples(rows); i++)
+	{
+		if (strcmp(PQgetvalue(rows, i, 1), "lost") == 0)
+			return true;
+	}
+	return false;
+}
+
+/* A job that ends while the view looks seems lost: its row is that of the
+ * snapshot, but its lock has gone since.  So who seems lost is looked at
+ * again. */
 static ObCode
 look(OblRun *run, const char *sql, const char *ids, ObError *error)
 {
 	const char *values[] = {ids};
 	PGresult *rows = NULL;
 	ObCode code = obl_run_query(run, sql, 1, values, &rows, error);
+
+	if (code == OB_OK && has_lost(rows))
+	{
+		PQclear(rows);
+		code = obl_run_query(run, sql, 1, values, &rows, error);
+	}
 
 	if (code == OB_OK)
 		code = read_rows(run, rows, error);
@@ -106,38 +128,20 @@ is_late(const OblRun *run, int64_t wait_ms)
 	return ob_http_now_ms() + wait_ms >= run->deadline_ms;
 }
 
-/* ---- all tables: one job ---- */
+/* ---- jobs of single tables ---- */
 
-static ObCode
-submit_every(OblRun *run, ObError *error)
+static bool
+is_open(const OblTable *table)
 {
-	const char *values[] = {run->options, run->result.run_id};
-	PGresult *rows = NULL;
-	int64_t wait = POLL_MIN_MS / 4;
-
-	if (obl_run_query(run, submit_all, 2, values, &rows, error) != OB_OK)
-		return error->code;
-	PQclear(rows);
-	obl_log(OBL_INFO, "submitted", NULL);
-	for (;;)
-	{
-		if (look(run, rows_of_run, run->result.run_id, error) != OB_OK ||
-			open_tables(run) == 0 || is_late(run, wait))
-			return error->code;
-		if (!pause_until(run, ob_http_now_ms() + wait, error))
-			return error->code;
-		wait = wait * 2 < POLL_MAX_MS ? wait * 2 : POLL_MAX_MS;
-	}
+	return table->state == OBL_TABLE_QUEUED ||
+		   table->state == OBL_TABLE_RUNNING;
 }
 
-/* ---- some tables: a job each ---- */
-
-/* {"id", "id", ...} of those that have been submitted. */
+/* {"id", "id", ...} of those that are WAITING or open. */
 static char *
 ids_of_jobs(const OblRun *run)
 {
-	size_t room = (size_t) run->result.ntables * OBL_UUID + 3;
-	char *text = malloc(room);
+	char *text = malloc((size_t) run->result.ntables * OBL_UUID + 3);
 	size_t n = 0;
 
 	if (!text)
@@ -147,11 +151,12 @@ ids_of_jobs(const OblRun *run)
 	{
 		const OblTable *table = &run->result.tables[i];
 
-		if (table->state != OBL_TABLE_QUEUED)
+		if (!table->job[0] ||
+			(table->state != OBL_TABLE_WAITING && !is_open(table)))
 			continue;
 		if (n > 1)
 			text[n++] = ',';
-		obl_uuid5(run->result.run_id, table->name, text + n);
+		memcpy(text + n, table->job, OBL_UUID - 1);
 		n += OBL_UUID - 1;
 	}
 	text[n++] = '}';
@@ -159,17 +164,86 @@ ids_of_jobs(const OblRun *run)
 	return text;
 }
 
+static ObCode
+look_at_jobs(OblRun *run, ObError *error)
+{
+	char *ids = ids_of_jobs(run);
+	ObCode code;
+
+	if (!ids)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	code =
+		strcmp(ids, "{}") == 0 ? OB_OK : look(run, rows_of_jobs, ids, error);
+	free(ids);
+	return code;
+}
+
+/* Whether the table needs a job that nobody has looked for yet: it has none,
+ * or the last one has failed.  (What failed without a try is not registered.)
+ */
+static bool
+needs_job(const OblTable *table)
+{
+	return (table->state == OBL_TABLE_WAITING && !table->job[0]) ||
+		   (table->state == OBL_TABLE_FAILED && table->attempts > 0);
+}
+
+/*
+ * Finds the last job of each table that has not landed.  Afterwards, those
+ * that are WAITING have the id of a job that is yet to be submitted.
+ */
+static ObCode
+find_jobs(OblRun *run, ObError *error)
+{
+	for (int n = 0; n < JOBS_MAX; n++)
+	{
+		bool any = false;
+
+		for (int i = 0; i < run->result.ntables; i++)
+		{
+			OblTable *table = &run->result.tables[i];
+			char id[OBL_UUID];
+
+			if (!needs_job(table))
+				continue;
+			obl_uuid5(table->job[0] ? table->job : run->result.run_id,
+					  table->name, id);
+			memcpy(table->job, id, sizeof(id));
+			table->state = OBL_TABLE_WAITING;
+			any = true;
+		}
+		if (!any)
+			break;
+		if (look_at_jobs(run, error) != OB_OK)
+			return error->code;
+	}
+	for (int i = 0; i < run->result.ntables; i++)
+	{
+		OblTable *table = &run->result.tables[i];
+
+		table->landed_before =
+			table->state == OBL_TABLE_DONE || table->state == OBL_TABLE_EMPTY;
+	}
+	return OB_OK;
+}
+
+static bool
+is_for_all(const OblRun *run)
+{
+	return !run->config->tables_in_file && !run->event->tables;
+}
+
 static void
 submit_table(OblRun *run, OblTable *table)
 {
-	char id[OBL_UUID];
-	const char *values[] = {table->name, table->query, run->config->bucket,
-							run->options, id};
+	/* (where all tables land, the registry says) */
+	const char *bucket = is_for_all(run) ? NULL : run->config->bucket;
+	const char *values[] = {table->name, table->query, bucket, run->options,
+							table->job};
 	PGresult *rows = NULL;
 	ObError error;
 
 	ob_error_clear(&error);
-	obl_uuid5(run->result.run_id, table->name, id);
 	table->attempts++;
 	if (obl_run_query(run, submit_one, 5, values, &rows, &error) == OB_OK)
 		table->state = OBL_TABLE_QUEUED;
@@ -197,20 +271,15 @@ submit_some(OblRun *run, ObError *error)
 {
 	int64_t wait = POLL_MIN_MS / 4;
 
+	if (find_jobs(run, error) != OB_OK)
+		return error->code;
 	for (;;)
 	{
-		char *ids;
 		int before;
 
 		submit_more(run);
 		before = open_tables(run);
-		ids = ids_of_jobs(run);
-		if (!ids)
-			return ob_error_set(error, OB_ENOMEM, "out of memory");
-		if (before > 0)
-			(void) look(run, rows_of_jobs, ids, error);
-		free(ids);
-		if (error->code != OB_OK || is_late(run, wait))
+		if (look_at_jobs(run, error) != OB_OK || is_late(run, wait))
 			break;
 		if (open_tables(run) == 0 &&
 			obl_result_count(&run->result, OBL_TABLE_WAITING) == 0)
@@ -226,12 +295,64 @@ submit_some(OblRun *run, ObError *error)
 	return error->code;
 }
 
+/* ---- all tables: one job ---- */
+
+/* Tables that land together, or with a manifest, have no jobs of their own. */
+static bool
+is_one_whole(const OblRun *run)
+{
+	json_t *options = json_loads(run->options, 0, NULL);
+	bool whole = json_object_get(options, "publish") ||
+				 json_object_get(options, "manifest");
+
+	json_decref(options);
+	return whole;
+}
+
+static ObCode
+submit_once(OblRun *run, ObError *error)
+{
+	const char *values[] = {run->options, run->result.run_id};
+	PGresult *rows = NULL;
+
+	if (obl_run_query(run, submit_all, 2, values, &rows, error) == OB_OK)
+		obl_log(OBL_INFO, "submitted", NULL);
+	PQclear(rows);
+	return error->code;
+}
+
+static ObCode
+submit_every(OblRun *run, ObError *error)
+{
+	int64_t wait = POLL_MIN_MS / 4;
+	bool again;
+
+	if (look(run, rows_of_run, run->result.run_id, error) != OB_OK)
+		return error->code;
+	again = run->result.ntables > 0;
+	if (!again && submit_once(run, error) != OB_OK)
+		return error->code;
+	for (;;)
+	{
+		if (look(run, rows_of_run, run->result.run_id, error) != OB_OK ||
+			is_late(run, wait))
+			return error->code;
+		if (open_tables(run) == 0)
+			break;
+		if (!pause_until(run, ob_http_now_ms() + wait, error))
+			return error->code;
+		wait = wait * 2 < POLL_MAX_MS ? wait * 2 : POLL_MAX_MS;
+	}
+	/* an earlier delivery's, of which some have failed */
+	return again && !is_one_whole(run) ? submit_some(run, error) : OB_OK;
+}
+
 /* ---- the modes ---- */
 
 ObCode
 obl_run_submit(OblRun *run, ObError *error)
 {
-	if (!run->config->tables_in_file && !run->event->tables)
+	if (is_for_all(run))
 		return submit_every(run, error);
 	if (obl_run_tables(run, error) != OB_OK)
 		return error->code;
@@ -239,28 +360,31 @@ obl_run_submit(OblRun *run, ObError *error)
 	return submit_some(run, error);
 }
 
+/* What would be submitted, were this no question. */
+static void
+leave_waiting(OblRun *run)
+{
+	for (int i = 0; i < run->result.ntables; i++)
+	{
+		OblTable *table = &run->result.tables[i];
+
+		if (table->state == OBL_TABLE_WAITING && table->attempts > 0)
+			table->state = OBL_TABLE_FAILED;
+		table->landed_before = false;
+	}
+}
+
 ObCode
 obl_run_status(OblRun *run, ObError *error)
 {
 	if (look(run, rows_of_run, run->result.run_id, error) != OB_OK)
 		return error->code;
-	if (run->result.ntables > 0 ||
-		(!run->config->tables_in_file && !run->event->tables))
-		return OB_OK;
-	/* its tables are jobs of their own */
-	if (obl_run_tables(run, error) != OB_OK)
+	/* tables that are jobs of their own */
+	if (run->result.ntables == 0 && !is_for_all(run) &&
+		obl_run_tables(run, error) != OB_OK)
 		return error->code;
-	for (int i = 0; i < run->result.ntables; i++)
-		run->result.tables[i].state = OBL_TABLE_QUEUED;
-	{
-		char *ids = ids_of_jobs(run);
-
-		if (!ids)
-			return ob_error_set(error, OB_ENOMEM, "out of memory");
-		for (int i = 0; i < run->result.ntables; i++)
-			run->result.tables[i].state = OBL_TABLE_WAITING;
-		(void) look(run, rows_of_jobs, ids, error);
-		free(ids);
-	}
-	return error->code;
+	if (find_jobs(run, error) != OB_OK)
+		return error->code;
+	leave_waiting(run);
+	return OB_OK;
 }

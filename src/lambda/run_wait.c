@@ -19,23 +19,33 @@
 #define DRAIN_MS 1000
 
 /*
- * The table is exported unless another delivery of the same event has done so
- * or is at it.  The lock goes with the transaction.
+ * A table is exported unless another delivery of the same event has done so or
+ * is at it.  The lock, which goes with the transaction, is taken by a
+ * statement of its own: the next one's snapshot then shows what whoever had it
+ * before has committed.  A single statement would look with a snapshot that is
+ * older than its lock.
  */
-static const char export_table[] =
-	"SELECT e.status, e.rows, e.bytes FROM ("
+static const char begin[] = "BEGIN ISOLATION LEVEL READ COMMITTED";
+static const char lock_table[] =
 	"SELECT pg_catalog.pg_try_advisory_xact_lock("
-	"pg_catalog.hashtextextended($5 || '/' || $1, 0)) AS mine) l,"
-	" LATERAL onboard_table($1, $2, $3, $4::jsonb, $5::uuid) e"
-	" WHERE l.mine AND NOT EXISTS (SELECT FROM onboard_runs r"
-	" WHERE r.run_id = $5::uuid AND r.name = $1"
-	" AND r.status IN ('done', 'empty'))";
+	"pg_catalog.hashtextextended($2 || '/' || $1, 0))";
+static const char export_table[] =
+	"WITH before AS (SELECT status, rows, bytes FROM onboard_runs"
+	" WHERE run_id = $5::uuid AND name = $1 AND status IN ('done', 'empty'))"
+	" SELECT status, rows, bytes, true FROM before"
+	" UNION ALL SELECT e.status, e.rows, e.bytes, false"
+	" FROM onboard_table($1, $2, $3, $4::jsonb, $5::uuid) e"
+	" WHERE NOT EXISTS (SELECT FROM before)";
+static const char commit[] = "COMMIT"; /* a rollback, after an error */
 
 typedef enum LaneState
 {
 	LANE_CLOSED,
 	LANE_CONNECTING,
+	LANE_BEGINNING,
+	LANE_LOCKING,
 	LANE_EXPORTING,
+	LANE_COMMITTING,
 	LANE_PAUSING, /* before another try */
 	LANE_ENDED
 } LaneState;
@@ -46,10 +56,10 @@ typedef struct Lane
 	OblConnection connection;
 	OblSecret *secret;
 	LaneState state;
-	bool renewed;       /* the secret was fetched again */
-	bool renew;         /* it has to be */
-	int64_t open_at_ms; /* of LANE_PAUSING */
-	OblTable *table;    /* NULL: none */
+	bool refused;              /* the password was, once */
+	char version[OBL_VERSION]; /* of the secret that was logged in with */
+	int64_t open_at_ms;        /* of LANE_PAUSING */
+	OblTable *table;           /* NULL: none */
 } Lane;
 
 typedef struct Lanes
@@ -84,11 +94,17 @@ end_lane(Lane *lane)
 }
 
 static void
-send_table(Lane *lane)
+send(Lane *lane, LaneState state, const char *sql, int n,
+	 const char *const *values)
 {
-	const OblRun *run = lane->lanes->run;
+	lane->state = state;
+	obl_connection_send(&lane->connection, sql, n, values);
+}
+
+static void
+begin_table(Lane *lane)
+{
 	OblTable *table = next_table(lane->lanes);
-	const char *values[5];
 
 	if (!table || lane->lanes->cancelled)
 	{
@@ -98,27 +114,43 @@ send_table(Lane *lane)
 	table->state = OBL_TABLE_RUNNING;
 	table->attempts++;
 	lane->table = table;
-	lane->state = LANE_EXPORTING;
-	values[0] = table->name;
-	values[1] = table->query;
-	values[2] = run->config->bucket;
-	values[3] = run->options;
-	values[4] = run->result.run_id;
-	obl_connection_send(&lane->connection, export_table, 5, values);
+	send(lane, LANE_BEGINNING, begin, 0, NULL);
+}
+
+static void
+lock(Lane *lane)
+{
+	const char *values[] = {lane->table->name,
+							lane->lanes->run->result.run_id};
+
+	send(lane, LANE_LOCKING, lock_table, 2, values);
+}
+
+static void export(Lane *lane)
+{
+	const OblRun *run = lane->lanes->run;
+	const char *values[] = {lane->table->name, lane->table->query,
+							run->config->bucket, run->options,
+							run->result.run_id};
+
+	send(lane, LANE_EXPORTING, export_table, 5, values);
 }
 
 /* ---- how a table ended ---- */
 
+static bool
+is_true(const PGresult *result, int column)
+{
+	return PQntuples(result) == 1 &&
+		   strcmp(PQgetvalue(result, 0, column), "t") == 0;
+}
+
 static void
 read_landed(OblTable *table, const PGresult *result)
 {
-	if (PQntuples(result) == 0)
-	{
-		table->state = OBL_TABLE_SKIPPED;
-		return;
-	}
 	obl_run_read_row(table, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1),
 					 PQgetvalue(result, 0, 2), "", "");
+	table->landed_before = is_true(result, 3);
 }
 
 static bool
@@ -150,6 +182,10 @@ log_table(const OblTable *table)
 	if (table->state == OBL_TABLE_FAILED)
 		obl_log(OBL_ERROR, "table failed", "table", table->name, "sqlstate",
 				table->sqlstate, "message", table->message, NULL);
+	else if (table->state == OBL_TABLE_SKIPPED)
+		obl_log(OBL_INFO, "table skipped", "table", table->name, NULL);
+	else if (table->landed_before)
+		obl_log(OBL_INFO, "table landed before", "table", table->name, NULL);
 	else if (table->state == OBL_TABLE_DONE || table->state == OBL_TABLE_EMPTY)
 		obl_log(OBL_INFO, "table exported", "table", table->name, "rows", rows,
 				NULL);
@@ -163,25 +199,68 @@ pause_lane(Lane *lane, int try)
 	lane->open_at_ms = ob_http_now_ms() + obl_run_delay(try);
 }
 
+/* Nothing of it is open any more, but perhaps the transaction. */
 static void
-table_ended(Lane *lane, const PGresult *result)
+leave_table(Lane *lane)
 {
-	OblConnection *connection = &lane->connection;
-	OblTable *table = lane->table;
-	int attempts = table->attempts;
-	bool lost = strncmp(connection->sqlstate, "08", 2) == 0 ||
-				strncmp(connection->sqlstate, "57P", 3) == 0;
-
-	if (connection->class == OBL_CLASS_OK)
-		read_landed(table, result);
-	else
-		read_failure(lane);
-	log_table(table);
+	log_table(lane->table);
 	lane->table = NULL;
+}
+
+static void
+statement_failed(Lane *lane)
+{
+	const char *sqlstate = lane->connection.sqlstate;
+	bool lost =
+		strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0;
+	int attempts = lane->table ? lane->table->attempts : 1;
+
+	if (lane->table)
+	{
+		read_failure(lane);
+		leave_table(lane);
+	}
 	if (lost)
 		pause_lane(lane, attempts);
+	else if (lane->state == LANE_COMMITTING)
+		begin_table(lane);
 	else
-		send_table(lane);
+		send(lane, LANE_COMMITTING, commit, 0, NULL);
+}
+
+static void
+lock_ended(Lane *lane, bool mine)
+{
+	if (mine && !lane->lanes->cancelled)
+	{
+		export(lane);
+		return;
+	}
+	lane->table->state = mine ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;
+	leave_table(lane);
+	send(lane, LANE_COMMITTING, commit, 0, NULL);
+}
+
+static void
+statement_done(Lane *lane, const PGresult *result)
+{
+	switch (lane->state)
+	{
+		case LANE_BEGINNING:
+			lock(lane);
+			break;
+		case LANE_LOCKING:
+			lock_ended(lane, is_true(result, 0));
+			break;
+		case LANE_EXPORTING:
+			read_landed(lane->table, result);
+			send(lane, LANE_COMMITTING, commit, 0, NULL);
+			break;
+		default:
+			if (lane->table)
+				leave_table(lane);
+			begin_table(lane);
+	}
 }
 
 /* ---- connecting ---- */
@@ -203,14 +282,25 @@ fail_rest(Lanes *lanes, const char *sqlstate, const char *message)
 }
 
 static void
+give_up(Lane *lane)
+{
+	const OblConnection *connection = &lane->connection;
+
+	obl_log(OBL_WARN, "no connection", "sqlstate", connection->sqlstate,
+			"message", connection->message, NULL);
+	end_lane(lane);
+	fail_rest(lane->lanes, connection->sqlstate, connection->message);
+}
+
+static void
 not_connected(Lane *lane)
 {
 	OblConnection *connection = &lane->connection;
 	Lanes *lanes = lane->lanes;
 
-	if (connection->class == OBL_CLASS_LOGIN && !lane->renewed)
+	if (connection->class == OBL_CLASS_LOGIN && !lane->refused)
 	{
-		lane->renew = true;
+		lane->refused = true;
 		pause_lane(lane, 1);
 		return;
 	}
@@ -222,10 +312,7 @@ not_connected(Lane *lane)
 		return;
 	}
 	/* too many connections: fewer lanes */
-	obl_log(OBL_WARN, "no connection", "sqlstate", connection->sqlstate,
-			"message", connection->message, NULL);
-	end_lane(lane);
-	fail_rest(lanes, connection->sqlstate, connection->message);
+	give_up(lane);
 }
 
 static void
@@ -233,12 +320,33 @@ on_done(OblConnection *connection, PGresult *result)
 {
 	Lane *lane = connection->arg;
 
-	if (lane->state == LANE_EXPORTING)
-		table_ended(lane, result);
-	else if (connection->class != OBL_CLASS_OK)
-		not_connected(lane);
+	if (lane->state == LANE_CONNECTING)
+	{
+		if (connection->class == OBL_CLASS_OK)
+			begin_table(lane);
+		else
+			not_connected(lane);
+	}
+	else if (connection->class == OBL_CLASS_OK)
+		statement_done(lane, result);
 	else
-		send_table(lane);
+		statement_failed(lane);
+}
+
+/* The secret is asked for anew when the one at hand was refused; who has the
+ * same password again does not try it again, which may lock the role. */
+static ObCode
+get_secret(Lane *lane, bool *same, ObError *error)
+{
+	OblSecret *secret = lane->secret;
+
+	*same = lane->refused && strcmp(lane->version, secret->version) == 0;
+	if (obl_secret_get(secret, &lane->lanes->run->aws, *same, NULL, error) !=
+		OB_OK)
+		return error->code;
+	*same = *same && strcmp(lane->version, secret->version) == 0;
+	memcpy(lane->version, secret->version, sizeof(lane->version));
+	return OB_OK;
 }
 
 /* Outside of the loop's callbacks: it may have to ask for the secret. */
@@ -247,14 +355,14 @@ open_lane(Lane *lane, ObError *error)
 {
 	OblRun *run = lane->lanes->run;
 	int tries = lane->connection.tries;
+	bool same;
 
-	if (obl_secret_get(lane->secret, &run->aws, lane->renew, NULL, error) !=
-		OB_OK)
+	if (get_secret(lane, &same, error) != OB_OK)
 		return error->code;
-	if (lane->renew)
+	if (same)
 	{
-		lane->renewed = true;
-		lane->renew = false;
+		give_up(lane);
+		return OB_OK;
 	}
 	memset(&lane->connection, 0, sizeof(lane->connection));
 	lane->connection.tries = tries;
@@ -321,7 +429,8 @@ cancel_all(Lanes *lanes)
 
 		if (lane->state == LANE_EXPORTING)
 			obl_connection_cancel(&lane->connection);
-		else if (lane->state != LANE_ENDED)
+		/* (other statements end by themselves) */
+		else if (lane->state != LANE_ENDED && !lane->table)
 			end_lane(lane);
 	}
 }

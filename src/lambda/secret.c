@@ -110,8 +110,11 @@ check(const OblSecret *secret, const json_t *object, ObError *error)
 static ObCode
 read_fields(OblSecret *secret, const json_t *object, ObError *error)
 {
+	const json_t *given = json_object_get(object, "dbname");
 	const char *dbname =
-		json_object_get(object, "dbname") ? "dbname" : "database";
+		(!given || json_is_null(given)) && json_object_get(object, "database")
+			? "database"
+			: "dbname";
 
 	if (!json_is_object(object))
 		return ob_error_set(error, OB_EPROTO, "it is no JSON object");

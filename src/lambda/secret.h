@@ -16,10 +16,12 @@
 #include "lambda/config.h"
 #include "lambda/loop.h"
 
+#define OBL_VERSION 65
+
 typedef struct OblSecret
 {
 	char *id; /* borrowed from the config */
-	char version[65];
+	char version[OBL_VERSION];
 	int64_t fetched_ms; /* 0: not at hand */
 	/* malloc'd; NULL if not given */
 	char *host, *port, *user, *password, *dbname, *sslmode, *sslrootcert;

@@ -6,6 +6,7 @@ with botocore.
 """
 
 import json
+import os
 import pathlib
 import secrets
 import shutil
@@ -25,6 +26,7 @@ from lib.postgres import Cluster  # noqa: E402
 from lib.proxy import Proxy  # noqa: E402
 from lib.rgw import Rgw  # noqa: E402
 from lib.runtime_api import Function, RuntimeApi  # noqa: E402
+from lib.tls import Authority  # noqa: E402
 
 PROGRAM = ROOT / "build" / "lambda" / "bootstrap"
 REGION = "us-east-1"
@@ -62,6 +64,17 @@ class Moto:
             UserName="function", PolicyName="all",
             PolicyDocument=json.dumps(POLICY),
         )
+        role = iam.create_role(
+            RoleName="function", AssumeRolePolicyDocument="{}"
+        )["Role"]["Arn"]
+        iam.put_role_policy(
+            RoleName="function", PolicyName="all",
+            PolicyDocument=json.dumps(POLICY),
+        )
+        # Temporary keys: AccessKeyId, SecretAccessKey, SessionToken.
+        self.role_keys = self._client("sts", "a", "b").assume_role(
+            RoleArn=role, RoleSessionName="function"
+        )["Credentials"]
         key = iam.create_access_key(UserName="function")["AccessKey"]
         self.access_key = key["AccessKeyId"]
         self.secret_key = key["SecretAccessKey"]
@@ -99,6 +112,19 @@ class Moto:
         return True
 
 
+_figures = []
+
+
+def figure(text):
+    """A measured figure, which decides nothing: told at the end."""
+    _figures.append(text)
+
+
+def pytest_terminal_summary(terminalreporter):
+    for text in _figures:
+        terminalreporter.write_line("measured: " + text)
+
+
 @pytest.fixture(scope="session")
 def canaries():
     """Secrets that no log, payload or message may hold."""
@@ -120,13 +146,35 @@ def moto():
 
 
 @pytest.fixture(scope="session")
-def pg(rgw):
+def authority(tmp_path_factory):
+    return Authority(tmp_path_factory.mktemp("tls"))
+
+
+def speak_tls(cluster, authority):
+    """Gives a cluster that is not yet started a certificate for 127.0.0.1."""
+    names = ("server.crt", "server.key")
+    owner = os.stat(cluster.datadir)
+    for path, name in zip(authority.certificate(), names):
+        target = os.path.join(cluster.datadir, name)
+        shutil.copyfile(path, target)
+        os.chown(target, owner.st_uid, owner.st_gid)
+        os.chmod(target, 0o600)
+    cluster.settings["ssl"] = "on"
+
+
+@pytest.fixture(scope="session")
+def pg(rgw, authority):
     """A cluster with the extension, and a role that logs in by password."""
+    (port,) = process.free_ports(1)
     settings = {
-        "listen_addresses": "127.0.0.1", "password_encryption":
-        "scram-sha-256", "max_connections": "60", "max_worker_processes": "16",
+        "listen_addresses": "127.0.0.1", "port": str(port),
+        "password_encryption": "scram-sha-256", "max_connections": "60",
+        "max_worker_processes": "16",
     }
-    with Cluster(settings) as server:
+    server = Cluster(settings).create()
+    speak_tls(server, authority)
+    try:
+        server.start()
         server.psql("CREATE EXTENSION onboard")
         server.psql(
             "CREATE SERVER s3 FOREIGN DATA WRAPPER onboard OPTIONS"
@@ -148,6 +196,8 @@ def pg(rgw):
             hba.write("host all exporter 127.0.0.1/32 scram-sha-256\n" + rules)
         server.psql("SELECT pg_reload_conf()")
         yield server
+    finally:
+        server.close()
 
 
 @pytest.fixture
@@ -174,11 +224,7 @@ def bucket(s3):
 @pytest.fixture
 def secret(moto, pg):
     """The id of a secret with the database's address."""
-    name = "db-" + secrets.token_hex(6)
-    moto.client("secretsmanager").create_secret(
-        Name=name, SecretString=json.dumps(address(pg))
-    )
-    return name
+    return make_secret(moto, pg)
 
 
 def address(pg, **other):
@@ -195,6 +241,15 @@ def aws(moto):
     """moto behind a proxy, whose log tells the calls."""
     with Proxy(moto.endpoint) as proxy:
         yield proxy
+
+
+def make_secret(moto, pg, **other):
+    """Another one, of another server or otherwise; its id."""
+    name = "db-" + secrets.token_hex(6)
+    moto.client("secretsmanager").create_secret(
+        Name=name, SecretString=json.dumps(address(pg, **other))
+    )
+    return name
 
 
 def fetched(aws):

@@ -9,7 +9,8 @@ import pytest
 from conftest import ROOT
 
 from lib import process
-from lib.runtime_api import Function, FunctionError
+from lib.invoke_api import InvokeApi
+from lib.runtime_api import Function, FunctionError, RuntimeApi
 
 DEPLOY = ROOT / "deploy"
 
@@ -46,7 +47,13 @@ def test_the_state_machine(db, api, start):
     assert "it is not registered" in error.value.message
 
 
-def test_sanitized(db, api, moto, aws, secret, bucket):
+@pytest.fixture
+def lam(moto):
+    with InvokeApi(moto.access_key, moto.secret_key) as server:
+        yield server
+
+
+def test_sanitized(db, lam, moto, aws, secret, bucket):
     """ASan and UBSan find nothing, leaks included."""
     folder = ROOT / "build" / "lambda-asan"
     process.run(
@@ -55,22 +62,24 @@ def test_sanitized(db, api, moto, aws, secret, bucket):
         timeout=300,
         env={**os.environ, "ONBOARD_LAMBDA_CFLAGS":
              "-fsanitize=address,undefined -fno-sanitize-recover=all"
-             " -O1 -U_FORTIFY_SOURCE"},
+             " -O0 -g1 -U_FORTIFY_SOURCE"},
     )
     with db.cursor() as cursor:
         cursor.execute(
             "INSERT INTO onboard_tables (name, query) VALUES"
             " ('a', 'SELECT 1 AS a'), ('wrong', 'SELECT 1 / 0')"
         )
-    for mode in ("wait", "submit"):
+    for mode in ("wait", "submit", "fanout"):
         env = {
             "ONBOARD_SECRETS": secret, "ONBOARD_BUCKET": bucket,
             "ONBOARD_MODE": mode,
             "AWS_ACCESS_KEY_ID": moto.access_key,
             "AWS_SECRET_ACCESS_KEY": moto.secret_key,
             "AWS_ENDPOINT_URL": aws.endpoint,
+            "AWS_ENDPOINT_URL_LAMBDA": lam.endpoint,
         }
-        with Function(api, [str(folder / "bootstrap")], env) as function:
+        api = RuntimeApi()
+        with api, Function(api, [str(folder / "bootstrap")], env) as function:
             for event in (
                 {"onboard": {"action": "run", "tables": ["a"]}},
                 {"onboard": {"action": "run", "tables": ["a", "wrong"]}},
@@ -78,9 +87,9 @@ def test_sanitized(db, api, moto, aws, secret, bucket):
             ):
                 invocation = api.invoke(event)
                 assert invocation.ended.wait(60), function.lines
-            # The next event that is none ends it, and leaks are told then.
+            # What is no event ends it, and leaks are told then.
             api.next_statuses = [500]
-            api.invoke({"x": 1}).ended.wait(60)
+            api.invoke({"x": 1})
             status = function.wait(60)
             text = "".join(function.lines)
             assert "Sanitizer" not in text and "runtime error" not in text, (

@@ -3,18 +3,25 @@
 A test's number is that of the fact in the project's notes on Lambda.
 """
 
+import collections
+import contextlib
 import json
 import os
+import pathlib
+import re
 import threading
 import time
 import uuid
 
 import pytest
-from conftest import PASSWORD, PROGRAM, address, fetched
+from conftest import (
+    PASSWORD, PROGRAM, address, fetched, figure, make_secret,
+)
 
 from lib import process
 from lib.exports import body, key_of, keys, select, value
 from lib.invoke_api import InvokeApi
+from lib.proxy import Proxy
 from lib.runtime_api import Function, FunctionError, RuntimeApi
 
 SCHEDULED = {
@@ -89,12 +96,24 @@ def test_01_a_scheduled_event(
 ):
     register(db, a="SELECT 1 AS a", b="SELECT 2 AS b",
              c="SELECT 3 AS c WHERE false")
-    start(ONBOARD_MODE=mode)
+    function = start(ONBOARD_MODE=mode)
     event = scheduled()
     found = api.invoke(event).result()
     assert (found["state"], found["exported"], found["empty"],
             found["failed"]) == ("done", 2, 1, 0)
     assert found["run_id"] == event["id"]
+    (line,) = [line for line in function.log if "_aws" in line]
+    (told,) = line["_aws"]["CloudWatchMetrics"]
+    assert (told["Namespace"], told["Dimensions"]) == (
+        "Onboard", [["Function"]]
+    )
+    assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 600
+    assert {metric["Name"]: line[metric["Name"]] for metric in told["Metrics"]
+            if metric["Name"] != "Duration"} == {
+        "Exported": 2, "Empty": 1, "Failed": 0, "Rows": 2,
+        "Bytes": found["bytes"],
+    }
+    assert line["Function"] == "onboard" and line["run_id"] == event["id"]
     assert keys(s3, bucket) == [key_of("a"), key_of("b")]
     assert body(s3, bucket, key_of("b")) == b"b\n2\n"
 
@@ -164,13 +183,42 @@ def test_02_no_secret_anywhere(db, api, start, moto, bucket):
     assert PASSWORD not in str(error)
     told = [line for line in function.log if "notif" in line["event"]]
     assert [line["event"] for line in told] == ["notified"], told
-    (message,) = sqs.receive_message(QueueUrl=queue)["Messages"]
+    (message,) = sqs.receive_message(
+        QueueUrl=queue, MaxNumberOfMessages=10
+    )["Messages"]
     told = json.loads(message["Body"])
     assert json.loads(told["Message"])["failures"][0]["table"] == "wrong"
     assert told["Subject"].startswith("onboard: run partial")
     assert PASSWORD not in message["Body"]
     with open(f"/proc/{function.process.pid}/cmdline", "rb") as line:
         assert PASSWORD.encode() not in line.read()
+
+
+def test_a_notification_that_fails(db, api, start):
+    """Is told in the log, and changes nothing; a run that is well has none."""
+    register(db, a="SELECT 1 AS a", wrong="SELECT 1 / 0")
+    function = start(
+        ONBOARD_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:nowhere"
+    )
+    assert api.invoke(run("a")).result()["exported"] == 1
+    found = summary(failing(api.invoke(run("wrong"))))
+    assert found["failed"] == 1
+    told = [line for line in function.log if "notif" in line["event"]]
+    assert [line["event"] for line in told] == ["notification failed"]
+
+
+def test_a_schedule_of_eventbridge_scheduler(db, api, start):
+    """What makes the run is the schedule and its time, not the attempt."""
+    register(db, a="SELECT 1 AS a")
+    start()
+    event = run(schedule_arn="arn:aws:scheduler:us-east-1:1:schedule/x/y",
+                scheduled_time="2026-11-24T02:00:00Z")
+    first = api.invoke(event).result()
+    again = api.invoke(event).result()
+    assert first["run_id"] == again["run_id"]
+    assert again["landed_before"] == 1
+    event["onboard"]["scheduled_time"] = "2026-11-25T02:00:00Z"
+    assert api.invoke(event).result()["run_id"] != first["run_id"]
 
 
 def test_03_a_hard_password(db, api, start):
@@ -207,53 +255,241 @@ def test_04_the_password_changes(
         pg.psql(f"ALTER ROLE exporter PASSWORD '{quoted}'")
 
 
-@pytest.mark.parametrize("how", ["after", "together"])
-def test_05_an_event_twice(db, s3, api, start, bucket, how):
+def landings(s3, bucket):
+    """How often each key was written, in a bucket that keeps versions."""
+    found = s3.list_object_versions(Bucket=bucket)
+    return collections.Counter(
+        version["Key"] for version in found.get("Versions", [])
+    )
+
+
+@pytest.fixture
+def kept(s3, bucket):
+    """The bucket, which keeps all that was ever written to a key."""
+    s3.put_bucket_versioning(
+        Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
+    )
+    return bucket
+
+
+@pytest.mark.parametrize("mode", ["wait", "submit", "fanout"])
+def test_05_an_event_twice(
+    db, s3, api, start, moto, kept, default_bucket, mode
+):
     """Is one run: what has landed is not landed again."""
-    register(db, a="SELECT clock_timestamp() AS a, pg_sleep(1) IS NULL AS b",
-             c="SELECT 2 AS c")
+    register(db, a="SELECT 1 AS a", c="SELECT 2 AS c")
     event = scheduled()
-    start()
-    start()
-    first = api.invoke(event)
-    if how == "after":
-        assert first.result()["exported"] == 2
-        landed = body(s3, bucket, key_of("a"))
-    second = api.invoke(event)
-    if how == "after":
-        found = second.result()
-        assert (found["state"], found["exported"]) == ("done", 2)
-        assert body(s3, bucket, key_of("a")) == landed
-        return
-    found = [first.result(), second.result()]
-    assert found[0]["run_id"] == found[1]["run_id"]
-    # One of them did it; the other says who is at it, or that it is done.
-    assert max(one["exported"] for one in found) == 2
+    with InvokeApi(moto.access_key, moto.secret_key) as lam:
+        start(ONBOARD_MODE=mode, AWS_ENDPOINT_URL_LAMBDA=lam.endpoint)
+        found = api.invoke(event).result()
+        for payload, _ in lam.accepted:
+            assert api.invoke(payload).result()["exported"] == 1
+        count = len(lam.accepted)
+        assert (mode == "fanout") == (count == 2)
+        if mode != "fanout":
+            assert (found["exported"], found["landed_before"]) == (2, 0)
+        found = api.invoke(event).result()
+        assert (found["state"], found["exported"], found["landed_before"]) == (
+            "done", 2, 2
+        )
+        # Nor is a child asked for it again.
+        assert len(lam.accepted) == count
+    assert landings(s3, kept) == {key_of("a"): 1, key_of("c"): 1}
     assert history(db, event["id"]) == {"a": "done", "c": "done"}
+
+
+def test_05_an_event_twice_together(db, s3, api, start, kept):
+    """The two share the work, in whatever way."""
+    names = [f"t{n}" for n in range(6)]
+    register(db, **{name: "SELECT pg_sleep(0.1) IS NULL" for name in names})
+    event = scheduled()
+    functions = [start(), start()]
+    invocations = [api.invoke(event), api.invoke(event)]
+    found = [invocation.result() for invocation in invocations]
+    for one in found:
+        assert one["run_id"] == event["id"]
+        # What it has not landed itself, the other one has, or is at.
+        assert one["exported"] + one["running"] == one["tables"] == 6
+        assert one["state"] == ("running" if one["running"] else "done")
+    assert sum(one["exported"] - one["landed_before"] for one in found) == 6
+    told = [
+        line["table"] for function in functions for line in function.log
+        if line["event"] == "table exported"
+    ]
+    assert sorted(told) == names
+    assert landings(s3, kept) == {key_of(name): 1 for name in names}
+    assert history(db, event["id"]) == {name: "done" for name in names}
+    # Whatever they were told: a third delivery knows.
+    found = api.invoke(event).result()
+    assert (found["state"], found["landed_before"]) == ("done", 6)
+
+
+HOLD_UP = """
+    CREATE FUNCTION hold_up() RETURNS boolean LANGUAGE plpgsql AS $$
+    BEGIN
+        IF current_setting('application_name') = 'onboard/held'
+            AND current_query() LIKE '%onboard_table(%' THEN
+            PERFORM pg_catalog.pg_advisory_xact_lock_shared(1205);
+        END IF;
+        RETURN true;
+    END $$;
+    CREATE POLICY hold_up ON onboard_history AS RESTRICTIVE FOR SELECT
+        USING (hold_up());
+"""
+
+
+@pytest.fixture
+def held(pg, db):
+    """Deliveries with the request id "held" stop where they look whether a
+    table of the run given to it has landed, until release is called."""
+    pg.psql(HOLD_UP)
+    holder = pg.connect()
+
+    def hold(run_id):
+        select(holder, "SELECT pg_advisory_lock(1205)")
+        # What makes the policy look; it says that an earlier try has failed.
+        select(
+            db, "INSERT INTO onboard_history (run_id, name, role, source,"
+            " status, files, rows, raw_bytes, bytes, parts, retries, started,"
+            " ended, pid) VALUES (%s, 'a', 'exporter', 'test', 'failed', 0, 0,"
+            " 0, 0, 0, 0, now(), now(), 0)", (run_id,),
+        )
+
+    def waits():
+        return value(
+            db, "SELECT count(*) FROM pg_stat_activity WHERE application_name"
+                " = 'onboard/held' AND wait_event = 'advisory'") == 1
+
+    hold.until_there = lambda: process.wait_until(waits, 30, "it is held")
+    hold.release = lambda: select(holder, "SELECT pg_advisory_unlock_all()")
+    yield hold
+    holder.close()
+    pg.psql("DROP POLICY hold_up ON onboard_history; DROP FUNCTION hold_up()")
+
+
+def test_05_an_event_while_another_looks(db, s3, api, start, kept, held):
+    """Between its look at the history and its export, nobody else lands the
+    table: its lock is older than its look."""
+    register(db, a="SELECT 1 AS a")
+    event = scheduled()
+    held(event["id"])
+    start()
+    start()
+    first = api.invoke(event, request_id="held")
+    held.until_there()
+    second = api.invoke(event).result()
+    held.release()
+    first = first.result()
+    assert landings(s3, kept) == {key_of("a"): 1}
+    assert (second["state"], second["exported"], second["running"]) == (
+        "running", 0, 1
+    )
+    assert (first["state"], first["exported"]) == ("done", 1)
+    assert history(db, event["id"]) == {"a": "done"}
+
+
+def test_05_landed_since_the_list(db, pg, s3, api, start, kept):
+    """A table that another delivery lands between our list and our turn is
+    told as landed."""
+    register(db, a="SELECT pg_advisory_xact_lock_shared(1206) IS NULL AS a",
+             b="SELECT 2 AS b")
+    event = scheduled()
+    function = start(ONBOARD_CONCURRENCY="1")
+    other = pg.connect(user="exporter")
+    with contextlib.closing(pg.connect()) as holder:
+        select(holder, "SELECT pg_advisory_lock(1206)")
+        invocation = api.invoke(event)
+        process.wait_until(
+            lambda: value(db, "SELECT count(*) FROM pg_stat_activity WHERE"
+                              " wait_event = 'advisory'") == 1,
+            30, "the first table is under way",
+        )
+        select(other, "SELECT onboard_table('b', bucket => %s, run_id => %s)",
+               (kept, event["id"]))
+    other.close()
+    found = invocation.result()
+    assert (found["exported"], found["landed_before"]) == (2, 1)
+    assert landings(s3, kept) == {key_of("a"): 1, key_of("b"): 1}
+    (line,) = [line for line in function.log
+               if line["event"] == "table landed before"]
+    assert line["table"] == "b"
+
+
+def overlap(rows):
+    """How many of the intervals share an instant, at most."""
+    steps = [(row["started"], 1) for row in rows]
+    steps += [(row["ended"], -1) for row in rows]
+    now = most = 0
+    for _, step in sorted(steps):
+        now += step
+        most = max(most, now)
+    return most
 
 
 def test_06_concurrency(db, api, start):
     """8 tables of a second, 4 at a time."""
     register(db, **{f"t{n}": "SELECT pg_sleep(1) IS NULL" for n in range(8)})
     start(ONBOARD_CONCURRENCY="4")
-    most = [0]
-    stop = threading.Event()
-
-    def watch():
-        while not stop.wait(0.05):
-            most[0] = max(most[0], sessions(db))
-
-    thread = threading.Thread(target=watch)
-    thread.start()
     invocation = api.invoke(run())
     invocation.taken.wait(10)
     began = time.time()
-    assert invocation.result()["exported"] == 8
-    stop.set()
-    thread.join()
-    assert most[0] == 4
-    # The bar is 2.9 s; a loaded machine is given more.
-    assert 2 <= invocation.ended_at - began < 6
+    found = invocation.result()
+    assert found["exported"] == 8
+    took = invocation.ended_at - began
+    figure(f"wait, 8 tables of 1 s, 4 at a time: {took:.2f} s (bar: 2.9)")
+    assert took >= 2
+    rows = select(db, "SELECT started, ended FROM onboard_runs"
+                      " WHERE run_id = %s", (found["run_id"],))
+    assert len(rows) == 8 and overlap(rows) <= 4
+
+
+@pytest.mark.parametrize("mode", ["wait", "submit"])
+def test_06_no_more_at_a_time(db, pg, api, start, mode):
+    """Exactly ONBOARD_CONCURRENCY tables are under way while none ends."""
+    names = [f"t{n}" for n in range(6)]
+    register(db, **{
+        name: "SELECT pg_advisory_xact_lock_shared(1207) IS NULL"
+        for name in names
+    })
+    start(ONBOARD_MODE=mode, ONBOARD_CONCURRENCY="3")
+
+    def under_way():
+        return value(db, "SELECT count(*) FROM pg_locks WHERE locktype ="
+                         " 'advisory' AND objid = 1207 AND NOT granted")
+
+    with contextlib.closing(pg.connect()) as holder:
+        select(holder, "SELECT pg_advisory_lock(1207)")
+        invocation = api.invoke(run(*names))
+        process.wait_until(lambda: under_way() == 3, 30, "3 are under way")
+    found = invocation.result()
+    assert found["exported"] == 6
+    if mode == "wait":
+        rows = select(db, "SELECT started, ended FROM onboard_runs"
+                          " WHERE run_id = %s", (found["run_id"],))
+        assert overlap(rows) == 3
+
+
+def test_the_largest_first(db, pg, api, start):
+    """By the planner's guess; what has none comes last, by name."""
+    sizes = {"small": 10, "large": 1000, "middle": 100}
+    pg.psql("".join(
+        f"CREATE TABLE {name} AS SELECT generate_series(1, {size}) AS n;"
+        f"ANALYZE {name}; GRANT SELECT ON {name} TO exporter;"
+        for name, size in sizes.items()
+    ))
+    try:
+        register(db, small=None, middle=None, large=None,
+                 query="SELECT 1 AS n")
+        start(ONBOARD_CONCURRENCY="1")
+        found = api.invoke(scheduled()).result()
+        assert found["rows"] == 1111
+        rows = select(db, "SELECT name FROM onboard_runs WHERE run_id = %s"
+                          " ORDER BY started", (found["run_id"],))
+        assert [row["name"] for row in rows] == [
+            "large", "middle", "small", "query"
+        ]
+    finally:
+        pg.psql("DROP TABLE small, middle, large")
 
 
 def test_07_the_deadline(db, api, start):
@@ -325,25 +561,35 @@ def test_08_killed(db, s3, rgw, api, start, bucket, default_bucket, mode):
         assert rgw.unfinished(bucket) == []
 
 
-def test_09_a_table_is_dropped(db, s3, api, start, bucket):
+@pytest.mark.parametrize("mode", ["wait", "submit"])
+def test_09_a_table_is_dropped(
+    db, s3, api, start, kept, default_bucket, mode
+):
+    """Another delivery repeats that table alone, as often as it takes."""
     register(db, a="SELECT 1 AS a", gone="SELECT * FROM gone_table")
-    start()
+    start(ONBOARD_MODE=mode)
     event = scheduled()
-    found = summary(failing(api.invoke(event)))
-    (failed,) = found["failures"]
-    assert (failed["table"], failed["sqlstate"]) == ("gone", "42P01")
-    assert (found["exported"], found["failed"]) == (1, 1)
-    landed = s3.head_object(Bucket=bucket, Key=key_of("a"))["LastModified"]
-    time_before = landed
+    status = {"onboard": {"action": "status", "run_id": event["id"]}}
+    for delivery in range(3):
+        found = summary(failing(api.invoke(event)))
+        (failed,) = found["failures"]
+        assert (failed["table"], failed["sqlstate"]) == ("gone", "42P01")
+        assert (found["exported"], found["failed"]) == (1, 1)
+        assert found["landed_before"] == (1 if delivery else 0)
+    if mode == "submit":
+        assert summary(failing(api.invoke(status)))["failed"] == 1
     select(db, "CREATE TABLE gone_table AS SELECT 5 AS n;"
                "GRANT SELECT ON gone_table TO exporter")
     try:
-        assert api.invoke(event).result()["exported"] == 2
+        found = api.invoke(event).result()
+        assert (found["exported"], found["landed_before"]) == (2, 1)
     finally:
         select(db, "DROP TABLE gone_table")
-    assert body(s3, bucket, key_of("gone")) == b"n\n5\n"
-    landed = s3.head_object(Bucket=bucket, Key=key_of("a"))["LastModified"]
-    assert landed == time_before
+    assert body(s3, kept, key_of("gone")) == b"n\n5\n"
+    assert landings(s3, kept) == {key_of("a"): 1, key_of("gone"): 1}
+    for again in (status, event):
+        assert api.invoke(again).result()["exported"] == 2
+    assert landings(s3, kept) == {key_of("a"): 1, key_of("gone"): 1}
 
 
 @pytest.mark.parametrize("status", [403, 500, None], ids=str)
@@ -382,13 +628,17 @@ def test_12_fan_out(db, api, start, moto):
                               "message": "no such function"}).encode()
         busy = json.dumps({"Reason": "CallerRateLimitExceeded"}).encode()
         lam.answers = {3: (429, busy), 7: (404, refused), 9: (500, b"")}
+        lam.hold = threading.Event()
         start(ONBOARD_MODE="fanout", AWS_ENDPOINT_URL_LAMBDA=lam.endpoint)
         invocation = api.invoke(scheduled(), trace_id=trace)
+        process.wait_until(lambda: lam.open_now == 16, 30, "16 are open")
+        lam.hold.set()
         found = summary(failing(invocation))
         assert lam.refused == []
         assert (found["running"], found["failed"]) == (249, 1)
         assert len(lam.accepted) == 249
-        assert lam.open_most <= 16
+        assert lam.open_most == 16
+        assert PASSWORD not in json.dumps(lam.accepted)
         assert all(headers.get("x-amzn-trace-id") == trace
                    for _, headers in lam.accepted)
         names = {
@@ -401,6 +651,14 @@ def test_12_fan_out(db, api, start, moto):
             assert set(payload["onboard"]) == {
                 "action", "run_id", "depth", "tables"
             }
+        # What is not registered is told by us, not by a child; and a trace
+        # id is not kept for the next event.
+        count = len(lam.accepted)
+        found = summary(failing(api.invoke(run("t1", "nope"))))
+        assert (found["running"], found["failures"][0]["table"]) == (1, "nope")
+        ((payload, headers),) = lam.accepted[count:]
+        assert payload["onboard"]["tables"] == ["t1"]
+        assert "x-amzn-trace-id" not in headers
         # A child does not ask for more.
         child = lam.accepted[0][0]
         count = len(lam.accepted)
@@ -408,21 +666,31 @@ def test_12_fan_out(db, api, start, moto):
         assert len(lam.accepted) == count
 
 
-def test_13_signatures(db, api, start, moto, aws, bucket, secret):
-    """moto's checks are on: a wrong key is refused, the right one is not."""
+def test_13_signatures(db, api, start, moto):
+    """moto's checks are on: a wrong key is refused, the right one is not, nor
+    are a role's temporary ones, with their session token."""
     register(db, a="SELECT 1 AS a")
     function = start(AWS_SECRET_ACCESS_KEY="wrong" * 8)
     assert function.wait() != 0
     assert "HTTP 403" in "".join(function.lines)
     start()
     assert api.invoke(run()).result()["exported"] == 1
-    with InvokeApi("AKID", "key" * 10, "a-session-token/+=") as lam:
-        # What signs for Invoke signs for all; here with a session token.
-        other = start(
-            ONBOARD_MODE="fanout", AWS_ENDPOINT_URL_LAMBDA=lam.endpoint,
-        )
-        assert other.process.poll() is None
+    keys = moto.role_keys
+    with InvokeApi(keys["AccessKeyId"], keys["SecretAccessKey"],
+                   keys["SessionToken"]) as lam:
+        other = RuntimeApi()
+        with other:
+            start(
+                api=other, ONBOARD_MODE="fanout",
+                AWS_ENDPOINT_URL_LAMBDA=lam.endpoint,
+                AWS_ACCESS_KEY_ID=keys["AccessKeyId"],
+                AWS_SECRET_ACCESS_KEY=keys["SecretAccessKey"],
+                AWS_SESSION_TOKEN=keys["SessionToken"],
+            )
+            assert other.invoke(run()).result()["running"] == 1
         assert lam.refused == []
+        ((_, headers),) = lam.accepted
+        assert headers["x-amz-security-token"] == keys["SessionToken"]
 
 
 BAD = {
@@ -435,6 +703,12 @@ BAD = {
     "both": {**run(), **scheduled()},
     "depth": {"onboard": {"action": "table", "depth": 2, "tables": ["a"],
                           "run_id": str(uuid.uuid4())}},
+    "deep": {"onboard": {"action": "table", "depth": 2 ** 32 + 1,
+                         "tables": ["a"], "run_id": str(uuid.uuid4())}},
+    "schedule": run(schedule_arn="arn:aws:scheduler:x"),
+    "time": run(schedule_arn="arn:aws:scheduler:x", scheduled_time=5),
+    "child": {"onboard": {"action": "table", "depth": 1, "tables": ["a"],
+                          "run_id": str(uuid.uuid4()), "conn": "postgres"}},
     "names": run("a", "a"),
     "run_id": run(run_id="x'; DROP TABLE onboard_runs; --"),
     "text": b"hello",
@@ -455,44 +729,62 @@ def test_14_bad_events(db, api, start, bad):
     assert api.invoke(run()).result()["exported"] == 1
 
 
-def resident(pid):
+def memory(pid, name):
+    """VmRSS, or VmHWM: the most it ever was."""
     with open(f"/proc/{pid}/status") as status:
         for line in status:
-            if line.startswith("VmRSS:"):
+            if line.startswith(name + ":"):
                 return int(line.split()[1]) * 1024
-    raise AssertionError("no VmRSS")
+    raise AssertionError(f"no {name}")
 
 
-def test_15_a_thousand_events(db, api, start):
-    """Level memory and descriptors."""
+@pytest.fixture
+def trusted(pg):
+    """No password is asked for: most of a short run is its hashing."""
+    path = pg.datadir + "/pg_hba.conf"
+    with open(path) as hba:
+        rules = hba.read()
+    try:
+        with open(path, "w") as hba:
+            hba.write("host all exporter 127.0.0.1/32 trust\n" + rules)
+        pg.psql("SELECT pg_reload_conf()")
+        yield
+    finally:
+        with open(path, "w") as hba:
+            hba.write(rules)
+        pg.psql("SELECT pg_reload_conf()")
+
+
+def test_15_a_thousand_events(db, api, start, trusted):
+    """Level memory and descriptors, whatever the events ask for."""
     register(db, a="SELECT 1 WHERE false")
     function = start()
     pid = function.process.pid
 
     def use():
-        return resident(pid), len(os.listdir(f"/proc/{pid}/fd"))
+        return memory(pid, "VmRSS"), len(os.listdir(f"/proc/{pid}/fd"))
 
-    for n in range(1000):
+    def exported():
         assert api.invoke(run()).result()["empty"] == 1
+
+    def failed():
+        assert summary(failing(api.invoke(run("nope"))))["failed"] == 1
+
+    def asked():
+        status = {"onboard": {"action": "status", "run_id": str(uuid.uuid4())}}
+        assert api.invoke(status).result()["tables"] == 0
+
+    def refused():
+        assert failing(api.invoke({"x": 1})).type == "Onboard.BadEvent"
+
+    kinds = (exported, failed, asked, refused)
+    for n in range(1000):
+        kinds[n % len(kinds)]()
         if n == 99:
             early = use()
     late = use()
     assert late[1] <= early[1]
     assert late[0] - early[0] < 4 * 1024 * 1024
-
-
-def test_a_frozen_sandbox(db, pg, api, start):
-    """Between events all stops; connections are dead on thaw."""
-    register(db, a="SELECT 1 AS a")
-    function = start()
-    assert api.invoke(run()).result()["exported"] == 1
-    os.kill(function.process.pid, 19)  # SIGSTOP
-    # What a freeze of any length does to it: every peer has hung up.
-    select(db, "SELECT pg_terminate_backend(pid) FROM pg_stat_activity"
-               " WHERE application_name LIKE 'onboard/%'")
-    invocation = api.invoke(run())
-    os.kill(function.process.pid, 18)  # SIGCONT
-    assert invocation.result()["exported"] == 1
 
 
 def test_the_first_programs_variables(db, s3, api, start, secret, bucket):
@@ -546,7 +838,9 @@ def test_an_idle_wait_costs_nothing(db, api, start):
                " 'SELECT 1 WHERE false' FROM generate_series(1, 1000) n")
     function = start(ONBOARD_CONCURRENCY="8")
     assert api.invoke(run(), timeout=300).result(200)["empty"] == 1000
-    assert resident(function.process.pid) < 64 * 1024 * 1024
+    most = memory(function.process.pid, "VmHWM")
+    figure(f"1,000 tables: at most {most / 1024 / 1024:.1f} MB (bar: 64)")
+    assert most < 64 * 1024 * 1024
     select(db, "DELETE FROM onboard_tables")
     register(db, slow="SELECT pg_sleep(3) IS NULL")
 
@@ -557,13 +851,17 @@ def test_an_idle_wait_costs_nothing(db, api, start):
 
     before = used()
     assert api.invoke(run()).result()["exported"] == 1
-    assert used() - before < 0.3
+    took = used() - before
+    figure(f"an idle wait of 3 s: {took:.2f} s of CPU")
+    # (a spinning one would use 3)
+    assert took < 0.3
 
 
 def test_the_package_in_an_empty_root(
-    db, s3, api, moto, aws, secret, bucket, tmp_path
+    db, pg, s3, api, moto, authority, bucket, tmp_path
 ):
-    """Nothing but the unpacked zip, where Lambda would put it."""
+    """Nothing but the unpacked zip, where Lambda would put it; AWS and the
+    database are trusted by its bundle of authorities."""
     root = pathlib_root()
     package = root / "build" / "lambda" / "onboard-lambda.zip"
     process.run(
@@ -577,8 +875,18 @@ def test_the_package_in_an_empty_root(
                  str(task)])
     for path in (task / "bootstrap", *(task / "lib").iterdir()):
         path.chmod(0o755)
+    bundle = (task / "ca.pem").read_text()
+    assert bundle.count("BEGIN CERTIFICATE") > 50
+    own = pathlib.Path(authority.ca_file).read_text()
+    (task / "ca.pem").write_text(bundle + own)
+    program = process.run(["readelf", "-lV", str(task / "bootstrap")])
+    assert "interpreter: /var/task/lib/ld-linux" in program
+    versions = re.findall(r"GLIBC_2\.(\d+)", program)
+    assert versions and max(map(int, versions)) <= 34
+    secret = make_secret(moto, pg, sslmode="verify-full")
     register(db, a="SELECT 1 AS a")
-    with Function(
+    aws = Proxy(moto.endpoint, tls=authority.context())
+    with aws, Function(
         api, ["chroot", str(tmp_path), "/var/task/bootstrap"],
         {
             "ONBOARD_SECRETS": secret, "ONBOARD_BUCKET": bucket,

@@ -164,6 +164,7 @@ class Cluster:
         self._tool(
             "pg_basebackup", "-D", standby.datadir, "-R", "-X", "stream",
             "-c", "fast", "--no-sync", "-h", self.folder, "-U", "postgres",
+            "-p", self.settings["port"],
         )
         return standby
 
