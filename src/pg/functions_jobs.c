@@ -47,10 +47,12 @@ onboard_submit(PG_FUNCTION_ARGS)
 	job->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	job->name = text_argument(fcinfo, 0);
 	if (!job->name || !job->name[0])
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("name must not be null or empty"),
-						errhint("It is the export's name: a table, if no "
-								"query is given.")));
+		ereport(ERROR,
+				(errcode(job->name ? ERRCODE_INVALID_PARAMETER_VALUE
+								   : ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("name must not be %s", job->name ? "empty" : "null"),
+				 errhint("It is the export's name: a table, if no query is "
+						 "given.")));
 	job->query = text_argument(fcinfo, 1);
 	job->bucket = text_argument(fcinfo, 2);
 	job->options = PG_ARGISNULL(3) ? NULL : PG_GETARG_JSONB_P(3);

@@ -121,7 +121,7 @@ def no_upload_left(rgw, bucket):
 def no_trace(rgw, bucket):
     """A failed export left neither an object nor an unfinished upload."""
     no_upload_left(rgw, bucket)
-    assert keys(rgw.client(), bucket) == []
+    assert keys(rgw.s3, bucket) == []
 
 
 class Running:

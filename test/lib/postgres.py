@@ -132,6 +132,9 @@ class Cluster:
     old_logs = []
     open_clusters = []
 
+    # A data directory as initdb makes it, to be copied: that is far quicker.
+    _fresh = None
+
     def __init__(self, settings=None, env=None, within=None, program=None):
         self.settings = {**_SETTINGS, **(settings or {})}
         self.env = dict(env or {})
@@ -151,10 +154,18 @@ class Cluster:
     def create(self):
         """Make the folder and the data directory."""
         self._make_folder()
+        if Cluster._fresh:
+            process.run(["cp", "-a", Cluster._fresh, self.datadir])
+            return self
         self._tool(
             "initdb", "-D", self.datadir, "-U", "postgres", "-A", "trust",
             "--no-sync", "--encoding=UTF8", "--locale=C",
         )
+        folder = tempfile.mkdtemp(prefix="onboard-pg-", dir="/tmp")
+        process.at_end(lambda: shutil.rmtree(folder, ignore_errors=True))
+        copy = os.path.join(folder, "data")
+        process.run(["cp", "-a", self.datadir, copy])
+        Cluster._fresh = copy
         return self
 
     def standby(self, settings=None, env=None):

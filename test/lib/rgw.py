@@ -8,6 +8,7 @@ multipart uploads and answers with S3's XML.  It is up in 1 to 6 seconds.
         rgw.client().create_bucket(Bucket="b")
 """
 
+import functools
 import json
 import os
 import secrets
@@ -173,13 +174,18 @@ class Rgw:
             config=botocore.config.Config(**options),
         )
 
+    @functools.cached_property
+    def s3(self):
+        """One client for all who need no other: making one takes a while."""
+        return self.client()
+
     def buckets(self):
-        answer = self.client().list_buckets()
+        answer = self.s3.list_buckets()
         return [bucket["Name"] for bucket in answer["Buckets"]]
 
     def unfinished(self, bucket):
         """All multipart uploads of the bucket that nobody ended."""
-        pages = self.client().get_paginator("list_multipart_uploads")
+        pages = self.s3.get_paginator("list_multipart_uploads")
         return [
             upload
             for page in pages.paginate(Bucket=bucket)

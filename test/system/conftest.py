@@ -192,7 +192,7 @@ def make_server(pg, canaries):
 @pytest.fixture(scope="session")
 def s3(rgw):
     """A boto3 client of RGW."""
-    return rgw.client()
+    return rgw.s3
 
 
 @pytest.fixture
@@ -208,8 +208,9 @@ def bucket(request, rgw, s3):
             Bucket=name, Key=upload["Key"], UploadId=upload["UploadId"]
         )
     for page in s3.get_paginator("list_objects_v2").paginate(Bucket=name):
-        for item in page.get("Contents", []):
-            s3.delete_object(Bucket=name, Key=item["Key"])
+        found = [{"Key": item["Key"]} for item in page.get("Contents", [])]
+        if found:
+            s3.delete_objects(Bucket=name, Delete={"Objects": found})
     s3.delete_bucket(Bucket=name)
     assert not unfinished, f"the test left uploads: {unfinished}"
 

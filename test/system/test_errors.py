@@ -5,8 +5,10 @@ SQLSTATE and case (a row's cases are separated by semicolons), and for their
 hints; each of them must be produced here, or be named in ELSEWHERE.
 """
 
+import email.utils
 import pathlib
 import re
+import time
 from types import SimpleNamespace
 
 import pytest
@@ -17,6 +19,7 @@ from faults import (
 from lib import process
 from lib.exports import (
     Running, call, failure, land, land_all, no_upload_left, rows, select,
+    wait_for_event,
 )
 from lib.postgres import Cluster
 from lib.proxy import Answer, s3_error
@@ -36,8 +39,6 @@ def documented():
     for block in section.group(1).strip().split("\n\n"):
         if block.startswith("### "):
             title = block[4:]
-        elif title == "From increments":
-            continue  # test_watermark.py goes by their texts
         elif block.startswith("|"):
             for row in block.splitlines()[2:]:
                 codes, cases, *hint = (cell.strip() for cell in
@@ -46,6 +47,11 @@ def documented():
                 for code in CODE.findall(codes):
                     for case in cases.split(";"):
                         found[code, case.strip()] = hint
+        elif block.startswith("- "):
+            for entry in re.split("^- ", block, flags=re.M)[1:]:
+                codes, case = " ".join(entry.split()).split(": ", 1)
+                for code in CODE.findall(codes):
+                    found[code, case.rstrip(".")] = None
         else:
             for code in CODE.findall(block):
                 found[code, title] = None
@@ -58,17 +64,21 @@ ELSEWHERE = {
         ("test/system/test_faults_host.py", "test_42_no_memory_for_a_part"),
     ("08P01", "parts that do not add up to what was produced"):
         ("test/core/test_upload_shared.c", "bytes_are_missing"),
-    ("22023", "From onboard_all"):
+    ("38000", '"the run was published in part", see [published together]'
+        "(#published-together)"):
+        ("test/system/test_publish.py", "test_the_third_complete_is_refused"),
+    ("22023", '"a run with a manifest must have one destination"'):
         ("test/system/test_publish.py", "test_two_destinations"),
-    ("40P01", "From onboard_all"):
+    ("40P01", "a worker waits for a lock that the session holds"):
         ("test/system/test_crew.py", "test_a_lock_of_the_session"),
-    ("55000", "From onboard_all"):
+    ("55000", "the role has changed between two rows of "
+        "`SELECT onboard_all()`"):
         ("test/system/test_rows.py", "test_another_role"),
-    ("55006", "From onboard_all"):
+    ("55006", "another process works on the run of that id"):
         ("test/system/test_jobs.py", "test_a_run_id_of_ones_own"),
-    ("53000", "From onboard_submit"):
+    ("53000", "no background worker is free"):
         ("test/system/test_crew.py", "test_no_worker_is_free"),
-    ("25006", "From onboard_submit"):
+    ("25006", "it is a standby"):
         ("test/system/test_standby.py", "test_no_jobs"),
 }
 
@@ -133,12 +143,19 @@ class Stage:
     def warning(self, text, end):
         """The WARNING with this text that end() leaves in the log."""
         select(self.db, "SET log_error_verbosity = verbose")
+        before = len(self.pg.log_text())
         end()
         found = re.findall(
-            rf"WARNING:  ([0-9A-Z]{{5}}): [^\n]*{text}", self.pg.log_text()
+            rf"WARNING:  ([0-9A-Z]{{5}}): [^\n]*{text}",
+            self.pg.log_text()[before:],
         )
         diag = SimpleNamespace(message_hint=None)
         return SimpleNamespace(pgcode=found[-1], diag=diag)
+
+
+def sweep(stage):
+    sql = "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')"
+    assert select(stage.db, sql, (stage.bucket,))
 
 
 @pytest.fixture
@@ -369,7 +386,54 @@ def unclear(stage):
     return [error]
 
 
-# Warnings when an export ends badly
+# Warnings
+
+
+@produces("01000", "A warning about the clock")
+def clock(stage):
+    """Ten minutes, which S3 would tolerate."""
+    when = time.time() + 600
+    stage.proxy.rule(*OBJECT, answer=s3_error(
+        403, "RequestTimeTooSkewed",
+        headers={"Date": email.utils.formatdate(when, usegmt=True)},
+    ))
+    return [stage.warning(
+        "the clock of the database server is",
+        lambda: land(stage.db, "t", SMALL, stage.bucket, server=stage.proxied),
+    )]
+
+
+@produces("58030", 'could not abort the upload of "..."')
+def not_aborted(stage):
+    def end():
+        stage.proxy.rule(*PART, answer=s3_error(403, "AccessDenied"))
+        stage.proxy.rule(*ABORT, answer=Answer(500), times=None)
+        stage.export(BIG, server=stage.proxied, part_size="5MB")
+
+    warning = stage.warning("could not abort the upload of", end)
+    sweep(stage)
+    return [warning]
+
+
+@produces(
+    "08006", "N uploads of the run could not be aborted: of those that are"
+    " [published together](#published-together), after a warning with the first"
+    " one's failure",
+)
+def several_not_aborted(stage):
+    for name in "ab":
+        stage.registry(name, SMALL, stage.bucket)
+    stage.registry("c", "SELECT 1 / 0", stage.bucket)
+    select(stage.db, "SET onboard.parallel_tables = 0")
+
+    def end():
+        denied = s3_error(403, "AccessDenied")
+        stage.proxy.rule("DELETE", times=None, answer=denied)
+        land_all(stage.db, publish="together", server=stage.proxied)
+
+    warning = stage.warning("2 uploads of the run could not be aborted", end)
+    sweep(stage)
+    return [warning]
 
 
 @produces(
@@ -385,10 +449,7 @@ def not_aborted_in_time(stage):
         stage.export(query, server=stage.proxied, part_size="5MB")
 
     warning = stage.warning("could not abort the upload of .* in time", end)
-    select(
-        stage.db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')",
-        (stage.bucket,),
-    )
+    sweep(stage)
     return [warning]
 
 
@@ -462,7 +523,10 @@ def no_place(stage):
     server = stage.make_server(
         None, "key", "secret-of-none", region=None
     )
-    return [stage.export(server=server)]
+    error = stage.export(server=server)
+    assert str(error).startswith(f'server "{server}" has no region\n')
+    assert "ADD region" in error.diag.message_hint
+    return [error]
 
 
 @produces("22023", "`older_than` negative")
@@ -471,9 +535,19 @@ def negative_age(stage):
     return [stage.sql(sql)]
 
 
-@produces("22004", "`name`, `config` or `older_than` is null")
+@produces("22023", "`name` empty")
+def empty_names(stage):
+    return [
+        stage.sql("SELECT onboard_table('')"),
+        stage.sql("SELECT onboard_submit('')"),
+    ]
+
+
+@produces("22004", "`name`, `config`, `run_id` or `older_than` is null")
 def nulls(stage):
     return [
+        stage.sql("SELECT onboard_wait(NULL)"),
+        stage.sql("SELECT onboard_submit(NULL)"),
         stage.sql("SELECT onboard_table(NULL)"),
         stage.sql("SELECT onboard_load(NULL)"),
         stage.sql("SELECT onboard_abort_uploads('lake', older_than => NULL)"),
@@ -649,10 +723,197 @@ def locks_rows(stage):
     return [stage.export(query)]
 
 
-@produces("38000", "From onboard_all")
+# From onboard_all
+
+
+@produces(
+    "38000", 'with `"on_error": "raise"`, "N of M tables could not be exported"'
+)
 def some_failed(stage):
     stage.registry("t", "SELECT 1 / 0", stage.bucket)
     return [failure(land_all, stage.db, on_error="raise")]
+
+
+@produces("22012", 'could not export "...": and why')
+def warned_of_a_table(stage):
+    stage.registry("t", "SELECT 1 / 0", stage.bucket)
+    return [stage.warning(
+        'could not export "t": division by zero', lambda: land_all(stage.db)
+    )]
+
+
+@produces("01000", "the run has no manifest")
+def no_manifest(stage):
+    stage.registry("t", "SELEC 1", stage.bucket)
+    return [stage.warning(
+        "the run has no manifest", lambda: land_all(stage.db, manifest=True)
+    )]
+
+
+@produces("01000", "nothing of the run was published")
+def nothing_published(stage):
+    stage.registry("t", "SELECT 1 / 0", stage.bucket)
+    return [stage.warning(
+        "nothing of the run was published",
+        lambda: land_all(stage.db, publish="together"),
+    )]
+
+
+@produces("01000", 'the watermark of "..." is left as it is')
+def watermark_is_left(stage):
+    land_increment(stage)
+    observer = stage.pg.connect("onboard")
+    select(observer, "SELECT pg_advisory_lock(46)")
+    select(
+        observer, "UPDATE onboard_tables SET query = 'SELECT 2 AS id,"
+        " (SELECT pg_advisory_xact_lock(46) IS NULL) AS held OFFSET 0'"
+    )
+
+    def end():
+        with Running(stage.db, "SELECT onboard_table('t')") as run:
+            wait_for_event(observer, run.pid, "advisory")
+            select(observer, "SELECT onboard_reset('t')")
+            select(observer, "SELECT pg_advisory_unlock(46)")
+            run.rows()
+
+    warning = stage.warning('the watermark of "t" is left as it is', end)
+    observer.close()
+    return [warning]
+
+
+# From onboard_submit
+
+
+@produces(
+    "42501", "it is within a security-restricted operation, such as REFRESH"
+    " MATERIALIZED VIEW",
+)
+def restricted(stage):
+    return [stage.sql(
+        "CREATE MATERIALIZED VIEW never AS"
+        " SELECT onboard_submit('t', 'SELECT 1', 'lake')"
+    )]
+
+
+@produces(
+    "XX000", "the background worker could not begin. The server's log says why:"
+    " for example, the database takes no more connections",
+)
+def worker_could_not_begin(stage):
+    sql = "ALTER DATABASE onboard ALLOW_CONNECTIONS {}"
+    stage.pg.psql(sql.format(False))
+    try:
+        return [stage.sql("SELECT onboard_submit('t', 'SELECT 1', 'lake')")]
+    finally:
+        stage.pg.psql(sql.format(True))
+
+
+# From increments
+
+
+def register_increment(stage, query="SELECT 1 AS id", key="{run_id}", **watermark):
+    select(stage.db, "DELETE FROM onboard_tables")
+    watermark = {"column": "id", **watermark}
+    stage.registry("t", query, stage.bucket, key=key, watermark=watermark)
+
+
+def land_increment(stage, **registered):
+    register_increment(stage, **registered)
+    assert land(stage.db, "t", None, None)["status"] == "done"
+
+
+def increment(stage, **registered):
+    """The error of the first increment of such a table."""
+    register_increment(stage, **registered)
+    return stage.sql("SELECT onboard_table('t')")
+
+
+def next_increment(stage, query):
+    """The error of an increment after another one, by that query."""
+    select(stage.db, "UPDATE onboard_tables SET query = %s", (query,))
+    return stage.sql("SELECT onboard_table('t')")
+
+
+@produces("22023", "a key that no run changes")
+def one_key(stage):
+    return [increment(stage, key="{name}")]
+
+
+@produces("22023", "a query in the call")
+def another_query(stage):
+    register_increment(stage)
+    return [failure(land, stage.db, "t", SMALL, None)]
+
+
+@produces(
+    "22023", "an overlap that is negative, not finite, or of a type without"
+    " differences",
+)
+def wrong_overlaps(stage):
+    text = "SELECT 'a' AS id"
+    return [
+        increment(stage, overlap=-1), increment(stage, overlap="NaN"),
+        increment(stage, query=text, overlap="a"),
+    ]
+
+
+OVERLAP = "an overlap that is not an interval, or not a number"
+
+
+@produces("22007", OVERLAP)
+def no_interval(stage):
+    return [increment(stage, query="SELECT now() AS id", overlap="soon")]
+
+
+@produces("22P02", OVERLAP)
+def no_number(stage):
+    return [increment(stage, overlap="1 day")]
+
+
+ITS_COLUMN = "the query has no such column, or two"
+
+
+@produces("42703", ITS_COLUMN)
+def no_such_watermark(stage):
+    return [increment(stage, column="nonesuch")]
+
+
+@produces("42702", ITS_COLUMN)
+def two_watermarks(stage):
+    return [increment(stage, query="SELECT 1 AS id, 2 AS id")]
+
+
+@produces("42883", "the column's type has no order")
+def no_order(stage):
+    return [increment(stage, query="SELECT '{}'::json AS id")]
+
+
+@produces("42710", "it would replace the increment before")
+def increment_replaced(stage):
+    land_increment(stage, key="{name}/{date}")
+    return [next_increment(stage, "SELECT 2 AS id")]
+
+
+@produces("55000", "the watermark that is kept is of another column or type")
+def another_type(stage):
+    land_increment(stage)
+    return [next_increment(stage, "SELECT 2::bigint AS id")]
+
+
+@produces("22000", "the greatest value is infinite or NaN")
+def nothing_is_greater(stage):
+    return [
+        increment(stage, query=f"SELECT {value} AS id")
+        for value in ("'infinity'::date", "'NaN'::float8")
+    ]
+
+
+@produces("25006", "the watermark cannot be kept")
+def read_only(stage):
+    register_increment(stage)
+    return [stage.rolled_back(
+        "SET TRANSACTION READ ONLY", "SELECT onboard_table('t')"
+    )]
 
 
 # From CREATE or ALTER SERVER and USER MAPPING

@@ -528,6 +528,11 @@ def test_chain_does_not_fall_through(environment, exporter, identity):
     environment()
     refused(exporter("chain"), "role arn:aws:iam::")
     assert identity.requests("GET") == identity.requests("PUT") == []
+    identity.rule(*CONTAINERS, answer=Answer(403), times=None)
+    environment(remove=["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"])
+    refused(exporter("chain"), "container", "403")
+    assert identity.requests("GET") == identity.requests(*CONTAINERS)
+    assert identity.requests("PUT") == []
 
 
 @pytest.mark.parametrize(

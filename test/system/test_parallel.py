@@ -267,7 +267,7 @@ def settled(rgw, bucket):
     wait_until(
         lambda: not rgw.unfinished(bucket), ABORT_BOUND, "no upload is left"
     )
-    assert keys(rgw.client(), bucket) == []
+    assert keys(rgw.s3, bucket) == []
 
 
 def no_workers(db):
@@ -307,7 +307,7 @@ def test_error_caught(eager, rgw, bucket):
     wait_until(
         lambda: not rgw.unfinished(bucket), ABORT_BOUND, "no upload is left"
     )
-    assert keys(rgw.client(), bucket) == ["u/data/inbox/u_data.csv"]
+    assert keys(rgw.s3, bucket) == ["u/data/inbox/u_data.csv"]
 
 
 SLOW = "SELECT slow(g), repeat(t, 30) FROM big"
