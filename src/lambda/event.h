@@ -5,10 +5,9 @@
  * src/lambda/event.h
  *
  * Known are: EventBridge's scheduled event (detail-type and source), the
- *object
- * {"onboard": {...}} (from a schedule of EventBridge Scheduler, an operator,
- *or ourselves) with action run, table or status.  All else is refused: nobody
- * who may invoke the function may choose SQL, a host or a key.
+ * object {"onboard": {...}} (from a schedule of EventBridge Scheduler, an
+ * operator, or ourselves) with action run, table or status.  All else is
+ * refused: nobody who may invoke the function may choose SQL, a host or a key.
  */
 #ifndef OBL_EVENT_H
 #define OBL_EVENT_H

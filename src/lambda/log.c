@@ -1,7 +1,7 @@
 /*
  * log.c
  *		One JSON object a line on stdout; metrics in CloudWatch's embedded
- *format.
+ * format.
  *
  * src/lambda/log.c
  */

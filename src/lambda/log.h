@@ -1,7 +1,7 @@
 /*
  * log.h
  *		One JSON object a line on stdout; metrics in CloudWatch's embedded
- *format.
+ * format.
  *
  * src/lambda/log.h
  *

@@ -6,7 +6,7 @@
  *
  * run_wait.c, run_submit.c and invoke.c each do it in their way; run.c and
  * tables.c have what they share: connecting (with the secret fetched again
- *once after a refused login), the list of tables, what has landed before.
+ * once after a refused login), the list of tables, what has landed before.
  */
 #ifndef OBL_RUN_H
 #define OBL_RUN_H

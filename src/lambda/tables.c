@@ -1,7 +1,7 @@
 /*
  * tables.c
  *		The list of tables: from the registry or the file, less what has
- *landed.
+ * landed.
  *
  * src/lambda/tables.c
  */

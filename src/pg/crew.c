@@ -5,10 +5,10 @@
  * src/pg/crew.c
  *
  * Workers must be gone before the leader's snapshot is.  A crew may outlive
- *the call that has started it (rows of onboard_all() are given one by one), so
- * three things see to it: the error handler of a step; the memory context that
- * the crew is in, which goes when its query does; and the resource owner of
- * that query, since after an error memory may be kept until ROLLBACK.
+ * the call that has started it (rows of onboard_all() are given one by one),
+ * so three things see to it: the error handler of a step; the memory context
+ * that the crew is in, which goes when its query does; and the resource owner
+ * of that query, since after an error memory may be kept until ROLLBACK.
  */
 #include "postgres.h"
 

@@ -6,10 +6,10 @@
  *
  * The leader, a session that calls onboard_all(), writes down what is to do in
  * dynamic shared memory and starts workers.  Each takes the next table,
- *exports it under the leader's snapshot in a transaction of its own, commits
- *its row of the history, and writes down how it ended; until none is left. The
- *leader waits, and tells its caller.  It holds the snapshot, so it must
- *outlive them: when it ends for whatever reason, it ends them first.
+ * exports it under the leader's snapshot in a transaction of its own, commits
+ * its row of the history, and writes down how it ended; until none is left.
+ * The leader waits, and tells its caller.  It holds the snapshot, so it must
+ * outlive them: when it ends for whatever reason, it ends them first.
  */
 #ifndef OB_CREW_H
 #define OB_CREW_H

@@ -5,11 +5,11 @@
  * src/pg/encode_scan.h
  *
  * Most values have no such byte, so the first question is only whether there
- *is one.  It is asked in blocks, the last of which overlaps the one before, so
- * that nothing is left over: has this block one of up to four given bytes, or
- * one below a blank, where control characters matter?  Where the answer is
- *yes, the byte is looked up.  The blocks are GCC's vector types, so the code
- *is the same on each processor.
+ * is one.  It is asked in blocks, the last of which overlaps the one before,
+ * so that nothing is left over: has this block one of up to four given bytes,
+ * or one below a blank, where control characters matter?  Where the answer is
+ * yes, the byte is looked up.  The blocks are GCC's vector types, so the code
+ * is the same on each processor.
  */
 #ifndef OB_ENCODE_SCAN_H
 #define OB_ENCODE_SCAN_H

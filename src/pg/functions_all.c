@@ -8,7 +8,7 @@
  * one away, so they are put into a tuplestore.  In a target list each call
  * gives one row, and between two calls whatever the caller likes may happen,
  * as with a cursor: he may ask for no more (then the query's expression
- *context tells us), or an error may end the query (see crew.c).
+ * context tells us), or an error may end the query (see crew.c).
  */
 #include "postgres.h"
 

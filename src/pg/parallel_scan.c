@@ -1,7 +1,7 @@
 /*
  * parallel_scan.c
  *		The Custom Scan that exports its child's rows instead of returning
- *them.
+ * them.
  *
  * src/pg/parallel_scan.c
  *
