@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # All tests: installs what is missing, builds, installs the extension, runs the
 # layers core, sql, system and lambda.  The last line is the sum of theirs.
+# The last two wait for other programs most of the time, so they do it together.
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -15,8 +16,9 @@ finish() {
     exit
 }
 
-log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+log=$(mktemp) lambda_log=$(mktemp) lambda=
+trap '[ -z "$lambda" ] || kill -- "-$lambda" 2>/dev/null
+    rm -f "$log" "$lambda_log"' EXIT
 
 # A layer ends with "N passed, N failed[, N skipped]".  One that does not, or
 # that ran no test, counts as a failure; so does a bad exit status.
@@ -46,6 +48,16 @@ if ! bash test/install.sh test || ! bash test/build.sh; then
 fi
 layer core sh test/core/run.sh
 layer sql bash test/sql.sh
+# (a group of its own, so that the trap ends all of it)
+setsid bash test/lambda.sh >"$lambda_log" 2>&1 &
+lambda=$!
 layer system bash test/system.sh
-layer lambda bash test/lambda.sh
+wait "$lambda"
+lambda_status=$?
+lambda=
+show_lambda() {
+    cat "$lambda_log"
+    return "$lambda_status"
+}
+layer lambda show_lambda
 finish
