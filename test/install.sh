@@ -28,9 +28,8 @@ demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
 # have no service that would start.
 recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
     mariadb-client-core"
-tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest lz4
-    zstd gzip faketime
-    iproute2 valgrind"
+tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
+    python3-pytest-xdist lz4 zstd gzip faketime iproute2 valgrind"
 bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
     gnuplot-nox"
 # cppcheck and the layer check need PostgreSQL's headers nowhere, so lint

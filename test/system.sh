@@ -4,8 +4,9 @@
 #   test/system.sh [pytest's arguments]     e.g. test/system.sh -k cancel -x
 set -uo pipefail
 cd "$(dirname "$0")/.."
-# All of them, unless the arguments name files or tests.
-what=(test/system)
+# All of them, unless the arguments name files or tests: two files at a time,
+# each process with servers of its own.
+what=(--numprocesses 2 --dist loadfile test/system)
 for argument in "$@"; do
     [ ! -e "${argument%%::*}" ] || what=()
 done

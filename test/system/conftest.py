@@ -63,6 +63,16 @@ def canaries(request):
         )
 
 
+@pytest.fixture
+def tell(capsys):
+    """Shows a figure; on stderr, which pytest-xdist's processes pass on."""
+    def show(text):
+        with capsys.disabled():
+            print(f"\n{text}", file=sys.stderr, flush=True)
+
+    return show
+
+
 @pytest.fixture(scope="session")
 def rgw(canaries):
     with Rgw() as server:

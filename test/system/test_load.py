@@ -126,7 +126,7 @@ def session_query(number):
     )
 
 
-def test_50_all_at_once(crowd, s3, bucket, capsys):
+def test_50_all_at_once(crowd, s3, bucket, tell):
     cluster, sessions = crowd
     observer = cluster.connect()
     pids = [session.info.backend_pid for session in sessions]
@@ -159,9 +159,8 @@ def test_50_all_at_once(crowd, s3, bucket, capsys):
     assert min(row["bytes"] for row in results) > 5 * MB  # two parts
 
     one, all_ = memory.growth()
-    with capsys.disabled():
-        print(f"\n{BACKENDS} backends: {one / MB:.1f} MB in one,"
-              f" {all_ / MB:.0f} MB in all, {memory.left() / MB:.1f} MB left")
+    tell(f"{BACKENDS} backends: {one / MB:.1f} MB in one,"
+         f" {all_ / MB:.0f} MB in all, {memory.left() / MB:.1f} MB left")
     assert one <= MEMORY * MB + ALLOWANCE
     assert all_ <= BACKENDS * (MEMORY * MB + ALLOWANCE)
     # No part's memory was kept.
@@ -312,7 +311,7 @@ class Soak:
         assert [row["status"] for row in found] == ["done", "failed", "done"]
 
 
-def test_soak(pg, db, rgw, bucket, make_server, capsys):
+def test_soak(pg, db, rgw, bucket, make_server, tell):
     pg.psql(TABLES.format(bucket=bucket), "onboard")
     observer = pg.connect("onboard")
     servers = (
@@ -342,9 +341,8 @@ def test_soak(pg, db, rgw, bucket, make_server, capsys):
         pg.psql(UNDO, "onboard")
     seen = seen[WARM // CYCLE - 1:]
     rss, palloced, files = zip(*seen)
-    with capsys.disabled():
-        print(f"\n{soak.exports} exports: {rss[0] / MB:.1f} MB after {WARM},"
-              f" {rss[-1] / MB:.1f} MB in the end")
+    tell(f"{soak.exports} exports: {rss[0] / MB:.1f} MB after {WARM},"
+         f" {rss[-1] / MB:.1f} MB in the end")
     # malloc's heap grows by steps, once in a while: a leak does it steadily.
     assert rss[-1] - rss[0] <= 2 * ALLOWANCE
     assert sum(b > a for a, b in zip(rss, rss[1:])) <= len(rss) / 2

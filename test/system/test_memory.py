@@ -163,7 +163,7 @@ REPEATED = " UNION ALL ".join(["SELECT text FROM wide"] * 20)
 
 @pytest.mark.parametrize("compression", ["none", "zstd"])
 def test_workers_share_the_memory(
-    pg, db, discard, make_server, wide, capsys, compression
+    pg, db, discard, make_server, wide, tell, compression
 ):
     """As above, with a leader and two workers: all buffers are in use."""
     memory = 64 * MB
@@ -195,10 +195,8 @@ def test_workers_share_the_memory(
     assert row["rows"] == 40000
     grown = [peak.peak for peak in peaks]
     grown[0] -= before
-    with capsys.disabled():
-        shown = ", ".join(f"{size / MB:.0f}" for size in [*held, *grown])
-        print(f"\n{compression}: {shown} MB in leader and workers, held and"
-              " at most")
+    shown = ", ".join(f"{size / MB:.0f}" for size in [*held, *grown])
+    tell(f"{compression}: {shown} MB in leader and workers, held and at most")
     # The memory was really in use, and nobody had more than his share.
     assert sum(held) > memory / 2
     assert max(grown) <= memory / 3 + ALLOWANCE

@@ -60,7 +60,7 @@ if LONG:
 
 @pytest.mark.parametrize("end, parallel", CASES)
 def test_54_network_cut(
-    network, remote, rgw, proxy, s3, bucket, canaries, capsys, end, parallel
+    network, remote, rgw, proxy, s3, bucket, canaries, tell, end, parallel
 ):
     name = f"s3_{end}_{parallel}"
     Server(remote, canaries)(
@@ -84,10 +84,9 @@ def test_54_network_cut(
         network.mend(end)
         (row,) = export.rows(LIMIT)
         elapsed = time.monotonic() - started
-    with capsys.disabled():
-        tries = len(proxy.requests("PUT", "partNumber="))
-        print(f"\n{end}, parallel {parallel}: cut for {CUT} s, done after"
-              f" {elapsed:.1f} s, {tries} requests for parts")
+    tries = len(proxy.requests("PUT", "partNumber="))
+    tell(f"{end}, parallel {parallel}: cut for {CUT} s, done after"
+         f" {elapsed:.1f} s, {tries} requests for parts")
     assert row["rows"] == value(db, f"SELECT count(*) FROM ({QUERY}) q")
     landed = body(s3, bucket, key_of("cut")).split(b"\n")
     expected = copy(db, QUERY).split(b"\n")

@@ -66,10 +66,9 @@ def chosen():
     return seed, [int(number)] if number else list(range(TABLES))
 
 
-def test_random_tables(pg, s3, bucket, types, capsys):
+def test_random_tables(pg, s3, bucket, types, tell):
     seed, numbers = chosen()
-    with capsys.disabled():
-        print(f"\nONBOARD_SEED={seed}")
+    tell(f"ONBOARD_SEED={seed}")
     failures, shared = [], []
 
     def work(thread):
