@@ -4,6 +4,7 @@ They come from AWS's givers of credentials as lib/identity.py plays them, and
 are real ones of RGW's own STS: RGW verifies what the export does with them.
 """
 
+import contextlib
 import os
 import time
 
@@ -98,7 +99,7 @@ def aws_cluster(identity_server, canaries):
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": identity_server.endpoint,
         "AWS_ENDPOINT_URL_STS": identity_server.endpoint,
     }
-    with cluster.start():
+    with contextlib.closing(cluster.start()):
         cluster.psql("CREATE EXTENSION onboard")
         yield cluster
 

@@ -4,6 +4,7 @@ docs/faults.md.
 A library in the way of libc and libcurl, test/lib/faulty.c, makes them.
 """
 
+import contextlib
 import os
 import pathlib
 import shutil
@@ -55,7 +56,7 @@ def faulty_cluster(tmp_path_factory, canaries):
     os.chmod(faults, 0o755)
     preload = shutil.copy(library, cluster.folder)
     cluster.env = {"LD_PRELOAD": preload, "ONBOARD_FAULTS": faults}
-    with cluster.start():
+    with contextlib.closing(cluster.start()):
         cluster.psql("CREATE EXTENSION onboard")
         cluster.faults = Faults(faults)
         yield cluster
