@@ -55,18 +55,6 @@ expect(Json *json, char c)
 	return true;
 }
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 /* The four digits after "\u". */
 static bool
 read_unit(Json *json, unsigned *unit)
@@ -74,7 +62,7 @@ read_unit(Json *json, unsigned *unit)
 	*unit = 0;
 	for (int i = 0; i < 4; i++)
 	{
-		int digit = hex_value(peek(json));
+		int digit = OPENSSL_hexchar2int((unsigned char) peek(json));
 
 		if (digit < 0)
 			return fail(json, "has a wrong escape in a text");

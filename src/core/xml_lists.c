@@ -6,6 +6,7 @@
  */
 #include "xml_intern.h"
 
+#include <openssl/crypto.h>
 #include <string.h>
 
 #include "timestamp.h"
@@ -26,18 +27,6 @@ typedef struct UploadsReading
 	void *each_arg;
 } UploadsReading;
 
-static int
-hex_value(char c)
-{
-	if (c >= '0' && c <= '9')
-		return c - '0';
-	if (c >= 'A' && c <= 'F')
-		return c - 'A' + 10;
-	if (c >= 'a' && c <= 'f')
-		return c - 'a' + 10;
-	return -1;
-}
-
 /* In place.  AWS writes a blank as "+" here, and "+" as "%2B".  A NUL is no
  * part of a key: the rest of it would be lost. */
 static ObCode
@@ -55,8 +44,8 @@ decode_key(char *key, ObError *error)
 			*to++ = *from == '+' ? ' ' : *from;
 			continue;
 		}
-		high = hex_value(from[1]);
-		low = high < 0 ? -1 : hex_value(from[2]);
+		high = OPENSSL_hexchar2int((unsigned char) from[1]);
+		low = high < 0 ? -1 : OPENSSL_hexchar2int((unsigned char) from[2]);
 		if (low < 0 || (high == 0 && low == 0))
 			return ob_error_set(error, OB_EPROTO,
 								"the XML answer has a wrongly encoded key");

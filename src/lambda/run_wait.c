@@ -29,7 +29,7 @@ static const char begin[] = "BEGIN ISOLATION LEVEL READ COMMITTED";
 static const char lock_table[] =
 	"SELECT pg_catalog.pg_try_advisory_xact_lock("
 	"pg_catalog.hashtextextended($2 || '/' || $1, 0))";
-static const char export_table[] =
+static const char export_if_new[] =
 	"WITH before AS (SELECT status, rows, bytes FROM onboard_runs"
 	" WHERE run_id = $5::uuid AND name = $1 AND status IN ('done', 'empty'))"
 	" SELECT status, rows, bytes, true FROM before"
@@ -126,14 +126,15 @@ lock(Lane *lane)
 	send(lane, LANE_LOCKING, lock_table, 2, values);
 }
 
-static void export(Lane *lane)
+static void
+export_table(Lane *lane)
 {
 	const OblRun *run = lane->lanes->run;
 	const char *values[] = {lane->table->name, lane->table->query,
 							run->config->bucket, run->options,
 							run->result.run_id};
 
-	send(lane, LANE_EXPORTING, export_table, 5, values);
+	send(lane, LANE_EXPORTING, export_if_new, 5, values);
 }
 
 /* ---- how a table ended ---- */
@@ -233,7 +234,7 @@ lock_ended(Lane *lane, bool mine)
 {
 	if (mine && !lane->lanes->cancelled)
 	{
-		export(lane);
+		export_table(lane);
 		return;
 	}
 	lane->table->state = mine ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;

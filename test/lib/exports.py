@@ -18,6 +18,20 @@ def rows(megabytes, column="repeat('x', 1000)"):
     return f"SELECT g, {column} FROM generate_series(1, {megabytes}000) g"
 
 
+# Stops in the middle of an upload, until somebody ends it.
+SLEEPS = rows(
+    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
+)
+
+
+def wait_for_sleep(observer):
+    """Until a table sleeps; the process that exports it."""
+    sql = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
+    return process.wait_until(
+        lambda: select(observer, sql), 30, "a table sleeps"
+    )[0]["pid"]
+
+
 def call(name, query, bucket, **options):
     """An onboard_table() call for execute(): (sql, parameters)."""
     return (

@@ -11,6 +11,7 @@ import json
 import os
 import queue
 import subprocess
+import tempfile
 import threading
 import time
 import uuid
@@ -184,7 +185,8 @@ class Function:
     """The program as Lambda runs it; its lines of log are kept."""
 
     def __init__(self, api, program, env):
-        self.lines = []
+        # A file: what was written before an answer is there when that is.
+        self._output = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *program],
             env={
@@ -195,13 +197,10 @@ class Function:
                 **env,
             },
             stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
+            stdout=self._output,
             stderr=subprocess.STDOUT,
-            text=True,
         )
         process.at_end(self.close)
-        self._reader = threading.Thread(target=self._read, daemon=True)
-        self._reader.start()
 
     def __enter__(self):
         return self
@@ -210,22 +209,22 @@ class Function:
         self.close()
 
     @property
+    def lines(self):
+        fd = self._output.fileno()
+        data = os.pread(fd, os.fstat(fd).st_size, 0).decode()
+        # without one that is not written to its end yet
+        return [line for line in data.splitlines(True) if line.endswith("\n")]
+
+    @property
     def log(self):
         return [json.loads(line) for line in self.lines]
 
     def wait(self, timeout=30):
         """Its exit status."""
-        status = self.process.wait(timeout)
-        self._reader.join(10)
-        return status
+        return self.process.wait(timeout)
 
     def close(self):
         process.forget(self.close)
         if self.process.poll() is None:
             self.process.kill()
         self.process.wait()
-        self._reader.join(10)
-
-    def _read(self):
-        for line in self.process.stdout:
-            self.lines.append(line)

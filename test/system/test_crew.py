@@ -3,29 +3,10 @@
 import pytest
 
 from lib.exports import (
-    Running, body, copy, failure, key_of, keys, land_all, no_upload_left,
-    own_event, rows, select, value, wait_for_event, wait_for_worker,
+    SLEEPS, Running, body, copy, failure, key_of, keys, land_all,
+    no_upload_left, own_event, rows, select, value, wait_for_event,
+    wait_for_worker,
 )
-
-# Stops in the middle of an upload, until somebody ends it.
-SLEEPS = rows(
-    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
-)
-
-
-@pytest.fixture
-def registry(db):
-    """An empty registry, before and after."""
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
-@pytest.fixture
-def observer(pg):
-    connection = pg.connect("onboard")
-    yield connection
-    connection.close()
 
 
 def register(db, bucket, **queries):

@@ -9,30 +9,11 @@ from conftest import Server
 
 from lib import process
 from lib.exports import (
-    Running, body, copy, failure, key_of, keys, no_upload_left, rows, select,
-    value, wait_for_event,
+    SLEEPS, Running, body, copy, failure, key_of, keys, no_upload_left, rows,
+    select, value, wait_for_event,
 )
 from lib.proxy import s3_error
 from lib.roles import Role
-
-SLEEPS = rows(
-    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
-)
-
-
-@pytest.fixture
-def registry(db):
-    """An empty registry, before and after."""
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
-@pytest.fixture
-def observer(pg):
-    connection = pg.connect("onboard")
-    yield connection
-    connection.close()
 
 
 def register(db, bucket, **queries):

@@ -12,34 +12,14 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    Running, body, copy, failure, key_of, keys, land, land_all, no_upload_left,
-    rows, select, value, wait_for_event,
+    SLEEPS, Running, body, copy, failure, key_of, keys, land, land_all,
+    no_upload_left, rows, select, value, wait_for_sleep,
 )
 from lib.proxy import s3_error
 
 SERIAL, CREW = 0, 4
 
 TOGETHER = "SELECT * FROM onboard_all(NULL, %s)"
-
-# Stops in the middle of an upload, until somebody ends it.
-SLEEPS = rows(
-    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
-)
-
-
-@pytest.fixture
-def registry(db):
-    """An empty registry, before and after."""
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
-@pytest.fixture
-def observer(pg):
-    connection = pg.connect("onboard")
-    yield connection
-    connection.close()
 
 
 @pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
@@ -816,15 +796,6 @@ def test_overwrite_error(db, rgw, s3, registry, workers, bucket):
 
 
 # Ended from outside
-
-
-def wait_for_sleep(observer):
-    sql = (
-        "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-    )
-    return process.wait_until(
-        lambda: select(observer, sql), 30, "a table sleeps"
-    )[0]["pid"]
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate"])

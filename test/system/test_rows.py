@@ -8,33 +8,14 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    Running, failure, key_of, keys, land, no_upload_left, rows, select, value,
-    wait_for_worker, warnings,
+    SLEEPS, Running, failure, key_of, keys, land, no_upload_left, rows, select,
+    value, wait_for_sleep, wait_for_worker, warnings,
 )
 
 SERIAL, CREW = 0, 4
 
-# Stops in the middle of an upload, until somebody ends it.
-SLEEPS = rows(
-    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
-)
 NAMES = "SELECT (onboard_all(options => %s)).name"
 ENDED = "the run was ended before its last table"
-
-
-@pytest.fixture
-def registry(db):
-    """An empty registry, before and after."""
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
-@pytest.fixture
-def observer(pg):
-    connection = pg.connect("onboard")
-    yield connection
-    connection.close()
 
 
 @pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
@@ -503,11 +484,6 @@ def test_ended_between_fetches(
     no_upload_left(rgw, bucket)
     assert keys(s3, bucket) == [key_of("a")]
     assert value(db, "SELECT 1") == 1
-
-
-def wait_for_sleep(observer):
-    sql = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
-    process.wait_until(lambda: select(observer, sql), 30, "a table sleeps")
 
 
 def wait_for_none(observer):

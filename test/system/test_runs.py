@@ -18,14 +18,6 @@ EXAMPLE = (
 REGISTRY = "TABLE onboard_tables ORDER BY name"
 
 
-@pytest.fixture
-def registry(db):
-    """An empty registry, before and after."""
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
 def load(db, *tables):
     config = json.dumps({"Tables": tables})
     return value(db, "SELECT onboard_load(%s)", (config,))

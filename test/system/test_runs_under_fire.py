@@ -8,29 +8,18 @@ from conftest import Server
 
 from lib import process
 from lib.exports import (
-    Running, body, key_of, keys, land_all, no_upload_left, rows, select,
-    value, wait_for_worker,
+    SLEEPS, Running, body, key_of, keys, land_all, no_upload_left, rows,
+    select, value, wait_for_worker,
 )
 from lib.postgres import Cluster
 
 LOCK = "SELECT pg_advisory_xact_lock_shared(5) IS NULL AS x"
-SLEEPS = rows(
-    20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
-)
-
 
 @pytest.fixture
 def registry(db):
     select(db, "DELETE FROM onboard_tables")
     yield
     select(db, "DELETE FROM onboard_tables")
-
-
-@pytest.fixture
-def observer(pg):
-    connection = pg.connect("onboard")
-    yield connection
-    connection.close()
 
 
 def register(db, bucket, **queries):

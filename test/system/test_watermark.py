@@ -17,14 +17,6 @@ KEY = "{name}/{run_id}.{ext}"
 
 
 @pytest.fixture
-def registry(db):
-    """An empty registry, before and after."""
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
-@pytest.fixture
 def table(db, registry):
     """Makes a table, dropped after the test, of the given columns."""
     made = []
