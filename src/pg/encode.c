@@ -192,10 +192,14 @@ ob_encoder_end(ObEncoder *encoder)
 void
 ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot)
 {
+	MemoryContext row_context = encoder->row_context;
 	MemoryContext old;
 
-	MemoryContextReset(encoder->row_context);
-	old = MemoryContextSwitchTo(encoder->row_context);
+	/* (which nothing happens to in most rows, as MemoryContextReset finds,
+	 * too, but behind two calls) */
+	if (!row_context->isReset || row_context->firstchild)
+		MemoryContextReset(row_context);
+	old = MemoryContextSwitchTo(row_context);
 	encoder->options->format->row(encoder, slot);
 	MemoryContextSwitchTo(old);
 	encoder->rows++;

@@ -61,7 +61,7 @@ put_field(ObEncoder *encoder, const CsvState *state, const char *data,
 	data = ob_value_convert(encoder, data, &len);
 
 	if (force || is_end_marker(encoder, data, len) ||
-		ob_scan(&state->quoted, data, 0, len) < len)
+		ob_scan_found(&state->quoted, data, len))
 		put_quoted(encoder, state, data, len);
 	else
 		ob_out_write(encoder->out, data, len);

@@ -29,7 +29,7 @@
 
 #include "pg/encode_short.h"
 #include "pg/encode_value.h"
-#include "pg/encode_walk.h"
+#include "pg/encode_stored.h"
 
 /* One for all columns. */
 typedef struct JsonState
@@ -381,35 +381,97 @@ ob_json_prepare(ObEncoder *encoder)
  */
 
 static inline void
-put_member(ObEncoder *encoder, ObColumn *column, bool first, Datum value,
-		   bool isnull)
+put_key(ObOut *out, const ObColumn *column, bool first)
 {
-	ObOut *out = encoder->out;
-	int quote = column->quote_short ? 1 : 0;
-	int len;
-
 	if (!first)
 		ob_out_char(out, ',');
 	ob_out_write(out, column->key, column->key_len);
+}
+
+/* One that has no short form, or none that will do. */
+static void
+put_long(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull)
+{
 	if (isnull)
-	{
-		ob_out_write(out, "null", 4);
-		return;
-	}
-	if (column->write_short)
+		ob_out_write(encoder->out, "null", 4);
+	else
+		column->write(encoder, column, value);
+}
+
+static void
+put_value(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull)
+{
+	ObOut *out = encoder->out;
+	int quote = column->quote_short ? 1 : 0;
+	int len = -1;
+
+	if (!isnull && column->write_short)
 	{
 		char *to = ob_out_reserve(out, OB_SHORT_MAX + 2);
 
 		len = column->write_short(column, value, to + quote);
-		if (len >= 0)
-		{
-			if (quote)
-				to[0] = to[len + 1] = '"';
-			out->ptr += len + 2 * quote;
-			return;
-		}
+		if (len >= 0 && quote)
+			to[0] = to[len + 1] = '"';
 	}
-	column->write(encoder, column, value);
+	if (len < 0)
+		put_long(encoder, column, value, isnull);
+	else
+		out->ptr += len + 2 * quote;
+}
+
+static bool
+put_stored(ObOut *out, const ObColumn *column, ObWalk *walk, int i)
+{
+	int quote = column->quote_short ? 1 : 0;
+	char *to = ob_out_reserve(out, OB_SHORT_MAX + 2);
+	char *end = ob_stored_put(walk, i, to + quote);
+
+	if (end == NULL)
+		return false;
+	if (quote)
+	{
+		*to = '"';
+		*end++ = '"';
+	}
+	out->ptr = end;
+	return true;
+}
+
+static void
+put_stored_members(ObEncoder *encoder)
+{
+	ObWalk walk = *encoder->walk; /* for the compiler to keep in registers */
+
+	for (int i = 0; i < encoder->ncolumns; i++)
+	{
+		ObColumn *column = &encoder->columns[i];
+		bool isnull;
+		Datum value;
+
+		put_key(encoder->out, column, i == 0);
+		if (put_stored(encoder->out, column, &walk, i))
+			continue;
+		value = ob_walk_next(&walk, i, &isnull);
+		if (ob_stored_any(&walk, i))
+			put_long(encoder, column, value, isnull);
+		else
+			put_value(encoder, column, value, isnull);
+	}
+}
+
+static void
+put_deformed_members(ObEncoder *encoder, TupleTableSlot *slot)
+{
+	slot_getallattrs(slot);
+	for (int i = 0; i < encoder->ncolumns; i++)
+	{
+		ObColumn *column = &encoder->columns[i];
+		int number = column->attribute->attnum - 1;
+
+		put_key(encoder->out, column, i == 0);
+		put_value(encoder, column, slot->tts_values[number],
+				  slot->tts_isnull[number]);
+	}
 }
 
 static void
@@ -417,30 +479,9 @@ put_object(ObEncoder *encoder, TupleTableSlot *slot)
 {
 	ob_out_char(encoder->out, '{');
 	if (ob_walk_begin(encoder->walk, slot))
-	{
-		ObWalk walk =
-			*encoder->walk; /* for the compiler to keep in registers */
-
-		for (int i = 0; i < encoder->ncolumns; i++)
-		{
-			bool isnull;
-			Datum value = ob_walk_next(&walk, i, &isnull);
-
-			put_member(encoder, &encoder->columns[i], i == 0, value, isnull);
-		}
-	}
+		put_stored_members(encoder);
 	else
-	{
-		slot_getallattrs(slot);
-		for (int i = 0; i < encoder->ncolumns; i++)
-		{
-			ObColumn *column = &encoder->columns[i];
-			int number = column->attribute->attnum - 1;
-
-			put_member(encoder, column, i == 0, slot->tts_values[number],
-					   slot->tts_isnull[number]);
-		}
-	}
+		put_deformed_members(encoder, slot);
 	ob_out_char(encoder->out, '}');
 }
 

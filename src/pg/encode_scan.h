@@ -153,6 +153,29 @@ ob_scan_copy_short(char *to, const char *data, size_t len)
 	}
 }
 
+static inline ObBlock16
+ob_scan_copy16(const ObScan *scan, char *to, const char *data)
+{
+	ObBlock16 block;
+
+	memcpy(&block, data, sizeof(block));
+	memcpy(to, &block, sizeof(block));
+	return ob_scan_mask(scan, block);
+}
+
+/*
+ * Copies a whole block, and tells whether its first len bytes have a hit.
+ */
+static inline bool
+ob_scan_copy_block(const ObScan *scan, char *to, const char *data, size_t len)
+{
+	static const ObBlock16 index = {0, 1, 2,  3,  4,  5,  6,  7,
+									8, 9, 10, 11, 12, 13, 14, 15};
+	ObBlock16 hits = ob_scan_copy16(scan, to, data);
+
+	return ob_scan_any(hits & (ObBlock16) (index < (uint8) len));
+}
+
 /*
  * Copies data, and tells whether it has a hit: for texts of which most have
  * none, and are done then.
@@ -161,23 +184,29 @@ static inline bool
 ob_scan_copy(const ObScan *scan, char *to, const char *data, size_t len)
 {
 	ObBlock16 hits = {0};
-	ObBlock16 block;
-	size_t i = 0;
+	size_t last;
 
 	if (len < 16)
 	{
 		ob_scan_copy_short(to, data, len);
 		return ob_scan_hits(scan, data, len);
 	}
-	for (; i < len - 16; i += 16)
+	last = len - 16;
+	/* always three blocks, where that is enough: their number is hard to
+	 * guess, unlike that of longer texts */
+	if (len <= 48)
 	{
-		memcpy(&block, data + i, 16);
-		memcpy(to + i, &block, 16);
-		hits |= ob_scan_mask(scan, block);
+		size_t middle = Min(last, 16);
+
+		hits = ob_scan_copy16(scan, to, data);
+		hits |= ob_scan_copy16(scan, to + middle, data + middle);
 	}
-	memcpy(&block, data + len - 16, 16);
-	memcpy(to + len - 16, &block, 16);
-	return ob_scan_any(hits | ob_scan_mask(scan, block));
+	else
+	{
+		for (size_t i = 0; i < last; i += 16)
+			hits |= ob_scan_copy16(scan, to + i, data + i);
+	}
+	return ob_scan_any(hits | ob_scan_copy16(scan, to + last, data + last));
 }
 
 /* How many bytes the character at data has, when rest bytes are left. */
@@ -214,6 +243,15 @@ ob_scan(const ObScan *scan, const char *data, size_t i, size_t len)
 		}
 	}
 	return len;
+}
+
+/* Whether there is a byte of the set. */
+static inline bool
+ob_scan_found(const ObScan *scan, const char *data, size_t len)
+{
+	if (scan->encoding < 0 && !scan->controls)
+		return ob_scan_hits(scan, data, len);
+	return ob_scan(scan, data, 0, len) < len;
 }
 
 #endif

@@ -8,12 +8,14 @@
 #define OB_ENCODE_SHORT_H
 
 #include "pg/encode.h"
+#include "pg/encode_walk.h"
 
 typedef struct ObShort
 {
 	Oid output; /* the output function that it stands in for */
 	ObShortWrite write;
 	const char *bytes; /* all that it can ever write */
+	ObStored stored;   /* as which it is encoded from a stored row */
 } ObShort;
 
 /* The fast path of an output function, or NULL. */

@@ -17,8 +17,8 @@
 #include "utils/lsyscache.h"
 
 #include "pg/encode_short.h"
+#include "pg/encode_stored.h"
 #include "pg/encode_value.h"
-#include "pg/encode_walk.h"
 
 static inline void
 put(ObEncoder *encoder, ObColumn *column, const char *data, size_t len)
@@ -113,12 +113,20 @@ ob_value_choose(ObColumn *column,
 {
 	const ObShort *fast = ob_short_lookup(column->output_oid);
 	const ObValueState *state = column->state;
+	ObStored stored = OB_STORED_NONE;
 
 	if (fast && !means(encoder, state, fast->bytes))
+	{
 		column->write_short = fast->write;
+		stored = fast->stored;
+	}
 	column->write = choose_write(column->output_oid, state);
 	if (column->write == write_varlena && state->plain)
+	{
 		column->write_short = write_short_text;
+		stored = OB_STORED_TEXT;
+	}
+	encoder->walk->columns[column - encoder->columns].stored = stored;
 }
 
 void
@@ -129,6 +137,8 @@ ob_value_set_plain(const ObEncoder *encoder, ObValueState *state,
 		return;
 	state->plain = scan;
 	state->special_len = special_len;
+	encoder->walk->plain = scan;
+	encoder->walk->special_len = special_len;
 }
 
 void
@@ -174,28 +184,13 @@ ob_scan_add(ObScan *scan, uint8 byte, uint8 mark)
 	scan->nbytes++;
 }
 
-/*
- * One value and what stands before it, from "to" on; returns where it ends.
- * (out->ptr is left behind: it would be a detour through memory from each
- * column to the next.)
- */
-static inline char *
-put_column(ObEncoder *encoder, ObColumn *column, bool first, Datum value,
-		   bool isnull, char *to)
+/* One that has no short form, or none that will do; returns where it ends. */
+static char *
+put_long(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull,
+		 char *to)
 {
 	ObOut *out = encoder->out;
-	int len;
 
-	if (unlikely(out->end - to < OB_SHORT_MAX + 1))
-	{
-		out->ptr = to;
-		to = ob_out_reserve(out, OB_SHORT_MAX + 1);
-	}
-	if (!first)
-		*to++ = encoder->options->delimiter;
-	if (!isnull && column->write_short &&
-		(len = column->write_short(column, value, to)) >= 0)
-		return to + len;
 	out->ptr = to;
 	if (isnull)
 		ob_out_write(out, encoder->null_client, encoder->null_client_len);
@@ -204,37 +199,94 @@ put_column(ObEncoder *encoder, ObColumn *column, bool first, Datum value,
 	return out->ptr;
 }
 
+static inline char *
+put_value(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull,
+		  char *to)
+{
+	int len;
+
+	if (!isnull && column->write_short &&
+		(len = column->write_short(column, value, to)) >= 0)
+		return to + len;
+	return put_long(encoder, column, value, isnull, to);
+}
+
+#define ROOM (OB_SHORT_MAX + 1) /* for a short value and a delimiter */
+
+static char *
+reserve(ObOut *out, char *to)
+{
+	out->ptr = to;
+	return ob_out_reserve(out, ROOM);
+}
+
+/* (out->ptr is left behind, in this and the next one: it would be a detour
+ * through memory from each column to the next.) */
+static char *
+put_stored_row(ObEncoder *encoder, char *to)
+{
+	ObWalk walk = *encoder->walk; /* for the compiler to keep in registers */
+	const char delimiter = encoder->options->delimiter;
+	const int ncolumns = encoder->ncolumns;
+	const char *limit;
+
+	/* (before its first refill, the output has no end to count back from) */
+	if (encoder->out->end - to < ROOM)
+		to = reserve(encoder->out, to);
+	limit = encoder->out->end - ROOM;
+	for (int i = 0; i < ncolumns; i++)
+	{
+		char *end;
+
+		if (unlikely(to > limit))
+			to = reserve(encoder->out, to);
+		*to = delimiter;
+		to += i > 0;
+		end = ob_stored_put(&walk, i, to);
+		if (end == NULL)
+		{
+			ObColumn *column = &encoder->columns[i];
+			bool isnull;
+			Datum value = ob_walk_next(&walk, i, &isnull);
+
+			end = ob_stored_any(&walk, i)
+					  ? put_long(encoder, column, value, isnull, to)
+					  : put_value(encoder, column, value, isnull, to);
+			limit = encoder->out->end - ROOM;
+		}
+		to = end;
+	}
+	return to;
+}
+
+static char *
+put_deformed_row(ObEncoder *encoder, TupleTableSlot *slot, char *to)
+{
+	slot_getallattrs(slot);
+	for (int i = 0; i < encoder->ncolumns; i++)
+	{
+		ObColumn *column = &encoder->columns[i];
+		int number = column->attribute->attnum - 1;
+
+		if (unlikely(encoder->out->end - to < ROOM))
+			to = reserve(encoder->out, to);
+		if (i > 0)
+			*to++ = encoder->options->delimiter;
+		to = put_value(encoder, column, slot->tts_values[number],
+					   slot->tts_isnull[number], to);
+	}
+	return to;
+}
+
 void
 ob_value_row(ObEncoder *encoder, TupleTableSlot *slot)
 {
 	char *to = encoder->out->ptr;
 
 	if (ob_walk_begin(encoder->walk, slot))
-	{
-		ObWalk walk =
-			*encoder->walk; /* for the compiler to keep in registers */
-
-		for (int i = 0; i < encoder->ncolumns; i++)
-		{
-			bool isnull;
-			Datum value = ob_walk_next(&walk, i, &isnull);
-
-			to = put_column(encoder, &encoder->columns[i], i == 0, value,
-							isnull, to);
-		}
-	}
+		to = put_stored_row(encoder, to);
 	else
-	{
-		slot_getallattrs(slot);
-		for (int i = 0; i < encoder->ncolumns; i++)
-		{
-			ObColumn *column = &encoder->columns[i];
-			int number = column->attribute->attnum - 1;
-
-			to = put_column(encoder, column, i == 0, slot->tts_values[number],
-							slot->tts_isnull[number], to);
-		}
-	}
+		to = put_deformed_row(encoder, slot, to);
 	encoder->out->ptr = to;
 	ob_out_char(encoder->out, '\n');
 }

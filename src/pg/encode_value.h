@@ -4,13 +4,14 @@
  *
  * src/pg/encode_value.h
  *
- * A value reaches the output in one of two ways.  The short fast path puts a
+ * A value reaches the output in one of three ways.  The short fast path puts a
  * few bytes straight into the window: ASCII that is not looked at
  * (encode_short.h; a format picks it only where none of those bytes means
  * anything to it), or a text that has nothing to quote or escape and needs no
- * conversion.  All other values become a run of characters in the
- * database's encoding, which the format's put function converts, quotes and
- * escapes.
+ * conversion.  For the commonest types, and rows as they are stored, the same
+ * is done without a call (encode_stored.h).  All other values become a run of
+ * characters in the database's encoding, which the format's put function
+ * converts, quotes and escapes.
  */
 #ifndef OB_ENCODE_VALUE_H
 #define OB_ENCODE_VALUE_H
@@ -50,8 +51,8 @@ extern void ob_value_choose(ObColumn *column,
 /* Looks up the column's output function. */
 extern void ob_value_output(ObColumn *column);
 
-/* Sets plain, where texts need no conversion; special_len: SIZE_MAX for none.
- */
+/* Sets plain, where texts need no conversion, for all columns of which one is
+ * written so; special_len: SIZE_MAX for none. */
 extern void ob_value_set_plain(const ObEncoder *encoder, ObValueState *state,
 							   const ObScan *scan, size_t special_len);
 

@@ -99,6 +99,7 @@ ob_walk_begin(ObWalk *walk, TupleTableSlot *slot)
 	__builtin_prefetch((const char *) header - 2 * tuple->t_len + 64);
 	__builtin_prefetch((const char *) header - 2 * tuple->t_len + 128);
 	walk->data = (const char *) header + header->t_hoff;
+	walk->end = (const char *) header + tuple->t_len;
 	walk->nulls = HeapTupleHasNulls(tuple) ? header->t_bits : NULL;
 	walk->offset = 0;
 	return true;

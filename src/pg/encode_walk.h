@@ -16,11 +16,23 @@
 #include "access/tupmacs.h"
 #include "executor/tuptable.h"
 
+/* What encode_stored.h encodes, so to speak: alike stored, alike written. */
+typedef enum ObStored
+{
+	OB_STORED_NONE,
+	OB_STORED_TEXT,
+	OB_STORED_NUMERIC,
+	OB_STORED_DATE,
+	OB_STORED_INT4,
+	OB_STORED_INT8
+} ObStored;
+
 typedef struct ObWalkColumn
 {
 	int16 len;     /* attlen */
 	uint8 padding; /* alignment - 1 */
 	bool byval;
+	ObStored stored;
 } ObWalkColumn;
 
 typedef struct ObWalk
@@ -30,8 +42,13 @@ typedef struct ObWalk
 	TupleDesc checked; /* the slots' descriptor that was compared last */
 	bool matches;      /* it has the very columns of the result */
 
+	/* for OB_STORED_TEXT: as in ObValueState */
+	const struct ObScan *plain;
+	size_t special_len;
+
 	/* the current row; nulls is NULL if it has none */
 	const char *data;
+	const char *end; /* of the row */
 	const bits8 *nulls;
 	size_t offset;
 } ObWalk;

@@ -331,6 +331,18 @@ QUERIES = {
         FROM generate_series(1, 30000) g""",
 }
 
+# Rows as they are stored are encoded in another way than those of a query that
+# computes.  Each value is once followed by others, and once a row's last.
+STORED = {
+    "numbers of each length": ("numbers", "abcdefgh"),
+    "texts of each length": ("texts", "abcd"),
+    "dates of each day": ("dates", "a"),
+}
+for _query, (_table, _columns) in STORED.items():
+    QUERIES[f"{_query}, stored"] = f"TABLE {_table}"
+    for _column in _columns:
+        QUERIES[f"{_query}, stored, {_column} last"] = f"TABLE {_table}_{_column}"
+
 BUILT_IN = """
     SELECT t.typname, quote_ident(n.nspname) || '.' || quote_ident(t.typname),
         t.typdelim, t.typsend <> 0, t.typarray <> 0
@@ -388,4 +400,12 @@ def create(db):
     execute(db, "INSERT INTO zoo DEFAULT VALUES")
     for script in (OWN_TYPES, STATISTICS, SPECIAL, SHAPES):
         execute(db, script)
+    for query, (table, columns) in STORED.items():
+        execute(db, f"CREATE TABLE {table} AS {QUERIES[query]}")
+        for last in columns:
+            execute(
+                db,
+                f"CREATE TABLE {table}_{last} AS"
+                f" SELECT a AS first, {last} FROM {table}",
+            )
     return binary
