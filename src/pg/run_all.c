@@ -245,6 +245,11 @@ close_run(ObRunAll *all)
 						  errdetail("No table could be prepared, so it is not "
 									"known where to put it.")));
 	tell_of_all(all);
+}
+
+static void
+raise_errors(const ObRunAll *all)
+{
 	if (all->failed > 0 && all->checked->raise_errors)
 		ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 						errmsg("%d of %d tables could not be exported",
@@ -337,6 +342,9 @@ ob_run_next(ObRunAll *all)
 	MemoryContextSwitchTo(before);
 	if (all->given == all->nended)
 		return NULL;
+	/* the last row's place; those before it may have ended with it */
+	if (all->given == all->n - 1)
+		raise_errors(all);
 	return &all->ended[all->given++]->task.run;
 }
 

@@ -224,11 +224,21 @@ def test_together_fails(db, s3, registry, session, bucket):
     assert keys(s3, bucket) == []
 
 
-def test_on_error_raise(db, observer, s3, registry, session, bucket):
+def test_on_error_raise(db, observer, s3, registry, session, workers, bucket):
     """Rows come before the error, which comes with the last."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 1 / 0", c="SELECT 1 AS n")
     declare(session, '{"on_error": "raise"}')
-    assert len(fetch(session, "2")) == 2
+    assert len(fetch(session)) == 1
+    if workers:
+        # So that the others have ended together when they are asked for.
+        ended = (
+            "SELECT count(*) FROM onboard_runs WHERE run_id = (SELECT run_id"
+            f" FROM onboard_runs WHERE uri LIKE 's3://{bucket}/%' LIMIT 1)"
+        )
+        process.wait_until(
+            lambda: value(observer, ended) == 3, 30, "all tables end"
+        )
+    assert len(fetch(session)) == 1
     error = failure(fetch, session)
     assert error.pgcode == "38000"
     assert error.diag.message_primary == "1 of 3 tables could not be exported"
