@@ -111,7 +111,7 @@ ob_stored_numeric(ObWalk *walk, char *to)
 static inline char *
 ob_stored_date(ObWalk *walk, char *to)
 {
-	size_t offset = TYPEALIGN(sizeof(int32), walk->offset);
+	size_t offset = TYPEALIGN(ALIGNOF_INT, walk->offset);
 	int32 date = *(const int32 *) (walk->data + offset);
 
 	if (DateStyle != USE_ISO_DATES || date < OB_FIRST_DAY ||
@@ -124,7 +124,7 @@ ob_stored_date(ObWalk *walk, char *to)
 static inline char *
 ob_stored_int4(ObWalk *walk, char *to)
 {
-	size_t offset = TYPEALIGN(sizeof(int32), walk->offset);
+	size_t offset = TYPEALIGN(ALIGNOF_INT, walk->offset);
 
 	walk->offset = offset + sizeof(int32);
 	return ob_put_signed(to, *(const int32 *) (walk->data + offset));
@@ -133,7 +133,7 @@ ob_stored_int4(ObWalk *walk, char *to)
 static inline char *
 ob_stored_int8(ObWalk *walk, char *to)
 {
-	size_t offset = TYPEALIGN(sizeof(int64), walk->offset);
+	size_t offset = TYPEALIGN(ALIGNOF_DOUBLE, walk->offset);
 
 	walk->offset = offset + sizeof(int64);
 	return ob_put_signed(to, *(const int64 *) (walk->data + offset));

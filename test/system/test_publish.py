@@ -727,25 +727,38 @@ def test_the_manifest_is_refused(
 
 
 def test_aborts_that_are_refused(
-    db, rgw, s3, registry, workers, proxied, proxy, bucket
+    pg, observer, rgw, s3, registry, workers, proxied, proxy, bucket
 ):
     """What stays behind is told; onboard_abort_uploads() finds it."""
-    register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
-             c="SELECT 1 / 0 AS n FROM generate_series(1, 10)"
-             " WHERE pg_sleep(0.3) IS NOT NULL")
-    select(db, "UPDATE onboard_tables SET name = 'z' WHERE name = 'c'")
+    register(
+        observer, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
+        c="SELECT 1 / (pg_advisory_xact_lock(42) IS NULL)::int AS n",
+    )
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    select(observer, "SELECT pg_advisory_lock(42)")
     proxy.rule("DELETE", times=None, answer=s3_error(403, "AccessDenied"))
-    land_all(db, publish="together", server=proxied)
-    said = "".join(db.notices)
-    left = rgw.unfinished(bucket)
-    assert left
+    options = json.dumps({"publish": "together", "server": proxied})
+    with Running(session, TOGETHER, (options,)) as run:
+        process.wait_until(
+            lambda: len(rgw.unfinished(bucket)) == 2, 30, "two have landed"
+        )
+        select(observer, "SELECT pg_advisory_unlock(42)")
+        found = run.rows()
+    said = "".join(session.notices)
+    session.close()
+    assert outcome(found) == {
+        "a": "withheld", "b": "withheld", "c": "failed"
+    }
+    assert len(rgw.unfinished(bucket)) == 2
     assert "could not abort the upload" in said
     assert "onboard_abort_uploads() removes" in said
-    assert len(left) == 1 or f"{len(left)} uploads of the run" in said
+    assert "2 uploads of the run could not be aborted" in said
     swept = select(
-        db, "SELECT * FROM onboard_abort_uploads(%s, '', '0 s')", (bucket,)
+        observer, "SELECT * FROM onboard_abort_uploads(%s, '', '0 s')",
+        (bucket,),
     )
-    assert len(swept) == len(left)
+    assert len(swept) == 2
     assert keys(s3, bucket) == []
 
 
