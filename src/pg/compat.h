@@ -21,6 +21,11 @@
 #error "onboard needs PostgreSQL 15 or later"
 #endif
 
+/* 16 moved VARDATA_ANY() and its like out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
 /* 18 moved ExplainPropertyText() and its like. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"

@@ -17,29 +17,72 @@ typedef struct CsvState
 {
 	ObValueState base;
 	ObScan quoted;  /* bytes that force quotes around the value */
-	ObScan escaped; /* bytes that get an escape within quotes */
+	ObScan escaped; /* bytes that get an escape within quotes; marked by 1 */
 	size_t null_len;
 } CsvState;
 
+/* Where a byte may be a part of a character. */
 static void
-put_quoted(ObEncoder *encoder, const CsvState *state, const char *data,
-		   size_t len)
+escape_characters(ObEncoder *encoder, const ObScan *escaped, const char *data,
+				  size_t len)
 {
 	ObOut *out = encoder->out;
 	size_t done = 0;
-	size_t next = ob_scan(&state->escaped, data, 0, len);
+	size_t next = ob_scan(escaped, data, 0, len);
 
-	ob_out_char(out, encoder->options->quote);
 	while (next < len)
 	{
 		ob_out_write(out, data + done, next - done);
 		ob_out_char(out, encoder->options->escape);
 		done = next; /* the byte itself goes with the next run */
-		next += ob_scan_step(&state->escaped, data + next, len - next);
-		next = ob_scan(&state->escaped, data, next, len);
+		next += ob_scan_step(escaped, data + next, len - next);
+		next = ob_scan(escaped, data, next, len);
 	}
 	ob_out_write(out, data + done, len - done);
-	ob_out_char(out, encoder->options->quote);
+}
+
+/*
+ * Where a byte is what it is.  An escape is written before each of them, and
+ * overwritten by the byte where it needs none: values with quotes often have
+ * many (jsonb), at distances that no processor guesses.
+ */
+static void
+escape_bytes(ObEncoder *encoder, const ObScan *escaped, const char *data,
+			 size_t len)
+{
+	const char escape = encoder->options->escape;
+
+	while (len > 0)
+	{
+		size_t now = Min(len, OB_OUT_RESERVE / 2);
+		char *to = ob_out_reserve(encoder->out, 2 * now);
+
+		for (size_t i = 0; i < now; i++)
+		{
+			*to = escape;
+			to += escaped->set[(uint8) data[i]];
+			*to++ = data[i];
+		}
+		encoder->out->ptr = to;
+		data += now;
+		len -= now;
+	}
+}
+
+static void
+put_quoted(ObEncoder *encoder, const CsvState *state, const char *data,
+		   size_t len)
+{
+	const ObScan *escaped = &state->escaped;
+
+	ob_out_char(encoder->out, encoder->options->quote);
+	if (!ob_scan_found(escaped, data, len))
+		ob_out_write(encoder->out, data, len);
+	else if (escaped->encoding >= 0)
+		escape_characters(encoder, escaped, data, len);
+	else
+		escape_bytes(encoder, escaped, data, len);
+	ob_out_char(encoder->out, encoder->options->quote);
 }
 
 /* A lone \. would end the data for older readers. */

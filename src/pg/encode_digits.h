@@ -17,6 +17,8 @@
 #include "port/pg_bswap.h"
 #include "utils/builtins.h"
 
+#include "pg/compat.h"
+
 /* ---- integers ---- */
 
 static const char ob_digit_pairs[] = "00010203040506070809"

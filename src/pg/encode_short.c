@@ -270,17 +270,50 @@ ob_short_json_datetime(Oid type)
 
 /* ---- uuid_out, and bytea's hexadecimal form ---- */
 
-static const char hex_digits[] = "0123456789abcdef";
+/* The eight digits of four bytes, the first one in the highest of both. */
+static inline uint64
+eight_hex_digits(uint32 four)
+{
+	uint64 twos = (four | (uint64) four << 16) & UINT64CONST(0xFFFF0000FFFF);
+	uint64 ones = (twos | twos << 8) & UINT64CONST(0x00FF00FF00FF00FF);
+	uint64 halves = (ones << 4 & UINT64CONST(0x0F000F000F000F00)) |
+					(ones & UINT64CONST(0x000F000F000F000F));
+	uint64 letters = (halves + UINT64CONST(0x0606060606060606)) >> 4 &
+					 UINT64CONST(0x0101010101010101);
+
+	return halves + UINT64CONST(0x3030303030303030) +
+		   letters * ('a' - '0' - 10);
+}
+
+static inline void
+put_eight_hex_digits(char *to, uint32 four)
+{
+	uint64 digits = pg_hton64(eight_hex_digits(pg_ntoh32(four)));
+
+	memcpy(to, &digits, sizeof(digits));
+}
+
+/* Room for the digits of len bytes; they are made for four at a time. */
+#define HEX_ROOM(len) TYPEALIGN(8, 2 * (len))
 
 static inline char *
 put_hex(char *to, const unsigned char *data, size_t len)
 {
-	for (size_t i = 0; i < len; i++)
+	uint32 four;
+	size_t i;
+
+	for (i = 0; i + sizeof(four) <= len; i += sizeof(four))
 	{
-		*to++ = hex_digits[data[i] >> 4];
-		*to++ = hex_digits[data[i] & 15];
+		memcpy(&four, data + i, sizeof(four));
+		put_eight_hex_digits(to + 2 * i, four);
 	}
-	return to;
+	if (i < len)
+	{
+		four = 0;
+		memcpy(&four, data + i, len - i);
+		put_eight_hex_digits(to + 2 * i, four);
+	}
+	return to + 2 * len;
 }
 
 static int
@@ -303,12 +336,12 @@ write_uuid(const ObColumn *column, Datum value, char *to)
 void
 ob_short_hex(ObOut *out, const char *data, size_t len)
 {
-	const size_t slice = OB_OUT_RESERVE / 2;
+	const size_t slice = OB_OUT_RESERVE / 2; /* HEX_ROOM of it, and no more */
 
 	while (len > 0)
 	{
 		size_t now = Min(len, slice);
-		char *room = ob_out_reserve(out, 2 * now);
+		char *room = ob_out_reserve(out, HEX_ROOM(now));
 
 		out->ptr = put_hex(room, (const unsigned char *) data, now);
 		data += now;

@@ -321,6 +321,10 @@ QUERIES = {
         FROM generate_series(0, 280) length,
             (VALUES (','), ('"'), (E'\n'), (E'\\'), ('.'), (E'\x01')) s (special),
             LATERAL (SELECT repeat('x', length) AS t) u""",
+    "bytes of each length": """
+        SELECT n AS a, substring(decode(repeat(md5(n::text), 300), 'hex') FOR n) AS b
+        FROM generate_series(0, 4100) n
+        WHERE n < 50 OR n BETWEEN 2040 AND 2056 OR n > 4090""",
     "dates of each day":
         "SELECT '1899-12-01'::date + g AS a FROM generate_series(0, 40000) g",
     # So that the ends of buffers fall on every place in a row.
@@ -336,6 +340,7 @@ QUERIES = {
 STORED = {
     "numbers of each length": ("numbers", "abcdefgh"),
     "texts of each length": ("texts", "abcd"),
+    "bytes of each length": ("bytes", "ab"),
     "dates of each day": ("dates", "a"),
 }
 for _query, (_table, _columns) in STORED.items():
