@@ -30,6 +30,9 @@ recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
     mariadb-client-core"
 tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
     python3-pytest-xdist lz4 zstd gzip faketime iproute2 valgrind"
+# What is not in Debian comes by pip, into a virtual environment (lambda.sh).
+command -v moto_server >/dev/null && command -v cfn-lint >/dev/null ||
+    tests="$tests python3-venv"
 bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
     gnuplot-nox"
 # cppcheck and the layer check need PostgreSQL's headers nowhere, so lint

@@ -370,6 +370,7 @@ curl_code(CURLcode result, bool *final)
 		/* no HTTP: what a server has sent too much after an answer is taken
 		 * for the next one; a new connection begins clean */
 		case CURLE_UNSUPPORTED_PROTOCOL:
+		case CURLE_WEIRD_SERVER_REPLY: /* so libcurl 8 says, at times */
 			return OB_EPROTO;
 		default:
 			break;

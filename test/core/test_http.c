@@ -620,6 +620,17 @@ answer_longer_than_allowed(void **state)
 	client_free(&client);
 }
 
+/* From version 8.6 on, libcurl has limits of its own, of which some are lower
+ * than ours. */
+static void
+assert_too_long(const ObError *error, const char *cause)
+{
+	if (strstr(error->cause, "larger than allowed") ||
+		strstr(error->cause, "Too many response headers"))
+		cause = "";
+	assert_error(error, OB_EPROTO, cause);
+}
+
 /* In one line or in many: memory stays bounded. */
 static void
 huge_headers(void **state)
@@ -645,9 +656,9 @@ huge_headers(void **state)
 			(ServerRule){.act = SERVER_RAW, .body = raw, .body_len = len});
 		client_init(&client, fixture, "GET", "/");
 		run(&client);
-		assert_error(&client.request.error, OB_EPROTO,
-					 i == 0 ? "a header of the answer is too long"
-							: "longer than 65536 bytes");
+		assert_too_long(&client.request.error,
+						i == 0 ? "a header of the answer is too long"
+							   : "longer than 65536 bytes");
 		assert_true(client.request.final);
 		assert_true(client.request.headers.len <= 64 * 1024);
 		client_free(&client);
@@ -671,7 +682,7 @@ endless_heads(void **state)
 				(ServerRule){.act = SERVER_RAW, .body = raw, .body_len = len});
 	client_init(&client, fixture, "GET", "/");
 	run(&client);
-	assert_error(&client.request.error, OB_EPROTO, "longer than 262144 bytes");
+	assert_too_long(&client.request.error, "longer than 262144 bytes");
 	assert_true(client.request.final);
 	client_free(&client);
 	test_free(raw);

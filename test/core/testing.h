@@ -27,6 +27,22 @@
 
 #include "core/error.h"
 
+/* cmocka 2 has two others in its place, and 1 only this. */
+#undef assert_in_range
+#define assert_in_range(value, minimum, maximum) \
+	assert_in_range_at(value, minimum, maximum, __FILE__, __LINE__)
+
+static inline void
+assert_in_range_at(uintmax_t value, uintmax_t minimum, uintmax_t maximum,
+				   const char *file, int line)
+{
+	if (value >= minimum && value <= maximum)
+		return;
+	print_error("%ju is not in the range from %ju to %ju\n", value, minimum,
+				maximum);
+	_fail(file, line);
+}
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The code is this one and the cause contains that text. */

@@ -101,6 +101,12 @@ class _PortTaken(Exception):
 KMS_KEY = "lake-key"
 
 
+@functools.cache
+def release():
+    """The number of the Ceph release that is installed: 16 in Debian 12."""
+    return int(process.run(["radosgw", "--version"]).split()[2].split(".")[0])
+
+
 class Rgw:
     """memory_gb bounds what its buckets can hold; it is not allocated ahead.
 

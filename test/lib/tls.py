@@ -8,14 +8,15 @@ import os
 import ssl
 
 from . import process
+from .postgres import faketime
 
 GOOD_NAMES = "IP:127.0.0.1,DNS:localhost,DNS:*.localhost"
-# days of validity, names, whether the authority has signed it
+# when it is issued, for two days; names; whether the authority has signed it
 _KINDS = {
-    "good": (2, GOOD_NAMES, True),
-    "expired": (-1, GOOD_NAMES, True),
-    "wrong-name": (2, "DNS:elsewhere.example", True),
-    "self-signed": (2, GOOD_NAMES, False),
+    "good": ("0d", GOOD_NAMES, True),
+    "expired": ("-3d", GOOD_NAMES, True),
+    "wrong-name": ("0d", "DNS:elsewhere.example", True),
+    "self-signed": ("0d", GOOD_NAMES, False),
 }
 _NEW_KEY = [
     "-nodes", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256",
@@ -34,6 +35,7 @@ class Authority:
         self._openssl(
             "req", "-x509", "-days", "2", *_NEW_KEY,
             "-subj", "/CN=onboard test authority",
+            "-addext", "keyUsage=critical,keyCertSign,cRLSign",
             "-keyout", self._path("ca.key"), "-out", self.ca_file,
         )
 
@@ -51,10 +53,12 @@ class Authority:
         return context
 
     def _make(self, kind, certificate):
-        days, names, signed = _KINDS[kind]
+        issued, names, signed = _KINDS[kind]
         request, extensions = self._path("request"), self._path("extensions")
         with open(extensions, "w") as file:
             file.write(f"subjectAltName={names}\n")
+            if signed:
+                file.write("authorityKeyIdentifier=keyid\n")
         self._openssl(
             "req", "-new", *_NEW_KEY, "-subj", "/CN=onboard test server",
             "-keyout", self._path(f"{kind}.key"), "-out", request,
@@ -66,12 +70,15 @@ class Authority:
                 "-CAcreateserial",
             ]
         self._openssl(
-            "x509", "-req", "-days", str(days), "-extfile", extensions,
-            "-in", request, "-out", certificate, *signer,
+            "x509", "-req", "-days", "2", "-extfile", extensions,
+            "-in", request, "-out", certificate, *signer, issued=issued,
         )
 
     def _path(self, name):
         return os.path.join(self.folder, name)
 
-    def _openssl(self, *arguments):
-        process.run(["openssl", *arguments], cwd=self.folder)
+    def _openssl(self, *arguments, issued="0d"):
+        env = process.clean_env()
+        if issued != "0d":  # faketime is the tests' only, not the demo's
+            env |= faketime(issued)
+        process.run(["openssl", *arguments], cwd=self.folder, env=env)

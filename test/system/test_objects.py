@@ -11,7 +11,7 @@ import pytest
 from landing import copy, execute, land, query_of_size
 from lib.exports import Running, body, call, failure, key_of, keys
 from lib.proxy import s3_error
-from lib.rgw import KMS_KEY
+from lib.rgw import KMS_KEY, release
 
 # One PUT, and a multipart upload, which says it all when it is created.
 SIZES = [1024, 6 * 1024 * 1024]
@@ -216,7 +216,12 @@ def test_sse_kms(db, s3, bucket, size):
     ),
 ])
 def test_encryption_headers(db, proxy, proxied, bucket, size, options, headers):
-    land_of_size(db, bucket, size, server=proxied, **options)
+    if options["sse"] == "AES256" and release() > 16:
+        # RGW 16 takes it for granted, later ones have no keys for it here.
+        error = failure(land_of_size, db, bucket, size, server=proxied, **options)
+        assert "InvalidArgument" in error.diag.message_detail
+    else:
+        land_of_size(db, bucket, size, server=proxied, **options)
     check_headers(proxy, headers)
 
 

@@ -825,10 +825,11 @@ def test_ended_while_tables_are_exported(
     ) as run:
         wait_for_sleep(observer)
         if workers == CREW:
-            sql = "SELECT count(*) FROM onboard_history WHERE ended IS NULL"
             # (their history is written once it is known)
             process.wait_until(
-                lambda: len(rgw.unfinished(bucket)) == 3, 30, "all have begun"
+                lambda: len(rgw.unfinished(bucket)) == 3
+                and value(observer, "SELECT count(*) FROM onboard_progress") == 1,
+                30, "two have landed"
             )
         select(observer, f"SELECT pg_{how}_backend(%s)", (run.pid,))
         error = run.error()

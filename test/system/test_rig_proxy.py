@@ -12,6 +12,7 @@ import botocore.exceptions
 import pytest
 
 from lib.proxy import Answer, s3_error
+from lib.rgw import release
 
 MB = 1024 * 1024
 BROKEN = (
@@ -54,8 +55,8 @@ def test_proxy_takes_chunked_bodies(proxy, rgw, bucket):
         "PUT", f"{parts.path}?{parts.query}", body=iter([b"ab", b"cd"]),
         encode_chunked=True, headers={"Transfer-Encoding": "chunked"},
     )
-    # RGW has no use for such a body, but it got it and said so.
-    assert connection.getresponse().status == 411
+    # RGW 16 has no use for such a body, but it got it and said so.
+    assert connection.getresponse().status == (200 if release() > 16 else 411)
     connection.close()
     (request,) = proxy.wait_for("PUT")
     assert request.body_bytes == len("2\r\nab\r\n" * 2 + "0\r\n\r\n")
