@@ -349,7 +349,7 @@ ob_transfer_begin(ObTransfer *transfer)
 }
 
 static ObCode
-curl_code(CURLcode result, bool *final)
+curl_code(CURLcode result, long status, bool *final)
 {
 	*final = false;
 	switch (result)
@@ -370,8 +370,12 @@ curl_code(CURLcode result, bool *final)
 		/* no HTTP: what a server has sent too much after an answer is taken
 		 * for the next one; a new connection begins clean */
 		case CURLE_UNSUPPORTED_PROTOCOL:
-		case CURLE_WEIRD_SERVER_REPLY: /* so libcurl 8 says, at times */
 			return OB_EPROTO;
+		case CURLE_WEIRD_SERVER_REPLY:
+			/* so libcurl 8 calls the same, at times */
+			if (status == 0)
+				return OB_EPROTO;
+			break;
 		default:
 			break;
 	}
@@ -459,7 +463,7 @@ conclude(ObTransfer *transfer, CURLcode result)
 		 * (A server that answers 4xx or 5xx early and closes makes our sends
 		 * fail: then its status is what counts.)
 		 */
-		ObCode code = curl_code(result, &request->final);
+		ObCode code = curl_code(result, status, &request->final);
 
 		ob_error_set(&request->error, code, "%s",
 					 transfer->text[0] ? transfer->text
