@@ -28,6 +28,14 @@
 #define UPLOAD_BUFFER (512L * 1024)
 #define EVENTS 64
 
+/*
+ * CURLMOPT_QUICK_EXIT, which came with libcurl 8.20: from then on it is the
+ * multi handle that has the threads of the resolver, and without this waits
+ * for them.  The library that runs may be newer than the header here.
+ * https://curl.se/libcurl/c/CURLMOPT_QUICK_EXIT.html
+ */
+#define MULTI_QUICK_EXIT ((CURLMoption) (CURLOPTTYPE_LONG + 21))
+
 _Static_assert(OB_HTTP_TEXT_SIZE >= CURL_ERROR_SIZE, "libcurl writes so much");
 
 /* ---- what libcurl calls ---- */
@@ -598,6 +606,8 @@ set_up_multi(ObHttp *http)
 	http->multi = curl_multi_init();
 	if (!http->multi)
 		return false;
+	/* an older one does not know it, and has no need of it */
+	(void) curl_multi_setopt(http->multi, MULTI_QUICK_EXIT, 1L);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
 	curl_multi_setopt(http->multi, CURLMOPT_TIMERFUNCTION, on_timer);
