@@ -97,6 +97,9 @@ class _PortTaken(Exception):
     """Somebody took a port between our finding it free and our using it."""
 
 
+# Who owns all buckets: an account id, as on AWS.  Ceph 20 compares it with the
+# expected bucket owner, 16 does not.
+OWNER = "011122223333"
 # The one key that SSE-KMS has.
 KMS_KEY = "lake-key"
 
@@ -272,7 +275,7 @@ class Rgw:
         self._tool("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._daemon("ceph-osd", "-i", "0")
         self._daemon("radosgw", "-n", "client.rgw")
-        self._make_user("onboard", self.access_key, self.secret_key)
+        self._make_user(OWNER, self.access_key, self.secret_key)
         process.wait_until(self._ready, 60, "radosgw answers")
 
     def _write_config(self, fsid, mon_port, port, tls_port, sts_port):
@@ -316,7 +319,7 @@ class Rgw:
             "radosgw-admin", "role", "create", "-n", "client.rgw",
             f"--role-name={name}", "--assume-role-policy-doc="
             + _policy("sts:AssumeRole", Principal={
-                "AWS": ["arn:aws:iam:::user/onboard"]
+                "AWS": [f"arn:aws:iam:::user/{OWNER}"]
             }),
         )
         self._tool(

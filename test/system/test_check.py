@@ -12,7 +12,7 @@ from lib.exports import (
 )
 from lib.postgres import Cluster, faketime
 from lib.proxy import Answer, s3_error
-from lib.rgw import KMS_KEY, release
+from lib.rgw import KMS_KEY, OWNER, release
 
 ITEMS = [
     "server", "bucket", "key", "endpoint", "credentials", "region", "clock",
@@ -94,7 +94,7 @@ def test_as_an_export_would(db, proxy, proxied, bucket):
         db, bucket, server=proxied, key="raw/{name}.{ext}", format="jsonl",
         compression="gzip", sse="aws:kms", kms_key_id=KMS_KEY,
         tags={"a": "b"}, metadata={"c": "d"}, overwrite="error",
-        expected_bucket_owner="111122223333", requester_pays=True,
+        expected_bucket_owner=OWNER, requester_pays=True,
     )
     assert found["put"][0] is True
     (create,) = proxy.requests("POST")
@@ -104,7 +104,7 @@ def test_as_an_export_would(db, proxy, proxied, bucket):
     assert create.headers["x-amz-meta-c"] == "d"
     for request in proxy.requests()[1:]:
         owner = request.headers["x-amz-expected-bucket-owner"]
-        assert owner == "111122223333"
+        assert owner == OWNER
         assert request.headers["x-amz-request-payer"] == "requester"
     assert 'exports ask for "aws:kms"' in found["encryption"][1]
 

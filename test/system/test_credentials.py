@@ -22,6 +22,7 @@ from lib.exports import (
 from lib.identity import CONTAINER, ROLE_ARN
 from lib.postgres import Cluster
 from lib.proxy import Answer, Proxy
+from lib.rgw import OWNER
 
 SMALL = "SELECT 1 AS a"
 # A parallel plan, with some parts.
@@ -391,7 +392,7 @@ def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
         land(
             db, "t", BIG, bucket, server=proxied, parallel=2,
             part_size="5MB", checksum="crc32", requester_pays=True,
-            expected_bucket_owner="111122223333", overwrite="error",
+            expected_bucket_owner=OWNER, overwrite="error",
         )
     finally:
         pg.psql("DROP TABLE big", "onboard")
@@ -401,7 +402,7 @@ def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
     for request in proxy.requests():
         assert request.headers["x-amz-request-payer"] == "requester"
         owner = request.headers["x-amz-expected-bucket-owner"]
-        assert owner == "111122223333"
+        assert owner == OWNER
     for request in parts:
         assert "x-amz-checksum-crc32" in request.headers
     (last,) = proxy.requests("POST", "uploadId=")

@@ -11,7 +11,7 @@ import pytest
 from landing import copy, execute, land, query_of_size
 from lib.exports import Running, body, call, failure, key_of, keys
 from lib.proxy import s3_error
-from lib.rgw import KMS_KEY, release
+from lib.rgw import KMS_KEY, OWNER, release
 
 # One PUT, and a multipart upload, which says it all when it is created.
 SIZES = [1024, 6 * 1024 * 1024]
@@ -161,7 +161,7 @@ def test_as_much_as_it_can_have(db, s3, bucket, proxy, proxied):
             db, bucket, size, server=proxied, content_type="x/y", acl="private",
             tags=TAGS, storage_class="STANDARD", metadata=metadata,
             sse="aws:kms", kms_key_id=KMS_KEY, bucket_key=True,
-            expected_bucket_owner="111122223333", requester_pays=True,
+            expected_bucket_owner=OWNER, requester_pays=True,
             overwrite="error", checksum="crc32",
         )
         found = head_of(s3, bucket, size)["Metadata"]
@@ -261,11 +261,11 @@ def test_key_refused(db, proxy, proxied, bucket, answer, sqlstate, hint, size):
 
 
 COMMON = {
-    "x-amz-expected-bucket-owner": "011122223333",
+    "x-amz-expected-bucket-owner": OWNER,
     "x-amz-request-payer": "requester",
 }
 COMMON_OPTIONS = {
-    "expected_bucket_owner": "011122223333", "requester_pays": True
+    "expected_bucket_owner": OWNER, "requester_pays": True
 }
 
 

@@ -540,23 +540,25 @@ def test_no_table_is_begun_after_a_failure(
     register(
         db, bucket,
         # The largest is the first.
-        a="SELECT 1 / (g - 1) AS n FROM generate_series(1, 100000) g",
+        a="SELECT 1 / (pg_advisory_xact_lock(43) IS NULL)::int AS n"
+          " FROM generate_series(1, 100000) g",
         **{f"t{n:02}": "SELECT pg_advisory_xact_lock(42) IS NULL AS n"
            for n in range(30)},
     )
-    select(observer, "SELECT pg_advisory_lock(42)")
+    select(observer, "SELECT pg_advisory_lock(42), pg_advisory_lock(43)")
     session = pg.connect("onboard")
     select(session, f"SET onboard.parallel_tables = {2 if workers else 0}")
     options = json.dumps({"publish": "together"})
+    sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
     with Running(session, TOGETHER, (options,)) as run:
-        if workers == CREW:
-            sql = (
-                "SELECT count(*) FROM pg_stat_activity"
-                " WHERE wait_event = 'advisory'"
-            )
-            process.wait_until(
-                lambda: value(observer, sql) >= 1, 30, "a worker waits"
-            )
+        waiting = 2 if workers else 1
+        process.wait_until(
+            lambda: value(observer, sql) == waiting, 30, "all wait"
+        )
+        select(observer, "SELECT pg_advisory_unlock(43)")
+        process.wait_until(
+            lambda: value(observer, sql) < waiting, 30, "it fails"
+        )
         select(observer, "SELECT pg_advisory_unlock(42)")
         found = run.rows()
     session.close()
