@@ -603,6 +603,7 @@ set_up_multi(ObHttp *http)
 {
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return false;
+	errno = 0;
 	http->multi = curl_multi_init();
 	if (!http->multi)
 		return false;
@@ -617,6 +618,18 @@ set_up_multi(ObHttp *http)
 	curl_multi_setopt(http->multi, CURLMOPT_MAXCONNECTS,
 					  (long) http->max_connections);
 	return true;
+}
+
+/* Memory is not all that libcurl may lack: later versions take descriptors,
+ * and do not say so. */
+static void
+say_no_libcurl(ObError *error)
+{
+	if (errno == EMFILE || errno == ENFILE)
+		ob_error_set(error, OB_EIO, "libcurl could not be set up: %s",
+					 strerror(errno));
+	else
+		ob_error_set(error, OB_ENOMEM, "libcurl could not be set up");
 }
 
 ObHttp *
@@ -644,7 +657,7 @@ ob_http_new(const ObHttpOptions *options, ObError *error)
 	if (!http->idle || !http->user_agent ||
 		(options->ca_file && !http->ca_file) ||
 		(options->proxy && !http->proxy) || !set_up_multi(http))
-		ob_error_set(error, OB_ENOMEM, "libcurl could not be set up");
+		say_no_libcurl(error);
 	else if ((http->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		ob_error_set(error, OB_EIO, "epoll_create1: %s", strerror(errno));
 	else

@@ -549,15 +549,19 @@ def test_no_table_is_begun_after_a_failure(
     session = pg.connect("onboard")
     select(session, f"SET onboard.parallel_tables = {2 if workers else 0}")
     options = json.dumps({"publish": "together"})
-    sql = "SELECT count(*) FROM pg_stat_activity WHERE wait_event = 'advisory'"
+    sql = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND NOT granted AND objid = %s"
+    )
     with Running(session, TOGETHER, (options,)) as run:
-        waiting = 2 if workers else 1
         process.wait_until(
-            lambda: value(observer, sql) == waiting, 30, "all wait"
+            lambda: value(observer, sql, (43,)) == 1
+            and (not workers or value(observer, sql, (42,)) == 1),
+            30, "all workers wait"
         )
         select(observer, "SELECT pg_advisory_unlock(43)")
         process.wait_until(
-            lambda: value(observer, sql) < waiting, 30, "it fails"
+            lambda: value(observer, sql, (43,)) == 0, 30, "it fails"
         )
         select(observer, "SELECT pg_advisory_unlock(42)")
         found = run.rows()
