@@ -28,7 +28,7 @@ layer() {
     printf '\n== %s\n' "$name"
     "$@" 2>&1 | tee "$log"
     status=${PIPESTATUS[0]}
-    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' \
+    line=$(grep -aE '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$' \
         "$log" | tail -n 1)
     read -r p f s < <(tr -cd '0-9 \n' <<<"$line")
     p=${p:-0} f=${f:-0} s=${s:-0}

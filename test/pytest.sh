@@ -17,7 +17,7 @@ timeout --foreground --signal=INT --kill-after=60 2700 \
 status=${PIPESTATUS[0]}
 
 # "2 failed, 30 passed, 1 skipped, 1 error in 9.81s"
-summary=$(grep -E '^(=+ )?[0-9]+ [a-z]+.* in [0-9.]+s' "$log" | tail -n 1)
+summary=$(grep -aE '^(=+ )?[0-9]+ [a-z]+.* in [0-9.]+s' "$log" | tail -n 1)
 count() {
     local sum=0 number
     for number in $(grep -oE "[0-9]+ ($1)\b" <<<"$summary" | cut -d' ' -f1); do

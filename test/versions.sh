@@ -122,7 +122,7 @@ passed=0 failed=0 skipped=0 log=
 add_up() {
     local line p f s
     line=$(tail -n 1 "$log" |
-        grep -E '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$')
+        grep -aE '^[0-9]+ passed, [0-9]+ failed(, [0-9]+ skipped)?$')
     read -r p f s < <(tr -cd '0-9 \n' <<<"$line")
     p=${p:-0} f=${f:-0} s=${s:-0}
     if [ "$1" != 0 ] && [ "$f" = 0 ] || [ "$p$f" = 00 ]; then

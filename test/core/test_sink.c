@@ -22,7 +22,7 @@
 #include <sys/time.h>
 #include <unistd.h>
 
-#include <cmocka.h>
+#include "testing.h"
 
 #define KIB ((size_t) 1024)
 #define MIB (1024 * KIB)
