@@ -144,6 +144,18 @@ epoll_create1(int flags)
 	return real(flags);
 }
 
+/* (the first that later versions of libcurl ask for) */
+int
+eventfd(unsigned int count, int flags)
+{
+	static int (*real)(unsigned int, int);
+
+	limit_files();
+	if (!real)
+		*(void **) &real = dlsym(RTLD_NEXT, "eventfd");
+	return real(count, flags);
+}
+
 /* ---- disk ---- */
 
 ssize_t
