@@ -601,9 +601,9 @@ ob_http_fd(const ObHttp *http)
 static bool
 set_up_multi(ObHttp *http)
 {
+	errno = 0;
 	if (curl_global_init(CURL_GLOBAL_DEFAULT) != CURLE_OK)
 		return false;
-	errno = 0;
 	http->multi = curl_multi_init();
 	if (!http->multi)
 		return false;

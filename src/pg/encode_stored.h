@@ -58,8 +58,8 @@ ob_stored_text(ObWalk *walk, char *to)
 	return to + len;
 }
 
-#define LITTLE_ENDIAN_WORDS (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
-#define NUMERIC_WORD 8 /* the bytes of a header and three digits */
+#define OB_LITTLE_ENDIAN_WORDS (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
+#define OB_NUMERIC_WORD 8 /* the bytes of a header and three digits */
 
 /*
  * Most numerics that are meant for money and measures: up to two digits of
@@ -98,8 +98,8 @@ ob_stored_numeric(ObWalk *walk, char *to)
 
 	if (!ob_stored_short(at))
 		return NULL;
-	if (LITTLE_ENDIAN_WORDS &&
-		ob_stored_within(walk, VARDATA_1B(at), NUMERIC_WORD))
+	if (OB_LITTLE_ENDIAN_WORDS &&
+		ob_stored_within(walk, VARDATA_1B(at), OB_NUMERIC_WORD))
 		end = ob_stored_fixed(at, to);
 	if (end == NULL)
 		end = ob_put_numeric((const struct varlena *) at, to);

@@ -220,7 +220,7 @@ reserve(ObOut *out, char *to)
 	return ob_out_reserve(out, ROOM);
 }
 
-/* (out->ptr is left behind, in this and the next one: it would be a detour
+/* (out->ptr is left behind, here and in put_deformed_row: it would be a detour
  * through memory from each column to the next.) */
 static char *
 put_stored_row(ObEncoder *encoder, char *to)

@@ -16,7 +16,8 @@
 #include "access/tupmacs.h"
 #include "executor/tuptable.h"
 
-/* What encode_stored.h encodes, so to speak: alike stored, alike written. */
+/* How a column is stored and written, where encode_stored.h does both in one.
+ */
 typedef enum ObStored
 {
 	OB_STORED_NONE,

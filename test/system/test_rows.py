@@ -234,6 +234,7 @@ def test_on_error_raise(db, observer, s3, registry, session, workers, bucket):
         ended = (
             "SELECT count(*) FROM onboard_runs WHERE run_id = (SELECT run_id"
             f" FROM onboard_runs WHERE uri LIKE 's3://{bucket}/%' LIMIT 1)"
+            " AND ended IS NOT NULL"
         )
         process.wait_until(
             lambda: value(observer, ended) == 3, 30, "all tables end"
