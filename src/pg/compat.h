@@ -12,8 +12,10 @@
 
 #include "catalog/pg_foreign_server.h"
 #include "commands/explain.h"
+#include "executor/executor.h"
 #include "fmgr.h"
 #include "pgstat.h"
+#include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/wait_event.h"
 
@@ -29,6 +31,7 @@
 /* 18 moved ExplainPropertyText() and its like. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
+#include "commands/explain_state.h"
 #endif
 
 /* 18 shows the module's name and version in pg_get_loaded_modules(). */
@@ -62,6 +65,40 @@ ob_backend_status(int n)
 #endif
 
 	return status ? &status->backendStatus : NULL;
+}
+
+/* 19 lets EXPLAIN take part in planning. */
+static inline PlannedStmt *
+ob_plan_query(Query *query, const char *text, int options,
+			  ParamListInfo parameters)
+{
+#if PG_VERSION_NUM >= 190000
+	return pg_plan_query(query, text, options, parameters, NULL);
+#else
+	return pg_plan_query(query, text, options, parameters);
+#endif
+}
+
+/* Runs the query to its end; 18 has no more queries that go on later. */
+static inline void
+ob_executor_run(QueryDesc *query)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(query, ForwardScanDirection, 0);
+#else
+	ExecutorRun(query, ForwardScanDirection, 0, true);
+#endif
+}
+
+/* 17 counts the memory of planning. */
+static inline void
+ob_explain_plan(PlannedStmt *plan, ExplainState *state, const char *text)
+{
+#if PG_VERSION_NUM >= 170000
+	ExplainOnePlan(plan, NULL, state, text, NULL, NULL, NULL, NULL, NULL);
+#else
+	ExplainOnePlan(plan, NULL, state, text, NULL, NULL, NULL, NULL);
+#endif
 }
 
 /* The number of an event to wait for; 17 lets extensions name theirs. */

@@ -20,7 +20,6 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/dsm.h"
-#include "storage/ipc.h"
 #include "storage/procarray.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
@@ -29,6 +28,7 @@
 #include "utils/resowner.h"
 
 #include "pg/crew_intern.h"
+#include "pg/unwind.h"
 #include "pg/wait.h"
 
 /* How often locks are looked at while all is quiet. */
@@ -59,6 +59,7 @@ struct ObCrew
 	bool *told;   /* by table */
 	bool *landed; /* likewise */
 	bool settling;
+	bool more; /* than the last step has told */
 };
 
 /* Those of this process. */
@@ -118,8 +119,9 @@ launch(ObCrew *crew, BackgroundWorkerHandle **handle)
 }
 
 static void
-launch_all(ObCrew *crew)
+launch_all(void *arg)
 {
+	ObCrew *crew = arg;
 	int wanted = Min(crew->job.workers, crew->job.ntables);
 
 	crew->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
@@ -477,9 +479,9 @@ settle(ObCrew *crew)
  * than once.
  */
 static void
-end_workers(int code, Datum arg)
+end_workers(void *arg)
 {
-	ObCrew *crew = (ObCrew *) DatumGetPointer(arg);
+	ObCrew *crew = arg;
 
 	if (crew->segment == NULL)
 		return;
@@ -525,7 +527,7 @@ detach(ObCrew *crew)
 static void
 give_up(void *arg)
 {
-	end_workers(0, PointerGetDatum(arg));
+	end_workers(arg);
 	detach(arg);
 }
 
@@ -602,28 +604,26 @@ ob_crew_start(const ObCrewJob *job)
 	MemoryContext before = MemoryContextSwitchTo(crew->context);
 
 	share(crew);
-	PG_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
-	{
-		launch_all(crew);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
+	ob_unwind(launch_all, end_workers, crew);
 	MemoryContextSwitchTo(before);
 	return crew;
+}
+
+static void
+step(void *arg)
+{
+	ObCrew *crew = arg;
+
+	crew->more = wait_for_one(crew);
+	if (!crew->more && crew->job.settle)
+		settle(crew);
 }
 
 bool
 ob_crew_step(ObCrew *crew)
 {
-	volatile bool more = false;
-
-	PG_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
-	{
-		more = wait_for_one(crew);
-		if (!more && crew->job.settle)
-			settle(crew);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(end_workers, PointerGetDatum(crew));
-	return more;
+	ob_unwind(step, end_workers, crew);
+	return crew->more;
 }
 
 void

@@ -51,10 +51,10 @@ ob_out_write_long(ObOut *out, const char *data, size_t len)
 {
 	while (len > 0)
 	{
-		size_t room = out->end - out->ptr;
-		size_t now = Min(room, len);
+		ptrdiff_t room = out->end - out->ptr;
+		size_t now = Min((size_t) room, len);
 
-		if (room == 0)
+		if (room <= 0)
 		{
 			out->refill(out);
 			continue;

@@ -8,7 +8,9 @@
  * through an ObOut: the free space of the current window.  When it runs out,
  * refill() hands the written bytes on and gets the next window; it is the only
  * place where an export waits for the network, so it may be called from
- * anywhere in an encoder, also in the middle of a value, and may raise.
+ * anywhere in an encoder, also in the middle of a value, and may raise.  After
+ * it the window is another one, at any address: what was kept of the one
+ * before, a pointer into it or where it ends, is void.
  *
  * A column is written by a function that is chosen once per export by the
  * type (ObColumn.write), so a fast path for a type is one more function in
@@ -38,9 +40,10 @@ struct ObOut
 static inline char *
 ob_out_reserve(ObOut *out, size_t n)
 {
-	Assert(n <= OB_OUT_RESERVE);
-	if (unlikely((size_t) (out->end - out->ptr) < n))
+	Assert(n <= OB_OUT_RESERVE && out->ptr <= out->end);
+	if (unlikely(out->end - out->ptr < (ptrdiff_t) n))
 		out->refill(out);
+	Assert(out->end - out->ptr >= (ptrdiff_t) n);
 	return out->ptr;
 }
 
@@ -57,7 +60,8 @@ extern void ob_out_write_long(ObOut *out, const char *data, size_t len);
 static inline void
 ob_out_write(ObOut *out, const char *data, size_t len)
 {
-	if (likely((size_t) (out->end - out->ptr) >= len))
+	Assert(out->ptr <= out->end);
+	if (likely(out->end - out->ptr >= (ptrdiff_t) len))
 	{
 		memcpy(out->ptr, data, len);
 		out->ptr += len;

@@ -220,6 +220,13 @@ reserve(ObOut *out, char *to)
 	return ob_out_reserve(out, ROOM);
 }
 
+/* Up to here there is room, in the window that is the output's now. */
+static inline const char *
+limit_of(const ObOut *out)
+{
+	return out->end - ROOM;
+}
+
 /* (out->ptr is left behind, here and in put_deformed_row: it would be a detour
  * through memory from each column to the next.) */
 static char *
@@ -233,13 +240,16 @@ put_stored_row(ObEncoder *encoder, char *to)
 	/* (before its first refill, the output has no end to count back from) */
 	if (encoder->out->end - to < ROOM)
 		to = reserve(encoder->out, to);
-	limit = encoder->out->end - ROOM;
+	limit = limit_of(encoder->out);
 	for (int i = 0; i < ncolumns; i++)
 	{
 		char *end;
 
 		if (unlikely(to > limit))
+		{
 			to = reserve(encoder->out, to);
+			limit = limit_of(encoder->out);
+		}
 		*to = delimiter;
 		to += i > 0;
 		end = ob_stored_put(&walk, i, to);
@@ -252,7 +262,7 @@ put_stored_row(ObEncoder *encoder, char *to)
 			end = ob_stored_any(&walk, i)
 					  ? put_long(encoder, column, value, isnull, to)
 					  : put_value(encoder, column, value, isnull, to);
-			limit = encoder->out->end - ROOM;
+			limit = limit_of(encoder->out);
 		}
 		to = end;
 	}

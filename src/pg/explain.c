@@ -6,8 +6,10 @@
  */
 #include "postgres.h"
 
-#include "executor/spi.h"
+#include "commands/explain.h"
+#include "lib/stringinfo.h"
 
+#include "pg/compat.h"
 #include "pg/explain.h"
 #include "pg/parallel.h"
 #include "pg/query.h"
@@ -31,48 +33,34 @@ say_where(const ObOptions *options, const ObParallel *parallel)
 				   "plain columns)");
 }
 
-/* What EXPLAIN says, copied out of SPI's memory. */
 static List *
-explain(const char *query, MemoryContext context)
+split_lines(char *text)
 {
 	List *lines = NIL;
 
-	/* (SPI counts EXPLAIN among what does not only read) */
-	if (SPI_execute(psprintf("EXPLAIN %s", query), false, 0) != SPI_OK_UTILITY)
-		elog(ERROR, "EXPLAIN failed");
-	for (uint64 i = 0; i < SPI_processed; i++)
+	for (char *end; (end = strchr(text, '\n')) != NULL; text = end + 1)
 	{
-		char *line =
-			SPI_getvalue(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, 1);
-		MemoryContext before = MemoryContextSwitchTo(context);
-
-		lines = lappend(lines, pstrdup(line));
-		MemoryContextSwitchTo(before);
+		*end = '\0';
+		lines = lappend(lines, text);
 	}
-	return lines;
+	return *text ? lappend(lines, text) : lines;
 }
 
+/* What EXPLAIN says of the plan that an export would run. */
 List *
 ob_explain(const char *query, const ObOptions *options)
 {
 	ObParallel *parallel = ob_parallel_new(options, NULL, NULL);
-	MemoryContext context = CurrentMemoryContext;
-	ObParallel *outer;
-	List *volatile lines = NIL;
+	ExplainState *state = NewExplainState();
+	ErrorContextCallback context;
+	PlannedStmt *plan;
 
 	ob_query_check(query);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	outer = ob_parallel_request(parallel);
-	PG_TRY();
-	{
-		lines = explain(query, context);
-	}
-	PG_FINALLY();
-	{
-		ob_parallel_request(outer);
-	}
-	PG_END_TRY();
-	SPI_finish();
-	return lcons(say_where(options, parallel), lines);
+	ob_query_context(&context, query);
+	plan = ob_parallel_plan(parallel, query, NULL);
+	ExplainBeginOutput(state);
+	ob_explain_plan(plan, state, query);
+	ExplainEndOutput(state);
+	error_context_stack = context.previous;
+	return lcons(say_where(options, parallel), split_lines(state->str->data));
 }

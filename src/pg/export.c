@@ -4,28 +4,30 @@
  *
  * src/pg/export.c
  *
- * SPI runs the query into our receiver, whose encoder writes each row into a
- * stream (stream.h), the sink chain with an upload at its end:
+ * The query is planned and run here, as COPY does it, not by SPI: so that what
+ * is changed in its plan is beyond doubt its plan.  It runs into our receiver,
+ * whose encoder writes each row into a stream (stream.h), the sink chain with
+ * an upload at its end:
  *
- *	   SPI -> receiver -> encoder -> [codec] -> upload -> S3
+ *	   executor -> receiver -> encoder -> [codec] -> upload -> S3
  *
  * Where the plan allows it, that is moved below the plan's Gather, so that
  * parallel workers do the same with their rows, and what the receiver gets are
  * only the workers' last bytes (parallel.h).
  *
  * All of an export hangs on one memory context.  The core's objects are freed
- * by its reset callbacks, which do no network traffic.  What must be said to
- * S3 when an export fails is said before, at the one place that catches
- * errors: PG_ENSURE_ERROR_CLEANUP also runs when the backend is terminated.
+ * by the reset callbacks of a child of it, which do no network traffic.
+ * What must be said to S3 when an export fails is said before, in give_up().
  */
 #include "postgres.h"
 
-#include "executor/spi.h"
+#include "executor/executor.h"
 #include "miscadmin.h"
-#include "storage/ipc.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "pg/compat.h"
 #include "pg/export.h"
 #include "pg/headers.h"
 #include "pg/parallel.h"
@@ -34,19 +36,31 @@
 #include "pg/receiver.h"
 #include "pg/report.h"
 #include "pg/stream.h"
+#include "pg/unwind.h"
 
-typedef struct Job
+/*
+ * A query may export, and that export's query, too.  Each has buffers and
+ * connections of its own.
+ */
+#define NESTED_MAX 8
+
+typedef struct Job Job;
+struct Job
 {
 	const ObExport *export;
+	ObExportResult *result;
+	void (*work)(Job *job, ObExportResult *result);
 	ObStream *stream;
 	ObParallel *parallel;
 	ObProgress *progress;
-	bool requested; /* it is what planning is for */
-	ObParallel *outer;
 	MemoryContext context;
-	int retries; /* of a stream before this one */
+	MemoryContext core; /* the stream and its client, in that one */
+	int retries;        /* of a stream before this one */
 	char *place; /* "s3://bucket/key", for warnings */
-} Job;
+};
+
+/* How many of this session's exports are under way. */
+static int nested = 0;
 
 /* ---- setting up ---- */
 
@@ -80,36 +94,50 @@ ob_export_open(const ObExport *export)
 
 /* ---- running ---- */
 
+/* In the caller's snapshot, as SPI does it for what only reads. */
 static void
-withdraw(Job *job)
+run_plan(Job *job, PlannedStmt *plan, ObReceiver *receiver)
 {
-	if (job->requested)
-		ob_parallel_request(job->outer);
-	job->requested = false;
+	const ObExport *export = job->export;
+	QueryDesc *query = CreateQueryDesc(
+		plan, export->query, GetActiveSnapshot(), InvalidSnapshot,
+		&receiver->base, export->parameters, NULL, 0);
+
+	ExecutorStart(query, 0);
+	ob_parallel_attach(job->parallel, query->planstate);
+	ob_executor_run(query);
+	ExecutorFinish(query);
+	ExecutorEnd(query);
+	FreeQueryDesc(query);
 }
 
 static void
 run_query(Job *job, ObReceiver *receiver)
 {
-	SPIExecuteOptions options = {
-		/* keeps the caller's snapshot */
-		.read_only = true,
-		.params = job->export->parameters,
-		.dest = &receiver->base,
-	};
-	int result;
+	const ObExport *export = job->export;
+	MemoryContext context = AllocSetContextCreate(
+		job->context, "onboard query", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+	ErrorContextCallback error_context;
 
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	job->outer = ob_parallel_request(job->parallel);
-	job->requested = true;
-	result = SPI_execute_extended(job->export->query, &options);
-	withdraw(job);
-	if (result != SPI_OK_SELECT)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("query did not run as a SELECT: %s",
-							   SPI_result_code_string(result))));
-	SPI_finish();
+	ob_query_context(&error_context, export->query);
+	run_plan(job,
+			 ob_parallel_plan(job->parallel, export->query,
+							  export->parameters),
+			 receiver);
+	error_context_stack = error_context.previous;
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
+}
+
+static void
+open_stream(Job *job)
+{
+	MemoryContext before = MemoryContextSwitchTo(job->core);
+
+	job->stream = ob_export_open(job->export);
+	job->stream->progress = job->progress;
+	MemoryContextSwitchTo(before);
 }
 
 /* A multipart upload was begun for nothing: what little there is to an empty
@@ -125,10 +153,10 @@ start_anew(Job *job)
 	job->retries = figures.retries;
 	ob_stream_abort(job->stream, job->place);
 	job->stream = NULL;
+	MemoryContextReset(job->core);
 	if (!export->options->write_empty)
 		return NULL;
-	job->stream = ob_export_open(export);
-	job->stream->progress = job->progress;
+	open_stream(job);
 	job->stream->ending = true;
 	encoder =
 		ob_encoder_new(&export->options->copy, ob_parallel_desc(job->parallel),
@@ -206,18 +234,21 @@ run(Job *job, ObExportResult *result)
 /*
  * Runs on an error and when the backend is terminated: must not raise, and
  * must come to an end.  Workers go first: a part of theirs that lands after
- * the abort would stay behind.
+ * the abort would stay behind.  Buffers and connections go here, too: the rest
+ * stays until a failed transaction is rolled back.
  */
 static void
-give_up(int code, Datum arg)
+give_up(void *arg)
 {
-	Job *job = (Job *) DatumGetPointer(arg);
+	Job *job = arg;
 
-	withdraw(job);
+	nested--;
 	if (job->parallel)
 		ob_parallel_end_workers(job->parallel);
 	if (job->stream)
 		ob_stream_abort(job->stream, job->place);
+	job->stream = NULL;
+	MemoryContextDelete(job->core);
 }
 
 /* Context of all errors, and the hint that some of them need. */
@@ -242,8 +273,7 @@ export_query(Job *job, ObExportResult *result)
 							 GetCurrentTimestamp()};
 
 	job->progress = ob_progress_begin(&label);
-	job->stream = ob_export_open(export);
-	job->stream->progress = job->progress;
+	open_stream(job);
 	job->parallel = ob_parallel_new(export->options, export, job->stream);
 	run(job, result);
 	ob_progress_end(job->progress);
@@ -255,11 +285,34 @@ rehearse(Job *job, ObExportResult *result)
 {
 	static const ObUploadShare nobody;
 
-	job->stream = ob_export_open(job->export);
+	open_stream(job);
 	ob_stream_share(job->stream, &nobody, NULL,
 					(size_t) onboard_upload_memory * 1024, 1);
 	ob_stream_upload_id(job->stream);
 	ob_stream_undo(job->stream);
+}
+
+static void
+check_depth(void)
+{
+	if (nested < NESTED_MAX)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("exports are nested too deeply"),
+			 errdetail("The queries of %d exports are under way in this "
+					   "session.",
+					   nested),
+			 errhint("A query that is exported may export itself, but not "
+					 "deeper.")));
+}
+
+static void
+do_work(void *arg)
+{
+	Job *job = arg;
+
+	job->work(job, job->result);
 }
 
 /* Does work(job), and cleans up whichever way it ends. */
@@ -277,18 +330,21 @@ run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
 	MemoryContextSwitchTo(context);
 	job = palloc0(sizeof(Job));
 	job->export = export;
+	job->result = result;
+	job->work = work;
 	job->context = context;
+	job->core = AllocSetContextCreate(context, "onboard stream",
+									  ALLOCSET_SMALL_SIZES);
 	job->place =
 		psprintf("s3://%s/%s", export->bucket, ob_report_text(export->key));
 	error_context.callback = name_export;
 	error_context.arg = job;
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;
-	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(job));
-	{
-		work(job, result);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(job));
+	check_depth();
+	nested++;
+	ob_unwind(do_work, give_up, job);
+	nested--;
 	error_context_stack = error_context.previous;
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);

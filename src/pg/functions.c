@@ -82,6 +82,18 @@ ob_result_values(const ObRun *run, Datum *values, bool *nulls)
 							TimestampTzGetDatum(run->started));
 }
 
+void
+ob_require_no_parallel(const char *function)
+{
+	if (!IsInParallelMode())
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+			 errmsg("cannot execute %s() during a parallel operation",
+					function),
+			 errhint("Mark the function that calls it PARALLEL UNSAFE.")));
+}
+
 /* onboard_table(name, query, bucket, options, run_id) -> onboard_result */
 Datum
 onboard_table(PG_FUNCTION_ARGS)
@@ -93,6 +105,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	Datum values[OB_RESULT_COLUMNS];
 	bool nulls[OB_RESULT_COLUMNS];
 
+	ob_require_no_parallel("onboard_table");
 	request.name = text_argument(fcinfo, 0);
 	require(request.name, "name", NAME_HINT);
 	if (request.name[0] == '\0')
@@ -180,6 +193,7 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 	ObServer *server;
 	char *utf8;
 
+	ob_require_no_parallel("onboard_abort_uploads");
 	InitMaterializedSRF(fcinfo, 0);
 	if (PG_ARGISNULL(2))
 		require(NULL, "older_than", AGE_HINT);
@@ -230,6 +244,7 @@ onboard_check(PG_FUNCTION_ARGS)
 	MemoryContext before;
 	pg_uuid_t run_id;
 
+	ob_require_no_parallel("onboard_check");
 	InitMaterializedSRF(fcinfo, 0);
 	new_run_id(&run_id);
 	/* also holds the client, and ends it before this returns */
@@ -252,6 +267,7 @@ onboard_explain(PG_FUNCTION_ARGS)
 	ObOptions *options = ob_options_new();
 	ListCell *cell;
 
+	ob_require_no_parallel("onboard_explain");
 	require(query, "query", "Give the query that would be exported.");
 	InitMaterializedSRF(fcinfo, MAT_SRF_USE_EXPECTED_DESC);
 	if (given)

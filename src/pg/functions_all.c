@@ -48,6 +48,7 @@ begin(FunctionCallInfo fcinfo)
 						.when = GetCurrentTransactionStartTimestamp(),
 						.lsn = ob_task_lsn()};
 
+	ob_require_no_parallel("onboard_all");
 	entries = ob_registry_list(schema, pattern);
 	if (entries == NIL)
 		ereport(NOTICE,

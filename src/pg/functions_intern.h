@@ -36,6 +36,10 @@ own_schema(FunctionCallInfo fcinfo)
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
+/* Raises in a parallel query, before anything is sent: what is written down
+ * about it could not be there. */
+extern void ob_require_no_parallel(const char *function);
+
 /* The one that was given, or a new one. */
 extern void ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);

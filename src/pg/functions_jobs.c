@@ -14,17 +14,12 @@
 #include "utils/timestamp.h"
 #include "utils/uuid.h"
 
+#include "pg/functions_intern.h"
 #include "pg/job.h"
 
 PG_FUNCTION_INFO_V1(onboard_submit);
 PG_FUNCTION_INFO_V1(onboard_submit_all);
 PG_FUNCTION_INFO_V1(onboard_await);
-
-static char *
-text_argument(FunctionCallInfo fcinfo, int n)
-{
-	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
-}
 
 /* The given id, or a new one. */
 static pg_uuid_t
@@ -44,6 +39,7 @@ onboard_submit(PG_FUNCTION_ARGS)
 {
 	ObJob *job = palloc0(sizeof(ObJob));
 
+	ob_require_no_parallel("onboard_submit");
 	job->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	job->name = text_argument(fcinfo, 0);
 	if (!job->name || !job->name[0])
@@ -67,6 +63,7 @@ onboard_submit_all(PG_FUNCTION_ARGS)
 {
 	ObJob *job = palloc0(sizeof(ObJob));
 
+	ob_require_no_parallel("onboard_submit_all");
 	job->schema = get_func_namespace(fcinfo->flinfo->fn_oid);
 	job->all = true;
 	job->name = text_argument(fcinfo, 0);

@@ -15,8 +15,6 @@
 
 #define HEAD_MAX (1024 * 1024)
 
-static ObParallel *requested = NULL;
-
 /* ---- asking for it ---- */
 
 static void
@@ -61,25 +59,10 @@ ob_parallel_new(const ObOptions *options, const ObExport *export,
 	return parallel;
 }
 
-ObParallel *
-ob_parallel_request(ObParallel *parallel)
-{
-	ObParallel *before = requested;
-
-	requested = parallel;
-	return before;
-}
-
-ObParallel *
-ob_parallel_requested(void)
-{
-	return requested;
-}
-
 bool
 ob_parallel_pushed(const ObParallel *parallel)
 {
-	return parallel->pushed;
+	return parallel->scan != NULL;
 }
 
 double
@@ -234,8 +217,8 @@ ob_parallel_finish(ObParallel *parallel)
 }
 
 /*
- * (On the way to a transaction's abort, which would do the same, but only
- * after the upload's abort.)
+ * The transaction's abort would do the same, but only after the upload's
+ * abort, and free what the head was made with only at its end.
  */
 void
 ob_parallel_end_workers(ObParallel *parallel)
@@ -243,6 +226,7 @@ ob_parallel_end_workers(ObParallel *parallel)
 	ParallelContext *pcxt = parallel->pcxt;
 
 	parallel->pcxt = NULL;
+	free_head(parallel);
 	if (!pcxt)
 		return;
 	ob_shared_wipe(parallel->shared);

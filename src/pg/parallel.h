@@ -19,7 +19,7 @@
  * as they would have come out of Gather.  A plan whose top is no Gather (one
  * with an ORDER BY, say) is left alone and runs in one process.
  *
- *	   parallel_plan.c	 the planner hook: finds the Gather, changes the plan
+ *	   parallel_plan.c	 plans the query, finds the Gather, changes the plan
  *	   parallel_scan.c	 the Custom Scan: what leader and workers do
  *	   parallel_shared.c what they share, in dynamic shared memory
  *	   parallel.c		 the leader's side of an export
@@ -28,13 +28,15 @@
 #define OB_PARALLEL_H
 
 #include "executor/tuptable.h"
+#include "nodes/execnodes.h"
+#include "nodes/plannodes.h"
 
 #include "pg/export.h"
 #include "pg/stream.h"
 
 typedef struct ObParallel ObParallel;
 
-/* From _PG_init: installs the hook, which does nothing unless requested. */
+/* From _PG_init: parallel workers look the Custom Scan up by its name. */
 extern void ob_parallel_init(void);
 
 /* Whether one process must write all rows. */
@@ -45,14 +47,20 @@ extern ObParallel *ob_parallel_new(const ObOptions *options,
 								   const ObExport *export, ObStream *stream);
 
 /*
- * From now on, the next planning in this backend is the export's query.
- * Returns what was requested before, to be requested again at the end: a
- * function may export while its query is planned or started.
+ * Plans the export's query, or the one that is to be explained, and moves the
+ * sink below Gather where that can be.  Such a plan runs only if it was
+ * attached; what else runs it gets an error.
  */
-extern ObParallel *ob_parallel_request(ObParallel *parallel);
+extern PlannedStmt *ob_parallel_plan(ObParallel *parallel, const char *query,
+									 ParamListInfo parameters);
 
-/* What the planner expects of the query's result, in bytes; 0: not planned
- * yet. */
+/*
+ * The plan was started: top is its topmost node.  If the sink was moved, it is
+ * this export's from now on, and the upload is shared and begun.
+ */
+extern void ob_parallel_attach(ObParallel *parallel, PlanState *top);
+
+/* What the planner expects of the query's result, in bytes. */
 extern double ob_parallel_estimate(const ObParallel *parallel);
 
 /* Whether the sink was moved below Gather, and by how many workers. */

@@ -73,9 +73,8 @@ struct ObParallel
 	ObStream *stream;
 	MemoryContext context;
 
-	/* set by the planner hook */
-	bool planned;
-	bool pushed;
+	/* set when it is planned */
+	const Plan *scan; /* the sink; NULL: it was not moved */
 	int workers;
 	double estimate; /* of the result, in bytes */
 	TupleDesc desc;  /* the columns of the query's result */
@@ -89,9 +88,6 @@ struct ObParallel
 	ObSink *making; /* the chain that makes it */
 	MemoryContextCallback callback;
 };
-
-/* Of this backend's export that is being planned or started, or NULL. */
-extern ObParallel *ob_parallel_requested(void);
 
 /* The plan's query is about to run: shares the upload, and begins it. */
 extern void ob_parallel_begin(ObParallel *parallel);
@@ -143,7 +139,6 @@ extern void ob_shared_read(const ObShared *shared, ObSharedView *view);
 
 /* The Custom Scan over a Gather's child: columns are the numbers of the
  * child's columns that make up the result. */
-extern void ob_sink_scan_init(void);
 extern Plan *ob_sink_scan_plan(Plan *child, List *columns, TupleDesc desc,
 							   const char *what);
 

@@ -1,60 +1,56 @@
 /*
  * parallel_plan.c
- *		The planner hook that moves the sink below Gather.
+ *		Planning the export's query, with the sink below Gather.
  *
  * src/pg/parallel_plan.c
  *
- * The hook acts on one planning only, the one that was asked for; everything
- * else in the session passes through.  It has the query planned as if handing
- * rows to the leader cost nothing, because with the sink in the workers they
- * hand up next to none.  If the plan's top is then not a Gather that can be
- * used, the query is planned again with the real costs: a Gather that does
- * hand up its rows must be paid for.
+ * No hook is needed, so no other query can be mistaken for the export's: what
+ * is changed here is a copy of what the planner has returned for it.  It is
+ * planned as if handing rows to the leader cost nothing, because with the sink
+ * in the workers they hand up next to none.  If the plan's top is then not a
+ * Gather that can be used, the query is planned again with the real costs: a
+ * Gather that does hand up its rows must be paid for.
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "executor/executor.h"
 #include "nodes/makefuncs.h"
 #include "optimizer/cost.h"
 #include "optimizer/optimizer.h"
-#include "optimizer/planner.h"
-#include "catalog/pg_type.h"
+#include "tcop/utility.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
 
+#include "pg/compat.h"
 #include "pg/parallel_intern.h"
+#include "pg/query.h"
 
-static planner_hook_type previous_hook = NULL;
-
-static PlannedStmt *
-plan_on(Query *query, const char *text, int options, ParamListInfo params)
+static void
+set_here(const char *name, const char *value)
 {
-	if (previous_hook)
-		return previous_hook(query, text, options, params);
-	return standard_planner(query, text, options, params);
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
 }
 
-/* With rows for free, and as many workers as were asked for. */
+/*
+ * With rows for free, and as many workers as were asked for.  As settings of a
+ * function are, these are undone by an error, and survive a function that
+ * changes them while it is planned.
+ */
 static PlannedStmt *
 plan_for_sink(const ObParallel *parallel, Query *query, const char *text,
-			  int options, ParamListInfo params)
+			  ParamListInfo parameters)
 {
-	double tuple_cost = parallel_tuple_cost;
-	int max_workers = max_parallel_workers_per_gather;
+	int level = NewGUCNestLevel();
+	int workers = parallel->options->parallel;
 	PlannedStmt *statement;
 
-	PG_TRY();
-	{
-		parallel_tuple_cost = 0;
-		if (parallel->options->parallel > max_workers)
-			max_parallel_workers_per_gather = parallel->options->parallel;
-		statement = plan_on(query, text, options, params);
-	}
-	PG_FINALLY();
-	{
-		parallel_tuple_cost = tuple_cost;
-		max_parallel_workers_per_gather = max_workers;
-	}
-	PG_END_TRY();
+	set_here("parallel_tuple_cost", "0");
+	if (workers > max_parallel_workers_per_gather)
+		set_here("max_parallel_workers_per_gather", psprintf("%d", workers));
+	statement = ob_plan_query(query, text, CURSOR_OPT_PARALLEL_OK, parameters);
+	AtEOXact_GUC(true, level);
 	return statement;
 }
 
@@ -97,7 +93,8 @@ choose_workers(const ObParallel *parallel, const Gather *gather)
 	return Min(workers, fitting);
 }
 
-static bool
+/* The statement with the sink moved; NULL: it cannot be. */
+static PlannedStmt *
 push_sink(ObParallel *parallel, PlannedStmt *statement)
 {
 	Gather *gather = (Gather *) statement->planTree;
@@ -108,16 +105,18 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 
 	if (!IsA(gather, Gather) || gather->single_copy ||
 		gather->plan.qual != NIL || statement->rowMarks != NIL)
-		return false;
+		return NULL;
 	columns = plain_columns(gather, &plain);
 	workers = choose_workers(parallel, gather);
 	if (!plain || workers < 1)
-		return false;
+		return NULL;
 	before = MemoryContextSwitchTo(parallel->context);
 	parallel->desc = ExecCleanTypeFromTL(gather->plan.targetlist);
 	MemoryContextSwitchTo(before);
 	parallel->workers = workers;
-	parallel->estimate = gather->plan.plan_rows * gather->plan.plan_width;
+	/* others' hooks may have kept what they have returned */
+	statement = copyObject(statement);
+	gather = (Gather *) statement->planTree;
 	gather->num_workers = workers;
 	outerPlan(gather) = ob_sink_scan_plan(
 		outerPlan(gather), columns, parallel->desc,
@@ -126,49 +125,47 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 	gather->plan.targetlist = list_make1(makeTargetEntry(
 		(Expr *) makeVar(OUTER_VAR, 1, BYTEAOID, -1, InvalidOid, 0), 1, "tail",
 		false));
-	return true;
-}
-
-static PlannedStmt *
-plan_here(ObParallel *parallel, Query *query, const char *text, int options,
-		  ParamListInfo params)
-{
-	PlannedStmt *statement = plan_on(query, text, options, params);
-	const Plan *top = statement->planTree;
-
-	parallel->estimate = top->plan_rows * top->plan_width;
+	parallel->scan = outerPlan(gather);
 	return statement;
 }
 
-static PlannedStmt *
-plan_export(Query *query, const char *text, int options, ParamListInfo params)
+static void
+check_read_only(PlannedStmt *statement)
 {
-	ObParallel *parallel = ob_parallel_requested();
-	PlannedStmt *statement;
-	Query *copy;
-
-	if (!parallel || parallel->planned ||
-		(options & CURSOR_OPT_PARALLEL_OK) == 0)
-		return plan_on(query, text, options, params);
-	/* functions that are planned meanwhile are not ours */
-	parallel->planned = true;
-	if (parallel->options->parallel == 0)
-		return plan_here(parallel, query, text,
-						 options & ~CURSOR_OPT_PARALLEL_OK, params);
-	if (ob_parallel_for_one(&parallel->options->copy))
-		return plan_here(parallel, query, text, options, params);
-	copy = copyObject(query); /* planning scribbles on it */
-	statement = plan_for_sink(parallel, query, text, options, params);
-	parallel->pushed = push_sink(parallel, statement);
-	if (parallel->pushed)
-		return statement;
-	return plan_here(parallel, copy, text, options, params);
+	/* as SPI says it, which does it for all other queries of ours */
+	if (!CommandIsReadOnly(statement))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("%s is not allowed in a non-volatile function",
+							   CreateCommandName((Node *) statement))));
 }
 
-void
-ob_parallel_init(void)
+PlannedStmt *
+ob_parallel_plan(ObParallel *parallel, const char *text,
+				 ParamListInfo parameters)
 {
-	ob_sink_scan_init();
-	previous_hook = planner_hook;
-	planner_hook = plan_export;
+	const ObOptions *options = parallel->options;
+	Query *query = ob_query_analyse(text, parameters);
+	PlannedStmt *statement;
+	PlannedStmt *pushed = NULL;
+
+	if (options->parallel == 0)
+		statement = ob_plan_query(query, text, 0, parameters);
+	else if (ob_parallel_for_one(&options->copy))
+		statement =
+			ob_plan_query(query, text, CURSOR_OPT_PARALLEL_OK, parameters);
+	else
+	{
+		/* planning scribbles on it */
+		Query *copy = copyObject(query);
+
+		statement = plan_for_sink(parallel, query, text, parameters);
+		pushed = push_sink(parallel, statement);
+		if (!pushed)
+			statement =
+				ob_plan_query(copy, text, CURSOR_OPT_PARALLEL_OK, parameters);
+	}
+	check_read_only(statement);
+	parallel->estimate = statement->planTree->plan_rows *
+						 (double) statement->planTree->plan_width;
+	return pushed ? pushed : statement;
 }

@@ -114,6 +114,16 @@ described(const CustomScan *scan)
 	return desc;
 }
 
+/* The export that it was attached to: a plan of ours that others have kept
+ * has none. */
+static ObParallel *
+export_of(const SinkScan *scan)
+{
+	if (!scan->parallel)
+		elog(ERROR, "the plan of an export was run by something else");
+	return scan->parallel;
+}
+
 /* ---- rows ---- */
 
 /* Whether the result is the child's row as it is. */
@@ -192,7 +202,7 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 static void
 export_in_leader(SinkScan *scan)
 {
-	ObParallel *parallel = scan->parallel;
+	ObParallel *parallel = export_of(scan);
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
 
 	export_rows(scan, parallel->stream, &parallel->options->copy,
@@ -281,15 +291,8 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
 		return;
 	if (IsParallelWorker())
-	{
 		scan->context = AllocSetContextCreate(
 			CurTransactionContext, "onboard worker", ALLOCSET_DEFAULT_SIZES);
-		return;
-	}
-	scan->parallel = ob_parallel_requested();
-	if (!scan->parallel || !scan->parallel->stream)
-		elog(ERROR, "the plan of an export was run by something else");
-	ob_parallel_begin(scan->parallel);
 }
 
 static TupleTableSlot *
@@ -300,12 +303,10 @@ exec_scan(CustomScanState *node)
 	if (scan->done)
 		return NULL;
 	scan->done = true;
-	if (scan->parallel)
-	{
-		export_in_leader(scan);
-		return NULL;
-	}
-	return export_in_worker(scan);
+	if (scan->shared)
+		return export_in_worker(scan);
+	export_in_leader(scan);
+	return NULL;
 }
 
 static void
@@ -328,7 +329,7 @@ rescan(CustomScanState *node)
 static Size
 estimate_dsm(CustomScanState *node, ParallelContext *pcxt)
 {
-	ObParallel *parallel = ((SinkScan *) node)->parallel;
+	ObParallel *parallel = export_of((SinkScan *) node);
 
 	parallel->shared_size =
 		ob_shared_estimate(parallel, ob_stream_upload_id(parallel->stream));
@@ -338,7 +339,7 @@ estimate_dsm(CustomScanState *node, ParallelContext *pcxt)
 static void
 initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
-	ObParallel *parallel = ((SinkScan *) node)->parallel;
+	ObParallel *parallel = export_of((SinkScan *) node);
 
 	ob_shared_fill(coordinate, parallel,
 				   ob_upload_id(parallel->stream->upload),
@@ -390,6 +391,21 @@ static const CustomExecMethods exec_methods = {
 	.ExplainCustomScan = explain_scan,
 };
 
+void
+ob_parallel_attach(ObParallel *parallel, PlanState *top)
+{
+	PlanState *child = IsA(top, GatherState) ? outerPlanState(top) : NULL;
+
+	if (!parallel->scan)
+		return;
+	if (!child || child->plan != parallel->scan ||
+		!IsA(child, CustomScanState) ||
+		((CustomScanState *) child)->methods != &exec_methods)
+		elog(ERROR, "the plan of the export was replaced when it was started");
+	((SinkScan *) child)->parallel = parallel;
+	ob_parallel_begin(parallel);
+}
+
 static Node *
 create_state(CustomScan *scan)
 {
@@ -401,7 +417,7 @@ create_state(CustomScan *scan)
 }
 
 void
-ob_sink_scan_init(void)
+ob_parallel_init(void)
 {
 	RegisterCustomScanMethods(&scan_methods);
 }

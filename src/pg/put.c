@@ -6,27 +6,44 @@
  */
 #include "postgres.h"
 
-#include "storage/ipc.h"
 #include "utils/memutils.h"
 
 #include "pg/put.h"
 #include "pg/report.h"
+#include "pg/unwind.h"
 
 typedef struct Put
 {
 	ObExport export;
 	ObOptions options;
+	MemoryContext core; /* of the stream and its client */
 	ObStream *stream;
+	const char *data;
+	size_t len;
 	char *place; /* for messages */
 } Put;
 
 static void
-give_up(int code, Datum arg)
+give_up(void *arg)
 {
-	Put *put = (Put *) DatumGetPointer(arg);
+	Put *put = arg;
 
 	if (put->stream)
 		ob_stream_abort(put->stream, put->place);
+	put->stream = NULL;
+	MemoryContextDelete(put->core);
+}
+
+static void
+send(void *arg)
+{
+	Put *put = arg;
+
+	MemoryContextSwitchTo(put->core);
+	put->stream = ob_export_open(&put->export);
+	if (put->len > 0)
+		ob_out_write(&put->stream->out, put->data, put->len);
+	ob_stream_finish(put->stream);
 }
 
 static void
@@ -57,14 +74,11 @@ ob_put_object(const ObExport *like, const char *key, const char *type,
 
 	fill(put, like, key, type);
 	put->place = psprintf("s3://%s/%s", like->bucket, ob_report_text(key));
-	PG_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(put));
-	{
-		put->stream = ob_export_open(&put->export);
-		if (len > 0)
-			ob_out_write(&put->stream->out, data, len);
-		ob_stream_finish(put->stream);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(give_up, PointerGetDatum(put));
+	put->core = AllocSetContextCreate(context, "onboard stream",
+									  ALLOCSET_SMALL_SIZES);
+	put->data = data;
+	put->len = len;
+	ob_unwind(send, give_up, put);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
 }

@@ -14,6 +14,7 @@
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
 #include "parser/parser.h"
+#include "tcop/tcopprot.h"
 #include "utils/builtins.h"
 #include "utils/plancache.h"
 #include "utils/varlena.h"
@@ -22,16 +23,46 @@
 
 /* Positions in the query must not be taken for positions in the caller's
  * statement: as SPI does it. */
-static void
-move_position(void *arg)
+static bool
+move_position(const char *query)
 {
 	int position = geterrposition();
 
 	if (position <= 0)
-		return;
+		return false;
 	errposition(0);
 	internalerrposition(position);
-	internalerrquery((const char *) arg);
+	internalerrquery(query);
+	return true;
+}
+
+static void
+tell_position(void *arg)
+{
+	move_position(arg);
+}
+
+static void
+tell_query(void *arg)
+{
+	if (!move_position(arg))
+		errcontext("SQL statement \"%s\"", (const char *) arg);
+}
+
+static void
+push_context(ErrorContextCallback *context, void (*callback)(void *arg),
+			 const char *query)
+{
+	context->callback = callback;
+	context->arg = unconstify(char *, query);
+	context->previous = error_context_stack;
+	error_context_stack = context;
+}
+
+void
+ob_query_context(ErrorContextCallback *context, const char *query)
+{
+	push_context(context, tell_query, query);
 }
 
 static List *
@@ -40,10 +71,7 @@ parse(const char *query)
 	ErrorContextCallback context;
 	List *statements;
 
-	context.callback = move_position;
-	context.arg = unconstify(char *, query);
-	context.previous = error_context_stack;
-	error_context_stack = &context;
+	push_context(&context, tell_position, query);
 	statements = raw_parser(query, RAW_PARSE_DEFAULT);
 	error_context_stack = context.previous;
 	return statements;
@@ -148,6 +176,26 @@ ob_query_as_subquery(const char *query)
 	const char *start = query + raw->stmt_location;
 
 	return pnstrdup(start, raw->stmt_len > 0 ? raw->stmt_len : strlen(start));
+}
+
+Query *
+ob_query_analyse(const char *query, ParamListInfo parameters)
+{
+	RawStmt *raw = linitial_node(RawStmt, parse(query));
+	List *queries;
+
+	if (parameters)
+		queries = pg_analyze_and_rewrite_withcb(
+			raw, query, parameters->parserSetup, parameters->parserSetupArg,
+			NULL);
+	else
+		queries =
+			pg_analyze_and_rewrite_fixedparams(raw, query, NULL, 0, NULL);
+	/* a SELECT has no rules but views */
+	if (list_length(queries) != 1 ||
+		linitial_node(Query, queries)->commandType != CMD_SELECT)
+		refuse("query is not a SELECT");
+	return linitial_node(Query, queries);
 }
 
 TupleDesc

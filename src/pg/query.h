@@ -8,6 +8,8 @@
 #define OB_QUERY_H
 
 #include "access/tupdesc.h"
+#include "nodes/params.h"
+#include "nodes/parsenodes.h"
 
 /*
  * Raises unless the text is one SELECT, VALUES, TABLE or WITH that modifies
@@ -21,6 +23,13 @@ extern char *ob_query_of_table(const char *name);
 /* The text without what may end a statement, for "SELECT ... FROM (text\n)":
  * it may end in a comment.  palloc'd. */
 extern char *ob_query_as_subquery(const char *query);
+
+/* From now on errors say that they are about this text, until
+ * error_context_stack is set to context->previous. */
+extern void ob_query_context(ErrorContextCallback *context, const char *query);
+
+/* What parse analysis and rewriting make of it.  parameters may be NULL. */
+extern Query *ob_query_analyse(const char *query, ParamListInfo parameters);
 
 /* The columns of its result, palloc'd.  Raises if it is not valid, which
  * parameters make it; holds the locks that parsing takes. */

@@ -10,11 +10,21 @@
  */
 #include "postgres.h"
 
+#include "catalog/pg_type.h"
 #include "utils/memutils.h"
 
 #include "pg/parallel.h"
 #include "pg/receiver.h"
 #include "pg/stream.h"
+
+/* Workers' last bytes, which nothing else must be taken for. */
+static void
+check_tails(TupleDesc desc)
+{
+	if (desc->natts != 1 || TupleDescAttr(desc, 0)->atttypid != BYTEAOID)
+		elog(ERROR, "the plan of the export does not return its workers' "
+					"bytes");
+}
 
 static void
 startup(DestReceiver *self, int operation, TupleDesc desc)
@@ -25,7 +35,10 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 	ob_progress_estimate(receiver->hooks.stream->progress,
 						 ob_parallel_estimate(receiver->hooks.parallel));
 	if (ob_parallel_pushed(receiver->hooks.parallel))
+	{
+		check_tails(desc);
 		return;
+	}
 	before = MemoryContextSwitchTo(receiver->hooks.context);
 	receiver->encoder =
 		ob_encoder_new(receiver->hooks.copy, CreateTupleDescCopy(desc),
@@ -63,8 +76,6 @@ ob_receiver_init(ObReceiver *receiver, const ObReceiverHooks *hooks)
 	receiver->base.rStartup = startup;
 	receiver->base.rShutdown = nothing;
 	receiver->base.rDestroy = nothing;
-	/* SPI keeps its own hands off results with any destination but these:
-	 * none means "no result" to it, SPI "collect them" */
 	receiver->base.mydest = DestCopyOut;
 	receiver->hooks = *hooks;
 }

@@ -11,13 +11,13 @@
 #include "postgres.h"
 
 #include "lib/stringinfo.h"
-#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
 #include "pg/attempt.h"
 #include "pg/report.h"
 #include "pg/run_intern.h"
+#include "pg/unwind.h"
 
 /* ---- what is held ---- */
 
@@ -155,12 +155,6 @@ abandon(void *arg)
 }
 
 static void
-abandon_at_exit(int code, Datum arg)
-{
-	abandon(DatumGetPointer(arg));
-}
-
-static void
 raise_failure(void *arg)
 {
 	const ObRunTable *table = arg;
@@ -250,8 +244,9 @@ fail_unprepared(ObRunAll *all)
 
 /* By workers, or here. */
 static void
-run_all(ObRunAll *all)
+run_all(void *arg)
 {
+	ObRunAll *all = arg;
 	ObCrew *crew = NULL;
 
 	fail_unprepared(all);
@@ -277,11 +272,7 @@ ob_run_together(ObRunAll *all)
 	MemoryContextSwitchTo(all->publication);
 	make_publications(all);
 	MemoryContextSwitchTo(before);
-	PG_ENSURE_ERROR_CLEANUP(abandon_at_exit, PointerGetDatum(all));
-	{
-		run_all(all);
-	}
-	PG_END_ENSURE_ERROR_CLEANUP(abandon_at_exit, PointerGetDatum(all));
+	ob_unwind(run_all, abandon, all);
 	if (is_in_part(all))
 		report_part(all, ERROR);
 	if (!all->published)

@@ -93,6 +93,9 @@ flush(ObStream *stream)
 	ObError error;
 	size_t len = stream->out.ptr - stream->window;
 
+	/* that may have been anybody's memory, shared memory, too */
+	if (unlikely(stream->out.ptr > stream->out.end))
+		elog(PANIC, "rows were written beyond their buffer");
 	if (len == 0)
 		return;
 	ob_error_clear(&error);

@@ -363,7 +363,10 @@ def test_wrongly_safe(eager, rgw, bucket):
 def test_secrets_are_not_in_the_plan(eager, bucket, canaries, cluster):
     """Not even with the plan in the log, the workers' too."""
     eager.cursor().execute(
-        "SET debug_print_plan = on; SET log_min_messages = log"
+        "SET debug_print_plan = on; SET log_min_messages = log;"
+        "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;"
+        "SET auto_explain.log_verbose = on;"
+        "SET auto_explain.log_nested_statements = on"
     )
     land(eager, "t", "SELECT * FROM big", bucket, parallel=2)
     log = cluster.log_text()

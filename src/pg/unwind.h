@@ -1,0 +1,18 @@
+/*
+ * unwind.h
+ *		Steps that leave something behind elsewhere, unless they are ended.
+ *
+ * src/pg/unwind.h
+ */
+#ifndef OB_UNWIND_H
+#define OB_UNWIND_H
+
+/*
+ * Does step(arg).  If that raises, or the backend is terminated within it,
+ * give_up(arg) is called, once: it must not raise, must come to an end, and
+ * may free what the step has made.
+ */
+extern void ob_unwind(void (*step)(void *arg), void (*give_up)(void *arg),
+					  void *arg);
+
+#endif
