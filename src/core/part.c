@@ -9,8 +9,75 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#ifdef OB_GUARD_PAGES
+#include <unistd.h>
+#endif
 
 /* ---- buffers ---- */
+
+#ifdef OB_GUARD_PAGES
+
+/*
+ * For tests: a buffer ends where its pages do, between two that nobody may
+ * touch, at an address that has nothing to do with the one before, and moves
+ * whenever it grows.  So whoever writes beyond a window's buffer, or into one
+ * that he had before, ends there.
+ */
+static size_t
+pages(size_t cap)
+{
+	size_t page = (size_t) sysconf(_SC_PAGESIZE);
+
+	return (cap + page - 1) / page * page;
+}
+
+/* Up and down: numbers of a simple generator, but the same in each run. */
+static unsigned
+scramble(void)
+{
+	static unsigned state = 1;
+
+	state = state * 1103515245 + 12345;
+	return state >> 16 & 0x7FFF;
+}
+
+static char *
+alloc_buffer(size_t cap)
+{
+	size_t page = pages(1);
+	size_t inside = pages(cap);
+	char *near = (char *) 0x200000000000 + ((size_t) scramble() << 28);
+	char *data = mmap(near, inside + 2 * page, PROT_NONE,
+					  MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (data == MAP_FAILED ||
+		mprotect(data + page, inside, PROT_READ | PROT_WRITE) != 0)
+		return NULL;
+	return data + page + inside - cap;
+}
+
+static void
+free_buffer(char *data, size_t cap)
+{
+	size_t page = pages(1);
+
+	if (data)
+		(void) munmap(data + cap - pages(cap) - page, pages(cap) + 2 * page);
+}
+
+static char *
+resize_buffer(char *data, size_t old_cap, size_t cap)
+{
+	char *resized = alloc_buffer(cap);
+
+	if (!resized)
+		return NULL;
+	memcpy(resized, data, old_cap);
+	free_buffer(data, old_cap);
+	return resized;
+}
+
+#else
 
 /*
  * Pages of their own, which are the system's again when the export is over.
@@ -39,6 +106,8 @@ free_buffer(char *data, size_t cap)
 	if (data)
 		(void) munmap(data, cap);
 }
+
+#endif
 
 /* ---- the pool ---- */
 
