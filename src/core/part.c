@@ -192,14 +192,15 @@ find_part(const ObParts *parts, size_t cap)
 	return NULL;
 }
 
+/* But those of that size. */
 static void
-free_idle_buffers(ObParts *parts)
+free_idle_buffers(ObParts *parts, size_t keep)
 {
 	for (int i = 0; i < parts->n; i++)
 	{
 		ObPart *part = &parts->parts[i];
 
-		if (part->state != OB_PART_EMPTY)
+		if (part->state != OB_PART_EMPTY || part->cap == keep)
 			continue;
 		parts->used -= part->cap;
 		free_buffer(part->data, part->cap);
@@ -230,9 +231,11 @@ ob_parts_begin(ObParts *parts, size_t size, size_t head_len)
 
 	if (!part)
 		return NULL;
+	/* others may have grown with a long row */
+	if (part->cap != cap || parts->used > parts->memory)
+		free_idle_buffers(parts, cap);
 	if (part->cap != cap)
 	{
-		free_idle_buffers(parts);
 		part->data = alloc_buffer(cap);
 		if (!part->data)
 			return NULL;

@@ -56,7 +56,7 @@ struct Job
 	MemoryContext context;
 	MemoryContext core; /* the stream and its client, in that one */
 	int retries;        /* of a stream before this one */
-	char *place; /* "s3://bucket/key", for warnings */
+	char *place;        /* "s3://bucket/key", for warnings */
 };
 
 /* How many of this session's exports are under way. */
@@ -121,10 +121,10 @@ run_query(Job *job, ObReceiver *receiver)
 	ErrorContextCallback error_context;
 
 	ob_query_context(&error_context, export->query);
-	run_plan(job,
-			 ob_parallel_plan(job->parallel, export->query,
-							  export->parameters),
-			 receiver);
+	run_plan(
+		job,
+		ob_parallel_plan(job->parallel, export->query, export->parameters),
+		receiver);
 	error_context_stack = error_context.previous;
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
@@ -333,8 +333,8 @@ run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
 	job->result = result;
 	job->work = work;
 	job->context = context;
-	job->core = AllocSetContextCreate(context, "onboard stream",
-									  ALLOCSET_SMALL_SIZES);
+	job->core =
+		AllocSetContextCreate(context, "onboard stream", ALLOCSET_SMALL_SIZES);
 	job->place =
 		psprintf("s3://%s/%s", export->bucket, ob_report_text(export->key));
 	error_context.callback = name_export;

@@ -87,11 +87,11 @@ ob_require_no_parallel(const char *function)
 {
 	if (!IsInParallelMode())
 		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
-			 errmsg("cannot execute %s() during a parallel operation",
-					function),
-			 errhint("Mark the function that calls it PARALLEL UNSAFE.")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+		 errmsg("cannot execute %s() during a parallel operation", function),
+		 errhint("Mark the function that calls it PARALLEL UNSAFE.")));
 }
 
 /* onboard_table(name, query, bucket, options, run_id) -> onboard_result */

@@ -74,8 +74,8 @@ ob_put_object(const ObExport *like, const char *key, const char *type,
 
 	fill(put, like, key, type);
 	put->place = psprintf("s3://%s/%s", like->bucket, ob_report_text(key));
-	put->core = AllocSetContextCreate(context, "onboard stream",
-									  ALLOCSET_SMALL_SIZES);
+	put->core =
+		AllocSetContextCreate(context, "onboard stream", ALLOCSET_SMALL_SIZES);
 	put->data = data;
 	put->len = len;
 	ob_unwind(send, give_up, put);

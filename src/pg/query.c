@@ -185,9 +185,9 @@ ob_query_analyse(const char *query, ParamListInfo parameters)
 	List *queries;
 
 	if (parameters)
-		queries = pg_analyze_and_rewrite_withcb(
-			raw, query, parameters->parserSetup, parameters->parserSetupArg,
-			NULL);
+		queries =
+			pg_analyze_and_rewrite_withcb(raw, query, parameters->parserSetup,
+										  parameters->parserSetupArg, NULL);
 	else
 		queries =
 			pg_analyze_and_rewrite_fixedparams(raw, query, NULL, 0, NULL);

@@ -233,6 +233,28 @@ windows_that_grow(void **state)
 	drop(&fixture);
 }
 
+/* A buffer that has grown beyond what is allowed is not kept for nothing. */
+static void
+grown_buffers_are_given_back(void **state)
+{
+	Fixture fixture;
+	ObPart *grown;
+	ObPart *plain;
+	size_t avail;
+
+	make_plain(&fixture, 3, 2 * CAP);
+	grown = ob_parts_begin(&fixture.parts, SIZE, 0);
+	plain = ob_parts_begin(&fixture.parts, SIZE, 0);
+	grown->len = CAP;
+	assert_non_null(ob_part_window(&fixture.parts, grown, true, &avail));
+	assert_true(grown->cap > CAP);
+	grown->state = plain->state = OB_PART_EMPTY;
+	assert_ptr_equal(ob_parts_begin(&fixture.parts, SIZE, 0), plain);
+	assert_int_equal(grown->cap, 0);
+	assert_int_equal(fixture.parts.used, CAP);
+	drop(&fixture);
+}
+
 /* ---- checksums ---- */
 
 static const char text[] = "The quick brown fox jumps over the lazy dog";
@@ -344,6 +366,7 @@ main(void)
 		cmocka_unit_test(full_parts_in_their_order),
 		cmocka_unit_test(windows_end_with_the_slack),
 		cmocka_unit_test(windows_that_grow),
+		cmocka_unit_test(grown_buffers_are_given_back),
 		cmocka_unit_test(checksums_of_parts),
 		cmocka_unit_test(head_of_a_part),
 	};
