@@ -174,11 +174,11 @@ def land_frames(db, s3, bucket, query, **options):
 MANY = "SELECT *, md5(t) AS m, md5(g::text) AS n2 FROM big"
 
 
-@pytest.mark.parametrize("compression, level", [
-    ("gzip", 1), ("gzip", 3), ("gzip", 5), ("zstd", 1), ("zstd", 5),
-    ("lz4", 0), ("lz4", 5),
+@pytest.mark.parametrize("compression, level, workers", [
+    ("gzip", 1, 1), ("gzip", 1, 4), ("gzip", 3, 2), ("gzip", 5, 2),
+    ("zstd", 1, 1), ("zstd", 1, 4), ("zstd", 5, 2),
+    ("lz4", 0, 1), ("lz4", 0, 4), ("lz4", 5, 2),
 ])
-@pytest.mark.parametrize("workers", [1, 2, 4])
 def test_compressed(eager, s3, bucket, compression, level, workers):
     """What several processes have made is one valid file, of one frame, so
     that a reader that stops at its end has all; of zstd, of as few frames as
@@ -198,38 +198,32 @@ def test_compressed(eager, s3, bucket, compression, level, workers):
         assert frame.count(b"\n") > (100 if number == 0 else 0)
 
 
-SOME = {
-    "one row": "SELECT g, t FROM big WHERE g = 4711",
-    "few rows": "SELECT g, t, md5(t) FROM big WHERE g % 100 = 0",
-}
-
-
-@pytest.mark.parametrize("query", SOME.values(), ids=SOME.keys())
-@pytest.mark.parametrize("format", ["csv", "csv without header", "text",
-                                    "jsonl", "binary"])
+@pytest.mark.parametrize("format", [
+    "csv", "csv without header", "text", "jsonl", "binary"
+])
 @pytest.mark.parametrize("compression", CODECS)
-def test_first_frame_has_rows(
-    eager, s3, bucket, compression, format, query
-):
+def test_first_frame_has_rows(eager, s3, bucket, compression, format):
     """Also where nobody has enough for a part: then all is in the last."""
     options = {"format": format}
     if format == "csv without header":
         options = {"format": "csv", "header": False}
-    land(eager, "t", query, bucket, key="plain", parallel="off", **options)
-    expected = body(s3, bucket, "plain")
-    plain, found, parts = land_frames(
-        eager, s3, bucket, query, compression=compression, parallel=2,
-        **options
-    )
-    assert parts == 1
-    assert len(plain) == len(expected)
-    if "4711" in query or format != "binary":
-        assert sorted(plain.split(b"\n")) == sorted(expected.split(b"\n"))
-    head = b"PGCOPY" if format == "binary" else b"g,t"
-    assert found[0].startswith(head) == (format in ("csv", "binary"))
-    assert b"row " in found[0]
-    if compression != "zstd":
-        assert len(found) == 1
+    for rows in "g = 4711", "g % 100 = 0":
+        query = f"SELECT g, t, md5(t) FROM big WHERE {rows}"
+        land(eager, "t", query, bucket, key="plain", parallel="off", **options)
+        expected = body(s3, bucket, "plain")
+        plain, found, parts = land_frames(
+            eager, s3, bucket, query, compression=compression, parallel=2,
+            **options
+        )
+        assert parts == 1
+        assert len(plain) == len(expected)
+        # Rows of binary come in any order, too, but have no end to split at.
+        if rows == "g = 4711" or format != "binary":
+            assert sorted(plain.split(b"\n")) == sorted(expected.split(b"\n"))
+        head = b"PGCOPY" if format == "binary" else b"g,t"
+        assert found[0].startswith(head) == (format in ("csv", "binary"))
+        assert b"row " in found[0]
+        assert len(found) == 1 or compression == "zstd"
 
 
 @pytest.mark.parametrize("setting", [
