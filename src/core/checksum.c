@@ -52,6 +52,13 @@ ob_crc32_combine(uint32_t a, uint32_t b, uint64_t len)
 }
 
 void
+ob_raw_add(ObRaw *raw, const ObRaw *next)
+{
+	raw->crc32 = ob_crc32_combine(raw->crc32, next->crc32, next->len);
+	raw->len += next->len;
+}
+
+void
 ob_crc32_text(uint32_t crc, char *text)
 {
 	static const char digits[] =

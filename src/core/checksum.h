@@ -39,6 +39,17 @@ extern uint32_t ob_crc32(uint32_t crc, const void *data, size_t len);
 /* Of a followed by b, which has len bytes. */
 extern uint32_t ob_crc32_combine(uint32_t a, uint32_t b, uint64_t len);
 
+/* How long bytes are before they are compressed, and their CRC-32, which is
+ * computed where a codec asks for it. */
+typedef struct ObRaw
+{
+	uint64_t len;
+	uint32_t crc32;
+} ObRaw;
+
+/* Makes it that of its bytes followed by the others. */
+extern void ob_raw_add(ObRaw *raw, const ObRaw *next);
+
 /* As x-amz-checksum-crc32 has it: OB_CRC32_TEXT bytes. */
 extern void ob_crc32_text(uint32_t crc, char *text);
 

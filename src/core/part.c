@@ -245,6 +245,8 @@ ob_parts_begin(ObParts *parts, size_t size, size_t head_len)
 	part->size = size;
 	part->start = head_len;
 	part->len = 0;
+	part->first = 0;
+	part->raw = (ObRaw){0, 0};
 	part->number = 0;
 	part->state = OB_PART_FILLING;
 	return begin_checksums(part) ? part : NULL;
@@ -312,12 +314,27 @@ ob_part_hash(ObPart *part, size_t len)
 	return !part->sha || ob_sha256_add(part->sha, from, more);
 }
 
-bool
-ob_part_add_head(ObPart *part, const char *head, size_t len)
+/* The first piece's end and beginning go. */
+static void
+trim_first(ObPart *part, size_t skip, size_t drop)
 {
-	part->start -= len;
-	memcpy(part->data + part->start, head, len);
-	part->len += len;
+	char *end = part->data + part->start + part->first;
+
+	memmove(end - drop, end, part->len - part->first);
+	part->start += skip;
+	part->len -= skip + drop;
+	part->first -= skip + drop;
+}
+
+bool
+ob_part_add_head(ObPart *part, const ObHead *head)
+{
+	if (part->first >= head->skip + head->drop)
+		trim_first(part, head->skip, head->drop);
+	part->start -= head->len;
+	memcpy(part->data + part->start, head->data, head->len);
+	part->len += head->len;
+	part->first += head->len;
 	/* these few bytes come first after all: once an export */
 	return begin_checksums(part);
 }

@@ -41,7 +41,10 @@ typedef struct ObPart
 	size_t size;  /* of the part that it is for */
 	size_t start; /* where the part begins: room for a head is before it */
 	size_t len;
-	int number; /* of the part, once it is full */
+	/* of the pieces in it: see ob_upload_end_piece() */
+	size_t first; /* the first one's length; 0: there is none */
+	ObRaw raw;    /* of all */
+	int number;   /* of the part, once it is full */
 	/* computed while it fills, each if it is wanted */
 	ObSha256 *sha; /* NULL: not wanted */
 	bool has_crc32;
@@ -87,8 +90,9 @@ extern char *ob_part_window(ObParts *parts, ObPart *part, bool grow,
  * fails. */
 extern bool ob_part_hash(ObPart *part, size_t len);
 
-/* Puts the head before the part's own bytes, where room was kept for it. */
-extern bool ob_part_add_head(ObPart *part, const char *head, size_t len);
+/* Puts the head before the part's own bytes, where room was kept for it, and
+ * takes from the first piece what that replaces. */
+extern bool ob_part_add_head(ObPart *part, const ObHead *head);
 
 /* The part is to be sent: writes its hash, "" if none is wanted; its crc32
  * holds from now on. */

@@ -5,6 +5,7 @@
  * src/core/sink.c
  */
 #include "sink.h"
+#include "sink_buf.h"
 
 #include <string.h>
 
@@ -15,19 +16,27 @@ static const ObCodec codecs[] = {
 	 .min_level = 1,
 	 .max_level = 9,
 	 .default_level = 1, /* see sink_gzip.c */
-	 .create = ob_sink_gzip_new},
+	 .create = ob_sink_gzip_new,
+	 .head = ob_gzip_head,
+	 .end = ob_gzip_end,
+	 .crc32 = true},
 	{.name = "zstd",
 	 .extension = ".zst",
 	 .min_level = 1,
 	 .max_level = 19,
 	 .default_level = 1,
-	 .create = ob_sink_zstd_new},
+	 .create = ob_sink_zstd_new,
+	 .head = ob_zstd_head,
+	 .skip = 6,  /* the header of a frame */
+	 .drop = 4}, /* its checksum */
 	{.name = "lz4",
 	 .extension = ".lz4",
 	 .min_level = 0,
 	 .max_level = 11,
 	 .default_level = 0,
-	 .create = ob_sink_lz4_new},
+	 .create = ob_sink_lz4_new,
+	 .head = ob_lz4_head,
+	 .end = ob_lz4_end},
 	{.name = NULL},
 };
 
@@ -110,6 +119,24 @@ ob_chain_cut(ObSink *first, ObError *error)
 }
 
 ObCode
+ob_chain_in_pieces(ObSink *first, ObError *error)
+{
+	ObSink *sink;
+
+	for (sink = first; sink != NULL; sink = sink->next)
+	{
+		ObCode code;
+
+		if (sink->ops->in_pieces == NULL)
+			continue;
+		code = sink->ops->in_pieces(sink, error);
+		if (code != OB_OK)
+			return code;
+	}
+	return OB_OK;
+}
+
+ObCode
 ob_chain_close(ObSink *first, ObError *error)
 {
 	ObSink *sink;
@@ -140,4 +167,58 @@ ob_chain_release(ObSink *first)
 		first->ops->release(first);
 		first = next;
 	}
+}
+
+/* ---- an object in pieces ---- */
+
+ObCode
+ob_codec_head(const ObCodec *codec, int level, const void *raw, size_t len,
+			  ObBuf *out, ObError *error)
+{
+	if (codec->head != NULL)
+		return codec->head(level, raw, len, out, error);
+	ob_buf_add(out, raw, len);
+	return ob_buf_check(out, error);
+}
+
+ObHead
+ob_codec_head_of(const ObCodec *codec, const char *data, size_t len)
+{
+	/* Where nothing is put into the first piece, nothing of it goes. */
+	if (len == 0)
+		return (ObHead){data, 0, 0, 0};
+	return (ObHead){data, len, codec->skip, codec->drop};
+}
+
+size_t
+ob_codec_end(const ObCodec *codec, const ObRaw *raw, char *out)
+{
+	return codec->end == NULL ? 0 : codec->end(raw, out);
+}
+
+static ObCode
+write_piece(ObSink *chain, const void *raw, size_t len, ObError *error)
+{
+	ObCode code = ob_chain_open(chain, error);
+
+	if (code == OB_OK)
+		code = ob_chain_in_pieces(chain, error);
+	if (code == OB_OK)
+		code = ob_sink_write(chain, raw, len, error);
+	return code == OB_OK ? ob_chain_cut(chain, error) : code;
+}
+
+ObCode
+ob_codec_piece(ObSink *(*create)(ObSink *next, int level, ObError *error),
+			   int level, const void *raw, size_t len, ObBuf *out,
+			   ObError *error)
+{
+	ObSink *buf = ob_sink_buf_new(out, error);
+	ObSink *chain = buf == NULL ? NULL : create(buf, level, error);
+	ObCode code = error->code;
+
+	if (chain != NULL)
+		code = write_piece(chain, raw, len, error);
+	ob_chain_release(chain != NULL ? chain : buf);
+	return code;
 }

@@ -30,6 +30,8 @@
 
 #include <stdint.h>
 
+#include "buf.h"
+#include "checksum.h"
 #include "error.h"
 
 #define OB_SINK_WINDOW_MIN 8192         /* a window is at least this */
@@ -45,6 +47,10 @@ typedef struct ObSinkOps
 	/* Before the first window; NULL: nothing to do. */
 	ObCode (*open)(ObSink *sink, ObError *error);
 
+	/* What follows is pieces of an object, see ob_chain_in_pieces(); after
+	 * open, before the first window.  NULL: nothing to do. */
+	ObCode (*in_pieces)(ObSink *sink, ObError *error);
+
 	/* Where upstream may write; *avail is OB_SINK_WINDOW_MIN to
 	 * OB_SINK_WINDOW_MAX.  NULL on error.  Valid until the next call. */
 	char *(*window)(ObSink *sink, size_t *avail, ObError *error);
@@ -53,9 +59,9 @@ typedef struct ObSinkOps
 	ObCode (*advance)(ObSink *sink, size_t len, ObError *error);
 
 	/* What was advanced so far becomes decodable by itself: a codec ends its
-	 * member or frame and flushes it into the next sink; the next input begins
-	 * another one.  Called only if something was advanced since the last cut
-	 * or the beginning.  NULL: nothing to do (terminals). */
+	 * member, frame or piece and flushes it into the next sink; the next input
+	 * begins another one.  Called only if something was advanced since the
+	 * last cut or the beginning.  NULL: nothing to do (terminals). */
 	ObCode (*cut)(ObSink *sink, ObError *error);
 
 	/* No more input: flush into the next sink.  Not called where a cut left
@@ -107,6 +113,38 @@ extern ObCode ob_chain_close(ObSink *first, ObError *error) OB_MUST_CHECK;
 extern void ob_chain_release(ObSink *first); /* NULL is allowed */
 
 /*
+ * Several processes can write one object, although none of them knows what
+ * comes before its own bytes.  Such an object is a head, then pieces in any
+ * order, each of which is what one chain made between two cuts, and an end.
+ * Frames are as few as the formats allow, since there are readers that stop at
+ * the first one, without an error:
+ *
+ *	   gzip	 one member.  A piece is blocks of deflate that refer to nothing
+ *			 before them and end at a byte; the end has the CRC-32 and the
+ *			 length of all.
+ *	   lz4	 one frame.  A piece is independent blocks.  Their checksums are in
+ *			 the place of one of the content, which nobody could compute: XXH32
+ *			 of pieces cannot be combined.
+ *	   zstd	 a frame a piece.  A block may repeat offsets of the block before
+ *			 it, or what a frame begins with, so it cannot be moved into
+ *another frame.  The head is put into the first one, as blocks that are not
+ *			 compressed, so that this one has rows, too; its checksum goes.
+ *
+ * A piece must not be empty.  Without compression, all of this is nothing.
+ */
+extern ObCode ob_chain_in_pieces(ObSink *first, ObError *error) OB_MUST_CHECK;
+
+/* What the object begins with.  It may take the place of the first piece's
+ * beginning, and of its end. */
+typedef struct ObHead
+{
+	const char *data;
+	size_t len;
+	size_t skip; /* bytes that the first piece loses at its beginning */
+	size_t drop; /* and at its end */
+} ObHead;
+
+/*
  * Codecs.  A constructor returns a node that owns nothing of "next" but holds
  * a reference to it; NULL on error.  level is checked by the caller against
  * the codec's range.
@@ -120,6 +158,14 @@ typedef struct ObCodec
 	int default_level;
 	/* NULL for "none": the chain then has no node for it */
 	ObSink *(*create)(ObSink *next, int level, ObError *error);
+
+	/* For an object in pieces; see the functions of these names. */
+	ObCode (*head)(int level, const void *raw, size_t len, ObBuf *out,
+				   ObError *error);
+	size_t skip;
+	size_t drop;
+	size_t (*end)(const ObRaw *raw, char *out);
+	bool crc32; /* end needs it of the raw bytes */
 } ObCodec;
 
 /* NULL if there is none of that name. */
@@ -127,6 +173,37 @@ extern const ObCodec *ob_codec_lookup(const char *name);
 
 /* All codecs, ended by an entry whose name is NULL. */
 extern const ObCodec *ob_codecs(void);
+
+/* Appends what an object in pieces begins with: "raw" (a header line, or
+ * nothing), framed as the pieces are. */
+extern ObCode ob_codec_head(const ObCodec *codec, int level, const void *raw,
+							size_t len, ObBuf *out,
+							ObError *error) OB_MUST_CHECK;
+
+/* The same, once those bytes are where they stay. */
+extern ObHead ob_codec_head_of(const ObCodec *codec, const char *data,
+							   size_t len);
+
+#define OB_CODEC_END_MAX 16
+
+/* Writes what it ends with, of an object whose raw bytes, the head's included,
+ * are these; returns the length. */
+extern size_t ob_codec_end(const ObCodec *codec, const ObRaw *raw, char *out);
+
+/* Compresses a few bytes as a piece, and appends it. */
+extern ObCode ob_codec_piece(ObSink *(*create)(ObSink *next, int level,
+											   ObError *error),
+							 int level, const void *raw, size_t len,
+							 ObBuf *out, ObError *error) OB_MUST_CHECK;
+
+extern ObCode ob_gzip_head(int level, const void *raw, size_t len, ObBuf *out,
+						   ObError *error);
+extern ObCode ob_zstd_head(int level, const void *raw, size_t len, ObBuf *out,
+						   ObError *error);
+extern ObCode ob_lz4_head(int level, const void *raw, size_t len, ObBuf *out,
+						  ObError *error);
+extern size_t ob_gzip_end(const ObRaw *raw, char *out);
+extern size_t ob_lz4_end(const ObRaw *raw, char *out);
 
 extern ObSink *ob_sink_gzip_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_zstd_new(ObSink *next, int level, ObError *error);

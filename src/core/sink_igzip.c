@@ -30,9 +30,11 @@ typedef struct ObIgzipSink
 {
 	ObSink base;
 	struct isal_zstream stream;
+	bool in_pieces;
 	char window[IGZIP_WINDOW];
 } ObIgzipSink;
 
+static ObCode igzip_in_pieces(ObSink *sink, ObError *error);
 static char *igzip_window(ObSink *sink, size_t *avail, ObError *error);
 static ObCode igzip_advance(ObSink *sink, size_t len, ObError *error);
 static ObCode igzip_cut(ObSink *sink, ObError *error);
@@ -41,6 +43,7 @@ static void igzip_release(ObSink *sink);
 
 static const ObSinkOps igzip_ops = {
 	.name = "igzip",
+	.in_pieces = igzip_in_pieces,
 	.window = igzip_window,
 	.advance = igzip_advance,
 	.cut = igzip_cut,
@@ -90,6 +93,16 @@ ob_sink_igzip_new(ObSink *next, int level, ObError *error)
 	return &igzip->base;
 }
 
+static ObCode
+igzip_in_pieces(ObSink *sink, ObError *error)
+{
+	ObIgzipSink *igzip = (ObIgzipSink *) sink;
+
+	igzip->in_pieces = true;
+	igzip->stream.gzip_flag = IGZIP_DEFLATE;
+	return OB_OK;
+}
+
 static char *
 igzip_window(ObSink *sink, size_t *avail, ObError *error)
 {
@@ -102,7 +115,8 @@ igzip_window(ObSink *sink, size_t *avail, ObError *error)
 /*
  * One call of ISA-L, straight into the window of the next sink.  A call that
  * neither takes input nor gives output cannot be (the one that ends a member
- * gives its trailer); were it let through, it would loop.
+ * gives its trailer, the one that ends a piece an empty block); were it let
+ * through, it would loop.
  */
 static ObCode
 igzip_step(ObIgzipSink *igzip, ObError *error)
@@ -155,12 +169,13 @@ igzip_cut(ObSink *sink, ObError *error)
 	/* A reset leaves what the caller set, and ISA-L set gzip_flag to "without
 	 * a header" when the header was written. */
 	isal_deflate_reset(&igzip->stream);
-	igzip->stream.gzip_flag = IGZIP_GZIP;
+	igzip->stream.gzip_flag = igzip->in_pieces ? IGZIP_DEFLATE : IGZIP_GZIP;
+	igzip->stream.flush = NO_FLUSH;
 	igzip->stream.end_of_stream = 0;
 	return code;
 }
 
-/* Ends a member. */
+/* Ends a member; of a piece, the last block, at a byte's end. */
 static ObCode
 igzip_close(ObSink *sink, ObError *error)
 {
@@ -168,14 +183,16 @@ igzip_close(ObSink *sink, ObError *error)
 
 	igzip->stream.next_in = (uint8_t *) igzip->window;
 	igzip->stream.avail_in = 0;
-	igzip->stream.end_of_stream = 1;
+	igzip->stream.flush = igzip->in_pieces ? FULL_FLUSH : NO_FLUSH;
+	igzip->stream.end_of_stream = !igzip->in_pieces;
 	do
 	{
 		ObCode code = igzip_step(igzip, error);
 
 		if (code != OB_OK)
 			return code;
-	} while (igzip->stream.internal_state.state != ZSTATE_END);
+	} while (igzip->stream.internal_state.state !=
+			 (igzip->in_pieces ? ZSTATE_NEW_HDR : ZSTATE_END));
 	return OB_OK;
 }
 

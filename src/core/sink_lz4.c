@@ -19,15 +19,18 @@
  *
  * Why the output fits in OB_SINK_ROOM: liblz4 holds back less than one block
  * of input and no output.  A block that does not compress is stored, with 4
- * bytes before it.  So 128 KiB of input and an end or two together give at
- * most 192 KiB and a few bytes of framing.
+ * bytes before it, and behind it where blocks have checksums.  So 128 KiB of
+ *input and an end or two together give at most 192 KiB and a few bytes of
+ *framing.
  */
 #include "sink.h"
 
 #include <lz4frame.h>
 #include <stdlib.h>
+#include <string.h>
 
 #define LZ4_SINK_WINDOW (64 * 1024)
+#define LZ4_END_MARK 4 /* bytes that end a frame without a checksum */
 
 typedef struct ObLz4Sink
 {
@@ -37,9 +40,11 @@ typedef struct ObLz4Sink
 	char *staging;
 	size_t staging_size;
 	bool begun; /* a frame that has no end yet */
+	bool in_pieces;
 	char window[LZ4_SINK_WINDOW];
 } ObLz4Sink;
 
+static ObCode lz4_in_pieces(ObSink *sink, ObError *error);
 static char *lz4_window(ObSink *sink, size_t *avail, ObError *error);
 static ObCode lz4_advance(ObSink *sink, size_t len, ObError *error);
 static ObCode lz4_end(ObSink *sink, ObError *error);
@@ -47,6 +52,7 @@ static void lz4_release(ObSink *sink);
 
 static const ObSinkOps lz4_ops = {
 	.name = "lz4",
+	.in_pieces = lz4_in_pieces,
 	.window = lz4_window,
 	.advance = lz4_advance,
 	.cut = lz4_end,
@@ -61,13 +67,16 @@ lz4_fail(ObCode code, const char *cause, ObError *error)
 	return ob_error_set(error, code, "%s", cause);
 }
 
-/* Room for the worst case of each call that we make. */
+/* Room for the worst case of each call that we make, also in pieces. */
 static size_t
-lz4_staging_size(const LZ4F_preferences_t *preferences)
+lz4_staging_size(LZ4F_preferences_t preferences)
 {
-	size_t update = LZ4F_compressBound(LZ4_SINK_WINDOW, preferences);
-	size_t end = LZ4F_compressBound(0, preferences);
+	size_t update;
+	size_t end;
 
+	preferences.frameInfo.blockChecksumFlag = LZ4F_blockChecksumEnabled;
+	update = LZ4F_compressBound(LZ4_SINK_WINDOW, &preferences);
+	end = LZ4F_compressBound(0, &preferences);
 	/* Each is over 64 KiB, and so more than the header of a frame. */
 	return update > end ? update : end;
 }
@@ -90,7 +99,7 @@ ob_sink_lz4_new(ObSink *next, int level, ObError *error)
 		LZ4F_contentChecksumEnabled;
 	lz4->preferences.compressionLevel = level;
 
-	lz4->staging_size = lz4_staging_size(&lz4->preferences);
+	lz4->staging_size = lz4_staging_size(lz4->preferences);
 	lz4->staging = malloc(lz4->staging_size);
 	if (lz4->staging == NULL || LZ4F_isError(LZ4F_createCompressionContext(
 									&lz4->context, LZ4F_VERSION)))
@@ -100,6 +109,17 @@ ob_sink_lz4_new(ObSink *next, int level, ObError *error)
 		return NULL;
 	}
 	return &lz4->base;
+}
+
+static ObCode
+lz4_in_pieces(ObSink *sink, ObError *error)
+{
+	LZ4F_frameInfo_t *frame = &((ObLz4Sink *) sink)->preferences.frameInfo;
+
+	((ObLz4Sink *) sink)->in_pieces = true;
+	frame->contentChecksumFlag = LZ4F_noContentChecksum;
+	frame->blockChecksumFlag = LZ4F_blockChecksumEnabled;
+	return OB_OK;
 }
 
 /* Passes on what a call of liblz4 left in the staging buffer; status is what
@@ -126,7 +146,7 @@ lz4_begin(ObLz4Sink *lz4, ObError *error)
 	/* It allocates, and with enough room nothing else can fail. */
 	if (LZ4F_isError(status))
 		return lz4_fail(OB_ENOMEM, LZ4F_getErrorName(status), error);
-	return lz4_forward(lz4, status, error);
+	return lz4->in_pieces ? OB_OK : lz4_forward(lz4, status, error);
 }
 
 static char *
@@ -156,7 +176,8 @@ lz4_advance(ObSink *sink, size_t len, ObError *error)
 	return lz4_forward(lz4, status, error);
 }
 
-/* Ends a frame; without any input, an empty one. */
+/* Ends a frame; without any input, an empty one.  A piece is all of it but the
+ * header and the end mark. */
 static ObCode
 lz4_end(ObSink *sink, ObError *error)
 {
@@ -169,6 +190,8 @@ lz4_end(ObSink *sink, ObError *error)
 	lz4->begun = false;
 	status =
 		LZ4F_compressEnd(lz4->context, lz4->staging, lz4->staging_size, NULL);
+	if (lz4->in_pieces && !LZ4F_isError(status))
+		status -= LZ4_END_MARK;
 	return lz4_forward(lz4, status, error);
 }
 
@@ -180,4 +203,24 @@ lz4_release(ObSink *sink)
 	(void) LZ4F_freeCompressionContext(lz4->context);
 	free(lz4->staging);
 	free(lz4);
+}
+
+/* ---- a frame in pieces ---- */
+
+ObCode
+ob_lz4_head(int level, const void *raw, size_t len, ObBuf *out, ObError *error)
+{
+	/* Version 1, independent blocks of 64 KiB with checksums, and a checksum
+	 * of this. */
+	ob_buf_add(out, "\x04\x22\x4d\x18\x70\x40\xad", 7);
+	if (len > 0)
+		return ob_codec_piece(ob_sink_lz4_new, level, raw, len, out, error);
+	return ob_buf_check(out, error);
+}
+
+size_t
+ob_lz4_end(const ObRaw *raw, char *out)
+{
+	memset(out, 0, LZ4_END_MARK);
+	return LZ4_END_MARK;
 }

@@ -20,16 +20,20 @@
 
 #define ZLIB_WINDOW_MAX (64 * 1024)
 #define ZLIB_WINDOW_BITS (15 + 16) /* 32 KiB of history, gzip's framing */
+#define ZLIB_WINDOW_BITS_RAW (-15) /* the same without framing */
 #define ZLIB_MEM_LEVEL 8           /* zlib's own default */
 
 typedef struct ObZlibSink
 {
 	ObSink base;
 	z_stream stream;
+	int level;
+	bool in_pieces;
 	size_t window_size;
 	char window[ZLIB_WINDOW_MAX];
 } ObZlibSink;
 
+static ObCode zlib_in_pieces(ObSink *sink, ObError *error);
 static char *zlib_window(ObSink *sink, size_t *avail, ObError *error);
 static ObCode zlib_advance(ObSink *sink, size_t len, ObError *error);
 static ObCode zlib_cut(ObSink *sink, ObError *error);
@@ -38,6 +42,7 @@ static void zlib_release(ObSink *sink);
 
 static const ObSinkOps zlib_ops = {
 	.name = "zlib",
+	.in_pieces = zlib_in_pieces,
 	.window = zlib_window,
 	.advance = zlib_advance,
 	.cut = zlib_cut,
@@ -64,6 +69,13 @@ zlib_window_size(int level)
 	return level == 8 ? 32 * 1024 : 16 * 1024;
 }
 
+static int
+zlib_init(ObZlibSink *zlib, int window_bits)
+{
+	return deflateInit2(&zlib->stream, zlib->level, Z_DEFLATED, window_bits,
+						ZLIB_MEM_LEVEL, Z_DEFAULT_STRATEGY);
+}
+
 ObSink *
 ob_sink_zlib_new(ObSink *next, int level, ObError *error)
 {
@@ -77,10 +89,10 @@ ob_sink_zlib_new(ObSink *next, int level, ObError *error)
 	}
 	zlib->base.ops = &zlib_ops;
 	zlib->base.next = next;
+	zlib->level = level;
 	zlib->window_size = zlib_window_size(level);
 
-	status = deflateInit2(&zlib->stream, level, Z_DEFLATED, ZLIB_WINDOW_BITS,
-						  ZLIB_MEM_LEVEL, Z_DEFAULT_STRATEGY);
+	status = zlib_init(zlib, ZLIB_WINDOW_BITS);
 	if (status != Z_OK)
 	{
 		zlib_fail(status, error);
@@ -88,6 +100,19 @@ ob_sink_zlib_new(ObSink *next, int level, ObError *error)
 		return NULL;
 	}
 	return &zlib->base;
+}
+
+/* zlib cannot change the framing of what is there. */
+static ObCode
+zlib_in_pieces(ObSink *sink, ObError *error)
+{
+	ObZlibSink *zlib = (ObZlibSink *) sink;
+	int status;
+
+	(void) deflateEnd(&zlib->stream);
+	status = zlib_init(zlib, ZLIB_WINDOW_BITS_RAW);
+	zlib->in_pieces = true;
+	return status == Z_OK ? OB_OK : zlib_fail(status, error);
 }
 
 static char *
@@ -152,20 +177,28 @@ zlib_cut(ObSink *sink, ObError *error)
 	return status == Z_OK ? OB_OK : zlib_fail(status, error);
 }
 
-/* Ends a member. */
+/*
+ * Ends a member; of a piece, the last block, at a byte's end.  zlib has given
+ * all of that when it leaves room; if its end filled a window exactly, the
+ * next call gives another empty block of five bytes, which does no harm.
+ */
 static ObCode
 zlib_close(ObSink *sink, ObError *error)
 {
 	ObZlibSink *zlib = (ObZlibSink *) sink;
-	int status;
+	int flush = zlib->in_pieces ? Z_FULL_FLUSH : Z_FINISH;
+	bool ended;
 
 	do
 	{
-		ObCode code = zlib_step(zlib, Z_FINISH, &status, error);
+		int status;
+		ObCode code = zlib_step(zlib, flush, &status, error);
 
 		if (code != OB_OK)
 			return code;
-	} while (status != Z_STREAM_END);
+		ended = zlib->in_pieces ? zlib->stream.avail_out > 0
+								: status == Z_STREAM_END;
+	} while (!ended);
 	return OB_OK;
 }
 

@@ -32,6 +32,7 @@
 #define ZSTD_SINK_WINDOW (64 * 1024)
 #define ZSTD_SLOW_LEVEL 13
 #define ZSTD_SLOW_BLOCK (32 * 1024)
+#define ZSTD_BLOCK_MAX (128 * 1024)
 
 typedef struct ObZstdSink
 {
@@ -199,4 +200,45 @@ zstd_release(ObSink *sink)
 
 	(void) ZSTD_freeCCtx(zstd->context);
 	free(zstd);
+}
+
+/* ---- frames in pieces ---- */
+
+static void
+zstd_add_raw_block(ObBuf *out, const void *raw, size_t len)
+{
+	/* Not the last one; type 0, as it is. */
+	uint32_t bits = (uint32_t) len << 3;
+	const char header[] = {(char) bits, (char) (bits >> 8),
+						   (char) (bits >> 16)};
+
+	ob_buf_add(out, header, sizeof(header));
+	ob_buf_add(out, raw, len);
+}
+
+/*
+ * The header of a frame as libzstd writes it for a level, but without a
+ * checksum at the frame's end, and blocks.  A frame whose header this replaces
+ * goes on after them: they change nothing of what the next block may repeat.
+ */
+ObCode
+ob_zstd_head(int level, const void *raw, size_t len, ObBuf *out,
+			 ObError *error)
+{
+	const char window = (char) ((zstd_window_log(level) - 10) << 3);
+	const char *from = raw;
+
+	if (len == 0)
+		return OB_OK;
+	ob_buf_add(out, "\x28\xb5\x2f\xfd\0", 5);
+	ob_buf_add(out, &window, 1);
+	while (len > 0)
+	{
+		size_t n = len < ZSTD_BLOCK_MAX ? len : ZSTD_BLOCK_MAX;
+
+		zstd_add_raw_block(out, from, n);
+		from += n;
+		len -= n;
+	}
+	return ob_buf_check(out, error);
 }

@@ -254,7 +254,7 @@ next_part_size(const ObUpload *upload)
 static size_t
 head_len(const ObUpload *upload)
 {
-	return upload->share ? upload->share->head_len : 0;
+	return upload->share ? upload->share->head.len : 0;
 }
 
 static bool
@@ -322,15 +322,15 @@ ObCode
 ob_upload_number_part(ObUpload *upload, ObPart *part, ObError *error)
 {
 	const ObUploadShare *share = upload->share;
-	int number = share ? share->take_number(share->arg) : upload->nparts + 1;
+	int number = share ? share->take_number(share->arg, &part->raw)
+					   : upload->nparts + 1;
+	size_t own = part->len;
 
 	if (number > upload->max_parts)
 		return fail_limit(upload, error);
-	if (share && number == 1 &&
-		!ob_part_add_head(part, share->head, share->head_len))
+	if (share && number == 1 && !ob_part_add_head(part, &share->head))
 		return ob_upload_fail_memory(upload, error);
-	if (share && number == 1)
-		upload->bytes += share->head_len;
+	upload->bytes += part->len - own;
 	part->number = number;
 	part->state = OB_PART_FULL;
 	upload->nparts++;

@@ -26,6 +26,7 @@
 #define OB_UPLOAD_H
 
 #include "s3.h"
+#include "sink.h"
 
 #define OB_PART_MIN ((size_t) 5 * 1024 * 1024)
 #define OB_PARTS_MAX 10000
@@ -63,7 +64,8 @@ typedef struct ObUploadStats
 {
 	uint64_t bytes;  /* written into the upload; of a shared one, its share of
 					  * the object: what it wrote, without a tail that was
-					  * taken, with the head if that went into its part */
+					  * taken, with the head, and without what that replaced,
+					  * if it went into its part */
 	uint64_t landed; /* in parts of its own that were acknowledged */
 	int parts;       /* acknowledged; 1 for a PutObject */
 	int in_flight;
@@ -133,15 +135,15 @@ typedef struct ObUploadPart
  */
 typedef struct ObUploadShare
 {
-	int (*take_number)(void *arg); /* the next part's, from 1 */
+	/* The next part's, from 1; raw is of the pieces in it. */
+	int (*take_number)(void *arg, const ObRaw *raw);
 	/* The store has acknowledged it: to be kept for finish_shared. */
 	ObCode (*landed)(void *arg, int number, const ObUploadPart *part,
 					 ObError *error);
 	void *arg;
 	/* What the object begins with.  It belongs to part 1, and so to whoever
 	 * takes that number: each buffer keeps room for it. */
-	const char *head;
-	size_t head_len;
+	ObHead head;
 } ObUploadShare;
 
 /*
@@ -159,7 +161,15 @@ extern ObCode ob_upload_begin_shared(ObUpload *upload,
 extern size_t ob_upload_pending(const ObUpload *upload);
 extern bool ob_upload_part_full(const ObUpload *upload);
 
-/* The part ends here; S3 wants OB_PART_MIN bytes in all but the last. */
+/* What was written since the last piece, or the part's beginning, is a piece
+ * (sink.h), which had these bytes before it was compressed. */
+extern void ob_upload_end_piece(ObUpload *upload, const ObRaw *raw);
+
+/* The sum of the pieces in the part that is being filled. */
+extern ObRaw ob_upload_pending_raw(const ObUpload *upload);
+
+/* The part ends here, and with it a piece; S3 wants OB_PART_MIN bytes in all
+ * but the last. */
 extern ObCode ob_upload_end_part(ObUpload *upload,
 								 ObError *error) OB_MUST_CHECK;
 

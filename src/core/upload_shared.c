@@ -43,6 +43,24 @@ ob_upload_part_full(const ObUpload *upload)
 	return upload->filling && upload->filling->len >= upload->filling->size;
 }
 
+void
+ob_upload_end_piece(ObUpload *upload, const ObRaw *raw)
+{
+	ObPart *part = upload->filling;
+
+	if (!part)
+		return;
+	if (part->first == 0)
+		part->first = part->len;
+	ob_raw_add(&part->raw, raw);
+}
+
+ObRaw
+ob_upload_pending_raw(const ObUpload *upload)
+{
+	return upload->filling ? upload->filling->raw : (ObRaw){0, 0};
+}
+
 ObCode
 ob_upload_end_part(ObUpload *upload, ObError *error)
 {

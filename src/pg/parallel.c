@@ -25,6 +25,7 @@ free_head(void *arg)
 	ob_chain_release(parallel->making);
 	parallel->making = NULL;
 	ob_buf_free(&parallel->head);
+	ob_buf_free(&parallel->raw_head);
 }
 
 bool
@@ -52,6 +53,7 @@ ob_parallel_new(const ObOptions *options, const ObExport *export,
 	parallel->stream = stream;
 	parallel->context = CurrentMemoryContext;
 	ob_buf_init(&parallel->head, HEAD_MAX);
+	ob_buf_init(&parallel->raw_head, HEAD_MAX);
 	parallel->callback.func = free_head;
 	parallel->callback.arg = parallel;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext,
@@ -117,39 +119,37 @@ refill_head(ObOut *out)
 	out->end = head->window + avail;
 }
 
-/*
- * The header line, or binary's signature, as a frame of its own.  Nobody knows
- * yet who will send part 1.
- */
+/* The header line, or binary's signature. */
 static void
-make_head(ObParallel *parallel)
+make_raw_head(ObParallel *parallel)
 {
-	const ObOptions *options = parallel->options;
 	HeadOut head = {{NULL, NULL, refill_head}, parallel, NULL};
 	ObError error;
 
 	ob_error_clear(&error);
-	parallel->making = ob_sink_buf_new(&parallel->head, &error);
-	if (parallel->making && options->codec->create)
-	{
-		ObSink *codec = options->codec->create(
-			parallel->making, options->compression_level, &error);
-
-		if (codec)
-			parallel->making = codec;
-	}
+	parallel->making = ob_sink_buf_new(&parallel->raw_head, &error);
 	check(error.code, &error);
-	check(ob_chain_open(parallel->making, &error), &error);
 	ob_encoder_start(
-		ob_encoder_new(&options->copy, parallel->desc, &head.out));
-	if (head.window && head.out.ptr > head.window)
-	{
+		ob_encoder_new(&parallel->options->copy, parallel->desc, &head.out));
+	if (head.window)
 		check(ob_sink_advance(parallel->making, head.out.ptr - head.window,
 							  &error),
 			  &error);
-		check(ob_chain_close(parallel->making, &error), &error);
-	}
-	check(ob_buf_check(&parallel->head, &error), &error);
+}
+
+/* Nobody knows yet who will send part 1. */
+static void
+make_head(ObParallel *parallel)
+{
+	const ObOptions *options = parallel->options;
+	const ObBuf *raw = &parallel->raw_head;
+	ObError error;
+
+	make_raw_head(parallel);
+	ob_error_clear(&error);
+	check(ob_codec_head(options->codec, options->compression_level, raw->data,
+						raw->len, &parallel->head, &error),
+		  &error);
 }
 
 /* ---- running ---- */
@@ -160,15 +160,15 @@ ob_parallel_begin(ObParallel *parallel)
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
 
 	make_head(parallel);
-	parallel->stream->raw_bytes += parallel->making->bytes;
+	parallel->stream->raw_bytes += parallel->raw_head.len;
 	parallel->shared = ob_shared_new(parallel);
 	parallel->stream->add_others = ob_shared_add_others;
 	parallel->stream->others = &parallel->shared;
 	parallel->share.take_number = ob_shared_take_number;
 	parallel->share.landed = ob_shared_landed;
 	parallel->share.arg = &parallel->shared;
-	parallel->share.head = parallel->head.data;
-	parallel->share.head_len = parallel->head.len;
+	parallel->share.head = ob_codec_head_of(
+		parallel->options->codec, parallel->head.data, parallel->head.len);
 	ob_stream_share(parallel->stream, &parallel->share, NULL,
 					parallel->shared->memory, parallel->shared->connections);
 	MemoryContextSwitchTo(before);
@@ -179,13 +179,34 @@ ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot)
 {
 	bool isnull;
 	Datum value = slot_getattr(slot, 1, &isnull);
-	struct varlena *tail;
+	struct varlena *bytes;
+	ObTail tail;
 
 	if (isnull)
 		return;
-	tail = PG_DETOAST_DATUM_PACKED(value);
-	ob_stream_append(parallel->stream, VARDATA_ANY(tail),
-					 VARSIZE_ANY_EXHDR(tail));
+	bytes = PG_DETOAST_DATUM_PACKED(value);
+	if (VARSIZE_ANY_EXHDR(bytes) < sizeof(tail))
+		elog(ERROR, "a parallel worker's last bytes are too short");
+	memcpy(&tail, VARDATA_ANY(bytes), sizeof(tail));
+	ob_stream_append(parallel->stream, VARDATA_ANY(bytes) + sizeof(tail),
+					 VARSIZE_ANY_EXHDR(bytes) - sizeof(tail), &tail.raw);
+}
+
+/* What the object ends with goes into the last part, whose number nobody has
+ * taken yet; the numbers of all others, and what is in them, are known. */
+static void
+end_object(ObParallel *parallel)
+{
+	const ObBuf *head = &parallel->raw_head;
+	const ObShared *shared = parallel->shared;
+	int n = pg_atomic_read_u32(&parallel->shared->parts);
+	ObRaw raw = {head->len, ob_crc32(0, head->data, head->len)};
+	ObRaw pending = ob_upload_pending_raw(parallel->stream->upload);
+
+	for (int i = 0; i < n; i++)
+		ob_raw_add(&raw, &ob_shared_part(shared, i + 1)->raw);
+	ob_raw_add(&raw, &pending);
+	ob_stream_end_object(parallel->stream, &raw);
 }
 
 void
@@ -200,9 +221,10 @@ ob_parallel_finish(ObParallel *parallel)
 	/* binary has a trailer */
 	ob_encoder_end(ob_encoder_new(&parallel->options->copy, parallel->desc,
 								  &stream->out));
-	ob_stream_end_frame(stream);
-	/* what is left; and the head, if nobody has sent a part */
-	ob_stream_end_part(stream, pg_atomic_read_u32(&shared->parts) > 0 ? 1 : 0);
+	ob_stream_end_piece(stream);
+	end_object(parallel);
+	/* what is left */
+	ob_stream_end_part(stream, 1);
 	ob_stream_drain(stream);
 	n = pg_atomic_read_u32(&shared->parts);
 	parts = palloc(sizeof(ObUploadPart) * n);

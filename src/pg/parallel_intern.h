@@ -24,8 +24,16 @@ typedef struct ObSharedPart
 {
 	uint64 len;
 	uint32 crc32;
+	ObRaw raw; /* of its pieces; there as soon as it has its number */
 	char etag[OB_SHARED_ETAG];
 } ObSharedPart;
+
+/* What a worker hands up at its end: a bytea that begins with this, and has
+ * the bytes that were too few for a part behind it. */
+typedef struct ObTail
+{
+	ObRaw raw;
+} ObTail;
 
 /*
  * In dynamic shared memory, or, before there is any, in the leader's.  Fixed
@@ -84,8 +92,9 @@ struct ObParallel
 	ParallelContext *pcxt; /* NULL: no workers, or no more */
 	Size shared_size;      /* of dynamic shared memory */
 	ObUploadShare share;
-	ObBuf head;     /* what the object begins with, compressed */
-	ObSink *making; /* the chain that makes it */
+	ObBuf head; /* what the object begins with, compressed */
+	ObBuf raw_head;
+	ObSink *making; /* what writes that */
 	MemoryContextCallback callback;
 };
 
@@ -93,7 +102,7 @@ struct ObParallel
 extern void ob_parallel_begin(ObParallel *parallel);
 
 /* Callbacks of an ObUploadShare whose arg is an ObShared **. */
-extern int ob_shared_take_number(void *arg);
+extern int ob_shared_take_number(void *arg, const ObRaw *raw);
 extern ObCode ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 							   ObError *error);
 extern const ObSharedPart *ob_shared_part(const ObShared *shared, int number);
@@ -131,8 +140,7 @@ typedef struct ObSharedView
 	ObCopyOptions copy;
 	ObPair common[OB_COMMON_HEADERS_MAX];
 	int ncommon;
-	const char *head;
-	size_t head_len;
+	ObHead head;
 } ObSharedView;
 
 extern void ob_shared_read(const ObShared *shared, ObSharedView *view);

@@ -23,7 +23,6 @@
 #include "miscadmin.h"
 #include "nodes/extensible.h"
 #include "nodes/makefuncs.h"
-#include "utils/builtins.h"
 #include "utils/memutils.h"
 
 #include "pg/compat.h"
@@ -192,7 +191,7 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 	}
 	if (chosen)
 		ExecDropSingleTupleTableSlot(chosen);
-	ob_stream_end_frame(stream);
+	ob_stream_end_piece(stream);
 }
 
 /*
@@ -238,9 +237,24 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 	scan->share.landed = ob_shared_landed;
 	scan->share.arg = &scan->shared;
 	scan->share.head = view->head;
-	scan->share.head_len = view->head_len;
 	ob_stream_share(scan->stream, &scan->share, view->upload_id,
 					shared->memory, shared->connections);
+}
+
+/* What of this process is left for the leader to send: see ObTail. */
+static bytea *
+take_tail(ObUpload *upload)
+{
+	ObTail tail = {ob_upload_pending_raw(upload)};
+	size_t len;
+	const char *bytes = ob_upload_take_tail(upload, &len);
+	bytea *result = palloc(VARHDRSZ + sizeof(tail) + len);
+
+	SET_VARSIZE(result, VARHDRSZ + sizeof(tail) + len);
+	memcpy(VARDATA(result), &tail, sizeof(tail));
+	if (len > 0)
+		memcpy(VARDATA(result) + sizeof(tail), bytes, len);
+	return result;
 }
 
 /* Returns the tail in the scan's slot. */
@@ -251,8 +265,7 @@ export_in_worker(SinkScan *scan)
 	MemoryContext before = MemoryContextSwitchTo(scan->context);
 	ObSharedView view;
 	ObFigures figures;
-	const char *tail;
-	size_t len;
+	bytea *tail;
 
 	ob_shared_read(scan->shared, &view);
 	open_stream(scan, &view);
@@ -263,13 +276,12 @@ export_in_worker(SinkScan *scan)
 	ob_stream_figures(scan->stream, &figures);
 	ob_progress_end(scan->stream->progress);
 	ob_shared_add(scan->shared, &figures);
-	tail = ob_upload_take_tail(scan->stream->upload, &len);
+	tail = take_tail(scan->stream->upload);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
 	/* (also if it is empty: it tells the leader that we have ended) */
 	ExecClearTuple(slot);
-	slot->tts_values[0] = PointerGetDatum(
-		cstring_to_text_with_len(len > 0 ? tail : "", (int) len));
+	slot->tts_values[0] = PointerGetDatum(tail);
 	slot->tts_isnull[0] = false;
 	ExecStoreVirtualTuple(slot);
 	MemoryContextSwitchTo(before);

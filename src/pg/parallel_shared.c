@@ -31,11 +31,14 @@ ob_shared_part(const ObShared *shared, int number)
 /* (arg is where a pointer to the shared memory stands: it moves from the
  * leader's memory to dynamic shared memory and back) */
 int
-ob_shared_take_number(void *arg)
+ob_shared_take_number(void *arg, const ObRaw *raw)
 {
 	ObShared *shared = *(ObShared **) arg;
+	int number = (int) pg_atomic_add_fetch_u32(&shared->parts, 1);
 
-	return (int) pg_atomic_add_fetch_u32(&shared->parts, 1);
+	if (number <= shared->max_parts)
+		parts(shared)[number - 1].raw = *raw;
+	return number;
 }
 
 ObCode
@@ -232,6 +235,7 @@ ob_shared_read(const ObShared *shared, ObSharedView *view)
 {
 	const char *from = (const char *) shared + shared->texts;
 	const char *name;
+	const char *head;
 	int len;
 
 	memset(view, 0, sizeof(*view));
@@ -242,8 +246,8 @@ ob_shared_read(const ObShared *shared, ObSharedView *view)
 	view->codec = ob_codec_lookup(read_text(&from));
 	view->copy.format = ob_format_lookup(read_text(&from));
 	view->copy.null_text = read_text(&from);
-	view->head = read_bytes(&from, &len);
-	view->head_len = len;
+	head = read_bytes(&from, &len);
+	view->head = ob_codec_head_of(view->codec, head, len);
 	while ((name = read_text(&from)) != NULL)
 		view->copy.force_quote =
 			lappend(view->copy.force_quote, unconstify(char *, name));

@@ -99,6 +99,10 @@ flush(ObStream *stream)
 	if (len == 0)
 		return;
 	ob_error_clear(&error);
+	if (stream->shared && stream->codec->crc32)
+		stream->piece.crc32 =
+			ob_crc32(stream->piece.crc32, stream->window, len);
+	stream->piece.len += len;
 	stream->window = stream->out.ptr;
 	stream->raw_bytes += len;
 	if (ob_sink_advance(stream->chain, len, &error) != OB_OK)
@@ -142,7 +146,7 @@ ob_stream_after_row(ObOut *out)
 
 	if (stream->shared && ob_upload_part_full(stream->upload))
 	{
-		ob_stream_end_frame(stream);
+		ob_stream_end_piece(stream);
 		ob_stream_end_part(stream, OB_PART_MIN);
 		pump(stream);
 	}
@@ -213,6 +217,7 @@ ob_stream_new(const ObStreamOptions *options)
 	MemoryContextRegisterResetCallback(CurrentMemoryContext,
 									   &stream->callback);
 	stream->server = options->server;
+	stream->codec = options->codec;
 	stream->s3 = s3;
 	stream->http = ob_s3_http(s3);
 	stream->out.refill = refill;
@@ -263,7 +268,8 @@ ob_stream_share(ObStream *stream, const ObUploadShare *share, const char *id,
 
 	ob_error_clear(&error);
 	stream->shared = true;
-	if (ob_upload_begin_shared(stream->upload, share, id, memory, connections,
+	if (ob_chain_in_pieces(stream->chain, &error) != OB_OK ||
+		ob_upload_begin_shared(stream->upload, share, id, memory, connections,
 							   &error) != OB_OK)
 		ob_report(&error);
 	pump(stream);
@@ -282,7 +288,7 @@ ob_stream_upload_id(ObStream *stream)
 }
 
 void
-ob_stream_end_frame(ObStream *stream)
+ob_stream_end_piece(ObStream *stream)
 {
 	ObError error;
 
@@ -293,28 +299,28 @@ ob_stream_end_frame(ObStream *stream)
 		ob_report(&error);
 	/* the window is void: the next byte asks for another one */
 	stream->window = stream->out.ptr = stream->out.end = NULL;
+	if (stream->piece.len == 0)
+		return;
+	ob_upload_end_piece(stream->upload, &stream->piece);
+	stream->piece = (ObRaw){0, 0};
 }
 
 void
 ob_stream_end_part(ObStream *stream, size_t at_least)
 {
 	ObError error;
-	size_t avail;
 
 	if (ob_upload_pending(stream->upload) < at_least)
 		return;
-	wait_for_room(stream);
 	ob_error_clear(&error);
-	/* (there may be no part yet: the first one, with nothing but a head) */
-	if (!ob_sink_window(stream->terminal, &avail, &error) ||
-		ob_upload_end_part(stream->upload, &error) != OB_OK)
+	if (ob_upload_end_part(stream->upload, &error) != OB_OK)
 		ob_report(&error);
 }
 
-void
-ob_stream_append(ObStream *stream, const char *data, size_t len)
+/* Past the codec. */
+static void
+write_as_it_is(ObStream *stream, const char *data, size_t len)
 {
-	ob_stream_end_frame(stream);
 	while (len > 0)
 	{
 		size_t now = Min(len, OB_SINK_WINDOW_MAX);
@@ -329,9 +335,28 @@ ob_stream_append(ObStream *stream, const char *data, size_t len)
 		data += now;
 		len -= now;
 	}
+}
+
+void
+ob_stream_append(ObStream *stream, const char *data, size_t len,
+				 const ObRaw *raw)
+{
+	ob_stream_end_piece(stream);
+	if (len == 0)
+		return;
+	write_as_it_is(stream, data, len);
+	ob_upload_end_piece(stream->upload, raw);
 	pump(stream);
 	if (ob_upload_part_full(stream->upload))
 		ob_stream_end_part(stream, OB_PART_MIN);
+}
+
+void
+ob_stream_end_object(ObStream *stream, const ObRaw *raw)
+{
+	char end[OB_CODEC_END_MAX];
+
+	write_as_it_is(stream, end, ob_codec_end(stream->codec, raw, end));
 }
 
 void

@@ -47,10 +47,12 @@ typedef struct ObStream
 	ObHttp *http;
 	ObUpload *upload;
 	ObSink *terminal;
-	ObSink *chain;   /* the codec, or the terminal */
+	ObSink *chain; /* the codec, or the terminal */
+	const ObCodec *codec;
 	char *window;    /* where out.ptr began */
 	int64 pumped_at; /* coarse clock, ms */
 	bool shared;     /* with other processes: parts end where rows do */
+	ObRaw piece;     /* if shared: of the piece that is being written */
 
 	/* Counted where windows are handed on, not for each row. */
 	const uint64 *rows; /* the encoder's; NULL: there is none yet */
@@ -84,14 +86,18 @@ extern void ob_stream_share(ObStream *stream, const ObUploadShare *share,
 /* Waits for the id of a shared upload that this process began. */
 extern const char *ob_stream_upload_id(ObStream *stream);
 
-/* What was written so far becomes readable by itself. */
-extern void ob_stream_end_frame(ObStream *stream);
+/* What was written so far becomes a piece of the object (core/sink.h). */
+extern void ob_stream_end_piece(ObStream *stream);
 
-/* Ends the part if it has at least so many bytes; at a frame's end only. */
+/* Ends the part if it has at least so many bytes; at a piece's end only. */
 extern void ob_stream_end_part(ObStream *stream, size_t at_least);
 
-/* Adds another process's frames, as they are. */
-extern void ob_stream_append(ObStream *stream, const char *data, size_t len);
+/* Adds another process's piece, as it is. */
+extern void ob_stream_append(ObStream *stream, const char *data, size_t len,
+							 const ObRaw *raw);
+
+/* Adds what the object ends with; raw is of all of it. */
+extern void ob_stream_end_object(ObStream *stream, const ObRaw *raw);
 
 /* Waits until all parts that were ended have landed. */
 extern void ob_stream_drain(ObStream *stream);

@@ -336,13 +336,14 @@ head_of_a_part(void **state)
 {
 	Fixture fixture;
 	ObPart *part;
+	ObHead head = {"head\n", 5, 0, 0};
 	char whole[200];
 
 	make(&fixture, "http://h", 2, 2 * CAP, OB_CHECKSUM_CRC32);
 	part = ob_parts_begin(&fixture.parts, SIZE, 5);
 	write_text(&fixture.parts, part, text, strlen(text));
 	assert_true(ob_part_hash(part, part->len));
-	assert_true(ob_part_add_head(part, "head\n", 5));
+	assert_true(ob_part_add_head(part, &head));
 	assert_int_equal(part->start, 0);
 	assert_int_equal(part->len, strlen(text) + 5);
 	snprintf(whole, sizeof(whole), "head\n%s", text);
@@ -351,8 +352,37 @@ head_of_a_part(void **state)
 
 	/* and alone */
 	part = ob_parts_begin(&fixture.parts, SIZE, 5);
-	assert_true(ob_part_add_head(part, "head\n", 5));
+	assert_true(ob_part_add_head(part, &head));
 	assert_sums(part, true, true, "head\n");
+	drop(&fixture);
+}
+
+/* It takes the place of the first piece's beginning and end. */
+static void
+head_in_a_piece(void **state)
+{
+	Fixture fixture;
+	ObPart *part;
+	ObHead head = {"HEAD\n", 5, 3, 2};
+
+	make(&fixture, "http://h", 2, 2 * CAP, OB_CHECKSUM_CRC32);
+	part = ob_parts_begin(&fixture.parts, SIZE, 5);
+	write_text(&fixture.parts, part, "abcdefghijklmno", 15);
+	part->first = 10;
+	assert_true(ob_part_hash(part, part->len));
+	assert_true(ob_part_add_head(part, &head));
+	assert_int_equal(part->start, 3);
+	assert_int_equal(part->len, 15);
+	assert_memory_equal(part->data + part->start, "HEAD\ndefghklmno", 15);
+	assert_sums(part, true, true, "HEAD\ndefghklmno");
+
+	/* a piece of no more than that */
+	part = ob_parts_begin(&fixture.parts, SIZE, 5);
+	assert_int_equal(part->first, 0);
+	write_text(&fixture.parts, part, "abcde", 5);
+	part->first = 5;
+	assert_true(ob_part_add_head(part, &head));
+	assert_sums(part, true, true, "HEAD\n");
 	drop(&fixture);
 }
 
@@ -369,6 +399,7 @@ main(void)
 		cmocka_unit_test(grown_buffers_are_given_back),
 		cmocka_unit_test(checksums_of_parts),
 		cmocka_unit_test(head_of_a_part),
+		cmocka_unit_test(head_in_a_piece),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -19,12 +19,17 @@ typedef struct Shared
 	char etags[PARTS_MAX][100];
 	int landed;
 	ObCode refusal; /* of landed */
+	ObRaw raw[PARTS_MAX];
 } Shared;
 
 static int
-take_number(void *arg)
+take_number(void *arg, const ObRaw *raw)
 {
-	return ++((Shared *) arg)->taken;
+	Shared *shared = arg;
+
+	if (shared->taken < PARTS_MAX)
+		shared->raw[shared->taken] = *raw;
+	return ++shared->taken;
 }
 
 static ObCode
@@ -51,8 +56,7 @@ share_of(Shared *shared)
 	return (ObUploadShare){.take_number = take_number,
 						   .landed = landed,
 						   .arg = shared,
-						   .head = HEAD,
-						   .head_len = strlen(HEAD)};
+						   .head = {HEAD, strlen(HEAD), 0, 0}};
 }
 
 /* ---- processes ---- */
@@ -275,6 +279,50 @@ two_processes(void **state)
 		ob_upload_free(b);
 		ob_upload_free(a);
 	}
+}
+
+/* What is known of a part's pieces goes with its number, and a head takes from
+ * the first piece what it replaces, of the part's bytes and of all sums. */
+static void
+pieces(void **state)
+{
+	Fixture *fixture = *state;
+	Shared shared = {0};
+	ObUploadShare share = share_of(&shared);
+	ObUpload *a = new_process(fixture, OB_CHECKSUM_CRC32);
+	ObRaw first = {3, ob_crc32(0, "abc", 3)};
+	ObRaw second = {2, ob_crc32(0, "de", 2)};
+	ObRaw raw;
+
+	share.head.skip = 6;
+	share.head.drop = 4;
+	start_first(fixture, a, &share);
+	ob_upload_end_piece(a, &first); /* of nothing */
+	assert_int_equal(ob_upload_pending_raw(a).len, 0);
+	write_rows(fixture, a, 0, 1000);
+	ob_upload_end_piece(a, &first);
+	write_rows(fixture, a, 2000, PART);
+	ob_upload_end_piece(a, &second);
+	raw = ob_upload_pending_raw(a);
+	assert_int_equal(raw.len, 5);
+	assert_int_equal(raw.crc32, ob_crc32(0, "abcde", 5));
+	end_part(a);
+	assert_int_equal(shared.raw[0].len, 5);
+	assert_int_equal(shared.raw[0].crc32, raw.crc32);
+	assert_int_equal(ob_upload_pending_raw(a).len, 0);
+
+	/* the second part keeps what it has */
+	write_rows(fixture, a, 0, 100);
+	ob_upload_end_piece(a, &second);
+	end_part(a);
+	assert_int_equal(shared.raw[1].len, 2);
+	host_drive(fixture->http, is_idle, a);
+	assert_int_equal(bytes_of(a), strlen(HEAD) + 1000 - 10 + PART + 100);
+	finish_shared(fixture, a, &shared, bytes_of(a));
+	assert_true(ob_upload_done(a));
+	assert_object(fixture,
+				  (const size_t[][2]){{6, 990}, {2000, PART}, {0, 100}}, 3);
+	ob_upload_free(a);
 }
 
 /* No rows at all, or none but those of others. */
@@ -601,17 +649,12 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(two_processes),
-		TEST(only_a_head),
-		TEST(long_row),
-		TEST(idle_and_room),
-		TEST(bytes_are_missing),
-		TEST(crc_is_wrong),
-		TEST(part_has_no_place),
-		TEST(no_numbers_left),
-		TEST(create_is_refused),
-		TEST(object_exists),
-		TEST(calls_at_the_wrong_time),
+		TEST(two_processes),   TEST(pieces),
+		TEST(only_a_head),     TEST(long_row),
+		TEST(idle_and_room),   TEST(bytes_are_missing),
+		TEST(crc_is_wrong),    TEST(part_has_no_place),
+		TEST(no_numbers_left), TEST(create_is_refused),
+		TEST(object_exists),   TEST(calls_at_the_wrong_time),
 	};
 
 	return cmocka_run_group_tests(tests, setup_data, free_data);

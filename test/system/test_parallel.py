@@ -7,8 +7,11 @@ order of rows is free, so the lines are compared as a multiset.
 import io
 import json
 import subprocess
+import zlib
 
+import lz4.frame
 import pytest
+import zstandard
 
 from landing import assert_same
 from lib.exports import (
@@ -125,21 +128,129 @@ def test_same_lines(eager, s3, bucket, query, parallel):
     assert result["rows"] == value(eager, f"SELECT count(*) FROM ({query}) q")
 
 
-@pytest.mark.parametrize("compression", ["gzip", "zstd", "lz4"])
-@pytest.mark.parametrize("level", ["default", 5])
-def test_compressed(eager, s3, bucket, tmp_path, compression, level):
-    """Members and frames of several processes are one valid file."""
-    options = {} if level == "default" else {"compression_level": level}
-    query = "SELECT *, md5(t) AS m FROM big"
-    land(eager, "t", query, bucket, compression=compression, parallel=2,
-         part_size="5MB", **options)
-    path = tmp_path / "object"
-    path.write_bytes(body(s3, bucket, keys(s3, bucket)[0]))
-    plain = subprocess.run(
-        [compression, "-dc"], stdin=path.open("rb"), stdout=subprocess.PIPE,
-        check=True,
+CODECS = ["gzip", "zstd", "lz4"]
+
+
+def frames(compression, data):
+    """What a reader has got at the end of each frame, or member."""
+    found = []
+    while data:
+        if compression == "gzip":
+            reader = zlib.decompressobj(31)
+        elif compression == "zstd":
+            reader = zstandard.ZstdDecompressor().decompressobj()
+        else:
+            reader = lz4.frame.LZ4FrameDecompressor()
+        found.append(reader.decompress(data))
+        assert reader.eof
+        data = reader.unused_data or b""
+    return found
+
+
+def by_tool(compression, data):
+    tested = subprocess.run(
+        [compression, "-t"], input=data, capture_output=True
+    )
+    assert tested.returncode == 0, tested.stderr
+    return subprocess.run(
+        [compression, "-dc"], input=data, stdout=subprocess.PIPE, check=True
     ).stdout
-    assert_same_lines(plain, copy(eager, query))
+
+
+def land_frames(db, s3, bucket, query, **options):
+    """The object, as the tool reads it, its frames, and how many parts."""
+    compression = options["compression"]
+    assert sunk(db, query, **options)
+    result = land(db, "t", query, bucket, key="k", part_size="5MB", **options)
+    data = body(s3, bucket, "k")
+    assert result["bytes"] == len(data)
+    plain = by_tool(compression, data)
+    found = frames(compression, data)
+    assert b"".join(found) == plain
+    tag = s3.head_object(Bucket=bucket, Key="k")["ETag"].strip('"')
+    return plain, found, int(tag.rpartition("-")[2]) if "-" in tag else 0
+
+
+MANY = "SELECT *, md5(t) AS m, md5(g::text) AS n2 FROM big"
+
+
+@pytest.mark.parametrize("compression, level, workers", [
+    ("gzip", 1, 1), ("gzip", 1, 4), ("gzip", 3, 2), ("gzip", 5, 2),
+    ("zstd", 1, 1), ("zstd", 1, 4), ("zstd", 5, 2),
+    ("lz4", 0, 1), ("lz4", 0, 4), ("lz4", 5, 2),
+])
+def test_compressed(eager, s3, bucket, compression, level, workers):
+    """What several processes have made is one valid file, of one frame, so
+    that a reader that stops at its end has all; of zstd, of as few frames as
+    parts and tails, each with rows."""
+    plain, found, parts = land_frames(
+        eager, s3, bucket, MANY, compression=compression,
+        compression_level=level, parallel=workers,
+    )
+    assert_same_lines(plain, copy(eager, MANY))
+    assert parts > 1
+    if compression != "zstd":
+        assert len(found) == 1
+        return
+    assert 1 < len(found) <= parts + workers
+    for number, frame in enumerate(found):
+        assert frame.endswith(b"\n")
+        assert frame.count(b"\n") > (100 if number == 0 else 0)
+
+
+@pytest.mark.parametrize("format", [
+    "csv", "csv without header", "text", "jsonl", "binary"
+])
+@pytest.mark.parametrize("compression", CODECS)
+def test_first_frame_has_rows(eager, s3, bucket, compression, format):
+    """Also where nobody has enough for a part: then all is in the last."""
+    options = {"format": format}
+    if format == "csv without header":
+        options = {"format": "csv", "header": False}
+    for rows in "g = 4711", "g % 100 = 0":
+        query = f"SELECT g, t, md5(t) FROM big WHERE {rows}"
+        land(eager, "t", query, bucket, key="plain", parallel="off", **options)
+        expected = body(s3, bucket, "plain")
+        plain, found, parts = land_frames(
+            eager, s3, bucket, query, compression=compression, parallel=2,
+            **options
+        )
+        assert parts == 1
+        assert len(plain) == len(expected)
+        # Rows of binary come in any order, too, but have no end to split at.
+        if rows == "g = 4711" or format != "binary":
+            assert sorted(plain.split(b"\n")) == sorted(expected.split(b"\n"))
+        head = b"PGCOPY" if format == "binary" else b"g,t"
+        assert found[0].startswith(head) == (format in ("csv", "binary"))
+        assert b"row " in found[0]
+        assert len(found) == 1 or compression == "zstd"
+
+
+@pytest.mark.parametrize("setting", [
+    "max_parallel_workers = 0", "parallel_leader_participation = off",
+])
+@pytest.mark.parametrize("compression", CODECS)
+def test_compressed_by_whoever_takes_part(
+    eager, s3, bucket, compression, setting
+):
+    """The session alone, or the worker alone, who leaves only a tail."""
+    eager.cursor().execute("SET " + setting)
+    plain, found, parts = land_frames(
+        eager, s3, bucket, MANY, compression=compression, parallel=1
+    )
+    assert_same_lines(plain, copy(eager, MANY))
+    assert parts > 1
+    assert len(found) == (parts if compression == "zstd" else 1)
+
+
+@pytest.mark.parametrize("compression", CODECS)
+def test_compressed_without_rows(eager, s3, bucket, compression):
+    query = "SELECT * FROM big WHERE g < 0"
+    plain, found, parts = land_frames(
+        eager, s3, bucket, query, compression=compression, empty="write"
+    )
+    assert plain == copy(eager, query)
+    assert len(found) == 1
 
 
 @pytest.mark.parametrize("format", ["text", "jsonl"])

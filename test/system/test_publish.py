@@ -201,20 +201,30 @@ def test_names_that_are_not_ascii(db, s3, bucket):
     assert table["format"]["encoding"] == "LATIN1"
 
 
+# 30 MB that no codec makes smaller than half.
+NOISE = """
+    CREATE TABLE big AS SELECT g, (
+            SELECT string_agg(md5(g::text || ' ' || i), '')
+            FROM generate_series(1, 30) i
+        ) AS t FROM generate_series(1, 30000) g;
+    ANALYZE big;
+    SET min_parallel_table_scan_size = 0;
+    SET parallel_setup_cost = 0;
+"""
+
+
+@pytest.mark.parametrize("compression", ["none", "gzip", "zstd", "lz4"])
 @pytest.mark.parametrize("parallel", [0, 2])
-def test_checksum_of_many_parts(db, s3, bucket, parallel):
-    select(
-        db, "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) AS t"
-        " FROM generate_series(1, 30000) g; ANALYZE big;"
-        "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0"
-    )
+def test_checksum_of_many_parts(db, s3, bucket, parallel, compression):
+    select(db, NOISE)
     try:
         found = land(db, "big", "SELECT * FROM big", bucket, manifest=True,
-                     parallel=parallel, part_size="5MB")
+                     parallel=parallel, part_size="5MB",
+                     compression=compression, key="big")
     finally:
         select(db, "DROP TABLE big")
     (table,) = manifest(s3, bucket, found["run_id"])["tables"]
-    landed = body(s3, bucket, key_of("big"))
+    landed = body(s3, bucket, "big")
     assert len(landed) == table["bytes"] == found["bytes"] > 5 * 2**20
     assert table["crc32"] == crc32(landed)
     assert table["rows"] == 30000
@@ -479,25 +489,29 @@ def test_options_of_objects(db, s3, registry, workers, bucket):
     assert gzip.decompress(found["Body"].read()) == b"n\n1\n"
 
 
-def test_in_parallel(db, s3, registry, workers, bucket):
+@pytest.mark.parametrize("compression", ["none", "gzip"])
+def test_in_parallel(db, s3, registry, workers, bucket, compression):
     """Where a table's own workers upload its parts, too."""
-    select(
-        db, "CREATE TABLE big AS SELECT g, repeat(md5(g::text), 30) AS t"
-        " FROM generate_series(1, 30000) g; ANALYZE big;"
-        "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0"
-    )
+    extension = "csv" if compression == "none" else "csv.gz"
+
+    def landed(name):
+        data = body(s3, bucket, key_of(name, extension))
+        return data if compression == "none" else zlib.decompress(data, 31)
+
+    select(db, NOISE)
     try:
         register(db, bucket, big="SELECT * FROM big", none="SELECT * FROM big"
                  " WHERE g < 0", small="SELECT 1 AS n")
         found = land_all(db, publish="together", parallel=2, part_size="5MB",
-                         empty="write")
+                         empty="write", compression=compression)
         assert set(outcome(found).values()) == {"done"}
-        landed = body(s3, bucket, key_of("big")).splitlines()
         expected = copy(db, "SELECT * FROM big").splitlines()
-        assert sorted(landed) == sorted(expected)
-        assert body(s3, bucket, key_of("none")) == b"g,t\n"
+        assert sorted(landed("big").splitlines()) == sorted(expected)
+        assert landed("none") == b"g,t\n"
         tables = manifest(s3, bucket, found[0]["run_id"])["tables"]
-        assert tables[0]["crc32"] == crc32(body(s3, bucket, key_of("big")))
+        assert tables[0]["crc32"] == crc32(
+            body(s3, bucket, key_of("big", extension))
+        )
     finally:
         select(db, "DROP TABLE big")
 
