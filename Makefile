@@ -16,7 +16,7 @@ PG_CONFIG ?= pg_config
 # make anew to build; so they come without those makefiles, which have a
 # target "check" of their own.
 OURS = demo lambda check check-core check-sql check-system check-lambda \
-	check-versions lint fuzz bench help
+	check-versions check-assert lint fuzz bench help
 
 ifneq ($(filter $(OURS),$(MAKECMDGOALS)),)
 
@@ -44,6 +44,9 @@ check-lambda:
 check-versions:
 	@bash test/versions.sh $(VERSIONS)
 
+check-assert:
+	@$(if $(SECONDS),ONBOARD_STORM_SECONDS=$(SECONDS)) bash test/checked.sh $(SERVERS)
+
 lint:
 	@bash test/lint.sh
 
@@ -68,6 +71,9 @@ help:
 	@echo "                 check-system check-lambda"
 	@echo "check-versions   all tests with PostgreSQL 17 and 18, each in a Debian"
 	@echo "                 that has it; VERSIONS=18: that one"
+	@echo "check-assert     tests with servers that check themselves, by assertions"
+	@echo "                 and by sanitizers; SECONDS=3600: for so long a storm of"
+	@echo "                 random statements; SERVERS=asan: that server alone"
 	@echo "lint             layers, length of functions, format, cppcheck"
 	@echo "fuzz             what parses foreign bytes, a minute for each parser;"
 	@echo "                 FUZZ_SECONDS changes that"

@@ -1,13 +1,15 @@
 #!/usr/bin/env bash
 # Installs by apt-get what is missing for one purpose; quiet when nothing is.
 #
-#   test/install.sh build|demo|test|bench|lambda|lint|fuzz|versions
+#   test/install.sh build|demo|test|bench|lambda|lint|fuzz|versions|checked
+#   test/install.sh major
 #
 # build: to compile and install the extension.  demo: also PostgreSQL's and
 # Ceph's servers.  test: also what the test layers use.  bench: demo, and
 # what exports are measured beside.  lint, fuzz: only what "make lint" and
-# "make fuzz" use.  versions: what brings other releases of Debian.  Meant for
-# Debian 12; works where apt-get knows the names.
+# "make fuzz" use.  versions: what brings other releases of Debian.  checked:
+# what builds PostgreSQL from its source.  Meant for Debian; works where
+# apt-get knows the names.  major: prints which PostgreSQL that is.
 set -euo pipefail
 
 mode=${1:-}
@@ -18,6 +20,10 @@ pg_config=${PG_CONFIG:-pg_config}
 major=$("$pg_config" --version 2>/dev/null |
     sed -n 's/^PostgreSQL \(1[5-8]\).*/\1/p' || true)
 major=${major:-${ONBOARD_POSTGRES:-15}}
+if [ "$mode" = major ]; then
+    echo "$major"
+    exit
+fi
 
 core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
     libexpat1-dev zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
@@ -43,6 +49,7 @@ lambda="gcc libc6-dev binutils make pkg-config libcurl4-openssl-dev libssl-dev
 lint="clang-format-14 cppcheck python3"
 fuzz="$core clang libclang-rt-dev"
 versions="debootstrap util-linux"
+checked="$core bison flex perl dpkg-dev libxml2-dev libicu-dev uuid-dev"
 
 case $mode in
     build) wanted=$build ;;
@@ -53,9 +60,10 @@ case $mode in
     lint) wanted=$lint ;;
     fuzz) wanted=$fuzz ;;
     versions) wanted=$versions ;;
+    checked) wanted=$checked ;;
     *)
         echo "usage: test/install.sh" \
-            "build|demo|test|bench|lambda|lint|fuzz|versions" >&2
+            "build|demo|test|bench|lambda|lint|fuzz|versions|checked|major" >&2
         exit 2
         ;;
 esac
