@@ -3,17 +3,20 @@
  *	  Runs SQL at stages where nobody expects it: see ../system/storm.py.
  *
  * storm_act(stage) runs what the setting storm.on_STAGE says, each time, or
- * each storm.every-th; storm_in() and storm_out() are the input and output
- * functions of a type that do so.  Parallel workers have those settings, too.
- * What is run so can come here again, but only a few levels deep.
+ * each storm.every-th: SQL, or a function that is called without any, so that
+ * the first query is the function's own.  storm_in() and storm_out() are the
+ * input and output functions of a type that do so.  Parallel workers have those
+ * settings, too.  What is run so can come here again, but not without end.
  */
 
 #include "postgres.h"
 
 #include "executor/spi.h"
 #include "fmgr.h"
+#include "parser/parse_func.h"
 #include "utils/builtins.h"
 #include "utils/guc.h"
+#include "utils/regproc.h"
 
 PG_MODULE_MAGIC;
 
@@ -31,14 +34,31 @@ setting(const char *name)
 }
 
 static void
-run(const char *sql)
+call(const char *function)
+{
+#if PG_VERSION_NUM >= 160000
+	List	   *name = stringToQualifiedNameList(function, NULL);
+#else
+	List	   *name = stringToQualifiedNameList(function);
+#endif
+
+	OidFunctionCall0(LookupFuncName(name, 0, NULL, false));
+}
+
+static void
+run(const char *what)
 {
 	depth++;
 	PG_TRY();
 	{
-		SPI_connect();
-		SPI_execute(sql, false, 0);
-		SPI_finish();
+		if (strncmp(what, "call ", 5) == 0)
+			call(what + 5);
+		else
+		{
+			SPI_connect();
+			SPI_execute(what, false, 0);
+			SPI_finish();
+		}
 	}
 	PG_FINALLY();
 	{
@@ -50,13 +70,13 @@ run(const char *sql)
 static void
 act(const char *stage)
 {
-	const char *sql = setting(psprintf("storm.on_%s", stage));
+	const char *what = setting(psprintf("storm.on_%s", stage));
 	int			every = atoi(setting("storm.every"));
 
-	if (*sql == '\0' || depth >= DEEPEST)
+	if (*what == '\0' || depth >= DEEPEST)
 		return;
 	if (calls++ % (every > 0 ? every : 1) == 0)
-		run(pstrdup(sql));
+		run(pstrdup(what));
 }
 
 PG_FUNCTION_INFO_V1(storm_act);

@@ -38,9 +38,7 @@ CREATE FUNCTION storm.probe_out(storm.probe) RETURNS cstring
     AS :'library', 'storm_out' LANGUAGE C STRICT STABLE PARALLEL SAFE;
 CREATE TYPE storm.probe (
     INPUT = storm.probe_in, OUTPUT = storm.probe_out, LIKE = text);
-CREATE FUNCTION storm.passes(int) RETURNS bool LANGUAGE plpgsql STABLE
-    PARALLEL SAFE AS $$ BEGIN RETURN storm.act_v('check') = 1; END $$;
-CREATE DOMAIN storm.d AS int CHECK (storm.passes(value));
+CREATE DOMAIN storm.d AS int CHECK (storm.act_v('check') = 1);
 CREATE TYPE storm.c AS (a storm.d, b text);
 CREATE TYPE storm.r AS RANGE (SUBTYPE = storm.d);
 CREATE TYPE storm.j AS (a int);
@@ -91,6 +89,14 @@ BEGIN
 END $$;
 CREATE FUNCTION storm.do_names() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN PERFORM name FROM storm.medium; END $$;
+CREATE FUNCTION storm.do_dynamic() RETURNS void LANGUAGE plpgsql AS $$
+DECLARE n bigint;
+BEGIN
+    EXECUTE 'SELECT count(txt) FROM storm.medium' INTO n;
+    IF n <> {ROWS} THEN
+        RAISE EXCEPTION 'a nested query counts %', n USING ERRCODE = 'ZZ001';
+    END IF;
+END $$;
 CREATE FUNCTION storm.do_loop() RETURNS void LANGUAGE plpgsql AS $$
 DECLARE n int := 0; r record;
 BEGIN
@@ -190,11 +196,13 @@ CREATE CONSTRAINT TRIGGER exports_late AFTER INSERT ON storm.wanted
 # What the settings storm.on_... may say.
 ACTIONS = [
     "SELECT storm.do_scan()",
-    "SELECT storm.do_scan()",
-    "SELECT storm.do_names()",
-    "SELECT storm.do_names()",
-    "SELECT storm.do_loop()",
-    "SELECT storm.do_export()",
+    "SELECT name, txt FROM storm.medium",
+    "call storm.do_scan",
+    "call storm.do_names",
+    "call storm.do_dynamic",
+    "call storm.do_dynamic",
+    "call storm.do_loop",
+    "call storm.do_export",
     "SELECT storm.do_export()",
     "SELECT storm.do_export_caught()",
     "SELECT storm.do_export_undone()",
@@ -364,7 +372,7 @@ class Draw:
 
     def query(self):
         kind = self.random.random()
-        if kind < 0.02:
+        if kind < 0.03:
             return self.wide()
         if kind < 0.25:
             return self.random.choice(OTHERS)
@@ -386,17 +394,19 @@ class Draw:
 
     def wide(self):
         """Rows of up to 1,600 columns, most often as stored tuples."""
-        columns = self.random.choice((100, 700, 1050, 1400, 1600, 1600))
-        length = self.random.choice((0, 1, 20, 120, 120, 600))
-        most = 60_000_000 // (columns * (length + 5))
-        rows = min(self.random.choice((1, 20, 200, 400, 400)), most)
-        value = self.random.choice(
-            (f"repeat('x', {length})",) * 3
-            + (f"repeat('x', (g + 7) % {length + 1})", "g", "NULL::int")
-        )
+        shapes = ((1600, 120, 400), (1200, 120, 500), (1600, 30, 600))
+        columns, length, rows = self.random.choice((
+            *shapes,
+            (self.random.randint(100, 1600), self.random.choice((0, 1, 20)),
+             self.random.choice((1, 20, 200))),
+        ))
+        value = self.random.choice((
+            *(f"repeat('x', {length})",) * 3,
+            f"repeat('x', (g + 7) % {length + 1})", "g", "NULL::int",
+        ))
         items = ", ".join(f"{value} AS c{i}" for i in range(columns))
         query = f"SELECT {items} FROM generate_series(1, {rows}) g"
-        if self.random.random() < 0.7:
+        if self.random.random() < 0.8:
             query = f"WITH x AS MATERIALIZED ({query}) SELECT * FROM x"
         return query
 
@@ -449,6 +459,15 @@ class Draw:
         return self.exports[-1]
 
     # Statements
+
+    def beginning(self):
+        """Settings by which workers are taken for small tables."""
+        if self.random.random() < 0.4:
+            return "SELECT"
+        return (
+            "SET min_parallel_table_scan_size = 0;"
+            " SET parallel_setup_cost = 0; SET parallel_tuple_cost = 0"
+        )
 
     def statement(self):
         kinds = {
