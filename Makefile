@@ -98,6 +98,28 @@ DATA_built = sql/onboard--$(EXTVERSION).sql
 DATA = $(filter-out $(DATA_built),$(wildcard sql/onboard--*--*.sql))
 
 PKGS = libcurl libcrypto expat zlib libisal libzstd liblz4
+
+# Without them, what is built would be linked with nothing, and not load.
+ifeq ($(filter clean uninstall,$(MAKECMDGOALS)),)
+
+ifeq ($(shell pkg-config --version 2>/dev/null),)
+$(error pkg-config not found: install it)
+endif
+
+LACKING := $(shell for package in $(PKGS); do \
+	pkg-config --exists $$package || echo $$package; done 2>/dev/null)
+ifneq ($(LACKING),)
+$(error pkg-config does not know $(LACKING): install the development files \
+	that README.md names, or set PKG_CONFIG_PATH)
+endif
+
+ifneq ($(shell pkg-config --exists 'libcurl >= 7.87' || echo old),)
+$(error libcurl $(shell pkg-config --modversion libcurl) is too old: \
+	7.87 or later is needed)
+endif
+
+endif
+
 PG_CPPFLAGS = -Isrc -D_GNU_SOURCE -DONBOARD_VERSION='"$(EXTVERSION)"' \
 	$(shell pkg-config --cflags $(PKGS))
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
