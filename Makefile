@@ -1,7 +1,7 @@
 # onboard: lands PostgreSQL tables and query results in S3.
 #
 #   make && make install      the extension, for the PostgreSQL of PG_CONFIG
-#   make demo                 see it work (Debian 12; installs what is missing)
+#   make demo                 see it work (Debian 12, 13; installs what is missing)
 #   make check                all tests
 #   make lambda               the orchestrator for AWS Lambda
 #   make help                 the rest

@@ -149,6 +149,6 @@ size=$(LC_ALL=C $as_root apt-get install --assume-no --no-install-recommends \
     $missing 2>/dev/null | sed -n \
     -e 's/^Need to get \(.*\) of archives.*/\1 to download/p' \
     -e 's/^After this operation, \(.*\) of additional.*/\1 on disk/p' |
-    paste -sd, || true)
+    paste -sd'|' | sed 's/|/, /' || true)
 echo "(${size:-some packages}: takes a minute or more)"
 quietly apt-get install -q -y --no-install-recommends $missing
