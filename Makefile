@@ -1,7 +1,7 @@
 # onboard: lands PostgreSQL tables and query results in S3.
 #
 #   make && make install      the extension, for the PostgreSQL of PG_CONFIG
-#   make demo                 see it work (Debian 12; installs what is missing)
+#   make demo                 see it work (Debian 12, 13; installs what is missing)
 #   make check                all tests
 #   make lambda               the orchestrator for AWS Lambda
 #   make help                 the rest
@@ -16,7 +16,7 @@ PG_CONFIG ?= pg_config
 # make anew to build; so they come without those makefiles, which have a
 # target "check" of their own.
 OURS = demo lambda check check-core check-sql check-system check-lambda \
-	check-versions lint fuzz bench help
+	check-versions check-assert lint fuzz bench help
 
 ifneq ($(filter $(OURS),$(MAKECMDGOALS)),)
 
@@ -44,6 +44,9 @@ check-lambda:
 check-versions:
 	@bash test/versions.sh $(VERSIONS)
 
+check-assert:
+	@$(if $(SECONDS),ONBOARD_STORM_SECONDS=$(SECONDS)) bash test/checked.sh $(SERVERS)
+
 lint:
 	@bash test/lint.sh
 
@@ -68,6 +71,9 @@ help:
 	@echo "                 check-system check-lambda"
 	@echo "check-versions   all tests with PostgreSQL 17 and 18, each in a Debian"
 	@echo "                 that has it; VERSIONS=18: that one"
+	@echo "check-assert     tests with servers that check themselves, by assertions"
+	@echo "                 and by sanitizers; SECONDS=3600: for so long a storm of"
+	@echo "                 random statements; SERVERS=asan: that server alone"
 	@echo "lint             layers, length of functions, format, cppcheck"
 	@echo "fuzz             what parses foreign bytes, a minute for each parser;"
 	@echo "                 FUZZ_SECONDS changes that"
@@ -92,6 +98,28 @@ DATA_built = sql/onboard--$(EXTVERSION).sql
 DATA = $(filter-out $(DATA_built),$(wildcard sql/onboard--*--*.sql))
 
 PKGS = libcurl libcrypto expat zlib libisal libzstd liblz4
+
+# Without them, what is built would be linked with nothing, and not load.
+ifeq ($(filter clean uninstall,$(MAKECMDGOALS)),)
+
+ifeq ($(shell pkg-config --version 2>/dev/null),)
+$(error pkg-config not found: install it)
+endif
+
+LACKING := $(shell for package in $(PKGS); do \
+	pkg-config --exists $$package || echo $$package; done 2>/dev/null)
+ifneq ($(LACKING),)
+$(error pkg-config does not know $(LACKING): install the development files \
+	that README.md names, or set PKG_CONFIG_PATH)
+endif
+
+ifneq ($(shell pkg-config --exists 'libcurl >= 7.87' || echo old),)
+$(error libcurl $(shell pkg-config --modversion libcurl) is too old: \
+	7.87 or later is needed)
+endif
+
+endif
+
 PG_CPPFLAGS = -Isrc -D_GNU_SOURCE -DONBOARD_VERSION='"$(EXTVERSION)"' \
 	$(shell pkg-config --cflags $(PKGS))
 # Where PostgreSQL checks its assertions, buffers have guard pages (part.c).

@@ -41,6 +41,25 @@ def pkg_config(option):
     return run("pkg-config", option, *PACKAGES).split()
 
 
+def check_packages():
+    """Ends the program, with the reason, if something is not installed."""
+    try:
+        known = [
+            subprocess.run(["pkg-config", "--exists", package]).returncode == 0
+            for package in (*PACKAGES, "libcurl >= 7.87")
+        ]
+    except FileNotFoundError:
+        sys.exit("pkg-config not found: install it")
+    lacking = [name for name, there in zip(PACKAGES, known) if not there]
+    if lacking:
+        sys.exit(
+            f"pkg-config does not know {' '.join(lacking)}: install the"
+            " development files (Debian: make lambda does)"
+        )
+    if not known[-1]:
+        sys.exit("libcurl is too old: 7.87 or later is needed")
+
+
 def sources():
     core = [
         path
@@ -143,6 +162,7 @@ def make_zip(folder):
 def main():
     what, folder = sys.argv[1:]
     folder = pathlib.Path(folder).resolve()
+    check_packages()
     {"build": build, "zip": make_zip}[what](folder)
 
 

@@ -168,9 +168,16 @@ def write_stop_script(cluster, rgw):
     with open(path, "w") as script:
         script.write(
             "#!/bin/sh\n"
-            f"kill -KILL {' '.join(map(str, rgw.pids))}\n"
-            f'kill -INT "$(head -n 1 {pidfile})"\n'
-            f"while [ -e {pidfile} ]; do sleep 0.1; done\n"
+            "# Only processes that are still what they were.\n"
+            'ours() { grep -aqs "$1" "/proc/$2/cmdline"; }\n'
+            f"for pid in {' '.join(map(str, rgw.pids))}; do\n"
+            f"    ours {rgw.folder} $pid && kill -KILL $pid\n"
+            "done\n"
+            f"pid=$(head -n 1 {pidfile})\n"
+            f"if ours {cluster.folder} $pid; then\n"
+            "    kill -INT $pid\n"
+            f"    while ours {cluster.folder} $pid; do sleep 0.1; done\n"
+            "fi\n"
             f"rm -rf {cluster.folder} {rgw.folder}\n"
         )
     return path
@@ -181,13 +188,17 @@ def tell_how_to_connect(cluster, rgw):
     print(
         f"Both servers are up.\n\n"
         f"  psql:  {psql} -h {cluster.folder} -U postgres {DATABASE}\n\n"
-        f"  aws:   export AWS_ACCESS_KEY_ID='{rgw.access_key}'\n"
+        f"  S3:    {rgw.endpoint}, bucket {BUCKET}, region us-east-1\n"
+        f"         export AWS_ACCESS_KEY_ID='{rgw.access_key}'\n"
         f"         export AWS_SECRET_ACCESS_KEY='{rgw.secret_key}'\n"
-        f"         export AWS_DEFAULT_REGION=us-east-1\n"
-        f"         aws --endpoint-url {rgw.endpoint} s3 ls --recursive"
-        f" s3://{BUCKET}\n\n"
-        f"  stop:  sh {write_stop_script(cluster, rgw)}\n"
+        f"         export AWS_DEFAULT_REGION=us-east-1"
     )
+    if shutil.which("aws"):
+        print(
+            f"         aws --endpoint-url {rgw.endpoint} s3 ls --recursive"
+            f" s3://{BUCKET}"
+        )
+    print(f"\n  stop:  sh {write_stop_script(cluster, rgw)}\n")
 
 
 def demonstrate(cluster, rgw):
@@ -223,7 +234,7 @@ def demonstrate(cluster, rgw):
 def main():
     keep = os.environ.get("KEEP", "") not in ("", "0")
     cluster = Cluster(settings={"max_wal_size": "4GB"})
-    rgw = Rgw(memory_gb=2, keep=keep)
+    rgw = Rgw(memory_gb=4, keep=keep)
     # Both register their own end, for whatever way this program ends.
     try:
         demonstrate(cluster, rgw)

@@ -1,23 +1,51 @@
 #!/usr/bin/env bash
 # Installs by apt-get what is missing for one purpose; quiet when nothing is.
 #
-#   test/install.sh build|demo|test|bench|lambda|lint|fuzz|versions
+#   test/install.sh build|demo|test|bench|lambda|lint|fuzz|versions|checked
+#   test/install.sh major
 #
 # build: to compile and install the extension.  demo: also PostgreSQL's and
 # Ceph's servers.  test: also what the test layers use.  bench: demo, and
 # what exports are measured beside.  lint, fuzz: only what "make lint" and
-# "make fuzz" use.  versions: what brings other releases of Debian.  Meant for
-# Debian 12; works where apt-get knows the names.
+# "make fuzz" use.  versions: what brings other releases of Debian.  checked:
+# what builds PostgreSQL from its source.  Meant for Debian; works where
+# apt-get knows the names.  major: prints which PostgreSQL that is.
 set -euo pipefail
 
 mode=${1:-}
 pg_config=${PG_CONFIG:-pg_config}
 
-# The PostgreSQL that is already here decides, else who calls us; Debian 12's
-# own is 15.
+as_root=
+[ "$(id -u)" = 0 ] || as_root=sudo
+
+# The first version that apt-get knows; a new system may have no lists yet.
+available() {
+    local version
+    for version in 15 16 17 18; do
+        if apt-cache show "postgresql-$version" >/dev/null 2>&1; then
+            echo "$version"
+            return
+        fi
+    done
+    return 1
+}
+
+# The PostgreSQL that is already here decides, else ONBOARD_POSTGRES, else the
+# release: Debian 12 has 15, Debian 13 has 17.
 major=$("$pg_config" --version 2>/dev/null |
     sed -n 's/^PostgreSQL \(1[5-8]\).*/\1/p' || true)
-major=${major:-${ONBOARD_POSTGRES:-15}}
+major=${major:-${ONBOARD_POSTGRES:-}}
+if [ -z "$major" ] && command -v apt-get >/dev/null; then
+    major=$(available || {
+        $as_root apt-get update -q >/dev/null 2>&1
+        available
+    } || true)
+fi
+major=${major:-15}
+if [ "$mode" = major ]; then
+    echo "$major"
+    exit
+fi
 
 core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
     libexpat1-dev zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
@@ -43,6 +71,7 @@ lambda="gcc libc6-dev binutils make pkg-config libcurl4-openssl-dev libssl-dev
 lint="clang-format-14 cppcheck python3"
 fuzz="$core clang libclang-rt-dev"
 versions="debootstrap util-linux"
+checked="$core bison flex perl dpkg-dev libxml2-dev libicu-dev uuid-dev"
 
 case $mode in
     build) wanted=$build ;;
@@ -53,9 +82,10 @@ case $mode in
     lint) wanted=$lint ;;
     fuzz) wanted=$fuzz ;;
     versions) wanted=$versions ;;
+    checked) wanted=$checked ;;
     *)
         echo "usage: test/install.sh" \
-            "build|demo|test|bench|lambda|lint|fuzz|versions" >&2
+            "build|demo|test|bench|lambda|lint|fuzz|versions|checked|major" >&2
         exit 2
         ;;
 esac
@@ -80,14 +110,10 @@ if [[ $missing == *clang-format-14* ]] &&
 fi
 [ -n "$missing" ] || exit 0
 
-as_root=
-if [ "$(id -u)" != 0 ]; then
-    if ! command -v sudo >/dev/null; then
-        echo "test/install.sh: run as root (there is no sudo), or install:" \
-            "$missing" >&2
-        exit 1
-    fi
-    as_root=sudo
+if [ -n "$as_root" ] && ! command -v sudo >/dev/null; then
+    echo "test/install.sh: run as root (there is no sudo), or install:" \
+        "$missing" >&2
+    exit 1
 fi
 
 log=$(mktemp)
@@ -119,4 +145,10 @@ fi
 
 echo "Installing:$missing"
 quietly apt-get update -q
+size=$(LC_ALL=C $as_root apt-get install --assume-no --no-install-recommends \
+    $missing 2>/dev/null | sed -n \
+    -e 's/^Need to get \(.*\) of archives.*/\1 to download/p' \
+    -e 's/^After this operation, \(.*\) of additional.*/\1 on disk/p' |
+    paste -sd'|' | sed 's/|/, /' || true)
+echo "(${size:-some packages}: takes a minute or more)"
 quietly apt-get install -q -y --no-install-recommends $missing

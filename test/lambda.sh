@@ -6,11 +6,18 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 # Not in Debian: a virtual environment has them where the machine has not.
+# Where they cannot be had, the tests that need them are skipped.
+wanted=test/lambda/requirements.txt
 if ! command -v moto_server >/dev/null || ! command -v cfn-lint >/dev/null
 then
-    if [ ! -x build/venv/bin/moto_server ]; then
-        python3 -m venv build/venv &&
-            build/venv/bin/pip install -q 'moto[server]' cfn-lint || exit 1
+    if ! cmp -s "$wanted" build/venv/requirements.txt; then
+        rm -rf build/venv
+        if python3 -m venv build/venv && build/venv/bin/pip install -q \
+            --retries 2 -r "$wanted"; then
+            cp "$wanted" build/venv/
+        else
+            echo "PyPI gives no $(paste -sd' ' "$wanted"): see what is skipped"
+        fi
     fi
     PATH=$PWD/build/venv/bin:$PATH
 fi

@@ -59,8 +59,14 @@ def main():
     OUTPUT.mkdir(parents=True, exist_ok=True)
     with postgres.Cluster() as cluster:
         passed = sum(run_test(cluster, name) for name in names)
-    print(f"{passed} passed, {len(names) - passed} failed")
-    sys.exit(0 if names and passed == len(names) else 1)
+    failed = len(names) - passed
+    broken = [line for _, log in postgres.Cluster.old_logs
+              for line in postgres.crashes(log)]
+    if broken:
+        print("a server crashed:", *broken, sep="\n")
+        failed += 1
+    print(f"{passed} passed, {failed} failed")
+    sys.exit(0 if names and not failed else 1)
 
 
 if __name__ == "__main__":

@@ -50,7 +50,7 @@ class Moto:
         (port,) = process.free_ports(1)
         self.endpoint = f"http://127.0.0.1:{port}"
         self._server = subprocess.Popen(
-            ["setpriv", "--pdeathsig", "KILL", shutil.which("moto_server"),
+            ["setpriv", "--pdeathsig", "KILL", program("moto_server"),
              "-H", "127.0.0.1", "-p", str(port)],
             stdin=subprocess.DEVNULL,
             stdout=subprocess.DEVNULL,
@@ -123,6 +123,16 @@ def figure(text):
 def pytest_terminal_summary(terminalreporter):
     for text in _figures:
         terminalreporter.write_line("measured: " + text)
+    for report in terminalreporter.stats.get("skipped", ()):
+        terminalreporter.write_line("skipped: " + report.nodeid)
+
+
+def program(name):
+    """Where it is; without it, the test that asks is skipped."""
+    found = shutil.which(name)
+    if not found:
+        pytest.skip(f"there is no {name} here: see requirements.txt")
+    return found
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,9 @@
 import json
 import os
 import re
-import shutil
 
 import pytest
-from conftest import ROOT
+from conftest import ROOT, program
 
 from lib import process
 from lib.invoke_api import InvokeApi
@@ -16,7 +15,7 @@ DEPLOY = ROOT / "deploy"
 
 
 def test_the_template():
-    process.run([shutil.which("cfn-lint"), str(DEPLOY / "template.yaml")],
+    process.run([program("cfn-lint"), str(DEPLOY / "template.yaml")],
                 timeout=120)
 
 

@@ -88,6 +88,28 @@ def descriptors(pid):
     return found
 
 
+# What a server's log says when something is wrong in its memory.
+_CRASH = re.compile(
+    "AddressSanitizer|runtime error:|TRAP:|PANIC"
+    r"|\(PID (\d+)\) was terminated by signal (\d+)"
+)
+
+
+def crashes(log):
+    """The lines of a server's log that no test may be the reason of.
+
+    A process may die by a signal only if process.kill() sent it.
+    """
+    found = []
+    for line in log.splitlines():
+        match = _CRASH.search(line)
+        if match and not (
+            match[1] and (int(match[1]), int(match[2])) in process.killed
+        ):
+            found.append(line)
+    return found
+
+
 class PeakMemory:
     """The greatest anonymous memory of a process while the block runs.
 

@@ -14,6 +14,8 @@ import threading
 import time
 
 _stops = []
+# What kill() has ended: (pid, signal).
+killed = set()
 
 
 class RigError(Exception):
@@ -53,6 +55,12 @@ def _catch_signals():
     for signum in (signal.SIGTERM, signal.SIGHUP):
         if signal.getsignal(signum) == signal.SIG_DFL:
             signal.signal(signum, _interrupt)
+
+
+def kill(pid, signum=signal.SIGKILL):
+    """End a server's process; its log may say that it was, see postgres.py."""
+    killed.add((pid, int(signum)))
+    os.kill(pid, signum)
 
 
 def clean_env(extra=None):

@@ -71,6 +71,11 @@ rgw crypt s3 kms encryption keys = lake-key=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2
 # Both http://127.0.0.1:PORT/bucket and http://bucket.localhost:PORT/ work.
 rgw dns name = localhost
 rgw enable usage log = false
+# The parts of deleted objects go at once, not after two hours: they are in
+# memory.
+rgw gc obj min wait = 2
+rgw gc processor period = 3
+rgw gc processor max time = 3
 # A second gateway to the same store, see sts().
 [client.sts]
 rgw data = {folder}

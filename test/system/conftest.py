@@ -23,7 +23,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 from faults import Export  # noqa: E402
 from lib.exports import select  # noqa: E402
 from lib.identity import Identity  # noqa: E402
-from lib.postgres import Cluster  # noqa: E402
+from lib.postgres import Cluster, crashes  # noqa: E402
 from lib.proxy import Proxy  # noqa: E402
 from lib.rgw import Rgw  # noqa: E402
 from lib.roles import Role  # noqa: E402
@@ -43,12 +43,20 @@ QUIET = (
 def canaries(request):
     """A set of secrets; no server log may hold one when all is over.
 
-    A test that uses a secret of its own adds it here.
+    A test that uses a secret of its own adds it here.  Nor may a log tell of a
+    crash, an assertion or a sanitizer's report.
     """
     found = set()
     yield found
     for cluster in list(Cluster.open_clusters):
         cluster.close()
+    broken = [
+        f"{folder}: {line}"
+        for folder, text in Cluster.old_logs
+        for line in crashes(text)
+    ]
+    if broken:
+        pytest.fail("a server crashed:\n" + "\n".join(broken), pytrace=False)
     leaks = []
     for folder, text in Cluster.old_logs:
         for line in text.splitlines():

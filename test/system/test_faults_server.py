@@ -168,9 +168,9 @@ def test_39_crash(cluster, proxy, rgw, s3, bucket, crash):
     with Running(client, *sql) as export:
         held.wait()
         if victim == "worker":
-            os.kill(worker_of(cluster, export.pid), signal_)
+            process.kill(worker_of(cluster, export.pid), signal_)
         elif victim:
-            os.kill(export.pid, signal_)
+            process.kill(export.pid, signal_)
         else:
             cluster.stop("immediate")
             cluster.start()
@@ -205,7 +205,7 @@ def test_40_postmaster_dies(cluster, held, rgw, s3, bucket):
         postmaster = int(file.readline())
     with Running(client, *call("t", BIG, bucket, server="held")) as export:
         held.wait()
-        os.kill(postmaster, signal.SIGKILL)
+        process.kill(postmaster, signal.SIGKILL)
         ends(export.pid)
         export.error()
     client.close()

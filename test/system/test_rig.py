@@ -4,6 +4,7 @@ import http.client
 import os
 import pathlib
 import re
+import signal
 import time
 import urllib.parse
 
@@ -15,6 +16,8 @@ import pytest
 
 from lib import postgres, process
 from lib.identity import CONTAINER, METADATA, ROLE_ARN
+from storm import Export
+from test_storm import compare, grown
 
 MB = 1024 * 1024
 
@@ -247,3 +250,49 @@ def test_memory_of_a_backend(cluster):
 def test_psql_reports_errors(cluster):
     with pytest.raises(process.RigError, match="division by zero"):
         cluster.psql("SELECT 1/0")
+
+
+def test_crashes_are_seen(canaries):
+    """A process that dies of a signal is told, unless the rig has sent it."""
+    with postgres.Cluster() as other:
+        for kill, seen in ((process.kill, 0), (os.kill, 1)):
+            connection = other.connect()
+            pid = connection.info.backend_pid
+            kill(pid, signal.SIGKILL)
+            process.wait_until(
+                lambda: other.log_text().count("was terminated by signal")
+                == seen + 1, 10, "the postmaster notices",
+            )
+            process.wait_until(
+                lambda: other.log_text().count("ready to accept") == seen + 2,
+                30, "it recovers",
+            )
+            connection.close()
+            found = postgres.crashes(other.log_text())
+            assert len(found) == seen
+            process.killed.add((pid, signal.SIGKILL))
+
+
+@pytest.mark.parametrize("line", [
+    "==17==ERROR: AddressSanitizer: heap-use-after-free on address 0x1",
+    "x.c:1:2: runtime error: load of misaligned address",
+    'TRAP: FailedAssertion("false", File: "x.c", Line: 1, PID: 1)',
+    "2026-01-01 00:00:00 UTC [1] PANIC:  could not write",
+])
+def test_reports_are_seen(line):
+    assert postgres.crashes(f"LOG:  fine\n{line}\nLOG:  fine") == [line]
+
+
+def test_a_storm_sees_what_differs():
+    """Objects that COPY would not have made, and sessions that grow."""
+    export = Export("x", "SELECT id, txt FROM t q ORDER BY id",
+                    {"format": "csv"})
+    assert compare(b"a\n1\n2\n", b"a\n1\n2\n", export) is None
+    assert compare(b"a\n2\n1\n", b"a\n1\n2\n", export)
+    export.query = "TABLE t"
+    assert compare(b"a\n2\n1\n", b"a\n1\n2\n", export) is None
+    assert compare(b"a\n2\n2\n", b"a\n1\n2\n", export)
+    flat = [{"descriptors": 3, "mappings": 90, "memory": 1 << 20}] * 30
+    assert grown(flat) == []
+    more = [{**one, "descriptors": n} for n, one in enumerate(flat)]
+    assert len(grown(more)) == 1

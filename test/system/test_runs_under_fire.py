@@ -295,7 +295,7 @@ def test_killed(doomed, rgw, s3, bucket, who):
             30, "the job sleeps",
         )
         if who == "job":
-            process.run(["kill", "-KILL", str(pid)])
+            process.kill(pid)
         else:
             observer.close()
             db.close()
@@ -308,7 +308,7 @@ def test_killed(doomed, rgw, s3, bucket, who):
                 doomed.restart()
             else:
                 victim = worker if who == "worker" else run.pid
-                process.run(["kill", "-KILL", str(victim)])
+                process.kill(victim)
             run.error()
 
     def answers():
@@ -375,7 +375,7 @@ def test_killed_while_it_is_published(
     sql = "SELECT * FROM onboard_all(options => %s)"
     with Running(db, sql, (json.dumps(options),)) as run:
         held.wait()
-        process.run(["kill", "-KILL", str(run.pid)])
+        process.kill(run.pid)
         run.error()
     held.release()
 

@@ -1,0 +1,103 @@
+"""A build that lacks something stops, and says what it lacks.
+
+Otherwise make would end well, with a module that cannot be loaded.
+"""
+
+import os
+import pathlib
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+BUILDS = {
+    "extension": ["make", "-n", "all"],
+    "orchestrator": ["/usr/bin/python3", "deploy/package.py", "build"],
+}
+# Not the flags of a make that runs the tests.
+ENVIRONMENT = {
+    name: value for name, value in os.environ.items()
+    if name not in ("MAKEFLAGS", "MAKELEVEL")
+}
+
+
+@pytest.fixture
+def build(tmp_path):
+    """Builds into a folder, with another environment: status and words."""
+
+    def run(which, **environment):
+        command = BUILDS[which]
+        if which == "orchestrator":
+            command = [*command, str(tmp_path / "built")]
+        done = subprocess.run(
+            command, cwd=ROOT, env={**ENVIRONMENT, **environment},
+            stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+            timeout=60,
+        )
+        return done.returncode, done.stdout
+
+    return run
+
+
+def without_pkg_config(folder):
+    """A PATH that has all but one of the programs of this one."""
+    for where in os.get_exec_path():
+        for program in pathlib.Path(where).glob("*"):
+            link = folder / program.name
+            if program.name != "pkg-config" and not link.exists():
+                link.symlink_to(program)
+    return str(folder)
+
+
+@pytest.mark.parametrize("which", BUILDS)
+def test_no_pkg_config(build, which, tmp_path):
+    status, said = build(which, PATH=without_pkg_config(tmp_path))
+    assert status != 0
+    assert "pkg-config not found" in said
+
+
+@pytest.mark.parametrize("which", BUILDS)
+def test_no_development_files(build, which):
+    status, said = build(which, PKG_CONFIG_LIBDIR="/nonexistent")
+    assert status != 0
+    assert "pkg-config does not know libcurl" in said
+
+
+@pytest.mark.parametrize("which", BUILDS)
+def test_one_is_missing(build, which, tmp_path):
+    found = subprocess.run(
+        ["pkg-config", "--variable", "pc_path", "pkg-config"],
+        stdout=subprocess.PIPE, text=True, check=True,
+    ).stdout.strip()
+    for folder in found.split(":"):
+        for file in pathlib.Path(folder).glob("*.pc"):
+            link = tmp_path / file.name
+            if file.name != "libisal.pc" and not link.exists():
+                link.symlink_to(file)
+    status, said = build(which, PKG_CONFIG_LIBDIR=str(tmp_path))
+    assert status != 0
+    assert "pkg-config does not know libisal:" in said
+
+
+@pytest.mark.parametrize("which", BUILDS)
+def test_old_libcurl(build, which, tmp_path):
+    (tmp_path / "libcurl.pc").write_text(
+        "Name: libcurl\nDescription: old\nVersion: 7.81.0\n"
+    )
+    status, said = build(which, PKG_CONFIG_PATH=str(tmp_path))
+    assert status != 0
+    assert "too old: 7.87 or later" in said
+
+
+def test_nothing_is_missing(build):
+    assert build("extension")[0] == 0
+
+
+def test_clean_needs_nothing():
+    """make clean works where the build would not."""
+    done = subprocess.run(
+        ["make", "-n", "clean"], cwd=ROOT,
+        env={**ENVIRONMENT, "PKG_CONFIG_LIBDIR": "/nonexistent"},
+        stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
+    )
+    assert done.returncode == 0
