@@ -145,11 +145,9 @@ say_endpoint(Check *check)
 static void
 check_server(Check *check)
 {
-	const char *name = check->options->server;
-
-	check->server = ob_server_find(name);
+	check->server = ob_server_find(check->options->server);
 	say(check, "role \"%s\" may use server \"%s\": ",
-		GetUserNameFromId(GetUserId(), false), name);
+		GetUserNameFromId(GetUserId(), false), check->server->name);
 	say_endpoint(check);
 }
 

@@ -17,6 +17,7 @@
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
+#include "utils/guc_tables.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -50,6 +51,23 @@ ob_server_aclcheck(Oid serverid, Oid roleid, AclMode mode)
 	return object_aclcheck(ForeignServerRelationId, serverid, roleid, mode);
 #else
 	return pg_foreign_server_aclcheck(serverid, roleid, mode);
+#endif
+}
+
+/* What is known of a setting beside its value; NULL: there is none.  16 shows
+ * the function that finds it. */
+static inline const struct config_generic *
+ob_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, ERROR);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i];
+	return NULL;
 #endif
 }
 

@@ -210,7 +210,7 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 	context = AllocSetContextCreate(CurTransactionContext, "onboard sweep",
 									ALLOCSET_DEFAULT_SIZES);
 	before = MemoryContextSwitchTo(context);
-	server = ob_server_get(name ? name : onboard_server);
+	server = ob_server_get(name);
 	bucket = ob_server_bucket(server, bucket);
 	if (!prefix)
 		prefix = server->prefix;

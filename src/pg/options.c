@@ -566,8 +566,6 @@ finish_upload(ObOptions *options)
 {
 	int64 max = (int64) onboard_upload_memory * 1024 / 2;
 
-	if (options->server == NULL)
-		options->server = pstrdup(onboard_server);
 	if (!options->has_parallel)
 		options->parallel = OB_PARALLEL_AUTO;
 	if (options->connections == 0)

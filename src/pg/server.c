@@ -26,6 +26,7 @@
 #include "core/uri.h"
 #include "pg/compat.h"
 #include "pg/server.h"
+#include "pg/server_choice.h"
 
 #define WRAPPER_NAME "onboard"
 #define REGION_MAX 63
@@ -400,12 +401,16 @@ wipe_on_reset(void *arg)
 }
 
 ObServer *
-ob_server_find(const char *name)
+ob_server_find(const char *given)
 {
+	bool named;
+	const char *name = ob_server_choose(given, &named);
 	ForeignServer *row = look_up(name);
 	ObServer *server = palloc0(sizeof(ObServer));
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
 
+	if (!named)
+		ob_server_check_default(row);
 	server->serverid = row->serverid;
 	server->name = pstrdup(name);
 	fill_options(server, row->options);

@@ -31,9 +31,10 @@ typedef struct ObServer
 } ObServer;
 
 /*
- * The server of that name, for the current user: raises if there is none, if
- * it is not one of ours, without USAGE on it, and without the user mapping
- * that it needs.  All is allocated in the current memory context; the secrets
+ * The server of that name, or of the setting onboard.server if NULL, for the
+ * current user: raises if there is none, if it is not one of ours, without
+ * USAGE on it, without the user mapping that it needs, and if nobody has chosen
+ * it who may (server_choice.h).  All is allocated in the current memory context; the secrets
  * are wiped before its memory is freed, so nothing of the server may be freed
  * one by one.
  */

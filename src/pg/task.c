@@ -104,7 +104,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	if (!bucket && entry)
 		bucket = entry->bucket;
 
-	server = ob_server_get(options->server ? options->server : onboard_server);
+	server = ob_server_get(options->server);
 	task->export.run_id = request->run_id;
 	task->alone = request->options_for == OB_OPTIONS_TABLE;
 	task->export.name = request->name;

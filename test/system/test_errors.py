@@ -611,6 +611,27 @@ def no_usage(stage):
     return [stage.export(session=stage.bob.session)]
 
 
+@produces("42501", "a server that nobody has named, of a stranger")
+def server_of_a_stranger(stage):
+    select(stage.db, f"ALTER SERVER s3 OWNER TO {stage.bob.name}")
+    try:
+        return [stage.export()]
+    finally:
+        select(stage.db, "ALTER SERVER s3 OWNER TO CURRENT_USER")
+
+
+@produces(
+    "42501", "a setting `onboard.server` of a role that has no say in it"
+)
+def setting_of_a_stranger(stage):
+    select(stage.db, f"SET ROLE {stage.bob.name}")
+    select(stage.db, "SET onboard.server = 's3'; RESET ROLE")
+    try:
+        return [stage.export()]
+    finally:
+        select(stage.db, "RESET onboard.server")
+
+
 @produces("42501", "the bucket is not among `buckets`")
 def bucket_not_allowed(stage):
     server = stage.make_server(
