@@ -305,6 +305,9 @@ exec_scan(CustomScanState *node)
 		export_in_leader(scan);
 		return NULL;
 	}
+	/* its leader has failed meanwhile, and is about to end it */
+	if (ob_shared_is_wiped(scan->shared))
+		return NULL;
 	return export_in_worker(scan);
 }
 
