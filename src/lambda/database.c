@@ -28,7 +28,7 @@ obl_class_of(const char *sqlstate)
 				   {"40001", OBL_CLASS_AGAIN},  {"40P01", OBL_CLASS_AGAIN},
 				   {"55P03", OBL_CLASS_AGAIN},  {"08007", OBL_CLASS_FINAL},
 				   {"08P01", OBL_CLASS_FINAL},  {"08", OBL_CLASS_AGAIN},
-				   {"53300", OBL_CLASS_FULL}};
+				   {"53300", OBL_CLASS_FULL},   {"53400", OBL_CLASS_FULL}};
 
 	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
 	{

@@ -11,12 +11,18 @@
 #include "storage/lock.h"
 #include "utils/builtins.h"
 
+#include "core/http.h"
 #include "pg/bounds.h"
+#include "pg/wait.h"
 
 /* Advisory locks of classes of their own (history.c has 3), in no database. */
 #define CLASS_JOB 4    /* a role, and the number of one of its jobs */
 #define CLASS_DOOR 5   /* a role */
 #define CLASS_WORKER 6 /* the number of a worker of anybody's */
+
+/* A job whose end the history tells may still be about to exit. */
+#define GRACE_MS 1000
+#define POLL_MS 20
 
 static LOCKTAG
 lock_tag(uint16 class, Oid role, int number)
@@ -92,10 +98,17 @@ void
 ob_bounds_enter(void)
 {
 	LOCKTAG tag = lock_tag(CLASS_DOOR, GetAuthenticatedUserId(), 0);
+	int64 end;
 	ObBound bound;
 
 	(void) LockAcquire(&tag, ExclusiveLock, false, false);
-	bound = find_bound(false);
+	end = ob_http_now_ms() + GRACE_MS;
+	while ((bound = find_bound(false)) != OB_BOUND_NONE &&
+		   ob_http_now_ms() < end)
+	{
+		ob_wait_latch(POLL_MS);
+		CHECK_FOR_INTERRUPTS();
+	}
 	if (bound != OB_BOUND_NONE)
 		ob_bounds_refuse(bound);
 }
