@@ -17,6 +17,8 @@
 
 OB_MODULE_MAGIC;
 
+#define WORKERS_MAX 262143 /* that of max_worker_processes */
+
 char *onboard_server;
 int onboard_part_size;
 int onboard_upload_memory;
@@ -71,13 +73,13 @@ _PG_init(void)
 	DefineCustomIntVariable(
 		"onboard.max_jobs_per_role", "Jobs that a role may have at a time.",
 		"With -1, half of max_worker_processes. Superusers are not bound.",
-		&onboard_max_jobs_per_role, -1, -1, INT_MAX / 2, PGC_SUSET, 0, NULL,
+		&onboard_max_jobs_per_role, -1, -1, WORKERS_MAX, PGC_SUSET, 0, NULL,
 		NULL, NULL);
 	DefineCustomIntVariable(
 		"onboard.reserved_workers",
 		"Background workers that jobs and onboard_all() leave to others.",
 		"Out of max_worker_processes. Superusers are not bound.",
-		&onboard_reserved_workers, 2, 0, INT_MAX / 2, PGC_SUSET, 0, NULL, NULL,
+		&onboard_reserved_workers, 2, 0, WORKERS_MAX, PGC_SUSET, 0, NULL, NULL,
 		NULL);
 	define_time("onboard.connect_timeout",
 				"How long a connection to S3 may take to be made.",
