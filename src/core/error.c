@@ -98,6 +98,21 @@ static void OB_PRINTF(3, 0)
 }
 
 void
+ob_error_text(char *field, size_t size, const char *text)
+{
+	size_t len = strlen(text);
+	bool cut = len >= size;
+
+	if (cut)
+		len = size - 1;
+	memcpy(field, text, len);
+	field[len] = '\0';
+	if (cut)
+		drop_partial_character(field, len);
+	mask(field);
+}
+
+void
 ob_error_clear(ObError *error)
 {
 	memset(error, 0, sizeof(*error));

@@ -73,6 +73,10 @@ extern ObCode ob_error_set(ObError *error, ObCode code, const char *format,
 extern void ob_error_what(ObError *error, const char *format, ...)
 	OB_PRINTF(2, 3);
 
+/* Copies a text into a field, made as those of an ObError: cut between two
+ * characters of UTF-8, and masked. */
+extern void ob_error_text(char *field, size_t size, const char *text);
+
 /* Copies server text into a field, cut to its size, non-ASCII-printable
  * bytes replaced by "?". */
 extern void ob_error_copy(char *field, size_t size, const char *text,

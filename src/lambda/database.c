@@ -28,7 +28,7 @@ obl_class_of(const char *sqlstate)
 				   {"40001", OBL_CLASS_AGAIN},  {"40P01", OBL_CLASS_AGAIN},
 				   {"55P03", OBL_CLASS_AGAIN},  {"08007", OBL_CLASS_FINAL},
 				   {"08P01", OBL_CLASS_FINAL},  {"08", OBL_CLASS_AGAIN},
-				   {"53300", OBL_CLASS_FULL}};
+				   {"53300", OBL_CLASS_FULL},   {"53400", OBL_CLASS_FULL}};
 
 	for (size_t i = 0; i < sizeof(classes) / sizeof(classes[0]); i++)
 	{
@@ -44,13 +44,14 @@ tell(OblConnection *connection, OblClass class, const char *sqlstate,
 	 const char *message)
 {
 	PGresult *result = connection->result;
+	char *line = message ? strndup(message, strcspn(message, "\n")) : NULL;
 
 	connection->class = class;
 	snprintf(connection->sqlstate, sizeof(connection->sqlstate), "%s",
 			 sqlstate ? sqlstate : "");
-	snprintf(connection->message, sizeof(connection->message), "%s",
-			 message ? message : "");
-	connection->message[strcspn(connection->message, "\n")] = '\0';
+	ob_error_text(connection->message, sizeof(connection->message),
+				  line ? line : "");
+	free(line);
 	connection->result = NULL;
 	connection->busy = false;
 	connection->connecting = false;
@@ -215,6 +216,7 @@ obl_connection_open(OblConnection *connection, const OblSecret *secret,
 						   "options",
 						   "tcp_user_timeout",
 						   "keepalives_idle",
+						   "client_encoding",
 						   NULL};
 	const char *values[] = {secret->host,
 							secret->port ? secret->port : "5432",
@@ -227,6 +229,7 @@ obl_connection_open(OblConnection *connection, const OblSecret *secret,
 							options,
 							"30000",
 							"30",
+							"UTF8",
 							NULL};
 
 	snprintf(name, sizeof(name), APPLICATION_NAME "%s", request_id);

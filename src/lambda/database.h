@@ -24,7 +24,7 @@ typedef enum OblClass
 	OBL_CLASS_OK,
 	OBL_CLASS_LOGIN,  /* 28P01, 28000: the secret may have changed */
 	OBL_CLASS_AGAIN,  /* 08*, 57P01-57P03, 40001, 40P01, 55P03 */
-	OBL_CLASS_FULL,   /* 53300, 53*: fewer connections */
+	OBL_CLASS_FULL,   /* 53300, 53400: fewer connections, fewer jobs */
 	OBL_CLASS_CANCEL, /* 57014 */
 	OBL_CLASS_FINAL
 } OblClass;

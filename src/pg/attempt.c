@@ -12,13 +12,22 @@
 
 #include "pg/attempt.h"
 
-/* What concerns the whole statement is no single step's failure. */
-static bool
-concerns_all(const ErrorData *error)
+/*
+ * Interrupts are raised by two functions of postgres.c (one, before 16), which
+ * no SQL can claim to be.  An error of a parallel worker has its place, but no
+ * message id.  A wait for a lock that has lasted too long is its step's.
+ */
+bool
+ob_attempt_interrupted(const ErrorData *error)
 {
-	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
-		   ERRCODE_TO_CATEGORY(error->sqlerrcode) ==
-			   ERRCODE_TO_CATEGORY(ERRCODE_ADMIN_SHUTDOWN);
+	const char *function = error->funcname;
+
+	if (error->message_id == NULL || function == NULL ||
+		error->filename == NULL || strcmp(error->filename, "postgres.c") != 0)
+		return false;
+	return (strcmp(function, "ProcessInterrupts") == 0 ||
+			strcmp(function, "ProcessRecoveryConflictInterrupt") == 0) &&
+		   error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
 }
 
 ErrorData *
@@ -45,7 +54,7 @@ ob_attempt(void (*step)(void *arg), void *arg)
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
 	CurrentResourceOwner = owner;
-	if (error && concerns_all(error))
+	if (error && ob_attempt_interrupted(error))
 		ReThrowError(error);
 	return error;
 }

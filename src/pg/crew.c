@@ -27,7 +27,10 @@
 #include "utils/memutils.h"
 #include "utils/resowner.h"
 
+#include "pg/attempt.h"
+#include "pg/bounds.h"
 #include "pg/crew_intern.h"
+#include "pg/report.h"
 #include "pg/unwind.h"
 #include "pg/wait.h"
 
@@ -124,19 +127,23 @@ launch_all(void *arg)
 	ObCrew *crew = arg;
 	int wanted = Min(crew->job.workers, crew->job.ntables);
 
+	int allowed = ob_bounds_workers(wanted);
+
 	crew->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
-	while (crew->nworkers < wanted &&
+	while (crew->nworkers < allowed &&
 		   launch(crew, &crew->handles[crew->nworkers]))
 		crew->nworkers++;
 	if (crew->nworkers < wanted)
-		ereport(NOTICE,
-				(errmsg("%d of %d workers could be started", crew->nworkers,
-						wanted),
-				 crew->nworkers > 0
-					 ? errdetail("They share the tables out.")
-					 : errdetail("This session exports the tables itself."),
-				 errhint("Raise max_worker_processes, or lower "
-						 "onboard.parallel_tables.")));
+		ereport(
+			NOTICE,
+			(errmsg("%d of %d workers could be started", crew->nworkers,
+					wanted),
+			 crew->nworkers > 0
+				 ? errdetail("They share the tables out.")
+				 : errdetail("This session exports the tables itself."),
+			 errhint("Raise max_worker_processes, or lower "
+					 "onboard.parallel_tables%s.",
+					 allowed < wanted ? " or onboard.reserved_workers" : "")));
 }
 
 /* The worker's pid, or 0 once it has ended (or never was). */
@@ -219,6 +226,64 @@ tell(ObCrew *crew, int i)
 	crew->job.ended(table);
 }
 
+/* Its worker has told how it ended, but could not write it down. */
+static void
+warn_of_unwritten(const ObRun *run)
+{
+	const char *name = ob_report_client_text(run->name);
+
+	ereport(WARNING,
+			(errmsg("the history does not say how the export of \"%s\" ended",
+					name),
+			 run->files > 0 ? errdetail("It has landed at \"%s\".",
+										ob_report_client_text(run->uri))
+							: 0,
+			 errhint("The server log has the reason.")));
+}
+
+static void
+tell_of_worker(ObCrew *crew, int i)
+{
+	if (crew->shared->slots[i].unwritten)
+		warn_of_unwritten(&crew->job.tables[i].task->run);
+	tell(crew, i);
+}
+
+typedef struct Ending
+{
+	Oid schema;
+	const ObRun *run;
+} Ending;
+
+static void
+write_ending(void *arg)
+{
+	const Ending *ending = arg;
+
+	ob_history_end(ending->schema, ending->run);
+}
+
+/*
+ * The row of a table whose worker is gone.  It may fail, since the worker's
+ * own row is not to be seen where this transaction's snapshot is older; that
+ * is no reason to end the others.
+ */
+static void
+write_for_worker(const ObCrew *crew, const ObRun *run)
+{
+	Ending ending = {crew->job.schema, run};
+	const ErrorData *error = ob_attempt(write_ending, &ending);
+
+	if (error)
+		ereport(
+			WARNING,
+			(errmsg("the history does not say how the export of \"%s\" "
+					"ended",
+					ob_report_client_text(run->name)),
+			 errdetail_internal("%s", ob_report_client_text(error->message)),
+			 errhint("onboard_runs shows it as lost.")));
+}
+
 /* Its worker is gone without a word: terminated, or it could not begin. */
 static void
 tell_lost(ObCrew *crew, int i)
@@ -233,7 +298,7 @@ tell_lost(ObCrew *crew, int i)
 	run->error = "the worker that exported it was terminated";
 	run->sqlstate = ERRCODE_ADMIN_SHUTDOWN;
 	table->hint = "See the server log.";
-	ob_history_end(crew->job.schema, run);
+	write_for_worker(crew, run);
 	tell(crew, i);
 }
 
@@ -269,6 +334,21 @@ is_alive(const ObCrew *crew, int pid)
 	return false;
 }
 
+/* Whether it runs in a process that is gone, unless it has ended since. */
+static bool
+is_gone(const ObCrew *crew, ObCrewSlot *slot)
+{
+	bool gone = false;
+
+	if (pg_atomic_read_u32(&slot->state) == OB_CREW_RUNNING)
+	{
+		pg_read_barrier(); /* its pid was written before */
+		gone = !is_alive(crew, slot->pid);
+	}
+	pg_memory_barrier();
+	return gone;
+}
+
 /* How many tables are neither ended nor landed yet. */
 static int
 collect(ObCrew *crew)
@@ -278,21 +358,21 @@ collect(ObCrew *crew)
 	for (int i = 0; i < crew->taken; i++)
 	{
 		ObCrewSlot *slot = &crew->shared->slots[i];
-		/* (looked at before the state: a worker may end in between) */
-		bool gone = pg_atomic_read_u32(&slot->state) == OB_CREW_RUNNING &&
-					!is_alive(crew, slot->pid);
+		bool gone;
 		uint32 state;
 
 		if (crew->told[i] || crew->landed[i])
 			continue;
-		pg_memory_barrier();
+		/* before the state: a worker may end in between */
+		gone = is_gone(crew, slot);
 		state = pg_atomic_read_u32(&slot->state);
+		pg_read_barrier(); /* before what belongs to it */
 		if (state == OB_CREW_ENDED)
 		{
 			learn(crew, i);
 			if (crew->job.settle)
 				take_over(crew, i, false); /* it failed after that */
-			tell(crew, i);
+			tell_of_worker(crew, i);
 		}
 		else if (state == OB_CREW_LANDED)
 		{
@@ -372,12 +452,6 @@ wait_for_one(ObCrew *crew)
 
 /* ---- a run that is published together ---- */
 
-static void
-copy_text(char *to, Size size, const char *text)
-{
-	strlcpy(to, text ? text : "", size);
-}
-
 /* Tells the workers that wait what has become of their tables. */
 static void
 judge(ObCrew *crew, ObCrewVerdict verdict)
@@ -389,15 +463,15 @@ judge(ObCrew *crew, ObCrewVerdict verdict)
 
 		if (!crew->landed[i])
 			continue;
-		copy_text(slot->status, sizeof(slot->status), run->status);
+		ob_report_copy(slot->status, sizeof(slot->status), run->status);
 		slot->files = run->files;
 		slot->rows = run->rows;
 		slot->raw_bytes = run->raw_bytes;
 		slot->bytes = run->bytes;
 		slot->parts = run->parts;
 		slot->sqlstate = run->sqlstate;
-		copy_text(slot->uri, sizeof(slot->uri), run->uri);
-		copy_text(slot->error, sizeof(slot->error), run->error);
+		ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
+		ob_report_copy(slot->error, sizeof(slot->error), run->error);
 	}
 	pg_write_barrier();
 	pg_atomic_write_u32(&crew->shared->verdict, verdict);
@@ -417,7 +491,7 @@ end_orphan(ObCrew *crew, int i, ObCrewVerdict verdict)
 {
 	ObTask *task = crew->job.tables[i].task;
 
-	ob_history_end(crew->job.schema, &task->run);
+	write_for_worker(crew, &task->run);
 	if (task->watermark && verdict == OB_CREW_PUBLISHED)
 		ereport(WARNING,
 				(errmsg("the watermark of \"%s\" is left as it is",
@@ -443,7 +517,10 @@ collect_ends(ObCrew *crew, ObCrewVerdict verdict)
 			continue;
 		pg_memory_barrier();
 		if (pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED)
-			tell(crew, i);
+		{
+			pg_read_barrier();
+			tell_of_worker(crew, i);
+		}
 		else if (gone)
 			end_orphan(crew, i, verdict);
 		else

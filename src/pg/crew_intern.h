@@ -46,6 +46,7 @@ typedef struct ObCrewSlot
 	TimestampTz started;
 	TimestampTz ended;
 	int sqlstate;
+	bool unwritten;    /* the history does not say how it ended */
 	char uri[2048];    /* "": none */
 	char error[2048];  /* "": none */
 	char detail[1024]; /* likewise */

@@ -11,7 +11,9 @@
 #include "storage/ipc.h"
 #include "utils/memutils.h"
 
+#include "pg/bounds.h"
 #include "pg/crew_intern.h"
+#include "pg/report.h"
 #include "pg/wait.h"
 #include "pg/work.h"
 
@@ -33,15 +35,6 @@ typedef struct Landed
 	ObCrewSlot *slot;
 	const Member *member;
 } Landed;
-
-static void
-copy_text(char *to, Size size, const char *text)
-{
-	if (text)
-		strlcpy(to, text, size);
-	else
-		to[0] = '\0';
-}
 
 /* Without them there is less in the manifest. */
 static void
@@ -80,7 +73,7 @@ note(ObCrewSlot *slot, const ObWork *work)
 	const ErrorData *error = work->error;
 	const ObRun *run = &work->task.run;
 
-	copy_text(slot->status, sizeof(slot->status), run->status);
+	ob_report_copy(slot->status, sizeof(slot->status), run->status);
 	slot->files = run->files;
 	slot->rows = run->rows;
 	slot->raw_bytes = run->raw_bytes;
@@ -90,11 +83,12 @@ note(ObCrewSlot *slot, const ObWork *work)
 	slot->started = run->started;
 	slot->ended = run->ended;
 	slot->sqlstate = run->sqlstate;
-	copy_text(slot->uri, sizeof(slot->uri), run->uri);
-	copy_text(slot->error, sizeof(slot->error), run->error);
-	copy_text(slot->detail, sizeof(slot->detail),
-			  error ? error->detail : NULL);
-	copy_text(slot->hint, sizeof(slot->hint), error ? error->hint : NULL);
+	slot->unwritten = work->unwritten;
+	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
+	ob_report_copy(slot->error, sizeof(slot->error), run->error);
+	ob_report_copy(slot->detail, sizeof(slot->detail),
+				   error ? error->detail : NULL);
+	ob_report_copy(slot->hint, sizeof(slot->hint), error ? error->hint : NULL);
 }
 
 static void
@@ -203,6 +197,7 @@ end_table(Landed *landed, ObCrewVerdict verdict)
 	if (verdict != OB_CREW_PUBLISHED)
 		task->watermark = NULL;
 	ob_work_end(&landed->work);
+	landed->slot->unwritten = landed->work.unwritten;
 	tell(landed->member->shared, landed->slot, OB_CREW_ENDED);
 }
 
@@ -236,6 +231,29 @@ attach(Datum main_arg)
 	return shared;
 }
 
+/* An area that is gone is an error to PostgreSQL; here it only says that the
+ * leader is, too. */
+static dsa_area *
+attach_area(dsa_handle handle)
+{
+	dsa_area *volatile area = NULL;
+
+	PG_TRY();
+	{
+		area = dsa_attach(handle);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		FlushErrorState();
+		proc_exit(0);
+	}
+	PG_END_TRY();
+	dsa_pin_mapping(area);
+	return area;
+}
+
 void
 onboard_crew_main(Datum main_arg)
 {
@@ -245,12 +263,11 @@ onboard_crew_main(Datum main_arg)
 	ob_work_signals();
 	member.shared = attach(main_arg);
 	ob_session_restore(ob_crew_at(member.shared, member.shared->session));
+	if (ob_bounds_take_worker() != OB_BOUND_NONE)
+		return;
 	MemoryContextSwitchTo(TopMemoryContext);
 	if (member.shared->area != DSM_HANDLE_INVALID)
-	{
-		member.area = dsa_attach(member.shared->area);
-		dsa_pin_mapping(member.area);
-	}
+		member.area = attach_area(member.shared->area);
 	while ((number = ob_crew_take(member.shared)) >= 0)
 	{
 		MemoryContext context = AllocSetContextCreate(

@@ -89,7 +89,10 @@ onboard_await(PG_FUNCTION_ARGS)
 			DirectFunctionCall2(timestamptz_pl_interval,
 								TimestampTzGetDatum(now), PG_GETARG_DATUM(1)));
 
-		timeout = Max(end - now, 0) / 1000;
+		if (TIMESTAMP_IS_NOBEGIN(end) || end < now)
+			timeout = 0;
+		else if (!TIMESTAMP_IS_NOEND(end))
+			timeout = (end - now) / 1000;
 	}
 	PG_RETURN_BOOL(ob_job_wait(PG_GETARG_UUID_P(0), timeout));
 }

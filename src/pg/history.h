@@ -37,6 +37,7 @@ typedef struct ObRun
 	XLogRecPtr lsn;    /* of its snapshot; 0: not known */
 	const char *error; /* NULL unless failed */
 	int sqlstate;
+	bool *logged; /* set when its end is in the log; NULL: it is told once */
 } ObRun;
 
 /* The current role's name; of one that was dropped meanwhile, what

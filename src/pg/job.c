@@ -12,10 +12,12 @@
 #include "postmaster/bgworker.h"
 #include "storage/dsm.h"
 #include "utils/builtins.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "core/http.h"
 #include "pg/job_intern.h"
+#include "pg/server.h"
 #include "pg/wait.h"
 
 #define POLL_MS 50
@@ -63,7 +65,6 @@ write_down(const ObJob *job)
 	shared->submitter = MyProc;
 	shared->schema = job->schema;
 	shared->run_id = job->run_id;
-	shared->when = GetCurrentTimestamp();
 	shared->all = job->all;
 	shared->name = put_text(shared, job->name, &end);
 	shared->query = put_text(shared, job->query, &end);
@@ -73,6 +74,7 @@ write_down(const ObJob *job)
 						  job->options ? VARSIZE(job->options) : 0, &end);
 	shared->session = end;
 	ob_session_save((ObSession *) ((char *) shared + end), session, false);
+	shared->when = ob_session_now((ObSession *) ((char *) shared + end));
 	return segment;
 }
 
@@ -111,7 +113,10 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 		bool stopped = GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
 
 		if (pg_atomic_read_u32(&shared->state) != OB_JOB_NEW)
+		{
+			pg_read_barrier(); /* before what belongs to the state */
 			return;
+		}
 		if (stopped)
 			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 							errmsg("the background worker could not begin"),
@@ -119,6 +124,24 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 		ob_wait_latch(1000);
 		CHECK_FOR_INTERRUPTS();
 	}
+}
+
+/*
+ * Whoever may export nowhere must not start processes.  Which server it will
+ * be is for the job to find out, but for one that the call names.
+ */
+static void
+require_some_server(const ObJob *job)
+{
+	JsonbValue *server = NULL;
+
+	if (job->options && JB_ROOT_IS_OBJECT(job->options))
+		server = getKeyJsonValueFromContainer(&job->options->root, "server",
+											  strlen("server"), NULL);
+	ob_server_require_some(
+		server && server->type == jbvString
+			? pnstrdup(server->val.string.val, server->val.string.len)
+			: NULL);
 }
 
 void
@@ -136,9 +159,14 @@ ob_job_submit(const ObJob *job)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("jobs cannot be submitted within a "
 							   "security-restricted operation")));
+	require_some_server(job);
+	ob_bounds_enter();
 	segment = write_down(job);
 	shared = dsm_segment_address(segment);
 	wait_for_start(shared, launch(segment));
+	ob_bounds_leave();
+	if (pg_atomic_read_u32(&shared->state) == OB_JOB_REFUSED)
+		ob_bounds_refuse(shared->bound);
 	if (pg_atomic_read_u32(&shared->state) == OB_JOB_FAILED)
 		ereport(ERROR, (errcode(shared->sqlstate),
 						errmsg("could not begin the run: %s", shared->error)));

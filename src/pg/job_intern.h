@@ -10,6 +10,7 @@
 #include "port/atomics.h"
 #include "storage/proc.h"
 
+#include "pg/bounds.h"
 #include "pg/job.h"
 #include "pg/session.h"
 
@@ -22,6 +23,7 @@ typedef enum ObJobState
 	OB_JOB_NEW,
 	OB_JOB_STARTED, /* the history says so */
 	OB_JOB_KNOWN,   /* there is such a run already */
+	OB_JOB_REFUSED, /* there are as many as there may be */
 	OB_JOB_FAILED
 } ObJobState;
 
@@ -42,7 +44,8 @@ typedef struct ObJobShared
 	Size options;
 	Size source;
 	Size session;
-	int sqlstate; /* of OB_JOB_FAILED */
+	ObBound bound; /* of OB_JOB_REFUSED */
+	int sqlstate;  /* of OB_JOB_FAILED */
 	char error[1024];
 } ObJobShared;
 

@@ -18,6 +18,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/job_intern.h"
+#include "pg/report.h"
 #include "pg/run_all.h"
 #include "pg/tell.h"
 #include "pg/wait.h"
@@ -84,6 +85,8 @@ write_queued(void *arg)
 	MemoryContext before = CurrentMemoryContext;
 	ListCell *cell;
 
+	/* (perhaps for the second time) */
+	job->names = NIL;
 	job->known = ob_history_knows(shared->schema, &shared->run_id);
 	if (job->known)
 		return;
@@ -257,6 +260,12 @@ onboard_job_main(Datum main_arg)
 	job.common.run_id = shared->run_id;
 	job.common.when = shared->when;
 	job.common.source = ob_job_at(job.shared, job.shared->source);
+	shared->bound = ob_bounds_take_job();
+	if (shared->bound != OB_BOUND_NONE)
+	{
+		tell(shared, OB_JOB_REFUSED);
+		return;
+	}
 	if (!ob_history_hold_for_good(&shared->run_id))
 	{
 		tell(shared, OB_JOB_KNOWN);
@@ -266,7 +275,7 @@ onboard_job_main(Datum main_arg)
 	if (error)
 	{
 		shared->sqlstate = error->sqlerrcode;
-		strlcpy(shared->error, error->message, sizeof(shared->error));
+		ob_report_copy(shared->error, sizeof(shared->error), error->message);
 		tell(shared, OB_JOB_FAILED);
 		return;
 	}

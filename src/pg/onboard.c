@@ -10,17 +10,22 @@
 
 #include "utils/guc.h"
 
+#include "pg/bounds.h"
 #include "pg/compat.h"
 #include "pg/options.h"
 #include "pg/parallel.h"
 
 OB_MODULE_MAGIC;
 
+#define WORKERS_MAX 262143 /* that of max_worker_processes */
+
 char *onboard_server;
 int onboard_part_size;
 int onboard_upload_memory;
 int onboard_connections;
 int onboard_parallel_tables;
+int onboard_max_jobs_per_role;
+int onboard_reserved_workers;
 int onboard_connect_timeout;
 int onboard_stall_timeout;
 int onboard_retry_deadline;
@@ -65,6 +70,17 @@ _PG_init(void)
 		"Tables that onboard_all() exports at a time, by background workers.",
 		"With 0 or 1, the session exports them itself.",
 		&onboard_parallel_tables, 4, 0, 64, PGC_USERSET, 0, NULL, NULL, NULL);
+	DefineCustomIntVariable(
+		"onboard.max_jobs_per_role", "Jobs that a role may have at a time.",
+		"With -1, half of max_worker_processes. Superusers are not bound.",
+		&onboard_max_jobs_per_role, -1, -1, WORKERS_MAX, PGC_SUSET, 0, NULL,
+		NULL, NULL);
+	DefineCustomIntVariable(
+		"onboard.reserved_workers",
+		"Background workers that jobs and onboard_all() leave to others.",
+		"Out of max_worker_processes. Superusers are not bound.",
+		&onboard_reserved_workers, 2, 0, WORKERS_MAX, PGC_SUSET, 0, NULL, NULL,
+		NULL);
 	define_time("onboard.connect_timeout",
 				"How long a connection to S3 may take to be made.",
 				&onboard_connect_timeout, 5 * 1000);

@@ -51,6 +51,7 @@ typedef struct ObShared
 	/* what workers that have ended have done */
 	slock_t mutex;
 	ObFigures ended;
+	pg_atomic_uint32 wiped; /* not 0: no secrets are left */
 
 	/* each process's part of what the export may use */
 	int connections;
@@ -127,6 +128,7 @@ extern void ob_shared_fill(ObShared *shared, const ObParallel *parallel,
 
 /* Wipes the secrets.  A worker that reads it meanwhile finds empty texts. */
 extern void ob_shared_wipe(ObShared *shared);
+extern bool ob_shared_is_wiped(ObShared *shared);
 
 /* A worker's reading of it: all borrowed from the shared memory but the lists,
  * which are palloc'd. */

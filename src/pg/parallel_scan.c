@@ -315,10 +315,15 @@ exec_scan(CustomScanState *node)
 	if (scan->done)
 		return NULL;
 	scan->done = true;
-	if (scan->shared)
-		return export_in_worker(scan);
-	export_in_leader(scan);
-	return NULL;
+	if (!scan->shared)
+	{
+		export_in_leader(scan);
+		return NULL;
+	}
+	/* its leader has failed meanwhile, and is about to end it */
+	if (ob_shared_is_wiped(scan->shared))
+		return NULL;
+	return export_in_worker(scan);
 }
 
 static void

@@ -312,6 +312,7 @@ ob_shared_new(const ObParallel *parallel)
 	shared->leader = MyProcPid;
 	pg_atomic_init_u32(&shared->parts, 0);
 	pg_atomic_init_u64(&shared->bytes, 0);
+	pg_atomic_init_u32(&shared->wiped, 0);
 	SpinLockInit(&shared->mutex);
 	shared->max_parts = max_parts;
 	shared->size = shared->texts = size;
@@ -352,12 +353,20 @@ ob_shared_fill(ObShared *shared, const ObParallel *parallel,
 	shared->size = shared->texts + writer.len;
 }
 
+bool
+ob_shared_is_wiped(ObShared *shared)
+{
+	return pg_atomic_read_u32(&shared->wiped) != 0;
+}
+
 /* Lengths stay, so that all can still be read. */
 void
 ob_shared_wipe(ObShared *shared)
 {
 	const char *from = (const char *) shared + shared->texts;
 
+	pg_atomic_write_u32(&shared->wiped, 1);
+	pg_memory_barrier();
 	for (int i = 0; i < SECRETS; i++)
 	{
 		int len;

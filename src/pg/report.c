@@ -209,6 +209,18 @@ ob_report_text(const char *text)
 	return out.data;
 }
 
+void
+ob_report_copy(char *field, Size size, const char *text)
+{
+	int len = text ? (int) strlen(text) : 0;
+
+	if ((Size) len >= size)
+		len = pg_mbcliplen(text, len, (int) size - 1);
+	if (len > 0)
+		memcpy(field, text, len);
+	field[len] = '\0';
+}
+
 /* ---- reporting ---- */
 
 static char *

@@ -14,6 +14,9 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/table.h"
+#include "catalog/pg_foreign_server.h"
 #include "catalog/pg_user_mapping.h"
 #include "commands/defrem.h"
 #include "foreign/foreign.h"
@@ -438,6 +441,49 @@ ob_server_require_usage(const ObServer *server)
 	/* what others have committed since the statement began */
 	AcceptInvalidationMessages();
 	require_usage(server->serverid, server->name);
+}
+
+static bool
+may_use_some(void)
+{
+	Oid wrapper = get_foreign_data_wrapper_oid(WRAPPER_NAME, true);
+	Relation servers = table_open(ForeignServerRelationId, AccessShareLock);
+	SysScanDesc scan =
+		systable_beginscan(servers, InvalidOid, false, NULL, 0, NULL);
+	bool found = false;
+	HeapTuple row;
+
+	while (!found && HeapTupleIsValid(row = systable_getnext(scan)))
+	{
+		Form_pg_foreign_server server =
+			(Form_pg_foreign_server) GETSTRUCT(row);
+
+		found = server->srvfdw == wrapper &&
+				ob_server_aclcheck(server->oid, GetUserId(), ACL_USAGE) ==
+					ACLCHECK_OK;
+	}
+	systable_endscan(scan);
+	table_close(servers, AccessShareLock);
+	return found;
+}
+
+void
+ob_server_require_some(const char *name)
+{
+	ForeignServer *server = name ? GetForeignServerByName(name, true) : NULL;
+
+	if (server)
+		require_usage(server->serverid, name);
+	if (superuser() || may_use_some())
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+		 errmsg("permission denied: role \"%s\" may use no server of the "
+				"foreign-data wrapper \"" WRAPPER_NAME "\"",
+				GetUserNameFromId(GetUserId(), false)),
+		 errhint("GRANT USAGE ON FOREIGN SERVER ... TO %s;",
+				 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
 void

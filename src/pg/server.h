@@ -48,6 +48,10 @@ extern void ob_server_fill_keys(ObServer *server);
 /* Raises if the current user has no USAGE on it any more. */
 extern void ob_server_require_usage(const ObServer *server);
 
+/* Raises if there is no server that the current user may use, or not the one
+ * of that name (NULL: any; one that is not there is somebody else's error). */
+extern void ob_server_require_some(const char *name);
+
 /* Overwrites the secrets.  May be called more than once. */
 extern void ob_server_wipe(ObServer *server);
 

@@ -9,6 +9,7 @@
  */
 #include "postgres.h"
 
+#include "access/parallel.h"
 #include "access/xact.h"
 #include "access/xlog.h"
 #include "fmgr.h"
@@ -16,8 +17,10 @@
 #include "miscadmin.h"
 #include "postmaster/bgworker.h"
 #include "storage/proc.h"
+#include "utils/backend_status.h"
 #include "utils/guc.h"
 #include "utils/snapmgr.h"
+#include "utils/timestamp.h"
 
 #include "pg/session.h"
 
@@ -29,6 +32,9 @@ struct ObSession
 	Oid role; /* of SET ROLE; InvalidOid: none */
 	Oid current_user;
 	int security_context;
+	/* what now() and statement_timestamp() are */
+	TimestampTz transaction_start;
+	TimestampTz statement_start;
 	PGPROC *process; /* whose snapshot it is */
 	/* offsets from the beginning; 0: none */
 	Size libraries;
@@ -64,6 +70,13 @@ ob_session_save(ObSession *session, Size size, bool snapshot)
 	session->role = GetCurrentRoleId();
 	GetUserIdAndSecContext(&session->current_user, &session->security_context);
 	session->process = MyProc;
+	session->transaction_start = session->statement_start =
+		GetCurrentTimestamp();
+	if (snapshot)
+	{
+		session->transaction_start = GetCurrentTransactionStartTimestamp();
+		session->statement_start = GetCurrentStatementStartTimestamp();
+	}
 	session->libraries = end;
 	SerializeLibraryState(libraries, base + end);
 	end += MAXALIGN(libraries);
@@ -77,6 +90,12 @@ ob_session_save(ObSession *session, Size size, bool snapshot)
 	SerializeGUCState(size - end, base + end);
 }
 
+TimestampTz
+ob_session_now(const ObSession *session)
+{
+	return session->transaction_start;
+}
+
 void
 ob_session_restore(const ObSession *session)
 {
@@ -88,6 +107,12 @@ ob_session_restore(const ObSession *session)
 	SetClientEncoding(GetDatabaseEncoding());
 	StartTransactionCommand();
 	RestoreLibraryState(base + session->libraries);
+	/*
+	 * On a standby every transaction is read-only, and the settings' way to
+	 * the session's leads over their defaults, of which "off" would be refused
+	 * to a transaction that is.
+	 */
+	XactReadOnly = false;
 	RestoreGUCState(base + session->settings);
 	if (session->session_user != session->authenticated_user)
 		SetSessionAuthorization(session->session_user,
@@ -97,27 +122,49 @@ ob_session_restore(const ObSession *session)
 	CommitTransactionCommand();
 }
 
+/*
+ * A deferrable snapshot is waited for as long as others' transactions last, in
+ * a process that not everybody may take up for so long.
+ */
 static void
-become(const ObSession *session)
+begin(const ObSession *session)
 {
+	SetCurrentStatementStartTimestamp();
+	StartTransactionCommand();
+	XactDeferrable = false;
 	SetUserIdAndSecContext(session->current_user, session->security_context);
+}
+
+/*
+ * All tables of a run show one instant, so they have one time.  PostgreSQL's
+ * setter is for its parallel workers, and asserts that this is one.
+ */
+static void
+set_time(const ObSession *session)
+{
+	int number = ParallelWorkerNumber;
+
+	ParallelWorkerNumber = 0;
+	SetParallelStartTimestamps(session->transaction_start,
+							   session->statement_start);
+	ParallelWorkerNumber = number;
+	pgstat_report_xact_timestamp(session->transaction_start);
 }
 
 void
 ob_session_begin(const ObSession *session)
 {
-	StartTransactionCommand();
-	become(session);
+	begin(session);
+	set_time(session);
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
 void
 ob_session_begin_for_history(const ObSession *session)
 {
-	StartTransactionCommand();
+	begin(session);
 	XactIsoLevel = XACT_READ_COMMITTED;
 	XactReadOnly = RecoveryInProgress();
-	become(session);
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 
@@ -126,12 +173,12 @@ ob_session_begin_with_snapshot(const ObSession *session)
 {
 	char *base = unconstify(char *, (const char *) session);
 
-	StartTransactionCommand();
+	begin(session);
+	set_time(session);
 	XactIsoLevel = XACT_REPEATABLE_READ;
 	XactReadOnly = true;
 	RestoreTransactionSnapshot(RestoreSnapshot(base + session->snapshot),
 							   session->process);
-	become(session);
 	PushActiveSnapshot(GetTransactionSnapshot());
 }
 

@@ -13,19 +13,26 @@
 #ifndef OB_SESSION_H
 #define OB_SESSION_H
 
+#include "datatype/timestamp.h"
+
 typedef struct ObSession ObSession; /* in dynamic shared memory */
 
-/* With the active snapshot, or without one. */
+/* With the active snapshot and the time that goes with it, that of now() in
+ * the session; or without one, as of this moment. */
 extern Size ob_session_estimate(bool snapshot);
 extern void ob_session_save(ObSession *session, Size size, bool snapshot);
+
+/* What now() is in the transactions of such a worker. */
+extern TimestampTz ob_session_now(const ObSession *session);
 
 /* In a worker that has attached to the memory, once: connects. */
 extern void ob_session_restore(const ObSession *session);
 
-/* Transactions of such a worker: as the session's current role.  One for the
- * history alone may write and sees what is committed, whatever the session's
- * defaults are.  One that is to see what the session saw reads only; the
- * session must still be there. */
+/* Transactions of such a worker: as the session's current role, and with its
+ * time.  One for the history alone has a time of its own; it may write and
+ * sees what is committed, whatever the session's defaults are.  One that is to
+ * see what the session saw reads only; the session must still be there.  None
+ * waits for a deferrable snapshot. */
 extern void ob_session_begin(const ObSession *session);
 extern void ob_session_begin_for_history(const ObSession *session);
 extern void ob_session_begin_with_snapshot(const ObSession *session);

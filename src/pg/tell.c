@@ -70,6 +70,10 @@ ob_tell_log(const ObRun *run)
 {
 	char *to = run->uri ? psprintf(" to \"%s\"", run->uri) : "";
 
+	if (run->logged && *run->logged)
+		return;
+	if (run->logged)
+		*run->logged = true;
 	if (run->error)
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
 							 run->name, ob_history_role(), run->error),

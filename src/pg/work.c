@@ -14,12 +14,24 @@
 #include "pgstat.h"
 #include "postmaster/bgworker.h"
 #include "postmaster/interrupt.h"
+#include "storage/proc.h"
 #include "tcop/tcopprot.h"
+#include "utils/guc.h"
 #include "utils/memutils.h"
+#include "utils/timeout.h"
 #include "utils/timestamp.h"
 
+#include "pg/attempt.h"
 #include "pg/tell.h"
+#include "pg/wait.h"
 #include "pg/work.h"
+
+/* How long the history's writers wait for a lock: at most, and when what this
+ * process does was cancelled. */
+#define LOCK_MS 60000
+#define HURRIED_LOCK_MS 1000
+
+static bool hurried;
 
 void
 ob_work_signals(void)
@@ -37,6 +49,7 @@ ob_work_recover(MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
+	hurried = hurried || ob_attempt_interrupted(error);
 	EmitErrorReport();
 	FlushErrorState();
 	ob_session_abort();
@@ -44,16 +57,28 @@ ob_work_recover(MemoryContext context)
 	return error;
 }
 
-const ErrorData *
-ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
+/* ---- the history ---- */
+
+/* Until the transaction ends; a stricter bound of the caller's stays. */
+static void
+bound_lock_waits(int ms)
+{
+	if (LockTimeout > 0 && LockTimeout <= ms)
+		return;
+	(void) set_config_option("lock_timeout", psprintf("%d", ms), PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+static ErrorData *
+write_once(const ObSession *session, void (*step)(void *arg), void *arg)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
 
-	HOLD_CANCEL_INTERRUPTS();
 	PG_TRY();
 	{
 		ob_session_begin_for_history(session);
+		bound_lock_waits(hurried ? HURRIED_LOCK_MS : LOCK_MS);
 		step(arg);
 		ob_session_commit();
 	}
@@ -63,9 +88,36 @@ ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
 	}
 	PG_END_TRY();
 	MemoryContextSwitchTo(context);
-	/* (an error has forgotten that they were held) */
-	if (error == NULL)
-		RESUME_CANCEL_INTERRUPTS();
+	return error;
+}
+
+/*
+ * SIGINT is also how lock_timeout ends a wait, so cancels cannot be held
+ * without holding that, too: here it is told from them.
+ */
+static void
+time_out_only(SIGNAL_ARGS)
+{
+	if (!get_timeout_indicator(LOCK_TIMEOUT, false))
+		return;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	ob_wait_wake(MyProc);
+}
+
+const ErrorData *
+ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
+{
+	const ErrorData *error = write_once(session, step, arg);
+
+	if (!error || !ob_attempt_interrupted(error))
+		return error;
+	pqsignal(SIGINT, time_out_only);
+	QueryCancelPending = false;
+	error = write_once(session, step, arg);
+	pqsignal(SIGINT, StatementCancelHandler);
+	QueryCancelPending = true;
+	InterruptPending = true;
 	return error;
 }
 
@@ -145,6 +197,8 @@ ob_work_run(ObWork *work)
 	run->lsn = work->request.lsn;
 	run->status = OB_STATUS_RUNNING;
 	run->started = GetCurrentTimestamp();
+	run->logged = &work->logged;
+	hurried = false;
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("onboard: export of \"%s\"", run->name));
 	/* (that the history cannot be written is in the server log, and no reason
@@ -168,8 +222,31 @@ ob_work_run(ObWork *work)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
+/* In the server log, to which a background worker's warnings go. */
+static void
+warn_of_unwritten(const ObRun *run, const ErrorData *error)
+{
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("the history does not say how the export of \"%s\" ended",
+					run->name),
+			 run->files > 0
+				 ? errdetail("It has landed at \"%s\": %llu rows, %llu "
+							 "bytes. The history: %s",
+							 run->uri, (unsigned long long) run->rows,
+							 (unsigned long long) run->bytes, error->message)
+				 : errdetail("It has ended as \"%s\": %s. The history: %s",
+							 run->status, run->error ? run->error : "no rows",
+							 error->message)));
+}
+
 void
 ob_work_end(ObWork *work)
 {
-	(void) ob_work_write(work->session, write_end, work);
+	const ErrorData *error = ob_work_write(work->session, write_end, work);
+
+	QueryCancelPending = false;
+	work->unwritten = error != NULL;
+	if (error)
+		warn_of_unwritten(&work->task.run, error);
 }

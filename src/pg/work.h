@@ -27,6 +27,8 @@ typedef struct ObWork
 	/* the outcome */
 	ObTask task; /* task.run is complete, whatever happened */
 	const ErrorData *error;
+	bool unwritten; /* the history does not say how it ended */
+	bool logged;
 } ObWork;
 
 /* First of all in a background worker: it can be cancelled and terminated. */
@@ -37,11 +39,15 @@ extern void ob_work_signals(void);
 extern void ob_work_run(ObWork *work);
 
 /* The last of the three transactions; ob_work_run() does it for those that do
- * not wait. */
+ * not wait.  A cancel that comes now is too late. */
 extern void ob_work_end(ObWork *work);
 
-/* step(arg) in a transaction of the session's current role, in which it may
- * write; NULL, or why it failed.  Cancels wait until it is done. */
+/*
+ * step(arg) in a transaction of the session's current role, in which it may
+ * write; NULL, or why it failed.  It must bear to be tried again: a cancel
+ * ends its waits for locks, but then it gets another chance, and the cancel is
+ * for what comes next.  No wait for a lock lasts longer than a minute.
+ */
 extern const ErrorData *ob_work_write(const ObSession *session,
 									  void (*step)(void *arg), void *arg);
 

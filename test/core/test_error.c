@@ -174,6 +174,37 @@ a_text_that_cannot_be_formatted_is_empty(void **state)
 }
 
 static void
+texts_for_other_fields_are_cut_alike(void **state)
+{
+	static const char *const characters[] = {"\xc3\xbc", "\xe8\xa1\xa8",
+											 "\xf0\x9f\x98\x80"};
+	char text[64];
+	char field[16 + 1];
+
+	for (size_t c = 0; c < COUNT_OF(characters); c++)
+		for (size_t shift = 0; shift < 5; shift++)
+		{
+			size_t width = strlen(characters[c]);
+			size_t room = sizeof(field) - 2 - shift;
+			size_t len = shift;
+
+			memset(text, 'x', shift);
+			for (; len + width < sizeof(text); len += width)
+				memcpy(text + len, characters[c], width);
+			text[len] = '\0';
+			field[sizeof(field) - 1] = '#';
+			ob_error_text(field, sizeof(field) - 1, text);
+			assert_int_equal(field[sizeof(field) - 1], '#');
+			assert_int_equal(strlen(field), shift + room - room % width);
+			assert_memory_equal(field, text, strlen(field));
+		}
+	ob_error_text(field, sizeof(field), "\xe8\xa1\xa8\n\xe8");
+	assert_string_equal(field, "\xe8\xa1\xa8??");
+	ob_error_text(field, sizeof(field), "");
+	assert_string_equal(field, "");
+}
+
+static void
 copy_cuts_and_masks(void **state)
 {
 	char field[8];
@@ -228,6 +259,7 @@ main(void)
 		cmocka_unit_test(texts_that_fit_are_kept_whole),
 		cmocka_unit_test(cutting_survives_invalid_utf8),
 		cmocka_unit_test(a_text_that_cannot_be_formatted_is_empty),
+		cmocka_unit_test(texts_for_other_fields_are_cut_alike),
 		cmocka_unit_test(copy_cuts_and_masks),
 		cmocka_unit_test(names_are_distinct_and_lower_case),
 	};

@@ -592,6 +592,32 @@ def test_09_a_table_is_dropped(
     assert landings(s3, kept) == {key_of("a"): 1, key_of("gone"): 1}
 
 
+@pytest.mark.parametrize("mode", ["wait", "submit"])
+def test_09_long_texts(db, api, start, default_bucket, mode):
+    """The database's messages are cut between characters."""
+    select(db, """
+        CREATE FUNCTION raises(message text) RETURNS int LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION '%', message;
+        END $$
+    """)
+    wholes = {
+        f"t{n}": "x" * n + "\u8868\U0001f600" * 1000 for n in range(7)
+    }
+    register(db, **{
+        name: f"SELECT raises('{whole}')" for name, whole in wholes.items()
+    })
+    try:
+        start(ONBOARD_MODE=mode)
+        found = summary(failing(api.invoke(scheduled())))
+    finally:
+        select(db, "DROP FUNCTION raises(text)")
+    told = {one["table"]: one["message"] for one in found["failures"]}
+    assert set(told) == set(wholes)
+    for name, message in told.items():
+        assert message and wholes[name].startswith(message)
+
+
 @pytest.mark.parametrize("status", [403, 500, None], ids=str)
 def test_10_no_event(api, start, status):
     """Is never taken for one, and never asked for in a tight loop."""

@@ -78,6 +78,18 @@ ELSEWHERE = {
         ("test/system/test_jobs.py", "test_a_run_id_of_ones_own"),
     ("53000", "no background worker is free"):
         ("test/system/test_crew.py", "test_no_worker_is_free"),
+    ("53400", "the role has as many jobs as it may have, see "
+        "`onboard.max_jobs_per_role`"):
+        ("test/system/test_workers.py", "test_jobs_of_a_role"),
+    ("53400", "what is left of `max_worker_processes` is kept for others, "
+        "see `onboard.reserved_workers`"):
+        ("test/system/test_workers.py", "test_workers_for_others"),
+    ("42501", "the role may use no server of the wrapper, or not the one that "
+        "the call names"):
+        ("test/system/test_workers.py", "test_a_job_needs_a_server"),
+    ("01000", 'the history does not say how the export of "..." ended'):
+        ("test/system/test_workers.py",
+         "test_a_worker_finds_the_history_locked"),
     ("25006", "it is a standby"):
         ("test/system/test_standby.py", "test_no_jobs"),
 }

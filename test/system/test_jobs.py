@@ -427,10 +427,15 @@ def test_the_role_is_dropped(pg, db, rgw, make_server, s3, bucket):
     assert f'export of "job" by "{role}" to' in pg.log_text()[start:]
 
 
-def test_rights(pg, db, s3, bucket):
+def test_rights(pg, db, rgw, make_server, s3, bucket):
     """The worker is the caller; others see and cancel nothing of it."""
     select(db, "CREATE ROLE job_reader; CREATE ROLE job_other")
     select(db, "CREATE TABLE secret_rows AS SELECT 1 AS n")
+    server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
+    )
+    select(db, f"GRANT USAGE ON FOREIGN SERVER {server} TO job_reader")
+    select(db, f"SET onboard.server = {server}")
     try:
         select(db, "SET ROLE job_reader")
         run_id = submit(db, "job", "TABLE secret_rows", bucket)
@@ -450,7 +455,8 @@ def test_rights(pg, db, s3, bucket):
         select(db, "RESET ROLE")
         select(db, "SELECT pg_advisory_unlock_all()")
         assert wait(db, run_id)["status"] == "done"
-        select(db, "DROP TABLE secret_rows; DROP ROLE job_reader, job_other")
+        select(db, "DROP OWNED BY job_reader; DROP TABLE secret_rows;"
+                   " DROP ROLE job_reader, job_other")
 
 
 def test_a_run_id_of_ones_own(db, observer, s3, registry, bucket):

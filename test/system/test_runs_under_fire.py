@@ -8,8 +8,8 @@ from conftest import Server
 
 from lib import process
 from lib.exports import (
-    SLEEPS, Running, body, key_of, keys, land_all, no_upload_left, rows,
-    select, value, wait_for_worker,
+    SLEEPS, Running, body, failure, key_of, keys, land_all, no_upload_left,
+    rows, select, value, wait_for_worker,
 )
 from lib.postgres import Cluster
 
@@ -296,6 +296,8 @@ def test_killed(doomed, rgw, s3, bucket, who):
         )
         if who == "job":
             process.kill(pid)
+            # until the server has noticed it, and ends this session
+            failure(value, db, "SELECT pg_sleep(60)")
         else:
             observer.close()
             db.close()

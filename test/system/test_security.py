@@ -198,8 +198,9 @@ def test_what_a_session_keeps_is_for_one_identity(
 # Where requests go
 
 SETTINGS = {
-    "connect_timeout", "connections", "parallel_tables", "part_size",
-    "retry_deadline", "server", "stall_timeout", "upload_memory",
+    "connect_timeout", "connections", "max_jobs_per_role", "parallel_tables",
+    "part_size", "reserved_workers", "retry_deadline", "server",
+    "stall_timeout", "upload_memory",
 }
 
 

@@ -115,6 +115,28 @@ def test_all(session, standby, primary, s3, bucket):
     assert "failed: division by zero" in line
 
 
+def test_all_by_workers(session, standby, primary, pg, s3, bucket):
+    """Each table tells its process: none is the session's."""
+    select(
+        primary, "INSERT INTO onboard_tables (name, query, bucket)"
+        " SELECT 'pid' || n, 'SELECT pg_backend_pid(), pg_is_in_recovery(),'"
+        " || ' current_setting(''transaction_read_only''), ' || n, %s"
+        " FROM generate_series(1, 6) n", (bucket,),
+    )
+    standby.wait_for_replay(pg)
+    before = len(standby.log_text())
+    found = land_all(session, "pid%")
+    assert [row["status"] for row in found] == ["done"] * 6
+    pids = set()
+    for n in range(1, 7):
+        line = body(s3, bucket, key_of(f"pid{n}")).decode().split("\n")[1]
+        pid, *rest = line.split(",")
+        assert rest == ["t", "on", str(n)]
+        pids.add(int(pid))
+    assert session.info.backend_pid not in pids
+    assert "FATAL" not in standby.log_text()[before:]
+
+
 def test_a_failure_ends_cleanly(session, rgw, s3, bucket):
     query = rows(20, "1 / (g - 18000), repeat('x', 1000)")
     assert failure(land, session, "bad", query, bucket).pgcode == "22012"
