@@ -126,7 +126,6 @@ launch_all(void *arg)
 {
 	ObCrew *crew = arg;
 	int wanted = Min(crew->job.workers, crew->job.ntables);
-
 	int allowed = ob_bounds_workers(wanted);
 
 	crew->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
