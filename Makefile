@@ -124,7 +124,7 @@ PG_CPPFLAGS = -Isrc -D_GNU_SOURCE -DONBOARD_VERSION='"$(EXTVERSION)"' \
 	$(shell pkg-config --cflags $(PKGS))
 # Where PostgreSQL checks its assertions, buffers have guard pages (part.c).
 ifneq ($(findstring enable-cassert,$(shell $(PG_CONFIG) --configure)),)
-PG_CPPFLAGS += -DOB_GUARD_PAGES
+PG_CPPFLAGS += -DUSE_GUARD_PAGES
 endif
 PG_CFLAGS = -std=gnu11 -Wall -Wextra -Werror -Wno-unused-parameter \
 	-Wno-sign-compare

@@ -9,13 +9,13 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
-#ifdef OB_GUARD_PAGES
+#ifdef USE_GUARD_PAGES
 #include <unistd.h>
 #endif
 
 /* ---- buffers ---- */
 
-#ifdef OB_GUARD_PAGES
+#ifdef USE_GUARD_PAGES
 
 /*
  * For tests: a buffer ends where its pages do, between two that nobody may
