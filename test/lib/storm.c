@@ -5,8 +5,9 @@
  * storm_act(stage) runs what the setting storm.on_STAGE says, each time, or
  * each storm.every-th: SQL, or a function that is called without any, so that
  * the first query is the function's own.  storm_in() and storm_out() are the
- * input and output functions of a type that do so.  Parallel workers have those
- * settings, too.  What is run so can come here again, but not without end.
+ * input and output functions of a type that do so.  Parallel workers have
+ *those settings, too.  What is run so can come here again, but not without
+ *end.
  */
 
 #include "postgres.h"
@@ -22,7 +23,7 @@ PG_MODULE_MAGIC;
 
 #define DEEPEST 3
 
-static int	depth;
+static int depth;
 static uint64 calls;
 
 static const char *
@@ -37,9 +38,9 @@ static void
 call(const char *function)
 {
 #if PG_VERSION_NUM >= 160000
-	List	   *name = stringToQualifiedNameList(function, NULL);
+	List *name = stringToQualifiedNameList(function, NULL);
 #else
-	List	   *name = stringToQualifiedNameList(function);
+	List *name = stringToQualifiedNameList(function);
 #endif
 
 	OidFunctionCall0(LookupFuncName(name, 0, NULL, false));
@@ -71,7 +72,7 @@ static void
 act(const char *stage)
 {
 	const char *what = setting(psprintf("storm.on_%s", stage));
-	int			every = atoi(setting("storm.every"));
+	int every = atoi(setting("storm.every"));
 
 	if (*what == '\0' || depth >= DEEPEST)
 		return;
