@@ -273,3 +273,28 @@ SELECT export('{}', NULL);
 SELECT export('{"key": "{name}"}', NULL);
 SELECT onboard_reset(NULL);
 SELECT onboard_reset('t');
+
+-- Bounds on texts, told before anything is sent
+
+DELETE FROM onboard_tables;
+CREATE FUNCTION short(said text) RETURNS text LANGUAGE sql AS $$
+	SELECT regexp_replace(said, '(.)\1{20,}', '\1..\1', 'g')
+$$;
+SELECT format('%s, %s bytes: ', option, len) ||
+	short(export(format('{"%s": "%s"}', option, repeat('x', len))))
+FROM (VALUES
+	('content_type', 1024), ('content_type', 1025), ('content_type', 70000),
+	('storage_class', 128), ('storage_class', 129),
+	('acl', 128), ('acl', 129),
+	('server', 63), ('server', 64), ('server', 70000),
+	('key', 2049), ('key', 70000),
+	('format', 70000), ('null', 8193), ('encoding', 70000),
+	('expected_bucket_owner', 70000), ('checksum', 8192)) AS v (option, len);
+SELECT export(format('{"sse": "aws:kms", "kms_key_id": "%s"}', repeat('k', 2049)));
+SELECT left(short(export(format('{"%s": 1}', repeat('n', 70000)))), 100);
+SELECT export(format('{"force_quote": ["%s"]}', repeat('n', 64)));
+SELECT short(export(format('{"metadata": {"%s ": "x"}}', repeat('n', 70000))));
+SELECT short(export(format('{"connections": 1%s}', repeat('0', 70000))));
+SELECT short(export('{}', bucket => repeat('b', 70000)));
+SELECT short(registered(format('{"watermark": {"column": "%s"}}', repeat('c', 64))));
+SELECT short(registered(format('{"watermark": {"column": "a", "overlap": "%s"}}', repeat('9', 256))));

@@ -102,6 +102,27 @@ SELECT server(options) FROM (VALUES
 SELECT server(format('prefix %L', repeat('p', 900)));
 SELECT outcome(format('CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (prefix %L)', repeat('p', 901)));
 
+-- Bounds on all texts
+
+CREATE FUNCTION sized(object text, option text, len int) RETURNS text
+LANGUAGE sql AS $$
+	SELECT option || ': ' || regexp_replace(outcome(format(
+		CASE object WHEN 'server' THEN
+			'CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (%s %L)'
+		ELSE
+			'CREATE USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (%s %L)'
+		END, option, repeat('x', len))), 'x{9,}', 'x..x')
+$$;
+SELECT sized('server', option, 70000) FROM unnest(string_to_array(
+	'addressing bucket buckets ca_file credentials endpoint external_id '
+	'max_parts prefix profile proxy region role_arn sts_endpoint', ' '))
+	AS option;
+SELECT sized('server', option, len) FROM (VALUES
+	('buckets', 8193), ('ca_file', 1024), ('region', 400)) AS v (option, len);
+SELECT sized('mapping', option, len) FROM (VALUES
+	('access_key_id', 129), ('secret_access_key', 1025),
+	('session_token', 16385), ('access_key_id', 128)) AS v (option, len);
+
 -- A role to assume, and a profile
 
 SELECT server(options) FROM (VALUES

@@ -92,6 +92,7 @@ on_answer(ObHttpRequest *request)
 	else if (!request->final)
 		class = ob_retry_transport_class(error.code);
 	wipe_answer(ask);
+	ob_fetch_hide_secrets(ask->arg, &error);
 	if (error.code != OB_OK)
 		retry(ask, class, &error);
 	else

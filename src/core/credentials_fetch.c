@@ -118,12 +118,36 @@ ob_fetch_tell(ObFetch *fetch, const char *secret)
 	ob_buf_adds(&fetch->told, secret);
 }
 
+bool
+ob_fetch_repeats_secret(const ObFetch *fetch, const char *text)
+{
+	const ObKeys *keys = &fetch->keys;
+
+	return ob_secret_leaks(text, fetch->told.data) ||
+		   ob_secret_leaks(text, keys->access_key_id) ||
+		   ob_secret_leaks(text, keys->secret_access_key) ||
+		   ob_secret_leaks(text, keys->session_token);
+}
+
+void
+ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error)
+{
+	ObCode code = error->code;
+
+	if (code == OB_OK || !ob_fetch_repeats_secret(fetch, error->cause))
+		return;
+	error->code = OB_OK;
+	ob_error_set(error, code,
+				 "what it answers is not shown, since it repeats what it was "
+				 "told in confidence");
+}
+
 /* Whether a server's word can go into an error. */
 static bool
 is_code(const ObFetch *fetch, const char *code)
 {
 	return code && ob_is_plain(code) && strlen(code) < 64 &&
-		   !ob_secret_leaks(code, fetch->told.data);
+		   !ob_fetch_repeats_secret(fetch, code);
 }
 
 ObCode

@@ -176,7 +176,7 @@ read_role(ObAsk *ask, ObRetryClass *class, ObError *error)
 	ob_buf_add(&fetch->target, answer->data, len);
 	if (strlen(answer->data) != answer->len || len > 128 ||
 		!ob_is_plain(fetch->target.data) ||
-		ob_secret_leaks(fetch->target.data, fetch->told.data))
+		ob_fetch_repeats_secret(fetch, fetch->target.data))
 		return ob_error_set(error, OB_ECREDS,
 							"what it gives as the role's name is none");
 	return ob_buf_check(&fetch->target, error);

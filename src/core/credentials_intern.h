@@ -24,6 +24,7 @@
 
 #include "credentials.h"
 #include "json.h"
+#include "leak.h"
 #include "retry.h"
 #include "uri.h"
 
@@ -55,10 +56,6 @@ extern ObCode ob_text_copy(char **to, const char *text,
  */
 extern ObCode ob_file_read(const char *path, size_t max, ObBuf *content,
 						   bool *missing, ObError *error) OB_MUST_CHECK;
-
-/* Whether the text repeats a piece of the secret (NULL: none).  Servers write
- * parts of our errors, and we tell them secrets. */
-extern bool ob_secret_leaks(const char *text, const char *secret);
 
 /* "https://host:port" of an endpoint, without its path. */
 extern void ob_endpoint_name(const ObEndpoint *endpoint, char *name,
@@ -138,7 +135,7 @@ struct ObAsk
 {
 	ObHttpRequest request; /* method, body, direct: set by who asks */
 	ObHttp *http;
-	void *arg;
+	void *arg; /* the ObFetch */
 
 	/* Sets the URL and the headers of a try. */
 	ObCode (*prepare)(ObAsk *ask, ObError *error);
@@ -217,6 +214,12 @@ extern void ob_fetch_go_on(ObFetch *fetch);
 
 /* Notes the secret that the try tells the server: no error may repeat it. */
 extern void ob_fetch_tell(ObFetch *fetch, const char *secret);
+
+/* Whether a server's text repeats it, or a key that the fetch has. */
+extern bool ob_fetch_repeats_secret(const ObFetch *fetch, const char *text);
+
+/* Takes the cause from an error that does. */
+extern void ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error);
 
 /* For "read": the failure of an answer by its status and its code (NULL:
  * none), which is in the error unless it is a secret. */

@@ -136,6 +136,7 @@ add_signature(ObFetch *fetch, const char *host, const char *path,
 						  .when = (time_t) ob_fetch_now(fetch),
 						  .double_encode = true};
 	ObBuf authorization;
+	const char *signature;
 	ObCode code =
 		ob_sha256_hex(fetch->body.data, fetch->body.len, hash, error);
 
@@ -149,8 +150,12 @@ add_signature(ObFetch *fetch, const char *host, const char *path,
 		code = ob_sigv4_sign(&fetch->signing_key, &keys, &sign, NULL, NULL,
 							 &authorization, error);
 	if (code == OB_OK)
+	{
+		signature = strstr(authorization.data, "Signature=");
+		ob_fetch_tell(fetch, signature ? strchr(signature, '=') + 1 : "");
 		code = ob_http_header(request, "Authorization", authorization.data,
 							  error);
+	}
 	for (int i = 2; i < sign.nheaders && code == OB_OK; i++)
 		code =
 			ob_http_header(request, headers[i].name, headers[i].value, error);
@@ -219,10 +224,7 @@ say_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 				 xml->message[0] ? ", " : "", xml->message,
 				 fetch->ask.request.status,
 				 xml->request_id[0] ? ", request id " : "", xml->request_id);
-	if (xml->code[0] == '\0' ||
-		ob_secret_leaks(fault.cause, fetch->told.data) ||
-		ob_secret_leaks(fault.cause, fetch->keys.secret_access_key) ||
-		ob_secret_leaks(fault.cause, fetch->keys.session_token))
+	if (xml->code[0] == '\0' || ob_fetch_repeats_secret(fetch, fault.cause))
 		return ob_fetch_status(fetch, NULL, class, error);
 	*class = ob_retry_class(fetch->ask.request.status, xml->code);
 	/* STS could not reach the identity's provider */

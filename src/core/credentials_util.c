@@ -16,9 +16,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-/* Pieces of a secret shorter than that tell nothing about it. */
-#define LEAK_LEN 8
-
 const char *
 ob_env(const char *name)
 {
@@ -122,21 +119,6 @@ ob_file_read(const char *path, size_t max, ObBuf *content, bool *missing,
 }
 
 /* ---- texts ---- */
-
-bool
-ob_secret_leaks(const char *text, const char *secret)
-{
-	size_t text_len = strlen(text);
-	size_t len = secret ? strlen(secret) : 0;
-	size_t piece = len < LEAK_LEN ? len : LEAK_LEN;
-
-	if (len == 0)
-		return false;
-	for (size_t i = 0; i + piece <= len; i++)
-		if (memmem(text, text_len, secret + i, piece))
-			return true;
-	return false;
-}
 
 void
 ob_endpoint_name(const ObEndpoint *endpoint, char *name, size_t size)

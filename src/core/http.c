@@ -27,6 +27,9 @@
 
 #define UPLOAD_BUFFER (512L * 1024)
 #define EVENTS 64
+#define LINK_LOCAL                                                       \
+	"the address is link-local, or another one where metadata services " \
+	"are and no store is"
 
 /*
  * CURLMOPT_QUICK_EXIT, which came with libcurl 8.20: from then on it is the
@@ -341,6 +344,12 @@ ob_transfer_begin(ObTransfer *transfer)
 		ob_transfer_finish(transfer);
 		return;
 	}
+	if (http->proxy && !request->direct && !request->link_local &&
+		ob_url_is_link_local(request->url.data))
+	{
+		fail(transfer, OB_EINVAL, LINK_LOCAL);
+		return;
+	}
 	if (http->nidle > 0)
 		transfer->easy = http->idle[--http->nidle];
 	else
@@ -441,9 +450,7 @@ is_own_failure(ObTransfer *transfer, CURLcode result)
 		ob_error_set(&request->error, OB_EPROTO,
 					 "a header of the answer is too long");
 	else if (result == CURLE_COULDNT_CONNECT && transfer->refused)
-		ob_error_set(&request->error, OB_EINVAL,
-					 "the address is link-local, where metadata services "
-					 "are and no store is");
+		ob_error_set(&request->error, OB_EINVAL, "%s", LINK_LOCAL);
 	else
 		return false;
 	request->final = true;

@@ -104,6 +104,11 @@ extern void ob_http_fail_overdue(ObHttp *http);
 
 struct sockaddr;
 
+/* Whether it is link-local, or another of a metadata service. */
 extern bool ob_address_is_link_local(const struct sockaddr *address);
+
+/* The same of a URL's host, as far as that needs no resolver: for those that a
+ * proxy connects to. */
+extern bool ob_url_is_link_local(const char *url);
 
 #endif

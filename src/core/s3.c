@@ -18,6 +18,7 @@
 
 #define LIST_RESPONSE_MAX (8 * 1024 * 1024)
 #define RESPONSE_MAX (64 * 1024)
+#define TOLD_MAX ((size_t) 64 * 1024)
 /* S3 may work on a Complete for minutes before it says a word. */
 #define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
 /* Other requests: so long, and so much for each 64 KiB of the body. */
@@ -260,6 +261,7 @@ ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
 	call->request.arg = call;
 	call->request.prepare = ob_s3_prepare;
 	call->request.done = ob_s3_answered;
+	ob_buf_init(&call->told, TOLD_MAX);
 	/* 10,000 parts with their ETags take about 1 MB */
 	ob_buf_init(&call->document, 8 * 1024 * 1024);
 }
@@ -278,6 +280,10 @@ ob_s3_call_free(ObS3Call *call)
 		ob_s3_call_cancel(call);
 	ob_http_request_free(&call->request);
 	ob_buf_free(&call->document);
+	/* of zeros, it was never set up */
+	if (call->told.data)
+		ob_buf_wipe(&call->told);
+	ob_leaks_free(&call->leaks);
 }
 
 bool
@@ -321,6 +327,7 @@ clear_target(ObS3Call *call)
 	call->prefix = NULL;
 	call->key_marker = NULL;
 	call->id_marker = NULL;
+	call->encode = false;
 	call->headers = NULL;
 	call->nheaders = 0;
 }
@@ -396,9 +403,10 @@ ob_s3_list_parts(ObS3Call *call, const char *bucket, const char *key,
 
 void
 ob_s3_list_uploads(ObS3Call *call, const char *bucket, const char *prefix,
-				   const char *key_marker, const char *id_marker)
+				   const char *key_marker, const char *id_marker, bool encode)
 {
 	clear_target(call);
+	call->encode = encode;
 	call->prefix = prefix;
 	call->key_marker = key_marker;
 	call->id_marker = id_marker;

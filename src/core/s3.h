@@ -18,6 +18,7 @@
 #include "checksum.h"
 #include "credentials.h"
 #include "http.h"
+#include "leak.h"
 #include "retry.h"
 #include "sigv4.h"
 #include "uri.h"
@@ -130,6 +131,7 @@ struct ObS3Call
 	const char *prefix;
 	const char *key_marker;
 	const char *id_marker;
+	bool encode; /* the keys of a list */
 	int part_number;
 	const ObPair *headers; /* object headers, x-amz-meta-* and such */
 	int nheaders;
@@ -155,8 +157,11 @@ struct ObS3Call
 	/* of the last try */
 	int64_t signed_at;
 	char signer[OB_S3_SIGNER_MAX]; /* access key id */
-	bool no_credentials;           /* not made: they are being asked for */
-	bool locating;                 /* it asks where the bucket is instead */
+	ObBuf told;                    /* its secrets, each with a NUL */
+	ObLeaks leaks;                 /* of them, once they are asked for */
+	bool leaks_known;
+	bool no_credentials; /* not made: they are being asked for */
+	bool locating;       /* it asks where the bucket is instead */
 	/* done once in a call */
 	bool renewed;
 	bool clock_set;
@@ -177,6 +182,10 @@ extern void ob_s3_call_free(ObS3Call *call);
 extern void ob_s3_call_cancel(ObS3Call *call);
 
 extern bool ob_s3_call_running(const ObS3Call *call);
+
+/* Whether a text of the store's repeats what the last try told it: then it
+ * must not be shown. */
+extern bool ob_s3_repeats_secret(ObS3Call *call, const char *text);
 
 /* sha256 is the body's, in hexadecimal, and is copied; NULL: computed if it is
  * needed at all (ob_checksum_is_signed()). */
@@ -214,9 +223,10 @@ extern void ob_s3_get_encryption(ObS3Call *call, const char *bucket);
 extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
 							 const char *key, const char *upload_id);
 
-/* A page of up to 1,000; the markers are NULL for the first one. */
+/* A page of up to 1,000; the markers are NULL for the first one.  encode: the
+ * keys are to be percent-encoded; whether they are, the answer tells. */
 extern void ob_s3_list_uploads(ObS3Call *call, const char *bucket,
 							   const char *prefix, const char *key_marker,
-							   const char *id_marker);
+							   const char *id_marker, bool encode);
 
 #endif

@@ -25,12 +25,57 @@ say_what(ObS3Call *call)
 				  call->key ? "/" : "", call->key ? call->key : "");
 }
 
+/* Clears a field that repeats a secret. */
+static void
+clear_secret(ObS3Call *call, char *field)
+{
+	if (ob_s3_repeats_secret(call, field))
+		field[0] = '\0';
+}
+
+/*
+ * What a store answers, and what libcurl says of it, goes no further if it
+ * repeats what the store was told.  All texts are looked at together, too: a
+ * secret may begin in one and end in the next.
+ */
+static void
+hide_secrets(ObS3Call *call)
+{
+	ObError *error = &call->error;
+	char all[sizeof(error->cause) + sizeof(error->request_id) +
+			 sizeof(error->region)];
+	ObCode code = error->code;
+
+	clear_secret(call, error->s3_code);
+	clear_secret(call, error->request_id);
+	clear_secret(call, error->region);
+	snprintf(all, sizeof(all), "%s%s%s", error->cause, error->request_id,
+			 error->region);
+	if (!ob_s3_repeats_secret(call, all))
+		return;
+	error->request_id[0] = error->region[0] = '\0';
+	error->code = OB_OK;
+	if (error->http_status == 0)
+		ob_error_set(error, code,
+					 "what it answers is not shown, since it repeats what it "
+					 "was told in confidence");
+	else
+		ob_error_set(error, code,
+					 "S3 answered HTTP %d%s%s; the rest is not shown, since "
+					 "it repeats what S3 was told in confidence",
+					 error->http_status, error->s3_code[0] ? " " : "",
+					 error->s3_code);
+}
+
 static void
 end_call(ObS3Call *call)
 {
 	call->error.attempts = call->retry.attempts;
 	if (call->error.code != OB_OK)
+	{
+		hide_secrets(call);
 		say_what(call);
+	}
 	else if (call->quota)
 		ob_retry_quota_give(call->quota, call->spent);
 	call->done(call);
@@ -280,7 +325,13 @@ read_create(ObS3Call *call)
 	if (ob_xml_read_create(body->data, body->len, call->new_id,
 						   sizeof(call->new_id), &error) == OB_OK)
 	{
-		end_call(call);
+		/* the upload's id is shown with it */
+		if (ob_s3_repeats_secret(call, call->new_id))
+			fail_success(call, OB_RETRY_FINAL,
+						 "the upload's id repeats what S3 was told in "
+						 "confidence");
+		else
+			end_call(call);
 		return;
 	}
 	memset(&xml, 0, sizeof(xml));

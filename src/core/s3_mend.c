@@ -134,12 +134,15 @@ leads_away(const ObS3Call *call)
 
 /* True: requests will go there from now on. */
 static bool
-move_to(ObS3 *s3, const char *region)
+move_to(ObS3Call *call, const char *region)
 {
+	ObS3 *s3 = call->s3;
 	ObEndpoint endpoint;
 	ObError ignored;
 
-	if (!is_region(region) || strlen(region) >= OB_S3_REGION_MAX ||
+	/* it is shown, too */
+	if (!is_region(region) || ob_s3_repeats_secret(call, region) ||
+		strlen(region) >= OB_S3_REGION_MAX ||
 		strcmp(region, ob_s3_region(s3)) == 0)
 		return false;
 	if (s3->regional)
@@ -171,7 +174,7 @@ relocate(ObS3Call *call, const ObError *failure)
 	if (failure->region[0] != '\0')
 	{
 		call->relocated = true;
-		return move_to(call->s3, failure->region);
+		return move_to(call, failure->region);
 	}
 	if (call->located || call->verb == OB_S3_HEAD_BUCKET)
 		return false;
@@ -192,7 +195,7 @@ ob_s3_located(ObS3Call *call)
 	if (call->request.status > 0 &&
 		ob_http_response_header(&call->request, "x-amz-bucket-region",
 								failure.region, sizeof(failure.region)) &&
-		move_to(call->s3, failure.region))
+		move_to(call, failure.region))
 	{
 		ob_error_clear(&call->error);
 		call->s3->retries++;

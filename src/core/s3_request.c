@@ -25,7 +25,7 @@
 static void
 build_query(const ObS3Call *call, ObBuf *query)
 {
-	ObPair pairs[5];
+	ObPair pairs[6];
 	int n = 0;
 	char number[16];
 
@@ -45,10 +45,8 @@ build_query(const ObS3Call *call, ObBuf *query)
 		ADD("uploadId", call->upload_id);
 	if (call->verb == OB_S3_LIST_UPLOADS)
 	{
-		/*
-		 * No encoding-type: Ceph RGW then encodes the keys, but does not say
-		 * that it did.  What XML cannot hold, our own keys do not have.
-		 */
+		if (call->encode)
+			ADD("encoding-type", "url");
 		if (call->prefix && call->prefix[0])
 			ADD("prefix", call->prefix);
 		if (call->key_marker)
@@ -194,6 +192,39 @@ hash_payload(ObS3Call *call, ObError *error)
 						 call->payload_hash, error);
 }
 
+/* What the try tells the store, and what it is signed with: no error may
+ * repeat it. */
+static void
+note_told(ObS3Call *call, const ObCredentials *credentials,
+		  const char *authorization)
+{
+	const char *signature = strstr(authorization, "Signature=");
+	const char *secrets[] = {credentials->access_key_id,
+							 credentials->secret_access_key,
+							 credentials->session_token,
+							 signature ? strchr(signature, '=') + 1 : NULL};
+
+	if (call->told.data)
+		ob_buf_wipe(&call->told);
+	ob_leaks_free(&call->leaks);
+	call->leaks_known = false;
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+		if (secrets[i])
+			ob_buf_add(&call->told, secrets[i], strlen(secrets[i]) + 1);
+}
+
+bool
+ob_s3_repeats_secret(ObS3Call *call, const char *text)
+{
+	const ObBuf *told = &call->told;
+
+	if (!call->leaks_known)
+		for (size_t at = 0; at < told->len; at += strlen(told->data + at) + 1)
+			ob_leaks_add(&call->leaks, told->data + at);
+	call->leaks_known = true;
+	return told->failed || ob_leaks_found(&call->leaks, text);
+}
+
 static ObCode
 sign(ObS3Call *call, const ObCredentials *credentials, const char *host,
 	 const char *path, const char *query, ObError *error)
@@ -226,9 +257,11 @@ sign(ObS3Call *call, const ObCredentials *credentials, const char *host,
 	code = ob_sigv4_sign(&s3->signing_key, credentials, &sign_request, NULL,
 						 NULL, &authorization, error);
 	if (code == OB_OK)
+		note_told(call, credentials, authorization.data);
+	if (code == OB_OK)
 		code =
 			add_headers(call, list.pairs, list.n, authorization.data, error);
-	ob_buf_free(&authorization);
+	ob_buf_wipe(&authorization);
 	return code;
 }
 

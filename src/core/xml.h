@@ -68,12 +68,14 @@ typedef struct ObXmlUpload
 typedef struct ObXmlUploadsPage
 {
 	bool truncated;
+	bool url_encoded; /* its EncodingType says so: keys are decoded */
 	char next_key[OB_KEY_MAX * 3 + 1];
 	char next_upload_id[OB_UPLOAD_ID_MAX];
 } ObXmlUploadsPage;
 
 /* Calls each(arg, upload) per <Upload>; a code other than OB_OK from it ends
- * the reading and is returned.  EncodingType "url" is decoded. */
+ * the reading and is returned.  EncodingType "url" is decoded, and control
+ * characters are read also where XML does not allow them. */
 extern ObCode ob_xml_read_uploads(const char *data, size_t len,
 								  ObCode (*each)(void *arg,
 												 const ObXmlUpload *upload),

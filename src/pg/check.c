@@ -210,7 +210,7 @@ try_credentials(Check *check)
 
 	ob_s3_list_uploads(&check->call->core, check->bucket,
 					   pg_server_to_any(prefix, strlen(prefix), PG_UTF8), NULL,
-					   NULL);
+					   NULL, false);
 	error = check->list_error = *finish(check);
 	if (error.code == OB_ECREDS)
 	{
@@ -261,7 +261,8 @@ true_region(Check *check)
 	if (ob_http_response_header(&check->call->core.request,
 								"x-amz-bucket-region", region,
 								sizeof(region)) &&
-		ob_server_region_ok(region))
+		ob_server_region_ok(region) &&
+		!ob_s3_repeats_secret(&check->call->core, region))
 		return pstrdup(region);
 	if (check->told_region)
 		return check->told_region;
@@ -368,6 +369,14 @@ say_default_encryption(Check *check)
 	{
 		/* such as Ceph RGW 16, which lists the bucket instead */
 		say(check, "the store does not tell the bucket's default");
+		check->verdict = OB_CHECK_UNKNOWN;
+		return;
+	}
+	if (ob_s3_repeats_secret(&check->call->core, found.algorithm) ||
+		ob_s3_repeats_secret(&check->call->core, found.kms_key_id))
+	{
+		say(check, "the bucket's default is not shown: it repeats what the "
+				   "store was told in confidence");
 		check->verdict = OB_CHECK_UNKNOWN;
 		return;
 	}

@@ -158,23 +158,17 @@ onboard_reset(PG_FUNCTION_ARGS)
 	PG_RETURN_INT32(ob_watermark_reset(own_schema(fcinfo), name));
 }
 
-/* Rows out of what a sweep has aborted. */
+/* A row of what a sweep has aborted. */
 static void
-add_swept(ReturnSetInfo *result, const List *swept)
+add_swept(const ObSwept *one, void *arg)
 {
-	ListCell *cell;
+	ReturnSetInfo *result = arg;
+	bool nulls[3] = {false, false, false};
+	Datum values[3] = {CStringGetTextDatum(ob_report_text(one->key)),
+					   CStringGetTextDatum(one->upload_id),
+					   TimestampTzGetDatum(one->initiated)};
 
-	foreach (cell, swept)
-	{
-		const ObSwept *one = lfirst(cell);
-		bool nulls[3] = {false, false, false};
-		Datum values[3] = {CStringGetTextDatum(ob_report_text(one->key)),
-						   CStringGetTextDatum(one->upload_id),
-						   TimestampTzGetDatum(one->initiated)};
-
-		tuplestore_putvalues(result->setResult, result->setDesc, values,
-							 nulls);
-	}
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 }
 
 /* onboard_abort_uploads(bucket, prefix, older_than, server, options) */
@@ -215,8 +209,13 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 	if (!prefix)
 		prefix = server->prefix;
 	utf8 = pg_server_to_any(prefix, strlen(prefix), PG_UTF8);
-	add_swept((ReturnSetInfo *) fcinfo->resultinfo,
-			  ob_sweep(server, bucket, utf8, limit, options));
+	if (strlen(utf8) > OB_KEY_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("prefix has %zu bytes", strlen(utf8)),
+				 errhint("A key has at most %d in UTF-8.", OB_KEY_MAX)));
+	ob_sweep(server, bucket, utf8, limit, options, add_swept,
+			 fcinfo->resultinfo);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
 	return (Datum) 0;

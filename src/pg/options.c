@@ -22,10 +22,14 @@
 #include "pg/encode.h"
 #include "pg/key.h"
 #include "pg/options_intern.h"
+#include "pg/report.h"
 
 #define PART_SIZE_MIN (INT64CONST(5) * 1024 * 1024)
 #define PART_SIZE_MAX (INT64CONST(5) * 1024 * 1024 * 1024)
 #define CONNECTIONS_MAX 64
+/* Its fields may be longer than what they stand for; a key has 1,024. */
+#define TEMPLATE_MAX 2048
+#define NULL_TEXT_MAX 8192
 
 #define FOR(who) (1u << (who))
 #define EXPORTS \
@@ -88,6 +92,7 @@ read_null(ObOptionReader *reader)
 {
 	char *text = ob_option_string(reader);
 
+	ob_option_check_length(reader, strlen(text), NULL_TEXT_MAX);
 	if (strpbrk(text, "\r\n") != NULL)
 		ob_option_fail_value(
 			reader, text, "It must not contain a newline or carriage return.");
@@ -127,7 +132,7 @@ read_names(const ObOptionReader *reader, const char *what)
 			continue;
 		if (item.type != jbvString)
 			break;
-		names = lappend(names, ob_option_copy(&item));
+		names = lappend(names, ob_option_item(reader, &item, NAMEDATALEN - 1));
 	}
 	if (token != WJB_DONE || names == NIL)
 		ereport(ERROR,
@@ -158,7 +163,8 @@ static void
 read_encoding(ObOptionReader *reader)
 {
 	char *text = ob_option_string(reader);
-	int encoding = pg_char_to_encoding(text);
+	/* it raises an error of its own for what is longer */
+	int encoding = strlen(text) < NAMEDATALEN ? pg_char_to_encoding(text) : -1;
 
 	if (encoding < 0)
 		ob_option_fail_value(
@@ -203,13 +209,13 @@ read_compression_level(ObOptionReader *reader)
 static void
 read_server(ObOptionReader *reader)
 {
-	reader->options->server = ob_option_nonempty(reader);
+	reader->options->server = ob_option_nonempty(reader, NAMEDATALEN - 1);
 }
 
 static void
 read_key(ObOptionReader *reader)
 {
-	char *text = ob_option_nonempty(reader);
+	char *text = ob_option_nonempty(reader, TEMPLATE_MAX);
 
 	ob_key_check(text);
 	reader->options->key = text;
@@ -371,7 +377,7 @@ find_spec(const char *name, ObOptionsFor who)
 						errhint("%s", where_allowed(&specs[i], who))));
 	}
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("unknown option \"%s\"", name),
+					errmsg("unknown option \"%s\"", ob_report_clip(name)),
 					errhint("%s", list_specs(who))));
 }
 

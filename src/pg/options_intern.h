@@ -30,10 +30,15 @@ extern _Noreturn void ob_option_fail_value(const ObOptionReader *reader,
 										   const char *value,
 										   const char *hint);
 
+/* Raises if a text of the option's has more bytes. */
+extern void ob_option_check_length(const ObOptionReader *reader, size_t len,
+								   size_t max);
+
 /* The value, if it is of that type; else an error.  Strings are palloc'd. */
 extern bool ob_option_boolean(const ObOptionReader *reader);
 extern char *ob_option_string(const ObOptionReader *reader);
-extern char *ob_option_nonempty(const ObOptionReader *reader);
+/* Not empty, and of so many bytes at most. */
+extern char *ob_option_nonempty(const ObOptionReader *reader, size_t max);
 extern char ob_option_character(const ObOptionReader *reader);
 
 /* A whole number; hint says what is allowed. */
@@ -46,6 +51,10 @@ extern bool ob_option_either(const ObOptionReader *reader, const char *no,
 
 /* Whether it is this boolean, and not another one or of another type. */
 extern bool ob_option_is_boolean(const ObOptionReader *reader, bool value);
+
+/* A string within the option, of so many bytes at most; palloc'd. */
+extern char *ob_option_item(const ObOptionReader *reader,
+							const JsonbValue *value, size_t max);
 
 /* A JSON string, palloc'd. */
 extern char *ob_option_copy(const JsonbValue *value);

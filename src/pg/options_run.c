@@ -10,6 +10,9 @@
 
 #include "pg/key.h"
 #include "pg/options_intern.h"
+#include "pg/report.h"
+
+#define OVERLAP_MAX 255
 
 #define WATERMARK_HINT                                            \
 	"For example: {\"column\": \"updated_at\", \"overlap\": \"5 " \
@@ -53,7 +56,7 @@ ob_read_publish(ObOptionReader *reader)
 }
 
 static char *
-read_overlap(const JsonbValue *value)
+read_overlap(const ObOptionReader *reader, const JsonbValue *value)
 {
 	if (value->type == jbvNumeric)
 		return DatumGetCString(DirectFunctionCall1(
@@ -62,22 +65,26 @@ read_overlap(const JsonbValue *value)
 		fail("\"overlap\" of option \"watermark\" must be a string or a "
 			 "number",
 			 WATERMARK_HINT);
-	return ob_option_copy(value);
+	return ob_option_item(reader, value, OVERLAP_MAX);
 }
 
 static void
-read_entry(ObOptions *options, const char *key, const JsonbValue *value)
+read_entry(const ObOptionReader *reader, const char *key,
+		   const JsonbValue *value)
 {
+	ObOptions *options = reader->options;
+
 	if (strcmp(key, "overlap") == 0)
-		options->overlap = read_overlap(value);
+		options->overlap = read_overlap(reader, value);
 	else if (strcmp(key, "column") != 0)
-		fail(psprintf("unknown entry \"%s\" in option \"watermark\"", key),
+		fail(psprintf("unknown entry \"%s\" in option \"watermark\"",
+					  ob_report_clip(key)),
 			 WATERMARK_HINT);
 	else if (value->type != jbvString || value->val.string.len == 0)
 		fail("\"column\" of option \"watermark\" must be the name of a column",
 			 WATERMARK_HINT);
 	else
-		options->watermark = ob_option_copy(value);
+		options->watermark = ob_option_item(reader, value, NAMEDATALEN - 1);
 }
 
 void
@@ -100,7 +107,7 @@ ob_read_watermark(ObOptionReader *reader)
 		if (token == WJB_KEY)
 			key = ob_option_copy(&item);
 		else if (token == WJB_VALUE)
-			read_entry(reader->options, key, &item);
+			read_entry(reader, key, &item);
 	}
 	if (!reader->options->watermark)
 		fail("option \"watermark\" has no \"column\"", WATERMARK_HINT);

@@ -12,6 +12,7 @@
 #include "mb/pg_wchar.h"
 
 #include "pg/options_intern.h"
+#include "pg/report.h"
 
 /* S3's limits.  It counts 2,048 bytes of metadata; ours (the upload's marker)
  * need some of them. */
@@ -24,6 +25,9 @@
 #define SSE_KMS "aws:kms"
 #define SSE_KMS_TWICE "aws:kms:dsse"
 #define KMS_KEY_ID_MAX 2048
+/* S3 takes 8 kB of headers in all. */
+#define CONTENT_TYPE_MAX 1024
+#define WORD_MAX 128
 #define ACCOUNT_DIGITS 12
 
 #define TOKEN_CHARS             \
@@ -47,9 +51,9 @@ is_printable_ascii(const char *text)
 }
 
 static char *
-read_header_value(const ObOptionReader *reader)
+read_header_value(const ObOptionReader *reader, size_t max)
 {
-	char *text = ob_option_nonempty(reader);
+	char *text = ob_option_nonempty(reader, max);
 
 	if (!is_printable_ascii(text))
 		ob_option_fail_value(reader, text,
@@ -60,19 +64,20 @@ read_header_value(const ObOptionReader *reader)
 void
 ob_read_content_type(ObOptionReader *reader)
 {
-	reader->options->content_type = read_header_value(reader);
+	reader->options->content_type =
+		read_header_value(reader, CONTENT_TYPE_MAX);
 }
 
 void
 ob_read_storage_class(ObOptionReader *reader)
 {
-	reader->options->storage_class = read_header_value(reader);
+	reader->options->storage_class = read_header_value(reader, WORD_MAX);
 }
 
 void
 ob_read_acl(ObOptionReader *reader)
 {
-	reader->options->acl = read_header_value(reader);
+	reader->options->acl = read_header_value(reader, WORD_MAX);
 }
 
 static void
@@ -106,7 +111,8 @@ read_pairs(const ObOptionReader *reader, ObPairList *pairs, int max)
 						(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						 errmsg("entry \"%s\" of option \"%s\" must be a "
 								"string",
-								pairs->names[pairs->n], reader->name),
+								ob_report_clip(pairs->names[pairs->n]),
+								reader->name),
 						 errhint("The option is %s.", what)));
 			pairs->values[pairs->n++] = ob_option_copy(&item);
 		}
@@ -117,8 +123,8 @@ static _Noreturn void
 fail_entry(const ObOptionReader *reader, const char *name, const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid entry \"%s\" in option \"%s\"", name,
-						   reader->name),
+					errmsg("invalid entry \"%s\" in option \"%s\"",
+						   ob_report_clip(name), reader->name),
 					errhint("%s", hint)));
 }
 
@@ -228,9 +234,9 @@ ob_read_sse(ObOptionReader *reader)
 void
 ob_read_kms_key_id(ObOptionReader *reader)
 {
-	char *text = read_header_value(reader);
+	char *text = read_header_value(reader, KMS_KEY_ID_MAX);
 
-	if (strchr(text, ' ') != NULL || strlen(text) > KMS_KEY_ID_MAX)
+	if (strchr(text, ' ') != NULL)
 		ob_option_fail_value(reader, text,
 							 "Give the key's id, its ARN, or its alias.");
 	reader->options->kms_key_id = text;

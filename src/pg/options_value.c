@@ -9,6 +9,7 @@
 #include "utils/builtins.h"
 
 #include "pg/options_intern.h"
+#include "pg/report.h"
 
 /*
  * Errors about one value
@@ -46,9 +47,19 @@ ob_option_fail_value(const ObOptionReader *reader, const char *value,
 					 const char *hint)
 {
 	ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-					errmsg("invalid value \"%s\" for option \"%s\"", value,
-						   reader->name),
+					errmsg("invalid value \"%s\" for option \"%s\"",
+						   ob_report_clip(value), reader->name),
 					errhint("%s", hint)));
+}
+
+void
+ob_option_check_length(const ObOptionReader *reader, size_t len, size_t max)
+{
+	if (len > max)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("value for option \"%s\" has %zu bytes",
+							   reader->name, len),
+						errhint("It may have at most %zu.", max)));
 }
 
 /*
@@ -77,6 +88,14 @@ ob_option_copy(const JsonbValue *value)
 }
 
 char *
+ob_option_item(const ObOptionReader *reader, const JsonbValue *value,
+			   size_t max)
+{
+	ob_option_check_length(reader, value->val.string.len, max);
+	return ob_option_copy(value);
+}
+
+char *
 ob_option_string(const ObOptionReader *reader)
 {
 	if (reader->value->type != jbvString)
@@ -85,9 +104,11 @@ ob_option_string(const ObOptionReader *reader)
 }
 
 char *
-ob_option_nonempty(const ObOptionReader *reader)
+ob_option_nonempty(const ObOptionReader *reader, size_t max)
 {
 	char *text = ob_option_string(reader);
+
+	ob_option_check_length(reader, strlen(text), max);
 
 	if (text[0] == '\0')
 		ob_option_fail_value(reader, text, "It must not be empty.");

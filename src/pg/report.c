@@ -16,6 +16,8 @@
 
 #include "pg/report.h"
 
+#define CLIP_MAX 300
+
 typedef struct CodeInfo
 {
 	int sqlstate;
@@ -178,6 +180,16 @@ ob_report_client_text(const char *text)
 	return text;
 }
 
+const char *
+ob_report_clip(const char *text)
+{
+	int len = strlen(text);
+
+	if (len <= CLIP_MAX)
+		return text;
+	return psprintf("%.*s...", pg_mbcliplen(text, len, CLIP_MAX), text);
+}
+
 char *
 ob_report_text(const char *text)
 {
@@ -257,8 +269,13 @@ report_existing(const ObError *error)
 void
 ob_report(const ObError *error)
 {
+	ob_report_hint(error, hint(error));
+}
+
+void
+ob_report_hint(const ObError *error, const char *help)
+{
 	int sqlstate = code_info(error->code).sqlstate;
-	const char *help = hint(error);
 
 	if (error->what[0] == '\0')
 		ereport(ERROR,

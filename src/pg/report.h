@@ -12,6 +12,9 @@
 /* Raises it: SQLSTATE by code, detail with S3's answer, a hint. */
 extern _Noreturn void ob_report(const ObError *error);
 
+/* The same with another hint; NULL: none. */
+extern _Noreturn void ob_report_hint(const ObError *error, const char *help);
+
 /* Says in a WARNING that an upload was not aborted: place is "s3://b/k", in
  * the database's encoding.  Does not raise it, nor look into catalogs. */
 extern void ob_report_not_aborted(const ObError *error, const char *place);
@@ -33,5 +36,9 @@ extern const char *ob_report_client_text(const char *text);
 /* Copies a text in the database's encoding into a field, cut between two
  * characters where it is too long; NULL becomes "". */
 extern void ob_report_copy(char *field, Size size, const char *text);
+
+/* The beginning of a text of the database's, for a message that repeats what
+ * somebody gave. */
+extern const char *ob_report_clip(const char *text);
 
 #endif

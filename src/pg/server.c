@@ -28,15 +28,13 @@
 
 #include "core/uri.h"
 #include "pg/compat.h"
+#include "pg/report.h"
 #include "pg/server.h"
 #include "pg/server_choice.h"
 
 #define WRAPPER_NAME "onboard"
-#define REGION_MAX 63
-/* IAM's limits */
-#define ROLE_ARN_MAX 2048
+/* IAM's limit */
 #define EXTERNAL_ID_MAX 1224
-#define PROFILE_MAX 255
 
 bool
 ob_server_parse_addressing(const char *value, ObAddressing *addressing)
@@ -68,7 +66,7 @@ ob_server_region_ok(const char *value)
 {
 	size_t len = strlen(value);
 
-	return len >= 1 && len <= REGION_MAX &&
+	return len >= 1 && len <= OB_REGION_MAX &&
 		   strspn(value, "abcdefghijklmnopqrstuvwxyz"
 						 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len;
 }
@@ -97,7 +95,7 @@ ob_server_credential_ok(const char *value)
 bool
 ob_server_role_arn_ok(const char *value)
 {
-	return is_ascii(value, '!', ROLE_ARN_MAX) &&
+	return is_ascii(value, '!', OB_ROLE_ARN_MAX) &&
 		   strncmp(value, "arn:", 4) == 0;
 }
 
@@ -115,7 +113,8 @@ ob_server_external_id_ok(const char *value)
 bool
 ob_server_profile_ok(const char *value)
 {
-	return is_ascii(value, ' ', PROFILE_MAX) && strpbrk(value, "[]") == NULL;
+	return is_ascii(value, ' ', OB_PROFILE_MAX) &&
+		   strpbrk(value, "[]") == NULL;
 }
 
 bool
@@ -493,11 +492,12 @@ ob_server_check_bucket(const char *bucket)
 
 	ob_error_clear(&error);
 	if (ob_bucket_check(bucket, &error) != OB_OK)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("invalid bucket name \"%s\"", bucket),
-						errdetail("%s", ob_server_fault(&error)),
-						errhint("A bucket name has 3 to 63 lower-case "
-								"letters, digits, dots and hyphens.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("invalid bucket name \"%s\"", ob_report_clip(bucket)),
+				 errdetail("%s", ob_server_fault(&error)),
+				 errhint("A bucket name has 3 to 63 lower-case "
+						 "letters, digits, dots and hyphens.")));
 }
 
 char *

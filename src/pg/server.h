@@ -13,6 +13,9 @@
 #include "core/uri.h"
 
 #define OB_PARTS_MAX 10000 /* S3's own limit */
+#define OB_REGION_MAX 63
+#define OB_ROLE_ARN_MAX 2048 /* IAM's */
+#define OB_PROFILE_MAX 255
 
 typedef struct ObServer
 {
@@ -33,10 +36,10 @@ typedef struct ObServer
 /*
  * The server of that name, or of the setting onboard.server if NULL, for the
  * current user: raises if there is none, if it is not one of ours, without
- * USAGE on it, without the user mapping that it needs, and if nobody has chosen
- * it who may (server_choice.h).  All is allocated in the current memory context; the secrets
- * are wiped before its memory is freed, so nothing of the server may be freed
- * one by one.
+ * USAGE on it, without the user mapping that it needs, and if nobody has
+ * chosen it who may (server_choice.h).  All is allocated in the current memory
+ * context; the secrets are wiped before its memory is freed, so nothing of the
+ * server may be freed one by one.
  */
 extern ObServer *ob_server_get(const char *name);
 

@@ -8,7 +8,6 @@
 #define OB_SWEEP_H
 
 #include "datatype/timestamp.h"
-#include "nodes/pg_list.h"
 
 #include "pg/options.h"
 #include "pg/server.h"
@@ -22,11 +21,13 @@ typedef struct ObSwept
 
 /*
  * Aborts the unfinished uploads below a prefix that began before a time, with
- * the options' headers on all requests; returns a list of ObSwept, palloc'd.
- * Raises at the first failure; what was aborted until then stays so.
+ * the options' headers on all requests, and tells of each one; what it tells
+ * is freed soon after.  Raises at the first failure; what was aborted until
+ * then stays so.
  */
-extern List *ob_sweep(const ObServer *server, const char *bucket,
-					  const char *prefix, TimestampTz before,
-					  const ObOptions *options);
+extern void ob_sweep(const ObServer *server, const char *bucket,
+					 const char *prefix, TimestampTz before,
+					 const ObOptions *options,
+					 void (*swept)(const ObSwept *one, void *arg), void *arg);
 
 #endif

@@ -7,6 +7,8 @@
  * PostgreSQL calls the validator with all options an object will have, also
  * when there are none.  No message repeats a value that may be a secret, and
  * all keep the statement, which may have one elsewhere, out of the server log.
+ * Nor has any a context: within a function or a DO block, that would be the
+ * statement once more, for the client as well.
  */
 #include "postgres.h"
 
@@ -24,9 +26,15 @@
 #include "utils/acl.h"
 
 #include "core/uri.h"
+#include "pg/report.h"
 #include "pg/server.h"
 
 #define PREFIX_MAX 900 /* of a key's 1,024 bytes */
+#define PATTERNS_MAX 8192
+/* What AWS gives, and what other stores may make of it. */
+#define KEY_ID_MAX 128
+#define SECRET_MAX 1024
+#define TOKEN_MAX (16 * 1024)
 
 #define LETTERS "abcdefghijklmnopqrstuvwxyz"
 #define UPPER_LETTERS "ABCDEFGHIJKLMNOPQRSTUVWXYZ"
@@ -38,16 +46,17 @@ typedef struct ValidOption
 {
 	const char *name;
 	Oid catalog;
+	size_t max; /* bytes; 0: its check sees to it */
 	void (*check)(const char *name, const char *value);
 } ValidOption;
 
 static _Noreturn void
 fail_value(const char *name, const char *value, const char *hint)
 {
-	ereport(ERROR,
-			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-			 errmsg("invalid value \"%s\" for option \"%s\"", value, name),
-			 errhint("%s", hint), errhidestmt(true)));
+	ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+					errmsg("invalid value \"%s\" for option \"%s\"",
+						   ob_report_clip(value), name),
+					errhint("%s", hint), errhidestmt(true)));
 }
 
 /* A URL may have a password in it. */
@@ -110,7 +119,8 @@ check_bucket(const char *name, const char *value)
 	if (ob_bucket_check(value, &error) != OB_OK)
 		ereport(ERROR,
 				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("invalid value \"%s\" for option \"%s\"", value, name),
+				 errmsg("invalid value \"%s\" for option \"%s\"",
+						ob_report_clip(value), name),
 				 errdetail("%s", ob_server_fault(&error)),
 				 errhint("A bucket name has 3 to 63 lower-case letters, "
 						 "digits, dots and hyphens."),
@@ -134,12 +144,6 @@ check_buckets(const char *name, const char *value)
 static void
 check_prefix(const char *name, const char *value)
 {
-	if (strlen(value) > PREFIX_MAX)
-		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-						errmsg("value for option \"%s\" has %zu bytes", name,
-							   strlen(value)),
-						errhint("It may have at most %d.", PREFIX_MAX),
-						errhidestmt(true)));
 	for (const char *p = value; *p != '\0'; p++)
 	{
 		if ((unsigned char) *p < 0x20 || *p == 0x7f)
@@ -216,23 +220,23 @@ check_credential(const char *name, const char *value)
 
 /* Sorted: the hint lists them in this order. */
 static const ValidOption valid_options[] = {
-	{"addressing", ForeignServerRelationId, check_addressing},
-	{"bucket", ForeignServerRelationId, check_bucket},
-	{"buckets", ForeignServerRelationId, check_buckets},
-	{"ca_file", ForeignServerRelationId, check_ca_file},
-	{"credentials", ForeignServerRelationId, check_credentials},
-	{"endpoint", ForeignServerRelationId, check_endpoint},
-	{"external_id", ForeignServerRelationId, check_external_id},
-	{"max_parts", ForeignServerRelationId, check_max_parts},
-	{"prefix", ForeignServerRelationId, check_prefix},
-	{"profile", ForeignServerRelationId, check_profile},
-	{"proxy", ForeignServerRelationId, check_proxy},
-	{"region", ForeignServerRelationId, check_region},
-	{"role_arn", ForeignServerRelationId, check_role_arn},
-	{"sts_endpoint", ForeignServerRelationId, check_endpoint},
-	{"access_key_id", UserMappingRelationId, check_credential},
-	{"secret_access_key", UserMappingRelationId, check_credential},
-	{"session_token", UserMappingRelationId, check_credential},
+	{"addressing", ForeignServerRelationId, 0, check_addressing},
+	{"bucket", ForeignServerRelationId, 0, check_bucket},
+	{"buckets", ForeignServerRelationId, PATTERNS_MAX, check_buckets},
+	{"ca_file", ForeignServerRelationId, MAXPGPATH - 1, check_ca_file},
+	{"credentials", ForeignServerRelationId, 0, check_credentials},
+	{"endpoint", ForeignServerRelationId, 0, check_endpoint},
+	{"external_id", ForeignServerRelationId, 0, check_external_id},
+	{"max_parts", ForeignServerRelationId, 0, check_max_parts},
+	{"prefix", ForeignServerRelationId, PREFIX_MAX, check_prefix},
+	{"profile", ForeignServerRelationId, OB_PROFILE_MAX, check_profile},
+	{"proxy", ForeignServerRelationId, 0, check_proxy},
+	{"region", ForeignServerRelationId, OB_REGION_MAX, check_region},
+	{"role_arn", ForeignServerRelationId, OB_ROLE_ARN_MAX, check_role_arn},
+	{"sts_endpoint", ForeignServerRelationId, 0, check_endpoint},
+	{"access_key_id", UserMappingRelationId, KEY_ID_MAX, check_credential},
+	{"secret_access_key", UserMappingRelationId, SECRET_MAX, check_credential},
+	{"session_token", UserMappingRelationId, TOKEN_MAX, check_credential},
 };
 
 /* The names that a catalog's objects may have, or where a misplaced one
@@ -274,16 +278,30 @@ fail_name(Oid catalog, const char *name)
 }
 
 static void
+check_length(const ValidOption *valid, const char *value)
+{
+	if (valid->max > 0 && strlen(value) > valid->max)
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("value for option \"%s\" has %zu bytes",
+							   valid->name, strlen(value)),
+						errhint("It may have at most %zu.", valid->max),
+						errhidestmt(true)));
+}
+
+static void
 check_option(Oid catalog, const DefElem *option)
 {
 	for (int i = 0; i < lengthof(valid_options); i++)
 	{
 		const ValidOption *valid = &valid_options[i];
+		const char *value;
 
 		if (valid->catalog != catalog ||
 			strcmp(valid->name, option->defname) != 0)
 			continue;
-		valid->check(valid->name, defGetString(unconstify(DefElem *, option)));
+		value = defGetString(unconstify(DefElem *, option));
+		check_length(valid, value);
+		valid->check(valid->name, value);
 		return;
 	}
 	fail_name(catalog, option->defname);
@@ -376,11 +394,9 @@ check_place(List *options)
 				   "and hyphens; other stores need option \"endpoint\".");
 }
 
-Datum
-onboard_fdw_validator(PG_FUNCTION_ARGS)
+static void
+check_all(List *options, Oid catalog)
 {
-	List *options = untransformRelOptions(PG_GETARG_DATUM(0));
-	Oid catalog = PG_GETARG_OID(1);
 	ListCell *cell;
 
 	if (catalog == ForeignTableRelationId || catalog == AttributeRelationId)
@@ -400,5 +416,16 @@ onboard_fdw_validator(PG_FUNCTION_ARGS)
 		check_role(options);
 		check_place(options);
 	}
+}
+
+Datum
+onboard_fdw_validator(PG_FUNCTION_ARGS)
+{
+	ErrorContextCallback *context = error_context_stack;
+
+	/* whoever catches an error restores it */
+	error_context_stack = NULL;
+	check_all(untransformRelOptions(PG_GETARG_DATUM(0)), PG_GETARG_OID(1));
+	error_context_stack = context;
 	PG_RETURN_VOID();
 }

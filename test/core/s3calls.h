@@ -114,7 +114,7 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 			ob_s3_list_parts(c, "b", key, UPLOAD_ID);
 			break;
 		case OB_S3_LIST_UPLOADS:
-			ob_s3_list_uploads(c, "b", key, NULL, NULL);
+			ob_s3_list_uploads(c, "b", key, NULL, NULL, false);
 			break;
 		case OB_S3_HEAD_BUCKET:
 			ob_s3_head_bucket(c, "b");

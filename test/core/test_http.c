@@ -6,6 +6,7 @@
  */
 #include "testing.h"
 
+#include "core/http_intern.h"
 #include "core/sigv4.h"
 #include "server.h"
 
@@ -693,11 +694,32 @@ static void
 link_local_addresses(void **state)
 {
 	static const char *const origins[] = {
-		"http://169.254.169.254", "http://169.254.0.1:9000",
-		"http://0xA9FEA9FE",      "http://2852039166",
-		"http://169.254.43518",   "http://[::ffff:169.254.169.254]",
-		"http://[::ffff:a9fe:1]", "http://[fe80::1]",
+		"http://169.254.169.254",
+		"http://169.254.0.1:9000",
+		"http://0xA9FEA9FE",
+		"http://2852039166",
+		"http://169.254.43518",
+		"http://[::ffff:169.254.169.254]",
+		"http://[::ffff:a9fe:1]",
+		"http://[fe80::1]",
 		"http://[fd00:ec2::254]",
+		/* AWS's for containers, Alibaba, Azure, Google, Oracle and others */
+		"http://[fd00:ec2::23]",
+		"http://100.100.100.200",
+		"http://1684301000",
+		"http://[fd00:100::100:200]",
+		"http://168.63.129.16:32526",
+		"http://0xA83F8110",
+		"http://192.0.0.192",
+		"http://0300.0.0.0300",
+		"http://[fd20:ce::254]",
+		"http://[fd00:c1::a9fe:a9fe]",
+		"http://[fd00:42::42]",
+		"http://[fd00:a9fe:a9fe::1]",
+		/* IPv4 within IPv6: compatible, NAT64, 6to4 */
+		"http://[::169.254.169.254]",
+		"http://[64:ff9b::100.100.100.200]",
+		"http://[2002:a9fe:a9fe::1]",
 	};
 	Fixture *fixture = *state;
 
@@ -715,6 +737,74 @@ link_local_addresses(void **state)
 		assert_false(client.request.sent);
 		client_free(&client);
 	}
+}
+
+/* Next to them, there may be stores. */
+static void
+addresses_that_are_not_link_local(void **state)
+{
+	static const char *const hosts[] = {
+		"169.253.255.255",
+		"169.255.0.0",
+		"100.100.100.201",
+		"168.63.129.17",
+		"192.0.0.193",
+		"127.0.0.1",
+		"[::1]",
+		"[fd20:ce::253]",
+		"[fd00:c1::a9fe:a9ff]",
+		"[fd00:ec3::254]",
+		"[fd00:42::43]",
+		"[::ffff:127.0.0.1]",
+		"[64:ff9b::1]",
+		"[2002:7f00:1::]",
+		"s3.example.com",
+		"metadata",
+		"",
+	};
+	char url[100];
+
+	for (size_t i = 0; i < COUNT_OF(hosts); i++)
+	{
+		snprintf(url, sizeof(url), "http://%s:9000/b/k", hosts[i]);
+		if (ob_url_is_link_local(url))
+			fail_msg("%s is refused", url);
+	}
+}
+
+/* A proxy would connect: it is not even asked. */
+static void
+link_local_addresses_through_a_proxy(void **state)
+{
+	static const char *const origins[] = {
+		"http://169.254.169.254",
+		"http://169.254.169.254.:80",
+		"http://0xA9FEA9FE",
+		"http://2852039166",
+		"https://100.100.100.200",
+		"http://[fe80::1%25eth0]",
+		"http://[::ffff:a9fe:a9fe]",
+		"http://[fd20:ce::254]:80",
+		"http://metadata.google.internal",
+		"http://METADATA.google.internal.",
+	};
+	Fixture *fixture = *state;
+
+	use_proxy(fixture);
+	for (size_t i = 0; i < COUNT_OF(origins); i++)
+	{
+		Client client;
+
+		client_init(&client, fixture, "GET", "/");
+		client.origin = origins[i];
+		run(&client);
+		if (client.request.error.code != OB_EINVAL)
+			print_error("%s: %s\n", origins[i], client.request.error.cause);
+		assert_error(&client.request.error, OB_EINVAL, "link-local");
+		assert_true(client.request.final);
+		client_free(&client);
+	}
+	assert_int_equal(server_accepted(fixture->server), 0);
 }
 
 /* Or one that may not connect to it would find it connected. */
@@ -1814,6 +1904,8 @@ main(void)
 		TEST(huge_headers),
 		TEST(endless_heads),
 		TEST(link_local_addresses),
+		TEST(addresses_that_are_not_link_local),
+		TEST(link_local_addresses_through_a_proxy),
 		TEST(link_local_connections_are_not_kept),
 		TEST(sockets_are_closed_on_exec),
 		TEST(redirects_are_answers),

@@ -140,7 +140,7 @@ list_uploads_queries(void **state)
 					(ServerRule){.status = 200, .body = "<the/>"});
 		call_init(&call, fixture);
 		ob_s3_list_uploads(&call.call, "b", rows[i].prefix, rows[i].key_marker,
-						   rows[i].id_marker);
+						   rows[i].id_marker, false);
 		wait_done(&call);
 		assert_int_equal(call.call.error.code, OB_OK);
 		assert_string_equal(call.call.request.response.data, "<the/>");

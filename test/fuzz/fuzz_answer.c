@@ -83,7 +83,7 @@ start(ObS3Call *call, ObS3Verb verb)
 			ob_s3_list_parts(call, "lake", "k", "id");
 			break;
 		case OB_S3_LIST_UPLOADS:
-			ob_s3_list_uploads(call, "lake", NULL, NULL, NULL);
+			ob_s3_list_uploads(call, "lake", NULL, NULL, NULL, false);
 			break;
 		case OB_S3_HEAD_BUCKET:
 			ob_s3_head_bucket(call, "lake");

@@ -64,6 +64,9 @@ ELSEWHERE = {
         ("test/system/test_faults_host.py", "test_42_no_memory_for_a_part"),
     ("08P01", "parts that do not add up to what was produced"):
         ("test/core/test_upload_shared.c", "bytes_are_missing"),
+    ("08P01", "`onboard_abort_uploads`: a list that cannot be read, that goes "
+        "round in a circle, or that repeats a secret"):
+        ("test/system/test_sweep.py", "test_a_list_that_cannot_be_read"),
     ("38000", '"the run was published in part", see [published together]'
         "(#published-together)"):
         ("test/system/test_publish.py", "test_the_third_complete_is_refused"),
@@ -282,7 +285,11 @@ def another_region(stage):
     ))]
 
 
-@produces("22023", "the endpoint's address is link-local")
+@produces(
+    "22023",
+    "the endpoint's address is link-local, or another one of a metadata "
+    "service",
+)
 def link_local(stage):
     server = stage.make_server("http://169.254.1.1", "key", "secret-of-none")
     return [stage.export(server=server)]

@@ -4,11 +4,17 @@ What a killed backend leaves is in test_faults_server.py.
 """
 
 import concurrent.futures
+import contextlib
+import itertools
+from urllib.parse import quote_plus
 
+import botocore.parsers
 import pytest
 
 from lib.exports import Running, failure, key_of, keys, land, select, value
-from lib.proxy import s3_error
+from lib.postgres import PeakMemory
+from lib.proxy import Answer, s3_error
+from lib.script import Script
 
 SWEEP = (
     "SELECT * FROM onboard_abort_uploads(%(bucket)s, prefix => %(prefix)s,"
@@ -154,3 +160,168 @@ def test_cancel(pg, db, rgw, s3, bucket, proxy, proxied, request_):
     assert value(db, "SELECT 1") == 1
     assert len(sweep(db, bucket)) == 2
     assert left(rgw, bucket) == []
+
+
+# What a list may hold
+
+
+CONTROL = ["a\x01b", "\x1f", "tab\tnew\nline\r", "%01", "&#1;", "a+b\x02 c"]
+
+
+def begin_unread(s3, bucket, *names):
+    """The same where boto3 cannot read the answer, which has the key."""
+    for name in names:
+        with contextlib.suppress(botocore.parsers.ResponseParserError):
+            s3.create_multipart_upload(Bucket=bucket, Key=name)
+
+
+def test_control_characters(db, rgw, s3, bucket):
+    """XML cannot write them: the store encodes the keys, or writes what XML
+    does not allow."""
+    begin_unread(s3, bucket, *CONTROL)
+    assert sorted(row["key"] for row in sweep(db, bucket)) == sorted(CONTROL)
+    assert rgw.unfinished(bucket) == []
+
+
+def test_a_page_that_ends_at_a_control_character(db, rgw, s3, bucket):
+    """Its key is where the next page begins, too."""
+    count = 1050
+    names = [f"k{number:04}\x01" for number in range(count)]
+    with concurrent.futures.ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda name: begin_unread(s3, bucket, name), names))
+    assert len(sweep(db, bucket)) == count
+    assert rgw.unfinished(bucket) == []
+
+
+def listing(keys=(), marker=None, encoding=None, key=lambda name: name):
+    """An answer to ListMultipartUploads."""
+    uploads = "".join(
+        f"<Upload><Key>{key(name)}</Key><UploadId>id</UploadId>"
+        "<Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>"
+        for name in keys
+    )
+    more = (
+        f"<NextKeyMarker>{marker}</NextKeyMarker>"
+        "<NextUploadIdMarker>id</NextUploadIdMarker>" if marker else ""
+    )
+    kind = f"<EncodingType>{encoding}</EncodingType>" if encoding else ""
+    return Answer(
+        200,
+        f"<ListMultipartUploadsResult>{kind}{more}<IsTruncated>"
+        f"{'true' if marker else 'false'}</IsTruncated>{uploads}"
+        "</ListMultipartUploadsResult>".encode(),
+        {"Content-Type": "application/xml"},
+    )
+
+
+class Store(Script):
+    """Answers lists by a function of the request, and takes all aborts."""
+
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+        self.lists = 0
+
+    def respond(self, request, headers):
+        if request.method == "DELETE":
+            return Answer(204)
+        self.lists += 1
+        return self.answer(request)
+
+
+@pytest.fixture
+def store(make_server):
+    """Makes a store that lists so, and a server for it."""
+    with contextlib.ExitStack() as stores:
+
+        def make(answer):
+            one = stores.enter_context(Store(answer))
+            one.server = make_server(one.endpoint, "key", "secret-of-none")
+            return one
+
+        yield make
+
+
+def test_a_store_that_says_that_it_encodes(db, store):
+    """One page, and literal percent signs."""
+
+    def answer(request):
+        assert "encoding-type=url" in request.query
+        return listing(
+            ["a\x01b", "%41", "é+ "], encoding="url", key=quote_plus
+        )
+
+    one = store(answer)
+    swept = sweep(db, "bucket", server=one.server)
+    assert [row["key"] for row in swept] == ["a\x01b", "%41", "é+ "]
+    assert one.lists == 1
+    aborted = [request.path for request in one.requests("DELETE")]
+    assert aborted == ["/bucket/a%01b", "/bucket/%2541", "/bucket/%C3%A9%2B%20"]
+
+
+@pytest.mark.parametrize("silent", [True, False])
+def test_a_store_that_does_not_say(db, store, silent):
+    """It encodes in silence, or takes no notice: asked again, it does not."""
+
+    def answer(request):
+        encodes = silent and "encoding-type=url" in request.query
+        return listing(
+            ["a&#1;b", "a&#x1F;b", "%41"], key=quote_plus if encodes else str
+        )
+
+    one = store(answer)
+    swept = sweep(db, "bucket", server=one.server)
+    assert [row["key"] for row in swept] == ["a\x01b", "a\x1fb", "%41"]
+    assert one.lists == 2
+
+
+def test_a_list_that_cannot_be_read(db, store):
+    """The endpoint is not what is wrong."""
+    one = store(lambda request: listing(["a\0b"]))
+    error = failure(sweep, db, "bucket", server=one.server)
+    assert error.pgcode == "08P01"
+    assert "malformed" in error.diag.message_detail
+    assert "Give a prefix that leaves out" in error.diag.message_hint
+    assert "endpoint" not in error.diag.message_hint
+
+
+@pytest.mark.parametrize("length", [1, 2, 3, 7])
+def test_a_list_that_goes_round_in_a_circle(db, store, length):
+    """However long the way before it is."""
+    asked = []
+
+    def answer(request):
+        asked.append(request)
+        at = len(asked)
+        at = at if at < 10 else 10 + (at - 10) % length
+        return listing(marker=f"m{at}", encoding="url")
+
+    one = store(answer)
+    error = failure(sweep, db, "bucket", server=one.server)
+    assert error.pgcode == "08P01"
+    assert "in a circle" in error.diag.message_detail
+    assert len(asked) < 10 + 4 * 16
+
+
+def test_a_list_without_end(db, store):
+    """It is aborted page by page, so memory is bounded by one of them."""
+    keys = [f"{number}" + "x" * 900 for number in range(1000)]
+    asked = itertools.count()
+    one = store(
+        lambda request: listing(
+            keys, marker=f"m{next(asked)}", encoding="url", key=quote_plus
+        )
+    )
+    select(db, "SET statement_timeout = '8s'")
+    with PeakMemory(db.info.backend_pid) as memory:
+        error = failure(sweep, db, "bucket", server=one.server)
+    assert error.pgcode == "57014"
+    assert one.requests("DELETE")
+    assert memory.peak - memory.before < 24 * 1024 * 1024
+    select(db, "RESET statement_timeout")
+
+
+def test_prefix_that_no_key_can_have(db, bucket):
+    error = failure(sweep, db, bucket, "x" * 1025)
+    assert error.pgcode == "22023"
+    assert "1025 bytes" in str(error)

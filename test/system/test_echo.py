@@ -1,0 +1,281 @@
+"""Servers that answer all that they were sent: nobody else gets to see it.
+
+Stores, security token services and those who give credentials to machines may
+explain an error by what they were asked, or stand behind a proxy that does.
+"""
+
+import base64
+import contextlib
+import json
+import os
+import re
+import secrets
+from urllib.parse import quote
+from xml.sax.saxutils import escape
+
+import psycopg2
+import pytest
+
+from conftest import Server
+from lib.exports import select
+from lib.identity import CONTAINER, METADATA, ROLE_ARN
+from lib.postgres import Cluster
+from lib.script import Script
+from lib.wire import Answer
+
+FORMS = {
+    "plain": str,
+    "percent": lambda text: quote(quote(text, safe=""), safe=""),
+    "xml": lambda text: "".join(f"&#{ord(c)};" for c in text),
+    "base64": lambda text: base64.b64encode(text.encode()).decode(),
+    "hex": lambda text: text.encode().hex(),
+    "upper": str.upper,
+    # so that what is shown ends within it
+    "cut": lambda text: ("-" * 430 + text),
+}
+
+
+def canary():
+    """A secret with the signs that encodings change."""
+    return "Can+/" + secrets.token_urlsafe(30) + "/+" + secrets.token_hex(12)
+
+
+def pieces(secret):
+    """What must not be in any text, without signs and in lower case."""
+    found = set()
+    for text in [secret, secret.encode().hex()] + [
+        base64.b64encode(b"x" * at + secret.encode()).decode()[4:-4]
+        for at in range(3)
+    ]:
+        text = re.sub("[^a-z0-9]", "", text.lower())
+        found |= {text[i:i + 8] for i in range(len(text) - 7)}
+    return found
+
+
+class Echo(Script):
+    """form: how it writes what it was sent; status: of its answers."""
+
+    def __init__(self):
+        super().__init__()
+        self.form, self.status = str, 400
+        self.token = None  # of EC2's metadata service
+        self.told = set()  # signatures
+
+    def respond(self, request, headers):
+        if request.path == "/latest/api/token":
+            return Answer(200, self.token.encode())
+        signed = headers.get("authorization", "")
+        self.told |= set(re.findall("Signature=(.*)", signed))
+        names = (
+            "x-amz-security-token", "authorization",
+            "x-aws-ec2-metadata-token",
+        )
+        sent = " ".join(headers[name] for name in names if name in headers)
+        text = self.form(sent + request.body.decode("latin-1"))
+        more = {
+            name: text[:60].replace(" ", "-") for name in
+            ("x-amz-request-id", "x-amz-bucket-region", "Server")
+        }
+        more["Location"] = f"http://127.0.0.1:1/{quote(text[:500])}"
+        if request.path.startswith((CONTAINER, METADATA)):
+            return self._json(text, more)
+        return self._xml(request, escape(text), more)
+
+    def _json(self, text, more):
+        if self.status == 200 and self.form is str:
+            return Answer(200, text.encode(), more)  # as a role's name
+        document = {"Code": text[:60], "code": text[:60], "message": text}
+        return Answer(self.status, json.dumps(document).encode(), more)
+
+    def _xml(self, request, text, more):
+        error = (
+            f"<Error><Code>{text[:60]}</Code><Message>{text}</Message>"
+            f"<Region>{text[:60]}</Region><RequestId>{text[:120]}</RequestId>"
+            "</Error>"
+        )
+        body = error
+        if "Action=" in request.body.decode("latin-1"):
+            body = f"<ErrorResponse>{error}</ErrorResponse>"
+        elif self.status == 200 and request.method == "GET":
+            body = (
+                "<ListMultipartUploadsResult><Upload>"
+                f"<Key>{text[:1000]}</Key><UploadId>{text[:500]}</UploadId>"
+                "<Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>"
+                "</ListMultipartUploadsResult>"
+            )
+            if request.query == "encryption=":
+                body = (
+                    "<ServerSideEncryptionConfiguration><Rule>"
+                    "<ApplyServerSideEncryptionByDefault>"
+                    f"<SSEAlgorithm>{text[:60]}</SSEAlgorithm>"
+                    f"<KMSMasterKeyID>{text[:500]}</KMSMasterKeyID>"
+                    "</ApplyServerSideEncryptionByDefault></Rule>"
+                    "</ServerSideEncryptionConfiguration>"
+                )
+        elif self.status == 200 and request.query == "uploads=":
+            body = (
+                "<InitiateMultipartUploadResult>"
+                f"<UploadId>{text[:500]}</UploadId>"
+                "</InitiateMultipartUploadResult>"
+            )
+        return Answer(self.status, body.encode(), more)
+
+
+@pytest.fixture(scope="module")
+def echo():
+    with Echo() as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def told():
+    """What the servers are told, by its name."""
+    names = ("token", "web", "container", "instance", "secret", "key")
+    return {name: canary() for name in names}
+
+
+@pytest.fixture(scope="module")
+def host(echo, told, canaries):
+    canaries.update(told.values())
+    echo.token = told["instance"]
+    cluster = Cluster()
+    cluster.create()
+    path = os.path.join(cluster.folder, "web-identity")
+    with open(path, "w") as file:
+        file.write(told["web"])
+    cluster.env = {
+        "AWS_ROLE_ARN": ROLE_ARN,
+        "AWS_WEB_IDENTITY_TOKEN_FILE": path,
+        "AWS_CONTAINER_CREDENTIALS_FULL_URI": echo.endpoint + CONTAINER,
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": told["container"],
+        "AWS_EC2_METADATA_SERVICE_ENDPOINT": echo.endpoint,
+        "AWS_ENDPOINT_URL_STS": echo.endpoint,
+    }
+    with contextlib.closing(cluster.start()):
+        cluster.psql("CREATE EXTENSION onboard")
+        yield cluster
+
+
+SOURCES = {
+    "mapping": {},
+    "role": {"role_arn": ROLE_ARN},
+    "web_identity": {"credentials": "web_identity"},
+    "container": {"credentials": "container"},
+    "instance": {"credentials": "instance"},
+}
+CALLS = (
+    "SELECT * FROM onboard_table('t', 'SELECT 1', 'bucket')",
+    "SELECT * FROM onboard_table('big', 'SELECT repeat(''x'', 1000) FROM"
+    " generate_series(1, 6000)', 'bucket', '{\"part_size\": \"5MB\"}')",
+    "SELECT * FROM onboard_all()",
+    "SELECT * FROM onboard_abort_uploads('bucket', older_than => '0')",
+    "SELECT * FROM onboard_check('bucket')",
+    "SELECT * FROM onboard_wait(onboard_submit('job', 'SELECT 1', 'bucket'))",
+)
+
+
+def everything_said(cluster, server):
+    """By all functions, to all who hear of it."""
+    session = cluster.connect()
+    said = []
+    select(session, f"SET onboard.server = '{server}'; LISTEN onboard")
+    select(session, "SET onboard.retry_deadline = '500ms'")
+    for sql in CALLS:
+        try:
+            said += [str(row) for row in select(session, sql)]
+        except psycopg2.Error as error:
+            said += [
+                str(getattr(error.diag, name)) for name in dir(error.diag)
+                if name.startswith(("message", "context", "internal"))
+            ]
+    session.poll()
+    said += session.notices
+    said += [notify.payload for notify in session.notifies]
+    said += [str(row) for row in select(session, "TABLE onboard_runs")]
+    session.close()
+    return said + [cluster.log_text()]
+
+
+@pytest.mark.parametrize("status", [200, 301, 400])
+@pytest.mark.parametrize("source", SOURCES)
+@pytest.mark.parametrize("form", FORMS)
+def test_an_echo_is_not_passed_on(
+    host, echo, told, canaries, form, source, status
+):
+    echo.form, echo.status = FORMS[form], status
+    echo.told.clear()
+    before = len(echo.requests())
+    servers = Server(host, canaries)
+    keys = (told["key"], told["secret"], told["token"])
+    server = servers(
+        echo.endpoint, *(keys if source in ("mapping", "role") else ()),
+        dbname="postgres", **SOURCES[source],
+    )
+    select_all = "DELETE FROM onboard_tables; INSERT INTO onboard_tables" \
+        " (name, query, bucket) VALUES ('r', 'SELECT 1', 'bucket')"
+    host.psql(select_all)
+    try:
+        said = everything_said(host, server)
+    finally:
+        servers.drop()
+    assert len(echo.requests()) > before
+    text = re.sub("[^a-z0-9]", "", "\n".join(said).lower())
+    shown = {text[i:i + 8] for i in range(len(text) - 7)}
+    for name, secret in [*told.items(), *(("signed", s) for s in echo.told)]:
+        assert not pieces(secret) & shown, name
+
+
+# Statements that have a secret
+
+
+@pytest.mark.parametrize("how", ["do", "function", "nested"])
+def test_the_statement_of_a_mapping_is_no_context(host, how, canaries):
+    """Of an error of the validator, within a function or a DO block."""
+    secret = canary()
+    canaries.add(secret)
+    bad = (
+        "CREATE USER MAPPING FOR CURRENT_USER SERVER contexts OPTIONS"
+        f" (access_key_id ''id'', secret_access_key ''{secret}'',"
+        " nonsense ''x'')"
+    )
+    host.psql("DROP SERVER IF EXISTS contexts; CREATE SERVER contexts FOREIGN"
+              " DATA WRAPPER onboard OPTIONS (region 'eu-central-1')")
+    body = {
+        "do": bad.replace("''", "'"),
+        "function": f"EXECUTE '{bad}'",
+        "nested": f"EXECUTE $x$ DO $y$ BEGIN EXECUTE '{bad}'; END $y$ $x$",
+    }[how]
+    session = host.connect()
+    # the statement that the client sends is not in an error of its own
+    select(session, "SET log_min_error_statement = panic")
+    before = len(host.log_text())
+    with pytest.raises(psycopg2.Error) as caught:
+        select(session, f"DO $z$ BEGIN {body}; END $z$")
+    diag = caught.value.diag
+    assert caught.value.pgcode == "HV00D"
+    assert diag.context is None
+    said = [str(getattr(diag, name)) for name in dir(diag)
+            if not name.startswith("_")]
+    assert not any(secret in text for text in said)
+    assert secret not in host.log_text()[before:]
+    session.close()
+    host.psql("DROP SERVER contexts")
+
+
+def test_nor_is_it_the_statement_that_is_logged(host, canaries):
+    """Within a block, as by itself."""
+    secret = canary()
+    canaries.add(secret)
+    host.psql("DROP SERVER IF EXISTS contexts; CREATE SERVER contexts FOREIGN"
+              " DATA WRAPPER onboard OPTIONS (region 'eu-central-1')")
+    session = host.connect()
+    with pytest.raises(psycopg2.Error):
+        select(
+            session, "DO $z$ BEGIN CREATE USER MAPPING FOR CURRENT_USER"
+            " SERVER contexts OPTIONS (access_key_id 'id',"
+            f" secret_access_key '{secret}', nonsense 'x'); END $z$",
+        )
+    session.close()
+    assert "nonsense" in host.log_text()
+    assert secret not in host.log_text()
+    host.psql("DROP SERVER contexts")
