@@ -36,7 +36,7 @@ own_schema(FunctionCallInfo fcinfo)
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
-/* The one that was given, or a new one. */
+/* The one that was given, or a new one.  Raises if that is another role's. */
 extern void ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 

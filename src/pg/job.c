@@ -16,6 +16,7 @@
 
 #include "core/http.h"
 #include "pg/job_intern.h"
+#include "pg/run_lock.h"
 #include "pg/wait.h"
 
 #define POLL_MS 50
@@ -62,6 +63,7 @@ write_down(const ObJob *job)
 	pg_atomic_init_u32(&shared->state, OB_JOB_NEW);
 	shared->submitter = MyProc;
 	shared->schema = job->schema;
+	shared->role = job->role;
 	shared->run_id = job->run_id;
 	shared->when = GetCurrentTimestamp();
 	shared->all = job->all;
@@ -146,11 +148,11 @@ ob_job_submit(const ObJob *job)
 }
 
 bool
-ob_job_wait(const pg_uuid_t *run_id, int64 timeout_ms)
+ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms)
 {
 	int64 end = ob_http_now_ms() + timeout_ms;
 
-	while (ob_history_is_held(run_id))
+	while (ob_run_is_held(role, run_id))
 	{
 		if (timeout_ms >= 0 && ob_http_now_ms() >= end)
 			return false;

@@ -19,6 +19,7 @@
 
 #include "pg/job_intern.h"
 #include "pg/run_all.h"
+#include "pg/run_lock.h"
 #include "pg/tell.h"
 #include "pg/wait.h"
 #include "pg/work.h"
@@ -257,7 +258,7 @@ onboard_job_main(Datum main_arg)
 	job.common.run_id = shared->run_id;
 	job.common.when = shared->when;
 	job.common.source = ob_job_at(job.shared, job.shared->source);
-	if (!ob_history_hold_for_good(&shared->run_id))
+	if (!ob_run_hold_for_good(shared->role, &shared->run_id))
 	{
 		tell(shared, OB_JOB_KNOWN);
 		return;
