@@ -1,5 +1,19 @@
 -- onboard: lands tables and query results in S3.
 -- The living install script; the build copies it to onboard--VERSION.sql.
+--
+-- It runs as a superuser, and so may each view and function that it makes,
+-- while somebody else may own the schema and have made operators, functions
+-- and types there before.  PostgreSQL looks into pg_catalog first, but takes a
+-- function or an operator from elsewhere if that fits the arguments better.
+-- Therefore functions and types are named with their schema, nothing here uses
+-- an operator (nor IN, LIKE, BETWEEN, CASE x WHEN, NULLIF, IS DISTINCT FROM,
+-- which are operators) but by OPERATOR(pg_catalog...), and what needs many is
+-- in C.  Bodies of PL/pgSQL are read when they run, with a search_path of
+-- their own.  sql/test_capture.sql tests it.
+--
+-- Nothing says OR REPLACE or IF NOT EXISTS, and COMMENT names functions without
+-- their arguments: so CREATE EXTENSION fails where an object of such a name,
+-- or another function of it, is there already.
 
 \echo Use "CREATE EXTENSION onboard" to load this file. \quit
 
@@ -7,7 +21,8 @@
 -- export there; whoever may create servers may name endpoints, so USAGE on the
 -- wrapper is granted to nobody.
 
-CREATE FUNCTION onboard_fdw_validator(text[], oid) RETURNS void
+CREATE FUNCTION onboard_fdw_validator(pg_catalog.text[], pg_catalog.oid)
+	RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
 
 CREATE FOREIGN DATA WRAPPER onboard
@@ -16,15 +31,29 @@ CREATE FOREIGN DATA WRAPPER onboard
 
 COMMENT ON FOREIGN DATA WRAPPER onboard IS 'S3 destinations of onboard_table()';
 
+-- What rows of the tables below belong by, and its name today.
+
+CREATE FUNCTION onboard_role_id(role pg_catalog.text) RETURNS pg_catalog.oid
+	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION onboard_role_id IS 'see onboard_history';
+
+CREATE FUNCTION onboard_role_name(role_id pg_catalog.oid, role pg_catalog.text)
+	RETURNS pg_catalog.text
+	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+
+COMMENT ON FUNCTION onboard_role_name IS 'see onboard_runs';
+
 -- What onboard_all() exports.  Whoever may write it chooses SQL that others
 -- run, so its owner grants it with care.
 
 CREATE TABLE onboard_tables (
-	name text PRIMARY KEY CHECK (name <> ''),
-	query text,
-	bucket text,
-	options jsonb NOT NULL DEFAULT '{}'
-		CHECK (pg_catalog.jsonb_typeof(options) = 'object'),
+	name pg_catalog.text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.<>) ''),
+	query pg_catalog.text,
+	bucket pg_catalog.text,
+	options pg_catalog.jsonb NOT NULL DEFAULT '{}'
+		CHECK (pg_catalog.jsonb_typeof(options)
+			OPERATOR(pg_catalog.=) 'object'),
 	enabled boolean NOT NULL DEFAULT true
 );
 
@@ -32,96 +61,89 @@ COMMENT ON TABLE onboard_tables IS 'tables that onboard_all() exports';
 
 -- What is and was exported.  Rows are written under the owner's id and by
 -- nobody else; a role sees the runs of the roles that it is a member of.
+--
+-- Roles are told by their OIDs, since names change hands.  Another cluster has
+-- other OIDs, so pg_dump writes the name alone (it leaves generated columns
+-- out), and who that is is looked up when the row is restored; 0 is nobody.
+-- The key stands for role, run and name of any length; it is not made of
+-- columns, so that what is restored cannot collide.
 
 CREATE TABLE onboard_history (
-	run_id uuid NOT NULL,
-	name text NOT NULL,
-	role text NOT NULL,
-	source text NOT NULL,
-	query text,
-	status text NOT NULL,
-	uri text,
+	key pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+	run_id pg_catalog.uuid NOT NULL,
+	name pg_catalog.text NOT NULL,
+	role pg_catalog.text NOT NULL,
+	role_id pg_catalog.oid NOT NULL
+		GENERATED ALWAYS AS (@extschema@.onboard_role_id(role)) STORED,
+	source pg_catalog.text NOT NULL,
+	query pg_catalog.text,
+	status pg_catalog.text NOT NULL,
+	uri pg_catalog.text,
 	files bigint NOT NULL,
 	rows bigint NOT NULL,
 	raw_bytes bigint NOT NULL,
 	bytes bigint NOT NULL,
 	parts bigint NOT NULL,
 	retries bigint NOT NULL,
-	started timestamptz NOT NULL,
-	ended timestamptz,
-	lsn pg_lsn,
+	started pg_catalog.timestamptz NOT NULL,
+	ended pg_catalog.timestamptz,
+	lsn pg_catalog.pg_lsn,
 	pid bigint NOT NULL,
-	error text,
-	sqlstate text,
-	PRIMARY KEY (run_id, name)
+	error pg_catalog.text,
+	sqlstate pg_catalog.text
 );
 
 COMMENT ON TABLE onboard_history IS 'see onboard_runs';
 
+CREATE INDEX onboard_history_run_id ON onboard_history (run_id);
 CREATE INDEX onboard_history_started ON onboard_history (started);
 
 ALTER TABLE onboard_history ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY onboard_history_of_own_roles ON onboard_history FOR SELECT
-	USING (EXISTS (
-		SELECT FROM pg_catalog.pg_roles r
-		WHERE r.rolname = role
-		AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
+	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
 
--- (for whom the owner grants DELETE to)
+-- for roles that the owner grants DELETE to
 CREATE POLICY onboard_history_prune ON onboard_history FOR DELETE
-	USING (EXISTS (
-		SELECT FROM pg_catalog.pg_roles r
-		WHERE r.rolname = role
-		AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
+	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
 
 GRANT SELECT ON onboard_history TO PUBLIC;
 
--- Whoever runs it holds an advisory lock with one half of the run's id by XOR
--- with the other: the lock goes when the process does, however it ends.
+-- Which process works on a run: it holds an advisory lock, which goes when the
+-- process does, however it ends.
 
-CREATE FUNCTION onboard_pid(run_id uuid) RETURNS integer
-	LANGUAGE sql STABLE PARALLEL SAFE
-	BEGIN ATOMIC
-		SELECT l.pid FROM pg_catalog.pg_locks l
-		WHERE l.locktype = 'advisory' AND l.granted
-		AND l.objsubid = 3 AND l.mode = 'ExclusiveLock'
-		AND l.database = (SELECT d.oid FROM pg_catalog.pg_database d
-			WHERE d.datname = pg_catalog.current_database())
-		AND l.classid::bigint::bit(32) || l.objid::bigint::bit(32)
-			= ('x' || pg_catalog.left(
-				pg_catalog.replace(run_id::text, '-', ''), 16))::bit(64)
-			# ('x' || pg_catalog.right(
-				pg_catalog.replace(run_id::text, '-', ''), 16))::bit(64);
-	END;
+CREATE FUNCTION onboard_pid(run_id pg_catalog.uuid) RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_pid(uuid) IS
+COMMENT ON FUNCTION onboard_pid IS
 	'the process that works on that run, or null';
 
--- For the view: what a statement sees may have ended since, and its process be
--- gone therefore.  So this looks again, with a snapshot of its own.
+CREATE FUNCTION onboard_run_pid(run_id pg_catalog.uuid, role_id pg_catalog.oid)
+	RETURNS integer
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-CREATE FUNCTION onboard_still_open(run_id uuid, name text) RETURNS boolean
-	LANGUAGE sql VOLATILE
-	BEGIN ATOMIC
-		SELECT EXISTS (SELECT FROM onboard_history h
-			WHERE h.run_id = onboard_still_open.run_id
-			AND h.name = onboard_still_open.name
-			AND h.ended IS NULL);
-	END;
+COMMENT ON FUNCTION onboard_run_pid IS
+	'the process that works on that role''s run, or null';
 
-COMMENT ON FUNCTION onboard_still_open(uuid, text) IS 'see onboard_runs';
+CREATE FUNCTION onboard_run_status(
+	run_id pg_catalog.uuid,
+	role_id pg_catalog.oid,
+	name pg_catalog.text,
+	status pg_catalog.text
+) RETURNS pg_catalog.text
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
--- (CASE keeps the order: first the process, then the row)
+COMMENT ON FUNCTION onboard_run_status IS 'see onboard_runs';
+
 CREATE VIEW onboard_runs WITH (security_invoker = true) AS
-	SELECT run_id, name, role, source, query,
-		CASE WHEN status NOT IN ('queued', 'running') THEN status
-			WHEN @extschema@.onboard_pid(run_id) IS NOT NULL THEN status
-			WHEN @extschema@.onboard_still_open(run_id, name) THEN 'lost'
-			ELSE status END AS status,
-		uri, files, rows, raw_bytes, bytes, parts, retries, started, ended,
-		lsn, pid, error, sqlstate
-	FROM onboard_history;
+	SELECT h.run_id, h.name,
+		@extschema@.onboard_role_name(h.role_id, h.role) AS role,
+		h.source, h.query,
+		@extschema@.onboard_run_status(h.run_id, h.role_id, h.name, h.status)
+			AS status,
+		h.uri, h.files, h.rows, h.raw_bytes, h.bytes, h.parts, h.retries,
+		h.started, h.ended, h.lsn, h.pid, h.error, h.sqlstate
+	FROM @extschema@.onboard_history h;
 
 COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
 
@@ -148,52 +170,39 @@ BEGIN
 	DELETE FROM @extschema@.onboard_history h
 	WHERE h.ended < now() - older_than
 		OR h.ended IS NULL AND h.started < now() - older_than
-			AND @extschema@.onboard_pid(h.run_id) IS NULL;
+			AND @extschema@.onboard_run_pid(h.run_id, h.role_id) IS NULL;
 	GET DIAGNOSTICS pruned = ROW_COUNT;
 	RETURN pruned;
 END
 $$;
 
-COMMENT ON FUNCTION onboard_prune(interval) IS
+COMMENT ON FUNCTION onboard_prune IS
 	'deletes what ended long ago from the history; returns how many rows';
 
--- Exports under way, out of the server's shared memory.  It has room for the
--- beginning of a name; the rest is in the history, where a worker works.
+-- Exports under way, out of the server's shared memory.
 
 CREATE FUNCTION onboard_progress_rows(
 	OUT pid integer,
-	OUT run_id uuid,
-	OUT name text,
-	OUT name_length integer,
-	OUT phase text,
+	OUT run_id pg_catalog.uuid,
+	OUT name pg_catalog.text,
+	OUT phase pg_catalog.text,
 	OUT rows bigint,
 	OUT raw_bytes bigint,
 	OUT bytes bigint,
 	OUT parts integer,
 	OUT in_flight integer,
 	OUT retries integer,
+	OUT bytes_per_second bigint,
 	OUT estimated_bytes bigint,
-	OUT started timestamptz
-) RETURNS SETOF record
+	OUT started pg_catalog.timestamptz
+) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL RESTRICTED;
 
-COMMENT ON FUNCTION onboard_progress_rows() IS 'see onboard_progress';
+COMMENT ON FUNCTION onboard_progress_rows IS 'see onboard_progress';
 
 CREATE VIEW onboard_progress WITH (security_invoker = true) AS
-	SELECT p.pid, p.run_id,
-		coalesce(
-			CASE WHEN pg_catalog.octet_length(p.name) < p.name_length THEN (
-				SELECT min(h.name) FROM onboard_history h
-				WHERE h.run_id = p.run_id AND h.pid = p.pid
-				AND h.ended IS NULL AND pg_catalog.starts_with(h.name, p.name)
-				AND least(pg_catalog.octet_length(h.name), 65535)
-					= p.name_length
-				HAVING count(*) = 1)
-			END, p.name) AS name,
-		p.phase, p.rows, p.raw_bytes, p.bytes, p.parts, p.in_flight, p.retries,
-		(p.raw_bytes / greatest(0.001, extract(
-			epoch FROM pg_catalog.clock_timestamp() - p.started)))::bigint
-			AS bytes_per_second,
+	SELECT p.pid, p.run_id, p.name, p.phase, p.rows, p.raw_bytes, p.bytes,
+		p.parts, p.in_flight, p.retries, p.bytes_per_second,
 		p.estimated_bytes, p.started
 	FROM @extschema@.onboard_progress_rows() p;
 
@@ -205,15 +214,19 @@ GRANT SELECT ON onboard_progress TO PUBLIC;
 -- landed some.  Written and read like the history.
 
 CREATE TABLE onboard_watermarks (
-	name text REFERENCES onboard_tables ON UPDATE CASCADE ON DELETE CASCADE,
-	role text,
-	column_name text NOT NULL,
-	type text NOT NULL,
-	value text NOT NULL,
-	uri text NOT NULL,
-	run_id uuid NOT NULL,
-	landed timestamptz NOT NULL,
-	PRIMARY KEY (name, role)
+	key pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
+	name pg_catalog.text NOT NULL REFERENCES @extschema@.onboard_tables
+		ON UPDATE CASCADE ON DELETE CASCADE,
+	role pg_catalog.text NOT NULL,
+	role_id pg_catalog.oid NOT NULL
+		GENERATED ALWAYS AS (@extschema@.onboard_role_id(role)) STORED,
+	column_name pg_catalog.text NOT NULL,
+	type pg_catalog.text NOT NULL,
+	value pg_catalog.text NOT NULL,
+	uri pg_catalog.text NOT NULL,
+	run_id pg_catalog.uuid NOT NULL,
+	landed pg_catalog.timestamptz NOT NULL,
+	UNIQUE (name, role_id)
 );
 
 COMMENT ON TABLE onboard_watermarks IS
@@ -222,25 +235,24 @@ COMMENT ON TABLE onboard_watermarks IS
 ALTER TABLE onboard_watermarks ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY onboard_watermarks_of_own_roles ON onboard_watermarks FOR SELECT
-	USING (EXISTS (
-		SELECT FROM pg_catalog.pg_roles r
-		WHERE r.rolname = role
-		AND pg_catalog.pg_has_role(r.oid, 'MEMBER')));
+	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
 
 GRANT SELECT ON onboard_watermarks TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('onboard_tables', '');
 SELECT pg_catalog.pg_extension_config_dump('onboard_history', '');
-SELECT pg_catalog.pg_extension_config_dump('onboard_watermarks', '');
+-- The name must still mean the role: it is all that a dump tells of it.
+SELECT pg_catalog.pg_extension_config_dump('onboard_watermarks',
+	'WHERE role_id OPERATOR(pg_catalog.=) @extschema@.onboard_role_id(role)');
 
 -- Exports.  SECURITY INVOKER all: the caller's privileges and row security
 -- decide what is read.
 
 CREATE TYPE onboard_result AS (
-	run_id uuid,
-	name text,
-	status text,
-	uri text,
+	run_id pg_catalog.uuid,
+	name pg_catalog.text,
+	status pg_catalog.text,
+	uri pg_catalog.text,
 	files integer,
 	rows bigint,
 	bytes bigint,
@@ -250,184 +262,151 @@ CREATE TYPE onboard_result AS (
 COMMENT ON TYPE onboard_result IS 'how an export has ended';
 
 CREATE FUNCTION onboard_table(
-	name text,
-	query text DEFAULT NULL,
-	bucket text DEFAULT NULL,
-	options jsonb DEFAULT '{}',
-	run_id uuid DEFAULT NULL
-) RETURNS onboard_result
-	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+	name pg_catalog.text,
+	query pg_catalog.text DEFAULT NULL,
+	bucket pg_catalog.text DEFAULT NULL,
+	options pg_catalog.jsonb DEFAULT '{}',
+	run_id pg_catalog.uuid DEFAULT NULL
+) RETURNS SETOF @extschema@.onboard_result
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 
-COMMENT ON FUNCTION onboard_table(text, text, text, jsonb, uuid) IS
-	'lands one query''s result in S3';
+COMMENT ON FUNCTION onboard_table IS 'lands one query''s result in S3';
 
 CREATE FUNCTION onboard_all(
-	pattern text DEFAULT NULL,
-	options jsonb DEFAULT '{}',
-	INOUT run_id uuid DEFAULT NULL,
-	OUT name text,
-	OUT status text,
-	OUT uri text,
+	pattern pg_catalog.text DEFAULT NULL,
+	options pg_catalog.jsonb DEFAULT '{}',
+	INOUT run_id pg_catalog.uuid DEFAULT NULL,
+	OUT name pg_catalog.text,
+	OUT status pg_catalog.text,
+	OUT uri pg_catalog.text,
 	OUT files integer,
 	OUT rows bigint,
 	OUT bytes bigint,
 	OUT elapsed interval,
-	OUT error text
-) RETURNS SETOF record
+	OUT error pg_catalog.text
+) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_all(text, jsonb, uuid) IS
-	'lands every registered table in S3';
+COMMENT ON FUNCTION onboard_all IS 'lands every registered table in S3';
 
-CREATE FUNCTION onboard_load(config json) RETURNS integer
+CREATE FUNCTION onboard_load(config pg_catalog.json) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_load(json) IS
+COMMENT ON FUNCTION onboard_load IS
 	'registers tables from {"Tables": [{"table_name": ..., "sql_query": ...}]}';
 
-CREATE FUNCTION onboard_reset(name text) RETURNS integer
+CREATE FUNCTION onboard_reset(name pg_catalog.text) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_reset(text) IS
+COMMENT ON FUNCTION onboard_reset IS
 	'forgets where the increments of a registered table have ended';
 
 CREATE FUNCTION onboard_abort_uploads(
-	bucket text DEFAULT NULL,
-	prefix text DEFAULT NULL,
+	bucket pg_catalog.text DEFAULT NULL,
+	prefix pg_catalog.text DEFAULT NULL,
 	older_than interval DEFAULT '1 day',
-	server text DEFAULT NULL,
-	options jsonb DEFAULT '{}',
-	OUT key text,
-	OUT upload_id text,
-	OUT initiated timestamptz
-) RETURNS SETOF record
+	server pg_catalog.text DEFAULT NULL,
+	options pg_catalog.jsonb DEFAULT '{}',
+	OUT key pg_catalog.text,
+	OUT upload_id pg_catalog.text,
+	OUT initiated pg_catalog.timestamptz
+) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_abort_uploads(text, text, interval, text, jsonb) IS
+COMMENT ON FUNCTION onboard_abort_uploads IS
 	'aborts multipart uploads that were never finished';
 
 CREATE FUNCTION onboard_check(
-	bucket text DEFAULT NULL,
-	options jsonb DEFAULT '{}',
-	OUT item text,
+	bucket pg_catalog.text DEFAULT NULL,
+	options pg_catalog.jsonb DEFAULT '{}',
+	OUT item pg_catalog.text,
 	OUT ok boolean,
-	OUT detail text
-) RETURNS SETOF record
+	OUT detail pg_catalog.text
+) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_check(text, jsonb) IS
+COMMENT ON FUNCTION onboard_check IS
 	'whether an export would work: a row for each thing that it needs';
 
-CREATE FUNCTION onboard_explain(query text, options jsonb DEFAULT '{}')
-	RETURNS SETOF text
+CREATE FUNCTION onboard_explain(
+	query pg_catalog.text,
+	options pg_catalog.jsonb DEFAULT '{}'
+) RETURNS SETOF pg_catalog.text
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_explain(text, jsonb) IS
+COMMENT ON FUNCTION onboard_explain IS
 	'the plan that an export would run, and where its sink sits';
 
 -- Jobs: the same work in a background worker, which outlives the session.
 
 CREATE FUNCTION onboard_submit(
-	name text,
-	query text DEFAULT NULL,
-	bucket text DEFAULT NULL,
-	options jsonb DEFAULT '{}',
-	run_id uuid DEFAULT NULL
-) RETURNS uuid
+	name pg_catalog.text,
+	query pg_catalog.text DEFAULT NULL,
+	bucket pg_catalog.text DEFAULT NULL,
+	options pg_catalog.jsonb DEFAULT '{}',
+	run_id pg_catalog.uuid DEFAULT NULL
+) RETURNS pg_catalog.uuid
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_submit(text, text, text, jsonb, uuid) IS
-	'onboard_table() in the background';
+COMMENT ON FUNCTION onboard_submit IS 'onboard_table() in the background';
 
 CREATE FUNCTION onboard_submit_all(
-	pattern text DEFAULT NULL,
-	options jsonb DEFAULT '{}',
-	run_id uuid DEFAULT NULL
-) RETURNS uuid
+	pattern pg_catalog.text DEFAULT NULL,
+	options pg_catalog.jsonb DEFAULT '{}',
+	run_id pg_catalog.uuid DEFAULT NULL
+) RETURNS pg_catalog.uuid
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_submit_all(text, jsonb, uuid) IS
-	'onboard_all() in the background';
+COMMENT ON FUNCTION onboard_submit_all IS 'onboard_all() in the background';
 
 CREATE FUNCTION onboard_status(
-	run_id uuid,
-	OUT status text,
+	run_id pg_catalog.uuid,
+	OUT status pg_catalog.text,
 	OUT tables bigint,
 	OUT done bigint,
 	OUT empty bigint,
 	OUT failed bigint,
 	OUT rows bigint,
 	OUT bytes bigint,
-	OUT started timestamptz,
-	OUT ended timestamptz
-) RETURNS record
-	LANGUAGE sql STABLE
-	BEGIN ATOMIC
-		SELECT CASE
-				WHEN count(*) FILTER (
-						WHERE r.status IN ('queued', 'running')) > 0
-					OR onboard_pid(onboard_status.run_id)
-						<> pg_catalog.pg_backend_pid() THEN 'running'
-				WHEN count(*) = 0 THEN NULL
-				WHEN count(*) FILTER (WHERE r.status = 'lost') > 0 THEN 'lost'
-				WHEN count(*) FILTER (
-					WHERE r.status NOT IN ('done', 'empty')) > 0 THEN 'failed'
-				ELSE 'done' END,
-			-- the run's own row is not a table's
-			count(*) FILTER (WHERE r.name <> ''),
-			count(*) FILTER (WHERE r.name <> '' AND r.status = 'done'),
-			count(*) FILTER (WHERE r.name <> '' AND r.status = 'empty'),
-			count(*) FILTER (WHERE r.name <> '' AND r.status NOT IN
-				('queued', 'running', 'done', 'empty')),
-			coalesce(sum(r.rows), 0)::bigint,
-			coalesce(sum(r.bytes), 0)::bigint,
-			min(r.started),
-			CASE WHEN bool_and(r.ended IS NOT NULL) THEN max(r.ended) END
-		FROM onboard_runs r WHERE r.run_id = onboard_status.run_id;
-	END;
+	OUT started pg_catalog.timestamptz,
+	OUT ended pg_catalog.timestamptz
+) RETURNS pg_catalog.record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_status(uuid) IS 'how far a run is';
+COMMENT ON FUNCTION onboard_status IS 'how far a run is';
 
-CREATE FUNCTION onboard_await(run_id uuid, timeout interval)
+CREATE FUNCTION onboard_await(run_id pg_catalog.uuid, timeout interval)
 	RETURNS boolean
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_await(uuid, interval) IS
+COMMENT ON FUNCTION onboard_await IS
 	'waits until no process works on the run; see onboard_wait()';
 
 CREATE FUNCTION onboard_wait(
-	run_id uuid,
+	run_id pg_catalog.uuid,
 	timeout interval DEFAULT NULL,
-	OUT status text,
+	OUT status pg_catalog.text,
 	OUT tables bigint,
 	OUT done bigint,
 	OUT empty bigint,
 	OUT failed bigint,
 	OUT rows bigint,
 	OUT bytes bigint,
-	OUT started timestamptz,
-	OUT ended timestamptz
-) RETURNS record
-	LANGUAGE plpgsql VOLATILE
-	SET search_path = @extschema@, pg_catalog, pg_temp
-AS $$
-BEGIN
-	PERFORM onboard_await(run_id, timeout);
-	-- a statement of its own, which sees what was committed meanwhile
-	SELECT s.* INTO status, tables, done, empty, failed, rows, bytes, started,
-		ended FROM onboard_status(run_id) s;
-END
-$$;
+	OUT started pg_catalog.timestamptz,
+	OUT ended pg_catalog.timestamptz
+) RETURNS pg_catalog.record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_wait(uuid, interval) IS
+COMMENT ON FUNCTION onboard_wait IS
 	'waits for a run to end, and tells how it did';
 
-CREATE FUNCTION onboard_cancel(run_id uuid) RETURNS boolean
+CREATE FUNCTION onboard_cancel(run_id pg_catalog.uuid) RETURNS boolean
 	LANGUAGE sql VOLATILE
 	BEGIN ATOMIC
-		SELECT coalesce(
-			pg_catalog.pg_cancel_backend(onboard_pid(run_id)), false);
+		SELECT COALESCE(
+			pg_catalog.pg_cancel_backend(@extschema@.onboard_pid(run_id)),
+			false);
 	END;
 
-COMMENT ON FUNCTION onboard_cancel(uuid) IS
+COMMENT ON FUNCTION onboard_cancel IS
 	'cancels a run; false if no process works on it';

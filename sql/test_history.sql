@@ -77,14 +77,89 @@ SELECT status FROM onboard_table('outer',
 	$q$SELECT status FROM onboard_table('inner', 'SELECT 1 WHERE false') WHERE status = 'x'$q$);
 SELECT name, status FROM runs WHERE name IN ('inner', 'outer');
 
+-- One row, whichever way it is called: (f()).* is one call
+
+TRUNCATE onboard_history;
+SELECT (onboard_table('star', 'SELECT 1 WHERE false')).*, count(*) OVER () \gset x_
+SELECT :'x_name' AS name, :'x_status' AS status, :x_count AS rows;
+DO $$
+DECLARE
+	r onboard_result;
+	s text;
+BEGIN
+	PERFORM onboard_table('perform', 'SELECT 1 WHERE false');
+	PERFORM * FROM onboard_table('perform from', 'SELECT 1 WHERE false');
+	SELECT * INTO r FROM onboard_table('into', 'SELECT 1 WHERE false');
+	SELECT (onboard_table('into star', 'SELECT 1 WHERE false')).* INTO r;
+	r := onboard_table('assign', 'SELECT 1 WHERE false');
+	s := (onboard_table('assign field', 'SELECT 1 WHERE false')).status;
+	EXECUTE 'SELECT status FROM onboard_table(''execute'', ''SELECT 1 WHERE false'')' INTO s;
+	IF (onboard_table('if', 'SELECT 1 WHERE false')).status <> 'empty' THEN
+		RAISE 'not empty';
+	END IF;
+	FOR r IN SELECT (onboard_table('loop', 'SELECT 1 WHERE false')).* LOOP
+		ASSERT r.name = 'loop';
+	END LOOP;
+END
+$$;
+CREATE FUNCTION wrapped(name text) RETURNS text LANGUAGE sql SECURITY DEFINER
+	AS $$ SELECT status FROM public.onboard_table(name, 'SELECT 1 WHERE false') $$;
+CREATE FUNCTION wrapped_row(name text) RETURNS onboard_result LANGUAGE sql
+	AS $$ SELECT public.onboard_table(name, 'SELECT 1 WHERE false') $$;
+SELECT wrapped('definer');
+SELECT (x).status FROM wrapped_row('row') x;
+SELECT t.status FROM (VALUES ('lateral 1'), ('lateral 2')) v (name), onboard_table(v.name, 'SELECT 1 WHERE false') t;
+SELECT v.name, (onboard_table(v.name, 'SELECT 1 WHERE false')).status FROM (VALUES ('list 1'), ('list 2')) v (name);
+BEGIN;
+DECLARE c CURSOR FOR SELECT (onboard_table('cursor', 'SELECT 1 WHERE false')).*;
+FETCH ALL FROM c \gset y_
+FETCH ALL FROM c;
+COMMIT;
+SELECT name, count(*) FROM onboard_runs GROUP BY name ORDER BY name COLLATE "C";
+-- where PostgreSQL takes no set
+SELECT CASE WHEN true THEN onboard_table('case', 'SELECT 1 WHERE false') END;
+SELECT 1 WHERE (onboard_table('where', 'SELECT 1 WHERE false')).status = 'empty';
+
+-- Between landing and history: the export stands, and a WARNING has the facts
+
+CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'no room' USING ERRCODE = 'disk_full';
+END
+$$;
+CREATE TRIGGER refuse BEFORE INSERT ON onboard_history FOR EACH ROW EXECUTE FUNCTION refuse();
+\set SHOW_CONTEXT never
+SELECT name, status FROM onboard_table('refused', 'SELECT 1 WHERE false');
+INSERT INTO onboard_tables (name, query) VALUES ('one', 'SELECT 1 WHERE false') ON CONFLICT DO NOTHING;
+SELECT name, status FROM onboard_all('one');
+DROP TRIGGER refuse ON onboard_history;
+CREATE FUNCTION leave_out() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RETURN NULL; END $$;
+CREATE TRIGGER leave_out BEFORE INSERT ON onboard_history FOR EACH ROW EXECUTE FUNCTION leave_out();
+SELECT name, status FROM onboard_table('left out', 'SELECT 1 WHERE false');
+DROP TRIGGER leave_out ON onboard_history;
+
+-- What could be deferred is refused before anything is sent
+
+CREATE CONSTRAINT TRIGGER later AFTER INSERT ON onboard_history
+	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
+SELECT name, status FROM onboard_table('deferred', 'SELECT 1 WHERE false');
+DROP TRIGGER later ON onboard_history;
+\set SHOW_CONTEXT errors
+
+-- Names of any length
+
+SET client_min_messages = warning;
+SELECT length(name), status FROM onboard_table(
+	(SELECT string_agg(md5(g::text), '') FROM generate_series(1, 1000) g),
+	'SELECT 1 WHERE false', options => '{"key": "k"}');
+SELECT length(name), status FROM onboard_runs WHERE length(name) > 1000;
+RESET client_min_messages;
+
 -- Without the table there is no export
 
 DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP VIEW onboard_runs;
-ALTER EXTENSION onboard DROP VIEW onboard_progress;
-ALTER EXTENSION onboard DROP FUNCTION onboard_status(uuid);
-ALTER EXTENSION onboard DROP FUNCTION onboard_still_open(uuid, text);
 \set QUIET on
 SET client_min_messages = warning;
 DROP TABLE onboard_history CASCADE;

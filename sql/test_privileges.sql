@@ -100,7 +100,7 @@ SELECT onboard_load('{"Tables": [{"table_name": "x"}]}');
 
 -- The history: nobody writes it, a role sees its own and its groups' runs
 
-INSERT INTO onboard_history SELECT * FROM onboard_runs;
+INSERT INTO onboard_history (run_id, name, role) SELECT run_id, name, role FROM onboard_runs;
 UPDATE onboard_history SET rows = 0;
 DELETE FROM onboard_history;
 TRUNCATE onboard_history;

@@ -21,8 +21,10 @@ SELECT remember('done', 'x', 'done', '3 days'), remember('empty', 'x', 'empty', 
 	remember('lost', 'x', 'running', '3 days'), remember('lost, new', 'x', 'queued', '1 day');
 BEGIN;
 SELECT count(*) FROM onboard_all('nothing', run_id => '00000000-0000-4000-8000-000000000001');
-SELECT remember('runs', 'x', 'running', '3 days', '00000000-0000-4000-8000-000000000001'),
-	remember('waits', 'x', 'queued', '3 days', '00000000-0000-4000-8000-000000000001');
+SELECT remember('runs', 'postgres', 'running', '3 days', '00000000-0000-4000-8000-000000000001'),
+	remember('waits', 'postgres', 'queued', '3 days', '00000000-0000-4000-8000-000000000001'),
+	-- another role's run of that id, which nobody works on
+	remember('not that run', 'x', 'running', '3 days', '00000000-0000-4000-8000-000000000001');
 TABLE left_over;
 SELECT onboard_prune('30 days');
 SELECT onboard_prune('2 days');

@@ -10,6 +10,9 @@
  * event; their run ids are made of the event's and their names, and for each
  * further try of the one before.  What has not ended when the time is up goes
  * on in the database; a status event asks later.
+ *
+ * A run is a role's: rows of the same id that another role has made, and that
+ * ours may see, are none of ours.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -30,10 +33,12 @@ static const char submit_one[] =
 static const char rows_of_run[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
 	" coalesce(error, '') FROM onboard_runs WHERE run_id = $1::uuid"
+	" AND role = current_user"
 	" AND (name <> '' OR status IN ('failed', 'lost')) ORDER BY name";
 static const char rows_of_jobs[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
-	" coalesce(error, '') FROM onboard_runs WHERE run_id = ANY ($1::uuid[])";
+	" coalesce(error, '') FROM onboard_runs WHERE run_id = ANY ($1::uuid[])"
+	" AND role = current_user";
 
 static OblTable *
 find(OblResult *result, const char *name)

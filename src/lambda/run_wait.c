@@ -31,7 +31,8 @@ static const char lock_table[] =
 	"pg_catalog.hashtextextended($2 || '/' || $1, 0))";
 static const char export_if_new[] =
 	"WITH before AS (SELECT status, rows, bytes FROM onboard_runs"
-	" WHERE run_id = $5::uuid AND name = $1 AND status IN ('done', 'empty'))"
+	" WHERE run_id = $5::uuid AND role = current_user AND name = $1"
+	" AND status IN ('done', 'empty'))"
 	" SELECT status, rows, bytes, true FROM before"
 	" UNION ALL SELECT e.status, e.rows, e.bytes, false"
 	" FROM onboard_table($1, $2, $3, $4::jsonb, $5::uuid) e"

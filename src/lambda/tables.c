@@ -22,7 +22,7 @@ static const char registered[] =
 
 static const char landed[] =
 	"SELECT name, status, rows, bytes FROM onboard_runs"
-	" WHERE run_id = $1::uuid"
+	" WHERE run_id = $1::uuid AND role = current_user"
 	" AND status IN ('done', 'empty', 'queued', 'running')";
 
 static OblTable *

@@ -6,7 +6,6 @@
  */
 #include "postgres.h"
 
-#include "access/htup_details.h"
 #include "access/xact.h"
 #include "funcapi.h"
 #include "mb/pg_wchar.h"
@@ -53,7 +52,10 @@ ob_run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
 	if (PG_ARGISNULL(n))
 		new_run_id(run_id);
 	else
+	{
 		*run_id = *PG_GETARG_UUID_P(n);
+		ob_history_require_own(own_schema(fcinfo), run_id);
+	}
 }
 
 static void
@@ -94,14 +96,19 @@ ob_require_no_parallel(const char *function)
 		 errhint("Mark the function that calls it PARALLEL UNSAFE.")));
 }
 
-/* onboard_table(name, query, bucket, options, run_id) -> onboard_result */
+/*
+ * onboard_table(name, query, bucket, options, run_id) -> one onboard_result
+ *
+ * A set of one row, since (onboard_table(...)).* would call another function
+ * once for each column.
+ */
 Datum
 onboard_table(PG_FUNCTION_ARGS)
 {
 	ObRequest request = {.options_for = OB_OPTIONS_TABLE};
 	ObTask task;
 	ObTotals totals = {0};
-	TupleDesc desc;
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum values[OB_RESULT_COLUMNS];
 	bool nulls[OB_RESULT_COLUMNS];
 
@@ -115,8 +122,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	request.bucket = text_argument(fcinfo, 2);
 	request.options = jsonb_argument(fcinfo, 3);
 	request.entry = ob_registry_find(own_schema(fcinfo), request.name);
-	if (get_call_result_type(fcinfo, NULL, &desc) != TYPEFUNC_COMPOSITE)
-		elog(ERROR, "return type must be a row type");
+	InitMaterializedSRF(fcinfo, 0);
 	ob_run_id_argument(fcinfo, 4, &request.run_id);
 	request.schema = own_schema(fcinfo);
 	request.when = GetCurrentTransactionStartTimestamp();
@@ -125,13 +131,13 @@ onboard_table(PG_FUNCTION_ARGS)
 	task.run.name = request.name;
 	ob_task_prepare(&request, &task);
 	ob_task_run(&task);
-	ob_task_end(request.schema, &task);
+	ob_task_end_or_warn(request.schema, &task);
 	ob_totals_add(&totals, &task.run);
 	ob_tell_run(&totals);
 	ob_tell_client(&totals, request.name);
 	ob_result_values(&task.run, values, nulls);
-	PG_RETURN_DATUM(HeapTupleGetDatum(
-		heap_form_tuple(BlessTupleDesc(desc), values, nulls)));
+	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
+	return (Datum) 0;
 }
 
 /* onboard_load(config) -> number of tables */

@@ -20,6 +20,7 @@
 #include "pg/functions_intern.h"
 #include "pg/registry.h"
 #include "pg/run_all.h"
+#include "pg/run_lock.h"
 #include "pg/tell.h"
 
 PG_FUNCTION_INFO_V1(onboard_all);
@@ -58,7 +59,7 @@ begin(FunctionCallInfo fcinfo)
 				 errhint("Register tables with onboard_load() or INSERT INTO "
 						 "onboard_tables.")));
 	ob_run_id_argument(fcinfo, 2, &common.run_id);
-	if (!ob_history_hold(&common.run_id))
+	if (!ob_run_hold(GetUserId(), &common.run_id))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));

@@ -40,7 +40,7 @@ own_schema(FunctionCallInfo fcinfo)
  * about it could not be there. */
 extern void ob_require_no_parallel(const char *function);
 
-/* The one that was given, or a new one. */
+/* The one that was given, or a new one.  Raises if that is another role's. */
 extern void ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 

@@ -6,20 +6,86 @@
  */
 #include "postgres.h"
 
-#include "fmgr.h"
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
 #include "funcapi.h"
-#include "utils/builtins.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/timestamp.h"
 #include "utils/tuplestore.h"
-#include "utils/uuid.h"
 
+#include "pg/functions_intern.h"
+#include "pg/owner.h"
 #include "pg/progress.h"
 
 PG_FUNCTION_INFO_V1(onboard_progress_rows);
 
 #define PROGRESS_COLUMNS 13
 
-/* onboard_progress_rows() -> what the view onboard_progress is made of */
+/* ---- names that shared memory has no room for ---- */
+
+typedef struct Naming
+{
+	const ObProgressRow *row;
+	MemoryContext context;
+	char *name; /* NULL: not known */
+} Naming;
+
+static void
+find_name(Oid schema, void *arg)
+{
+	Naming *naming = arg;
+	const ObProgressRow *row = naming->row;
+	Oid types[] = {UUIDOID, INT8OID, TEXTOID, INT4OID};
+	Datum values[] = {UUIDPGetDatum(&row->run_id), Int64GetDatum(row->pid),
+					  CStringGetTextDatum(row->name),
+					  Int32GetDatum(row->name_len)};
+	const char *sql =
+		psprintf("SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
+				 "pid = $2 AND ended IS NULL AND starts_with(name, $3) AND "
+				 "least(octet_length(name), 65535) = $4",
+				 quote_identifier(get_namespace_name(schema)));
+	MemoryContext before;
+	bool isnull;
+
+	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, true,
+							  2) != SPI_OK_SELECT)
+		elog(ERROR, "could not read onboard_history");
+	if (SPI_processed != 1)
+		return;
+	before = MemoryContextSwitchTo(naming->context);
+	naming->name = TextDatumGetCString(SPI_getbinval(
+		SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	MemoryContextSwitchTo(before);
+}
+
+/* It is in the history, where a worker works; else its beginning. */
+static const char *
+whole_name(Oid schema, const ObProgressRow *row)
+{
+	Naming naming = {row, CurrentMemoryContext, NULL};
+	Oid table = get_relname_relid("onboard_history", schema);
+
+	if (strlen(row->name) < row->name_len && OidIsValid(table) &&
+		pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		ob_as_caller(schema, find_name, &naming);
+	return naming.name ? naming.name : row->name;
+}
+
+/* ---- rows ---- */
+
+static int64
+bytes_per_second(const ObProgressRow *row)
+{
+	TimestampTz taken = GetCurrentTimestamp() - row->started;
+
+	return (int64) rint((double) row->figures.raw_bytes /
+						Max((double) taken / USECS_PER_SEC, 0.001));
+}
+
+/* onboard_progress_rows() -> the rows of the view onboard_progress */
 Datum
 onboard_progress_rows(PG_FUNCTION_ARGS)
 {
@@ -35,8 +101,7 @@ onboard_progress_rows(PG_FUNCTION_ARGS)
 		Datum values[PROGRESS_COLUMNS] = {
 			Int32GetDatum(row->pid),
 			UUIDPGetDatum(&row->run_id),
-			CStringGetTextDatum(row->name),
-			Int32GetDatum(row->name_len),
+			CStringGetTextDatum(whole_name(own_schema(fcinfo), row)),
 			CStringGetTextDatum(ob_phase_name(row->phase)),
 			Int64GetDatum((int64) figures->rows),
 			Int64GetDatum((int64) figures->raw_bytes),
@@ -44,6 +109,7 @@ onboard_progress_rows(PG_FUNCTION_ARGS)
 			Int32GetDatum(figures->parts),
 			Int32GetDatum(figures->in_flight),
 			Int32GetDatum(figures->retries),
+			Int64GetDatum(bytes_per_second(row)),
 			Int64GetDatum(row->estimated_bytes),
 			TimestampTzGetDatum(row->started),
 		};

@@ -13,20 +13,21 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "storage/lock.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
+#include "utils/syscache.h"
 #include "utils/timestamp.h"
 
 #include "pg/history.h"
 #include "pg/owner.h"
+#include "pg/run_lock.h"
 #include "pg/tell.h"
 
 #define TABLE "onboard_history"
-#define COLUMNS 19
+#define PARAMS 21
 
 char *
 ob_history_source(void)
@@ -55,9 +56,10 @@ ob_history_role(void)
 typedef struct Row
 {
 	int n;
-	Oid types[COLUMNS];
-	Datum values[COLUMNS];
-	char nulls[COLUMNS + 1];
+	Oid types[PARAMS];
+	Datum values[PARAMS];
+	char nulls[PARAMS + 1];
+	Oid role;
 	bool written;
 } Row;
 
@@ -88,14 +90,20 @@ add_number(Row *row, uint64 number)
 	add(row, INT8OID, Int64GetDatum((int64) number), true);
 }
 
-/* In the order of the columns that insert() names. */
+/* First what names the row, then the columns in the order of insert(). */
 static void
-make_row(Row *row, const ObRun *run, const char *role)
+make_row(Row *row, const ObRun *run)
 {
+	pg_uuid_t *key = palloc(sizeof(pg_uuid_t));
+
 	memset(row, 0, sizeof(*row));
+	row->role = GetUserId();
+	*key = ob_run_key(row->role, &run->run_id, run->name);
 	add(row, UUIDOID, UUIDPGetDatum(&run->run_id), true);
+	add(row, OIDOID, ObjectIdGetDatum(row->role), true);
 	add_text(row, run->name);
-	add_text(row, role);
+	add(row, UUIDOID, UUIDPGetDatum(key), true);
+	add_text(row, ob_history_role());
 	add_text(row, run->source ? run->source : ob_history_source());
 	add_text(row, run->query);
 	add_text(row, run->status);
@@ -112,7 +120,7 @@ make_row(Row *row, const ObRun *run, const char *role)
 	add_number(row, MyProcPid);
 	add_text(row, run->error);
 	add_text(row, run->error ? unpack_sql_state(run->sqlstate) : NULL);
-	Assert(row->n == COLUMNS);
+	Assert(row->n == PARAMS);
 }
 
 static uint64
@@ -127,33 +135,62 @@ execute(Oid schema, const char *format, int n, Row *row, int expected)
 	return SPI_processed;
 }
 
-#define ROW_OF_TABLE "%s.onboard_history WHERE run_id = $1 AND name = $2"
+#define ROW_OF_TABLE \
+	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3"
+
+/*
+ * The column role_id is made of the name, as it is when a dump is restored; so
+ * what it has become is looked at: the role may just be renamed, and another
+ * one have its name.  (One that was dropped meanwhile has none: 0.)
+ */
+static void
+check_role(const Row *row)
+{
+	bool isnull = true;
+	Oid found = InvalidOid;
+
+	if (SPI_processed == 1)
+		found = DatumGetObjectId(SPI_getbinval(
+			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (isnull)
+		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+						errmsg("a row of onboard_history was not written"),
+						errhint("Look at the table's triggers and rules.")));
+	if (found != row->role &&
+		(OidIsValid(found) ||
+		 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(row->role))))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("the role was renamed meanwhile")));
+}
 
 static void
 insert(Oid schema, void *arg)
 {
+	Row *row = arg;
+
 	execute(schema,
-			"INSERT INTO %s.onboard_history (run_id, name, role, source, "
+			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
 			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
 			"retries, started, ended, lsn, pid, error, sqlstate) VALUES ($1, "
-			"$2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, "
-			"$16, $17, $18, $19)",
-			COLUMNS, arg, SPI_OK_INSERT);
-	((Row *) arg)->written = true;
+			"$3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, "
+			"$17, $18, $19, $20, $21) RETURNING role_id",
+			PARAMS, row, SPI_OK_INSERT_RETURNING);
+	check_role(row);
+	row->written = true;
 }
 
 /* Instead of the row that says that it has begun. */
 static void
 replace(Oid schema, void *arg)
 {
-	execute(schema, "DELETE FROM " ROW_OF_TABLE, 2, arg, SPI_OK_DELETE);
+	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, arg, SPI_OK_DELETE);
 	insert(schema, arg);
 }
 
 static void
 replace_if_open(Oid schema, void *arg)
 {
-	if (execute(schema, "DELETE FROM " ROW_OF_TABLE " AND ended IS NULL", 2,
+	if (execute(schema, "DELETE FROM " ROW_OF_TABLE " AND ended IS NULL", 3,
 				arg, SPI_OK_DELETE) > 0)
 		insert(schema, arg);
 }
@@ -180,7 +217,7 @@ write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
 	bool read_only = XactReadOnly;
 	Row row;
 
-	make_row(&row, run, ob_history_role());
+	make_row(&row, run);
 	if (of_job)
 		XactReadOnly = false;
 	ob_as_owner(schema, TABLE, step, &row);
@@ -196,11 +233,23 @@ ob_history_begin(Oid schema, const ObRun *run)
 }
 
 void
+ob_history_require(Oid schema)
+{
+	if (can_write())
+		ob_owner_require(schema, TABLE);
+}
+
+void
+ob_history_write_end(Oid schema, const ObRun *run)
+{
+	ob_history_begin(schema, run);
+}
+
+void
 ob_history_end(Oid schema, const ObRun *run)
 {
 	ob_tell_log(run);
-	if (can_write())
-		(void) write_row(schema, run, replace);
+	ob_history_write_end(schema, run);
 	ob_tell_table(run);
 }
 
@@ -213,32 +262,73 @@ ob_history_end_if_open(Oid schema, const ObRun *run)
 	ob_tell_table(run);
 }
 
+/* ---- asking ---- */
+
 typedef struct Question
 {
 	Row row;
-	bool answer;
+	bool own;
+	bool landed; /* by another role */
 } Question;
+
+static bool
+bool_column(int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
 
 static void
 find_run(Oid schema, void *arg)
 {
 	Question *question = arg;
 
-	question->answer =
-		execute(schema,
-				"SELECT FROM %s.onboard_history WHERE run_id = $1 LIMIT 1", 1,
-				&question->row, SPI_OK_SELECT) > 0;
+	execute(schema,
+			"SELECT bool_or(role_id = $2), bool_or(role_id <> $2 AND "
+			"status IN ('" OB_STATUS_DONE "', '" OB_STATUS_EMPTY
+			"', '" OB_STATUS_WITHHELD "')) "
+			"FROM %s.onboard_history WHERE run_id = $1",
+			2, &question->row, SPI_OK_SELECT);
+	question->own = bool_column(1);
+	question->landed = bool_column(2);
+}
+
+static void
+add_run(Row *row, const pg_uuid_t *run_id)
+{
+	add(row, UUIDOID, UUIDPGetDatum(run_id), true);
+	add(row, OIDOID, ObjectIdGetDatum(GetUserId()), true);
+}
+
+static Question
+ask(Oid schema, const pg_uuid_t *run_id)
+{
+	Question question;
+
+	memset(&question, 0, sizeof(question));
+	add_run(&question.row, run_id);
+	ob_as_owner(schema, TABLE, find_run, &question);
+	return question;
 }
 
 bool
 ob_history_knows(Oid schema, const pg_uuid_t *run_id)
 {
-	Question question;
+	return ask(schema, run_id).own;
+}
 
-	memset(&question, 0, sizeof(question));
-	add(&question.row, UUIDOID, UUIDPGetDatum(run_id), true);
-	ob_as_owner(schema, TABLE, find_run, &question);
-	return question.answer;
+void
+ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
+{
+	Question question = ask(schema, run_id);
+
+	if (question.landed && !question.own)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("the run of that id is another role's"),
+						errhint("Give another run_id, or none.")));
 }
 
 /* ---- sums ---- */
@@ -259,8 +349,9 @@ sum_up(Oid schema, void *arg)
 			"count(*) FILTER (WHERE status = 'empty'), "
 			"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, "
 			"sum(bytes)::bigint, min(started), max(ended) "
-			"FROM %s.onboard_history WHERE run_id = $1 AND name <> ''",
-			1, &sum->row, SPI_OK_SELECT);
+			"FROM %s.onboard_history WHERE run_id = $1 AND role_id = $2 "
+			"AND name <> ''",
+			2, &sum->row, SPI_OK_SELECT);
 	for (int i = 0; i < lengthof(sum->columns); i++)
 	{
 		bool isnull;
@@ -277,7 +368,7 @@ ob_history_sum(Oid schema, ObTotals *totals)
 	Sum sum;
 
 	memset(&sum, 0, sizeof(sum));
-	add(&sum.row, UUIDOID, UUIDPGetDatum(&totals->run_id), true);
+	add_run(&sum.row, &totals->run_id);
 	ob_as_owner(schema, TABLE, sum_up, &sum);
 	totals->tables = sum.columns[0];
 	totals->done = sum.columns[1];
@@ -289,53 +380,4 @@ ob_history_sum(Oid schema, ObTotals *totals)
 	totals->bytes = sum.columns[6];
 	totals->started = sum.columns[7];
 	totals->ended = sum.columns[8];
-}
-
-/* ---- locks ---- */
-
-/* Advisory locks of a class of their own; users' have 1 and 2. */
-#define LOCK_CLASS 3
-
-/* Of all of the id, since ids that are made in order differ in one half only.
- * onboard_pid() does the same. */
-static LOCKTAG
-lock_tag(const pg_uuid_t *run_id)
-{
-	uint32 halves[2] = {0, 0};
-	LOCKTAG tag;
-
-	for (int i = 0; i < 8; i++)
-		halves[i / 4] = halves[i / 4] << 8 |
-						(uint32) (run_id->data[i] ^ run_id->data[i + 8]);
-	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, halves[0], halves[1], LOCK_CLASS);
-	return tag;
-}
-
-bool
-ob_history_hold(const pg_uuid_t *run_id)
-{
-	LOCKTAG tag = lock_tag(run_id);
-
-	return LockAcquire(&tag, ExclusiveLock, false, true) !=
-		   LOCKACQUIRE_NOT_AVAIL;
-}
-
-bool
-ob_history_hold_for_good(const pg_uuid_t *run_id)
-{
-	LOCKTAG tag = lock_tag(run_id);
-
-	return LockAcquire(&tag, ExclusiveLock, true, true) !=
-		   LOCKACQUIRE_NOT_AVAIL;
-}
-
-bool
-ob_history_is_held(const pg_uuid_t *run_id)
-{
-	LOCKTAG tag = lock_tag(run_id);
-
-	if (LockAcquire(&tag, ShareLock, false, true) == LOCKACQUIRE_NOT_AVAIL)
-		return true;
-	LockRelease(&tag, ShareLock, false);
-	return false;
 }

@@ -53,6 +53,13 @@ extern const char *ob_history_role(void);
 extern void ob_history_begin(Oid schema, const ObRun *run);
 extern void ob_history_end(Oid schema, const ObRun *run);
 
+/* The row alone: nobody is told. */
+extern void ob_history_write_end(Oid schema, const ObRun *run);
+
+/* Raises what is known to keep the end from being written, before anything is
+ * sent. */
+extern void ob_history_require(Oid schema);
+
 /* This process is a job, whose transactions are its own: its history is
  * written in those that default_transaction_read_only makes read-only, too. */
 extern void ob_history_is_of_job(void);
@@ -60,24 +67,21 @@ extern void ob_history_is_of_job(void);
 /* The same, unless the row says that the table has ended. */
 extern void ob_history_end_if_open(Oid schema, const ObRun *run);
 
-/* Fills the totals of totals->run_id out of its rows, if it has some. */
+/* Fills the totals of the current role's run totals->run_id out of its rows,
+ * if it has some. */
 struct ObTotals;
 extern void ob_history_sum(Oid schema, struct ObTotals *totals);
 
-/* Whether it has rows of that run. */
+/* Whether it has rows of that run of the current role. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 
 /*
- * Marks the run as one that this process works on, until its transaction ends,
- * or until the process does: rows that say "queued" or "running" are believed
- * only as long as somebody does; see the view onboard_runs.  False if another
- * process has it.
+ * Raises if another role has landed something under that id, and the current
+ * one has no row of it.  Rows of both would not meet, but tell whoever sees
+ * both of one run where there are two.  Failures do not bind an id: they need
+ * no right to export, and would let anybody take an id away.
  */
-extern bool ob_history_hold(const pg_uuid_t *run_id);
-extern bool ob_history_hold_for_good(const pg_uuid_t *run_id);
-
-/* Whether another process works on it. */
-extern bool ob_history_is_held(const pg_uuid_t *run_id);
+extern void ob_history_require_own(Oid schema, const pg_uuid_t *run_id);
 
 /* Where a session comes from: its client's address or "local", and its
  * application_name; palloc'd. */

@@ -17,6 +17,7 @@
 
 #include "core/http.h"
 #include "pg/job_intern.h"
+#include "pg/run_lock.h"
 #include "pg/server.h"
 #include "pg/wait.h"
 
@@ -64,6 +65,7 @@ write_down(const ObJob *job)
 	pg_atomic_init_u32(&shared->state, OB_JOB_NEW);
 	shared->submitter = MyProc;
 	shared->schema = job->schema;
+	shared->role = job->role;
 	shared->run_id = job->run_id;
 	shared->all = job->all;
 	shared->name = put_text(shared, job->name, &end);
@@ -174,11 +176,11 @@ ob_job_submit(const ObJob *job)
 }
 
 bool
-ob_job_wait(const pg_uuid_t *run_id, int64 timeout_ms)
+ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms)
 {
 	int64 end = ob_http_now_ms() + timeout_ms;
 
-	while (ob_history_is_held(run_id))
+	while (ob_run_is_held(role, run_id))
 	{
 		if (timeout_ms >= 0 && ob_http_now_ms() >= end)
 			return false;

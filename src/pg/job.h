@@ -5,8 +5,8 @@
  * src/pg/job.h
  *
  * The submitter waits until the worker has written into the history what it is
- * going to do; from then on the two have nothing in common.  A run's id is
- * given away once: who submits it again gets the same run.
+ * going to do; from then on the two have nothing in common.  A role that
+ * submits an id again gets the same run.
  */
 #ifndef OB_JOB_H
 #define OB_JOB_H
@@ -16,6 +16,7 @@
 typedef struct ObJob
 {
 	Oid schema; /* the extension's */
+	Oid role;   /* whose run it is */
 	pg_uuid_t run_id;
 	bool all;           /* every registered table; else one */
 	const char *name;   /* of the one; else a pattern, or NULL */
@@ -27,8 +28,8 @@ typedef struct ObJob
 /* Starts it.  Raises if no worker can be had, or if it could not begin. */
 extern void ob_job_submit(const ObJob *job);
 
-/* Waits until no process works on the run, or for so long (-1: for ever);
- * false if the time was not enough.  Answers interrupts. */
-extern bool ob_job_wait(const pg_uuid_t *run_id, int64 timeout_ms);
+/* Waits until no process works on that role's run, or for so long (-1: for
+ * ever); false if the time was not enough.  Answers interrupts. */
+extern bool ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms);
 
 #endif

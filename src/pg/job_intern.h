@@ -22,7 +22,7 @@ typedef enum ObJobState
 {
 	OB_JOB_NEW,
 	OB_JOB_STARTED, /* the history says so */
-	OB_JOB_KNOWN,   /* there is such a run already */
+	OB_JOB_KNOWN,   /* the role has such a run already */
 	OB_JOB_REFUSED, /* there are as many as there may be */
 	OB_JOB_FAILED
 } ObJobState;
@@ -34,6 +34,7 @@ typedef struct ObJobShared
 	pg_atomic_uint32 state;
 	PGPROC *submitter;
 	Oid schema;
+	Oid role; /* whose run it is */
 	pg_uuid_t run_id;
 	TimestampTz when;
 	bool all;

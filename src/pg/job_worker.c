@@ -20,6 +20,7 @@
 #include "pg/job_intern.h"
 #include "pg/report.h"
 #include "pg/run_all.h"
+#include "pg/run_lock.h"
 #include "pg/tell.h"
 #include "pg/wait.h"
 #include "pg/work.h"
@@ -266,7 +267,7 @@ onboard_job_main(Datum main_arg)
 		tell(shared, OB_JOB_REFUSED);
 		return;
 	}
-	if (!ob_history_hold_for_good(&shared->run_id))
+	if (!ob_run_hold_for_good(shared->role, &shared->run_id))
 	{
 		tell(shared, OB_JOB_KNOWN);
 		return;

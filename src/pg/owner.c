@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/table.h"
+#include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/guc.h"
@@ -15,8 +16,32 @@
 
 #include "pg/owner.h"
 
+/*
+ * What a trigger defers runs when the transaction ends, as the exporter.  The
+ * owner need not be trusted by all who export.
+ */
+static void
+refuse_deferrable(const Relation relation)
+{
+	const TriggerDesc *triggers = relation->trigdesc;
+
+	for (int i = 0; triggers && i < triggers->numtriggers; i++)
+	{
+		if (triggers->triggers[i].tgdeferrable)
+			ereport(ERROR,
+					(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+					 errmsg("table \"%s\" has a deferrable trigger or "
+							"constraint, \"%s\"",
+							RelationGetRelationName(relation),
+							triggers->triggers[i].tgname),
+					 errdetail("It could run with the rights of the role that "
+							   "exports."),
+					 errhint("Its owner can drop it.")));
+	}
+}
+
 static Oid
-owner_of(Oid schema, const char *name)
+owner_of(Oid schema, const char *name, LOCKMODE unlock)
 {
 	Oid table = get_relname_relid(name, schema);
 	Relation relation;
@@ -27,8 +52,9 @@ owner_of(Oid schema, const char *name)
 						errmsg("table \"%s\" does not exist", name),
 						errhint("Create the extension onboard anew.")));
 	relation = table_open(table, AccessShareLock);
+	refuse_deferrable(relation);
 	owner = relation->rd_rel->relowner;
-	table_close(relation, NoLock);
+	table_close(relation, unlock);
 	return owner;
 }
 
@@ -43,6 +69,33 @@ fix_search_path(void)
 	return level;
 }
 
+static void
+run(Oid schema, void (*step)(Oid schema, void *arg), void *arg)
+{
+	if (SPI_connect() != SPI_OK_CONNECT)
+		elog(ERROR, "SPI_connect failed");
+	step(schema, arg);
+	SPI_finish();
+}
+
+void
+ob_as_caller(Oid schema, void (*step)(Oid schema, void *arg), void *arg)
+{
+	int settings = fix_search_path();
+
+	run(schema, step, arg);
+	AtEOXact_GUC(true, settings);
+}
+
+void
+ob_owner_require(Oid schema, const char *table)
+{
+	/* an export may take hours */
+	(void) owner_of(schema, table, AccessShareLock);
+}
+
+/* Nothing that the owner has made (triggers, rules, expressions of an index)
+ * may defer anything, or leave a setting behind. */
 void
 ob_as_owner(Oid schema, const char *table, void (*step)(Oid schema, void *arg),
 			void *arg)
@@ -52,13 +105,11 @@ ob_as_owner(Oid schema, const char *table, void (*step)(Oid schema, void *arg),
 	int settings = fix_search_path();
 
 	GetUserIdAndSecContext(&user, &context);
-	SetUserIdAndSecContext(owner_of(schema, table),
+	SetUserIdAndSecContext(owner_of(schema, table, NoLock),
 						   context | SECURITY_LOCAL_USERID_CHANGE |
+							   SECURITY_RESTRICTED_OPERATION |
 							   SECURITY_NOFORCE_RLS);
-	if (SPI_connect() != SPI_OK_CONNECT)
-		elog(ERROR, "SPI_connect failed");
-	step(schema, arg);
-	SPI_finish();
+	run(schema, step, arg);
 	SetUserIdAndSecContext(user, context);
-	AtEOXact_GUC(true, settings);
+	AtEOXact_GUC(false, settings);
 }

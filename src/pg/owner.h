@@ -14,11 +14,20 @@
 
 /*
  * step(arg) under the id of the owner of that table in the extension's schema,
- * connected to SPI, with a search_path of pg_catalog alone.  Raises if the
- * table is not there; whatever is raised in between puts the caller's id and
- * search_path back at the (sub)transaction's abort.
+ * connected to SPI, with a search_path of pg_catalog alone, as a
+ * security-restricted operation.  Raises if the table is not there, or if
+ * something of it could be deferred to the transaction's end, when the owner's
+ * code would run as the caller; whatever is raised in between puts the
+ * caller's id and search_path back at the (sub)transaction's abort.
  */
 extern void ob_as_owner(Oid schema, const char *table,
 						void (*step)(Oid schema, void *arg), void *arg);
+
+/* Raises what ob_as_owner() would, before it is too late. */
+extern void ob_owner_require(Oid schema, const char *table);
+
+/* The same as the caller, with the caller's rights. */
+extern void ob_as_caller(Oid schema, void (*step)(Oid schema, void *arg),
+						 void *arg);
 
 #endif

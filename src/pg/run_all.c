@@ -179,7 +179,7 @@ ob_run_failed(ObRunTable *table, const ErrorData *error)
 void
 ob_run_end_here(ObRunTable *table)
 {
-	ob_task_end(table->all->schema, &table->task);
+	ob_task_end_or_warn(table->all->schema, &table->task);
 	ob_run_tell(table);
 }
 

@@ -15,11 +15,13 @@
 #include "utils/fmgrprotos.h"
 #include "utils/timestamp.h"
 
+#include "pg/attempt.h"
 #include "pg/key.h"
 #include "pg/manifest.h"
 #include "pg/query.h"
 #include "pg/report.h"
 #include "pg/task.h"
+#include "pg/tell.h"
 
 /* The registry's options first, then the call's over them. */
 static ObOptions *
@@ -95,6 +97,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	const ObServer *server;
 
 	task->run.lsn = request->lsn ? request->lsn : ob_task_lsn();
+	ob_history_require(request->schema);
 	options = read_options(request);
 	if (!query && entry)
 		query = entry->query;
@@ -186,4 +189,70 @@ ob_task_end(Oid schema, const ObTask *task)
 	ob_history_end(schema, &task->run);
 	if (task->watermark)
 		ob_watermark_keep(schema, task->watermark, &task->run);
+}
+
+/* ---- the end, where its failure is not the export's ---- */
+
+typedef struct Ending
+{
+	Oid schema;
+	const ObTask *task;
+} Ending;
+
+static void
+write_end(void *arg)
+{
+	const Ending *ending = arg;
+	const ObTask *task = ending->task;
+
+	ob_history_write_end(ending->schema, &task->run);
+	if (task->watermark)
+		ob_watermark_keep(ending->schema, task->watermark, &task->run);
+}
+
+static void
+warn_unwritten(const ObTask *task, const ErrorData *error)
+{
+	const ObRun *run = &task->run;
+	const char *name = ob_report_client_text(run->name);
+
+	ereport(WARNING,
+			(errcode(error ? error->sqlerrcode : ERRCODE_QUERY_CANCELED),
+			 error ? errmsg("the end of \"%s\" could not be written to the "
+							"history: %s",
+							name, ob_report_client_text(error->message))
+				   : errmsg("the end of \"%s\" was not written to the history",
+							name),
+			 run->uri
+				 ? errdetail("The object is there: \"%s\", %llu rows, %llu "
+							 "bytes.",
+							 ob_report_client_text(run->uri),
+							 (unsigned long long) run->rows,
+							 (unsigned long long) run->bytes)
+				 : errdetail("It is %s; there is no object.", run->status),
+			 task->watermark && run->uri
+				 ? errhint("The next increment has the same rows again.")
+				 : 0));
+}
+
+void
+ob_task_end_or_warn(Oid schema, const ObTask *task)
+{
+	Ending ending = {schema, task};
+	ErrorData *volatile error = NULL;
+
+	ob_tell_log(&task->run);
+	PG_TRY();
+	{
+		error = ob_attempt(write_end, &ending);
+	}
+	PG_CATCH();
+	{
+		warn_unwritten(task, NULL);
+		PG_RE_THROW();
+	}
+	PG_END_TRY();
+	if (error)
+		warn_unwritten(task, error);
+	ob_tell_table(&task->run);
 }

@@ -72,4 +72,11 @@ extern void ob_task_withhold(ObTask *task);
  */
 extern void ob_task_end(Oid schema, const ObTask *task);
 
+/*
+ * The same in a session's transaction, of which other things may be a part:
+ * that it cannot be written is a WARNING, which says what has landed.  Raises
+ * a cancel and its like, after that warning.
+ */
+extern void ob_task_end_or_warn(Oid schema, const ObTask *task);
+
 #endif

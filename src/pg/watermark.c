@@ -23,13 +23,13 @@
 #include "pg/watermark_intern.h"
 
 #define TABLE "onboard_watermarks"
-#define COLUMNS 8
+#define PARAMS 9
 
 typedef struct Row
 {
 	int n;
-	Oid types[COLUMNS];
-	Datum values[COLUMNS];
+	Oid types[PARAMS];
+	Datum values[PARAMS];
 } Row;
 
 static void
@@ -86,7 +86,7 @@ read_kept(Oid schema, void *arg)
 
 	if (execute(schema,
 				"SELECT column_name, type, value, uri, run_id FROM %s." TABLE
-				" WHERE name = $1 AND role = $2",
+				" WHERE name = $1 AND role_id = $2",
 				&reading->row, true, SPI_OK_SELECT) == 0)
 		return;
 	before = MemoryContextSwitchTo(reading->context);
@@ -130,7 +130,7 @@ ob_watermark_get(Oid schema, const char *name, const ObOptions *options,
 	memset(&reading, 0, sizeof(reading));
 	reading.context = CurrentMemoryContext;
 	add_text(&reading.row, name);
-	add_text(&reading.row, GetUserNameFromId(GetUserId(), false));
+	add(&reading.row, OIDOID, ObjectIdGetDatum(GetUserId()));
 	ob_as_owner(schema, TABLE, read_kept, &reading);
 	mark->kept = reading.kept;
 	if (mark->kept && strcmp(mark->kept->uri, uri) == 0)
@@ -175,18 +175,22 @@ ob_watermark_copy(const ObWatermark *mark)
 
 /* ---- writing ---- */
 
-/* $1 to $8: name, role, column_name, type, value, uri, run_id, the run_id that
- * was found, or the same one again */
+/*
+ * $1 to $9: name, role's id, role's name, column_name, type, value, uri,
+ * run_id, the run_id that was found, or the same one again.
+ */
 static void
 write_kept(Oid schema, void *arg)
 {
 	Row *row = arg;
 
 	execute(schema,
-			"UPDATE %s." TABLE " SET column_name = $3, type = $4, value = $5, "
-			"uri = $6, run_id = $7, landed = pg_catalog.clock_timestamp() "
-			"WHERE name = $1 AND role = $2 AND run_id = $8",
-			row, false, SPI_OK_UPDATE);
+			"UPDATE %s." TABLE " SET role = $3, column_name = $4, type = $5, "
+			"value = $6, uri = $7, run_id = $8, "
+			"landed = pg_catalog.clock_timestamp() "
+			"WHERE name = $1 AND role_id = $2 AND run_id = $9 "
+			"RETURNING role_id",
+			row, false, SPI_OK_UPDATE_RETURNING);
 }
 
 static void
@@ -194,13 +198,14 @@ write_first(Oid schema, void *arg)
 {
 	Row *row = arg;
 
-	/* (the table may not be registered any more) */
+	/* the table may not be registered any more */
 	execute(schema,
 			"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
-			"uri, run_id, landed) SELECT $1, $2, $3, $4, $5, $6, $7, "
-			"pg_catalog.clock_timestamp() WHERE $7 = $8 AND EXISTS (SELECT "
-			"FROM %s.onboard_tables WHERE name = $1) ON CONFLICT DO NOTHING",
-			row, false, SPI_OK_INSERT);
+			"uri, run_id, landed) SELECT $1, $3, $4, $5, $6, $7, $8, "
+			"pg_catalog.clock_timestamp() WHERE $8 = $9 AND EXISTS (SELECT "
+			"FROM %s.onboard_tables WHERE name = $1) ON CONFLICT DO NOTHING "
+			"RETURNING role_id",
+			row, false, SPI_OK_INSERT_RETURNING);
 }
 
 typedef struct Writing
@@ -215,8 +220,17 @@ write_mark(Oid schema, void *arg)
 {
 	Writing *writing = arg;
 
+	bool isnull;
+
 	(writing->first ? write_first : write_kept)(schema, &writing->row);
 	writing->written = SPI_processed > 0;
+	/* the column is made of the name: see check_role() of history.c */
+	if (writing->written &&
+		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+									   SPI_tuptable->tupdesc, 1, &isnull)) !=
+			DatumGetObjectId(writing->row.values[1]))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("the role was renamed meanwhile")));
 }
 
 void
@@ -231,6 +245,7 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 	memset(&writing, 0, sizeof(writing));
 	writing.first = kept == NULL;
 	add_text(&writing.row, mark->name);
+	add(&writing.row, OIDOID, ObjectIdGetDatum(GetUserId()));
 	add_text(&writing.row, GetUserNameFromId(GetUserId(), false));
 	add_text(&writing.row, mark->column);
 	add_text(&writing.row, mark->type);
@@ -263,9 +278,8 @@ reset(Oid schema, void *arg)
 
 	request->n = execute(schema,
 						 "DELETE FROM %s." TABLE
-						 " w WHERE w.name = $1 AND EXISTS (SELECT FROM "
-						 "pg_catalog.pg_roles r WHERE r.rolname = w.role AND "
-						 "pg_catalog.pg_has_role($2, r.oid, 'MEMBER'))",
+						 " WHERE name = $1 AND pg_has_role($2, role_id, "
+						 "'MEMBER')",
 						 &request->row, false, SPI_OK_DELETE);
 }
 

@@ -118,6 +118,30 @@ def test_01_a_scheduled_event(
     assert body(s3, bucket, key_of("b")) == b"b\n2\n"
 
 
+@pytest.mark.parametrize("mode", ["wait", "submit"])
+def test_an_id_that_another_role_took_before(
+    db, s3, api, start, bucket, default_bucket, mode
+):
+    """The event's id can be guessed: its run is the exporter's nonetheless,
+    also where the exporter may see what the other role did."""
+    register(db, a="SELECT 1 AS a")
+    start(ONBOARD_MODE=mode)
+    event = scheduled()
+    select(db, "CREATE ROLE claimer; GRANT claimer TO exporter")
+    try:
+        select(db, "SET ROLE claimer")
+        value(db, "SELECT onboard_submit('a', run_id => %s)", (event["id"],))
+        sql = "SELECT status FROM onboard_wait(%s)"
+        assert value(db, sql, (event["id"],)) == "failed"
+        select(db, "RESET ROLE")
+        found = api.invoke(event).result()
+        assert (found["state"], found["exported"]) == ("done", 1)
+        assert found["landed_before"] == 0
+        assert keys(s3, bucket) == [key_of("a")]
+    finally:
+        select(db, "RESET ROLE; DROP ROLE claimer")
+
+
 @pytest.mark.parametrize("mode", ["wait", "submit", "fanout"])
 def test_thirty_tables(
     db, s3, api, start, moto, bucket, default_bucket, mode

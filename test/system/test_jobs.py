@@ -1,5 +1,6 @@
 """onboard_submit() and its kin: exports that outlive the session."""
 
+import contextlib
 import json
 import threading
 import uuid
@@ -13,7 +14,7 @@ from lib.exports import (
     select, value, wait_for_event,
 )
 from lib.proxy import s3_error
-from lib.roles import Role
+from lib.roles import Role, may_land
 
 
 def register(db, bucket, **queries):
@@ -449,8 +450,8 @@ def test_rights(pg, db, rgw, make_server, s3, bucket):
             db, "job", "SELECT pg_advisory_xact_lock(80) IS NULL", bucket
         )
         select(db, "SET ROLE job_other")
-        error = failure(value, db, "SELECT onboard_cancel(%s)", (run_id,))
-        assert error.pgcode == "42501"
+        assert value(db, "SELECT onboard_cancel(%s)", (run_id,)) is False
+        assert pid_of(db, run_id) is None
     finally:
         select(db, "RESET ROLE")
         select(db, "SELECT pg_advisory_unlock_all()")
@@ -513,3 +514,222 @@ def test_read_only_sessions(pg, db, written, registry, bucket, how, workers):
     assert found == {
         "a": None, "b": "22012", "c": "25006" if read_only else None
     }
+
+
+# Whose run an id is
+
+
+@pytest.fixture
+def strangers(pg, db):
+    """Two sessions of roles that may do nothing but connect, and a third."""
+    names = ["ids_one", "ids_two"]
+    sessions = []
+    for name in names:
+        select(db, f"CREATE ROLE {name} LOGIN")
+        sessions.append(pg.connect("onboard", user=name))
+    yield sessions
+    for session in sessions:
+        session.close()
+    # The rows of roles that go stay, for superusers.
+    select(db, "DROP ROLE ids_one, ids_two")
+
+
+@pytest.fixture
+def exporters(pg, db, rgw, strangers):
+    """The same, who may export to s3."""
+    for name in ("ids_one", "ids_two"):
+        may_land(pg, rgw, name)
+    yield strangers
+    select(
+        db, "DROP USER MAPPING FOR ids_one SERVER s3;"
+        "DROP USER MAPPING FOR ids_two SERVER s3;"
+        "DROP OWNED BY ids_one, ids_two"
+    )
+
+
+def test_an_id_that_a_stranger_took_before(db, strangers, s3, registry,
+                                           bucket):
+    """He may not export, so his run has failed; the other one is run."""
+    stranger = strangers[0]
+    for submit_it in (submit, submit_all):
+        run_id = str(uuid.uuid4())
+        assert submit(stranger, "zz", "SELECT 1", bucket, run_id) == run_id
+        assert wait(stranger, run_id)["status"] == "failed"
+        register(db, bucket, **{f"t_{submit_it.__name__}": "SELECT 1 AS one"})
+        if submit_it is submit:
+            submit(db, "mine", "SELECT 1 AS one", bucket, run_id)
+        else:
+            submit_all(db, run_id=run_id)
+        assert wait(db, run_id)["status"] == "done"
+        # Each sees and tells of its own.
+        assert wait(stranger, run_id)["status"] == "failed"
+        assert wait(stranger, run_id)["tables"] == 1
+    assert key_of("mine") in keys(s3, bucket)
+    assert key_of("t_submit_all") in keys(s3, bucket)
+
+
+@pytest.mark.parametrize("how", [
+    "SELECT status FROM onboard_table('mine', 'SELECT 1 WHERE false',"
+    " run_id => %s)",
+    "SELECT status FROM onboard_all(run_id => %s)",
+    "SELECT onboard_submit('mine', 'SELECT 1 WHERE false', run_id => %s)",
+    "SELECT onboard_submit_all(run_id => %s)",
+])
+def test_an_id_under_which_another_role_has_landed(
+    db, exporters, s3, bucket, how
+):
+    """Is refused before anything is done; what stands there stays."""
+    victim, attacker = exporters
+    select(db, "GRANT SELECT ON onboard_tables TO ids_two")
+    run_id = str(uuid.uuid4())
+    land = (
+        "SELECT status FROM onboard_table('mine', 'SELECT 1', %s,"
+        " run_id => %s)"
+    )
+    assert value(victim, land, (bucket, run_id)) == "done"
+    before = select(db, "SELECT * FROM onboard_runs WHERE run_id = %s",
+                    (run_id,))
+    try:
+        error = failure(select, attacker, how, (run_id,))
+        assert error.pgcode == "42501"
+        assert "is another role's" in str(error)
+        assert select(db, "SELECT * FROM onboard_runs WHERE run_id = %s",
+                      (run_id,)) == before
+        # Who has landed there goes on.
+        assert value(victim, land, (bucket, run_id)) == "done"
+    finally:
+        select(db, "REVOKE SELECT ON onboard_tables FROM ids_two")
+
+
+def test_an_open_transaction_under_the_same_id_blocks_nobody(
+    db, pg, exporters, bucket
+):
+    """Of the same id and name: rows of two roles do not meet."""
+    victim, attacker = exporters
+    run_id = str(uuid.uuid4())
+    select(attacker, "BEGIN")
+    select(
+        attacker, "SELECT * FROM onboard_table('mine', 'SELECT 1', %s,"
+        " '{\"key\": \"elsewhere\"}', %s)", (bucket, run_id),
+    )
+    try:
+        submit(victim, "mine", "SELECT 1 AS one", bucket, run_id)
+        assert wait(victim, run_id)["status"] == "done"
+        sql = (
+            "SELECT status FROM onboard_table('two', 'SELECT 1', %s,"
+            " '{\"key\": \"two\"}', %s)"
+        )
+        assert value(victim, sql, (bucket, run_id)) == "done"
+    finally:
+        select(attacker, "COMMIT")
+    assert history(victim, run_id) == [
+        ("mine", "done", None), ("two", "done", None)
+    ]
+    assert history(attacker, run_id) == [("mine", "done", None)]
+    assert wait(attacker, run_id)["tables"] == 1
+    # A superuser sees both: each by its role, and no sum of the two.
+    assert len(history(db, run_id)) == 3
+    error = failure(wait, db, run_id)
+    assert error.pgcode == "42P08"
+    select(db, "SET ROLE ids_one")
+    assert wait(db, run_id)["tables"] == 2
+    select(db, "RESET ROLE")
+
+
+def test_another_id_is_another_lock(db, strangers, bucket):
+    """Also where the same bit differs in both halves."""
+    first = "11111111-1111-4111-8111-111111111111"
+    twin = "01111111-1111-4111-9111-111111111111"
+    select(db, "SELECT pg_advisory_lock(86)")
+    query = "SELECT pg_advisory_xact_lock_shared(86) IS NULL AS x"
+    try:
+        submit(db, "job", query, bucket, first)
+        assert pid_of(db, first) is not None
+        assert pid_of(db, twin) is None
+        assert value(db, "SELECT onboard_await(%s, '0 s')", (twin,))
+        assert value(db, "SELECT onboard_cancel(%s)", (twin,)) is False
+        # Nor does a stranger see, wait for or cancel this one.
+        assert pid_of(strangers[0], first) is None
+        sql = "SELECT onboard_await(%s, '0 s')"
+        assert value(strangers[0], sql, (first,))
+        sql = "SELECT onboard_cancel(%s)"
+        assert value(strangers[0], sql, (first,)) is False
+    finally:
+        select(db, "SELECT pg_advisory_unlock(86)")
+    assert wait(db, first)["status"] == "done"
+    select(db, "DELETE FROM onboard_history WHERE run_id = %s", (first,))
+
+
+# In a target list the series is not stored before it is read.
+LOOKS = (
+    "SELECT count(onboard_await(%s, '0 s'))"
+    " FROM (SELECT generate_series(1, 100000000)) g"
+)
+
+
+@contextlib.contextmanager
+def looking(pg, db, run_id):
+    """Somebody looks for the run all the time."""
+    active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
+    with contextlib.closing(pg.connect("onboard")) as session:
+        with Running(session, LOOKS, (run_id,)) as run:
+            process.wait_until(
+                lambda: value(db, active, (run.pid,)), 30, "it looks"
+            )
+            yield
+            select(db, "SELECT pg_cancel_backend(%s)", (run.pid,))
+            assert run.error().pgcode == "57014"
+
+
+def test_waiting_keeps_no_job_from_running(pg, db, bucket):
+    """Also if somebody looks since before it is submitted; who looks takes no
+    lock, which the job could want in that moment."""
+    for _ in range(10):
+        run_id = str(uuid.uuid4())
+        with looking(pg, db, run_id):
+            submit(db, "job", "SELECT 1 WHERE false", bucket, run_id)
+            found = wait(db, run_id)
+        assert (found["status"], found["empty"]) == ("done", 1)
+    taken = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND objsubid = 3"
+    )
+    with looking(pg, db, run_id):
+        assert sum(value(db, taken) for _ in range(500)) == 0
+
+
+@pytest.mark.parametrize("level", [
+    "read committed", "repeatable read", "serializable"
+])
+def test_wait_in_each_isolation_level(pg, db, bucket, level):
+    """It tells how the run has ended, not what the transaction saw first."""
+    select(db, "SELECT pg_advisory_lock(87)")
+    session = pg.connect("onboard")
+    query = "SELECT pg_advisory_xact_lock(87) IS NULL AS x"
+    try:
+        run_id = submit(db, "job", query, bucket)
+        wait_for_event(db, pid_of(db, run_id), "advisory")
+        select(session, f"BEGIN ISOLATION LEVEL {level}")
+        assert history(session, run_id) == [("job", "running", None)]
+        with Running(
+            session, "SELECT status, tables, done FROM onboard_wait(%s)",
+            (run_id,),
+        ) as run:
+            wait_for_event(
+                db, run.pid,
+                "OnboardWorker" if db.server_version >= 170000 else "Extension"
+            )
+            select(db, "SELECT pg_advisory_unlock(87)")
+            assert run.rows() == [{"status": "done", "tables": 1, "done": 1}]
+        sql = "SELECT status FROM onboard_status(%s)"
+        assert value(session, sql, (run_id,)) == "done"
+        # The view is a table's: it shows what the transaction sees.
+        expected = "done" if level == "read committed" else "running"
+        assert history(session, run_id) == [("job", expected, None)]
+        select(session, "COMMIT")
+        select(session, f"SET default_transaction_isolation = '{level}'")
+        run_id = submit(session, "job", "SELECT 1 WHERE false", bucket)
+        assert wait(session, run_id)["status"] == "done"
+    finally:
+        select(db, "SELECT pg_advisory_unlock_all()")
+        session.close()

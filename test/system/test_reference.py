@@ -117,7 +117,8 @@ def split(text):
 BESIDE = {"onboard_pid", "onboard_await"}
 # What views and the wrapper are made of.
 INSIDE = {
-    "onboard_fdw_validator", "onboard_progress_rows", "onboard_still_open",
+    "onboard_fdw_validator", "onboard_progress_rows", "onboard_role_id",
+    "onboard_role_name", "onboard_run_pid", "onboard_run_status",
 }
 FUNCTIONS = """
     SELECT p.proname, pg_get_function_arguments(p.oid)

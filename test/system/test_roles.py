@@ -1,13 +1,15 @@
 """Who may export what, and who sees what of it."""
 
+import os
 import secrets
 
 import pytest
 
 from conftest import Server
+from lib import process
 from lib.exports import (
     Running, body, call, failure, key_of, keys, land, land_all, no_trace,
-    select, value,
+    select, value, wait_for_event,
 )
 from lib.postgres import Cluster
 
@@ -199,7 +201,8 @@ def test_history_is_seen_by_membership(db, alice, bob, bucket):
 @pytest.mark.parametrize(
     "sql",
     [
-        "INSERT INTO onboard_history SELECT * FROM onboard_history",
+        "INSERT INTO onboard_history (run_id, name, role)"
+        " SELECT run_id, name, role FROM onboard_history",
         "UPDATE onboard_history SET name = 'forged'",
         "DELETE FROM onboard_history",
         "TRUNCATE onboard_history",
@@ -216,6 +219,230 @@ def test_only_the_owner_may(alice, sql, bucket):
     land(alice.session, "t", QUERY, bucket, server=alice.server)
     assert failure(select, alice.session, sql).pgcode == "42501"
     assert roles_of_runs(alice.session, bucket) == [alice.name]
+
+
+def test_history_is_the_role_s_and_not_the_name_s(pg, db, alice, bucket):
+    """A role that is renamed keeps its rows; a new one of its old name has
+    none of them; when it is dropped, they stay for who sees all."""
+    name = alice.name
+    land(alice.session, "t", QUERY, bucket, server=alice.server)
+    rows = "SELECT name, role FROM onboard_runs WHERE uri LIKE %s"
+    uri = f"s3://{bucket}/%"
+    select(db, f"ALTER ROLE {name} RENAME TO {name}_old")
+    select(db, f"CREATE ROLE {name} LOGIN")
+    newcomer = pg.connect("onboard", user=name)
+    try:
+        assert select(newcomer, rows, (uri,)) == []
+        here = [{"name": "t", "role": f"{name}_old"}]
+        assert select(alice.session, rows, (uri,)) == here
+        assert select(db, rows, (uri,)) == here
+        land(alice.session, "u", QUERY, bucket, server=alice.server)
+        assert len(select(alice.session, rows, (uri,))) == 2
+        assert select(newcomer, rows, (uri,)) == []
+    finally:
+        newcomer.close()
+        select(db, f"DROP ROLE {name}; ALTER ROLE {name}_old RENAME TO {name}")
+    select(db, "CREATE ROLE role_that_goes")
+    select(
+        db, "INSERT INTO onboard_history (run_id, name, role, source, status,"
+        " files, rows, raw_bytes, bytes, parts, retries, started, pid)"
+        " VALUES (gen_random_uuid(), 'gone', 'role_that_goes', '', 'done', 0,"
+        " 0, 0, 0, 0, 0, now(), 0)"
+    )
+    select(db, "DROP ROLE role_that_goes; CREATE ROLE role_that_goes")
+    try:
+        sql = "SELECT role FROM onboard_runs WHERE name = 'gone'"
+        assert value(db, sql) == "role_that_goes"
+        select(db, "SET ROLE role_that_goes")
+        assert select(db, sql) == []
+    finally:
+        select(db, "RESET ROLE; DROP ROLE role_that_goes")
+
+
+def dump_of(pg, database, *options, user="postgres"):
+    return process.run(
+        [
+            os.path.join(pg.bindir, "pg_dump"), "-h", pg.folder, "-p",
+            pg.settings["port"], "-U", user, *options, database,
+        ]
+    )
+
+
+def test_dump_by_a_database_s_owner(pg, db, bob):
+    """He may not read all of the history, nor the registry: with the option
+    that the documentation names, he dumps all else."""
+    pg.psql(f"CREATE DATABASE bobs OWNER {bob.name}")
+    try:
+        pg.psql("CREATE EXTENSION onboard", "bobs")
+        session = pg.connect("bobs", user=bob.name)
+        select(session, "CREATE TABLE his AS SELECT 4711 AS n")
+        session.close()
+        with pytest.raises(process.RigError):
+            dump_of(pg, "bobs", user=bob.name)
+        dump = dump_of(
+            pg, "bobs", "--exclude-table=*.onboard_*", user=bob.name
+        )
+        assert "4711" in dump and "CREATE EXTENSION" in dump
+    finally:
+        pg.psql("DROP DATABASE bobs WITH (FORCE)")
+
+
+def test_restored_history_is_the_role_s_of_that_name(
+    pg, db, alice, bob, bucket
+):
+    """Of who bears it where the dump is restored; if nobody does, nobody's,
+    also when somebody bears it later."""
+    land(alice.session, "mine", QUERY, bucket, server=alice.server)
+    insert = (
+        "INSERT INTO onboard_history (run_id, name, role, source, status,"
+        " files, rows, raw_bytes, bytes, parts, retries, started, pid)"
+        " VALUES (gen_random_uuid(), 'lost', '{}', '', 'done', 0, 0, 0, 0, 0,"
+        " 0, now(), 0)"
+    )
+    missing = "role_of_elsewhere"
+    select(db, insert.format(missing))
+    dump = dump_of(pg, "onboard", "-e", "onboard")
+    pg.psql("CREATE DATABASE restored_history")
+    try:
+        pg.psql(dump, "restored_history")
+        with_alice = pg.connect("restored_history", user=alice.name)
+        select(db, f"CREATE ROLE {missing} LOGIN")
+        late = pg.connect("restored_history", user=missing)
+        sql = "SELECT name FROM onboard_runs WHERE name IN ('mine', 'lost')"
+        assert {"name": "mine"} in select(with_alice, sql)
+        assert {"name": "lost"} not in select(with_alice, sql)
+        assert select(late, sql) == []
+        with_alice.close()
+        late.close()
+    finally:
+        pg.psql("DROP DATABASE restored_history WITH (FORCE)")
+        select(db, f"DROP ROLE IF EXISTS {missing}")
+
+
+# A history whose owner is not to be trusted
+
+
+@pytest.fixture
+def owned(db, bob):
+    """The history, and the watermarks, given to bob."""
+    tables = ("onboard_history", "onboard_watermarks")
+    select(db, f"GRANT CREATE ON SCHEMA public TO {bob.name}")
+    for table in tables:
+        select(db, f"ALTER TABLE {table} OWNER TO {bob.name}")
+    yield bob
+    for table in tables:
+        select(db, f"ALTER TABLE {table} OWNER TO CURRENT_USER")
+
+
+OWNERS_CODE = """
+    CREATE TABLE ran (who text, path text);
+    GRANT INSERT ON ran TO PUBLIC;
+    CREATE FUNCTION act() RETURNS trigger LANGUAGE plpgsql AS $$
+    BEGIN
+        INSERT INTO public.ran VALUES (current_user,
+            set_config('search_path', 'nowhere', false));
+        RETURN NULL;
+    END $$;
+"""
+
+
+def test_a_deferred_trigger_of_the_history_does_not_run(
+    db, observer, owned, registry, rgw, bucket
+):
+    """It would, at the end of the transaction, as who exports."""
+    registry("t", QUERY, bucket)
+    select(owned.session, OWNERS_CODE + """
+        CREATE CONSTRAINT TRIGGER t AFTER INSERT ON onboard_history
+        DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION act();
+    """)
+    try:
+        error = failure(land, db, "t", QUERY, bucket)
+        assert error.pgcode == "55000"
+        assert "deferrable trigger" in str(error)
+        sql = "SELECT onboard_submit('t', 'SELECT 1', %s)"
+        assert failure(select, db, sql, (bucket,)).pgcode == "55000"
+        (row,) = land_all(db)
+        assert (row["status"], row["files"]) == ("failed", 0)
+        assert select(db, "TABLE ran") == []
+        no_trace(rgw, bucket)
+        # One that comes while the export is under way comes too late.
+        select(owned.session, "DROP TRIGGER t ON onboard_history")
+        query = "SELECT pg_advisory_xact_lock_shared(88) IS NULL AS x"
+        select(owned.session, "SELECT pg_advisory_lock(88)")
+        with Running(db, *call("t", query, bucket)) as run:
+            wait_for_event(observer, run.pid, "advisory")
+            select(owned.session, """
+                CREATE CONSTRAINT TRIGGER t AFTER INSERT ON onboard_history
+                DEFERRABLE INITIALLY DEFERRED
+                FOR EACH ROW EXECUTE FUNCTION act();
+                SELECT pg_advisory_unlock(88);
+            """)
+            assert run.rows()[0]["status"] == "done"
+        assert select(db, "TABLE ran") == []
+        assert any("could not be written" in line for line in db.notices)
+    finally:
+        select(owned.session, "SELECT pg_advisory_unlock_all()")
+        select(owned.session, "DROP FUNCTION act() CASCADE; DROP TABLE ran")
+
+
+def test_an_immediate_trigger_of_the_history_runs_as_its_owner(
+    db, owned, s3, bucket
+):
+    """And leaves no setting behind."""
+    select(owned.session, OWNERS_CODE + """
+        CREATE TRIGGER t AFTER INSERT ON onboard_history
+        FOR EACH ROW EXECUTE FUNCTION act();
+    """)
+    try:
+        path = value(db, "SHOW search_path")
+        assert land(db, "t", QUERY, bucket)["status"] == "done"
+        assert select(db, "TABLE public.ran") == [
+            {"who": owned.name, "path": "nowhere"}
+        ]
+        assert value(db, "SHOW search_path") == path
+    finally:
+        select(db, "RESET search_path")
+        select(owned.session, "DROP FUNCTION act() CASCADE; DROP TABLE ran")
+
+
+def test_a_landed_object_whose_row_cannot_be_written(db, s3, bucket):
+    """The export stands, and a WARNING names the object."""
+    select(db, """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;
+        CREATE TRIGGER refuse BEFORE INSERT ON onboard_history
+        FOR EACH ROW EXECUTE FUNCTION refuse();
+    """)
+    del db.notices[:]
+    try:
+        row = land(db, "t", QUERY, bucket)
+    finally:
+        select(db, "DROP FUNCTION refuse() CASCADE")
+    assert row["status"] == "done"
+    assert body(s3, bucket, key_of("t")) == b"one\n1\n"
+    told = "".join(db.notices)
+    assert 'WARNING:  the end of "t" could not be written' in told
+    assert f'The object is there: "{row["uri"]}", 1 rows' in told
+
+
+def test_a_cancel_while_the_row_is_written(db, pg, s3, bucket):
+    """The statement is cancelled; a WARNING says that the object is there."""
+    other = pg.connect("onboard")
+    query = "SELECT pg_advisory_xact_lock_shared(89) IS NULL AS x"
+    select(other, "SELECT pg_advisory_lock(89)")
+    del db.notices[:]
+    try:
+        with Running(db, *call("t", query, bucket)) as run:
+            wait_for_event(other, run.pid, "advisory")
+            select(other, "BEGIN; LOCK TABLE onboard_history IN SHARE MODE;"
+                   " SELECT pg_advisory_unlock(89)")
+            wait_for_event(other, run.pid, "relation")
+            select(other, "SELECT pg_cancel_backend(%s)", (run.pid,))
+            assert failure(run.rows).pgcode == "57014"
+    finally:
+        other.close()
+    assert keys(s3, bucket) == [key_of("t")]
+    assert "The object is there" in "".join(db.notices)
 
 
 def test_registered_query_needs_a_grant(

@@ -12,6 +12,7 @@ from lib.exports import (
     Running, body, failure, keys, land, land_all, select, value,
     wait_for_event,
 )
+from lib.roles import may_land
 
 KEY = "{name}/{run_id}.{ext}"
 
@@ -98,6 +99,9 @@ def test_what_is_kept(db, s3, table, bucket):
     (kept,) = select(db, "TABLE onboard_watermarks")
     age = datetime.datetime.now(datetime.timezone.utc) - kept.pop("landed")
     assert datetime.timedelta() <= age < datetime.timedelta(minutes=5)
+    assert kept.pop("key")
+    sql = "SELECT oid::bigint FROM pg_roles WHERE rolname = current_user"
+    assert kept.pop("role_id") == value(db, sql)
     assert kept == {
         "name": "increments", "role": "postgres", "column_name": "id",
         "type": "integer", "value": "2", "uri": first["uri"],
@@ -662,18 +666,9 @@ def role(db, pg, rgw, canaries):
     """A role that may export, and a connection as it."""
     select(
         db, "CREATE ROLE lander LOGIN;"
-        "GRANT USAGE ON FOREIGN SERVER s3 TO lander;"
         "GRANT SELECT ON onboard_tables TO lander"
     )
-    quiet = pg.connect("onboard")
-    select(quiet, "SET log_statement = none;"
-           "SET log_min_error_statement = panic")
-    select(
-        quiet, "CREATE USER MAPPING FOR lander SERVER s3"
-        " OPTIONS (access_key_id %s, secret_access_key %s)",
-        (rgw.access_key, rgw.secret_key),
-    )
-    quiet.close()
+    may_land(pg, rgw, "lander")
     connection = pg.connect("onboard", user="lander")
     yield connection
     connection.close()
@@ -713,6 +708,42 @@ def test_each_role_has_its_own(db, s3, table, role, bucket):
     assert increment(role, s3, bucket) == ["1", "3"]
     # A superuser is a member of all.
     assert value(db, "SELECT onboard_reset('increments')") == 2
+
+
+def test_a_role_that_is_renamed_keeps_its_own(
+    pg, rgw, db, s3, table, role, bucket
+):
+    """And a new one of its old name begins with all rows."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(
+        db, "INSERT INTO increments VALUES (1);"
+        "GRANT SELECT ON increments TO lander"
+    )
+    assert increment(role, s3, bucket) == ["1"]
+    select(
+        db, "ALTER ROLE lander RENAME TO lander_old;"
+        "CREATE ROLE lander LOGIN;"
+        "GRANT SELECT ON onboard_tables, increments TO lander;"
+        "INSERT INTO increments VALUES (2)"
+    )
+    marks = "SELECT role, value FROM onboard_watermarks ORDER BY role"
+    newcomer = pg.connect("onboard", user="lander")
+    try:
+        assert select(newcomer, marks) == []
+        assert value(newcomer, "SELECT onboard_reset('increments')") == 0
+        assert increment(role, s3, bucket) == ["2"]
+        assert select(role, marks) == [{"role": "lander_old", "value": "2"}]
+        may_land(pg, rgw, "lander")
+        assert increment(newcomer, s3, bucket) == ["1", "2"]
+        assert select(newcomer, marks) == [{"role": "lander", "value": "2"}]
+    finally:
+        newcomer.close()
+        select(
+            db, "DROP USER MAPPING IF EXISTS FOR lander SERVER s3;"
+            "DROP OWNED BY lander; DROP ROLE lander;"
+            "ALTER ROLE lander_old RENAME TO lander"
+        )
 
 
 def test_operators_of_the_caller_are_not_used(db, s3, table, role, bucket):
