@@ -3,6 +3,7 @@
 import json
 import threading
 
+import psycopg2
 import pytest
 from conftest import Server
 
@@ -296,6 +297,9 @@ def test_killed(doomed, rgw, s3, bucket, who):
         )
         if who == "job":
             process.run(["kill", "-KILL", str(pid)])
+            # The postmaster ends every session before it begins again.
+            with pytest.raises(psycopg2.OperationalError):
+                select(db, "SELECT pg_sleep(60)")
         else:
             observer.close()
             db.close()
