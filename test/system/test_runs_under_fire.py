@@ -3,6 +3,7 @@
 import json
 import threading
 
+import psycopg2
 import pytest
 from conftest import Server
 
