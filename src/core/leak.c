@@ -4,9 +4,9 @@
  *
  * src/core/leak.c
  *
- * Both are reduced to letters and digits of one case, so that what encodings
- * do to the other characters makes no difference, and compared by pieces of
- * eight, which are numbers then.
+ * Both are reduced to letters and digits, so that what encodings do to the
+ * other characters makes no difference, and compared by pieces of eight, which
+ * are numbers then.
  */
 #include "leak.h"
 
@@ -98,7 +98,7 @@ decode(char *text)
 	return found;
 }
 
-/* In place: its letters and digits, in lower case; how many they are. */
+/* In place: its letters and digits; how many they are. */
 static size_t
 reduce(char *text)
 {
@@ -109,7 +109,7 @@ reduce(char *text)
 		unsigned char c = (unsigned char) *from;
 
 		if (c < 0x80 && isalnum(c))
-			*to++ = (char) tolower(c);
+			*to++ = (char) c;
 	}
 	*to = '\0';
 	return (size_t) (to - text);
@@ -183,26 +183,6 @@ add_base64(ObLeaks *leaks, const char *secret, size_t len)
 	wipe_text(out, out ? size : 0);
 }
 
-static void
-add_hex(ObLeaks *leaks, const char *secret, size_t len)
-{
-	static const char digits[] = "0123456789abcdef";
-	char *out = malloc(len * 2 + 1);
-
-	if (!out)
-	{
-		leaks->failed = true;
-		return;
-	}
-	for (size_t i = 0; i < len; i++)
-	{
-		out[2 * i] = digits[(unsigned char) secret[i] >> 4];
-		out[2 * i + 1] = digits[(unsigned char) secret[i] & 15];
-	}
-	add_pieces(leaks, out, len * 2);
-	wipe_text(out, len * 2 + 1);
-}
-
 void
 ob_leaks_add(ObLeaks *leaks, const char *secret)
 {
@@ -224,7 +204,6 @@ ob_leaks_add(ObLeaks *leaks, const char *secret)
 	if (reduced < PIECE)
 		return;
 	add_base64(leaks, secret, len);
-	add_hex(leaks, secret, len);
 }
 
 /* ---- comparing ---- */
@@ -254,6 +233,27 @@ has_any(const ObLeaks *leaks, char *text)
 	return false;
 }
 
+/* A copy of what the pairs of hexadecimal digits among its letters and digits
+ * stand for, from the first or the second one on; NULL: no memory. */
+static char *
+copy_unhexed(const char *text, size_t from)
+{
+	char *copy = strdup(text);
+	char *to = copy;
+	size_t len = copy ? reduce(copy) : 0;
+
+	for (; from + 1 < len; from += 2)
+	{
+		int c = read_hex(copy + from);
+
+		if (c > 0)
+			*to++ = (char) c;
+	}
+	if (copy)
+		*to = '\0';
+	return copy;
+}
+
 /* A copy without what stands for characters; NULL: no memory. */
 static char *
 copy_decoded(const char *text)
@@ -268,17 +268,18 @@ copy_decoded(const char *text)
 bool
 ob_leaks_found(ObLeaks *leaks, const char *text)
 {
-	char *copy = strdup(text);
-	char *decoded = copy_decoded(text);
-	bool found = true;
+	char *forms[] = {strdup(text), copy_decoded(text), copy_unhexed(text, 0),
+					 copy_unhexed(text, 1)};
+	bool found = leaks->failed;
 
 	if (!leaks->sorted && leaks->n > 0)
 		qsort(leaks->pieces, leaks->n, sizeof(uint64_t), compare);
 	leaks->sorted = true;
-	if (copy && decoded && !leaks->failed)
-		found = has_any(leaks, copy) || has_any(leaks, decoded);
-	free(copy);
-	free(decoded);
+	for (size_t i = 0; i < sizeof(forms) / sizeof(forms[0]); i++)
+	{
+		found = found || !forms[i] || has_any(leaks, forms[i]);
+		free(forms[i]);
+	}
 	return found;
 }
 

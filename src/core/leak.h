@@ -5,10 +5,10 @@
  * src/core/leak.h
  *
  * Servers write parts of our errors, and requests tell them secrets: a session
- * token, a signature.  A text that holds a piece of one must not be shown,
- *also if it is percent-encoded, escaped for XML or JSON, in base64 or
- *hexadecimal, in another case, or cut.  (Whoever means to hide a secret from
- *this can: it is against servers that echo, and proxies that explain.)
+ * token, a signature.  A text that holds a piece of one must not be shown, nor
+ * one that holds it percent-encoded, escaped for XML or JSON, in base64 or
+ * hexadecimal, or cut.  This is against servers that echo and proxies that
+ * explain; a server that means to hide what it passes on can.
  */
 #ifndef OB_LEAK_H
 #define OB_LEAK_H

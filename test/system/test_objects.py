@@ -302,7 +302,9 @@ def test_headers_of_a_sweep(db, s3, proxy, proxied, bucket):
         [bucket, proxied, json.dumps(COMMON_OPTIONS)],
     )
     assert swept == [("k",)]
-    assert [r.method for r in proxy.requests()] == ["GET", "DELETE"]
+    # RGW does not say that it encodes keys, so it is asked twice
+    methods = [r.method for r in proxy.requests()]
+    assert methods == ["GET", "GET", "DELETE"]
     check_headers(proxy, COMMON, common=True)
 
 
