@@ -16,6 +16,7 @@
 #include "port/pg_bswap.h"
 #include "utils/lsyscache.h"
 
+#include "pg/compat.h"
 #include "pg/encode.h"
 
 static void

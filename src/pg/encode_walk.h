@@ -50,7 +50,7 @@ typedef struct ObWalk
 	/* the current row; nulls is NULL if it has none */
 	const char *data;
 	const char *end; /* of the row */
-	const bits8 *nulls;
+	const uint8 *nulls;
 	size_t offset;
 } ObWalk;
 

@@ -19,23 +19,25 @@
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/json.h"
+#include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
 #include "core/checksum.h"
+#include "pg/compat.h"
 #include "pg/manifest.h"
 #include "pg/put.h"
 
 #define VERSION 1
 
-typedef JsonbParseState *Json;
+typedef ObJsonb Json;
 
 /* ---- building it ---- */
 
 static void
 push(Json *json, JsonbIteratorToken token)
 {
-	(void) pushJsonbValue(json, token, NULL);
+	ob_jsonb_push(json, token, NULL);
 }
 
 static void
@@ -45,14 +47,14 @@ add_key(Json *json, const char *key)
 
 	value.val.string.val = unconstify(char *, key);
 	value.val.string.len = strlen(key);
-	(void) pushJsonbValue(json, WJB_KEY, &value);
+	ob_jsonb_push(json, WJB_KEY, &value);
 }
 
 static void
 add_value(Json *json, const char *key, JsonbValue *value)
 {
 	add_key(json, key);
-	(void) pushJsonbValue(json, WJB_VALUE, value);
+	ob_jsonb_push(json, WJB_VALUE, value);
 }
 
 /* NULL is JSON's null. */
@@ -118,14 +120,15 @@ add_all(Json *json, Jsonb *other)
 	while ((token = JsonbIteratorNext(&it, &item, true)) != WJB_DONE)
 	{
 		if (token == WJB_KEY || token == WJB_VALUE)
-			(void) pushJsonbValue(json, token, &item);
+			ob_jsonb_push(json, token, &item);
 	}
 }
 
 static Jsonb *
 end_object(Json *json)
 {
-	return JsonbValueToJsonb(pushJsonbValue(json, WJB_END_OBJECT, NULL));
+	push(json, WJB_END_OBJECT);
+	return JsonbValueToJsonb(json->result);
 }
 
 /* ---- a table ---- */
@@ -191,7 +194,7 @@ Jsonb *
 ob_manifest_details(const ObTask *task, TupleDesc columns,
 					const ObExportResult *result)
 {
-	Json json = NULL;
+	Json json = {NULL};
 	char crc32[OB_CRC32_TEXT];
 
 	ob_crc32_text(result->crc32, crc32);
@@ -262,7 +265,7 @@ add_lsn(Json *json, const ObTask *const *tasks, int n)
 static Jsonb *
 build(const ObManifest *manifest, const ObTask *const *tasks, int n)
 {
-	Json json = NULL;
+	Json json = {NULL};
 
 	push(&json, WJB_BEGIN_OBJECT);
 	add_number(&json, "version", VERSION);
