@@ -12,6 +12,7 @@
 #include "core/sink_buf.h"
 #include "pg/parallel_intern.h"
 #include "pg/report.h"
+#include "pg/unwind.h"
 
 #define HEAD_MAX (1024 * 1024)
 
@@ -249,7 +250,8 @@ ob_parallel_end_workers(ObParallel *parallel)
 
 	parallel->pcxt = NULL;
 	free_head(parallel);
-	if (!pcxt)
+	/* the abort of a transaction has ended them, if that comes first */
+	if (!pcxt || ob_unwind_aborting())
 		return;
 	ob_shared_wipe(parallel->shared);
 	DestroyParallelContext(pcxt);

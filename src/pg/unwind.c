@@ -8,9 +8,16 @@
  * and that do not nest: its callback must be the latest of few.  A query may
  * do both.  So there is one callback for the whole session, and a list of what
  * is open.
+ *
+ * When a backend exits, callbacks that were registered later run before ours,
+ * and one of them may abort the transaction: the one that removes temporary
+ * tables does.  The memory of what is open goes with that, so the list is also
+ * looked at when a (sub)transaction aborts.  Only then is something of it
+ * still open: any other abort comes after PG_CATCH.
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "lib/ilist.h"
 #include "storage/ipc.h"
 #include "utils/memutils.h"
@@ -23,33 +30,91 @@ typedef struct Open
 	dlist_node node;
 	void (*give_up)(void *arg);
 	void *arg;
+	int level; /* of subtransactions */
 } Open;
 
 /* The innermost first. */
 static dlist_head all = DLIST_STATIC_INIT(all);
 
+static bool aborting = false;
+
+bool
+ob_unwind_aborting(void)
+{
+	return aborting;
+}
+
+/* What was begun at that level of subtransactions, or below it. */
 static void
-give_up_all(int code, Datum arg)
+give_up_from(int level)
 {
 	/* what was current may be freed on the way */
-	MemoryContextSwitchTo(TopMemoryContext);
+	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
+
 	while (!dlist_is_empty(&all))
 	{
-		Open *open = dlist_container(Open, node, dlist_pop_head_node(&all));
+		Open *open = dlist_head_element(Open, node, &all);
 
+		if (open->level < level)
+			break;
+		dlist_delete(&open->node);
 		open->give_up(open->arg);
 	}
+	MemoryContextSwitchTo(before);
+}
+
+static void
+at_exit(int code, Datum arg)
+{
+	give_up_from(0);
+}
+
+static void
+give_up_aborted(int level)
+{
+	if (!proc_exit_inprogress)
+		return;
+	aborting = true;
+	give_up_from(level);
+	aborting = false;
+}
+
+static void
+at_abort(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_ABORT)
+		give_up_aborted(0);
+}
+
+static void
+at_subabort(SubXactEvent event, SubTransactionId id, SubTransactionId parent,
+			void *arg)
+{
+	if (event == SUBXACT_EVENT_ABORT_SUB)
+		give_up_aborted(GetCurrentTransactionNestLevel());
+}
+
+static void
+register_callbacks(void)
+{
+	static bool registered = false;
+
+	if (registered)
+		return;
+	before_shmem_exit(at_exit, (Datum) 0);
+	RegisterXactCallback(at_abort, NULL);
+	RegisterSubXactCallback(at_subabort, NULL);
+	registered = true;
 }
 
 void
 ob_unwind(void (*step)(void *arg), void (*give_up)(void *arg), void *arg)
 {
-	static bool registered = false;
-	Open open = {.give_up = give_up, .arg = arg};
+	Open open = {.give_up = give_up,
+				 .arg = arg,
+				 .level = GetCurrentTransactionNestLevel()};
 
-	if (!registered)
-		before_shmem_exit(give_up_all, (Datum) 0);
-	registered = true;
+	register_callbacks();
 	dlist_push_head(&all, &open.node);
 	PG_TRY();
 	{

@@ -15,4 +15,8 @@
 extern void ob_unwind(void (*step)(void *arg), void (*give_up)(void *arg),
 					  void *arg);
 
+/* Whether give_up() is called while a transaction aborts on the way to the
+ * backend's end: its parallel workers have been ended then. */
+extern bool ob_unwind_aborting(void);
+
 #endif

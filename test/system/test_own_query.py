@@ -311,6 +311,35 @@ def test_callback_that_stays(pg, s3, bucket, started):
     assert keys(s3, bucket) == [key_of("t"), key_of("u")]
 
 
+@pytest.mark.parametrize("parallel", ['"off"', "2"])
+@pytest.mark.parametrize("within", ["transaction", "subtransaction"])
+def test_terminated_with_temporary_tables(
+    eager, observer, rgw, bucket, started, parallel, within
+):
+    """
+    What removes them at the backend's end aborts the transaction, before the
+    export that is under way has been given up.
+    """
+    land(eager, "first", "SELECT 1 AS a", bucket)
+    select(eager, "CREATE TEMPORARY TABLE passing (a int)")
+    call = f"""
+        PERFORM onboard_table('t', $$
+            SELECT a, repeat(t, 20) AS r, CASE WHEN a = 99000
+                THEN pg_sleep(300)::text END AS s FROM own $$, '{bucket}',
+            '{{"parallel": {parallel}, "part_size": "5MB"}}');"""
+    if within == "subtransaction":
+        call = f"BEGIN {call} EXCEPTION WHEN division_by_zero THEN END;"
+    with Running(eager, f"DO $do$ BEGIN {call} END $do$") as export:
+        wait_for_sleep(observer)
+        assert len(rgw.unfinished(bucket)) == 1
+        select(
+            observer, "SELECT pg_terminate_backend(%s)",
+            (eager.info.backend_pid,),
+        )
+        assert isinstance(export.error(), psycopg2.OperationalError)
+    no_upload_left(rgw, bucket)
+
+
 @pytest.mark.parametrize("parallel", ["off", 2])
 def test_buffers_are_freed_before_rollback(eager, rgw, bucket, parallel):
     """A session that waits in a failed transaction holds no parts."""
