@@ -14,6 +14,7 @@
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "parser/analyze.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -42,6 +43,13 @@
 #else
 #define OB_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
+
+/* The last argument of the hook after parse analysis, whether const or not. */
+typedef __typeof__(_Generic(
+	post_parse_analyze_hook,
+	void (*)(ParseState *, Query *, const JumbleState *)
+	: (const JumbleState *) NULL, default
+	: (JumbleState *) NULL)) ObJumbleState;
 
 /* 16 replaced the functions for each kind of object by one for all. */
 static inline AclResult
