@@ -8,8 +8,9 @@
 -- Therefore functions and types are named with their schema, nothing here uses
 -- an operator (nor IN, LIKE, BETWEEN, CASE x WHEN, NULLIF, IS DISTINCT FROM,
 -- which are operators) but by OPERATOR(pg_catalog...), and what needs many is
--- in C.  Bodies of PL/pgSQL are read when they run, with a search_path of
--- their own.  sql/test_capture.sql tests it.
+-- in C.  What is kept as text and read later (bodies in quotes, conditions of
+-- dumps) must not say @extschema@: schemas can be renamed, and another one
+-- given the name.  sql/test_capture.sql tests it.
 --
 -- Nothing says OR REPLACE or IF NOT EXISTS, and COMMENT names functions without
 -- their arguments: so CREATE EXTENSION fails where an object of such a name,
@@ -152,29 +153,7 @@ GRANT SELECT ON onboard_runs TO PUBLIC;
 -- With the caller's rights; rows of a run that somebody works on stay.
 
 CREATE FUNCTION onboard_prune(older_than interval) RETURNS bigint
-	LANGUAGE plpgsql VOLATILE
-	SET search_path = pg_catalog, pg_temp
-AS $$
-DECLARE
-	pruned bigint;
-BEGIN
-	IF older_than IS NULL THEN
-		RAISE EXCEPTION 'older_than must not be null' USING
-			ERRCODE = 'null_value_not_allowed',
-			HINT = 'Give the least age of rows to delete, such as ''90 days''.';
-	ELSIF older_than < interval '0' THEN
-		RAISE EXCEPTION 'older_than must not be negative' USING
-			ERRCODE = 'invalid_parameter_value',
-			HINT = 'Give the least age of rows to delete, such as ''90 days''.';
-	END IF;
-	DELETE FROM @extschema@.onboard_history h
-	WHERE h.ended < now() - older_than
-		OR h.ended IS NULL AND h.started < now() - older_than
-			AND @extschema@.onboard_run_pid(h.run_id, h.role_id) IS NULL;
-	GET DIAGNOSTICS pruned = ROW_COUNT;
-	RETURN pruned;
-END
-$$;
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_prune IS
 	'deletes what ended long ago from the history; returns how many rows';
@@ -241,9 +220,13 @@ GRANT SELECT ON onboard_watermarks TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('onboard_tables', '');
 SELECT pg_catalog.pg_extension_config_dump('onboard_history', '');
--- The name must still mean the role: it is all that a dump tells of it.
+-- The name must still mean the role: it is all that a dump tells of it.  This
+-- text is read by each dump, so it must not say onboard_role_id(role): by then,
+-- another schema may have the name of ours.
 SELECT pg_catalog.pg_extension_config_dump('onboard_watermarks',
-	'WHERE role_id OPERATOR(pg_catalog.=) @extschema@.onboard_role_id(role)');
+	'WHERE role_id OPERATOR(pg_catalog.=) COALESCE((SELECT r.oid
+		FROM pg_catalog.pg_roles r
+		WHERE r.rolname OPERATOR(pg_catalog.=) role), ''0''::pg_catalog.oid)');
 
 -- Exports.  SECURITY INVOKER all: the caller's privileges and row security
 -- decide what is read.

@@ -170,12 +170,80 @@ SELECT attrelid::regclass, attname, atttypid::regtype FROM pg_attribute
 JOIN own ON classid = 'pg_class'::regclass AND objid = attrelid
 JOIN pg_type t ON t.oid = atttypid WHERE typnamespace <> 'pg_catalog'::regnamespace;
 
--- Bodies that are text have a search path of their own
+-- What is stored as text, and read when it is used, does not name the schema,
+-- which may have another name by then: bodies, conditions of dumps
 
-SELECT p.oid::regprocedure, lanname, proconfig FROM pg_proc p
+SELECT p.oid::regprocedure, lanname, prosrc FROM pg_proc p
 JOIN own ON classid = 'pg_proc'::regclass AND objid = p.oid
 JOIN pg_language l ON l.oid = prolang
-WHERE lanname <> 'c' AND prosqlbody IS NULL;
+WHERE (lanname <> 'c' AND prosqlbody IS NULL) OR prosrc ~ 'trap' OR probin ~ 'trap';
+SELECT condition FROM pg_extension, unnest(extcondition) AS condition
+WHERE extname = 'onboard' AND condition <> '';
+SELECT count(*) FROM pg_extension, unnest(extcondition) AS condition
+WHERE extname = 'onboard' AND condition ~ 'trap';
+
+-- Another schema of the name has all that ours has
+
+ALTER SCHEMA trap RENAME TO moved;
+CREATE SCHEMA trap;
+\set ECHO none
+CREATE FUNCTION trap.sprung() RETURNS void LANGUAGE plpgsql AS $$
+BEGIN
+	RAISE EXCEPTION 'captured';
+END
+$$;
+DO $$
+DECLARE
+	what text;
+	relation regclass;
+BEGIN
+	FOR what IN SELECT format('CREATE FUNCTION trap.%I(%s) RETURNS %s LANGUAGE plpgsql
+		AS $f$ BEGIN PERFORM trap.sprung(); END $f$', proname,
+		(SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n) FROM unnest(proargtypes) WITH ORDINALITY AS a (t, n)),
+		format_type(prorettype, NULL))
+		FROM pg_proc JOIN own ON classid = 'pg_proc'::regclass AND objid = oid
+		WHERE prorettype <> 'record'::regtype AND NOT proretset
+	LOOP
+		EXECUTE what;
+	END LOOP;
+	FOR relation IN SELECT oid FROM pg_class JOIN own ON classid = 'pg_class'::regclass AND objid = oid
+		WHERE relkind IN ('r', 'v')
+	LOOP
+		EXECUTE (SELECT format('CREATE VIEW trap.%I AS SELECT %s FROM (SELECT trap.sprung()) AS s',
+			split_part(relation::text, '.', 2), string_agg(format('NULL::%s AS %I', format_type(atttypid, NULL), attname), ', '))
+			FROM pg_attribute WHERE attrelid = relation AND attnum > 0);
+	END LOOP;
+END
+$$;
+\set ECHO all
+SELECT count(*) > 5 AS many FROM pg_proc WHERE pronamespace = 'trap'::regnamespace;
+SELECT relname FROM pg_class WHERE relnamespace = 'trap'::regnamespace ORDER BY relname COLLATE "C";
+SET search_path = pg_catalog, moved;
+\set VERBOSITY terse
+SELECT moved.onboard_load('{"Tables": [{"table_name": "t", "sql_query": "SELECT WHERE false"}]}');
+SELECT name, status FROM moved.onboard_table('t', run_id => '00000000-0000-4000-8000-000000000011');
+SELECT name, status FROM moved.onboard_all();
+SELECT moved.onboard_submit('t', run_id => '00000000-0000-4000-8000-000000000012');
+SELECT status, tables FROM moved.onboard_wait('00000000-0000-4000-8000-000000000012');
+SELECT moved.onboard_submit_all(run_id => '00000000-0000-4000-8000-000000000013');
+SELECT moved.onboard_await('00000000-0000-4000-8000-000000000013', '1 minute');
+SELECT status, tables FROM moved.onboard_status('00000000-0000-4000-8000-000000000013');
+SELECT moved.onboard_cancel('00000000-0000-4000-8000-000000000013');
+SELECT moved.onboard_reset('t');
+INSERT INTO moved.onboard_history (run_id, name, role, source, status, files, rows, raw_bytes, bytes, parts, retries, started, pid)
+	VALUES ('00000000-0000-4000-8000-000000000014', 'gone', current_user, 'local', 'running', 0, 0, 0, 0, 0, 0, now(), 0);
+SELECT name, status FROM moved.onboard_runs ORDER BY name, started;
+SELECT count(*) FROM moved.onboard_progress;
+SELECT count(*) FROM moved.onboard_watermarks;
+SELECT moved.onboard_prune('0');
+RESET search_path;
+\set VERBOSITY default
+\set ECHO none
+SET client_min_messages = warning;
+DROP SCHEMA trap CASCADE;
+RESET client_min_messages;
+\set ECHO all
+ALTER SCHEMA moved RENAME TO trap;
 
 -- A function of a name of ours that is there before: the extension is not made
 

@@ -13,6 +13,7 @@
 
 #include "core/http.h"
 #include "pg/bounds.h"
+#include "pg/kept_lock.h"
 #include "pg/wait.h"
 
 /* Advisory locks of classes of their own (history.c has 3), in no database. */
@@ -71,11 +72,15 @@ take(uint16 class, Oid role, int n, bool for_good)
 	{
 		LOCKTAG tag = lock_tag(class, role, i);
 
-		if (LockAcquire(&tag, ExclusiveLock, for_good, true) !=
-			LOCKACQUIRE_NOT_AVAIL)
+		if (for_good)
 		{
-			if (!for_good)
-				LockRelease(&tag, ExclusiveLock, false);
+			if (ob_kept_lock_take(&tag))
+				return true;
+		}
+		else if (LockAcquire(&tag, ExclusiveLock, false, true) !=
+				 LOCKACQUIRE_NOT_AVAIL)
+		{
+			LockRelease(&tag, ExclusiveLock, false);
 			return true;
 		}
 	}

@@ -14,6 +14,7 @@
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "fmgr.h"
+#include "parser/analyze.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -64,6 +65,13 @@ ob_jsonb_push(ObJsonb *json, JsonbIteratorToken token, JsonbValue *value)
 	json->result = pushJsonbValue(&json->state, token, value);
 #endif
 }
+
+/* The last argument of the hook after parse analysis, whether const or not. */
+typedef __typeof__(_Generic(
+	post_parse_analyze_hook,
+	void (*)(ParseState *, Query *, const JumbleState *)
+	: (const JumbleState *) NULL, default
+	: (JumbleState *) NULL)) ObJumbleState;
 
 /* 16 replaced the functions for each kind of object by one for all. */
 static inline AclResult

@@ -9,10 +9,13 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/timestamp.h"
 
 #include "pg/functions_intern.h"
 #include "pg/run_lock.h"
@@ -23,6 +26,7 @@ PG_FUNCTION_INFO_V1(onboard_role_name);
 PG_FUNCTION_INFO_V1(onboard_run_status);
 PG_FUNCTION_INFO_V1(onboard_run_pid);
 PG_FUNCTION_INFO_V1(onboard_pid);
+PG_FUNCTION_INFO_V1(onboard_prune);
 
 /*
  * onboard_role_id(role) -> oid; 0: there is no such role
@@ -95,4 +99,29 @@ onboard_pid(PG_FUNCTION_ARGS)
 	if (pid == 0)
 		PG_RETURN_NULL();
 	PG_RETURN_INT32(pid);
+}
+
+#define PRUNE_HINT "Give the least age of rows to delete, such as '90 days'."
+
+/* onboard_prune(older_than) -> how many rows it has deleted */
+Datum
+onboard_prune(PG_FUNCTION_ARGS)
+{
+	Interval none = {0};
+	TimestampTz before;
+
+	if (PG_ARGISNULL(0))
+		ereport(ERROR,
+				(errcode(ERRCODE_NULL_VALUE_NOT_ALLOWED),
+				 errmsg("older_than must not be null"), errhint(PRUNE_HINT)));
+	if (DatumGetBool(DirectFunctionCall2(interval_lt, PG_GETARG_DATUM(0),
+										 IntervalPGetDatum(&none))))
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("older_than must not be negative"),
+						errhint(PRUNE_HINT)));
+	before = DatumGetTimestampTz(DirectFunctionCall2(
+		timestamptz_mi_interval,
+		TimestampTzGetDatum(GetCurrentTransactionStartTimestamp()),
+		PG_GETARG_DATUM(0)));
+	PG_RETURN_INT64((int64) ob_history_prune(own_schema(fcinfo), before));
 }

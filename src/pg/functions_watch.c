@@ -17,6 +17,7 @@
 #include "utils/tuplestore.h"
 
 #include "pg/functions_intern.h"
+#include "pg/own_query.h"
 #include "pg/owner.h"
 #include "pg/progress.h"
 
@@ -42,17 +43,19 @@ find_name(Oid schema, void *arg)
 	Datum values[] = {UUIDPGetDatum(&row->run_id), Int64GetDatum(row->pid),
 					  CStringGetTextDatum(row->name),
 					  Int32GetDatum(row->name_len)};
-	const char *sql =
-		psprintf("SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
-				 "pid = $2 AND ended IS NULL AND starts_with(name, $3) AND "
-				 "least(octet_length(name), 65535) = $4",
-				 quote_identifier(get_namespace_name(schema)));
+	const ObOwnQuery query = {
+		.sql = "SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
+			   "pid = $2 AND ended IS NULL AND starts_with(name, $3) AND "
+			   "least(octet_length(name), 65535) = $4 LIMIT 2",
+		.n = lengthof(types),
+		.types = types,
+		.values = values,
+		.result = SPI_OK_SELECT,
+	};
 	MemoryContext before;
 	bool isnull;
 
-	if (SPI_execute_with_args(sql, lengthof(types), types, values, NULL, true,
-							  2) != SPI_OK_SELECT)
-		elog(ERROR, "could not read onboard_history");
+	ob_own_query(schema, &query);
 	if (SPI_processed != 1)
 		return;
 	before = MemoryContextSwitchTo(naming->context);

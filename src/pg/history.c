@@ -22,6 +22,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/history.h"
+#include "pg/own_query.h"
 #include "pg/owner.h"
 #include "pg/run_lock.h"
 #include "pg/tell.h"
@@ -123,15 +124,21 @@ make_row(Row *row, const ObRun *run)
 	Assert(row->n == PARAMS);
 }
 
+/* sql has one or two %s for the schema. */
 static uint64
-execute(Oid schema, const char *format, int n, Row *row, int expected)
+execute(Oid schema, const char *sql, int n, const Row *row, int result)
 {
-	const char *sql =
-		psprintf(format, quote_identifier(get_namespace_name(schema)));
+	const ObOwnQuery query = {
+		.sql = sql,
+		.n = n,
+		.types = row->types,
+		.values = row->values,
+		.nulls = row->nulls,
+		.writes = true,
+		.result = result,
+	};
 
-	if (SPI_execute_with_args(sql, n, row->types, row->values, row->nulls,
-							  false, 0) != expected)
-		elog(ERROR, "could not read or write onboard_history");
+	ob_own_query(schema, &query);
 	return SPI_processed;
 }
 
@@ -260,6 +267,37 @@ ob_history_end_if_open(Oid schema, const ObRun *run)
 		return;
 	ob_tell_log(run);
 	ob_tell_table(run);
+}
+
+/* ---- forgetting ---- */
+
+typedef struct Pruning
+{
+	Row row;
+	uint64 n;
+} Pruning;
+
+static void
+prune(Oid schema, void *arg)
+{
+	Pruning *pruning = arg;
+
+	pruning->n = execute(
+		schema,
+		"DELETE FROM %s.onboard_history WHERE ended < $1 OR (ended IS NULL "
+		"AND started < $1 AND %s.onboard_run_pid(run_id, role_id) IS NULL)",
+		1, &pruning->row, SPI_OK_DELETE);
+}
+
+uint64
+ob_history_prune(Oid schema, TimestampTz before)
+{
+	Pruning pruning;
+
+	memset(&pruning, 0, sizeof(pruning));
+	add(&pruning.row, TIMESTAMPTZOID, TimestampTzGetDatum(before), true);
+	ob_as_caller(schema, prune, &pruning);
+	return pruning.n;
 }
 
 /* ---- asking ---- */

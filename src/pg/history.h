@@ -67,6 +67,10 @@ extern void ob_history_is_of_job(void);
 /* The same, unless the row says that the table has ended. */
 extern void ob_history_end_if_open(Oid schema, const ObRun *run);
 
+/* Deletes, as the caller, what ended before, and what began before and nobody
+ * works on any more; how many rows. */
+extern uint64 ob_history_prune(Oid schema, TimestampTz before);
+
 /* Fills the totals of the current role's run totals->run_id out of its rows,
  * if it has some. */
 struct ObTotals;

@@ -13,6 +13,7 @@
 #include "pg/bounds.h"
 #include "pg/compat.h"
 #include "pg/options.h"
+#include "pg/own_query.h"
 #include "pg/parallel.h"
 
 OB_MODULE_MAGIC;
@@ -92,4 +93,5 @@ _PG_init(void)
 				&onboard_retry_deadline, 10 * 60 * 1000);
 	MarkGUCPrefixReserved("onboard");
 	ob_parallel_init();
+	ob_own_query_init();
 }

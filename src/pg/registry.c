@@ -18,6 +18,7 @@
 #include "utils/lsyscache.h"
 
 #include "pg/options.h"
+#include "pg/own_query.h"
 #include "pg/query.h"
 #include "pg/registry.h"
 #include "pg/server.h"
@@ -57,17 +58,21 @@ select_entries(Oid schema, const char *condition, const char *value)
 	MemoryContext context = CurrentMemoryContext;
 	Oid types[1] = {TEXTOID};
 	Datum values[1] = {value ? CStringGetTextDatum(value) : (Datum) 0};
-	char *sql =
-		psprintf("SELECT name, query, bucket, options "
-				 "FROM %s.onboard_tables WHERE %s ORDER BY name",
-				 quote_identifier(get_namespace_name(schema)), condition);
+	const ObOwnQuery query = {
+		.sql = psprintf("SELECT name, query, bucket, options "
+						"FROM %%s.onboard_tables WHERE %s ORDER BY name",
+						condition),
+		.n = 1,
+		.types = types,
+		.values = values,
+		.nulls = value ? " " : "n",
+		.result = SPI_OK_SELECT,
+	};
 	List *entries = NIL;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	if (SPI_execute_with_args(sql, 1, types, values, value ? " " : "n", true,
-							  0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read onboard_tables");
+	ob_own_query(schema, &query);
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		ObEntry *entry =
@@ -263,15 +268,23 @@ upsert(Oid schema, const LoadEntry *load)
 	Datum values[5];
 	char nulls[6] = "     ";
 	const char *sql =
-		psprintf("INSERT INTO %s.onboard_tables AS t "
+		psprintf("INSERT INTO %%s.onboard_tables AS t "
 				 "(name, query, bucket, options, enabled) "
 				 "VALUES ($1, $2, $3, COALESCE($4, '{}'), COALESCE($5, true)) "
 				 "ON CONFLICT (name) DO UPDATE SET query = %s, bucket = %s, "
 				 "options = COALESCE($4, t.options), "
 				 "enabled = COALESCE($5, t.enabled)",
-				 quote_identifier(get_namespace_name(schema)),
 				 load->has_query ? "$2" : "t.query",
 				 load->has_bucket ? "$3" : "t.bucket");
+	const ObOwnQuery query = {
+		.sql = sql,
+		.n = lengthof(types),
+		.types = types,
+		.values = values,
+		.nulls = nulls,
+		.writes = true,
+		.result = SPI_OK_INSERT,
+	};
 
 	values[0] = CStringGetTextDatum(load->name);
 	values[1] = load->query ? CStringGetTextDatum(load->query) : (Datum) 0;
@@ -282,9 +295,7 @@ upsert(Oid schema, const LoadEntry *load)
 	nulls[2] = load->bucket ? ' ' : 'n';
 	nulls[3] = load->options ? ' ' : 'n';
 	nulls[4] = load->has_enabled ? ' ' : 'n';
-	if (SPI_execute_with_args(sql, 5, types, values, nulls, false, 0) !=
-		SPI_OK_INSERT)
-		elog(ERROR, "could not write onboard_tables");
+	ob_own_query(schema, &query);
 }
 
 int

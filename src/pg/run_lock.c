@@ -11,6 +11,7 @@
 
 #include "core/sha256.h"
 #include "core/sigv4.h"
+#include "pg/kept_lock.h"
 #include "pg/run_lock.h"
 
 /* Advisory locks of a class of their own; users' have 1 and 2. */
@@ -63,25 +64,21 @@ lock_tag(Oid role, const pg_uuid_t *run_id)
 	return tag;
 }
 
-static bool
-hold(Oid role, const pg_uuid_t *run_id, bool for_good)
-{
-	LOCKTAG tag = lock_tag(role, run_id);
-
-	return LockAcquire(&tag, ExclusiveLock, for_good, true) !=
-		   LOCKACQUIRE_NOT_AVAIL;
-}
-
 bool
 ob_run_hold(Oid role, const pg_uuid_t *run_id)
 {
-	return hold(role, run_id, false);
+	LOCKTAG tag = lock_tag(role, run_id);
+
+	return LockAcquire(&tag, ExclusiveLock, false, true) !=
+		   LOCKACQUIRE_NOT_AVAIL;
 }
 
 bool
 ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id)
 {
-	return hold(role, run_id, true);
+	LOCKTAG tag = lock_tag(role, run_id);
+
+	return ob_kept_lock_take(&tag);
 }
 
 static bool

@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/history.h"
+#include "pg/own_query.h"
 #include "pg/owner.h"
 #include "pg/run_lock.h"
 #include "pg/run_status.h"
@@ -36,14 +37,16 @@ static void
 run_question(Oid schema, void *arg)
 {
 	Question *question = arg;
-	char *sql =
-		psprintf(question->sql, quote_identifier(get_namespace_name(schema)));
+	const ObOwnQuery query = {
+		.sql = question->sql,
+		.n = question->n,
+		.types = question->types,
+		.values = question->values,
+		.result = SPI_OK_SELECT,
+	};
 
 	PushActiveSnapshot(GetLatestSnapshot());
-	if (SPI_execute_with_args(sql, question->n, question->types,
-							  question->values, NULL, true,
-							  0) != SPI_OK_SELECT)
-		elog(ERROR, "could not read onboard_history");
+	ob_own_query(schema, &query);
 	question->answer(question->arg);
 	PopActiveSnapshot();
 }
@@ -120,7 +123,8 @@ find_owners(Oid schema, Owners *owners)
 		.arg = owners,
 	};
 	Question roles = {
-		.sql = "SELECT oid FROM pg_roles WHERE pg_has_role(oid, 'MEMBER')",
+		.sql = "SELECT oid FROM pg_catalog.pg_roles WHERE pg_has_role(oid, "
+			   "'MEMBER')",
 		.answer = read_owners,
 		.arg = owners,
 	};

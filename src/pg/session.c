@@ -22,6 +22,7 @@
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
+#include "pg/kept_lock.h"
 #include "pg/session.h"
 
 struct ObSession
@@ -132,6 +133,7 @@ begin(const ObSession *session)
 	SetCurrentStatementStartTimestamp();
 	StartTransactionCommand();
 	XactDeferrable = false;
+	ob_kept_lock_begin();
 	SetUserIdAndSecContext(session->current_user, session->security_context);
 }
 

@@ -19,6 +19,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "pg/own_query.h"
 #include "pg/owner.h"
 #include "pg/watermark_intern.h"
 
@@ -45,16 +46,21 @@ add_text(Row *row, const char *text)
 	add(row, TEXTOID, CStringGetTextDatum(text));
 }
 
-/* format has a %s for the schema. */
+/* sql has one or two %s for the schema. */
 static uint64
-execute(Oid schema, const char *format, Row *row, bool read_only, int expected)
+execute(Oid schema, const char *sql, const Row *row, bool read_only,
+		int result)
 {
-	const char *quoted = quote_identifier(get_namespace_name(schema));
-	char *sql = psprintf(format, quoted, quoted);
+	const ObOwnQuery query = {
+		.sql = sql,
+		.n = row->n,
+		.types = row->types,
+		.values = row->values,
+		.writes = !read_only,
+		.result = result,
+	};
 
-	if (SPI_execute_with_args(sql, row->n, row->types, row->values, NULL,
-							  read_only, 0) != expected)
-		elog(ERROR, "could not read or write " TABLE);
+	ob_own_query(schema, &query);
 	return SPI_processed;
 }
 

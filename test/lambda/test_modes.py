@@ -127,7 +127,10 @@ def test_an_id_that_another_role_took_before(
     register(db, a="SELECT 1 AS a")
     start(ONBOARD_MODE=mode)
     event = scheduled()
-    select(db, "CREATE ROLE claimer; GRANT claimer TO exporter")
+    select(
+        db, "CREATE ROLE claimer; GRANT claimer TO exporter;"
+        " GRANT USAGE ON FOREIGN SERVER s3 TO claimer"
+    )
     try:
         select(db, "SET ROLE claimer")
         value(db, "SELECT onboard_submit('a', run_id => %s)", (event["id"],))
@@ -139,7 +142,7 @@ def test_an_id_that_another_role_took_before(
         assert found["landed_before"] == 0
         assert keys(s3, bucket) == [key_of("a")]
     finally:
-        select(db, "RESET ROLE; DROP ROLE claimer")
+        select(db, "RESET ROLE; DROP OWNED BY claimer; DROP ROLE claimer")
 
 
 @pytest.mark.parametrize("mode", ["wait", "submit", "fanout"])

@@ -484,6 +484,11 @@ LOUD = {
     "log_error_verbosity": "verbose",
     "debug_print_parse": "on",
     "debug_print_plan": "on",
+    # the plan with the sink is in no planner's output
+    "session_preload_libraries": "auto_explain",
+    "auto_explain.log_min_duration": "0",
+    "auto_explain.log_verbose": "on",
+    "auto_explain.log_nested_statements": "on",
 }
 
 

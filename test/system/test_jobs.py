@@ -547,13 +547,13 @@ def exporters(pg, db, rgw, strangers):
     )
 
 
-def test_an_id_that_a_stranger_took_before(db, strangers, s3, registry,
+def test_an_id_that_a_stranger_took_before(db, exporters, s3, registry,
                                            bucket):
-    """He may not export, so his run has failed; the other one is run."""
-    stranger = strangers[0]
+    """His run has failed; the other one is run."""
+    stranger = exporters[0]
     for submit_it in (submit, submit_all):
         run_id = str(uuid.uuid4())
-        assert submit(stranger, "zz", "SELECT 1", bucket, run_id) == run_id
+        assert submit(stranger, "zz", "SELECT 1 / 0", bucket, run_id) == run_id
         assert wait(stranger, run_id)["status"] == "failed"
         register(db, bucket, **{f"t_{submit_it.__name__}": "SELECT 1 AS one"})
         if submit_it is submit:

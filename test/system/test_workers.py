@@ -533,6 +533,38 @@ def test_jobs_of_a_role(pg, db, observer, holds, alice, bucket):
         session.close()
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_a_query_that_unlocks_all(
+    pg, db, observer, holds, alice, bucket, fails
+):
+    """What says that a job is there, and how many, is not the query's."""
+    select(db, f"ALTER ROLE {alice.name} SET onboard.max_jobs_per_role = 1")
+    select(
+        db, "CREATE FUNCTION unlock_all(n int) RETURNS int LANGUAGE plpgsql AS"
+        " $$ BEGIN PERFORM pg_advisory_unlock_all();"
+        " PERFORM pg_advisory_xact_lock_shared(64); RETURN 1 / n; END $$"
+    )
+    session = pg.connect("onboard", user=alice.name)
+    status = "SELECT status FROM onboard_runs WHERE run_id = %s"
+    try:
+        run_id = value(
+            session, "SELECT onboard_submit('job', %s, %s, %s)",
+            (f"SELECT unlock_all({0 if fails else 1}) AS n", bucket,
+             json.dumps({"server": alice.server})),
+        )
+        pid = value(session, "SELECT onboard_pid(%s)", (run_id,))
+        wait_for_event(observer, pid, "advisory")
+        assert value(session, status, (run_id,)) == "running"
+        assert value(session, "SELECT onboard_pid(%s)", (run_id,)) == pid
+        assert failure(submit, session, alice, bucket).pgcode == "53400"
+        select(observer, "SELECT pg_advisory_unlock(64)")
+        ended = "failed" if fails else "done"
+        assert wait(session, run_id) == ended
+    finally:
+        session.close()
+        select(db, "DROP FUNCTION unlock_all(int)")
+
+
 def test_jobs_one_after_another(pg, db, alice, bucket):
     """A job whose end is told may be still there: the next one waits."""
     select(db, f"ALTER ROLE {alice.name} SET onboard.max_jobs_per_role = 1")
