@@ -108,7 +108,9 @@ class Judge:
         self.storm = storm
         self.db = storm.cluster.connect("onboard")
         execute(
-            self.db, "SET max_parallel_workers_per_gather = 0; SET jit = off"
+            self.db, "SET max_parallel_workers_per_gather = 0; SET jit = off;"
+            # The export may have had more of the machine than COPY has now.
+            " SET statement_timeout = '600s'"
         )
         self.known = {}
 
