@@ -61,6 +61,7 @@ SELECT each('{name}', '{nme}', '{}', '{ name }', '{Name}', '{name', 'name}',
 -- Keys
 
 SELECT each('{prefix}', '{prefix}{part}', E'a\nb', E'a\u007fb', E'\u0001',
+	E'\ufffe', E'\uffff', E'\ufffd',
 	repeat('k', 1024), repeat('k', 1025), repeat('ä', 512), repeat('ä', 513));
 SELECT left(export('{"key": "{name}"}', name => repeat('€', 113)), 80);
 SELECT left(export('{"key": "{name}"}', name => repeat('€', 114)), 80);

@@ -356,6 +356,14 @@ check_read(Check *check)
 	say(check, "whether an object is there can be found out");
 }
 
+/* Ceph RGW 16, for one, lists the bucket instead. */
+static void
+say_unknown_default(Check *check)
+{
+	say(check, "the store does not tell the bucket's default");
+	check->verdict = OB_CHECK_UNKNOWN;
+}
+
 static void
 say_default_encryption(Check *check)
 {
@@ -367,9 +375,7 @@ say_default_encryption(Check *check)
 	if (ob_xml_read_encryption(document->data, document->len, &found,
 							   &error) != OB_OK)
 	{
-		/* such as Ceph RGW 16, which lists the bucket instead */
-		say(check, "the store does not tell the bucket's default");
-		check->verdict = OB_CHECK_UNKNOWN;
+		say_unknown_default(check);
 		return;
 	}
 	if (ob_s3_repeats_secret(&check->call->core, found.algorithm) ||
@@ -396,6 +402,9 @@ check_encryption(Check *check)
 	error = finish(check);
 	if (error->code == OB_OK)
 		say_default_encryption(check);
+	else if (error->code == OB_EPROTO)
+		/* a list that is too long to be what was asked for */
+		say_unknown_default(check);
 	else if (strcmp(error->s3_code, NO_ENCRYPTION) == 0)
 		say(check, "the bucket has no default");
 	else if (error->http_status == 403)

@@ -143,6 +143,16 @@ expand(StringInfo out, const char *template, const ObKeyFields *fields)
 	}
 }
 
+/* The two characters beyond those of control that XML cannot write: a store
+ * that lists such a key breaks its answer. */
+static bool
+is_no_character(const char *utf8)
+{
+	const unsigned char *p = (const unsigned char *) utf8;
+
+	return p[0] == 0xEF && p[1] == 0xBF && (p[2] == 0xBE || p[2] == 0xBF);
+}
+
 static void
 check_key(const char *key)
 {
@@ -167,6 +177,13 @@ check_key(const char *key)
 			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 							errmsg("key contains a control character (0x%02x)",
 								   (unsigned char) *p),
+							errhint("Take it out of option \"key\" or the "
+									"server's prefix.")));
+		if (is_no_character(p))
+			ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+							errmsg("key contains U+FFF%c, which is no "
+								   "character",
+								   p[2] == '\xBE' ? 'E' : 'F'),
 							errhint("Take it out of option \"key\" or the "
 									"server's prefix.")));
 	}

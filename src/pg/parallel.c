@@ -68,6 +68,12 @@ ob_parallel_pushed(const ObParallel *parallel)
 	return parallel->scan != NULL;
 }
 
+bool
+ob_parallel_crowded(const ObParallel *parallel)
+{
+	return parallel->crowded;
+}
+
 double
 ob_parallel_estimate(const ObParallel *parallel)
 {

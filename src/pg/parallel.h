@@ -63,6 +63,9 @@ extern void ob_parallel_attach(ObParallel *parallel, PlanState *top);
 /* What the planner expects of the query's result, in bytes. */
 extern double ob_parallel_estimate(const ObParallel *parallel);
 
+/* Whether it was not moved because onboard.upload_memory is too little. */
+extern bool ob_parallel_crowded(const ObParallel *parallel);
+
 /* Whether the sink was moved below Gather, and by how many workers. */
 extern bool ob_parallel_pushed(const ObParallel *parallel);
 extern int ob_parallel_workers(const ObParallel *parallel);

@@ -85,6 +85,7 @@ struct ObParallel
 	/* set when it is planned */
 	const Plan *scan; /* the sink; NULL: it was not moved */
 	int workers;
+	bool crowded;    /* not moved, since memory lacks for the parts */
 	double estimate; /* of the result, in bytes */
 	TupleDesc desc;  /* the columns of the query's result */
 

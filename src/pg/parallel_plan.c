@@ -108,6 +108,7 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 		return NULL;
 	columns = plain_columns(gather, &plain);
 	workers = choose_workers(parallel, gather);
+	parallel->crowded = plain && workers < 1;
 	if (!plain || workers < 1)
 		return NULL;
 	before = MemoryContextSwitchTo(parallel->context);

@@ -17,6 +17,7 @@
 #include "pg/wait.h"
 
 #define ABORT_MS 5000
+#define AGAIN_MS 200
 /* How often transfers are looked at while rows come slowly. */
 #define PUMP_MS 10
 
@@ -416,6 +417,39 @@ is_aborted(const void *arg)
 	return ob_upload_aborted(arg);
 }
 
+/*
+ * Exports that are nested fail one right after the other.  If the store has
+ * not answered the abort of one in time, the next one's is sent, but hardly
+ * waited for: else each level would take its time while interrupts are held.
+ */
+static bool
+wait_for_abort(ObStream *stream)
+{
+	static int64 timed_out = 0;
+	bool again = ob_http_now_ms() - timed_out < AGAIN_MS;
+	bool aborted = ob_wait_bounded(stream->http, is_aborted, stream->upload,
+								   again ? AGAIN_MS : ABORT_MS);
+
+	if (!aborted)
+		timed_out = ob_http_now_ms();
+	return aborted;
+}
+
+static void
+warn_of_upload(const ObStream *stream, const char *place)
+{
+	const char *id = ob_upload_id(stream->upload);
+
+	ereport(WARNING,
+			(errcode(ERRCODE_CONNECTION_FAILURE),
+			 errmsg("could not abort the upload of \"%s\" in time", place),
+			 id[0] ? errdetail("Upload id \"%s\".", id)
+				   : errdetail("The store has not told its upload id."),
+			 id[0] ? errhint("onboard_abort_uploads() removes it.")
+				   : errhint("If the upload was begun, "
+							 "onboard_abort_uploads() removes it.")));
+}
+
 void
 ob_stream_abort(ObStream *stream, const char *place)
 {
@@ -425,12 +459,8 @@ ob_stream_abort(ObStream *stream, const char *place)
 		return;
 	HOLD_INTERRUPTS();
 	ob_upload_abort(stream->upload);
-	if (!ob_wait_bounded(stream->http, is_aborted, stream->upload, ABORT_MS))
-		ereport(WARNING,
-				(errcode(ERRCODE_CONNECTION_FAILURE),
-				 errmsg("could not abort the upload of \"%s\" in time", place),
-				 errdetail("Upload id \"%s\".", ob_upload_id(stream->upload)),
-				 errhint("onboard_abort_uploads() removes it.")));
+	if (!wait_for_abort(stream))
+		warn_of_upload(stream, place);
 	else if ((error = ob_upload_abort_error(stream->upload)) != NULL)
 		ob_report_not_aborted(error, place);
 	else if (ob_upload_may_exist(stream->upload))

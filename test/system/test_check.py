@@ -51,6 +51,15 @@ def failed_alone(found, item, *unknown):
     return found[item][1]
 
 
+def test_a_bucket_in_use(db, s3, bucket):
+    """RGW lists it where its encryption is asked for, which gets long."""
+    for n in range(250):
+        s3.put_object(Bucket=bucket, Key=f"a/name/of/some/length/{n:080}")
+    assert verdicts(check(db, bucket)) == {
+        **dict.fromkeys(ITEMS, True), "encryption": GOOD_ENCRYPTION
+    }
+
+
 def test_good(db, rgw, s3, bucket):
     found = check(db, bucket)
     assert verdicts(found) == {

@@ -5,11 +5,13 @@ domains, which may run queries; so does planning, which folds constants.  None
 of these queries is the export's, and none may keep anything of it.
 """
 
+import time
+
 import psycopg2
 import pytest
 
 from lib.exports import (
-    Running, body, copy, failure, key_of, keys, land, no_trace, no_upload_left,
+    ABORT_BOUND, Running, body, copy, failure, key_of, keys, land, no_trace, no_upload_left,
     rows, select, value, wait_for_sleep,
 )
 from lib.postgres import backend_rss
@@ -284,6 +286,42 @@ def test_terminated_while_nested(pg, db, observer, rgw, bucket, started):
         assert isinstance(export.error(), psycopg2.OperationalError)
     no_trace(rgw, bucket)
     select(db, "DROP FUNCTION inner_export")
+
+
+def test_nested_aborts_share_their_time(
+    db, observer, proxy, proxied, rgw, bucket, started
+):
+    """The store answers none of them; it is waited for once."""
+    select(db, f"""
+        CREATE FUNCTION pg_temp.level(n int) RETURNS text LANGUAGE plpgsql AS $f$
+        BEGIN
+            IF n = 0 THEN
+                PERFORM pg_sleep(300);
+            END IF;
+            PERFORM onboard_table('level' || n, format('SELECT CASE g WHEN 7000'
+                ' THEN pg_temp.level(%s) ELSE repeat(''x'', 1000) END AS t'
+                ' FROM generate_series(1, 8000) g', n - 1), '{bucket}',
+                '{{"server": "{proxied}", "part_size": "5MB"}}');
+            RETURN n;
+        END $f$""")
+    with Running(db, "SELECT pg_temp.level(4)") as export:
+        wait_for_sleep(observer)
+        assert len(rgw.unfinished(bucket)) == 4
+        proxy.rule(
+            "DELETE", times=None, hold=True, when="request", drop="before"
+        )
+        before = time.monotonic()
+        select(
+            observer, "SELECT pg_cancel_backend(%s)", (db.info.backend_pid,)
+        )
+        assert export.error().pgcode == "57014"
+        assert time.monotonic() - before < 2 * ABORT_BOUND
+    assert len([n for n in db.notices if "could not abort" in n]) == 4
+    swept = select(
+        db, "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')",
+        (bucket,),
+    )
+    assert len(swept) == 4
 
 
 # What a query leaves behind in the session

@@ -106,6 +106,15 @@ def sunk(db, query, **options):
     return lines[0]["line"].startswith("Sink: below Gather")
 
 
+def test_why_there_is_no_room_for_workers(eager):
+    eager.cursor().execute("SET onboard.upload_memory = '10MB'")
+    lines = select(
+        eager, "SELECT line FROM onboard_explain('SELECT * FROM big',"
+        """ '{"parallel": 2, "part_size": "5MB"}') line""",
+    )
+    assert "onboard.upload_memory" in lines[0]["line"]
+
+
 def assert_same_lines(landed, expected, header=True):
     landed, expected = landed.split(b"\n"), expected.split(b"\n")
     assert landed[-1] == expected[-1] == b""
