@@ -108,8 +108,6 @@ CREATE POLICY onboard_history_of_own_roles ON onboard_history FOR SELECT
 CREATE POLICY onboard_history_prune ON onboard_history FOR DELETE
 	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
 
-GRANT SELECT ON onboard_history TO PUBLIC;
-
 -- Which process works on a run: it holds an advisory lock, which goes when the
 -- process does, however it ends.
 
@@ -148,8 +146,6 @@ CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 
 COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
 
-GRANT SELECT ON onboard_runs TO PUBLIC;
-
 -- With the caller's rights; rows of a run that somebody works on stay.
 
 CREATE FUNCTION onboard_prune(older_than interval) RETURNS bigint
@@ -187,8 +183,6 @@ CREATE VIEW onboard_progress WITH (security_invoker = true) AS
 
 COMMENT ON VIEW onboard_progress IS 'exports under way';
 
-GRANT SELECT ON onboard_progress TO PUBLIC;
-
 -- Where the increments of registered tables have ended, for each role that has
 -- landed some.  Written and read like the history.
 
@@ -204,19 +198,22 @@ CREATE TABLE onboard_watermarks (
 	value pg_catalog.text NOT NULL,
 	uri pg_catalog.text NOT NULL,
 	run_id pg_catalog.uuid NOT NULL,
-	landed pg_catalog.timestamptz NOT NULL,
-	UNIQUE (name, role_id)
+	landed pg_catalog.timestamptz NOT NULL
 );
 
 COMMENT ON TABLE onboard_watermarks IS
 	'where the increments of registered tables have ended';
 
+-- A dump may have the rows of several roles that are missing where it is
+-- restored; nobody has them then.
+CREATE UNIQUE INDEX onboard_watermarks_of_role
+	ON onboard_watermarks (name, role_id)
+	WHERE role_id OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid;
+
 ALTER TABLE onboard_watermarks ENABLE ROW LEVEL SECURITY;
 
 CREATE POLICY onboard_watermarks_of_own_roles ON onboard_watermarks FOR SELECT
 	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
-
-GRANT SELECT ON onboard_watermarks TO PUBLIC;
 
 SELECT pg_catalog.pg_extension_config_dump('onboard_tables', '');
 SELECT pg_catalog.pg_extension_config_dump('onboard_history', '');
@@ -393,3 +390,33 @@ CREATE FUNCTION onboard_cancel(run_id pg_catalog.uuid) RETURNS boolean
 
 COMMENT ON FUNCTION onboard_cancel IS
 	'cancels a run; false if no process works on it';
+
+-- What default privileges have granted on tables and views is taken back:
+-- TRIGGER on the history, say, is the right to act as its owner.
+
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
+
+DO $$
+DECLARE
+	one record;
+BEGIN
+	FOR one IN
+		SELECT DISTINCT c.oid::regclass AS name,
+			CASE a.grantee WHEN 0 THEN 'PUBLIC'
+				ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee
+		FROM pg_extension e
+		JOIN pg_depend d ON d.refclassid = 'pg_extension'::regclass
+			AND d.refobjid = e.oid AND d.deptype = 'e'
+			AND d.classid = 'pg_class'::regclass
+		JOIN pg_class c ON c.oid = d.objid, aclexplode(c.relacl) a
+		WHERE e.extname = 'onboard' AND a.grantee <> c.relowner
+	LOOP
+		EXECUTE format('REVOKE ALL ON %s FROM %s', one.name, one.grantee);
+	END LOOP;
+END
+$$;
+
+GRANT SELECT ON @extschema@.onboard_history TO PUBLIC;
+GRANT SELECT ON @extschema@.onboard_runs TO PUBLIC;
+GRANT SELECT ON @extschema@.onboard_progress TO PUBLIC;
+GRANT SELECT ON @extschema@.onboard_watermarks TO PUBLIC;

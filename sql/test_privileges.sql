@@ -142,3 +142,15 @@ SET client_min_messages = warning;
 DROP EXTENSION onboard CASCADE;
 DROP OWNED BY regress_onboard_a, regress_onboard_b, regress_onboard_team;
 DROP ROLE regress_onboard_a, regress_onboard_b, regress_onboard_team;
+
+-- Default privileges grant nothing on what the extension makes
+
+CREATE ROLE "regress_onboard Odd";
+ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO "regress_onboard Odd", PUBLIC;
+CREATE EXTENSION onboard;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM "regress_onboard Odd", PUBLIC;
+SELECT c.relname, a.grantee, string_agg(privilege_type, ' ') AS privileges
+FROM pg_class c, aclexplode(relacl) a
+WHERE relname ~ '^onboard' AND relkind IN ('r', 'v') AND a.grantee <> relowner
+GROUP BY 1, 2 ORDER BY relname COLLATE "C";
+DROP ROLE "regress_onboard Odd";

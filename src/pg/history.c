@@ -16,6 +16,7 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
+#include "utils/inval.h"
 #include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 #include "utils/syscache.h"
@@ -29,6 +30,7 @@
 
 #define TABLE "onboard_history"
 #define PARAMS 21
+#define ROLE_NAME 4 /* the parameter that insert() sets, from 0 */
 
 char *
 ob_history_source(void)
@@ -46,12 +48,18 @@ ob_history_source(void)
 	return pstrdup(host);
 }
 
+static const char *
+role_name(Oid role)
+{
+	const char *name = GetUserNameFromId(role, true);
+
+	return name ? name : psprintf("unknown (OID=%u)", role);
+}
+
 const char *
 ob_history_role(void)
 {
-	const char *role = GetUserNameFromId(GetUserId(), true);
-
-	return role ? role : psprintf("unknown (OID=%u)", GetUserId());
+	return role_name(GetUserId());
 }
 
 typedef struct Row
@@ -104,7 +112,8 @@ make_row(Row *row, const ObRun *run)
 	add(row, OIDOID, ObjectIdGetDatum(row->role), true);
 	add_text(row, run->name);
 	add(row, UUIDOID, UUIDPGetDatum(key), true);
-	add_text(row, ob_history_role());
+	Assert(row->n == ROLE_NAME);
+	add_text(row, "");
 	add_text(row, run->source ? run->source : ob_history_source());
 	add_text(row, run->query);
 	add_text(row, run->status);
@@ -175,6 +184,9 @@ insert(Oid schema, void *arg)
 {
 	Row *row = arg;
 
+	/* the role may have another name since the query began */
+	AcceptInvalidationMessages();
+	row->values[ROLE_NAME] = CStringGetTextDatum(role_name(row->role));
 	execute(schema,
 			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
 			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
@@ -296,7 +308,11 @@ ob_history_prune(Oid schema, TimestampTz before)
 
 	memset(&pruning, 0, sizeof(pruning));
 	add(&pruning.row, TIMESTAMPTZOID, TimestampTzGetDatum(before), true);
-	ob_as_caller(schema, prune, &pruning);
+	/* the owner's triggers are not to run as who is trusted more */
+	if (ob_owner_is_caller(schema, TABLE))
+		ob_as_owner(schema, TABLE, prune, &pruning);
+	else
+		ob_as_caller(schema, prune, &pruning);
 	return pruning.n;
 }
 

@@ -10,6 +10,7 @@
 #include "commands/trigger.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/acl.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
 #include "utils/rel.h"
@@ -92,6 +93,12 @@ ob_owner_require(Oid schema, const char *table)
 {
 	/* an export may take hours */
 	(void) owner_of(schema, table, AccessShareLock);
+}
+
+bool
+ob_owner_is_caller(Oid schema, const char *table)
+{
+	return has_privs_of_role(GetUserId(), owner_of(schema, table, NoLock));
 }
 
 /* Nothing that the owner has made (triggers, rules, expressions of an index)

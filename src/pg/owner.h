@@ -23,6 +23,9 @@
 extern void ob_as_owner(Oid schema, const char *table,
 						void (*step)(Oid schema, void *arg), void *arg);
 
+/* Whether the caller has the owner's rights anyway, as superusers do. */
+extern bool ob_owner_is_caller(Oid schema, const char *table);
+
 /* Raises what ob_as_owner() would, before it is too late. */
 extern void ob_owner_require(Oid schema, const char *table);
 

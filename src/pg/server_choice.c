@@ -41,12 +41,8 @@ role_name(Oid role)
  * by a file, the command line, or for all roles of a database; or the default.
  */
 static Oid
-find_setter(void)
+find_setter(const struct config_generic *setting)
 {
-	const struct config_generic *setting = ob_setting(SETTING);
-
-	if (setting == NULL)
-		elog(ERROR, "setting \"%s\" is not there", SETTING);
 	switch (setting->source)
 	{
 		case PGC_S_USER:
@@ -86,16 +82,20 @@ check_setter(Oid setter)
 const char *
 ob_server_choose(const char *given, bool *named)
 {
+	const struct config_generic *setting = ob_setting(SETTING);
 	Oid setter;
 
 	*named = given != NULL;
 	if (given != NULL)
 		return given;
-	setter = find_setter();
+	if (setting == NULL)
+		elog(ERROR, "setting \"%s\" is not there", SETTING);
+	setter = find_setter(setting);
 	if (OidIsValid(setter))
 	{
 		check_setter(setter);
-		*named = true;
+		/* what a role has in all databases means no server of this one */
+		*named = setting->source != PGC_S_USER;
 	}
 	return onboard_server;
 }
@@ -120,8 +120,9 @@ ob_server_check_default(const ForeignServer *server)
 				   "superuser nor a role that \"%s\" is a member of.",
 				   role_name(user)),
 		 errhint("If exports shall go there, name it in option \"server\", "
-				 "or SET " SETTING " = '%s', which ALTER ROLE can do for "
-				 "good. Or let a superuser own it: ALTER SERVER %s OWNER "
+				 "or SET " SETTING " = '%s', which ALTER ROLE ... IN "
+				 "DATABASE can do for good. Or let a superuser own it: ALTER "
+				 "SERVER %s OWNER "
 				 "TO ...;",
 				 server->servername, quoted)));
 }

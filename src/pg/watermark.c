@@ -15,7 +15,7 @@
 #include "executor/spi.h"
 #include "miscadmin.h"
 #include "utils/builtins.h"
-#include "utils/lsyscache.h"
+#include "utils/inval.h"
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
@@ -24,6 +24,7 @@
 #include "pg/watermark_intern.h"
 
 #define TABLE "onboard_watermarks"
+#define REGISTRY "onboard_tables"
 #define PARAMS 9
 
 typedef struct Row
@@ -204,14 +205,41 @@ write_first(Oid schema, void *arg)
 {
 	Row *row = arg;
 
-	/* the table may not be registered any more */
 	execute(schema,
 			"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
 			"uri, run_id, landed) SELECT $1, $3, $4, $5, $6, $7, $8, "
-			"pg_catalog.clock_timestamp() WHERE $8 = $9 AND EXISTS (SELECT "
-			"FROM %s.onboard_tables WHERE name = $1) ON CONFLICT DO NOTHING "
-			"RETURNING role_id",
+			"pg_catalog.clock_timestamp() WHERE $2 IS NOT NULL AND $8 = $9 "
+			"ON CONFLICT DO NOTHING RETURNING role_id",
 			row, false, SPI_OK_INSERT_RETURNING);
+}
+
+typedef struct Registered
+{
+	Row row;
+	bool found;
+} Registered;
+
+static void
+find_registered(Oid schema, void *arg)
+{
+	Registered *registered = arg;
+
+	registered->found =
+		execute(schema, "SELECT FROM %s." REGISTRY " WHERE name = $1",
+				&registered->row, false, SPI_OK_SELECT) > 0;
+}
+
+/* As the owner of the registry, who may be another one than the watermarks'.
+ */
+static bool
+is_registered(Oid schema, const char *name)
+{
+	Registered registered;
+
+	memset(&registered, 0, sizeof(registered));
+	add_text(&registered.row, name);
+	ob_as_owner(schema, REGISTRY, find_registered, &registered);
+	return registered.found;
 }
 
 typedef struct Writing
@@ -250,6 +278,8 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 		return;
 	memset(&writing, 0, sizeof(writing));
 	writing.first = kept == NULL;
+	/* the role may have another name since the query began */
+	AcceptInvalidationMessages();
 	add_text(&writing.row, mark->name);
 	add(&writing.row, OIDOID, ObjectIdGetDatum(GetUserId()));
 	add_text(&writing.row, GetUserNameFromId(GetUserId(), false));
@@ -260,7 +290,8 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 	add(&writing.row, UUIDOID, UUIDPGetDatum(&run->run_id));
 	add(&writing.row, UUIDOID,
 		UUIDPGetDatum(kept ? &kept->run_id : &run->run_id));
-	ob_as_owner(schema, TABLE, write_mark, &writing);
+	if (kept || is_registered(schema, mark->name))
+		ob_as_owner(schema, TABLE, write_mark, &writing);
 	if (!writing.written)
 		ereport(
 			WARNING,

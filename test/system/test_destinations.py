@@ -318,7 +318,15 @@ def test_who_names_it_has_chosen_it(
     assert land(db, "named", QUERY, bucket, server="s3")["files"] == 1
     select(guest.session, "SET onboard.server = 's3'")
     assert land(guest.session, "set", QUERY, bucket)["files"] == 1
+    # what a role has everywhere is no server of this database
     select(db, f"ALTER ROLE {guest.name} SET onboard.server = 's3'")
+    session = pg.connect("onboard", user=guest.name)
+    assert failure(land, session, "t", QUERY, bucket).pgcode == "42501"
+    session.close()
+    select(
+        db, f"ALTER ROLE {guest.name} IN DATABASE onboard"
+        " SET onboard.server = 's3'",
+    )
     session = pg.connect("onboard", user=guest.name)
     assert land(session, "role", QUERY, bucket)["files"] == 1
     session.close()

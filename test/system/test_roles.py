@@ -9,7 +9,7 @@ from conftest import Server
 from lib import process
 from lib.exports import (
     Running, body, call, failure, key_of, keys, land, land_all, no_trace,
-    select, value, wait_for_event,
+    select, value, wait_for_event, warnings,
 )
 from lib.postgres import Cluster
 
@@ -319,7 +319,116 @@ def test_restored_history_is_the_role_s_of_that_name(
         select(db, f"DROP ROLE IF EXISTS {missing}")
 
 
-# A history whose owner is not to be trusted
+@pytest.mark.parametrize("successor", [False, True])
+def test_a_role_that_is_renamed_while_it_exports(
+    pg, db, observer, make_role, make_server, rgw, s3, bucket, successor
+):
+    """Its row is written nonetheless; none for a new role of its name."""
+    role = make_role()
+    role.server = make_server(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, user=role.name
+    )
+    role.may(f"USAGE ON FOREIGN SERVER {role.server}")
+    query = "SELECT pg_advisory_xact_lock(61) IS NULL AS n"
+    select(observer, "SELECT pg_advisory_lock(61)")
+    old = role.name
+    try:
+        with Running(
+            role.session, *call(
+                "renamed", query, bucket, server=role.server
+            )
+        ) as export:
+            wait_for_event(observer, export.pid, "advisory")
+            select(db, f"ALTER ROLE {old} RENAME TO {old}_new")
+            role.name = f"{old}_new"
+            if successor:
+                select(db, f"CREATE ROLE {old}")
+            select(observer, "SELECT pg_advisory_unlock(61)")
+            assert export.rows()[0]["status"] == "done"
+        assert select(
+            db, "SELECT name, role FROM onboard_runs WHERE role LIKE %s",
+            (f"{old}%",)
+        ) == [{"name": "renamed", "role": role.name}]
+        assert warnings(role.session) == []
+    finally:
+        select(observer, "SELECT pg_advisory_unlock_all()")
+        if successor:
+            select(db, f"DROP ROLE {old}")
+
+
+def test_watermarks_of_roles_that_are_missing(pg, db, registry, bucket):
+    """They are nobody's, several of one table too; those of others stay."""
+    registry("inc", "SELECT 1 AS n", bucket)
+    roles = ("missing_one", "missing_two", "postgres")
+    for role in roles[:2]:
+        select(db, f"CREATE ROLE {role}")
+    try:
+        for role in roles:
+            select(
+                db, "INSERT INTO onboard_watermarks (name, role, column_name,"
+                " type, value, uri, run_id, landed) VALUES ('inc', %s, 'n',"
+                " 'integer', '1', '', gen_random_uuid(), now())", (role,)
+            )
+        dump = dump_of(pg, "onboard", "-e", "onboard")
+    finally:
+        for role in roles[:2]:
+            select(db, f"DROP ROLE {role}")
+    pg.psql("CREATE DATABASE restored_marks")
+    try:
+        pg.psql(dump, "restored_marks")
+        restored = pg.connect("restored_marks")
+        assert select(
+            restored, "SELECT role, role_id = 0 AS of_nobody FROM"
+            " onboard_watermarks ORDER BY role"
+        ) == [
+            {"role": role, "of_nobody": role != "postgres"} for role in roles
+        ]
+        restored.close()
+    finally:
+        pg.psql("DROP DATABASE restored_marks WITH (FORCE)")
+
+
+# A registry, or a history, whose owner is not to be trusted
+
+
+def test_a_watermark_is_not_written_as_whom_the_registry_s_owner_wants(
+    db, alice, bob, registry, bucket
+):
+    """What stands in the registry's place is read as its owner."""
+    registry(
+        "inc", "SELECT 1 AS n", bucket, watermark={"column": "n"},
+        key="{name}/{run_id}",
+    )
+    select(db, OWNERS_CODE)
+    select(db, f"GRANT CREATE ON SCHEMA public TO {bob.name}")
+    select(db, f"ALTER TABLE onboard_tables OWNER TO {bob.name}")
+    try:
+        select(
+            bob.session, "CREATE FUNCTION note() RETURNS boolean LANGUAGE"
+            " plpgsql AS $$ BEGIN INSERT INTO public.ran VALUES (current_user,"
+            " ''); RETURN true; END $$;"
+            "ALTER TABLE onboard_tables RENAME TO bobs_tables;"
+            "CREATE VIEW onboard_tables AS SELECT * FROM bobs_tables"
+            " WHERE note(); GRANT SELECT ON onboard_tables TO PUBLIC;",
+        )
+        select(db, f"GRANT SELECT ON onboard_tables TO {alice.name}")
+        (landed,) = select(
+            alice.session, "SELECT status FROM onboard_table('inc', options =>"
+            " %s)", (f'{{"server": "{alice.server}"}}',)
+        )
+        assert landed == {"status": "done"}
+        ran = select(db, "SELECT DISTINCT who FROM ran ORDER BY who")
+        assert {row["who"] for row in ran} == {alice.name, bob.name}
+        sql = "SELECT role FROM onboard_watermarks"
+        assert select(db, sql) == [{"role": alice.name}]
+    finally:
+        select(
+            db, "DROP VIEW IF EXISTS onboard_tables;"
+            "ALTER TABLE IF EXISTS bobs_tables RENAME TO onboard_tables;"
+            "ALTER TABLE onboard_tables OWNER TO CURRENT_USER;"
+            "DROP FUNCTION IF EXISTS note(); DROP TABLE ran;"
+            "DROP FUNCTION act()",
+        )
 
 
 @pytest.fixture
@@ -403,6 +512,24 @@ def test_an_immediate_trigger_of_the_history_runs_as_its_owner(
     finally:
         select(db, "RESET search_path")
         select(owned.session, "DROP FUNCTION act() CASCADE; DROP TABLE ran")
+
+
+def test_a_superuser_s_pruning_runs_triggers_as_the_owner(db, owned, bucket):
+    select(db, OWNERS_CODE)
+    try:
+        select(
+            owned.session, "CREATE TRIGGER acts AFTER DELETE ON"
+            " onboard_history FOR EACH STATEMENT EXECUTE FUNCTION act()",
+        )
+        path = value(db, "SHOW search_path")
+        select(db, "SELECT onboard_prune('0')")
+        assert select(db, "SELECT who FROM ran") == [{"who": owned.name}]
+        assert value(db, "SHOW search_path") == path
+    finally:
+        select(
+            db, "DROP TRIGGER IF EXISTS acts ON onboard_history;"
+            "DROP TABLE ran; DROP FUNCTION act()",
+        )
 
 
 def test_a_landed_object_whose_row_cannot_be_written(db, s3, bucket):
