@@ -71,6 +71,8 @@ INTERNAL = re.compile(
     # PostgreSQL's own answer when a volatile function is run by a parallel
     # plan in a command that writes: the storm's are all labelled as safe.
     "|cannot start commands during a parallel operation"
+    # Likewise, of pg_notify() in a function that is labelled as safe.
+    "|cannot send notifications from a parallel worker"
 )
 # Functions of the storm raise it when a query gave them wrong rows.
 WRONG_ROWS = "ZZ001"
