@@ -67,7 +67,7 @@ COMMENT ON TABLE onboard_tables IS 'tables that onboard_all() exports';
 -- other OIDs, so pg_dump writes the name alone (it leaves generated columns
 -- out), and who that is is looked up when the row is restored; 0 is nobody.
 -- The key stands for role, run and name of any length; it is not made of
--- columns, so that what is restored cannot collide.
+-- columns, so that what is restored does not collide.
 
 CREATE TABLE onboard_history (
 	key pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),

@@ -146,6 +146,20 @@ SELECT name, status FROM onboard_table('deferred', 'SELECT 1 WHERE false');
 DROP TRIGGER later ON onboard_history;
 \set SHOW_CONTEXT errors
 
+-- The key of a restored row, whose role is another one by now
+
+SELECT name, status FROM onboard_table('key', 'SELECT 1 WHERE false', run_id => '00000000-0000-4000-8000-0000000000aa');
+UPDATE onboard_history SET role = 'nobody_here', status = 'failed' WHERE name = 'key';
+SELECT name, status FROM onboard_table('key', 'SELECT 1 WHERE false', run_id => '00000000-0000-4000-8000-0000000000aa');
+SELECT role, role_id = 0 AS of_nobody, count(DISTINCT key) FROM onboard_history WHERE name = 'key' GROUP BY 1, 2 ORDER BY 1;
+
+-- A query that changes the role, whose row it would be
+
+CREATE ROLE regress_onboard_other;
+SELECT outcome($$SELECT onboard_table('role', 'SELECT set_config(''role'', ''regress_onboard_other'', false)')$$);
+SELECT current_user = session_user AS own;
+DROP ROLE regress_onboard_other;
+
 -- Names of any length
 
 SET client_min_messages = warning;

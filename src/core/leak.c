@@ -43,6 +43,18 @@ read_hex(const char *text)
 	return low < 0 ? -1 : high * 16 + low;
 }
 
+/* A backslash and three digits, of ASCII; -1: there are none. */
+static int
+read_octal(const char *text)
+{
+	for (int i = 1; i <= 3; i++)
+	{
+		if (text[i] < '0' || text[i] > (i == 1 ? '1' : '7'))
+			return -1;
+	}
+	return (text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0');
+}
+
 /* What stands for a character: how long it is, and which one; 0: it does not.
  */
 static size_t
@@ -55,9 +67,14 @@ read_escape(const char *text, char *c)
 
 	if (text[0] == '%' && (number = read_hex(text + 1)) >= 0)
 		return *c = (char) number, 3;
-	if (text[0] == '\\' && text[1] == 'u' && read_hex(text + 2) == 0 &&
-		(number = read_hex(text + 4)) >= 0)
+	if ((text[0] == '\\' || text[0] == '%') && text[1] == 'u' &&
+		read_hex(text + 2) == 0 && (number = read_hex(text + 4)) >= 0)
 		return *c = (char) number, 6;
+	if (text[0] == '\\' && text[1] == 'x' &&
+		(number = read_hex(text + 2)) >= 0)
+		return *c = (char) number, 4;
+	if (text[0] == '\\' && (number = read_octal(text)) >= 0)
+		return *c = (char) number, 4;
 	if (text[0] != '&')
 		return 0;
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)

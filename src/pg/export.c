@@ -222,9 +222,15 @@ run(Job *job, ObExportResult *result)
 	ObReceiver receiver;
 	ObReceiverHooks hooks = {&job->export->options->copy, job->stream,
 							 job->parallel, job->context};
+	Oid user = GetUserId();
 
 	ob_receiver_init(&receiver, &hooks);
 	run_query(job, &receiver);
+	/* whose rights counted, and whose the row of the history is */
+	if (GetUserId() != user)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+						errmsg("the query has changed the role"),
+						errhint("SET ROLE before the export.")));
 	result->empty = finish(job, receiver.encoder);
 	tell(job, result);
 	if (!result->empty)

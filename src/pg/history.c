@@ -187,12 +187,15 @@ insert(Oid schema, void *arg)
 	/* the role may have another name since the query began */
 	AcceptInvalidationMessages();
 	row->values[ROLE_NAME] = CStringGetTextDatum(role_name(row->role));
+	/* the key may be that of a restored row, of another role by now */
 	execute(schema,
 			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
 			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
 			"retries, started, ended, lsn, pid, error, sqlstate) VALUES ($1, "
-			"$3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, "
-			"$17, $18, $19, $20, $21) RETURNING role_id",
+			"$3, COALESCE((SELECT pg_catalog.gen_random_uuid() FROM "
+			"%s.onboard_history WHERE key = $4), $4), $5, $6, $7, $8, $9, "
+			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) "
+			"RETURNING role_id",
 			PARAMS, row, SPI_OK_INSERT_RETURNING);
 	check_role(row);
 	row->written = true;

@@ -32,6 +32,10 @@ forms_of_a_secret(void **state)
 	assert_leaks("VjEPr&amp;#43;&amp;#x2f;wEaCXV");
 	assert_leaks("VjEPr+\\/wEaCXV");
 	assert_leaks("VjEPr\\u002b\\u002FwEaCXV");
+	/* as loggers and scripts do it */
+	assert_leaks("\\x49\\x51\\x6f\\x4A\\x62\\x33\\x4a\\x70\\x5a");
+	assert_leaks("\\111\\121\\157\\112\\142\\063\\112\\160\\132");
+	assert_leaks("%u0049%u0051%u006f%u004A%u0062%u0033%u004a%u0070%u005A");
 	/* broken into lines */
 	assert_leaks("IQoJ\r\n b3Jp\r\n Z2lu");
 	/* in hexadecimal */
@@ -73,6 +77,8 @@ what_is_none(void **state)
 	/* broken encodings are text */
 	assert_false(
 		ob_secret_leaks("100% &#; &#x; &#99999999999999; \\u00 %", SECRET));
+	assert_false(ob_secret_leaks("\\x4 \\12 \\ %u0 %u00", SECRET));
+	assert_false(ob_secret_leaks("\\", SECRET));
 }
 
 static void
