@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
@@ -45,6 +46,12 @@ run_question(Oid schema, void *arg)
 		.result = SPI_OK_SELECT,
 	};
 
+	/* a snapshot of their own is what parallel workers cannot take */
+	if (IsInParallelMode())
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
+				 errmsg("cannot look up a run during a parallel operation"),
+				 errhint("Mark the function that does it PARALLEL UNSAFE.")));
 	PushActiveSnapshot(GetLatestSnapshot());
 	ob_own_query(schema, &query);
 	question->answer(question->arg);

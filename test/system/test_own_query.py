@@ -406,12 +406,14 @@ CALLS = {
     "submit": "SELECT onboard_submit('w', 'SELECT 1 AS a', '{bucket}')",
     "submit_all": "SELECT onboard_submit_all()",
     "explain": "SELECT onboard_explain('SELECT 1 AS a')",
+    "status": "SELECT onboard_status(run_id) FROM onboard_history",
 }
 
 
 @pytest.mark.parametrize("sql", CALLS.values(), ids=CALLS.keys())
 def test_refused_in_a_parallel_worker(eager, s3, bucket, proxied, proxy, sql):
     """Before anything is sent."""
+    land(eager, "before", "SELECT 1 AS a", bucket)
     select(eager, f"SET onboard.server = {proxied}")
     statement = sql.format(bucket=bucket).replace("'", "''")
     select(eager, f"""
@@ -420,8 +422,8 @@ def test_refused_in_a_parallel_worker(eager, s3, bucket, proxied, proxy, sql):
     select(eager, "SET parallel_leader_participation = off")
     error = failure(select, eager, "SELECT sends(a) FROM own")
     select(eager, "DROP FUNCTION sends")
-    assert error.pgcode == "25000"
+    assert error.pgcode == "25000", error
     assert "during a parallel operation" in error.diag.message_primary
     assert "PARALLEL UNSAFE" in error.diag.message_hint
     assert not proxy.requests()
-    assert keys(s3, bucket) == []
+    assert keys(s3, bucket) == [key_of("before")]

@@ -11,11 +11,11 @@ What they do is drawn from a seed by storm.py.  Whatever it is, these hold:
 
 A failure tells the statements of its session, and how to see it again:
 
-    ONBOARD_SEED=123 test/system.sh -k storm        the storm of that seed
-    ONBOARD_SEED=123/2/45 test/system.sh -k storm   an episode of it, alone
-    ONBOARD_STORM_SECONDS=3600 test/system.sh -k storm
-
-    ONBOARD_STORM_WITHOUT=backup                    goes on after a known fault
+    test/system.sh test/system/test_storm.py, with in its environment
+    ONBOARD_SEED=123                the storm of that seed
+    ONBOARD_SEED=123/2/45           an episode of it, alone
+    ONBOARD_STORM_SECONDS=3600      for so long
+    ONBOARD_STORM_WITHOUT=backup    goes on after a known fault
 
 Without ONBOARD_STORM_SECONDS it is a short one with a seed that never changes.
 What is cancelled when is no matter of the seed: that is a matter of time.
