@@ -54,6 +54,7 @@ struct ObHttpRequest
 	int connect_timeout_ms; /* 0: default */
 	int timeout_ms;  /* from the start to the end, counted likewise; 0: none */
 	bool direct;     /* not through the proxy */
+	bool fresh;      /* on a new connection */
 	bool link_local; /* may go to addresses of the machine's own network, where
 					  * metadata services are: else that is OB_EINVAL.  The
 					  * connection is used for nothing else */

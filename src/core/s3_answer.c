@@ -199,6 +199,8 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class)
 	s3->retries++;
 	if (class == OB_RETRY_THROTTLE && call->throttled)
 		call->throttled(call);
+	/* those that are kept may have more of what was no answer */
+	call->request.fresh = class == OB_RETRY_CORRUPT;
 	ob_s3_try(call, delay);
 	return true;
 }
