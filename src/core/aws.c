@@ -290,7 +290,7 @@ are_refused(const char *code)
 static void
 fail(ObAwsCall *call, const ObError *failure, ObRetryClass class)
 {
-	ObRetryPolicy policy = {ATTEMPTS, 0};
+	ObRetryPolicy policy = {.max_attempts = ATTEMPTS};
 	int64_t now = ob_http_now_ms();
 	int64_t after = -1;
 	int64_t delay;
@@ -330,8 +330,9 @@ on_done(ObHttpRequest *request)
 	if (request->error.code != OB_OK)
 	{
 		fail(call, &request->error,
-			 request->final ? OB_RETRY_FINAL
-							: ob_retry_transport_class(request->error.code));
+			 request->final
+				 ? OB_RETRY_FINAL
+				 : ob_retry_transport_class(request->error.code, true));
 		return;
 	}
 	if (request->status >= 200 && request->status < 300)

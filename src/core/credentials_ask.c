@@ -90,7 +90,7 @@ on_answer(ObHttpRequest *request)
 	if (error.code == OB_OK)
 		ask->read(ask, &class, &error);
 	else if (!request->final)
-		class = ob_retry_transport_class(error.code);
+		class = ob_retry_transport_class(error.code, true);
 	wipe_answer(ask);
 	ob_fetch_hide_secrets(ask->arg, &error);
 	if (error.code != OB_OK)

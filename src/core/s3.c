@@ -157,7 +157,7 @@ void
 ob_s3_reset(ObS3 *s3)
 {
 	ob_provider_reset(s3->provider);
-	s3->reached = false;
+	ob_outage_forget(s3);
 }
 
 ObProvider *
@@ -283,13 +283,14 @@ ob_s3_call_free(ObS3Call *call)
 	/* of zeros, it was never set up */
 	if (call->told.data)
 		ob_buf_wipe(&call->told);
+	ob_outage_leave(call);
 	ob_leaks_free(&call->leaks);
 }
 
 bool
 ob_s3_call_running(const ObS3Call *call)
 {
-	return call->wait.waiting || ob_http_running(&call->request);
+	return call->held || call->wait.waiting || ob_http_running(&call->request);
 }
 
 static void

@@ -128,6 +128,8 @@ struct ObS3Call
 	const char *bucket;
 	const char *key; /* UTF-8 */
 	const char *upload_id;
+	bool hurried; /* somebody waits: a store that goes away in the middle is
+				   * not waited for */
 	const char *prefix;
 	const char *key_marker;
 	const char *id_marker;
@@ -161,7 +163,9 @@ struct ObS3Call
 	ObLeaks leaks;                 /* of them, once they are asked for */
 	bool leaks_known;
 	bool no_credentials; /* not made: they are being asked for */
-	bool locating;       /* it asks where the bucket is instead */
+	bool held;           /* not made: another call asks for the store */
+	ObS3Call *next_held;
+	bool locating; /* it asks where the bucket is instead */
 	/* done once in a call */
 	bool renewed;
 	bool clock_set;

@@ -318,10 +318,13 @@ ObCode
 ob_s3_prepare(ObHttpRequest *request, ObError *error)
 {
 	ObS3Call *call = request->arg;
-	const ObCredentials *credentials = get_credentials(call, error);
+	const ObCredentials *credentials;
 	ObBuf host, path, query;
 	ObCode code;
 
+	if (ob_outage_holds(call))
+		return ob_error_set(error, OB_ECONNECT, "the store is away");
+	credentials = get_credentials(call, error);
 	if (!credentials || hash_payload(call, error) != OB_OK)
 		return error->code;
 	ob_buf_init(&host, HOST_MAX);

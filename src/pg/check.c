@@ -238,6 +238,7 @@ check_credentials(Check *check)
 	MemoryContextSwitchTo(before);
 	ob_client_wait_credentials(check->s3, check->server);
 	provider = ob_s3_provider(check->s3);
+	check->call->core.hurried = true;
 	say(check, "from %s", ob_report_text(ob_provider_origin(provider)));
 	say_expiry(check, ob_provider_expires(provider));
 	if (!is_stopped(check, ITEM_ENDPOINT))

@@ -95,6 +95,10 @@ class Rule:
                 f"no {self.method} {self.pattern.pattern} within {timeout} s"
             )
 
+    def end(self):
+        """Act on no more requests."""
+        self.last = -1
+
     def release(self):
         """Let all requests that it holds or slows, now and later, go on."""
         self._released.set()
