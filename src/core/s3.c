@@ -68,7 +68,8 @@ static bool
 same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
 {
 	return a->https == b->https && a->aws == b->aws && a->port == b->port &&
-		   same_text(a->host, b->host) && same_text(a->base, b->base);
+		   a->variant == b->variant && same_text(a->host, b->host) &&
+		   same_text(a->base, b->base);
 }
 
 /* Whether the host follows when the region changes. */
@@ -80,7 +81,8 @@ is_regional(const ObS3Options *options)
 
 	ob_error_clear(&ignored);
 	return options->region &&
-		   ob_endpoint_aws(&endpoint, options->region, &ignored) == OB_OK &&
+		   ob_endpoint_service(&endpoint, "s3", options->region,
+							   options->endpoint.variant, &ignored) == OB_OK &&
 		   same_endpoint(&endpoint, &options->endpoint);
 }
 
@@ -88,6 +90,7 @@ ObS3 *
 ob_s3_new(const ObS3Options *options, ObError *error)
 {
 	ObS3 *s3 = calloc(1, sizeof(ObS3));
+	ObCredentialsOptions credentials = options->credentials;
 	bool failed = false;
 
 	if (!s3)
@@ -113,7 +116,11 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	else
 		s3->http = ob_http_new(&options->http, error);
 	if (s3->http)
-		s3->provider = ob_provider_new(s3->http, &options->credentials, error);
+	{
+		credentials.variant = options->endpoint.variant;
+		credentials.store_is_aws = options->endpoint.aws;
+		s3->provider = ob_provider_new(s3->http, &credentials, error);
+	}
 	if (!s3->provider)
 	{
 		ob_s3_free(s3);
@@ -269,6 +276,7 @@ ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
 void
 ob_s3_call_cancel(ObS3Call *call)
 {
+	ob_outage_leave(call);
 	ob_provider_cancel(call->s3->provider, &call->wait);
 	ob_http_cancel(call->s3->http, &call->request);
 }
@@ -283,7 +291,6 @@ ob_s3_call_free(ObS3Call *call)
 	/* of zeros, it was never set up */
 	if (call->told.data)
 		ob_buf_wipe(&call->told);
-	ob_outage_leave(call);
 	ob_leaks_free(&call->leaks);
 }
 

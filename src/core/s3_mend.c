@@ -148,7 +148,8 @@ move_to(ObS3Call *call, const char *region)
 	if (s3->regional)
 	{
 		ob_error_clear(&ignored);
-		if (ob_endpoint_aws(&endpoint, region, &ignored) != OB_OK)
+		if (ob_endpoint_service(&endpoint, "s3", region,
+								s3->given_endpoint.variant, &ignored) != OB_OK)
 			return false;
 		s3->endpoint = endpoint;
 	}
