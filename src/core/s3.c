@@ -105,6 +105,7 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	s3->connect_timeout_ms = options->http.connect_timeout_ms;
 	s3->stall_timeout_ms = options->http.stall_timeout_ms;
 	s3->max_connections = options->http.max_connections;
+	s3->content_md5 = options->content_md5;
 	s3->ca_file = copy_text(options->http.ca_file, &failed);
 	s3->proxy = copy_text(options->http.proxy, &failed);
 	s3->given_region = copy_text(options->region, &failed);
@@ -183,6 +184,12 @@ const char *
 ob_s3_region(const ObS3 *s3)
 {
 	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
+}
+
+bool
+ob_s3_content_md5(const ObS3 *s3)
+{
+	return s3->content_md5;
 }
 
 bool
@@ -312,6 +319,7 @@ start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	call->body_len = len;
 	snprintf(call->payload_hash, sizeof(call->payload_hash), "%s",
 			 sha256 ? sha256 : "");
+	call->md5[0] = '\0';
 	call->uncertain = false;
 	call->etag[0] = '\0';
 	call->new_id[0] = '\0';

@@ -246,13 +246,26 @@ fail_transport(ObS3Call *call)
 		 &none);
 }
 
+/* Of two writes at once S3 has refused one, without a look at the object.  A
+ * PutObject is made again, as AWS advises; a Complete would need another
+ * upload. */
+static bool
+is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
+{
+	return call->verb == OB_S3_PUT_OBJECT &&
+		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
+}
+
 /* The server answered with an error: a status, an <Error>, or both. */
 static void
 fail_answer(ObS3Call *call, const ObXmlError *xml)
 {
 	const ObHttpRequest *request = &call->request;
+	ObRetryClass class = ob_retry_class(request->status, xml->code);
 	ObError failure;
 
+	if (is_put_conflict(call, xml))
+		class = OB_RETRY_TRANSIENT;
 	ob_error_clear(&failure);
 	failure.http_status = request->status;
 	ob_error_copy(failure.s3_code, sizeof(failure.s3_code), xml->code,
@@ -273,7 +286,7 @@ fail_answer(ObS3Call *call, const ObXmlError *xml)
 				 xml->code[0] ? " " : "", xml->code,
 				 xml->message[0] ? ": " : "", xml->message);
 	if (!ob_s3_mend(call, &failure, xml))
-		fail(call, &failure, ob_retry_class(request->status, xml->code), xml);
+		fail(call, &failure, class, xml);
 }
 
 /* A success that is not one. */

@@ -7,7 +7,7 @@
  *	   s3.c          the client; starting calls
  *	   s3_request.c  a try: building and signing it
  *	   s3_answer.c   reading what came back, and whether to try again
- *	   s3_mend.c     what an answer teaches: credentials, region, clock
+ *	   s3_mend.c     what an answer teaches: credentials, region, clock, MD5
  *	   s3_outage.c   a store that goes away in the middle
  */
 #ifndef OB_S3_INTERN_H
@@ -51,6 +51,7 @@ struct ObS3
 	bool clock_known;
 	int64_t clock_skew;
 	int64_t clock_offset;
+	bool content_md5;
 	ObHttp *http;
 };
 
@@ -69,6 +70,9 @@ extern ObS3Verb ob_s3_try_verb(const ObS3Call *call);
 
 /* Makes the next try, in so many milliseconds. */
 extern void ob_s3_try(ObS3Call *call, int64_t delay_ms);
+
+/* Whether its body is some of the object. */
+extern bool ob_s3_sends_data(const ObS3Call *call);
 
 /* In [0, 1). */
 extern double ob_s3_random(ObS3 *s3);

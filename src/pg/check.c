@@ -149,6 +149,9 @@ check_server(Check *check)
 	say(check, "role \"%s\" may use server \"%s\": ",
 		GetUserNameFromId(GetUserId(), false), check->server->name);
 	say_endpoint(check);
+	if (check->server->equal_parts)
+		say(check, "; all parts of an upload have one size, so one process "
+				   "writes each object");
 }
 
 static void
@@ -235,10 +238,10 @@ check_credentials(Check *check)
 	check->call =
 		ob_call_new(check->s3, check->common,
 					ob_headers_common(check->options, check->common));
+	check->call->core.hurried = true;
 	MemoryContextSwitchTo(before);
 	ob_client_wait_credentials(check->s3, check->server);
 	provider = ob_s3_provider(check->s3);
-	check->call->core.hurried = true;
 	say(check, "from %s", ob_report_text(ob_provider_origin(provider)));
 	say_expiry(check, ob_provider_expires(provider));
 	if (!is_stopped(check, ITEM_ENDPOINT))

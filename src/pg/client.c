@@ -102,6 +102,7 @@ ob_client_new(const ObServer *server, int connections)
 		.region = server->region,
 		.credentials = server->credentials,
 		.retry_deadline_ms = onboard_retry_deadline,
+		.content_md5 = server->content_md5,
 	};
 	ObError error;
 
