@@ -70,7 +70,7 @@ ob_server_parse_parts(const char *value, bool *equal)
 	return *equal || strcmp(value, "any") == 0;
 }
 
-bool
+const char *
 ob_server_variant(List *options, unsigned *variant)
 {
 	static const struct
@@ -88,12 +88,12 @@ ob_server_variant(List *options, unsigned *variant)
 		if (value == NULL)
 			continue;
 		if (!parse_bool(value, &wanted))
-			return false;
+			return parts[i].name;
 		*variant &= ~parts[i].bit;
 		if (wanted)
 			*variant |= parts[i].bit;
 	}
-	return true;
+	return NULL;
 }
 
 bool
@@ -265,11 +265,12 @@ fill_endpoint(ObServer *server, List *options)
 {
 	const char *url = ob_server_find_option(options, "endpoint");
 	unsigned variant;
+	const char *wrong = ob_server_variant(options, &variant);
 	ObError error;
 
 	ob_error_clear(&error);
-	if (!ob_server_variant(options, &variant))
-		fail_option(server, "fips");
+	if (wrong)
+		fail_option(server, wrong);
 	server->region = copy_option(options, "region");
 	if (server->region && !ob_server_region_ok(server->region))
 		fail_option(server, "region");
@@ -288,9 +289,11 @@ fill_endpoint(ObServer *server, List *options)
 						errhint("ALTER SERVER %s OPTIONS (ADD region "
 								"'eu-central-1');",
 								quote_identifier(server->name))));
+	if (ob_endpoint_aws(&server->endpoint, server->region, &error) != OB_OK)
+		fail_option(server, "region");
 	if (ob_endpoint_service(&server->endpoint, "s3", server->region, variant,
 							&error) != OB_OK)
-		fail_option(server, "region");
+		fail_option(server, "fips");
 }
 
 static void

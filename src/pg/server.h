@@ -86,8 +86,8 @@ extern bool ob_server_parse_max_parts(const char *value, int *max_parts);
 extern bool ob_server_parse_parts(const char *value, bool *equal);
 
 /* Which of AWS's hosts the options "fips" and "dualstack", or else the
- * environment, ask for.  False: one of the options is not valid. */
-extern bool ob_server_variant(List *options, unsigned *variant);
+ * environment, ask for.  NULL, or which of them is not valid. */
+extern const char *ob_server_variant(List *options, unsigned *variant);
 extern bool ob_server_role_arn_ok(const char *value);
 extern bool ob_server_external_id_ok(const char *value);
 extern bool ob_server_profile_ok(const char *value);

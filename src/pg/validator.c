@@ -408,7 +408,7 @@ check_variant(List *options, const char *name)
 
 	ob_error_clear(&error);
 	if (value == NULL || !parse_bool(value, &wanted) || !wanted ||
-		!ob_server_variant(options, &variant))
+		ob_server_variant(options, &variant) != NULL)
 		return;
 	if (ob_server_find_option(options, "endpoint") != NULL)
 		fail_value(name, value,
