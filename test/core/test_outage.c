@@ -91,7 +91,7 @@ drive_fast(Fixture *fixture, bool (*condition)(void *arg), int64_t ms)
 /* ---- an upload, and what befalls the store ---- */
 
 static void
-patient_s3(Fixture *fixture, Where where)
+make_client(Fixture *fixture, Where where)
 {
 	ObS3Options options = {
 		.region = "us-east-1",
@@ -105,17 +105,8 @@ patient_s3(Fixture *fixture, Where where)
 	char url[64];
 	ObError error;
 
-	ob_upload_free(fixture->upload);
-	fixture->upload = NULL;
-	ob_s3_free(fixture->s3);
-	server_free(fixture->server);
-	fixture->server = server_new();
-	server_s3(fixture->server);
 	if (where == TLS)
-	{
-		server_tls(fixture->server);
 		options.http.ca_file = server_ca(fixture->server);
-	}
 	ob_error_clear(&error);
 	snprintf(url, sizeof(url), "%s://127.0.0.1:%d",
 			 where == TLS ? "https" : "http", server_port(fixture->server));
@@ -123,6 +114,21 @@ patient_s3(Fixture *fixture, Where where)
 	fixture->s3 = ob_s3_new(&options, &error);
 	assert_non_null(fixture->s3);
 	fixture->http = ob_s3_http(fixture->s3);
+}
+
+/* A new server, and a client that has the time. */
+static void
+patient_s3(Fixture *fixture, Where where)
+{
+	ob_upload_free(fixture->upload);
+	fixture->upload = NULL;
+	ob_s3_free(fixture->s3);
+	server_free(fixture->server);
+	fixture->server = server_new();
+	server_s3(fixture->server);
+	if (where == TLS)
+		server_tls(fixture->server);
+	make_client(fixture, where);
 }
 
 static bool
@@ -218,6 +224,14 @@ come_back(Fixture *fixture, Kind kind)
 		server_disconnect(fixture->server);
 }
 
+/* It is back: the upload ends, however slow this machine is. */
+static bool
+drive_on(Fixture *fixture)
+{
+	set_speed(20);
+	return drive_fast(fixture, has_ended, 20 * 100000);
+}
+
 /* ---- the tests ---- */
 
 /* However it is away, and for how long: the upload ends well, and asks for it
@@ -253,10 +267,139 @@ outages(void **state)
 							100);
 			come_back(fixture, kind);
 			finish(fixture);
-			assert_row(row, drive_fast(fixture, has_ended, DEADLINE_MS));
+			assert_row(row, drive_on(fixture));
 			assert_landed(fixture);
 			set_speed(1);
 		}
+}
+
+/* ---- two processes ---- */
+
+typedef struct Shared
+{
+	int taken;
+	ObUploadPart parts[10];
+	char etags[10][100];
+} Shared;
+
+static int
+take_number(void *arg, const ObRaw *raw)
+{
+	return ++((Shared *) arg)->taken;
+}
+
+static ObCode
+landed(void *arg, int number, const ObUploadPart *part, ObError *error)
+{
+	Shared *shared = arg;
+
+	snprintf(shared->etags[number - 1], sizeof(shared->etags[0]), "%s",
+			 part->etag);
+	shared->parts[number - 1] = *part;
+	shared->parts[number - 1].etag = shared->etags[number - 1];
+	return OB_OK;
+}
+
+static bool
+has_id(void *arg)
+{
+	return ob_upload_id(((Fixture *) arg)->upload)[0] != '\0';
+}
+
+static bool
+is_idle(void *arg)
+{
+	return ob_upload_idle(((Fixture *) arg)->upload) || has_failed(arg);
+}
+
+/* A part of each process's own. */
+static void
+write_shared(Fixture *fixture, int parts)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	for (int i = 0; i < parts; i++)
+	{
+		fixture->written = 0;
+		while (fixture->written < PART)
+			assert_int_equal(write_some(fixture, PART, 131072, &error), OB_OK);
+		assert_int_equal(ob_upload_end_part(fixture->upload, &error), OB_OK);
+	}
+}
+
+/* Drives both until neither has anything under way, or for so long. */
+static bool
+drive_both(Fixture *processes, int64_t ms)
+{
+	int64_t end = ob_http_now_ms() + ms;
+
+	while (ob_http_now_ms() < end)
+		if (drive_fast(&processes[0], is_idle, 300) &
+			drive_fast(&processes[1], is_idle, 300))
+			return true;
+	return false;
+}
+
+/* The second one, a parallel worker, has not even reached the store when it
+ * goes away. */
+static void
+outage_of_two_processes(void **state)
+{
+	static const Kind rows[] = {GATEWAY_503, REFUSED, LOST};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Shared shared = {0};
+		ObUploadShare share = {.take_number = take_number,
+							   .landed = landed,
+							   .arg = &shared,
+							   .head = {.data = ""}};
+		Fixture processes[2];
+		ObUploadOptions options;
+		ObError error;
+
+		ob_error_clear(&error);
+		set_speed(1);
+		patient_s3(fixture, PLAIN);
+		processes[0] = processes[1] = *fixture;
+		make_client(&processes[1], PLAIN);
+		for (int n = 0; n < 2; n++)
+		{
+			options = usual_options(&processes[n]);
+			begin_with(&processes[n], &options);
+			assert_int_equal(
+				ob_upload_begin_shared(
+					processes[n].upload, &share,
+					n == 0 ? NULL : ob_upload_id(processes[0].upload),
+					options.memory, 3, &error),
+				OB_OK);
+			if (n == 0)
+				host_drive(processes[0].http, has_id, &processes[0]);
+		}
+		go_away(fixture, rows[i]);
+		write_shared(&processes[0], 2);
+		write_shared(&processes[1], 2);
+		set_speed(SPEED);
+		assert_row(kinds[rows[i]], !drive_both(processes, 300000));
+		assert_row(kinds[rows[i]], !has_failed(&processes[0]));
+		assert_row(kinds[rows[i]], !has_failed(&processes[1]));
+		come_back(fixture, rows[i]);
+		set_speed(20);
+		assert_row(kinds[rows[i]], drive_both(processes, 20 * 100000));
+		assert_int_equal(ob_upload_finish_shared(processes[0].upload,
+												 shared.parts, shared.taken,
+												 4 * PART, &error),
+						 OB_OK);
+		assert_row(kinds[rows[i]],
+				   drive_fast(&processes[0], has_ended, 20 * 100000));
+		assert_true(ob_upload_done(processes[0].upload));
+		set_speed(1);
+		for (int n = 0; n < 2; n++)
+			ob_upload_free(processes[n].upload);
+		ob_s3_free(processes[1].s3);
+	}
 }
 
 /* One that lasts: the deadline ends it, and nothing else does. */
@@ -278,7 +421,7 @@ deadline_of_an_outage(void **state)
 		set_speed(SPEED);
 		begin = ob_http_now_ms();
 		assert_row(kinds[rows[i]],
-				   drive_fast(fixture, has_failed, 2 * DEADLINE_MS));
+				   drive_fast(fixture, has_failed, 20 * DEADLINE_MS));
 		assert_row(kinds[rows[i]], ob_http_now_ms() - begin >= DEADLINE_MS);
 		assert_null(
 			strstr(ob_upload_error(fixture->upload)->cause, "too many"));
@@ -333,7 +476,7 @@ outage_at_the_end(void **state)
 		set_speed(SPEED);
 		assert_row(kinds[kind], !drive_fast(fixture, has_ended, 60000));
 		come_back(fixture, kind);
-		assert_row(kinds[kind], drive_fast(fixture, has_ended, DEADLINE_MS));
+		assert_row(kinds[kind], drive_on(fixture));
 		assert_landed(fixture);
 		set_speed(1);
 	}
@@ -395,14 +538,13 @@ others_take_their_turn(void **state)
 	}
 	write_three_more(fixture);
 	wait_for_request(fixture, "PUT", "partNumber=2&", 3);
-	set_speed(SPEED);
-	assert_true(drive_fast(fixture, have_landed_two_more, DEADLINE_MS / 2));
+	set_speed(20);
+	assert_true(drive_fast(fixture, have_landed_two_more, 20 * DEADLINE_MS));
 	assert_null(ob_upload_error(fixture->upload));
-	set_speed(1);
 	server_reset(fixture->server);
-	set_speed(SPEED);
+	set_speed(20);
 	finish(fixture);
-	assert_true(drive_fast(fixture, has_ended, DEADLINE_MS));
+	assert_true(drive_on(fixture));
 	assert_landed(fixture);
 }
 
@@ -510,7 +652,7 @@ never_there(void **state)
 		finish(fixture);
 		set_speed(SPEED);
 		assert_row(kinds[rows[i]],
-				   drive_fast(fixture, has_failed, DEADLINE_MS));
+				   drive_fast(fixture, has_failed, 20 * DEADLINE_MS));
 		assert_int_equal(ob_upload_error(fixture->upload)->attempts, 8);
 		set_speed(1);
 		come_back(fixture, rows[i]);
@@ -533,6 +675,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(outages),
+		TEST(outage_of_two_processes),
 		TEST(deadline_of_an_outage),
 		TEST(outage_at_the_end),
 		TEST(one_probe),
