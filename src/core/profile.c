@@ -319,7 +319,8 @@ ob_profiles_read(ObProfiles *profiles, ObProfileFile file, const char *data,
 		line += 3; /* some editors begin UTF-8 with a byte order mark */
 	while (line && code == OB_OK)
 	{
-		char *end = strchr(line, '\n');
+		char *end =
+			memchr(line, '\n', (size_t) (text->data + text->len - line));
 
 		if (end)
 			*end = '\0';

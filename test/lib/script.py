@@ -38,6 +38,7 @@ class Script:
         self._changed = threading.Condition()
         self._closing = False
         self._to_break = 0
+        self._cut = False
         self.connections = 0  # that clients have made
         self.endpoint = None
 
@@ -110,10 +111,15 @@ class Script:
         with self._changed:
             self._to_break += times
 
-    def mend_connections(self):
-        """Reset no more of them."""
+    def cut(self):
+        """End all connections, and reset new ones like that, until mend()."""
         with self._changed:
-            self._to_break = 0
+            self._cut = True
+        self.hang_up()
+
+    def mend(self):
+        with self._changed:
+            self._cut = False
 
     def refuse(self):
         """End all connections and refuse new ones, until listen()."""
@@ -301,8 +307,8 @@ class Script:
             with self._changed:
                 self.connections += 1
                 number = self.connections
-                broken = self._to_break > 0
-                self._to_break -= broken
+                broken = self._cut or self._to_break > 0
+                self._to_break -= self._to_break > 0
             self._spawn(self._serve, sock, number, broken)
 
     def register(self, sock):
@@ -327,6 +333,8 @@ class Script:
             if self._tls:
                 self._shake_hands(client)
             with self._changed:
+                if self._cut:  # meanwhile
+                    return
                 self._clients.add(client.sock)
             self.serve(client, number)
         except (Dropped, OSError):

@@ -20,7 +20,7 @@ from lib.exports import (
 LONG = os.environ.get("ONBOARD_LONG") == "1"
 AWAY = 60 if LONG else 5
 # The longest pause between two tries, and time for the rest.
-LIMIT = 20 + 60
+LIMIT = 20 + 100
 
 TABLE = """
     CREATE TABLE wide AS
@@ -32,7 +32,6 @@ QUERY = "SELECT * FROM wide"
 SETTINGS = """
     SET min_parallel_table_scan_size = 0;
     SET parallel_setup_cost = 0;
-    SET onboard.stall_timeout = '1s';
 """
 
 
@@ -46,6 +45,8 @@ def wide(pg):
 class Gateway:
     """A balancer without a backend."""
 
+    settings = ""
+
     def __init__(self, proxy):
         self._rule = proxy.rule(times=None, answer=html(503))
 
@@ -55,6 +56,8 @@ class Gateway:
 
 class Silent:
     """Connections are made, and nobody answers."""
+
+    settings = "" if LONG else "SET onboard.stall_timeout = '2s';"
 
     def __init__(self, proxy):
         self._rule = proxy.rule(
@@ -67,6 +70,8 @@ class Silent:
 
 
 class Refused:
+    settings = ""
+
     def __init__(self, proxy):
         self._proxy = proxy
         proxy.refuse()
@@ -78,13 +83,14 @@ class Refused:
 class Cut:
     """TLS's handshakes break off, and connections end."""
 
+    settings = ""
+
     def __init__(self, proxy):
         self._proxy = proxy
-        proxy.break_connections(10**9)
-        proxy.hang_up()
+        proxy.cut()
 
     def mend(self):
-        self._proxy.mend_connections()
+        self._proxy.mend()
 
 
 CASES = [(Gateway, "off"), (Gateway, 2), (Cut, 2), (Refused, "off"),
@@ -115,7 +121,7 @@ def test_60_store_is_away(
     db, s3, rgw, bucket, served, kind, parallel, tell
 ):
     proxy, server = served
-    select(db, SETTINGS)
+    select(db, SETTINGS + kind.settings)
     part = proxy.rule("PUT", "partNumber=3", hold=True, when="request")
     sql = call("away", QUERY, bucket, server=server, parallel=parallel)
     with Running(db, *sql) as export:
