@@ -603,6 +603,7 @@ detach(ObCrew *crew)
 static void
 give_up(void *arg)
 {
+	(void) ob_unwind_forget(arg);
 	end_workers(arg);
 	detach(arg);
 }
