@@ -409,11 +409,18 @@ is_blocked(int pid, int depth)
 	return false;
 }
 
-/* Else it would wait for ever: no deadlock detector sees that we wait for it.
+/*
+ * Else it would wait for ever: no deadlock detector sees that we wait for it.
+ * What PostgreSQL allocates for a look grows with max_connections, and a run
+ * may look for hours.
  */
 static void
 end_deadlocked(const ObCrew *crew)
 {
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "onboard locks", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+
 	for (int i = 0; i < crew->nworkers; i++)
 	{
 		int pid = pid_of(crew->handles[i]);

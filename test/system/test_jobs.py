@@ -280,6 +280,23 @@ def test_a_run_that_fails_when_all_have_landed(
         ]
 
 
+def test_waiting_takes_no_memory(db, bucket):
+    """Who waits for a run asks again and again, for as long as it takes."""
+    run_id = submit(db, "job", "SELECT pg_sleep(300) IS NULL AS a", bucket)
+    used = (
+        "SELECT onboard_await(%s, %s), (SELECT sum(used_bytes)::int"
+        " FROM pg_backend_memory_contexts) AS used"
+    )
+    try:
+        select(db, used, (run_id, "0s"))
+        (at_once,) = select(db, used, (run_id, "0s"))
+        (later,) = select(db, used, (run_id, "3s"))
+        assert later["used"] - at_once["used"] < 10_000
+    finally:
+        select(db, "SELECT onboard_cancel(%s)", (run_id,))
+        wait(db, run_id)
+
+
 def test_running_until_the_manifest_is_there(
     db, s3, registry, bucket, proxy, proxied
 ):
