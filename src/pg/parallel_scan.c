@@ -1,7 +1,6 @@
 /*
  * parallel_scan.c
- *		The Custom Scan that exports its child's rows instead of returning
- * them.
+ *		The Custom Scan that exports its child's rows, and returns none.
  *
  * src/pg/parallel_scan.c
  *
@@ -110,6 +109,7 @@ described(const CustomScan *scan)
 		TupleDescInitEntry(desc, i + 1, strVal(list_nth(names, i)),
 						   list_nth_oid(types, i), list_nth_int(typmods, i),
 						   0);
+	ob_tuple_desc_end(desc);
 	return desc;
 }
 
