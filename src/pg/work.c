@@ -98,11 +98,15 @@ write_once(const ObSession *session, void (*step)(void *arg), void *arg)
 static void
 time_out_only(SIGNAL_ARGS)
 {
+	int kept = errno;
+
 	if (!get_timeout_indicator(LOCK_TIMEOUT, false))
 		return;
 	InterruptPending = true;
 	QueryCancelPending = true;
 	ob_wait_wake(MyProc);
+	/* before 17, nobody else sees to it */
+	errno = kept;
 }
 
 const ErrorData *
