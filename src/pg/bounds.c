@@ -16,7 +16,8 @@
 #include "pg/kept_lock.h"
 #include "pg/wait.h"
 
-/* Advisory locks of classes of their own (history.c has 3), in no database. */
+/* Advisory locks of classes of their own (run_lock.c has 3), in no database.
+ */
 #define CLASS_JOB 4    /* a role, and the number of one of its jobs */
 #define CLASS_DOOR 5   /* a role */
 #define CLASS_WORKER 6 /* the number of a worker of anybody's */

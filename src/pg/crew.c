@@ -433,6 +433,8 @@ end_deadlocked(const ObCrew *crew)
 					 errhint("Commit before, or set "
 							 "onboard.parallel_tables to 0.")));
 	}
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
 }
 
 /* Until another one has ended; false: none will. */
@@ -615,7 +617,7 @@ give_up(void *arg)
 	detach(arg);
 }
 
-/* (It is told of every owner that is released.) */
+/* PostgreSQL calls this for every owner that it releases. */
 static void
 end_those_of_owner(ResourceReleasePhase phase, bool is_commit,
 				   bool is_top_level, void *arg)

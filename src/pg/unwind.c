@@ -26,7 +26,8 @@
 
 #include "pg/unwind.h"
 
-/* On the stack of ob_unwind(), which is still there when a backend exits. */
+/* One is on the stack of ob_unwind(), which is still there when a backend
+ * exits. */
 typedef struct Open
 {
 	dlist_node node;
@@ -46,11 +47,11 @@ ob_unwind_aborting(void)
 	return aborting;
 }
 
-/* What was begun at that level of subtransactions, or below it. */
+/* Gives up what was begun at that level of subtransactions, or below it. */
 static void
 give_up_from(int level)
 {
-	/* what was current may be freed on the way */
+	/* the current context may be freed on the way */
 	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
 
 	while (!dlist_is_empty(&all))
