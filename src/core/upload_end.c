@@ -143,7 +143,7 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
 		stay_failed(upload, false);
 	else
-		/* (libcurl may have sent it twice, without a word) */
+		/* libcurl may have sent it twice, without a word */
 		stay_failed(upload, true);
 }
 
@@ -177,7 +177,7 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 
 /* ---- giving up ---- */
 
-/* (That nothing is tried again any more does not hold for this.) */
+/* An abort is tried again even when nothing else is any more. */
 static void
 send_abort(ObUpload *upload)
 {

@@ -94,7 +94,7 @@ ob_export_open(const ObExport *export)
 
 /* ---- running ---- */
 
-/* In the caller's snapshot, as SPI does it for what only reads. */
+/* The query sees the caller's snapshot, as SPI does it for what only reads. */
 static void
 run_plan(Job *job, PlannedStmt *plan, ObReceiver *receiver)
 {
@@ -226,7 +226,7 @@ run(Job *job, ObExportResult *result)
 
 	ob_receiver_init(&receiver, &hooks);
 	run_query(job, &receiver);
-	/* whose rights counted, and whose the row of the history is */
+	/* the role whose rights counted owns the row of the history */
 	if (GetUserId() != user)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 						errmsg("the query has changed the role"),

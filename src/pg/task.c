@@ -160,14 +160,27 @@ ob_task_run(ObTask *task)
 		ob_manifest_write_one(task);
 }
 
+/* Nothing of it is there, or nothing that counts. */
+static void
+clear_outcome(ObRun *run)
+{
+	run->uri = NULL;
+	run->files = 0;
+	run->rows = 0;
+	run->raw_bytes = 0;
+	run->bytes = 0;
+	run->parts = 0;
+}
+
 void
 ob_task_fail(ObTask *task, const ErrorData *error)
 {
+	/* it may have landed before it failed, at a URI whose memory is gone */
+	clear_outcome(&task->run);
 	task->run.ended = GetCurrentTimestamp();
 	if (task->run.started == 0)
 		task->run.started = task->run.ended;
 	task->run.status = OB_STATUS_FAILED;
-	task->run.files = 0;
 	task->run.error = error->message;
 	task->run.sqlstate = error->sqlerrcode;
 }
@@ -175,13 +188,8 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 void
 ob_task_withhold(ObTask *task)
 {
+	clear_outcome(&task->run);
 	task->run.status = OB_STATUS_WITHHELD;
-	task->run.uri = NULL;
-	task->run.files = 0;
-	task->run.rows = 0;
-	task->run.raw_bytes = 0;
-	task->run.bytes = 0;
-	task->run.parts = 0;
 }
 
 void
