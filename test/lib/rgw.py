@@ -98,6 +98,11 @@ def _policy(action, **others):
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+# Pieces of objects are given back to the system when they are freed.  Otherwise
+# glibc raises this threshold to their size, and its heaps keep a gigabyte.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+
+
 class _PortTaken(Exception):
     """Somebody took a port between our finding it free and our using it."""
 
@@ -392,7 +397,7 @@ class Rgw:
         with open(output, "w") as log:
             daemon = subprocess.Popen(
                 command,
-                env=process.clean_env(),
+                env=process.clean_env(_MALLOC),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,
