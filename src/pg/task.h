@@ -41,7 +41,7 @@ typedef struct ObTask
 	ObExport export;
 	char *uri;              /* in the database's encoding */
 	ObWatermark *watermark; /* NULL: all rows */
-	const ObRun *landed;    /* an increment that the run has landed before */
+	const ObRun *landed;    /* by this run before; NULL: not yet */
 	bool alone;             /* no part of a run of several tables */
 	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
 	ObRun run;      /* what there is to tell, also after a failure */
@@ -58,8 +58,8 @@ extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
 						 const ObServer *server);
 
-/* Runs it and fills task->run; raises on failure.  What the run has landed
- * before is only told again. */
+/* Runs the export and fills task->run; raises on failure.  If task->landed is
+ * set, only reports that. */
 extern void ob_task_run(ObTask *task);
 
 /* Fills task->run for one that failed. */
