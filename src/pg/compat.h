@@ -16,6 +16,7 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "parser/analyze.h"
+#include "parser/parse_relation.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -122,6 +123,22 @@ ob_tuple_desc_end(TupleDesc desc)
 {
 #if PG_VERSION_NUM >= 190000
 	TupleDescFinalize(desc);
+#endif
+}
+
+/* The role whose rights count for a relation of the query; InvalidOid means
+ * the current user.  PostgreSQL 16 moved it out of the range table. */
+static inline Oid
+ob_rte_user(const Query *query, const RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	if (entry->perminfoindex == 0)
+		return InvalidOid;
+	return getRTEPermissionInfo(query->rteperminfos,
+								unconstify(RangeTblEntry *, entry))
+		->checkAsUser;
+#else
+	return entry->checkAsUser;
 #endif
 }
 
