@@ -239,6 +239,7 @@ class Call(threading.Thread):
         if self.error is not None:
             said.append(str(self.error.diag.message_detail))
             said.append(str(self.error.diag.message_hint))
+            said.append(str(self.error.diag.context))
         return "\n".join(said)
 
     def __str__(self):
@@ -788,11 +789,16 @@ class Episode:
                                     row["name"], str(row["run_id"])))
 
     def learn(self, call, row):
-        """A run has ended well, and nothing undoes what it has kept."""
-        if call.sure and row["status"] in ("done", "empty"):
+        """A run has ended well, and nothing undoes what it has kept: unless
+        it could not be written, which a warning has said."""
+        oid = self.world.oids[call.reader.user]
+        if call.sure and row["status"] in ("done", "empty") and self.do(
+            "SELECT 1 FROM onboard_history WHERE run_id = %s AND name = %s"
+            " AND role_id = %s AND status = %s",
+            (row["run_id"], row["name"], oid, row["status"]),
+        ):
             self.model.ended_well(
-                self.world.oids[call.reader.user], row["name"], call.since,
-                call.definitions[row["name"]],
+                oid, row["name"], call.since, call.definitions[row["name"]]
             )
 
     def settle(self):

@@ -346,10 +346,16 @@ class Judge:
             return True
         if run_id is None:
             return False
-        return any(
-            key in call.said or "published in part" in call.said
-            for call in self.episode.calls[run_id]
-        )
+        for call in self.episode.calls[run_id]:
+            logged = "\n".join(re.findall(
+                rf".*\[{call.pid}\].*published in part.*", self.log
+            ))
+            said = call.said + self.log
+            if key in call.said or f"{run_id}, whose objects are" in said or (
+                "published in part" in call.said + logged
+            ):
+                return True
+        return False
 
     # Manifests
 
