@@ -906,6 +906,7 @@ class Episode:
         model.crashes += 1
         self.counts["crashes"] += 1
         self.let_go()
+        self.admin.close()
         process.wait_until(world.is_up, LONGEST, "the server is up")
         for call in [*self.active, *self.jobs]:
             model.interrupted.add(call.run_id)
