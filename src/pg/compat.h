@@ -15,6 +15,7 @@
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "parser/analyze.h"
+#include "parser/parse_relation.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -113,6 +114,22 @@ ob_backend_status(int n)
 #endif
 
 	return status ? &status->backendStatus : NULL;
+}
+
+/* Whose rights count for a relation that a query reads; InvalidOid: those of
+ * the current user.  16 keeps them apart. */
+static inline Oid
+ob_rte_user(const Query *query, const RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	if (entry->perminfoindex == 0)
+		return InvalidOid;
+	return getRTEPermissionInfo(query->rteperminfos,
+								unconstify(RangeTblEntry *, entry))
+		->checkAsUser;
+#else
+	return entry->checkAsUser;
+#endif
 }
 
 /* 19 lets EXPLAIN take part in planning. */

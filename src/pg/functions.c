@@ -154,14 +154,15 @@ onboard_load(PG_FUNCTION_ARGS)
 		ob_registry_load(own_schema(fcinfo), DatumGetJsonbP(parsed)));
 }
 
-/* onboard_reset(name) -> number of watermarks */
+/* onboard_reset(name, keep) -> number of watermarks */
 Datum
 onboard_reset(PG_FUNCTION_ARGS)
 {
 	char *name = text_argument(fcinfo, 0);
 
 	require(name, "name", "It is the name of a registered table.");
-	PG_RETURN_INT32(ob_watermark_reset(own_schema(fcinfo), name));
+	PG_RETURN_INT32(ob_watermark_reset(own_schema(fcinfo), name,
+									   !PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
 }
 
 /* A row of what a sweep has aborted. */

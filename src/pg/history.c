@@ -388,6 +388,79 @@ ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
 						errhint("Give another run_id, or none.")));
 }
 
+typedef struct Landed
+{
+	Row row;
+	MemoryContext context;
+	ObRun *run;
+	bool found;
+} Landed;
+
+static Datum
+column(int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return isnull ? (Datum) 0 : value;
+}
+
+static char *
+text_column(int number)
+{
+	Datum value = column(number);
+
+	return value ? TextDatumGetCString(value) : NULL;
+}
+
+static void
+find_landed(Oid schema, void *arg)
+{
+	Landed *landed = arg;
+	ObRun *run = landed->run;
+	MemoryContext before;
+
+	execute(schema,
+			"SELECT uri, rows, raw_bytes, bytes, parts, retries, query, "
+			"source, started, ended, lsn FROM " ROW_OF_TABLE
+			" AND status = '" OB_STATUS_DONE "' AND files = 1 AND "
+			"uri IS NOT NULL AND ended IS NOT NULL",
+			3, &landed->row, SPI_OK_SELECT);
+	landed->found = SPI_processed > 0;
+	if (!landed->found)
+		return;
+	before = MemoryContextSwitchTo(landed->context);
+	run->status = OB_STATUS_DONE;
+	run->files = 1;
+	run->uri = text_column(1);
+	run->rows = DatumGetInt64(column(2));
+	run->raw_bytes = DatumGetInt64(column(3));
+	run->bytes = DatumGetInt64(column(4));
+	run->parts = (int) DatumGetInt64(column(5));
+	run->retries = (int) DatumGetInt64(column(6));
+	run->query = text_column(7);
+	run->source = text_column(8);
+	run->started = DatumGetTimestampTz(column(9));
+	run->ended = DatumGetTimestampTz(column(10));
+	run->lsn = DatumGetLSN(column(11));
+	MemoryContextSwitchTo(before);
+}
+
+bool
+ob_history_landed(Oid schema, ObRun *run)
+{
+	Landed landed;
+
+	memset(&landed, 0, sizeof(landed));
+	landed.context = CurrentMemoryContext;
+	landed.run = run;
+	add_run(&landed.row, &run->run_id);
+	add_text(&landed.row, run->name);
+	ob_as_owner(schema, TABLE, find_landed, &landed);
+	return landed.found;
+}
+
 /* ---- sums ---- */
 
 typedef struct Sum

@@ -76,6 +76,12 @@ extern uint64 ob_history_prune(Oid schema, TimestampTz before);
 struct ObTotals;
 extern void ob_history_sum(Oid schema, struct ObTotals *totals);
 
+/*
+ * Fills the run if the current role has landed that table under that id (run's
+ * run_id and name) with an object, in the current memory context; else false.
+ */
+extern bool ob_history_landed(Oid schema, ObRun *run);
+
 /* Whether it has rows of that run of the current role. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 

@@ -36,8 +36,8 @@ extern char *ob_key_expand(const char *template, const ObKeyFields *fields);
 /* Raises for a bad template, before there is anything to fill it with. */
 extern void ob_key_check(const char *template);
 
-/* Whether keys of that template differ from run to run: by date, time or
- * run_id. */
-extern bool ob_key_varies(const char *template);
+/* Whether keys of that template differ from run to run: by run_id, since dates
+ * and times are those of two runs at once, too. */
+extern bool ob_key_is_of_run(const char *template);
 
 #endif

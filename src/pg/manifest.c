@@ -185,7 +185,8 @@ add_watermark(Json *json, const ObWatermark *mark)
 	push(json, WJB_BEGIN_OBJECT);
 	add_text(json, "column", mark->column);
 	add_text(json, "type", mark->type);
-	add_text(json, "above", mark->from);
+	add_text(json, "above", mark->inclusive ? NULL : mark->from);
+	add_text(json, "from", mark->inclusive ? mark->from : NULL);
 	add_text(json, "up_to", mark->to);
 	push(json, WJB_END_OBJECT);
 }

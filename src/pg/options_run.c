@@ -113,11 +113,16 @@ ob_read_watermark(ObOptionReader *reader)
 		fail("option \"watermark\" has no \"column\"", WATERMARK_HINT);
 }
 
+/* An increment that replaced another one would take rows away that the
+ * watermark counts as landed. */
 void
-ob_options_check_run(const ObOptions *options)
+ob_options_finish_run(ObOptions *options)
 {
-	if (options->watermark && !ob_key_varies(options->key))
-		fail("option \"watermark\" needs a key that no earlier run had",
-			 "Put {run_id}, or {date} and {time}, into option \"key\": else "
-			 "each increment would replace the one before.");
+	if (!options->watermark)
+		return;
+	if (!ob_key_is_of_run(options->key))
+		fail("option \"watermark\" needs a key that no other run has",
+			 "Put {run_id} into option \"key\": two runs at once have one "
+			 "{date} and one {time}.");
+	options->keep_existing = true;
 }

@@ -21,6 +21,7 @@
 #include "pg/manifest.h"
 #include "pg/query.h"
 #include "pg/report.h"
+#include "pg/run_lock.h"
 #include "pg/task.h"
 #include "pg/tell.h"
 
@@ -59,11 +60,62 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 	return ob_key_expand(options->key, &fields);
 }
 
+/*
+ * A run that is repeated, since something else of it has failed or its caller
+ * has not heard of its end, has the increments that it has landed.  Their rows
+ * must not be replaced by those that have come since.
+ */
+static bool
+has_landed(const ObRequest *request, ObTask *task)
+{
+	ObRun *run = palloc0(sizeof(ObRun));
+
+	run->run_id = request->run_id;
+	run->name = request->name;
+	if (!ob_history_landed(request->schema, run))
+		return false;
+	if (task->export.options->together)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("the run has landed an increment of \"%s\" before",
+						request->name),
+				 errdetail("It is visible, so it cannot be published together "
+						   "with others: \"%s\", %llu rows.",
+						   run->uri, (unsigned long long) run->rows),
+				 errhint("Give another run_id, or none.")));
+	task->landed = run;
+	return true;
+}
+
+/* Where the bytes go: the same place under other names is another one here. */
+static char *
+destination_of(const ObExport *export)
+{
+	const ObEndpoint *endpoint = &export->server->endpoint;
+
+	/* the name of a bucket is Amazon's, not a region's */
+	if (endpoint->aws)
+		return psprintf("s3://%s", export->bucket);
+	return psprintf("%s%s%s/%s", endpoint->host,
+					endpoint->port ? psprintf(":%d", endpoint->port) : "",
+					endpoint->base, export->bucket);
+}
+
 /* Its query is the registered one, so that of a call cannot be bounded. */
 static void
 prepare_watermark(const ObRequest *request, ObTask *task)
 {
 	const ObOptions *options = task->export.options;
+	const ObWatermarkRequest wanted = {
+		.name = request->name,
+		.run_id = request->run_id,
+		.options = options,
+		.origin = {.table_id =
+					   request->entry ? request->entry->id : (pg_uuid_t){{0}},
+				   .query = task->export.query,
+				   .destination = destination_of(&task->export)},
+		.in_worker = request->in_worker,
+	};
 
 	if (!options->watermark)
 		return;
@@ -75,8 +127,8 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 						request->name),
 				 errhint("Leave the query out, or export it under another "
 						 "name.")));
-	task->watermark = ob_watermark_get(request->schema, request->name, options,
-									   task->uri, request->in_worker);
+	if (!has_landed(request, task))
+		task->watermark = ob_watermark_get(request->schema, &wanted);
 }
 
 XLogRecPtr
@@ -120,6 +172,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	task->export.key = ob_task_key(request, options, server);
 	task->uri = psprintf("s3://%s/%s", task->export.bucket,
 						 ob_report_text(task->export.key));
+	task->schema = request->schema;
 	prepare_watermark(request, task);
 }
 
@@ -128,8 +181,59 @@ static bool
 bound(ObTask *task)
 {
 	return !task->watermark ||
-		   ob_watermark_bound(task->watermark, &task->export) ||
+		   ob_watermark_bound(task->schema, task->watermark, &task->export) ||
 		   task->export.options->write_empty;
+}
+
+/*
+ * Not every store sees that a large object comes to be while another one of
+ * its key is uploaded; two processes may do that under one run id.
+ */
+static void
+require_alone(const ObTask *task)
+{
+	const pg_uuid_t *run_id = &task->export.run_id;
+
+	if (ob_run_hold_table(GetUserId(), run_id, task->export.name) &&
+		!(task->alone && ob_run_is_held(GetUserId(), run_id)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("another process works on that run's increment of \"%s\"",
+					task->export.name),
+			 errhint("Give another run_id, or none.")));
+}
+
+/* That another key or "replace" would do is not true of increments. */
+static void
+hint_at_run_id(void *arg)
+{
+	if (geterrcode() == ERRCODE_DUPLICATE_FILE)
+		errhint("An increment never replaces an object: give another run_id, "
+				"or none. Its rows come with that one.");
+}
+
+static void export(const ObTask *task, ObExportResult *result)
+{
+	ErrorContextCallback context = {error_context_stack, hint_at_run_id, NULL};
+
+	if (task->watermark)
+		error_context_stack = &context;
+	ob_export_run(&task->export, result);
+	error_context_stack = context.previous;
+}
+
+/* Nothing is written or sent again. */
+static void
+tell_again(ObTask *task)
+{
+	task->run = *task->landed;
+	ereport(NOTICE,
+			(errmsg("the run has landed an increment of \"%s\" before",
+					ob_report_client_text(task->run.name)),
+			 errdetail("It is at \"%s\". Rows that have come since are the "
+					   "next run's.",
+					   ob_report_client_text(task->run.uri))));
 }
 
 void
@@ -138,13 +242,20 @@ ob_task_run(ObTask *task)
 	ObExportResult result = {.empty = true};
 	TupleDesc columns = NULL;
 
+	if (task->landed)
+	{
+		tell_again(task);
+		return;
+	}
 	/* onboard_all() may have prepared it hours ago */
 	ob_server_require_usage(task->export.server);
 	task->run.started = GetCurrentTimestamp();
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);
+	if (task->watermark)
+		require_alone(task);
 	if (bound(task))
-		ob_export_run(&task->export, &result);
+		export(task, &result);
 	if (columns)
 		task->details = ob_manifest_details(task, columns, &result);
 	task->run.ended = GetCurrentTimestamp();
@@ -242,6 +353,8 @@ ob_task_end_or_warn(Oid schema, const ObTask *task)
 	Ending ending = {schema, task};
 	ErrorData *volatile error = NULL;
 
+	if (task->landed)
+		return;
 	ob_tell_log(&task->run);
 	PG_TRY();
 	{

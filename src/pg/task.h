@@ -37,9 +37,11 @@ extern XLogRecPtr ob_task_lsn(void);
 
 typedef struct ObTask
 {
+	Oid schema; /* the extension's */
 	ObExport export;
 	char *uri;              /* in the database's encoding */
 	ObWatermark *watermark; /* NULL: all rows */
+	const ObRun *landed;    /* an increment that the run has landed before */
 	bool alone;             /* no part of a run of several tables */
 	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
 	ObRun run;      /* what there is to tell, also after a failure */
@@ -56,7 +58,8 @@ extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
 						 const ObServer *server);
 
-/* Runs it and fills task->run; raises on failure. */
+/* Runs it and fills task->run; raises on failure.  What the run has landed
+ * before is only told again. */
 extern void ob_task_run(ObTask *task);
 
 /* Fills task->run for one that failed. */

@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "access/nbtree.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "utils/builtins.h"
@@ -17,14 +18,15 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "pg/watermark_intern.h"
 
 /* ---- texts ---- */
 
 /* What the output and input of some type depend on. */
-static int
-fix_settings(void)
+int
+ob_watermark_fix_settings(void)
 {
 	static const char *const settings[][2] = {
 		{"datestyle", "ISO, YMD"},    {"intervalstyle", "postgres"},
@@ -43,7 +45,7 @@ fix_settings(void)
 char *
 ob_watermark_text(Oid type, Datum value)
 {
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	Oid function;
 	bool is_varlena;
 	char *text;
@@ -57,7 +59,7 @@ ob_watermark_text(Oid type, Datum value)
 Datum
 ob_watermark_value(Oid type, const char *text)
 {
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	Oid function;
 	Oid parameter;
 	Datum value;
@@ -72,7 +74,7 @@ ob_watermark_value(Oid type, const char *text)
 char *
 ob_watermark_type(Oid type)
 {
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	char *text = format_type_be(type);
 
 	AtEOXact_GUC(true, level);
@@ -156,10 +158,13 @@ parse_overlap(Oid type, const char *overlap)
 		case NUMERICOID:
 			return numeric_of(overlap);
 		default:
+			if (strcmp(overlap, "0") == 0)
+				return (Datum) 0;
 			fail_overlap(
 				overlap,
 				psprintf("The column is of type %s.", format_type_be(type)),
-				"Overlaps are for dates, timestamps and numbers.");
+				"Overlaps are for dates, timestamps and numbers; other types "
+				"may have 0, which lands the rows at the watermark again.");
 	}
 }
 
@@ -204,6 +209,32 @@ double_of(Datum overlap)
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, overlap));
 }
 
+/*
+ * Large floats cannot tell neighbours apart: 2^53 less 1 is a float, 2^53 + 4
+ * less 1 is none, and to round that up would be no overlap at all.  Overlap
+ * and difference are each rounded by half a step at most, so two steps down
+ * from what there is are below what was asked for.
+ */
+static float8
+subtract_float8(float8 value, double overlap)
+{
+	double lower = value - overlap;
+
+	if (overlap == 0)
+		return value;
+	return nextafter(nextafter(lower, -INFINITY), -INFINITY);
+}
+
+static float4
+subtract_float4(float4 value, double overlap)
+{
+	float lower = (float) ((double) value - overlap);
+
+	if (overlap == 0)
+		return value;
+	return nextafterf(nextafterf(lower, -INFINITY), -INFINITY);
+}
+
 static bool
 subtract(Oid type, Datum value, Datum overlap, Datum *result)
 {
@@ -243,14 +274,17 @@ subtract(Oid type, Datum value, Datum overlap, Datum *result)
 			break;
 		case FLOAT4OID:
 			*result = Float4GetDatum(
-				(float4) (DatumGetFloat4(value) - double_of(overlap)));
+				subtract_float4(DatumGetFloat4(value), double_of(overlap)));
 			break;
 		case FLOAT8OID:
-			*result =
-				Float8GetDatum(DatumGetFloat8(value) - double_of(overlap));
+			*result = Float8GetDatum(
+				subtract_float8(DatumGetFloat8(value), double_of(overlap)));
 			break;
-		default:
+		case NUMERICOID:
 			*result = DirectFunctionCall2(numeric_sub, value, overlap);
+			break;
+		default: /* the overlap is 0 */
+			*result = value;
 			break;
 	}
 	return fits;
@@ -260,11 +294,54 @@ bool
 ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
 {
 	/* a day has 24 hours */
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	bool fits = subtract(type, value, overlap, result);
 
 	AtEOXact_GUC(true, level);
 	return fits;
+}
+
+/* ---- ties ---- */
+
+/* Whether values that are equal can be written differently: in a collation
+ * that does not tell cases apart, say, or as citext.  Btree knows it, for its
+ * deduplication; blanks at the end of a character(n) are none. */
+static bool
+has_equal_spellings(Oid type, Oid collation)
+{
+	const TypeCacheEntry *cache =
+		lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
+
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		return true;
+	return type != BPCHAROID && !OidIsValid(get_opfamily_proc(
+									cache->btree_opf, cache->btree_opintype,
+									cache->btree_opintype, BTEQUALIMAGE_PROC));
+}
+
+bool
+ob_watermark_is_coarse(Oid type, int32 typmod, Oid collation)
+{
+	char category;
+	bool preferred;
+
+	switch (type)
+	{
+		case BOOLOID:
+		case CHAROID:
+		case DATEOID:
+		case TIMEOID:
+		case TIMETZOID:
+			return true;
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return typmod >= 0 && typmod < MAX_TIMESTAMP_PRECISION;
+		default:
+			get_type_category_preferred(type, &category, &preferred);
+			return category == TYPCATEGORY_ENUM ||
+				   (category == TYPCATEGORY_STRING &&
+					has_equal_spellings(type, collation));
+	}
 }
 
 /* ---- ends ---- */

@@ -359,7 +359,8 @@ def test_of_increments(db, s3, registry, workers, bucket):
             WHERE name = 'increments'"""
         )
         for expected in (
-            {"above": None, "up_to": "1"}, {"above": "0", "up_to": "2"}
+            {"above": None, "from": None, "up_to": "1"},
+            {"above": None, "from": "0", "up_to": "2"},
         ):
             run_id = land_all(db, manifest=True)[0]["run_id"]
             table, other = manifest(s3, bucket, run_id)["tables"]

@@ -15,7 +15,10 @@ from lib.exports import (
 EXAMPLE = (
     pathlib.Path(__file__).parent.parent.parent / "examples" / "table_sql.json"
 )
-REGISTRY = "TABLE onboard_tables ORDER BY name"
+REGISTRY = (
+    "SELECT name, query, bucket, options, enabled FROM onboard_tables"
+    " ORDER BY name"
+)
 
 
 def load(db, *tables):
