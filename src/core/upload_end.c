@@ -138,6 +138,7 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 	if (is_ours(upload, head))
 	{
 		upload->acknowledged++;
+		upload->landed_bytes += upload->bytes;
 		land(upload);
 	}
 	else if (head->error.code == OB_OK || head->error.http_status == 404)

@@ -487,6 +487,7 @@ object_is_our_own(void **state)
 				   count(fixture, "HEAD", NULL) == rows[i].heads);
 		ob_upload_stats(fixture->upload, &stats);
 		assert_int_equal(stats.parts, rows[i].size > PART ? 2 : 1);
+		assert_int_equal(stats.landed, rows[i].size);
 		assert_null(ob_upload_error(fixture->upload));
 	}
 }

@@ -145,6 +145,8 @@ class Model:
         self.sure = {}
         self.forgotten = {}
         self.unclear = collections.defaultdict(set)
+        # Watermarks that go on although rows may be missing below them.
+        self.kept = set()
         self.told = []  # what calls have said
         self.interrupted = set()  # ids of runs that a crash has ended
         self.crashes = 0
@@ -185,10 +187,15 @@ class Model:
             _, before = self.sure.get((role, table), (None, 0))
             self.sure[role, table] = definition, max(since, before)
 
-    def is_sure(self, role, table):
-        """Whether the watermark is about what is registered now."""
+    def query_of(self, role, table, restricted):
+        """The number of the query that the watermark is about, or None: it is
+        not known, or a restricted role sees other rows now."""
         known, _ = self.sure.get((role, table), (None, 0))
-        return known is not None and known == self.definitions[table]
+        if known is None or (role, table) in self.kept:
+            return None
+        if restricted and known["policy"] != self.definitions[table]["policy"]:
+            return None
+        return known["query"]
 
     def is_due(self, role, table, ver):
         """Whether a row up to the watermark must have landed by now."""
@@ -307,9 +314,9 @@ class Episode:
     STEPS = {
         "write": 30, "change": 5, "end_writing": 15, "end_prepared": 4,
         "land": 24, "submit": 2, "join": 9, "release": 3, "cancel": 4,
-        "terminate": 2, "see": 3, "end_reading": 4, "requery": 1.2,
-        "alter_server": 1, "alter_policy": 1, "recreate": 0.6, "rename": 1,
-        "reset": 1.5, "kill": 0.3, "restart": 0.3,
+        "terminate": 2, "see": 3, "end_reading": 4, "requery": 0.8,
+        "alter_server": 0.8, "alter_policy": 0.8, "recreate": 0.4,
+        "rename": 0.8, "reset": 1, "keep": 0.6, "kill": 0.3, "restart": 0.3,
     }
 
     def __init__(self, world, seed, number):
@@ -775,13 +782,23 @@ class Episode:
         elif call.error is not None:
             if reader.begun:
                 self.end_transaction(reader, "ROLLBACK")
+            if len(call.names) == 1:
+                self.answer(call, call.names[0], call.said)
         else:
             for row in call.rows:
                 self.tell(call, row)
+                if row["status"] == "failed":
+                    self.answer(call, row["name"], row["error"])
                 if reader.begun:
                     reader.landed.append((call, row))
                 else:
                     self.learn(call, row)
+
+    def answer(self, call, name, error):
+        """Where something else is landed now, the watermark is to be reset:
+        that is what the user is told, and what he does."""
+        if "since its last increment" in error and self.chance(0.7):
+            self.reset_as(call.reader.user, name)
 
     def tell(self, call, row):
         if row["status"] == "done":
@@ -885,15 +902,21 @@ class Episode:
             watch.close()
             return
 
+        since = time.monotonic()
+
         def noticed():
             try:
                 select(watch, "SELECT 1")
             except psycopg2.Error:
-                return True
-            return False
+                return "crashed"
+            # A worker may have been about to end.
+            late = time.monotonic() > since + 15
+            return "missed" if late else None
 
-        process.wait_until(noticed, LONGEST, "the server restarts")
-        self.crashed()
+        found = process.wait_until(noticed, LONGEST, "the server restarts")
+        watch.close()
+        if found == "crashed":
+            self.crashed()
 
     def restart(self):
         self.say("the server is restarted at once")
@@ -981,27 +1004,51 @@ class Episode:
 
     def reset(self):
         name = self.random.choice(list(self.kinds))
-        role = self.random.randrange(len(ROLES))
-        self.say(f"{self.world.names[role]} resets {name}")
+        self.reset_as(self.random.randrange(len(ROLES)), name)
+
+    def reset_as(self, role, name):
         when = value(self.admin.get(), "SELECT clock_timestamp()")
+        for one in self.call_reset(role, name, ""):
+            self.forget(one, name, when)
+
+    def call_reset(self, role, name, keep):
+        """Whose watermarks it has reached: a superuser is a member of all
+        roles."""
+        self.say(f"{self.world.names[role]} resets {name}{keep}")
         session = self.world.cluster.connect(
             "onboard", user=self.world.names[role]
         )
         try:
             select(session, ADMIN_SETTINGS)
-            forgotten = value(session, "SELECT onboard_reset(%s)", (name,))
-            self.say(f"-- {forgotten} watermarks")
+            reached = value(session, f"SELECT onboard_reset(%s{keep})", (name,))
+            self.say(f"-- {reached} watermarks")
         except psycopg2.errors.LockNotAvailable:
-            return
+            return []
         finally:
             session.close()
-        # A superuser is a member of all roles.
-        for one in range(len(ROLES)) if role == 0 else [role]:
-            self.forget(one, name, when)
+        return range(len(ROLES)) if role == 0 else [role]
+
+    def keep(self):
+        """The watermark goes on, whatever has changed."""
+        name = self.random.choice(list(self.kinds))
+        role = self.random.randrange(len(ROLES))
+        for one in self.call_reset(role, name, ", keep => true"):
+            # What is under way may keep one from before or from after it.
+            key = self.world.oids[one], name
+            known, since = self.model.sure.get(key, (None, 0))
+            now = self.model.definitions[name]
+            self.model.changed[name] = self.model.tick
+            if known and (known["query"], known["policy"]) == (
+                now["query"], now["policy"]
+            ):
+                self.model.sure[key] = now, since
+            else:
+                self.model.kept.add(key)
 
     def forget(self, role, name, when):
         key = self.world.oids[role], name
         self.model.sure.pop(key, None)
+        self.model.kept.discard(key)
         self.model.forgotten[key] = when
         self.model.unclear[key] = {
             call.run_id for call in [*self.active, *self.jobs]
@@ -1051,6 +1098,8 @@ class Episode:
     def land_the_rest(self, role):
         reader = Session(self.world, role, READER_SETTINGS)
         for name in self.tables:
+            if (self.world.oids[role], name) in self.model.kept:
+                self.reset_as(role, name)
             for attempt in range(2):
                 reader.get()
                 call = Call(
@@ -1072,10 +1121,7 @@ class Episode:
                     call.error.diag.message_hint
                 ):
                     break
-                when = value(reader.connection, "SELECT clock_timestamp()")
-                select(reader.connection, "SELECT onboard_reset(%s)", (name,))
-                for one in range(len(ROLES)) if role == 0 else [role]:
-                    self.forget(one, name, when)
+                self.reset_as(role, name)
         reader.close()
 
     def close(self):
