@@ -223,11 +223,11 @@ ALTER TABLE onboard_watermarks ENABLE ROW LEVEL SECURITY;
 -- A first increment that is under way has no row yet that onboard_reset() could
 -- delete.  What it leaves here instead, for each role that has called it, is
 -- compared when that increment ends.  No dump needs it: nothing is under way
--- where it is restored.
+-- where it is restored.  It refers to nothing, since a foreign key would lock
+-- the registered row, and anybody may call the function.
 
 CREATE TABLE onboard_resets (
-	name pg_catalog.text NOT NULL REFERENCES @extschema@.onboard_tables
-		ON UPDATE CASCADE ON DELETE CASCADE,
+	name pg_catalog.text NOT NULL,
 	role_id pg_catalog.oid NOT NULL,
 	reset_id pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
 	PRIMARY KEY (name, role_id)

@@ -210,10 +210,9 @@ double_of(Datum overlap)
 }
 
 /*
- * Large floats cannot tell neighbours apart: 2^53 less 1 is a float, 2^53 + 4
- * less 1 is none, and to round that up would be no overlap at all.  Overlap
- * and difference are each rounded by half a step at most, so two steps down
- * from what there is are below what was asked for.
+ * 0.8 less 0.1 is more than 0.7, as floats go.  Overlap and difference are each
+ * rounded by half a step at most, so two steps down from what there is are
+ * below what was asked for.
  */
 static float8
 subtract_float8(float8 value, double overlap)

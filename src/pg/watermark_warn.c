@@ -23,6 +23,7 @@
 #include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
+#include "pg/attempt.h"
 #include "pg/own_query.h"
 #include "pg/owner.h"
 #include "pg/report.h"
@@ -32,6 +33,7 @@
 
 typedef struct Looking
 {
+	Oid schema; /* the extension's */
 	const ObWatermark *mark;
 	Oid type; /* of the column, not a domain */
 	/* of the table where it comes from; InvalidOid: of none */
@@ -373,10 +375,24 @@ look_at_clocks(const Looking *looking)
 
 /* ---- all of them ---- */
 
+static void
+look(void *arg)
+{
+	const Looking *looking = arg;
+
+	if (OidIsValid(looking->relation))
+		ob_as_caller(looking->schema, look_at_sequence, arg);
+	if (max_prepared_xacts > 0)
+		ob_as_caller(looking->schema, look_at_prepared, arg);
+	if (looking->type == TIMESTAMPOID)
+		look_at_clocks(looking);
+}
+
 void
 ob_watermark_warn(Oid schema, ObWatermark *mark, const char *query)
 {
-	Looking looking = {.mark = mark};
+	Looking looking = {.schema = schema, .mark = mark};
+	const ErrorData *error;
 	Query *analysed;
 
 	if (mark->in_worker || mark->warned)
@@ -386,10 +402,13 @@ ob_watermark_warn(Oid schema, ObWatermark *mark, const char *query)
 	if (!find_column(&looking, analysed) || looking.type == XID8OID)
 		return;
 	looking.relations = relations_of(analysed);
-	if (OidIsValid(looking.relation))
-		ob_as_caller(schema, look_at_sequence, &looking);
-	if (max_prepared_xacts > 0)
-		ob_as_caller(schema, look_at_prepared, &looking);
-	if (looking.type == TIMESTAMPOID)
-		look_at_clocks(&looking);
+	/* (a catalog may be closed to the role, which is no reason to land
+	 * nothing) */
+	error = ob_attempt(look, &looking);
+	if (error)
+		ereport(WARNING,
+				(errcode(error->sqlerrcode),
+				 errmsg("could not look for what lets rows of \"%s\" come "
+						"late: %s",
+						shown(mark->name), shown(error->message))));
 }
