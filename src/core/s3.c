@@ -316,7 +316,7 @@ start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	call->located = false;
 	memset(&call->retry, 0, sizeof(call->retry));
 	ob_error_clear(&call->error);
-	ob_s3_try(call, 0);
+	ob_s3_try(call, call->delay_ms);
 }
 
 /* Forgets what another verb has left in a call that is used again. */

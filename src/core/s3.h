@@ -110,6 +110,7 @@ struct ObS3Call
 	void (*done)(ObS3Call *call);
 	void *arg;
 	int max_attempts; /* the verb's default when a call starts */
+	int delay_ms;     /* of the first try; set before a call starts */
 
 	/* set by the owner, before a call starts; borrowed, may be empty */
 	const ObPair *common; /* headers of each call: bucket owner, payer */

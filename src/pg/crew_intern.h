@@ -34,7 +34,8 @@ typedef struct ObCrewSlot
 {
 	Size name; /* offset */
 	pg_atomic_uint32 state;
-	int pid; /* the worker's, 0 before it runs */
+	int pid;     /* the worker's, 0 before it runs */
+	ObFate fate; /* of the object; also of a worker that dies */
 
 	char status[16];
 	int files;

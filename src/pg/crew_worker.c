@@ -122,6 +122,7 @@ run_table(Member *member, ObCrewSlot *slot)
 	work->request.options_for = OB_OPTIONS_ALL;
 	if (shared->options)
 		work->request.options = ob_crew_at(shared, shared->options);
+	work->task.export.fate = &slot->fate;
 	if (shared->together)
 	{
 		work->task.export.held = hand_over;

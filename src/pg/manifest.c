@@ -221,7 +221,12 @@ add_table(Json *json, const ObTask *task)
 	add_time(json, "started", run->started);
 	add_time(json, "ended", run->ended);
 	if (run->error)
+	{
 		add_text(json, "sqlstate", unpack_sql_state(run->sqlstate));
+		if (task->fate != OB_FATE_NONE)
+			add_text(json, "object",
+					 task->fate == OB_FATE_WRITTEN ? "written" : "unknown");
+	}
 	if (task->details)
 		add_all(json, task->details);
 	push(json, WJB_END_OBJECT);

@@ -263,6 +263,22 @@ note_left(ObPublisher *publisher, const ObPublication *item,
 	publisher->left_place = item->place;
 }
 
+/* What is known of it when nothing more is said to the store. */
+static ObPublished
+state_of(const ObUpload *upload)
+{
+	switch (ob_fate_of(upload))
+	{
+		case OB_FATE_WRITTEN:
+			return OB_PUBLISHED_DONE;
+		case OB_FATE_UNKNOWN:
+			return OB_PUBLISHED_UNKNOWN;
+		case OB_FATE_NONE:
+			break;
+	}
+	return OB_PUBLISHED_DISCARDED;
+}
+
 static void
 begin_abort(ObPublisher *publisher, Lane *lane, ObPublication *item)
 {
@@ -273,7 +289,7 @@ begin_abort(ObPublisher *publisher, Lane *lane, ObPublication *item)
 	lane->upload = adopt(publisher, item, &options, NULL, &error);
 	if (lane->upload)
 	{
-		ob_upload_abort(lane->upload);
+		ob_upload_abort(lane->upload, 0);
 		return;
 	}
 	item->state = OB_PUBLISHED_DISCARDED;
@@ -285,9 +301,7 @@ end_abort(ObPublisher *publisher, Lane *lane)
 {
 	const ObError *error = ob_upload_abort_error(lane->upload);
 
-	lane->item->state = ob_upload_may_exist(lane->upload)
-							? OB_PUBLISHED_UNKNOWN
-							: OB_PUBLISHED_DISCARDED;
+	lane->item->state = state_of(lane->upload);
 	if (error)
 		note_left(publisher, lane->item, error);
 	clear_lane(lane);
@@ -329,7 +343,7 @@ abort_lanes(ObPublisher *publisher)
 			clear_lane(lane);
 		}
 		else if (lane->upload)
-			ob_upload_abort(lane->upload);
+			ob_upload_abort(lane->upload, OB_FATE_PATIENCE_MS);
 	}
 }
 
@@ -349,10 +363,9 @@ give_lanes_up(ObPublisher *publisher)
 
 		if (!lane->upload)
 			continue;
-		lane->item->state = ob_upload_may_exist(lane->upload)
-								? OB_PUBLISHED_UNKNOWN
-								: OB_PUBLISHED_DISCARDED;
-		note_left(publisher, lane->item, &late);
+		lane->item->state = state_of(lane->upload);
+		if (!ob_upload_forgotten(lane->upload))
+			note_left(publisher, lane->item, &late);
 		clear_lane(lane);
 	}
 	while ((item = next_held(publisher)) != NULL)

@@ -54,6 +54,7 @@ struct ObRunAll
 	/* of one whose objects are published together */
 	MemoryContext publication;
 	ObPublisher *publisher; /* NULL: each for itself */
+	bool visible;           /* all objects */
 	bool published;         /* all, with the manifest */
 	bool warned;            /* of what is visible nevertheless */
 };

@@ -110,6 +110,8 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 
 	server = ob_server_get(options->server);
 	task->export.run_id = request->run_id;
+	if (!task->export.fate)
+		task->export.fate = &task->fate;
 	task->alone = request->options_for == OB_OPTIONS_TABLE;
 	task->export.name = request->name;
 	task->export.query = query;
@@ -145,6 +147,9 @@ ob_task_run(ObTask *task)
 		columns = ob_query_describe(task->run.query);
 	if (bound(task))
 		ob_export_run(&task->export, &result);
+	/* what fails from here on does not take it away */
+	if (!result.empty && !task->export.held)
+		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
 		task->details = ob_manifest_details(task, columns, &result);
 	task->run.ended = GetCurrentTimestamp();
@@ -160,6 +165,16 @@ ob_task_run(ObTask *task)
 		ob_manifest_write_one(task);
 }
 
+static void
+clear_figures(ObRun *run)
+{
+	run->files = 0;
+	run->rows = 0;
+	run->raw_bytes = 0;
+	run->bytes = 0;
+	run->parts = 0;
+}
+
 void
 ob_task_fail(ObTask *task, const ErrorData *error)
 {
@@ -167,9 +182,23 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 	if (task->run.started == 0)
 		task->run.started = task->run.ended;
 	task->run.status = OB_STATUS_FAILED;
-	task->run.files = 0;
-	task->run.error = error->message;
+	clear_figures(&task->run);
+	if (task->export.fate)
+		task->fate = *task->export.fate;
+	task->run.uri = task->fate == OB_FATE_NONE ? NULL : task->uri;
+	task->run.error = ob_fate_error(task->fate, error->message);
 	task->run.sqlstate = error->sqlerrcode;
+}
+
+void
+ob_task_doubt(ObTask *task)
+{
+	task->fate = OB_FATE_UNKNOWN;
+	task->run.status = OB_STATUS_FAILED;
+	task->run.uri = task->uri;
+	task->run.error = "it is not known whether the object is visible";
+	task->run.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
+	clear_figures(&task->run);
 }
 
 void
@@ -177,11 +206,7 @@ ob_task_withhold(ObTask *task)
 {
 	task->run.status = OB_STATUS_WITHHELD;
 	task->run.uri = NULL;
-	task->run.files = 0;
-	task->run.rows = 0;
-	task->run.raw_bytes = 0;
-	task->run.bytes = 0;
-	task->run.parts = 0;
+	clear_figures(&task->run);
 }
 
 void

@@ -39,6 +39,7 @@ typedef struct ObTask
 {
 	ObExport export;
 	char *uri;              /* in the database's encoding */
+	ObFate fate;            /* of the object, if it has failed */
 	ObWatermark *watermark; /* NULL: all rows */
 	bool alone;             /* no part of a run of several tables */
 	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
@@ -59,8 +60,12 @@ extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
 /* Runs it and fills task->run; raises on failure. */
 extern void ob_task_run(ObTask *task);
 
-/* Fills task->run for one that failed. */
+/* Fills task->run for one that failed.  Its object may be there nevertheless
+ * (task->fate): then it has a URI, and its error says so. */
 extern void ob_task_fail(ObTask *task, const ErrorData *error);
+
+/* The same of one that is not known to be visible.  Allocates nothing. */
+extern void ob_task_doubt(ObTask *task);
 
 /* Fills task->run for one that has landed, but is not to be seen, because
  * something else of its run has failed.  Does not raise. */
