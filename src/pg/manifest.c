@@ -25,6 +25,7 @@
 
 #include "core/checksum.h"
 #include "pg/compat.h"
+#include "pg/key.h"
 #include "pg/manifest.h"
 #include "pg/put.h"
 
@@ -293,7 +294,8 @@ build(const ObManifest *manifest, const ObTask *const *tasks, int n)
 static char *
 key_of(const ObManifest *manifest, const char *file)
 {
-	char *key = psprintf("%s_onboard/%s/%s", manifest->where->server->prefix,
+	char *key = psprintf("%s" OB_KEY_OWN_FOLDER "%s/%s",
+						 manifest->where->server->prefix,
 						 uuid_text(&manifest->run_id), file);
 
 	return pg_server_to_any(key, strlen(key), PG_UTF8);
@@ -315,6 +317,7 @@ ob_manifest_write(const ObManifest *manifest, const ObTask *const *tasks,
 	char *text;
 
 	error_context_stack = &context;
+	ob_server_renew_keys(manifest->where->server);
 	text = JsonbToCStringIndent(NULL, &build(manifest, tasks, n)->root, 0);
 	text = psprintf("%s\n", text);
 	text = pg_server_to_any(text, strlen(text), PG_UTF8);

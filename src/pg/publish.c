@@ -40,7 +40,9 @@ struct ObPublisher
 	int left;
 	ObError left_error; /* of the first */
 	const char *left_place;
-	MemoryContextCallback callback;
+	MemoryContext context;
+	MemoryContextCallback callbacks[2]; /* before each client's */
+	int nclients;
 };
 
 /* ---- what is held ---- */
@@ -88,23 +90,48 @@ free_uploads(void *arg)
 	}
 }
 
+/* The last one is used.  No upload is under way. */
+static void
+make_client(ObPublisher *publisher)
+{
+	MemoryContextCallback *callback =
+		&publisher->callbacks[publisher->nclients];
+
+	publisher->s3 = ob_client_new(publisher->server, publisher->nlanes);
+	/* registered after the client's, so it runs before it */
+	callback->func = free_uploads;
+	callback->arg = publisher;
+	MemoryContextRegisterResetCallback(publisher->context, callback);
+	publisher->nclients++;
+}
+
 ObPublisher *
 ob_publisher_new(const ObExport *any, int n)
 {
 	ObPublisher *publisher = palloc0(sizeof(ObPublisher));
 
 	publisher->server = any->server;
-	publisher->s3 = ob_client_new(any->server, any->options->connections);
 	publisher->n = n;
 	publisher->items = palloc0(sizeof(ObPublication) * n);
 	publisher->nlanes = any->options->connections;
 	publisher->lanes = palloc0(sizeof(Lane) * publisher->nlanes);
-	/* registered after the client's, so it runs before it */
-	publisher->callback.func = free_uploads;
-	publisher->callback.arg = publisher;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext,
-									   &publisher->callback);
+	publisher->context = CurrentMemoryContext;
+	make_client(publisher);
 	return publisher;
+}
+
+void
+ob_publisher_renew(ObPublisher *publisher)
+{
+	MemoryContext before;
+
+	ob_server_renew_keys(publisher->server);
+	if (publisher->nclients == lengthof(publisher->callbacks) ||
+		ob_client_matches(publisher->s3, publisher->server, publisher->nlanes))
+		return;
+	before = MemoryContextSwitchTo(publisher->context);
+	make_client(publisher);
+	MemoryContextSwitchTo(before);
 }
 
 ObPublication *

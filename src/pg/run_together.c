@@ -197,6 +197,7 @@ tell_failures(ObRunAll *all)
 static void
 publish(ObRunAll *all)
 {
+	ob_publisher_renew(all->publisher);
 	if (!ob_publish(all->publisher))
 	{
 		discard(all);

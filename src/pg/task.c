@@ -55,8 +55,11 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 		.ext = psprintf("%s%s", options->copy.format->extension,
 						options->codec->extension),
 	};
+	char *key;
 
-	return ob_key_expand(options->key, &fields);
+	key = ob_key_expand(options->key, &fields);
+	ob_key_check_own(key, server->prefix);
+	return key;
 }
 
 /* Its query is the registered one, so that of a call cannot be bounded. */
@@ -88,6 +91,48 @@ ob_task_lsn(void)
 	return GetXLogInsertRecPtr();
 }
 
+/* A run does not notice what ALTER SERVER changes after its begin. */
+typedef struct KnownServer
+{
+	const char *name; /* as options have it; NULL: not at all */
+	ObServer *server;
+} KnownServer;
+
+static bool
+same_name(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static ObServer *
+find_server(const ObRequest *request, const char *name)
+{
+	KnownServer *found;
+	ListCell *cell;
+
+	if (request->server)
+		return ob_server_image_get(request->server);
+	if (!request->servers)
+		return ob_server_get(name);
+	foreach (cell, *request->servers)
+	{
+		found = lfirst(cell);
+		if (same_name(found->name, name))
+			return found->server;
+	}
+	found = palloc(sizeof(KnownServer));
+	*found = (KnownServer){name, ob_server_get(name)};
+	foreach (cell, *request->servers)
+	{
+		ObServer *other = ((KnownServer *) lfirst(cell))->server;
+
+		if (other->serverid == found->server->serverid)
+			found->server = other;
+	}
+	*request->servers = lappend(*request->servers, found);
+	return found->server;
+}
+
 void
 ob_task_prepare(const ObRequest *request, ObTask *task)
 {
@@ -108,7 +153,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	if (!bucket && entry)
 		bucket = entry->bucket;
 
-	server = ob_server_get(options->server);
+	server = find_server(request, options->server);
 	task->export.run_id = request->run_id;
 	if (!task->export.fate)
 		task->export.fate = &task->fate;
@@ -142,6 +187,7 @@ ob_task_run(ObTask *task)
 
 	/* onboard_all() may have prepared it hours ago */
 	ob_server_require_usage(task->export.server);
+	ob_server_renew_keys(task->export.server);
 	task->run.started = GetCurrentTimestamp();
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);

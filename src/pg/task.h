@@ -10,6 +10,7 @@
 #include "pg/export.h"
 #include "pg/history.h"
 #include "pg/registry.h"
+#include "pg/server_image.h"
 #include "pg/watermark.h"
 
 /* What was asked for; NULL where nothing was said. */
@@ -26,7 +27,11 @@ typedef struct ObRequest
 	TimestampTz when;   /* the date and time in keys */
 	const char *source; /* ob_history_source() of who asked; NULL: here */
 	bool in_worker;     /* of a crew, whose leader has prepared it, too */
-	XLogRecPtr lsn;     /* ob_task_lsn() when the run began; 0: now */
+	/* NULL, or the server as that leader has read it */
+	const ObServerImage *server;
+	/* NULL, or those that the run has read so far: each is read once */
+	List **servers;
+	XLogRecPtr lsn; /* ob_task_lsn() when the run began; 0: now */
 } ObRequest;
 
 /*
