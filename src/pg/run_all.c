@@ -18,6 +18,7 @@
 #include "pg/manifest.h"
 #include "pg/report.h"
 #include "pg/run_intern.h"
+#include "pg/withdraw.h"
 
 /* Of a text that tells where an object is. */
 #define PLACE_MAX 8192
@@ -232,6 +233,20 @@ ob_run_manifest(const ObRunAll *all, bool success)
 	ob_manifest_write(&manifest, tasks, all->n);
 }
 
+/* What an earlier attempt has said of the run goes before anything is sent. */
+static void
+withdraw(const ObRunAll *all)
+{
+	const char **names;
+
+	if (!all->where || !all->common.given_id)
+		return;
+	names = palloc(sizeof(char *) * all->n);
+	for (int i = 0; i < all->n; i++)
+		names[i] = all->tables[i].request.name;
+	ob_withdraw(all->where, names, all->n);
+}
+
 static void
 tell_of_all(ObRunAll *all)
 {
@@ -296,6 +311,7 @@ step(ObRunAll *all)
 	if (!all->begun)
 	{
 		all->begun = true;
+		withdraw(all);
 		if (all->checked->together && all->where)
 			ob_run_together(all);
 		else

@@ -22,7 +22,9 @@
 #include "pg/query.h"
 #include "pg/report.h"
 #include "pg/task.h"
+#include "pg/run_lock.h"
 #include "pg/tell.h"
+#include "pg/withdraw.h"
 
 /* The registry's options first, then the call's over them. */
 static ObOptions *
@@ -158,6 +160,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	if (!task->export.fate)
 		task->export.fate = &task->fate;
 	task->alone = request->options_for == OB_OPTIONS_TABLE;
+	task->given_id = request->given_id;
 	task->export.name = request->name;
 	task->export.query = query;
 	task->run.query = query;
@@ -179,6 +182,22 @@ bound(ObTask *task)
 		   task->export.options->write_empty;
 }
 
+/*
+ * What an earlier attempt has said of the run goes before anything is sent.
+ * Two calls of one run at a time would each not see what the other one says.
+ */
+static void
+begin_run(const ObTask *task)
+{
+	if (!task->given_id)
+		return;
+	if (!ob_run_hold(GetUserId(), &task->run.run_id))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("another process works on that run"),
+						errhint("See onboard_runs and onboard_wait().")));
+	ob_withdraw(&task->export, &task->run.name, 1);
+}
+
 void
 ob_task_run(ObTask *task)
 {
@@ -189,6 +208,8 @@ ob_task_run(ObTask *task)
 	ob_server_require_usage(task->export.server);
 	ob_server_renew_keys(task->export.server);
 	task->run.started = GetCurrentTimestamp();
+	if (task->export.options->manifest && task->alone)
+		begin_run(task);
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);
 	if (bound(task))

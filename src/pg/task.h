@@ -24,6 +24,7 @@ typedef struct ObRequest
 	const ObEntry *entry; /* the registry's row of that name */
 	Oid schema;           /* the extension's */
 	pg_uuid_t run_id;
+	bool given_id;      /* by the caller, so it may have run before */
 	TimestampTz when;   /* the date and time in keys */
 	const char *source; /* ob_history_source() of who asked; NULL: here */
 	bool in_worker;     /* of a crew, whose leader has prepared it, too */
@@ -47,6 +48,7 @@ typedef struct ObTask
 	ObFate fate;            /* of the object, if it has failed */
 	ObWatermark *watermark; /* NULL: all rows */
 	bool alone;             /* no part of a run of several tables */
+	bool given_id;          /* the run may have been tried before */
 	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
 	ObRun run;      /* what there is to tell, also after a failure */
 } ObTask;
