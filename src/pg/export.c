@@ -151,7 +151,7 @@ start_anew(Job *job)
 
 	ob_stream_figures(job->stream, &figures);
 	job->retries = figures.retries;
-	ob_stream_abort(job->stream, job->place);
+	(void) ob_stream_abort(job->stream, job->place);
 	job->stream = NULL;
 	MemoryContextReset(job->core);
 	if (!export->options->write_empty)
@@ -252,7 +252,12 @@ give_up(void *arg)
 	if (job->parallel)
 		ob_parallel_end_workers(job->parallel);
 	if (job->stream)
-		ob_stream_abort(job->stream, job->place);
+	{
+		ObFate fate = ob_stream_abort(job->stream, job->place);
+
+		if (job->export->fate)
+			*job->export->fate = fate;
+	}
 	job->stream = NULL;
 	MemoryContextDelete(job->core);
 }

@@ -33,6 +33,8 @@ typedef struct ObExport
 	 */
 	void (*held)(void *arg, const ObUpload *upload);
 	void *held_arg;
+	/* NULL, or is set if it fails: what there is of the object then. */
+	ObFate *fate;
 } ObExport;
 
 typedef struct ObExportResult
