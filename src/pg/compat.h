@@ -116,8 +116,8 @@ ob_backend_status(int n)
 	return status ? &status->backendStatus : NULL;
 }
 
-/* Whose rights count for a relation that a query reads; InvalidOid: those of
- * the current user.  16 keeps them apart. */
+/* The role whose rights count for a relation of the query; InvalidOid means
+ * the current user.  PostgreSQL 16 moved it out of the range table. */
 static inline Oid
 ob_rte_user(const Query *query, const RangeTblEntry *entry)
 {

@@ -77,8 +77,9 @@ struct ObTotals;
 extern void ob_history_sum(Oid schema, struct ObTotals *totals);
 
 /*
- * Fills the run if the current role has landed that table under that id (run's
- * run_id and name) with an object, in the current memory context; else false.
+ * Looks whether the current role has landed an object for the table run->name
+ * in the run run->run_id.  If so, fills the rest of *run in the current memory
+ * context and returns true.
  */
 extern bool ob_history_landed(Oid schema, ObRun *run);
 

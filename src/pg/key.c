@@ -252,7 +252,7 @@ ob_key_check(const char *template)
 	pfree(key.data);
 }
 
-/* It is tried out: with the fields of two runs at once. */
+/* The template is expanded for two runs that differ in nothing else. */
 bool
 ob_key_is_of_run(const char *template)
 {

@@ -44,8 +44,8 @@ extern void ob_key_check_own(const char *key, const char *prefix);
 /* Raises for a bad template, before there is anything to fill it with. */
 extern void ob_key_check(const char *template);
 
-/* Whether keys of that template differ from run to run: by run_id, since dates
- * and times are those of two runs at once, too. */
+/* Whether the template has {run_id}, so that no two runs share a key.  Dates
+ * and times do not count: concurrent runs can have the same ones. */
 extern bool ob_key_is_of_run(const char *template);
 
 #endif

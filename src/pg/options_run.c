@@ -113,8 +113,8 @@ ob_read_watermark(ObOptionReader *reader)
 		fail("option \"watermark\" has no \"column\"", WATERMARK_HINT);
 }
 
-/* An increment that replaced another one would take rows away that the
- * watermark counts as landed. */
+/* The watermark counts the rows of earlier increments as landed, so no
+ * increment may replace the object of another one. */
 void
 ob_options_finish_run(ObOptions *options)
 {

@@ -127,7 +127,7 @@ ob_query_check(const char *query)
 	check_select((const SelectStmt *) raw->stmt);
 }
 
-/* OFFSET 0, which only keeps the planner from merging it. */
+/* OFFSET 0 only keeps the planner from flattening a subquery. */
 static bool
 is_zero(const Node *node)
 {

@@ -17,8 +17,8 @@
  */
 extern void ob_query_check(const char *query);
 
-/* Whether it ends in LIMIT, FETCH, or OFFSET, but OFFSET 0; of one that was
- * checked. */
+/* Whether a query that ob_query_check() has accepted ends in LIMIT, FETCH or
+ * OFFSET.  OFFSET 0 does not count. */
 extern bool ob_query_has_limit(const char *query);
 
 /* "TABLE name" for a possibly qualified name, quoted anew; palloc'd. */
@@ -32,7 +32,7 @@ extern char *ob_query_as_subquery(const char *query);
  * error_context_stack is set to context->previous. */
 extern void ob_query_context(ErrorContextCallback *context, const char *query);
 
-/* What parse analysis makes of it: views are relations still. */
+/* The result of parse analysis alone, in which views are still relations. */
 extern Query *ob_query_parse(const char *query);
 
 /* What parse analysis and rewriting make of it.  parameters may be NULL. */

@@ -18,7 +18,7 @@ typedef struct ObEntry
 	char *query;
 	char *bucket;
 	Jsonb *options;
-	pg_uuid_t id; /* another one that is given the same name has another */
+	pg_uuid_t id; /* tells it from later rows of the same name */
 } ObEntry;
 
 /*

@@ -20,7 +20,7 @@ guess_size(void *arg)
 	ObRunTable *table = arg;
 	ObTask *task = &table->task;
 
-	/* workers have nobody to warn */
+	/* The session warns, because workers have no client. */
 	if (task->watermark)
 		ob_watermark_warn(table->all->schema, task->watermark,
 						  task->export.query);

@@ -16,7 +16,7 @@
 
 /* Advisory locks of a class of their own; users' have 1 and 2. */
 #define LOCK_CLASS 3
-#define TABLE_LOCK_CLASS 7 /* 4 to 6 are of bounds.c */
+#define TABLE_LOCK_CLASS 7 /* bounds.c uses 4 to 6 */
 
 /* The first bytes of a SHA-256.  Core's does not need a resource owner, which
  * a worker lacks between its transactions. */

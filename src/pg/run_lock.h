@@ -23,8 +23,8 @@
 extern bool ob_run_hold(Oid role, const pg_uuid_t *run_id);
 extern bool ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id);
 
-/* Likewise for a table of a run, until the transaction ends; the run itself
- * may be held by others.  False if another process has that table. */
+/* Locks one table of a run until the transaction ends, whoever holds the run
+ * itself.  Returns false if another process has locked that table. */
 extern bool ob_run_hold_table(Oid role, const pg_uuid_t *run_id,
 							  const char *name);
 

@@ -65,9 +65,10 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 }
 
 /*
- * A run that is repeated, since something else of it has failed or its caller
- * has not heard of its end, has the increments that it has landed.  Their rows
- * must not be replaced by those that have come since.
+ * Callers repeat a run under its id when one of its tables failed, or when
+ * they lost the connection.  An increment that the run has landed before is
+ * only reported again: replacing its object by newer rows would lose the old
+ * ones.
  */
 static bool
 has_landed(const ObRequest *request, ObTask *task)
@@ -83,21 +84,23 @@ has_landed(const ObRequest *request, ObTask *task)
 				(errcode(ERRCODE_DUPLICATE_OBJECT),
 				 errmsg("the run has landed an increment of \"%s\" before",
 						request->name),
-				 errdetail("It is visible, so it cannot be published together "
-						   "with others: \"%s\", %llu rows.",
+				 errdetail("Its object is visible already, so it cannot be "
+						   "published together with others: \"%s\", %llu "
+						   "rows.",
 						   run->uri, (unsigned long long) run->rows),
 				 errhint("Give another run_id, or none.")));
 	task->landed = run;
 	return true;
 }
 
-/* Where the bytes go: the same place under other names is another one here. */
+/* The place that a watermark is tied to.  A store that has several addresses
+ * counts as several places. */
 static char *
 destination_of(const ObExport *export)
 {
 	const ObEndpoint *endpoint = &export->server->endpoint;
 
-	/* the name of a bucket is Amazon's, not a region's */
+	/* Bucket names are unique across Amazon's regions. */
 	if (endpoint->aws)
 		return psprintf("s3://%s", export->bucket);
 	return psprintf("%s%s%s/%s", endpoint->host,
@@ -235,8 +238,9 @@ bound(ObTask *task)
 }
 
 /*
- * Not every store sees that a large object comes to be while another one of
- * its key is uploaded; two processes may do that under one run id.
+ * Two processes that land an increment under one run id use one key.  Some
+ * stores ignore the condition on large objects, so the later process could
+ * replace the object of the other.  A lock excludes that.
  */
 static void
 require_alone(const ObTask *task)
@@ -253,13 +257,14 @@ require_alone(const ObTask *task)
 			 errhint("Give another run_id, or none.")));
 }
 
-/* That another key or "replace" would do is not true of increments. */
+/* The usual hint, another key or "overwrite": "replace", does not help an
+ * increment. */
 static void
 hint_at_run_id(void *arg)
 {
 	if (geterrcode() == ERRCODE_DUPLICATE_FILE)
 		errhint("An increment never replaces an object: give another run_id, "
-				"or none. Its rows come with that one.");
+				"or none.");
 }
 
 static void export(const ObTask *task, ObExportResult *result)
@@ -272,17 +277,18 @@ static void export(const ObTask *task, ObExportResult *result)
 	error_context_stack = context.previous;
 }
 
-/* Nothing is written or sent again. */
+/* Reports what the run has landed before.  Nothing is written or sent. */
 static void
 tell_again(ObTask *task)
 {
 	task->run = *task->landed;
-	ereport(NOTICE,
-			(errmsg("the run has landed an increment of \"%s\" before",
-					ob_report_client_text(task->run.name)),
-			 errdetail("It is at \"%s\". Rows that have come since are the "
-					   "next run's.",
-					   ob_report_client_text(task->run.uri))));
+	ereport(
+		NOTICE,
+		(errmsg("the run has landed an increment of \"%s\" before",
+				ob_report_client_text(task->run.name)),
+		 errdetail("It is at \"%s\". Rows that have come since are left to "
+				   "the next run.",
+				   ob_report_client_text(task->run.uri))));
 }
 
 /*

@@ -48,7 +48,7 @@ typedef struct ObTask
 	char *uri;              /* in the database's encoding */
 	ObFate fate;            /* of the object, if it has failed */
 	ObWatermark *watermark; /* NULL: all rows */
-	const ObRun *landed;    /* an increment that the run has landed before */
+	const ObRun *landed;    /* by this run before; NULL: not yet */
 	bool alone;             /* no part of a run of several tables */
 	bool given_id;          /* the run may have been tried before */
 	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
@@ -66,8 +66,8 @@ extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
 						 const ObServer *server);
 
-/* Runs it and fills task->run; raises on failure.  What the run has landed
- * before is only told again. */
+/* Runs the export and fills task->run; raises on failure.  If task->landed is
+ * set, only reports that. */
 extern void ob_task_run(ObTask *task);
 
 /* Fills task->run for one that failed.  Its object may be there nevertheless

@@ -48,7 +48,7 @@ add(Row *row, Oid type, Datum value)
 	row->values[row->n++] = value;
 }
 
-/* May be NULL. */
+/* text may be NULL. */
 static void
 add_text(Row *row, const char *text)
 {
@@ -85,7 +85,7 @@ typedef struct Reading
 	char *resets;
 } Reading;
 
-/* NULL if it is null. */
+/* The column's value, or NULL for a null. */
 static char *
 text_column(int number)
 {
@@ -126,7 +126,7 @@ read_kept(Oid schema, void *arg)
 	MemoryContextSwitchTo(before);
 }
 
-/* Those of roles that may forget the current one's. */
+/* Only resets by roles that may delete the current role's watermark count. */
 static void
 read_resets(Oid schema, void *arg)
 {
@@ -255,9 +255,9 @@ ob_watermark_copy(const ObWatermark *mark)
 /* ---- writing ---- */
 
 /*
- * $1 to $15: name, role's id, role's name, column_name, type, value, uri,
- * run_id, the run_id that was found, or the same one again; then what it was
- * made from.
+ * Parameters: name, role's id, role's name, column_name, type, value, uri,
+ * run_id, the run_id that was found (for a first increment: its own), and then
+ * the columns of the origin.
  */
 static void
 write_kept(Oid schema, void *arg)
@@ -297,7 +297,7 @@ typedef struct Registered
 	bool found;
 } Registered;
 
-/* $2 null: whatever its id. */
+/* If $2 is null, any row of that name counts. */
 static void
 find_registered(Oid schema, void *arg)
 {
@@ -325,9 +325,10 @@ is_registered(Oid schema, const char *name, const pg_uuid_t *id)
 }
 
 /*
- * A first increment has no row that says whether somebody has meant it to
- * begin anew meanwhile.  What counts is what is true now, not what the
- * transaction's snapshot shows.
+ * A first increment has no watermark row yet, whose deletion would tell of a
+ * reset.  So the registry and the table of resets are compared with what they
+ * were at its beginning, in their latest state: the transaction's own snapshot
+ * may be older.
  */
 static bool
 is_still_wanted(Oid schema, const ObWatermark *mark)
@@ -415,8 +416,9 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
 		run->rows == 0)
 		return;
-	/* (the object is there, and the history says so, whatever happens here:
-	 * where the transaction's snapshot does not see another run's, say) */
+	/* The object has landed, so a failure here must not undo its row of the
+	 * history.  A REPEATABLE READ transaction fails if another run has moved
+	 * the watermark. */
 	error = ob_attempt(write_if_wanted, &writing);
 	if (!error && writing.written)
 		return;
@@ -479,7 +481,7 @@ ob_watermark_reset(Oid schema, const char *name, bool keep)
 	memset(&request, 0, sizeof(request));
 	request.keep = keep;
 	add_text(&request.row, name);
-	/* (that of the caller, not of the owner) */
+	/* The caller's id, read before ob_as_owner() changes it. */
 	add(&request.row, OIDOID, ObjectIdGetDatum(GetUserId()));
 	ob_as_owner(schema, TABLE, reset, &request);
 	if (!keep && is_registered(schema, name, NULL))

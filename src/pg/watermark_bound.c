@@ -8,11 +8,10 @@
  * operators of its type's btree order, named with their schema.  The bounds
  * are parameters, so there is no text in which something could hide.
  *
- * A row that is committed after it was passed by is lost to all increments.
- * An overlap moves the lower bound down for such rows, as far as its user
- * knows them.  With transaction ids nobody need know anything: all below the
- * oldest one that ran when the snapshot was taken have ended, so the upper
- * bound stays below that one.
+ * A row that is committed below the watermark is missed.  An overlap moves the
+ * lower bound down for such rows, but its user has to know how far.  A column
+ * of transaction ids needs none: all transactions below the snapshot's xmin
+ * have ended, so an increment that ends below xmin has all rows up to its end.
  */
 #include "postgres.h"
 
@@ -148,13 +147,13 @@ check_ties(const Bounding *b)
 			 errmsg("column \"%s\" of \"%s\" is too coarse for a watermark "
 					"without an overlap",
 					b->mark->column, b->mark->name),
-			 errdetail("Many rows can have one value of type %s. Of those at "
-					   "the watermark, the ones that come later would be in "
-					   "no increment.",
+			 errdetail("Many rows can share one value of type %s. Rows that "
+					   "come later with the value of the watermark would "
+					   "never be landed.",
 					   format_type_with_typemod(b->type, b->typmod)),
-			 errhint("Write \"overlap\": 0 into option \"watermark\", which "
-					 "lands the rows at the watermark again each time, or "
-					 "more, for rows that are committed late.")));
+			 errhint("Set \"overlap\": 0 in option \"watermark\" to land the "
+					 "rows at the watermark again each time, or a longer "
+					 "overlap to cover rows that are committed late, too.")));
 }
 
 /* ---- transaction ids ---- */
@@ -165,7 +164,7 @@ xid_of(Datum value)
 	return U64FromFullTransactionId(DatumGetFullTransactionId(value));
 }
 
-/* The last one that has ended for certain, with all before it. */
+/* The greatest id below which no transaction is running. */
 static Datum
 last_ended(void)
 {
@@ -180,7 +179,7 @@ last_ended(void)
 		FullTransactionIdFromU64(xid_of(oldest) - 1));
 }
 
-/* In a cluster into which the watermark was restored, ids begin anew. */
+/* A cluster into which the watermark was restored has ids of its own. */
 static void
 check_xid(const Bounding *b)
 {
@@ -302,9 +301,8 @@ take_value(const Bounding *b, Datum value, MemoryContext context)
 }
 
 /*
- * The greatest value that the snapshot shows, up to the bound that is given
- * already, if one is.  (Not every type has a max(); and this way an index is
- * used where there is one.)
+ * Finds the greatest value that the snapshot shows, not above b->to if that is
+ * given.  Not every type has max(), and ORDER BY can use an index.
  */
 static void
 find_upper(Bounding *b)
@@ -374,12 +372,12 @@ check_query(const ObWatermark *mark, const char *query)
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 			 errmsg("the query of \"%s\" has a LIMIT, OFFSET or FETCH",
 					mark->name),
-			 errdetail("It counts rows before the increment is taken of them, "
-					   "so increments would lack rows."),
-			 errhint("Leave it out, or leave option \"watermark\" out.")));
+			 errdetail("It is applied before the increment is selected, so "
+					   "increments would lack rows."),
+			 errhint("Remove it, or remove option \"watermark\".")));
 }
 
-/* What the watermark is made from must be known before a row is looked at. */
+/* The origin is compared before any row is read for the export. */
 static void
 find_origin(Bounding *b, const char *query)
 {

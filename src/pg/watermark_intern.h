@@ -17,8 +17,8 @@
 
 #include "pg/watermark.h"
 
-/* A row of onboard_watermarks.  What is NULL of the origin is not known, and
- * fits everything. */
+/* A row of onboard_watermarks.  A column of the origin that is NULL matches
+ * anything. */
 typedef struct ObWatermarkKept
 {
 	char *column;
@@ -33,15 +33,15 @@ typedef struct ObWatermarkKept
 	char *system;
 } ObWatermarkKept;
 
-/* Raises if what is kept was made from something else, as far as is known by
- * now: what the origin has as NULL is not compared yet. */
+/* Raises if the kept watermark was made from something else.  Fields of the
+ * origin that are NULL, because they are not known yet, are not compared. */
 extern void ob_watermark_check_origin(const ObWatermark *mark);
 
-/* Fills the origin's relations and row security, of a query as it was written.
- * Holds the locks that analysing it takes. */
+/* Fills the origin's relations and row security from the registered query.
+ * Keeps the locks that analysing it takes. */
 extern void ob_watermark_find_origin(ObWatermark *mark, const char *query);
 
-/* The query, analysed and rewritten; errors say that they are about it. */
+/* Analyses and rewrites the query.  Errors have it as their context. */
 extern Query *ob_watermark_analyse(const char *query);
 
 /* A value as it is kept, and back: the same in every session. */
@@ -51,20 +51,20 @@ extern Datum ob_watermark_value(Oid type, const char *text);
 /* The type's name, likewise. */
 extern char *ob_watermark_type(Oid type);
 
-/* From here to AtEOXact_GUC(true, level), texts are the same in each session,
- * and names outside of pg_catalog have their schema. */
+/* Until AtEOXact_GUC(true, level), texts do not depend on the session, and
+ * names outside of pg_catalog are written with their schema. */
 extern int ob_watermark_fix_settings(void);
 
-/* An overlap: an interval or a numeric; for types without differences, only
- * "0".  Raises if it is something else. */
+/* Parses an overlap into an interval or a numeric, by the column's type.  The
+ * types without differences only accept "0". */
 extern Datum ob_watermark_overlap(Oid type, const char *overlap);
 
-/* A value that is not above value less the overlap, and as near as the type
- * lets it be.  False: the type has nothing so small. */
+/* Computes value less the overlap, rounded down.  Returns false if the type
+ * has no value so small. */
 extern bool ob_watermark_subtract(Oid type, Datum value, Datum overlap,
 								  Datum *result);
 
-/* Whether many rows can be expected to have one value. */
+/* Whether many rows usually share one value of that type. */
 extern bool ob_watermark_is_coarse(Oid type, int32 typmod, Oid collation);
 
 /* Whether nothing can ever be greater: infinity, NaN. */

@@ -4,11 +4,10 @@
  *
  * src/pg/watermark_origin.c
  *
- * Views and policies are kept as SQL, which pg_dump carries to other clusters
- * and pg_upgrade to later versions; OIDs and trees of nodes would not last.
- * SQL that was restored is not always written as it was before: casts of
- * strings that change no value come and go (status IN ('a', 'b')).  So these
- * are left out.
+ * Views and policies are kept as SQL, because OIDs and node trees do not
+ * survive pg_dump and pg_upgrade.  SQL that was dumped and restored can come
+ * out with other casts between string types than before (status IN ('a', 'b')
+ * on a varchar column does), so these casts are removed first.
  */
 #include "postgres.h"
 
@@ -44,10 +43,10 @@ refuse(const ObWatermark *mark, const char *message)
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 			 errmsg("%s", message),
-			 errdetail("Rows that were in no increment may lie below the "
-					   "watermark, where none would find them."),
+			 errdetail("Rows below the watermark may never have landed, and "
+					   "later increments would not include them."),
 			 errhint("onboard_reset(%s) forgets the watermark, and the next "
-					 "increment has all rows. If none was missed, "
+					 "increment has all rows. If no row was missed, "
 					 "onboard_reset(%s, keep => true) goes on from there.",
 					 name, name)));
 }
@@ -143,7 +142,8 @@ add_view(Reading *reading, Oid relid)
 	(void) walk_relations((Node *) query, reading);
 }
 
-/* By their names with schemas: the search_path may say what a query means. */
+/* The search_path decides which relation a name means, so the name is kept
+ * with its schema. */
 static void
 add_relation(Reading *reading, const RangeTblEntry *entry)
 {
@@ -220,7 +220,8 @@ add_policies(Policies *policies, Oid relid, Oid user)
 		deparse_context_for(RelationGetRelationName(relation), relid);
 	ListCell *cell;
 
-	/* without any policy it shows nothing */
+	/* This line tells an enabled table without policies from a table whose
+	 * row security does not apply. */
 	add_line(policies, psprintf("%s:\n", name));
 	foreach (cell, desc ? desc->policies : NIL)
 	{
@@ -261,8 +262,8 @@ look_at_entries(const Query *query, Policies *policies)
 	}
 }
 
-/* Of a query that was rewritten: views are subqueries, and the policies'
- * own subqueries are in it. */
+/* The rewritten query has views as subqueries, and the subqueries of policies
+ * as conditions, so the walk reaches all relations that are read. */
 static bool
 walk_policies(Node *node, void *context)
 {
@@ -282,7 +283,7 @@ compare_lines(const ListCell *a, const ListCell *b)
 	return strcmp(lfirst(a), lfirst(b));
 }
 
-/* Sorted, since the policies' names do not matter. */
+/* PostgreSQL orders policies by name, and renaming one changes nothing. */
 static char *
 text_of(Policies *policies)
 {

@@ -210,9 +210,9 @@ double_of(Datum overlap)
 }
 
 /*
- * 0.8 less 0.1 is more than 0.7, as floats go.  Overlap and difference are each
- * rounded by half a step at most, so two steps down from what there is are
- * below what was asked for.
+ * Floats are rounded: 0.8 - 0.1 is greater than 0.7.  The overlap and the
+ * difference are each off by half a step at most, so two steps down are enough
+ * to include all that the overlap asks for.
  */
 static float8
 subtract_float8(float8 value, double overlap)
@@ -302,9 +302,10 @@ ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
 
 /* ---- ties ---- */
 
-/* Whether values that are equal can be written differently: in a collation
- * that does not tell cases apart, say, or as citext.  Btree knows it, for its
- * deduplication; blanks at the end of a character(n) are none. */
+/* Whether values can be equal without being identical, as in citext, or in a
+ * collation that ignores case.  Btree's support function for deduplication
+ * tells.  character(n) has none because of trailing blanks, which do not
+ * matter here. */
 static bool
 has_equal_spellings(Oid type, Oid collation)
 {

@@ -4,9 +4,9 @@
  *
  * src/pg/watermark_warn.c
  *
- * That a transaction commits late is in nobody's catalog.  But a sequence that
- * gives its numbers out of order is, and so is a transaction that was prepared
- * and waits, and a local time whose hour comes twice.
+ * No catalog says how late transactions commit.  But PostgreSQL knows of
+ * sequences that give their numbers out of order, of prepared transactions,
+ * and of time zones in which an hour occurs twice.
  */
 #include "postgres.h"
 
@@ -36,7 +36,7 @@ typedef struct Looking
 	Oid schema; /* the extension's */
 	const ObWatermark *mark;
 	Oid type; /* of the column, not a domain */
-	/* of the table where it comes from; InvalidOid: of none */
+	/* the table column that it is read from, if it is one */
 	Oid relation;
 	AttrNumber attribute;
 	ArrayType *relations; /* all that the query reads */
@@ -107,7 +107,8 @@ follow(Looking *looking, const Query *query, Node *node)
 		find_table(looking, inner, var->varattno);
 }
 
-/* Of column n of the query's result; of the first part of a UNION. */
+/* Finds the table of column n of the query's result.  For a UNION, that is
+ * the table of its first part. */
 static void
 find_table(Looking *looking, const Query *query, AttrNumber n)
 {
@@ -195,7 +196,7 @@ number_column(int number)
 #define INTEGERS(type) \
 	((type) == INT8OID || (type) == INT4OID || (type) == INT2OID)
 
-/* A default's, or an identity's. */
+/* Finds the sequence of the column's default, or of its identity. */
 #define SEQUENCE_OF_COLUMN                                                 \
 	"SELECT s.seqrelid::regclass::text, s.seqcache, "                      \
 	"CASE WHEN has_sequence_privilege(s.seqrelid, 'SELECT, USAGE') AND "   \
@@ -215,14 +216,14 @@ static void
 warn_of_cache(const Looking *looking, const char *sequence, int64 cache)
 {
 	ereport(WARNING,
-			(errmsg("column \"%s\" of \"%s\" has its numbers from a sequence "
-					"with a cache",
+			(errmsg("column \"%s\" of \"%s\" takes its numbers from a "
+					"sequence with a cache",
 					shown(looking->mark->column), shown(looking->mark->name)),
 			 errdetail("Each session takes %lld numbers of %s at a time, so "
-					   "lower ones come after higher ones have landed, and "
-					   "are in no increment.",
+					   "rows with lower numbers come after higher ones have "
+					   "landed, and are never landed.",
 					   (long long) cache, shown(sequence)),
-			 errhint("ALTER SEQUENCE %s CACHE 1, or take a column of type "
+			 errhint("Use ALTER SEQUENCE %s CACHE 1, or a column of type "
 					 "xid8.",
 					 shown(sequence))));
 }
@@ -235,7 +236,7 @@ warn_of_restart(const Looking *looking, const char *sequence, int64 last)
 					"watermark",
 					shown(looking->mark->column), shown(looking->mark->name)),
 			 errdetail("%s is at %lld, the watermark at %s: rows with the "
-					   "numbers between them are in no increment.",
+					   "numbers in between are never landed.",
 					   shown(sequence), (long long) last,
 					   looking->mark->kept->value),
 			 errhint("If the sequence was restarted, onboard_reset(%s) lets "
@@ -274,8 +275,9 @@ look_at_sequence(Oid schema, void *arg)
 
 /* ---- prepared transactions ---- */
 
-/* One of this database that has a lock for writing on something that the query
- * reads, or on a part of it.  Their locks are those that no process has. */
+/* Finds a prepared transaction of this database that holds a lock for writing
+ * on a table that the query reads, or on a partition or child of one.  Locks
+ * of prepared transactions have no pid. */
 #define PREPARED_TRANSACTION                                                \
 	"WITH RECURSIVE part (oid) AS (SELECT unnest($1) UNION "                \
 	"SELECT i.inhrelid FROM pg_inherits i JOIN part "                       \
@@ -311,8 +313,8 @@ look_at_prepared(Oid schema, void *arg)
 			(errmsg("a prepared transaction may have written rows of \"%s\"",
 					shown(looking->mark->name)),
 			 errdetail("It is \"%s\", prepared at %s. If it is committed, its "
-					   "rows below the watermark are in no increment, unless "
-					   "they are within the overlap.",
+					   "rows below the watermark are not landed, unless the "
+					   "overlap covers them.",
 					   shown(text_column(1)), text_column(2)),
 			 errhint("See pg_prepared_xacts. With a column of type xid8, "
 					 "increments wait for such transactions.")));
@@ -320,8 +322,8 @@ look_at_prepared(Oid schema, void *arg)
 
 /* ---- the hour that comes twice ---- */
 
-/* By how many seconds the session's clocks go back within a year; 0: they do
- * not. */
+/* Returns by how many seconds the clocks of the session's time zone go back
+ * within the next year; 0 if they do not. */
 static long
 clocks_go_back(void)
 {
@@ -360,17 +362,18 @@ look_at_clocks(const Looking *looking)
 			interval_ge, ob_watermark_overlap(TIMESTAMPOID, overlap),
 			IntervalPGetDatum(&least))))
 		return;
-	ereport(WARNING,
-			(errmsg("column \"%s\" of \"%s\" is a local time, which comes "
-					"twice when the clocks go back",
-					shown(looking->mark->column), shown(looking->mark->name)),
-			 errdetail("Those of time zone \"%s\" go back by %ld minutes; "
-					   "rows of that time come below the watermark, and are "
-					   "in no increment, unless they are within the overlap.",
-					   pg_get_timezone_name(session_timezone),
-					   back / SECS_PER_MINUTE),
-			 errhint("Take a column of type timestamp with time zone, or an "
-					 "overlap that is so much longer.")));
+	ereport(
+		WARNING,
+		(errmsg("column \"%s\" of \"%s\" is a local time, which comes "
+				"twice when the clocks go back",
+				shown(looking->mark->column), shown(looking->mark->name)),
+		 errdetail("The clocks of time zone \"%s\" go back by %ld minutes. "
+				   "Rows of the repeated time are below the watermark, "
+				   "and are not landed, unless the overlap covers them.",
+				   pg_get_timezone_name(session_timezone),
+				   back / SECS_PER_MINUTE),
+		 errhint("Use a column of type timestamp with time zone, or a "
+				 "longer overlap.")));
 }
 
 /* ---- all of them ---- */
@@ -402,8 +405,7 @@ ob_watermark_warn(Oid schema, ObWatermark *mark, const char *query)
 	if (!find_column(&looking, analysed) || looking.type == XID8OID)
 		return;
 	looking.relations = relations_of(analysed);
-	/* (a catalog may be closed to the role, which is no reason to land
-	 * nothing) */
+	/* A DBA may have revoked SELECT on a catalog.  The export goes on. */
 	error = ob_attempt(look, &looking);
 	if (error)
 		ereport(WARNING,
