@@ -25,6 +25,7 @@ of the codecs, and asks the tables by SQL.
     ONBOARD_INCREMENT_STEPS=10000   so many steps, of another seed each time
     ONBOARD_SEED=123                the steps of that seed
     ONBOARD_SEED=123/4              one episode of it, alone
+    ONBOARD_INCREMENT_LANES=3       so many episodes at a time
     ONBOARD_INCREMENT_WITHOUT=keys,xids
                                     without these steps, tables or faults, to
                                     get beyond a known fault
@@ -42,6 +43,7 @@ import re
 import secrets
 import traceback
 import zlib
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg2
 import pytest
@@ -57,6 +59,7 @@ from lib.proxy import Proxy
 from test_storm import plain
 
 STEPS = 500
+LANES = int(os.environ.get("ONBOARD_INCREMENT_LANES", 1))
 SETTINGS = {
     "max_connections": "60",
     "max_worker_processes": "24",
@@ -552,19 +555,25 @@ class Judge:
 
 
 @pytest.fixture(scope="module")
-def world(rgw, canaries):
-    cluster = Cluster(settings=SETTINGS)
-    with cluster, Proxy(rgw.endpoint) as proxy:
-        cluster.psql("CREATE DATABASE onboard")
-        cluster.psql("CREATE EXTENSION onboard", "onboard")
-        server = Server(cluster, canaries)
-        for name in ("s3", "other"):
-            server(
-                proxy.endpoint, rgw.access_key, rgw.secret_key, name=name,
-                user="PUBLIC", bucket="none", prefix="",
-            )
-        cluster.psql(f"{QUIET}; {SETUP}", "onboard")
-        yield World(cluster, rgw.s3, rgw, proxy)
+def worlds(rgw, canaries):
+    """One for each lane, with a server of its own."""
+    with contextlib.ExitStack() as stack:
+        yield [make_world(stack, rgw, canaries) for _ in range(LANES)]
+
+
+def make_world(stack, rgw, canaries):
+    cluster = stack.enter_context(Cluster(settings=SETTINGS))
+    proxy = stack.enter_context(Proxy(rgw.endpoint))
+    cluster.psql("CREATE DATABASE onboard")
+    cluster.psql("CREATE EXTENSION onboard", "onboard")
+    server = Server(cluster, canaries)
+    for name in ("s3", "other"):
+        server(
+            proxy.endpoint, rgw.access_key, rgw.secret_key, name=name,
+            user="PUBLIC", bucket="none", prefix="",
+        )
+    cluster.psql(f"{QUIET}; {SETUP}", "onboard")
+    return World(cluster, rgw.s3, rgw, proxy)
 
 
 def chosen():
@@ -602,23 +611,41 @@ def report(episode, wrong):
     ])
 
 
-def test_increments(world, tell):
+def carry_out(world, seed, number):
+    """One episode; a report, or None."""
+    episode = Episode(world, seed, number)
+    try:
+        wrong = run(world, episode)
+    except Exception:
+        wrong = [traceback.format_exc()]
+    if wrong:
+        # Nothing is to land in the buckets that are removed.
+        episode.let_go()
+        world.cluster.stop("immediate")
+    else:
+        episode.close()
+    world.episode_ends()
+    return report(episode, wrong) if wrong else None
+
+
+def test_increments(worlds, tell):
     seed, numbers = chosen()
     tell(f"ONBOARD_SEED={seed}")
-    for number in numbers:
-        episode = Episode(world, seed, number)
-        try:
-            wrong = run(world, episode)
-        except Exception:
-            wrong = [traceback.format_exc()]
-        if wrong:
-            # Nothing is to land in the buckets that are removed.
-            episode.let_go()
-            world.cluster.stop("immediate")
-        else:
-            episode.close()
-        world.episode_ends()
-        if wrong:
-            pytest.fail(report(episode, wrong), pytrace=False)
-    tell(f"increments: {dict(world.counts)}")
-    assert world.counts["watermarks"] > world.counts["watermarks unsure"]
+    left = list(reversed(numbers))
+    failures = []
+
+    def lane(world):
+        while left and not failures:
+            number = left.pop()
+            found = carry_out(world, seed, number)
+            if found:
+                failures.append(found)
+            tell(f"episode {number}: {dict(world.counts)}")
+
+    with ThreadPoolExecutor(len(worlds)) as pool:
+        list(pool.map(lane, worlds))
+    if failures:
+        pytest.fail("\n\n".join(failures), pytrace=False)
+    counts = sum((world.counts for world in worlds), collections.Counter())
+    tell(f"increments: {dict(counts)}")
+    assert counts["watermarks"] > counts["watermarks unsure"]
