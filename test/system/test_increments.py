@@ -245,12 +245,23 @@ class Judge:
             if last:
                 self.check_end(db)
         if crashes(self.log):
-            self.say("the server crashed")
+            self.say(f"the server crashed: {crashes(self.log)}")
+        self.check_errors()
         self.world.counts["judged"] += 1
         return self.wrong
 
     def say(self, what):
         self.wrong.append(what)
+
+    def check_errors(self):
+        """None is an internal one."""
+        for many in self.episode.calls.values():
+            for call in many:
+                if (getattr(call.error, "pgcode", None) or "")[:2] == "XX":
+                    lines = [line for line in self.log.splitlines()
+                             if re.search("FATAL|ERROR|onboard job", line)]
+                    self.say(f"{call.arguments} failed with {call}:"
+                             f" {lines[-12:]}")
 
     # Objects
 
