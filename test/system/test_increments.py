@@ -254,10 +254,14 @@ class Judge:
         self.wrong.append(what)
 
     def check_errors(self):
-        """None is an internal one."""
+        """None is an internal one, but for that of a job that was ended
+        before it could begin."""
         for many in self.episode.calls.values():
             for call in many:
-                if (getattr(call.error, "pgcode", None) or "")[:2] == "XX":
+                code = getattr(call.error, "pgcode", None) or ""
+                if code.startswith("XX") and (
+                    "worker could not begin" not in str(call.error)
+                ):
                     lines = [line for line in self.log.splitlines()
                              if re.search("FATAL|ERROR|onboard job", line)]
                     self.say(f"{call.arguments} failed with {call}:"
