@@ -109,6 +109,8 @@ QUERIES = [
     "SELECT * FROM {name} WHERE id % 3 <> 0",
 ]
 POLICIES = ["tenant = 1", "tenant >= 1", "true"]
+# More than the least part of an upload, if it is not compressed.
+LARGE = 5_600_000
 PADS = ["", "plain", 'with "quotes", commas', "two\nlines", "tab\t\\back\\N"]
 
 
@@ -342,6 +344,8 @@ class Episode:
             kind.name: kind for kind in self.random.sample(kinds, 4)
         }
         self.tables = [*self.kinds, WHOLE]
+        # Some rows are larger than a part.
+        self.large = number % 5 == 2
         self.writers = [Session(world, 0) for _ in range(WRITERS)]
         self.readers = [
             Session(world, ROLES.index(role), READER_SETTINGS)
@@ -429,6 +433,8 @@ class Episode:
     def insert(self, writer, name):
         ver, tenant = self.version(), self.random.randrange(3)
         pad = self.random.choice(PADS)
+        if self.large and name in self.kinds and self.chance(0.03):
+            pad = self.random.randbytes(LARGE // 2).hex()
         v = "NULL" if self.chance(0.02) else "DEFAULT"
         (row,) = select(
             writer.get(), f"INSERT INTO {name} (v, tenant, ver, pad)"
@@ -719,7 +725,7 @@ class Episode:
         )[0]
         method, action = self.FAULTS[fault]
         together = call.shared.get("publish") == "together"
-        if method == "POST" and not together:
+        if method == "POST" and not together and not self.large:
             method = "PUT"  # these objects are small
         # Its own requests: those with its id, or without any.
         key = call.shared.get("key")

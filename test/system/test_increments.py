@@ -50,7 +50,7 @@ import pytest
 
 from conftest import QUIET, Server
 from increments import (
-    BAD_KEYS, BATCH, EPISODE, QUERIES, ROLES, SETUP, UUID, WHOLE, Episode,
+    BAD_KEYS, BATCH, EPISODE, LARGE, QUERIES, ROLES, SETUP, UUID, WHOLE, Episode,
 )
 from lib import process
 from lib.exports import select, value
@@ -71,6 +71,7 @@ SETTINGS = {
     "autovacuum": "off",
 }
 FAILURES = 4
+csv.field_size_limit(10 * LARGE)
 LINES = 150
 
 
@@ -251,7 +252,7 @@ class Judge:
         return self.wrong
 
     def say(self, what):
-        self.wrong.append(what)
+        self.wrong.append(what[:3000])
 
     def check_errors(self):
         """None is an internal one, but for that of a job that was ended
