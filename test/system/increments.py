@@ -147,8 +147,11 @@ class Model:
         self.sure = {}
         self.forgotten = {}
         self.unclear = collections.defaultdict(set)
-        # Watermarks that go on although rows may be missing below them.
+        # Watermarks that go on whatever has changed, and whatever will have
+        # until the next increment; and those of them below which rows may be
+        # missing therefore.
         self.kept = set()
+        self.blurred = set()
         self.told = []  # what calls have said
         self.interrupted = set()  # ids of runs that a crash has ended
         self.crashes = 0
@@ -187,13 +190,26 @@ class Model:
         """A run that began to see things at tick since."""
         if table in self.definitions and self.changed[table] < since:
             _, before = self.sure.get((role, table), (None, 0))
+            self.blurs(role, table)
             self.sure[role, table] = definition, max(since, before)
+
+    def blurs(self, role, table):
+        """Whether a watermark was kept that is of other rows than those that
+        are registered now."""
+        key, now = (role, table), self.definitions[table]
+        known, _ = self.sure.get(key, (None, 0))
+        if key in self.kept and (
+            known is None or (known["query"], known["policy"])
+            != (now["query"], now["policy"])
+        ):
+            self.blurred.add(key)
+        return key in self.blurred
 
     def query_of(self, role, table, restricted):
         """The number of the query that the watermark is about, or None: it is
         not known, or a restricted role sees other rows now."""
         known, _ = self.sure.get((role, table), (None, 0))
-        if known is None or (role, table) in self.kept:
+        if known is None or (role, table) in self.blurred:
             return None
         if restricted and known["policy"] != self.definitions[table]["policy"]:
             return None
@@ -1041,20 +1057,15 @@ class Episode:
         for one in self.call_reset(role, name, ", keep => true"):
             # What is under way may keep one from before or from after it.
             key = self.world.oids[one], name
-            known, since = self.model.sure.get(key, (None, 0))
-            now = self.model.definitions[name]
             self.model.changed[name] = self.model.tick
-            if known and (known["query"], known["policy"]) == (
-                now["query"], now["policy"]
-            ):
-                self.model.sure[key] = now, since
-            else:
-                self.model.kept.add(key)
+            self.model.kept.add(key)
+            self.model.blurs(*key)
 
     def forget(self, role, name, when):
         key = self.world.oids[role], name
         self.model.sure.pop(key, None)
         self.model.kept.discard(key)
+        self.model.blurred.discard(key)
         self.model.forgotten[key] = when
         self.model.unclear[key] = {
             call.run_id for call in [*self.active, *self.jobs]
@@ -1104,7 +1115,7 @@ class Episode:
     def land_the_rest(self, role):
         reader = Session(self.world, role, READER_SETTINGS)
         for name in self.tables:
-            if (self.world.oids[role], name) in self.model.kept:
+            if self.model.blurs(self.world.oids[role], name):
                 self.reset_as(role, name)
             for attempt in range(2):
                 reader.get()

@@ -72,7 +72,7 @@ SETTINGS = {
 }
 FAILURES = 4
 csv.field_size_limit(10 * LARGE)
-LINES = 150
+LINES = 1000
 
 
 class World:
