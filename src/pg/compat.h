@@ -10,6 +10,7 @@
 #ifndef OB_COMPAT_H
 #define OB_COMPAT_H
 
+#include "access/tupdesc.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
@@ -113,6 +114,15 @@ ob_backend_status(int n)
 #endif
 
 	return status ? &status->backendStatus : NULL;
+}
+
+/* A descriptor has its last column; 19 must be told, and asserts it. */
+static inline void
+ob_tuple_desc_end(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(desc);
+#endif
 }
 
 /* 19 lets EXPLAIN take part in planning. */

@@ -229,8 +229,7 @@ find_registered(Oid schema, void *arg)
 				&registered->row, false, SPI_OK_SELECT) > 0;
 }
 
-/* As the owner of the registry, who may be another one than the watermarks'.
- */
+/* The registry's owner looks, who may be another one than the watermarks'. */
 static bool
 is_registered(Oid schema, const char *name)
 {
@@ -327,7 +326,7 @@ ob_watermark_reset(Oid schema, const char *name)
 
 	memset(&request, 0, sizeof(request));
 	add_text(&request.row, name);
-	/* (that of the caller, not of the owner) */
+	/* the caller's id: in the query, the owner is the current user */
 	add(&request.row, OIDOID, ObjectIdGetDatum(GetUserId()));
 	ob_as_owner(schema, TABLE, reset, &request);
 	return (int) request.n;
