@@ -79,7 +79,7 @@ ob_http_sent(const ObHttpRequest *request)
 		   ob_transfer_is_connected(request->transfer);
 }
 
-/* (the body of a POST is libcurl's from the beginning) */
+/* The body of a POST is libcurl's from the beginning. */
 bool
 ob_http_sent_whole(const ObHttpRequest *request)
 {

@@ -12,7 +12,8 @@
 
 #define AWS_DOMAIN "amazonaws."
 
-/* In lower case, without a dot at its end; in ASCII, whatever the locale. */
+/* The host in lower case, without a dot at its end.  Only ASCII counts,
+ * whatever the locale. */
 static void
 copy_host(char *to, const char *host)
 {
@@ -47,7 +48,7 @@ write_address(char *host, size_t size)
 		}
 		memcpy(&v4, v6.s6_addr + 12, sizeof(v4));
 	}
-	/* (it also takes 127.1 and 0x7f000001, as libcurl does) */
+	/* inet_aton() takes 127.1 and 0x7f000001, too, as libcurl does */
 	else if (inet_aton(host, &v4) == 0)
 		return false;
 	inet_ntop(AF_INET, &v4, host, (socklen_t) size);

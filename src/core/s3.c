@@ -295,6 +295,13 @@ ob_s3_call_running(const ObS3Call *call)
 	return call->wait.waiting || ob_http_running(&call->request);
 }
 
+void
+ob_s3_call_last_try(ObS3Call *call)
+{
+	call->max_attempts = 1;
+	call->renewed = call->clock_set = call->relocated = call->located = true;
+}
+
 static void
 start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	  const char *body, size_t len, const char *sha256)

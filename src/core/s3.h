@@ -186,6 +186,9 @@ extern void ob_s3_call_cancel(ObS3Call *call);
 
 extern bool ob_s3_call_running(const ObS3Call *call);
 
+/* The try under way is the last one, whatever its answer teaches. */
+extern void ob_s3_call_last_try(ObS3Call *call);
+
 /* Whether a text of the store's repeats what the last try told it: then it
  * must not be shown. */
 extern bool ob_s3_repeats_secret(ObS3Call *call, const char *text);

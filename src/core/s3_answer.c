@@ -107,7 +107,7 @@ is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
 	if (call->verb != OB_S3_COMPLETE)
 		return false;
-	/* (a status beside an error: an answer came that we could not take) */
+	/* a status beside an error: an answer came that we could not take */
 	if (failure->http_status == 0)
 		return call->request.sent || call->request.status > 0;
 	if (failure->code == OB_EPROTO)
@@ -199,7 +199,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class)
 	s3->retries++;
 	if (class == OB_RETRY_THROTTLE && call->throttled)
 		call->throttled(call);
-	/* those that are kept may have more of what was no answer */
+	/* a kept connection may hold more of what was no answer */
 	call->request.fresh = class == OB_RETRY_CORRUPT;
 	ob_s3_try(call, delay);
 	return true;

@@ -249,7 +249,7 @@ ob_upload_fail_memory(ObUpload *upload, ObError *error)
 static size_t
 next_part_size(const ObUpload *upload)
 {
-	/* (the part that is being filled has no number yet, but will take one) */
+	/* the part that is being filled has no number yet, but will take one */
 	int number = upload->last_number + 1 + (upload->filling ? 1 : 0);
 
 	return ob_upload_part_size(upload->part_size, upload->largest_part,
@@ -388,8 +388,8 @@ ob_upload_window(ObUpload *upload, size_t *avail, ObError *error)
 	if (!upload->share && upload->filling->len > upload->filling->size &&
 		cut(upload, error) != OB_OK)
 		return NULL;
-	/* (a row may be longer than what is left, and shared parts end where rows
-	 * do) */
+	/* a row may be longer than what is left, and shared parts end where rows
+	 * do */
 	window = ob_part_window(&upload->parts, upload->filling,
 							upload->share != NULL, avail);
 	if (!window)

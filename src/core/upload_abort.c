@@ -35,7 +35,7 @@ found(ObUpload *upload)
 
 /* ---- what is said to the store ---- */
 
-/* (That nothing is tried again any more does not hold for this.) */
+/* An abort is tried again even when nothing else is any more. */
 static void
 send_abort(ObUpload *upload, int delay_ms)
 {
@@ -166,7 +166,7 @@ take_stock(ObUpload *upload)
 		case OB_UPLOAD_COMPLETING:
 			if (!last)
 				return;
-			if (ob_http_sent_whole(&last->request))
+			if (ob_http_sent_whole(&last->request) && !last->locating)
 				upload->out = last;
 			upload->lost = last->uncertain || upload->complete_tries > 1;
 			upload->doubtful = upload->lost || last->retry.attempts > 0;
@@ -210,6 +210,6 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 	if (upload->out != &upload->control)
 		ob_s3_call_cancel(&upload->control);
 	if (upload->out)
-		upload->out->max_attempts = 1;
+		ob_s3_call_last_try(upload->out);
 	give_up(upload, upload->out ? patience_ms : 0);
 }

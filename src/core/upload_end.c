@@ -142,7 +142,7 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
 		stay_failed(upload, false);
 	else
-		/* (libcurl may have sent it twice, without a word) */
+		/* libcurl may have sent it twice, without a word */
 		stay_failed(upload, true);
 }
 

@@ -10,6 +10,7 @@
 #ifndef OB_COMPAT_H
 #define OB_COMPAT_H
 
+#include "access/tupdesc.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
@@ -129,6 +130,15 @@ ob_rte_user(const Query *query, const RangeTblEntry *entry)
 		->checkAsUser;
 #else
 	return entry->checkAsUser;
+#endif
+}
+
+/* A descriptor has its last column; 19 must be told, and asserts it. */
+static inline void
+ob_tuple_desc_end(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(desc);
 #endif
 }
 

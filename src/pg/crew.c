@@ -424,11 +424,18 @@ is_blocked(int pid, int depth)
 	return false;
 }
 
-/* Else it would wait for ever: no deadlock detector sees that we wait for it.
+/*
+ * Else it would wait for ever: no deadlock detector sees that we wait for it.
+ * What PostgreSQL allocates for a look grows with max_connections, and a run
+ * may look for hours.
  */
 static void
 end_deadlocked(const ObCrew *crew)
 {
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "onboard locks", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+
 	for (int i = 0; i < crew->nworkers; i++)
 	{
 		int pid = pid_of(crew->handles[i]);
@@ -441,6 +448,8 @@ end_deadlocked(const ObCrew *crew)
 					 errhint("Commit before, or set "
 							 "onboard.parallel_tables to 0.")));
 	}
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
 }
 
 /* Until another one has ended; false: none will. */
@@ -633,11 +642,12 @@ detach(ObCrew *crew)
 static void
 give_up(void *arg)
 {
+	(void) ob_unwind_forget(arg);
 	end_workers(arg);
 	detach(arg);
 }
 
-/* (It is told of every owner that is released.) */
+/* PostgreSQL calls this for every owner that it releases. */
 static void
 end_those_of_owner(ResourceReleasePhase phase, bool is_commit,
 				   bool is_top_level, void *arg)

@@ -124,6 +124,7 @@ run_table(Member *member, ObCrewSlot *slot)
 	if (shared->options)
 		work->request.options = ob_crew_at(shared, shared->options);
 	work->task.export.fate = &slot->fate;
+	work->task.export.fate_shared = true;
 	if (shared->together)
 	{
 		work->task.export.held = hand_over;

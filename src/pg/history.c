@@ -99,7 +99,8 @@ add_number(Row *row, uint64 number)
 	add(row, INT8OID, Int64GetDatum((int64) number), true);
 }
 
-/* First what names the row, then the columns in the order of insert(). */
+/* What names the row comes first, then the columns in the order of insert().
+ */
 static void
 make_row(Row *row, const ObRun *run)
 {
@@ -155,9 +156,10 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3"
 
 /*
- * The column role_id is made of the name, as it is when a dump is restored; so
- * what it has become is looked at: the role may just be renamed, and another
- * one have its name.  (One that was dropped meanwhile has none: 0.)
+ * PostgreSQL makes the column role_id of the name, as it does when a dump is
+ * restored.  So the result is looked at: the role may just have been renamed,
+ * and another one have its name.  A role that was dropped meanwhile has no id
+ * any more, and the column is 0.
  */
 static void
 check_role(const Row *row)
@@ -311,7 +313,7 @@ ob_history_prune(Oid schema, TimestampTz before)
 
 	memset(&pruning, 0, sizeof(pruning));
 	add(&pruning.row, TIMESTAMPTZOID, TimestampTzGetDatum(before), true);
-	/* the owner's triggers are not to run as who is trusted more */
+	/* an owner's triggers must not run as a superuser */
 	if (ob_owner_is_caller(schema, TABLE))
 		ob_as_owner(schema, TABLE, prune, &pruning);
 	else

@@ -130,8 +130,8 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 }
 
 /*
- * Whoever may export nowhere must not start processes.  Which server it will
- * be is for the job to find out, but for one that the call names.
+ * A role that may export nowhere must not start processes.  The job itself
+ * finds out which server it uses, unless the call names one.
  */
 static void
 require_some_server(const ObJob *job)

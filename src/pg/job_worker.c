@@ -86,7 +86,7 @@ write_queued(void *arg)
 	MemoryContext before = CurrentMemoryContext;
 	ListCell *cell;
 
-	/* (perhaps for the second time) */
+	/* ob_work_write() may call this twice */
 	job->names = NIL;
 	job->known = ob_history_knows(shared->schema, &shared->run_id);
 	if (job->known)

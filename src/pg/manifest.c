@@ -66,7 +66,7 @@ add_text(Json *json, const char *key, const char *text)
 
 	if (text)
 	{
-		/* (it is only looked at in the end) */
+		/* it is looked at only in the end */
 		value.val.string.val = pstrdup(text);
 		value.val.string.len = strlen(text);
 	}
@@ -248,7 +248,7 @@ add_origin(Json *json)
 {
 	add_text(json, "database", get_database_name(MyDatabaseId));
 	add_text(json, "role", GetUserNameFromId(GetUserId(), false));
-	/* (a number of 64 bits is too long for some who read JSON) */
+	/* a number of 64 bits is too long for some readers of JSON */
 	add_text(json, "system_identifier",
 			 psprintf(UINT64_FORMAT, GetSystemIdentifier()));
 	add_text(json, "postgresql",

@@ -334,7 +334,7 @@ end_abort(ObPublisher *publisher, Lane *lane)
 	clear_lane(lane);
 }
 
-/* (Called from a wait that knows nothing of it, hence the const.) */
+/* A wait that knows nothing of it calls it, hence the const. */
 static bool
 discard_some(const void *arg)
 {

@@ -303,8 +303,8 @@ ob_report_hint(const ObError *error, const char *help)
 	pg_unreachable();
 }
 
-/* (On the way to a transaction's abort the catalogs are out of reach, and so
- * are conversions.) */
+/* The catalogs are out of reach on the way to a transaction's abort, and so
+ * are conversions. */
 void
 ob_report_not_aborted(const ObError *error, const char *place)
 {

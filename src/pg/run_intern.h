@@ -56,9 +56,10 @@ struct ObRunAll
 	/* of one whose objects are published together */
 	MemoryContext publication;
 	ObPublisher *publisher; /* NULL: each for itself */
-	bool visible;           /* all objects */
-	bool published;         /* all, with the manifest */
-	bool warned;            /* of what is visible nevertheless */
+	MemoryContextCallback callback;
+	bool visible;   /* all objects */
+	bool published; /* all, with the manifest */
+	bool warned;    /* of what is visible nevertheless */
 };
 
 /* Runs a table in this session; it is told then, unless it is held. */

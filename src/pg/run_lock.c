@@ -145,7 +145,8 @@ ob_run_is_held(Oid role, const pg_uuid_t *run_id)
 	int n;
 	int pid;
 
-	(void) GetLockConflicts(&tag, ShareLock, &n);
+	/* who waits for a run asks for hours */
+	pfree(GetLockConflicts(&tag, ShareLock, &n));
 	if (n > 0)
 		return true;
 	pid = ob_run_pid(role, run_id);

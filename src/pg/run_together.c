@@ -172,6 +172,14 @@ abandon(void *arg)
 		warn_of_all();
 }
 
+/* The run's memory goes while objects may be held. */
+static void
+abandon_with_memory(void *arg)
+{
+	if (ob_unwind_forget(arg))
+		abandon(arg);
+}
+
 static void
 raise_failure(void *arg)
 {
@@ -298,6 +306,9 @@ ob_run_together(ObRunAll *all)
 	MemoryContextSwitchTo(all->publication);
 	make_publications(all);
 	MemoryContextSwitchTo(before);
+	all->callback.func = abandon_with_memory;
+	all->callback.arg = all;
+	MemoryContextRegisterResetCallback(all->context, &all->callback);
 	ob_unwind(run_all, abandon, all);
 	if (is_in_part(all))
 		report_part(all, ERROR);

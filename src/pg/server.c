@@ -439,7 +439,7 @@ ob_server_find(const char *given)
 	return ob_server_make(row->serverid, name, row->options);
 }
 
-/* Wiped even if there are no others. */
+/* Old keys are wiped even if there are no new ones. */
 typedef struct OldKeys
 {
 	ObCredentials keys;
@@ -475,7 +475,7 @@ ob_server_renew_keys(const ObServer *server)
 	AcceptInvalidationMessages();
 	before = MemoryContextSwitchTo(server->context);
 	old = keep_keys(&server->credentials.keys);
-	/* (that others borrow it is no reason not to) */
+	/* those who borrow the server see its new keys, which is the purpose */
 	ob_server_fill_keys(unconstify(ObServer *, server));
 	MemoryContextSwitchTo(before);
 	wipe_keys(&old->keys);

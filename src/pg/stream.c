@@ -96,7 +96,7 @@ flush(ObStream *stream)
 	ObError error;
 	size_t len = stream->out.ptr - stream->window;
 
-	/* that may have been anybody's memory, shared memory, too */
+	/* it may be memory of anybody else, perhaps of all processes */
 	if (unlikely(stream->out.ptr > stream->out.end))
 		elog(PANIC, "rows were written beyond their buffer");
 	if (len == 0)
@@ -233,7 +233,7 @@ ob_stream_new(const ObStreamOptions *options)
 	return stream;
 }
 
-/* (The warning is the leader's: it was the first to send something.) */
+/* The warning is the leader's: it was the first to send something. */
 static void
 wait_until_done(ObStream *stream)
 {

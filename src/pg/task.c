@@ -348,9 +348,12 @@ ob_task_run(ObTask *task)
 		ob_manifest_write_one(task);
 }
 
+/* Nothing of it is there, or nothing that counts.  Its URI may be in memory
+ * that is gone. */
 static void
-clear_figures(ObRun *run)
+clear_outcome(ObRun *run)
 {
+	run->uri = NULL;
 	run->files = 0;
 	run->rows = 0;
 	run->raw_bytes = 0;
@@ -361,14 +364,15 @@ clear_figures(ObRun *run)
 void
 ob_task_fail(ObTask *task, const ErrorData *error)
 {
+	clear_outcome(&task->run);
 	task->run.ended = GetCurrentTimestamp();
 	if (task->run.started == 0)
 		task->run.started = task->run.ended;
 	task->run.status = OB_STATUS_FAILED;
-	clear_figures(&task->run);
 	if (task->export.fate)
 		task->fate = *task->export.fate;
-	task->run.uri = task->fate == OB_FATE_NONE ? NULL : task->uri;
+	if (task->fate != OB_FATE_NONE)
+		task->run.uri = task->uri;
 	task->run.error = ob_fate_error(task->fate, error->message);
 	task->run.sqlstate = error->sqlerrcode;
 }
@@ -376,20 +380,19 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 void
 ob_task_doubt(ObTask *task)
 {
+	clear_outcome(&task->run);
 	task->fate = OB_FATE_UNKNOWN;
 	task->run.status = OB_STATUS_FAILED;
 	task->run.uri = task->uri;
 	task->run.error = "it is not known whether the object is visible";
 	task->run.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
-	clear_figures(&task->run);
 }
 
 void
 ob_task_withhold(ObTask *task)
 {
+	clear_outcome(&task->run);
 	task->run.status = OB_STATUS_WITHHELD;
-	task->run.uri = NULL;
-	clear_figures(&task->run);
 }
 
 void

@@ -309,8 +309,7 @@ find_registered(Oid schema, void *arg)
 								&registered->row, true, SPI_OK_SELECT) > 0;
 }
 
-/* As the owner of the registry, who may be another one than the watermarks'.
- */
+/* The registry's owner looks, who may be another one than the watermarks'. */
 static bool
 is_registered(Oid schema, const char *name, const pg_uuid_t *id)
 {

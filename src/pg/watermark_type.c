@@ -251,7 +251,7 @@ subtract(Oid type, Datum value, Datum overlap, Datum *result)
 				DirectFunctionCall2(timestamp_mi_interval, value, overlap);
 			break;
 		case DATEOID:
-			/* (the day in which that is, so it is never less than asked) */
+			/* the day in which that is, so it is never less than asked */
 			*result = DirectFunctionCall1(
 				timestamp_date,
 				DirectFunctionCall2(date_mi_interval, value, overlap));

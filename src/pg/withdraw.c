@@ -65,7 +65,7 @@ is_ours(void *arg, const char *name)
 	return !this->foreign;
 }
 
-/* (Nothing of the document is shown: it may be anybody's.) */
+/* Nothing of the document is shown, since it may be anybody's. */
 static void
 read_manifest(Withdrawal *this)
 {
@@ -110,7 +110,7 @@ look(Withdrawal *this)
 		return false;
 	if (error->code == OB_OK)
 		read_manifest(this);
-	/* (one that is too long for a look is there, too) */
+	/* a manifest that is too long to be read is there, too */
 	else if (error->code != OB_EDENIED && error->code != OB_EPROTO)
 		ob_report(error);
 	return true;

@@ -1,6 +1,6 @@
 """Runs whose id was given before: what an earlier attempt has said of them.
 
-Row 64 of docs/faults.md is here, too.  A _SUCCESS stands only beside a manifest
+Row 73 of docs/faults.md is here, too.  A _SUCCESS stands only beside a manifest
 of the same attempt, and beside objects that are whole.
 """
 
@@ -192,7 +192,7 @@ def test_below_the_prefix(db, rgw, make_server, s3, two, bucket):
 # Who may not delete
 
 
-def test_64_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
+def test_73_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
     """The run is refused before anything is sent."""
     run_all(db, server=proxied)
     change(db, "a", "SELECT 7 AS n")
@@ -214,7 +214,7 @@ def test_64_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
     assert statuses(found) == ["done", "done"]
 
 
-def test_64_only_the_manifest_stays(db, s3, two, proxied, proxy, bucket):
+def test_73_only_the_manifest_stays(db, s3, two, proxied, proxy, bucket):
     """A manifest that says success must not stay, either."""
     run_all(db, server=proxied)
     proxy.rule("DELETE", MANIFEST, times=None, answer=DENIED)
@@ -225,7 +225,7 @@ def test_64_only_the_manifest_stays(db, s3, two, proxied, proxy, bucket):
     assert files(s3, bucket) == [MANIFEST]
 
 
-def test_64_no_right_to_delete_after_a_failure(
+def test_73_no_right_to_delete_after_a_failure(
     db, s3, two, proxied, proxy, bucket
 ):
     """That is what runs are repeated for: it needs no right to delete."""
@@ -238,7 +238,7 @@ def test_64_no_right_to_delete_after_a_failure(
     assert files(s3, bucket) == BOTH
 
 
-def test_64_no_right_to_look_or_delete(db, s3, two, proxied, proxy, bucket):
+def test_73_no_right_to_look_or_delete(db, s3, two, proxied, proxy, bucket):
     proxy.rule("GET", times=None, answer=DENIED)
     denied = proxy.rule("DELETE", times=2, answer=DENIED)
     for call in (run_all, lambda *a, **o: run_table(db, bucket, "t", **o)):
@@ -252,7 +252,7 @@ def test_64_no_right_to_look_or_delete(db, s3, two, proxied, proxy, bucket):
     assert files(s3, bucket) == BOTH
 
 
-def test_64_a_lost_answer(db, s3, two, proxied, proxy, bucket):
+def test_73_a_lost_answer(db, s3, two, proxied, proxy, bucket):
     """It is asked again."""
     run_all(db, server=proxied)
     proxy.rule("DELETE", SUCCESS, drop="after")
@@ -264,7 +264,7 @@ def test_64_a_lost_answer(db, s3, two, proxied, proxy, bucket):
     assert not manifest(s3, bucket)["success"]
 
 
-def test_64_cancelled_while_it_is_deleted(
+def test_73_cancelled_while_it_is_deleted(
     db, observer, s3, two, proxied, proxy, bucket
 ):
     run_all(db, server=proxied)
@@ -288,7 +288,7 @@ def test_64_cancelled_while_it_is_deleted(
              b"\xff\xfe\0", b"[" * 100000, b" " * (17 * 2**20)],
     ids=["empty", "text", "array", "odd", "bytes", "deep", "long"],
 )
-def test_64_what_is_no_manifest(db, s3, two, proxied, proxy, bucket, junk):
+def test_73_what_is_no_manifest(db, s3, two, proxied, proxy, bucket, junk):
     """It is deleted; who may not, must not go on."""
     for key in BOTH:
         s3.put_object(Bucket=bucket, Key=key, Body=junk)

@@ -105,13 +105,13 @@ ELSEWHERE = {
         ("test/system/test_attempts.py", "test_two_tables_one_by_one"),
     ("42501", '"what an earlier attempt of run ... has written cannot be '
         'deleted"'):
-        ("test/system/test_attempts.py", "test_64_no_right_to_delete"),
+        ("test/system/test_attempts.py", "test_73_no_right_to_delete"),
     ("42501", '"it cannot be known whether run ... has a _SUCCESS"'):
         ("test/system/test_attempts.py",
-         "test_64_no_right_to_look_or_delete"),
+         "test_73_no_right_to_look_or_delete"),
     ("01000", "all objects of the run are visible, but it has no manifest"):
         ("test/system/test_faults_given_up.py",
-         "test_63_all_of_it_is_visible"),
+         "test_72_all_of_it_is_visible"),
     ("01000", 'the history does not say how the export of "..." ended'):
         ("test/system/test_workers.py",
          "test_a_worker_finds_the_history_locked"),

@@ -869,6 +869,29 @@ def test_ended_while_tables_are_exported(
     ) == 0
 
 
+def test_terminated_with_temporary_tables(
+    pg, observer, rgw, s3, registry, bucket, db
+):
+    """
+    What removes them at the backend's end aborts the transaction, which frees
+    what the query has allocated first: the run, whose objects are held.
+    """
+    register(db, bucket, a="SELECT 1 AS n", b=SLEEPS)
+    session = pg.connect("onboard")
+    land(session, "first", "SELECT 1 AS n", bucket)
+    select(session, "CREATE TEMPORARY TABLE passing (a int)")
+    with Running(
+        session, TOGETHER, (json.dumps({"publish": "together"}),)
+    ) as run:
+        wait_for_sleep(observer)
+        assert len(rgw.unfinished(bucket)) == 2
+        select(observer, "SELECT pg_terminate_backend(%s)", (run.pid,))
+        run.error()
+    session.close()
+    no_upload_left(rgw, bucket)
+    assert keys(s3, bucket) == [key_of("first")]
+
+
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
 def test_ended_while_it_is_published(
     pg, observer, rgw, s3, registry, bucket, db, proxied, proxy, how, workers
