@@ -425,8 +425,8 @@ read_failure(ObS3Call *call)
 	if (ob_xml_read_error(request->response.data, request->response.len, &xml,
 						  &ignored) != OB_OK)
 		memset(&xml, 0, sizeof(xml)); /* a proxy's HTML: the status decides */
-	if (call->verb == OB_S3_ABORT && request->status == 404 &&
-		strcmp(xml.code, "NoSuchBucket") != 0)
+	if ((call->verb == OB_S3_ABORT || call->verb == OB_S3_DELETE_OBJECT) &&
+		request->status == 404 && strcmp(xml.code, "NoSuchBucket") != 0)
 	{
 		call->error.http_status = 404;
 		end_call(call);

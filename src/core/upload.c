@@ -169,6 +169,8 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	ob_retry_quota_init(&upload->quota);
 	ob_s3_call_init(&upload->control, upload->s3, ob_upload_on_control,
 					upload);
+	ob_s3_call_init(&upload->closing, upload->s3, ob_upload_on_closing,
+					upload);
 	if (!copy_options(upload, options) || !make_parts(upload, options->crc32))
 	{
 		ob_error_set(error, OB_ENOMEM, "out of memory");
@@ -176,6 +178,8 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 		return NULL;
 	}
 	set_up_call(upload, &upload->control);
+	set_up_call(upload, &upload->closing);
+	upload->closing.quota = NULL;
 	if (upload->keep_existing && !endpoint->aws)
 		ob_upload_check_name(upload);
 	return upload;
@@ -187,6 +191,7 @@ ob_upload_free(ObUpload *upload)
 	if (!upload)
 		return;
 	ob_s3_call_free(&upload->control);
+	ob_s3_call_free(&upload->closing);
 	ob_parts_free(&upload->parts);
 	free_pairs(&upload->headers);
 	free_pairs(&upload->common);
@@ -607,6 +612,11 @@ on_part(ObS3Call *call)
 	ObPart *part = call->arg;
 	ObUpload *upload = part->owner;
 
+	if (upload->state == OB_UPLOAD_ABORTING)
+	{
+		ob_upload_last_answered(upload, call);
+		return;
+	}
 	upload->sending--;
 	part->state = OB_PART_EMPTY;
 	if (call->error.code != OB_OK)
@@ -658,6 +668,19 @@ bool
 ob_upload_may_exist(const ObUpload *upload)
 {
 	return upload->last_sent;
+}
+
+bool
+ob_upload_forgotten(const ObUpload *upload)
+{
+	return upload->forgotten || upload->exists ||
+		   (!upload->multipart && upload->id[0] == '\0');
+}
+
+bool
+ob_upload_exists(const ObUpload *upload)
+{
+	return upload->exists;
 }
 
 uint32_t

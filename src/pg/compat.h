@@ -117,15 +117,6 @@ ob_backend_status(int n)
 	return status ? &status->backendStatus : NULL;
 }
 
-/* A descriptor has its last column; 19 must be told, and asserts it. */
-static inline void
-ob_tuple_desc_end(TupleDesc desc)
-{
-#if PG_VERSION_NUM >= 190000
-	TupleDescFinalize(desc);
-#endif
-}
-
 /* The role whose rights count for a relation of the query; InvalidOid means
  * the current user.  PostgreSQL 16 moved it out of the range table. */
 static inline Oid
@@ -139,6 +130,15 @@ ob_rte_user(const Query *query, const RangeTblEntry *entry)
 		->checkAsUser;
 #else
 	return entry->checkAsUser;
+#endif
+}
+
+/* A descriptor has its last column; 19 must be told, and asserts it. */
+static inline void
+ob_tuple_desc_end(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(desc);
 #endif
 }
 

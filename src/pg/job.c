@@ -67,6 +67,7 @@ write_down(const ObJob *job)
 	shared->schema = job->schema;
 	shared->role = job->role;
 	shared->run_id = job->run_id;
+	shared->given_id = job->given_id;
 	shared->all = job->all;
 	shared->name = put_text(shared, job->name, &end);
 	shared->query = put_text(shared, job->query, &end);

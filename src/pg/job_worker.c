@@ -259,6 +259,7 @@ onboard_job_main(Datum main_arg)
 	job.session = ob_job_at(job.shared, job.shared->session);
 	job.common.schema = shared->schema;
 	job.common.run_id = shared->run_id;
+	job.common.given_id = shared->given_id;
 	job.common.when = shared->when;
 	job.common.source = ob_job_at(job.shared, job.shared->source);
 	shared->bound = ob_bounds_take_job();

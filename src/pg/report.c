@@ -181,6 +181,18 @@ ob_report_client_text(const char *text)
 }
 
 const char *
+ob_report_plain_text(const char *text)
+{
+	int here = GetDatabaseEncoding();
+	int there = pg_get_client_encoding();
+
+	if (pg_is_ascii(text) || here == there || here == PG_SQL_ASCII ||
+		there == PG_SQL_ASCII)
+		return text;
+	return mask(text);
+}
+
+const char *
 ob_report_clip(const char *text)
 {
 	int len = strlen(text);

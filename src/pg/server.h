@@ -31,6 +31,8 @@ typedef struct ObServer
 	char *proxy;   /* NULL: none */
 	int max_parts;
 	ObCredentialsOptions credentials; /* "keys" are the user mapping's */
+	List *options;                    /* of all that but "keys": DefElem */
+	MemoryContext context;            /* that it is in */
 } ObServer;
 
 /*
@@ -47,6 +49,16 @@ extern ObServer *ob_server_get(const char *name);
  * credentials are those.  With the same memory context for both. */
 extern ObServer *ob_server_find(const char *name);
 extern void ob_server_fill_keys(ObServer *server);
+
+/* One with those options, as they were read at some time: without a look at
+ * who may use it. */
+extern ObServer *ob_server_make(Oid serverid, const char *name, List *options);
+
+/*
+ * Keys may be changed while a run is under way, which all else of its server
+ * is not: reads those of the user mapping again, as ob_server_fill_keys().
+ */
+extern void ob_server_renew_keys(const ObServer *server);
 
 /* Raises if the current user has no USAGE on it any more. */
 extern void ob_server_require_usage(const ObServer *server);

@@ -24,6 +24,7 @@
 #include "pg/run_lock.h"
 #include "pg/task.h"
 #include "pg/tell.h"
+#include "pg/withdraw.h"
 
 /* The registry's options first, then the call's over them. */
 static ObOptions *
@@ -56,8 +57,11 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 		.ext = psprintf("%s%s", options->copy.format->extension,
 						options->codec->extension),
 	};
+	char *key;
 
-	return ob_key_expand(options->key, &fields);
+	key = ob_key_expand(options->key, &fields);
+	ob_key_check_own(key, server->prefix);
+	return key;
 }
 
 /*
@@ -143,6 +147,48 @@ ob_task_lsn(void)
 	return GetXLogInsertRecPtr();
 }
 
+/* A run does not notice what ALTER SERVER changes after its begin. */
+typedef struct KnownServer
+{
+	const char *name; /* as options have it; NULL: not at all */
+	ObServer *server;
+} KnownServer;
+
+static bool
+same_name(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static ObServer *
+find_server(const ObRequest *request, const char *name)
+{
+	KnownServer *found;
+	ListCell *cell;
+
+	if (request->server)
+		return ob_server_image_get(request->server);
+	if (!request->servers)
+		return ob_server_get(name);
+	foreach (cell, *request->servers)
+	{
+		found = lfirst(cell);
+		if (same_name(found->name, name))
+			return found->server;
+	}
+	found = palloc(sizeof(KnownServer));
+	*found = (KnownServer){name, ob_server_get(name)};
+	foreach (cell, *request->servers)
+	{
+		ObServer *other = ((KnownServer *) lfirst(cell))->server;
+
+		if (other->serverid == found->server->serverid)
+			found->server = other;
+	}
+	*request->servers = lappend(*request->servers, found);
+	return found->server;
+}
+
 void
 ob_task_prepare(const ObRequest *request, ObTask *task)
 {
@@ -163,9 +209,12 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	if (!bucket && entry)
 		bucket = entry->bucket;
 
-	server = ob_server_get(options->server);
+	server = find_server(request, options->server);
 	task->export.run_id = request->run_id;
+	if (!task->export.fate)
+		task->export.fate = &task->fate;
 	task->alone = request->options_for == OB_OPTIONS_TABLE;
+	task->given_id = request->given_id;
 	task->export.name = request->name;
 	task->export.query = query;
 	task->run.query = query;
@@ -242,6 +291,22 @@ tell_again(ObTask *task)
 				   ob_report_client_text(task->run.uri))));
 }
 
+/*
+ * What an earlier attempt has said of the run goes before anything is sent.
+ * Two calls of one run at a time would each not see what the other one says.
+ */
+static void
+begin_run(const ObTask *task)
+{
+	if (!task->given_id)
+		return;
+	if (!ob_run_hold(GetUserId(), &task->run.run_id))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("another process works on that run"),
+						errhint("See onboard_runs and onboard_wait().")));
+	ob_withdraw(&task->export, &task->run.name, 1);
+}
+
 void
 ob_task_run(ObTask *task)
 {
@@ -255,13 +320,19 @@ ob_task_run(ObTask *task)
 	}
 	/* onboard_all() may have prepared it hours ago */
 	ob_server_require_usage(task->export.server);
+	ob_server_renew_keys(task->export.server);
 	task->run.started = GetCurrentTimestamp();
+	if (task->export.options->manifest && task->alone)
+		begin_run(task);
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);
 	if (task->watermark)
 		require_alone(task);
 	if (bound(task))
 		export(task, &result);
+	/* what fails from here on does not take it away */
+	if (!result.empty && !task->export.held)
+		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
 		task->details = ob_manifest_details(task, columns, &result);
 	task->run.ended = GetCurrentTimestamp();
@@ -277,7 +348,8 @@ ob_task_run(ObTask *task)
 		ob_manifest_write_one(task);
 }
 
-/* Nothing of it is there, or nothing that counts. */
+/* Nothing of it is there, or nothing that counts.  Its URI may be in memory
+ * that is gone. */
 static void
 clear_outcome(ObRun *run)
 {
@@ -292,14 +364,28 @@ clear_outcome(ObRun *run)
 void
 ob_task_fail(ObTask *task, const ErrorData *error)
 {
-	/* it may have landed before it failed, at a URI whose memory is gone */
 	clear_outcome(&task->run);
 	task->run.ended = GetCurrentTimestamp();
 	if (task->run.started == 0)
 		task->run.started = task->run.ended;
 	task->run.status = OB_STATUS_FAILED;
-	task->run.error = error->message;
+	if (task->export.fate)
+		task->fate = *task->export.fate;
+	if (task->fate != OB_FATE_NONE)
+		task->run.uri = task->uri;
+	task->run.error = ob_fate_error(task->fate, error->message);
 	task->run.sqlstate = error->sqlerrcode;
+}
+
+void
+ob_task_doubt(ObTask *task)
+{
+	clear_outcome(&task->run);
+	task->fate = OB_FATE_UNKNOWN;
+	task->run.status = OB_STATUS_FAILED;
+	task->run.uri = task->uri;
+	task->run.error = "it is not known whether the object is visible";
+	task->run.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
 }
 
 void

@@ -154,8 +154,9 @@ keep(ObWork *work, MemoryContext context)
 	MemoryContext before = MemoryContextSwitchTo(context);
 	ObRun *run = &work->task.run;
 
+	work->task.uri = pstrdup(work->task.uri);
 	if (run->uri)
-		run->uri = pstrdup(run->uri);
+		run->uri = work->task.uri;
 	if (run->query)
 		run->query = pstrdup(run->query);
 	if (work->task.watermark)

@@ -220,6 +220,23 @@ class Rgw:
         self._make_user(name, access_key, secret_key)
         return access_key, secret_key
 
+    def add_key(self):
+        """Another key of the user: an access key and its secret."""
+        access_key, secret_key = "OB" + _random(18).upper(), _random(40)
+        self._tool(
+            "radosgw-admin", "key", "create", "-n", "client.rgw",
+            f"--uid={OWNER}", "--key-type=s3", f"--access-key={access_key}",
+            f"--secret-key={secret_key}",
+        )
+        return access_key, secret_key
+
+    def drop_key(self, access_key):
+        """From now on it is unknown."""
+        self._tool(
+            "radosgw-admin", "key", "rm", "-n", "client.rgw",
+            f"--uid={OWNER}", "--key-type=s3", f"--access-key={access_key}",
+        )
+
     @property
     def sts(self):
         """The endpoint of a gateway to the same store that is its own STS.

@@ -100,6 +100,18 @@ ELSEWHERE = {
     ("42501", "the role may use no server of the wrapper, or not the one that "
         "the call names"):
         ("test/system/test_workers.py", "test_a_job_needs_a_server"),
+    ("55000", '"the manifest of run ... names tables that are not exported '
+        'now"'):
+        ("test/system/test_attempts.py", "test_two_tables_one_by_one"),
+    ("42501", '"what an earlier attempt of run ... has written cannot be '
+        'deleted"'):
+        ("test/system/test_attempts.py", "test_73_no_right_to_delete"),
+    ("42501", '"it cannot be known whether run ... has a _SUCCESS"'):
+        ("test/system/test_attempts.py",
+         "test_73_no_right_to_look_or_delete"),
+    ("01000", "all objects of the run are visible, but it has no manifest"):
+        ("test/system/test_faults_given_up.py",
+         "test_72_all_of_it_is_visible"),
     ("01000", 'the history does not say how the export of "..." ended'):
         ("test/system/test_workers.py",
          "test_a_worker_finds_the_history_locked"),
@@ -482,24 +494,36 @@ def not_aborted_in_time(stage):
     return [warning]
 
 
-@produces(
-    "08007", 'the object "..." may have been written: the export ended while'
-    " S3 was completing it",
-)
-def may_have_been_written(stage):
+def ended_too_late(stage, text, **action):
+    """The warning of an export that is cancelled when its object is sent."""
     observer = stage.pg.connect("onboard")
 
     def end():
-        held = stage.proxy.rule(*OBJECT, hold=True)
+        held = stage.proxy.rule(*OBJECT, hold=True, **action)
         export = call("t", SMALL, stage.bucket, server=stage.proxied)
         with Running(stage.db, *export) as running:
             held.wait()
             select(observer, "SELECT pg_cancel_backend(%s)", (running.pid,))
             assert running.error().pgcode == "57014"
 
-    warning = stage.warning("may have been written", end)
+    warning = stage.warning(text, end)
     observer.close()
-    return [warning]
+    return warning
+
+
+@produces(
+    "08007", 'the object "..." may have been written: the export ended while'
+    " S3 was completing it",
+)
+def may_have_been_written(stage):
+    return [ended_too_late(
+        stage, "may have been written", when="request", drop="before"
+    )]
+
+
+@produces("01000", 'the object "..." was written nevertheless')
+def was_written(stage):
+    return [ended_too_late(stage, "was written nevertheless")]
 
 
 # From the call, before anything is sent

@@ -283,7 +283,7 @@ def test_a_run_that_fails_when_all_have_landed(
 def test_one_table_whose_manifest_cannot_be_written(
     db, s3, bucket, proxy, proxied
 ):
-    """It has landed; its row says that it has failed, and nothing else."""
+    """It has landed; its row says that it has failed nonetheless."""
     proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
                times=None)
     run_id = value(
@@ -296,7 +296,8 @@ def test_one_table_whose_manifest_cannot_be_written(
         " FROM onboard_runs WHERE run_id = %s", (run_id,),
     )
     assert row == {
-        "status": "failed", "sqlstate": "42501", "uri": None, "files": 0,
+        "status": "failed", "sqlstate": "42501",
+        "uri": f"s3://{bucket}/{key_of('one')}", "files": 0,
         "rows": 0, "raw_bytes": 0, "bytes": 0, "parts": 0,
     }
     assert keys(s3, bucket) == [key_of("one")]
