@@ -20,6 +20,8 @@ SELECT each('A_b', 'Lake', 'a_b', '..', 'a..b', '.abc', 'abc.', '-abc', 'abc-',
 	'127.0.0.1', 's3://lake', 's3://lake/raw', 'S3://lake',
 	'arn:aws:s3:::lake',
 	'arn:aws:s3:eu-central-1:111122223333:accesspoint/lake',
+	'lake--euc1-az1--x-s3',
+	'mfzwi23gnjvgw.mrap',
 	'https://lake.s3.amazonaws.com', repeat('b', 64));
 
 -- The server's default

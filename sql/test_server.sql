@@ -102,6 +102,24 @@ SELECT server(options) FROM (VALUES
 SELECT server(format('prefix %L', repeat('p', 900)));
 SELECT outcome(format('CREATE SERVER x FOREIGN DATA WRAPPER onboard OPTIONS (prefix %L)', repeat('p', 901)));
 
+-- parts, fips, dualstack
+
+SELECT server(options) FROM (VALUES
+	($$parts 'any'$$),
+	($$parts 'equal'$$),
+	($$parts 'Equal'$$),
+	($$parts ''$$),
+	($$region 'us-east-1', fips 'on'$$),
+	($$region 'us-east-1', fips 'true', dualstack 'yes'$$),
+	($$region 'us-east-1', dualstack 'off'$$),
+	($$region 'us-east-1', fips 'sometimes'$$),
+	($$region 'us-east-1', dualstack ''$$),
+	($$endpoint 'https://s3.example.com', fips 'on'$$),
+	($$endpoint 'https://s3.example.com', dualstack 'on'$$),
+	($$endpoint 'https://s3.example.com', fips 'off'$$),
+	($$region 'cn-north-1', fips 'on'$$),
+	($$region 'cn-north-1', dualstack 'on'$$)) AS v (options);
+
 -- Bounds on all texts
 
 CREATE FUNCTION sized(object text, option text, len int) RETURNS text
@@ -295,6 +313,10 @@ SELECT altered(options) FROM (VALUES
 	($$region 'e u', endpoint 'http://127.0.0.1:1'$$),
 	($$region 'EU'$$),
 	($$region 'eu', addressing 'x'$$),
+	($$region 'eu', parts 'x'$$),
+	($$region 'eu', fips 'x'$$),
+	($$region 'eu', dualstack 'x'$$),
+	($$region 'cn-north-1', fips 'on'$$),
 	($$region 'eu', max_parts 'x'$$),
 	($$region 'eu', credentials 'env'$$),
 	($$region 'eu', credentials 'profile', profile 'a]'$$),

@@ -27,39 +27,46 @@
 
 /* ---- where ---- */
 
+/* Named as AWS's SDKs do: by the service's id, which is not always the name in
+ * its hosts. */
+static void
+name_variable(const char *service, char *name, size_t size)
+{
+	size_t n = (size_t) snprintf(name, size, "AWS_ENDPOINT_URL_");
+
+	if (strcmp(service, "secretsmanager") == 0)
+		service = "secrets_manager";
+	for (const char *c = service; *c && n + 1 < size; c++)
+		name[n++] = (char) toupper((unsigned char) *c);
+	name[n] = '\0';
+}
+
 static const char *
 endpoint_variable(const char *service)
 {
-	char name[64] = "AWS_ENDPOINT_URL_";
-	size_t n = strlen(name);
+	const char *ignored = getenv("AWS_IGNORE_CONFIGURED_ENDPOINT_URLS");
+	char name[64];
 	const char *value;
 
-	for (const char *c = service; *c && n + 1 < sizeof(name); c++)
-		name[n++] = (char) toupper((unsigned char) *c);
-	name[n] = '\0';
+	if (ignored && strcasecmp(ignored, "true") == 0)
+		return NULL;
+	name_variable(service, name, sizeof(name));
 	value = getenv(name);
 	if (!value || !value[0])
 		value = getenv("AWS_ENDPOINT_URL");
 	return value && value[0] ? value : NULL;
 }
 
-/* A service's own host stands where S3's would. */
 static ObCode
 find_endpoint(const ObAwsCall *call, ObEndpoint *endpoint, ObError *error)
 {
 	const char *given =
 		call->endpoint ? call->endpoint : endpoint_variable(call->service);
-	char rest[sizeof(endpoint->host)];
 
 	if (given)
 		return ob_endpoint_parse(endpoint, given, error);
-	if (ob_endpoint_aws(endpoint, call->region, error) != OB_OK)
-		return error->code;
-	snprintf(rest, sizeof(rest), "%s", endpoint->host + strlen("s3"));
-	if (snprintf(endpoint->host, sizeof(endpoint->host), "%s%s", call->service,
-				 rest) >= (int) sizeof(endpoint->host))
-		return ob_error_set(error, OB_EINVAL, "the host's name is too long");
-	return OB_OK;
+	return ob_endpoint_service(endpoint, call->service, call->region,
+							   ob_aws_variant(), error);
 }
 
 /* ---- a try ---- */
@@ -290,7 +297,7 @@ are_refused(const char *code)
 static void
 fail(ObAwsCall *call, const ObError *failure, ObRetryClass class)
 {
-	ObRetryPolicy policy = {ATTEMPTS, 0};
+	ObRetryPolicy policy = {.max_attempts = ATTEMPTS};
 	int64_t now = ob_http_now_ms();
 	int64_t after = -1;
 	int64_t delay;
@@ -330,8 +337,9 @@ on_done(ObHttpRequest *request)
 	if (request->error.code != OB_OK)
 	{
 		fail(call, &request->error,
-			 request->final ? OB_RETRY_FINAL
-							: ob_retry_transport_class(request->error.code));
+			 request->final
+				 ? OB_RETRY_FINAL
+				 : ob_retry_transport_class(request->error.code, true));
 		return;
 	}
 	if (request->status >= 200 && request->status < 300)

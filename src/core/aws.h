@@ -28,7 +28,8 @@ struct ObAwsCall
 	const char *region;
 	const char *service;   /* "secretsmanager", "lambda", "sns" */
 	const char *endpoint;  /* NULL: AWS_ENDPOINT_URL_<SERVICE>'s, else
-							* AWS_ENDPOINT_URL's, else AWS's own */
+							* AWS_ENDPOINT_URL's, else AWS's own; the service
+							* as in AWS's SDKs: SECRETS_MANAGER */
 	const char *path;      /* encoded */
 	const char *query;     /* from ob_sigv4_query(); "" if none */
 	const ObPair *headers; /* content type, target, ...; all are signed */

@@ -7,6 +7,8 @@
 #include "checksum.h"
 
 #include <isa-l/crc.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
 #include <string.h>
 #include <zlib.h>
 
@@ -15,9 +17,8 @@ static const struct
 	const char *name;
 	ObChecksum checksum;
 } names[] = {
-	{"auto", OB_CHECKSUM_AUTO},
-	{"sha256", OB_CHECKSUM_SHA256},
-	{"crc32", OB_CHECKSUM_CRC32},
+	{"auto", OB_CHECKSUM_AUTO},   {"sha256", OB_CHECKSUM_SHA256},
+	{"crc32", OB_CHECKSUM_CRC32}, {"md5", OB_CHECKSUM_MD5},
 	{"none", OB_CHECKSUM_NONE},
 };
 
@@ -72,4 +73,18 @@ ob_crc32_text(uint32_t crc, char *text)
 		bits >>= 6;
 	}
 	strcpy(text + 6, "==");
+}
+
+bool
+ob_md5_text(const void *data, size_t len, char *text)
+{
+	unsigned char digest[16];
+
+	if (EVP_Q_digest(NULL, "MD5", NULL, data, len, digest, NULL) != 1)
+	{
+		ERR_clear_error(); /* the host's queue as well */
+		return false;
+	}
+	EVP_EncodeBlock((unsigned char *) text, digest, sizeof(digest));
+	return true;
 }

@@ -8,7 +8,10 @@
  * in x-amz-checksum-crc32, is far cheaper, and AWS combines those of the parts
  * to one of the whole object; then the payload need not be hashed for the
  * signature, provided that TLS protects it.  Over http the payload is always
- * hashed.  The CRC is that of gzip, by ISA-L; zlib combines.  See
+ * hashed.  The CRC is that of gzip, by ISA-L; zlib combines.
+ *
+ * MD5 travels in Content-MD5, which S3 has had from its beginning: stores that
+ * know no CRC take it, and some ask for it where objects are locked.  See
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
  */
 #ifndef OB_CHECKSUM_H
@@ -20,9 +23,11 @@
 
 typedef enum ObChecksum
 {
-	OB_CHECKSUM_AUTO,   /* CRC32 on AWS over https, else SHA256 */
+	OB_CHECKSUM_AUTO,   /* over https CRC32 on AWS, MD5 at Backblaze; else
+						 * SHA256 */
 	OB_CHECKSUM_SHA256, /* signed */
 	OB_CHECKSUM_CRC32,
+	OB_CHECKSUM_MD5,
 	OB_CHECKSUM_NONE /* over https; over http as SHA256 */
 } ObChecksum;
 
@@ -53,7 +58,13 @@ extern void ob_raw_add(ObRaw *raw, const ObRaw *next);
 /* As x-amz-checksum-crc32 has it: OB_CRC32_TEXT bytes. */
 extern void ob_crc32_text(uint32_t crc, char *text);
 
-/* By an option's name: "auto", "sha256", "crc32", "none". */
+/* The text of Content-MD5: base64 of 16 bytes, and a NUL. */
+#define OB_MD5_TEXT 25
+
+/* False if there is no MD5: OpenSSL has none where it is FIPS's. */
+extern bool ob_md5_text(const void *data, size_t len, char *text);
+
+/* By an option's name: "auto", "sha256", "crc32", "md5", "none". */
 extern bool ob_checksum_parse(const char *name, ObChecksum *checksum);
 
 #endif

@@ -132,6 +132,8 @@ copy_options(ObProvider *provider, const ObCredentialsOptions *from,
 	ObCode code = OB_OK;
 
 	own->source = from->source;
+	own->variant = from->variant;
+	own->store_is_aws = from->store_is_aws;
 	if (from->source == OB_CREDENTIALS_KEYS)
 	{
 		code = ob_keys_set(&provider->given, &from->keys, 0,

@@ -13,7 +13,8 @@
  *
  * Temporary credentials are renewed 5 minutes before they expire, while those
  * at hand are used further; if that fails, it is tried again 30 s later, for
- * as long as they live.
+ * as long as they live.  Those that an instance's metadata service gives are
+ * used even if they have expired, for 5 to 10 minutes each time.
  *
  * A command (credential_process) is never run: it would run as the host's
  * user.  See https://docs.aws.amazon.com/sdkref/latest/guide/
@@ -49,6 +50,11 @@ typedef struct ObCredentialsOptions
 	/* NULL: AWS_ENDPOINT_URL_STS's, the profile's, or AWS's own of the region
 	 */
 	const char *sts_endpoint;
+	/* Of the store: which of AWS's hosts are wanted, and whether it is AWS's.
+	 * STS is trusted by the same file of authorities as the store if both are
+	 * AWS's, or neither is. */
+	unsigned variant;
+	bool store_is_aws;
 
 	/*
 	 * What another process of the same export has got from such a provider
@@ -71,7 +77,8 @@ extern ObProvider *ob_provider_new(ObHttp *http,
  * cancelled before.  NULL is allowed. */
 extern void ob_provider_free(ObProvider *provider);
 
-/* Whether such options would make the same provider ("known" apart). */
+/* Whether such options would make the same provider, for the same store
+ * ("known" apart). */
 extern bool ob_provider_matches(const ObProvider *provider,
 								const ObCredentialsOptions *options);
 

@@ -18,8 +18,8 @@
 /* With less time left there is no use in another try. */
 #define TRY_MIN_MS 200
 
-static double
-random_part(void)
+double
+ob_ask_random(void)
 {
 	uint32_t value = 0;
 
@@ -74,7 +74,7 @@ retry(ObAsk *ask, ObRetryClass class, const ObError *failure)
 	int64_t delay;
 
 	if (!ob_retry_next(&policy, &ask->retry, class,
-					   ob_http_clock_ms(ask->http), -1, random_part(),
+					   ob_http_clock_ms(ask->http), -1, ob_ask_random(),
 					   &delay) ||
 		!start_try(ask, delay))
 		finish(ask, failure);
@@ -90,7 +90,7 @@ on_answer(ObHttpRequest *request)
 	if (error.code == OB_OK)
 		ask->read(ask, &class, &error);
 	else if (!request->final)
-		class = ob_retry_transport_class(error.code);
+		class = ob_retry_transport_class(error.code, true);
 	wipe_answer(ask);
 	ob_fetch_hide_secrets(ask->arg, &error);
 	if (error.code != OB_OK)

@@ -244,6 +244,7 @@ ob_container_start(ObFetch *fetch)
 	ask->request.body_len = 0;
 	ask->request.direct = true;
 	ask->request.link_local = true;
+	ask->request.system_ca = true;
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->try_ms = TRY_MS;
 	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;

@@ -23,6 +23,8 @@
 #define WHOLE_MS 4500
 #define TOKEN_TTL_S 21600
 #define TOKEN_MARGIN_S 5
+/* How long what has expired is used: so long, and up to so long more. */
+#define EXPIRED_S 300
 #define ROLES_PATH "/latest/meta-data/iam/security-credentials/"
 
 static void ask_token(ObFetch *fetch);
@@ -204,6 +206,21 @@ read_keys(ObAsk *ask, ObRetryClass *class, ObError *error)
 	return OB_OK;
 }
 
+/*
+ * When the service cannot renew them, it goes on giving what has expired, and
+ * AWS's other services take that for longer.  So AWS's own clients use it, and
+ * ask again some minutes later, each at another time.
+ */
+static void
+extend_expired(ObFetch *fetch)
+{
+	int64_t now = ob_fetch_now(fetch);
+
+	if (fetch->keys.expires <= now)
+		fetch->keys.expires =
+			now + EXPIRED_S + 1 + (int64_t) (ob_ask_random() * EXPIRED_S);
+}
+
 static void
 keys_done(ObAsk *ask, const ObError *error)
 {
@@ -216,8 +233,11 @@ keys_done(ObAsk *ask, const ObError *error)
 		return;
 	}
 	if (error->code == OB_OK)
+	{
+		extend_expired(fetch);
 		ob_origin_set(fetch->origin, "instance metadata (role %s)",
 					  fetch->target.data);
+	}
 	finish(fetch, error);
 }
 
@@ -285,6 +305,7 @@ ob_instance_start(ObFetch *fetch)
 	ask->request.body_len = 0;
 	ask->request.direct = true;
 	ask->request.link_local = true;
+	ask->request.system_ca = true;
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->try_ms = TRY_MS;
 	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;

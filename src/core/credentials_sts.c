@@ -42,7 +42,6 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 	ObEndpoint *endpoint = &fetch->endpoint;
 	const char *given = fetch->plan.sts_endpoint;
 	ObError fault;
-	char host[sizeof(endpoint->host)];
 	ObCode code;
 
 	if (!fetch->options->region)
@@ -52,17 +51,24 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 	if (given)
 		code = ob_endpoint_parse(endpoint, given, &fault);
 	else
-		code = ob_endpoint_aws(endpoint, fetch->options->region, &fault);
+		code = ob_endpoint_service(endpoint, "sts", fetch->options->region,
+								   fetch->options->variant, &fault);
 	if (code != OB_OK)
 		return ob_error_set(error, OB_ECREDS, "no endpoint of STS: %s",
 							fault.cause);
-	if (!given)
-	{
-		/* sts.REGION... as S3's is s3.REGION... */
-		snprintf(host, sizeof(host), "sts%s", endpoint->host + strlen("s3"));
-		memcpy(endpoint->host, host, sizeof(host));
-	}
 	return OB_OK;
+}
+
+/*
+ * A private authority is that of all that is private; and one that is given
+ * for AWS's own hosts is that of a proxy in between, for STS as for S3.  But
+ * AWS's STS is not trusted by the authority of somebody's own store.
+ */
+static bool
+is_of_other_authority(const ObFetch *fetch)
+{
+	return ob_host_is_aws(fetch->endpoint.host, "sts") !=
+		   fetch->options->store_is_aws;
 }
 
 /* ---- the request ---- */
@@ -354,6 +360,7 @@ ob_role_start(ObFetch *fetch, const ObRole *role)
 	ask->request.method = "POST";
 	ask->request.direct = false;
 	ask->request.link_local = false;
+	ask->request.system_ca = is_of_other_authority(fetch);
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->try_ms = TRY_MS;
 	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;

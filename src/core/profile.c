@@ -59,7 +59,8 @@ typedef struct Reading
 	SectionKind kind;
 	const char *section;
 	bool in_section;
-	int last; /* the key that indented lines belong to; -1: none */
+	int last;   /* the key that lines belong to which are indented more */
+	int indent; /* than it is; last -1: none */
 	ObError *error;
 } Reading;
 
@@ -252,14 +253,11 @@ read_pair(Reading *reading, char *line)
 static ObCode
 read_indented(Reading *reading, char *line)
 {
-	const Entry *owner;
+	const Entry *owner = &reading->text->entries[reading->last];
 	char *key;
 	char *value;
 	ObCode code;
 
-	if (reading->last < 0)
-		return wrong(reading, "is indented, but belongs to no key");
-	owner = &reading->text->entries[reading->last];
 	if (owner->value[0] != '\0')
 	{
 		size_t len = strlen(owner->value);
@@ -277,10 +275,12 @@ read_indented(Reading *reading, char *line)
 	return code;
 }
 
+/* A line belongs to the key before it if it is indented more than that: then
+ * whole sections may be indented, as AWS's own tools allow. */
 static ObCode
 read_line(Reading *reading, char *line)
 {
-	const char *first = line;
+	char *first = line;
 	size_t len = strlen(line);
 
 	if (len > 0 && line[len - 1] == '\r')
@@ -289,11 +289,12 @@ read_line(Reading *reading, char *line)
 		first++;
 	if (*first == '\0' || *first == '#' || *first == ';')
 		return OB_OK;
-	if (first > line)
+	if (reading->last >= 0 && first - line > reading->indent)
 		return read_indented(reading, line);
+	reading->indent = (int) (first - line);
 	if (*first == '[')
-		return read_section(reading, line);
-	return read_pair(reading, line);
+		return read_section(reading, first);
+	return read_pair(reading, first);
 }
 
 ObCode

@@ -159,9 +159,10 @@ ob_retry_code(int http_status, const char *s3_code)
 }
 
 ObRetryClass
-ob_retry_transport_class(ObCode code)
+ob_retry_transport_class(ObCode code, bool speaks_tls)
 {
-	if (code == OB_ECONNECT || code == OB_ETIMEOUT)
+	if (code == OB_ECONNECT || code == OB_ETIMEOUT ||
+		(code == OB_ETLS && speaks_tls))
 		return OB_RETRY_TRANSIENT;
 	if (code == OB_ETLS || code == OB_EPROTO)
 		return OB_RETRY_CORRUPT;
@@ -184,6 +185,16 @@ pause_after(ObRetryClass class, int n, double random)
 	return (int64_t) (random * (double) ceiling);
 }
 
+/* How often it has failed so, on which the pause depends. */
+static int
+count_failures(const ObRetryPolicy *policy, const ObRetryState *state,
+			   ObRetryClass class)
+{
+	if (class != OB_RETRY_CUT_OFF)
+		return state->attempts - state->cut_off;
+	return policy->probes > 0 ? policy->probes : state->cut_off;
+}
+
 bool
 ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 			  ObRetryClass class, int64_t now_ms, int64_t retry_after_ms,
@@ -191,6 +202,7 @@ ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 {
 	bool cut_off = class == OB_RETRY_CUT_OFF;
 	int counted;
+	int64_t left;
 	int64_t delay;
 
 	*delay_ms = 0;
@@ -208,12 +220,14 @@ ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 
 	if (retry_after_ms > RETRY_AFTER_MAX_MS)
 		retry_after_ms = RETRY_AFTER_MAX_MS;
-	delay = pause_after(class, cut_off ? state->cut_off : counted, random);
+	delay = pause_after(class, count_failures(policy, state, class), random);
 	if (delay < retry_after_ms)
 		delay = retry_after_ms;
 
-	if (policy->deadline_ms > 0 &&
-		now_ms - state->first_failure_ms + delay > policy->deadline_ms)
+	left = state->first_failure_ms + policy->deadline_ms - now_ms;
+	if (cut_off && left > 0 && delay > left)
+		delay = left;
+	if (policy->deadline_ms > 0 && delay > left)
 		return false;
 	*delay_ms = delay;
 	return true;

@@ -22,14 +22,16 @@ typedef enum ObRetryClass
 	OB_RETRY_TRANSIENT, /* 500, 502, 503, 504, 408, lost connections */
 	OB_RETRY_THROTTLE,  /* SlowDown, 429, Throttling* */
 	OB_RETRY_CORRUPT,   /* a damaged payload, a broken handshake: twice only */
-	OB_RETRY_CUT_OFF    /* nothing gets to the store, which was there before:
-						 * not counted, only the deadline ends it */
+	OB_RETRY_CUT_OFF    /* the store is away, which was there before: not
+						 * counted, only the deadline ends it */
 } ObRetryClass;
 
 typedef struct ObRetryPolicy
 {
 	int max_attempts;    /* the first one counts */
 	int64_t deadline_ms; /* from the first failure on; 0: none */
+	int probes; /* for OB_RETRY_CUT_OFF: tries of all requests since the store
+				 * went away; 0: those of this one are all */
 } ObRetryPolicy;
 
 /*
@@ -71,10 +73,12 @@ extern ObCode ob_retry_code(int http_status, const char *s3_code);
 
 /*
  * From a failure of the transport (OB_ECONNECT, OB_ETIMEOUT, ...).  OB_ETLS is
- * a handshake that broke off; that a certificate is refused is final, which
- * the request says (ObHttpRequest.final).  OB_EPROTO was no HTTP.
+ * a handshake that broke off: a lost connection like any other, if the server
+ * is known to speak TLS, else perhaps a port that does not.  That a
+ * certificate is refused is final, which the request says
+ * (ObHttpRequest.final).  OB_EPROTO was no HTTP.
  */
-extern ObRetryClass ob_retry_transport_class(ObCode code);
+extern ObRetryClass ob_retry_transport_class(ObCode code, bool speaks_tls);
 
 /*
  * Counts a failure and tells whether to try again and after how many
@@ -83,7 +87,8 @@ extern ObRetryClass ob_retry_transport_class(ObCode code);
  * eight tries outlast a storm of 30 s.  retry_after_ms (-1: none; at most 60 s
  * is honoured) is a floor.  random is in [0, 1).  False when the attempts or
  * the deadline would be exceeded, for OB_RETRY_FINAL, for OB_RETRY_CORRUPT
- * from the third time on, and for OB_RETRY_CUT_OFF without a deadline.
+ * from the third time on, and for OB_RETRY_CUT_OFF without a deadline.  The
+ * last pause of OB_RETRY_CUT_OFF ends at the deadline.
  */
 extern bool ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 						  ObRetryClass class, int64_t now_ms,

@@ -71,7 +71,8 @@ static bool
 same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
 {
 	return a->https == b->https && a->aws == b->aws && a->port == b->port &&
-		   same_text(a->host, b->host) && same_text(a->base, b->base);
+		   a->variant == b->variant && same_text(a->host, b->host) &&
+		   same_text(a->base, b->base);
 }
 
 /* Whether the host follows when the region changes. */
@@ -83,7 +84,8 @@ is_regional(const ObS3Options *options)
 
 	ob_error_clear(&ignored);
 	return options->region &&
-		   ob_endpoint_aws(&endpoint, options->region, &ignored) == OB_OK &&
+		   ob_endpoint_service(&endpoint, "s3", options->region,
+							   options->endpoint.variant, &ignored) == OB_OK &&
 		   same_endpoint(&endpoint, &options->endpoint);
 }
 
@@ -91,6 +93,7 @@ ObS3 *
 ob_s3_new(const ObS3Options *options, ObError *error)
 {
 	ObS3 *s3 = calloc(1, sizeof(ObS3));
+	ObCredentialsOptions credentials = options->credentials;
 	bool failed = false;
 
 	if (!s3)
@@ -105,6 +108,7 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	s3->connect_timeout_ms = options->http.connect_timeout_ms;
 	s3->stall_timeout_ms = options->http.stall_timeout_ms;
 	s3->max_connections = options->http.max_connections;
+	s3->content_md5 = options->content_md5;
 	s3->ca_file = copy_text(options->http.ca_file, &failed);
 	s3->proxy = copy_text(options->http.proxy, &failed);
 	s3->given_region = copy_text(options->region, &failed);
@@ -116,7 +120,11 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	else
 		s3->http = ob_http_new(&options->http, error);
 	if (s3->http)
-		s3->provider = ob_provider_new(s3->http, &options->credentials, error);
+	{
+		credentials.variant = options->endpoint.variant;
+		credentials.store_is_aws = options->endpoint.aws;
+		s3->provider = ob_provider_new(s3->http, &credentials, error);
+	}
 	if (!s3->provider)
 	{
 		ob_s3_free(s3);
@@ -160,7 +168,7 @@ void
 ob_s3_reset(ObS3 *s3)
 {
 	ob_provider_reset(s3->provider);
-	s3->reached = false;
+	ob_outage_forget(s3);
 }
 
 ObProvider *
@@ -179,6 +187,12 @@ const char *
 ob_s3_region(const ObS3 *s3)
 {
 	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
+}
+
+bool
+ob_s3_content_md5(const ObS3 *s3)
+{
+	return s3->content_md5;
 }
 
 bool
@@ -272,6 +286,7 @@ ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
 void
 ob_s3_call_cancel(ObS3Call *call)
 {
+	ob_outage_leave(call);
 	ob_provider_cancel(call->s3->provider, &call->wait);
 	ob_http_cancel(call->s3->http, &call->request);
 }
@@ -292,7 +307,7 @@ ob_s3_call_free(ObS3Call *call)
 bool
 ob_s3_call_running(const ObS3Call *call)
 {
-	return call->wait.waiting || ob_http_running(&call->request);
+	return call->held || call->wait.waiting || ob_http_running(&call->request);
 }
 
 void
@@ -314,6 +329,7 @@ start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	call->body_len = len;
 	snprintf(call->payload_hash, sizeof(call->payload_hash), "%s",
 			 sha256 ? sha256 : "");
+	call->md5[0] = '\0';
 	call->uncertain = false;
 	call->etag[0] = '\0';
 	call->new_id[0] = '\0';

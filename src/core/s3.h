@@ -7,7 +7,8 @@
  * A call is one request as its caller sees it: it waits for credentials, is
  * signed anew for each try, retried by class (retry.h) until it is answered
  * for good, its answer parsed.  What the store teaches us, that a session has
- * expired, where the bucket is, what time it is, is mended once in each call.
+ * expired, where the bucket is, what time it is, that it wants an MD5, is
+ * mended once in each call.
  * Starting one cannot fail; whatever goes wrong is told to "done", which runs
  * inside ob_http_drive().  See
  * https://docs.aws.amazon.com/AmazonS3/latest/API/
@@ -38,15 +39,16 @@ typedef struct ObS3Options
 	const char *region;
 	ObCredentialsOptions credentials;
 	int64_t retry_deadline_ms; /* 0: only the attempts bound a call */
+	bool content_md5;          /* what another client has learnt, see below */
 	ObHttpOptions http;
 } ObS3Options;
 
 /* Copies the options; NULL on error. */
 extern ObS3 *ob_s3_new(const ObS3Options *options, ObError *error);
 
-/* Whether it is one that these options would make ("known" credentials
- * apart): then it may be used again, with the connections that it has, and
- * with what the store has taught it. */
+/* Whether it is one that these options would make ("known" credentials and
+ * content_md5 apart): then it may be used again, with the connections that it
+ * has, and with what the store has taught it. */
 extern bool ob_s3_matches(const ObS3 *s3, const ObS3Options *options);
 
 /* Wipes the secrets; all calls must be freed before.  NULL is allowed. */
@@ -71,6 +73,9 @@ extern ObProvider *ob_s3_provider(const ObS3 *s3);
  * credentials never go to a host that a server has named.  Another process of
  * the same export begins with both.
  *
+ * Content-MD5: whether the store has asked for one with each body, as it may
+ * where objects are locked.
+ *
  * Clock skew: how far the store's clock is ahead of ours, in seconds, from its
  * last answer; false before the first.
  *
@@ -80,6 +85,7 @@ extern ObProvider *ob_s3_provider(const ObS3 *s3);
  */
 extern const ObEndpoint *ob_s3_endpoint(const ObS3 *s3);
 extern const char *ob_s3_region(const ObS3 *s3);
+extern bool ob_s3_content_md5(const ObS3 *s3);
 extern bool ob_s3_clock_skew(const ObS3 *s3, int64_t *seconds);
 extern int64_t ob_s3_clock_offset(const ObS3 *s3);
 
@@ -125,6 +131,8 @@ struct ObS3Call
 	uint32_t crc32;       /* with CRC32: of the body; Complete: the object's */
 	uint64_t object_size; /* Complete, for AWS to compare; 0: not told */
 	bool if_none_match;   /* PutObject and Complete: not over an object */
+	bool hurried; /* somebody waits: a store that goes away in the middle is
+				   * not waited for */
 
 	/* set by the starting functions */
 	ObS3Verb verb;
@@ -156,6 +164,7 @@ struct ObS3Call
 	const char *body;
 	size_t body_len;
 	char payload_hash[OB_SHA256_HEX]; /* "" until computed */
+	char md5[OB_MD5_TEXT];            /* "" until wanted and computed */
 	ObBuf document;                   /* Complete's body */
 	/* of the last try */
 	int64_t signed_at;
@@ -164,7 +173,9 @@ struct ObS3Call
 	ObLeaks leaks;                 /* of them, once they are asked for */
 	bool leaks_known;
 	bool no_credentials; /* not made: they are being asked for */
-	bool locating;       /* it asks where the bucket is instead */
+	bool held;           /* not made: another call asks for the store */
+	ObS3Call *next_held;
+	bool locating; /* it asks where the bucket is instead */
 	/* done once in a call */
 	bool renewed;
 	bool clock_set;

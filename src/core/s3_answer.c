@@ -71,6 +71,9 @@ static void
 end_call(ObS3Call *call)
 {
 	call->error.attempts = call->retry.attempts;
+	if (call->error.code == OB_OK)
+		ob_outage_over(call->s3);
+	ob_outage_leave(call);
 	if (call->error.code != OB_OK)
 	{
 		hide_secrets(call);
@@ -91,8 +94,8 @@ ob_s3_give_up(ObS3Call *call, const ObError *failure)
 /* ---- whether to try again ---- */
 
 /* xorshift64*, good enough to spread retries; in [0, 1) */
-static double
-next_random(ObS3 *s3)
+double
+ob_s3_random(ObS3 *s3)
 {
 	s3->random ^= s3->random >> 12;
 	s3->random ^= s3->random << 25;
@@ -142,22 +145,17 @@ asked_pause(const ObS3Call *call)
 	return seconds > ms ? seconds : ms;
 }
 
-/*
- * The store could be reached before, and now nothing of the request gets
- * there: the network is down.  That costs the store nothing, and only the
- * deadline ends it.  Who has an upload's id need not have reached the store
- * himself: a parallel worker has it from its leader.  (But an Abort does not
- * last, nor what max_attempts has been set to 1 for.)
- */
+/* Whether a failure is that of a store that is away: nothing came, or a
+ * gateway's word.  What the store says itself is about the request. */
 static bool
-is_cut_off(const ObS3Call *call, ObRetryClass class)
+looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
 {
-	const ObHttpRequest *request = &call->request;
+	int status = failure->http_status;
 
-	return class == OB_RETRY_TRANSIENT && !request->sent &&
-		   request->status == 0 && (call->s3->reached || call->upload_id) &&
-		   call->s3->retry_deadline_ms > 0 && call->verb != OB_S3_ABORT &&
-		   call->max_attempts > 1;
+	if (class != OB_RETRY_TRANSIENT)
+		return false;
+	return status == 0 || (status >= 502 && status <= 504) ||
+		   (status >= 500 && xml->code[0] == '\0');
 }
 
 /* False, and the failure says so: the upload has had too many of them. */
@@ -180,20 +178,27 @@ take_quota(ObS3Call *call, ObError *failure, ObRetryClass class)
 
 /* False: the failure is the last one. */
 static bool
-try_again(ObS3Call *call, ObError *failure, ObRetryClass class)
+try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
+		  const ObXmlError *xml)
 {
 	ObS3 *s3 = call->s3;
-	ObRetryPolicy policy = {call->max_attempts, s3->retry_deadline_ms};
+	ObRetryPolicy policy = {call->max_attempts, s3->retry_deadline_ms, 0};
+	bool away = looks_away(failure, class, xml);
 	int64_t delay;
 
-	if (is_cut_off(call, class))
+	if (!away && failure->http_status > 0 && failure->http_status != 500)
+		ob_outage_over(s3);
+	if (away && ob_outage_failed(call))
+	{
 		class = OB_RETRY_CUT_OFF;
+		policy.probes = s3->outage.probes;
+	}
 	else if (call->request.unresolved &&
 			 (policy.deadline_ms == 0 ||
 			  policy.deadline_ms > RESOLVE_DEADLINE_MS))
 		policy.deadline_ms = RESOLVE_DEADLINE_MS;
 	if (!ob_retry_next(&policy, &call->retry, class, ob_http_now_ms(),
-					   asked_pause(call), next_random(s3), &delay) ||
+					   asked_pause(call), ob_s3_random(s3), &delay) ||
 		!take_quota(call, failure, class))
 		return false;
 	s3->retries++;
@@ -201,7 +206,10 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class)
 		call->throttled(call);
 	/* a kept connection may hold more of what was no answer */
 	call->request.fresh = class == OB_RETRY_CORRUPT;
-	ob_s3_try(call, delay);
+	if (class == OB_RETRY_CUT_OFF)
+		ob_outage_wait(call, delay);
+	else
+		ob_s3_try(call, delay);
 	return true;
 }
 
@@ -216,7 +224,7 @@ fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 		failure->code = OB_EUNKNOWN;
 		ob_s3_give_up(call, failure);
 	}
-	else if (!try_again(call, failure, class))
+	else if (!try_again(call, failure, class, xml))
 		ob_s3_give_up(call, failure);
 }
 
@@ -232,9 +240,20 @@ fail_transport(ObS3Call *call)
 	if (request->sent && request->status == 0)
 		call->uncertain = true;
 	fail(call, &failure,
-		 request->final ? OB_RETRY_FINAL
-						: ob_retry_transport_class(failure.code),
+		 request->final
+			 ? OB_RETRY_FINAL
+			 : ob_retry_transport_class(failure.code, ob_outage_reached(call)),
 		 &none);
+}
+
+/* Of two writes at once S3 has refused one, without a look at the object.  A
+ * PutObject is made again, as AWS advises; a Complete would need another
+ * upload. */
+static bool
+is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
+{
+	return call->verb == OB_S3_PUT_OBJECT &&
+		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
 }
 
 /* The server answered with an error: a status, an <Error>, or both. */
@@ -242,8 +261,11 @@ static void
 fail_answer(ObS3Call *call, const ObXmlError *xml)
 {
 	const ObHttpRequest *request = &call->request;
+	ObRetryClass class = ob_retry_class(request->status, xml->code);
 	ObError failure;
 
+	if (is_put_conflict(call, xml))
+		class = OB_RETRY_TRANSIENT;
 	ob_error_clear(&failure);
 	failure.http_status = request->status;
 	ob_error_copy(failure.s3_code, sizeof(failure.s3_code), xml->code,
@@ -264,7 +286,7 @@ fail_answer(ObS3Call *call, const ObXmlError *xml)
 				 xml->code[0] ? " " : "", xml->code,
 				 xml->message[0] ? ": " : "", xml->message);
 	if (!ob_s3_mend(call, &failure, xml))
-		fail(call, &failure, ob_retry_class(request->status, xml->code), xml);
+		fail(call, &failure, class, xml);
 }
 
 /* A success that is not one. */
@@ -441,6 +463,8 @@ ob_s3_answered(ObHttpRequest *request)
 {
 	ObS3Call *call = request->arg;
 
+	if (call->held)
+		return;
 	if (call->no_credentials)
 	{
 		call->no_credentials = false;
@@ -449,7 +473,7 @@ ob_s3_answered(ObHttpRequest *request)
 	}
 	if (request->status > 0)
 	{
-		call->s3->reached = true;
+		call->s3->outage.reached = true;
 		ob_s3_note_date(call);
 	}
 	if (call->locating)

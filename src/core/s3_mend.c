@@ -1,12 +1,12 @@
 /*
  * s3_mend.c
- *		What an answer teaches: credentials, region, clock.
+ *		What an answer teaches: credentials, region, clock, MD5.
  *
  * src/core/s3_mend.c
  *
- * Three refusals can be mended by us, and are, each once in a call: the
- * session has expired, the bucket is in another region, our clock is wrong.
- * What was learnt is kept for all later requests of the client.
+ * Four refusals can be mended by us, and are, each once in a call: the session
+ * has expired, the bucket is in another region, our clock is wrong, the store
+ * wants an MD5.  What was learnt is kept for all later requests of the client.
  *
  * An answer to HEAD has no document, so there a bare status must do.
  */
@@ -148,7 +148,8 @@ move_to(ObS3Call *call, const char *region)
 	if (s3->regional)
 	{
 		ob_error_clear(&ignored);
-		if (ob_endpoint_aws(&endpoint, region, &ignored) != OB_OK)
+		if (ob_endpoint_service(&endpoint, "s3", region,
+								s3->given_endpoint.variant, &ignored) != OB_OK)
 			return false;
 		s3->endpoint = endpoint;
 	}
@@ -206,6 +207,23 @@ ob_s3_located(ObS3Call *call)
 	ob_s3_give_up(call, &failure);
 }
 
+/* ---- MD5 ---- */
+
+/*
+ * Where objects are locked, stores want Content-MD5 or a checksum of theirs
+ * with each body; they have no code of its own for that.  See
+ * https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html
+ */
+static bool
+add_md5(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
+{
+	if (failure->http_status != 400 || !ob_s3_sends_data(call) ||
+		call->md5[0] != '\0' || !strcasestr(xml->message, "Content-MD5"))
+		return false;
+	call->s3->content_md5 = true;
+	return true;
+}
+
 /* ---- all of them ---- */
 
 bool
@@ -213,7 +231,7 @@ ob_s3_mend(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
 	/* a bare 400 can be read in two ways; a named region is the surer one */
 	if (!relocate(call, failure) && !renew_credentials(call, failure, xml) &&
-		!set_clock(call, failure, xml))
+		!set_clock(call, failure, xml) && !add_md5(call, failure, xml))
 		return false;
 	if (!call->locating)
 		call->s3->retries++;

@@ -136,12 +136,20 @@ add_checksum(const ObS3Call *call, HeaderList *list)
 	}
 }
 
+bool
+ob_s3_sends_data(const ObS3Call *call)
+{
+	return call->verb == OB_S3_PUT_OBJECT || call->verb == OB_S3_UPLOAD_PART;
+}
+
 static void
 add_own(const ObS3Call *call, HeaderList *list)
 {
 	for (int i = 0; i < call->nheaders; i++)
 		add(list, call->headers[i].name, call->headers[i].value);
 	add_checksum(call, list);
+	if (call->md5[0] != '\0')
+		add(list, "Content-MD5", call->md5);
 	if (call->verb == OB_S3_COMPLETE && call->object_size > 0)
 	{
 		snprintf(list->size, sizeof(list->size), "%llu",
@@ -176,14 +184,25 @@ list_headers(const ObS3Call *call, const ObCredentials *credentials,
 
 /* ---- signing ---- */
 
+/* What Content-MD5 says. */
+static ObCode
+compute_md5(ObS3Call *call, ObError *error)
+{
+	if (call->md5[0] != '\0' || !ob_s3_sends_data(call) ||
+		(call->checksum != OB_CHECKSUM_MD5 && !call->s3->content_md5) ||
+		ob_md5_text(call->body ? call->body : "", call->body_len, call->md5))
+		return OB_OK;
+	return ob_error_set(error, OB_EINVAL,
+						"this host's OpenSSL has no MD5, which %s",
+						call->s3->content_md5 ? "the store asks for"
+											  : "the checksum would be");
+}
+
 /* What x-amz-content-sha256 says. */
 static ObCode
 hash_payload(ObS3Call *call, ObError *error)
 {
-	bool is_data =
-		call->verb == OB_S3_PUT_OBJECT || call->verb == OB_S3_UPLOAD_PART;
-
-	if (is_data &&
+	if (ob_s3_sends_data(call) &&
 		!ob_checksum_is_signed(call->checksum, call->s3->endpoint.https))
 		strcpy(call->payload_hash, UNSIGNED_PAYLOAD);
 	if (call->payload_hash[0] != '\0')
@@ -318,11 +337,15 @@ ObCode
 ob_s3_prepare(ObHttpRequest *request, ObError *error)
 {
 	ObS3Call *call = request->arg;
-	const ObCredentials *credentials = get_credentials(call, error);
+	const ObCredentials *credentials;
 	ObBuf host, path, query;
 	ObCode code;
 
-	if (!credentials || hash_payload(call, error) != OB_OK)
+	if (ob_outage_holds(call))
+		return ob_error_set(error, OB_ECONNECT, "the store is away");
+	credentials = get_credentials(call, error);
+	if (!credentials || hash_payload(call, error) != OB_OK ||
+		compute_md5(call, error) != OB_OK)
 		return error->code;
 	ob_buf_init(&host, HOST_MAX);
 	ob_buf_init(&path, PATH_MAX_LEN);

@@ -89,8 +89,11 @@ resolve_checksum(ObChecksum checksum, const ObEndpoint *endpoint)
 {
 	if (checksum != OB_CHECKSUM_AUTO)
 		return checksum;
-	return endpoint->aws && endpoint->https ? OB_CHECKSUM_CRC32
-											: OB_CHECKSUM_SHA256;
+	if (endpoint->aws && endpoint->https)
+		return OB_CHECKSUM_CRC32;
+	return ob_endpoint_wants_md5(endpoint) && endpoint->https
+			   ? OB_CHECKSUM_MD5
+			   : OB_CHECKSUM_SHA256;
 }
 
 void
@@ -99,7 +102,9 @@ ob_upload_set_memory(ObUpload *upload, size_t memory)
 	upload->parts.memory = memory;
 	/* one part is filled while at least one other is on its way */
 	upload->largest_part = memory / 2 - OB_PART_SLACK;
-	if (upload->largest_part < upload->part_size)
+	if (upload->largest_part > OB_PART_MAX)
+		upload->largest_part = OB_PART_MAX;
+	if (upload->largest_part < upload->part_size || upload->equal_parts)
 		upload->largest_part = upload->part_size;
 }
 
@@ -160,6 +165,7 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	upload->keep_existing = options->keep_existing;
 	upload->hold = options->hold;
 	upload->part_size = options->part_size;
+	upload->equal_parts = options->equal_parts;
 	ob_upload_set_memory(upload, options->memory);
 	upload->connections = options->connections;
 	upload->limit = options->connections;

@@ -29,6 +29,7 @@
 #include "sink.h"
 
 #define OB_PART_MIN ((size_t) 5 * 1024 * 1024)
+#define OB_PART_MAX ((size_t) 5 * 1024 * 1024 * 1024)
 #define OB_PARTS_MAX 10000
 
 typedef struct ObUpload ObUpload;
@@ -44,6 +45,9 @@ typedef struct ObUploadOptions
 	size_t memory;    /* for all part buffers together */
 	int connections;  /* parts in flight at most; few at first */
 	int max_parts;    /* OB_PARTS_MAX, or what the store allows */
+	/* All parts but the last have part_size, as some stores want it.  Such an
+	 * upload cannot be shared. */
+	bool equal_parts;
 
 	/* Headers of every request: expected bucket owner, requester pays. */
 	const ObPair *common;

@@ -57,6 +57,7 @@ struct ObUpload
 	bool hold;
 	size_t part_size;
 	size_t largest_part;
+	bool equal_parts;
 	int connections;
 	int allowed;     /* parts in flight now: see ob_upload_want_room() */
 	int limit;       /* the same, as far as the store bears it */

@@ -15,6 +15,9 @@ ob_upload_begin_shared(ObUpload *upload, const ObUploadShare *share,
 {
 	if (upload->state != OB_UPLOAD_FILLING || upload->filling)
 		return ob_error_set(error, OB_EINVAL, "the upload has begun already");
+	if (upload->equal_parts)
+		return ob_error_set(error, OB_EINVAL,
+							"parts of one size cannot end where rows do");
 	upload->share = share;
 	upload->multipart = true;
 	ob_upload_set_memory(upload, memory);

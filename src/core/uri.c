@@ -15,7 +15,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define REGION_MAX 63 /* it is one label of a host name */
 #define PATTERN_MAX 255
 
 static bool
@@ -47,14 +46,6 @@ static bool
 is_one_of(char c, const char *set)
 {
 	return c != '\0' && strchr(set, c) != NULL;
-}
-
-static bool
-ends_with(const char *text, size_t len, const char *end)
-{
-	size_t n = strlen(end);
-
-	return len > n && strncasecmp(text + len - n, end, n) == 0;
 }
 
 void
@@ -210,39 +201,6 @@ parse_base(ObEndpoint *endpoint, const char *text)
 	return NULL;
 }
 
-/*
- * Whether the host is one of S3's own.  The domain is not enough: it has the
- * names of virtual machines and load balancers, too, behind which another S3
- * server may run.  S3's names have a label "s3" or one of its variants; the
- * oldest ones are s3-{region}.amazonaws.com.
- */
-static bool
-is_amazon_host(const char *host)
-{
-	static const char *const names[] = {"s3", "s3-fips", "s3-accelerate"};
-	size_t len = strlen(host);
-	const char *label = host;
-
-	if (ends_with(host, len, ".amazonaws.com"))
-		len -= strlen(".amazonaws.com");
-	else if (ends_with(host, len, ".amazonaws.com.cn"))
-		len -= strlen(".amazonaws.com.cn");
-	else
-		return false;
-	while (label < host + len)
-	{
-		size_t n = strcspn(label, ".");
-
-		for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
-			if (n == strlen(names[i]) && strncasecmp(label, names[i], n) == 0)
-				return true;
-		if (label + n == host + len && strncasecmp(label, "s3-", 3) == 0)
-			return true;
-		label += n + 1;
-	}
-	return false;
-}
-
 ObCode
 ob_endpoint_parse(ObEndpoint *endpoint, const char *url, ObError *error)
 {
@@ -258,33 +216,29 @@ ob_endpoint_parse(ObEndpoint *endpoint, const char *url, ObError *error)
 		fault = parse_base(endpoint, url);
 	if (fault != NULL)
 		return ob_error_set(error, OB_EINVAL, "%s", fault);
-	endpoint->aws = is_amazon_host(endpoint->host);
+	endpoint->aws = ob_host_is_aws(endpoint->host, "s3");
 	return OB_OK;
 }
 
-ObCode
-ob_endpoint_aws(ObEndpoint *endpoint, const char *region, ObError *error)
+static bool
+ends_with(const char *text, const char *end)
 {
-	size_t len = strlen(region);
+	size_t len = strlen(text);
+	size_t n = strlen(end);
 
-	memset(endpoint, 0, sizeof(*endpoint));
-	if (len == 0)
-		return ob_error_set(error, OB_EINVAL, "the region is empty");
-	if (len > REGION_MAX)
-		return ob_error_set(error, OB_EINVAL,
-							"the region is longer than %d characters",
-							REGION_MAX);
-	for (size_t i = 0; i < len; i++)
-		if (!is_lower(region[i]) && !is_digit(region[i]) && region[i] != '-')
-			return ob_error_set(error, OB_EINVAL,
-								"the region \"%s\" is not made of lower-case "
-								"letters, digits and \"-\"",
-								region);
-	snprintf(endpoint->host, sizeof(endpoint->host), "s3.%s.amazonaws.com%s",
-			 region, strncmp(region, "cn-", 3) == 0 ? ".cn" : "");
-	endpoint->https = true;
-	endpoint->aws = true;
-	return OB_OK;
+	return len > n && strcasecmp(text + len - n, end) == 0;
+}
+
+bool
+ob_endpoint_wants_equal_parts(const ObEndpoint *endpoint)
+{
+	return ends_with(endpoint->host, ".r2.cloudflarestorage.com");
+}
+
+bool
+ob_endpoint_wants_md5(const ObEndpoint *endpoint)
+{
+	return ends_with(endpoint->host, ".backblazeb2.com");
 }
 
 /* ---- Buckets ---- */
@@ -312,6 +266,12 @@ bucket_fault(const char *bucket)
 		return "a bucket name has no two dots in a row";
 	if (inet_pton(AF_INET, bucket, &parsed) == 1)
 		return "a bucket name is not an IP address";
+	if (ends_with(bucket, "--x-s3"))
+		return "a directory bucket (S3 Express One Zone) needs sessions of "
+			   "its own, which onboard does not have";
+	if (ends_with(bucket, ".mrap"))
+		return "a multi-Region access point needs signatures of another kind, "
+			   "which onboard does not have";
 	return NULL;
 }
 

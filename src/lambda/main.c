@@ -14,6 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/uri.h"
 #include "lambda/log.h"
 #include "lambda/notify.h"
 #include "lambda/run.h"
@@ -142,7 +143,9 @@ start(Program *program, ObError *error)
 						  .stall_timeout_ms = STALL_MS,
 						  .max_connections = CONNECTIONS};
 	ObCredentialsOptions credentials = {.source = OB_CREDENTIALS_CHAIN,
-										.region = program->config.region};
+										.region = program->config.region,
+										.variant = ob_aws_variant(),
+										.store_is_aws = true};
 	OblAws aws = {&program->loop, NULL, &program->config,
 				  ob_http_now_ms() + 8000};
 	unsigned int seed = 0;

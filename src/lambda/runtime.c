@@ -4,10 +4,11 @@
  *
  * src/lambda/runtime.c
  *
- * Plain HTTP to an address of this machine: never through a proxy.  The
- * sandbox may be frozen while the next event is waited for, so nothing here
- * has a time-out but the connection, and what comes after the thaw on a
- * connection that died is just another try.
+ * Plain HTTP to an address of the sandbox: never through a proxy.  AWS has it
+ * at 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The sandbox
+ * may be frozen while the next event is waited for, so nothing here has a
+ * time-out but the connection, and what comes after the thaw on a connection
+ * that died is just another try.
  */
 #include "lambda/runtime.h"
 
@@ -67,6 +68,7 @@ begin(Ask *ask, const char *method, const char *api, const char *path)
 	ask->path = path;
 	ask->request.method = method;
 	ask->request.direct = true;
+	ask->request.link_local = true;
 	ask->request.connect_timeout_ms = CONNECT_MS;
 	ask->request.prepare = prepare;
 	ask->request.done = done;

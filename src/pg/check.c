@@ -149,6 +149,9 @@ check_server(Check *check)
 	say(check, "role \"%s\" may use server \"%s\": ",
 		GetUserNameFromId(GetUserId(), false), check->server->name);
 	say_endpoint(check);
+	if (check->server->equal_parts)
+		say(check, "; all parts of an upload have one size, so one process "
+				   "writes each object");
 }
 
 static void
@@ -235,6 +238,7 @@ check_credentials(Check *check)
 	check->call =
 		ob_call_new(check->s3, check->common,
 					ob_headers_common(check->options, check->common));
+	check->call->core.hurried = true;
 	MemoryContextSwitchTo(before);
 	ob_client_wait_credentials(check->s3, check->server);
 	provider = ob_s3_provider(check->s3);

@@ -101,6 +101,7 @@ fill_options(const ObServer *server, int connections, ObS3Options *options)
 		.region = server->region,
 		.credentials = server->credentials,
 		.retry_deadline_ms = onboard_retry_deadline,
+		.content_md5 = server->content_md5,
 	};
 	/* one more: Create and Abort go beside the parts */
 	ob_client_http_options(server, connections + 1, &options->http);

@@ -29,6 +29,9 @@ say_where(const ObOptions *options, const ObParallel *parallel)
 						options->copy.format->kind == OB_FORMAT_BINARY
 							? ", in another encoding than the database's"
 							: "");
+	if (ob_parallel_equal(parallel))
+		return pstrdup("Sink: in the session (the server wants parts of one "
+					   "size)");
 	if (ob_parallel_crowded(parallel))
 		return pstrdup("Sink: in the session (onboard.upload_memory is less "
 					   "than two parts for each process)");

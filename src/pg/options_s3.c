@@ -288,8 +288,8 @@ ob_read_checksum(ObOptionReader *reader)
 	char *text = ob_option_string(reader);
 
 	if (!ob_checksum_parse(text, &reader->options->checksum))
-		ob_option_fail_value(reader, text,
-							 "Allowed values: auto, sha256, crc32, none.");
+		ob_option_fail_value(
+			reader, text, "Allowed values: auto, sha256, crc32, md5, none.");
 }
 
 /*

@@ -53,6 +53,8 @@ ob_parallel_new(const ObOptions *options, const ObExport *export,
 	parallel->export = export;
 	parallel->stream = stream;
 	parallel->context = CurrentMemoryContext;
+	parallel->equal = export ? export->server->equal_parts
+							 : ob_server_wants_equal_parts(options->server);
 	ob_buf_init(&parallel->head, HEAD_MAX);
 	ob_buf_init(&parallel->raw_head, HEAD_MAX);
 	parallel->callback.func = free_head;
@@ -72,6 +74,12 @@ bool
 ob_parallel_crowded(const ObParallel *parallel)
 {
 	return parallel->crowded;
+}
+
+bool
+ob_parallel_equal(const ObParallel *parallel)
+{
+	return parallel->equal;
 }
 
 double

@@ -66,6 +66,10 @@ extern double ob_parallel_estimate(const ObParallel *parallel);
 /* Whether it was not moved because onboard.upload_memory is too little. */
 extern bool ob_parallel_crowded(const ObParallel *parallel);
 
+/* Whether it is never moved, since the server wants parts of one size: those
+ * of several processes end where rows do. */
+extern bool ob_parallel_equal(const ObParallel *parallel);
+
 /* Whether the sink was moved below Gather, and by how many workers. */
 extern bool ob_parallel_pushed(const ObParallel *parallel);
 extern int ob_parallel_workers(const ObParallel *parallel);

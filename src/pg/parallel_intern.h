@@ -67,6 +67,7 @@ typedef struct ObShared
 	int encoding;
 	ObChecksum checksum;
 	bool crc32; /* of all parts, whatever the checksum */
+	bool content_md5;
 	ObEndpoint endpoint;
 	ObAddressing addressing;
 	ObCredentialsSource source;
@@ -86,6 +87,7 @@ struct ObParallel
 	const Plan *scan; /* the sink; NULL: it was not moved */
 	int workers;
 	bool crowded;    /* not moved, since memory lacks for the parts */
+	bool equal;      /* never moved, since all parts are of one size */
 	double estimate; /* of the result, in bytes */
 	TupleDesc desc;  /* the columns of the query's result */
 

@@ -228,6 +228,7 @@ read_server(const ObShared *shared, const char **from, ObServer *server)
 	server->endpoint = shared->endpoint;
 	server->addressing = shared->addressing;
 	server->max_parts = shared->max_parts;
+	server->content_md5 = shared->content_md5;
 }
 
 void
@@ -346,6 +347,7 @@ ob_shared_fill(ObShared *shared, const ObParallel *parallel,
 	SpinLockInit(&shared->mutex);
 	pg_atomic_init_u64(&shared->bytes, 0);
 	shared->endpoint = *ob_s3_endpoint(s3);
+	shared->content_md5 = ob_s3_content_md5(s3);
 	shared->known_expires = ob_provider_expires(ob_s3_provider(s3));
 	writer.to = (char *) shared + shared->texts;
 	writer.len = 0;

@@ -117,6 +117,10 @@ hint(const ObError *error)
 	if (error->code == OB_EDENIED && strstr(error->cause, "kms:"))
 		return "The policy of these credentials, and that of the key, must "
 			   "allow kms:GenerateDataKey and kms:Decrypt.";
+	/* as OpenSSL says it of HTTP */
+	if (error->code == OB_ETLS && strstr(error->cause, "wrong version number"))
+		return "What answers there does not speak TLS: check the port of the "
+			   "endpoint, and whether it begins with http:// instead.";
 	if (strncmp(error->s3_code, "KMS.", 4) == 0 && error->code != OB_ETHROTTLE)
 		return "Check the key of option \"kms_key_id\", or the bucket's: it "
 			   "must be enabled, and in the bucket's region.";

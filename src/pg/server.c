@@ -29,6 +29,7 @@
 
 #include "core/uri.h"
 #include "pg/compat.h"
+#include "pg/options.h"
 #include "pg/report.h"
 #include "pg/server.h"
 #include "pg/server_choice.h"
@@ -60,6 +61,39 @@ ob_server_parse_max_parts(const char *value, int *max_parts)
 		return false;
 	*max_parts = atoi(value);
 	return *max_parts >= 1 && *max_parts <= OB_PARTS_MAX;
+}
+
+bool
+ob_server_parse_parts(const char *value, bool *equal)
+{
+	*equal = strcmp(value, "equal") == 0;
+	return *equal || strcmp(value, "any") == 0;
+}
+
+const char *
+ob_server_variant(List *options, unsigned *variant)
+{
+	static const struct
+	{
+		const char *name;
+		unsigned bit;
+	} parts[] = {{"fips", OB_AWS_FIPS}, {"dualstack", OB_AWS_DUALSTACK}};
+
+	*variant = ob_aws_variant();
+	for (int i = 0; i < lengthof(parts); i++)
+	{
+		const char *value = ob_server_find_option(options, parts[i].name);
+		bool wanted;
+
+		if (value == NULL)
+			continue;
+		if (!parse_bool(value, &wanted))
+			return parts[i].name;
+		*variant &= ~parts[i].bit;
+		if (wanted)
+			*variant |= parts[i].bit;
+	}
+	return NULL;
 }
 
 bool
@@ -230,9 +264,13 @@ static void
 fill_endpoint(ObServer *server, List *options)
 {
 	const char *url = ob_server_find_option(options, "endpoint");
+	unsigned variant;
+	const char *wrong = ob_server_variant(options, &variant);
 	ObError error;
 
 	ob_error_clear(&error);
+	if (wrong)
+		fail_option(server, wrong);
 	server->region = copy_option(options, "region");
 	if (server->region && !ob_server_region_ok(server->region))
 		fail_option(server, "region");
@@ -240,6 +278,7 @@ fill_endpoint(ObServer *server, List *options)
 	{
 		if (ob_endpoint_parse(&server->endpoint, url, &error) != OB_OK)
 			fail_option(server, "endpoint");
+		server->endpoint.variant = variant;
 		if (server->region == NULL)
 			server->region = pstrdup("us-east-1");
 		return;
@@ -252,6 +291,9 @@ fill_endpoint(ObServer *server, List *options)
 								quote_identifier(server->name))));
 	if (ob_endpoint_aws(&server->endpoint, server->region, &error) != OB_OK)
 		fail_option(server, "region");
+	if (ob_endpoint_service(&server->endpoint, "s3", server->region, variant,
+							&error) != OB_OK)
+		fail_option(server, "fips");
 }
 
 static void
@@ -279,6 +321,32 @@ fill_options(ObServer *server, List *options)
 	value = ob_server_find_option(options, "max_parts");
 	if (value && !ob_server_parse_max_parts(value, &server->max_parts))
 		fail_option(server, "max_parts");
+	server->equal_parts = ob_endpoint_wants_equal_parts(&server->endpoint);
+	value = ob_server_find_option(options, "parts");
+	if (value && !ob_server_parse_parts(value, &server->equal_parts))
+		fail_option(server, "parts");
+}
+
+bool
+ob_server_wants_equal_parts(const char *name)
+{
+	ForeignServer *server =
+		GetForeignServerByName(name ? name : onboard_server, true);
+	const char *value;
+	ObEndpoint endpoint;
+	ObError ignored;
+	bool equal = false;
+
+	if (server == NULL)
+		return false;
+	value = ob_server_find_option(server->options, "parts");
+	if (value != NULL)
+		return ob_server_parse_parts(value, &equal) && equal;
+	ob_error_clear(&ignored);
+	value = ob_server_find_option(server->options, "endpoint");
+	return value != NULL &&
+		   ob_endpoint_parse(&endpoint, value, &ignored) == OB_OK &&
+		   ob_endpoint_wants_equal_parts(&endpoint);
 }
 
 static bool

@@ -30,6 +30,8 @@ typedef struct ObServer
 	char *ca_file; /* NULL: the system's */
 	char *proxy;   /* NULL: none */
 	int max_parts;
+	bool equal_parts; /* all but the last: one process writes an object */
+	bool content_md5; /* so much is known of the store: see core/s3.h */
 	ObCredentialsOptions credentials; /* "keys" are the user mapping's */
 	List *options;                    /* of all that but "keys": DefElem */
 	MemoryContext context;            /* that it is in */
@@ -60,6 +62,11 @@ extern ObServer *ob_server_make(Oid serverid, const char *name, List *options);
  */
 extern void ob_server_renew_keys(const ObServer *server);
 
+/* Whether exports to the server of that name (NULL: that of the setting) are
+ * to have parts of one size.  Raises nothing: without such a server, they are
+ * not. */
+extern bool ob_server_wants_equal_parts(const char *name);
+
 /* Raises if the current user has no USAGE on it any more. */
 extern void ob_server_require_usage(const ObServer *server);
 
@@ -88,6 +95,11 @@ extern bool ob_server_parse_addressing(const char *value,
 									   ObAddressing *addressing);
 extern bool ob_server_region_ok(const char *value);
 extern bool ob_server_parse_max_parts(const char *value, int *max_parts);
+extern bool ob_server_parse_parts(const char *value, bool *equal);
+
+/* Which of AWS's hosts the options "fips" and "dualstack", or else the
+ * environment, ask for.  NULL, or which of them is not valid. */
+extern const char *ob_server_variant(List *options, unsigned *variant);
 extern bool ob_server_role_arn_ok(const char *value);
 extern bool ob_server_external_id_ok(const char *value);
 extern bool ob_server_profile_ok(const char *value);

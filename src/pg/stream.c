@@ -211,6 +211,7 @@ ob_stream_new(const ObStreamOptions *options)
 		.memory = options->memory,
 		.connections = options->connections,
 		.max_parts = options->server->max_parts,
+		.equal_parts = options->server->equal_parts,
 	};
 	ObError error;
 

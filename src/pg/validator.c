@@ -24,6 +24,7 @@
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
+#include "utils/builtins.h"
 
 #include "core/uri.h"
 #include "pg/report.h"
@@ -198,6 +199,24 @@ check_ca_file(const char *name, const char *value)
 }
 
 static void
+check_boolean(const char *name, const char *value)
+{
+	bool ignored;
+
+	if (!parse_bool(value, &ignored))
+		fail_value(name, value, "Allowed values: on, off.");
+}
+
+static void
+check_parts(const char *name, const char *value)
+{
+	bool equal;
+
+	if (!ob_server_parse_parts(value, &equal))
+		fail_value(name, value, "Allowed values: any, equal.");
+}
+
+static void
 check_max_parts(const char *name, const char *value)
 {
 	int max_parts;
@@ -225,9 +244,12 @@ static const ValidOption valid_options[] = {
 	{"buckets", ForeignServerRelationId, PATTERNS_MAX, check_buckets},
 	{"ca_file", ForeignServerRelationId, MAXPGPATH - 1, check_ca_file},
 	{"credentials", ForeignServerRelationId, 0, check_credentials},
+	{"dualstack", ForeignServerRelationId, 0, check_boolean},
 	{"endpoint", ForeignServerRelationId, 0, check_endpoint},
 	{"external_id", ForeignServerRelationId, 0, check_external_id},
+	{"fips", ForeignServerRelationId, 0, check_boolean},
 	{"max_parts", ForeignServerRelationId, 0, check_max_parts},
+	{"parts", ForeignServerRelationId, 0, check_parts},
 	{"prefix", ForeignServerRelationId, PREFIX_MAX, check_prefix},
 	{"profile", ForeignServerRelationId, OB_PROFILE_MAX, check_profile},
 	{"proxy", ForeignServerRelationId, 0, check_proxy},
@@ -372,6 +394,31 @@ check_role(List *options)
 		fail_value("external_id", id, "It needs option \"role_arn\".");
 }
 
+/* They choose among AWS's own endpoints; another one is what it is, and
+ * whoever asks for FIPS must not believe that he has it. */
+static void
+check_variant(List *options, const char *name)
+{
+	const char *region = ob_server_find_option(options, "region");
+	const char *value = ob_server_find_option(options, name);
+	unsigned variant;
+	bool wanted;
+	ObEndpoint endpoint;
+	ObError error;
+
+	ob_error_clear(&error);
+	if (value == NULL || !parse_bool(value, &wanted) || !wanted ||
+		ob_server_variant(options, &variant) != NULL)
+		return;
+	if (ob_server_find_option(options, "endpoint") != NULL)
+		fail_value(name, value,
+				   "It is for AWS's own endpoints: leave out option "
+				   "\"endpoint\", or name there the host that you want.");
+	if (region != NULL &&
+		ob_endpoint_service(&endpoint, "s3", region, variant, &error) != OB_OK)
+		fail_value(name, value, ob_server_fault(&error));
+}
+
 /* A default bucket that is not allowed, or a region that cannot be part of
  * AWS's host names when no endpoint is given, is of no use either. */
 static void
@@ -415,6 +462,8 @@ check_all(List *options, Oid catalog)
 		check_privileges(options);
 		check_role(options);
 		check_place(options);
+		check_variant(options, "fips");
+		check_variant(options, "dualstack");
 	}
 }
 

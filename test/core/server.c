@@ -62,6 +62,7 @@ struct Server
 	int port;
 	bool stopping;
 	bool released;
+	int to_break;
 	int nconnections;
 	Connection connections[CONNECTIONS_MAX];
 	int nrules;
@@ -169,15 +170,29 @@ begin_tls(Connection *connection)
 		   SSL_accept(connection->ssl) == 1;
 }
 
+static bool
+is_to_break(Server *server)
+{
+	bool result;
+
+	pthread_mutex_lock(&server->lock);
+	result = server->to_break > 0;
+	if (result)
+		server->to_break--;
+	pthread_mutex_unlock(&server->lock);
+	return result;
+}
+
 /* A client that speaks TLS begins with a record of type 22. */
 static bool
 greet(Connection *connection)
 {
+	bool breaks = is_to_break(connection->server);
 	char first = 0;
 
-	if (!connection->server->tls)
+	if (!connection->server->tls && !breaks)
 		return true;
-	if (recv(connection->fd, &first, 1, MSG_PEEK) != 1)
+	if (recv(connection->fd, &first, 1, MSG_PEEK) != 1 || breaks)
 		return false;
 	return first != 22 || begin_tls(connection);
 }
@@ -732,6 +747,16 @@ void
 server_listen(Server *server)
 {
 	listen_on_loopback(server);
+}
+
+void
+server_break(Server *server, int connections)
+{
+	pthread_mutex_lock(&server->lock);
+	server->to_break = connections;
+	pthread_mutex_unlock(&server->lock);
+	if (connections > 0)
+		server_disconnect(server);
 }
 
 int

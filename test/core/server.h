@@ -105,6 +105,10 @@ extern void server_disconnect(Server *server);
 extern void server_refuse(Server *server);
 extern void server_listen(Server *server);
 
+/* Closes all connections, and new ones as soon as the client says a word, as
+ * within a TLS handshake; as many as that, so 0 ends it. */
+extern void server_break(Server *server, int connections);
+
 /* Connections accepted so far. */
 extern int server_accepted(Server *server);
 

@@ -128,6 +128,21 @@ has_wrong_crc32(const ServerRequest *request, Bytes content)
 	return strcmp(value, want) != 0;
 }
 
+/* The same of Content-MD5. */
+static bool
+has_wrong_md5(const ServerRequest *request, Bytes content)
+{
+	unsigned char digest[EVP_MAX_MD_SIZE];
+	char value[100];
+	char want[32];
+
+	if (server_header(request, "Content-MD5", value, sizeof(value)) == 0)
+		return false;
+	EVP_Digest(content.data, content.len, digest, NULL, EVP_md5(), NULL);
+	EVP_EncodeBlock((unsigned char *) want, digest, 16);
+	return strcmp(value, want) != 0;
+}
+
 static void
 say_stored(Answer *answer, const ServerRequest *request)
 {
@@ -381,7 +396,7 @@ little_s3_answer(LittleS3 *s3, const ServerRequest *request, Answer *answer)
 	if (!is_intact(request))
 		say_error(answer, 400, "XAmzContentSHA256Mismatch");
 	else if (strcmp(request->method, "PUT") == 0 &&
-			 has_wrong_crc32(request, body))
+			 (has_wrong_crc32(request, body) || has_wrong_md5(request, body)))
 		say_error(answer, 400, "BadDigest");
 	else if (strstr(request->target, "uploadId="))
 		s3_upload(s3, request, answer);

@@ -4,8 +4,8 @@
  *
  * test/core/server_tls.c
  *
- * It signs itself, and is good for loopback and for S3's hosts of a few
- * regions, so that a proxy can stand for AWS.
+ * It signs itself, and is good for loopback and for hosts of AWS's and others'
+ * in a few regions, so that a proxy can stand for them.
  */
 #include "testing.h"
 
@@ -20,7 +20,11 @@ static const char names[] = "IP:127.0.0.1,DNS:localhost"
 							",DNS:*.s3.us-east-1.amazonaws.com"
 							",DNS:s3.eu-west-3.amazonaws.com"
 							",DNS:*.s3.eu-west-3.amazonaws.com"
-							",DNS:*.s3.dualstack.us-east-1.amazonaws.com";
+							",DNS:*.s3.dualstack.us-east-1.amazonaws.com"
+							",DNS:*.us-east-1.amazonaws.com"
+							",DNS:*.us-east-1.api.aws"
+							",DNS:*.eusc-de-east-1.amazonaws.eu"
+							",DNS:s3.eu-central-003.backblazeb2.com";
 
 static void
 check(bool done)

@@ -141,9 +141,10 @@ names_of_checksums(void **state)
 	} rows[] = {{"auto", OB_CHECKSUM_AUTO},
 				{"sha256", OB_CHECKSUM_SHA256},
 				{"crc32", OB_CHECKSUM_CRC32},
+				{"md5", OB_CHECKSUM_MD5},
 				{"none", OB_CHECKSUM_NONE}};
 	static const char *const wrong[] = {"",        "SHA256", "crc32c",
-										"sha256 ", "md5",    "crc64nvme"};
+										"sha256 ", "sha1",   "crc64nvme"};
 	ObChecksum checksum;
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
@@ -161,10 +162,24 @@ what_is_signed(void **state)
 {
 	assert_true(ob_checksum_is_signed(OB_CHECKSUM_SHA256, true));
 	assert_false(ob_checksum_is_signed(OB_CHECKSUM_CRC32, true));
+	assert_false(ob_checksum_is_signed(OB_CHECKSUM_MD5, true));
 	assert_false(ob_checksum_is_signed(OB_CHECKSUM_NONE, true));
 	assert_true(ob_checksum_is_signed(OB_CHECKSUM_SHA256, false));
 	assert_true(ob_checksum_is_signed(OB_CHECKSUM_CRC32, false));
+	assert_true(ob_checksum_is_signed(OB_CHECKSUM_MD5, false));
 	assert_true(ob_checksum_is_signed(OB_CHECKSUM_NONE, false));
+}
+
+/* As RFC 1864 writes it. */
+static void
+md5_texts(void **state)
+{
+	char text[OB_MD5_TEXT];
+
+	assert_true(ob_md5_text("", 0, text));
+	assert_string_equal(text, "1B2M2Y8AsgTpgAmY7PhCfg==");
+	assert_true(ob_md5_text("abc", 3, text));
+	assert_string_equal(text, "kAFQmDzST7DWlj99KOF/cg==");
 }
 
 /* ---- sha256.h ---- */
@@ -221,6 +236,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crc32_is_zlibs),
+		cmocka_unit_test(md5_texts),
 		cmocka_unit_test(crc32_goes_on),
 		cmocka_unit_test(crc32_combines),
 		cmocka_unit_test(crc32_texts),

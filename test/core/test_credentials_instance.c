@@ -96,6 +96,26 @@ three_questions(void **state)
 							SESSION);
 }
 
+/* In an outage of its own it gives what has expired, and that is used, for
+ * some minutes each time. */
+static void
+expired_ones_are_used(void **state)
+{
+	Identity *identity = *state;
+
+	serve_instance(identity, ID, -3600);
+	use_instance(identity);
+	for (int i = 0; i < 20; i++)
+	{
+		int64_t now = time(NULL);
+
+		assert_ready(identity, ID, SECRET, TOKEN);
+		assert_in_range(ob_provider_expires(identity->provider), now + 300,
+						now + 700);
+		use_instance(identity);
+	}
+}
+
 /* A name as it is, and as somebody might have written it. */
 static void
 names_of_roles(void **state)
@@ -527,13 +547,21 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IDENTITY_TEST(three_questions), IDENTITY_TEST(names_of_roles),
-		IDENTITY_TEST(token_is_kept),   IDENTITY_TEST(token_is_refused),
-		IDENTITY_TEST(endpoints),       IDENTITY_TEST(usual_endpoints),
-		IDENTITY_TEST(switched_off),    IDENTITY_TEST(never_through_a_proxy),
-		IDENTITY_TEST(no_token),        IDENTITY_TEST(no_role),
-		IDENTITY_TEST(no_keys),         IDENTITY_TEST(failures_that_pass),
-		IDENTITY_TEST(it_hangs),        IDENTITY_TEST(host_is_away),
+		IDENTITY_TEST(three_questions),
+		IDENTITY_TEST(names_of_roles),
+		IDENTITY_TEST(expired_ones_are_used),
+		IDENTITY_TEST(token_is_kept),
+		IDENTITY_TEST(token_is_refused),
+		IDENTITY_TEST(endpoints),
+		IDENTITY_TEST(usual_endpoints),
+		IDENTITY_TEST(switched_off),
+		IDENTITY_TEST(never_through_a_proxy),
+		IDENTITY_TEST(no_token),
+		IDENTITY_TEST(no_role),
+		IDENTITY_TEST(no_keys),
+		IDENTITY_TEST(failures_that_pass),
+		IDENTITY_TEST(it_hangs),
+		IDENTITY_TEST(host_is_away),
 		IDENTITY_TEST(nobody_there),
 	};
 

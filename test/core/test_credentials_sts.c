@@ -200,6 +200,7 @@ endpoints_of_aws(void **state)
 	} rows[] = {
 		{"xx-test-1", "https://sts.xx-test-1.amazonaws.com:"},
 		{"cn-test-1", "https://sts.cn-test-1.amazonaws.com.cn:"},
+		{"eusc-test-1", "https://sts.eusc-test-1.amazonaws.eu:"},
 	};
 	Identity *identity = *state;
 
@@ -503,6 +504,70 @@ web_identity_with_a_gap(void **state)
 	test_free(huge);
 }
 
+/* ---- whom it trusts ---- */
+
+/* By the store's file of authorities, if both are AWS's, or neither is. */
+static void
+authorities(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		bool store_is_aws;
+		bool sts_is_aws;
+		bool trusted;
+	} rows[] = {
+		{"both private", false, false, true},
+		{"both AWS's, by an intercepting proxy", true, true, true},
+		{"AWS's STS", false, true, false},
+		{"a private STS", true, false, false},
+	};
+	Identity *identity = *state;
+	char url[64];
+	char https[64];
+
+	server_tls(identity->server);
+	identity_sts(identity, 0, ID, 3600);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d",
+			 server_port(identity->server));
+	snprintf(https, sizeof(https), "https://127.0.0.1:%d",
+			 server_port(identity->server));
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ObHttpOptions http = {.user_agent = "onboard-test/1",
+							  .ca_file = server_ca(identity->server),
+							  .proxy = rows[i].sts_is_aws ? url : NULL,
+							  .connect_timeout_ms = 5000,
+							  .stall_timeout_ms = 20000,
+							  .max_connections = 4};
+		ObCredentialsOptions options = {.source = OB_CREDENTIALS_KEYS,
+										.keys = {"AKBASE", SECRET, TOKEN},
+										.role_arn = ROLE,
+										.region = "us-east-1",
+										.sts_endpoint =
+											rows[i].sts_is_aws ? NULL : https,
+										.store_is_aws = rows[i].store_is_aws};
+		ObError error;
+
+		ob_provider_free(identity->provider);
+		identity->provider = NULL;
+		ob_http_free(identity->http);
+		ob_error_clear(&error);
+		identity->http = ob_http_new(&http, &error);
+		assert_non_null(identity->http);
+		identity_use(identity, &options);
+		if (rows[i].trusted)
+			assert_ready(identity, ID, SECRET, TOKEN);
+		else
+			assert_failed(identity, "certificate");
+		assert_row(rows[i].name, true);
+	}
+	/* the tunnel's host is AWS's */
+	assert_string_equal(
+		server_request(identity->server, NULL, NULL, 1)->tunnel,
+		"sts.us-east-1.amazonaws.com:443");
+}
+
 int
 main(void)
 {
@@ -517,6 +582,7 @@ main(void)
 		IDENTITY_TEST(faults_that_pass),
 		IDENTITY_TEST(web_identity),
 		IDENTITY_TEST(token_is_read_anew),
+		IDENTITY_TEST(authorities),
 		IDENTITY_TEST(token_is_refused),
 		IDENTITY_TEST(token_is_not_repeated),
 		IDENTITY_TEST(web_identity_with_a_gap),

@@ -170,7 +170,13 @@ transport_failures(void **state)
 			expected = OB_RETRY_TRANSIENT;
 		else if (code == OB_ETLS || code == OB_EPROTO)
 			expected = OB_RETRY_CORRUPT;
-		assert_int_equal(ob_retry_transport_class((ObCode) code), expected);
+		assert_int_equal(ob_retry_transport_class((ObCode) code, false),
+						 expected);
+		/* then a handshake that breaks off is a connection that is lost */
+		if (code == OB_ETLS)
+			expected = OB_RETRY_TRANSIENT;
+		assert_int_equal(ob_retry_transport_class((ObCode) code, true),
+						 expected);
 	}
 }
 
@@ -325,6 +331,47 @@ cut_off_tries_are_not_counted(void **state)
 	memset(&retry, 0, sizeof(retry));
 	assert_false(
 		ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1, 0.0, &delay));
+}
+
+/* Who takes a turn late in an outage does not begin with short pauses. */
+static void
+pauses_of_an_outage(void **state)
+{
+	ObRetryPolicy policy = {.max_attempts = 3, .deadline_ms = 100000};
+	int64_t delay;
+
+	for (int probes = 1; probes < 12; probes++)
+	{
+		int64_t ceiling = probes > 8 ? 20000 : 100 << (probes - 1);
+		ObRetryState retry = {0};
+
+		policy.probes = probes;
+		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1,
+								  0.5, &delay));
+		assert_int_equal(delay, ceiling / 2);
+		/* those that come in between are counted as ever */
+		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 0, -1,
+								  0.5, &delay));
+		assert_int_equal(delay, 50);
+	}
+}
+
+/* However long the pause would be, the last try is made at the deadline. */
+static void
+outage_lasts_until_the_deadline(void **state)
+{
+	ObRetryPolicy policy = {.deadline_ms = 100000, .probes = 20};
+	ObRetryState retry = {0};
+	int64_t delay;
+
+	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 1000, -1, 0.5,
+							  &delay));
+	assert_int_equal(delay, 10000);
+	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 98000, 60000,
+							  0.5, &delay));
+	assert_int_equal(delay, 3000);
+	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 101000, -1,
+							   0.5, &delay));
 }
 
 static void
@@ -512,6 +559,8 @@ main(void)
 		cmocka_unit_test(jitter_stays_in_its_bounds),
 		cmocka_unit_test(throttled_tries_outlast_a_storm),
 		cmocka_unit_test(cut_off_tries_are_not_counted),
+		cmocka_unit_test(pauses_of_an_outage),
+		cmocka_unit_test(outage_lasts_until_the_deadline),
 		cmocka_unit_test(many_attempts_do_not_overflow),
 		cmocka_unit_test(retry_after_is_a_floor),
 		cmocka_unit_test(deadline_counts_from_the_first_failure),

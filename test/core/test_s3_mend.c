@@ -1068,6 +1068,108 @@ credentials_are_asked_for_again_once(void **state)
 	call_free(&call);
 }
 
+/* ---- MD5 ---- */
+
+#define WANTS_MD5                                                  \
+	"<Error><Code>InvalidRequest</Code><Message>Content-MD5 OR "   \
+	"x-amz-checksum- HTTP header is required for Put Object/Part " \
+	"requests with Object Lock parameters</Message></Error>"
+
+static const char *
+md5_of(Fixture *fixture, int n)
+{
+	static char value[100];
+
+	server_header(nth(fixture, n), "Content-MD5", value, sizeof(value));
+	return value;
+}
+
+/* It is sent when the store asks for it, and with each body from then on. */
+static void
+md5_is_learnt(void **state)
+{
+	static const ObS3Verb verbs[] = {OB_S3_PUT_OBJECT, OB_S3_UPLOAD_PART};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(verbs); i++)
+	{
+		char want[OB_MD5_TEXT];
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		server_rule(
+			fixture->server,
+			(ServerRule){.times = 1, .status = 400, .body = WANTS_MD5});
+		server_rule(fixture->server, success(verbs[i], NULL));
+		assert_false(ob_s3_content_md5(fixture->s3));
+		assert_int_equal(run_verb(fixture, &call, verbs[i])->code, OB_OK);
+		assert_int_equal(call.call.error.attempts, 0);
+		call_free(&call);
+		assert_true(ob_s3_content_md5(fixture->s3));
+		assert_int_equal(run_verb(fixture, &call, verbs[i])->code, OB_OK);
+		call_free(&call);
+		assert_int_equal(count(fixture), 3);
+		assert_true(ob_md5_text(nth(fixture, 0)->body,
+								nth(fixture, 0)->body_len, want));
+		assert_string_equal(md5_of(fixture, 0), "");
+		for (int n = 1; n < 3; n++)
+		{
+			assert_string_equal(md5_of(fixture, n), want);
+			assert_signed(nth(fixture, n), &own_keys, "us-east-1");
+		}
+	}
+}
+
+/* Another client has learnt it. */
+static void
+md5_is_known(void **state)
+{
+	Fixture *fixture = *state;
+	ObS3Options options = usual_s3(fixture);
+	Call call;
+
+	options.content_md5 = true;
+	replace_s3(fixture, &options);
+	server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
+	run_verb(fixture, &call, OB_S3_UPLOAD_PART);
+	assert_int_equal(strlen(md5_of(fixture, 0)), OB_MD5_TEXT - 1);
+	call_free(&call);
+}
+
+/* Sent, and refused all the same; other refusals; other requests. */
+static void
+md5_is_not_what_is_wrong(void **state)
+{
+	static const struct
+	{
+		ObS3Verb verb;
+		int status;
+		const char *body;
+		int requests;
+	} rows[] = {
+		{OB_S3_UPLOAD_PART, 400, WANTS_MD5, 2},
+		{OB_S3_UPLOAD_PART, 400, XML_ERROR("InvalidRequest"), 1},
+		{OB_S3_UPLOAD_PART, 403, WANTS_MD5, 1},
+		{OB_S3_COMPLETE, 400, WANTS_MD5, 1},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		server_rule(fixture->server, (ServerRule){.status = rows[i].status,
+												  .body = rows[i].body});
+		assert_int_not_equal(run_verb(fixture, &call, rows[i].verb)->code,
+							 OB_OK);
+		assert_int_equal(count(fixture), rows[i].requests);
+		call_free(&call);
+	}
+}
+
 /* ---- what a client bears ---- */
 
 /* Of a network that goes away, as long as it may: not counted, for the store
@@ -1424,6 +1526,9 @@ main(void)
 		TEST(credentials_are_refused),
 		TEST(credentials_are_asked_for_again),
 		TEST(credentials_are_asked_for_again_once),
+		TEST(md5_is_learnt),
+		TEST(md5_is_known),
+		TEST(md5_is_not_what_is_wrong),
 		TEST(network_goes_away),
 		TEST(network_was_there_for_another),
 		TEST(network_was_never_there),

@@ -11,6 +11,8 @@
  */
 #include "uploads.h"
 
+#include "core/upload_intern.h"
+
 #include "core/sink_upload.h"
 
 #include <pthread.h>
@@ -558,6 +560,44 @@ parts_grow_within_memory(void **state)
 		assert_in_range(buffers_peak, 2 * (PART + SLACK), memories[i]);
 		renew(fixture);
 	}
+}
+
+/* Where all parts must have one size, they do not grow. */
+static void
+parts_of_one_size(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadOptions options = usual_options(fixture);
+
+	options.memory = 64 * MIB;
+	options.max_parts = 10;
+	options.equal_parts = true;
+	begin_with(fixture, &options);
+	write_all(fixture, 6 * PART + 1);
+	finish_and_land(fixture);
+	for (int n = 1; n <= 7; n++)
+	{
+		char name[50];
+
+		snprintf(name, sizeof(name), "partNumber=%d&", n);
+		assert_int_equal(
+			server_request(fixture->server, "PUT", name, 0)->body_len,
+			n < 7 ? PART : 1);
+	}
+	assert_int_equal(count(fixture, "PUT", NULL), 7);
+}
+
+/* However much memory there is, no part is larger than S3 takes. */
+static void
+no_part_is_too_large(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadOptions options = usual_options(fixture);
+
+	options.memory = 2048 * 1024 * MIB;
+	begin_with(fixture, &options);
+	assert_int_equal(fixture->upload->largest_part, OB_PART_MAX);
+	assert_int_equal(OB_PART_MAX, 5120 * MIB);
 }
 
 static void
@@ -1840,6 +1880,8 @@ main(void)
 		TEST(parts_of_half_the_memory),
 		TEST(parts_go_out_in_order),
 		TEST(parts_grow_within_memory),
+		TEST(parts_of_one_size),
+		TEST(no_part_is_too_large),
 		TEST(no_memory_for_parts),
 		TEST(parts_are_tried_again),
 		TEST(figures_tell_how_far_it_is),

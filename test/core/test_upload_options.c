@@ -47,17 +47,20 @@ static const struct
 	ObChecksum checksum;
 	bool hashed;
 	bool crc32;
+	bool md5;
 } sums[] = {
-	{"http, auto", PLAIN, OB_CHECKSUM_AUTO, true, false},
-	{"http, sha256", PLAIN, OB_CHECKSUM_SHA256, true, false},
-	{"http, crc32", PLAIN, OB_CHECKSUM_CRC32, true, true},
-	{"http, none", PLAIN, OB_CHECKSUM_NONE, true, false},
-	{"https, auto", TLS, OB_CHECKSUM_AUTO, true, false},
-	{"https, sha256", TLS, OB_CHECKSUM_SHA256, true, false},
-	{"https, crc32", TLS, OB_CHECKSUM_CRC32, false, true},
-	{"https, none", TLS, OB_CHECKSUM_NONE, false, false},
-	{"AWS, auto", AWS, OB_CHECKSUM_AUTO, false, true},
-	{"AWS, sha256", AWS, OB_CHECKSUM_SHA256, true, false},
+	{"http, auto", PLAIN, OB_CHECKSUM_AUTO, true, false, false},
+	{"http, sha256", PLAIN, OB_CHECKSUM_SHA256, true, false, false},
+	{"http, crc32", PLAIN, OB_CHECKSUM_CRC32, true, true, false},
+	{"http, md5", PLAIN, OB_CHECKSUM_MD5, true, false, true},
+	{"http, none", PLAIN, OB_CHECKSUM_NONE, true, false, false},
+	{"https, auto", TLS, OB_CHECKSUM_AUTO, true, false, false},
+	{"https, sha256", TLS, OB_CHECKSUM_SHA256, true, false, false},
+	{"https, crc32", TLS, OB_CHECKSUM_CRC32, false, true, false},
+	{"https, md5", TLS, OB_CHECKSUM_MD5, false, false, true},
+	{"https, none", TLS, OB_CHECKSUM_NONE, false, false, false},
+	{"AWS, auto", AWS, OB_CHECKSUM_AUTO, false, true, false},
+	{"AWS, sha256", AWS, OB_CHECKSUM_SHA256, true, false, false},
 };
 
 static void
@@ -75,7 +78,13 @@ assert_sums(Fixture *fixture, size_t i, bool multipart)
 										 : "UNSIGNED-PAYLOAD") == 0);
 		assert_row(sums[i].name, (header(request, "x-amz-checksum-crc32")[0] !=
 								  '\0') == sums[i].crc32);
+		/* (the little S3 verifies it) */
+		assert_row(sums[i].name, strlen(header(request, "Content-MD5")) ==
+									 (sums[i].md5 ? OB_MD5_TEXT - 1 : 0));
 	}
+	for (int n = 0; n < count(fixture, "POST", NULL); n++)
+		assert_row(sums[i].name, header(nth(fixture, "POST", NULL, n),
+										"Content-MD5")[0] == '\0');
 	if (!multipart)
 		return;
 	assert_row(sums[i].name, strcmp(header(nth(fixture, "POST", "uploads=", 0),
@@ -122,7 +131,7 @@ damaged_parts(void **state)
 
 	for (size_t i = 0; i < COUNT_OF(sums); i++)
 	{
-		bool seen = sums[i].hashed || sums[i].crc32;
+		bool seen = sums[i].hashed || sums[i].crc32 || sums[i].md5;
 		ObUploadOptions options;
 		size_t len;
 
@@ -516,34 +525,105 @@ object_may_be_our_own(void **state)
 	assert_true(ob_upload_may_exist(fixture->upload));
 }
 
-/* Two who write at a time: final, and not tried again. */
+/* Two who write at a time: a Complete is final, and not tried again. */
 static void
-conflicting_writes(void **state)
+conflicting_completes(void **state)
 {
-	static const size_t sizes[] = {1000, PART + 1};
 	Fixture *fixture = *state;
 
-	for (int i = 0; i < 2; i++)
+	server_rule(fixture->server,
+				(ServerRule){COMPLETE_TARGET, .status = 409,
+							 .body = XML_ERROR("ConditionalRequestConflict")});
+	begin_careful(fixture);
+	write_all(fixture, PART + 1);
+	finish(fixture);
+	assert_exists(fixture,
+				  "another request was writing an object of that name", false);
+	assert_int_equal(count(fixture, "POST", "uploadId"), 1);
+	assert_int_equal(count(fixture, "HEAD", NULL), 1);
+	abort_and_wait(fixture);
+	assert_nothing_landed(fixture);
+}
+
+/* A PutObject is made again, and lands, or finds the other one's object. */
+static void
+conflicting_puts(void **state)
+{
+	Fixture *fixture = *state;
+
+	for (int i = 0; i < 3; i++)
 	{
 		renew(fixture);
 		server_rule(
 			fixture->server,
-			(ServerRule){.method = i ? "POST" : "PUT",
-						 .target = i ? "uploadId" : NULL,
+			(ServerRule){.method = "PUT",
+						 .times = i < 2 ? 2 : 0,
 						 .status = 409,
 						 .body = XML_ERROR("ConditionalRequestConflict")});
+		if (i == 1)
+			server_rule(fixture->server,
+						(ServerRule){.method = "PUT",
+									 .status = 412,
+									 .body = XML_ERROR("PreconditionFailed")});
 		begin_careful(fixture);
-		write_all(fixture, sizes[i]);
+		if (i == 2)
+			fixture->upload->parts.parts[0].call.max_attempts = 3;
+		write_all(fixture, 1000);
+		if (i == 0)
+		{
+			finish_and_land(fixture);
+			assert_int_equal(count(fixture, "PUT", NULL), 3);
+			continue;
+		}
 		finish(fixture);
-		assert_exists(fixture,
-					  "another request was writing an object of that name",
-					  false);
-		assert_int_equal(
-			count(fixture, i ? "POST" : "PUT", i ? "uploadId" : NULL), 1);
-		assert_int_equal(count(fixture, "HEAD", NULL), 1);
+		host_drive(fixture->http, is_ended, fixture);
+		assert_int_equal(ob_upload_error(fixture->upload)->code, OB_EEXISTS);
 		abort_and_wait(fixture);
 		assert_nothing_landed(fixture);
 	}
+}
+
+/* Backblaze wants it where objects are locked. */
+static void
+md5_at_backblaze(void **state)
+{
+	Fixture *fixture = *state;
+	ObS3Options options = {
+		.region = "eu-central-003",
+		.credentials = {.keys = {"AKIATEST", "secret", NULL}},
+		.http = {.user_agent = "onboard-test/1",
+				 .connect_timeout_ms = 5000,
+				 .stall_timeout_ms = 20000,
+				 .max_connections = 9},
+	};
+	char url[64];
+	ObError error;
+
+	renew_at(fixture, TLS);
+	ob_error_clear(&error);
+	snprintf(url, sizeof(url), "http://127.0.0.1:%d",
+			 server_port(fixture->server));
+	options.http.proxy = url;
+	options.http.ca_file = server_ca(fixture->server);
+	assert_int_equal(
+		ob_endpoint_parse(&options.endpoint,
+						  "https://s3.eu-central-003.backblazeb2.com", &error),
+		OB_OK);
+	ob_s3_free(fixture->s3);
+	fixture->s3 = ob_s3_new(&options, &error);
+	assert_non_null(fixture->s3);
+	fixture->http = ob_s3_http(fixture->s3);
+	begin(fixture);
+	write_all(fixture, 1000);
+	finish(fixture);
+	host_drive(fixture->http, is_ended, fixture);
+	assert_true(ob_upload_done(fixture->upload));
+	assert_int_equal(
+		strlen(header(nth(fixture, "PUT", NULL, 0), "Content-MD5")),
+		OB_MD5_TEXT - 1);
+	assert_string_equal(
+		header(nth(fixture, "PUT", NULL, 0), "x-amz-content-sha256"),
+		"UNSIGNED-PAYLOAD");
 }
 
 /* ---- a store that asks for less ---- */
@@ -736,7 +816,9 @@ main(void)
 		TEST(object_appears_meanwhile),
 		TEST(object_is_our_own),
 		TEST(object_may_be_our_own),
-		TEST(conflicting_writes),
+		TEST(conflicting_completes),
+		TEST(conflicting_puts),
+		TEST(md5_at_backblaze),
 		TEST(throttled_parts),
 		TEST(throttled_and_recovered),
 		TEST(not_throttled),

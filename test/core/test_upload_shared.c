@@ -644,17 +644,43 @@ calls_at_the_wrong_time(void **state)
 	ob_upload_free(a);
 }
 
+/* Parts of one size cannot end where rows do. */
+static void
+not_with_parts_of_one_size(void **state)
+{
+	Fixture *fixture = *state;
+	ObUploadOptions options = usual_options(fixture);
+	Shared shared = {0};
+	ObUploadShare share = share_of(&shared);
+	ObError error;
+
+	ob_error_clear(&error);
+	options.equal_parts = true;
+	begin_with(fixture, &options);
+	assert_int_equal(ob_upload_begin_shared(fixture->upload, &share, NULL,
+											options.memory, 2, &error),
+					 OB_EINVAL);
+	assert_int_equal(count(fixture, NULL, NULL), 0);
+}
+
 int
 main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(two_processes),   TEST(pieces),
-		TEST(only_a_head),     TEST(long_row),
-		TEST(idle_and_room),   TEST(bytes_are_missing),
-		TEST(crc_is_wrong),    TEST(part_has_no_place),
-		TEST(no_numbers_left), TEST(create_is_refused),
-		TEST(object_exists),   TEST(calls_at_the_wrong_time),
+		TEST(not_with_parts_of_one_size),
+		TEST(two_processes),
+		TEST(pieces),
+		TEST(only_a_head),
+		TEST(long_row),
+		TEST(idle_and_room),
+		TEST(bytes_are_missing),
+		TEST(crc_is_wrong),
+		TEST(part_has_no_place),
+		TEST(no_numbers_left),
+		TEST(create_is_refused),
+		TEST(object_exists),
+		TEST(calls_at_the_wrong_time),
 	};
 
 	return cmocka_run_group_tests(tests, setup_data, free_data);

@@ -272,6 +272,14 @@ amazon_hosts(void **state)
 		{"s3-accelerate.amazonaws.com", true},
 		{"s3-accelerate.dualstack.amazonaws.com", true},
 		{"bucket.vpce-1a2b.s3.us-east-1.vpce.amazonaws.com", true},
+		{"s3.eusc-de-east-1.amazonaws.eu", true},
+		{"bucket.vpce-1a2b.s3.eusc-de-east-1.vpce.amazonaws.eu", true},
+		{"s3.us-iso-east-1.c2s.ic.gov", true},
+		{"s3-fips.us-isob-east-1.sc2s.sgov.gov", true},
+		{"s3.eu-isoe-west-1.cloud.adc-e.uk", true},
+		{"s3.us-isof-south-1.csp.hci.ic.gov", true},
+		{"s3.amazonaws.eu.evil.example", false},
+		{"sts.us-east-1.amazonaws.com", false},
 		{"amazonaws.com", false},
 		{"s3amazonaws.com", false},
 		{"s3.amazonaws.com.evil.example", false},
@@ -308,6 +316,11 @@ aws_endpoints(void **state)
 		{"us-gov-west-1", "s3.us-gov-west-1.amazonaws.com"},
 		{"cn-north-1", "s3.cn-north-1.amazonaws.com.cn"},
 		{"cnx-1", "s3.cnx-1.amazonaws.com"},
+		{"eusc-de-east-1", "s3.eusc-de-east-1.amazonaws.eu"},
+		{"us-iso-west-1", "s3.us-iso-west-1.c2s.ic.gov"},
+		{"us-isob-east-1", "s3.us-isob-east-1.sc2s.sgov.gov"},
+		{"eu-isoe-west-1", "s3.eu-isoe-west-1.cloud.adc-e.uk"},
+		{"us-isof-south-1", "s3.us-isof-south-1.csp.hci.ic.gov"},
 		{"123456789-123456789-123456789-123456789-123456789-123456789-123",
 		 "s3.123456789-123456789-123456789-123456789-123456789-123456789-123"
 		 ".amazonaws.com"},
@@ -345,6 +358,178 @@ aws_endpoints(void **state)
 	}
 }
 
+/* As botocore 1.43 has them, by its endpoint-rule-set-1.json and
+ * partitions.json: first without, then with dual stack, FIPS, and both. */
+static void
+hosts_of_services(void **state)
+{
+	static const struct
+	{
+		const char *service;
+		const char *region;
+		const char *hosts[4]; /* NULL: there is none */
+	} rows[] = {
+		{"s3",
+		 "eu-central-1",
+		 {"s3.eu-central-1.amazonaws.com",
+		  "s3-fips.eu-central-1.amazonaws.com",
+		  "s3.dualstack.eu-central-1.amazonaws.com",
+		  "s3-fips.dualstack.eu-central-1.amazonaws.com"}},
+		{"s3",
+		 "cn-north-1",
+		 {"s3.cn-north-1.amazonaws.com.cn", NULL,
+		  "s3.dualstack.cn-north-1.amazonaws.com.cn", NULL}},
+		{"s3",
+		 "eusc-de-east-1",
+		 {"s3.eusc-de-east-1.amazonaws.eu",
+		  "s3-fips.eusc-de-east-1.amazonaws.eu",
+		  "s3.dualstack.eusc-de-east-1.amazonaws.eu",
+		  "s3-fips.dualstack.eusc-de-east-1.amazonaws.eu"}},
+		{"sts",
+		 "us-east-1",
+		 {"sts.us-east-1.amazonaws.com", "sts-fips.us-east-1.amazonaws.com",
+		  "sts.us-east-1.api.aws", "sts-fips.us-east-1.api.aws"}},
+		{"sts",
+		 "us-gov-west-1",
+		 {"sts.us-gov-west-1.amazonaws.com", "sts.us-gov-west-1.amazonaws.com",
+		  "sts.us-gov-west-1.api.aws", "sts-fips.us-gov-west-1.api.aws"}},
+		{"sts",
+		 "cn-north-1",
+		 {"sts.cn-north-1.amazonaws.com.cn",
+		  "sts-fips.cn-north-1.amazonaws.com.cn",
+		  "sts.cn-north-1.api.amazonwebservices.com.cn",
+		  "sts-fips.cn-north-1.api.amazonwebservices.com.cn"}},
+		{"sts",
+		 "eusc-de-east-1",
+		 {"sts.eusc-de-east-1.amazonaws.eu",
+		  "sts-fips.eusc-de-east-1.amazonaws.eu",
+		  "sts.eusc-de-east-1.api.amazonwebservices.eu",
+		  "sts-fips.eusc-de-east-1.api.amazonwebservices.eu"}},
+		{"sts",
+		 "us-iso-east-1",
+		 {"sts.us-iso-east-1.c2s.ic.gov", "sts-fips.us-iso-east-1.c2s.ic.gov",
+		  "sts.us-iso-east-1.api.aws.ic.gov",
+		  "sts-fips.us-iso-east-1.api.aws.ic.gov"}},
+		{"sts",
+		 "us-isob-east-1",
+		 {"sts.us-isob-east-1.sc2s.sgov.gov",
+		  "sts-fips.us-isob-east-1.sc2s.sgov.gov",
+		  "sts.us-isob-east-1.api.aws.scloud",
+		  "sts-fips.us-isob-east-1.api.aws.scloud"}},
+		{"sts",
+		 "eu-isoe-west-1",
+		 {"sts.eu-isoe-west-1.cloud.adc-e.uk",
+		  "sts-fips.eu-isoe-west-1.cloud.adc-e.uk",
+		  "sts.eu-isoe-west-1.api.cloud-aws.adc-e.uk",
+		  "sts-fips.eu-isoe-west-1.api.cloud-aws.adc-e.uk"}},
+		{"sts",
+		 "us-isof-south-1",
+		 {"sts.us-isof-south-1.csp.hci.ic.gov",
+		  "sts-fips.us-isof-south-1.csp.hci.ic.gov",
+		  "sts.us-isof-south-1.api.aws.hci.ic.gov",
+		  "sts-fips.us-isof-south-1.api.aws.hci.ic.gov"}},
+		{"sns",
+		 "us-gov-west-1",
+		 {"sns.us-gov-west-1.amazonaws.com", "sns.us-gov-west-1.amazonaws.com",
+		  "sns.us-gov-west-1.api.aws", "sns-fips.us-gov-west-1.api.aws"}},
+		{"lambda",
+		 "us-gov-west-1",
+		 {"lambda.us-gov-west-1.amazonaws.com",
+		  "lambda-fips.us-gov-west-1.amazonaws.com",
+		  "lambda.us-gov-west-1.api.aws",
+		  "lambda-fips.us-gov-west-1.api.aws"}},
+		{"secretsmanager",
+		 "eu-central-1",
+		 {"secretsmanager.eu-central-1.amazonaws.com",
+		  "secretsmanager-fips.eu-central-1.amazonaws.com",
+		  "secretsmanager.eu-central-1.amazonaws.com",
+		  "secretsmanager-fips.eu-central-1.amazonaws.com"}},
+		{"secretsmanager",
+		 "eusc-de-east-1",
+		 {"secretsmanager.eusc-de-east-1.amazonaws.eu",
+		  "secretsmanager-fips.eusc-de-east-1.amazonaws.eu",
+		  "secretsmanager.eusc-de-east-1.api.amazonwebservices.eu",
+		  "secretsmanager-fips.eusc-de-east-1.api.amazonwebservices.eu"}},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+		for (unsigned variant = 0; variant < 4; variant++)
+		{
+			ObError error = {0};
+			ObEndpoint endpoint;
+			ObCode code = ob_endpoint_service(&endpoint, rows[i].service,
+											  rows[i].region, variant, &error);
+
+			if (!rows[i].hosts[variant])
+			{
+				assert_error(&error, OB_EINVAL, "no endpoint for FIPS");
+				continue;
+			}
+			assert_int_equal(code, OB_OK);
+			assert_string_equal(endpoint.host, rows[i].hosts[variant]);
+			assert_true(endpoint.https);
+			assert_int_equal(endpoint.aws, strcmp(rows[i].service, "s3") == 0);
+			assert_int_equal(endpoint.variant, variant);
+			assert_true(ob_host_is_aws(endpoint.host, rows[i].service));
+			assert_false(ob_host_is_aws(endpoint.host, "other"));
+		}
+	assert_true(ob_host_is_aws("sts.amazonaws.com", "sts"));
+	assert_true(
+		ob_host_is_aws("vpce-1.sts.us-east-1.vpce.amazonaws.com", "sts"));
+	assert_false(ob_host_is_aws("sts.example.com", "sts"));
+	assert_false(ob_host_is_aws("stsx.us-east-1.amazonaws.com", "sts"));
+	assert_false(ob_host_is_aws("amazonaws.com", "sts"));
+	assert_false(ob_host_is_aws("", "sts"));
+}
+
+static void
+variants_of_the_environment(void **state)
+{
+	assert_int_equal(ob_aws_variant(), 0);
+	setenv("AWS_USE_FIPS_ENDPOINT", "True", 1);
+	assert_int_equal(ob_aws_variant(), OB_AWS_FIPS);
+	setenv("AWS_USE_DUALSTACK_ENDPOINT", "true", 1);
+	assert_int_equal(ob_aws_variant(), OB_AWS_FIPS | OB_AWS_DUALSTACK);
+	setenv("AWS_USE_FIPS_ENDPOINT", "false", 1);
+	assert_int_equal(ob_aws_variant(), OB_AWS_DUALSTACK);
+	unsetenv("AWS_USE_FIPS_ENDPOINT");
+	unsetenv("AWS_USE_DUALSTACK_ENDPOINT");
+}
+
+static void
+what_other_stores_want(void **state)
+{
+	static const struct
+	{
+		const char *url;
+		bool equal_parts;
+		bool md5;
+	} rows[] = {
+		{"https://0a1b.r2.cloudflarestorage.com", true, false},
+		{"https://0a1b.eu.r2.cloudflarestorage.com", true, false},
+		{"https://0A1B.R2.CloudflareStorage.com", true, false},
+		{"https://r2.cloudflarestorage.com.example.com", false, false},
+		{"https://xr2.cloudflarestorage.com", false, false},
+		{"https://s3.eu-central-003.backblazeb2.com", false, true},
+		{"https://backblazeb2.com.example.com", false, false},
+		{"https://s3.us-east-1.amazonaws.com", false, false},
+		{"http://127.0.0.1:9000", false, false},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ObError error = {0};
+		ObEndpoint endpoint;
+
+		assert_int_equal(ob_endpoint_parse(&endpoint, rows[i].url, &error),
+						 OB_OK);
+		assert_row(rows[i].url, ob_endpoint_wants_equal_parts(&endpoint) ==
+									rows[i].equal_parts);
+		assert_row(rows[i].url,
+				   ob_endpoint_wants_md5(&endpoint) == rows[i].md5);
+	}
+}
+
 /* ---- Buckets ---- */
 
 #define NAME_63 \
@@ -367,6 +552,10 @@ bucket_names(void **state)
 		{NAME_63, NULL},
 		{"1.2.3.4.5", NULL},
 		{"256.1.1.1", NULL}, /* no address */
+		{"point-0123456789abcdef-s3alias", NULL},
+		{"lake-x-s3", NULL},
+		{"lake--euc1-az1--x-s3", "S3 Express"},
+		{"mfzwi23gnjvgw.mrap", "multi-Region access point"},
 		{"", "3 to 63"},
 		{"a", "3 to 63"},
 		{"ab", "3 to 63"},
@@ -608,6 +797,9 @@ main(void)
 		cmocka_unit_test(password_is_never_repeated),
 		cmocka_unit_test(amazon_hosts),
 		cmocka_unit_test(aws_endpoints),
+		cmocka_unit_test(hosts_of_services),
+		cmocka_unit_test(variants_of_the_environment),
+		cmocka_unit_test(what_other_stores_want),
 		cmocka_unit_test(bucket_names),
 		cmocka_unit_test(bucket_patterns),
 		cmocka_unit_test(overlong_patterns_match_nothing),

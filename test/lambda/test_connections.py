@@ -1,17 +1,23 @@
-"""Where the databases are, whether they can be trusted, and who is gone."""
+"""Where the databases and the Runtime API are, whether they can be trusted, and
+who is gone."""
 
 import contextlib
 import json
 import os
 import signal
 import time
+from urllib.parse import urlsplit
 
 import pytest
-from conftest import PASSWORD, address, fetched, make_secret, speak_tls
+from conftest import (
+    PASSWORD, PROGRAM, address, fetched, make_secret, speak_tls,
+)
 from test_modes import failing, register, run, scheduled, summary
 
 from lib import process
 from lib.exports import body, key_of, keys, select, value
+from lib.network import Sandbox
+from lib.runtime_api import RuntimeApi
 
 LONG = bool(os.environ.get("ONBOARD_LONG"))
 
@@ -106,6 +112,54 @@ def test_a_rotation_between_logins(db, pg, api, start, aws, moto, secret):
         assert fetched(aws) == 2
     finally:
         pg.psql(f"ALTER ROLE exporter PASSWORD '{quoted}'")
+
+
+# ---- the Runtime API ----
+
+# Where AWS has it.
+RUNTIME_API = ("169.254.100.1", 9001)
+
+
+@pytest.fixture
+def sandbox():
+    with Sandbox(RUNTIME_API[0]) as made:
+        yield made
+
+
+@pytest.fixture
+def link_local_api(sandbox):
+    with RuntimeApi(sandbox.listen(*RUNTIME_API)) as server:
+        yield server
+
+
+def test_a_link_local_runtime_api(
+    db, pg, s3, start, aws, moto, bucket, sandbox, link_local_api
+):
+    """Events come, and their ends are told, good and bad; errors of the start
+    as well."""
+    api = link_local_api
+    assert api.address == "169.254.100.1:9001"
+    program = sandbox.within(str(PROGRAM))
+    database = sandbox.lead_to(f"tcp://127.0.0.1:{pg.settings['port']}")
+    within = {
+        "api": api, "program": program,
+        "AWS_ENDPOINT_URL": sandbox.lead_to(aws.endpoint),
+        "ONBOARD_SECRETS": make_secret(
+            moto, pg, port=urlsplit(database).port
+        ),
+    }
+    register(db, a="SELECT 1 AS a")
+    function = start(**within)
+    assert api.invoke(run()).result()["exported"] == 1, function.lines
+    assert body(s3, bucket, key_of("a")) == b"a\n1\n"
+    assert failing(api.invoke({"x": 1})).type == "Onboard.BadEvent"
+    assert api.init_errors == []
+    function.close()
+
+    function = start(**{**within, "ONBOARD_SECRETS": "missing"})
+    assert function.wait() != 0
+    ((kind, _),) = api.init_errors
+    assert kind == "Onboard.Configuration"
 
 
 # ---- trust ----

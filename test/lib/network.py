@@ -1,4 +1,5 @@
-"""A network that can be cut: two network namespaces with a cable between them.
+"""Network namespaces: two with a cable between them that can be cut, or one
+that has nothing but its own addresses.
 
 PostgreSQL runs in one of them, and finds at an address of the other one what
 the test has on its loopback.  Clients reach PostgreSQL all the same, by its
@@ -9,6 +10,11 @@ Unix socket.
         ...
         network.cut("far")
         network.mend("far")
+
+    with Sandbox("169.254.100.1") as sandbox:
+        listener = sandbox.listen("169.254.100.1", 9001)
+        endpoint = sandbox.lead_to(rgw.endpoint)
+        sandbox.within("curl", endpoint)
 
 The namespaces end with this program, however it ends.
 """
@@ -25,13 +31,13 @@ from . import process
 _ADDRESS = {"near": "198.18.0.1", "far": "198.18.0.2"}
 _LISTEN = """
 import socket
-listener = socket.create_server((%r, 0), backlog=128)
+listener = socket.create_server((%r, %d), backlog=128)
 socket.send_fds(socket.socket(fileno=0), [b"1"], [listener.fileno()])
 """
 
 
 def _as_root(*command):
-    return [*([] if os.getuid() == 0 else ["sudo", "-n"]), *command]
+    return [*([] if os.getuid() == 0 else ["sudo", "-n", "-E"]), *command]
 
 
 class _Namespace:
@@ -52,16 +58,42 @@ class _Namespace:
     def run(self, *command):
         return process.run(self.command(*command))
 
+    def listen(self, address, port=0):
+        """A socket, which belongs to the namespace in which it was made."""
+        mine, its = socket.socketpair()
+        with mine, its:
+            program = ["/usr/bin/python3", "-c", _LISTEN % (address, port)]
+            process.run(self.command(*program), stdin=its)
+            _, (listener, *_), _, _ = socket.recv_fds(mine, 1, 1)
+        return socket.socket(fileno=listener)
+
     def close(self):
         self._holder.stdin.close()
         self._holder.wait(10)
         self._holder.stdout.close()
 
 
-class Network:
+class _Relays:
+    """Those that lead out of a namespace."""
+
     def __init__(self):
-        self._spaces = {}
         self._relays = []
+
+    def _lead_out(self, space, address, endpoint):
+        parts = urlsplit(endpoint)
+        relay = _Relay(space.listen(address), (parts.hostname, parts.port))
+        self._relays.append(relay)
+        return f"{parts.scheme}://{address}:{relay.port}"
+
+    def _close_relays(self):
+        for relay in self._relays:
+            relay.close()
+
+
+class Network(_Relays):
+    def __init__(self):
+        super().__init__()
+        self._spaces = {}
 
     def __enter__(self):
         self._spaces = {end: _Namespace() for end in _ADDRESS}
@@ -77,8 +109,7 @@ class Network:
         return self
 
     def __exit__(self, *exception):
-        for relay in self._relays:
-            relay.close()
+        self._close_relays()
         for space in self._spaces.values():
             space.close()
 
@@ -95,19 +126,38 @@ class Network:
 
     def lead_to(self, endpoint):
         """The endpoint, by an address at the far end of the cable."""
-        parts = urlsplit(endpoint)
-        relay = _Relay(self._listen(), (parts.hostname, parts.port))
-        self._relays.append(relay)
-        return f"{parts.scheme}://{_ADDRESS['far']}:{relay.port}"
+        return self._lead_out(self._spaces["far"], _ADDRESS["far"], endpoint)
 
-    def _listen(self):
-        """A socket belongs to the namespace in which it was made."""
-        mine, its = socket.socketpair()
-        with mine, its:
-            program = ["/usr/bin/python3", "-c", _LISTEN % _ADDRESS["far"]]
-            process.run(self._spaces["far"].command(*program), stdin=its)
-            _, (listener, *_), _, _ = socket.recv_fds(mine, 1, 1)
-        return socket.socket(fileno=listener)
+
+class Sandbox(_Relays):
+    """One namespace, whose loopback also has the given addresses."""
+
+    def __init__(self, *addresses):
+        super().__init__()
+        self._addresses = addresses
+
+    def __enter__(self):
+        self._space = _Namespace()
+        self._space.run("ip", "link", "set", "lo", "up")
+        for address in self._addresses:
+            self._space.run("ip", "address", "add", address + "/32",
+                            "dev", "lo")
+        return self
+
+    def __exit__(self, *exception):
+        self._close_relays()
+        self._space.close()
+
+    def within(self, *command):
+        """A command, as root, that runs in it."""
+        return self._space.command(*command)
+
+    def listen(self, address, port):
+        return self._space.listen(address, port)
+
+    def lead_to(self, endpoint):
+        """The endpoint of our own loopback, by one of the sandbox's."""
+        return self._lead_out(self._space, "127.0.0.1", endpoint)
 
 
 class _Relay:

@@ -99,6 +99,10 @@ class Rule:
         """Whether one is there, or has been."""
         return self._reached.is_set()
 
+    def end(self):
+        """Act on no more requests."""
+        self.last = -1
+
     def release(self):
         """Let all requests that it holds or slows, now and later, go on."""
         self._released.set()

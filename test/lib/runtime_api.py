@@ -60,9 +60,12 @@ class Invocation:
 
 class RuntimeApi:
     """next_statuses: what /next answers instead of an event, one by one; then
-    events again."""
+    events again.
 
-    def __init__(self):
+    listener: a socket to use, such as one of another network namespace."""
+
+    def __init__(self, listener=None):
+        self._listener = listener
         self._events = queue.Queue()
         self._running = {}
         self.requests = []  # (method, path)
@@ -89,8 +92,12 @@ class RuntimeApi:
                 api._post(self)
 
         self._server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), Handler
+            ("127.0.0.1", 0), Handler, bind_and_activate=not self._listener
         )
+        if self._listener:
+            self._server.socket.close()
+            self._server.socket = self._listener
+            self._server.server_address = self._listener.getsockname()
         self._server.daemon_threads = True
         threading.Thread(
             target=self._server.serve_forever, daemon=True
@@ -104,7 +111,7 @@ class RuntimeApi:
 
     @property
     def address(self):
-        return "127.0.0.1:%d" % self._server.server_address[1]
+        return "%s:%d" % self._server.server_address
 
     def invoke(self, payload, timeout=60, **more):
         invocation = Invocation(payload, timeout, **more)

@@ -7,6 +7,7 @@ import re
 import socket
 import threading
 import time
+from urllib.parse import urlsplit
 
 from .rules import Action, Request, Rule
 from .wire import (
@@ -41,16 +42,10 @@ class Script:
         self.endpoint = None
 
     def __enter__(self):
-        self._listener = socket.socket()
-        self._listener.setsockopt(
-            socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER
-        )
-        self._listener.bind(("127.0.0.1", 0))
-        self._listener.listen(128)
+        self._listen(0)
         self.endpoint = "%s://127.0.0.1:%d" % (
             "https" if self._tls else "http", self._listener.getsockname()[1],
         )
-        self._spawn(self._accept)
         return self
 
     def __exit__(self, *exception):
@@ -114,6 +109,21 @@ class Script:
         which is in the middle of TLS's handshake."""
         with self._changed:
             self._to_break += times
+
+    def mend_connections(self):
+        """Reset no more of them."""
+        with self._changed:
+            self._to_break = 0
+
+    def refuse(self):
+        """End all connections and refuse new ones, until listen()."""
+        shut_down(self._listener)
+        self._listener.close()
+        self.hang_up()
+
+    def listen(self):
+        """Listen again, at the same port."""
+        self._listen(urlsplit(self.endpoint).port)
 
     def hang_up(self):
         """End all connections of clients; without requests, best."""
@@ -272,10 +282,20 @@ class Script:
         self._threads.append(thread)
         thread.start()
 
-    def _accept(self):
+    def _listen(self, port):
+        self._listener = socket.socket()
+        self._listener.setsockopt(
+            socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER
+        )
+        self._listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        self._listener.bind(("127.0.0.1", port))
+        self._listener.listen(128)
+        self._spawn(self._accept, self._listener)
+
+    def _accept(self, listener):
         while not self._closing:
             try:
-                sock, _ = self._listener.accept()
+                sock, _ = listener.accept()
             except OSError:
                 return
             with self._changed:

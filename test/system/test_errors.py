@@ -351,6 +351,16 @@ def tls(stage):
     ]
 
 
+@produces("08001", "TLS is wanted of a port that speaks none")
+def no_tls(stage):
+    rgw = stage.rgw
+    plain = stage.make_server(
+        rgw.endpoint.replace("http:", "https:"), rgw.access_key,
+        rgw.secret_key,
+    )
+    return [stage.export(server=plain)]
+
+
 @produces("08006", "time-outs")
 def time_outs(stage):
     stage.impatient()

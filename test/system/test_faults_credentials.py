@@ -319,9 +319,17 @@ def test_19_renewal_fails(exporter, identity, proxy, files):
 
 def test_19_dead_on_arrival(exporter, identity, proxy):
     identity.lifetime = -60
-    error = exporter("instance").fails("28000", SMALL)
+    error = exporter("container").fails("28000", SMALL)
     assert "have expired already" in str(error) + error.diag.message_detail
     assert proxy.requests() == []
+
+
+def test_19_expired_ones_of_an_instance(exporter, identity, proxy):
+    """All that the metadata service has in an outage of its own.  What counts
+    is that the store takes them."""
+    identity.lifetime = -60
+    exporter("instance").lands(SMALL)
+    assert [r.status for r in proxy.requests()] == [200]
 
 
 # Those who give them

@@ -1,0 +1,159 @@
+"""The store goes away in mid-upload, for everybody, and comes back: row 60 of
+docs/faults.md.
+
+For five seconds; with ONBOARD_LONG=1 for sixty, and in all ways with one
+process and with several.  Core's test_outage.c has outages of minutes, by a
+clock that runs faster.
+"""
+
+import os
+import time
+
+import pytest
+
+from faults import PARTS, html
+from lib.exports import (
+    Running, body, call, copy, failure, key_of, land, no_upload_left, select,
+    value,
+)
+
+LONG = os.environ.get("ONBOARD_LONG") == "1"
+AWAY = 60 if LONG else 5
+# The longest pause between two tries, and time for the rest.
+LIMIT = 20 + 60
+
+TABLE = """
+    CREATE TABLE wide AS
+        SELECT g, repeat(md5(g::text), 30) AS text
+        FROM generate_series(1, 60000) g;
+    ANALYZE wide;
+"""
+QUERY = "SELECT * FROM wide"
+SETTINGS = """
+    SET min_parallel_table_scan_size = 0;
+    SET parallel_setup_cost = 0;
+    SET onboard.stall_timeout = '1s';
+"""
+
+
+@pytest.fixture(scope="module", autouse=True)
+def wide(pg):
+    pg.psql(TABLE, "onboard")
+    yield
+    pg.psql("DROP TABLE wide", "onboard")
+
+
+class Gateway:
+    """A balancer without a backend."""
+
+    def __init__(self, proxy):
+        self._rule = proxy.rule(times=None, answer=html(503))
+
+    def mend(self):
+        self._rule.end()
+
+
+class Silent:
+    """Connections are made, and nobody answers."""
+
+    def __init__(self, proxy):
+        self._rule = proxy.rule(
+            times=None, hold=True, when="request", drop="before"
+        )
+
+    def mend(self):
+        self._rule.end()
+        self._rule.release()
+
+
+class Refused:
+    def __init__(self, proxy):
+        self._proxy = proxy
+        proxy.refuse()
+
+    def mend(self):
+        self._proxy.listen()
+
+
+class Cut:
+    """TLS's handshakes break off, and connections end."""
+
+    def __init__(self, proxy):
+        self._proxy = proxy
+        proxy.break_connections(10**9)
+        proxy.hang_up()
+
+    def mend(self):
+        self._proxy.mend_connections()
+
+
+CASES = [(Gateway, "off"), (Gateway, 2), (Cut, 2), (Refused, "off"),
+         (Silent, 2)]
+if LONG:
+    CASES = [(kind, parallel) for kind in (Gateway, Silent, Refused, Cut)
+             for parallel in ("off", 2)]
+
+
+@pytest.fixture
+def served(request, proxy, proxied, tls_proxy, make_server, rgw, authority):
+    """A proxy, and the server behind it; with TLS if that is to be cut."""
+    if request.param is not Cut:
+        return proxy, proxied
+    proxy = tls_proxy()
+    return proxy, make_server(
+        proxy.endpoint, rgw.access_key, rgw.secret_key,
+        ca_file=authority.ca_file,
+    )
+
+
+@pytest.mark.parametrize(
+    "served, kind, parallel", [(kind, kind, how) for kind, how in CASES],
+    ids=[f"{kind.__name__.lower()}-{how}" for kind, how in CASES],
+    indirect=["served"],
+)
+def test_60_store_is_away(
+    db, s3, rgw, bucket, served, kind, parallel, tell
+):
+    proxy, server = served
+    select(db, SETTINGS)
+    part = proxy.rule("PUT", "partNumber=3", hold=True, when="request")
+    sql = call("away", QUERY, bucket, server=server, parallel=parallel)
+    with Running(db, *sql) as export:
+        part.wait()
+        outage = kind(proxy)
+        part.release()
+        # Not to wait for something: this is the fault.
+        time.sleep(AWAY)
+        if not export.running():
+            export.rows()  # raises what it failed with
+        assert export.running()
+        during = len(proxy.requests())
+        outage.mend()
+        began = time.monotonic()
+        (row,) = export.rows(LIMIT)
+    tell(f"{kind.__name__}, parallel {parallel}: away for {AWAY} s, done"
+         f" {time.monotonic() - began:.1f} s later, {during} requests by then")
+    assert row["status"] == "done"
+    assert row["rows"] == value(db, f"SELECT count(*) FROM ({QUERY}) q")
+    landed = body(s3, bucket, key_of("away")).split(b"\n")
+    expected = copy(db, QUERY).split(b"\n")
+    if parallel != "off":
+        landed.sort()
+        expected.sort()
+    assert landed == expected
+    no_upload_left(rgw, bucket)
+
+
+def test_60_deadline_ends_it(db, rgw, bucket, proxy, proxied):
+    """Not the number of tries, nor the quota."""
+    select(db, SETTINGS + "SET onboard.retry_deadline = '8s';")
+    proxy.rule(*PARTS, nth=2, times=None, answer=html(503))
+    began = time.monotonic()
+    error = failure(
+        land, db, "t", QUERY, bucket, server=proxied, part_size="5MB",
+        parallel="off",
+    )
+    assert time.monotonic() - began >= 8
+    assert error.pgcode == "53000"
+    assert "too many requests" not in error.diag.message_detail
+    no_upload_left(rgw, bucket)
