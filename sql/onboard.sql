@@ -55,7 +55,8 @@ CREATE TABLE onboard_tables (
 	options pg_catalog.jsonb NOT NULL DEFAULT '{}'
 		CHECK (pg_catalog.jsonb_typeof(options)
 			OPERATOR(pg_catalog.=) 'object'),
-	enabled boolean NOT NULL DEFAULT true
+	enabled boolean NOT NULL DEFAULT true,
+	id pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid()
 );
 
 COMMENT ON TABLE onboard_tables IS 'tables that onboard_all() exports';
@@ -184,7 +185,8 @@ CREATE VIEW onboard_progress WITH (security_invoker = true) AS
 COMMENT ON VIEW onboard_progress IS 'exports under way';
 
 -- Where the increments of registered tables have ended, for each role that has
--- landed some.  Written and read like the history.
+-- landed some.  Written and read like the history.  From table_id on, each
+-- column says what the value was made from; null: whatever it is now.
 
 CREATE TABLE onboard_watermarks (
 	key pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
@@ -198,7 +200,13 @@ CREATE TABLE onboard_watermarks (
 	value pg_catalog.text NOT NULL,
 	uri pg_catalog.text NOT NULL,
 	run_id pg_catalog.uuid NOT NULL,
-	landed pg_catalog.timestamptz NOT NULL
+	landed pg_catalog.timestamptz NOT NULL,
+	table_id pg_catalog.uuid,
+	query pg_catalog.text,
+	relations pg_catalog.text,
+	destination pg_catalog.text,
+	row_security pg_catalog.text,
+	system_identifier pg_catalog.text
 );
 
 COMMENT ON TABLE onboard_watermarks IS
@@ -211,6 +219,21 @@ CREATE UNIQUE INDEX onboard_watermarks_of_role
 	WHERE role_id OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid;
 
 ALTER TABLE onboard_watermarks ENABLE ROW LEVEL SECURITY;
+
+-- A first increment that is under way has no row yet that onboard_reset() could
+-- delete.  What it leaves here instead, for each role that has called it, is
+-- compared when that increment ends.  No dump needs it: nothing is under way
+-- where it is restored.  It refers to nothing, since a foreign key would lock
+-- the registered row, and anybody may call the function.
+
+CREATE TABLE onboard_resets (
+	name pg_catalog.text NOT NULL,
+	role_id pg_catalog.oid NOT NULL,
+	reset_id pg_catalog.uuid NOT NULL DEFAULT pg_catalog.gen_random_uuid(),
+	PRIMARY KEY (name, role_id)
+);
+
+COMMENT ON TABLE onboard_resets IS 'see onboard_reset()';
 
 CREATE POLICY onboard_watermarks_of_own_roles ON onboard_watermarks FOR SELECT
 	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
@@ -275,7 +298,10 @@ CREATE FUNCTION onboard_load(config pg_catalog.json) RETURNS integer
 COMMENT ON FUNCTION onboard_load IS
 	'registers tables from {"Tables": [{"table_name": ..., "sql_query": ...}]}';
 
-CREATE FUNCTION onboard_reset(name pg_catalog.text) RETURNS integer
+CREATE FUNCTION onboard_reset(
+	name pg_catalog.text,
+	keep boolean DEFAULT false
+) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_reset IS

@@ -7,6 +7,7 @@
 
 -- Constraints of the table
 
+\set VERBOSITY terse
 INSERT INTO onboard_tables (name) VALUES (NULL);
 INSERT INTO onboard_tables (name) VALUES ('');
 INSERT INTO onboard_tables (name, options) VALUES ('t', '[]');
@@ -14,8 +15,9 @@ INSERT INTO onboard_tables (name, options) VALUES ('t', NULL);
 INSERT INTO onboard_tables (name, options) VALUES ('t', '"csv"');
 INSERT INTO onboard_tables (name, enabled) VALUES ('t', NULL);
 INSERT INTO onboard_tables (name) VALUES ('t'), ('t');
+\set VERBOSITY default
 INSERT INTO onboard_tables (name) VALUES ('t');
-TABLE onboard_tables;
+SELECT name, query, bucket, options, enabled FROM onboard_tables;
 DELETE FROM onboard_tables;
 
 -- Loading
@@ -25,13 +27,13 @@ SELECT onboard_load('{"Tables": [
 	{"table_name": "department", "sql_query": "select 1 as a where false;",
 	 "bucket": "lake-hr", "options": {"format": "jsonl"}, "enabled": false},
 	{"table_name": "plain"}]}');
-TABLE onboard_tables ORDER BY name;
+SELECT name, query, bucket, options, enabled FROM onboard_tables ORDER BY name;
 -- what is given replaces, what is not stays
 SELECT onboard_load('{"Tables": [
 	{"table_name": "employee", "options": {"header": false}},
 	{"table_name": "department", "bucket": null, "enabled": true},
 	{"table_name": "plain", "sql_query": "select 2 as b where false"}]}');
-TABLE onboard_tables ORDER BY name;
+SELECT name, query, bucket, options, enabled FROM onboard_tables ORDER BY name;
 SELECT onboard_load('{"Tables": [{"table_name": "plain", "sql_query": null}]}');
 SELECT query FROM onboard_tables WHERE name = 'plain';
 SELECT onboard_load('{"Tables": []}');

@@ -84,7 +84,7 @@ add_headers(ObAwsCall *call, const ObPair *headers, int n,
 {
 	ObHttpRequest *request = &call->request;
 
-	/* (the first one is the host, which libcurl writes itself) */
+	/* the first one is the host, which libcurl writes itself */
 	for (int i = 1; i < n; i++)
 	{
 		if (ob_http_header(request, headers[i].name, headers[i].value,
@@ -330,7 +330,7 @@ on_done(ObHttpRequest *request)
 
 	if (call->no_credentials)
 	{
-		/* (nothing was sent: wake() starts it) */
+		/* nothing was sent: wake() starts it */
 		ob_provider_wait(call->provider, &call->wait);
 		return;
 	}

@@ -86,7 +86,7 @@ plan_web_identity(ObPlan *plan, ObError *error)
 {
 	const char *arn = ob_env("AWS_ROLE_ARN");
 	const char *file = ob_env("AWS_WEB_IDENTITY_TOKEN_FILE");
-	/* (they are copied) */
+	/* they are copied */
 	ObRole role = {.arn = (char *) arn,
 				   .session_name = (char *) ob_env("AWS_ROLE_SESSION_NAME"),
 				   .token_file = (char *) file};

@@ -329,7 +329,7 @@ static ObCode
 plan_role(ObPlan *plan, const Files *files, const char *profile,
 		  ObError *error)
 {
-	/* (they are copied) */
+	/* they are copied */
 	ObRole role = {
 		.arn = (char *) get(files, profile, "role_arn"),
 		.external_id = (char *) get(files, profile, "external_id"),

@@ -124,6 +124,9 @@ extern bool ob_http_running(const ObHttpRequest *request);
  * a delay or a connect is waited for. */
 extern bool ob_http_sent(const ObHttpRequest *request);
 
+/* Whether it may have all of it. */
+extern bool ob_http_sent_whole(const ObHttpRequest *request);
+
 /* Copies an answer's header value, cut to size; false if there is none. */
 extern bool ob_http_response_header(const ObHttpRequest *request,
 									const char *name, char *value,

@@ -79,6 +79,15 @@ ob_http_sent(const ObHttpRequest *request)
 		   ob_transfer_is_connected(request->transfer);
 }
 
+/* The body of a POST is libcurl's from the beginning. */
+bool
+ob_http_sent_whole(const ObHttpRequest *request)
+{
+	return ob_http_sent(request) &&
+		   (strcmp(request->method, "PUT") != 0 ||
+			request->transfer->sent >= request->body_len);
+}
+
 bool
 ob_http_response_header(const ObHttpRequest *request, const char *name,
 						char *value, size_t size)

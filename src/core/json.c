@@ -301,6 +301,13 @@ read_field(Json *json, ObJsonField *field, char *scratch)
 }
 
 static bool
+expect_end(Json *json)
+{
+	skip_blanks(json);
+	return json->at == json->end || fail(json, "goes on after its end");
+}
+
+static bool
 read_member(Json *json, ObJsonField *fields, int nfields, char *scratch)
 {
 	if (!read_text(json, scratch) || !expect(json, ':'))
@@ -328,10 +335,112 @@ read_object(Json *json, ObJsonField *fields, int nfields, char *scratch)
 				break;
 			json->at++;
 		}
-	if (!expect(json, '}'))
+	return expect(json, '}') && expect_end(json);
+}
+
+/* ---- a list of names ---- */
+
+typedef struct Walk
+{
+	Json json;
+	ObJsonList *list;
+	char *scratch;
+	bool enough;
+} Walk;
+
+/* What stands between the brackets, each by "one". */
+static bool
+walk(Walk *walk, char open, char close, bool (*one)(Walk *walk))
+{
+	Json *json = &walk->json;
+
+	if (!expect(json, open))
 		return false;
+	if (json->depth++ == OB_JSON_DEPTH_MAX)
+		return fail(json, "is nested too deeply");
 	skip_blanks(json);
-	return json->at == json->end || fail(json, "goes on after its end");
+	if (peek(json) != close)
+		for (;;)
+		{
+			if (!one(walk))
+				return false;
+			skip_blanks(json);
+			if (peek(json) != ',')
+				break;
+			json->at++;
+		}
+	json->depth--;
+	return expect(json, close);
+}
+
+/* A member's name, its colon and the blanks behind it. */
+static bool
+read_key(Walk *walk)
+{
+	if (!read_text(&walk->json, walk->scratch) || !expect(&walk->json, ':'))
+		return false;
+	skip_blanks(&walk->json);
+	return true;
+}
+
+static bool
+read_element_member(Walk *walk)
+{
+	ObJsonList *list = walk->list;
+	bool named;
+
+	if (!read_key(walk))
+		return false;
+	named = strcmp(walk->scratch, list->name) == 0 && peek(&walk->json) == '"';
+	if (!skip_value(&walk->json, walk->scratch))
+		return false;
+	if (named && !walk->enough)
+		walk->enough = !list->found(list->arg, walk->scratch);
+	return true;
+}
+
+static bool
+read_element(Walk *this)
+{
+	skip_blanks(&this->json);
+	if (peek(&this->json) == '{')
+		return walk(this, '{', '}', read_element_member);
+	return skip_value(&this->json, this->scratch);
+}
+
+static bool
+read_top_member(Walk *this)
+{
+	ObJsonList *list = this->list;
+	char c;
+
+	if (!read_key(this))
+		return false;
+	c = peek(&this->json);
+	if (strcmp(this->scratch, list->list) == 0 && c == '[')
+		return walk(this, '[', ']', read_element);
+	if (strcmp(this->scratch, list->flag) == 0 && (c == 't' || c == 'f'))
+	{
+		list->has_flag = true;
+		list->flag_value = c == 't';
+	}
+	return skip_value(&this->json, this->scratch);
+}
+
+ObCode
+ob_json_read_list(const char *data, size_t len, ObJsonList *list,
+				  ObError *error)
+{
+	Walk this = {{data, data + len, 0, error}, list, malloc(len + 1), false};
+	bool read;
+
+	list->has_flag = list->flag_value = false;
+	if (this.scratch == NULL)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	read = walk(&this, '{', '}', read_top_member) && expect_end(&this.json);
+	OPENSSL_cleanse(this.scratch, len + 1);
+	free(this.scratch);
+	return read ? OB_OK : error->code;
 }
 
 ObCode

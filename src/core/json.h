@@ -4,6 +4,9 @@
  *
  * src/core/json.h
  *
+ * Nothing of a document is kept, so memory is bounded by its length, whatever
+ * is in it.
+ *
  * What metadata services answer is one object with a few texts in it, and they
  * are secrets.  So this reads just that, strictly (RFC 8259), and leaves no
  * copy of what it read.
@@ -18,6 +21,7 @@
 #ifndef OB_JSON_H
 #define OB_JSON_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 #include "error.h"
@@ -40,5 +44,27 @@ extern ObCode ob_json_read(const char *data, size_t len, ObJsonField *fields,
 						   int nfields, ObError *error) OB_MUST_CHECK;
 
 extern void ob_json_free(ObJsonField *fields, int nfields);
+
+/*
+ * What is asked of a manifest: {"flag": true, "list": [{"name": "..."}, ...]}.
+ * "found" gets each name, in UTF-8, until it returns false; it must not raise.
+ * What is of another type is passed over.
+ */
+typedef struct ObJsonList
+{
+	const char *flag;
+	const char *list;
+	const char *name;
+	bool (*found)(void *arg, const char *name);
+	void *arg;
+
+	/* the outcome */
+	bool has_flag;
+	bool flag_value;
+} ObJsonList;
+
+/* OB_EPROTO as above. */
+extern ObCode ob_json_read_list(const char *data, size_t len, ObJsonList *list,
+								ObError *error) OB_MUST_CHECK;
 
 #endif

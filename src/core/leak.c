@@ -170,8 +170,8 @@ add_pieces(ObLeaks *leaks, const char *text, size_t len)
 	leaks->sorted = false;
 }
 
-/* As it shows within what was encoded with it: in three ways, by where it
- * begins.  The ends depend on what stands beside it. */
+/* A secret shows in three ways within a text that was encoded with it, by
+ * where it begins there.  Its ends depend on what stands beside it. */
 static void
 add_base64(ObLeaks *leaks, const char *secret, size_t len)
 {
@@ -234,7 +234,7 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* Of a text that may be changed. */
+/* The text is changed. */
 static bool
 has_any(const ObLeaks *leaks, char *text)
 {

@@ -31,7 +31,8 @@ pages(size_t cap)
 	return (cap + page - 1) / page * page;
 }
 
-/* Up and down: numbers of a simple generator, but the same in each run. */
+/* Numbers of a simple generator, the same in each run, so that addresses go up
+ * and down. */
 static unsigned
 scramble(void)
 {
@@ -192,7 +193,7 @@ find_part(const ObParts *parts, size_t cap)
 	return NULL;
 }
 
-/* But those of that size. */
+/* Buffers of the size to keep stay. */
 static void
 free_idle_buffers(ObParts *parts, size_t keep)
 {
@@ -314,7 +315,7 @@ ob_part_hash(ObPart *part, size_t len)
 	return !part->sha || ob_sha256_add(part->sha, from, more);
 }
 
-/* The first piece's end and beginning go. */
+/* Takes the first piece's beginning and its end away. */
 static void
 trim_first(ObPart *part, size_t skip, size_t drop)
 {

@@ -18,6 +18,7 @@
 
 #define LIST_RESPONSE_MAX (8 * 1024 * 1024)
 #define RESPONSE_MAX (64 * 1024)
+#define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
 #define TOLD_MAX ((size_t) 64 * 1024)
 /* S3 may work on a Complete for minutes before it says a word. */
 #define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
@@ -42,6 +43,8 @@ const ObS3VerbInfo ob_s3_verbs[] = {
 	[OB_S3_HEAD_BUCKET] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
 	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
 							  "could not read the encryption of"},
+	[OB_S3_GET_OBJECT] = {"GET", 8, OBJECT_RESPONSE_MAX, "could not read"},
+	[OB_S3_DELETE_OBJECT] = {"DELETE", 8, RESPONSE_MAX, "could not delete"},
 };
 
 /* ---- the client ---- */
@@ -307,6 +310,13 @@ ob_s3_call_running(const ObS3Call *call)
 	return call->held || call->wait.waiting || ob_http_running(&call->request);
 }
 
+void
+ob_s3_call_last_try(ObS3Call *call)
+{
+	call->max_attempts = 1;
+	call->renewed = call->clock_set = call->relocated = call->located = true;
+}
+
 static void
 start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	  const char *body, size_t len, const char *sha256)
@@ -332,7 +342,7 @@ start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	call->located = false;
 	memset(&call->retry, 0, sizeof(call->retry));
 	ob_error_clear(&call->error);
-	ob_s3_try(call, 0);
+	ob_s3_try(call, call->delay_ms);
 }
 
 /* Forgets what another verb has left in a call that is used again. */
@@ -406,6 +416,20 @@ ob_s3_head(ObS3Call *call, const char *bucket, const char *key)
 {
 	clear_target(call);
 	start(call, OB_S3_HEAD, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_get_object(ObS3Call *call, const char *bucket, const char *key)
+{
+	clear_target(call);
+	start(call, OB_S3_GET_OBJECT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_delete_object(ObS3Call *call, const char *bucket, const char *key)
+{
+	clear_target(call);
+	start(call, OB_S3_DELETE_OBJECT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
 }
 
 void

@@ -101,6 +101,8 @@ typedef enum ObS3Verb
 	OB_S3_ABORT,
 	OB_S3_HEAD,
 	OB_S3_LIST_PARTS,
+	OB_S3_GET_OBJECT,
+	OB_S3_DELETE_OBJECT,
 	OB_S3_LIST_UPLOADS,
 	OB_S3_HEAD_BUCKET,
 	OB_S3_GET_ENCRYPTION
@@ -116,6 +118,7 @@ struct ObS3Call
 	void (*done)(ObS3Call *call);
 	void *arg;
 	int max_attempts; /* the verb's default when a call starts */
+	int delay_ms;     /* of the first try; set before a call starts */
 
 	/* set by the owner, before a call starts; borrowed, may be empty */
 	const ObPair *common; /* headers of each call: bucket owner, payer */
@@ -194,6 +197,9 @@ extern void ob_s3_call_cancel(ObS3Call *call);
 
 extern bool ob_s3_call_running(const ObS3Call *call);
 
+/* The try under way is the last one, whatever its answer teaches. */
+extern void ob_s3_call_last_try(ObS3Call *call);
+
 /* Whether a text of the store's repeats what the last try told it: then it
  * must not be shown. */
 extern bool ob_s3_repeats_secret(ObS3Call *call, const char *text);
@@ -226,6 +232,13 @@ extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
 extern void ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
 						const char *upload_id);
 extern void ob_s3_head(ObS3Call *call, const char *bucket, const char *key);
+
+/* Small objects of our own: the bytes are in request.response.  One that is
+ * not there counts as deleted. */
+extern void ob_s3_get_object(ObS3Call *call, const char *bucket,
+							 const char *key);
+extern void ob_s3_delete_object(ObS3Call *call, const char *bucket,
+								const char *key);
 
 /* 200 or 404 tell what they say; a 403 that the rights do not suffice. */
 extern void ob_s3_head_bucket(ObS3Call *call, const char *bucket);

@@ -110,7 +110,7 @@ is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
 	if (call->verb != OB_S3_COMPLETE)
 		return false;
-	/* (a status beside an error: an answer came that we could not take) */
+	/* a status beside an error: an answer came that we could not take */
 	if (failure->http_status == 0)
 		return call->request.sent || call->request.status > 0;
 	if (failure->code == OB_EPROTO)
@@ -204,7 +204,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 	s3->retries++;
 	if (class == OB_RETRY_THROTTLE && call->throttled)
 		call->throttled(call);
-	/* those that are kept may have more of what was no answer */
+	/* a kept connection may hold more of what was no answer */
 	call->request.fresh = class == OB_RETRY_CORRUPT;
 	if (class == OB_RETRY_CUT_OFF)
 		ob_outage_wait(call, delay);
@@ -447,8 +447,8 @@ read_failure(ObS3Call *call)
 	if (ob_xml_read_error(request->response.data, request->response.len, &xml,
 						  &ignored) != OB_OK)
 		memset(&xml, 0, sizeof(xml)); /* a proxy's HTML: the status decides */
-	if (call->verb == OB_S3_ABORT && request->status == 404 &&
-		strcmp(xml.code, "NoSuchBucket") != 0)
+	if ((call->verb == OB_S3_ABORT || call->verb == OB_S3_DELETE_OBJECT) &&
+		request->status == 404 && strcmp(xml.code, "NoSuchBucket") != 0)
 	{
 		call->error.http_status = 404;
 		end_call(call);

@@ -140,7 +140,7 @@ move_to(ObS3Call *call, const char *region)
 	ObEndpoint endpoint;
 	ObError ignored;
 
-	/* it is shown, too */
+	/* errors show the region */
 	if (!is_region(region) || ob_s3_repeats_secret(call, region) ||
 		strlen(region) >= OB_S3_REGION_MAX ||
 		strcmp(region, ob_s3_region(s3)) == 0)
@@ -229,7 +229,7 @@ add_md5(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 bool
 ob_s3_mend(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
-	/* (of two readings of a bare 400, a named region is the surer one) */
+	/* a bare 400 can be read in two ways; a named region is the surer one */
 	if (!relocate(call, failure) && !renew_credentials(call, failure, xml) &&
 		!set_clock(call, failure, xml) && !add_md5(call, failure, xml))
 		return false;

@@ -20,8 +20,8 @@
  * Why the output fits in OB_SINK_ROOM: liblz4 holds back less than one block
  * of input and no output.  A block that does not compress is stored, with 4
  * bytes before it, and behind it where blocks have checksums.  So 128 KiB of
- *input and an end or two together give at most 192 KiB and a few bytes of
- *framing.
+ * input and an end or two together give at most 192 KiB and a few bytes of
+ * framing.
  */
 #include "sink.h"
 

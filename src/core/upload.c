@@ -175,6 +175,8 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	ob_retry_quota_init(&upload->quota);
 	ob_s3_call_init(&upload->control, upload->s3, ob_upload_on_control,
 					upload);
+	ob_s3_call_init(&upload->closing, upload->s3, ob_upload_on_closing,
+					upload);
 	if (!copy_options(upload, options) || !make_parts(upload, options->crc32))
 	{
 		ob_error_set(error, OB_ENOMEM, "out of memory");
@@ -182,6 +184,8 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 		return NULL;
 	}
 	set_up_call(upload, &upload->control);
+	set_up_call(upload, &upload->closing);
+	upload->closing.quota = NULL;
 	if (upload->keep_existing && !endpoint->aws)
 		ob_upload_check_name(upload);
 	return upload;
@@ -193,6 +197,7 @@ ob_upload_free(ObUpload *upload)
 	if (!upload)
 		return;
 	ob_s3_call_free(&upload->control);
+	ob_s3_call_free(&upload->closing);
 	ob_parts_free(&upload->parts);
 	free_pairs(&upload->headers);
 	free_pairs(&upload->common);
@@ -250,7 +255,7 @@ ob_upload_fail_memory(ObUpload *upload, ObError *error)
 static size_t
 next_part_size(const ObUpload *upload)
 {
-	/* (the part that is being filled has no number yet, but will take one) */
+	/* the part that is being filled has no number yet, but will take one */
 	int number = upload->last_number + 1 + (upload->filling ? 1 : 0);
 
 	return ob_upload_part_size(upload->part_size, upload->largest_part,
@@ -389,8 +394,8 @@ ob_upload_window(ObUpload *upload, size_t *avail, ObError *error)
 	if (!upload->share && upload->filling->len > upload->filling->size &&
 		cut(upload, error) != OB_OK)
 		return NULL;
-	/* (a row may be longer than what is left, and shared parts end where rows
-	 * do) */
+	/* a row may be longer than what is left, and shared parts end where rows
+	 * do */
 	window = ob_part_window(&upload->parts, upload->filling,
 							upload->share != NULL, avail);
 	if (!window)
@@ -613,6 +618,11 @@ on_part(ObS3Call *call)
 	ObPart *part = call->arg;
 	ObUpload *upload = part->owner;
 
+	if (upload->state == OB_UPLOAD_ABORTING)
+	{
+		ob_upload_last_answered(upload, call);
+		return;
+	}
 	upload->sending--;
 	part->state = OB_PART_EMPTY;
 	if (call->error.code != OB_OK)
@@ -664,6 +674,19 @@ bool
 ob_upload_may_exist(const ObUpload *upload)
 {
 	return upload->last_sent;
+}
+
+bool
+ob_upload_forgotten(const ObUpload *upload)
+{
+	return upload->forgotten || upload->exists ||
+		   (!upload->multipart && upload->id[0] == '\0');
+}
+
+bool
+ob_upload_exists(const ObUpload *upload)
+{
+	return upload->exists;
 }
 
 uint32_t

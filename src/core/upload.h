@@ -242,18 +242,26 @@ extern void ob_upload_publish(ObUpload *upload);
 extern uint32_t ob_upload_crc32(const ObUpload *upload);
 
 /*
- * Gives up: stops all transfers, and tells S3 to forget the parts.  Until
- * aborted, whoever frees the upload may leave parts behind.
+ * Gives up: stops all transfers, and tells S3 to forget the parts.  If the
+ * request that makes the object is under way, its answer is waited for before,
+ * at most so long.  Until aborted, whoever frees the upload may leave parts
+ * behind.
  */
-extern void ob_upload_abort(ObUpload *upload);
+extern void ob_upload_abort(ObUpload *upload, int patience_ms);
 extern bool ob_upload_aborted(const ObUpload *upload);
+
+/* Whether S3 has no parts of it any more, also before all is known of the
+ * object. */
+extern bool ob_upload_forgotten(const ObUpload *upload);
 
 /* NULL, or why parts may have been left behind. */
 extern const ObError *ob_upload_abort_error(const ObUpload *upload);
 
 /* Whether the object may have become visible although we gave up: the last
- * request of the upload was under way. */
+ * request of the upload was under way, and how it ended is not known.  Once it
+ * is aborted: whether it is known to have become visible. */
 extern bool ob_upload_may_exist(const ObUpload *upload);
+extern bool ob_upload_exists(const ObUpload *upload);
 
 /* "" until S3 gave one. */
 extern const char *ob_upload_id(const ObUpload *upload);

@@ -1,7 +1,6 @@
 /*
  * upload_end.c
- *		The end of an upload: completing it, finding out what became of it,
- *		giving it up.
+ *		The end of an upload: completing it, and finding out what became of it.
  *
  * src/core/upload_end.c
  */
@@ -86,9 +85,8 @@ ob_upload_complete(ObUpload *upload)
 
 /* ---- what became of the last request ---- */
 
-/* What a HEAD found is what this upload has made. */
-static bool
-is_ours(const ObUpload *upload, const ObS3Call *head)
+bool
+ob_upload_is_ours(const ObUpload *upload, const ObS3Call *head)
 {
 	return head->error.code == OB_OK &&
 		   strcmp(head->marker, upload->marker) == 0 &&
@@ -135,15 +133,16 @@ ob_upload_find_out(ObUpload *upload, const ObError *error)
 static void
 reconcile_object(ObUpload *upload, const ObS3Call *head)
 {
-	if (is_ours(upload, head))
+	if (ob_upload_is_ours(upload, head))
 	{
 		upload->acknowledged++;
+		upload->landed_bytes += upload->bytes;
 		land(upload);
 	}
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
 		stay_failed(upload, false);
 	else
-		/* (libcurl may have sent it twice, without a word) */
+		/* libcurl may have sent it twice, without a word */
 		stay_failed(upload, true);
 }
 
@@ -155,7 +154,7 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 
 	if (call->verb == OB_S3_HEAD)
 	{
-		if (is_ours(upload, call))
+		if (ob_upload_is_ours(upload, call))
 			land(upload);
 		else if (call->error.code == OB_OK && found)
 			stay_failed(upload, false);
@@ -175,83 +174,17 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 		stay_failed(upload, true);
 }
 
-/* ---- giving up ---- */
-
-/* (That nothing is tried again any more does not hold for this.) */
-static void
-send_abort(ObUpload *upload)
-{
-	upload->control.quota = NULL;
-	ob_s3_abort(&upload->control, upload->bucket, upload->key, upload->id);
-}
-
-void
-ob_upload_abort(ObUpload *upload)
-{
-	if (upload->state >= OB_UPLOAD_ABORTING)
-		return;
-	if (upload->state == OB_UPLOAD_DONE)
-	{
-		upload->state = OB_UPLOAD_ABORTED;
-		return;
-	}
-	upload->abort_again = upload->sending > 0;
-	upload->state = OB_UPLOAD_ABORTING;
-	ob_parts_cancel(&upload->parts);
-	upload->sending = 0;
-	/* an answer to Create that is under way names what must be aborted; one
-	 * that S3 has not seen, or another try, would only make something new */
-	if (upload->control.verb == OB_S3_CREATE &&
-		ob_s3_call_running(&upload->control) &&
-		ob_http_sent(&upload->control.request))
-	{
-		upload->control.max_attempts = 1;
-		return;
-	}
-	ob_s3_call_cancel(&upload->control);
-	if (upload->id[0] != '\0')
-		send_abort(upload);
-	else
-		upload->state = OB_UPLOAD_ABORTED;
-}
-
-static void
-continue_abort(ObUpload *upload, ObS3Call *call)
-{
-	if (call->verb == OB_S3_CREATE)
-	{
-		if (call->error.code == OB_OK)
-		{
-			snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
-			send_abort(upload);
-		}
-		else
-			upload->state = OB_UPLOAD_ABORTED;
-		return;
-	}
-	if (call->error.code != OB_OK)
-		upload->abort_error = call->error;
-	else if (call->error.http_status != 404)
-	{
-		upload->last_sent = false; /* aborted, so never completed */
-		/* a part in flight at the first Abort may have landed after it */
-		if (upload->abort_again)
-		{
-			upload->abort_again = false;
-			send_abort(upload);
-			return;
-		}
-	}
-	upload->state = OB_UPLOAD_ABORTED;
-}
+/* ---- the control call ---- */
 
 void
 ob_upload_on_control(ObS3Call *call)
 {
 	ObUpload *upload = call->arg;
 
-	if (upload->state == OB_UPLOAD_ABORTING)
-		continue_abort(upload, call);
+	if (upload->state == OB_UPLOAD_ABORTING && call->verb == OB_S3_CREATE)
+		ob_upload_created_late(upload, call);
+	else if (upload->state == OB_UPLOAD_ABORTING)
+		ob_upload_last_answered(upload, call);
 	else if (upload->checking)
 		on_checked(upload, call);
 	else if (upload->state == OB_UPLOAD_RECONCILING && !upload->multipart)

@@ -7,7 +7,8 @@
  *	   upload.c         making, writing, sending parts
  *	   upload_shared.c  one of several processes
  *	   upload_held.c    completed later, perhaps by another process
- *	   upload_end.c     completing, finding out what became of it, giving up
+ *	   upload_end.c     completing, finding out what became of it
+ *	   upload_abort.c   giving up
  */
 #ifndef OB_UPLOAD_INTERN_H
 #define OB_UPLOAD_INTERN_H
@@ -80,13 +81,20 @@ struct ObUpload
 	int landed_cap;              /* of both */
 	uint32_t crc32;              /* of a PutObject's body */
 
-	ObS3Call control; /* HEAD, Create, Complete, ListParts, Abort */
+	ObS3Call control; /* HEAD, Create, Complete, ListParts */
+	ObS3Call closing; /* Abort and HEAD, beside a last request */
 	bool checking;    /* the HEAD that everything else waits for */
 	char id[OB_UPLOAD_ID_MAX];
 	char marker[OB_UPLOAD_MARKER_BYTES * 2 + 1];
 	int complete_tries;
 	bool last_sent; /* the last request was started */
 	bool multipart;
+	/* while it is given up */
+	ObS3Call *out;  /* the last request: its answer is to come; or NULL */
+	bool lost;      /* an earlier one's never will */
+	bool doubtful;  /* or told nothing certain */
+	bool exists;    /* the object is there for certain */
+	bool forgotten; /* the Abort has succeeded */
 	const ObUploadShare *share; /* NULL: this is the only process */
 	bool abort_again;           /* parts were in flight at the first Abort */
 	ObError error;
@@ -114,7 +122,19 @@ extern void ob_upload_advance_state(ObUpload *upload);
 /* How large parts may get within that memory. */
 extern void ob_upload_set_memory(ObUpload *upload, size_t memory);
 
+/* ---- upload_abort.c ---- */
+
+/* The callback of the call that gives up. */
+extern void ob_upload_on_closing(ObS3Call *call);
+
+/* While it is given up: the answer to the last request; to Create. */
+extern void ob_upload_last_answered(ObUpload *upload, ObS3Call *call);
+extern void ob_upload_created_late(ObUpload *upload, const ObS3Call *call);
+
 /* ---- upload_end.c ---- */
+
+/* What a HEAD found is what this upload has made. */
+extern bool ob_upload_is_ours(const ObUpload *upload, const ObS3Call *head);
 
 /* All parts are acknowledged: a last look at the sums, then Complete, unless
  * it is held. */

@@ -13,21 +13,19 @@
 #include "pg/attempt.h"
 
 /*
- * Interrupts are raised by two functions of postgres.c (one, before 16), which
- * no SQL can claim to be.  An error of a parallel worker has its place, but no
- * message id.  A wait for a lock that has lasted too long is its step's.
+ * Interrupts are raised in postgres.c, which no SQL can claim to be, by
+ * functions that each version names as it likes; nothing else there has these
+ * codes.  An error of a parallel worker has its place, but no message id.  A
+ * wait for a lock that has lasted too long is its step's.
  */
 bool
 ob_attempt_interrupted(const ErrorData *error)
 {
-	const char *function = error->funcname;
-
-	if (error->message_id == NULL || function == NULL ||
-		error->filename == NULL || strcmp(error->filename, "postgres.c") != 0)
+	if (error->message_id == NULL || error->filename == NULL ||
+		strcmp(error->filename, "postgres.c") != 0)
 		return false;
-	return (strcmp(function, "ProcessInterrupts") == 0 ||
-			strcmp(function, "ProcessRecoveryConflictInterrupt") == 0) &&
-		   error->sqlerrcode != ERRCODE_LOCK_NOT_AVAILABLE;
+	return error->sqlerrcode == ERRCODE_QUERY_CANCELED ||
+		   error->sqlerrcode == ERRCODE_T_R_SERIALIZATION_FAILURE;
 }
 
 ErrorData *

@@ -16,7 +16,8 @@
 #include "pg/kept_lock.h"
 #include "pg/wait.h"
 
-/* Advisory locks of classes of their own (history.c has 3), in no database. */
+/* Advisory locks of classes of their own (run_lock.c has 3), in no database.
+ */
 #define CLASS_JOB 4    /* a role, and the number of one of its jobs */
 #define CLASS_DOOR 5   /* a role */
 #define CLASS_WORKER 6 /* the number of a worker of anybody's */
@@ -64,7 +65,20 @@ max_workers(void)
 	return max_worker_processes - onboard_reserved_workers;
 }
 
-/* Takes one of the locks that nobody has; false: there is none. */
+/* Whether nobody has it: a job may look at what it has itself. */
+static bool
+is_free(const LOCKTAG *tag)
+{
+	LockAcquireResult result = LockAcquire(tag, ExclusiveLock, false, true);
+
+	if (result == LOCKACQUIRE_NOT_AVAIL)
+		return false;
+	LockRelease(tag, ExclusiveLock, false);
+	return result == LOCKACQUIRE_OK;
+}
+
+/* Finds one of the locks that nobody has, and may take it; false: there is
+ * none. */
 static bool
 take(uint16 class, Oid role, int n, bool for_good)
 {
@@ -72,17 +86,8 @@ take(uint16 class, Oid role, int n, bool for_good)
 	{
 		LOCKTAG tag = lock_tag(class, role, i);
 
-		if (for_good)
-		{
-			if (ob_kept_lock_take(&tag))
-				return true;
-		}
-		else if (LockAcquire(&tag, ExclusiveLock, false, true) !=
-				 LOCKACQUIRE_NOT_AVAIL)
-		{
-			LockRelease(&tag, ExclusiveLock, false);
+		if (for_good ? ob_kept_lock_take(&tag) : is_free(&tag))
 			return true;
-		}
 	}
 	return false;
 }
@@ -151,11 +156,7 @@ ob_bounds_workers(int wanted)
 	{
 		LOCKTAG tag = lock_tag(CLASS_WORKER, InvalidOid, i);
 
-		if (LockAcquire(&tag, ExclusiveLock, false, true) ==
-			LOCKACQUIRE_NOT_AVAIL)
-			continue;
-		LockRelease(&tag, ExclusiveLock, false);
-		n++;
+		n += is_free(&tag);
 	}
 	return n;
 }

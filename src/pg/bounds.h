@@ -26,12 +26,13 @@ typedef enum ObBound
 extern int onboard_max_jobs_per_role; /* -1: half of all there are */
 extern int onboard_reserved_workers;
 
-/* Around the start of a job, so that each role starts one at a time: waits,
- * and raises if there may be no other one. */
+/* The start of a job stands between these two, so that each role starts one at
+ * a time.  The first one waits, and raises if there may be no other job. */
 extern void ob_bounds_enter(void);
 extern void ob_bounds_leave(void);
 
-/* In a job, and in a worker of onboard_all(): whether it may go on. */
+/* Whether this process, a job or a worker of onboard_all(), may go on: it then
+ * counts until it ends. */
 extern ObBound ob_bounds_take_job(void);
 extern ObBound ob_bounds_take_worker(void);
 

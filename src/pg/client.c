@@ -92,11 +92,10 @@ ob_client_http_options(const ObServer *server, int connections,
 	};
 }
 
-ObS3 *
-ob_client_new(const ObServer *server, int connections)
+static void
+fill_options(const ObServer *server, int connections, ObS3Options *options)
 {
-	Client *client = palloc0(sizeof(Client));
-	ObS3Options options = {
+	*options = (ObS3Options){
 		.endpoint = server->endpoint,
 		.addressing = server->addressing,
 		.region = server->region,
@@ -104,10 +103,27 @@ ob_client_new(const ObServer *server, int connections)
 		.retry_deadline_ms = onboard_retry_deadline,
 		.content_md5 = server->content_md5,
 	};
+	/* one more: Create and Abort go beside the parts */
+	ob_client_http_options(server, connections + 1, &options->http);
+}
+
+bool
+ob_client_matches(const ObS3 *s3, const ObServer *server, int connections)
+{
+	ObS3Options options;
+
+	fill_options(server, connections, &options);
+	return ob_s3_matches(s3, &options);
+}
+
+ObS3 *
+ob_client_new(const ObServer *server, int connections)
+{
+	Client *client = palloc0(sizeof(Client));
+	ObS3Options options;
 	ObError error;
 
-	/* one more: Create and Abort go beside the parts */
-	ob_client_http_options(server, connections + 1, &options.http);
+	fill_options(server, connections, &options);
 	client->callback.func = free_client;
 	client->callback.arg = client;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext,

@@ -21,6 +21,10 @@
  */
 extern ObS3 *ob_client_new(const ObServer *server, int connections);
 
+/* Whether it is what that function would make now: keys may be others. */
+extern bool ob_client_matches(const ObS3 *s3, const ObServer *server,
+							  int connections);
+
 /* What its HTTP needs to know; all borrowed from the server. */
 extern void ob_client_http_options(const ObServer *server, int connections,
 								   ObHttpOptions *options);

@@ -10,11 +10,13 @@
 #ifndef OB_COMPAT_H
 #define OB_COMPAT_H
 
+#include "access/tupdesc.h"
 #include "catalog/pg_foreign_server.h"
 #include "commands/explain.h"
 #include "executor/executor.h"
 #include "fmgr.h"
 #include "parser/analyze.h"
+#include "parser/parse_relation.h"
 #include "pgstat.h"
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
@@ -113,6 +115,31 @@ ob_backend_status(int n)
 #endif
 
 	return status ? &status->backendStatus : NULL;
+}
+
+/* The role whose rights count for a relation of the query; InvalidOid means
+ * the current user.  PostgreSQL 16 moved it out of the range table. */
+static inline Oid
+ob_rte_user(const Query *query, const RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	if (entry->perminfoindex == 0)
+		return InvalidOid;
+	return getRTEPermissionInfo(query->rteperminfos,
+								unconstify(RangeTblEntry *, entry))
+		->checkAsUser;
+#else
+	return entry->checkAsUser;
+#endif
+}
+
+/* A descriptor has its last column; 19 must be told, and asserts it. */
+static inline void
+ob_tuple_desc_end(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(desc);
+#endif
 }
 
 /* 19 lets EXPLAIN take part in planning. */

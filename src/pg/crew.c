@@ -196,6 +196,7 @@ learn(ObCrew *crew, int i)
 	run->sqlstate = slot->sqlstate;
 	run->uri = text_or_null(slot->uri);
 	run->error = text_or_null(slot->error);
+	table->task->fate = slot->fate;
 	table->detail = text_or_null(slot->detail);
 	table->hint = text_or_null(slot->hint);
 	if (DsaPointerIsValid(slot->details))
@@ -240,11 +241,24 @@ warn_of_unwritten(const ObRun *run)
 			 errhint("The server log has the reason.")));
 }
 
+/* A worker's own warning is in the server log alone. */
+static void
+warn_of_object(const ObCrew *crew, int i)
+{
+	ObTask *task = crew->job.tables[i].task;
+
+	ob_fate_warn(crew->shared->slots[i].fate, task->uri);
+}
+
 static void
 tell_of_worker(ObCrew *crew, int i)
 {
+	const ObRun *run = &crew->job.tables[i].task->run;
+
 	if (crew->shared->slots[i].unwritten)
-		warn_of_unwritten(&crew->job.tables[i].task->run);
+		warn_of_unwritten(run);
+	if (run->error)
+		warn_of_object(crew, i);
 	tell(crew, i);
 }
 
@@ -290,12 +304,13 @@ tell_lost(ObCrew *crew, int i)
 	ObCrewSlot *slot = &crew->shared->slots[i];
 	ObCrewTable *table = &crew->job.tables[i];
 	ObRun *run = &table->task->run;
+	ErrorData error = {.sqlerrcode = ERRCODE_ADMIN_SHUTDOWN};
 
-	run->status = OB_STATUS_FAILED;
+	error.message = pstrdup("the worker that exported it was terminated");
 	run->started = slot->started;
-	run->ended = GetCurrentTimestamp();
-	run->error = "the worker that exported it was terminated";
-	run->sqlstate = ERRCODE_ADMIN_SHUTDOWN;
+	*table->task->export.fate = slot->fate;
+	ob_task_fail(table->task, &error);
+	warn_of_object(crew, i);
 	table->hint = "See the server log.";
 	write_for_worker(crew, run);
 	tell(crew, i);
@@ -409,11 +424,18 @@ is_blocked(int pid, int depth)
 	return false;
 }
 
-/* Else it would wait for ever: no deadlock detector sees that we wait for it.
+/*
+ * Else it would wait for ever: no deadlock detector sees that we wait for it.
+ * What PostgreSQL allocates for a look grows with max_connections, and a run
+ * may look for hours.
  */
 static void
 end_deadlocked(const ObCrew *crew)
 {
+	MemoryContext context = AllocSetContextCreate(
+		CurrentMemoryContext, "onboard locks", ALLOCSET_DEFAULT_SIZES);
+	MemoryContext before = MemoryContextSwitchTo(context);
+
 	for (int i = 0; i < crew->nworkers; i++)
 	{
 		int pid = pid_of(crew->handles[i]);
@@ -426,6 +448,8 @@ end_deadlocked(const ObCrew *crew)
 					 errhint("Commit before, or set "
 							 "onboard.parallel_tables to 0.")));
 	}
+	MemoryContextSwitchTo(before);
+	MemoryContextDelete(context);
 }
 
 /* Until another one has ended; false: none will. */
@@ -547,6 +571,19 @@ settle(ObCrew *crew)
 
 /* ---- ending ---- */
 
+/* Nobody will ask any more how it ended. */
+static void
+warn_if_untold(ObCrew *crew, int i)
+{
+	ObCrewSlot *slot = &crew->shared->slots[i];
+	bool ended = pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED;
+
+	pg_read_barrier();
+	if (!crew->told[i] && (!ended || slot->error[0] != '\0'))
+		warn_of_object(crew, i);
+	crew->told[i] = true;
+}
+
 /*
  * On an error, when this backend is terminated, and when nobody wants to know
  * more.  Workers are cancelled, so that they abort their uploads and write
@@ -585,6 +622,8 @@ end_workers(void *arg)
 	}
 	for (int i = 0; crew->job.settle && i < crew->job.ntables; i++)
 		take_over(crew, i, false);
+	for (int i = 0; i < crew->job.ntables; i++)
+		warn_if_untold(crew, i);
 	RESUME_INTERRUPTS();
 }
 
@@ -603,11 +642,12 @@ detach(ObCrew *crew)
 static void
 give_up(void *arg)
 {
+	(void) ob_unwind_forget(arg);
 	end_workers(arg);
 	detach(arg);
 }
 
-/* (It is told of every owner that is released.) */
+/* PostgreSQL calls this for every owner that it releases. */
 static void
 end_those_of_owner(ResourceReleasePhase phase, bool is_commit,
 				   bool is_top_level, void *arg)

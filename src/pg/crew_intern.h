@@ -32,9 +32,11 @@ typedef enum ObCrewState
  * the worker that runs it, and to the leader once it has ended. */
 typedef struct ObCrewSlot
 {
-	Size name; /* offset */
+	Size name;   /* offset */
+	Size server; /* offset: an ObServerImage */
 	pg_atomic_uint32 state;
-	int pid; /* the worker's, 0 before it runs */
+	int pid;     /* the worker's, 0 before it runs */
+	ObFate fate; /* of the object; also of a worker that dies */
 
 	char status[16];
 	int files;

@@ -17,7 +17,12 @@ ob_crew_estimate(const ObCrewJob *job, Size *session)
 						 sizeof(ObCrewSlot) * job->ntables);
 
 	for (int i = 0; i < job->ntables; i++)
+	{
+		const ObServer *server = job->tables[i].task->export.server;
+
 		size += MAXALIGN(strlen(job->tables[i].name) + 1);
+		size += MAXALIGN(ob_server_image_size(server));
+	}
 	if (job->options)
 		size += MAXALIGN(VARSIZE(job->options));
 	size += MAXALIGN(strlen(job->source) + 1);
@@ -47,11 +52,15 @@ ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 	for (int i = 0; i < job->ntables; i++)
 	{
 		const char *name = job->tables[i].name;
+		const ObServer *server = job->tables[i].task->export.server;
 
 		pg_atomic_init_u32(&shared->slots[i].state, OB_CREW_WAITING);
 		shared->slots[i].name = end;
 		strcpy(ob_crew_at(shared, end), name);
 		end += MAXALIGN(strlen(name) + 1);
+		shared->slots[i].server = end;
+		ob_server_image_save(server, ob_crew_at(shared, end));
+		end += MAXALIGN(ob_server_image_size(server));
 	}
 	if (job->options)
 	{

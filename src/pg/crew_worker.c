@@ -116,12 +116,15 @@ run_table(Member *member, ObCrewSlot *slot)
 	work->source = ob_crew_at(shared, shared->source);
 	work->waits = shared->together;
 	work->request.name = ob_crew_at(shared, slot->name);
+	work->request.server = ob_crew_at(shared, slot->server);
 	work->request.when = shared->when;
 	work->request.lsn = shared->lsn;
 	work->request.run_id = shared->run_id;
 	work->request.options_for = OB_OPTIONS_ALL;
 	if (shared->options)
 		work->request.options = ob_crew_at(shared, shared->options);
+	work->task.export.fate = &slot->fate;
+	work->task.export.fate_shared = true;
 	if (shared->together)
 	{
 		work->task.export.held = hand_over;

@@ -195,8 +195,8 @@ ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot)
 	MemoryContext row_context = encoder->row_context;
 	MemoryContext old;
 
-	/* (which nothing happens to in most rows, as MemoryContextReset finds,
-	 * too, but behind two calls) */
+	/* most rows leave it as it is; MemoryContextReset would find that out
+	 * behind two calls */
 	if (!row_context->isReset || row_context->firstchild)
 		MemoryContextReset(row_context);
 	old = MemoryContextSwitchTo(row_context);

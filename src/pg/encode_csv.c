@@ -163,7 +163,7 @@ ob_csv_prepare(ObEncoder *encoder)
 	CsvState *plain = make_state(encoder);
 	CsvState *forced = make_state(encoder);
 
-	/* (a lone column may hold an end marker) */
+	/* a lone column may hold an end marker */
 	if (encoder->ncolumns > 1)
 		ob_value_set_plain(encoder, &plain->base, &plain->quoted,
 						   plain->null_len);

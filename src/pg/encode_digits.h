@@ -84,13 +84,13 @@ ob_put_small(char *to, uint32 value)
 	{
 		bool two = value >= 10;
 
-		/* (of one digit, the second is written over the first) */
+		/* the second write goes over the first where there is one digit */
 		to[0] = ob_digit_pairs[2 * value];
 		to[two] = ob_digit_pairs[2 * value + 1];
 		return to + 1 + two;
 	}
 	digits = ob_eight_digits(value);
-	/* (never 0, except for what broken data may hold) */
+	/* it is 0 only in broken data */
 	zeros = (63 - pg_leftmost_one_pos64(digits | 1)) & ~7;
 	digits |= UINT64CONST(0x3030303030303030);
 	digits = pg_hton64(digits << zeros);
@@ -199,7 +199,7 @@ ob_put_long_numeric(const ObStoredNumeric *numeric, char *to)
 		return to;
 	*to++ = '.';
 	end = to + numeric->dscale;
-	/* (may write up to three digits too many, which are then cut) */
+	/* this may write up to three digits too many, which are then cut */
 	for (i = numeric->weight + 1; to < end; i++)
 		to = ob_put_four(to, ob_numeric_digit(numeric, i));
 	return end;

@@ -75,7 +75,7 @@ ob_text_prepare(ObEncoder *encoder)
 	ob_value_scan_init(encoder, &state->escaped);
 	fill_escapes(&state->escaped, encoder->options->delimiter);
 	ob_value_set_plain(encoder, &state->base, &state->escaped, SIZE_MAX);
-	/* (the digits cannot be the delimiter: it may be none of a-z, 0-9) */
+	/* no digit is the delimiter, which may be none of a-z, 0-9 */
 	state->base.hex_prefix = "\\\\x";
 	state->base.hex_suffix = "";
 

@@ -220,15 +220,15 @@ reserve(ObOut *out, char *to)
 	return ob_out_reserve(out, ROOM);
 }
 
-/* Up to here there is room, in the window that is the output's now. */
+/* The end of the room in the output's present window. */
 static inline const char *
 limit_of(const ObOut *out)
 {
 	return out->end - ROOM;
 }
 
-/* (out->ptr is left behind, here and in put_deformed_row: it would be a detour
- * through memory from each column to the next.) */
+/* out->ptr is left behind, here and in put_deformed_row: it would be a detour
+ * through memory from each column to the next. */
 static char *
 put_stored_row(ObEncoder *encoder, char *to)
 {
@@ -237,7 +237,7 @@ put_stored_row(ObEncoder *encoder, char *to)
 	const int ncolumns = encoder->ncolumns;
 	const char *limit;
 
-	/* (before its first refill, the output has no end to count back from) */
+	/* an output that was never refilled has no end to count back from */
 	if (encoder->out->end - to < ROOM)
 		to = reserve(encoder->out, to);
 	limit = limit_of(encoder->out);

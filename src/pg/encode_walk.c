@@ -91,7 +91,7 @@ ob_walk_begin(ObWalk *walk, TupleTableSlot *slot)
 		walk->matches = compare(walk, slot->tts_tupleDescriptor);
 	}
 	header = tuple->t_data;
-	/* (columns that were added after it was written are not in it) */
+	/* columns that were added after it was written are not in it */
 	if (!walk->matches || HeapTupleHeaderGetNatts(header) < walk->ncolumns)
 		return false;
 	/* the rows of a page follow one another downwards */

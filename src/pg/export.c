@@ -23,6 +23,7 @@
 
 #include "executor/executor.h"
 #include "miscadmin.h"
+#include "storage/ipc.h"
 #include "utils/memutils.h"
 #include "utils/snapmgr.h"
 #include "utils/timestamp.h"
@@ -56,7 +57,9 @@ struct Job
 	MemoryContext context;
 	MemoryContext core; /* the stream and its client, in that one */
 	int retries;        /* of a stream before this one */
-	char *place;        /* "s3://bucket/key", for warnings */
+	ObFate *fate;       /* NULL: nobody wants to know */
+	bool fate_shared;
+	char *place; /* "s3://bucket/key", for warnings */
 };
 
 /* How many of this session's exports are under way. */
@@ -94,7 +97,7 @@ ob_export_open(const ObExport *export)
 
 /* ---- running ---- */
 
-/* In the caller's snapshot, as SPI does it for what only reads. */
+/* The query sees the caller's snapshot, as SPI does it for what only reads. */
 static void
 run_plan(Job *job, PlannedStmt *plan, ObReceiver *receiver)
 {
@@ -151,7 +154,7 @@ start_anew(Job *job)
 
 	ob_stream_figures(job->stream, &figures);
 	job->retries = figures.retries;
-	ob_stream_abort(job->stream, job->place);
+	(void) ob_stream_abort(job->stream, job->place);
 	job->stream = NULL;
 	MemoryContextReset(job->core);
 	if (!export->options->write_empty)
@@ -226,7 +229,7 @@ run(Job *job, ObExportResult *result)
 
 	ob_receiver_init(&receiver, &hooks);
 	run_query(job, &receiver);
-	/* whose rights counted, and whose the row of the history is */
+	/* the role whose rights counted owns the row of the history */
 	if (GetUserId() != user)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 						errmsg("the query has changed the role"),
@@ -252,7 +255,12 @@ give_up(void *arg)
 	if (job->parallel)
 		ob_parallel_end_workers(job->parallel);
 	if (job->stream)
-		ob_stream_abort(job->stream, job->place);
+	{
+		ObFate fate = ob_stream_abort(job->stream, job->place);
+
+		if (job->fate && (job->fate_shared || !proc_exit_inprogress))
+			*job->fate = fate;
+	}
 	job->stream = NULL;
 	MemoryContextDelete(job->core);
 }
@@ -336,6 +344,8 @@ run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
 	MemoryContextSwitchTo(context);
 	job = palloc0(sizeof(Job));
 	job->export = export;
+	job->fate = export->fate;
+	job->fate_shared = export->fate_shared;
 	job->result = result;
 	job->work = work;
 	job->context = context;

@@ -33,6 +33,11 @@ typedef struct ObExport
 	 */
 	void (*held)(void *arg, const ObUpload *upload);
 	void *held_arg;
+	/* NULL, or is set if it fails: what there is of the object then.  When a
+	 * backend exits, memory of queries may be gone: only a fate that is shared
+	 * is set then. */
+	ObFate *fate;
+	bool fate_shared;
 } ObExport;
 
 typedef struct ObExportResult

@@ -46,16 +46,17 @@ new_run_id(pg_uuid_t *run_id)
 	*run_id = *DatumGetUUIDP(gen_random_uuid(call));
 }
 
-void
+bool
 ob_run_id_argument(FunctionCallInfo fcinfo, int n, pg_uuid_t *run_id)
 {
 	if (PG_ARGISNULL(n))
-		new_run_id(run_id);
-	else
 	{
-		*run_id = *PG_GETARG_UUID_P(n);
-		ob_history_require_own(own_schema(fcinfo), run_id);
+		new_run_id(run_id);
+		return false;
 	}
+	*run_id = *PG_GETARG_UUID_P(n);
+	ob_history_require_own(own_schema(fcinfo), run_id);
+	return true;
 }
 
 static void
@@ -123,7 +124,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	request.options = jsonb_argument(fcinfo, 3);
 	request.entry = ob_registry_find(own_schema(fcinfo), request.name);
 	InitMaterializedSRF(fcinfo, 0);
-	ob_run_id_argument(fcinfo, 4, &request.run_id);
+	request.given_id = ob_run_id_argument(fcinfo, 4, &request.run_id);
 	request.schema = own_schema(fcinfo);
 	request.when = GetCurrentTransactionStartTimestamp();
 	memset(&task, 0, sizeof(task));
@@ -154,14 +155,15 @@ onboard_load(PG_FUNCTION_ARGS)
 		ob_registry_load(own_schema(fcinfo), DatumGetJsonbP(parsed)));
 }
 
-/* onboard_reset(name) -> number of watermarks */
+/* onboard_reset(name, keep) -> number of watermarks */
 Datum
 onboard_reset(PG_FUNCTION_ARGS)
 {
 	char *name = text_argument(fcinfo, 0);
 
 	require(name, "name", "It is the name of a registered table.");
-	PG_RETURN_INT32(ob_watermark_reset(own_schema(fcinfo), name));
+	PG_RETURN_INT32(ob_watermark_reset(own_schema(fcinfo), name,
+									   !PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
 }
 
 /* A row of what a sweep has aborted. */

@@ -40,8 +40,9 @@ own_schema(FunctionCallInfo fcinfo)
  * about it could not be there. */
 extern void ob_require_no_parallel(const char *function);
 
-/* The one that was given, or a new one.  Raises if that is another role's. */
-extern void ob_run_id_argument(FunctionCallInfo fcinfo, int n,
+/* The one that was given (true), or a new one.  Raises if that is another
+ * role's. */
+extern bool ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 
 /* run_id, name, status, uri, files, rows, bytes, elapsed */

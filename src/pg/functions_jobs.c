@@ -42,7 +42,7 @@ onboard_submit(PG_FUNCTION_ARGS)
 	job->query = text_argument(fcinfo, 1);
 	job->bucket = text_argument(fcinfo, 2);
 	job->options = jsonb_argument(fcinfo, 3);
-	ob_run_id_argument(fcinfo, 4, &job->run_id);
+	job->given_id = ob_run_id_argument(fcinfo, 4, &job->run_id);
 	ob_job_submit(job);
 	PG_RETURN_UUID_P(&job->run_id);
 }
@@ -59,7 +59,7 @@ onboard_submit_all(PG_FUNCTION_ARGS)
 	job->all = true;
 	job->name = text_argument(fcinfo, 0);
 	job->options = jsonb_argument(fcinfo, 1);
-	ob_run_id_argument(fcinfo, 2, &job->run_id);
+	job->given_id = ob_run_id_argument(fcinfo, 2, &job->run_id);
 	ob_job_submit(job);
 	PG_RETURN_UUID_P(&job->run_id);
 }

@@ -99,7 +99,8 @@ add_number(Row *row, uint64 number)
 	add(row, INT8OID, Int64GetDatum((int64) number), true);
 }
 
-/* First what names the row, then the columns in the order of insert(). */
+/* What names the row comes first, then the columns in the order of insert().
+ */
 static void
 make_row(Row *row, const ObRun *run)
 {
@@ -155,9 +156,10 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3"
 
 /*
- * The column role_id is made of the name, as it is when a dump is restored; so
- * what it has become is looked at: the role may just be renamed, and another
- * one have its name.  (One that was dropped meanwhile has none: 0.)
+ * PostgreSQL makes the column role_id of the name, as it does when a dump is
+ * restored.  So the result is looked at: the role may just have been renamed,
+ * and another one have its name.  A role that was dropped meanwhile has no id
+ * any more, and the column is 0.
  */
 static void
 check_role(const Row *row)
@@ -311,7 +313,7 @@ ob_history_prune(Oid schema, TimestampTz before)
 
 	memset(&pruning, 0, sizeof(pruning));
 	add(&pruning.row, TIMESTAMPTZOID, TimestampTzGetDatum(before), true);
-	/* the owner's triggers are not to run as who is trusted more */
+	/* an owner's triggers must not run as a superuser */
 	if (ob_owner_is_caller(schema, TABLE))
 		ob_as_owner(schema, TABLE, prune, &pruning);
 	else
@@ -386,6 +388,79 @@ ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
 		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
 						errmsg("the run of that id is another role's"),
 						errhint("Give another run_id, or none.")));
+}
+
+typedef struct Landed
+{
+	Row row;
+	MemoryContext context;
+	ObRun *run;
+	bool found;
+} Landed;
+
+static Datum
+column(int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return isnull ? (Datum) 0 : value;
+}
+
+static char *
+text_column(int number)
+{
+	Datum value = column(number);
+
+	return value ? TextDatumGetCString(value) : NULL;
+}
+
+static void
+find_landed(Oid schema, void *arg)
+{
+	Landed *landed = arg;
+	ObRun *run = landed->run;
+	MemoryContext before;
+
+	execute(schema,
+			"SELECT uri, rows, raw_bytes, bytes, parts, retries, query, "
+			"source, started, ended, lsn FROM " ROW_OF_TABLE
+			" AND status = '" OB_STATUS_DONE "' AND files = 1 AND "
+			"uri IS NOT NULL AND ended IS NOT NULL",
+			3, &landed->row, SPI_OK_SELECT);
+	landed->found = SPI_processed > 0;
+	if (!landed->found)
+		return;
+	before = MemoryContextSwitchTo(landed->context);
+	run->status = OB_STATUS_DONE;
+	run->files = 1;
+	run->uri = text_column(1);
+	run->rows = DatumGetInt64(column(2));
+	run->raw_bytes = DatumGetInt64(column(3));
+	run->bytes = DatumGetInt64(column(4));
+	run->parts = (int) DatumGetInt64(column(5));
+	run->retries = (int) DatumGetInt64(column(6));
+	run->query = text_column(7);
+	run->source = text_column(8);
+	run->started = DatumGetTimestampTz(column(9));
+	run->ended = DatumGetTimestampTz(column(10));
+	run->lsn = DatumGetLSN(column(11));
+	MemoryContextSwitchTo(before);
+}
+
+bool
+ob_history_landed(Oid schema, ObRun *run)
+{
+	Landed landed;
+
+	memset(&landed, 0, sizeof(landed));
+	landed.context = CurrentMemoryContext;
+	landed.run = run;
+	add_run(&landed.row, &run->run_id);
+	add_text(&landed.row, run->name);
+	ob_as_owner(schema, TABLE, find_landed, &landed);
+	return landed.found;
 }
 
 /* ---- sums ---- */

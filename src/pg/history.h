@@ -76,6 +76,13 @@ extern uint64 ob_history_prune(Oid schema, TimestampTz before);
 struct ObTotals;
 extern void ob_history_sum(Oid schema, struct ObTotals *totals);
 
+/*
+ * Looks whether the current role has landed an object for the table run->name
+ * in the run run->run_id.  If so, fills the rest of *run in the current memory
+ * context and returns true.
+ */
+extern bool ob_history_landed(Oid schema, ObRun *run);
+
 /* Whether it has rows of that run of the current role. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 

@@ -67,6 +67,7 @@ write_down(const ObJob *job)
 	shared->schema = job->schema;
 	shared->role = job->role;
 	shared->run_id = job->run_id;
+	shared->given_id = job->given_id;
 	shared->all = job->all;
 	shared->name = put_text(shared, job->name, &end);
 	shared->query = put_text(shared, job->query, &end);
@@ -129,8 +130,8 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 }
 
 /*
- * Whoever may export nowhere must not start processes.  Which server it will
- * be is for the job to find out, but for one that the call names.
+ * A role that may export nowhere must not start processes.  The job itself
+ * finds out which server it uses, unless the call names one.
  */
 static void
 require_some_server(const ObJob *job)

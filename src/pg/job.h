@@ -18,6 +18,7 @@ typedef struct ObJob
 	Oid schema; /* the extension's */
 	Oid role;   /* whose run it is */
 	pg_uuid_t run_id;
+	bool given_id;      /* by the caller, so it may have run before */
 	bool all;           /* every registered table; else one */
 	const char *name;   /* of the one; else a pattern, or NULL */
 	const char *query;  /* the one's; may be NULL */

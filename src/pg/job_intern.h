@@ -36,6 +36,7 @@ typedef struct ObJobShared
 	Oid schema;
 	Oid role; /* whose run it is */
 	pg_uuid_t run_id;
+	bool given_id;
 	TimestampTz when;
 	bool all;
 	/* offsets; 0: none */

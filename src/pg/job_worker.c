@@ -86,7 +86,7 @@ write_queued(void *arg)
 	MemoryContext before = CurrentMemoryContext;
 	ListCell *cell;
 
-	/* (perhaps for the second time) */
+	/* ob_work_write() may call this twice */
 	job->names = NIL;
 	job->known = ob_history_knows(shared->schema, &shared->run_id);
 	if (job->known)
@@ -259,6 +259,7 @@ onboard_job_main(Datum main_arg)
 	job.session = ob_job_at(job.shared, job.shared->session);
 	job.common.schema = shared->schema;
 	job.common.run_id = shared->run_id;
+	job.common.given_id = shared->given_id;
 	job.common.when = shared->when;
 	job.common.source = ob_job_at(job.shared, job.shared->source);
 	shared->bound = ob_bounds_take_job();

@@ -10,7 +10,7 @@
 
 #include "pg/kept_lock.h"
 
-#define MOST 3 /* as a job, as one of its role's, as a worker */
+#define MOST 3 /* a run's, that of a job, that of a worker */
 
 static LOCKTAG kept[MOST];
 static int n;
@@ -22,8 +22,8 @@ take_all(bool session)
 		(void) LockAcquire(&kept[i], ExclusiveLock, session, true);
 }
 
-/* The transaction's locks go after this.  Locks that the process has are only
- * counted up, so that nothing here fails. */
+/* PostgreSQL calls this before it releases the transaction's locks.  A lock
+ * that the process has is only counted up, so nothing here fails. */
 static void
 end(XactEvent event, void *arg)
 {

@@ -17,7 +17,7 @@
 /* Takes it; false: another process has it.  A worker may keep three. */
 extern bool ob_kept_lock_take(const LOCKTAG *tag);
 
-/* Each transaction of a worker begins with it. */
+/* Takes them for the transaction, too; a worker's begin with this call. */
 extern void ob_kept_lock_begin(void);
 
 #endif

@@ -202,6 +202,45 @@ ob_key_expand(const char *template, const ObKeyFields *fields)
 	return utf8;
 }
 
+/* Whether it ends as what is written of a run: a random id, a name. */
+static bool
+is_of_run(const char *key)
+{
+	const char *folder = key;
+
+	while ((folder = strstr(folder, OB_KEY_OWN_FOLDER)) != NULL)
+	{
+		const char *file;
+
+		folder += strlen(OB_KEY_OWN_FOLDER);
+		file = strchr(folder, '/');
+		if (file && (strcmp(file, "/manifest.json") == 0 ||
+					 strcmp(file, "/_SUCCESS") == 0))
+			return true;
+	}
+	return false;
+}
+
+void
+ob_key_check_own(const char *key, const char *prefix)
+{
+	const char *utf8 = pg_server_to_any(prefix, strlen(prefix), PG_UTF8);
+	size_t len = strlen(utf8);
+	bool in_folder =
+		strncmp(key, utf8, len) == 0 &&
+		strncmp(key + len, OB_KEY_OWN_FOLDER, strlen(OB_KEY_OWN_FOLDER)) == 0;
+
+	if (!in_folder && !is_of_run(key))
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+		 errmsg("the key is one of those that onboard keeps for itself"),
+		 errdetail("Manifests of runs stand in the folder \"%s%s\".", prefix,
+				   OB_KEY_OWN_FOLDER),
+		 errhint("Take \"%s\" out of option \"key\".", OB_KEY_OWN_FOLDER)));
+}
+
 void
 ob_key_check(const char *template)
 {
@@ -213,13 +252,12 @@ ob_key_check(const char *template)
 	pfree(key.data);
 }
 
-/* It is tried out: with the fields of two runs that differ in everything. */
+/* The template is expanded for two runs that differ in nothing else. */
 bool
-ob_key_varies(const char *template)
+ob_key_is_of_run(const char *template)
 {
 	const ObKeyFields one = {.run_id = "1"};
-	const ObKeyFields other = {.when = USECS_PER_DAY + USECS_PER_SEC,
-							   .run_id = "2"};
+	const ObKeyFields other = {.run_id = "2"};
 	StringInfoData a;
 	StringInfoData b;
 

@@ -14,6 +14,10 @@
 
 #include "datatype/timestamp.h"
 
+/* Below the server's prefix: what onboard writes itself, of each run in a
+ * folder of its own.  No export lands there. */
+#define OB_KEY_OWN_FOLDER "_onboard/"
+
 /* Texts are in the database's encoding; NULL counts as "". */
 typedef struct ObKeyFields
 {
@@ -33,11 +37,15 @@ typedef struct ObKeyFields
  */
 extern char *ob_key_expand(const char *template, const ObKeyFields *fields);
 
+/* Raises if an export must not land there: in a folder for what onboard writes
+ * of runs, of this server's prefix or of any other.  key is UTF-8. */
+extern void ob_key_check_own(const char *key, const char *prefix);
+
 /* Raises for a bad template, before there is anything to fill it with. */
 extern void ob_key_check(const char *template);
 
-/* Whether keys of that template differ from run to run: by date, time or
- * run_id. */
-extern bool ob_key_varies(const char *template);
+/* Whether the template has {run_id}, so that no two runs share a key.  Dates
+ * and times do not count: concurrent runs can have the same ones. */
+extern bool ob_key_is_of_run(const char *template);
 
 #endif

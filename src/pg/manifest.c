@@ -25,6 +25,7 @@
 
 #include "core/checksum.h"
 #include "pg/compat.h"
+#include "pg/key.h"
 #include "pg/manifest.h"
 #include "pg/put.h"
 
@@ -65,7 +66,7 @@ add_text(Json *json, const char *key, const char *text)
 
 	if (text)
 	{
-		/* (it is only looked at in the end) */
+		/* it is looked at only in the end */
 		value.val.string.val = pstrdup(text);
 		value.val.string.len = strlen(text);
 	}
@@ -185,7 +186,8 @@ add_watermark(Json *json, const ObWatermark *mark)
 	push(json, WJB_BEGIN_OBJECT);
 	add_text(json, "column", mark->column);
 	add_text(json, "type", mark->type);
-	add_text(json, "above", mark->from);
+	add_text(json, "above", mark->inclusive ? NULL : mark->from);
+	add_text(json, "from", mark->inclusive ? mark->from : NULL);
 	add_text(json, "up_to", mark->to);
 	push(json, WJB_END_OBJECT);
 }
@@ -221,7 +223,12 @@ add_table(Json *json, const ObTask *task)
 	add_time(json, "started", run->started);
 	add_time(json, "ended", run->ended);
 	if (run->error)
+	{
 		add_text(json, "sqlstate", unpack_sql_state(run->sqlstate));
+		if (task->fate != OB_FATE_NONE)
+			add_text(json, "object",
+					 task->fate == OB_FATE_WRITTEN ? "written" : "unknown");
+	}
 	if (task->details)
 		add_all(json, task->details);
 	push(json, WJB_END_OBJECT);
@@ -229,10 +236,11 @@ add_table(Json *json, const ObTask *task)
 
 /* ---- the run ---- */
 
-static char *
-uuid_text(const pg_uuid_t *uuid)
+char *
+ob_manifest_run_text(const pg_uuid_t *run_id)
 {
-	return DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(uuid)));
+	return DatumGetCString(
+		DirectFunctionCall1(uuid_out, UUIDPGetDatum(run_id)));
 }
 
 static void
@@ -240,7 +248,7 @@ add_origin(Json *json)
 {
 	add_text(json, "database", get_database_name(MyDatabaseId));
 	add_text(json, "role", GetUserNameFromId(GetUserId(), false));
-	/* (a number of 64 bits is too long for some who read JSON) */
+	/* a number of 64 bits is too long for some readers of JSON */
 	add_text(json, "system_identifier",
 			 psprintf(UINT64_FORMAT, GetSystemIdentifier()));
 	add_text(json, "postgresql",
@@ -269,7 +277,7 @@ build(const ObManifest *manifest, const ObTask *const *tasks, int n)
 
 	push(&json, WJB_BEGIN_OBJECT);
 	add_number(&json, "version", VERSION);
-	add_text(&json, "run_id", uuid_text(&manifest->run_id));
+	add_text(&json, "run_id", ob_manifest_run_text(&manifest->run_id));
 	add_bool(&json, "success", manifest->success);
 	add_text(&json, "publish", manifest->together ? "together" : "each");
 	add_time(&json, "started", manifest->started);
@@ -285,11 +293,11 @@ build(const ObManifest *manifest, const ObTask *const *tasks, int n)
 }
 
 /* UTF-8, as keys are. */
-static char *
-key_of(const ObManifest *manifest, const char *file)
+char *
+ob_manifest_key(const ObExport *where, const char *file)
 {
-	char *key = psprintf("%s_onboard/%s/%s", manifest->where->server->prefix,
-						 uuid_text(&manifest->run_id), file);
+	char *key = psprintf("%s" OB_KEY_OWN_FOLDER "%s/%s", where->server->prefix,
+						 ob_manifest_run_text(&where->run_id), file);
 
 	return pg_server_to_any(key, strlen(key), PG_UTF8);
 }
@@ -306,17 +314,20 @@ ob_manifest_write(const ObManifest *manifest, const ObTask *const *tasks,
 				  int n)
 {
 	ErrorContextCallback context = {error_context_stack, say_run,
-									uuid_text(&manifest->run_id)};
+									ob_manifest_run_text(&manifest->run_id)};
 	char *text;
 
 	error_context_stack = &context;
+	ob_server_renew_keys(manifest->where->server);
 	text = JsonbToCStringIndent(NULL, &build(manifest, tasks, n)->root, 0);
 	text = psprintf("%s\n", text);
 	text = pg_server_to_any(text, strlen(text), PG_UTF8);
-	ob_put_object(manifest->where, key_of(manifest, "manifest.json"),
+	ob_put_object(manifest->where,
+				  ob_manifest_key(manifest->where, OB_MANIFEST_FILE),
 				  "application/json", text, strlen(text));
 	if (manifest->success)
-		ob_put_object(manifest->where, key_of(manifest, "_SUCCESS"),
+		ob_put_object(manifest->where,
+					  ob_manifest_key(manifest->where, OB_SUCCESS_FILE),
 					  "application/octet-stream", "", 0);
 	error_context_stack = context.previous;
 }

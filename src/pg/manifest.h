@@ -33,6 +33,15 @@ typedef struct ObManifest
 	const ObExport *where;
 } ObManifest;
 
+#define OB_MANIFEST_FILE "manifest.json"
+#define OB_SUCCESS_FILE "_SUCCESS"
+
+/* Where such a file of where's run stands; UTF-8. */
+extern char *ob_manifest_key(const ObExport *where, const char *file);
+
+/* A run's id as a text; palloc'd. */
+extern char *ob_manifest_run_text(const pg_uuid_t *run_id);
+
 /* Writes the files; raises if it cannot. */
 extern void ob_manifest_write(const ObManifest *manifest,
 							  const ObTask *const *tasks, int n);

@@ -605,5 +605,5 @@ ob_options_finish(ObOptions *options)
 	ob_options_check_s3(options);
 	finish_compression(options);
 	finish_upload(options);
-	ob_options_check_run(options);
+	ob_options_finish_run(options);
 }

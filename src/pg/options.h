@@ -73,7 +73,7 @@ typedef struct ObOptions
 	bool requester_pays;
 
 	ObChecksum checksum;
-	bool keep_existing; /* "overwrite": "error" */
+	bool keep_existing; /* "overwrite": "error", and each increment */
 } ObOptions;
 
 /* Who is asking: not every option is for everybody. */

@@ -80,6 +80,6 @@ extern void ob_options_check_s3(const ObOptions *options);
 extern void ob_read_manifest(ObOptionReader *reader);
 extern void ob_read_publish(ObOptionReader *reader);
 extern void ob_read_watermark(ObOptionReader *reader);
-extern void ob_options_check_run(const ObOptions *options);
+extern void ob_options_finish_run(ObOptions *options);
 
 #endif

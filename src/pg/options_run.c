@@ -25,7 +25,7 @@ fail(const char *message, const char *hint)
 					errmsg("%s", message), errhint("%s", hint)));
 }
 
-/* (Both are options of a call: there is no later layer.) */
+/* Both are options of a call: there is no later layer. */
 static void
 check_manifest(const ObOptions *options)
 {
@@ -113,11 +113,16 @@ ob_read_watermark(ObOptionReader *reader)
 		fail("option \"watermark\" has no \"column\"", WATERMARK_HINT);
 }
 
+/* The watermark counts the rows of earlier increments as landed, so no
+ * increment may replace the object of another one. */
 void
-ob_options_check_run(const ObOptions *options)
+ob_options_finish_run(ObOptions *options)
 {
-	if (options->watermark && !ob_key_varies(options->key))
-		fail("option \"watermark\" needs a key that no earlier run had",
-			 "Put {run_id}, or {date} and {time}, into option \"key\": else "
-			 "each increment would replace the one before.");
+	if (!options->watermark)
+		return;
+	if (!ob_key_is_of_run(options->key))
+		fail("option \"watermark\" needs a key that no other run has",
+			 "Put {run_id} into option \"key\": two runs at once have one "
+			 "{date} and one {time}.");
+	options->keep_existing = true;
 }

@@ -109,7 +109,6 @@ ob_option_nonempty(const ObOptionReader *reader, size_t max)
 	char *text = ob_option_string(reader);
 
 	ob_option_check_length(reader, strlen(text), max);
-
 	if (text[0] == '\0')
 		ob_option_fail_value(reader, text, "It must not be empty.");
 	return text;

@@ -20,7 +20,7 @@ typedef struct ObOwnQuery
 	const Datum *values;
 	const char *nulls; /* 'n' for those that are null; NULL: none is */
 	bool writes;
-	int result; /* SPI_OK_SELECT, or whatever it is to end with */
+	int result; /* what SPI must return, such as SPI_OK_SELECT */
 } ObOwnQuery;
 
 /*

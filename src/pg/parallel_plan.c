@@ -34,9 +34,10 @@ set_here(const char *name, const char *value)
 }
 
 /*
- * With rows for free, and as many workers as were asked for.  As settings of a
- * function are, these are undone by an error, and survive a function that
- * changes them while it is planned.
+ * Plans it with rows for free, and as many workers as were asked for.  These
+ * settings are made as those of a function's SET clause are: an error undoes
+ * them, and a function that changes them while the query is planned does not
+ * make them stay.
  */
 static PlannedStmt *
 plan_for_sink(const ObParallel *parallel, Query *query, const char *text,
@@ -115,7 +116,7 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 	parallel->desc = ExecCleanTypeFromTL(gather->plan.targetlist);
 	MemoryContextSwitchTo(before);
 	parallel->workers = workers;
-	/* others' hooks may have kept what they have returned */
+	/* a hook of others may have kept what it has returned */
 	statement = copyObject(statement);
 	gather = (Gather *) statement->planTree;
 	gather->num_workers = workers;
@@ -133,7 +134,7 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 static void
 check_read_only(PlannedStmt *statement)
 {
-	/* as SPI says it, which does it for all other queries of ours */
+	/* SPI says it so to all other queries of ours */
 	if (!CommandIsReadOnly(statement))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("%s is not allowed in a non-volatile function",
@@ -156,7 +157,7 @@ ob_parallel_plan(ObParallel *parallel, const char *text,
 			ob_plan_query(query, text, CURSOR_OPT_PARALLEL_OK, parameters);
 	else
 	{
-		/* planning scribbles on it */
+		/* the planner changes the query that it plans */
 		Query *copy = copyObject(query);
 
 		statement = plan_for_sink(parallel, query, text, parameters);

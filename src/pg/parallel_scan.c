@@ -1,7 +1,6 @@
 /*
  * parallel_scan.c
- *		The Custom Scan that exports its child's rows instead of returning
- * them.
+ *		The Custom Scan that exports its child's rows, and returns none.
  *
  * src/pg/parallel_scan.c
  *
@@ -110,6 +109,7 @@ described(const CustomScan *scan)
 		TupleDescInitEntry(desc, i + 1, strVal(list_nth(names, i)),
 						   list_nth_oid(types, i), list_nth_int(typmods, i),
 						   0);
+	ob_tuple_desc_end(desc);
 	return desc;
 }
 
@@ -279,7 +279,7 @@ export_in_worker(SinkScan *scan)
 	tail = take_tail(scan->stream->upload);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
-	/* (also if it is empty: it tells the leader that we have ended) */
+	/* an empty one tells the leader that we have ended, too */
 	ExecClearTuple(slot);
 	slot->tts_values[0] = PointerGetDatum(tail);
 	slot->tts_isnull[0] = false;

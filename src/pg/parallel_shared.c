@@ -28,8 +28,8 @@ ob_shared_part(const ObShared *shared, int number)
 	return &parts(shared)[number - 1];
 }
 
-/* (arg is where a pointer to the shared memory stands: it moves from the
- * leader's memory to dynamic shared memory and back) */
+/* arg is where a pointer to the shared memory stands: it moves from the
+ * leader's memory to dynamic shared memory and back. */
 int
 ob_shared_take_number(void *arg, const ObRaw *raw)
 {

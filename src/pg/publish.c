@@ -40,7 +40,9 @@ struct ObPublisher
 	int left;
 	ObError left_error; /* of the first */
 	const char *left_place;
-	MemoryContextCallback callback;
+	MemoryContext context;
+	MemoryContextCallback callbacks[2]; /* before each client's */
+	int nclients;
 };
 
 /* ---- what is held ---- */
@@ -88,23 +90,48 @@ free_uploads(void *arg)
 	}
 }
 
+/* The last one is used.  No upload is under way. */
+static void
+make_client(ObPublisher *publisher)
+{
+	MemoryContextCallback *callback =
+		&publisher->callbacks[publisher->nclients];
+
+	publisher->s3 = ob_client_new(publisher->server, publisher->nlanes);
+	/* registered after the client's, so it runs before it */
+	callback->func = free_uploads;
+	callback->arg = publisher;
+	MemoryContextRegisterResetCallback(publisher->context, callback);
+	publisher->nclients++;
+}
+
 ObPublisher *
 ob_publisher_new(const ObExport *any, int n)
 {
 	ObPublisher *publisher = palloc0(sizeof(ObPublisher));
 
 	publisher->server = any->server;
-	publisher->s3 = ob_client_new(any->server, any->options->connections);
 	publisher->n = n;
 	publisher->items = palloc0(sizeof(ObPublication) * n);
 	publisher->nlanes = any->options->connections;
 	publisher->lanes = palloc0(sizeof(Lane) * publisher->nlanes);
-	/* registered after the client's, so it runs before it */
-	publisher->callback.func = free_uploads;
-	publisher->callback.arg = publisher;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext,
-									   &publisher->callback);
+	publisher->context = CurrentMemoryContext;
+	make_client(publisher);
 	return publisher;
+}
+
+void
+ob_publisher_renew(ObPublisher *publisher)
+{
+	MemoryContext before;
+
+	ob_server_renew_keys(publisher->server);
+	if (publisher->nclients == lengthof(publisher->callbacks) ||
+		ob_client_matches(publisher->s3, publisher->server, publisher->nlanes))
+		return;
+	before = MemoryContextSwitchTo(publisher->context);
+	make_client(publisher);
+	MemoryContextSwitchTo(before);
 }
 
 ObPublication *
@@ -263,6 +290,22 @@ note_left(ObPublisher *publisher, const ObPublication *item,
 	publisher->left_place = item->place;
 }
 
+/* What is known of it when nothing more is said to the store. */
+static ObPublished
+state_of(const ObUpload *upload)
+{
+	switch (ob_fate_of(upload))
+	{
+		case OB_FATE_WRITTEN:
+			return OB_PUBLISHED_DONE;
+		case OB_FATE_UNKNOWN:
+			return OB_PUBLISHED_UNKNOWN;
+		case OB_FATE_NONE:
+			break;
+	}
+	return OB_PUBLISHED_DISCARDED;
+}
+
 static void
 begin_abort(ObPublisher *publisher, Lane *lane, ObPublication *item)
 {
@@ -273,7 +316,7 @@ begin_abort(ObPublisher *publisher, Lane *lane, ObPublication *item)
 	lane->upload = adopt(publisher, item, &options, NULL, &error);
 	if (lane->upload)
 	{
-		ob_upload_abort(lane->upload);
+		ob_upload_abort(lane->upload, 0);
 		return;
 	}
 	item->state = OB_PUBLISHED_DISCARDED;
@@ -285,15 +328,13 @@ end_abort(ObPublisher *publisher, Lane *lane)
 {
 	const ObError *error = ob_upload_abort_error(lane->upload);
 
-	lane->item->state = ob_upload_may_exist(lane->upload)
-							? OB_PUBLISHED_UNKNOWN
-							: OB_PUBLISHED_DISCARDED;
+	lane->item->state = state_of(lane->upload);
 	if (error)
 		note_left(publisher, lane->item, error);
 	clear_lane(lane);
 }
 
-/* (Called from a wait that knows nothing of it, hence the const.) */
+/* A wait that knows nothing of it calls it, hence the const. */
 static bool
 discard_some(const void *arg)
 {
@@ -329,7 +370,7 @@ abort_lanes(ObPublisher *publisher)
 			clear_lane(lane);
 		}
 		else if (lane->upload)
-			ob_upload_abort(lane->upload);
+			ob_upload_abort(lane->upload, OB_FATE_PATIENCE_MS);
 	}
 }
 
@@ -349,10 +390,9 @@ give_lanes_up(ObPublisher *publisher)
 
 		if (!lane->upload)
 			continue;
-		lane->item->state = ob_upload_may_exist(lane->upload)
-								? OB_PUBLISHED_UNKNOWN
-								: OB_PUBLISHED_DISCARDED;
-		note_left(publisher, lane->item, &late);
+		lane->item->state = state_of(lane->upload);
+		if (!ob_upload_forgotten(lane->upload))
+			note_left(publisher, lane->item, &late);
 		clear_lane(lane);
 	}
 	while ((item = next_held(publisher)) != NULL)

@@ -71,6 +71,10 @@ typedef struct ObPublisher ObPublisher;
 extern ObPublisher *ob_publisher_new(const ObExport *any, int n);
 extern ObPublication *ob_publisher_item(ObPublisher *publisher, int i);
 
+/* What is held may have waited for hours: goes on with the keys that the user
+ * mapping has now. */
+extern void ob_publisher_renew(ObPublisher *publisher);
+
 /*
  * Completes all that is held, several at a time.  After the first failure no
  * other one is begun.  True: all are visible; else what is not stays held.

@@ -29,7 +29,7 @@ give_up(void *arg)
 	Put *put = arg;
 
 	if (put->stream)
-		ob_stream_abort(put->stream, put->place);
+		(void) ob_stream_abort(put->stream, put->place);
 	put->stream = NULL;
 	MemoryContextDelete(put->core);
 }
@@ -61,6 +61,7 @@ fill(Put *put, const ObExport *like, const char *key, const char *type)
 	put->export.options = &put->options;
 	put->export.key = key;
 	put->export.held = NULL;
+	put->export.fate = NULL;
 }
 
 void

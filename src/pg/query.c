@@ -13,6 +13,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
+#include "parser/analyze.h"
 #include "parser/parser.h"
 #include "tcop/tcopprot.h"
 #include "utils/builtins.h"
@@ -126,6 +127,26 @@ ob_query_check(const char *query)
 	check_select((const SelectStmt *) raw->stmt);
 }
 
+/* OFFSET 0 only keeps the planner from flattening a subquery. */
+static bool
+is_zero(const Node *node)
+{
+	const A_Const *value = (const A_Const *) node;
+
+	return IsA(node, A_Const) && !value->isnull && IsA(&value->val, Integer) &&
+		   value->val.ival.ival == 0;
+}
+
+bool
+ob_query_has_limit(const char *query)
+{
+	const RawStmt *raw = linitial_node(RawStmt, parse(query));
+	const SelectStmt *select = (const SelectStmt *) raw->stmt;
+
+	return select->limitCount ||
+		   (select->limitOffset && !is_zero(select->limitOffset));
+}
+
 char *
 ob_query_of_table(const char *name)
 {
@@ -176,6 +197,13 @@ ob_query_as_subquery(const char *query)
 	const char *start = query + raw->stmt_location;
 
 	return pnstrdup(start, raw->stmt_len > 0 ? raw->stmt_len : strlen(start));
+}
+
+Query *
+ob_query_parse(const char *query)
+{
+	return parse_analyze_fixedparams(linitial_node(RawStmt, parse(query)),
+									 query, NULL, 0, NULL);
 }
 
 Query *

@@ -17,6 +17,10 @@
  */
 extern void ob_query_check(const char *query);
 
+/* Whether a query that ob_query_check() has accepted ends in LIMIT, FETCH or
+ * OFFSET.  OFFSET 0 does not count. */
+extern bool ob_query_has_limit(const char *query);
+
 /* "TABLE name" for a possibly qualified name, quoted anew; palloc'd. */
 extern char *ob_query_of_table(const char *name);
 
@@ -27,6 +31,9 @@ extern char *ob_query_as_subquery(const char *query);
 /* From now on errors say that they are about this text, until
  * error_context_stack is set to context->previous. */
 extern void ob_query_context(ErrorContextCallback *context, const char *query);
+
+/* The result of parse analysis alone, in which views are still relations. */
+extern Query *ob_query_parse(const char *query);
 
 /* What parse analysis and rewriting make of it.  parameters may be NULL. */
 extern Query *ob_query_analyse(const char *query, ParamListInfo parameters);

@@ -47,6 +47,7 @@ read_entry(HeapTuple tuple, TupleDesc desc, MemoryContext context)
 	entry->bucket = text_column(tuple, desc, 3);
 	if (!isnull)
 		entry->options = DatumGetJsonbPCopy(options);
+	entry->id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 5, &isnull));
 	MemoryContextSwitchTo(before);
 	return entry;
 }
@@ -59,7 +60,7 @@ select_entries(Oid schema, const char *condition, const char *value)
 	Oid types[1] = {TEXTOID};
 	Datum values[1] = {value ? CStringGetTextDatum(value) : (Datum) 0};
 	const ObOwnQuery query = {
-		.sql = psprintf("SELECT name, query, bucket, options "
+		.sql = psprintf("SELECT name, query, bucket, options, id "
 						"FROM %%s.onboard_tables WHERE %s ORDER BY name",
 						condition),
 		.n = 1,

@@ -9,6 +9,7 @@
 
 #include "nodes/pg_list.h"
 #include "utils/jsonb.h"
+#include "utils/uuid.h"
 
 /* A row, palloc'd; fields that are NULL there are NULL here. */
 typedef struct ObEntry
@@ -17,6 +18,7 @@ typedef struct ObEntry
 	char *query;
 	char *bucket;
 	Jsonb *options;
+	pg_uuid_t id; /* tells it from later rows of the same name */
 } ObEntry;
 
 /*

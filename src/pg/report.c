@@ -185,6 +185,18 @@ ob_report_client_text(const char *text)
 }
 
 const char *
+ob_report_plain_text(const char *text)
+{
+	int here = GetDatabaseEncoding();
+	int there = pg_get_client_encoding();
+
+	if (pg_is_ascii(text) || here == there || here == PG_SQL_ASCII ||
+		there == PG_SQL_ASCII)
+		return text;
+	return mask(text);
+}
+
+const char *
 ob_report_clip(const char *text)
 {
 	int len = strlen(text);
@@ -295,8 +307,8 @@ ob_report_hint(const ObError *error, const char *help)
 	pg_unreachable();
 }
 
-/* (On the way to a transaction's abort the catalogs are out of reach, and so
- * are conversions.) */
+/* The catalogs are out of reach on the way to a transaction's abort, and so
+ * are conversions. */
 void
 ob_report_not_aborted(const ObError *error, const char *place)
 {

@@ -33,6 +33,10 @@ extern char *ob_report_text(const char *text);
  */
 extern const char *ob_report_client_text(const char *text);
 
+/* The same without a look into catalogs, on the way to a transaction's abort.
+ */
+extern const char *ob_report_plain_text(const char *text);
+
 /* Copies a text in the database's encoding into a field, cut between two
  * characters where it is too long; NULL becomes "". */
 extern void ob_report_copy(char *field, Size size, const char *text);

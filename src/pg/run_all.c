@@ -13,10 +13,15 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "core/place.h"
 #include "pg/attempt.h"
 #include "pg/manifest.h"
 #include "pg/report.h"
 #include "pg/run_intern.h"
+#include "pg/withdraw.h"
+
+/* Of a text that tells where an object is. */
+#define PLACE_MAX 8192
 
 static void
 prepare(void *arg)
@@ -35,23 +40,31 @@ run(void *arg)
 }
 
 static int
-compare_targets(const void *a, const void *b)
+compare_places(const void *a, const void *b)
 {
-	const ObExport *x = &(*(ObRunTable *const *) a)->task.export;
-	const ObExport *y = &(*(ObRunTable *const *) b)->task.export;
-	const ObEndpoint *here = &x->server->endpoint;
-	const ObEndpoint *there = &y->server->endpoint;
-	int order = strcmp(here->host, there->host);
+	return strcmp((*(ObRunTable *const *) a)->where,
+				  (*(ObRunTable *const *) b)->where);
+}
 
-	if (order == 0)
-		order = here->port - there->port;
-	if (order == 0)
-		order = strcmp(here->base, there->base);
-	if (order == 0)
-		order = strcmp(x->bucket, y->bucket);
-	if (order == 0)
-		order = strcmp(x->key, y->key);
-	return order;
+/* palloc'd: the same for two tables that are known to land on one object. */
+static char *
+where_of(const ObExport *export)
+{
+	char *text = NULL;
+	ObBuf place;
+
+	ob_buf_init(&place, PLACE_MAX);
+	ob_place(&export->server->endpoint, export->bucket, export->key, &place);
+	if (!place.failed)
+		text = MemoryContextAllocExtended(CurrentMemoryContext, place.len + 1,
+										  MCXT_ALLOC_NO_OOM);
+	if (text)
+		memcpy(text, place.data, place.len + 1);
+	ob_buf_free(&place);
+	if (!text)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	return text;
 }
 
 /* Two tables on one key would silently leave only the later one. */
@@ -63,13 +76,17 @@ check_keys(const ObRunAll *all)
 
 	for (int i = 0; i < all->n; i++)
 	{
-		if (!all->tables[i].error)
-			sorted[prepared++] = &all->tables[i];
+		ObRunTable *table = &all->tables[i];
+
+		if (table->error)
+			continue;
+		table->where = where_of(&table->task.export);
+		sorted[prepared++] = table;
 	}
-	qsort(sorted, prepared, sizeof(ObRunTable *), compare_targets);
+	qsort(sorted, prepared, sizeof(ObRunTable *), compare_places);
 	for (int i = 1; i < prepared; i++)
 	{
-		if (compare_targets(&sorted[i - 1], &sorted[i]) == 0)
+		if (compare_places(&sorted[i - 1], &sorted[i]) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_OBJECT),
 					 errmsg("tables \"%s\" and \"%s\" would both land at "
@@ -216,6 +233,20 @@ ob_run_manifest(const ObRunAll *all, bool success)
 	ob_manifest_write(&manifest, tasks, all->n);
 }
 
+/* What an earlier attempt has said of the run goes before anything is sent. */
+static void
+withdraw(const ObRunAll *all)
+{
+	const char **names;
+
+	if (!all->where || !all->common.given_id)
+		return;
+	names = palloc(sizeof(char *) * all->n);
+	for (int i = 0; i < all->n; i++)
+		names[i] = all->tables[i].request.name;
+	ob_withdraw(all->where, names, all->n);
+}
+
 static void
 tell_of_all(ObRunAll *all)
 {
@@ -280,6 +311,7 @@ step(ObRunAll *all)
 	if (!all->begun)
 	{
 		all->begun = true;
+		withdraw(all);
 		if (all->checked->together && all->where)
 			ob_run_together(all);
 		else
@@ -323,6 +355,7 @@ ob_run_begin(List *entries, Jsonb *options, const ObRequest *common)
 	all->schema = common->schema;
 	all->options = options;
 	all->common = *common;
+	all->common.servers = &all->servers;
 	all->started = GetCurrentTimestamp();
 	prepare_run(all, entries);
 	MemoryContextSwitchTo(before);

@@ -18,8 +18,13 @@ static void
 guess_size(void *arg)
 {
 	ObRunTable *table = arg;
+	ObTask *task = &table->task;
 
-	table->size = ob_query_size(table->task.export.query);
+	/* The session warns, because workers have no client. */
+	if (task->watermark)
+		ob_watermark_warn(table->all->schema, task->watermark,
+						  task->export.query);
+	table->size = ob_query_size(task->export.query);
 	ereport(ERROR, (errcode(ERRCODE_SUCCESSFUL_COMPLETION), errmsg("done")));
 }
 
@@ -82,7 +87,7 @@ ob_run_crew(ObRunAll *all, bool (*settle)(void *arg),
 		ObRunTable *table = &all->tables[i];
 		ObCrewTable *crew_table = &job.tables[job.ntables];
 
-		if (table->error)
+		if (table->error || table->task.landed)
 			continue;
 		crew_table->name = table->request.name;
 		crew_table->task = &table->task;

@@ -22,6 +22,7 @@ typedef struct ObRunTable
 	ObRequest request;
 	ObTask task;
 	ErrorData *error;           /* of its preparation */
+	char *where;                /* it lands: see core/place.h */
 	double size;                /* estimated, in bytes */
 	bool here;                  /* run by this session, not by a worker */
 	bool told;                  /* in all->ended */
@@ -34,6 +35,7 @@ struct ObRunAll
 	Oid schema;
 	Jsonb *options; /* of the call; NULL: none */
 	ObRequest common;
+	List *servers;            /* of the tables, each once */
 	const ObOptions *checked; /* those that are of the call alone */
 	TimestampTz started;
 	ObRunTable *tables;
@@ -54,8 +56,10 @@ struct ObRunAll
 	/* of one whose objects are published together */
 	MemoryContext publication;
 	ObPublisher *publisher; /* NULL: each for itself */
-	bool published;         /* all, with the manifest */
-	bool warned;            /* of what is visible nevertheless */
+	MemoryContextCallback callback;
+	bool visible;   /* all objects */
+	bool published; /* all, with the manifest */
+	bool warned;    /* of what is visible nevertheless */
 };
 
 /* Runs a table in this session; it is told then, unless it is held. */

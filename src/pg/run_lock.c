@@ -16,6 +16,7 @@
 
 /* Advisory locks of a class of their own; users' have 1 and 2. */
 #define LOCK_CLASS 3
+#define TABLE_LOCK_CLASS 7 /* bounds.c uses 4 to 6 */
 
 /* The first bytes of a SHA-256.  Core's does not need a resource owner, which
  * a worker lacks between its transactions. */
@@ -69,6 +70,19 @@ ob_run_hold(Oid role, const pg_uuid_t *run_id)
 {
 	LOCKTAG tag = lock_tag(role, run_id);
 
+	return LockAcquire(&tag, ExclusiveLock, false, true) !=
+		   LOCKACQUIRE_NOT_AVAIL;
+}
+
+bool
+ob_run_hold_table(Oid role, const pg_uuid_t *run_id, const char *name)
+{
+	uint32 halves[2];
+	LOCKTAG tag;
+
+	digest(role, run_id, name, (uint8 *) halves, sizeof(halves));
+	SET_LOCKTAG_ADVISORY(tag, MyDatabaseId, halves[0], halves[1],
+						 TABLE_LOCK_CLASS);
 	return LockAcquire(&tag, ExclusiveLock, false, true) !=
 		   LOCKACQUIRE_NOT_AVAIL;
 }
@@ -131,7 +145,8 @@ ob_run_is_held(Oid role, const pg_uuid_t *run_id)
 	int n;
 	int pid;
 
-	(void) GetLockConflicts(&tag, ShareLock, &n);
+	/* who waits for a run asks for hours */
+	pfree(GetLockConflicts(&tag, ShareLock, &n));
 	if (n > 0)
 		return true;
 	pid = ob_run_pid(role, run_id);

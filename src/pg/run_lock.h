@@ -23,6 +23,11 @@
 extern bool ob_run_hold(Oid role, const pg_uuid_t *run_id);
 extern bool ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id);
 
+/* Locks one table of a run until the transaction ends, whoever holds the run
+ * itself.  Returns false if another process has locked that table. */
+extern bool ob_run_hold_table(Oid role, const pg_uuid_t *run_id,
+							  const char *name);
+
 /* The process that works on it, perhaps this one; 0: none.  Nobody who wants
  * to hold the run is hindered by the look. */
 extern int ob_run_pid(Oid role, const pg_uuid_t *run_id);

@@ -46,7 +46,7 @@ run_question(Oid schema, void *arg)
 		.result = SPI_OK_SELECT,
 	};
 
-	/* a snapshot of their own is what parallel workers cannot take */
+	/* PostgreSQL takes no new snapshot in a parallel operation */
 	if (IsInParallelMode())
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_TRANSACTION_STATE),
@@ -119,7 +119,7 @@ may_read(Oid schema)
 		   pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
-/* Those that have rows of it, and those that have none yet, but a process. */
+/* A run has rows, or none yet, but a process that works on it. */
 static void
 find_owners(Oid schema, Owners *owners)
 {

@@ -53,7 +53,8 @@ make_publications(ObRunAll *all)
 	}
 }
 
-/* What has landed, but is not visible, is withheld.  Must not raise. */
+/* What has landed, but is not visible, is withheld, unless nobody knows.  Must
+ * not raise. */
 static void
 mark(ObRunAll *all)
 {
@@ -61,8 +62,12 @@ mark(ObRunAll *all)
 	{
 		ObRunTable *table = &all->tables[i];
 
-		if (table->task.run.files > 0 &&
-			table->publication->state != OB_PUBLISHED_DONE)
+		if (table->task.run.files == 0 ||
+			table->publication->state == OB_PUBLISHED_DONE)
+			continue;
+		if (table->publication->state == OB_PUBLISHED_UNKNOWN)
+			ob_task_doubt(&table->task);
+		else
 			ob_task_withhold(&table->task);
 	}
 }
@@ -121,6 +126,17 @@ report_part(const ObRunAll *all, int level)
 					 "it. Run it again.")));
 }
 
+/* All that there is, with nothing to say so. */
+static void
+warn_of_all(void)
+{
+	ereport(WARNING,
+			(errmsg("all objects of the run are visible, but it has no "
+					"manifest"),
+			 errhint("It has no _SUCCESS, so who waits for that does not see "
+					 "it. Run it again.")));
+}
+
 static bool
 is_in_part(const ObRunAll *all)
 {
@@ -147,11 +163,21 @@ abandon(void *arg)
 	ObRunAll *all = arg;
 
 	discard(all);
-	if (is_in_part(all) && !all->warned)
-	{
-		all->warned = true;
+	if (all->warned || all->visible)
+		return;
+	all->warned = true;
+	if (is_in_part(all))
 		report_part(all, WARNING);
-	}
+	else if (count(all, OB_PUBLISHED_DONE) > 0)
+		warn_of_all();
+}
+
+/* The run's memory goes while objects may be held. */
+static void
+abandon_with_memory(void *arg)
+{
+	if (ob_unwind_forget(arg))
+		abandon(arg);
 }
 
 static void
@@ -170,7 +196,8 @@ tell_failures(ObRunAll *all)
 	{
 		ObRunTable *table = &all->tables[i];
 
-		if (table->publication->failed)
+		if (table->publication->failed &&
+			table->publication->state != OB_PUBLISHED_DONE)
 			ob_run_failed(table, ob_attempt(raise_failure, table));
 	}
 }
@@ -178,12 +205,19 @@ tell_failures(ObRunAll *all)
 static void
 publish(ObRunAll *all)
 {
+	ob_publisher_renew(all->publisher);
 	if (!ob_publish(all->publisher))
 	{
 		discard(all);
-		tell_failures(all);
-		return;
+		/* what was unclear may turn out to be visible after all */
+		if (count(all, OB_PUBLISHED_UNKNOWN) > 0 ||
+			count(all, OB_PUBLISHED_DISCARDED) > 0)
+		{
+			tell_failures(all);
+			return;
+		}
 	}
+	all->visible = true;
 	ob_run_manifest(all, true);
 	all->published = true;
 }
@@ -272,6 +306,9 @@ ob_run_together(ObRunAll *all)
 	MemoryContextSwitchTo(all->publication);
 	make_publications(all);
 	MemoryContextSwitchTo(before);
+	all->callback.func = abandon_with_memory;
+	all->callback.arg = all;
+	MemoryContextRegisterResetCallback(all->context, &all->callback);
 	ob_unwind(run_all, abandon, all);
 	if (is_in_part(all))
 		report_part(all, ERROR);

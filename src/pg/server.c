@@ -455,14 +455,18 @@ wipe_string(const char *text)
 		explicit_bzero(unconstify(char *, text), strlen(text));
 }
 
-void
-ob_server_wipe(ObServer *server)
+static void
+wipe_keys(const ObCredentials *keys)
 {
-	const ObCredentials *keys = &server->credentials.keys;
-
 	wipe_string(keys->access_key_id);
 	wipe_string(keys->secret_access_key);
 	wipe_string(keys->session_token);
+}
+
+void
+ob_server_wipe(ObServer *server)
+{
+	wipe_keys(&server->credentials.keys);
 }
 
 static void
@@ -472,26 +476,77 @@ wipe_on_reset(void *arg)
 }
 
 ObServer *
-ob_server_find(const char *given)
+ob_server_make(Oid serverid, const char *name, List *options)
 {
-	bool named;
-	const char *name = ob_server_choose(given, &named);
-	ForeignServer *row = look_up(name);
 	ObServer *server = palloc0(sizeof(ObServer));
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
 
-	if (!named)
-		ob_server_check_default(row);
-	server->serverid = row->serverid;
+	server->serverid = serverid;
 	server->name = pstrdup(name);
-	fill_options(server, row->options);
-	fill_credentials(server, row->options);
+	server->options = options;
+	server->context = CurrentMemoryContext;
+	fill_options(server, options);
+	fill_credentials(server, options);
 
 	/* before there is a secret, since what follows may raise */
 	callback->func = wipe_on_reset;
 	callback->arg = server;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
 	return server;
+}
+
+ObServer *
+ob_server_find(const char *given)
+{
+	bool named;
+	const char *name = ob_server_choose(given, &named);
+	ForeignServer *row = look_up(name);
+
+	if (!named)
+		ob_server_check_default(row);
+	return ob_server_make(row->serverid, name, row->options);
+}
+
+/* Old keys are wiped even if there are no new ones. */
+typedef struct OldKeys
+{
+	ObCredentials keys;
+	MemoryContextCallback callback;
+} OldKeys;
+
+static void
+wipe_old(void *arg)
+{
+	wipe_keys(arg);
+}
+
+static OldKeys *
+keep_keys(const ObCredentials *keys)
+{
+	OldKeys *old = palloc0(sizeof(OldKeys));
+
+	old->keys = *keys;
+	old->callback.func = wipe_old;
+	old->callback.arg = &old->keys;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &old->callback);
+	return old;
+}
+
+void
+ob_server_renew_keys(const ObServer *server)
+{
+	MemoryContext before;
+	OldKeys *old;
+
+	if (server->credentials.source != OB_CREDENTIALS_KEYS)
+		return;
+	AcceptInvalidationMessages();
+	before = MemoryContextSwitchTo(server->context);
+	old = keep_keys(&server->credentials.keys);
+	/* those who borrow the server see its new keys, which is the purpose */
+	ob_server_fill_keys(unconstify(ObServer *, server));
+	MemoryContextSwitchTo(before);
+	wipe_keys(&old->keys);
 }
 
 ObServer *

@@ -33,6 +33,8 @@ typedef struct ObServer
 	bool equal_parts; /* all but the last: one process writes an object */
 	bool content_md5; /* so much is known of the store: see core/s3.h */
 	ObCredentialsOptions credentials; /* "keys" are the user mapping's */
+	List *options;                    /* of all that but "keys": DefElem */
+	MemoryContext context;            /* that it is in */
 } ObServer;
 
 /*
@@ -49,6 +51,16 @@ extern ObServer *ob_server_get(const char *name);
  * credentials are those.  With the same memory context for both. */
 extern ObServer *ob_server_find(const char *name);
 extern void ob_server_fill_keys(ObServer *server);
+
+/* One with those options, as they were read at some time: without a look at
+ * who may use it. */
+extern ObServer *ob_server_make(Oid serverid, const char *name, List *options);
+
+/*
+ * Keys may be changed while a run is under way, which all else of its server
+ * is not: reads those of the user mapping again, as ob_server_fill_keys().
+ */
+extern void ob_server_renew_keys(const ObServer *server);
 
 /* Whether exports to the server of that name (NULL: that of the setting) are
  * to have parts of one size.  Raises nothing: without such a server, they are

@@ -37,8 +37,9 @@ role_name(Oid role)
 }
 
 /*
- * The role whose word the setting is.  InvalidOid: it is the administrator's,
- * by a file, the command line, or for all roles of a database; or the default.
+ * The role that has set it.  InvalidOid: an administrator has, in a file, on
+ * the command line, or for all roles of a database; or nobody, and it is the
+ * default.
  */
 static Oid
 find_setter(const struct config_generic *setting)
@@ -47,7 +48,7 @@ find_setter(const struct config_generic *setting)
 	{
 		case PGC_S_USER:
 		case PGC_S_DATABASE_USER:
-			/* of the role that has logged in, which may change it */
+			/* the role that has logged in may change it */
 			return GetAuthenticatedUserId();
 		case PGC_S_CLIENT:
 		case PGC_S_INTERACTIVE:
@@ -94,7 +95,7 @@ ob_server_choose(const char *given, bool *named)
 	if (OidIsValid(setter))
 	{
 		check_setter(setter);
-		/* what a role has in all databases means no server of this one */
+		/* a setting for all databases means no server of this one */
 		*named = setting->source != PGC_S_USER;
 	}
 	return onboard_server;

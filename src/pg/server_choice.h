@@ -12,7 +12,7 @@
 /*
  * The name of the server to use: the given one, or that of the setting if
  * NULL.  Raises if the setting is the word of a role that has no say in what
- * the current user exports.  *named tells whether somebody who has named it.
+ * the current user exports.  *named tells whether somebody has named it.
  */
 extern const char *ob_server_choose(const char *given, bool *named);
 

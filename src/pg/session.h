@@ -17,8 +17,8 @@
 
 typedef struct ObSession ObSession; /* in dynamic shared memory */
 
-/* With the active snapshot and the time that goes with it, that of now() in
- * the session; or without one, as of this moment. */
+/* The state has the active snapshot, and the time that now() gives in the
+ * session; or no snapshot, and the present time. */
 extern Size ob_session_estimate(bool snapshot);
 extern void ob_session_save(ObSession *session, Size size, bool snapshot);
 

@@ -18,6 +18,8 @@
 
 #define ABORT_MS 5000
 #define AGAIN_MS 200
+/* For an object of one request there is nothing to abort, only to look for. */
+#define LOOK_MS 1000
 /* How often transfers are looked at while rows come slowly. */
 #define PUMP_MS 10
 
@@ -94,7 +96,7 @@ flush(ObStream *stream)
 	ObError error;
 	size_t len = stream->out.ptr - stream->window;
 
-	/* that may have been anybody's memory, shared memory, too */
+	/* it may be memory of anybody else, perhaps of all processes */
 	if (unlikely(stream->out.ptr > stream->out.end))
 		elog(PANIC, "rows were written beyond their buffer");
 	if (len == 0)
@@ -232,7 +234,7 @@ ob_stream_new(const ObStreamOptions *options)
 	return stream;
 }
 
-/* (The warning is the leader's: it was the first to send something.) */
+/* The warning is the leader's: it was the first to send something. */
 static void
 wait_until_done(ObStream *stream)
 {
@@ -403,7 +405,7 @@ ob_stream_undo(ObStream *stream)
 {
 	const ObError *error;
 
-	ob_upload_abort(stream->upload);
+	ob_upload_abort(stream->upload, 0);
 	while (!ob_upload_aborted(stream->upload))
 		ob_wait(stream->http);
 	ob_client_warn_of_clock(stream->s3, stream->server);
@@ -424,13 +426,16 @@ is_aborted(const void *arg)
  * waited for: else each level would take its time while interrupts are held.
  */
 static bool
-wait_for_abort(ObStream *stream)
+abort_bounded(ObStream *stream, bool multipart)
 {
 	static int64 timed_out = 0;
 	bool again = ob_http_now_ms() - timed_out < AGAIN_MS;
-	bool aborted = ob_wait_bounded(stream->http, is_aborted, stream->upload,
-								   again ? AGAIN_MS : ABORT_MS);
+	int bound = multipart ? ABORT_MS : OB_FATE_PATIENCE_MS + LOOK_MS;
+	bool aborted;
 
+	ob_upload_abort(stream->upload, again ? 0 : OB_FATE_PATIENCE_MS);
+	aborted = ob_wait_bounded(stream->http, is_aborted, stream->upload,
+							  again ? AGAIN_MS : bound);
 	if (!aborted)
 		timed_out = ob_http_now_ms();
 	return aborted;
@@ -451,23 +456,24 @@ warn_of_upload(const ObStream *stream, const char *place)
 							 "onboard_abort_uploads() removes it.")));
 }
 
-void
+ObFate
 ob_stream_abort(ObStream *stream, const char *place)
 {
+	ObUploadStats stats;
 	const ObError *error;
+	ObFate fate;
 
 	if (!stream->upload)
-		return;
+		return OB_FATE_NONE;
 	HOLD_INTERRUPTS();
-	ob_upload_abort(stream->upload);
-	if (!wait_for_abort(stream))
+	ob_upload_stats(stream->upload, &stats);
+	if (!abort_bounded(stream, stats.multipart) &&
+		!ob_upload_forgotten(stream->upload))
 		warn_of_upload(stream, place);
 	else if ((error = ob_upload_abort_error(stream->upload)) != NULL)
 		ob_report_not_aborted(error, place);
-	else if (ob_upload_may_exist(stream->upload))
-		ereport(WARNING,
-				(errcode(ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN),
-				 errmsg("the object \"%s\" may have been written", place),
-				 errdetail("The export ended while S3 was completing it.")));
+	fate = ob_fate_of(stream->upload);
+	ob_fate_warn(fate, place);
 	RESUME_INTERRUPTS();
+	return fate;
 }

@@ -15,6 +15,7 @@
 
 #include "core/sink_upload.h"
 #include "pg/encode.h"
+#include "pg/fate.h"
 #include "pg/progress.h"
 #include "pg/server.h"
 
@@ -115,9 +116,9 @@ extern void ob_stream_undo(ObStream *stream);
 
 /*
  * Gives up: tells S3 to forget the upload, in bounded time.  Raises nothing;
- * says in a WARNING what may be left behind.  place is "s3://bucket/key", in
- * the database's encoding.
+ * says in a WARNING what may be left behind, or may have been written.  place
+ * is "s3://bucket/key", in the database's encoding.
  */
-extern void ob_stream_abort(ObStream *stream, const char *place);
+extern ObFate ob_stream_abort(ObStream *stream, const char *place);
 
 #endif

@@ -92,8 +92,8 @@ collect(void *arg, const ObXmlUpload *upload)
 	return list->packed.failed ? OB_ENOMEM : OB_OK;
 }
 
-/* In memory of the page's, for the core's is not freed when something raises.
- */
+/* The result is in the page's memory: core's is not freed when something
+ * raises. */
 static char *
 read_page(Sweep *sweep, Size *len)
 {

@@ -21,8 +21,10 @@
 #include "pg/manifest.h"
 #include "pg/query.h"
 #include "pg/report.h"
+#include "pg/run_lock.h"
 #include "pg/task.h"
 #include "pg/tell.h"
+#include "pg/withdraw.h"
 
 /* The registry's options first, then the call's over them. */
 static ObOptions *
@@ -55,8 +57,55 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 		.ext = psprintf("%s%s", options->copy.format->extension,
 						options->codec->extension),
 	};
+	char *key;
 
-	return ob_key_expand(options->key, &fields);
+	key = ob_key_expand(options->key, &fields);
+	ob_key_check_own(key, server->prefix);
+	return key;
+}
+
+/*
+ * Callers repeat a run under its id when one of its tables failed, or when
+ * they lost the connection.  An increment that the run has landed before is
+ * only reported again: replacing its object by newer rows would lose the old
+ * ones.
+ */
+static bool
+has_landed(const ObRequest *request, ObTask *task)
+{
+	ObRun *run = palloc0(sizeof(ObRun));
+
+	run->run_id = request->run_id;
+	run->name = request->name;
+	if (!ob_history_landed(request->schema, run))
+		return false;
+	if (task->export.options->together)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("the run has landed an increment of \"%s\" before",
+						request->name),
+				 errdetail("Its object is visible already, so it cannot be "
+						   "published together with others: \"%s\", %llu "
+						   "rows.",
+						   run->uri, (unsigned long long) run->rows),
+				 errhint("Give another run_id, or none.")));
+	task->landed = run;
+	return true;
+}
+
+/* The place that a watermark is tied to.  A store that has several addresses
+ * counts as several places. */
+static char *
+destination_of(const ObExport *export)
+{
+	const ObEndpoint *endpoint = &export->server->endpoint;
+
+	/* Bucket names are unique across Amazon's regions. */
+	if (endpoint->aws)
+		return psprintf("s3://%s", export->bucket);
+	return psprintf("%s%s%s/%s", endpoint->host,
+					endpoint->port ? psprintf(":%d", endpoint->port) : "",
+					endpoint->base, export->bucket);
 }
 
 /* Its query is the registered one, so that of a call cannot be bounded. */
@@ -64,6 +113,16 @@ static void
 prepare_watermark(const ObRequest *request, ObTask *task)
 {
 	const ObOptions *options = task->export.options;
+	const ObWatermarkRequest wanted = {
+		.name = request->name,
+		.run_id = request->run_id,
+		.options = options,
+		.origin = {.table_id =
+					   request->entry ? request->entry->id : (pg_uuid_t){{0}},
+				   .query = task->export.query,
+				   .destination = destination_of(&task->export)},
+		.in_worker = request->in_worker,
+	};
 
 	if (!options->watermark)
 		return;
@@ -75,8 +134,8 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 						request->name),
 				 errhint("Leave the query out, or export it under another "
 						 "name.")));
-	task->watermark = ob_watermark_get(request->schema, request->name, options,
-									   task->uri, request->in_worker);
+	if (!has_landed(request, task))
+		task->watermark = ob_watermark_get(request->schema, &wanted);
 }
 
 XLogRecPtr
@@ -86,6 +145,48 @@ ob_task_lsn(void)
 	if (RecoveryInProgress())
 		return GetCurrentReplayRecPtr(NULL);
 	return GetXLogInsertRecPtr();
+}
+
+/* A run does not notice what ALTER SERVER changes after its begin. */
+typedef struct KnownServer
+{
+	const char *name; /* as options have it; NULL: not at all */
+	ObServer *server;
+} KnownServer;
+
+static bool
+same_name(const char *a, const char *b)
+{
+	return a && b ? strcmp(a, b) == 0 : a == b;
+}
+
+static ObServer *
+find_server(const ObRequest *request, const char *name)
+{
+	KnownServer *found;
+	ListCell *cell;
+
+	if (request->server)
+		return ob_server_image_get(request->server);
+	if (!request->servers)
+		return ob_server_get(name);
+	foreach (cell, *request->servers)
+	{
+		found = lfirst(cell);
+		if (same_name(found->name, name))
+			return found->server;
+	}
+	found = palloc(sizeof(KnownServer));
+	*found = (KnownServer){name, ob_server_get(name)};
+	foreach (cell, *request->servers)
+	{
+		ObServer *other = ((KnownServer *) lfirst(cell))->server;
+
+		if (other->serverid == found->server->serverid)
+			found->server = other;
+	}
+	*request->servers = lappend(*request->servers, found);
+	return found->server;
 }
 
 void
@@ -108,9 +209,12 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	if (!bucket && entry)
 		bucket = entry->bucket;
 
-	server = ob_server_get(options->server);
+	server = find_server(request, options->server);
 	task->export.run_id = request->run_id;
+	if (!task->export.fate)
+		task->export.fate = &task->fate;
 	task->alone = request->options_for == OB_OPTIONS_TABLE;
+	task->given_id = request->given_id;
 	task->export.name = request->name;
 	task->export.query = query;
 	task->run.query = query;
@@ -120,6 +224,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	task->export.key = ob_task_key(request, options, server);
 	task->uri = psprintf("s3://%s/%s", task->export.bucket,
 						 ob_report_text(task->export.key));
+	task->schema = request->schema;
 	prepare_watermark(request, task);
 }
 
@@ -128,8 +233,78 @@ static bool
 bound(ObTask *task)
 {
 	return !task->watermark ||
-		   ob_watermark_bound(task->watermark, &task->export) ||
+		   ob_watermark_bound(task->schema, task->watermark, &task->export) ||
 		   task->export.options->write_empty;
+}
+
+/*
+ * Two processes that land an increment under one run id use one key.  Some
+ * stores ignore the condition on large objects, so the later process could
+ * replace the object of the other.  A lock excludes that.
+ */
+static void
+require_alone(const ObTask *task)
+{
+	const pg_uuid_t *run_id = &task->export.run_id;
+
+	if (ob_run_hold_table(GetUserId(), run_id, task->export.name) &&
+		!(task->alone && ob_run_is_held(GetUserId(), run_id)))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_IN_USE),
+			 errmsg("another process works on that run's increment of \"%s\"",
+					task->export.name),
+			 errhint("Give another run_id, or none.")));
+}
+
+/* The usual hint, another key or "overwrite": "replace", does not help an
+ * increment. */
+static void
+hint_at_run_id(void *arg)
+{
+	if (geterrcode() == ERRCODE_DUPLICATE_FILE)
+		errhint("An increment never replaces an object: give another run_id, "
+				"or none.");
+}
+
+static void export(const ObTask *task, ObExportResult *result)
+{
+	ErrorContextCallback context = {error_context_stack, hint_at_run_id, NULL};
+
+	if (task->watermark)
+		error_context_stack = &context;
+	ob_export_run(&task->export, result);
+	error_context_stack = context.previous;
+}
+
+/* Reports what the run has landed before.  Nothing is written or sent. */
+static void
+tell_again(ObTask *task)
+{
+	task->run = *task->landed;
+	ereport(
+		NOTICE,
+		(errmsg("the run has landed an increment of \"%s\" before",
+				ob_report_client_text(task->run.name)),
+		 errdetail("It is at \"%s\". Rows that have come since are left to "
+				   "the next run.",
+				   ob_report_client_text(task->run.uri))));
+}
+
+/*
+ * What an earlier attempt has said of the run goes before anything is sent.
+ * Two calls of one run at a time would each not see what the other one says.
+ */
+static void
+begin_run(const ObTask *task)
+{
+	if (!task->given_id)
+		return;
+	if (!ob_run_hold(GetUserId(), &task->run.run_id))
+		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
+						errmsg("another process works on that run"),
+						errhint("See onboard_runs and onboard_wait().")));
+	ob_withdraw(&task->export, &task->run.name, 1);
 }
 
 void
@@ -138,13 +313,26 @@ ob_task_run(ObTask *task)
 	ObExportResult result = {.empty = true};
 	TupleDesc columns = NULL;
 
+	if (task->landed)
+	{
+		tell_again(task);
+		return;
+	}
 	/* onboard_all() may have prepared it hours ago */
 	ob_server_require_usage(task->export.server);
+	ob_server_renew_keys(task->export.server);
 	task->run.started = GetCurrentTimestamp();
+	if (task->export.options->manifest && task->alone)
+		begin_run(task);
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);
+	if (task->watermark)
+		require_alone(task);
 	if (bound(task))
-		ob_export_run(&task->export, &result);
+		export(task, &result);
+	/* what fails from here on does not take it away */
+	if (!result.empty && !task->export.held)
+		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
 		task->details = ob_manifest_details(task, columns, &result);
 	task->run.ended = GetCurrentTimestamp();
@@ -160,28 +348,51 @@ ob_task_run(ObTask *task)
 		ob_manifest_write_one(task);
 }
 
+/* Nothing of it is there, or nothing that counts.  Its URI may be in memory
+ * that is gone. */
+static void
+clear_outcome(ObRun *run)
+{
+	run->uri = NULL;
+	run->files = 0;
+	run->rows = 0;
+	run->raw_bytes = 0;
+	run->bytes = 0;
+	run->parts = 0;
+}
+
 void
 ob_task_fail(ObTask *task, const ErrorData *error)
 {
+	clear_outcome(&task->run);
 	task->run.ended = GetCurrentTimestamp();
 	if (task->run.started == 0)
 		task->run.started = task->run.ended;
 	task->run.status = OB_STATUS_FAILED;
-	task->run.files = 0;
-	task->run.error = error->message;
+	if (task->export.fate)
+		task->fate = *task->export.fate;
+	if (task->fate != OB_FATE_NONE)
+		task->run.uri = task->uri;
+	task->run.error = ob_fate_error(task->fate, error->message);
 	task->run.sqlstate = error->sqlerrcode;
+}
+
+void
+ob_task_doubt(ObTask *task)
+{
+	clear_outcome(&task->run);
+	task->fate = OB_FATE_UNKNOWN;
+	task->run.status = OB_STATUS_FAILED;
+	task->run.uri = task->uri;
+	task->run.error = "it is not known whether the object is visible";
+	task->run.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
 }
 
 void
 ob_task_withhold(ObTask *task)
 {
+	clear_outcome(&task->run);
 	task->run.status = OB_STATUS_WITHHELD;
-	task->run.uri = NULL;
-	task->run.files = 0;
-	task->run.rows = 0;
-	task->run.raw_bytes = 0;
-	task->run.bytes = 0;
-	task->run.parts = 0;
 }
 
 void
@@ -242,6 +453,8 @@ ob_task_end_or_warn(Oid schema, const ObTask *task)
 	Ending ending = {schema, task};
 	ErrorData *volatile error = NULL;
 
+	if (task->landed)
+		return;
 	ob_tell_log(&task->run);
 	PG_TRY();
 	{

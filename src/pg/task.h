@@ -10,6 +10,7 @@
 #include "pg/export.h"
 #include "pg/history.h"
 #include "pg/registry.h"
+#include "pg/server_image.h"
 #include "pg/watermark.h"
 
 /* What was asked for; NULL where nothing was said. */
@@ -23,10 +24,15 @@ typedef struct ObRequest
 	const ObEntry *entry; /* the registry's row of that name */
 	Oid schema;           /* the extension's */
 	pg_uuid_t run_id;
+	bool given_id;      /* by the caller, so it may have run before */
 	TimestampTz when;   /* the date and time in keys */
 	const char *source; /* ob_history_source() of who asked; NULL: here */
 	bool in_worker;     /* of a crew, whose leader has prepared it, too */
-	XLogRecPtr lsn;     /* ob_task_lsn() when the run began; 0: now */
+	/* NULL, or the server as that leader has read it */
+	const ObServerImage *server;
+	/* NULL, or those that the run has read so far: each is read once */
+	List **servers;
+	XLogRecPtr lsn; /* ob_task_lsn() when the run began; 0: now */
 } ObRequest;
 
 /*
@@ -37,10 +43,14 @@ extern XLogRecPtr ob_task_lsn(void);
 
 typedef struct ObTask
 {
+	Oid schema; /* the extension's */
 	ObExport export;
 	char *uri;              /* in the database's encoding */
+	ObFate fate;            /* of the object, if it has failed */
 	ObWatermark *watermark; /* NULL: all rows */
+	const ObRun *landed;    /* by this run before; NULL: not yet */
 	bool alone;             /* no part of a run of several tables */
+	bool given_id;          /* the run may have been tried before */
 	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
 	ObRun run;      /* what there is to tell, also after a failure */
 } ObTask;
@@ -56,11 +66,16 @@ extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
 						 const ObServer *server);
 
-/* Runs it and fills task->run; raises on failure. */
+/* Runs the export and fills task->run; raises on failure.  If task->landed is
+ * set, only reports that. */
 extern void ob_task_run(ObTask *task);
 
-/* Fills task->run for one that failed. */
+/* Fills task->run for one that failed.  Its object may be there nevertheless
+ * (task->fate): then it has a URI, and its error says so. */
 extern void ob_task_fail(ObTask *task, const ErrorData *error);
+
+/* The same of one that is not known to be visible.  Allocates nothing. */
+extern void ob_task_doubt(ObTask *task);
 
 /* Fills task->run for one that has landed, but is not to be seen, because
  * something else of its run has failed.  Does not raise. */

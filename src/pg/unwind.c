@@ -13,7 +13,9 @@
  * and one of them may abort the transaction: the one that removes temporary
  * tables does.  The memory of what is open goes with that, so the list is also
  * looked at when a (sub)transaction aborts.  Only then is something of it
- * still open: any other abort comes after PG_CATCH.
+ * still open: any other abort comes after PG_CATCH.  Even earlier, the abort
+ * frees what queries have allocated, with their portals: ob_unwind_forget() is
+ * for what is in such memory.
  */
 #include "postgres.h"
 
@@ -24,7 +26,8 @@
 
 #include "pg/unwind.h"
 
-/* On the stack of ob_unwind(), which is still there when a backend exits. */
+/* One is on the stack of ob_unwind(), which is still there when a backend
+ * exits. */
 typedef struct Open
 {
 	dlist_node node;
@@ -44,11 +47,11 @@ ob_unwind_aborting(void)
 	return aborting;
 }
 
-/* What was begun at that level of subtransactions, or below it. */
+/* Gives up what was begun at that level of subtransactions, or below it. */
 static void
 give_up_from(int level)
 {
-	/* what was current may be freed on the way */
+	/* the current context may be freed on the way */
 	MemoryContext before = MemoryContextSwitchTo(TopMemoryContext);
 
 	while (!dlist_is_empty(&all))
@@ -61,6 +64,24 @@ give_up_from(int level)
 		open->give_up(open->arg);
 	}
 	MemoryContextSwitchTo(before);
+}
+
+bool
+ob_unwind_forget(const void *arg)
+{
+	dlist_mutable_iter at;
+	bool found = false;
+
+	dlist_foreach_modify(at, &all)
+	{
+		if (dlist_container(Open, node, at.cur)->arg != arg)
+			continue;
+		dlist_delete(at.cur);
+		found = true;
+	}
+	/* else ob_unwind() would take it out of the list once more */
+	Assert(!found || proc_exit_inprogress);
+	return found;
 }
 
 static void

@@ -7,8 +7,8 @@
  * PostgreSQL calls the validator with all options an object will have, also
  * when there are none.  No message repeats a value that may be a secret, and
  * all keep the statement, which may have one elsewhere, out of the server log.
- * Nor has any a context: within a function or a DO block, that would be the
- * statement once more, for the client as well.
+ * They have no context, either: within a function or a DO block, that would be
+ * the statement once more, for the client as well.
  */
 #include "postgres.h"
 
@@ -472,7 +472,7 @@ onboard_fdw_validator(PG_FUNCTION_ARGS)
 {
 	ErrorContextCallback *context = error_context_stack;
 
-	/* whoever catches an error restores it */
+	/* PG_CATCH restores it after an error */
 	error_context_stack = NULL;
 	check_all(untransformRelOptions(PG_GETARG_DATUM(0)), PG_GETARG_OID(1));
 	error_context_stack = context;

@@ -7,18 +7,28 @@
  * The registered query becomes a subquery, its column compared by the
  * operators of its type's btree order, named with their schema.  The bounds
  * are parameters, so there is no text in which something could hide.
+ *
+ * A row that is committed below the watermark is missed.  An overlap moves the
+ * lower bound down for such rows, but its user has to know how far.  A column
+ * of transaction ids needs none: all transactions below the snapshot's xmin
+ * have ended, so an increment that ends below xmin has all rows up to its end.
  */
 #include "postgres.h"
 
 #include "access/stratnum.h"
+#include "access/transam.h"
+#include "access/xlog.h"
 #include "catalog/pg_operator.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
+#include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
+#include "utils/xid8.h"
 
 #include "pg/query.h"
 #include "pg/watermark_intern.h"
@@ -37,9 +47,11 @@ typedef struct Bounding
 	const char *query; /* the registered one, fit for a subquery */
 	char *column;      /* ALIAS.column */
 	Oid type;          /* not a domain */
-	Oid collation;     /* the column's */
+	int32 typmod;
+	Oid collation; /* the column's */
 	const TypeCacheEntry *cache;
 	char *greater; /* OPERATOR(schema.>) */
+	char *not_less;
 	char *not_greater;
 	Bound kept; /* where the last one ended */
 	Bound from;
@@ -104,7 +116,8 @@ learn_column(Bounding *b)
 	const FormData_pg_attribute *attribute =
 		find_column(b->mark, ob_query_describe(b->query));
 
-	b->type = getBaseType(attribute->atttypid);
+	b->typmod = attribute->atttypmod;
+	b->type = getBaseTypeAndTypmod(attribute->atttypid, &b->typmod);
 	b->collation = attribute->attcollation;
 	b->column =
 		psprintf(ALIAS ".%s", quote_identifier(NameStr(attribute->attname)));
@@ -118,8 +131,72 @@ learn_column(Bounding *b)
 						errdetail("Its type, %s, has no order.",
 								  format_type_be(b->type))));
 	b->greater = operator_of(b, BTGreaterStrategyNumber);
+	b->not_less = operator_of(b, BTGreaterEqualStrategyNumber);
 	b->not_greater = operator_of(b, BTLessEqualStrategyNumber);
 	b->mark->type = ob_watermark_type(b->type);
+}
+
+static void
+check_ties(const Bounding *b)
+{
+	if (b->mark->overlap ||
+		!ob_watermark_is_coarse(b->type, b->typmod, b->collation))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("column \"%s\" of \"%s\" is too coarse for a watermark "
+					"without an overlap",
+					b->mark->column, b->mark->name),
+			 errdetail("Many rows can share one value of type %s. Rows that "
+					   "come later with the value of the watermark would "
+					   "never be landed.",
+					   format_type_with_typemod(b->type, b->typmod)),
+			 errhint("Set \"overlap\": 0 in option \"watermark\" to land the "
+					 "rows at the watermark again each time, or a longer "
+					 "overlap to cover rows that are committed late, too.")));
+}
+
+/* ---- transaction ids ---- */
+
+static uint64
+xid_of(Datum value)
+{
+	return U64FromFullTransactionId(DatumGetFullTransactionId(value));
+}
+
+/* The greatest id below which no transaction is running. */
+static Datum
+last_ended(void)
+{
+	LOCAL_FCINFO(call, 0);
+	Datum snapshot;
+	Datum oldest;
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	snapshot = pg_current_snapshot(call);
+	oldest = DirectFunctionCall1(pg_snapshot_xmin, snapshot);
+	return FullTransactionIdGetDatum(
+		FullTransactionIdFromU64(xid_of(oldest) - 1));
+}
+
+/* A cluster into which the watermark was restored has ids of its own. */
+static void
+check_xid(const Bounding *b)
+{
+	uint64 next = U64FromFullTransactionId(ReadNextFullTransactionId());
+
+	if (xid_of(b->kept.value) < next)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("the watermark of \"%s\" is a transaction id that this "
+					"cluster has not reached",
+					b->mark->name),
+			 errdetail("It is %s; the next one is " UINT64_FORMAT ".",
+					   b->mark->kept->value, next),
+			 errhint("onboard_reset(%s) forgets it, and the next increment "
+					 "has all rows.",
+					 quote_literal_cstr(b->mark->name))));
 }
 
 /* ---- the bounds ---- */
@@ -158,6 +235,8 @@ find_lower(Bounding *b)
 	b->kept.given = b->from.given = true;
 	b->kept.value = b->from.value =
 		ob_watermark_value(b->type, mark->kept->value);
+	if (b->type == XID8OID)
+		check_xid(b);
 	if (mark->overlap)
 		b->from.given = ob_watermark_subtract(b->type, b->kept.value, overlap,
 											  &b->from.value);
@@ -193,7 +272,18 @@ lower_condition(const Bounding *b)
 {
 	if (!b->from.given)
 		return psprintf("%s IS NOT NULL", b->column);
-	return psprintf("%s %s $%d", b->column, b->greater, b->to.given ? 2 : 1);
+	return psprintf("%s %s $%d", b->column,
+					b->mark->overlap ? b->not_less : b->greater,
+					b->to.given ? 2 : 1);
+}
+
+static char *
+conditions(const Bounding *b)
+{
+	if (!b->to.given)
+		return lower_condition(b);
+	return psprintf("%s AND %s %s $1", lower_condition(b), b->column,
+					b->not_greater);
 }
 
 /* Out of SPI's memory, and in one piece. */
@@ -211,22 +301,23 @@ take_value(const Bounding *b, Datum value, MemoryContext context)
 }
 
 /*
- * The greatest value that the snapshot shows.  (Not every type has a max();
- * and this way an index is used where there is one.)
+ * Finds the greatest value that the snapshot shows, not above b->to if that is
+ * given.  Not every type has max(), and ORDER BY can use an index.
  */
 static void
 find_upper(Bounding *b)
 {
 	MemoryContext context = CurrentMemoryContext;
 	SPIExecuteOptions options = {.read_only = true, .tcount = 1};
-	const char *sql = psprintf("SELECT %s FROM (%s\n) AS " ALIAS
-							   " WHERE %s ORDER BY %s USING %s LIMIT 1",
-							   b->column, b->query, lower_condition(b),
-							   b->column, b->greater);
+	const char *sql =
+		psprintf("SELECT %s FROM (%s\n) AS " ALIAS
+				 " WHERE %s ORDER BY %s USING %s LIMIT 1",
+				 b->column, b->query, conditions(b), b->column, b->greater);
 	bool isnull;
 	Datum value;
 
 	options.params = parameters_of(b);
+	b->to.given = false;
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
 	if (SPI_execute_extended(sql, &options) != SPI_OK_SELECT)
@@ -272,24 +363,65 @@ check_upper(Bounding *b)
 		b->to.value = b->kept.value;
 }
 
+static void
+check_query(const ObWatermark *mark, const char *query)
+{
+	if (!ob_query_has_limit(query))
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the query of \"%s\" has a LIMIT, OFFSET or FETCH",
+					mark->name),
+			 errdetail("It is applied before the increment is selected, so "
+					   "increments would lack rows."),
+			 errhint("Remove it, or remove option \"watermark\".")));
+}
+
+/* The origin is compared before any row is read for the export. */
+static void
+find_origin(Bounding *b, const char *query)
+{
+	ObWatermark *mark = b->mark;
+
+	ob_watermark_find_origin(mark, query);
+	if (b->type == XID8OID)
+		mark->origin.system = psprintf(UINT64_FORMAT, GetSystemIdentifier());
+	ob_watermark_check_origin(mark);
+}
+
+static void
+find_bounds(Bounding *b, const char *query)
+{
+	check_query(b->mark, query);
+	learn_column(b);
+	find_lower(b);
+	check_ties(b);
+	find_origin(b, query);
+	if (b->type == XID8OID)
+	{
+		b->to.given = true;
+		b->to.value = last_ended();
+	}
+	find_upper(b);
+}
+
 bool
-ob_watermark_bound(ObWatermark *mark, ObExport *export)
+ob_watermark_bound(Oid schema, ObWatermark *mark, ObExport *export)
 {
 	Bounding b = {.mark = mark};
 
 	b.query = ob_query_as_subquery(export->query);
-	learn_column(&b);
-	find_lower(&b);
-	find_upper(&b);
+	find_bounds(&b, export->query);
+	ob_watermark_warn(schema, mark, export->query);
+	mark->inclusive = mark->overlap != NULL;
 	if (b.from.given)
 		mark->from = ob_watermark_text(b.type, b.from.value);
 	if (b.to.given)
 	{
 		check_upper(&b);
 		mark->to = ob_watermark_text(b.type, b.to.value);
-		export->query =
-			psprintf("SELECT * FROM (%s\n) AS " ALIAS " WHERE %s AND %s %s $1",
-					 b.query, lower_condition(&b), b.column, b.not_greater);
+		export->query = psprintf("SELECT * FROM (%s\n) AS " ALIAS " WHERE %s",
+								 b.query, conditions(&b));
 		export->parameters = parameters_of(&b);
 	}
 	else

@@ -8,6 +8,7 @@
 
 #include <math.h>
 
+#include "access/nbtree.h"
 #include "catalog/pg_type.h"
 #include "common/int.h"
 #include "utils/builtins.h"
@@ -17,20 +18,27 @@
 #include "utils/lsyscache.h"
 #include "utils/numeric.h"
 #include "utils/timestamp.h"
+#include "utils/typcache.h"
 
 #include "pg/watermark_intern.h"
 
 /* ---- texts ---- */
 
-/* What the output and input of some type depend on. */
-static int
-fix_settings(void)
+/* The output and input of some types, and SQL that is made of views and
+ * policies, depend on these. */
+int
+ob_watermark_fix_settings(void)
 {
 	static const char *const settings[][2] = {
-		{"datestyle", "ISO, YMD"},    {"intervalstyle", "postgres"},
-		{"timezone", "UTC"},          {"extra_float_digits", "3"},
-		{"bytea_output", "hex"},      {"lc_monetary", "C"},
-		{"search_path", "pg_catalog"}};
+		{"datestyle", "ISO, YMD"},
+		{"intervalstyle", "postgres"},
+		{"timezone", "UTC"},
+		{"extra_float_digits", "3"},
+		{"bytea_output", "hex"},
+		{"lc_monetary", "C"},
+		{"search_path", "pg_catalog"},
+		{"quote_all_identifiers", "off"},
+		{"standard_conforming_strings", "on"}};
 	int level = NewGUCNestLevel();
 
 	for (int i = 0; i < lengthof(settings); i++)
@@ -43,7 +51,7 @@ fix_settings(void)
 char *
 ob_watermark_text(Oid type, Datum value)
 {
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	Oid function;
 	bool is_varlena;
 	char *text;
@@ -57,7 +65,7 @@ ob_watermark_text(Oid type, Datum value)
 Datum
 ob_watermark_value(Oid type, const char *text)
 {
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	Oid function;
 	Oid parameter;
 	Datum value;
@@ -72,7 +80,7 @@ ob_watermark_value(Oid type, const char *text)
 char *
 ob_watermark_type(Oid type)
 {
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	char *text = format_type_be(type);
 
 	AtEOXact_GUC(true, level);
@@ -156,10 +164,13 @@ parse_overlap(Oid type, const char *overlap)
 		case NUMERICOID:
 			return numeric_of(overlap);
 		default:
+			if (strcmp(overlap, "0") == 0)
+				return (Datum) 0;
 			fail_overlap(
 				overlap,
 				psprintf("The column is of type %s.", format_type_be(type)),
-				"Overlaps are for dates, timestamps and numbers.");
+				"Overlaps are for dates, timestamps and numbers; other types "
+				"may have 0, which lands the rows at the watermark again.");
 	}
 }
 
@@ -204,6 +215,31 @@ double_of(Datum overlap)
 	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, overlap));
 }
 
+/*
+ * Floats are rounded: 0.8 - 0.1 is greater than 0.7.  The overlap and the
+ * difference are each off by half a step at most, so two steps down are enough
+ * to include all that the overlap asks for.
+ */
+static float8
+subtract_float8(float8 value, double overlap)
+{
+	double lower = value - overlap;
+
+	if (overlap == 0)
+		return value;
+	return nextafter(nextafter(lower, -INFINITY), -INFINITY);
+}
+
+static float4
+subtract_float4(float4 value, double overlap)
+{
+	float lower = (float) ((double) value - overlap);
+
+	if (overlap == 0)
+		return value;
+	return nextafterf(nextafterf(lower, -INFINITY), -INFINITY);
+}
+
 static bool
 subtract(Oid type, Datum value, Datum overlap, Datum *result)
 {
@@ -221,7 +257,7 @@ subtract(Oid type, Datum value, Datum overlap, Datum *result)
 				DirectFunctionCall2(timestamp_mi_interval, value, overlap);
 			break;
 		case DATEOID:
-			/* (the day in which that is, so it is never less than asked) */
+			/* the day in which that is, so it is never less than asked */
 			*result = DirectFunctionCall1(
 				timestamp_date,
 				DirectFunctionCall2(date_mi_interval, value, overlap));
@@ -243,14 +279,17 @@ subtract(Oid type, Datum value, Datum overlap, Datum *result)
 			break;
 		case FLOAT4OID:
 			*result = Float4GetDatum(
-				(float4) (DatumGetFloat4(value) - double_of(overlap)));
+				subtract_float4(DatumGetFloat4(value), double_of(overlap)));
 			break;
 		case FLOAT8OID:
-			*result =
-				Float8GetDatum(DatumGetFloat8(value) - double_of(overlap));
+			*result = Float8GetDatum(
+				subtract_float8(DatumGetFloat8(value), double_of(overlap)));
 			break;
-		default:
+		case NUMERICOID:
 			*result = DirectFunctionCall2(numeric_sub, value, overlap);
+			break;
+		default: /* the overlap is 0 */
+			*result = value;
 			break;
 	}
 	return fits;
@@ -260,11 +299,55 @@ bool
 ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
 {
 	/* a day has 24 hours */
-	int level = fix_settings();
+	int level = ob_watermark_fix_settings();
 	bool fits = subtract(type, value, overlap, result);
 
 	AtEOXact_GUC(true, level);
 	return fits;
+}
+
+/* ---- ties ---- */
+
+/* Whether values can be equal without being identical, as in citext, or in a
+ * collation that ignores case.  Btree's support function for deduplication
+ * tells.  character(n) has none because of trailing blanks, which do not
+ * matter here. */
+static bool
+has_equal_spellings(Oid type, Oid collation)
+{
+	const TypeCacheEntry *cache =
+		lookup_type_cache(type, TYPECACHE_BTREE_OPFAMILY);
+
+	if (OidIsValid(collation) && !get_collation_isdeterministic(collation))
+		return true;
+	return type != BPCHAROID && !OidIsValid(get_opfamily_proc(
+									cache->btree_opf, cache->btree_opintype,
+									cache->btree_opintype, BTEQUALIMAGE_PROC));
+}
+
+bool
+ob_watermark_is_coarse(Oid type, int32 typmod, Oid collation)
+{
+	char category;
+	bool preferred;
+
+	switch (type)
+	{
+		case BOOLOID:
+		case CHAROID:
+		case DATEOID:
+		case TIMEOID:
+		case TIMETZOID:
+			return true;
+		case TIMESTAMPOID:
+		case TIMESTAMPTZOID:
+			return typmod >= 0 && typmod < MAX_TIMESTAMP_PRECISION;
+		default:
+			get_type_category_preferred(type, &category, &preferred);
+			return category == TYPCATEGORY_ENUM ||
+				   (category == TYPCATEGORY_STRING &&
+					has_equal_spellings(type, collation));
+	}
 }
 
 /* ---- ends ---- */

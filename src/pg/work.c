@@ -59,7 +59,8 @@ ob_work_recover(MemoryContext context)
 
 /* ---- the history ---- */
 
-/* Until the transaction ends; a stricter bound of the caller's stays. */
+/* The bound holds until the transaction ends; a stricter one of the caller's
+ * stays. */
 static void
 bound_lock_waits(int ms)
 {
@@ -98,11 +99,15 @@ write_once(const ObSession *session, void (*step)(void *arg), void *arg)
 static void
 time_out_only(SIGNAL_ARGS)
 {
+	int kept = errno;
+
 	if (!get_timeout_indicator(LOCK_TIMEOUT, false))
 		return;
 	InterruptPending = true;
 	QueryCancelPending = true;
 	ob_wait_wake(MyProc);
+	/* before 17, nobody else sees to it */
+	errno = kept;
 }
 
 const ErrorData *
@@ -149,8 +154,9 @@ keep(ObWork *work, MemoryContext context)
 	MemoryContext before = MemoryContextSwitchTo(context);
 	ObRun *run = &work->task.run;
 
+	work->task.uri = pstrdup(work->task.uri);
 	if (run->uri)
-		run->uri = pstrdup(run->uri);
+		run->uri = work->task.uri;
 	if (run->query)
 		run->query = pstrdup(run->query);
 	if (work->task.watermark)
@@ -201,8 +207,8 @@ ob_work_run(ObWork *work)
 	hurried = false;
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("onboard: export of \"%s\"", run->name));
-	/* (that the history cannot be written is in the server log, and no reason
-	 * to land nothing) */
+	/* a history that cannot be written is told in the server log, and is no
+	 * reason to land nothing */
 	(void) ob_work_write(work->session, write_begin, work);
 	PG_TRY();
 	{
@@ -222,7 +228,7 @@ ob_work_run(ObWork *work)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/* In the server log, to which a background worker's warnings go. */
+/* A background worker's warnings go to the server log. */
 static void
 warn_of_unwritten(const ObRun *run, const ErrorData *error)
 {

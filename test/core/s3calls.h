@@ -122,6 +122,12 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 		case OB_S3_GET_ENCRYPTION:
 			ob_s3_get_encryption(c, "b");
 			break;
+		case OB_S3_GET_OBJECT:
+			ob_s3_get_object(c, "b", key);
+			break;
+		case OB_S3_DELETE_OBJECT:
+			ob_s3_delete_object(c, "b", key);
+			break;
 	}
 }
 
@@ -153,6 +159,7 @@ verb_method(ObS3Verb verb)
 		case OB_S3_COMPLETE:
 			return "POST";
 		case OB_S3_ABORT:
+		case OB_S3_DELETE_OBJECT:
 			return "DELETE";
 		case OB_S3_HEAD:
 		case OB_S3_HEAD_BUCKET:
@@ -174,7 +181,7 @@ success(ObS3Verb verb, const char *key)
 		rule.body = CREATED;
 	else if (verb == OB_S3_COMPLETE)
 		rule.body = COMPLETED;
-	else if (verb == OB_S3_ABORT)
+	else if (verb == OB_S3_ABORT || verb == OB_S3_DELETE_OBJECT)
 		rule.status = 204;
 	return rule;
 }

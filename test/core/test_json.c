@@ -270,6 +270,118 @@ lack_of_memory(void **state)
 	}
 }
 
+/* ---- a list of names ---- */
+
+typedef struct Names
+{
+	char text[200];
+	int until; /* -1: all */
+} Names;
+
+static bool
+note_name(void *arg, const char *name)
+{
+	Names *names = arg;
+
+	strcat(names->text, name);
+	strcat(names->text, "|");
+	return names->until < 0 || --names->until > 0;
+}
+
+static void
+lists_of_names(void **state)
+{
+	static const struct
+	{
+		const char *text;
+		ObCode code;
+		const char *names;
+		int flag; /* -1: none */
+	} rows[] = {
+		{"{}", OB_OK, "", -1},
+		{"{\"success\": true}", OB_OK, "", 1},
+		{" {\"tables\" : [ ] ,\n\"success\": false } ", OB_OK, "", 0},
+		{"{\"tables\":[{\"name\":\"a\"},{\"x\":{\"name\":\"no\"},"
+		 "\"name\":\"b\",\"y\":[{\"name\":\"no\"}]}],\"success\":true}",
+		 OB_OK, "a|b|", 1},
+		{"{\"tables\":[{\"name\":\"\\u00e4\\\"\"}]}", OB_OK, "\xc3\xa4\"|",
+		 -1},
+		{"{\"tables\":[{\"name\":\"\"}]}", OB_OK, "|", -1},
+		/* what is of another type, or in another place */
+		{"{\"tables\":[1,[{\"name\":\"no\"}],\"name\",{\"name\":1},{}]}",
+		 OB_OK, "", -1},
+		{"{\"tables\":{\"name\":\"no\"},\"success\":\"true\"}", OB_OK, "", -1},
+		{"{\"name\":\"no\",\"x\":{\"success\":true,\"tables\":[{\"name\":"
+		 "\"no\"}]}}",
+		 OB_OK, "", -1},
+		{"", OB_EPROTO, "", -1},
+		{"[]", OB_EPROTO, "", -1},
+		{"{\"tables\":[{\"name\":\"a\"}", OB_EPROTO, "a|", -1},
+		{"{\"success\":true}x", OB_EPROTO, "", 1},
+		{"{\"success\":truth}", OB_EPROTO, "", -2},
+		{"{\"tables\":[{\"name\":\"a\\u0000\"}]}", OB_EPROTO, "", -1},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Names names = {"", -1};
+		ObJsonList list = {.flag = "success",
+						   .list = "tables",
+						   .name = "name",
+						   .found = note_name,
+						   .arg = &names};
+		ObError error;
+
+		ob_error_clear(&error);
+		assert_row(rows[i].text,
+				   ob_json_read_list(rows[i].text, strlen(rows[i].text), &list,
+									 &error) == rows[i].code);
+		assert_row(rows[i].text, error.code == rows[i].code);
+		assert_string_equal(names.text, rows[i].names);
+		if (rows[i].flag >= -1)
+			assert_row(rows[i].text,
+					   (list.has_flag ? list.flag_value : -1) == rows[i].flag);
+	}
+}
+
+static void
+enough_names(void **state)
+{
+	static const char text[] = "{\"tables\":[{\"name\":\"a\"},{\"name\":"
+							   "\"b\"},{\"name\":\"c\"}]}";
+	Names names = {"", 2};
+	ObJsonList list = {"success", "tables", "name", note_name,
+					   &names,    false,    false};
+	ObError error;
+
+	ob_error_clear(&error);
+	assert_int_equal(ob_json_read_list(text, strlen(text), &list, &error),
+					 OB_OK);
+	assert_string_equal(names.text, "a|b|");
+	malloc_budget = 0;
+	assert_int_equal(ob_json_read_list(text, strlen(text), &list, &error),
+					 OB_ENOMEM);
+	malloc_budget = -1;
+}
+
+static void
+depth_of_lists(void **state)
+{
+	Names names = {"", -1};
+	ObJsonList list = {"success", "tables", "name", note_name,
+					   &names,    false,    false};
+	char *text = calloc(1, 100100);
+	ObError error;
+
+	strcpy(text, "{\"tables\":");
+	memset(text + strlen(text), '[', 100000);
+	ob_error_clear(&error);
+	assert_int_equal(ob_json_read_list(text, strlen(text), &list, &error),
+					 OB_EPROTO);
+	assert_error(&error, OB_EPROTO, "nested too deeply");
+	free(text);
+}
+
 int
 main(void)
 {
@@ -281,6 +393,9 @@ main(void)
 		cmocka_unit_test(a_field_twice),
 		cmocka_unit_test(depth_is_limited),
 		cmocka_unit_test(lack_of_memory),
+		cmocka_unit_test(lists_of_names),
+		cmocka_unit_test(enough_names),
+		cmocka_unit_test(depth_of_lists),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -64,6 +64,8 @@ requests_of_all_verbs(void **state)
 		{OB_S3_HEAD_BUCKET, "HEAD", "", false, "", HEAD "Authorization "},
 		{OB_S3_GET_ENCRYPTION, "GET", "?encryption=", false, "",
 		 HEAD "Authorization "},
+		{OB_S3_GET_OBJECT, "GET", "", false, "", HEAD "Authorization "},
+		{OB_S3_DELETE_OBJECT, "DELETE", "", false, "", HEAD "Authorization "},
 	};
 	Fixture *fixture = *state;
 
@@ -376,7 +378,8 @@ attempts_are_bounded(void **state)
 		[OB_S3_UPLOAD_PART] = 8, [OB_S3_COMPLETE] = 10,
 		[OB_S3_ABORT] = 2,       [OB_S3_HEAD] = 8,
 		[OB_S3_LIST_PARTS] = 8,  [OB_S3_LIST_UPLOADS] = 8,
-		[OB_S3_HEAD_BUCKET] = 8, [OB_S3_GET_ENCRYPTION] = 8};
+		[OB_S3_HEAD_BUCKET] = 8, [OB_S3_GET_ENCRYPTION] = 8,
+		[OB_S3_GET_OBJECT] = 8,  [OB_S3_DELETE_OBJECT] = 8};
 	Fixture *fixture = *state;
 	Call calls[COUNT_OF(rows)];
 	Call other;
@@ -473,6 +476,8 @@ refusals_of_all_verbs(void **state)
 		 "could not list the unfinished uploads of \"s3://b\""},
 		{OB_S3_HEAD_BUCKET, "could not look up \"s3://b\""},
 		{OB_S3_GET_ENCRYPTION, "could not read the encryption of \"s3://b\""},
+		{OB_S3_GET_OBJECT, "could not read \"s3://b/the key\""},
+		{OB_S3_DELETE_OBJECT, "could not delete \"s3://b/the key\""},
 	};
 	Fixture *fixture = *state;
 
@@ -1048,6 +1053,55 @@ outcomes_about_buckets(void **state)
 	}
 }
 
+/* ---- small objects of our own ---- */
+
+static void
+outcomes_of_small_objects(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		int status;
+		const char *body;
+		ObCode code;
+	} rows[] = {
+		{"there", OB_S3_GET_OBJECT, 200, "{\"success\": true}", OB_OK},
+		{"empty", OB_S3_GET_OBJECT, 200, "", OB_OK},
+		{"not there", OB_S3_GET_OBJECT, 404, XML_ERROR("NoSuchKey"),
+		 OB_EMISSING},
+		{"not to be read", OB_S3_GET_OBJECT, 403, XML_ERROR("AccessDenied"),
+		 OB_EDENIED},
+		{"deleted", OB_S3_DELETE_OBJECT, 204, NULL, OB_OK},
+		{"deleted, with 200", OB_S3_DELETE_OBJECT, 200, NULL, OB_OK},
+		{"was not there", OB_S3_DELETE_OBJECT, 404, XML_ERROR("NoSuchKey"),
+		 OB_OK},
+		{"no bucket", OB_S3_DELETE_OBJECT, 404, XML_ERROR("NoSuchBucket"),
+		 OB_EMISSING},
+		{"not to be deleted", OB_S3_DELETE_OBJECT, 403,
+		 XML_ERROR("AccessDenied"), OB_EDENIED},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Call call;
+
+		server_reset(fixture->server);
+		server_rule(fixture->server, (ServerRule){.status = rows[i].status,
+												  .body = rows[i].body});
+		call_init(&call, fixture);
+		start_verb(&call, rows[i].verb, "k");
+		wait_done(&call);
+		assert_row(rows[i].name, call.call.error.code == rows[i].code);
+		assert_row(rows[i].name,
+				   server_count(fixture->server, NULL, "/b/k") == 1);
+		if (rows[i].verb == OB_S3_GET_OBJECT && rows[i].code == OB_OK)
+			assert_string_equal(call.call.request.response.data, rows[i].body);
+		call_free(&call);
+	}
+}
+
 /* ---- calls as memory ---- */
 
 static void
@@ -1165,6 +1219,7 @@ main(void)
 		TEST(outcomes_of_abort),
 		TEST(what_head_tells),
 		TEST(outcomes_about_buckets),
+		TEST(outcomes_of_small_objects),
 		TEST(one_call_for_all_verbs),
 		TEST(cancel_at_any_time),
 	};

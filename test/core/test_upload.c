@@ -869,6 +869,8 @@ complete_is_refused(void **state)
 
 /* ---- giving up ---- */
 
+#define COMPLETE_TARGET .method = "POST", .target = "uploadId"
+
 static void
 abort_before_anything_was_sent(void **state)
 {
@@ -889,11 +891,11 @@ abort_before_anything_was_sent(void **state)
 							 OB_OK);
 		}
 		assert_false(ob_upload_aborted(fixture->upload));
-		ob_upload_abort(fixture->upload);
+		ob_upload_abort(fixture->upload, 0);
 		assert_true(ob_upload_aborted(fixture->upload));
 		assert_false(ob_upload_may_exist(fixture->upload));
 		assert_null(ob_upload_abort_error(fixture->upload));
-		ob_upload_abort(fixture->upload);
+		ob_upload_abort(fixture->upload, 0);
 		host_drive_for(fixture->http, 10);
 		assert_int_equal(server_accepted(fixture->server), 0);
 		assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
@@ -918,11 +920,11 @@ abort_while_create_is_under_way(void **state)
 		begin(fixture);
 		write_all(fixture, 2 * PART + 200000);
 		wait_for_request(fixture, "POST", "uploads=", 1);
-		ob_upload_abort(fixture->upload);
+		ob_upload_abort(fixture->upload, 0);
 		host_drive_for(fixture->http, 20);
 		assert_false(ob_upload_aborted(fixture->upload));
 		assert_int_equal(count(fixture, "DELETE", NULL), 0);
-		ob_upload_abort(fixture->upload);
+		ob_upload_abort(fixture->upload, 0);
 		server_release(fixture->server);
 		host_drive(fixture->http, is_aborted, fixture);
 		assert_null(ob_upload_abort_error(fixture->upload));
@@ -1028,20 +1030,62 @@ abort_is_tried_again(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* The outcome depends on who comes first, and the Abort's answer tells. */
+/* With patience, the answer to the last request is waited for. */
+#define PATIENT 20000
+
+static void
+abort_patiently(Fixture *fixture)
+{
+	ob_upload_abort(fixture->upload, PATIENT);
+	host_drive_for(fixture->http, 20);
+	assert_false(ob_upload_aborted(fixture->upload));
+	assert_int_equal(count(fixture, "DELETE", NULL), 0);
+	assert_int_equal(count(fixture, "HEAD", NULL), 0);
+	server_release(fixture->server);
+	host_drive(fixture->http, is_aborted, fixture);
+	assert_null(ob_upload_abort_error(fixture->upload));
+}
+
+/* Neither success nor failure of the Abort proves anything, as long as the
+ * Complete is out; what is there tells that it was done. */
 static void
 abort_during_complete(void **state)
 {
+	static const struct
+	{
+		const char *name;
+		bool stored;
+		ServerRule abort;
+		ServerRule head;
+		bool exists;
+	} rows[] = {
+		{"not done yet", false, {0}, {0}, false},
+		{"done", true, {0}, {0}, true},
+		{"done, and the Abort as well",
+		 true,
+		 {.method = "DELETE", .status = 204},
+		 {0},
+		 true},
+		{"done, and not to be seen",
+		 true,
+		 {.method = "DELETE", .status = 204},
+		 {.method = "HEAD", .status = 403},
+		 false},
+	};
 	Fixture *fixture = *state;
 
-	for (int stored = 0; stored < 2; stored++)
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
 	{
 		size_t len;
 
 		server_rule(fixture->server, (ServerRule){.method = "POST",
 												  .target = "uploadId",
 												  .act = SERVER_HOLD,
-												  .store = stored});
+												  .store = rows[i].stored});
+		if (rows[i].abort.method)
+			server_rule(fixture->server, rows[i].abort);
+		if (rows[i].head.method)
+			server_rule(fixture->server, rows[i].head);
 		begin(fixture);
 		write_all(fixture, PART + 1);
 		assert_false(ob_upload_may_exist(fixture->upload));
@@ -1050,33 +1094,228 @@ abort_during_complete(void **state)
 		assert_true(ob_upload_may_exist(fixture->upload));
 		abort_and_wait(fixture);
 		assert_null(ob_upload_abort_error(fixture->upload));
-		assert_int_equal(count(fixture, "DELETE", NULL), 1);
-		assert_int_equal(ob_upload_may_exist(fixture->upload), stored);
-		assert_int_equal(
-			server_object(fixture->server, "dir/key", &len) != NULL, stored);
+		assert_row(rows[i].name, count(fixture, "DELETE", NULL) == 1);
+		assert_row(rows[i].name, count(fixture, "HEAD", NULL) == 1);
+		assert_true(ob_upload_may_exist(fixture->upload));
+		assert_row(rows[i].name,
+				   ob_upload_exists(fixture->upload) == rows[i].exists);
+		assert_int_equal(server_object(fixture->server, "dir/key", &len) !=
+							 NULL,
+						 rows[i].stored);
 		assert_false(ob_upload_done(fixture->upload));
+		/* nobody listens to what the server says later */
 		server_release(fixture->server);
+		host_drive_for(fixture->http, 20);
+		assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
 		renew(fixture);
 	}
+}
+
+/* Its answer comes in time: that tells. */
+static void
+abort_after_complete_is_answered(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ServerRule complete;
+		int deletes;
+		int heads;
+		bool may_exist;
+		bool exists;
+	} rows[] = {
+		{"done", {.store = true}, 0, 0, true, true},
+		{"refused",
+		 {.status = 403, .body = XML_ERROR("AccessDenied")},
+		 1,
+		 0,
+		 false,
+		 false},
+		{"not done, it says",
+		 {.status = 500, .body = XML_ERROR("InternalError")},
+		 1,
+		 1,
+		 false,
+		 false},
+		{"done, and it says that it was not",
+		 {.store = true, .status = 500, .body = XML_ERROR("InternalError")},
+		 1,
+		 1,
+		 true,
+		 true},
+		/* what an answer teaches is not for another try */
+		{"another time",
+		 {.status = 403,
+		  .headers = "Date: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
+		  .body = XML_ERROR("RequestTimeTooSkewed")},
+		 1,
+		 0,
+		 false,
+		 false},
+		{"unclear", {.status = 502}, 1, 1, true, false},
+		{"done, and unclear",
+		 {.store = true, .status = 502},
+		 1,
+		 1,
+		 true,
+		 true},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ServerRule rule = rows[i].complete;
+
+		rule.method = "POST";
+		rule.target = "uploadId";
+		rule.act = SERVER_HOLD;
+		server_rule(fixture->server, rule);
+		begin(fixture);
+		write_all(fixture, PART + 1);
+		finish(fixture);
+		wait_for_request(fixture, "POST", "uploadId", 1);
+		abort_patiently(fixture);
+		assert_row(rows[i].name,
+				   count(fixture, "DELETE", NULL) == rows[i].deletes);
+		assert_row(rows[i].name,
+				   count(fixture, "HEAD", NULL) == rows[i].heads);
+		assert_row(rows[i].name,
+				   ob_upload_may_exist(fixture->upload) == rows[i].may_exist);
+		assert_row(rows[i].name,
+				   ob_upload_exists(fixture->upload) == rows[i].exists);
+		assert_row(rows[i].name, count(fixture, "POST", "uploadId") == 1);
+		assert_int_equal(server_uploads(fixture->server), 0);
+		assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
+		renew(fixture);
+	}
+}
+
+/* Patience has an end, and an answer that comes after it still counts. */
+static void
+abort_when_patience_ends(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(
+		fixture->server,
+		(ServerRule){COMPLETE_TARGET, .act = SERVER_HOLD, .store = true});
+	server_rule(fixture->server,
+				(ServerRule){.method = "DELETE", .status = 204});
+	server_rule(
+		fixture->server,
+		(ServerRule){.method = "HEAD", .act = SERVER_HOLD, .status = 404});
+	begin(fixture);
+	write_all(fixture, PART + 1);
+	finish(fixture);
+	wait_for_request(fixture, "POST", "uploadId", 1);
+	ob_upload_abort(fixture->upload, 100);
+	host_drive_for(fixture->http, 10);
+	assert_int_equal(count(fixture, "DELETE", NULL), 0);
+	wait_for_request(fixture, "HEAD", NULL, 1);
+	assert_false(ob_upload_aborted(fixture->upload));
+	assert_true(ob_upload_may_exist(fixture->upload));
+	server_release(fixture->server);
+	host_drive(fixture->http, is_aborted, fixture);
+	assert_true(ob_upload_may_exist(fixture->upload));
+	assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
 }
 
 static void
 abort_during_put_object(void **state)
 {
+	static const struct
+	{
+		const char *name;
+		ServerRule put;
+		bool patient;
+		int heads;
+		bool may_exist;
+		bool exists;
+	} rows[] = {
+		{"not done yet", {.store = false}, false, 1, true, false},
+		{"done", {.store = true}, false, 1, true, true},
+		{"done in time", {.store = true}, true, 0, true, true},
+		{"refused in time", {.status = 403}, true, 0, false, false},
+		{"fails in time", {.status = 503}, true, 1, false, false},
+		{"its answer is lost", {.act = SERVER_DROP}, true, 1, true, false},
+	};
 	Fixture *fixture = *state;
 
-	server_rule(fixture->server, (ServerRule){.act = SERVER_HOLD});
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ServerRule rule = rows[i].put;
+
+		rule.method = "PUT";
+		if (rule.act != SERVER_DROP)
+			rule.act = SERVER_HOLD;
+		else
+			rule.delay_ms = 500;
+		server_rule(fixture->server, rule);
+		begin(fixture);
+		write_all(fixture, 1000);
+		finish(fixture);
+		wait_for_request(fixture, "PUT", NULL, 1);
+		assert_true(ob_upload_may_exist(fixture->upload));
+		if (rows[i].patient)
+			abort_patiently(fixture);
+		else
+			abort_and_wait(fixture);
+		assert_null(ob_upload_abort_error(fixture->upload));
+		assert_row(rows[i].name,
+				   count(fixture, "HEAD", NULL) == rows[i].heads);
+		assert_row(rows[i].name,
+				   count(fixture, NULL, NULL) == rows[i].heads + 1);
+		assert_row(rows[i].name,
+				   ob_upload_may_exist(fixture->upload) == rows[i].may_exist);
+		assert_row(rows[i].name,
+				   ob_upload_exists(fixture->upload) == rows[i].exists);
+		server_release(fixture->server);
+		host_drive_for(fixture->http, 20);
+		assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
+		renew(fixture);
+	}
+}
+
+/* A body that has not gone out makes no object, and is not waited for. */
+static void
+abort_within_put_object(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_narrow(fixture->server);
+	server_rule(
+		fixture->server,
+		(ServerRule){.method = "PUT", .read = 100 * 1024, .act = SERVER_HOLD});
+	begin(fixture);
+	write_all(fixture, PART);
+	finish(fixture);
+	wait_for_request(fixture, "PUT", NULL, 1);
+	ob_upload_abort(fixture->upload, PATIENT);
+	assert_true(ob_upload_aborted(fixture->upload));
+	assert_false(ob_upload_may_exist(fixture->upload));
+	assert_int_equal(count(fixture, NULL, NULL), 1);
+	server_release(fixture->server);
+}
+
+/* Nothing of it is under way: the store asked for a pause. */
+static void
+abort_between_two_tries(void **state)
+{
+	Fixture *fixture = *state;
+
+	server_rule(fixture->server,
+				(ServerRule){.method = "PUT",
+							 .status = 503,
+							 .headers = "Retry-After: 30\r\n"});
 	begin(fixture);
 	write_all(fixture, 1000);
 	finish(fixture);
 	wait_for_request(fixture, "PUT", NULL, 1);
-	ob_upload_abort(fixture->upload);
-	assert_true(ob_upload_aborted(fixture->upload));
-	assert_true(ob_upload_may_exist(fixture->upload));
-	assert_null(ob_upload_abort_error(fixture->upload));
-	host_drive_for(fixture->http, 20);
-	assert_int_equal(count(fixture, NULL, NULL), 1);
-	server_release(fixture->server);
+	host_drive_for(fixture->http, 50);
+	ob_upload_abort(fixture->upload, PATIENT);
+	host_drive(fixture->http, is_aborted, fixture);
+	assert_false(ob_upload_may_exist(fixture->upload));
+	assert_int_equal(count(fixture, "HEAD", NULL), 1);
 }
 
 static void
@@ -1087,16 +1326,14 @@ abort_after_done(void **state)
 	begin(fixture);
 	write_all(fixture, PART + 1);
 	finish_and_land(fixture);
-	ob_upload_abort(fixture->upload);
+	ob_upload_abort(fixture->upload, 0);
 	assert_true(ob_upload_aborted(fixture->upload));
-	assert_true(ob_upload_may_exist(fixture->upload));
+	assert_true(ob_upload_exists(fixture->upload));
 	host_drive_for(fixture->http, 10);
 	assert_int_equal(count(fixture, "DELETE", NULL), 0);
 }
 
 /* ---- an unclear Complete ---- */
-
-#define COMPLETE_TARGET .method = "POST", .target = "uploadId"
 
 static void
 start_unclear(Fixture *fixture)
@@ -1263,9 +1500,10 @@ complete_stays_unclear(void **state)
 		assert_row(rows[i].name,
 				   count(fixture, "POST", "uploadId") == rows[i].completes);
 		assert_true(ob_upload_may_exist(fixture->upload));
-		/* the Abort finds the upload: it was not completed, then */
+		/* the Abort finds the upload, but a Complete may be at work yet */
 		abort_and_wait(fixture);
-		assert_false(ob_upload_may_exist(fixture->upload));
+		assert_true(ob_upload_may_exist(fixture->upload));
+		assert_false(ob_upload_exists(fixture->upload));
 		assert_nothing_landed(fixture);
 		renew(fixture);
 	}
@@ -1305,7 +1543,8 @@ refused_after_it_was_unclear(void **state)
 	assert_error(wait_for_error(fixture), OB_EDENIED, "AccessDenied");
 	assert_true(ob_upload_may_exist(fixture->upload));
 	abort_and_wait(fixture);
-	assert_false(ob_upload_may_exist(fixture->upload));
+	assert_true(ob_upload_may_exist(fixture->upload));
+	assert_false(ob_upload_exists(fixture->upload));
 	assert_nothing_landed(fixture);
 }
 
@@ -1313,7 +1552,7 @@ static void
 abort_while_finding_out(void **state)
 {
 	static const ServerRule holds[] = {
-		{.method = "HEAD", .act = SERVER_HOLD, .status = 404},
+		{.method = "HEAD", .times = 1, .act = SERVER_HOLD, .status = 404},
 		{.method = "GET", .act = SERVER_HOLD, .status = 200},
 	};
 	Fixture *fixture = *state;
@@ -1329,7 +1568,8 @@ abort_while_finding_out(void **state)
 		abort_and_wait(fixture);
 		assert_int_equal(count(fixture, "DELETE", NULL), 1);
 		assert_int_equal(count(fixture, "POST", "uploadId"), 1);
-		assert_false(ob_upload_may_exist(fixture->upload));
+		assert_true(ob_upload_may_exist(fixture->upload));
+		assert_false(ob_upload_exists(fixture->upload));
 		assert_nothing_landed(fixture);
 		server_release(fixture->server);
 		renew(fixture);
@@ -1406,7 +1646,7 @@ free_at_any_time(void **state)
 			wait_for_request(fixture, rows[i].hold.method, rows[i].hold.target,
 							 1);
 		if (rows[i].abort)
-			ob_upload_abort(fixture->upload);
+			ob_upload_abort(fixture->upload, 0);
 		host_drive_for(fixture->http, 10);
 		ob_upload_free(fixture->upload);
 		fixture->upload = NULL;
@@ -1430,7 +1670,7 @@ free_at_any_time(void **state)
 		wait_for_error(fixture);
 		if (i == 1)
 		{
-			ob_upload_abort(fixture->upload);
+			ob_upload_abort(fixture->upload, 0);
 			wait_for_request(fixture, "DELETE", NULL, 1);
 		}
 		server_release(fixture->server);
@@ -1617,7 +1857,7 @@ held_and_refused(void **state)
 							 .body = XML_ERROR("AccessDenied")});
 	ob_upload_publish(fixture->upload);
 	assert_error(wait_for_error(fixture), OB_EDENIED, "AccessDenied");
-	ob_upload_abort(fixture->upload);
+	ob_upload_abort(fixture->upload, 0);
 	host_drive(fixture->http, is_aborted, fixture);
 	assert_false(ob_upload_may_exist(fixture->upload));
 	assert_nothing_landed(fixture);
@@ -1658,7 +1898,11 @@ main(void)
 		TEST(abort_fails),
 		TEST(abort_is_tried_again),
 		TEST(abort_during_complete),
+		TEST(abort_after_complete_is_answered),
+		TEST(abort_when_patience_ends),
 		TEST(abort_during_put_object),
+		TEST(abort_within_put_object),
+		TEST(abort_between_two_tries),
 		TEST(abort_after_done),
 		TEST(lost_answer_of_complete),
 		TEST(complete_was_not_done),

@@ -183,7 +183,8 @@ common_headers(void **state)
 	Fixture *fixture = *state;
 	ObUploadOptions options = usual_options(fixture);
 
-	/* HEAD, Create, parts, Complete, HEAD, ListParts, Complete, Abort */
+	/* HEAD, Create, parts, Complete, HEAD, ListParts, Complete, Abort,
+	 * HEAD */
 	server_rule(fixture->server,
 				(ServerRule){COMPLETE_TARGET, .times = 1, .status = 502});
 	server_rule(fixture->server, (ServerRule){COMPLETE_TARGET, .status = 403});
@@ -197,8 +198,8 @@ common_headers(void **state)
 	finish(fixture);
 	assert_int_equal(wait_for_error(fixture)->code, OB_EDENIED);
 	abort_and_wait(fixture);
-	assert_int_equal(count(fixture, NULL, NULL), 9);
-	for (int i = 0; i < 9; i++)
+	assert_int_equal(count(fixture, NULL, NULL), 10);
+	for (int i = 0; i < 10; i++)
 	{
 		const ServerRequest *request = nth(fixture, NULL, NULL, i);
 
@@ -350,7 +351,7 @@ giving_up_while_looking(void **state)
 		wait_for_request(fixture, "HEAD", NULL, 1);
 		if (i == 0)
 		{
-			ob_upload_abort(fixture->upload);
+			ob_upload_abort(fixture->upload, 0);
 			assert_true(ob_upload_aborted(fixture->upload));
 			assert_false(ob_upload_may_exist(fixture->upload));
 		}
@@ -496,6 +497,7 @@ object_is_our_own(void **state)
 				   count(fixture, "HEAD", NULL) == rows[i].heads);
 		ob_upload_stats(fixture->upload, &stats);
 		assert_int_equal(stats.parts, rows[i].size > PART ? 2 : 1);
+		assert_int_equal(stats.landed, rows[i].size);
 		assert_null(ob_upload_error(fixture->upload));
 	}
 }

@@ -438,7 +438,7 @@ abort_first(Fixture *fixture, ObUpload *upload)
 {
 	size_t len;
 
-	ob_upload_abort(upload);
+	ob_upload_abort(upload, 0);
 	host_drive(fixture->http, has_aborted, upload);
 	assert_false(ob_upload_may_exist(upload));
 	assert_null(server_object(fixture->server, "dir/key", &len));

@@ -300,7 +300,7 @@ wait_for_error(Fixture *fixture)
 static inline void
 abort_and_wait(Fixture *fixture)
 {
-	ob_upload_abort(fixture->upload);
+	ob_upload_abort(fixture->upload, 0);
 	host_drive(fixture->http, is_aborted, fixture);
 	assert_null(ob_upload_error(fixture->upload));
 }

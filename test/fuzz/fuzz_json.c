@@ -1,6 +1,6 @@
 /*
  * fuzz_json.c
- *		What metadata services answer.
+ *		What metadata services answer, and what stands in a manifest.
  *
  * test/fuzz/fuzz_json.c
  */
@@ -8,6 +8,30 @@
 
 #include "core/json.h"
 #include "core/timestamp.h"
+
+static bool
+found(void *arg, const char *name)
+{
+	promise(strlen(name) < *(size_t *) arg);
+	return true;
+}
+
+static void
+read_list(const char *text, size_t size)
+{
+	ObJsonList list = {
+		.flag = "success",
+		.list = "tables",
+		.name = "name",
+		.found = found,
+		.arg = &size,
+	};
+	ObError error;
+
+	ob_error_clear(&error);
+	fuzz_check_error(ob_json_read_list(text, size, &list, &error), &error);
+	promise(list.has_flag || !list.flag_value);
+}
 
 int
 LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
@@ -35,6 +59,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	if (fields[3].value != NULL)
 		promise(ob_timestamp_parse(fields[3].value) >= 0);
 	ob_json_free(fields, n);
+	read_list(text, size);
 	free(text);
 	return 0;
 }

@@ -98,6 +98,11 @@ def _policy(action, **others):
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
+# Pieces of objects are given back to the system when they are freed.  Otherwise
+# glibc raises this threshold to their size, and its heaps keep a gigabyte.
+_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+
+
 class _PortTaken(Exception):
     """Somebody took a port between our finding it free and our using it."""
 
@@ -214,6 +219,23 @@ class Rgw:
         access_key, secret_key = "OB" + _random(18).upper(), _random(40)
         self._make_user(name, access_key, secret_key)
         return access_key, secret_key
+
+    def add_key(self):
+        """Another key of the user: an access key and its secret."""
+        access_key, secret_key = "OB" + _random(18).upper(), _random(40)
+        self._tool(
+            "radosgw-admin", "key", "create", "-n", "client.rgw",
+            f"--uid={OWNER}", "--key-type=s3", f"--access-key={access_key}",
+            f"--secret-key={secret_key}",
+        )
+        return access_key, secret_key
+
+    def drop_key(self, access_key):
+        """From now on it is unknown."""
+        self._tool(
+            "radosgw-admin", "key", "rm", "-n", "client.rgw",
+            f"--uid={OWNER}", "--key-type=s3", f"--access-key={access_key}",
+        )
 
     @property
     def sts(self):
@@ -392,7 +414,7 @@ class Rgw:
         with open(output, "w") as log:
             daemon = subprocess.Popen(
                 command,
-                env=process.clean_env(),
+                env=process.clean_env(_MALLOC),
                 cwd="/",
                 stdin=subprocess.DEVNULL,
                 stdout=log,

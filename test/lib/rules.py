@@ -95,6 +95,10 @@ class Rule:
                 f"no {self.method} {self.pattern.pattern} within {timeout} s"
             )
 
+    def reached(self):
+        """Whether one is there, or has been."""
+        return self._reached.is_set()
+
     def end(self):
         """Act on no more requests."""
         self.last = -1

@@ -114,6 +114,7 @@ def cluster(canaries):
         settings={
             "log_connections": "off",
             "max_connections": "50",
+            "max_prepared_transactions": "4",
             # Enough for any test; a hanging one ends with its statement shown.
             "statement_timeout": "300s",
         }

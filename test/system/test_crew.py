@@ -2,6 +2,7 @@
 
 import pytest
 
+from lib import process
 from lib.exports import (
     SLEEPS, Running, body, copy, failure, key_of, keys, land_all,
     no_upload_left, own_event, rows, select, value, wait_for_event,
@@ -149,7 +150,6 @@ def test_no_worker_is_free(pg, db, s3, registry, bucket):
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
             " 'advisory' AND backend_type = 'onboard worker'"
         )
-        from lib import process
         # Debian's max_worker_processes is 8, the logical replication launcher
         # has one of them.
         process.wait_until(lambda: value(db, sql) >= 7, 30, "7 workers wait")
@@ -188,7 +188,6 @@ def test_the_caller_is_ended(pg, observer, db, rgw, s3, registry, bucket, how):
         assert error.pgcode == "57014"
         no_worker_left(observer)
     session.close()
-    from lib import process
     process.wait_until(
         lambda: value(
             observer, "SELECT count(*) FROM pg_stat_activity"
@@ -266,3 +265,14 @@ def test_a_lock_of_the_session(db, rgw, s3, registry, bucket):
         select(db, "ROLLBACK")
         select(db, "DROP TABLE locked")
     no_upload_left(rgw, bucket)
+
+
+def test_waiting_takes_no_memory(db, registry, bucket):
+    """The caller looks for locks again and again, as long as workers run."""
+    sleeps = "SELECT pg_sleep(4) IS NULL AS n"
+    register(db, bucket, a=sleeps, b=sleeps)
+    used = select(
+        db, "SELECT onboard_all(), (SELECT sum(used_bytes)::int FROM"
+        " pg_backend_memory_contexts WHERE name = 'onboard run') AS used"
+    )[0]["used"]
+    assert 0 < used < 50_000

@@ -100,6 +100,18 @@ ELSEWHERE = {
     ("42501", "the role may use no server of the wrapper, or not the one that "
         "the call names"):
         ("test/system/test_workers.py", "test_a_job_needs_a_server"),
+    ("55000", '"the manifest of run ... names tables that are not exported '
+        'now"'):
+        ("test/system/test_attempts.py", "test_two_tables_one_by_one"),
+    ("42501", '"what an earlier attempt of run ... has written cannot be '
+        'deleted"'):
+        ("test/system/test_attempts.py", "test_73_no_right_to_delete"),
+    ("42501", '"it cannot be known whether run ... has a _SUCCESS"'):
+        ("test/system/test_attempts.py",
+         "test_73_no_right_to_look_or_delete"),
+    ("01000", "all objects of the run are visible, but it has no manifest"):
+        ("test/system/test_faults_given_up.py",
+         "test_72_all_of_it_is_visible"),
     ("01000", 'the history does not say how the export of "..." ended'):
         ("test/system/test_workers.py",
          "test_a_worker_finds_the_history_locked"),
@@ -492,24 +504,36 @@ def not_aborted_in_time(stage):
     return [warning]
 
 
-@produces(
-    "08007", 'the object "..." may have been written: the export ended while'
-    " S3 was completing it",
-)
-def may_have_been_written(stage):
+def ended_too_late(stage, text, **action):
+    """The warning of an export that is cancelled when its object is sent."""
     observer = stage.pg.connect("onboard")
 
     def end():
-        held = stage.proxy.rule(*OBJECT, hold=True)
+        held = stage.proxy.rule(*OBJECT, hold=True, **action)
         export = call("t", SMALL, stage.bucket, server=stage.proxied)
         with Running(stage.db, *export) as running:
             held.wait()
             select(observer, "SELECT pg_cancel_backend(%s)", (running.pid,))
             assert running.error().pgcode == "57014"
 
-    warning = stage.warning("may have been written", end)
+    warning = stage.warning(text, end)
     observer.close()
-    return [warning]
+    return warning
+
+
+@produces(
+    "08007", 'the object "..." may have been written: the export ended while'
+    " S3 was completing it",
+)
+def may_have_been_written(stage):
+    return [ended_too_late(
+        stage, "may have been written", when="request", drop="before"
+    )]
+
+
+@produces("01000", 'the object "..." was written nevertheless')
+def was_written(stage):
+    return [ended_too_late(stage, "was written nevertheless")]
 
 
 # From the call, before anything is sent
@@ -821,13 +845,12 @@ def nothing_published(stage):
 
 @produces("01000", 'the watermark of "..." is left as it is')
 def watermark_is_left(stage):
-    land_increment(stage)
+    register_increment(
+        stage, "SELECT 1 AS id, (SELECT pg_advisory_xact_lock(46) IS NULL)"
+        " AS held OFFSET 0"
+    )
     observer = stage.pg.connect("onboard")
     select(observer, "SELECT pg_advisory_lock(46)")
-    select(
-        observer, "UPDATE onboard_tables SET query = 'SELECT 2 AS id,"
-        " (SELECT pg_advisory_xact_lock(46) IS NULL) AS held OFFSET 0'"
-    )
 
     def end():
         with Running(stage.db, "SELECT onboard_table('t')") as run:
@@ -839,6 +862,17 @@ def watermark_is_left(stage):
     warning = stage.warning('the watermark of "t" is left as it is', end)
     observer.close()
     return [warning]
+
+
+@produces("01000", "what lets rows of an increment come late, see"
+          " [increments](#warnings-of-increments)")
+def rows_come_late(stage):
+    register_increment(stage, "SELECT now()::timestamp AS id")
+    select(stage.db, "SET timezone = 'Europe/Berlin'")
+    return [stage.warning(
+        "which comes twice when the clocks go back",
+        lambda: land(stage.db, "t", None, None),
+    )]
 
 
 # From onboard_submit
@@ -888,15 +922,25 @@ def increment(stage, **registered):
     return stage.sql("SELECT onboard_table('t')")
 
 
-def next_increment(stage, query):
-    """The error of an increment after another one, by that query."""
-    select(stage.db, "UPDATE onboard_tables SET query = %s", (query,))
+def next_increment(stage, change):
+    """The error of an increment after another one, and a change."""
+    select(stage.db, change)
     return stage.sql("SELECT onboard_table('t')")
 
 
-@produces("22023", "a key that no run changes")
+@produces("22023", "a key without {run_id}")
 def one_key(stage):
-    return [increment(stage, key="{name}")]
+    return [increment(stage, key="{name}/{date}/{time}")]
+
+
+@produces("22023", "a LIMIT, OFFSET or FETCH in the query")
+def a_limit(stage):
+    return [increment(stage, query="SELECT 1 AS id LIMIT 1")]
+
+
+@produces("22023", "a coarse column without an overlap")
+def a_coarse_column(stage):
+    return [increment(stage, query="SELECT current_date AS id")]
 
 
 @produces("22023", "a query in the call")
@@ -948,23 +992,98 @@ def no_order(stage):
     return [increment(stage, query="SELECT '{}'::json AS id")]
 
 
-@produces("42710", "it would replace the increment before")
-def increment_replaced(stage):
-    land_increment(stage, key="{name}/{date}")
-    return [next_increment(stage, "SELECT 2 AS id")]
+@produces(
+    "42710", "the run has landed an increment of that table, which is not in"
+    " the history any more, or cannot be published together",
+)
+def landed_before(stage):
+    land_increment(stage)
+    (run_id,) = (
+        row["run_id"] for row in select(
+            stage.db, "SELECT run_id FROM onboard_watermarks"
+        )
+    )
+    (found,) = select(
+        stage.db, "SELECT * FROM onboard_all('t', %s, %s)",
+        ('{"publish": "together"}', run_id),
+    )
+    sql = "SELECT onboard_table('t', run_id => %s)"
+    select(stage.db, "SELECT onboard_prune('0')")
+    error = stage.sql(sql, (run_id,))
+    assert error.diag.message_primary == found["error"]
+    return [error]
+
+
+@produces("58P02", "there is an object at its key")
+def an_object_is_there(stage):
+    register_increment(stage)
+    return [stage.rolled_back(
+        "SELECT onboard_table('t', run_id =>"
+        " '11111111-1111-4111-8111-111111111111'); ROLLBACK; BEGIN",
+        "SELECT onboard_table('t', run_id =>"
+        " '11111111-1111-4111-8111-111111111111')",
+    )]
+
+
+@pytest.fixture
+def typed(db):
+    """A table whose column may change its type."""
+    select(db, "CREATE TABLE typed AS SELECT 1 AS id")
+    yield
+    select(db, "DROP TABLE typed")
 
 
 @produces("55000", "the watermark that is kept is of another column or type")
 def another_type(stage):
+    assert stage.typed is None
+    land_increment(stage, query="TABLE typed")
+    return [next_increment(stage, "ALTER TABLE typed ALTER id TYPE bigint")]
+
+
+@produces("55000", "it was made from something else")
+def made_from_something_else(stage):
     land_increment(stage)
-    return [next_increment(stage, "SELECT 2::bigint AS id")]
+    return [next_increment(
+        stage, "UPDATE onboard_tables SET query = 'SELECT 2 AS id'"
+    )]
+
+
+@produces(
+    "55000", "it is a transaction id that the cluster has not reached"
+)
+def not_reached(stage):
+    land_increment(stage, query="SELECT '1'::xid8 AS id")
+    return [next_increment(
+        stage, "UPDATE onboard_watermarks SET value = '4294967296000'"
+    )]
+
+
+@produces("55006", "another process works on that run's increment of the table")
+def another_process(stage):
+    register_increment(
+        stage, "SELECT 1 AS id, (SELECT pg_advisory_xact_lock(46) IS NULL)"
+        " AS held OFFSET 0"
+    )
+    observer = stage.pg.connect("onboard")
+    select(observer, "SELECT pg_advisory_lock(46)")
+    sql = (
+        "SELECT onboard_table('t', run_id =>"
+        " '11111111-1111-4111-8111-111111111112')"
+    )
+    with Running(stage.db, sql) as run:
+        wait_for_event(observer, run.pid, "advisory")
+        error = failure(select, observer, sql)
+        select(observer, "SELECT pg_advisory_unlock(46)")
+        run.rows()
+    observer.close()
+    return [error]
 
 
 @produces("22000", "the greatest value is infinite or NaN")
 def nothing_is_greater(stage):
     return [
         increment(stage, query=f"SELECT {value} AS id")
-        for value in ("'infinity'::date", "'NaN'::float8")
+        for value in ("'infinity'::timestamptz", "'NaN'::float8")
     ]
 
 

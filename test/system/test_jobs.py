@@ -280,6 +280,46 @@ def test_a_run_that_fails_when_all_have_landed(
         ]
 
 
+def test_one_table_whose_manifest_cannot_be_written(
+    db, s3, bucket, proxy, proxied
+):
+    """It has landed; its row says that it has failed nonetheless."""
+    proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
+               times=None)
+    run_id = value(
+        db, "SELECT onboard_submit('one', 'SELECT 1 AS a', %s, %s)",
+        (bucket, json.dumps({"manifest": True, "server": proxied})),
+    )
+    assert wait(db, run_id)["status"] == "failed"
+    (row,) = select(
+        db, "SELECT status, sqlstate, uri, files, rows, raw_bytes, bytes, parts"
+        " FROM onboard_runs WHERE run_id = %s", (run_id,),
+    )
+    assert row == {
+        "status": "failed", "sqlstate": "42501",
+        "uri": f"s3://{bucket}/{key_of('one')}", "files": 0,
+        "rows": 0, "raw_bytes": 0, "bytes": 0, "parts": 0,
+    }
+    assert keys(s3, bucket) == [key_of("one")]
+
+
+def test_waiting_takes_no_memory(db, bucket):
+    """Who waits for a run asks again and again, for as long as it takes."""
+    run_id = submit(db, "job", "SELECT pg_sleep(300) IS NULL AS a", bucket)
+    used = (
+        "SELECT onboard_await(%s, %s), (SELECT sum(used_bytes)::int"
+        " FROM pg_backend_memory_contexts) AS used"
+    )
+    try:
+        select(db, used, (run_id, "0s"))
+        (at_once,) = select(db, used, (run_id, "0s"))
+        (later,) = select(db, used, (run_id, "3s"))
+        assert later["used"] - at_once["used"] < 10_000
+    finally:
+        select(db, "SELECT onboard_cancel(%s)", (run_id,))
+        wait(db, run_id)
+
+
 def test_running_until_the_manifest_is_there(
     db, s3, registry, bucket, proxy, proxied
 ):

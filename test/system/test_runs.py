@@ -15,7 +15,10 @@ from lib.exports import (
 EXAMPLE = (
     pathlib.Path(__file__).parent.parent.parent / "examples" / "table_sql.json"
 )
-REGISTRY = "TABLE onboard_tables ORDER BY name"
+REGISTRY = (
+    "SELECT name, query, bucket, options, enabled FROM onboard_tables"
+    " ORDER BY name"
+)
 
 
 def load(db, *tables):
@@ -392,6 +395,50 @@ def test_one_snapshot(pg, db, s3, registry, bucket, workers):
     finally:
         other.close()
         select(db, "DROP TABLE changing")
+
+
+@pytest.mark.parametrize(
+    "workers, isolation, volatility, seen",
+    [
+        (0, "read committed", "VOLATILE", 10),
+        (0, "read committed", "STABLE", 9),
+        (0, "repeatable read", "VOLATILE", 9),
+        (4, "read committed", "VOLATILE", 9),
+    ],
+)
+def test_what_a_volatile_function_sees(
+    pg, db, s3, registry, bucket, workers, isolation, volatility, seen
+):
+    """As the reference says: not always the run's instant."""
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    select(db, f"SET default_transaction_isolation = '{isolation}'")
+    select(
+        db, "CREATE TABLE changing AS SELECT g FROM generate_series(1, 9) g;"
+        f"CREATE FUNCTION counted() RETURNS bigint LANGUAGE plpgsql {volatility}"
+        " AS $$ BEGIN RETURN (SELECT count(*) FROM changing); END $$",
+    )
+    other = pg.connect("onboard")
+    try:
+        register(
+            db, bucket,
+            a="SELECT pg_advisory_xact_lock(42) IS NULL AS locked,"
+            " counted() AS n",
+            b="SELECT count(*) AS n FROM changing",
+        )
+        select(other, "SELECT pg_advisory_lock(42)")
+        with Running(db, "SELECT * FROM onboard_all() ORDER BY name") as run:
+            if workers:
+                wait_for_worker(other, "advisory")
+            else:
+                wait_for_event(other, run.pid, "advisory")
+            select(other, "INSERT INTO changing VALUES (10)")
+            select(other, "SELECT pg_advisory_unlock(42)")
+            run.rows()
+        assert body(s3, bucket, key_of("a")) == b"locked,n\nf,%d\n" % seen
+        assert body(s3, bucket, key_of("b")) == b"n\n9\n"
+    finally:
+        other.close()
+        select(db, "DROP FUNCTION counted(); DROP TABLE changing")
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout", "terminate"])

@@ -509,7 +509,8 @@ def test_temporary_tables_stand_for_nothing_of_ours(
     select(
         guest.session,
         """
-        CREATE TEMP TABLE onboard_tables (LIKE public.onboard_tables);
+        CREATE TEMP TABLE onboard_tables
+            (LIKE public.onboard_tables INCLUDING DEFAULTS);
         CREATE TEMP TABLE onboard_runs (LIKE public.onboard_runs);
         INSERT INTO onboard_tables VALUES ('t', 'SELECT 1/0', NULL, '{}', true)
         """,

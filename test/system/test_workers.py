@@ -640,6 +640,29 @@ def test_workers_for_others(pg, db, observer, holds, make_role, make_server,
     assert {wait(db, one) for one in [*runs, run_id]} == {"done"}
 
 
+def test_a_job_does_not_have_its_own_place_for_a_worker(
+    pg, db, alice, registry, bucket
+):
+    """One place is left for all, which the job itself has."""
+    most = int(value(db, "SHOW max_worker_processes"))
+    for setting in (
+        f"onboard.reserved_workers = {most - 1}",
+        "log_min_messages = notice",
+    ):
+        select(db, f"ALTER ROLE {alice.name} SET {setting}")
+    alice.may("SELECT ON onboard_tables")
+    for name in "ab":
+        registry(name, "SELECT 1 AS n", bucket)
+    session = pg.connect("onboard", user=alice.name)
+    before = len(pg.log_text())
+    try:
+        run_id = submit_all(session, server=alice.server)
+        assert wait(session, run_id) == "done"
+    finally:
+        session.close()
+    assert "0 of 2 workers could be started" in pg.log_text()[before:]
+
+
 def test_a_job_needs_a_server(pg, db, bob, bucket):
     """Who may export nowhere starts no process."""
     start = len(pg.log_text())
