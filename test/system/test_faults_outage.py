@@ -1,4 +1,4 @@
-"""The store goes away in mid-upload, for everybody, and comes back: row 60 of
+"""The store goes away in mid-upload, for everybody, and comes back: row 55 of
 docs/faults.md.
 
 For five seconds; with ONBOARD_LONG=1 for sixty, and in all ways with one
@@ -117,7 +117,7 @@ def served(request, proxy, proxied, tls_proxy, make_server, rgw, authority):
     ids=[f"{kind.__name__.lower()}-{how}" for kind, how in CASES],
     indirect=["served"],
 )
-def test_60_store_is_away(
+def test_55_store_is_away(
     db, s3, rgw, bucket, served, kind, parallel, tell
 ):
     proxy, server = served
@@ -150,7 +150,7 @@ def test_60_store_is_away(
     no_upload_left(rgw, bucket)
 
 
-def test_60_deadline_ends_it(db, rgw, bucket, proxy, proxied):
+def test_55_deadline_ends_it(db, rgw, bucket, proxy, proxied):
     """Not the number of tries, nor the quota."""
     select(db, SETTINGS + "SET onboard.retry_deadline = '8s';")
     proxy.rule(*PARTS, nth=2, times=None, answer=html(503))

@@ -1,4 +1,4 @@
-"""What stores other than AWS's want: rows 61 and 62 of docs/faults.md."""
+"""What stores other than AWS's want: rows 56 and 57 of docs/faults.md."""
 
 import pytest
 
@@ -47,7 +47,7 @@ def sizes(proxy):
     return [found[number] for number in sorted(found)]
 
 
-def test_61_parts_of_workers_end_with_rows(db, bucket, proxy, proxied):
+def test_56_parts_of_workers_end_with_rows(db, bucket, proxy, proxied):
     """What the next test would see if it were not otherwise."""
     select(db, EAGER)
     land(db, "t", QUERY, bucket, server=proxied, part_size=PART_SIZE,
@@ -56,7 +56,7 @@ def test_61_parts_of_workers_end_with_rows(db, bucket, proxy, proxied):
 
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "zstd", "lz4"])
-def test_61_parts_of_one_size(db, s3, bucket, proxy, equal, codec):
+def test_56_parts_of_one_size(db, s3, bucket, proxy, equal, codec):
     """With workers that could take part, and whatever makes the bytes."""
     select(db, EAGER)
     found = land(
@@ -73,7 +73,7 @@ def test_61_parts_of_one_size(db, s3, bucket, proxy, equal, codec):
         assert sorted(landed) == sorted(copy(db, QUERY).split(b"\n"))
 
 
-def test_61_parts_do_not_grow(db, bucket, make_server, proxy, rgw):
+def test_56_parts_do_not_grow(db, bucket, make_server, proxy, rgw):
     """In an upload of 10 parts at most, the second one would."""
     server = make_server(
         proxy.endpoint, rgw.access_key, rgw.secret_key, parts="equal",
@@ -83,7 +83,7 @@ def test_61_parts_do_not_grow(db, bucket, make_server, proxy, rgw):
     assert set(sizes(proxy)[:-1]) == {5 * MB}
 
 
-def test_61_is_told(db, bucket, equal):
+def test_56_is_told(db, bucket, equal):
     """By onboard_explain() and onboard_check()."""
     select(db, EAGER)
     explain = ("SELECT line FROM onboard_explain(%s, jsonb_build_object("
@@ -98,7 +98,7 @@ def test_61_is_told(db, bucket, equal):
     assert "all parts of an upload have one size" in server["detail"]
 
 
-def test_61_r2_by_its_name(db, make_server):
+def test_56_r2_by_its_name(db, make_server):
     """Unless the server says otherwise."""
     select(db, EAGER)
     endpoint = "https://0a1b.eu.r2.cloudflarestorage.com"
@@ -124,7 +124,7 @@ def has_md5(requests):
 
 
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
-def test_62_md5_is_asked_for(export, proxy, request_):
+def test_57_md5_is_asked_for(export, proxy, request_):
     """Where objects are locked; RGW verifies what it then gets.  The session
     keeps it."""
     query = SMALL if request_ is OBJECT else rows(12)
@@ -139,7 +139,7 @@ def test_62_md5_is_asked_for(export, proxy, request_):
     assert all(has_md5(proxy.requests("PUT")))
 
 
-def test_62_workers_know_it(export, db, bucket, proxy, proxied):
+def test_57_workers_know_it(export, db, bucket, proxy, proxied):
     select(db, EAGER)
     proxy.rule(*OBJECT, answer=WANTS_MD5)
     export.lands(SMALL)
@@ -152,7 +152,7 @@ def test_62_workers_know_it(export, db, bucket, proxy, proxied):
     assert all(request.server_status == 200 for request in parts)
 
 
-def test_62_md5_does_not_help(export, proxy):
+def test_57_md5_does_not_help(export, proxy):
     """It is sent once, and the refusal is final."""
     proxy.rule(*PART, answer=WANTS_MD5, times=None)
     error = export.fails("38000")
@@ -160,7 +160,7 @@ def test_62_md5_does_not_help(export, proxy):
     assert export.statuses(PART) == [400] * 2
 
 
-def test_62_md5_from_the_start(
+def test_57_md5_from_the_start(
     db, s3, bucket, tls_proxy, make_server, rgw, authority
 ):
     """Over TLS it is all that is computed; the store sees a damaged part."""
