@@ -185,6 +185,9 @@ class Model:
     def define(self, table, **changes):
         self.definitions[table] = {**self.definitions[table], **changes}
         self.changed[table] = self.tick
+        for role, name in self.kept:
+            if name == table:
+                self.blurs(role, name)
 
     def ended_well(self, role, table, since, definition):
         """A run that began to see things at tick since."""
@@ -1070,7 +1073,14 @@ class Episode:
         self.model.unclear[key] = {
             call.run_id for call in [*self.active, *self.jobs]
             if call.reader.user == role and name in call.names
-            and not ("reset" not in self.without and self.is_beyond(call))
+            and not self.is_beyond(call)
+        }
+        # A first one that has landed in a transaction which is open still
+        # leaves its watermark when that commits.
+        self.model.unclear[key] |= {
+            str(row["run_id"]) for reader in self.readers
+            if reader.user == role
+            for _, row in reader.landed if row["name"] == name
         }
 
     def is_beyond(self, call):
