@@ -321,6 +321,9 @@ READER_SETTINGS = (
     "SET onboard.retry_deadline = '3s'; SET onboard.stall_timeout = '20s'"
 )
 ADMIN_SETTINGS = "SET lock_timeout = '300ms'; SET statement_timeout = '60s'"
+LOCKED = (
+    psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected
+)
 SETUP = """
 CREATE ROLE inc_a LOGIN; CREATE ROLE inc_b LOGIN;
 GRANT SELECT ON onboard_tables TO inc_a, inc_b;
@@ -420,7 +423,7 @@ class Episode:
         try:
             self.do(sql, arguments)
             return True
-        except psycopg2.errors.LockNotAvailable:
+        except LOCKED:
             self.say("-- a lock kept it from being")
             return False
 
@@ -1045,9 +1048,11 @@ class Episode:
         )
         try:
             select(session, ADMIN_SETTINGS)
-            reached = value(session, f"SELECT onboard_reset(%s{keep})", (name,))
+            reached = value(
+                session, f"SELECT onboard_reset(%s{keep})", (name,)
+            )
             self.say(f"-- {reached} watermarks")
-        except psycopg2.errors.LockNotAvailable:
+        except LOCKED:
             return []
         finally:
             session.close()
