@@ -24,15 +24,21 @@
 
 /* ---- texts ---- */
 
-/* What the output and input of some type depend on. */
+/* The output and input of some types, and SQL that is made of views and
+ * policies, depend on these. */
 int
 ob_watermark_fix_settings(void)
 {
 	static const char *const settings[][2] = {
-		{"datestyle", "ISO, YMD"},    {"intervalstyle", "postgres"},
-		{"timezone", "UTC"},          {"extra_float_digits", "3"},
-		{"bytea_output", "hex"},      {"lc_monetary", "C"},
-		{"search_path", "pg_catalog"}};
+		{"datestyle", "ISO, YMD"},
+		{"intervalstyle", "postgres"},
+		{"timezone", "UTC"},
+		{"extra_float_digits", "3"},
+		{"bytea_output", "hex"},
+		{"lc_monetary", "C"},
+		{"search_path", "pg_catalog"},
+		{"quote_all_identifiers", "off"},
+		{"standard_conforming_strings", "on"}};
 	int level = NewGUCNestLevel();
 
 	for (int i = 0; i < lengthof(settings); i++)

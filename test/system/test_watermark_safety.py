@@ -441,6 +441,29 @@ def test_62_row_security_behind_a_view(db, s3, landed, role, bucket):
         select(db, "DROP VIEW shown; DROP TABLE allowed CASCADE")
 
 
+def test_62_settings_of_a_session(pg, db, s3, landed, role, bucket):
+    """SQL of policies and views is the same whatever they are."""
+    select(db, SECURITY)
+    select(db, r"CREATE VIEW shown AS SELECT * FROM increments WHERE tenant"
+           r" <> 'a\b' AND '2026-01-01 00:00+00'::timestamptz < now();"
+           "GRANT SELECT ON shown TO lander;"
+           r"ALTER POLICY partly ON increments USING (tenant <> E'c\\d')")
+    odd = pg.connect("onboard", user="lander")
+    select(odd, "SET quote_all_identifiers = on;"
+           "SET standard_conforming_strings = off; SET timezone = 'Asia/Tokyo';"
+           "SET datestyle = 'SQL, DMY'; SET search_path = pg_catalog, public")
+    try:
+        register(db, "shown", bucket, "id", query="TABLE public.shown")
+        assert len(increment(role, s3, bucket, "shown")) == 20
+        assert increment(odd, s3, bucket, "shown") is None
+        select(db, "INSERT INTO increments VALUES (21, 'a')")
+        assert increment(odd, s3, bucket, "shown") == ["21,a"]
+        assert increment(role, s3, bucket, "shown") is None
+    finally:
+        odd.close()
+        select(db, "DROP VIEW shown")
+
+
 def test_62_a_restored_database_goes_on(
     pg, rgw, db, s3, landed, role, make_server, bucket
 ):
