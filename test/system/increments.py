@@ -185,6 +185,9 @@ class Model:
     def define(self, table, **changes):
         self.definitions[table] = {**self.definitions[table], **changes}
         self.changed[table] = self.tick
+        for role, name in self.kept:
+            if name == table:
+                self.blurs(role, name)
 
     def ended_well(self, role, table, since, definition):
         """A run that began to see things at tick since."""
@@ -318,6 +321,9 @@ READER_SETTINGS = (
     "SET onboard.retry_deadline = '3s'; SET onboard.stall_timeout = '20s'"
 )
 ADMIN_SETTINGS = "SET lock_timeout = '300ms'; SET statement_timeout = '60s'"
+LOCKED = (
+    psycopg2.errors.LockNotAvailable, psycopg2.errors.DeadlockDetected
+)
 SETUP = """
 CREATE ROLE inc_a LOGIN; CREATE ROLE inc_b LOGIN;
 GRANT SELECT ON onboard_tables TO inc_a, inc_b;
@@ -417,7 +423,7 @@ class Episode:
         try:
             self.do(sql, arguments)
             return True
-        except psycopg2.errors.LockNotAvailable:
+        except LOCKED:
             self.say("-- a lock kept it from being")
             return False
 
@@ -1042,9 +1048,11 @@ class Episode:
         )
         try:
             select(session, ADMIN_SETTINGS)
-            reached = value(session, f"SELECT onboard_reset(%s{keep})", (name,))
+            reached = value(
+                session, f"SELECT onboard_reset(%s{keep})", (name,)
+            )
             self.say(f"-- {reached} watermarks")
-        except psycopg2.errors.LockNotAvailable:
+        except LOCKED:
             return []
         finally:
             session.close()
@@ -1070,7 +1078,14 @@ class Episode:
         self.model.unclear[key] = {
             call.run_id for call in [*self.active, *self.jobs]
             if call.reader.user == role and name in call.names
-            and not ("reset" not in self.without and self.is_beyond(call))
+            and not self.is_beyond(call)
+        }
+        # A first one that has landed in a transaction which is open still
+        # leaves its watermark when that commits.
+        self.model.unclear[key] |= {
+            str(row["run_id"]) for reader in self.readers
+            if reader.user == role
+            for _, row in reader.landed if row["name"] == name
         }
 
     def is_beyond(self, call):

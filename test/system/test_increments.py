@@ -50,7 +50,8 @@ import pytest
 
 from conftest import QUIET, Server
 from increments import (
-    BAD_KEYS, BATCH, EPISODE, LARGE, QUERIES, ROLES, SETUP, UUID, WHOLE, Episode,
+    BAD_KEYS, BATCH, EPISODE, LARGE, QUERIES, ROLES, SETUP, UUID, WHOLE,
+    Episode,
 )
 from lib import process
 from lib.exports import select, value
