@@ -21,7 +21,6 @@
 #include "postmaster/bgworker.h"
 #include "storage/dsm.h"
 #include "storage/procarray.h"
-#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
@@ -30,12 +29,10 @@
 #include "pg/attempt.h"
 #include "pg/bounds.h"
 #include "pg/crew_intern.h"
+#include "pg/deadlock.h"
 #include "pg/report.h"
 #include "pg/unwind.h"
 #include "pg/wait.h"
-
-/* How often locks are looked at while all is quiet. */
-#define LOCKS_MS 1000
 
 /*
  * Ending workers: how often they are looked at, how long they have to abort
@@ -406,41 +403,15 @@ collect(ObCrew *crew)
 	return left;
 }
 
-/* Whether it waits for a lock of ours, itself or behind others that do. */
-static bool
-is_blocked(int pid, int depth)
-{
-	ArrayType *blockers = DatumGetArrayTypeP(
-		DirectFunctionCall1(pg_blocking_pids, Int32GetDatum(pid)));
-	const int32 *pids = (const int32 *) ARR_DATA_PTR(blockers);
-	int n = ArrayGetNItems(ARR_NDIM(blockers), ARR_DIMS(blockers));
-
-	for (int i = 0; i < n; i++)
-	{
-		if (pids[i] == MyProcPid ||
-			(depth > 0 && pids[i] > 0 && is_blocked(pids[i], depth - 1)))
-			return true;
-	}
-	return false;
-}
-
-/*
- * Else it would wait for ever: no deadlock detector sees that we wait for it.
- * What PostgreSQL allocates for a look grows with max_connections, and a run
- * may look for hours.
- */
+/* Else it would wait for ever. */
 static void
 end_deadlocked(const ObCrew *crew)
 {
-	MemoryContext context = AllocSetContextCreate(
-		CurrentMemoryContext, "onboard locks", ALLOCSET_DEFAULT_SIZES);
-	MemoryContext before = MemoryContextSwitchTo(context);
-
 	for (int i = 0; i < crew->nworkers; i++)
 	{
 		int pid = pid_of(crew->handles[i]);
 
-		if (pid > 0 && is_blocked(pid, 2))
+		if (pid > 0 && ob_deadlock_with(pid))
 			ereport(ERROR,
 					(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
 					 errmsg("a worker waits for a lock that this session "
@@ -448,8 +419,6 @@ end_deadlocked(const ObCrew *crew)
 					 errhint("Commit before, or set "
 							 "onboard.parallel_tables to 0.")));
 	}
-	MemoryContextSwitchTo(before);
-	MemoryContextDelete(context);
 }
 
 /* Until another one has ended; false: none will. */
@@ -467,7 +436,7 @@ wait_for_one(ObCrew *crew)
 			return true;
 		if (left == 0 || gone)
 			return false;
-		if (!ob_wait_latch(LOCKS_MS))
+		if (!ob_wait_latch(OB_DEADLOCK_MS))
 			end_deadlocked(crew);
 		CHECK_FOR_INTERRUPTS();
 	}
@@ -564,7 +533,7 @@ settle(ObCrew *crew)
 	judge(crew, verdict);
 	while (collect_ends(crew, verdict) > 0)
 	{
-		ob_wait_latch(LOCKS_MS);
+		ob_wait_latch(OB_DEADLOCK_MS);
 		CHECK_FOR_INTERRUPTS();
 	}
 }

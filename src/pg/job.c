@@ -16,6 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "core/http.h"
+#include "pg/deadlock.h"
 #include "pg/job_intern.h"
 #include "pg/run_lock.h"
 #include "pg/server.h"
@@ -106,6 +107,27 @@ launch(dsm_segment *segment)
 	return handle;
 }
 
+/*
+ * Else both would wait: the job for the end of this transaction, say, which
+ * has exported under the same id.  It is gone before the error is raised, so
+ * that it does not begin when the transaction has ended.
+ */
+static void
+end_deadlocked(BackgroundWorkerHandle *handle)
+{
+	pid_t pid;
+
+	if (GetBackgroundWorkerPid(handle, &pid) != BGWH_STARTED ||
+		!ob_deadlock_with(pid))
+		return;
+	TerminateBackgroundWorker(handle);
+	(void) WaitForBackgroundWorkerShutdown(handle);
+	ereport(ERROR, (errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+					errmsg("the job waits for a lock that this session holds"),
+					errdetail("It could not begin, and was ended."),
+					errhint("Commit before you submit it.")));
+}
+
 static void
 wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 {
@@ -124,7 +146,8 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
 							errmsg("the background worker could not begin"),
 							errhint("See the server log.")));
-		ob_wait_latch(1000);
+		if (!ob_wait_latch(OB_DEADLOCK_MS))
+			end_deadlocked(handle);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -176,15 +199,39 @@ ob_job_submit(const ObJob *job)
 	dsm_detach(segment);
 }
 
+/* The job goes on when this transaction has been rolled back. */
+static void
+refuse_deadlock(const pg_uuid_t *run_id, Oid role)
+{
+	int pid = ob_deadlock_with_run(role, run_id);
+
+	if (pid != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+				 errmsg("the run waits for a lock that this session holds"),
+				 errdetail("Process %d waits for the lock, and this session "
+						   "for the run.",
+						   pid),
+				 errhint("Commit before you wait for the run.")));
+}
+
 bool
 ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms)
 {
-	int64 end = ob_http_now_ms() + timeout_ms;
+	int64 now = ob_http_now_ms();
+	int64 end = now + timeout_ms;
+	int64 look = now + OB_DEADLOCK_MS;
 
 	while (ob_run_is_held(role, run_id))
 	{
-		if (timeout_ms >= 0 && ob_http_now_ms() >= end)
+		now = ob_http_now_ms();
+		if (timeout_ms >= 0 && now >= end)
 			return false;
+		if (now >= look)
+		{
+			refuse_deadlock(run_id, role);
+			look = ob_http_now_ms() + OB_DEADLOCK_MS;
+		}
 		ob_wait_latch(POLL_MS);
 		CHECK_FOR_INTERRUPTS();
 	}

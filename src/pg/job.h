@@ -26,11 +26,13 @@ typedef struct ObJob
 	Jsonb *options;     /* NULL: none */
 } ObJob;
 
-/* Starts it.  Raises if no worker can be had, or if it could not begin. */
+/* Starts it.  Raises if no worker can be had, or if it could not begin; with
+ * 40P01 if it could not because of a lock of this session. */
 extern void ob_job_submit(const ObJob *job);
 
 /* Waits until no process works on that role's run, or for so long (-1: for
- * ever); false if the time was not enough.  Answers interrupts. */
+ * ever); false if the time was not enough.  Answers interrupts, and raises
+ * 40P01 if the run waits for a lock of this session. */
 extern bool ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms);
 
 #endif

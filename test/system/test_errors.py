@@ -74,6 +74,14 @@ ELSEWHERE = {
         ("test/system/test_publish.py", "test_two_destinations"),
     ("40P01", "a worker waits for a lock that the session holds"):
         ("test/system/test_crew.py", "test_a_lock_of_the_session"),
+    ("40P01", "the job cannot begin, because it waits for a lock that the "
+        "session holds. It is ended"):
+        ("test/system/test_jobs.py",
+         "test_submitting_what_the_transaction_has_exported"),
+    ("40P01", "the run waits for a lock that the session holds. The run goes "
+        "on when the transaction has ended"):
+        ("test/system/test_jobs.py",
+         "test_waiting_for_a_job_that_waits_for_the_session"),
     ("55000", "the role has changed between two rows of "
         "`SELECT onboard_all()`"):
         ("test/system/test_rows.py", "test_another_role"),

@@ -773,3 +773,126 @@ def test_wait_in_each_isolation_level(pg, db, bucket, level):
     finally:
         select(db, "SELECT pg_advisory_unlock_all()")
         session.close()
+
+
+# Locks of the session that waits
+
+LOCKED = "SELECT pg_advisory_xact_lock(93) IS NULL AS x"
+
+
+def deadlock(session, *statement):
+    """The error of a wait that would not end; its hint says what to do."""
+    select(session, "SET statement_timeout = '30s'")
+    error = failure(select, session, *statement)
+    assert error.pgcode == "40P01"
+    assert "Commit before" in error.diag.message_hint
+    return error
+
+
+@pytest.fixture
+def lock(pg):
+    """A session that has a lock in its transaction, until it is closed."""
+    with contextlib.closing(pg.connect("onboard")) as session:
+        select(session, "BEGIN")
+        select(session, "SELECT pg_advisory_xact_lock(93)")
+        yield session
+
+
+def test_waiting_for_a_job_that_waits_for_the_session(pg, db, s3, bucket):
+    """A lock of the session's transaction; the job itself goes on."""
+    select(db, "CREATE TABLE held AS SELECT 1 AS n")
+    run_id = str(uuid.uuid4())
+    try:
+        with contextlib.closing(pg.connect("onboard")) as session:
+            select(session, "BEGIN")
+            select(session, "LOCK TABLE held IN ACCESS EXCLUSIVE MODE")
+            error = deadlock(
+                session, "SELECT onboard_wait(onboard_submit("
+                "'held', NULL, %s, '{}', %s))", (bucket, run_id)
+            )
+            assert error.diag.message_primary == (
+                "the run waits for a lock that this session holds"
+            )
+            detail = f"Process {pid_of(db, run_id)} waits for the lock"
+            select(session, "ROLLBACK")
+            assert detail in error.diag.message_detail
+        assert wait(db, run_id)["status"] == "done"
+        assert body(s3, bucket, key_of("held")) == b"n\n1\n"
+    finally:
+        select(db, "DROP TABLE held")
+
+
+def test_waiting_for_a_job_whose_workers_wait_for_the_session(
+    pg, db, registry, bucket, lock
+):
+    """The job's own process waits for no lock."""
+    register(db, bucket, a=LOCKED, b=LOCKED)
+    run_id = submit_all(db)
+    error = deadlock(lock, "SELECT onboard_wait(%s)", (run_id,))
+    worker = value(
+        db, "SELECT %s = ANY (SELECT 'process ' || pid FROM pg_stat_activity"
+        " WHERE backend_type = 'onboard worker')",
+        (" ".join(error.diag.message_detail.lower().split()[:2]),),
+    )
+    select(lock, "ROLLBACK")
+    assert worker
+    assert wait(db, run_id)["status"] == "done"
+
+
+def test_waiting_for_a_session_that_waits_for_this_one(
+    db, registry, bucket, lock
+):
+    """It exports in the foreground; the wait has a limit, too."""
+    register(db, bucket, a=LOCKED)
+    run_id = str(uuid.uuid4())
+    select(db, "SET onboard.parallel_tables = 0")
+    with Running(
+        db, "SELECT * FROM onboard_all(NULL, '{}', %s)", (run_id,)
+    ) as run:
+        wait_for_event(lock, run.pid, "advisory")
+        deadlock(lock, "SELECT onboard_wait(%s, '25s')", (run_id,))
+        select(lock, "ROLLBACK")
+        assert [row["status"] for row in run.rows()] == ["done"]
+
+
+def test_waiting_for_a_job_that_waits_for_another(pg, db, bucket, lock):
+    """That is no deadlock."""
+    run_id = submit(db, "job", LOCKED, bucket)
+    wait_for_event(db, pid_of(db, run_id), "advisory")
+    with contextlib.closing(pg.connect("onboard")) as session:
+        assert wait(session, run_id, "3s")["status"] == "running"
+    select(lock, "ROLLBACK")
+    assert wait(db, run_id)["status"] == "done"
+
+
+def test_submitting_what_the_transaction_has_exported(pg, db, s3, bucket):
+    """The job would wait for its end; it does not begin after that either."""
+    run_id = str(uuid.uuid4())
+    place = ("job", "SELECT 1 AS a", bucket, run_id)
+    with contextlib.closing(pg.connect("onboard")) as session:
+        select(session, "BEGIN")
+        select(session, "SELECT onboard_table(%s, %s, %s, '{}', %s)", place)
+        error = deadlock(
+            session, "SELECT onboard_submit(%s, %s, %s, '{}', %s)", place
+        )
+        assert error.diag.message_primary == (
+            "the job waits for a lock that this session holds"
+        )
+        jobs = (
+            "SELECT count(*) FROM pg_stat_activity"
+            " WHERE backend_type = 'onboard job'"
+        )
+        assert value(db, jobs) == 0
+        select(session, "ROLLBACK")
+    assert history(db, run_id) == []
+    assert submit(db, *place) == run_id
+    assert wait(db, run_id)["status"] == "done"
+
+
+def test_submitting_behind_a_lock_on_the_history(db, s3, bucket):
+    """Whatever lock it is; nobody else's submission waits for long."""
+    select(db, "BEGIN")
+    select(db, "LOCK TABLE onboard_history IN EXCLUSIVE MODE")
+    deadlock(db, "SELECT onboard_submit('job', 'SELECT 1', %s)", (bucket,))
+    select(db, "ROLLBACK")
+    assert keys(s3, bucket) == []
