@@ -117,7 +117,7 @@ def test_connections(db, s3, proxy, proxied, bucket, connections):
     assert at_once <= connections
 
 
-def test_60_mb(db, s3, proxy, proxied, bucket):
+def test_sixty_mb(db, s3, proxy, proxied, bucket):
     """Under the default settings: parts of 8 MB."""
     sizes = [8 * MB] * 7 + [4 * MB]
     check(db, s3, proxy, bucket, proxied, 60 * MB, sizes)
