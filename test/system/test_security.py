@@ -1,6 +1,7 @@
 """What docs/security.md claims, as far as no other test is about it."""
 
 import gzip
+import json
 import os
 import pathlib
 import re
@@ -498,6 +499,39 @@ def test_row_security_off_is_an_error(guest, shared, rgw, bucket):
     assert error.pgcode == "42501"
     assert "row-level security" in str(error)
     no_trace(rgw, bucket)
+
+
+def test_row_security_off_and_the_own_runs(db, guest, bucket):
+    """The functions tell of them; an error leaves the setting as it is."""
+    session = guest.session
+    select(session, "SET row_security = off")
+    select(db, "SELECT pg_advisory_lock(94)")
+    try:
+        run_id = value(
+            session, "SELECT onboard_submit('job',"
+            " 'SELECT pg_advisory_xact_lock(94) IS NULL AS x', %s, %s)",
+            (bucket, json.dumps({"server": guest.server})),
+        )
+        status = "SELECT status FROM onboard_status(%s)"
+        assert value(session, status, (run_id,)) == "running"
+        pid = value(db, "SELECT onboard_run_pid(%s, %s::regrole)",
+                    (run_id, guest.name))
+        assert value(session, "SELECT onboard_pid(%s)", (run_id,)) == pid
+        assert value(session, "SELECT onboard_cancel(%s)", (run_id,)) is True
+        wait = "SELECT status FROM onboard_wait(%s, '30s')"
+        assert value(session, wait, (run_id,)) == "failed"
+    finally:
+        select(db, "SELECT pg_advisory_unlock(94)")
+    assert value(session, "SHOW row_security") == "off"
+    error = failure(select, session, "SELECT FROM onboard_runs")
+    assert error.pgcode == "42501"
+    select(session, "SET row_security = on")
+    found = select(session, "SELECT sqlstate FROM onboard_runs")
+    assert found == [{"sqlstate": "57014"}]
+    select(session, "SET row_security = off")
+    error = failure(select, session, "SELECT onboard_prune('1 s')")
+    assert error.pgcode == "42501"  # it may not delete
+    assert value(session, "SHOW row_security") == "off"
 
 
 def test_temporary_tables_stand_for_nothing_of_ours(
