@@ -534,6 +534,49 @@ def test_row_security_off_and_the_own_runs(db, guest, bucket):
     assert value(session, "SHOW row_security") == "off"
 
 
+def test_what_the_owner_of_a_table_chooses(db, bob, s3, bucket):
+    """It runs with the rights of who exports, as in SQL: so it is documented,
+    with what keeps it away."""
+    select(
+        db, f"CREATE SCHEMA theirs AUTHORIZATION {bob.name};"
+        f"SET SESSION AUTHORIZATION {bob.name};"
+        "CREATE TYPE theirs.kind AS ENUM ('v');"
+        "CREATE TABLE theirs.t AS SELECT 'v'::theirs.kind AS x;"
+        "CREATE FUNCTION theirs.cast(theirs.kind) RETURNS json"
+        " LANGUAGE sql AS 'SELECT to_json(current_user)';"
+        "CREATE CAST (theirs.kind AS json)"
+        " WITH FUNCTION theirs.cast(theirs.kind);"
+        "RESET SESSION AUTHORIZATION"
+    )
+    me = value(db, "SELECT current_user")
+    try:
+        def landed(name, **options):
+            land(db, name, None, bucket, key=f"{name}.x", **options)
+            return body(s3, bucket, f"{name}.x").decode()
+
+        wanted = value(db, "SELECT row_to_json(t)::text FROM theirs.t")
+        assert me in wanted
+        assert landed("theirs.t", format="jsonl") == wanted + "\n"
+        assert landed("theirs.t") == "x\nv\n"
+        select(
+            db, f"SET SESSION AUTHORIZATION {bob.name};"
+            "ALTER TABLE theirs.t RENAME TO old;"
+            "CREATE FUNCTION theirs.who() RETURNS name LANGUAGE sql"
+            " AS 'SELECT current_user';"
+            "CREATE VIEW theirs.t AS SELECT theirs.who() AS x;"
+            "RESET SESSION AUTHORIZATION"
+        )
+        assert landed("theirs.t") == f"x\n{me}\n"
+        select(db, "SET restrict_nonsystem_relation_kind ="
+               " 'view, foreign-table'")
+        error = failure(land, db, "theirs.t", None, bucket)
+        assert error.pgcode == "55000"
+        select(db, "SELECT onboard_load('{\"Tables\": []}')")
+    finally:
+        select(db, "RESET SESSION AUTHORIZATION;"
+               "DROP SCHEMA theirs CASCADE")
+
+
 def test_temporary_tables_stand_for_nothing_of_ours(
     db, guest, bucket, registry, s3
 ):
