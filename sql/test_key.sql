@@ -63,6 +63,8 @@ SELECT each('{name}', '{nme}', '{}', '{ name }', '{Name}', '{name', 'name}',
 SELECT each('{prefix}', '{prefix}{part}', E'a\nb', E'a\u007fb', E'\u0001',
 	E'\ufffe', E'\uffff', E'\ufffd',
 	repeat('k', 1024), repeat('k', 1025), repeat('ä', 512), repeat('ä', 513));
+SELECT each('s3://lake/t.csv', 'S3://lake/{name}', '{prefix}s3://lake', 's3:/lake', 'raw/s3://lake',
+	'/s3://lake', '/', '/raw/t.csv');
 SELECT left(export('{"key": "{name}"}', name => repeat('€', 113)), 80);
 SELECT left(export('{"key": "{name}"}', name => repeat('€', 114)), 80);
 SELECT left(export('{}', name => repeat('n', 501)), 80);

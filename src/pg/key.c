@@ -154,6 +154,16 @@ is_no_character(const char *utf8)
 }
 
 static void
+refuse_uri(const char *key)
+{
+	if (pg_strncasecmp(key, "s3://", strlen("s3://")) == 0)
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("key begins with \"%.5s\"", key),
+						errhint("Give the bucket's bare name as the bucket, "
+								"and what follows it as option \"key\".")));
+}
+
+static void
 check_key(const char *key)
 {
 	size_t len = strlen(key);
@@ -171,6 +181,7 @@ check_key(const char *key)
 				 errhint("Shorten the name, the server's prefix or option "
 						 "\"key\"; a byte of a name that is not a letter, "
 						 "digit or one of \"-_.~\" takes three.")));
+	refuse_uri(key);
 	for (const char *p = key; *p != '\0'; p++)
 	{
 		if ((unsigned char) *p < 0x20 || *p == 0x7f)

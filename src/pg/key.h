@@ -32,8 +32,8 @@ typedef struct ObKeyFields
 
 /*
  * The key in UTF-8, palloc'd.  template NULL is the default template.  Raises
- * for a bad template, and for a key that is empty, too long or has control
- * characters.
+ * for a bad template, and for a key that is empty, too long or a URI, or has
+ * control characters.
  */
 extern char *ob_key_expand(const char *template, const ObKeyFields *fields);
 

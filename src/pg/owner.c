@@ -59,14 +59,25 @@ owner_of(Oid schema, const char *name, LOCKMODE unlock)
 	return owner;
 }
 
-/* What the caller has in his search_path must not run as the owner. */
+static void
+fix(const char *name, const char *value)
+{
+	(void) set_config_option(name, value, PGC_USERSET, PGC_S_SESSION,
+							 GUC_ACTION_SAVE, true, 0, false);
+}
+
+/*
+ * What the caller has in his search_path must not run as the owner.  With
+ * row_security = off, which is meant for what he exports, he could not look up
+ * his own runs.
+ */
 static int
-fix_search_path(void)
+fix_settings(void)
 {
 	int level = NewGUCNestLevel();
 
-	(void) set_config_option("search_path", "pg_catalog, pg_temp", PGC_USERSET,
-							 PGC_S_SESSION, GUC_ACTION_SAVE, true, 0, false);
+	fix("search_path", "pg_catalog, pg_temp");
+	fix("row_security", "on");
 	return level;
 }
 
@@ -82,7 +93,7 @@ run(Oid schema, void (*step)(Oid schema, void *arg), void *arg)
 void
 ob_as_caller(Oid schema, void (*step)(Oid schema, void *arg), void *arg)
 {
-	int settings = fix_search_path();
+	int settings = fix_settings();
 
 	run(schema, step, arg);
 	AtEOXact_GUC(true, settings);
@@ -109,7 +120,7 @@ ob_as_owner(Oid schema, const char *table, void (*step)(Oid schema, void *arg),
 {
 	Oid user;
 	int context;
-	int settings = fix_search_path();
+	int settings = fix_settings();
 
 	GetUserIdAndSecContext(&user, &context);
 	SetUserIdAndSecContext(owner_of(schema, table, NoLock),

@@ -14,11 +14,11 @@
 
 /*
  * step(arg) under the id of the owner of that table in the extension's schema,
- * connected to SPI, with a search_path of pg_catalog alone, as a
- * security-restricted operation.  Raises if the table is not there, or if
- * something of it could be deferred to the transaction's end, when the owner's
- * code would run as the caller; whatever is raised in between puts the
- * caller's id and search_path back at the (sub)transaction's abort.
+ * connected to SPI, with a search_path of pg_catalog alone and row_security
+ * on, as a security-restricted operation.  Raises if the table is not there,
+ * or if something of it could be deferred to the transaction's end, when the
+ * owner's code would run as the caller; whatever is raised in between puts the
+ * caller's id and settings back at the (sub)transaction's abort.
  */
 extern void ob_as_owner(Oid schema, const char *table,
 						void (*step)(Oid schema, void *arg), void *arg);

@@ -6,6 +6,7 @@
  */
 #include "postgres.h"
 
+#include "access/xact.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 
@@ -65,11 +66,56 @@ lock_tag(Oid role, const pg_uuid_t *run_id)
 	return tag;
 }
 
+static bool
+is_holder(const LockInstanceData *lock)
+{
+	return lock->locktag.locktag_type == LOCKTAG_ADVISORY &&
+		   lock->locktag.locktag_field1 == MyDatabaseId &&
+		   lock->locktag.locktag_field4 == LOCK_CLASS &&
+		   (lock->holdMask & LOCKBIT_ON(ExclusiveLock)) != 0;
+}
+
+/* Whether some process works on a run, or that one; 0: any. */
+static bool
+any_is_held(int pid)
+{
+	LockData *locks = GetLockStatusData();
+	bool held = false;
+
+	for (int i = 0; i < locks->nelements && !held; i++)
+	{
+		const LockInstanceData *lock = &locks->locks[i];
+
+		held = is_holder(lock) && (pid == 0 || lock->pid == pid);
+	}
+	pfree(locks->locks);
+	pfree(locks);
+	return held;
+}
+
+/* The run would go on for as long as the prepared transaction is there, by no
+ * process that anybody could find. */
+static void
+refuse_prepare(XactEvent event, void *arg)
+{
+	if (event == XACT_EVENT_PRE_PREPARE && any_is_held(MyProcPid))
+		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
+						errmsg("cannot PREPARE a transaction that has called "
+							   "onboard_all()"),
+						errdetail("What has landed stays."),
+						errhint("Export in a transaction of its own, or by "
+								"onboard_submit_all().")));
+}
+
 bool
 ob_run_hold(Oid role, const pg_uuid_t *run_id)
 {
+	static bool registered = false;
 	LOCKTAG tag = lock_tag(role, run_id);
 
+	if (!registered)
+		RegisterXactCallback(refuse_prepare, NULL);
+	registered = true;
 	return LockAcquire(&tag, ExclusiveLock, false, true) !=
 		   LOCKACQUIRE_NOT_AVAIL;
 }
@@ -95,15 +141,6 @@ ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id)
 	return ob_kept_lock_take(&tag);
 }
 
-static bool
-is_holder(const LockInstanceData *lock)
-{
-	return lock->locktag.locktag_type == LOCKTAG_ADVISORY &&
-		   lock->locktag.locktag_field1 == MyDatabaseId &&
-		   lock->locktag.locktag_field4 == LOCK_CLASS &&
-		   (lock->holdMask & LOCKBIT_ON(ExclusiveLock)) != 0;
-}
-
 int
 ob_run_pid(Oid role, const pg_uuid_t *run_id)
 {
@@ -126,14 +163,7 @@ ob_run_pid(Oid role, const pg_uuid_t *run_id)
 bool
 ob_run_any_is_held(void)
 {
-	LockData *locks = GetLockStatusData();
-	bool held = false;
-
-	for (int i = 0; i < locks->nelements && !held; i++)
-		held = is_holder(&locks->locks[i]);
-	pfree(locks->locks);
-	pfree(locks);
-	return held;
+	return any_is_held(0);
 }
 
 /* GetLockConflicts() is cheap, but does not see who is between two

@@ -18,7 +18,7 @@
  * Marks the run as one that this process works on, until its transaction ends,
  * or until the process does: rows that say "queued" or "running" are believed
  * only as long as somebody does; see the view onboard_runs.  False if another
- * process has it.
+ * process has it.  A transaction that has marked one cannot be prepared.
  */
 extern bool ob_run_hold(Oid role, const pg_uuid_t *run_id);
 extern bool ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id);

@@ -1,13 +1,17 @@
 """onboard_all() by workers: several tables at a time, under one snapshot."""
 
+import uuid
+
 import pytest
 
+from conftest import Server
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, copy, failure, key_of, keys, land_all,
     no_upload_left, own_event, rows, select, value, wait_for_event,
     wait_for_worker,
 )
+from lib.postgres import Cluster
 
 
 def register(db, bucket, **queries):
@@ -276,3 +280,44 @@ def test_waiting_takes_no_memory(db, registry, bucket):
         " pg_backend_memory_contexts WHERE name = 'onboard run') AS used"
     )[0]["used"]
     assert 0 < used < 50_000
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_run_cannot_be_prepared(rgw, s3, bucket, canaries, workers):
+    """It would be held for as long as the prepared transaction is there."""
+    run_id = str(uuid.uuid4())
+    with Cluster(settings={"max_prepared_transactions": "2"}) as cluster:
+        cluster.psql("CREATE EXTENSION onboard")
+        Server(cluster, canaries)(
+            rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3",
+            dbname="postgres",
+        )
+        session = cluster.connect()
+        register(session, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
+        select(session, f"SET onboard.parallel_tables = {workers}")
+        select(session, "BEGIN")
+        run = "SELECT status FROM onboard_all(NULL, '{}', %s)"
+        assert select(session, run, (run_id,)) == [{"status": "done"}] * 2
+        error = failure(select, session, "PREPARE TRANSACTION 'run'")
+        assert error.pgcode == "0A000"
+        status = "SELECT status FROM onboard_status(%s)"
+        (found,) = select(session, status, (run_id,))
+        assert found["status"] == ("done" if workers else None)
+        # nor if it left the run, and nobody is told
+        select(session, "BEGIN")
+        select(session, "DECLARE one CURSOR FOR SELECT (onboard_all("
+               "NULL, '{}', %s)).status", (run_id,))
+        assert select(session, "FETCH one") == [{"status": "done"}]
+        error = failure(select, session, "PREPARE TRANSACTION 'run'")
+        assert error.pgcode == "0A000"
+        assert "onboard_all" in error.diag.message_primary
+        assert "onboard_submit_all" in error.diag.message_hint
+        assert value(session, "SELECT onboard_pid(%s)", (run_id,)) is None
+        # one that has taken back the run can be
+        select(session, "BEGIN")
+        select(session, "SAVEPOINT before")
+        assert select(session, run, (run_id,)) == [{"status": "done"}] * 2
+        select(session, "ROLLBACK TO before")
+        select(session, "PREPARE TRANSACTION 'nothing'")
+        select(session, "ROLLBACK PREPARED 'nothing'")
+    assert keys(s3, bucket) == [key_of("a"), key_of("b")]

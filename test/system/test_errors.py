@@ -82,6 +82,8 @@ ELSEWHERE = {
         "on when the transaction has ended"):
         ("test/system/test_jobs.py",
          "test_waiting_for_a_job_that_waits_for_the_session"),
+    ("0A000", "PREPARE TRANSACTION after `onboard_all`"):
+        ("test/system/test_crew.py", "test_a_run_cannot_be_prepared"),
     ("55000", "the role has changed between two rows of "
         "`SELECT onboard_all()`"):
         ("test/system/test_rows.py", "test_another_role"),

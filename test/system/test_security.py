@@ -1,6 +1,7 @@
 """What docs/security.md claims, as far as no other test is about it."""
 
 import gzip
+import json
 import os
 import pathlib
 import re
@@ -498,6 +499,82 @@ def test_row_security_off_is_an_error(guest, shared, rgw, bucket):
     assert error.pgcode == "42501"
     assert "row-level security" in str(error)
     no_trace(rgw, bucket)
+
+
+def test_row_security_off_and_the_own_runs(db, guest, bucket):
+    """The functions tell of them; an error leaves the setting as it is."""
+    session = guest.session
+    select(session, "SET row_security = off")
+    select(db, "SELECT pg_advisory_lock(94)")
+    try:
+        run_id = value(
+            session, "SELECT onboard_submit('job',"
+            " 'SELECT pg_advisory_xact_lock(94) IS NULL AS x', %s, %s)",
+            (bucket, json.dumps({"server": guest.server})),
+        )
+        status = "SELECT status FROM onboard_status(%s)"
+        assert value(session, status, (run_id,)) == "running"
+        pid = value(db, "SELECT onboard_run_pid(%s, %s::regrole)",
+                    (run_id, guest.name))
+        assert value(session, "SELECT onboard_pid(%s)", (run_id,)) == pid
+        assert value(session, "SELECT onboard_cancel(%s)", (run_id,)) is True
+        wait = "SELECT status FROM onboard_wait(%s, '30s')"
+        assert value(session, wait, (run_id,)) == "failed"
+    finally:
+        select(db, "SELECT pg_advisory_unlock(94)")
+    assert value(session, "SHOW row_security") == "off"
+    error = failure(select, session, "SELECT FROM onboard_runs")
+    assert error.pgcode == "42501"
+    select(session, "SET row_security = on")
+    found = select(session, "SELECT sqlstate FROM onboard_runs")
+    assert found == [{"sqlstate": "57014"}]
+    select(session, "SET row_security = off")
+    error = failure(select, session, "SELECT onboard_prune('1 s')")
+    assert error.pgcode == "42501"  # it may not delete
+    assert value(session, "SHOW row_security") == "off"
+
+
+def test_what_the_owner_of_a_table_chooses(db, bob, s3, bucket):
+    """It runs with the rights of who exports, as in SQL: so it is documented,
+    with what keeps it away."""
+    select(
+        db, f"CREATE SCHEMA theirs AUTHORIZATION {bob.name};"
+        f"SET SESSION AUTHORIZATION {bob.name};"
+        "CREATE TYPE theirs.kind AS ENUM ('v');"
+        "CREATE TABLE theirs.t AS SELECT 'v'::theirs.kind AS x;"
+        "CREATE FUNCTION theirs.cast(theirs.kind) RETURNS json"
+        " LANGUAGE sql AS 'SELECT to_json(current_user)';"
+        "CREATE CAST (theirs.kind AS json)"
+        " WITH FUNCTION theirs.cast(theirs.kind);"
+        "RESET SESSION AUTHORIZATION"
+    )
+    me = value(db, "SELECT current_user")
+    try:
+        def landed(name, **options):
+            land(db, name, None, bucket, key=f"{name}.x", **options)
+            return body(s3, bucket, f"{name}.x").decode()
+
+        wanted = value(db, "SELECT row_to_json(t)::text FROM theirs.t")
+        assert me in wanted
+        assert landed("theirs.t", format="jsonl") == wanted + "\n"
+        assert landed("theirs.t") == "x\nv\n"
+        select(
+            db, f"SET SESSION AUTHORIZATION {bob.name};"
+            "ALTER TABLE theirs.t RENAME TO old;"
+            "CREATE FUNCTION theirs.who() RETURNS name LANGUAGE sql"
+            " AS 'SELECT current_user';"
+            "CREATE VIEW theirs.t AS SELECT theirs.who() AS x;"
+            "RESET SESSION AUTHORIZATION"
+        )
+        assert landed("theirs.t") == f"x\n{me}\n"
+        select(db, "SET restrict_nonsystem_relation_kind ="
+               " 'view, foreign-table'")
+        error = failure(land, db, "theirs.t", None, bucket)
+        assert error.pgcode == "55000"
+        select(db, "SELECT onboard_load('{\"Tables\": []}')")
+    finally:
+        select(db, "RESET SESSION AUTHORIZATION;"
+               "DROP SCHEMA theirs CASCADE")
 
 
 def test_temporary_tables_stand_for_nothing_of_ours(
