@@ -145,6 +145,7 @@ class Model:
         # forgotten, and whose runs were under way then, so that they may
         # belong before or after it.
         self.sure = {}
+        self.made = {}  # by role, table and run: a definition
         self.forgotten = {}
         self.unclear = collections.defaultdict(set)
         # Watermarks that go on whatever has changed, and whatever will have
@@ -208,21 +209,33 @@ class Model:
             self.blurred.add(key)
         return key in self.blurred
 
-    def query_of(self, role, table, restricted):
-        """The number of the query that the watermark is about, or None: it is
-        not known, or a restricted role sees other rows now."""
-        known, _ = self.sure.get((role, table), (None, 0))
+    def has_ended(self, role, run_id, names, since, definitions):
+        """Of a run, however it has ended: what its watermarks are made from,
+        where that did not change meanwhile."""
+        for table in names:
+            steady = self.changed[table] < since
+            known = definitions[table] if steady else None
+            if self.made.setdefault((role, table, run_id), known) != known:
+                self.made[role, table, run_id] = None
+
+    def query_of(self, role, table, run_id, restricted):
+        """The number of the query that the run's watermark is about, or None:
+        it is not known, or a restricted role sees other rows now."""
+        known = self.made.get((role, table, run_id))
         if known is None or (role, table) in self.blurred:
             return None
         if restricted and known["policy"] != self.definitions[table]["policy"]:
             return None
         return known["query"]
 
-    def is_due(self, role, table, ver):
+    def is_due(self, role, table, query, ver):
         """Whether a row up to the watermark must have landed by now."""
         version = self.versions[ver]
+        known, since = self.sure.get((role, table), (None, 0))
+        if known and known["query"] != query:
+            since = 0
         return version.must_land and (
-            not version.late or version.when < self.sure[role, table][1]
+            not version.late or version.when < since
         )
 
 
@@ -803,11 +816,17 @@ class Episode:
         if call.connection.closed:
             if reader.connection is call.connection:
                 reader.close()
-            return
         if call.job:
             if call.error is None:
                 self.jobs.append(call)
-        elif call.error is not None:
+            return
+        self.model.has_ended(
+            self.world.oids[reader.user], call.run_id, call.names, call.since,
+            call.definitions,
+        )
+        if call.connection.closed:
+            return
+        if call.error is not None:
             if reader.begun:
                 self.end_transaction(reader, "ROLLBACK")
             if len(call.names) == 1:
@@ -861,6 +880,10 @@ class Episode:
         process.wait_until(gone, LONGEST, "jobs end", interval=0.02)
         self.world.proxy_is_quiet()
         for call in self.jobs:
+            self.model.has_ended(
+                self.world.oids[call.reader.user], call.run_id, call.names,
+                call.since, call.definitions,
+            )
             found = self.do(
                 "SELECT run_id, name, status, rows, bytes, uri"
                 " FROM onboard_history WHERE run_id = %s AND role_id = %s"
@@ -1145,7 +1168,12 @@ class Episode:
                 call.run()
                 self.say(f"{self.world.names[role]} lands {name}: {call}")
                 if call.error is None:
-                    self.learn(call, call.rows[0])
+                    (row,) = call.rows
+                    self.model.has_ended(
+                        self.world.oids[role], str(row["run_id"]), [name],
+                        call.since, call.definitions,
+                    )
+                    self.learn(call, row)
                     self.refused.pop((role, name), None)
                     break
                 self.refused[role, name] = call.error

@@ -523,7 +523,8 @@ class Judge:
         landed = self.union(role, name)
         missing = {
             ver: v for ver, v in visible.items()
-            if self.model.is_due(role, name, ver) and ver not in landed
+            if ver not in landed
+            and self.model.is_due(role, name, query, ver)
         }
         self.world.counts["rows"] += len(visible)
         if missing:
@@ -543,7 +544,7 @@ class Judge:
                 self.say(f"the watermark of {name} is of {mark['uri']}, which"
                          " no row of the history has")
             query = self.model.query_of(
-                role, name, role == self.world.oids[2]
+                role, name, mark["run_id"], role == self.world.oids[2]
             )
             if query is None:
                 self.world.counts["watermarks unsure"] += 1
