@@ -574,7 +574,9 @@ class Draw:
             return "BEGIN" + self.random.choice((
                 "", "", " ISOLATION LEVEL REPEATABLE READ",
                 " ISOLATION LEVEL SERIALIZABLE",
-                " ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE",
+                # Its snapshot comes at once: PostgreSQL fails an assertion
+                # if a wait for it is cancelled below a savepoint.
+                " ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; SELECT 1",
                 " READ ONLY",
             ))
         if kind < 0.6:
@@ -586,7 +588,7 @@ class Draw:
         if kind < 0.78:
             return f"PREPARE TRANSACTION '{self.prefix}'"
         return self.random.choice(("COMMIT", "COMMIT", "ROLLBACK",
-                                   "COMMIT AND CHAIN"))
+                                   "COMMIT AND CHAIN; SELECT 1"))
 
     def _declare(self, query):
         name = f"c{len(self.open) % 4}"
