@@ -92,7 +92,8 @@ CREATE TABLE onboard_history (
 	lsn pg_catalog.pg_lsn,
 	pid bigint NOT NULL,
 	error pg_catalog.text,
-	sqlstate pg_catalog.text
+	sqlstate pg_catalog.text,
+	increment boolean NOT NULL DEFAULT false
 );
 
 COMMENT ON TABLE onboard_history IS 'see onboard_runs';

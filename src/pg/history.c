@@ -29,7 +29,7 @@
 #include "pg/tell.h"
 
 #define TABLE "onboard_history"
-#define PARAMS 21
+#define PARAMS 22
 #define ROLE_NAME 4 /* the parameter that insert() sets, from 0 */
 
 char *
@@ -69,6 +69,7 @@ typedef struct Row
 	Datum values[PARAMS];
 	char nulls[PARAMS + 1];
 	Oid role;
+	bool done; /* it says that the table has landed */
 	bool written;
 } Row;
 
@@ -131,6 +132,8 @@ make_row(Row *row, const ObRun *run)
 	add_number(row, MyProcPid);
 	add_text(row, run->error);
 	add_text(row, run->error ? unpack_sql_state(run->sqlstate) : NULL);
+	add(row, BOOLOID, BoolGetDatum(run->increment), true);
+	row->done = strcmp(run->status, OB_STATUS_DONE) == 0;
 	Assert(row->n == PARAMS);
 }
 
@@ -193,20 +196,34 @@ insert(Oid schema, void *arg)
 	execute(schema,
 			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
 			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
-			"retries, started, ended, lsn, pid, error, sqlstate) VALUES ($1, "
+			"retries, started, ended, lsn, pid, error, sqlstate, increment) "
+			"VALUES ($1, "
 			"$3, COALESCE((SELECT pg_catalog.gen_random_uuid() FROM "
 			"%s.onboard_history WHERE key = $4), $4), $5, $6, $7, $8, $9, "
-			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21) "
+			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) "
 			"RETURNING role_id",
 			PARAMS, row, SPI_OK_INSERT_RETURNING);
 	check_role(row);
 	row->written = true;
 }
 
-/* Instead of the row that says that it has begun. */
+/*
+ * Writes the row over the one of the same table, mostly that which says that
+ * it has begun.  An increment that has landed keeps its row when a repetition
+ * of its run fails: the watermark counts on its object, and nothing else may
+ * name that.
+ */
 static void
 replace(Oid schema, void *arg)
 {
+	const Row *row = arg;
+
+	if (!row->done &&
+		execute(schema,
+				"SELECT FROM " ROW_OF_TABLE
+				" AND increment AND status = '" OB_STATUS_DONE "'",
+				3, row, SPI_OK_SELECT) > 0)
+		return;
 	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, arg, SPI_OK_DELETE);
 	insert(schema, arg);
 }
@@ -446,6 +463,7 @@ find_landed(Oid schema, void *arg)
 	run->started = DatumGetTimestampTz(column(9));
 	run->ended = DatumGetTimestampTz(column(10));
 	run->lsn = DatumGetLSN(column(11));
+	run->increment = true;
 	MemoryContextSwitchTo(before);
 }
 

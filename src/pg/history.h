@@ -37,7 +37,8 @@ typedef struct ObRun
 	XLogRecPtr lsn;    /* of its snapshot; 0: not known */
 	const char *error; /* NULL unless failed */
 	int sqlstate;
-	bool *logged; /* set when its end is in the log; NULL: it is told once */
+	bool increment; /* its row stays when a repetition of the run fails */
+	bool *logged;   /* set when its end is in the log; NULL: it is told once */
 } ObRun;
 
 /* The current role's name; of one that was dropped meanwhile, what
@@ -48,7 +49,8 @@ extern const char *ob_history_role(void);
  * Writes a row in the caller's transaction, as the table's owner: that a table
  * has begun, or how it ended, over the row that says that it has begun, if
  * there is one; nothing where nothing can be written (a standby, a read-only
- * transaction).  The end is also told to others: see tell.h.
+ * transaction), or where the row says that an increment has landed and this
+ * one does not.  The end is also told to others: see tell.h.
  */
 extern void ob_history_begin(Oid schema, const ObRun *run);
 extern void ob_history_end(Oid schema, const ObRun *run);

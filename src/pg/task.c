@@ -126,6 +126,7 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 
 	if (!options->watermark)
 		return;
+	task->run.increment = true;
 	if (request->query)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

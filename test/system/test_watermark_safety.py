@@ -250,6 +250,29 @@ def test_61_again_and_together(db, s3, table, workers, bucket):
     assert union(s3, bucket) == ["1", "2"]
 
 
+@pytest.mark.parametrize(
+    "options", [{"publish": "together"}, {"key": "{name}/{date}.{ext}"}],
+    ids=["together", "key"],
+)
+def test_61_a_repetition_that_fails(db, s3, table, workers, bucket, options):
+    """It takes away nothing of what is known of the object that is there."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    select(db, "INSERT INTO increments VALUES (1)")
+    run_id = str(uuid.uuid4())
+    first = land_run(db, run_id)
+    history = "SELECT * FROM onboard_runs WHERE run_id = %s"
+    before = select(db, history, (run_id,))
+    assert [row["status"] for row in before] == ["done"]
+    select(db, "INSERT INTO increments VALUES (2)")
+    again = land_run(db, run_id, **options)
+    assert (again["status"], again["uri"]) == ("failed", None)
+    assert select(db, history, (run_id,)) == before
+    third = land_run(db, run_id)
+    assert (third["status"], third["uri"]) == ("done", first["uri"])
+    assert increment(db, s3, bucket) == ["2"]
+
+
 def test_61_again_when_the_history_is_pruned(db, s3, table, workers, bucket):
     table("id int")
     register(db, "increments", bucket, "id")
