@@ -460,7 +460,7 @@ check_by_tool(const ObCodec *codec, const char *kind)
 	bool lz4 = strcmp(codec->name, "lz4") == 0;
 
 	run_shell("cd '%s' && export LC_ALL=C && set -- %s *.%s%s && "
-			  "%s -q -t \"$@\" </dev/null && cat *.%s >all && "
+			  "%s -q -t \"$@\" </dev/null >/dev/null && cat *.%s >all && "
 			  "%s -q -dc \"$@\" </dev/null | cmp - all",
 			  folder, lz4 ? "-m" : "", kind, codec->extension, codec->name,
 			  kind, codec->name);
