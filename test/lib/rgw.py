@@ -99,8 +99,12 @@ def _policy(action, **others):
 
 
 # Pieces of objects are given back to the system when they are freed.  Otherwise
-# glibc raises this threshold to their size, and its heaps keep a gigabyte.
-_MALLOC = {"MALLOC_MMAP_THRESHOLD_": "131072"}
+# glibc raises the threshold to their size, and its heaps keep a gigabyte; so do
+# those of tcmalloc, which Debian 13's Ceph has.
+_MALLOC = {
+    "MALLOC_MMAP_THRESHOLD_": "131072",
+    "TCMALLOC_AGGRESSIVE_DECOMMIT": "1",
+}
 
 
 class _PortTaken(Exception):
