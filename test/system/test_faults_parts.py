@@ -341,12 +341,12 @@ def test_object_lost_once(export, proxy, action):
 
 
 def test_object_put_but_answer_lost(export, proxy, db):
-    """Each time, until we give up: then it says what may be there."""
+    """Each time, until we give up: then we look, and say what is there."""
     proxy.rule(*OBJECT, drop="after", times=None)
     export.set(retry_deadline="300ms")
     error = export.failure(SMALL)
     assert error.pgcode == "08001"
-    assert "may have been written" in "".join(db.notices)
+    assert "was written nevertheless" in "".join(db.notices)
     export.is_whole(SMALL)
 
 

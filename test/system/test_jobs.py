@@ -828,6 +828,11 @@ def test_waiting_for_a_job_whose_workers_wait_for_the_session(
     """The job's own process waits for no lock."""
     register(db, bucket, a=LOCKED, b=LOCKED)
     run_id = submit_all(db)
+    waiting = (
+        "SELECT count(*) FROM pg_stat_activity WHERE wait_event_type = 'Lock'"
+        " AND backend_type = 'onboard worker'"
+    )
+    process.wait_until(lambda: value(db, waiting) == 2, 60, "both wait")
     error = deadlock(lock, "SELECT onboard_wait(%s)", (run_id,))
     worker = value(
         db, "SELECT %s = ANY (SELECT 'process ' || pid FROM pg_stat_activity"
