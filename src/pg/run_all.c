@@ -13,15 +13,11 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "core/place.h"
 #include "pg/attempt.h"
 #include "pg/manifest.h"
 #include "pg/report.h"
 #include "pg/run_intern.h"
 #include "pg/withdraw.h"
-
-/* Of a text that tells where an object is. */
-#define PLACE_MAX 8192
 
 static void
 prepare(void *arg)
@@ -46,27 +42,6 @@ compare_places(const void *a, const void *b)
 				  (*(ObRunTable *const *) b)->where);
 }
 
-/* palloc'd: the same for two tables that are known to land on one object. */
-static char *
-where_of(const ObExport *export)
-{
-	char *text = NULL;
-	ObBuf place;
-
-	ob_buf_init(&place, PLACE_MAX);
-	ob_place(&export->server->endpoint, export->bucket, export->key, &place);
-	if (!place.failed)
-		text = MemoryContextAllocExtended(CurrentMemoryContext, place.len + 1,
-										  MCXT_ALLOC_NO_OOM);
-	if (text)
-		memcpy(text, place.data, place.len + 1);
-	ob_buf_free(&place);
-	if (!text)
-		ereport(ERROR,
-				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
-	return text;
-}
-
 /* Two tables on one key would silently leave only the later one. */
 static void
 check_keys(const ObRunAll *all)
@@ -80,7 +55,8 @@ check_keys(const ObRunAll *all)
 
 		if (table->error)
 			continue;
-		table->where = where_of(&table->task.export);
+		table->where =
+			ob_task_place(&table->task.export, table->task.export.key);
 		sorted[prepared++] = table;
 	}
 	qsort(sorted, prepared, sizeof(ObRunTable *), compare_places);

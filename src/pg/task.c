@@ -14,8 +14,10 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "core/place.h"
 #include "pg/attempt.h"
 #include "pg/key.h"
 #include "pg/manifest.h"
@@ -25,6 +27,8 @@
 #include "pg/task.h"
 #include "pg/tell.h"
 #include "pg/withdraw.h"
+
+#define PLACE_MAX 8192
 
 /* The registry's options first, then the call's over them. */
 static ObOptions *
@@ -93,19 +97,24 @@ has_landed(const ObRequest *request, ObTask *task)
 	return true;
 }
 
-/* The place that a watermark is tied to.  A store that has several addresses
- * counts as several places. */
-static char *
-destination_of(const ObExport *export)
+char *
+ob_task_place(const ObExport *export, const char *key)
 {
-	const ObEndpoint *endpoint = &export->server->endpoint;
+	char *text = NULL;
+	ObBuf place;
 
-	/* Bucket names are unique across Amazon's regions. */
-	if (endpoint->aws)
-		return psprintf("s3://%s", export->bucket);
-	return psprintf("%s%s%s/%s", endpoint->host,
-					endpoint->port ? psprintf(":%d", endpoint->port) : "",
-					endpoint->base, export->bucket);
+	ob_buf_init(&place, PLACE_MAX);
+	ob_place(&export->server->endpoint, export->bucket, key, &place);
+	if (!place.failed)
+		text = MemoryContextAllocExtended(CurrentMemoryContext, place.len + 1,
+										  MCXT_ALLOC_NO_OOM);
+	if (text)
+		memcpy(text, place.data, place.len + 1);
+	ob_buf_free(&place);
+	if (!text)
+		ereport(ERROR,
+				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	return text;
 }
 
 /* Its query is the registered one, so that of a call cannot be bounded. */
@@ -113,14 +122,10 @@ static void
 prepare_watermark(const ObRequest *request, ObTask *task)
 {
 	const ObOptions *options = task->export.options;
-	const ObWatermarkRequest wanted = {
+	ObWatermarkRequest wanted = {
 		.name = request->name,
 		.run_id = request->run_id,
 		.options = options,
-		.origin = {.table_id =
-					   request->entry ? request->entry->id : (pg_uuid_t){{0}},
-				   .query = task->export.query,
-				   .destination = destination_of(&task->export)},
 		.in_worker = request->in_worker,
 	};
 
@@ -135,8 +140,13 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 						request->name),
 				 errhint("Leave the query out, or export it under another "
 						 "name.")));
-	if (!has_landed(request, task))
-		task->watermark = ob_watermark_get(request->schema, &wanted);
+	if (has_landed(request, task))
+		return;
+	if (request->entry)
+		wanted.origin.table_id = request->entry->id;
+	wanted.origin.query = task->export.query;
+	wanted.origin.destination = ob_task_place(&task->export, "");
+	task->watermark = ob_watermark_get(request->schema, &wanted);
 }
 
 XLogRecPtr

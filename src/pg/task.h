@@ -66,6 +66,10 @@ extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
 						 const ObServer *server);
 
+/* A text that is the same for two objects that are known to be one (see
+ * core/place.h); with an empty key, it tells the store and the bucket. */
+extern char *ob_task_place(const ObExport *export, const char *key);
+
 /* Runs the export and fills task->run; raises on failure.  If task->landed is
  * set, only reports that. */
 extern void ob_task_run(ObTask *task);

@@ -108,7 +108,7 @@ def test_what_is_kept(db, rgw, s3, table, bucket):
         "type": "integer", "value": "2", "uri": first["uri"],
         "run_id": first["run_id"], "table_id": registered,
         "query": "TABLE increments", "relations": "public.increments",
-        "destination": f"{rgw.endpoint.split('/')[2]}/{bucket}",
+        "destination": f"localhost:{rgw.endpoint.rsplit(':', 1)[1]}/{bucket}",
         "row_security": "", "system_identifier": None,
     }
     # The history has the registered query, not the bounded one.
