@@ -156,10 +156,10 @@ extern void ob_ask_init(ObAsk *ask, ObHttp *http, void *arg);
 
 /* "done" is called later, but for want of memory. */
 extern void ob_ask_start(ObAsk *ask);
+extern void ob_ask_free(ObAsk *ask);
 
 /* A random number in [0, 1). */
 extern double ob_ask_random(void);
-extern void ob_ask_free(ObAsk *ask);
 
 /* ---- credentials_fetch.c ---- */
 

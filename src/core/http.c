@@ -202,8 +202,8 @@ set_route(ObTransfer *transfer)
 	SET(CURLOPT_PROXY, proxied ? http->proxy : "");
 	SET(CURLOPT_NOPROXY, proxied ? "" : "*");
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
-	/* or a request that may not connect there would find it connected */
 	SET(CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
+	/* or a request that may not connect there would find it connected */
 	SET(CURLOPT_FORBID_REUSE, request->link_local ? 1L : 0L);
 	if (http->ca_file && !request->system_ca)
 	{

@@ -34,8 +34,8 @@ is_patient(const ObS3Call *call)
 		   call->max_attempts > 1 && !call->hurried;
 }
 
-/* A part, say: whoever has the id of an upload, or a parallel worker's leader,
- * has reached the store. */
+/* A call that has the id of an upload, such as a part's, shows that the store
+ * was reached before, perhaps by the leader of a parallel worker. */
 static bool
 has_upload(const ObS3Call *call)
 {

@@ -67,9 +67,9 @@ fix(const char *name, const char *value)
 }
 
 /*
- * What the caller has in his search_path must not run as the owner.  With
- * row_security = off, which is meant for what he exports, he could not look up
- * his own runs.
+ * Nothing in the caller's search_path may run with the owner's rights.  With
+ * row_security = off, which is meant for exported queries, callers could not
+ * look up their own runs.
  */
 static int
 fix_settings(void)

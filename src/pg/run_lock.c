@@ -175,7 +175,7 @@ ob_run_is_held(Oid role, const pg_uuid_t *run_id)
 	int n;
 	int pid;
 
-	/* who waits for a run asks for hours */
+	/* onboard_wait() may call this for hours */
 	pfree(GetLockConflicts(&tag, ShareLock, &n));
 	if (n > 0)
 		return true;
