@@ -334,12 +334,16 @@ take_over(ObCrew *crew, int i, bool with_parts)
 	publication->held = slot->held;
 }
 
+/* A worker can be running a table before the postmaster has recorded its pid;
+ * while any worker's pid is unknown, none is taken for dead. */
 static bool
 is_alive(const ObCrew *crew, int pid)
 {
 	for (int i = 0; i < crew->nworkers; i++)
 	{
-		if (pid_of(crew->handles[i]) == pid)
+		int other = pid_of(crew->handles[i]);
+
+		if (other == pid || other < 0)
 			return true;
 	}
 	return false;

@@ -12,6 +12,7 @@
  *	   easy		curl_easy_init() fails
  *	   files	no descriptor may have such a number or a higher one
  *	   disk		writing a temporary file of PostgreSQL fails: no space
+ *	   fork		a child runs for so many milliseconds before its parent does
  *
  * and some host names are resolved by their own rules.  (They look like
  * addresses, so that RGW takes none of them for a bucket's name.)
@@ -186,6 +187,23 @@ ssize_t
 pwrite64(int fd, const void *data, size_t len, off_t offset)
 {
 	return pwrite(fd, data, len, offset);
+}
+
+/* ---- processes ---- */
+
+pid_t
+fork(void)
+{
+	static pid_t (*real)(void);
+	int ms = fault("fork");
+	pid_t pid;
+
+	if (!real)
+		*(void **) &real = dlsym(RTLD_NEXT, "fork");
+	pid = real();
+	if (pid > 0 && ms > 0)
+		usleep((useconds_t) ms * 1000);
+	return pid;
 }
 
 /* ---- names ---- */

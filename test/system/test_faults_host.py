@@ -223,6 +223,29 @@ def test_43_no_more_descriptors(export, faults, session, proxy, more):
     assert descriptors(pid) <= before
 
 
+# Processes
+
+
+def test_58_worker_runs_before_its_pid_is_known(faults, session, make, rgw,
+                                                bucket):
+    """The postmaster, which started it, has not written it down yet."""
+    make(rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3")
+    query = "SELECT 1 AS a FROM pg_sleep(0.05)"
+    select(session, "INSERT INTO onboard_tables (name, query, bucket)"
+           " SELECT 't' || g, %s, %s FROM generate_series(1, 8) g",
+           (query, bucket))
+    faults.on("fork", 400)
+    try:
+        select(session, "SET onboard.parallel_tables = 2")
+        found = select(session, "SELECT name, status, error FROM onboard_all()")
+        assert [(row["name"], row["status"], row["error"]) for row in found] \
+            == [(row["name"], "done", None) for row in found]
+        assert len(found) == 8
+    finally:
+        faults.off()
+        select(session, "DELETE FROM onboard_tables")
+
+
 # Disk
 
 
