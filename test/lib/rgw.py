@@ -71,6 +71,8 @@ rgw crypt s3 kms encryption keys = lake-key=MDEyMzQ1Njc4OTAxMjM0NTY3ODkwMTIzNDU2
 # Both http://127.0.0.1:PORT/bucket and http://bucket.localhost:PORT/ work.
 rgw dns name = localhost
 rgw enable usage log = false
+# The OSD's memory holds every stripe of an object but its first twice.
+rgw obj stripe size = 16777216
 # The parts of deleted objects go at once, not after two hours: they are in
 # memory.
 rgw gc obj min wait = 2
