@@ -323,7 +323,7 @@ class Cluster:
             if include not in conf.read():
                 conf.write(include)
 
-    def _tool(self, program, *arguments, env=None, timeout=90, within=None):
+    def _tool(self, program, *arguments, env=None, timeout=300, within=None):
         command = [os.path.join(self.bindir, program), *arguments]
         owner = {}
         if within:
