@@ -26,19 +26,21 @@ cflags="-std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined
 libs="-Wl,--as-needed $(pkg-config --libs $packages)" || exit 1
 pages="-Wl,--wrap=mmap,--wrap=mremap,--wrap=munmap"
 
-# object SOURCE: where it is compiled to
+# object SOURCE: where it is compiled to; two folders may have one name
 object() {
-    echo "$build/$(basename "$1" .c).o"
+    echo "$build/${1%.c}.o"
 }
 
 # Compiles a source if it, a header or this script is newer than its object.
 compile() {
     obj=$(object "$1")
-    if [ -f "$obj" ] && [ -z "$(find "$1" src/core/*.h test/core/*.h \
-            test/core/run.sh -newer "$obj" 2>&1)" ]; then
+    if [ -f "$obj" ] && [ -z "$(find "$1" test/core/run.sh src/core test/core \
+            \( -path "$1" -o -path test/core/run.sh -o -name '*.h' \) \
+            -newer "$obj" 2>&1)" ]; then
         return 0
     fi
     rm -f "$obj"
+    mkdir -p "${obj%/*}" || return 1
     $cc $cflags -c "$1" -o "$obj"
 }
 
@@ -86,8 +88,7 @@ export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 passed=0
 failed=0
 skipped=0
-shared=$(find src/core test/core -maxdepth 1 -name '*.c' ! -name 'test_*' |
-    sort)
+shared=$(find src/core test/core -name '*.c' ! -name 'test_*' | sort)
 shared_objects=
 for source in $shared; do
     shared_objects="$shared_objects $(object "$source")"

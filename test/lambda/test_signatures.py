@@ -136,11 +136,11 @@ def signed_by_botocore(call, host, date, credentials):
 def caller(tmp_path_factory):
     """call.c, linked with core."""
     program = tmp_path_factory.mktemp("call") / "call"
-    objects = sorted((ROOT / "build" / "lambda" / "objects").glob("*.o"))
-    own = {path.stem for path in (ROOT / "src" / "lambda").glob("*.c")}
-    core = [path for path in objects
-            if path.stem not in own
-            and (ROOT / "src" / "core" / f"{path.stem}.c").exists()]
+    objects = ROOT / "build" / "lambda" / "objects"
+    core = [
+        path for path in sorted((objects / "core").rglob("*.o"))
+        if (ROOT / "src" / path.relative_to(objects)).with_suffix(".c").exists()
+    ]
     flags = process.run(
         ["pkg-config", "--cflags", "--libs", "libcurl", "libcrypto", "expat",
          "zlib", "libisal", "jansson"]
