@@ -14,6 +14,7 @@
 #
 #   ONBOARD_VERSIONS  where the releases are kept; default build/versions
 #   ONBOARD_MIRROR    of Debian; default: what apt uses, else debootstrap's own
+#   COPT              further flags of the compiler; default -Werror
 #
 # All of it runs in namespaces of its own, so its mounts and its processes end
 # with it, whatever ends it.
@@ -111,7 +112,7 @@ run_in() {
     chroot "$root" dpkg --configure -a >/dev/null 2>&1
     chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        ONBOARD_POSTGRES="$major" \
+        ONBOARD_POSTGRES="$major" COPT="${COPT--Werror}" \
         ${ONBOARD_LONG:+ONBOARD_LONG="$ONBOARD_LONG"} \
         sh -c 'cd /onboard && exec "$@"' _ "$@"
 }
@@ -167,7 +168,7 @@ fi
 
 if [ "$(id -u)" != 0 ]; then
     exec sudo env ONBOARD_VERSIONS="$cache" ONBOARD_LONG="${ONBOARD_LONG:-}" \
-        ONBOARD_MIRROR="${ONBOARD_MIRROR:-}" \
+        ONBOARD_MIRROR="${ONBOARD_MIRROR:-}" COPT="${COPT--Werror}" \
         bash test/versions.sh "${arguments[@]}"
 fi
 bash test/install.sh versions || { echo "0 passed, 1 failed"; exit 1; }

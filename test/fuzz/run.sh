@@ -17,7 +17,7 @@ cc=${FUZZ_CC:-clang}
 packages="libcurl libcrypto expat zlib libisal libzstd liblz4"
 cflags="-std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined
     -fno-sanitize-recover=all -fno-omit-frame-pointer
-    -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
+    -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare ${COPT:-}
     -Wno-missing-field-initializers
     -Isrc -Itest/fuzz $(pkg-config --cflags $packages)" || exit 1
 libs="-Wl,--as-needed $(pkg-config --libs $packages)" || exit 1

@@ -104,6 +104,12 @@ def test_clean_needs_nothing():
     assert done.returncode == 0
 
 
+def test_warnings_are_errors_where_asked_for(build):
+    """Not in the build of a user, whose compiler may be a later one."""
+    assert not re.search(r"-Werror\s", build("extension", "-B", COPT="")[1])
+    assert re.search(r"-Werror\s", build("extension", "-B", COPT="-Werror")[1])
+
+
 def compiled(said):
     """The sources that make would compile."""
     return set(re.findall(r" -c -o \S+\.o \S*?(src/\S+\.c)$", said, re.M))
