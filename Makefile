@@ -1,6 +1,7 @@
 # onboard: lands PostgreSQL tables and query results in S3.
 #
 #   make && make install      the extension, for the PostgreSQL of PG_CONFIG
+#   make installcheck         its SQL tests, on the server of PGHOST, PGPORT
 #   make demo                 see it work (Debian 12, 13; installs what is missing)
 #   make check                all tests
 #   make lambda               the orchestrator for AWS Lambda
@@ -65,6 +66,8 @@ bench:
 help:
 	@echo "all install      the extension, for the PostgreSQL of PG_CONFIG;"
 	@echo "                 COPT=-Werror: warnings are errors, here and below"
+	@echo "installcheck     its SQL tests, on the running server that PGHOST,"
+	@echo "                 PGPORT and PGUSER name"
 	@echo "demo             land pgbench's tables in a private S3 server;"
 	@echo "                 KEEP=1 leaves both servers up"
 	@echo "lambda           build/onboard-lambda.zip, for AWS Lambda"
@@ -107,11 +110,15 @@ DATA_built = sql/onboard--$(EXTVERSION).sql
 DATA = $(filter-out $(DATA_built),$(patsubst $(here)/%,%,\
 	$(wildcard $(here)/sql/onboard--*--*.sql)))
 
+# pg_regress's database only starts the tests: each makes one of its own.
+REGRESS = $(patsubst $(here)/sql/%.sql,%,\
+	$(sort $(wildcard $(here)/sql/test_*.sql)))
+
 PKGS = libcurl libcrypto expat zlib libisal libzstd liblz4
 
 # Without the libraries, what is built would be linked with nothing, and not
 # load.  What is filtered out builds nothing.
-ifneq ($(filter-out clean distclean maintainer-clean uninstall,\
+ifneq ($(filter-out clean distclean maintainer-clean uninstall installcheck,\
 	$(or $(MAKECMDGOALS),all)),)
 
 ifeq ($(shell pkg-config --version 2>/dev/null),)
