@@ -21,7 +21,7 @@
 # Each run has a copy of the server and of the tree, so runs do not disturb
 # one another, nor PostgreSQL as it is installed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 known=(assert asan)
 flags="-O1 -g -fno-omit-frame-pointer"

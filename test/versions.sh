@@ -19,7 +19,7 @@
 # All of it runs in namespaces of its own, so its mounts and its processes end
 # with it, whatever ends it.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 # No release of Debian has 16; 15 is Debian 12's.
 known="17:trixie 18:sid"
@@ -67,11 +67,12 @@ mirror() {
 
 # Moved into place when it is complete: half of one is never taken for it.
 make_root() {
-    local root=$1 suite=$2 log=$1.log
+    local root=$1 suite=$2 log=$1.log from
     [ ! -d "$root" ] || return 0
+    mapfile -t from < <(mirror)
     echo "Making $root of Debian $suite"
     rm -rf "$root.new"
-    if ! debootstrap --variant=minbase "$suite" "$root.new" $(mirror) \
+    if ! debootstrap --variant=minbase "$suite" "$root.new" "${from[@]}" \
         >"$log" 2>&1; then
         tail -n 20 "$log"
         return 1

@@ -82,7 +82,9 @@ case $1 in
 esac
 
 if [ $# -eq 0 ]; then
-    set -- $(basename -s .c test/fuzz/fuzz_*.c)
+    for source in test/fuzz/fuzz_*.c; do
+        set -- "$@" "$(basename "$source" .c)"
+    done
 fi
 mkdir -p "$build" || exit 1
 rm -f "$build"/*.ok "$build"/*.out
