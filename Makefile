@@ -79,7 +79,7 @@ help:
 	@echo "                 and by sanitizers; SECONDS=3600: for so long a storm of"
 	@echo "                 random statements; SERVERS=asan: that server alone"
 	@echo "lint             layers, length of functions, format, cppcheck,"
-	@echo "                 shellcheck, flake8"
+	@echo "                 shellcheck, flake8, subjects of commits"
 	@echo "fuzz             what parses foreign bytes, a minute for each parser;"
 	@echo "                 FUZZ_SECONDS changes that"
 	@echo "bench            against COPY, into a server that discards"

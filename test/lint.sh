@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Everything about the code that needs no running: layers, length of
-# functions, format, cppcheck, shellcheck, flake8.  Runs all of them, then exits 1 if one failed, or is not installed.
+# functions, format, cppcheck, shellcheck, flake8, subjects of commits.  Runs
+# all of them, then exits 1 if one failed, or is not installed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -65,4 +66,5 @@ step cppcheck check_cpp "${units[@]}"
 # Notes are not heeded: lists of words are meant to be split.
 step shellcheck shellcheck --severity=warning .ci/run "${scripts[@]}"
 step flake8 flake8 deploy test
+step commits bash test/commits.sh
 exit $failed
