@@ -25,7 +25,7 @@ PACKAGES = ("libcurl", "libcrypto", "expat", "zlib", "libisal", "jansson",
 # What of core the orchestrator has no use for: it never sees a row.
 NOT_USED = ("sink", "upload", "part")
 FLAGS = (
-    "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra", "-Werror",
+    "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra",
     "-Wno-unused-parameter", "-Wno-sign-compare", "-fstack-protector-strong",
     "-D_FORTIFY_SOURCE=2", "-fPIE", f"-I{ROOT}/src",
 )
@@ -63,10 +63,10 @@ def check_packages():
 def sources():
     core = [
         path
-        for path in sorted((ROOT / "src" / "core").glob("*.c"))
+        for path in sorted((ROOT / "src" / "core").rglob("*.c"))
         if not path.name.startswith(NOT_USED)
     ]
-    return core + sorted((ROOT / "src" / "lambda").glob("*.c"))
+    return core + sorted((ROOT / "src" / "lambda").rglob("*.c"))
 
 
 def compile_all(folder):
@@ -74,14 +74,19 @@ def compile_all(folder):
     headers = [
         path.stat().st_mtime
         for where in ("core", "lambda")
-        for path in (ROOT / "src" / where).glob("*.h")
+        for path in (ROOT / "src" / where).rglob("*.h")
     ]
-    extra = os.environ.get("ONBOARD_LAMBDA_CFLAGS", "").split()
+    # COPT is PostgreSQL's variable for it, and .ci/run's.
+    extra = [
+        flag for name in ("COPT", "ONBOARD_LAMBDA_CFLAGS")
+        for flag in os.environ.get(name, "").split()
+    ]
     cflags = [*FLAGS, *pkg_config("--cflags"), *extra]
     objects = []
     compilers = []
     for source in sources():
-        target = folder / "objects" / (source.stem + ".o")
+        name = source.relative_to(ROOT / "src").with_suffix(".o")
+        target = folder / "objects" / name
         objects.append(str(target))
         newest = max(source.stat().st_mtime, *headers)
         if target.exists() and target.stat().st_mtime > newest:
@@ -122,8 +127,11 @@ def libraries(program):
 
 
 def build(folder):
+    """Makes the program; returns its objects."""
     folder.mkdir(parents=True, exist_ok=True)
-    link(compile_all(folder), folder / "bootstrap")
+    objects = compile_all(folder)
+    link(objects, folder / "bootstrap")
+    return objects
 
 
 def add(package, path, name, mode):
@@ -135,14 +143,13 @@ def add(package, path, name, mode):
 
 
 def make_zip(folder):
-    build(folder)
+    objects = build(folder)
     found = libraries(folder / "bootstrap")
     (loader,) = [name for name in found if name.startswith("ld-linux")]
     program = folder / "package" / "bootstrap"
     program.parent.mkdir(exist_ok=True)
     link(
-        [str(path) for path in sorted((folder / "objects").glob("*.o"))],
-        program, f"-Wl,--dynamic-linker={TASK}/lib/{loader}",
+        objects, program, f"-Wl,--dynamic-linker={TASK}/lib/{loader}",
         "-Wl,--disable-new-dtags", f"-Wl,-rpath,{TASK}/lib",
     )
     run("strip", str(program))

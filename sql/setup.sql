@@ -2,6 +2,8 @@
 -- that what is left to fail is the network alone, and functions that say how a
 -- statement ends.
 
+\ir database.sql
+
 CREATE SERVER s3 FOREIGN DATA WRAPPER onboard OPTIONS (
 	endpoint 'http://127.0.0.1:1', region 'eu-central-1', bucket 'lake');
 CREATE USER MAPPING FOR CURRENT_USER SERVER s3 OPTIONS (

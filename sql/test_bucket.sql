@@ -1,7 +1,9 @@
 -- Buckets: their names, and which of them the server allows.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 \pset format unaligned
 \pset tuples_only on

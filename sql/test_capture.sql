@@ -2,7 +2,9 @@
 -- better match for its operators, functions and casts: nothing of it is used.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 \pset null null
 SET client_min_messages = warning;

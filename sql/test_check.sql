@@ -1,7 +1,9 @@
 -- onboard_check(): what shows without a network, and what is an error.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 \pset format unaligned
 \pset tuples_only on

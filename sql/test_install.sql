@@ -1,5 +1,11 @@
 -- What the extension makes.
 
+\set ECHO none
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set database :abs_srcdir '/sql/database.sql'
+\i :database
+\set ECHO all
+
 SELECT extversion, extrelocatable, extnamespace::regnamespace,
 	extconfig::regclass[], extcondition
 FROM pg_extension WHERE extname = 'onboard';
@@ -100,11 +106,11 @@ SELECT
 -- Only superusers create it
 
 CREATE ROLE regress_onboard_maker;
-GRANT ALL ON DATABASE regression TO regress_onboard_maker;
+GRANT ALL ON DATABASE regression_onboard TO regress_onboard_maker;
 SET ROLE regress_onboard_maker;
 CREATE EXTENSION onboard SCHEMA "My lake";
 RESET ROLE;
-REVOKE ALL ON DATABASE regression FROM regress_onboard_maker;
+REVOKE ALL ON DATABASE regression_onboard FROM regress_onboard_maker;
 DROP ROLE regress_onboard_maker;
 CREATE EXTENSION onboard;
 SELECT count(*) FROM onboard_tables;

@@ -1,7 +1,9 @@
 -- A server that cannot be reached: all before it is fine, so this is the end.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 \pset format unaligned
 \pset tuples_only on

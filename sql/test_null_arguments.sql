@@ -1,7 +1,9 @@
 -- Arguments that are null or empty.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 CREATE TABLE t (a int);
 \pset null null

@@ -1,7 +1,9 @@
 -- The options of a call: names, types, values, and what contradicts what.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 \pset format unaligned
 \pset tuples_only on

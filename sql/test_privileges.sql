@@ -1,7 +1,9 @@
 -- Who may do what: PostgreSQL's own privileges decide.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 DROP FUNCTION export;
 CREATE ROLE regress_onboard_a;

@@ -1,7 +1,9 @@
 -- onboard_prune(): what goes from the history, and by whom.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 \pset null null
 

@@ -1,7 +1,9 @@
 -- What may be exported: one statement that only reads.
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 CREATE TABLE t (id int PRIMARY KEY, name text);
 CREATE TABLE "Größe, in €" (id int);
@@ -96,7 +98,7 @@ LANGUAGE sql AS $$
 $$;
 SELECT named('t', 'T', 'public.t', 'pg_temp.t', '"t"', '"T"', 'v', 'm', 'parted',
 	'"Größe, in €"', 'Größe, in €', '"s.1"."t.1"', 's.1.t.1',
-	'regression.public.t', 'other.public.t', 'a.b.c.d', 'a b', '"', '.', 't;',
+	'regression_onboard.public.t', 'other.public.t', 'a.b.c.d', 'a b', '"', '.', 't;',
 	't; DROP TABLE t', 't WHERE true', ' t ');
 
 -- A position is one in the query; who asked is said

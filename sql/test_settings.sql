@@ -36,7 +36,9 @@ SET onboard.retry_deadline = 'soon';
 -- They take part in what is checked
 
 \set ECHO none
-\i sql/setup.sql
+\getenv abs_srcdir PG_ABS_SRCDIR
+\set setup :abs_srcdir '/sql/setup.sql'
+\i :setup
 \set ECHO all
 \pset format unaligned
 \pset tuples_only on

@@ -3,7 +3,7 @@
 # layers core, sql, system and lambda.  The last line is the sum of theirs.
 # The last two wait for other programs most of the time, so they do it together.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 passed=0 failed=0 skipped=0
 

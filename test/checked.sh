@@ -16,11 +16,12 @@
 #
 #   ONBOARD_CHECKED        where the servers are kept; default build/checked
 #   ONBOARD_STORM_SECONDS  how long test_storm.py goes on, 600 by default
+#   COPT                   further flags of the compiler; default -Werror
 #
 # Each run has a copy of the server and of the tree, so runs do not disturb
 # one another, nor PostgreSQL as it is installed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 known=(assert asan)
 flags="-O1 -g -fno-omit-frame-pointer"
@@ -65,6 +66,9 @@ cache=${ONBOARD_CHECKED:-$PWD/build/checked}
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
 ASAN_OPTIONS+=:detect_stack_use_after_return=0:verify_asan_link_order=0
 export ONBOARD_STORM_SECONDS=${ONBOARD_STORM_SECONDS:-600}
+# For the extension, not for PostgreSQL.
+copt=${COPT--Werror}
+unset COPT MAKEFLAGS MAKELEVEL
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 # ---- the source ----
@@ -174,7 +178,7 @@ copy_all() {
 }
 
 in_tree() {
-    (cd "$run/tree" && env -u MAKEFLAGS -u MAKELEVEL \
+    (cd "$run/tree" && env COPT="$copt" \
         PG_CONFIG="$run/server/bin/pg_config" \
         PATH="$run/server/bin:$PATH" "$@")
 }

@@ -57,7 +57,8 @@ demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
 recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
     mariadb-client-core"
 tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
-    python3-pytest-xdist python3-lz4 python3-zstandard lz4 zstd gzip faketime iproute2 valgrind"
+    python3-pytest-xdist python3-lz4 python3-zstandard lz4 zstd gzip faketime git iproute2
+    valgrind"
 # What is not in Debian comes by pip, into a virtual environment (lambda.sh).
 command -v moto_server >/dev/null && command -v cfn-lint >/dev/null ||
     tests="$tests python3-venv"
@@ -68,7 +69,7 @@ bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
 lambda="gcc libc6-dev binutils make pkg-config libcurl4-openssl-dev libssl-dev
     libexpat1-dev zlib1g-dev libisal-dev libjansson-dev libpq-dev ca-certificates
     python3"
-lint="clang-format-14 cppcheck python3"
+lint="clang-format-14 cppcheck flake8 git python3 shellcheck"
 fuzz="$core clang libclang-rt-dev"
 versions="debootstrap util-linux"
 checked="$core bison flex perl dpkg-dev libxml2-dev libicu-dev uuid-dev"

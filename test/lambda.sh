@@ -3,7 +3,7 @@
 #
 #   test/lambda.sh [pytest's arguments]
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 # Not in Debian: a virtual environment has them where the machine has not.
 # Where they cannot be had, the tests that need them are skipped.

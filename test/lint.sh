@@ -1,8 +1,9 @@
 #!/usr/bin/env bash
 # Everything about the code that needs no running: layers, length of
-# functions, format, cppcheck.  Runs all of them, then exits 1 if one failed.
+# functions, format, cppcheck, shellcheck, flake8, subjects of commits.  Runs
+# all of them, then exits 1 if one failed, or is not installed.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 failed=0
 step() {
@@ -49,6 +50,7 @@ check_cpp() {
 bash test/install.sh lint || exit 1
 
 mapfile -t sources < <(find src -name '*.[ch]' | sort)
+mapfile -t scripts < <(find test deploy -name '*.sh' | sort)
 mapfile -t all < <(find src test -name '*.[ch]' | sort)
 units=()
 for file in "${all[@]}"; do
@@ -61,4 +63,8 @@ step layers python3 test/layers.py
 step lengths check_lengths "${sources[@]}"
 step format $format --dry-run --Werror "${all[@]}"
 step cppcheck check_cpp "${units[@]}"
+# Notes are not heeded: lists of words are meant to be split.
+step shellcheck shellcheck --severity=warning .ci/run "${scripts[@]}"
+step flake8 flake8 deploy test
+step commits bash test/commits.sh
 exit $failed

@@ -3,7 +3,7 @@
 #
 #   test/pytest.sh [pytest's arguments]
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 export PYTHONDONTWRITEBYTECODE=1
 
 log=$(mktemp)

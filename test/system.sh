@@ -3,7 +3,7 @@
 #
 #   test/system.sh [pytest's arguments]     e.g. test/system.sh -k cancel -x
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 # All of them, unless the arguments name files or tests: two files at a time,
 # each process with servers of its own.  The storm is chance, and has a command
 # of its own: "make check-assert".

@@ -14,11 +14,12 @@
 #
 #   ONBOARD_VERSIONS  where the releases are kept; default build/versions
 #   ONBOARD_MIRROR    of Debian; default: what apt uses, else debootstrap's own
+#   COPT              further flags of the compiler; default -Werror
 #
 # All of it runs in namespaces of its own, so its mounts and its processes end
 # with it, whatever ends it.
 set -uo pipefail
-cd "$(dirname "$0")/.."
+cd "$(dirname "$0")/.." || exit
 
 # No release of Debian has 16; 15 is Debian 12's.
 known="17:trixie 18:sid"
@@ -66,11 +67,12 @@ mirror() {
 
 # Moved into place when it is complete: half of one is never taken for it.
 make_root() {
-    local root=$1 suite=$2 log=$1.log
+    local root=$1 suite=$2 log=$1.log from
     [ ! -d "$root" ] || return 0
+    mapfile -t from < <(mirror)
     echo "Making $root of Debian $suite"
     rm -rf "$root.new"
-    if ! debootstrap --variant=minbase "$suite" "$root.new" $(mirror) \
+    if ! debootstrap --variant=minbase "$suite" "$root.new" "${from[@]}" \
         >"$log" 2>&1; then
         tail -n 20 "$log"
         return 1
@@ -111,7 +113,7 @@ run_in() {
     chroot "$root" dpkg --configure -a >/dev/null 2>&1
     chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        ONBOARD_POSTGRES="$major" \
+        ONBOARD_POSTGRES="$major" COPT="${COPT--Werror}" \
         ${ONBOARD_LONG:+ONBOARD_LONG="$ONBOARD_LONG"} \
         sh -c 'cd /onboard && exec "$@"' _ "$@"
 }
@@ -167,7 +169,7 @@ fi
 
 if [ "$(id -u)" != 0 ]; then
     exec sudo env ONBOARD_VERSIONS="$cache" ONBOARD_LONG="${ONBOARD_LONG:-}" \
-        ONBOARD_MIRROR="${ONBOARD_MIRROR:-}" \
+        ONBOARD_MIRROR="${ONBOARD_MIRROR:-}" COPT="${COPT--Werror}" \
         bash test/versions.sh "${arguments[@]}"
 fi
 bash test/install.sh versions || { echo "0 passed, 1 failed"; exit 1; }

@@ -11,7 +11,8 @@
 #
 # Pages come from malloc here, since ASan watches its ends (pages.c).
 #
-# OB_BUILD names the build folder (default build/core).  The last line is
+# OB_BUILD names the build folder (default build/core); COPT has further flags
+# of the compiler, as for the extension: -Werror.  The last line is
 # "N passed, N failed[, N skipped]", counted over all programs; one that does
 # not compile, crashes or leaks counts as a failure.
 
@@ -21,24 +22,26 @@ cc=${CC:-cc}
 packages="libcurl libssl libcrypto expat zlib libisal libzstd liblz4 cmocka jansson"
 cflags="-std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined
     -fno-sanitize-recover=all -fno-omit-frame-pointer
-    -Wall -Wextra -Werror -Wno-unused-parameter -Wno-sign-compare
+    -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare ${COPT:-}
     -Isrc -Itest/core $(pkg-config --cflags $packages)" || exit 1
 libs="-Wl,--as-needed $(pkg-config --libs $packages)" || exit 1
 pages="-Wl,--wrap=mmap,--wrap=mremap,--wrap=munmap"
 
-# object SOURCE: where it is compiled to
+# object SOURCE: where it is compiled to; two folders may have one name
 object() {
-    echo "$build/$(basename "$1" .c).o"
+    echo "$build/${1%.c}.o"
 }
 
 # Compiles a source if it, a header or this script is newer than its object.
 compile() {
     obj=$(object "$1")
-    if [ -f "$obj" ] && [ -z "$(find "$1" src/core/*.h test/core/*.h \
-            test/core/run.sh -newer "$obj" 2>&1)" ]; then
+    if [ -f "$obj" ] && [ -z "$(find "$1" test/core/run.sh src/core test/core \
+            \( -path "$1" -o -path test/core/run.sh -o -name '*.h' \) \
+            -newer "$obj" 2>&1)" ]; then
         return 0
     fi
     rm -f "$obj"
+    mkdir -p "${obj%/*}" || return 1
     $cc $cflags -c "$1" -o "$obj"
 }
 
@@ -86,8 +89,7 @@ export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 passed=0
 failed=0
 skipped=0
-shared=$(find src/core test/core -maxdepth 1 -name '*.c' ! -name 'test_*' |
-    sort)
+shared=$(find src/core test/core -name '*.c' ! -name 'test_*' | sort)
 shared_objects=
 for source in $shared; do
     shared_objects="$shared_objects $(object "$source")"

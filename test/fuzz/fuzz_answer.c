@@ -82,6 +82,12 @@ start(ObS3Call *call, ObS3Verb verb)
 		case OB_S3_LIST_PARTS:
 			ob_s3_list_parts(call, "lake", "k", "id");
 			break;
+		case OB_S3_GET_OBJECT:
+			ob_s3_get_object(call, "lake", "k");
+			break;
+		case OB_S3_DELETE_OBJECT:
+			ob_s3_delete_object(call, "lake", "k");
+			break;
 		case OB_S3_LIST_UPLOADS:
 			ob_s3_list_uploads(call, "lake", NULL, NULL, NULL, false);
 			break;
@@ -175,7 +181,11 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	start(&call, (ObS3Verb) ((data[0] & ~AWS) % NVERBS));
 	for (int tries = 0; !ended; tries++)
 	{
-		promise(tries < TRIES_MAX);
+		/* Only the deadline ends an outage, so now it is reached. */
+		if (tries == TRIES_MAX && s3->outage.probe == &call)
+			s3->retry_deadline_ms = 1;
+		else
+			promise(tries < TRIES_MAX);
 		check_try(&call, aws);
 		answer(&call,
 			   statuses[data[1] % (sizeof(statuses) / sizeof(statuses[0]))],

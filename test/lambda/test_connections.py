@@ -12,7 +12,7 @@ import pytest
 from conftest import (
     PASSWORD, PROGRAM, address, fetched, make_secret, speak_tls,
 )
-from test_modes import failing, register, run, scheduled, summary
+from test_modes import failing, register, run, scheduled
 
 from lib import process
 from lib.exports import body, key_of, keys, select, value

@@ -72,14 +72,6 @@ def canaries(request):
 
 
 @pytest.fixture
-def registry(db):
-    """An empty registry, before and after."""
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
-@pytest.fixture
 def observer(pg):
     """Another session, for what one that is busy cannot ask."""
     connection = pg.connect("onboard")

@@ -9,7 +9,7 @@ import json
 import pytest
 
 from lib.exports import (
-    Running, body, failure, key_of, keys, network_event, select, value,
+    Running, body, failure, key_of, keys, network_event, select,
     wait_for_event,
 )
 from lib.proxy import Answer, s3_error

@@ -5,6 +5,7 @@ Otherwise make would end well, with a module that cannot be loaded.
 
 import os
 import pathlib
+import re
 import subprocess
 
 import pytest
@@ -25,8 +26,8 @@ ENVIRONMENT = {
 def build(tmp_path):
     """Builds into a folder, with another environment: status and words."""
 
-    def run(which, **environment):
-        command = BUILDS[which]
+    def run(which, *arguments, **environment):
+        command = [*BUILDS[which], *arguments]
         if which == "orchestrator":
             command = [*command, str(tmp_path / "built")]
         done = subprocess.run(
@@ -101,3 +102,50 @@ def test_clean_needs_nothing():
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=60,
     )
     assert done.returncode == 0
+
+
+def test_warnings_are_errors_where_asked_for(build):
+    """Not in the build of a user, whose compiler may be a later one."""
+    assert not re.search(r"-Werror\s", build("extension", "-B", COPT="")[1])
+    assert re.search(r"-Werror\s", build("extension", "-B", COPT="-Werror")[1])
+
+
+def compiled(said):
+    """The sources that make would compile."""
+    return set(re.findall(r" -c -o \S+\.o \S*?(src/\S+\.c)$", said, re.M))
+
+
+def test_a_header_compiles_what_includes_it(build):
+    """The compiler's word on it is that of the last build."""
+    code = sorted((ROOT / "src").rglob("*.[ch]"))
+    code = [path for path in code if "src/lambda" not in str(path)]
+    includers = {}
+    for path in code:
+        for name in re.findall(r'#include ".*?(\w+\.h)"', path.read_text()):
+            includers.setdefault(name, set()).add(path)
+    name, expected = next(
+        (name, paths) for name, paths in sorted(includers.items())
+        if name.endswith("_intern.h")
+        and all(path.suffix == ".c" for path in paths)
+    )
+    (header,) = [path for path in code if path.name == name]
+    status, said = build("extension", "-W", str(header.relative_to(ROOT)))
+    assert status == 0
+    assert compiled(said) == {str(path.relative_to(ROOT)) for path in expected}
+
+
+def test_another_folder(tmp_path):
+    """The sources may be elsewhere, as PostgreSQL's own makefiles allow.
+
+    All are compiled (-B), since make would find the objects beside them.
+    """
+    done = subprocess.run(
+        ["make", "-n", "-B", "-f", ROOT / "Makefile"], cwd=tmp_path,
+        env=ENVIRONMENT, stdout=subprocess.PIPE, text=True, check=True,
+        timeout=60,
+    )
+    sources = {
+        str(path.relative_to(ROOT)) for folder in ("core", "pg")
+        for path in (ROOT / "src" / folder).rglob("*.c")
+    }
+    assert compiled(done.stdout) == sources

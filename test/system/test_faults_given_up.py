@@ -413,7 +413,9 @@ def test_72_a_table_of_the_session(
 def test_72_what_fails_after_it_has_landed(db, observer, s3, bucket, proxied,
                                            proxy):
     """A job's table is there, but its manifest is not."""
-    proxy.rule("PUT", "/manifest.json", times=None, answer=s3_error(403, "AccessDenied"))
+    proxy.rule(
+        "PUT", "/manifest.json", times=None, answer=s3_error(403, "AccessDenied")
+    )
     run_id = value(
         db, "SELECT onboard_submit('job', 'SELECT 1 AS n', %s, %s)",
         (bucket, json.dumps({"server": proxied, "manifest": True})),

@@ -17,8 +17,8 @@ from conftest import Server
 from landing import assert_same
 from lib import process
 from lib.exports import (
-    Running, body, call, copy, failure, key_of, land, land_all, rows, select,
-    value, wait_for_event,
+    Running, body, call, copy, failure, key_of, land, land_all, select, value,
+    wait_for_event,
 )
 from lib.postgres import Cluster, backend_rss, descriptors
 

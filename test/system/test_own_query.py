@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 
 from lib.exports import (
-    ABORT_BOUND, Running, body, copy, failure, key_of, keys, land, no_trace, no_upload_left,
-    rows, select, value, wait_for_sleep,
+    ABORT_BOUND, Running, body, copy, failure, key_of, keys, land, no_trace,
+    no_upload_left, rows, select, value, wait_for_sleep,
 )
 from lib.postgres import backend_rss
 from lib.process import wait_until

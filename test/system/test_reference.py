@@ -205,7 +205,8 @@ def test_checks(db, bucket):
 
 def test_wait_events():
     """Where the version does not know them, nobody else can tell."""
-    source = (ROOT / "src/pg/wait.c").read_text()
+    (wait,) = (ROOT / "src/pg").rglob("wait.c")
+    source = wait.read_text()
     made = re.findall(r'ob_wait_event\("(\w+)"\)', source)
     documented = names_of(
         row[0] for row in table_of(OPERATIONS, "`wait_event`")

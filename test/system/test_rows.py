@@ -8,8 +8,8 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    SLEEPS, Running, failure, key_of, keys, land, no_upload_left, rows, select,
-    value, wait_for_sleep, wait_for_worker, warnings,
+    SLEEPS, Running, failure, key_of, keys, land, no_upload_left, select, value,
+    wait_for_sleep, wait_for_worker, warnings,
 )
 
 SERIAL, CREW = 0, 4

@@ -3,7 +3,6 @@
 import json
 import threading
 
-import psycopg2
 import pytest
 from conftest import Server
 
@@ -15,6 +14,7 @@ from lib.exports import (
 from lib.postgres import Cluster
 
 LOCK = "SELECT pg_advisory_xact_lock_shared(5) IS NULL AS x"
+
 
 @pytest.fixture
 def registry(db):
@@ -191,7 +191,8 @@ def test_select_is_revoked(pg, db, observer, s3, registry, bucket, held):
     try:
         register(
             db, bucket, a=LOCK + " FROM generate_series(1, 100)",
-            b=LOCK + " FROM generate_series(1, 100)", revoked="SELECT * FROM revoked LIMIT 1",
+            b=LOCK + " FROM generate_series(1, 100)",
+            revoked="SELECT * FROM revoked LIMIT 1",
         )
         select(db, "GRANT USAGE ON FOREIGN SERVER s3 TO fire_reader;"
                    "SET onboard.parallel_tables = 2; SET ROLE fire_reader")

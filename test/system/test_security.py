@@ -10,9 +10,9 @@ import subprocess
 import pytest
 
 from conftest import Server
-from faults import CREATE, OBJECT, PARTS, SMALL, XML, ok_with
+from faults import OBJECT, SMALL, XML, ok_with
 from lib.exports import (
-    Running, body, call, failure, key_of, keys, land, land_all, no_trace,
+    Running, body, failure, key_of, keys, land, land_all, no_trace,
     rows, select, value,
 )
 from lib.postgres import Cluster, PeakMemory
@@ -438,7 +438,7 @@ def test_texts_that_the_database_cannot_hold(latin, proxy, bucket):
 
 def test_warnings_in_another_encoding(latin, proxy, rgw, s3, bucket):
     proxy.rule("DELETE", times=None, answer=s3_error(403, "AccessDenied"))
-    query = f"SELECT 1 / (g - 9000), repeat('x', 1000)" \
+    query = "SELECT 1 / (g - 9000), repeat('x', 1000)" \
         " FROM generate_series(1, 12000) g"
     error = failure(
         land, latin, "t", query, bucket, key="gr\u00fcn", part_size="5MB"

@@ -29,7 +29,6 @@ import pathlib
 import random
 import re
 import secrets
-import shutil
 import subprocess
 import threading
 import time
@@ -42,7 +41,7 @@ from landing import copy, execute
 from lib import process
 from lib.exports import no_upload_left
 from lib.postgres import Cluster, crashes, descriptors, pg_config
-from storm import ROWS, SCHEMA, Draw, registered
+from storm import SCHEMA, Draw, registered
 from test_random import asked_of_copy, difference
 
 SHORT = 25
