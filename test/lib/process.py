@@ -78,7 +78,7 @@ def clean_env(extra=None):
     return env
 
 
-def run(command, timeout=60, env=None, **options):
+def run(command, timeout=120, env=None, **options):
     """Run a command to its end; returns stdout, raises RigError on failure."""
     options.setdefault("stdin", subprocess.DEVNULL)
     if "input" in options:

@@ -187,7 +187,7 @@ def plain(data, key):
     if not program:
         return data
     done = subprocess.run(
-        [program, "-dc"], input=data, capture_output=True, timeout=60
+        [program, "-dc"], input=data, capture_output=True, timeout=600
     )
     if done.returncode:
         raise process.RigError(done.stderr.decode())
