@@ -28,7 +28,7 @@ POSTGRES = re.compile(
 # header pattern, files that may include it, what to do otherwise
 HEADERS = [
     (r"curl/", r"src/core/http\.c", "use core/http.h"),
-    (r"expat", r"src/core/xml_reader\.c", "use core/xml.h"),
+    (r"expat", r"src/core/xml_reader\.c", "use core/xml_reader.h"),
     (
         r"jansson\.h", r"src/lambda/.*",
         "use core/json.h: the symbols of JSON libraries clash in a backend",

@@ -17,7 +17,7 @@
 
 #include "json.h"
 #include "uri.h"
-#include "xml.h"
+#include "sts_documents.h"
 
 #define ATTEMPTS 4
 #define CONNECT_MS 2000

@@ -17,8 +17,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "sts_documents.h"
 #include "timestamp.h"
-#include "xml.h"
 
 #define CONNECT_MS 2000
 #define TRY_MS 10000

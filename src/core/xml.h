@@ -4,12 +4,8 @@
  *
  * src/core/xml.h
  *
- * A hostile server may send anything: documents are parsed with no DTD (a
- * <!DOCTYPE> is an error, so there are no entities but the five), a depth of
- * at most 16 and element texts of at most 16 KiB.  Namespaces and prefixes are
- * ignored: names are compared by their local part.  Reading functions fill
- * fixed-size fields, and return OB_EPROTO with a cause for a document that is
- * malformed, truncated or of another kind.
+ * Reading functions fill fixed-size fields, and return OB_EPROTO with a cause
+ * for a document that is malformed, truncated or of another kind.
  */
 #ifndef OB_XML_H
 #define OB_XML_H
@@ -17,24 +13,11 @@
 #include <time.h>
 
 #include "buf.h"
-#include "error.h"
 #include "uri.h"
+#include "xml_error.h"
 
 #define OB_UPLOAD_ID_MAX 1024
 #define OB_ETAG_MAX 256
-
-typedef struct ObXmlError
-{
-	char code[64];
-	char message[512];
-	char region[64];
-	char request_id[128];
-	time_t server_time; /* of RequestTimeTooSkewed; 0: none */
-} ObXmlError;
-
-/* <Error>: OB_OK if the document is one (whole and well-formed). */
-extern ObCode ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
-								ObError *error) OB_MUST_CHECK;
 
 /* <InitiateMultipartUploadResult>/<UploadId>; one that is empty or not of
  * printable ASCII characters is OB_EPROTO. */
@@ -99,25 +82,6 @@ typedef struct ObXmlEncryption
 extern ObCode ob_xml_read_encryption(const char *data, size_t len,
 									 ObXmlEncryption *out,
 									 ObError *error) OB_MUST_CHECK;
-
-/* What STS gives for a role, of AssumeRole and AssumeRoleWithWebIdentity. */
-typedef struct ObXmlRole
-{
-	char access_key_id[256];
-	char secret_access_key[1024];
-	char session_token[16 * 1024];
-	time_t expires;
-} ObXmlRole;
-
-/* OB_OK if all four are there; else *out is empty.  The caller wipes it. */
-extern ObCode ob_xml_read_role(const char *data, size_t len, ObXmlRole *out,
-							   ObError *error) OB_MUST_CHECK;
-
-/* <ErrorResponse><Error> of AWS's, or <Error> of others: OB_OK if the document
- * is one with a code. */
-extern ObCode ob_xml_read_sts_error(const char *data, size_t len,
-									ObXmlError *out,
-									ObError *error) OB_MUST_CHECK;
 
 /*
  * <CompleteMultipartUpload> with parts 1..n; etags[i] belongs to part i + 1

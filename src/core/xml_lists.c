@@ -4,12 +4,13 @@
  *
  * src/core/xml_lists.c
  */
-#include "xml_intern.h"
+#include "xml.h"
 
 #include <openssl/crypto.h>
 #include <string.h>
 
 #include "timestamp.h"
+#include "xml_reader.h"
 
 /* ---- ListMultipartUploads ----
  *

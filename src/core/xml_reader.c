@@ -12,7 +12,7 @@
  * libexpat may call handlers once more after XML_StopParser, so each of them
  * looks at the reader's code first.
  */
-#include "xml_intern.h"
+#include "xml_reader.h"
 
 #include <expat.h>
 #include <limits.h>

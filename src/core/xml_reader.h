@@ -1,21 +1,21 @@
 /*
- * xml_intern.h
- *		What the xml*.c files have in common.
+ * xml_reader.h
+ *		Reading a small XML document of a server that is not trusted.
  *
- * src/core/xml_intern.h
+ * src/core/xml_reader.h
  *
- *	   xml.c         what S3 says of one object, its errors, and what we write
- *	   xml_lists.c   unfinished uploads, and parts
- *	   xml_sts.c     STS's documents
- *	   xml_reader.c  the reader of them all, over libexpat
+ * A hostile server may send anything: documents are parsed by libexpat with no
+ * DTD (a <!DOCTYPE> is an error, so there are no entities but the five), a
+ * depth of at most 16 and element texts of at most 16 KiB.  Namespaces and
+ * prefixes are ignored: names are compared by their local part.
  */
-#ifndef OB_XML_INTERN_H
-#define OB_XML_INTERN_H
+#ifndef OB_XML_READER_H
+#define OB_XML_READER_H
 
 #include <stdbool.h>
 #include <stddef.h>
 
-#include "xml.h"
+#include "error.h"
 
 #define OB_XML_DEPTH_MAX 16
 #define OB_XML_TEXT_MAX (16 * 1024)
@@ -52,9 +52,5 @@ extern ObCode ob_xml_copy_id(char *field, size_t size, const char *text,
 							 ObError *error);
 
 extern bool ob_xml_is_true(const char *text);
-
-/* An element of <Error>, into an ObXmlError: xml.c. */
-extern ObCode ob_xml_error_element(void *arg, const char *path,
-								   const char *text, ObError *error);
 
 #endif

@@ -1,18 +1,19 @@
 /*
- * xml_sts.c
- *		The XML documents of STS.
+ * sts_documents.c
+ *		The XML documents of AWS's Security Token Service.
  *
- * src/core/xml_sts.c
+ * src/core/sts_documents.c
  *
  * The root's name differs between its actions, and its error documents differ
  * between AWS and others.
  */
-#include "xml_intern.h"
+#include "sts_documents.h"
 
 #include <openssl/crypto.h>
 #include <string.h>
 
 #include "timestamp.h"
+#include "xml_reader.h"
 
 /* Whether the path is that of this element, below the root. */
 static bool
