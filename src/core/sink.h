@@ -214,8 +214,4 @@ extern ObSink *ob_sink_lz4_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_igzip_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_zlib_new(ObSink *next, int level, ObError *error);
 
-/* Terminals for tests and measurements. */
-extern ObSink *ob_sink_file_new(const char *path, ObError *error);
-extern ObSink *ob_sink_null_new(ObError *error);
-
 #endif

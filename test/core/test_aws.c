@@ -10,7 +10,7 @@
 
 #include <unistd.h>
 
-#include "core/aws.h"
+#include "lambda/aws.h"
 #include "core/uri.h"
 #include "server.h"
 

@@ -9,6 +9,7 @@
  */
 #include "core/sink.h"
 #include "core/sink_buf.h"
+#include "sinks.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -1,12 +1,12 @@
 /*
  * sink_file.c
- *		A terminal that writes a local file, for tests and measurements.
+ *		A terminal that writes a local file.
  *
- * src/core/sink_file.c
+ * test/core/sink_file.c
  *
  * A file whose chain fails keeps what was written by then.
  */
-#include "sink.h"
+#include "sinks.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -2,7 +2,7 @@
  * aws.h
  *		AWS's JSON and query calls: signed, retried, and read back.
  *
- * src/core/aws.h
+ * src/lambda/aws.h
  *
  * For services whose calls are one small POST each: Secrets Manager, Lambda's
  * Invoke, SNS.  A call is one request as its caller sees it: signed anew for
@@ -13,10 +13,10 @@
 #ifndef OB_AWS_H
 #define OB_AWS_H
 
-#include "credentials.h"
-#include "http.h"
-#include "retry.h"
-#include "sigv4.h"
+#include "core/credentials.h"
+#include "core/http.h"
+#include "core/retry.h"
+#include "core/sigv4.h"
 
 typedef struct ObAwsCall ObAwsCall;
 

@@ -2,9 +2,9 @@
  * sink_null.c
  *		A terminal that discards, for measuring what is before it.
  *
- * src/core/sink_null.c
+ * test/core/sink_null.c
  */
-#include "sink.h"
+#include "sinks.h"
 
 #include <stdlib.h>
 

@@ -2,9 +2,9 @@
  * aws.c
  *		AWS's JSON and query calls: signed, retried, and read back.
  *
- * src/core/aws.c
+ * src/lambda/aws.c
  */
-#include "aws.h"
+#include "lambda/aws.h"
 
 #include <ctype.h>
 #include <openssl/crypto.h>
@@ -15,9 +15,9 @@
 #include <strings.h>
 #include <time.h>
 
-#include "json.h"
-#include "uri.h"
-#include "sts_documents.h"
+#include "core/json.h"
+#include "core/sts_documents.h"
+#include "core/uri.h"
 
 #define ATTEMPTS 4
 #define CONNECT_MS 2000
