@@ -30,7 +30,6 @@
 
 #include "pg/compat.h"
 #include "pg/export.h"
-#include "pg/headers.h"
 #include "pg/parallel.h"
 #include "pg/progress.h"
 #include "pg/query.h"
@@ -64,36 +63,6 @@ struct Job
 
 /* How many of this session's exports are under way. */
 static int nested = 0;
-
-/* ---- setting up ---- */
-
-ObStream *
-ob_export_open(const ObExport *export)
-{
-	const ObOptions *options = export->options;
-	ObPair headers[OB_OBJECT_HEADERS_MAX];
-	ObPair common[OB_COMMON_HEADERS_MAX];
-	ObStreamOptions stream = {
-		.server = export->server,
-		.bucket = export->bucket,
-		.key = export->key,
-		.headers = headers,
-		.nheaders = ob_headers_of_object(options, headers),
-		.common = common,
-		.ncommon = ob_headers_common(options, common),
-		.checksum = options->checksum,
-		.keep_existing = options->keep_existing,
-		.crc32 = options->manifest,
-		.hold = export->held != NULL,
-		.codec = options->codec,
-		.compression_level = options->compression_level,
-		.part_size = options->part_size,
-		.memory = (size_t) onboard_upload_memory * 1024,
-		.connections = options->connections,
-	};
-
-	return ob_stream_new(&stream);
-}
 
 /* ---- running ---- */
 
@@ -138,7 +107,7 @@ open_stream(Job *job)
 {
 	MemoryContext before = MemoryContextSwitchTo(job->core);
 
-	job->stream = ob_export_open(job->export);
+	job->stream = ob_stream_open(job->export);
 	job->stream->progress = job->progress;
 	MemoryContextSwitchTo(before);
 }

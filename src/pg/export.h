@@ -7,38 +7,7 @@
 #ifndef OB_EXPORT_H
 #define OB_EXPORT_H
 
-#include "datatype/timestamp.h"
-#include "nodes/params.h"
-#include "utils/uuid.h"
-
-#include "pg/options.h"
-#include "pg/server.h"
-#include "pg/stream.h"
-
-/* Set by the caller; all borrowed. */
-typedef struct ObExport
-{
-	pg_uuid_t run_id;
-	const char *name;
-	const char *query;
-	ParamListInfo parameters; /* of the query; NULL: none */
-	const ObOptions *options; /* finished */
-	const ObServer *server;
-	const char *bucket; /* checked by ob_server_bucket() */
-	const char *key;    /* expanded, UTF-8 */
-	/*
-	 * NULL, or: the object is held, not completed, and this is called when it
-	 * is.  If it returns, who gets that to see has it to complete or abort;
-	 * if it raises, the upload is aborted.  Not for one that is empty.
-	 */
-	void (*held)(void *arg, const ObUpload *upload);
-	void *held_arg;
-	/* NULL, or is set if it fails: what there is of the object then.  When a
-	 * backend exits, memory of queries may be gone: only a fate that is shared
-	 * is set then. */
-	ObFate *fate;
-	bool fate_shared;
-} ObExport;
+#include "pg/export_spec.h"
 
 typedef struct ObExportResult
 {
@@ -62,8 +31,5 @@ extern void ob_export_run(const ObExport *export, ObExportResult *result);
  * may. No object is written.  Raises as ob_export_run() does.
  */
 extern void ob_export_rehearse(const ObExport *export);
-
-/* The stream that it would write into, in the current memory context. */
-extern ObStream *ob_export_open(const ObExport *export);
 
 #endif

@@ -31,7 +31,7 @@
 #include "nodes/execnodes.h"
 #include "nodes/plannodes.h"
 
-#include "pg/export.h"
+#include "pg/export_spec.h"
 #include "pg/stream.h"
 
 typedef struct ObParallel ObParallel;

@@ -13,7 +13,7 @@
 #define OB_PUBLISH_H
 
 #include "core/upload.h"
-#include "pg/export.h"
+#include "pg/export_spec.h"
 
 /* A held upload, fit for shared memory. */
 typedef struct ObHeld

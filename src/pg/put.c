@@ -10,6 +10,7 @@
 
 #include "pg/put.h"
 #include "pg/report.h"
+#include "pg/stream.h"
 #include "pg/unwind.h"
 
 typedef struct Put
@@ -40,7 +41,7 @@ send(void *arg)
 	Put *put = arg;
 
 	MemoryContextSwitchTo(put->core);
-	put->stream = ob_export_open(&put->export);
+	put->stream = ob_stream_open(&put->export);
 	if (put->len > 0)
 		ob_out_write(&put->stream->out, put->data, put->len);
 	ob_stream_finish(put->stream);

@@ -7,7 +7,7 @@
 #ifndef OB_PUT_H
 #define OB_PUT_H
 
-#include "pg/export.h"
+#include "pg/export_spec.h"
 
 /*
  * Writes an object to the server and bucket of an export, with its options of

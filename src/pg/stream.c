@@ -12,6 +12,7 @@
 #include "utils/memutils.h"
 
 #include "pg/client.h"
+#include "pg/headers.h"
 #include "pg/report.h"
 #include "pg/stream.h"
 #include "pg/wait.h"
@@ -232,6 +233,34 @@ ob_stream_new(const ObStreamOptions *options)
 	make_chain(stream, options);
 	ob_client_wait_credentials(s3, options->server);
 	return stream;
+}
+
+ObStream *
+ob_stream_open(const ObExport *export)
+{
+	const ObOptions *options = export->options;
+	ObPair headers[OB_OBJECT_HEADERS_MAX];
+	ObPair common[OB_COMMON_HEADERS_MAX];
+	ObStreamOptions stream = {
+		.server = export->server,
+		.bucket = export->bucket,
+		.key = export->key,
+		.headers = headers,
+		.nheaders = ob_headers_of_object(options, headers),
+		.common = common,
+		.ncommon = ob_headers_common(options, common),
+		.checksum = options->checksum,
+		.keep_existing = options->keep_existing,
+		.crc32 = options->manifest,
+		.hold = export->held != NULL,
+		.codec = options->codec,
+		.compression_level = options->compression_level,
+		.part_size = options->part_size,
+		.memory = (size_t) onboard_upload_memory * 1024,
+		.connections = options->connections,
+	};
+
+	return ob_stream_new(&stream);
 }
 
 /* The warning is the leader's: it was the first to send something. */

@@ -15,6 +15,7 @@
 
 #include "core/sink_upload.h"
 #include "pg/encode.h"
+#include "pg/export_spec.h"
 #include "pg/fate.h"
 #include "pg/progress.h"
 #include "pg/server.h"
@@ -70,6 +71,9 @@ typedef struct ObStream
 /* In the current memory context; nothing is sent yet, except to whom
  * credentials are asked of. */
 extern ObStream *ob_stream_new(const ObStreamOptions *options);
+
+/* Makes the stream that an export writes into, likewise. */
+extern ObStream *ob_stream_open(const ObExport *export);
 
 extern void ob_stream_figures(const ObStream *stream, ObFigures *figures);
 

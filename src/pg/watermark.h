@@ -18,7 +18,7 @@
 
 #include "utils/uuid.h"
 
-#include "pg/export.h"
+#include "pg/export_spec.h"
 #include "pg/history.h"
 
 /* What a watermark is made from. */

@@ -11,7 +11,7 @@
 #ifndef OB_WITHDRAW_H
 #define OB_WITHDRAW_H
 
-#include "pg/export.h"
+#include "pg/export_spec.h"
 
 /*
  * Deletes _SUCCESS and manifest of where->run_id, if there are any, in that
