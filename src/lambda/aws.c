@@ -15,9 +15,9 @@
 #include <strings.h>
 #include <time.h>
 
-#include "core/json.h"
-#include "core/sts_documents.h"
-#include "core/uri.h"
+#include "core/text/json.h"
+#include "core/aws/sts_documents.h"
+#include "core/text/uri.h"
 
 #define ATTEMPTS 4
 #define CONNECT_MS 2000

@@ -13,10 +13,10 @@
 #ifndef OB_AWS_H
 #define OB_AWS_H
 
-#include "core/credentials.h"
-#include "core/http.h"
-#include "core/retry.h"
-#include "core/sigv4.h"
+#include "core/aws/credentials.h"
+#include "core/http/http.h"
+#include "core/aws/retry.h"
+#include "core/aws/sigv4.h"
 
 typedef struct ObAwsCall ObAwsCall;
 

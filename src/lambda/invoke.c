@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "lambda/aws.h"
-#include "core/uri.h"
+#include "core/text/uri.h"
 #include "lambda/log.h"
 
 #define CHILDREN_MAX 1000

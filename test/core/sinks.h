@@ -7,7 +7,7 @@
 #ifndef OB_TEST_SINKS_H
 #define OB_TEST_SINKS_H
 
-#include "core/sink.h"
+#include "core/sink/sink.h"
 
 /* Writes a local file; one whose chain fails keeps what was written. */
 extern ObSink *ob_sink_file_new(const char *path, ObError *error);

@@ -11,7 +11,7 @@
 #include <unistd.h>
 
 #include "lambda/aws.h"
-#include "core/uri.h"
+#include "core/text/uri.h"
 #include "server.h"
 
 typedef struct Fixture
