@@ -23,29 +23,27 @@ POSTGRES = re.compile(
     r"storage|tcop|tsearch|utils)/"
 )
 
-# Files are named without the folders between their layer and themselves.
-
 # header pattern, files that may include it, what to do otherwise
 HEADERS = [
-    (r"curl/", r"src/core/http\.c", "use core/http.h"),
-    (r"expat", r"src/core/xml_reader\.c", "use core/xml.h"),
+    (r"curl/", r"src/core/http/http\.c", "use core/http.h"),
+    (r"expat", r"src/core/text/xml_reader\.c", "use core/xml_reader.h"),
     (
         r"jansson\.h", r"src/lambda/.*",
         "use core/json.h: the symbols of JSON libraries clash in a backend",
     ),
     (
-        r"(zlib|zconf)\.h", r"src/core/(sink_zlib|checksum)\.c",
+        r"(zlib|zconf)\.h", r"src/core/(sink/sink_zlib|base/checksum)\.c",
         "use the gzip sink, or core/checksum.h",
     ),
     (
         r"(isa-l/.*|isa-l\.h|igzip_lib\.h)",
-        r"src/core/(sink_igzip|checksum)\.c",
+        r"src/core/(sink/sink_igzip|base/checksum)\.c",
         "use the gzip sink, or core/checksum.h",
     ),
-    (r"zstd\w*\.h", r"src/core/sink_zstd\.c", "use the zstd sink"),
-    (r"lz4\w*\.h", r"src/core/sink_lz4\.c", "use the lz4 sink"),
+    (r"zstd\w*\.h", r"src/core/sink/sink_zstd\.c", "use the zstd sink"),
+    (r"lz4\w*\.h", r"src/core/sink/sink_lz4\.c", "use the lz4 sink"),
     (
-        r"storage/latch\.h|storage/waiteventset\.h", r"src/pg/wait\.c",
+        r"storage/latch\.h|storage/waiteventset\.h", r"src/pg/base/wait\.c",
         "wait through pg/wait.h, so that interrupts are always served",
     ),
 ]
@@ -55,27 +53,37 @@ TEXTS = [
     (
         r"\b(WaitLatch\w*|ResetLatch|WaitEventSetWait|"
         r"\w+WaitEvent(ToSet|Set)?)\s*\(",
-        r"src/pg/.*", r"src/pg/wait\.c",
+        r"src/pg/.*", r"src/pg/base/wait\.c",
         "wait through pg/wait.h, so that interrupts are always served",
     ),
     (
         r"\bcase\s+OB_E[A-Z]+\s*:|\bERRCODE_\w+.*\bOB_E[A-Z]+\b"
         r"|\bOB_E[A-Z]+\b.*\bERRCODE_\w+",
-        r"src/pg/.*", r"src/pg/report\.c",
+        r"src/pg/.*", r"src/pg/base/errors\.c",
         "report an ObError through pg/report.h, the one place that maps it",
     ),
     (
-        r"\bPG_VERSION_NUM\b", r"src/.*", r"src/pg/compat\.h",
-        "put what differs between versions in src/pg/compat.h",
+        r"\bPG_VERSION_NUM\b", r"src/.*", r"src/pg/base/compat\.h",
+        "put what differs between versions in src/pg/base/compat.h",
     ),
     (
         r"\b(SPI_exec\w*|get_namespace_name\w*)\s*\(", r"src/pg/.*",
-        r"src/pg/(own_query|watermark_bound)\.c",
+        r"src/pg/(base/own_query|increment/increment_bound)\.c",
         "query our tables through pg/own_query.h: names of schemas change",
     ),
 ]
 
 LAYERS = ("core", "pg", "lambda")
+
+# The folders of a layer.  A file includes only its own folder and those before
+# it; a file beside the folders may include all of them.
+ROOMS = {
+    "core": ("base", "text", "sink", "http", "aws", "s3"),
+    "pg": (
+        "base", "encode", "config", "catalog", "store", "parallel",
+        "increment", "export", "workers", "run", "sql",
+    ),
+}
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CONDITION = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif)\b\s*(.*)")
@@ -108,26 +116,46 @@ def is_guard(lines, index, name):
     return not before and defined is not None
 
 
-def flat(path):
-    """src/core/http/http.c is src/core/http.c for the rules."""
-    parts = path.split("/")
-    return "/".join([*parts[:2], parts[-1]])
+def check_room(path, header):
+    """Whether an include of our own goes to the right, or to no folder."""
+    layer, *inside = path.split("/")[1:]
+    other, *target = header.split("/")
+    if layer not in ROOMS or other != layer:
+        return
+    rooms = ROOMS[layer]
+    if len(target) != 2 or target[0] not in rooms:
+        yield f"a header of {layer} is named {layer}/FOLDER/NAME.h"
+    elif len(inside) == 2 and inside[0] in rooms:
+        if rooms.index(target[0]) > rooms.index(inside[0]):
+            yield (
+                f"{layer}/{inside[0]} must not include {layer}/{target[0]}, "
+                "which stands after it in ROOMS: move the code"
+            )
+
+
+def check_folder(path):
+    """Every file of a layer with folders stands in one that is known."""
+    layer, *inside = path.split("/")[1:]
+    rooms = ROOMS.get(layer)
+    if rooms and path not in ("src/pg/module.c",):
+        if len(inside) != 2 or inside[0] not in rooms:
+            yield f"stands in none of the folders {', '.join(rooms)}"
 
 
 def check_include(root, path, quote, header):
     layer = path.split("/")[1]
+    yield from check_room(path, header)
     for other in LAYERS:
         inside = header.startswith(f"{other}/") or f"../{other}/" in header
         if inside and other not in (layer, "core"):
             yield f"src/{layer} must not include src/{other}: move the code"
             return
     if layer == "core":
-        found = ((root / path).parent / header).exists()
-        found = found or (root / "src" / header).exists()
+        found = (root / "src" / header).exists()
         if POSTGRES.match(header) or (quote == '"' and not found):
             yield "core knows no header but its own and libraries': move it"
     for pattern, where, advice in HEADERS:
-        if re.match(pattern, header) and not re.fullmatch(where, flat(path)):
+        if re.match(pattern, header) and not re.fullmatch(where, path):
             yield advice
 
 
@@ -140,12 +168,12 @@ def check_line(root, path, lines, index):
         return
     for pattern, counts, where, advice in TEXTS:
         found = re.search(pattern, line)
-        if not found or re.fullmatch(where, flat(path)):
+        if not found or re.fullmatch(where, path):
             continue
         if re.fullmatch(counts, path):
             yield f"{found.group().strip()}; {advice}"
     condition = CONDITION.match(line)
-    if condition and flat(path) != "src/pg/compat.h":
+    if condition and path != "src/pg/base/compat.h":
         kind, test = condition.groups()
         guard = path.endswith(".h") and kind == "ifndef"
         if guard and is_guard(lines, index, test.strip()):
@@ -163,6 +191,8 @@ def check(root):
         files += sorted(root.glob(f"src/{layer}/**/*.[ch]"))
     for file in files:
         path = file.relative_to(root).as_posix()
+        for problem in check_folder(path):
+            yield f"{path}:1: {problem}"
         lines = code_only(file.read_text()).splitlines()
         for index in range(len(lines)):
             for problem in check_line(root, path, lines, index):

@@ -10,7 +10,7 @@
 #ifndef OBL_CONFIG_H
 #define OBL_CONFIG_H
 
-#include "core/error.h"
+#include "core/base/error.h"
 
 #define OBL_SECRETS_MAX 8
 

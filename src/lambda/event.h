@@ -14,7 +14,7 @@
 
 #include <stddef.h>
 
-#include "core/error.h"
+#include "core/base/error.h"
 
 #define OBL_TABLES_MAX 10000
 #define OBL_EVENT_MAX (1024 * 1024)

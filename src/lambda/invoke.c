@@ -14,8 +14,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/aws.h"
-#include "core/uri.h"
+#include "lambda/aws.h"
+#include "core/text/uri.h"
 #include "lambda/log.h"
 
 #define CHILDREN_MAX 1000

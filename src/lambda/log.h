@@ -10,7 +10,7 @@
 #ifndef OBL_LOG_H
 #define OBL_LOG_H
 
-#include "core/error.h"
+#include "core/base/error.h"
 
 typedef enum OblLevel
 {

@@ -12,7 +12,7 @@
 
 #include <poll.h>
 
-#include "core/http.h"
+#include "core/http/http.h"
 
 #define OBL_SOCKETS_MAX 80
 

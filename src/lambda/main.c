@@ -14,7 +14,7 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "core/uri.h"
+#include "core/text/uri.h"
 #include "lambda/log.h"
 #include "lambda/notify.h"
 #include "lambda/run.h"

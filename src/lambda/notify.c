@@ -12,7 +12,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/aws.h"
+#include "lambda/aws.h"
 #include "lambda/log.h"
 
 #define FORM_MAX (1024 * 1024)

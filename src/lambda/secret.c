@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/aws.h"
+#include "lambda/aws.h"
 
 #define KEPT_MS (5 * 60 * 1000)
 #define ANSWER_MAX (256 * 1024)

@@ -12,7 +12,7 @@
 #ifndef OBL_SECRET_H
 #define OBL_SECRET_H
 
-#include "core/credentials.h"
+#include "core/aws/credentials.h"
 #include "lambda/config.h"
 #include "lambda/loop.h"
 

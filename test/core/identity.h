@@ -14,7 +14,7 @@
 
 #include "testing.h"
 
-#include "core/credentials.h"
+#include "core/aws/credentials.h"
 #include "server.h"
 
 #define ID "AKIDENTITY"

@@ -3,9 +3,9 @@
 #
 #   sh test/core/run.sh
 #
-# One program for each test/core/test_*.c, linked with all of src/core and the
-# other files of test/core.  A test that needs more of the linker says so in
-# its opening comment:
+# One program for each test/core/test_*.c, linked with all of src/core, the
+# orchestrator's calls to AWS and the other files of test/core.  A test that
+# needs more of the linker says so in its opening comment:
 #
 #    * link: -Wl,--wrap=malloc
 #
@@ -35,7 +35,7 @@ object() {
 # Compiles a source if it, a header or this script is newer than its object.
 compile() {
     obj=$(object "$1")
-    if [ -f "$obj" ] && [ -z "$(find "$1" test/core/run.sh src/core test/core \
+    if [ -f "$obj" ] && [ -z "$(find "$1" test/core/run.sh src/core src/lambda test/core \
             \( -path "$1" -o -path test/core/run.sh -o -name '*.h' \) \
             -newer "$obj" 2>&1)" ]; then
         return 0
@@ -89,7 +89,8 @@ export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 passed=0
 failed=0
 skipped=0
-shared=$(find src/core test/core -name '*.c' ! -name 'test_*' | sort)
+shared=$(find src/core src/lambda/aws.c test/core -name '*.c' \
+    ! -name 'test_*' | sort)
 shared_objects=
 for source in $shared; do
     shared_objects="$shared_objects $(object "$source")"

@@ -11,7 +11,7 @@
 
 #include <unistd.h>
 
-#include "core/s3.h"
+#include "core/s3/s3.h"
 #include "server.h"
 
 #define ACCESS_KEY "AKIATESTTESTTEST"

@@ -19,7 +19,7 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#include "core/http.h"
+#include "core/http/http.h"
 
 typedef struct Server Server;
 

@@ -10,8 +10,8 @@
 
 #include <unistd.h>
 
-#include "core/aws.h"
-#include "core/uri.h"
+#include "lambda/aws.h"
+#include "core/text/uri.h"
 #include "server.h"
 
 typedef struct Fixture

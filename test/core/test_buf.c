@@ -11,7 +11,7 @@
 
 #include <wchar.h>
 
-#include "core/buf.h"
+#include "core/base/buf.h"
 
 static int
 teardown(void **state)

@@ -6,9 +6,9 @@
  */
 #include "testing.h"
 
-#include "core/checksum.h"
-#include "core/sha256.h"
-#include "core/sigv4.h"
+#include "core/base/checksum.h"
+#include "core/base/sha256.h"
+#include "core/aws/sigv4.h"
 
 #include <openssl/evp.h>
 #include <zlib.h>

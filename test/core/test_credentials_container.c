@@ -6,7 +6,7 @@
  */
 #include "identity.h"
 
-#include "core/credentials_intern.h"
+#include "core/aws/credentials_intern.h"
 
 static void
 use_container(Identity *identity)

@@ -8,7 +8,7 @@
 
 #include <unistd.h>
 
-#include "core/credentials_intern.h"
+#include "core/aws/credentials_intern.h"
 
 #define TOKEN_PATH "/latest/api/token"
 #define ROLES_PATH "/latest/meta-data/iam/security-credentials/"

@@ -6,8 +6,8 @@
  */
 #include "testing.h"
 
-#include "core/http_intern.h"
-#include "core/sigv4.h"
+#include "core/http/http_intern.h"
+#include "core/aws/sigv4.h"
 #include "server.h"
 
 #include <arpa/inet.h>

@@ -11,7 +11,7 @@
 
 #include <jansson.h>
 
-#include "core/json.h"
+#include "core/text/json.h"
 
 static ObCode
 read_fields(const char *data, size_t len, ObJsonField *fields, int n,

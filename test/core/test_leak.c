@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/leak.h"
+#include "core/base/leak.h"
 
 /* Of the letters and signs of a session token. */
 #define SECRET "IQoJb3JpZ2luX2VjEPr+/wEaCXVzLWVhc3QtMSJHMEUCIQDx/9Kq+7hT"

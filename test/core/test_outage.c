@@ -15,7 +15,7 @@
 #include <poll.h>
 #include <time.h>
 
-#include "core/upload_intern.h"
+#include "core/s3/upload_intern.h"
 
 #define BAD_GATEWAY "<html><body><h1>Bad Gateway</h1></body></html>"
 #define SPEED 200

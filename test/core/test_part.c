@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/part.h"
+#include "core/s3/part.h"
 
 #include <zlib.h>
 

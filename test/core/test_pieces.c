@@ -9,8 +9,8 @@
  */
 #include "testing.h"
 
-#include "core/sink.h"
-#include "core/sink_buf.h"
+#include "core/sink/sink.h"
+#include "core/sink/sink_buf.h"
 
 #include <lz4frame.h>
 #include <unistd.h>

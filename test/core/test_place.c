@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/place.h"
+#include "core/text/place.h"
 
 typedef struct Row
 {

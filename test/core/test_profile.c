@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/profile.h"
+#include "core/aws/profile.h"
 
 #define CANARY "canary-SECRET"
 

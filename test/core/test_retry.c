@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/retry.h"
+#include "core/aws/retry.h"
 
 #define RANDOM_MAX 0x1.fffffffffffffp-1 /* the largest double below 1 */
 

@@ -23,8 +23,8 @@
 #include <openssl/evp.h>
 #include <openssl/hmac.h>
 
-#include "core/sigv4.h"
-#include "core/uri.h"
+#include "core/aws/sigv4.h"
+#include "core/text/uri.h"
 
 #define ACCESS_KEY "AKIAIOSFODNN7EXAMPLE"
 #define SECRET_KEY "wJalrXUtnFEMI/K7MDENG/bPxRfiCYEXAMPLEKEY"

@@ -7,8 +7,9 @@
  * What a codec writes is read back by the real gzip, zstd and lz4, in a
  * private temporary folder.
  */
-#include "core/sink.h"
-#include "core/sink_buf.h"
+#include "core/sink/sink.h"
+#include "core/sink/sink_buf.h"
+#include "sinks.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/template.h"
+#include "core/text/template.h"
 
 /* The pieces, written as "text", <field>, and "!" or "?" for the faults. */
 static void

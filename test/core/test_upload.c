@@ -11,9 +11,9 @@
  */
 #include "uploads.h"
 
-#include "core/upload_intern.h"
+#include "core/s3/upload_intern.h"
 
-#include "core/sink_upload.h"
+#include "core/s3/upload_sink.h"
 
 #include <pthread.h>
 

@@ -9,7 +9,7 @@
  */
 #include "uploads.h"
 
-#include "core/upload_intern.h"
+#include "core/s3/upload_intern.h"
 
 #define COMPLETE_TARGET .method = "POST", .target = "uploadId"
 #define COMPLETED                                   \

@@ -8,7 +8,7 @@
 
 #include <time.h>
 
-#include "core/uri.h"
+#include "core/text/uri.h"
 
 /* ---- Encoding ---- */
 

@@ -13,7 +13,7 @@
 
 #include <expat.h>
 
-#include "core/xml.h"
+#include "core/s3/s3_documents.h"
 
 #define DECLARATION "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 #define XMLNS " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""

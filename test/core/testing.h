@@ -25,7 +25,7 @@
 
 #include <cmocka.h>
 
-#include "core/error.h"
+#include "core/base/error.h"
 
 /* cmocka 2 has two others in its place, and 1 only this. */
 #undef assert_in_range

@@ -11,8 +11,8 @@
 
 #include <unistd.h>
 
-#include "core/sink.h"
-#include "core/upload.h"
+#include "core/sink/sink.h"
+#include "core/s3/upload.h"
 #include "server.h"
 
 #define MIB ((size_t) 1024 * 1024)

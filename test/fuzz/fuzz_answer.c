@@ -11,7 +11,7 @@
  */
 #include "fuzz.h"
 
-#include "core/s3_intern.h"
+#include "core/s3/s3_intern.h"
 
 #define NVERBS (OB_S3_GET_ENCRYPTION + 1)
 #define AWS 0x80

@@ -6,8 +6,8 @@
  */
 #include "fuzz.h"
 
-#include "core/http.h"
-#include "core/retry.h"
+#include "core/http/http.h"
+#include "core/aws/retry.h"
 
 static void
 look_up(const ObHttpRequest *request, const char *name)

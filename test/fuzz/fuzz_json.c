@@ -6,8 +6,8 @@
  */
 #include "fuzz.h"
 
-#include "core/json.h"
-#include "core/timestamp.h"
+#include "core/text/json.h"
+#include "core/text/timestamp.h"
 
 static bool
 found(void *arg, const char *name)

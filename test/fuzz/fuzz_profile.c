@@ -9,7 +9,7 @@
  */
 #include "fuzz.h"
 
-#include "core/profile.h"
+#include "core/aws/profile.h"
 
 static void
 read_file(ObProfiles *profiles, ObProfileFile file, const char *text,

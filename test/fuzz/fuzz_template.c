@@ -8,7 +8,7 @@
  */
 #include "fuzz.h"
 
-#include "core/template.h"
+#include "core/text/template.h"
 
 typedef struct Writer
 {

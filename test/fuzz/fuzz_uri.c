@@ -11,7 +11,7 @@
  */
 #include "fuzz.h"
 
-#include "core/uri.h"
+#include "core/text/uri.h"
 
 /* The next line, NUL-terminated in place. */
 static char *

@@ -6,7 +6,7 @@
  */
 #include "fuzz.h"
 
-#include "core/xml.h"
+#include "core/s3/s3_documents.h"
 
 static void
 check_xml_error(const ObXmlError *xml)

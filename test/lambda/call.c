@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "core/aws.h"
+#include "lambda/aws.h"
 
 #define HEADERS_MAX 8
 

@@ -135,11 +135,13 @@ def signed_by_botocore(call, host, date, credentials):
 
 @pytest.fixture(scope="module")
 def caller(tmp_path_factory):
-    """call.c, linked with core."""
+    """call.c, linked with core and the calls to AWS."""
     program = tmp_path_factory.mktemp("call") / "call"
     objects = ROOT / "build" / "lambda" / "objects"
-    core = [
-        path for path in sorted((objects / "core").rglob("*.o"))
+    found = [*sorted((objects / "core").rglob("*.o")),
+             objects / "lambda" / "aws.o"]
+    used = [
+        str(path) for path in found
         if (ROOT / "src" / path.relative_to(objects)).with_suffix(".c").exists()
     ]
     flags = process.run(
@@ -150,7 +152,7 @@ def caller(tmp_path_factory):
         ["cc", "-std=gnu11", "-D_GNU_SOURCE", "-Wall", "-Wextra",
          *os.environ.get("COPT", "").split(),
          f"-I{ROOT}/src", str(pathlib.Path(__file__).with_name("call.c")),
-         *map(str, core), *flags, "-o", str(program)], timeout=120,
+         *used, *flags, "-o", str(program)], timeout=120,
     )
     return program
 

@@ -1,0 +1,247 @@
+/*
+ * credentials_intern.h
+ *		What the files of the credentials' providers share.
+ *
+ * src/core/aws/credentials_intern.h
+ *
+ * A plan says how a source's credentials are had: keys that are known, or whom
+ * to ask for them; and which roles are then to be assumed, one after the
+ * other.  It is made anew from the environment and the files for each fetch.
+ * A fetch carries it out, with one question over HTTP at a time.
+ *
+ *		credentials.c            the provider: what is at hand, and for whom
+ *		credentials_fetch.c      carries a plan out
+ *		credentials_plan.c       makes one from the environment
+ *		credentials_profile.c    makes one from AWS's files
+ *		credentials_ask.c        a question: tries, time-outs, errors
+ *		credentials_sts.c        roles
+ *		credentials_container.c  ECS, EKS
+ *		credentials_instance.c   EC2
+ *		credentials_util.c       keys, files, texts
+ */
+#ifndef OB_CREDENTIALS_INTERN_H
+#define OB_CREDENTIALS_INTERN_H
+
+#include "core/aws/credentials.h"
+#include "core/text/json.h"
+#include "core/base/leak.h"
+#include "core/aws/retry.h"
+#include "core/text/uri.h"
+
+#define OB_ORIGIN_MAX 512
+#define OB_ROLES_MAX 6
+#define OB_ANSWER_MAX ((size_t) 64 * 1024)
+#define OB_TOKEN_MAX ((size_t) 64 * 1024)
+
+/* ---- credentials_util.c ---- */
+
+/* A variable of the environment; NULL if it is not set, or empty. */
+extern const char *ob_env(const char *name);
+
+/* Wipes and frees a text; NULL is allowed. */
+extern void ob_secret_free(char *secret);
+
+/* Whether it is printable ASCII without blanks, and not empty. */
+extern bool ob_is_plain(const char *value);
+
+/* Copies a text; NULL stays NULL. */
+extern ObCode ob_text_copy(char **to, const char *text,
+						   ObError *error) OB_MUST_CHECK;
+
+/*
+ * Reads a regular file of at most "max" bytes, which has no NUL, without
+ * blocking (for longer than a local file does).  OB_ECREDS and a cause with
+ * its path, also for an empty one; *missing, if not NULL, tells whether it is
+ * not there, which then is no error.
+ */
+extern ObCode ob_file_read(const char *path, size_t max, ObBuf *content,
+						   bool *missing, ObError *error) OB_MUST_CHECK;
+
+/* "https://host:port" of an endpoint, without its path. */
+extern void ob_endpoint_name(const ObEndpoint *endpoint, char *name,
+							 size_t size);
+
+/* A text for people of OB_ORIGIN_MAX bytes, cut as errors are. */
+extern void ob_origin_set(char *origin, const char *format, ...)
+	OB_PRINTF(2, 3);
+
+/* Credentials in memory of their own.  access_key_id NULL: none. */
+typedef struct ObKeys
+{
+	char *access_key_id;
+	char *secret_access_key;
+	char *session_token; /* may be NULL */
+	int64_t expires;     /* Unix time, 0: never */
+} ObKeys;
+
+/*
+ * Copies them.  OB_ECREDS if one cannot go into a header; "whose" names them
+ * in the error ("the environment's").
+ */
+extern ObCode ob_keys_set(ObKeys *keys, const ObCredentials *from,
+						  int64_t expires, const char *whose,
+						  ObError *error) OB_MUST_CHECK;
+extern void ob_keys_wipe(ObKeys *keys);
+
+/* Moves them; "to" is wiped before. */
+extern void ob_keys_move(ObKeys *to, ObKeys *from);
+
+/* ---- credentials_plan.c, credentials_profile.c ---- */
+
+typedef struct ObRole
+{
+	char *arn;
+	char *external_id;  /* or NULL */
+	char *session_name; /* NULL: "onboard" */
+	char *token_file;   /* of a web identity; NULL: by a signed request */
+	int duration_s;     /* 0: STS's default */
+} ObRole;
+
+typedef struct ObPlan
+{
+	/* KEYS: they are in "keys".  WEB_IDENTITY: with nothing, the first role
+	 * has a token_file.  CONTAINER, INSTANCE: to be asked. */
+	ObCredentialsSource base;
+	ObKeys keys;
+	char origin[OB_ORIGIN_MAX]; /* of the base, as far as known */
+	ObRole roles[OB_ROLES_MAX]; /* to be assumed, in this order */
+	int nroles;
+	char *sts_endpoint; /* NULL: AWS's */
+} ObPlan;
+
+/* Wipes what is in the plan, and makes it anew.  OB_ECREDS and a cause that
+ * names the source if that is not configured, or wrongly. */
+extern ObCode ob_plan_make(ObPlan *plan, const ObCredentialsOptions *options,
+						   ObError *error) OB_MUST_CHECK;
+extern void ob_plan_wipe(ObPlan *plan);
+
+/* The role's texts are copied.  Its ARN must be of plain characters. */
+extern ObCode ob_plan_add_role(ObPlan *plan, const ObRole *role,
+							   ObError *error) OB_MUST_CHECK;
+
+/* From the environment's three variables. */
+extern ObCode ob_plan_environment(ObPlan *plan, ObError *error) OB_MUST_CHECK;
+
+/* From the profile's section (NULL: AWS_PROFILE's, or "default").  "skipped",
+ * if not NULL, tells that nobody asked for it, and it has no credentials. */
+extern ObCode ob_plan_profile(ObPlan *plan, const char *profile, bool *skipped,
+							  ObError *error) OB_MUST_CHECK;
+
+/* ---- credentials_ask.c ---- */
+
+/* A question, and what came of it. */
+typedef struct ObAsk ObAsk;
+struct ObAsk
+{
+	ObHttpRequest request; /* method, body, direct: set by who asks */
+	ObHttp *http;
+	void *arg; /* the ObFetch */
+
+	/* Sets the URL and the headers of a try. */
+	ObCode (*prepare)(ObAsk *ask, ObError *error);
+	/* Reads an answer, of any status.  The class of a failure says whether to
+	 * try again; it is FINAL at first. */
+	ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error);
+	/* At the end; the error is OB_OK if an answer was read. */
+	void (*done)(ObAsk *ask, const ObError *error);
+	/* For errors: "no credentials from X". */
+	char whom[300];
+	int try_ms;         /* for one try */
+	int64_t give_up_at; /* for all of them, of ob_http_clock_ms() */
+
+	ObRetryState retry; /* private */
+};
+
+extern void ob_ask_init(ObAsk *ask, ObHttp *http, void *arg);
+
+/* "done" is called later, but for want of memory. */
+extern void ob_ask_start(ObAsk *ask);
+extern void ob_ask_free(ObAsk *ask);
+
+/* A random number in [0, 1). */
+extern double ob_ask_random(void);
+
+/* ---- credentials_fetch.c ---- */
+
+typedef struct ObFetch ObFetch;
+struct ObFetch
+{
+	/* set by the owner */
+	ObHttp *http;
+	const ObCredentialsOptions *options;
+	int64_t clock_offset; /* may change while it runs */
+	void (*done)(ObFetch *fetch);
+	void *arg;
+	bool renewal; /* the owner's: there are others that live */
+
+	/* the outcome, for "done" */
+	ObError error; /* OB_OK: keys and origin are set */
+	ObKeys keys;
+	char origin[OB_ORIGIN_MAX];
+
+	/* private */
+	bool running;
+	ObPlan plan;
+	int roles_done;
+	ObAsk ask;
+
+	/* what its source keeps from one question to the next */
+	ObEndpoint endpoint;
+	ObBuf target; /* path and query, or a name in it */
+	ObBuf body;
+	ObBuf told;   /* the secret that this try told the server */
+	bool again;   /* begun anew with another token or time: done once */
+	bool restart; /* "read" says so to "done" */
+	char *instance_token;
+	int64_t instance_token_until; /* the store's time */
+	ObSigningKey signing_key;
+};
+
+extern void ob_fetch_init(ObFetch *fetch);
+
+/* "done" may be called before it returns. */
+extern void ob_fetch_start(ObFetch *fetch);
+
+/* Stops it if it runs, without "done", and wipes everything. */
+extern void ob_fetch_free(ObFetch *fetch);
+
+/* The real time, as far as we know it. */
+extern int64_t ob_fetch_now(const ObFetch *fetch);
+
+/* What the sources do.  Each ends with ob_fetch_go_on(), with the fetch's
+ * error set, or its keys and its origin. */
+extern void ob_role_start(ObFetch *fetch, const ObRole *role);
+extern void ob_container_start(ObFetch *fetch);
+extern void ob_instance_start(ObFetch *fetch);
+extern void ob_fetch_go_on(ObFetch *fetch);
+
+/* Notes the secret that the try tells the server: no error may repeat it. */
+extern void ob_fetch_tell(ObFetch *fetch, const char *secret);
+
+/* Whether a server's text repeats it, or a key that the fetch has. */
+extern bool ob_fetch_repeats_secret(const ObFetch *fetch, const char *text);
+
+/* Takes the cause from an error that does. */
+extern void ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error);
+
+/* For "read": the failure of an answer by its status and its code (NULL:
+ * none), which is in the error unless it is a secret. */
+extern ObCode ob_fetch_status(const ObFetch *fetch, const char *code,
+							  ObRetryClass *class,
+							  ObError *error) OB_MUST_CHECK;
+
+/* The same for the credentials that a metadata service answers. */
+extern ObCode ob_fetch_read_json(ObFetch *fetch, ObError *error) OB_MUST_CHECK;
+
+/* Where a container's credentials are asked for, by its two variables (NULL:
+ * not set).  OB_ECREDS for a place to which we do not go. */
+extern ObCode ob_container_target(const char *relative, const char *full,
+								  ObEndpoint *endpoint, ObBuf *target,
+								  ObError *error) OB_MUST_CHECK;
+
+/* The same for an instance's. */
+extern ObCode ob_instance_endpoint(const char *given, const char *mode,
+								   ObEndpoint *endpoint,
+								   ObError *error) OB_MUST_CHECK;
+
+#endif

@@ -1,0 +1,369 @@
+/*
+ * credentials_sts.c
+ *		Roles: STS's AssumeRole and AssumeRoleWithWebIdentity.
+ *
+ * src/core/aws/credentials_sts.c
+ *
+ * See https://docs.aws.amazon.com/STS/latest/APIReference/
+ * A role is assumed with the keys that the fetch has so far, by a signed
+ * request; or with a token from a file, by one that is not signed.  Both are
+ * POST: the token must not be in a URL, which ends up in logs.
+ */
+#include "core/aws/credentials_intern.h"
+
+#include <openssl/crypto.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <time.h>
+
+#include "core/aws/sts_documents.h"
+#include "core/text/timestamp.h"
+
+#define CONNECT_MS 2000
+#define TRY_MS 10000
+#define WHOLE_MS 20000
+#define FORM "application/x-www-form-urlencoded; charset=utf-8"
+#define PAIRS_MAX 8
+#define SKEW_MIN_S 60 /* less is no reason to refuse a signature */
+
+/* The role that is being assumed. */
+static const ObRole *
+current_role(const ObFetch *fetch)
+{
+	return &fetch->plan.roles[fetch->roles_done - 1];
+}
+
+/* ---- where ---- */
+
+static ObCode
+choose_endpoint(ObFetch *fetch, ObError *error)
+{
+	ObEndpoint *endpoint = &fetch->endpoint;
+	const char *given = fetch->plan.sts_endpoint;
+	ObError fault;
+	ObCode code;
+
+	if (!fetch->options->region)
+		return ob_error_set(error, OB_ECREDS,
+							"to assume a role, a region must be given");
+	ob_error_clear(&fault);
+	if (given)
+		code = ob_endpoint_parse(endpoint, given, &fault);
+	else
+		code = ob_endpoint_service(endpoint, "sts", fetch->options->region,
+								   fetch->options->variant, &fault);
+	if (code != OB_OK)
+		return ob_error_set(error, OB_ECREDS, "no endpoint of STS: %s",
+							fault.cause);
+	return OB_OK;
+}
+
+/*
+ * A private authority is that of all that is private; and one that is given
+ * for AWS's own hosts is that of a proxy in between, for STS as for S3.  But
+ * AWS's STS is not trusted by the authority of somebody's own store.
+ */
+static bool
+is_of_other_authority(const ObFetch *fetch)
+{
+	return ob_host_is_aws(fetch->endpoint.host, "sts") !=
+		   fetch->options->store_is_aws;
+}
+
+/* ---- the request ---- */
+
+/* The token is what the file has without line breaks at its end. */
+static ObCode
+read_token(const char *path, ObBuf *token, ObError *error)
+{
+	ObCode code = ob_file_read(path, OB_TOKEN_MAX, token, NULL, error);
+
+	if (code != OB_OK)
+		return code;
+	while (token->len > 0 && strchr(" \t\r\n", token->data[token->len - 1]))
+		token->data[--token->len] = '\0';
+	if (token->len > 0)
+		return OB_OK;
+	ob_buf_wipe(token);
+	return ob_error_set(error, OB_ECREDS, "file \"%s\" is empty", path);
+}
+
+static ObCode
+write_form(ObFetch *fetch, const char *token, ObError *error)
+{
+	const ObRole *role = current_role(fetch);
+	ObPair pairs[PAIRS_MAX];
+	char duration[16];
+	int n = 0;
+
+	pairs[n++] = (ObPair){"Version", "2011-06-15"};
+	pairs[n++] =
+		(ObPair){"Action", token ? "AssumeRoleWithWebIdentity" : "AssumeRole"};
+	pairs[n++] = (ObPair){"RoleArn", role->arn};
+	pairs[n++] = (ObPair){"RoleSessionName",
+						  role->session_name ? role->session_name : "onboard"};
+	if (token)
+		pairs[n++] = (ObPair){"WebIdentityToken", token};
+	else if (role->external_id)
+		pairs[n++] = (ObPair){"ExternalId", role->external_id};
+	if (role->duration_s > 0)
+	{
+		snprintf(duration, sizeof(duration), "%d", role->duration_s);
+		pairs[n++] = (ObPair){"DurationSeconds", duration};
+	}
+	ob_buf_wipe(&fetch->body);
+	ob_sigv4_query(&fetch->body, pairs, n);
+	fetch->ask.request.body = fetch->body.data;
+	fetch->ask.request.body_len = fetch->body.len;
+	return ob_buf_check(&fetch->body, error);
+}
+
+static ObCode
+add_signature(ObFetch *fetch, const char *host, const char *path,
+			  ObError *error)
+{
+	ObHttpRequest *request = &fetch->ask.request;
+	ObCredentials keys = {fetch->keys.access_key_id,
+						  fetch->keys.secret_access_key,
+						  fetch->keys.session_token};
+	char hash[OB_SHA256_HEX];
+	char stamp[17];
+	/* host and content-type go out by other ways */
+	ObPair headers[4] = {{"host", host}, {"content-type", FORM}};
+	ObSignRequest sign = {.method = "POST",
+						  .path = path,
+						  .query = "",
+						  .headers = headers,
+						  .nheaders = 3,
+						  .payload_hash = hash,
+						  .region = fetch->options->region,
+						  .service = "sts",
+						  .when = (time_t) ob_fetch_now(fetch),
+						  .double_encode = true};
+	ObBuf authorization;
+	const char *signature;
+	ObCode code =
+		ob_sha256_hex(fetch->body.data, fetch->body.len, hash, error);
+
+	ob_sigv4_timestamp(sign.when, stamp);
+	headers[2] = (ObPair){"x-amz-date", stamp};
+	if (keys.session_token)
+		headers[sign.nheaders++] =
+			(ObPair){"x-amz-security-token", keys.session_token};
+	ob_buf_init(&authorization, OB_ANSWER_MAX);
+	if (code == OB_OK)
+		code = ob_sigv4_sign(&fetch->signing_key, &keys, &sign, NULL, NULL,
+							 &authorization, error);
+	if (code == OB_OK)
+	{
+		signature = strstr(authorization.data, "Signature=");
+		ob_fetch_tell(fetch, signature ? strchr(signature, '=') + 1 : "");
+		code = ob_http_header(request, "Authorization", authorization.data,
+							  error);
+	}
+	for (int i = 2; i < sign.nheaders && code == OB_OK; i++)
+		code =
+			ob_http_header(request, headers[i].name, headers[i].value, error);
+	ob_buf_wipe(&authorization);
+	return code;
+}
+
+static ObCode
+prepare(ObAsk *ask, ObError *error)
+{
+	ObFetch *fetch = ask->arg;
+	const ObEndpoint *endpoint = &fetch->endpoint;
+	int usual = endpoint->https ? 443 : 80;
+	char name[300];
+	char host[300];
+	char path[300];
+
+	ob_endpoint_name(endpoint, name, sizeof(name));
+	snprintf(path, sizeof(path), "%s/", endpoint->base);
+	ob_buf_addf(&ask->request.url, "%s%s", name, path);
+	/* as libcurl writes it */
+	if (endpoint->port != 0 && endpoint->port != usual)
+		snprintf(host, sizeof(host), "%s:%d", endpoint->host, endpoint->port);
+	else
+		snprintf(host, sizeof(host), "%s", endpoint->host);
+	if (ob_http_header(&ask->request, "Content-Type", FORM, error) != OB_OK ||
+		ob_http_header(&ask->request, "Expect", NULL, error) != OB_OK)
+		return error->code;
+	if (current_role(fetch)->token_file)
+		return OB_OK;
+	return add_signature(fetch, host, path, error);
+}
+
+/* ---- the answer ---- */
+
+static ObCode
+read_role(ObFetch *fetch, ObError *error)
+{
+	const ObBuf *answer = &fetch->ask.request.response;
+	ObXmlRole *role = malloc(sizeof(*role));
+	ObCredentials found;
+	ObCode code;
+
+	if (!role)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	found = (ObCredentials){role->access_key_id, role->secret_access_key,
+							role->session_token};
+	code = ob_xml_read_role(answer->data, answer->len, role, error);
+	if (code == OB_OK)
+		code = ob_keys_set(&fetch->keys, &found, role->expires, "the answer's",
+						   error);
+	OPENSSL_cleanse(role, sizeof(*role));
+	free(role);
+	return code;
+}
+
+/* STS's message says who may not do what; but it is the server's text. */
+static ObCode
+say_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
+			ObError *error)
+{
+	ObError fault;
+
+	ob_error_clear(&fault);
+	ob_error_set(&fault, OB_ECREDS, "%s%s%s (HTTP status %d%s%s)", xml->code,
+				 xml->message[0] ? ", " : "", xml->message,
+				 fetch->ask.request.status,
+				 xml->request_id[0] ? ", request id " : "", xml->request_id);
+	if (xml->code[0] == '\0' || ob_fetch_repeats_secret(fetch, fault.cause))
+		return ob_fetch_status(fetch, NULL, class, error);
+	*class = ob_retry_class(fetch->ask.request.status, xml->code);
+	/* STS could not reach the identity's provider */
+	if (strcmp(xml->code, "IDPCommunicationError") == 0)
+		*class = OB_RETRY_TRANSIENT;
+	return ob_error_set(error, OB_ECREDS, "%s", fault.cause);
+}
+
+/* A token that was renewed while we read the old one. */
+static bool
+is_token_refused(const ObFetch *fetch, const char *code)
+{
+	return current_role(fetch)->token_file &&
+		   (strcmp(code, "InvalidIdentityToken") == 0 ||
+			strcmp(code, "ExpiredToken") == 0 ||
+			strcmp(code, "ExpiredTokenException") == 0);
+}
+
+/* A date that STS does not bear (AWS says that the signature does not match):
+ * its answer has the right one. */
+static bool
+is_clock_wrong(ObFetch *fetch, const char *code)
+{
+	char text[64];
+	int64_t date = 0;
+	int64_t error;
+
+	if (current_role(fetch)->token_file ||
+		(strcmp(code, "SignatureDoesNotMatch") != 0 &&
+		 strcmp(code, "RequestTimeTooSkewed") != 0))
+		return false;
+	if (ob_http_response_header(&fetch->ask.request, "Date", text,
+								sizeof(text)))
+		date = ob_timestamp_parse_http(text);
+	error = date - ob_fetch_now(fetch);
+	if (date <= 0 || (error > -SKEW_MIN_S && error < SKEW_MIN_S))
+		return false;
+	fetch->clock_offset += error;
+	return true;
+}
+
+static ObCode
+read_answer(ObAsk *ask, ObRetryClass *class, ObError *error)
+{
+	ObFetch *fetch = ask->arg;
+	const ObBuf *answer = &ask->request.response;
+	ObXmlError xml;
+	ObError ignored;
+
+	if (ask->request.status == 200)
+		return read_role(fetch, error);
+	ob_error_clear(&ignored);
+	if (ob_xml_read_sts_error(answer->data, answer->len, &xml, &ignored) !=
+		OB_OK)
+		xml.code[0] = '\0';
+	if (!fetch->again &&
+		(is_token_refused(fetch, xml.code) || is_clock_wrong(fetch, xml.code)))
+	{
+		fetch->again = fetch->restart = true;
+		return OB_OK;
+	}
+	return say_failure(fetch, &xml, class, error);
+}
+
+static void ask_sts(ObFetch *fetch);
+
+static void
+done(ObAsk *ask, const ObError *error)
+{
+	ObFetch *fetch = ask->arg;
+	const ObRole *role = current_role(fetch);
+	char with[OB_ORIGIN_MAX];
+
+	memcpy(with, fetch->origin, sizeof(with));
+	if (error->code == OB_OK && fetch->restart)
+	{
+		fetch->restart = false;
+		ask_sts(fetch);
+		return;
+	}
+	fetch->error = *error;
+	if (error->code == OB_OK)
+		ob_origin_set(fetch->origin, "role %s assumed with %s", role->arn,
+					  with);
+	ob_fetch_go_on(fetch);
+}
+
+static void
+ask_sts(ObFetch *fetch)
+{
+	const ObRole *role = current_role(fetch);
+	ObError *error = &fetch->error;
+	ObBuf token;
+	ObCode code = OB_OK;
+
+	ob_buf_init(&token, OB_TOKEN_MAX);
+	if (role->token_file)
+		code = read_token(role->token_file, &token, error);
+	if (code == OB_OK)
+		code = write_form(fetch, role->token_file ? token.data : NULL, error);
+	if (code == OB_OK)
+		ob_fetch_tell(fetch, token.data);
+	ob_buf_wipe(&token);
+	if (code == OB_OK)
+		ob_ask_start(&fetch->ask);
+	else
+		ob_fetch_go_on(fetch);
+}
+
+void
+ob_role_start(ObFetch *fetch, const ObRole *role)
+{
+	ObAsk *ask = &fetch->ask;
+	char name[100];
+
+	if (choose_endpoint(fetch, &fetch->error) != OB_OK)
+	{
+		ob_fetch_go_on(fetch);
+		return;
+	}
+	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
+	snprintf(ask->whom, sizeof(ask->whom),
+			 "role %.130s could not be assumed by STS at %s", role->arn, name);
+	ask->prepare = prepare;
+	ask->read = read_answer;
+	ask->done = done;
+	ask->request.method = "POST";
+	ask->request.direct = false;
+	ask->request.link_local = false;
+	ask->request.system_ca = is_of_other_authority(fetch);
+	ask->request.connect_timeout_ms = CONNECT_MS;
+	ask->try_ms = TRY_MS;
+	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
+	fetch->again = false;
+	ask_sts(fetch);
+}

@@ -1,0 +1,142 @@
+/*
+ * http.h
+ *		Asynchronous HTTP requests over libcurl, behind one file descriptor.
+ *
+ * src/core/http/http.h
+ *
+ * The host owns the wait.  It watches ob_http_fd() for readability for at most
+ * ob_http_timeout_ms() milliseconds and then calls ob_http_drive(), which
+ * never blocks; a busy host may also just call ob_http_drive() now and then.
+ * All callbacks of requests run inside ob_http_drive(), none inside of
+ * libcurl, so they may start and cancel requests.
+ *
+ * libcurl resolves names in a thread of its own.  Signals are blocked around
+ * each call into it, so that such a thread inherits a full signal mask and
+ * never runs a handler of the host's.
+ */
+#ifndef OB_HTTP_H
+#define OB_HTTP_H
+
+#include <stdint.h>
+
+#include "core/base/buf.h"
+#include "core/base/error.h"
+
+typedef struct ObHttp ObHttp;
+typedef struct ObHttpRequest ObHttpRequest;
+
+typedef struct ObHttpOptions
+{
+	const char *user_agent;
+	const char *ca_file; /* PEM bundle; NULL: the system's */
+	const char *proxy;   /* http[s]://host[:port]; NULL: none.  What the
+						  * environment says does not matter */
+	int connect_timeout_ms;
+	int stall_timeout_ms; /* see ObHttpRequest.stall_timeout_ms */
+	int max_connections;
+} ObHttpOptions;
+
+/*
+ * The owner's memory, which must stay in place from ob_http_start() until
+ * "done" is called or ob_http_cancel() returns.  Initialise it with
+ * ob_http_request_init() and dispose of it with ob_http_request_free().
+ */
+struct ObHttpRequest
+{
+	/* set by the owner before ob_http_start() */
+	const char *method; /* GET HEAD PUT POST DELETE; static */
+	const char *body;   /* borrowed; may be NULL */
+	size_t body_len;
+	size_t response_max;    /* a longer answer is OB_EPROTO */
+	int stall_timeout_ms;   /* without a byte moved either way; 0: default.
+							 * Only time in which the host drives counts, so a
+							 * query that computes for a minute kills nothing */
+	int connect_timeout_ms; /* 0: default */
+	int timeout_ms;  /* from the start to the end, counted likewise; 0: none */
+	bool direct;     /* not through the proxy */
+	bool fresh;      /* on a new connection */
+	bool link_local; /* may go to addresses of the machine's own network, where
+					  * metadata services are: else that is OB_EINVAL.  The
+					  * connection is used for nothing else */
+	bool system_ca;  /* not by ca_file: the server is not the store */
+	void *arg;
+
+	/*
+	 * Called right before each start, also a delayed one: sets "url" and adds
+	 * headers, both empty at that time.  If it fails, the request is done with
+	 * that error.
+	 */
+	ObCode (*prepare)(ObHttpRequest *request, ObError *error);
+
+	/* Called once per start, unless cancelled. */
+	void (*done)(ObHttpRequest *request);
+
+	/* set by prepare */
+	ObBuf url;
+
+	/* the outcome, for "done" */
+	ObError error;   /* OB_OK if an HTTP answer came, whatever its status */
+	bool final;      /* the error is not worth a retry */
+	int status;      /* 0: none */
+	bool sent;       /* something of the request went out */
+	bool unresolved; /* the name of the host (or proxy) is not known */
+	ObBuf response;  /* the body */
+	ObBuf headers;   /* "Name: value\n" of the final answer */
+
+	struct ObTransfer *transfer; /* private */
+};
+
+/* Copies the options; NULL on error. */
+extern ObHttp *ob_http_new(const ObHttpOptions *options, ObError *error);
+
+/* Cancels what is running; NULL is allowed. */
+extern void ob_http_free(ObHttp *http);
+
+extern int ob_http_fd(const ObHttp *http);
+
+/* How long the host may wait, in ms; -1: until the fd is readable. */
+extern int ob_http_timeout_ms(const ObHttp *http);
+
+/* Moves everything as far as it goes without waiting.  OB_ENOMEM or OB_EIO
+ * only if the machinery itself is broken. */
+extern ObCode ob_http_drive(ObHttp *http, ObError *error) OB_MUST_CHECK;
+
+extern void ob_http_request_init(ObHttpRequest *request);
+extern void ob_http_request_free(ObHttpRequest *request);
+
+/* From prepare only: adds a header line.  A value of "" is sent as it is, NULL
+ * takes away a header that libcurl adds by itself.  OB_EINVAL for a line break
+ * in one of them: it would begin another header. */
+extern ObCode ob_http_header(ObHttpRequest *request, const char *name,
+							 const char *value, ObError *error) OB_MUST_CHECK;
+
+/* Begins after delay_ms.  Failures are told by "done", never here. */
+extern void ob_http_start(ObHttp *http, ObHttpRequest *request,
+						  int64_t delay_ms);
+
+/* Forgets the request, running, delayed or not; "done" is not called. */
+extern void ob_http_cancel(ObHttp *http, ObHttpRequest *request);
+
+/* Whether it was started and is not done yet. */
+extern bool ob_http_running(const ObHttpRequest *request);
+
+/* Whether the server may have seen anything of the try under way: false while
+ * a delay or a connect is waited for. */
+extern bool ob_http_sent(const ObHttpRequest *request);
+
+/* Whether it may have all of it. */
+extern bool ob_http_sent_whole(const ObHttpRequest *request);
+
+/* Copies an answer's header value, cut to size; false if there is none. */
+extern bool ob_http_response_header(const ObHttpRequest *request,
+									const char *name, char *value,
+									size_t size);
+
+/* Milliseconds of a monotonic clock. */
+extern int64_t ob_http_now_ms(void);
+
+/* Milliseconds in which the host drove: what the time-outs of requests go by.
+ */
+extern int64_t ob_http_clock_ms(const ObHttp *http);
+
+#endif

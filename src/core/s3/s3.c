@@ -1,0 +1,468 @@
+/*
+ * s3.c
+ *		S3's verbs: signed, retried, and read back.
+ *
+ * src/core/s3/s3.c
+ *
+ * The client, and the beginning of calls.  One table says how each verb looks
+ * on the wire; s3_intern.h says where the rest of a call's life is.
+ */
+#include "core/s3/s3.h"
+
+#include <limits.h>
+#include <openssl/rand.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/s3/s3_intern.h"
+
+#define LIST_RESPONSE_MAX (8 * 1024 * 1024)
+#define RESPONSE_MAX (64 * 1024)
+#define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
+#define TOLD_MAX ((size_t) 64 * 1024)
+/* S3 may work on a Complete for minutes before it says a word. */
+#define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
+/* Other requests: so long, and so much for each 64 KiB of the body. */
+#define TIMEOUT_MS (120 * 1000)
+#define TIMEOUT_MS_PER_64_KIB 1000
+
+const ObS3VerbInfo ob_s3_verbs[] = {
+	[OB_S3_PUT_OBJECT] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
+	[OB_S3_CREATE] = {"POST", 8, RESPONSE_MAX,
+					  "could not start the upload of"},
+	[OB_S3_UPLOAD_PART] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
+	[OB_S3_COMPLETE] = {"POST", 10, RESPONSE_MAX,
+						"could not complete the upload of"},
+	[OB_S3_ABORT] = {"DELETE", 2, RESPONSE_MAX,
+					 "could not abort the upload of"},
+	[OB_S3_HEAD] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
+	[OB_S3_LIST_PARTS] = {"GET", 8, LIST_RESPONSE_MAX,
+						  "could not list the parts of"},
+	[OB_S3_LIST_UPLOADS] = {"GET", 8, LIST_RESPONSE_MAX,
+							"could not list the unfinished uploads of"},
+	[OB_S3_HEAD_BUCKET] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
+	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
+							  "could not read the encryption of"},
+	[OB_S3_GET_OBJECT] = {"GET", 8, OBJECT_RESPONSE_MAX, "could not read"},
+	[OB_S3_DELETE_OBJECT] = {"DELETE", 8, RESPONSE_MAX, "could not delete"},
+};
+
+/* ---- the client ---- */
+
+static char *
+copy_text(const char *text, bool *failed)
+{
+	char *copy = text ? strdup(text) : NULL;
+
+	if (text && !copy)
+		*failed = true;
+	return copy;
+}
+
+static bool
+same_text(const char *a, const char *b)
+{
+	if (!a || !b)
+		return a == b;
+	return strcmp(a, b) == 0;
+}
+
+static bool
+same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
+{
+	return a->https == b->https && a->aws == b->aws && a->port == b->port &&
+		   a->variant == b->variant && same_text(a->host, b->host) &&
+		   same_text(a->base, b->base);
+}
+
+/* Whether the host follows when the region changes. */
+static bool
+is_regional(const ObS3Options *options)
+{
+	ObEndpoint endpoint;
+	ObError ignored;
+
+	ob_error_clear(&ignored);
+	return options->region &&
+		   ob_endpoint_service(&endpoint, "s3", options->region,
+							   options->endpoint.variant, &ignored) == OB_OK &&
+		   same_endpoint(&endpoint, &options->endpoint);
+}
+
+ObS3 *
+ob_s3_new(const ObS3Options *options, ObError *error)
+{
+	ObS3 *s3 = calloc(1, sizeof(ObS3));
+	ObCredentialsOptions credentials = options->credentials;
+	bool failed = false;
+
+	if (!s3)
+	{
+		ob_error_set(error, OB_ENOMEM, "out of memory");
+		return NULL;
+	}
+	s3->given_endpoint = s3->endpoint = options->endpoint;
+	s3->regional = is_regional(options);
+	s3->addressing = options->addressing;
+	s3->retry_deadline_ms = options->retry_deadline_ms;
+	s3->connect_timeout_ms = options->http.connect_timeout_ms;
+	s3->stall_timeout_ms = options->http.stall_timeout_ms;
+	s3->max_connections = options->http.max_connections;
+	s3->content_md5 = options->content_md5;
+	s3->ca_file = copy_text(options->http.ca_file, &failed);
+	s3->proxy = copy_text(options->http.proxy, &failed);
+	s3->given_region = copy_text(options->region, &failed);
+	if (RAND_bytes((unsigned char *) &s3->random, sizeof(s3->random)) != 1)
+		s3->random = (uint64_t) ob_http_now_ms();
+	s3->random |= 1; /* xorshift must not begin at 0 */
+	if (failed)
+		ob_error_set(error, OB_ENOMEM, "out of memory");
+	else
+		s3->http = ob_http_new(&options->http, error);
+	if (s3->http)
+	{
+		credentials.variant = options->endpoint.variant;
+		credentials.store_is_aws = options->endpoint.aws;
+		s3->provider = ob_provider_new(s3->http, &credentials, error);
+	}
+	if (!s3->provider)
+	{
+		ob_s3_free(s3);
+		return NULL;
+	}
+	return s3;
+}
+
+void
+ob_s3_free(ObS3 *s3)
+{
+	if (!s3)
+		return;
+	ob_provider_free(s3->provider);
+	ob_http_free(s3->http);
+	ob_sigv4_forget(&s3->signing_key);
+	free(s3->ca_file);
+	free(s3->proxy);
+	free(s3->given_region);
+	free(s3);
+}
+
+bool
+ob_s3_matches(const ObS3 *s3, const ObS3Options *options)
+{
+	const ObHttpOptions *http = &options->http;
+
+	return same_endpoint(&s3->given_endpoint, &options->endpoint) &&
+		   s3->addressing == options->addressing &&
+		   s3->retry_deadline_ms == options->retry_deadline_ms &&
+		   s3->connect_timeout_ms == http->connect_timeout_ms &&
+		   s3->stall_timeout_ms == http->stall_timeout_ms &&
+		   s3->max_connections == http->max_connections &&
+		   same_text(s3->ca_file, http->ca_file) &&
+		   same_text(s3->proxy, http->proxy) &&
+		   same_text(s3->given_region, options->region) &&
+		   ob_provider_matches(s3->provider, &options->credentials);
+}
+
+void
+ob_s3_reset(ObS3 *s3)
+{
+	ob_provider_reset(s3->provider);
+	ob_outage_forget(s3);
+}
+
+ObProvider *
+ob_s3_provider(const ObS3 *s3)
+{
+	return s3->provider;
+}
+
+const ObEndpoint *
+ob_s3_endpoint(const ObS3 *s3)
+{
+	return &s3->endpoint;
+}
+
+const char *
+ob_s3_region(const ObS3 *s3)
+{
+	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
+}
+
+bool
+ob_s3_content_md5(const ObS3 *s3)
+{
+	return s3->content_md5;
+}
+
+bool
+ob_s3_clock_skew(const ObS3 *s3, int64_t *seconds)
+{
+	*seconds = s3->clock_skew;
+	return s3->clock_known;
+}
+
+int64_t
+ob_s3_clock_offset(const ObS3 *s3)
+{
+	return s3->clock_offset;
+}
+
+ObHttp *
+ob_s3_http(const ObS3 *s3)
+{
+	return s3->http;
+}
+
+int
+ob_s3_retries(const ObS3 *s3)
+{
+	return s3->retries;
+}
+
+/* ---- calls ---- */
+
+ObS3Verb
+ob_s3_try_verb(const ObS3Call *call)
+{
+	return call->locating ? OB_S3_HEAD_BUCKET : call->verb;
+}
+
+/* How long a try may take in all. */
+static int
+try_timeout(ObS3Verb verb, size_t body_len)
+{
+	size_t timeout =
+		TIMEOUT_MS + body_len / (64 * 1024) * TIMEOUT_MS_PER_64_KIB;
+
+	if (verb == OB_S3_COMPLETE)
+		return COMPLETE_TIMEOUT_MS;
+	return timeout < INT_MAX ? (int) timeout : INT_MAX;
+}
+
+void
+ob_s3_try(ObS3Call *call, int64_t delay_ms)
+{
+	ObHttpRequest *request = &call->request;
+	ObS3Verb verb = ob_s3_try_verb(call);
+
+	request->method = ob_s3_verbs[verb].method;
+	request->body = call->locating ? NULL : call->body;
+	request->body_len = call->locating ? 0 : call->body_len;
+	request->response_max = (size_t) ob_s3_verbs[verb].response_max;
+	request->stall_timeout_ms =
+		verb == OB_S3_COMPLETE ? COMPLETE_TIMEOUT_MS : 0;
+	request->timeout_ms = try_timeout(verb, request->body_len);
+	ob_http_start(call->s3->http, request, delay_ms);
+}
+
+/* There are credentials, or there will be none. */
+static void
+wake(ObProviderWait *wait)
+{
+	ob_s3_try(wait->arg, 0);
+}
+
+void
+ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
+				void *arg)
+{
+	memset(call, 0, sizeof(*call));
+	call->s3 = s3;
+	call->done = done;
+	call->arg = arg;
+	call->checksum = OB_CHECKSUM_SHA256;
+	call->wait.wake = wake;
+	call->wait.arg = call;
+	ob_http_request_init(&call->request);
+	call->request.arg = call;
+	call->request.prepare = ob_s3_prepare;
+	call->request.done = ob_s3_answered;
+	ob_buf_init(&call->told, TOLD_MAX);
+	/* 10,000 parts with their ETags take about 1 MB */
+	ob_buf_init(&call->document, 8 * 1024 * 1024);
+}
+
+void
+ob_s3_call_cancel(ObS3Call *call)
+{
+	ob_outage_leave(call);
+	ob_provider_cancel(call->s3->provider, &call->wait);
+	ob_http_cancel(call->s3->http, &call->request);
+}
+
+void
+ob_s3_call_free(ObS3Call *call)
+{
+	if (call->s3)
+		ob_s3_call_cancel(call);
+	ob_http_request_free(&call->request);
+	ob_buf_free(&call->document);
+	/* of zeros, it was never set up */
+	if (call->told.data)
+		ob_buf_wipe(&call->told);
+	ob_leaks_free(&call->leaks);
+}
+
+bool
+ob_s3_call_running(const ObS3Call *call)
+{
+	return call->held || call->wait.waiting || ob_http_running(&call->request);
+}
+
+void
+ob_s3_call_last_try(ObS3Call *call)
+{
+	call->max_attempts = 1;
+	call->renewed = call->clock_set = call->relocated = call->located = true;
+}
+
+static void
+start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
+	  const char *body, size_t len, const char *sha256)
+{
+	call->verb = verb;
+	call->bucket = bucket;
+	call->key = key;
+	call->max_attempts = ob_s3_verbs[verb].max_attempts;
+	call->body = body;
+	call->body_len = len;
+	snprintf(call->payload_hash, sizeof(call->payload_hash), "%s",
+			 sha256 ? sha256 : "");
+	call->md5[0] = '\0';
+	call->uncertain = false;
+	call->etag[0] = '\0';
+	call->new_id[0] = '\0';
+	call->marker[0] = '\0';
+	call->spent = 0;
+	call->locating = false;
+	call->renewed = false;
+	call->clock_set = false;
+	call->relocated = false;
+	call->located = false;
+	memset(&call->retry, 0, sizeof(call->retry));
+	ob_error_clear(&call->error);
+	ob_s3_try(call, call->delay_ms);
+}
+
+/* Forgets what another verb has left in a call that is used again. */
+static void
+clear_target(ObS3Call *call)
+{
+	call->upload_id = NULL;
+	call->prefix = NULL;
+	call->key_marker = NULL;
+	call->id_marker = NULL;
+	call->encode = false;
+	call->headers = NULL;
+	call->nheaders = 0;
+}
+
+void
+ob_s3_put_object(ObS3Call *call, const char *bucket, const char *key,
+				 const ObPair *headers, int nheaders, const char *body,
+				 size_t len, const char *sha256)
+{
+	clear_target(call);
+	call->headers = headers;
+	call->nheaders = nheaders;
+	start(call, OB_S3_PUT_OBJECT, bucket, key, body, len, sha256);
+}
+
+void
+ob_s3_create(ObS3Call *call, const char *bucket, const char *key,
+			 const ObPair *headers, int nheaders)
+{
+	clear_target(call);
+	call->headers = headers;
+	call->nheaders = nheaders;
+	start(call, OB_S3_CREATE, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_upload_part(ObS3Call *call, const char *bucket, const char *key,
+				  const char *upload_id, int part_number, const char *body,
+				  size_t len, const char *sha256)
+{
+	clear_target(call);
+	call->upload_id = upload_id;
+	call->part_number = part_number;
+	start(call, OB_S3_UPLOAD_PART, bucket, key, body, len, sha256);
+}
+
+void
+ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
+			   const char *upload_id, char *const *etags, int nparts)
+{
+	clear_target(call);
+	call->upload_id = upload_id;
+	ob_buf_reset(&call->document);
+	ob_xml_write_complete(&call->document, etags, nparts);
+	start(call, OB_S3_COMPLETE, bucket, key, call->document.data,
+		  call->document.len, NULL);
+}
+
+void
+ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
+			const char *upload_id)
+{
+	clear_target(call);
+	call->upload_id = upload_id;
+	start(call, OB_S3_ABORT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_head(ObS3Call *call, const char *bucket, const char *key)
+{
+	clear_target(call);
+	start(call, OB_S3_HEAD, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_get_object(ObS3Call *call, const char *bucket, const char *key)
+{
+	clear_target(call);
+	start(call, OB_S3_GET_OBJECT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_delete_object(ObS3Call *call, const char *bucket, const char *key)
+{
+	clear_target(call);
+	start(call, OB_S3_DELETE_OBJECT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_list_parts(ObS3Call *call, const char *bucket, const char *key,
+				 const char *upload_id)
+{
+	clear_target(call);
+	call->upload_id = upload_id;
+	start(call, OB_S3_LIST_PARTS, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_list_uploads(ObS3Call *call, const char *bucket, const char *prefix,
+				   const char *key_marker, const char *id_marker, bool encode)
+{
+	clear_target(call);
+	call->encode = encode;
+	call->prefix = prefix;
+	call->key_marker = key_marker;
+	call->id_marker = id_marker;
+	start(call, OB_S3_LIST_UPLOADS, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_head_bucket(ObS3Call *call, const char *bucket)
+{
+	clear_target(call);
+	start(call, OB_S3_HEAD_BUCKET, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+}
+
+void
+ob_s3_get_encryption(ObS3Call *call, const char *bucket)
+{
+	clear_target(call);
+	start(call, OB_S3_GET_ENCRYPTION, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+}

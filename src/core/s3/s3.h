@@ -1,0 +1,256 @@
+/*
+ * s3.h
+ *		S3's verbs: signed, retried, and read back.
+ *
+ * src/core/s3/s3.h
+ *
+ * A call is one request as its caller sees it: it waits for credentials, is
+ * signed anew for each try, retried by class (retry.h) until it is answered
+ * for good, its answer parsed.  What the store teaches us, that a session has
+ * expired, where the bucket is, what time it is, that it wants an MD5, is
+ * mended once in each call.
+ * Starting one cannot fail; whatever goes wrong is told to "done", which runs
+ * inside ob_http_drive().  See
+ * https://docs.aws.amazon.com/AmazonS3/latest/API/
+ */
+#ifndef OB_S3_H
+#define OB_S3_H
+
+#include "core/base/checksum.h"
+#include "core/aws/credentials.h"
+#include "core/http/http.h"
+#include "core/base/leak.h"
+#include "core/aws/retry.h"
+#include "core/aws/sigv4.h"
+#include "core/text/uri.h"
+#include "core/s3/s3_documents.h"
+
+/* An access key id has 128 characters at most. */
+#define OB_S3_SIGNER_MAX 132
+
+typedef struct ObS3 ObS3;
+typedef struct ObS3Call ObS3Call;
+
+/* Where, as whom, and how patiently. */
+typedef struct ObS3Options
+{
+	ObEndpoint endpoint;
+	ObAddressing addressing;
+	const char *region;
+	ObCredentialsOptions credentials;
+	int64_t retry_deadline_ms; /* 0: only the attempts bound a call */
+	bool content_md5;          /* what another client has learnt, see below */
+	ObHttpOptions http;
+} ObS3Options;
+
+/* Copies the options; NULL on error. */
+extern ObS3 *ob_s3_new(const ObS3Options *options, ObError *error);
+
+/* Whether it is one that these options would make ("known" credentials and
+ * content_md5 apart): then it may be used again, with the connections that it
+ * has, and with what the store has taught it. */
+extern bool ob_s3_matches(const ObS3 *s3, const ObS3Options *options);
+
+/* Wipes the secrets; all calls must be freed before.  NULL is allowed. */
+extern void ob_s3_free(ObS3 *s3);
+
+/* Before it is used for another export: see ob_provider_reset().  Nor does it
+ * count any more that the store could be reached before. */
+extern void ob_s3_reset(ObS3 *s3);
+
+/* For the host's wait. */
+extern ObHttp *ob_s3_http(const ObS3 *s3);
+
+/* Where its credentials come from; borrowed. */
+extern ObProvider *ob_s3_provider(const ObS3 *s3);
+
+/*
+ * What the store has taught us, kept as long as the client.
+ *
+ * Region: the one that requests are signed for, which is the one given until a
+ * redirect said another; borrowed until the next drive.  With an endpoint that
+ * ob_endpoint_aws() makes, the host follows; any other endpoint stays, so
+ * credentials never go to a host that a server has named.  Another process of
+ * the same export begins with both.
+ *
+ * Content-MD5: whether the store has asked for one with each body, as it may
+ * where objects are locked.
+ *
+ * Clock skew: how far the store's clock is ahead of ours, in seconds, from its
+ * last answer; false before the first.
+ *
+ * Clock offset: what is added to our clock in signatures, because the store
+ * refused a request for its time; 0 until then.  A host should tell somebody
+ * when it changes.
+ */
+extern const ObEndpoint *ob_s3_endpoint(const ObS3 *s3);
+extern const char *ob_s3_region(const ObS3 *s3);
+extern bool ob_s3_content_md5(const ObS3 *s3);
+extern bool ob_s3_clock_skew(const ObS3 *s3, int64_t *seconds);
+extern int64_t ob_s3_clock_offset(const ObS3 *s3);
+
+/* Requests that were tried again, so far. */
+extern int ob_s3_retries(const ObS3 *s3);
+
+typedef enum ObS3Verb
+{
+	OB_S3_PUT_OBJECT,
+	OB_S3_CREATE,
+	OB_S3_UPLOAD_PART,
+	OB_S3_COMPLETE,
+	OB_S3_ABORT,
+	OB_S3_HEAD,
+	OB_S3_LIST_PARTS,
+	OB_S3_GET_OBJECT,
+	OB_S3_DELETE_OBJECT,
+	OB_S3_LIST_UPLOADS,
+	OB_S3_HEAD_BUCKET,
+	OB_S3_GET_ENCRYPTION
+} ObS3Verb;
+
+/*
+ * The caller's memory; it must stay in place while the call runs.  Pointers
+ * set by the starting functions are borrowed until "done".
+ */
+struct ObS3Call
+{
+	ObS3 *s3;
+	void (*done)(ObS3Call *call);
+	void *arg;
+	int max_attempts; /* the verb's default when a call starts */
+	int delay_ms;     /* of the first try; set before a call starts */
+
+	/* set by the owner, before a call starts; borrowed, may be empty */
+	const ObPair *common; /* headers of each call: bucket owner, payer */
+	int ncommon;
+	ObRetryQuota *quota; /* shared by the calls of an upload; NULL: none */
+	/* A try was throttled, and will be made again; may be NULL. */
+	void (*throttled)(ObS3Call *call);
+	ObChecksum checksum;  /* PutObject, Create, parts, Complete; never AUTO.
+						   * SHA256 at first */
+	uint32_t crc32;       /* with CRC32: of the body; Complete: the object's */
+	uint64_t object_size; /* Complete, for AWS to compare; 0: not told */
+	bool if_none_match;   /* PutObject and Complete: not over an object */
+	bool hurried; /* somebody waits: a store that goes away in the middle is
+				   * not waited for */
+
+	/* set by the starting functions */
+	ObS3Verb verb;
+	const char *bucket;
+	const char *key; /* UTF-8 */
+	const char *upload_id;
+	const char *prefix;
+	const char *key_marker;
+	const char *id_marker;
+	bool encode; /* the keys of a list */
+	int part_number;
+	const ObPair *headers; /* object headers, x-amz-meta-* and such */
+	int nheaders;
+
+	/* the outcome: OB_OK, or error.what says what could not be done */
+	ObError error;
+	bool uncertain;         /* it failed, but an answer may have been lost */
+	char etag[OB_ETAG_MAX]; /* PutObject, UploadPart */
+	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
+	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */
+	int64_t content_length;        /* HEAD; -1 if not told */
+	/* lists: request.response holds the document */
+
+	/* private, but that a finished call's request.response may be read */
+	ObHttpRequest request;
+	ObProviderWait wait; /* for credentials */
+	ObRetryState retry;
+	int spent; /* of the quota */
+	const char *body;
+	size_t body_len;
+	char payload_hash[OB_SHA256_HEX]; /* "" until computed */
+	char md5[OB_MD5_TEXT];            /* "" until wanted and computed */
+	ObBuf document;                   /* Complete's body */
+	/* of the last try */
+	int64_t signed_at;
+	char signer[OB_S3_SIGNER_MAX]; /* access key id */
+	ObBuf told;                    /* its secrets, each with a NUL */
+	ObLeaks leaks;                 /* of them, once they are asked for */
+	bool leaks_known;
+	bool no_credentials; /* not made: they are being asked for */
+	bool held;           /* not made: another call asks for the store */
+	ObS3Call *next_held;
+	bool locating; /* it asks where the bucket is instead */
+	/* done once in a call */
+	bool renewed;
+	bool clock_set;
+	bool relocated;
+	bool located;
+};
+
+/* The header under which an object names the upload that made it. */
+#define OB_S3_MARKER "x-amz-meta-onboard-upload"
+
+extern void ob_s3_call_init(ObS3Call *call, ObS3 *s3,
+							void (*done)(ObS3Call *call), void *arg);
+
+/* Cancels it if it runs; nothing to do for one that is all zeros. */
+extern void ob_s3_call_free(ObS3Call *call);
+
+/* Stops it if it runs; "done" is not called. */
+extern void ob_s3_call_cancel(ObS3Call *call);
+
+extern bool ob_s3_call_running(const ObS3Call *call);
+
+/* The try under way is the last one, whatever its answer teaches. */
+extern void ob_s3_call_last_try(ObS3Call *call);
+
+/* Whether a text of the store's repeats what the last try told it: then it
+ * must not be shown. */
+extern bool ob_s3_repeats_secret(ObS3Call *call, const char *text);
+
+/* sha256 is the body's, in hexadecimal, and is copied; NULL: computed if it is
+ * needed at all (ob_checksum_is_signed()). */
+extern void ob_s3_put_object(ObS3Call *call, const char *bucket,
+							 const char *key, const ObPair *headers,
+							 int nheaders, const char *body, size_t len,
+							 const char *sha256);
+extern void ob_s3_create(ObS3Call *call, const char *bucket, const char *key,
+						 const ObPair *headers, int nheaders);
+extern void ob_s3_upload_part(ObS3Call *call, const char *bucket,
+							  const char *key, const char *upload_id,
+							  int part_number, const char *body, size_t len,
+							  const char *sha256);
+
+/*
+ * etags[i] belongs to part i + 1.  Retried only where the server said that it
+ * did not do it, or has got nothing.  Anything unclear is OB_EUNKNOWN, and the
+ * caller finds out: a lost or unreadable answer, and NoSuchUpload or a 412,
+ * because libcurl sends again by itself when a connection dies that was used
+ * before.
+ */
+extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
+						   const char *upload_id, char *const *etags,
+						   int nparts);
+
+/* An upload that is not there counts as aborted; error.http_status tells. */
+extern void ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
+						const char *upload_id);
+extern void ob_s3_head(ObS3Call *call, const char *bucket, const char *key);
+
+/* Small objects of our own: the bytes are in request.response.  One that is
+ * not there counts as deleted. */
+extern void ob_s3_get_object(ObS3Call *call, const char *bucket,
+							 const char *key);
+extern void ob_s3_delete_object(ObS3Call *call, const char *bucket,
+								const char *key);
+
+/* 200 or 404 tell what they say; a 403 that the rights do not suffice. */
+extern void ob_s3_head_bucket(ObS3Call *call, const char *bucket);
+/* The answer's document is in request.response. */
+extern void ob_s3_get_encryption(ObS3Call *call, const char *bucket);
+extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
+							 const char *key, const char *upload_id);
+
+/* A page of up to 1,000; the markers are NULL for the first one.  encode: the
+ * keys are to be percent-encoded; whether they are, the answer tells. */
+extern void ob_s3_list_uploads(ObS3Call *call, const char *bucket,
+							   const char *prefix, const char *key_marker,
+							   const char *id_marker, bool encode);
+
+#endif

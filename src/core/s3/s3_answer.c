@@ -1,0 +1,487 @@
+/*
+ * s3_answer.c
+ *		The answer to a try: reading it, and whether there is another one.
+ *
+ * src/core/s3/s3_answer.c
+ */
+#include "core/s3/s3_intern.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+/* How long a name that cannot be resolved is tried. */
+#define RESOLVE_DEADLINE_MS 10000
+
+static void
+say_what(ObS3Call *call)
+{
+	char part[32] = "";
+
+	if (call->verb == OB_S3_UPLOAD_PART)
+		snprintf(part, sizeof(part), " part %d of", call->part_number);
+	ob_error_what(&call->error, "%s%s \"s3://%s%s%s\"",
+				  ob_s3_verbs[call->verb].what, part, call->bucket,
+				  call->key ? "/" : "", call->key ? call->key : "");
+}
+
+/* Clears a field that repeats a secret. */
+static void
+clear_secret(ObS3Call *call, char *field)
+{
+	if (ob_s3_repeats_secret(call, field))
+		field[0] = '\0';
+}
+
+/*
+ * What a store answers, and what libcurl says of it, goes no further if it
+ * repeats what the store was told.  All texts are looked at together, too: a
+ * secret may begin in one and end in the next.
+ */
+static void
+hide_secrets(ObS3Call *call)
+{
+	ObError *error = &call->error;
+	char all[sizeof(error->cause) + sizeof(error->request_id) +
+			 sizeof(error->region)];
+	ObCode code = error->code;
+
+	clear_secret(call, error->s3_code);
+	clear_secret(call, error->request_id);
+	clear_secret(call, error->region);
+	snprintf(all, sizeof(all), "%s%s%s", error->cause, error->request_id,
+			 error->region);
+	if (!ob_s3_repeats_secret(call, all))
+		return;
+	error->request_id[0] = error->region[0] = '\0';
+	error->code = OB_OK;
+	if (error->http_status == 0)
+		ob_error_set(error, code,
+					 "what it answers is not shown, since it repeats what it "
+					 "was told in confidence");
+	else
+		ob_error_set(error, code,
+					 "S3 answered HTTP %d%s%s; the rest is not shown, since "
+					 "it repeats what S3 was told in confidence",
+					 error->http_status, error->s3_code[0] ? " " : "",
+					 error->s3_code);
+}
+
+static void
+end_call(ObS3Call *call)
+{
+	call->error.attempts = call->retry.attempts;
+	if (call->error.code == OB_OK)
+		ob_outage_over(call->s3);
+	ob_outage_leave(call);
+	if (call->error.code != OB_OK)
+	{
+		hide_secrets(call);
+		say_what(call);
+	}
+	else if (call->quota)
+		ob_retry_quota_give(call->quota, call->spent);
+	call->done(call);
+}
+
+void
+ob_s3_give_up(ObS3Call *call, const ObError *failure)
+{
+	call->error = *failure;
+	end_call(call);
+}
+
+/* ---- whether to try again ---- */
+
+/* xorshift64*, good enough to spread retries; in [0, 1) */
+double
+ob_s3_random(ObS3 *s3)
+{
+	s3->random ^= s3->random >> 12;
+	s3->random ^= s3->random << 25;
+	s3->random ^= s3->random >> 27;
+	return (double) ((s3->random * 2685821657736338717ULL) >> 11) /
+		   (double) (1ULL << 53);
+}
+
+/* Whether we can only guess what the server did. */
+static bool
+is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
+{
+	if (call->verb != OB_S3_COMPLETE)
+		return false;
+	/* a status beside an error: an answer came that we could not take */
+	if (failure->http_status == 0)
+		return call->request.sent || call->request.status > 0;
+	if (failure->code == OB_EPROTO)
+		return true;
+	/* it may have been done by the try before this one, which libcurl has made
+	 * if a connection died that was used before: it then sends once more */
+	if (strcmp(xml->code, "NoSuchUpload") == 0 ||
+		(failure->http_status == 404 && xml->code[0] == '\0') ||
+		(failure->code == OB_EEXISTS && call->if_none_match &&
+		 strcmp(xml->code, "ConditionalRequestConflict") != 0))
+		return true;
+	return failure->http_status >= 500 && xml->code[0] == '\0';
+}
+
+static int64_t
+read_pause(const ObS3Call *call, const char *name, int unit_ms)
+{
+	char value[64];
+
+	if (!ob_http_response_header(&call->request, name, value, sizeof(value)))
+		return -1;
+	return ob_retry_after(value, unit_ms);
+}
+
+/* What the store asks for; -1: nothing. */
+static int64_t
+asked_pause(const ObS3Call *call)
+{
+	int64_t seconds = read_pause(call, "Retry-After", 1000);
+	int64_t ms = read_pause(call, "x-amz-retry-after", 1);
+
+	return seconds > ms ? seconds : ms;
+}
+
+/* Whether a failure is that of a store that is away: nothing came, or a
+ * gateway's word.  What the store says itself is about the request. */
+static bool
+looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
+{
+	int status = failure->http_status;
+
+	if (class != OB_RETRY_TRANSIENT)
+		return false;
+	return status == 0 || (status >= 502 && status <= 504) ||
+		   (status >= 500 && xml->code[0] == '\0');
+}
+
+/* False, and the failure says so: the upload has had too many of them. */
+static bool
+take_quota(ObS3Call *call, ObError *failure, ObRetryClass class)
+{
+	size_t len = strlen(failure->cause);
+	int taken;
+
+	if (!call->quota || class == OB_RETRY_CUT_OFF)
+		return true;
+	taken = ob_retry_quota_take(call->quota, class);
+	call->spent += taken;
+	if (taken == 0)
+		snprintf(failure->cause + len, sizeof(failure->cause) - len,
+				 "; it is not tried again, since too many requests of this "
+				 "upload failed");
+	return taken > 0;
+}
+
+/* False: the failure is the last one. */
+static bool
+try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
+		  const ObXmlError *xml)
+{
+	ObS3 *s3 = call->s3;
+	ObRetryPolicy policy = {call->max_attempts, s3->retry_deadline_ms, 0};
+	bool away = looks_away(failure, class, xml);
+	int64_t delay;
+
+	if (!away && failure->http_status > 0 && failure->http_status != 500)
+		ob_outage_over(s3);
+	if (away && ob_outage_failed(call))
+	{
+		class = OB_RETRY_CUT_OFF;
+		policy.probes = s3->outage.probes;
+	}
+	else if (call->request.unresolved &&
+			 (policy.deadline_ms == 0 ||
+			  policy.deadline_ms > RESOLVE_DEADLINE_MS))
+		policy.deadline_ms = RESOLVE_DEADLINE_MS;
+	if (!ob_retry_next(&policy, &call->retry, class, ob_http_now_ms(),
+					   asked_pause(call), ob_s3_random(s3), &delay) ||
+		!take_quota(call, failure, class))
+		return false;
+	s3->retries++;
+	if (class == OB_RETRY_THROTTLE && call->throttled)
+		call->throttled(call);
+	/* a kept connection may hold more of what was no answer */
+	call->request.fresh = class == OB_RETRY_CORRUPT;
+	if (class == OB_RETRY_CUT_OFF)
+		ob_outage_wait(call, delay);
+	else
+		ob_s3_try(call, delay);
+	return true;
+}
+
+/* A try failed: again, or for good. */
+static void
+fail(ObS3Call *call, ObError *failure, ObRetryClass class,
+	 const ObXmlError *xml)
+{
+	if (is_unclear(call, failure, xml))
+	{
+		call->retry.attempts++;
+		failure->code = OB_EUNKNOWN;
+		ob_s3_give_up(call, failure);
+	}
+	else if (!try_again(call, failure, class, xml))
+		ob_s3_give_up(call, failure);
+}
+
+/* ---- failures ---- */
+
+static void
+fail_transport(ObS3Call *call)
+{
+	const ObHttpRequest *request = &call->request;
+	static const ObXmlError none;
+	ObError failure = request->error;
+
+	if (request->sent && request->status == 0)
+		call->uncertain = true;
+	fail(call, &failure,
+		 request->final
+			 ? OB_RETRY_FINAL
+			 : ob_retry_transport_class(failure.code, ob_outage_reached(call)),
+		 &none);
+}
+
+/* Of two writes at once S3 has refused one, without a look at the object.  A
+ * PutObject is made again, as AWS advises; a Complete would need another
+ * upload. */
+static bool
+is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
+{
+	return call->verb == OB_S3_PUT_OBJECT &&
+		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
+}
+
+/* The server answered with an error: a status, an <Error>, or both. */
+static void
+fail_answer(ObS3Call *call, const ObXmlError *xml)
+{
+	const ObHttpRequest *request = &call->request;
+	ObRetryClass class = ob_retry_class(request->status, xml->code);
+	ObError failure;
+
+	if (is_put_conflict(call, xml))
+		class = OB_RETRY_TRANSIENT;
+	ob_error_clear(&failure);
+	failure.http_status = request->status;
+	ob_error_copy(failure.s3_code, sizeof(failure.s3_code), xml->code,
+				  strlen(xml->code));
+	/* the header is about the bucket, the document about the request */
+	if (!ob_http_response_header(request, "x-amz-bucket-region",
+								 failure.region, sizeof(failure.region)))
+		ob_error_copy(failure.region, sizeof(failure.region), xml->region,
+					  strlen(xml->region));
+	ob_error_copy(failure.request_id, sizeof(failure.request_id),
+				  xml->request_id, strlen(xml->request_id));
+	if (failure.request_id[0] == '\0')
+		ob_http_response_header(request, "x-amz-request-id",
+								failure.request_id,
+								sizeof(failure.request_id));
+	ob_error_set(&failure, ob_retry_code(request->status, xml->code),
+				 "S3 answered HTTP %d%s%s%s%s", request->status,
+				 xml->code[0] ? " " : "", xml->code,
+				 xml->message[0] ? ": " : "", xml->message);
+	if (!ob_s3_mend(call, &failure, xml))
+		fail(call, &failure, class, xml);
+}
+
+/* A success that is not one. */
+static void
+fail_success(ObS3Call *call, ObRetryClass class, const char *cause)
+{
+	static const ObXmlError none;
+	ObError failure;
+
+	ob_error_clear(&failure);
+	failure.http_status = call->request.status;
+	ob_http_response_header(&call->request, "x-amz-request-id",
+							failure.request_id, sizeof(failure.request_id));
+	ob_error_set(&failure, OB_EPROTO, "%s", cause);
+	fail(call, &failure, class, &none);
+}
+
+/* What came cannot be from S3, or is cut. */
+static void
+fail_protocol(ObS3Call *call, const char *cause)
+{
+	/* cut answers happen: tried again, but not for long */
+	fail_success(
+		call, call->retry.attempts < 2 ? OB_RETRY_TRANSIENT : OB_RETRY_FINAL,
+		cause);
+}
+
+/* ---- successes ---- */
+
+static void
+read_complete(ObS3Call *call)
+{
+	const ObBuf *body = &call->request.response;
+	ObXmlError xml;
+
+	memset(&xml, 0, sizeof(xml));
+	switch (ob_xml_read_complete(body->data, body->len, &xml))
+	{
+		case OB_COMPLETE_DONE:
+			end_call(call);
+			return;
+		case OB_COMPLETE_ERROR:
+			fail_answer(call, &xml);
+			return;
+		case OB_COMPLETE_UNCLEAR:
+			fail_protocol(call, "the answer is not one to "
+								"CompleteMultipartUpload");
+			return;
+	}
+}
+
+static void
+read_create(ObS3Call *call)
+{
+	const ObBuf *body = &call->request.response;
+	ObError error;
+	ObXmlError xml;
+
+	ob_error_clear(&error);
+	if (ob_xml_read_create(body->data, body->len, call->new_id,
+						   sizeof(call->new_id), &error) == OB_OK)
+	{
+		/* the upload's id is shown with it */
+		if (ob_s3_repeats_secret(call, call->new_id))
+			fail_success(call, OB_RETRY_FINAL,
+						 "the upload's id repeats what S3 was told in "
+						 "confidence");
+		else
+			end_call(call);
+		return;
+	}
+	memset(&xml, 0, sizeof(xml));
+	ob_error_clear(&error);
+	if (ob_xml_read_error(body->data, body->len, &xml, &error) == OB_OK)
+		fail_answer(call, &xml);
+	else
+		fail_protocol(call, "the answer is not one to "
+							"CreateMultipartUpload");
+}
+
+static void
+read_head(ObS3Call *call)
+{
+	char length[32];
+
+	call->content_length = -1;
+	if (ob_http_response_header(&call->request, "Content-Length", length,
+								sizeof(length)))
+		call->content_length = strtoll(length, NULL, 10);
+	if (!ob_http_response_header(&call->request, OB_S3_MARKER, call->marker,
+								 sizeof(call->marker)))
+		call->marker[0] = '\0';
+	end_call(call);
+}
+
+/* Whether the answer confirms another CRC than the one that was sent. */
+static bool
+is_corrupt(const ObS3Call *call)
+{
+	char sent[OB_CRC32_TEXT];
+	char got[32];
+
+	if (call->checksum != OB_CHECKSUM_CRC32 ||
+		!ob_http_response_header(&call->request, "x-amz-checksum-crc32", got,
+								 sizeof(got)))
+		return false;
+	ob_crc32_text(call->crc32, sent);
+	return strcmp(sent, got) != 0;
+}
+
+static void
+read_etag(ObS3Call *call)
+{
+	if (!ob_http_response_header(&call->request, "ETag", call->etag,
+								 sizeof(call->etag)) ||
+		call->etag[0] == '\0')
+		fail_protocol(call, "the answer has no ETag");
+	else if (is_corrupt(call))
+		fail_success(call, OB_RETRY_CORRUPT,
+					 "the answer's checksum is not that of what was sent");
+	else
+		end_call(call);
+}
+
+static void
+read_success(ObS3Call *call)
+{
+	switch (call->verb)
+	{
+		case OB_S3_COMPLETE:
+			read_complete(call);
+			return;
+		case OB_S3_CREATE:
+			read_create(call);
+			return;
+		case OB_S3_HEAD:
+			read_head(call);
+			return;
+		case OB_S3_PUT_OBJECT:
+		case OB_S3_UPLOAD_PART:
+			read_etag(call);
+			return;
+		default:
+			end_call(call);
+			return;
+	}
+}
+
+static void
+read_failure(ObS3Call *call)
+{
+	const ObHttpRequest *request = &call->request;
+	ObXmlError xml;
+	ObError ignored;
+
+	ob_error_clear(&ignored);
+	memset(&xml, 0, sizeof(xml));
+	if (ob_xml_read_error(request->response.data, request->response.len, &xml,
+						  &ignored) != OB_OK)
+		memset(&xml, 0, sizeof(xml)); /* a proxy's HTML: the status decides */
+	if ((call->verb == OB_S3_ABORT || call->verb == OB_S3_DELETE_OBJECT) &&
+		request->status == 404 && strcmp(xml.code, "NoSuchBucket") != 0)
+	{
+		call->error.http_status = 404;
+		end_call(call);
+		return;
+	}
+	fail_answer(call, &xml);
+}
+
+/* The request's done callback. */
+void
+ob_s3_answered(ObHttpRequest *request)
+{
+	ObS3Call *call = request->arg;
+
+	if (call->held)
+		return;
+	if (call->no_credentials)
+	{
+		call->no_credentials = false;
+		ob_provider_wait(call->s3->provider, &call->wait);
+		return;
+	}
+	if (request->status > 0)
+	{
+		call->s3->outage.reached = true;
+		ob_s3_note_date(call);
+	}
+	if (call->locating)
+		ob_s3_located(call);
+	else if (request->error.code != OB_OK)
+		fail_transport(call);
+	else if (request->status >= 200 && request->status < 300)
+		read_success(call);
+	else
+		read_failure(call);
+}

@@ -1,0 +1,92 @@
+/*
+ * s3_documents.h
+ *		The handful of S3 documents that we read and write, over libexpat.
+ *
+ * src/core/s3/s3_documents.h
+ *
+ * Reading functions fill fixed-size fields, and return OB_EPROTO with a cause
+ * for a document that is malformed, truncated or of another kind.
+ */
+#ifndef OB_XML_H
+#define OB_XML_H
+
+#include <time.h>
+
+#include "core/base/buf.h"
+#include "core/text/uri.h"
+#include "core/text/xml_error.h"
+
+#define OB_UPLOAD_ID_MAX 1024
+#define OB_ETAG_MAX 256
+
+/* <InitiateMultipartUploadResult>/<UploadId>; one that is empty or not of
+ * printable ASCII characters is OB_EPROTO. */
+extern ObCode ob_xml_read_create(const char *data, size_t len, char *upload_id,
+								 size_t size, ObError *error) OB_MUST_CHECK;
+
+/*
+ * What an answer of 200 to CompleteMultipartUpload says.  S3 sends the status
+ * before it knows: only a whole document whose root begins with
+ * "CompleteMultipartUpload" is a success (RGW 16 sends an empty ETag, so it is
+ * not asked for).
+ */
+typedef enum ObCompleteOutcome
+{
+	OB_COMPLETE_DONE,
+	OB_COMPLETE_ERROR,  /* *out is filled */
+	OB_COMPLETE_UNCLEAR /* empty, cut, or anything else */
+} ObCompleteOutcome;
+
+extern ObCompleteOutcome ob_xml_read_complete(const char *data, size_t len,
+											  ObXmlError *out);
+
+/* One <Upload> of ListMultipartUploads. */
+typedef struct ObXmlUpload
+{
+	char key[OB_KEY_MAX * 3 + 1];     /* as in the document */
+	char upload_id[OB_UPLOAD_ID_MAX]; /* printable ASCII */
+	time_t initiated;                 /* UTC; 0 if unreadable */
+} ObXmlUpload;
+
+typedef struct ObXmlUploadsPage
+{
+	bool truncated;
+	bool url_encoded; /* its EncodingType says so: keys are decoded */
+	char next_key[OB_KEY_MAX * 3 + 1];
+	char next_upload_id[OB_UPLOAD_ID_MAX];
+} ObXmlUploadsPage;
+
+/* Calls each(arg, upload) per <Upload>; a code other than OB_OK from it ends
+ * the reading and is returned.  EncodingType "url" is decoded, and control
+ * characters are read also where XML does not allow them. */
+extern ObCode ob_xml_read_uploads(const char *data, size_t len,
+								  ObCode (*each)(void *arg,
+												 const ObXmlUpload *upload),
+								  void *arg, ObXmlUploadsPage *page,
+								  ObError *error) OB_MUST_CHECK;
+
+/* ListParts: how many <Part> elements the page has, and whether more follow.
+ */
+extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
+								bool *truncated, ObError *error) OB_MUST_CHECK;
+
+/* How a bucket encrypts what comes without a word about it. */
+typedef struct ObXmlEncryption
+{
+	char algorithm[64];
+	char kms_key_id[512]; /* "": the account's own */
+	bool bucket_key;
+} ObXmlEncryption;
+
+/* <ServerSideEncryptionConfiguration>; without an algorithm: OB_EPROTO. */
+extern ObCode ob_xml_read_encryption(const char *data, size_t len,
+									 ObXmlEncryption *out,
+									 ObError *error) OB_MUST_CHECK;
+
+/*
+ * <CompleteMultipartUpload> with parts 1..n; etags[i] belongs to part i + 1
+ * and is written as the server gave it, quotes included (escaped for XML).
+ */
+extern void ob_xml_write_complete(ObBuf *out, char *const *etags, int n);
+
+#endif

@@ -1,0 +1,179 @@
+/*
+ * s3_outage.c
+ *		A store that goes away in the middle: who asks for it, and how often.
+ *
+ * src/core/s3/s3_outage.c
+ *
+ * A store that has served this client and then fails every try is away: a
+ * balancer without a backend, a gateway that restarts, a network that is cut.
+ * To count tries would only tell how short they are, so none is counted then,
+ * and nothing is taken from the quota: onboard.retry_deadline ends it.
+ *
+ * One call at a time is tried, the probe, with longer and longer pauses; all
+ * others are held, and each takes its turn as the probe, lest one request that
+ * always fails should stand for all.  Whatever the store answers that no
+ * gateway would, to anybody, ends the outage, and all go on.
+ *
+ * Failures that come between successes are none: they are counted as ever.
+ */
+#include "core/s3/s3_intern.h"
+
+#include <string.h>
+
+/* So many tries have failed, one after the other, and none has succeeded. */
+#define SURE 3
+/* Within this time after an outage all go on, not all at once. */
+#define SPREAD_MS 1000
+
+/* Whether it may wait for the store: an Abort does not last, nor a call whose
+ * owner has set max_attempts to 1. */
+static bool
+is_patient(const ObS3Call *call)
+{
+	return call->s3->retry_deadline_ms > 0 && call->verb != OB_S3_ABORT &&
+		   call->max_attempts > 1 && !call->hurried;
+}
+
+/* A call that has the id of an upload, such as a part's, shows that the store
+ * was reached before, perhaps by the leader of a parallel worker. */
+static bool
+has_upload(const ObS3Call *call)
+{
+	return call->upload_id != NULL;
+}
+
+bool
+ob_outage_reached(const ObS3Call *call)
+{
+	return call->s3->outage.reached || has_upload(call);
+}
+
+bool
+ob_outage_failed(ObS3Call *call)
+{
+	const ObHttpRequest *request = &call->request;
+	ObOutage *outage = &call->s3->outage;
+	bool away;
+
+	outage->failures++;
+	if (!request->sent && request->status == 0)
+		away = ob_outage_reached(call); /* this has cost the store nothing */
+	else
+		away =
+			outage->failures >= SURE && (outage->served || has_upload(call));
+	if (!away || !is_patient(call))
+		return false;
+	if (!outage->probe || outage->probe == call)
+		outage->probes++;
+	return true;
+}
+
+/* ---- the line ---- */
+
+static void
+hold(ObS3Call *call)
+{
+	ObS3Call **link = &call->s3->outage.held;
+
+	while (*link)
+		link = &(*link)->next_held;
+	*link = call;
+	call->next_held = NULL;
+	call->held = true;
+}
+
+static void
+take_out(ObS3Call *call)
+{
+	ObS3Call **link = &call->s3->outage.held;
+
+	while (*link != call)
+		link = &(*link)->next_held;
+	*link = call->next_held;
+	call->next_held = NULL;
+	call->held = false;
+}
+
+/* The first in the line is tried, in so many milliseconds. */
+static void
+probe_next(ObS3 *s3, int64_t delay_ms)
+{
+	ObS3Call *call = s3->outage.held;
+
+	s3->outage.probe = call;
+	if (!call)
+		return;
+	take_out(call);
+	ob_s3_try(call, delay_ms);
+}
+
+void
+ob_outage_wait(ObS3Call *call, int64_t delay_ms)
+{
+	ObOutage *outage = &call->s3->outage;
+
+	hold(call);
+	if (!outage->probe || outage->probe == call)
+		probe_next(call->s3, delay_ms);
+}
+
+bool
+ob_outage_holds(ObS3Call *call)
+{
+	const ObOutage *outage = &call->s3->outage;
+
+	if (!outage->probe || outage->probe == call || !is_patient(call))
+		return false;
+	hold(call);
+	return true;
+}
+
+void
+ob_outage_leave(ObS3Call *call)
+{
+	ObOutage *outage = &call->s3->outage;
+
+	if (call->held)
+		take_out(call);
+	if (outage->probe == call)
+		probe_next(call->s3, 0);
+}
+
+/* ---- its end ---- */
+
+static void
+go_on(ObS3Call *call)
+{
+	ob_s3_try(call, (int64_t) (ob_s3_random(call->s3) * SPREAD_MS));
+}
+
+void
+ob_outage_over(ObS3 *s3)
+{
+	ObOutage *outage = &s3->outage;
+	ObS3Call *probe = outage->probe;
+
+	outage->served = true;
+	outage->failures = outage->probes = 0;
+	outage->probe = NULL;
+	/* another call was answered, and the probe may have a long pause yet */
+	if (probe && ob_http_running(&probe->request) &&
+		!ob_http_sent(&probe->request))
+	{
+		ob_http_cancel(s3->http, &probe->request);
+		go_on(probe);
+	}
+	while (outage->held)
+	{
+		ObS3Call *call = outage->held;
+
+		take_out(call);
+		go_on(call);
+	}
+}
+
+void
+ob_outage_forget(ObS3 *s3)
+{
+	memset(&s3->outage, 0, sizeof(s3->outage));
+}

@@ -1,0 +1,361 @@
+/*
+ * s3_request.c
+ *		A try of a call to S3: building and signing it.
+ *
+ * src/core/s3/s3_request.c
+ *
+ * Each try is built when it is sent, with the credentials, the region and the
+ * clock of that moment.
+ */
+#include "core/s3/s3_intern.h"
+
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <strings.h>
+
+#define HOST_MAX 512
+#define PATH_MAX_LEN (OB_KEY_MAX * 3 + 1024)
+#define QUERY_MAX (OB_KEY_MAX * 6 + OB_UPLOAD_ID_MAX * 6)
+#define HEADERS_MAX 96 /* an object may have 50 of its own metadata */
+#define UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
+
+/* ---- the query ---- */
+
+static void
+build_query(const ObS3Call *call, ObBuf *query)
+{
+	ObPair pairs[6];
+	int n = 0;
+	char number[16];
+
+	if (call->locating)
+		return;
+#define ADD(n_, v_) (pairs[n++] = (ObPair){n_, v_})
+	if (call->verb == OB_S3_CREATE || call->verb == OB_S3_LIST_UPLOADS)
+		ADD("uploads", NULL);
+	if (call->verb == OB_S3_GET_ENCRYPTION)
+		ADD("encryption", NULL);
+	if (call->verb == OB_S3_UPLOAD_PART)
+	{
+		snprintf(number, sizeof(number), "%d", call->part_number);
+		ADD("partNumber", number);
+	}
+	if (call->upload_id)
+		ADD("uploadId", call->upload_id);
+	if (call->verb == OB_S3_LIST_UPLOADS)
+	{
+		if (call->encode)
+			ADD("encoding-type", "url");
+		if (call->prefix && call->prefix[0])
+			ADD("prefix", call->prefix);
+		if (call->key_marker)
+			ADD("key-marker", call->key_marker);
+		if (call->key_marker && call->id_marker)
+			ADD("upload-id-marker", call->id_marker);
+	}
+#undef ADD
+	ob_sigv4_query(query, pairs, n);
+}
+
+/* ---- headers ---- */
+
+static ObCode
+add_headers(ObS3Call *call, const ObPair *headers, int n,
+			const char *authorization, ObError *error)
+{
+	ObHttpRequest *request = &call->request;
+
+	for (int i = 0; i < n; i++)
+	{
+		/* libcurl writes Host itself, the same one from the URL */
+		if (strcasecmp(headers[i].name, "host") != 0 &&
+			ob_http_header(request, headers[i].name, headers[i].value,
+						   error) != OB_OK)
+			return error->code;
+	}
+	if (ob_http_header(request, "Authorization", authorization, error) !=
+			OB_OK ||
+		/* libcurl would ask for a 100 Continue above 1 MiB and wait for it */
+		ob_http_header(request, "Expect", NULL, error) != OB_OK)
+		return error->code;
+	/* and would say that a POST is a form */
+	if (strcmp(request->method, "POST") == 0)
+	{
+		bool given = false;
+
+		for (int i = 0; i < n; i++)
+			if (strcasecmp(headers[i].name, "content-type") == 0)
+				given = true;
+		if (!given)
+			return ob_http_header(request, "Content-Type", NULL, error);
+	}
+	return OB_OK;
+}
+
+/* What the whole request's headers are, before they are signed. */
+typedef struct HeaderList
+{
+	ObPair pairs[HEADERS_MAX];
+	int n;
+	bool full;
+	char stamp[17];
+	char crc32[OB_CRC32_TEXT];
+	char size[24];
+} HeaderList;
+
+static void
+add(HeaderList *list, const char *name, const char *value)
+{
+	if (list->n == HEADERS_MAX)
+		list->full = true;
+	else
+		list->pairs[list->n++] = (ObPair){name, value};
+}
+
+static bool
+writes_object(const ObS3Call *call)
+{
+	return call->verb == OB_S3_PUT_OBJECT || call->verb == OB_S3_COMPLETE;
+}
+
+/* A CRC of what the try sends, or of the object that it completes. */
+static void
+add_checksum(const ObS3Call *call, HeaderList *list)
+{
+	if (call->checksum != OB_CHECKSUM_CRC32)
+		return;
+	if (call->verb == OB_S3_CREATE)
+		add(list, "x-amz-checksum-algorithm", "CRC32");
+	if (call->verb == OB_S3_CREATE || call->verb == OB_S3_COMPLETE)
+		add(list, "x-amz-checksum-type", "FULL_OBJECT");
+	if (writes_object(call) || call->verb == OB_S3_UPLOAD_PART)
+	{
+		ob_crc32_text(call->crc32, list->crc32);
+		add(list, "x-amz-checksum-crc32", list->crc32);
+	}
+}
+
+bool
+ob_s3_sends_data(const ObS3Call *call)
+{
+	return call->verb == OB_S3_PUT_OBJECT || call->verb == OB_S3_UPLOAD_PART;
+}
+
+static void
+add_own(const ObS3Call *call, HeaderList *list)
+{
+	for (int i = 0; i < call->nheaders; i++)
+		add(list, call->headers[i].name, call->headers[i].value);
+	add_checksum(call, list);
+	if (call->md5[0] != '\0')
+		add(list, "Content-MD5", call->md5);
+	if (call->verb == OB_S3_COMPLETE && call->object_size > 0)
+	{
+		snprintf(list->size, sizeof(list->size), "%llu",
+				 (unsigned long long) call->object_size);
+		add(list, "x-amz-mp-object-size", list->size);
+	}
+	if (call->if_none_match && writes_object(call))
+		add(list, "If-None-Match", "*");
+}
+
+static ObCode
+list_headers(const ObS3Call *call, const ObCredentials *credentials,
+			 const char *host, const char *payload_hash, HeaderList *list,
+			 ObError *error)
+{
+	list->n = 0;
+	list->full = false;
+	ob_sigv4_timestamp((time_t) call->signed_at, list->stamp);
+	add(list, "host", host);
+	add(list, "x-amz-content-sha256", payload_hash);
+	add(list, "x-amz-date", list->stamp);
+	if (credentials->session_token)
+		add(list, "x-amz-security-token", credentials->session_token);
+	if (!call->locating)
+		add_own(call, list);
+	for (int i = 0; i < call->ncommon; i++)
+		add(list, call->common[i].name, call->common[i].value);
+	if (list->full)
+		return ob_error_set(error, OB_EINVAL, "too many object headers");
+	return OB_OK;
+}
+
+/* ---- signing ---- */
+
+/* What Content-MD5 says. */
+static ObCode
+compute_md5(ObS3Call *call, ObError *error)
+{
+	if (call->md5[0] != '\0' || !ob_s3_sends_data(call) ||
+		(call->checksum != OB_CHECKSUM_MD5 && !call->s3->content_md5) ||
+		ob_md5_text(call->body ? call->body : "", call->body_len, call->md5))
+		return OB_OK;
+	return ob_error_set(error, OB_EINVAL,
+						"this host's OpenSSL has no MD5, which %s",
+						call->s3->content_md5 ? "the store asks for"
+											  : "the checksum would be");
+}
+
+/* What x-amz-content-sha256 says. */
+static ObCode
+hash_payload(ObS3Call *call, ObError *error)
+{
+	if (ob_s3_sends_data(call) &&
+		!ob_checksum_is_signed(call->checksum, call->s3->endpoint.https))
+		strcpy(call->payload_hash, UNSIGNED_PAYLOAD);
+	if (call->payload_hash[0] != '\0')
+		return OB_OK;
+	return ob_sha256_hex(call->body ? call->body : "", call->body_len,
+						 call->payload_hash, error);
+}
+
+/* What the try tells the store, and what it is signed with: no error may
+ * repeat it. */
+static void
+note_told(ObS3Call *call, const ObCredentials *credentials,
+		  const char *authorization)
+{
+	const char *signature = strstr(authorization, "Signature=");
+	const char *secrets[] = {credentials->access_key_id,
+							 credentials->secret_access_key,
+							 credentials->session_token,
+							 signature ? strchr(signature, '=') + 1 : NULL};
+
+	if (call->told.data)
+		ob_buf_wipe(&call->told);
+	ob_leaks_free(&call->leaks);
+	call->leaks_known = false;
+	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
+		if (secrets[i])
+			ob_buf_add(&call->told, secrets[i], strlen(secrets[i]) + 1);
+}
+
+bool
+ob_s3_repeats_secret(ObS3Call *call, const char *text)
+{
+	const ObBuf *told = &call->told;
+
+	if (!call->leaks_known)
+		for (size_t at = 0; at < told->len; at += strlen(told->data + at) + 1)
+			ob_leaks_add(&call->leaks, told->data + at);
+	call->leaks_known = true;
+	return told->failed || ob_leaks_found(&call->leaks, text);
+}
+
+static ObCode
+sign(ObS3Call *call, const ObCredentials *credentials, const char *host,
+	 const char *path, const char *query, ObError *error)
+{
+	ObS3 *s3 = call->s3;
+	const char *payload_hash =
+		call->locating ? OB_SHA256_EMPTY : call->payload_hash;
+	HeaderList list;
+	ObSignRequest sign_request;
+	ObBuf authorization;
+	ObCode code;
+
+	call->signed_at = (int64_t) time(NULL) + s3->clock_offset;
+	snprintf(call->signer, sizeof(call->signer), "%s",
+			 credentials->access_key_id);
+	if (list_headers(call, credentials, host, payload_hash, &list, error) !=
+		OB_OK)
+		return error->code;
+	sign_request = (ObSignRequest){call->request.method,
+								   path,
+								   query,
+								   list.pairs,
+								   list.n,
+								   payload_hash,
+								   ob_s3_region(s3),
+								   "s3",
+								   (time_t) call->signed_at,
+								   false};
+	ob_buf_init(&authorization, 16 * 1024);
+	code = ob_sigv4_sign(&s3->signing_key, credentials, &sign_request, NULL,
+						 NULL, &authorization, error);
+	if (code == OB_OK)
+		note_told(call, credentials, authorization.data);
+	if (code == OB_OK)
+		code =
+			add_headers(call, list.pairs, list.n, authorization.data, error);
+	ob_buf_wipe(&authorization);
+	return code;
+}
+
+/* NULL: there are none, or none yet, and the error is set. */
+static const ObCredentials *
+get_credentials(ObS3Call *call, ObError *error)
+{
+	ObProvider *provider = call->s3->provider;
+	const ObCredentials *credentials = NULL;
+	ObError failure;
+
+	ob_error_clear(&failure);
+	switch (ob_provider_poll(provider, &failure))
+	{
+		case OB_PROVIDER_READY:
+			credentials = ob_provider_get(provider);
+			break;
+		case OB_PROVIDER_BUSY:
+			call->no_credentials = true;
+			break;
+		case OB_PROVIDER_FAILED:
+			/* an upload is aborted with those that it was made with, if they
+			 * are still at hand */
+			if (call->verb == OB_S3_ABORT)
+				credentials = ob_provider_get(provider);
+			break;
+	}
+	if (!credentials && failure.code != OB_OK)
+		*error = failure;
+	else if (!credentials)
+		ob_error_set(error, OB_ECREDS, "there are no credentials");
+	return credentials;
+}
+
+static ObCode
+build(ObS3Call *call, const ObCredentials *credentials, ObBuf *host,
+	  ObBuf *path, ObBuf *query, ObError *error)
+{
+	const ObEndpoint *endpoint = &call->s3->endpoint;
+
+	if (ob_buf_check(host, error) != OB_OK ||
+		ob_buf_check(path, error) != OB_OK ||
+		ob_buf_check(query, error) != OB_OK ||
+		ob_buf_check(&call->document, error) != OB_OK)
+		return error->code;
+	ob_buf_addf(&call->request.url, "%s://%s%s%s%s",
+				endpoint->https ? "https" : "http", host->data, path->data,
+				query->len > 0 ? "?" : "", query->data);
+	return sign(call, credentials, host->data, path->data, query->data, error);
+}
+
+/* The request's prepare callback. */
+ObCode
+ob_s3_prepare(ObHttpRequest *request, ObError *error)
+{
+	ObS3Call *call = request->arg;
+	const ObCredentials *credentials;
+	ObBuf host, path, query;
+	ObCode code;
+
+	if (ob_outage_holds(call))
+		return ob_error_set(error, OB_ECONNECT, "the store is away");
+	credentials = get_credentials(call, error);
+	if (!credentials || hash_payload(call, error) != OB_OK ||
+		compute_md5(call, error) != OB_OK)
+		return error->code;
+	ob_buf_init(&host, HOST_MAX);
+	ob_buf_init(&path, PATH_MAX_LEN);
+	ob_buf_init(&query, QUERY_MAX);
+	ob_uri_target(&call->s3->endpoint, call->s3->addressing, call->bucket,
+				  call->locating ? NULL : call->key, &host, &path);
+	build_query(call, &query);
+	code = build(call, credentials, &host, &path, &query, error);
+	ob_buf_free(&host);
+	ob_buf_free(&path);
+	ob_buf_free(&query);
+	return code;
+}

@@ -1,0 +1,224 @@
+/*
+ * sink.c
+ *		What all sinks share: the walkers, the copying write, the codec table.
+ *
+ * src/core/sink/sink.c
+ */
+#include "core/sink/sink.h"
+#include "core/sink/sink_buf.h"
+
+#include <string.h>
+
+static const ObCodec codecs[] = {
+	{.name = "none", .extension = ""},
+	{.name = "gzip",
+	 .extension = ".gz",
+	 .min_level = 1,
+	 .max_level = 9,
+	 .default_level = 1, /* see sink_gzip.c */
+	 .create = ob_sink_gzip_new,
+	 .head = ob_gzip_head,
+	 .end = ob_gzip_end,
+	 .crc32 = true},
+	{.name = "zstd",
+	 .extension = ".zst",
+	 .min_level = 1,
+	 .max_level = 19,
+	 .default_level = 1,
+	 .create = ob_sink_zstd_new,
+	 .head = ob_zstd_head,
+	 .skip = 6,  /* the header of a frame */
+	 .drop = 4}, /* its checksum */
+	{.name = "lz4",
+	 .extension = ".lz4",
+	 .min_level = 0,
+	 .max_level = 11,
+	 .default_level = 0,
+	 .create = ob_sink_lz4_new,
+	 .head = ob_lz4_head,
+	 .end = ob_lz4_end},
+	{.name = NULL},
+};
+
+const ObCodec *
+ob_codecs(void)
+{
+	return codecs;
+}
+
+const ObCodec *
+ob_codec_lookup(const char *name)
+{
+	const ObCodec *codec;
+
+	for (codec = codecs; codec->name != NULL; codec++)
+	{
+		if (strcmp(codec->name, name) == 0)
+			return codec;
+	}
+	return NULL;
+}
+
+ObCode
+ob_sink_write(ObSink *sink, const void *data, size_t len, ObError *error)
+{
+	const char *from = data;
+
+	while (len > 0)
+	{
+		size_t avail;
+		char *window = ob_sink_window(sink, &avail, error);
+		ObCode code;
+
+		if (window == NULL)
+			return error->code;
+		if (avail > len)
+			avail = len;
+		memcpy(window, from, avail);
+		code = ob_sink_advance(sink, avail, error);
+		if (code != OB_OK)
+			return code;
+		from += avail;
+		len -= avail;
+	}
+	return OB_OK;
+}
+
+/* From the last to the first: a node's open may write into its successor.
+ * A chain has two or three nodes, so the recursion is shallow. */
+ObCode
+ob_chain_open(ObSink *first, ObError *error)
+{
+	if (first->next != NULL)
+	{
+		ObCode code = ob_chain_open(first->next, error);
+
+		if (code != OB_OK)
+			return code;
+	}
+	return first->ops->open == NULL ? OB_OK : first->ops->open(first, error);
+}
+
+ObCode
+ob_chain_cut(ObSink *first, ObError *error)
+{
+	ObSink *sink;
+
+	for (sink = first; sink != NULL; sink = sink->next)
+	{
+		ObCode code;
+
+		if (sink->ops->cut == NULL || sink->bytes == sink->cut_at)
+			continue;
+		code = sink->ops->cut(sink, error);
+		if (code != OB_OK)
+			return code;
+		sink->cut_at = sink->bytes;
+	}
+	return OB_OK;
+}
+
+ObCode
+ob_chain_in_pieces(ObSink *first, ObError *error)
+{
+	ObSink *sink;
+
+	for (sink = first; sink != NULL; sink = sink->next)
+	{
+		ObCode code;
+
+		if (sink->ops->in_pieces == NULL)
+			continue;
+		code = sink->ops->in_pieces(sink, error);
+		if (code != OB_OK)
+			return code;
+	}
+	return OB_OK;
+}
+
+ObCode
+ob_chain_close(ObSink *first, ObError *error)
+{
+	ObSink *sink;
+
+	for (sink = first; sink != NULL; sink = sink->next)
+	{
+		ObCode code;
+
+		if (sink->ops->close == NULL)
+			continue;
+		/* All was cut: another, empty frame would be noise. */
+		if (sink->cut_at > 0 && sink->bytes == sink->cut_at)
+			continue;
+		code = sink->ops->close(sink, error);
+		if (code != OB_OK)
+			return code;
+	}
+	return OB_OK;
+}
+
+void
+ob_chain_release(ObSink *first)
+{
+	while (first != NULL)
+	{
+		ObSink *next = first->next;
+
+		first->ops->release(first);
+		first = next;
+	}
+}
+
+/* ---- an object in pieces ---- */
+
+ObCode
+ob_codec_head(const ObCodec *codec, int level, const void *raw, size_t len,
+			  ObBuf *out, ObError *error)
+{
+	if (codec->head != NULL)
+		return codec->head(level, raw, len, out, error);
+	ob_buf_add(out, raw, len);
+	return ob_buf_check(out, error);
+}
+
+ObHead
+ob_codec_head_of(const ObCodec *codec, const char *data, size_t len)
+{
+	/* Where nothing is put into the first piece, nothing of it goes. */
+	if (len == 0)
+		return (ObHead){data, 0, 0, 0};
+	return (ObHead){data, len, codec->skip, codec->drop};
+}
+
+size_t
+ob_codec_end(const ObCodec *codec, const ObRaw *raw, char *out)
+{
+	return codec->end == NULL ? 0 : codec->end(raw, out);
+}
+
+static ObCode
+write_piece(ObSink *chain, const void *raw, size_t len, ObError *error)
+{
+	ObCode code = ob_chain_open(chain, error);
+
+	if (code == OB_OK)
+		code = ob_chain_in_pieces(chain, error);
+	if (code == OB_OK)
+		code = ob_sink_write(chain, raw, len, error);
+	return code == OB_OK ? ob_chain_cut(chain, error) : code;
+}
+
+ObCode
+ob_codec_piece(ObSink *(*create)(ObSink *next, int level, ObError *error),
+			   int level, const void *raw, size_t len, ObBuf *out,
+			   ObError *error)
+{
+	ObSink *buf = ob_sink_buf_new(out, error);
+	ObSink *chain = buf == NULL ? NULL : create(buf, level, error);
+	ObCode code = error->code;
+
+	if (chain != NULL)
+		code = write_piece(chain, raw, len, error);
+	ob_chain_release(chain != NULL ? chain : buf);
+	return code;
+}

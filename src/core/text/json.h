@@ -1,0 +1,70 @@
+/*
+ * json.h
+ *		Reading texts out of a JSON object.
+ *
+ * src/core/text/json.h
+ *
+ * Nothing of a document is kept, so memory is bounded by its length, whatever
+ * is in it.
+ *
+ * What metadata services answer is one object with a few texts in it, and they
+ * are secrets.  So this reads just that, strictly (RFC 8259), and leaves no
+ * copy of what it read.
+ *
+ * Why not jansson, which the orchestrator uses: in a backend, its faults are a
+ * whole cluster's.  When memory runs out while it reads a long text, it goes
+ * on with the buffer that it has (its issue 362), which ends in a cut text or
+ * a crash; what it read stays in freed memory; and json-c before 0.15, which
+ * another extension may have loaded, defines symbols of the same names, which
+ * the dynamic linker prefers to jansson's, versions or not.
+ */
+#ifndef OB_JSON_H
+#define OB_JSON_H
+
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "core/base/error.h"
+
+#define OB_JSON_DEPTH_MAX 16
+
+typedef struct ObJsonField
+{
+	const char *name; /* of a member of the outermost object */
+	char *value;      /* UTF-8; NULL if it is not there, or null */
+} ObJsonField;
+
+/*
+ * Sets the values, which ob_json_free() wipes and frees.  OB_EPROTO and a
+ * cause for a document that is not a whole and correct object, is nested too
+ * deeply, or has a field that is no text, occurs twice, or holds a NUL; the
+ * values are NULL then.
+ */
+extern ObCode ob_json_read(const char *data, size_t len, ObJsonField *fields,
+						   int nfields, ObError *error) OB_MUST_CHECK;
+
+extern void ob_json_free(ObJsonField *fields, int nfields);
+
+/*
+ * What is asked of a manifest: {"flag": true, "list": [{"name": "..."}, ...]}.
+ * "found" gets each name, in UTF-8, until it returns false; it must not raise.
+ * What is of another type is passed over.
+ */
+typedef struct ObJsonList
+{
+	const char *flag;
+	const char *list;
+	const char *name;
+	bool (*found)(void *arg, const char *name);
+	void *arg;
+
+	/* the outcome */
+	bool has_flag;
+	bool flag_value;
+} ObJsonList;
+
+/* OB_EPROTO as above. */
+extern ObCode ob_json_read_list(const char *data, size_t len, ObJsonList *list,
+								ObError *error) OB_MUST_CHECK;
+
+#endif

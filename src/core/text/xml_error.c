@@ -1,0 +1,49 @@
+/*
+ * xml_error.c
+ *		The XML document that S3, and services like it, report an error with.
+ *
+ * src/core/text/xml_error.c
+ */
+#include "core/text/xml_error.h"
+
+#include <string.h>
+
+#include "core/text/timestamp.h"
+#include "core/text/xml_reader.h"
+
+ObCode
+ob_xml_error_element(void *arg, const char *path, const char *text,
+					 ObError *error)
+{
+	ObXmlError *out = arg;
+	size_t len = strlen(text);
+
+	if (strcmp(path, "/Error/Code") == 0)
+		ob_error_copy(out->code, sizeof(out->code), text, len);
+	else if (strcmp(path, "/Error/Message") == 0)
+		ob_error_copy(out->message, sizeof(out->message), text, len);
+	else if (strcmp(path, "/Error/Region") == 0)
+		ob_error_copy(out->region, sizeof(out->region), text, len);
+	else if (strcmp(path, "/Error/RequestId") == 0)
+		ob_error_copy(out->request_id, sizeof(out->request_id), text, len);
+	else if (strcmp(path, "/Error/ServerTime") == 0)
+		out->server_time = ob_timestamp_parse(text);
+	return OB_OK;
+}
+
+ObCode
+ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
+				  ObError *error)
+{
+	ObXmlReader reader = {.root = "Error",
+						  .element = ob_xml_error_element,
+						  .arg = out,
+						  .error = error};
+	ObCode code;
+
+	memset(out, 0, sizeof(*out));
+	code = ob_xml_read_document(&reader, data, len);
+	if (code != OB_OK)
+		memset(out, 0, sizeof(*out));
+	return code;
+}

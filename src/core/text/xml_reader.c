@@ -1,0 +1,188 @@
+/*
+ * xml_reader.c
+ *		The one reader of all XML documents, over libexpat.
+ *
+ * src/core/text/xml_reader.c
+ *
+ * It keeps the path of local names down to the current element ("/Error/Code")
+ * and that element's own text, and calls the document's function at the end of
+ * each element; the function compares the path.  Whatever is not asked for is
+ * parsed and dropped.
+ *
+ * libexpat may call handlers once more after XML_StopParser, so each of them
+ * looks at the reader's code first.
+ */
+#include "core/text/xml_reader.h"
+
+#include <expat.h>
+#include <limits.h>
+#include <stdio.h>
+#include <string.h>
+#include <strings.h>
+
+/* ---- The reader ---- */
+
+static void
+stop(ObXmlReader *reader, ObCode code)
+{
+	reader->code = code;
+	XML_StopParser(reader->parser, XML_FALSE);
+}
+
+static void
+reject(ObXmlReader *reader, const char *why)
+{
+	stop(reader,
+		 ob_error_set(reader->error, OB_EPROTO, "the XML answer %s", why));
+}
+
+static void
+on_doctype(void *arg, const XML_Char *name, const XML_Char *system_id,
+		   const XML_Char *public_id, int has_internal_subset)
+{
+	ObXmlReader *reader = arg;
+
+	if (reader->code == OB_OK)
+		reject(reader, "has a document type declaration");
+}
+
+static void
+on_start(void *arg, const XML_Char *name, const XML_Char **attributes)
+{
+	ObXmlReader *reader = arg;
+	const char *colon = strrchr(name, ':');
+
+	if (reader->code != OB_OK)
+		return;
+	if (reader->depth == OB_XML_DEPTH_MAX)
+	{
+		reject(reader, "is nested too deeply");
+		return;
+	}
+	if (colon != NULL)
+		name = colon + 1;
+	if (strlen(name) > OB_XML_NAME_MAX)
+		name = "?"; /* in no real name */
+	if (reader->depth == 0 && reader->root != NULL &&
+		strcmp(name, reader->root) != 0)
+	{
+		stop(reader, ob_error_set(reader->error, OB_EPROTO,
+								  "the XML answer is <%s> instead of <%s>",
+								  name, reader->root));
+		return;
+	}
+	reader->path_len += (size_t) snprintf(
+		reader->path + reader->path_len,
+		sizeof(reader->path) - reader->path_len, "/%s", name);
+	reader->depth++;
+	reader->text_len = 0;
+}
+
+static void
+on_text(void *arg, const XML_Char *text, int len)
+{
+	ObXmlReader *reader = arg;
+
+	if (reader->code != OB_OK)
+		return;
+	if ((size_t) len > OB_XML_TEXT_MAX - reader->text_len)
+	{
+		reject(reader, "has an element with too long a text");
+		return;
+	}
+	memcpy(reader->text + reader->text_len, text, (size_t) len);
+	reader->text_len += (size_t) len;
+}
+
+static void
+on_end(void *arg, const XML_Char *name)
+{
+	ObXmlReader *reader = arg;
+	ObCode code;
+
+	if (reader->code != OB_OK)
+		return;
+	reader->text[reader->text_len] = '\0';
+	code = reader->element(reader->arg, reader->path, reader->text,
+						   reader->error);
+	if (code != OB_OK)
+	{
+		stop(reader, code);
+		return;
+	}
+	reader->path_len = (size_t) (strrchr(reader->path, '/') - reader->path);
+	reader->path[reader->path_len] = '\0';
+	reader->depth--;
+	reader->text_len = 0;
+}
+
+static ObCode
+parse_failure(XML_Parser parser, ObError *error)
+{
+	enum XML_Error reason = XML_GetErrorCode(parser);
+
+	if (reason == XML_ERROR_NO_MEMORY)
+		return ob_error_set(error, OB_ENOMEM, "out of memory");
+	return ob_error_set(error, OB_EPROTO, "the XML answer is malformed: %s",
+						XML_ErrorString(reason));
+}
+
+ObCode
+ob_xml_read_document(ObXmlReader *reader, const char *data, size_t len)
+{
+	/* While CompleteMultipartUpload runs, servers send blanks to keep the
+	 * connection alive; before an XML declaration they are not XML. */
+	while (len > 0 &&
+		   (*data == ' ' || *data == '\t' || *data == '\r' || *data == '\n'))
+	{
+		data++;
+		len--;
+	}
+	if (len == 0)
+		return ob_error_set(reader->error, OB_EPROTO, "the answer is empty");
+	if (len > INT_MAX)
+		return ob_error_set(reader->error, OB_EPROTO,
+							"the XML answer is too long");
+	reader->parser = XML_ParserCreate(NULL);
+	if (reader->parser == NULL)
+		return ob_error_set(reader->error, OB_ENOMEM, "out of memory");
+	XML_SetUserData(reader->parser, reader);
+	XML_SetStartDoctypeDeclHandler(reader->parser, on_doctype);
+	XML_SetElementHandler(reader->parser, on_start, on_end);
+	XML_SetCharacterDataHandler(reader->parser, on_text);
+	if (XML_Parse(reader->parser, data, (int) len, XML_TRUE) !=
+			XML_STATUS_OK &&
+		reader->code == OB_OK)
+		reader->code = parse_failure(reader->parser, reader->error);
+	XML_ParserFree(reader->parser);
+	return reader->code;
+}
+
+ObCode
+ob_xml_copy_whole(char *field, size_t size, const char *text, ObError *error)
+{
+	size_t len = strlen(text);
+
+	if (len >= size)
+		return ob_error_set(error, OB_EPROTO,
+							"the XML answer has a text that is too long");
+	memcpy(field, text, len + 1);
+	return OB_OK;
+}
+
+ObCode
+ob_xml_copy_id(char *field, size_t size, const char *text, ObError *error)
+{
+	for (const char *c = text; *c != '\0'; c++)
+		if (*c < 0x20 || *c > 0x7E)
+			return ob_error_set(error, OB_EPROTO,
+								"the XML answer has an upload id that is not "
+								"of printable ASCII characters");
+	return ob_xml_copy_whole(field, size, text, error);
+}
+
+bool
+ob_xml_is_true(const char *text)
+{
+	return strcasecmp(text, "true") == 0;
+}

@@ -1,0 +1,190 @@
+/*
+ * compat.h
+ *		The differences between PostgreSQL's versions.
+ *
+ * src/pg/base/compat.h
+ *
+ * PG_VERSION_NUM is tested here and nowhere else.  What differs gets a
+ * wrapper that is named and works the same over all supported versions.
+ */
+#ifndef OB_COMPAT_H
+#define OB_COMPAT_H
+
+#include "access/tupdesc.h"
+#include "catalog/pg_foreign_server.h"
+#include "commands/explain.h"
+#include "executor/executor.h"
+#include "fmgr.h"
+#include "parser/analyze.h"
+#include "parser/parse_relation.h"
+#include "pgstat.h"
+#include "tcop/tcopprot.h"
+#include "utils/acl.h"
+#include "utils/guc_tables.h"
+#include "utils/jsonb.h"
+#include "utils/wait_event.h"
+
+#if PG_VERSION_NUM < 150000
+#error "onboard needs PostgreSQL 15 or later"
+#endif
+
+/* 16 moved VARDATA_ANY() and its like out of postgres.h. */
+#if PG_VERSION_NUM >= 160000
+#include "varatt.h"
+#endif
+
+/* 18 moved ExplainPropertyText() and its like. */
+#if PG_VERSION_NUM >= 180000
+#include "commands/explain_format.h"
+#include "commands/explain_state.h"
+#endif
+
+/* 18 shows the module's name and version in pg_get_loaded_modules(). */
+#if PG_VERSION_NUM >= 180000
+#define OB_MODULE_MAGIC \
+	PG_MODULE_MAGIC_EXT(.name = "onboard", .version = ONBOARD_VERSION)
+#else
+#define OB_MODULE_MAGIC PG_MODULE_MAGIC
+#endif
+
+/* 19 keeps the result beside what is being built. */
+#if PG_VERSION_NUM >= 190000
+typedef JsonbInState ObJsonb;
+#else
+typedef struct ObJsonb
+{
+	JsonbValue *result; /* NULL until it is complete */
+	JsonbParseState *state;
+} ObJsonb;
+#endif
+
+static inline void
+ob_jsonb_push(ObJsonb *json, JsonbIteratorToken token, JsonbValue *value)
+{
+#if PG_VERSION_NUM >= 190000
+	pushJsonbValue(json, token, value);
+#else
+	json->result = pushJsonbValue(&json->state, token, value);
+#endif
+}
+
+/* The last argument of the hook after parse analysis, whether const or not. */
+typedef __typeof__(_Generic(
+	post_parse_analyze_hook,
+	void (*)(ParseState *, Query *, const JumbleState *)
+	: (const JumbleState *) NULL, default
+	: (JumbleState *) NULL)) ObJumbleState;
+
+/* 16 replaced the functions for each kind of object by one for all. */
+static inline AclResult
+ob_server_aclcheck(Oid serverid, Oid roleid, AclMode mode)
+{
+#if PG_VERSION_NUM >= 160000
+	return object_aclcheck(ForeignServerRelationId, serverid, roleid, mode);
+#else
+	return pg_foreign_server_aclcheck(serverid, roleid, mode);
+#endif
+}
+
+/* What is known of a setting beside its value; NULL: there is none.  16 shows
+ * the function that finds it. */
+static inline const struct config_generic *
+ob_setting(const char *name)
+{
+#if PG_VERSION_NUM >= 160000
+	return find_option(name, false, true, ERROR);
+#else
+	struct config_generic **settings = get_guc_variables();
+
+	for (int i = 0; i < GetNumConfigOptions(); i++)
+		if (strcmp(settings[i]->name, name) == 0)
+			return settings[i];
+	return NULL;
+#endif
+}
+
+/* Number n of pgstat_fetch_stat_numbackends(), from 1, as this transaction has
+ * copied it; may be NULL. */
+static inline const PgBackendStatus *
+ob_backend_status(int n)
+{
+#if PG_VERSION_NUM >= 160000
+	const LocalPgBackendStatus *status = pgstat_get_local_beentry_by_index(n);
+#else
+	const LocalPgBackendStatus *status = pgstat_fetch_stat_local_beentry(n);
+#endif
+
+	return status ? &status->backendStatus : NULL;
+}
+
+/* The role whose rights count for a relation of the query; InvalidOid means
+ * the current user.  PostgreSQL 16 moved it out of the range table. */
+static inline Oid
+ob_rte_user(const Query *query, const RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 160000
+	if (entry->perminfoindex == 0)
+		return InvalidOid;
+	return getRTEPermissionInfo(query->rteperminfos,
+								unconstify(RangeTblEntry *, entry))
+		->checkAsUser;
+#else
+	return entry->checkAsUser;
+#endif
+}
+
+/* A descriptor has its last column; 19 must be told, and asserts it. */
+static inline void
+ob_tuple_desc_end(TupleDesc desc)
+{
+#if PG_VERSION_NUM >= 190000
+	TupleDescFinalize(desc);
+#endif
+}
+
+/* 19 lets EXPLAIN take part in planning. */
+static inline PlannedStmt *
+ob_plan_query(Query *query, const char *text, int options,
+			  ParamListInfo parameters)
+{
+#if PG_VERSION_NUM >= 190000
+	return pg_plan_query(query, text, options, parameters, NULL);
+#else
+	return pg_plan_query(query, text, options, parameters);
+#endif
+}
+
+/* Runs the query to its end; 18 has no more queries that go on later. */
+static inline void
+ob_executor_run(QueryDesc *query)
+{
+#if PG_VERSION_NUM >= 180000
+	ExecutorRun(query, ForwardScanDirection, 0);
+#else
+	ExecutorRun(query, ForwardScanDirection, 0, true);
+#endif
+}
+
+/* 17 counts the memory of planning. */
+static inline void
+ob_explain_plan(PlannedStmt *plan, ExplainState *state, const char *text)
+{
+#if PG_VERSION_NUM >= 170000
+	ExplainOnePlan(plan, NULL, state, text, NULL, NULL, NULL, NULL, NULL);
+#else
+	ExplainOnePlan(plan, NULL, state, text, NULL, NULL, NULL, NULL);
+#endif
+}
+
+/* The number of an event to wait for; 17 lets extensions name theirs. */
+static inline uint32
+ob_wait_event(const char *name)
+{
+#if PG_VERSION_NUM >= 170000
+	return WaitEventExtensionNew(name);
+#else
+	return PG_WAIT_EXTENSION;
+#endif
+}
+
+#endif

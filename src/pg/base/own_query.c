@@ -1,0 +1,176 @@
+/*
+ * own_query.c
+ *		Queries of the extension's own.
+ *
+ * src/pg/base/own_query.c
+ *
+ * The hook is called for each query of the session; ours is known by the
+ * function that its parameters are made with.  It sees what the parser has
+ * made of the query, before rules, views and row security come in, which are
+ * the affair of the tables' owner.  SPI analyses such a query once: what was
+ * looked at is what runs.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_language.h"
+#include "catalog/pg_namespace.h"
+#include "catalog/pg_proc.h"
+#include "executor/spi.h"
+#include "nodes/makefuncs.h"
+#include "nodes/nodeFuncs.h"
+#include "nodes/params.h"
+#include "parser/analyze.h"
+#include "utils/builtins.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/syscache.h"
+
+#include "pg/base/compat.h"
+#include "pg/base/own_query.h"
+
+typedef struct Running
+{
+	Oid schema;
+	const ObOwnQuery *query;
+} Running;
+
+static post_parse_analyze_hook_type previous_hook;
+
+/* ---- what it has become ---- */
+
+/* Only superusers make functions in C. */
+static bool
+is_foreign_function(Oid function, void *context)
+{
+	const Running *running = context;
+	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
+	const FormData_pg_proc *form;
+	bool known;
+
+	if (!HeapTupleIsValid(tuple))
+		return true;
+	form = (Form_pg_proc) GETSTRUCT(tuple);
+	known = form->pronamespace == PG_CATALOG_NAMESPACE ||
+			(form->pronamespace == running->schema &&
+			 form->prolang == ClanguageId);
+	ReleaseSysCache(tuple);
+	return !known;
+}
+
+static bool
+is_foreign_relation(const RangeTblEntry *entry, const Running *running)
+{
+	Oid schema;
+
+	if (entry->rtekind != RTE_RELATION)
+		return false;
+	schema = get_rel_namespace(entry->relid);
+	return schema != PG_CATALOG_NAMESPACE && schema != running->schema;
+}
+
+static bool
+has_foreign(Node *node, void *context)
+{
+	if (!node)
+		return false;
+	if (IsA(node, RangeTblEntry))
+		return is_foreign_relation((RangeTblEntry *) node, context);
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, has_foreign, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return check_functions_in_node(node, is_foreign_function, context) ||
+		   expression_tree_walker(node, has_foreign, context);
+}
+
+/* ---- the parser's hooks ---- */
+
+static Node *
+make_parameter(ParseState *state, ParamRef *ref)
+{
+	const Running *running = state->p_ref_hook_state;
+	int number = ref->number;
+	Param *param;
+
+	if (number < 1 || number > running->query->n)
+		return NULL;
+	param = makeNode(Param);
+	param->paramkind = PARAM_EXTERN;
+	param->paramid = number;
+	param->paramtype = running->query->types[number - 1];
+	param->paramtypmod = -1;
+	param->paramcollid = get_typcollation(param->paramtype);
+	param->location = ref->location;
+	return (Node *) param;
+}
+
+static void
+set_up_parser(ParseState *state, void *arg)
+{
+	state->p_ref_hook_state = arg;
+	state->p_paramref_hook = make_parameter;
+}
+
+static void
+check_analysed(ParseState *state, Query *query, ObJumbleState jumble)
+{
+	if (state->p_paramref_hook == make_parameter &&
+		has_foreign((Node *) query, state->p_ref_hook_state))
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+				 errmsg("the schema of the extension onboard was renamed "
+						"meanwhile"),
+				 errdetail("Another one has its name.")));
+	if (previous_hook)
+		previous_hook(state, query, jumble);
+}
+
+void
+ob_own_query_init(void)
+{
+	previous_hook = post_parse_analyze_hook;
+	post_parse_analyze_hook = check_analysed;
+}
+
+/* ---- running it ---- */
+
+static ParamListInfo
+parameters_of(const ObOwnQuery *query, Running *running)
+{
+	ParamListInfo parameters = makeParamList(query->n);
+
+	parameters->parserSetup = set_up_parser;
+	parameters->parserSetupArg = running;
+	for (int i = 0; i < query->n; i++)
+	{
+		ParamExternData *parameter = &parameters->params[i];
+
+		parameter->value = query->values[i];
+		parameter->isnull = query->nulls && query->nulls[i] == 'n';
+		parameter->pflags = PARAM_FLAG_CONST;
+		parameter->ptype = query->types[i];
+	}
+	return parameters;
+}
+
+void
+ob_own_query(Oid schema, const ObOwnQuery *query)
+{
+	Running running = {schema, query};
+	SPIExecuteOptions options = {.read_only = !query->writes};
+	const char *name;
+	int result;
+
+	/* it may have another name since the caller's query began */
+	AcceptInvalidationMessages();
+	name = get_namespace_name(schema);
+	if (!name)
+		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_SCHEMA),
+						errmsg("the schema of the extension onboard was "
+							   "dropped meanwhile")));
+	name = quote_identifier(name);
+	options.params = parameters_of(query, &running);
+	result = SPI_execute_extended(psprintf(query->sql, name, name), &options);
+	if (result != query->result)
+		elog(ERROR, "a query of onboard's own ended with %s",
+			 SPI_result_code_string(result));
+}

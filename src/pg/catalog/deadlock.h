@@ -1,0 +1,30 @@
+/*
+ * deadlock.h
+ *		Deadlocks that PostgreSQL does not see.
+ *
+ * src/pg/catalog/deadlock.h
+ *
+ * A session that waits for a worker or for a job waits for no lock.  So no
+ * deadlock detector notices when that process waits for a lock of the session:
+ * each such wait must look for itself, about once a second.
+ *
+ * A look keeps no memory, since a wait may last for hours.
+ */
+#ifndef OB_DEADLOCK_H
+#define OB_DEADLOCK_H
+
+#include "utils/uuid.h"
+
+/* How long a wait goes on before it looks (again). */
+#define OB_DEADLOCK_MS 1000
+
+/* Whether that process waits for a lock of this one, itself or behind others
+ * that do.  False if there is no such process. */
+extern bool ob_deadlock_with(int pid);
+
+/* The process that does, out of those that work on the run: the one that holds
+ * it, and the workers that the caller may see in onboard_progress.  0: none.
+ */
+extern int ob_deadlock_with_run(Oid role, const pg_uuid_t *run_id);
+
+#endif

@@ -1,0 +1,533 @@
+/*
+ * history.c
+ *		The table onboard_history: what was exported, and how it ended.
+ *
+ * src/pg/catalog/history.c
+ *
+ * Nobody but its owner may write the history, so that it can be trusted: see
+ * as_owner.h.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/guc.h"
+#include "utils/inval.h"
+#include "utils/lsyscache.h"
+#include "utils/pg_lsn.h"
+#include "utils/syscache.h"
+#include "utils/timestamp.h"
+
+#include "pg/catalog/history.h"
+#include "pg/base/own_query.h"
+#include "pg/base/as_owner.h"
+#include "pg/catalog/run_lock.h"
+#include "pg/catalog/notify.h"
+
+#define TABLE "onboard_history"
+#define PARAMS 22
+#define ROLE_NAME 4 /* the parameter that insert() sets, from 0 */
+
+char *
+ob_history_source(void)
+{
+	LOCAL_FCINFO(call, 0);
+	Datum address;
+	const char *host = "local";
+
+	InitFunctionCallInfoData(*call, NULL, 0, InvalidOid, NULL, NULL);
+	address = inet_client_addr(call);
+	if (!call->isnull)
+		host = TextDatumGetCString(DirectFunctionCall1(network_host, address));
+	if (application_name && application_name[0])
+		return psprintf("%s %s", host, application_name);
+	return pstrdup(host);
+}
+
+static const char *
+role_name(Oid role)
+{
+	const char *name = GetUserNameFromId(role, true);
+
+	return name ? name : psprintf("unknown (OID=%u)", role);
+}
+
+const char *
+ob_history_role(void)
+{
+	return role_name(GetUserId());
+}
+
+typedef struct Row
+{
+	int n;
+	Oid types[PARAMS];
+	Datum values[PARAMS];
+	char nulls[PARAMS + 1];
+	Oid role;
+	bool done; /* it says that the table has landed */
+	bool written;
+} Row;
+
+static void
+add(Row *row, Oid type, Datum value, bool given)
+{
+	row->types[row->n] = type;
+	row->values[row->n] = value;
+	row->nulls[row->n++] = given ? ' ' : 'n';
+}
+
+static void
+add_text(Row *row, const char *text)
+{
+	add(row, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0,
+		text != NULL);
+}
+
+static void
+add_time(Row *row, TimestampTz time)
+{
+	add(row, TIMESTAMPTZOID, TimestampTzGetDatum(time), time != 0);
+}
+
+static void
+add_number(Row *row, uint64 number)
+{
+	add(row, INT8OID, Int64GetDatum((int64) number), true);
+}
+
+/* What names the row comes first, then the columns in the order of insert().
+ */
+static void
+make_row(Row *row, const ObRun *run)
+{
+	pg_uuid_t *key = palloc(sizeof(pg_uuid_t));
+
+	memset(row, 0, sizeof(*row));
+	row->role = GetUserId();
+	*key = ob_run_key(row->role, &run->run_id, run->name);
+	add(row, UUIDOID, UUIDPGetDatum(&run->run_id), true);
+	add(row, OIDOID, ObjectIdGetDatum(row->role), true);
+	add_text(row, run->name);
+	add(row, UUIDOID, UUIDPGetDatum(key), true);
+	Assert(row->n == ROLE_NAME);
+	add_text(row, "");
+	add_text(row, run->source ? run->source : ob_history_source());
+	add_text(row, run->query);
+	add_text(row, run->status);
+	add_text(row, run->uri);
+	add_number(row, run->files);
+	add_number(row, run->rows);
+	add_number(row, run->raw_bytes);
+	add_number(row, run->bytes);
+	add_number(row, run->parts);
+	add_number(row, run->retries);
+	add_time(row, run->started);
+	add_time(row, run->ended);
+	add(row, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
+	add_number(row, MyProcPid);
+	add_text(row, run->error);
+	add_text(row, run->error ? unpack_sql_state(run->sqlstate) : NULL);
+	add(row, BOOLOID, BoolGetDatum(run->increment), true);
+	row->done = strcmp(run->status, OB_STATUS_DONE) == 0;
+	Assert(row->n == PARAMS);
+}
+
+/* sql has one or two %s for the schema. */
+static uint64
+execute(Oid schema, const char *sql, int n, const Row *row, int result)
+{
+	const ObOwnQuery query = {
+		.sql = sql,
+		.n = n,
+		.types = row->types,
+		.values = row->values,
+		.nulls = row->nulls,
+		.writes = true,
+		.result = result,
+	};
+
+	ob_own_query(schema, &query);
+	return SPI_processed;
+}
+
+#define ROW_OF_TABLE \
+	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3"
+
+/*
+ * PostgreSQL makes the column role_id of the name, as it does when a dump is
+ * restored.  So the result is looked at: the role may just have been renamed,
+ * and another one have its name.  A role that was dropped meanwhile has no id
+ * any more, and the column is 0.
+ */
+static void
+check_role(const Row *row)
+{
+	bool isnull = true;
+	Oid found = InvalidOid;
+
+	if (SPI_processed == 1)
+		found = DatumGetObjectId(SPI_getbinval(
+			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	if (isnull)
+		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
+						errmsg("a row of onboard_history was not written"),
+						errhint("Look at the table's triggers and rules.")));
+	if (found != row->role &&
+		(OidIsValid(found) ||
+		 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(row->role))))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("the role was renamed meanwhile")));
+}
+
+static void
+insert(Oid schema, void *arg)
+{
+	Row *row = arg;
+
+	/* the role may have another name since the query began */
+	AcceptInvalidationMessages();
+	row->values[ROLE_NAME] = CStringGetTextDatum(role_name(row->role));
+	/* the key may be that of a restored row, of another role by now */
+	execute(schema,
+			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
+			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
+			"retries, started, ended, lsn, pid, error, sqlstate, increment) "
+			"VALUES ($1, "
+			"$3, COALESCE((SELECT pg_catalog.gen_random_uuid() FROM "
+			"%s.onboard_history WHERE key = $4), $4), $5, $6, $7, $8, $9, "
+			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) "
+			"RETURNING role_id",
+			PARAMS, row, SPI_OK_INSERT_RETURNING);
+	check_role(row);
+	row->written = true;
+}
+
+/*
+ * Writes the row over the one of the same table, mostly that which says that
+ * it has begun.  An increment that has landed keeps its row when a repetition
+ * of its run fails: the watermark counts on its object, and nothing else may
+ * name that.
+ */
+static void
+replace(Oid schema, void *arg)
+{
+	const Row *row = arg;
+
+	if (!row->done &&
+		execute(schema,
+				"SELECT FROM " ROW_OF_TABLE
+				" AND increment AND status = '" OB_STATUS_DONE "'",
+				3, row, SPI_OK_SELECT) > 0)
+		return;
+	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, arg, SPI_OK_DELETE);
+	insert(schema, arg);
+}
+
+static void
+replace_if_open(Oid schema, void *arg)
+{
+	if (execute(schema, "DELETE FROM " ROW_OF_TABLE " AND ended IS NULL", 3,
+				arg, SPI_OK_DELETE) > 0)
+		insert(schema, arg);
+}
+
+static bool of_job;
+
+void
+ob_history_is_of_job(void)
+{
+	of_job = true;
+}
+
+static bool
+can_write(void)
+{
+	return !RecoveryInProgress() && (!XactReadOnly || of_job);
+}
+
+/* Whether step() has.  (An error ends the transaction, and with it what
+ * XactReadOnly says.) */
+static bool
+write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
+{
+	bool read_only = XactReadOnly;
+	Row row;
+
+	make_row(&row, run);
+	if (of_job)
+		XactReadOnly = false;
+	ob_as_owner(schema, TABLE, step, &row);
+	XactReadOnly = read_only;
+	return row.written;
+}
+
+void
+ob_history_begin(Oid schema, const ObRun *run)
+{
+	if (can_write())
+		(void) write_row(schema, run, replace);
+}
+
+void
+ob_history_require(Oid schema)
+{
+	if (can_write())
+		ob_owner_require(schema, TABLE);
+}
+
+void
+ob_history_write_end(Oid schema, const ObRun *run)
+{
+	ob_history_begin(schema, run);
+}
+
+void
+ob_history_end(Oid schema, const ObRun *run)
+{
+	ob_tell_log(run);
+	ob_history_write_end(schema, run);
+	ob_tell_table(run);
+}
+
+void
+ob_history_end_if_open(Oid schema, const ObRun *run)
+{
+	if (!write_row(schema, run, replace_if_open))
+		return;
+	ob_tell_log(run);
+	ob_tell_table(run);
+}
+
+/* ---- forgetting ---- */
+
+typedef struct Pruning
+{
+	Row row;
+	uint64 n;
+} Pruning;
+
+static void
+prune(Oid schema, void *arg)
+{
+	Pruning *pruning = arg;
+
+	pruning->n = execute(
+		schema,
+		"DELETE FROM %s.onboard_history WHERE ended < $1 OR (ended IS NULL "
+		"AND started < $1 AND %s.onboard_run_pid(run_id, role_id) IS NULL)",
+		1, &pruning->row, SPI_OK_DELETE);
+}
+
+uint64
+ob_history_prune(Oid schema, TimestampTz before)
+{
+	Pruning pruning;
+
+	memset(&pruning, 0, sizeof(pruning));
+	add(&pruning.row, TIMESTAMPTZOID, TimestampTzGetDatum(before), true);
+	/* an owner's triggers must not run as a superuser */
+	if (ob_owner_is_caller(schema, TABLE))
+		ob_as_owner(schema, TABLE, prune, &pruning);
+	else
+		ob_as_caller(schema, prune, &pruning);
+	return pruning.n;
+}
+
+/* ---- asking ---- */
+
+typedef struct Question
+{
+	Row row;
+	bool own;
+	bool landed; /* by another role */
+} Question;
+
+static bool
+bool_column(int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return !isnull && DatumGetBool(value);
+}
+
+static void
+find_run(Oid schema, void *arg)
+{
+	Question *question = arg;
+
+	execute(schema,
+			"SELECT bool_or(role_id = $2), bool_or(role_id <> $2 AND "
+			"status IN ('" OB_STATUS_DONE "', '" OB_STATUS_EMPTY
+			"', '" OB_STATUS_WITHHELD "')) "
+			"FROM %s.onboard_history WHERE run_id = $1",
+			2, &question->row, SPI_OK_SELECT);
+	question->own = bool_column(1);
+	question->landed = bool_column(2);
+}
+
+static void
+add_run(Row *row, const pg_uuid_t *run_id)
+{
+	add(row, UUIDOID, UUIDPGetDatum(run_id), true);
+	add(row, OIDOID, ObjectIdGetDatum(GetUserId()), true);
+}
+
+static Question
+ask(Oid schema, const pg_uuid_t *run_id)
+{
+	Question question;
+
+	memset(&question, 0, sizeof(question));
+	add_run(&question.row, run_id);
+	ob_as_owner(schema, TABLE, find_run, &question);
+	return question;
+}
+
+bool
+ob_history_knows(Oid schema, const pg_uuid_t *run_id)
+{
+	return ask(schema, run_id).own;
+}
+
+void
+ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
+{
+	Question question = ask(schema, run_id);
+
+	if (question.landed && !question.own)
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("the run of that id is another role's"),
+						errhint("Give another run_id, or none.")));
+}
+
+typedef struct Landed
+{
+	Row row;
+	MemoryContext context;
+	ObRun *run;
+	bool found;
+} Landed;
+
+static Datum
+column(int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return isnull ? (Datum) 0 : value;
+}
+
+static char *
+text_column(int number)
+{
+	Datum value = column(number);
+
+	return value ? TextDatumGetCString(value) : NULL;
+}
+
+static void
+find_landed(Oid schema, void *arg)
+{
+	Landed *landed = arg;
+	ObRun *run = landed->run;
+	MemoryContext before;
+
+	execute(schema,
+			"SELECT uri, rows, raw_bytes, bytes, parts, retries, query, "
+			"source, started, ended, lsn FROM " ROW_OF_TABLE
+			" AND status = '" OB_STATUS_DONE "' AND files = 1 AND "
+			"uri IS NOT NULL AND ended IS NOT NULL",
+			3, &landed->row, SPI_OK_SELECT);
+	landed->found = SPI_processed > 0;
+	if (!landed->found)
+		return;
+	before = MemoryContextSwitchTo(landed->context);
+	run->status = OB_STATUS_DONE;
+	run->files = 1;
+	run->uri = text_column(1);
+	run->rows = DatumGetInt64(column(2));
+	run->raw_bytes = DatumGetInt64(column(3));
+	run->bytes = DatumGetInt64(column(4));
+	run->parts = (int) DatumGetInt64(column(5));
+	run->retries = (int) DatumGetInt64(column(6));
+	run->query = text_column(7);
+	run->source = text_column(8);
+	run->started = DatumGetTimestampTz(column(9));
+	run->ended = DatumGetTimestampTz(column(10));
+	run->lsn = DatumGetLSN(column(11));
+	run->increment = true;
+	MemoryContextSwitchTo(before);
+}
+
+bool
+ob_history_landed(Oid schema, ObRun *run)
+{
+	Landed landed;
+
+	memset(&landed, 0, sizeof(landed));
+	landed.context = CurrentMemoryContext;
+	landed.run = run;
+	add_run(&landed.row, &run->run_id);
+	add_text(&landed.row, run->name);
+	ob_as_owner(schema, TABLE, find_landed, &landed);
+	return landed.found;
+}
+
+/* ---- sums ---- */
+
+typedef struct Sum
+{
+	Row row;
+	int64 columns[9];
+} Sum;
+
+static void
+sum_up(Oid schema, void *arg)
+{
+	Sum *sum = arg;
+
+	execute(schema,
+			"SELECT count(*), count(*) FILTER (WHERE status = 'done'), "
+			"count(*) FILTER (WHERE status = 'empty'), "
+			"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, "
+			"sum(bytes)::bigint, min(started), max(ended) "
+			"FROM %s.onboard_history WHERE run_id = $1 AND role_id = $2 "
+			"AND name <> ''",
+			2, &sum->row, SPI_OK_SELECT);
+	for (int i = 0; i < lengthof(sum->columns); i++)
+	{
+		bool isnull;
+		Datum value = SPI_getbinval(SPI_tuptable->vals[0],
+									SPI_tuptable->tupdesc, i + 1, &isnull);
+
+		sum->columns[i] = isnull ? 0 : DatumGetInt64(value);
+	}
+}
+
+void
+ob_history_sum(Oid schema, ObTotals *totals)
+{
+	Sum sum;
+
+	memset(&sum, 0, sizeof(sum));
+	add_run(&sum.row, &totals->run_id);
+	ob_as_owner(schema, TABLE, sum_up, &sum);
+	totals->tables = sum.columns[0];
+	totals->done = sum.columns[1];
+	totals->empty = sum.columns[2];
+	totals->failed = totals->tables - totals->done - totals->empty;
+	totals->files = sum.columns[3];
+	totals->rows = sum.columns[4];
+	totals->raw_bytes = sum.columns[5];
+	totals->bytes = sum.columns[6];
+	totals->started = sum.columns[7];
+	totals->ended = sum.columns[8];
+}

@@ -1,0 +1,103 @@
+/*
+ * history.h
+ *		The table onboard_history: what was exported, and how it ended.
+ *
+ * src/pg/catalog/history.h
+ */
+#ifndef OB_HISTORY_H
+#define OB_HISTORY_H
+
+#include "access/xlogdefs.h"
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+#define OB_STATUS_QUEUED "queued"
+#define OB_STATUS_RUNNING "running"
+#define OB_STATUS_DONE "done"
+#define OB_STATUS_EMPTY "empty"
+#define OB_STATUS_FAILED "failed"
+#define OB_STATUS_WITHHELD "withheld" /* with the run: see publisher.h */
+
+typedef struct ObRun
+{
+	pg_uuid_t run_id;
+	const char *name;
+	const char *status;
+	const char *uri; /* in the database's encoding; NULL: none */
+	int files;
+	uint64 rows;
+	uint64 raw_bytes; /* before compression */
+	uint64 bytes;     /* of the object */
+	int parts;
+	int retries;
+	const char *query;
+	const char *source; /* NULL: this session */
+	TimestampTz started;
+	TimestampTz ended; /* 0: not yet */
+	XLogRecPtr lsn;    /* of its snapshot; 0: not known */
+	const char *error; /* NULL unless failed */
+	int sqlstate;
+	bool increment; /* its row stays when a repetition of the run fails */
+	bool *logged;   /* set when its end is in the log; NULL: it is told once */
+} ObRun;
+
+/* The current role's name; of one that was dropped meanwhile, what
+ * PostgreSQL's views say then: how its export ended is told nonetheless. */
+extern const char *ob_history_role(void);
+
+/*
+ * Writes a row in the caller's transaction, as the table's owner: that a table
+ * has begun, or how it ended, over the row that says that it has begun, if
+ * there is one; nothing where nothing can be written (a standby, a read-only
+ * transaction), or where the row says that an increment has landed and this
+ * one does not.  The end is also told to others: see notify.h.
+ */
+extern void ob_history_begin(Oid schema, const ObRun *run);
+extern void ob_history_end(Oid schema, const ObRun *run);
+
+/* The row alone: nobody is told. */
+extern void ob_history_write_end(Oid schema, const ObRun *run);
+
+/* Raises what is known to keep the end from being written, before anything is
+ * sent. */
+extern void ob_history_require(Oid schema);
+
+/* This process is a job, whose transactions are its own: its history is
+ * written in those that default_transaction_read_only makes read-only, too. */
+extern void ob_history_is_of_job(void);
+
+/* The same, unless the row says that the table has ended. */
+extern void ob_history_end_if_open(Oid schema, const ObRun *run);
+
+/* Deletes, as the caller, what ended before, and what began before and nobody
+ * works on any more; how many rows. */
+extern uint64 ob_history_prune(Oid schema, TimestampTz before);
+
+/* Fills the totals of the current role's run totals->run_id out of its rows,
+ * if it has some. */
+struct ObTotals;
+extern void ob_history_sum(Oid schema, struct ObTotals *totals);
+
+/*
+ * Looks whether the current role has landed an object for the table run->name
+ * in the run run->run_id.  If so, fills the rest of *run in the current memory
+ * context and returns true.
+ */
+extern bool ob_history_landed(Oid schema, ObRun *run);
+
+/* Whether it has rows of that run of the current role. */
+extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
+
+/*
+ * Raises if another role has landed something under that id, and the current
+ * one has no row of it.  Rows of both would not meet, but tell whoever sees
+ * both of one run where there are two.  Failures do not bind an id: they need
+ * no right to export, and would let anybody take an id away.
+ */
+extern void ob_history_require_own(Oid schema, const pg_uuid_t *run_id);
+
+/* Where a session comes from: its client's address or "local", and its
+ * application_name; palloc'd. */
+extern char *ob_history_source(void);
+
+#endif

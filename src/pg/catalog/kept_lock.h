@@ -1,0 +1,23 @@
+/*
+ * kept_lock.h
+ *		Advisory locks that a worker keeps until it ends.
+ *
+ * src/pg/catalog/kept_lock.h
+ *
+ * A lock of the session goes when a query of the transaction calls
+ * pg_advisory_unlock_all(), whatever its class; one of the transaction stays,
+ * and goes with that.  So a worker has both, and takes the one anew while it
+ * still has the other.
+ */
+#ifndef OB_KEPT_LOCK_H
+#define OB_KEPT_LOCK_H
+
+#include "storage/lock.h"
+
+/* Takes it; false: another process has it.  A worker may keep three. */
+extern bool ob_kept_lock_take(const LOCKTAG *tag);
+
+/* Takes them for the transaction, too; a worker's begin with this call. */
+extern void ob_kept_lock_begin(void);
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * notify.c
+ *		Telling others that an export or a run has ended.
+ *
+ * src/pg/catalog/notify.c
+ */
+#include "postgres.h"
+
+#include "access/xlog.h"
+#include "catalog/pg_type.h"
+#include "commands/async.h"
+#include "lib/stringinfo.h"
+#include "mb/pg_wchar.h"
+#include "miscadmin.h"
+#include "tcop/tcopprot.h"
+#include "utils/builtins.h"
+#include "utils/datetime.h"
+#include "utils/fmgrprotos.h"
+#include "utils/json.h"
+#include "utils/timestamp.h"
+
+#include "pg/base/errors.h"
+#include "pg/catalog/notify.h"
+
+/* Its headers may not be installed, nothing here needs them, and libpq-be.h
+ * keeps its struct's offsets the same without them. */
+#undef ENABLE_GSS
+#include "libpq/libpq.h"
+
+#define CHANNEL "onboard"
+
+/*
+ * Beginnings of names: a payload has less than 8,000 bytes, JSON makes up to
+ * six of one, and a key has 1,024 at most, without control characters.
+ */
+#define NAME_MAX_LEN 400
+#define PAYLOAD_MAX 8000
+
+void
+ob_totals_add(ObTotals *totals, const ObRun *run)
+{
+	totals->run_id = run->run_id;
+	totals->tables++;
+	if (strcmp(run->status, OB_STATUS_DONE) == 0)
+		totals->done++;
+	else if (strcmp(run->status, OB_STATUS_EMPTY) == 0)
+		totals->empty++;
+	else
+		totals->failed++;
+	totals->files += run->files;
+	totals->rows += run->rows;
+	totals->raw_bytes += run->raw_bytes;
+	totals->bytes += run->bytes;
+	if (totals->started == 0 || run->started < totals->started)
+		totals->started = run->started;
+	if (run->ended > totals->ended)
+		totals->ended = run->ended;
+}
+
+static double
+seconds(TimestampTz started, TimestampTz ended)
+{
+	return (double) (ended - started) / USECS_PER_SEC;
+}
+
+/* ---- the log ---- */
+
+void
+ob_tell_log(const ObRun *run)
+{
+	char *to = run->uri ? psprintf(" to \"%s\"", run->uri) : "";
+
+	if (run->logged && *run->logged)
+		return;
+	if (run->logged)
+		*run->logged = true;
+	if (run->error)
+		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
+							 run->name, ob_history_role(), run->error),
+					  errhidestmt(true), errhidecontext(true)));
+	else
+		ereport(LOG, (errmsg("export of \"%s\" by \"%s\"%s: %s, %llu rows, "
+							 "%llu bytes, %.3f seconds",
+							 run->name, ob_history_role(), to, run->status,
+							 (unsigned long long) run->rows,
+							 (unsigned long long) run->bytes,
+							 seconds(run->started, run->ended)),
+					  errhidestmt(true), errhidecontext(true)));
+}
+
+/* ---- listeners ---- */
+
+static void
+put_key(StringInfo line, const char *key)
+{
+	appendStringInfo(line, "%s\"%s\":", line->len > 0 ? "," : "{", key);
+}
+
+static void
+put_text(StringInfo line, const char *key, const char *text)
+{
+	put_key(line, key);
+	if (text)
+		escape_json(line, text);
+	else
+		appendStringInfoString(line, "null");
+}
+
+static void
+put_number(StringInfo line, const char *key, uint64 number)
+{
+	put_key(line, key);
+	appendStringInfo(line, "%llu", (unsigned long long) number);
+}
+
+static void
+put_time(StringInfo line, const char *key, TimestampTz time)
+{
+	char text[MAXDATELEN + 1];
+
+	JsonEncodeDateTime(text, TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL);
+	put_text(line, key, text);
+}
+
+static void
+begin(StringInfo line, const char *event, const pg_uuid_t *run_id)
+{
+	initStringInfo(line);
+	put_text(line, "event", event);
+	put_text(
+		line, "run_id",
+		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(run_id))));
+}
+
+static void
+end(StringInfo line)
+{
+	appendStringInfoChar(line, '}');
+	Assert(line->len < PAYLOAD_MAX);
+	if (line->len < PAYLOAD_MAX)
+		Async_Notify(CHANNEL, line->data);
+}
+
+static char *
+clipped(const char *name)
+{
+	int len = (int) strlen(name);
+
+	return pnstrdup(name, pg_mbcliplen(name, len, NAME_MAX_LEN));
+}
+
+void
+ob_tell_table(const ObRun *run)
+{
+	StringInfoData line;
+
+	if (RecoveryInProgress())
+		return;
+	begin(&line, "table", &run->run_id);
+	put_text(&line, "name", clipped(run->name));
+	put_text(&line, "role", ob_history_role());
+	put_text(&line, "status", run->status);
+	put_text(&line, "uri", run->uri);
+	put_number(&line, "rows", run->rows);
+	put_number(&line, "raw_bytes", run->raw_bytes);
+	put_number(&line, "bytes", run->bytes);
+	put_number(&line, "parts", run->parts);
+	put_number(&line, "retries", run->retries);
+	put_time(&line, "started", run->started);
+	put_time(&line, "ended", run->ended);
+	put_text(&line, "sqlstate",
+			 run->error ? unpack_sql_state(run->sqlstate) : NULL);
+	end(&line);
+}
+
+static const char *
+status_of(const ObTotals *totals)
+{
+	return totals->failed > 0 || totals->run_failed ? OB_STATUS_FAILED
+													: OB_STATUS_DONE;
+}
+
+void
+ob_tell_run(const ObTotals *totals)
+{
+	StringInfoData line;
+
+	if (RecoveryInProgress())
+		return;
+	begin(&line, "run", &totals->run_id);
+	put_text(&line, "role", ob_history_role());
+	put_text(&line, "status", status_of(totals));
+	put_number(&line, "tables", totals->tables);
+	put_number(&line, "done", totals->done);
+	put_number(&line, "empty", totals->empty);
+	put_number(&line, "failed", totals->failed);
+	put_number(&line, "rows", totals->rows);
+	put_number(&line, "raw_bytes", totals->raw_bytes);
+	put_number(&line, "bytes", totals->bytes);
+	put_time(&line, "started", totals->started);
+	put_time(&line, "ended", totals->ended);
+	end(&line);
+}
+
+/* ---- the client ---- */
+
+static char *
+counted(int64 n, const char *what)
+{
+	return psprintf("%lld %s%s", (long long) n, what, n == 1 ? "" : "s");
+}
+
+/* "3 done, 1 empty" */
+static char *
+outcomes(const ObTotals *totals)
+{
+	const struct
+	{
+		int64 n;
+		const char *what;
+	} all[] = {{totals->done, OB_STATUS_DONE},
+			   {totals->empty, OB_STATUS_EMPTY},
+			   {totals->failed, OB_STATUS_FAILED}};
+	StringInfoData text;
+
+	initStringInfo(&text);
+	for (int i = 0; i < lengthof(all); i++)
+	{
+		if (all[i].n > 0)
+			appendStringInfo(&text, "%s%lld %s", text.len > 0 ? ", " : "",
+							 (long long) all[i].n, all[i].what);
+	}
+	return text.data;
+}
+
+void
+ob_tell_client(const ObTotals *totals, const char *name)
+{
+	char *what;
+	char *figures = name ? "no rows, nothing landed" : "nothing landed";
+
+	if (MyBackendType == B_BG_WORKER || totals->tables == 0)
+		return;
+	what = name ? psprintf("\"%s\"", ob_report_client_text(name))
+				: psprintf("%s (%s)", counted(totals->tables, "table"),
+						   outcomes(totals));
+	if (totals->files > 0)
+		figures = psprintf(
+			"%s, %s in %s, %.1f seconds", counted(totals->rows, "row"),
+			counted(totals->bytes, "byte"), counted(totals->files, "object"),
+			seconds(totals->started, totals->ended));
+	ereport(NOTICE, (errmsg("export of %s: %s", what, figures)));
+}
+
+void
+ob_tell_flush(void)
+{
+	if (whereToSendOutput == DestRemote)
+		(void) pq_flush_if_writable();
+}

@@ -1,0 +1,86 @@
+/*
+ * progress.h
+ *		How far the exports of this database are.
+ *
+ * src/pg/catalog/progress.h
+ *
+ * Each process tells it in its own PgBackendStatus, where COPY and VACUUM tell
+ * theirs: memory that every server has, so nothing needs to be preloaded; that
+ * costs the teller no lock; and that PostgreSQL clears when the transaction or
+ * the process ends, however it does.  The command is COPY TO, so exports are
+ * also in pg_stat_progress_copy; what is ours stands in parameters which COPY
+ * does not use.
+ *
+ * A backend has room for one command.  An export within another command (a
+ * COPY whose query calls onboard_table()) takes its place, and gives it back
+ * when it has ended.
+ */
+#ifndef OB_PROGRESS_H
+#define OB_PROGRESS_H
+
+#include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
+#include "utils/uuid.h"
+
+typedef enum ObPhase
+{
+	OB_PHASE_QUERY,   /* rows come */
+	OB_PHASE_UPLOAD,  /* there are no more; what is left is sent */
+	OB_PHASE_COMPLETE /* S3 puts the parts together */
+} ObPhase;
+
+typedef struct ObFigures
+{
+	uint64 rows;
+	uint64 raw_bytes; /* before compression */
+	uint64 bytes;     /* of the object, as far as S3 has acknowledged them */
+	int parts;        /* likewise */
+	int in_flight;
+	int retries;
+	bool completing; /* this is OB_PHASE_COMPLETE */
+} ObFigures;
+
+/* What does not change.  Borrowed. */
+typedef struct ObProgressLabel
+{
+	pg_uuid_t run_id;
+	const char *name;
+	int leader; /* the pid under which this process's work is shown */
+	TimestampTz started;
+} ObProgressLabel;
+
+typedef struct ObProgress ObProgress;
+
+/* In the current memory context.  Whoever fails need not end it: the end of
+ * the (sub)transaction does. */
+extern ObProgress *ob_progress_begin(const ObProgressLabel *label);
+
+/* Cheap, but not for each row.  progress NULL: nothing is told. */
+extern void ob_progress_show(ObProgress *progress, ObPhase phase,
+							 const ObFigures *figures);
+
+/* Shown from the next time on. */
+extern void ob_progress_estimate(ObProgress *progress, double bytes);
+
+extern void ob_progress_end(ObProgress *progress);
+
+/* ---- reading ---- */
+
+typedef struct ObProgressRow
+{
+	int pid;
+	pg_uuid_t run_id;
+	const char *name; /* its beginning */
+	int name_len;     /* of all of it; at most PG_UINT16_MAX */
+	ObPhase phase;
+	ObFigures figures; /* of all processes */
+	int64 estimated_bytes;
+	TimestampTz started;
+} ObProgressRow;
+
+extern const char *ob_phase_name(ObPhase phase);
+
+/* ObProgressRow *, palloc'd: those that the current role may see. */
+extern List *ob_progress_list(void);
+
+#endif

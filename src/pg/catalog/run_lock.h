@@ -1,0 +1,45 @@
+/*
+ * run_lock.h
+ *		Which process works on a run.
+ *
+ * src/pg/catalog/run_lock.h
+ *
+ * A run is a role's: the same id given by another role is another run.  Its
+ * process holds an advisory lock, which goes when the process does, however it
+ * ends.  The lock's key is a cryptographic hash of database, role and id, so
+ * that nobody can hold another role's.
+ */
+#ifndef OB_RUN_LOCK_H
+#define OB_RUN_LOCK_H
+
+#include "utils/uuid.h"
+
+/*
+ * Marks the run as one that this process works on, until its transaction ends,
+ * or until the process does: rows that say "queued" or "running" are believed
+ * only as long as somebody does; see the view onboard_runs.  False if another
+ * process has it.  A transaction that has marked one cannot be prepared.
+ */
+extern bool ob_run_hold(Oid role, const pg_uuid_t *run_id);
+extern bool ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id);
+
+/* Locks one table of a run until the transaction ends, whoever holds the run
+ * itself.  Returns false if another process has locked that table. */
+extern bool ob_run_hold_table(Oid role, const pg_uuid_t *run_id,
+							  const char *name);
+
+/* The process that works on it, perhaps this one; 0: none.  Nobody who wants
+ * to hold the run is hindered by the look. */
+extern int ob_run_pid(Oid role, const pg_uuid_t *run_id);
+
+/* Whether another process works on it. */
+extern bool ob_run_is_held(Oid role, const pg_uuid_t *run_id);
+
+/* Whether anybody works on any run of this database. */
+extern bool ob_run_any_is_held(void);
+
+/* What stands for that table of that run: the key of its row. */
+extern pg_uuid_t ob_run_key(Oid role, const pg_uuid_t *run_id,
+							const char *name);
+
+#endif

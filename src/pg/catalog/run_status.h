@@ -1,0 +1,50 @@
+/*
+ * run_status.h
+ *		How far a run is, by its rows and its process.
+ *
+ * src/pg/catalog/run_status.h
+ *
+ * Rows are read with the caller's rights, and with a snapshot of their own:
+ * what a transaction of REPEATABLE READ or SERIALIZABLE saw first says nothing
+ * of what has ended since.  The process is looked for before the rows are
+ * read: a row that is open then, and that nobody works on, is lost.
+ */
+#ifndef OB_RUN_STATUS_H
+#define OB_RUN_STATUS_H
+
+#include "datatype/timestamp.h"
+#include "utils/uuid.h"
+
+#define OB_STATUS_LOST "lost"
+
+typedef struct ObRunStatus
+{
+	const char *status; /* NULL: there is no such run */
+	int64 tables;
+	int64 done;
+	int64 empty;
+	int64 failed;
+	int64 rows;
+	int64 bytes;
+	TimestampTz started;
+	TimestampTz ended; /* 0: not all have */
+} ObRunStatus;
+
+/*
+ * The role whose run of that id is meant: the caller, if it has one; else the
+ * one that the caller is a member of.  False if there is no such run.  Raises
+ * if there are several.
+ */
+extern bool ob_run_find_role(Oid schema, const pg_uuid_t *run_id, Oid *role);
+
+extern void ob_run_status(Oid schema, const pg_uuid_t *run_id, Oid role,
+						  ObRunStatus *status);
+
+/* Whether a row that says so is one of a table that is yet to end. */
+extern bool ob_status_is_open(const char *status);
+
+/* Whether such a row is one that nobody works on any more. */
+extern bool ob_run_is_lost(Oid schema, const pg_uuid_t *run_id, Oid role,
+						   const char *name);
+
+#endif

@@ -1,0 +1,198 @@
+/*
+ * encode.h
+ *		Rows into bytes: the format table and what encoders share.
+ *
+ * src/pg/encode/encode.h
+ *
+ * An encoder writes each row straight into the memory of the sink chain,
+ * through an ObOut: the free space of the current window.  When it runs out,
+ * refill() hands the written bytes on and gets the next window; it is the only
+ * place where an export waits for the network, so it may be called from
+ * anywhere in an encoder, also in the middle of a value, and may raise.  After
+ * it the window is another one, at any address: what was kept of the one
+ * before, a pointer into it or where it ends, is void.
+ *
+ * A column is written by a function that is chosen once per export by the
+ * type (ObColumn.write), so a fast path for a type is one more function in
+ * values.c and one more line where it is chosen.
+ */
+#ifndef OB_ENCODE_H
+#define OB_ENCODE_H
+
+#include "access/tupdesc.h"
+#include "executor/tuptable.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+
+/* refill() leaves at least this many contiguous bytes. */
+#define OB_OUT_RESERVE 4096
+
+typedef struct ObOut ObOut;
+struct ObOut
+{
+	char *ptr; /* next byte to write */
+	char *end; /* one past the last that may be written */
+	void (*refill)(ObOut *out);
+};
+
+/* Room for n bytes (n <= OB_OUT_RESERVE) at the returned pointer; whoever
+ * writes them advances out->ptr. */
+static inline char *
+ob_out_reserve(ObOut *out, size_t n)
+{
+	Assert(n <= OB_OUT_RESERVE && out->ptr <= out->end);
+	if (unlikely(out->end - out->ptr < (ptrdiff_t) n))
+		out->refill(out);
+	Assert(out->end - out->ptr >= (ptrdiff_t) n);
+	return out->ptr;
+}
+
+static inline void
+ob_out_char(ObOut *out, char c)
+{
+	*ob_out_reserve(out, 1) = c;
+	out->ptr++;
+}
+
+extern void ob_out_write_long(ObOut *out, const char *data, size_t len);
+
+/* Any length; copies in as many windows as it takes. */
+static inline void
+ob_out_write(ObOut *out, const char *data, size_t len)
+{
+	Assert(out->ptr <= out->end);
+	if (likely(out->end - out->ptr >= (ptrdiff_t) len))
+	{
+		memcpy(out->ptr, data, len);
+		out->ptr += len;
+	}
+	else
+		ob_out_write_long(out, data, len);
+}
+
+typedef enum ObFormatKind
+{
+	OB_FORMAT_CSV,
+	OB_FORMAT_TEXT,
+	OB_FORMAT_BINARY,
+	OB_FORMAT_JSONL,
+	OB_FORMAT_JSON
+} ObFormatKind;
+
+typedef struct ObEncoder ObEncoder;
+typedef struct ObColumn ObColumn;
+
+typedef struct ObFormat
+{
+	ObFormatKind kind;
+	const char *name;         /* the option's value */
+	const char *extension;    /* without a dot: csv txt bin jsonl json */
+	const char *content_type; /* of the uncompressed object */
+	/* Chooses each column's write function; may raise. */
+	void (*prepare)(ObEncoder *encoder);
+	/* What comes before the first row: a header line, a signature. */
+	void (*start)(ObEncoder *encoder);
+	void (*row)(ObEncoder *encoder, TupleTableSlot *slot);
+	/* What comes after the last row. */
+	void (*end)(ObEncoder *encoder);
+} ObFormat;
+
+/* NULL if there is none of that name. */
+extern const ObFormat *ob_format_lookup(const char *name);
+/* All formats, ended by an entry whose name is NULL. */
+extern const ObFormat *ob_formats(void);
+
+/* COPY's options, complete and checked (options.c fills them). */
+typedef struct ObCopyOptions
+{
+	const ObFormat *format;
+	bool header;
+	char delimiter;
+	char quote;
+	char escape;
+	const char *null_text; /* in the database's encoding */
+	bool force_quote_all;
+	List *force_quote; /* of char *, column names */
+	int encoding;      /* a pg_enc: client_encoding if not given, as COPY;
+						* PG_UTF8 for the JSON formats */
+} ObCopyOptions;
+
+/*
+ * A fast path: writes the text of a value and returns its length; -1 leaves
+ * the value to the column's write function.  At most OB_SHORT_MAX bytes are
+ * touched, which may be more than the text has.
+ */
+typedef int (*ObShortWrite)(const ObColumn *column, Datum value, char *to);
+
+#define OB_SHORT_MAX 256
+
+struct ObColumn
+{
+	Form_pg_attribute attribute; /* in the encoder's tuple descriptor */
+	FmgrInfo output;             /* output or send function */
+	Oid output_oid;
+	bool force_quote;
+	char *key; /* JSON formats: "name": with its quotes and colon, escaped, in
+				* UTF-8; the comma before it is the row function's */
+	size_t key_len;
+	void *state; /* a write function's own, palloc'd by prepare */
+	/* Tried first; NULL: none.  Only where no byte that it may write means
+	 * anything to the format. */
+	ObShortWrite write_short;
+	bool quote_short; /* JSON: it is a string */
+	/* Writes one value that is not NULL, of any kind and length. */
+	void (*write)(ObEncoder *encoder, ObColumn *column, Datum value);
+};
+
+struct ObEncoder
+{
+	const ObCopyOptions *options;
+	ObOut *out;
+	TupleDesc desc;
+	int ncolumns;
+	ObColumn *columns;
+	MemoryContext row_context; /* reset for each row by ob_encoder_row */
+	uint64 rows;
+	struct ObWalk *walk;     /* over rows as they are stored */
+	bool transcode;          /* the target encoding needs a conversion */
+	bool embeds_ascii;       /* it has ASCII bytes inside of characters */
+	const char *null_client; /* null_text in the target encoding */
+	size_t null_client_len;
+};
+
+/*
+ * An encoder for rows of desc, allocated in the current memory context, as
+ * are the copies it makes; desc and options are borrowed.  Raises for a column
+ * of a pseudo-type (record and its array are fine: they have an output), for a
+ * force_quote column that is not there, and for duplicate column names in the
+ * JSON formats.  Nothing is written yet.
+ */
+extern ObEncoder *ob_encoder_new(const ObCopyOptions *options, TupleDesc desc,
+								 ObOut *out);
+
+/* Must be called exactly once each, before the first and after the last row.
+ */
+extern void ob_encoder_start(ObEncoder *encoder);
+extern void ob_encoder_end(ObEncoder *encoder);
+
+/* Encodes one row in the encoder's row context, and counts it. */
+extern void ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot);
+
+/* The formats, one file each. */
+extern void ob_csv_prepare(ObEncoder *encoder);
+extern void ob_csv_start(ObEncoder *encoder);
+extern void ob_csv_row(ObEncoder *encoder, TupleTableSlot *slot);
+extern void ob_text_prepare(ObEncoder *encoder);
+extern void ob_text_start(ObEncoder *encoder);
+extern void ob_text_row(ObEncoder *encoder, TupleTableSlot *slot);
+extern void ob_binary_prepare(ObEncoder *encoder);
+extern void ob_binary_start(ObEncoder *encoder);
+extern void ob_binary_row(ObEncoder *encoder, TupleTableSlot *slot);
+extern void ob_binary_end(ObEncoder *encoder);
+extern void ob_json_prepare(ObEncoder *encoder);
+extern void ob_json_start(ObEncoder *encoder);
+extern void ob_jsonl_row(ObEncoder *encoder, TupleTableSlot *slot);
+extern void ob_json_row(ObEncoder *encoder, TupleTableSlot *slot);
+extern void ob_json_end(ObEncoder *encoder);
+
+#endif

@@ -1,0 +1,93 @@
+/*
+ * tuple_walk.h
+ *		Reading a stored row's columns one by one, as they are encoded.
+ *
+ * src/pg/encode/tuple_walk.h
+ *
+ * A slot that holds a tuple as it is stored must be deformed into arrays of
+ * values before they can be read.  When all columns are wanted, in their
+ * order, and once, it is quicker to walk over the tuple's bytes while
+ * encoding.  That is the usual case: SELECT * or TABLE of one table.
+ */
+#ifndef OB_ENCODE_WALK_H
+#define OB_ENCODE_WALK_H
+
+#include "access/htup_details.h"
+#include "access/tupmacs.h"
+#include "executor/tuptable.h"
+
+/* How a column is stored and written, where fast_stored.h does both in one.
+ */
+typedef enum ObStored
+{
+	OB_STORED_NONE,
+	OB_STORED_TEXT,
+	OB_STORED_NUMERIC,
+	OB_STORED_DATE,
+	OB_STORED_INT4,
+	OB_STORED_INT8
+} ObStored;
+
+typedef struct ObWalkColumn
+{
+	int16 len;     /* attlen */
+	uint8 padding; /* alignment - 1 */
+	bool byval;
+	ObStored stored;
+} ObWalkColumn;
+
+typedef struct ObWalk
+{
+	ObWalkColumn *columns;
+	int ncolumns;
+	TupleDesc checked; /* the slots' descriptor that was compared last */
+	bool matches;      /* it has the very columns of the result */
+
+	/* for OB_STORED_TEXT: as in ObValueState */
+	const struct ObScan *plain;
+	size_t special_len;
+
+	/* the current row; nulls is NULL if it has none */
+	const char *data;
+	const char *end; /* of the row */
+	const uint8 *nulls;
+	size_t offset;
+} ObWalk;
+
+/* In the current memory context. */
+extern ObWalk *ob_walk_new(TupleDesc desc);
+
+/* Whether the slot's row can be walked over; if so, sets it. */
+extern bool ob_walk_begin(ObWalk *walk, TupleTableSlot *slot);
+
+/* The value of column i, which must be called for each i in order. */
+static inline Datum
+ob_walk_next(ObWalk *walk, int i, bool *isnull)
+{
+	const ObWalkColumn *column = &walk->columns[i];
+	const char *at;
+
+	if (walk->nulls && att_isnull(i, walk->nulls))
+	{
+		*isnull = true;
+		return (Datum) 0;
+	}
+	*isnull = false;
+	/* a varlena with a short header is not aligned: its first byte, which is
+	 * never 0 as padding is, tells */
+	if (column->len != -1 || walk->data[walk->offset] == 0)
+		walk->offset =
+			(walk->offset + column->padding) & ~(size_t) column->padding;
+	at = walk->data + walk->offset;
+	if (column->len == -1)
+	{
+		walk->offset += VARSIZE_ANY(at);
+		return PointerGetDatum(at);
+	}
+	walk->offset += column->len;
+	if (!column->byval)
+		return PointerGetDatum(at);
+	return fetch_att(at, true, column->len);
+}
+
+#endif

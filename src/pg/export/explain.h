@@ -1,0 +1,17 @@
+/*
+ * explain.h
+ *		The plan that an export would run, and where its sink sits.
+ *
+ * src/pg/export/explain.h
+ */
+#ifndef OB_EXPLAIN_H
+#define OB_EXPLAIN_H
+
+#include "nodes/pg_list.h"
+
+#include "pg/config/options.h"
+
+/* Lines of text, palloc'd; the query is planned, but not run.  Raises. */
+extern List *ob_explain(const char *query, const ObOptions *options);
+
+#endif

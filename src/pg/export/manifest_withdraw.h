@@ -1,0 +1,25 @@
+/*
+ * manifest_withdraw.h
+ *		Taking back what an earlier attempt of a run has said of it.
+ *
+ * src/pg/export/manifest_withdraw.h
+ *
+ * A run id that the caller has given may be one that has run before.  Its
+ * _SUCCESS must not stand beside objects of which some are replaced and others
+ * are not, nor its manifest name what is not there any more.
+ */
+#ifndef OB_WITHDRAW_H
+#define OB_WITHDRAW_H
+
+#include "pg/store/export_spec.h"
+
+/*
+ * Deletes _SUCCESS and manifest of where->run_id, if there are any, in that
+ * order.  names are those of the tables that the run has now: raises if the
+ * manifest names others, since the new one would not; and if it cannot be
+ * known, or brought about, that no _SUCCESS is there.  Answers interrupts.
+ */
+extern void ob_withdraw(const ObExport *where, const char *const *names,
+						int n);
+
+#endif

@@ -1,0 +1,101 @@
+/*
+ * task.h
+ *		From what a caller asked for to an export that is ready to run.
+ *
+ * src/pg/export/task.h
+ */
+#ifndef OB_TASK_H
+#define OB_TASK_H
+
+#include "pg/export/export.h"
+#include "pg/catalog/history.h"
+#include "pg/catalog/registry.h"
+#include "pg/config/server_image.h"
+#include "pg/increment/watermark.h"
+
+/* What was asked for; NULL where nothing was said. */
+typedef struct ObRequest
+{
+	const char *name;
+	const char *query;
+	const char *bucket;
+	Jsonb *options;
+	ObOptionsFor options_for;
+	const ObEntry *entry; /* the registry's row of that name */
+	Oid schema;           /* the extension's */
+	pg_uuid_t run_id;
+	bool given_id;      /* by the caller, so it may have run before */
+	TimestampTz when;   /* the date and time in keys */
+	const char *source; /* ob_history_source() of who asked; NULL: here */
+	bool in_worker;     /* of a crew, whose leader has prepared it, too */
+	/* NULL, or the server as that leader has read it */
+	const ObServerImage *server;
+	/* NULL, or those that the run has read so far: each is read once */
+	List **servers;
+	XLogRecPtr lsn; /* ob_task_lsn() when the run began; 0: now */
+} ObRequest;
+
+/*
+ * Where the log ends (on a standby: how far it is replayed).  What a snapshot
+ * that was taken before shows was written before it.
+ */
+extern XLogRecPtr ob_task_lsn(void);
+
+typedef struct ObTask
+{
+	Oid schema; /* the extension's */
+	ObExport export;
+	char *uri;              /* in the database's encoding */
+	ObFate fate;            /* of the object, if it has failed */
+	ObWatermark *watermark; /* NULL: all rows */
+	const ObRun *landed;    /* by this run before; NULL: not yet */
+	bool alone;             /* no part of a run of several tables */
+	bool given_id;          /* the run may have been tried before */
+	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
+	ObRun run;      /* what there is to tell, also after a failure */
+} ObTask;
+
+/*
+ * Fills a task in the current memory context: options merged and checked,
+ * server, bucket and key found.  Nothing is sent.  Raises for all that can be
+ * known to be wrong.
+ */
+extern void ob_task_prepare(const ObRequest *request, ObTask *task);
+
+/* The key that the request's name and run id land at. */
+extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
+						 const ObServer *server);
+
+/* A text that is the same for two objects that are known to be one (see
+ * core/text/place.h); with an empty key, it tells the store and the bucket. */
+extern char *ob_task_place(const ObExport *export, const char *key);
+
+/* Runs the export and fills task->run; raises on failure.  If task->landed is
+ * set, only reports that. */
+extern void ob_task_run(ObTask *task);
+
+/* Fills task->run for one that failed.  Its object may be there nevertheless
+ * (task->fate): then it has a URI, and its error says so. */
+extern void ob_task_fail(ObTask *task, const ErrorData *error);
+
+/* The same of one that is not known to be visible.  Allocates nothing. */
+extern void ob_task_doubt(ObTask *task);
+
+/* Fills task->run for one that has landed, but is not to be seen, because
+ * something else of its run has failed.  Does not raise. */
+extern void ob_task_withhold(ObTask *task);
+
+/*
+ * In a transaction that may write: how it ended goes into the history, and, if
+ * an increment has landed, where the next one begins.
+ */
+extern void ob_task_end(Oid schema, const ObTask *task);
+
+/*
+ * The same in a session's transaction, of which other things may be a part:
+ * that it cannot be written is a WARNING, which says what has landed.  Raises
+ * a cancel and its like, after that warning.
+ */
+extern void ob_task_end_or_warn(Oid schema, const ObTask *task);
+
+#endif

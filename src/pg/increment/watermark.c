@@ -1,0 +1,489 @@
+/*
+ * watermark.c
+ *		Increments: where the last one ended.
+ *
+ * src/pg/increment/watermark.c
+ *
+ * A watermark belongs to a table and a role, because the role's privileges and
+ * row security decide which rows it stands for: whoever sees less must not
+ * move that of whoever sees more.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "miscadmin.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/inval.h"
+#include "utils/memutils.h"
+#include "utils/snapmgr.h"
+#include "utils/timestamp.h"
+
+#include "pg/base/subtransaction.h"
+#include "pg/base/own_query.h"
+#include "pg/base/as_owner.h"
+#include "pg/base/errors.h"
+#include "pg/increment/watermark_intern.h"
+
+#define TABLE "onboard_watermarks"
+#define REGISTRY "onboard_tables"
+#define RESETS "onboard_resets"
+#define PARAMS 15
+
+typedef struct Row
+{
+	int n;
+	Oid types[PARAMS];
+	Datum values[PARAMS];
+	char nulls[PARAMS + 1];
+} Row;
+
+static void
+add(Row *row, Oid type, Datum value)
+{
+	row->types[row->n] = type;
+	row->nulls[row->n] = ' ';
+	row->values[row->n++] = value;
+}
+
+/* text may be NULL. */
+static void
+add_text(Row *row, const char *text)
+{
+	add(row, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0);
+	row->nulls[row->n - 1] = text ? ' ' : 'n';
+}
+
+/* sql has one or two %s for the schema. */
+static uint64
+execute(Oid schema, const char *sql, const Row *row, bool read_only,
+		int result)
+{
+	const ObOwnQuery query = {
+		.sql = sql,
+		.n = row->n,
+		.types = row->types,
+		.values = row->values,
+		.nulls = row->nulls,
+		.writes = !read_only,
+		.result = result,
+	};
+
+	ob_own_query(schema, &query);
+	return SPI_processed;
+}
+
+/* ---- reading ---- */
+
+typedef struct Reading
+{
+	Row row;
+	MemoryContext context; /* for what is found */
+	ObWatermarkKept *kept;
+	char *resets;
+} Reading;
+
+/* The column's value, or NULL for a null. */
+static char *
+text_column(int number)
+{
+	bool isnull;
+	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
+								number, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
+}
+
+static void
+read_kept(Oid schema, void *arg)
+{
+	Reading *reading = arg;
+	MemoryContext before;
+	bool isnull;
+
+	if (execute(
+			schema,
+			"SELECT column_name, type, value, run_id, table_id::text, "
+			"query, relations, destination, row_security, system_identifier "
+			"FROM %s." TABLE " WHERE name = $1 AND role_id = $2",
+			&reading->row, true, SPI_OK_SELECT) == 0)
+		return;
+	before = MemoryContextSwitchTo(reading->context);
+	reading->kept = palloc0(sizeof(ObWatermarkKept));
+	reading->kept->column = text_column(1);
+	reading->kept->type = text_column(2);
+	reading->kept->value = text_column(3);
+	reading->kept->run_id = *DatumGetUUIDP(SPI_getbinval(
+		SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull));
+	reading->kept->table_id = text_column(5);
+	reading->kept->query = text_column(6);
+	reading->kept->relations = text_column(7);
+	reading->kept->destination = text_column(8);
+	reading->kept->row_security = text_column(9);
+	reading->kept->system = text_column(10);
+	MemoryContextSwitchTo(before);
+}
+
+/* Only resets by roles that may delete the current role's watermark count. */
+static void
+read_resets(Oid schema, void *arg)
+{
+	Reading *reading = arg;
+	MemoryContext before;
+
+	execute(schema,
+			"SELECT string_agg(reset_id::text, ',' ORDER BY role_id) "
+			"FROM %s." RESETS
+			" WHERE name = $1 AND pg_has_role(role_id, $2, 'MEMBER')",
+			&reading->row, true, SPI_OK_SELECT);
+	before = MemoryContextSwitchTo(reading->context);
+	reading->resets = text_column(1);
+	MemoryContextSwitchTo(before);
+}
+
+static Reading
+begin_reading(const char *name)
+{
+	Reading reading;
+
+	memset(&reading, 0, sizeof(reading));
+	reading.context = CurrentMemoryContext;
+	add_text(&reading.row, name);
+	add(&reading.row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	return reading;
+}
+
+static void
+check_writable(const char *name)
+{
+	if (RecoveryInProgress() || XactReadOnly)
+		ereport(ERROR,
+				(errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+				 errmsg("the watermark of \"%s\" cannot be kept", name),
+				 errdetail(RecoveryInProgress()
+							   ? "Nothing can be written on a standby."
+							   : "The transaction is read-only."),
+				 errhint("Land increments from a session that can write, or "
+						 "export the table under another name, as a "
+						 "whole.")));
+}
+
+static void
+check_run(const ObWatermark *mark, const pg_uuid_t *run_id)
+{
+	if (mark->kept &&
+		memcmp(&mark->kept->run_id, run_id, sizeof(pg_uuid_t)) == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("the run has landed an increment of \"%s\" before",
+						mark->name),
+				 errdetail("The history does not say how many rows it had."),
+				 errhint("Give another run_id, or none.")));
+}
+
+ObWatermark *
+ob_watermark_get(Oid schema, const ObWatermarkRequest *request)
+{
+	ObWatermark *mark = palloc0(sizeof(ObWatermark));
+	Reading reading = begin_reading(request->name);
+
+	if (!request->in_worker)
+		check_writable(request->name);
+	mark->name = request->name;
+	mark->column = request->options->watermark;
+	mark->overlap = request->options->overlap;
+	mark->origin = request->origin;
+	mark->in_worker = request->in_worker;
+	ob_as_owner(schema, TABLE, read_kept, &reading);
+	ob_as_owner(schema, RESETS, read_resets, &reading);
+	mark->kept = reading.kept;
+	mark->resets = reading.resets;
+	check_run(mark, &request->run_id);
+	ob_watermark_check_origin(mark);
+	return mark;
+}
+
+static char *
+copy_text(const char *text)
+{
+	return text ? pstrdup(text) : NULL;
+}
+
+static ObWatermarkKept *
+copy_kept(const ObWatermarkKept *kept)
+{
+	ObWatermarkKept *copy = palloc0(sizeof(ObWatermarkKept));
+
+	copy->column = copy_text(kept->column);
+	copy->type = copy_text(kept->type);
+	copy->value = copy_text(kept->value);
+	copy->run_id = kept->run_id;
+	copy->table_id = copy_text(kept->table_id);
+	copy->query = copy_text(kept->query);
+	copy->relations = copy_text(kept->relations);
+	copy->destination = copy_text(kept->destination);
+	copy->row_security = copy_text(kept->row_security);
+	copy->system = copy_text(kept->system);
+	return copy;
+}
+
+ObWatermark *
+ob_watermark_copy(const ObWatermark *mark)
+{
+	ObWatermark *copy = palloc0(sizeof(ObWatermark));
+
+	*copy = *mark;
+	copy->name = copy_text(mark->name);
+	copy->column = copy_text(mark->column);
+	copy->overlap = copy_text(mark->overlap);
+	copy->origin.query = copy_text(mark->origin.query);
+	copy->origin.destination = copy_text(mark->origin.destination);
+	copy->origin.relations = copy_text(mark->origin.relations);
+	copy->origin.row_security = copy_text(mark->origin.row_security);
+	copy->origin.system = copy_text(mark->origin.system);
+	copy->resets = copy_text(mark->resets);
+	copy->type = copy_text(mark->type);
+	copy->from = copy_text(mark->from);
+	copy->to = copy_text(mark->to);
+	if (mark->kept)
+		copy->kept = copy_kept(mark->kept);
+	return copy;
+}
+
+/* ---- writing ---- */
+
+/*
+ * Parameters: name, role's id, role's name, column_name, type, value, uri,
+ * run_id, the run_id that was found (for a first increment: its own), and then
+ * the columns of the origin.
+ */
+static void
+write_kept(Oid schema, void *arg)
+{
+	Row *row = arg;
+
+	execute(
+		schema,
+		"UPDATE %s." TABLE " SET role = $3, column_name = $4, type = $5, "
+		"value = $6, uri = $7, run_id = $8, "
+		"landed = pg_catalog.clock_timestamp(), table_id = $10, "
+		"query = $11, relations = $12, destination = $13, row_security = $14, "
+		"system_identifier = $15 "
+		"WHERE name = $1 AND role_id = $2 AND run_id = $9 "
+		"RETURNING role_id",
+		row, false, SPI_OK_UPDATE_RETURNING);
+}
+
+static void
+write_first(Oid schema, void *arg)
+{
+	Row *row = arg;
+
+	execute(schema,
+			"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
+			"uri, run_id, landed, table_id, query, relations, destination, "
+			"row_security, system_identifier) SELECT $1, $3, $4, $5, $6, $7, "
+			"$8, pg_catalog.clock_timestamp(), $10, $11, $12, $13, $14, $15 "
+			"WHERE $2 IS NOT NULL AND $8 = $9 "
+			"ON CONFLICT DO NOTHING RETURNING role_id",
+			row, false, SPI_OK_INSERT_RETURNING);
+}
+
+typedef struct Registered
+{
+	Row row;
+	bool found;
+} Registered;
+
+/* If $2 is null, any row of that name counts. */
+static void
+find_registered(Oid schema, void *arg)
+{
+	Registered *registered = arg;
+
+	registered->found = execute(schema,
+								"SELECT FROM %s." REGISTRY
+								" WHERE name = $1 AND ($2 IS NULL OR id = $2)",
+								&registered->row, true, SPI_OK_SELECT) > 0;
+}
+
+/* The registry's owner looks, who may be another one than the watermarks'. */
+static bool
+is_registered(Oid schema, const char *name, const pg_uuid_t *id)
+{
+	Registered registered;
+
+	memset(&registered, 0, sizeof(registered));
+	add_text(&registered.row, name);
+	add(&registered.row, UUIDOID, id ? UUIDPGetDatum(id) : (Datum) 0);
+	registered.row.nulls[1] = id ? ' ' : 'n';
+	ob_as_owner(schema, REGISTRY, find_registered, &registered);
+	return registered.found;
+}
+
+/*
+ * A first increment has no watermark row yet, whose deletion would tell of a
+ * reset.  So the registry and the table of resets are compared with what they
+ * were at its beginning, in their latest state: the transaction's own snapshot
+ * may be older.
+ */
+static bool
+is_still_wanted(Oid schema, const ObWatermark *mark)
+{
+	Reading reading = begin_reading(mark->name);
+	bool registered;
+
+	PushActiveSnapshot(GetLatestSnapshot());
+	registered = is_registered(schema, mark->name, &mark->origin.table_id);
+	ob_as_owner(schema, RESETS, read_resets, &reading);
+	PopActiveSnapshot();
+	return registered && strcmp(reading.resets ? reading.resets : "",
+								mark->resets ? mark->resets : "") == 0;
+}
+
+typedef struct Writing
+{
+	Oid schema;
+	const ObWatermark *mark;
+	const ObRun *run;
+	Row row;
+	bool written;
+} Writing;
+
+static void
+write_mark(Oid schema, void *arg)
+{
+	Writing *writing = arg;
+	bool isnull;
+
+	(writing->mark->kept ? write_kept : write_first)(schema, &writing->row);
+	writing->written = SPI_processed > 0;
+	/* the column is made of the name: see check_role() of history.c */
+	if (writing->written &&
+		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
+									   SPI_tuptable->tupdesc, 1, &isnull)) !=
+			DatumGetObjectId(writing->row.values[1]))
+		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
+						errmsg("the role was renamed meanwhile")));
+}
+
+static void
+make_row(Row *row, const ObWatermark *mark, const ObRun *run)
+{
+	const ObWatermarkOrigin *origin = &mark->origin;
+
+	memset(row, 0, sizeof(*row));
+	/* the role may have another name since the query began */
+	AcceptInvalidationMessages();
+	add_text(row, mark->name);
+	add(row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	add_text(row, GetUserNameFromId(GetUserId(), false));
+	add_text(row, mark->column);
+	add_text(row, mark->type);
+	add_text(row, mark->to);
+	add_text(row, run->uri);
+	add(row, UUIDOID, UUIDPGetDatum(&run->run_id));
+	add(row, UUIDOID,
+		UUIDPGetDatum(mark->kept ? &mark->kept->run_id : &run->run_id));
+	add(row, UUIDOID, UUIDPGetDatum(&origin->table_id));
+	add_text(row, origin->query);
+	add_text(row, origin->relations);
+	add_text(row, origin->destination);
+	add_text(row, origin->row_security);
+	add_text(row, origin->system);
+	Assert(row->n == PARAMS);
+}
+
+static void
+write_if_wanted(void *arg)
+{
+	Writing *writing = arg;
+
+	make_row(&writing->row, writing->mark, writing->run);
+	if (writing->mark->kept || is_still_wanted(writing->schema, writing->mark))
+		ob_as_owner(writing->schema, TABLE, write_mark, writing);
+}
+
+void
+ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
+{
+	Writing writing = {.schema = schema, .mark = mark, .run = run};
+	const ErrorData *error;
+
+	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
+		run->rows == 0)
+		return;
+	/* The object has landed, so a failure here must not undo its row of the
+	 * history.  A REPEATABLE READ transaction fails if another run has moved
+	 * the watermark. */
+	error = ob_attempt(write_if_wanted, &writing);
+	if (!error && writing.written)
+		return;
+	ereport(
+		WARNING,
+		(errmsg("the watermark of \"%s\" is left as it is",
+				ob_report_client_text(mark->name)),
+		 error && error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE
+			 ? errdetail_internal("%s", ob_report_client_text(error->message))
+			 : errdetail("It was changed or reset while the increment "
+						 "landed."),
+		 errhint("The next increment has the same rows again.")));
+}
+
+/* ---- forgetting ---- */
+
+typedef struct Reset
+{
+	Row row;
+	bool keep;
+	uint64 n;
+} Reset;
+
+#define ROWS_TO_RESET " WHERE name = $1 AND pg_has_role($2, role_id, 'MEMBER')"
+
+static void
+reset(Oid schema, void *arg)
+{
+	Reset *request = arg;
+
+	if (request->keep)
+		request->n = execute(
+			schema,
+			"UPDATE %s." TABLE " SET table_id = NULL, query = NULL, "
+			"relations = NULL, destination = NULL, row_security = NULL, "
+			"system_identifier = NULL" ROWS_TO_RESET,
+			&request->row, false, SPI_OK_UPDATE);
+	else
+		request->n = execute(schema, "DELETE FROM %s." TABLE ROWS_TO_RESET,
+							 &request->row, false, SPI_OK_DELETE);
+}
+
+static void
+note_reset(Oid schema, void *arg)
+{
+	Reset *request = arg;
+
+	execute(schema,
+			"INSERT INTO %s." RESETS " (name, role_id) VALUES ($1, $2) "
+			"ON CONFLICT (name, role_id) DO UPDATE "
+			"SET reset_id = pg_catalog.gen_random_uuid()",
+			&request->row, false, SPI_OK_INSERT);
+}
+
+int
+ob_watermark_reset(Oid schema, const char *name, bool keep)
+{
+	Reset request;
+
+	memset(&request, 0, sizeof(request));
+	request.keep = keep;
+	add_text(&request.row, name);
+	/* The caller's id, read before ob_as_owner() changes it. */
+	add(&request.row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	ob_as_owner(schema, TABLE, reset, &request);
+	if (!keep && is_registered(schema, name, NULL))
+		ob_as_owner(schema, RESETS, note_reset, &request);
+	return (int) request.n;
+}

@@ -1,0 +1,112 @@
+/*
+ * watermark.h
+ *		Increments: what of a registered table was not landed before.
+ *
+ * src/pg/increment/watermark.h
+ *
+ * The greatest value of a column that has landed is kept, for each table and
+ * role, in the table onboard_watermarks.  The next increment is what lies
+ * above it, up to the greatest value that the run's snapshot shows.
+ *
+ * The value is only meaningful together with what it was made from: the
+ * registered row and its query, the tables and views that the query reads, the
+ * destination, and the row security that applied.  All of these are kept
+ * beside the value, and an increment for which one of them differs is refused.
+ */
+#ifndef OB_WATERMARK_H
+#define OB_WATERMARK_H
+
+#include "utils/uuid.h"
+
+#include "pg/store/export_spec.h"
+#include "pg/catalog/history.h"
+
+/* What a watermark is made from. */
+typedef struct ObWatermarkOrigin
+{
+	pg_uuid_t table_id;      /* the id of the registered row */
+	const char *query;       /* its text */
+	const char *destination; /* the store and the bucket */
+
+	/* set by ob_watermark_bound() */
+	const char *relations;    /* tables, and views as SQL */
+	const char *row_security; /* the policies that apply */
+	const char *system;       /* for xid8: the system identifier; else NULL */
+} ObWatermarkOrigin;
+
+typedef struct ObWatermark
+{
+	const char *name;    /* the registered table's */
+	const char *column;  /* of the query's result */
+	const char *overlap; /* NULL: none */
+	ObWatermarkOrigin origin;
+
+	/* as it is kept; NULL: nothing has landed yet */
+	struct ObWatermarkKept *kept;
+	char *resets;   /* ids of the resets before this increment; or NULL */
+	bool in_worker; /* the leader warns instead */
+	bool warned;    /* ob_watermark_warn() was called */
+
+	/* of this increment, as they are kept; set by ob_watermark_bound() */
+	char *type;
+	char *from;     /* NULL: from the beginning */
+	bool inclusive; /* whether from belongs to the increment */
+	char *to;       /* inclusive; NULL: there is nothing to land */
+} ObWatermark;
+
+/* The increment that a caller asks for. */
+typedef struct ObWatermarkRequest
+{
+	const char *name;
+	pg_uuid_t run_id;
+	const ObOptions *options;
+	ObWatermarkOrigin origin; /* without what ob_watermark_bound() sets */
+	bool in_worker;           /* the leader has checked it before */
+} ObWatermarkRequest;
+
+/*
+ * Reads the watermark of the registered table for the current user, into the
+ * current memory context.  Raises if none can be written, as on a standby (not
+ * in a worker, whose own transaction only reads), if the kept watermark was
+ * made from something else, and if the same run has written it.
+ */
+extern ObWatermark *ob_watermark_get(Oid schema,
+									 const ObWatermarkRequest *request);
+
+/* All of it, in the current memory context. */
+extern ObWatermark *ob_watermark_copy(const ObWatermark *mark);
+
+/*
+ * Restricts the export's query to the increment, under the active snapshot.
+ * Returns false if there is nothing to land; the query then gives no rows.
+ * Raises if the kept watermark was made from something else, and if the query
+ * or the column's type would make later increments miss rows.
+ */
+extern bool ob_watermark_bound(Oid schema, ObWatermark *mark,
+							   ObExport *export);
+
+/*
+ * Warns, once for each ObWatermark, of sequences, time zones and prepared
+ * transactions that can let rows come below the watermark later.  Takes the
+ * locks that analysing the query takes.
+ */
+extern void ob_watermark_warn(Oid schema, ObWatermark *mark,
+							  const char *query);
+
+/*
+ * Writes the watermark of an increment that has landed with rows, in the
+ * caller's transaction, with the rights of the table's owner.  If another run
+ * or a reset has changed it meanwhile, or if writing fails, it stays as it is
+ * and a WARNING says so.
+ */
+extern void ob_watermark_keep(Oid schema, const ObWatermark *mark,
+							  const ObRun *run);
+
+/*
+ * Deletes the watermarks of the table for all roles that the current user is a
+ * member of.  With keep, it only deletes what they were made from, so that the
+ * next increment continues from there.  Returns how many there were.
+ */
+extern int ob_watermark_reset(Oid schema, const char *name, bool keep);
+
+#endif

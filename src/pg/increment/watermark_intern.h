@@ -1,0 +1,73 @@
+/*
+ * watermark_intern.h
+ *		What the watermark*.c files have in common.
+ *
+ * src/pg/increment/watermark_intern.h
+ *
+ *	   watermark.c		  the table onboard_watermarks
+ *	   increment_bound.c  the increment's bounds
+ *	   watermark_origin.c what a watermark is made from
+ *	   increment_value.c	  values: as texts, less an overlap, without an end
+ *	   watermark_warn.c	  what lets rows come late
+ */
+#ifndef OB_WATERMARK_INTERN_H
+#define OB_WATERMARK_INTERN_H
+
+#include "nodes/parsenodes.h"
+
+#include "pg/increment/watermark.h"
+
+/* A row of onboard_watermarks.  A column of the origin that is NULL matches
+ * anything. */
+typedef struct ObWatermarkKept
+{
+	char *column;
+	char *type;
+	char *value;
+	pg_uuid_t run_id; /* who has written it */
+	char *table_id;
+	char *query;
+	char *relations;
+	char *destination;
+	char *row_security;
+	char *system;
+} ObWatermarkKept;
+
+/* Raises if the kept watermark was made from something else.  Fields of the
+ * origin that are NULL, because they are not known yet, are not compared. */
+extern void ob_watermark_check_origin(const ObWatermark *mark);
+
+/* Fills the origin's relations and row security from the registered query.
+ * Keeps the locks that analysing it takes. */
+extern void ob_watermark_find_origin(ObWatermark *mark, const char *query);
+
+/* Analyses and rewrites the query.  Errors have it as their context. */
+extern Query *ob_watermark_analyse(const char *query);
+
+/* A value as it is kept, and back: the same in every session. */
+extern char *ob_watermark_text(Oid type, Datum value);
+extern Datum ob_watermark_value(Oid type, const char *text);
+
+/* The type's name, likewise. */
+extern char *ob_watermark_type(Oid type);
+
+/* Until AtEOXact_GUC(true, level), texts do not depend on the session, and
+ * names outside of pg_catalog are written with their schema. */
+extern int ob_watermark_fix_settings(void);
+
+/* Parses an overlap into an interval or a numeric, by the column's type.  The
+ * types without differences only accept "0". */
+extern Datum ob_watermark_overlap(Oid type, const char *overlap);
+
+/* Computes value less the overlap, rounded down.  Returns false if the type
+ * has no value so small. */
+extern bool ob_watermark_subtract(Oid type, Datum value, Datum overlap,
+								  Datum *result);
+
+/* Whether many rows usually share one value of that type. */
+extern bool ob_watermark_is_coarse(Oid type, int32 typmod, Oid collation);
+
+/* Whether nothing can ever be greater: infinity, NaN. */
+extern bool ob_watermark_is_last(Oid type, Datum value);
+
+#endif

@@ -1,0 +1,272 @@
+/*
+ * parallel.c
+ *		One query exported by several processes: the leader's side.
+ *
+ * src/pg/parallel/parallel.c
+ */
+#include "postgres.h"
+
+#include "mb/pg_wchar.h"
+#include "utils/memutils.h"
+
+#include "core/sink/sink_buf.h"
+#include "pg/parallel/parallel_intern.h"
+#include "pg/base/errors.h"
+#include "pg/base/unwind.h"
+
+#define HEAD_MAX (1024 * 1024)
+
+/* ---- asking for it ---- */
+
+static void
+free_head(void *arg)
+{
+	ObParallel *parallel = arg;
+
+	ob_chain_release(parallel->making);
+	parallel->making = NULL;
+	ob_buf_free(&parallel->head);
+	ob_buf_free(&parallel->raw_head);
+}
+
+bool
+ob_parallel_for_one(const ObCopyOptions *copy)
+{
+	int client = pg_get_client_encoding();
+
+	/* they need a comma between them, wherever they end up */
+	if (copy->format->kind == OB_FORMAT_JSON)
+		return true;
+	/* send functions write in client_encoding, which a parallel worker does
+	 * not know: its own is always the database's */
+	return copy->format->kind == OB_FORMAT_BINARY &&
+		   client != GetDatabaseEncoding() && client != PG_SQL_ASCII;
+}
+
+ObParallel *
+ob_parallel_new(const ObOptions *options, const ObExport *export,
+				ObStream *stream)
+{
+	ObParallel *parallel = palloc0(sizeof(ObParallel));
+
+	parallel->options = options;
+	parallel->export = export;
+	parallel->stream = stream;
+	parallel->context = CurrentMemoryContext;
+	parallel->equal = export ? export->server->equal_parts
+							 : ob_server_wants_equal_parts(options->server);
+	ob_buf_init(&parallel->head, HEAD_MAX);
+	ob_buf_init(&parallel->raw_head, HEAD_MAX);
+	parallel->callback.func = free_head;
+	parallel->callback.arg = parallel;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext,
+									   &parallel->callback);
+	return parallel;
+}
+
+bool
+ob_parallel_pushed(const ObParallel *parallel)
+{
+	return parallel->scan != NULL;
+}
+
+bool
+ob_parallel_crowded(const ObParallel *parallel)
+{
+	return parallel->crowded;
+}
+
+bool
+ob_parallel_equal(const ObParallel *parallel)
+{
+	return parallel->equal;
+}
+
+double
+ob_parallel_estimate(const ObParallel *parallel)
+{
+	return parallel->estimate;
+}
+
+int
+ob_parallel_workers(const ObParallel *parallel)
+{
+	return parallel->workers;
+}
+
+TupleDesc
+ob_parallel_desc(const ObParallel *parallel)
+{
+	return parallel->desc;
+}
+
+/* ---- what the object begins with ---- */
+
+typedef struct HeadOut
+{
+	ObOut out;
+	ObParallel *parallel;
+	char *window;
+} HeadOut;
+
+static void
+check(ObCode code, const ObError *error)
+{
+	if (code != OB_OK)
+		ob_report(error);
+}
+
+static void
+refill_head(ObOut *out)
+{
+	HeadOut *head = (HeadOut *) out;
+	ObSink *chain = head->parallel->making;
+	ObError error;
+	size_t avail;
+
+	ob_error_clear(&error);
+	if (head->window)
+		check(ob_sink_advance(chain, out->ptr - head->window, &error), &error);
+	head->window = ob_sink_window(chain, &avail, &error);
+	if (!head->window)
+		ob_report(&error);
+	out->ptr = head->window;
+	out->end = head->window + avail;
+}
+
+/* The header line, or binary's signature. */
+static void
+make_raw_head(ObParallel *parallel)
+{
+	HeadOut head = {{NULL, NULL, refill_head}, parallel, NULL};
+	ObError error;
+
+	ob_error_clear(&error);
+	parallel->making = ob_sink_buf_new(&parallel->raw_head, &error);
+	check(error.code, &error);
+	ob_encoder_start(
+		ob_encoder_new(&parallel->options->copy, parallel->desc, &head.out));
+	if (head.window)
+		check(ob_sink_advance(parallel->making, head.out.ptr - head.window,
+							  &error),
+			  &error);
+}
+
+/* Nobody knows yet who will send part 1. */
+static void
+make_head(ObParallel *parallel)
+{
+	const ObOptions *options = parallel->options;
+	const ObBuf *raw = &parallel->raw_head;
+	ObError error;
+
+	make_raw_head(parallel);
+	ob_error_clear(&error);
+	check(ob_codec_head(options->codec, options->compression_level, raw->data,
+						raw->len, &parallel->head, &error),
+		  &error);
+}
+
+/* ---- running ---- */
+
+void
+ob_parallel_begin(ObParallel *parallel)
+{
+	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+
+	make_head(parallel);
+	parallel->stream->raw_bytes += parallel->raw_head.len;
+	parallel->shared = ob_shared_new(parallel);
+	parallel->stream->add_others = ob_shared_add_others;
+	parallel->stream->others = &parallel->shared;
+	parallel->share.take_number = ob_shared_take_number;
+	parallel->share.landed = ob_shared_landed;
+	parallel->share.arg = &parallel->shared;
+	parallel->share.head = ob_codec_head_of(
+		parallel->options->codec, parallel->head.data, parallel->head.len);
+	ob_stream_share(parallel->stream, &parallel->share, NULL,
+					parallel->shared->memory, parallel->shared->connections);
+	MemoryContextSwitchTo(before);
+}
+
+void
+ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot)
+{
+	bool isnull;
+	Datum value = slot_getattr(slot, 1, &isnull);
+	struct varlena *bytes;
+	ObTail tail;
+
+	if (isnull)
+		return;
+	bytes = PG_DETOAST_DATUM_PACKED(value);
+	if (VARSIZE_ANY_EXHDR(bytes) < sizeof(tail))
+		elog(ERROR, "a parallel worker's last bytes are too short");
+	memcpy(&tail, VARDATA_ANY(bytes), sizeof(tail));
+	ob_stream_append(parallel->stream, VARDATA_ANY(bytes) + sizeof(tail),
+					 VARSIZE_ANY_EXHDR(bytes) - sizeof(tail), &tail.raw);
+}
+
+/* What the object ends with goes into the last part, whose number nobody has
+ * taken yet; the numbers of all others, and what is in them, are known. */
+static void
+end_object(ObParallel *parallel)
+{
+	const ObBuf *head = &parallel->raw_head;
+	const ObShared *shared = parallel->shared;
+	int n = pg_atomic_read_u32(&parallel->shared->parts);
+	ObRaw raw = {head->len, ob_crc32(0, head->data, head->len)};
+	ObRaw pending = ob_upload_pending_raw(parallel->stream->upload);
+
+	for (int i = 0; i < n; i++)
+		ob_raw_add(&raw, &ob_shared_part(shared, i + 1)->raw);
+	ob_raw_add(&raw, &pending);
+	ob_stream_end_object(parallel->stream, &raw);
+}
+
+void
+ob_parallel_finish(ObParallel *parallel)
+{
+	ObStream *stream = parallel->stream;
+	ObShared *shared = parallel->shared;
+	ObUploadPart *parts;
+	uint64 bytes;
+	int n;
+
+	/* binary has a trailer */
+	ob_encoder_end(ob_encoder_new(&parallel->options->copy, parallel->desc,
+								  &stream->out));
+	ob_stream_end_piece(stream);
+	end_object(parallel);
+	/* what is left */
+	ob_stream_end_part(stream, 1);
+	ob_stream_drain(stream);
+	n = pg_atomic_read_u32(&shared->parts);
+	parts = palloc(sizeof(ObUploadPart) * n);
+	for (int i = 0; i < n; i++)
+	{
+		const ObSharedPart *part = ob_shared_part(shared, i + 1);
+
+		parts[i] = (ObUploadPart){part->etag, part->len, part->crc32};
+	}
+	bytes = ob_stream_bytes(stream) + pg_atomic_read_u64(&shared->bytes);
+	ob_stream_finish_shared(stream, parts, n, bytes);
+}
+
+/*
+ * The transaction's abort would do the same, but only after the upload's
+ * abort, and free what the head was made with only at its end.
+ */
+void
+ob_parallel_end_workers(ObParallel *parallel)
+{
+	ParallelContext *pcxt = parallel->pcxt;
+
+	parallel->pcxt = NULL;
+	free_head(parallel);
+	/* the abort of a transaction has ended them, if that comes first */
+	if (!pcxt || ob_unwind_aborting())
+		return;
+	ob_shared_wipe(parallel->shared);
+	DestroyParallelContext(pcxt);
+}

@@ -1,0 +1,158 @@
+/*
+ * parallel_intern.h
+ *		What the parallel_*.c files have in common.
+ *
+ * src/pg/parallel/parallel_intern.h
+ */
+#ifndef OB_PARALLEL_INTERN_H
+#define OB_PARALLEL_INTERN_H
+
+#include "access/parallel.h"
+#include "nodes/plannodes.h"
+#include "port/atomics.h"
+#include "storage/spin.h"
+
+#include "core/base/buf.h"
+#include "pg/store/object_headers.h"
+#include "pg/parallel/parallel.h"
+
+/* An ETag of a part with its NUL: S3's are 34 characters. */
+#define OB_SHARED_ETAG 128
+
+/* A part that has landed. */
+typedef struct ObSharedPart
+{
+	uint64 len;
+	uint32 crc32;
+	ObRaw raw; /* of its pieces; there as soon as it has its number */
+	char etag[OB_SHARED_ETAG];
+} ObSharedPart;
+
+/* What a worker hands up at its end: a bytea that begins with this, and has
+ * the bytes that were too few for a part behind it. */
+typedef struct ObTail
+{
+	ObRaw raw;
+} ObTail;
+
+/*
+ * In dynamic shared memory, or, before there is any, in the leader's.  Fixed
+ * fields first; then max_parts ObSharedPart; then texts, which only
+ * parallel_shared.c reads.  It holds the secrets: the plan, which can end up
+ * in a log, must not.
+ */
+typedef struct ObShared
+{
+	pg_uuid_t run_id;
+	int leader;             /* its pid */
+	pg_atomic_uint32 parts; /* numbers given out */
+	pg_atomic_uint64 bytes; /* that the workers have written */
+	int max_parts;
+	/* what workers that have ended have done */
+	slock_t mutex;
+	ObFigures ended;
+	pg_atomic_uint32 wiped; /* not 0: no secrets are left */
+
+	/* each process's part of what the export may use */
+	int connections;
+	size_t memory;
+	size_t part_size;
+
+	int compression_level;
+	bool header;
+	bool force_quote_all;
+	char delimiter;
+	char quote;
+	char escape;
+	int encoding;
+	ObChecksum checksum;
+	bool crc32; /* of all parts, whatever the checksum */
+	bool content_md5;
+	ObEndpoint endpoint;
+	ObAddressing addressing;
+	ObCredentialsSource source;
+	int64 known_expires;
+	Size texts; /* offset from the beginning */
+	Size size;  /* of all */
+} ObShared;
+
+struct ObParallel
+{
+	const ObOptions *options;
+	const ObExport *export; /* NULL: only to look at the plan */
+	ObStream *stream;
+	MemoryContext context;
+
+	/* set when it is planned */
+	const Plan *scan; /* the sink; NULL: it was not moved */
+	int workers;
+	bool crowded;    /* not moved, since memory lacks for the parts */
+	bool equal;      /* never moved, since all parts are of one size */
+	double estimate; /* of the result, in bytes */
+	TupleDesc desc;  /* the columns of the query's result */
+
+	/* while it runs */
+	ObShared *shared;
+	ParallelContext *pcxt; /* NULL: no workers, or no more */
+	Size shared_size;      /* of dynamic shared memory */
+	ObUploadShare share;
+	ObBuf head; /* what the object begins with, compressed */
+	ObBuf raw_head;
+	ObSink *making; /* what writes that */
+	MemoryContextCallback callback;
+};
+
+/* The plan's query is about to run: shares the upload, and begins it. */
+extern void ob_parallel_begin(ObParallel *parallel);
+
+/* Callbacks of an ObUploadShare whose arg is an ObShared **. */
+extern int ob_shared_take_number(void *arg, const ObRaw *raw);
+extern ObCode ob_shared_landed(void *arg, int number, const ObUploadPart *part,
+							   ObError *error);
+extern const ObSharedPart *ob_shared_part(const ObShared *shared, int number);
+
+/* A worker has ended. */
+extern void ob_shared_add(ObShared *shared, const ObFigures *figures);
+
+/* Callback of an ObStream; others is an ObShared **. */
+extern void ob_shared_add_others(ObFigures *figures, void *others);
+
+/* The leader's own, palloc'd. */
+extern ObShared *ob_shared_new(const ObParallel *parallel);
+
+/* What it takes in dynamic shared memory.  Nothing may be sent between this
+ * and ob_shared_fill(): renewed credentials could be longer. */
+extern Size ob_shared_estimate(const ObParallel *parallel,
+							   const char *upload_id);
+
+/* Fills dynamic shared memory of that size. */
+extern void ob_shared_fill(ObShared *shared, const ObParallel *parallel,
+						   const char *upload_id, Size size);
+
+/* Wipes the secrets.  A worker that reads it meanwhile finds empty texts. */
+extern void ob_shared_wipe(ObShared *shared);
+extern bool ob_shared_is_wiped(ObShared *shared);
+
+/* A worker's reading of it: all borrowed from the shared memory but the lists,
+ * which are palloc'd. */
+typedef struct ObSharedView
+{
+	ObServer server;
+	const char *bucket;
+	const char *key;
+	const char *upload_id;
+	const ObCodec *codec;
+	ObCopyOptions copy;
+	ObPair common[OB_COMMON_HEADERS_MAX];
+	int ncommon;
+	ObHead head;
+} ObSharedView;
+
+extern void ob_shared_read(const ObShared *shared, ObSharedView *view);
+
+/* The Custom Scan over a Gather's child: columns are the numbers of the
+ * child's columns that make up the result. */
+extern Plan *ob_sink_scan_plan(Plan *child, List *columns, TupleDesc desc,
+							   const char *what);
+
+#endif

@@ -1,0 +1,34 @@
+/*
+ * receiver.h
+ *		The DestReceiver that feeds a query's rows to an encoder.
+ *
+ * src/pg/parallel/receiver.h
+ */
+#ifndef OB_RECEIVER_H
+#define OB_RECEIVER_H
+
+#include "tcop/dest.h"
+
+#include "pg/encode/encode.h"
+
+/* What the receiver needs to know of the export it belongs to. */
+typedef struct ObReceiverHooks
+{
+	const ObCopyOptions *copy;
+	struct ObStream *stream;
+	struct ObParallel *parallel;
+	MemoryContext context; /* outlives the query's execution */
+} ObReceiverHooks;
+
+typedef struct ObReceiver
+{
+	DestReceiver base;
+	ObReceiverHooks hooks;
+	ObEncoder *encoder; /* NULL until the query's columns are known, and where
+						 * workers encode: then rows are the workers' tails */
+} ObReceiver;
+
+extern void ob_receiver_init(ObReceiver *receiver,
+							 const ObReceiverHooks *hooks);
+
+#endif

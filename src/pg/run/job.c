@@ -1,0 +1,239 @@
+/*
+ * job.c
+ *		Exports that outlive the session: the submitter.
+ *
+ * src/pg/run/job.c
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "access/xlog.h"
+#include "miscadmin.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/timestamp.h"
+
+#include "core/http/http.h"
+#include "pg/catalog/deadlock.h"
+#include "pg/run/job_intern.h"
+#include "pg/catalog/run_lock.h"
+#include "pg/config/server.h"
+#include "pg/base/wait.h"
+
+#define POLL_MS 50
+
+static Size
+text_size(const char *text)
+{
+	return text ? MAXALIGN(strlen(text) + 1) : 0;
+}
+
+/* Appends what there is at *end; its offset, or 0. */
+static Size
+put(ObJobShared *shared, const void *data, Size len, Size *end)
+{
+	Size offset = *end;
+
+	if (!data)
+		return 0;
+	memcpy((char *) shared + offset, data, len);
+	*end += MAXALIGN(len);
+	return offset;
+}
+
+static Size
+put_text(ObJobShared *shared, const char *text, Size *end)
+{
+	return put(shared, text, text ? strlen(text) + 1 : 0, end);
+}
+
+static dsm_segment *
+write_down(const ObJob *job)
+{
+	const char *source = ob_history_source();
+	Size session = ob_session_estimate(false);
+	Size end = MAXALIGN(sizeof(ObJobShared));
+	Size size = end + text_size(job->name) + text_size(job->query) +
+				text_size(job->bucket) + text_size(source) +
+				(job->options ? MAXALIGN(VARSIZE(job->options)) : 0) + session;
+	dsm_segment *segment = dsm_create(size, 0);
+	ObJobShared *shared = dsm_segment_address(segment);
+
+	memset(shared, 0, end);
+	shared->magic = OB_JOB_MAGIC;
+	pg_atomic_init_u32(&shared->state, OB_JOB_NEW);
+	shared->submitter = MyProc;
+	shared->schema = job->schema;
+	shared->role = job->role;
+	shared->run_id = job->run_id;
+	shared->given_id = job->given_id;
+	shared->all = job->all;
+	shared->name = put_text(shared, job->name, &end);
+	shared->query = put_text(shared, job->query, &end);
+	shared->bucket = put_text(shared, job->bucket, &end);
+	shared->source = put_text(shared, source, &end);
+	shared->options = put(shared, job->options,
+						  job->options ? VARSIZE(job->options) : 0, &end);
+	shared->session = end;
+	ob_session_save((ObSession *) ((char *) shared + end), session, false);
+	shared->when = ob_session_now((ObSession *) ((char *) shared + end));
+	return segment;
+}
+
+static BackgroundWorkerHandle *
+launch(dsm_segment *segment)
+{
+	BackgroundWorkerHandle *handle;
+	BackgroundWorker worker;
+
+	memset(&worker, 0, sizeof(worker));
+	worker.bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
+	worker.bgw_restart_time = BGW_NEVER_RESTART;
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	worker.bgw_notify_pid = MyProcPid;
+	strcpy(worker.bgw_library_name, OB_JOB_LIBRARY);
+	strcpy(worker.bgw_function_name, OB_JOB_MAIN);
+	strcpy(worker.bgw_type, "onboard job");
+	strcpy(worker.bgw_name, "onboard job");
+	if (!RegisterDynamicBackgroundWorker(&worker, &handle))
+		ereport(ERROR,
+				(errcode(ERRCODE_INSUFFICIENT_RESOURCES),
+				 errmsg("no background worker is free"),
+				 errhint("Raise max_worker_processes, or try again later.")));
+	return handle;
+}
+
+/*
+ * Else both would wait: the job for the end of this transaction, say, which
+ * has exported under the same id.  It is gone before the error is raised, so
+ * that it does not begin when the transaction has ended.
+ */
+static void
+end_deadlocked(BackgroundWorkerHandle *handle)
+{
+	pid_t pid;
+
+	if (GetBackgroundWorkerPid(handle, &pid) != BGWH_STARTED ||
+		!ob_deadlock_with(pid))
+		return;
+	TerminateBackgroundWorker(handle);
+	(void) WaitForBackgroundWorkerShutdown(handle);
+	ereport(ERROR, (errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+					errmsg("the job waits for a lock that this session holds"),
+					errdetail("It could not begin, and was ended."),
+					errhint("Commit before you submit it.")));
+}
+
+static void
+wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
+{
+	pid_t pid;
+
+	for (;;)
+	{
+		bool stopped = GetBackgroundWorkerPid(handle, &pid) == BGWH_STOPPED;
+
+		if (pg_atomic_read_u32(&shared->state) != OB_JOB_NEW)
+		{
+			pg_read_barrier(); /* before what belongs to the state */
+			return;
+		}
+		if (stopped)
+			ereport(ERROR, (errcode(ERRCODE_INTERNAL_ERROR),
+							errmsg("the background worker could not begin"),
+							errhint("See the server log.")));
+		if (!ob_wait_latch(OB_DEADLOCK_MS))
+			end_deadlocked(handle);
+		CHECK_FOR_INTERRUPTS();
+	}
+}
+
+/*
+ * A role that may export nowhere must not start processes.  The job itself
+ * finds out which server it uses, unless the call names one.
+ */
+static void
+require_some_server(const ObJob *job)
+{
+	JsonbValue *server = NULL;
+
+	if (job->options && JB_ROOT_IS_OBJECT(job->options))
+		server = getKeyJsonValueFromContainer(&job->options->root, "server",
+											  strlen("server"), NULL);
+	ob_server_require_some(
+		server && server->type == jbvString
+			? pnstrdup(server->val.string.val, server->val.string.len)
+			: NULL);
+}
+
+void
+ob_job_submit(const ObJob *job)
+{
+	dsm_segment *segment;
+	ObJobShared *shared;
+
+	if (RecoveryInProgress())
+		ereport(ERROR, (errcode(ERRCODE_READ_ONLY_SQL_TRANSACTION),
+						errmsg("jobs cannot be submitted on a standby"),
+						errdetail("Their history cannot be written there."),
+						errhint("Use onboard_table() or onboard_all().")));
+	if (InSecurityRestrictedOperation())
+		ereport(ERROR, (errcode(ERRCODE_INSUFFICIENT_PRIVILEGE),
+						errmsg("jobs cannot be submitted within a "
+							   "security-restricted operation")));
+	require_some_server(job);
+	ob_bounds_enter();
+	segment = write_down(job);
+	shared = dsm_segment_address(segment);
+	wait_for_start(shared, launch(segment));
+	ob_bounds_leave();
+	if (pg_atomic_read_u32(&shared->state) == OB_JOB_REFUSED)
+		ob_bounds_refuse(shared->bound);
+	if (pg_atomic_read_u32(&shared->state) == OB_JOB_FAILED)
+		ereport(ERROR, (errcode(shared->sqlstate),
+						errmsg("could not begin the run: %s", shared->error)));
+	dsm_detach(segment);
+}
+
+/* The job goes on when this transaction has been rolled back. */
+static void
+refuse_deadlock(const pg_uuid_t *run_id, Oid role)
+{
+	int pid = ob_deadlock_with_run(role, run_id);
+
+	if (pid != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_T_R_DEADLOCK_DETECTED),
+				 errmsg("the run waits for a lock that this session holds"),
+				 errdetail("Process %d waits for the lock, and this session "
+						   "for the run.",
+						   pid),
+				 errhint("Commit before you wait for the run.")));
+}
+
+bool
+ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms)
+{
+	int64 now = ob_http_now_ms();
+	int64 end = now + timeout_ms;
+	int64 look = now + OB_DEADLOCK_MS;
+
+	while (ob_run_is_held(role, run_id))
+	{
+		now = ob_http_now_ms();
+		if (timeout_ms >= 0 && now >= end)
+			return false;
+		if (now >= look)
+		{
+			refuse_deadlock(run_id, role);
+			look = ob_http_now_ms() + OB_DEADLOCK_MS;
+		}
+		ob_wait_latch(POLL_MS);
+		CHECK_FOR_INTERRUPTS();
+	}
+	return true;
+}

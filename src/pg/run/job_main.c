@@ -1,0 +1,292 @@
+/*
+ * job_main.c
+ *		Exports that outlive the session: the worker.
+ *
+ * src/pg/run/job_main.c
+ *
+ * What is to be done is copied before the submitter is told that it has begun,
+ * since its memory may go then.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+#include "utils/timestamp.h"
+
+#include "pg/run/job_intern.h"
+#include "pg/base/errors.h"
+#include "pg/run/run.h"
+#include "pg/catalog/run_lock.h"
+#include "pg/catalog/notify.h"
+#include "pg/base/wait.h"
+#include "pg/workers/table_worker.h"
+
+extern PGDLLEXPORT void onboard_job_main(Datum main_arg);
+
+typedef struct Job
+{
+	const ObJobShared *shared; /* our own copy */
+	const ObSession *session;
+	ObRequest common;
+	List *names; /* of the tables of the history's first rows */
+	bool none;   /* there were no tables: the run has a row itself */
+	bool known;
+} Job;
+
+static ObJobShared *
+attach(Datum main_arg, dsm_segment **segment)
+{
+	ObJobShared *shared;
+
+	*segment = dsm_attach(DatumGetUInt32(main_arg));
+	/* the submitter has given up */
+	if (*segment == NULL)
+		proc_exit(0);
+	shared = dsm_segment_address(*segment);
+	if (shared->magic != OB_JOB_MAGIC)
+		elog(FATAL, "unknown contents of dynamic shared memory");
+	return shared;
+}
+
+static void
+tell(ObJobShared *shared, ObJobState state)
+{
+	pg_write_barrier();
+	pg_atomic_write_u32(&shared->state, state);
+	ob_wait_wake(shared->submitter);
+}
+
+/* ---- what the history says first ---- */
+
+/* Of the row that stands for the run itself, where no table's says how it is:
+ * no table has it. */
+#define RUN_ITSELF ""
+
+static ObRun
+first_row(const Job *job, const char *name)
+{
+	return (ObRun){
+		.run_id = job->shared->run_id,
+		.name = name,
+		.status = OB_STATUS_QUEUED,
+		.source = ob_job_at(job->shared, job->shared->source),
+		.started = GetCurrentTimestamp(),
+	};
+}
+
+static void
+write_queued(void *arg)
+{
+	Job *job = arg;
+	const ObJobShared *shared = job->shared;
+	MemoryContext before = CurrentMemoryContext;
+	ListCell *cell;
+
+	/* ob_work_write() may call this twice */
+	job->names = NIL;
+	job->known = ob_history_knows(shared->schema, &shared->run_id);
+	if (job->known)
+		return;
+	MemoryContextSwitchTo(TopMemoryContext);
+	if (!shared->all)
+		job->names = list_make1(ob_job_at(shared, shared->name));
+	else
+	{
+		foreach (cell, ob_registry_list(shared->schema,
+										ob_job_at(shared, shared->name)))
+			job->names = lappend(job->names, ((ObEntry *) lfirst(cell))->name);
+		job->none = job->names == NIL;
+		if (job->none)
+			job->names = list_make1(RUN_ITSELF);
+	}
+	MemoryContextSwitchTo(before);
+	foreach (cell, job->names)
+	{
+		ObRun run = first_row(job, lfirst(cell));
+
+		ob_history_begin(shared->schema, &run);
+	}
+}
+
+/* ---- one table ---- */
+
+static void
+run_one(const Job *job)
+{
+	const ObJobShared *shared = job->shared;
+	ObWork *work = palloc0(sizeof(ObWork));
+
+	work->session = job->session;
+	work->schema = shared->schema;
+	work->source = ob_job_at(shared, shared->source);
+	work->request = job->common;
+	work->request.name = ob_job_at(shared, shared->name);
+	work->request.query = ob_job_at(shared, shared->query);
+	work->request.bucket = ob_job_at(shared, shared->bucket);
+	work->request.options = ob_job_at(shared, shared->options);
+	work->request.options_for = OB_OPTIONS_TABLE;
+	ob_work_run(work);
+}
+
+/* ---- all tables ---- */
+
+/* Nobody is told of it as of a table. */
+static void
+write_run_itself(const Job *job, const char *status, const ErrorData *error)
+{
+	ObRun run = first_row(job, RUN_ITSELF);
+
+	run.status = status;
+	run.ended = run.started;
+	if (error)
+	{
+		run.error = error->message;
+		run.sqlstate = error->sqlerrcode;
+	}
+	ob_history_begin(job->shared->schema, &run);
+}
+
+static void
+run_entries(const Job *job)
+{
+	const ObJobShared *shared = job->shared;
+	ObRequest common = job->common;
+
+	ob_session_begin(job->session);
+	common.lsn = ob_task_lsn();
+	ob_run_all(
+		ob_registry_list(shared->schema, ob_job_at(shared, shared->name)),
+		ob_job_at(shared, shared->options), &common);
+	if (job->none)
+		write_run_itself(job, OB_STATUS_EMPTY, NULL);
+	ob_session_commit();
+}
+
+typedef struct Failure
+{
+	const Job *job;
+	const ErrorData *error;
+} Failure;
+
+/* What has not ended has failed with the whole. */
+static void
+write_failure(void *arg)
+{
+	const Failure *failure = arg;
+	const Job *job = failure->job;
+	Oid schema = job->shared->schema;
+	ObTotals totals = {.run_id = job->shared->run_id};
+	ListCell *cell;
+
+	foreach (cell, job->names)
+	{
+		ObRun run = first_row(job, lfirst(cell));
+
+		run.status = OB_STATUS_FAILED;
+		run.ended = run.started;
+		run.error = failure->error->message;
+		run.sqlstate = failure->error->sqlerrcode;
+		if (!job->none)
+			ob_history_end_if_open(schema, &run);
+	}
+	ob_history_sum(schema, &totals);
+	/* all have landed, and the run has failed nonetheless */
+	if (totals.failed == 0 || job->none)
+		write_run_itself(job, OB_STATUS_FAILED, failure->error);
+	totals.run_failed = true;
+	totals.ended = GetCurrentTimestamp();
+	if (totals.started == 0)
+		totals.started = job->shared->when;
+	ob_tell_run(&totals);
+}
+
+static void
+run_every(const Job *job)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+	Failure failure = {job, NULL};
+
+	pgstat_report_activity(STATE_RUNNING, "onboard: export of all tables");
+	PG_TRY();
+	{
+		run_entries(job);
+	}
+	PG_CATCH();
+	{
+		error = ob_work_recover(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	if (!error)
+		return;
+	failure.error = error;
+	(void) ob_work_write(job->session, write_failure, &failure);
+}
+
+/* ---- the process ---- */
+
+/* Everything that is needed when the submitter is gone. */
+static const ObJobShared *
+copy(const ObJobShared *shared, dsm_segment *segment)
+{
+	Size size = dsm_segment_map_length(segment);
+
+	return memcpy(MemoryContextAllocHuge(TopMemoryContext, size), shared,
+				  size);
+}
+
+void
+onboard_job_main(Datum main_arg)
+{
+	dsm_segment *segment;
+	ObJobShared *shared;
+	const ErrorData *error;
+	Job job;
+
+	ob_work_signals();
+	shared = attach(main_arg, &segment);
+	ob_session_restore(ob_job_at(shared, shared->session));
+	ob_history_is_of_job();
+	MemoryContextSwitchTo(AllocSetContextCreate(
+		TopMemoryContext, "onboard job", ALLOCSET_DEFAULT_SIZES));
+	memset(&job, 0, sizeof(job));
+	job.shared = copy(shared, segment);
+	job.session = ob_job_at(job.shared, job.shared->session);
+	job.common.schema = shared->schema;
+	job.common.run_id = shared->run_id;
+	job.common.given_id = shared->given_id;
+	job.common.when = shared->when;
+	job.common.source = ob_job_at(job.shared, job.shared->source);
+	shared->bound = ob_bounds_take_job();
+	if (shared->bound != OB_BOUND_NONE)
+	{
+		tell(shared, OB_JOB_REFUSED);
+		return;
+	}
+	if (!ob_run_hold_for_good(shared->role, &shared->run_id))
+	{
+		tell(shared, OB_JOB_KNOWN);
+		return;
+	}
+	error = ob_work_write(job.session, write_queued, &job);
+	if (error)
+	{
+		shared->sqlstate = error->sqlerrcode;
+		ob_report_copy(shared->error, sizeof(shared->error), error->message);
+		tell(shared, OB_JOB_FAILED);
+		return;
+	}
+	tell(shared, job.known ? OB_JOB_KNOWN : OB_JOB_STARTED);
+	dsm_detach(segment);
+	if (job.known)
+		return;
+	if (job.shared->all)
+		run_every(&job);
+	else
+		run_one(&job);
+}

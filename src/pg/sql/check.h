@@ -1,0 +1,39 @@
+/*
+ * check.h
+ *		Whether an export would work: a row for each thing that it needs.
+ *
+ * src/pg/sql/check.h
+ */
+#ifndef OB_CHECK_H
+#define OB_CHECK_H
+
+#include "utils/uuid.h"
+
+#include "pg/config/options.h"
+
+typedef enum ObVerdict
+{
+	OB_CHECK_FAILED,
+	OB_CHECK_OK,
+	OB_CHECK_UNKNOWN /* it could not be checked, or S3 does not tell */
+} ObVerdict;
+
+typedef struct ObFinding
+{
+	const char *item;
+	ObVerdict verdict;
+	const char *detail;
+} ObFinding;
+
+/*
+ * Checks everything between us and a bucket (NULL: the server's own) for
+ * exports with these options, and calls "found" for each thing.  Writes no
+ * object.  What is wrong out there is a finding; raises only for arguments
+ * that are.  The caller's memory context should be a temporary one.
+ */
+extern void ob_check(const char *bucket, Jsonb *options,
+					 const pg_uuid_t *run_id,
+					 void (*found)(const ObFinding *finding, void *arg),
+					 void *arg);
+
+#endif

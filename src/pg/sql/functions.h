@@ -1,0 +1,51 @@
+/*
+ * functions.h
+ *		What the functions*.c files have in common.
+ *
+ * src/pg/sql/functions.h
+ */
+#ifndef OB_FUNCTIONS_INTERN_H
+#define OB_FUNCTIONS_INTERN_H
+
+#include "fmgr.h"
+#include "utils/builtins.h"
+#include "utils/jsonb.h"
+#include "utils/lsyscache.h"
+
+#include "pg/catalog/history.h"
+
+/* Of one export, as onboard_table() and onboard_all() give it. */
+#define OB_RESULT_COLUMNS 8
+
+static inline char *
+text_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : text_to_cstring(PG_GETARG_TEXT_PP(n));
+}
+
+static inline Jsonb *
+jsonb_argument(FunctionCallInfo fcinfo, int n)
+{
+	return PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n);
+}
+
+/* The extension's schema: our tables are where our functions are. */
+static inline Oid
+own_schema(FunctionCallInfo fcinfo)
+{
+	return get_func_namespace(fcinfo->flinfo->fn_oid);
+}
+
+/* Raises in a parallel query, before anything is sent: what is written down
+ * about it could not be there. */
+extern void ob_require_no_parallel(const char *function);
+
+/* The one that was given (true), or a new one.  Raises if that is another
+ * role's. */
+extern bool ob_run_id_argument(FunctionCallInfo fcinfo, int n,
+							   pg_uuid_t *run_id);
+
+/* run_id, name, status, uri, files, rows, bytes, elapsed */
+extern void ob_result_values(const ObRun *run, Datum *values, bool *nulls);
+
+#endif

@@ -1,0 +1,124 @@
+/*
+ * functions_watch.c
+ *		The SQL functions that tell of exports under way.
+ *
+ * src/pg/sql/functions_watch.c
+ */
+#include "postgres.h"
+
+#include <math.h>
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "funcapi.h"
+#include "miscadmin.h"
+#include "utils/acl.h"
+#include "utils/timestamp.h"
+#include "utils/tuplestore.h"
+
+#include "pg/sql/functions.h"
+#include "pg/base/own_query.h"
+#include "pg/base/as_owner.h"
+#include "pg/catalog/progress.h"
+
+PG_FUNCTION_INFO_V1(onboard_progress_rows);
+
+#define PROGRESS_COLUMNS 13
+
+/* ---- names that shared memory has no room for ---- */
+
+typedef struct Naming
+{
+	const ObProgressRow *row;
+	MemoryContext context;
+	char *name; /* NULL: not known */
+} Naming;
+
+static void
+find_name(Oid schema, void *arg)
+{
+	Naming *naming = arg;
+	const ObProgressRow *row = naming->row;
+	Oid types[] = {UUIDOID, INT8OID, TEXTOID, INT4OID};
+	Datum values[] = {UUIDPGetDatum(&row->run_id), Int64GetDatum(row->pid),
+					  CStringGetTextDatum(row->name),
+					  Int32GetDatum(row->name_len)};
+	const ObOwnQuery query = {
+		.sql = "SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
+			   "pid = $2 AND ended IS NULL AND starts_with(name, $3) AND "
+			   "least(octet_length(name), 65535) = $4 LIMIT 2",
+		.n = lengthof(types),
+		.types = types,
+		.values = values,
+		.result = SPI_OK_SELECT,
+	};
+	MemoryContext before;
+	bool isnull;
+
+	ob_own_query(schema, &query);
+	if (SPI_processed != 1)
+		return;
+	before = MemoryContextSwitchTo(naming->context);
+	naming->name = TextDatumGetCString(SPI_getbinval(
+		SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	MemoryContextSwitchTo(before);
+}
+
+/* It is in the history, where a worker works; else its beginning. */
+static const char *
+whole_name(Oid schema, const ObProgressRow *row)
+{
+	Naming naming = {row, CurrentMemoryContext, NULL};
+	Oid table = get_relname_relid("onboard_history", schema);
+
+	if (strlen(row->name) < row->name_len && OidIsValid(table) &&
+		pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK)
+		ob_as_caller(schema, find_name, &naming);
+	return naming.name ? naming.name : row->name;
+}
+
+/* ---- rows ---- */
+
+static int64
+bytes_per_second(const ObProgressRow *row)
+{
+	TimestampTz taken = GetCurrentTimestamp() - row->started;
+
+	return (int64) rint((double) row->figures.raw_bytes /
+						Max((double) taken / USECS_PER_SEC, 0.001));
+}
+
+/* onboard_progress_rows() -> the rows of the view onboard_progress */
+Datum
+onboard_progress_rows(PG_FUNCTION_ARGS)
+{
+	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	ListCell *cell;
+
+	InitMaterializedSRF(fcinfo, 0);
+	foreach (cell, ob_progress_list())
+	{
+		ObProgressRow *row = lfirst(cell);
+		const ObFigures *figures = &row->figures;
+		bool nulls[PROGRESS_COLUMNS] = {false};
+		Datum values[PROGRESS_COLUMNS] = {
+			Int32GetDatum(row->pid),
+			UUIDPGetDatum(&row->run_id),
+			CStringGetTextDatum(whole_name(own_schema(fcinfo), row)),
+			CStringGetTextDatum(ob_phase_name(row->phase)),
+			Int64GetDatum((int64) figures->rows),
+			Int64GetDatum((int64) figures->raw_bytes),
+			Int64GetDatum((int64) figures->bytes),
+			Int32GetDatum(figures->parts),
+			Int32GetDatum(figures->in_flight),
+			Int32GetDatum(figures->retries),
+			Int64GetDatum(bytes_per_second(row)),
+			Int64GetDatum(row->estimated_bytes),
+			TimestampTzGetDatum(row->started),
+		};
+
+		tuplestore_putvalues(result->setResult, result->setDesc, values,
+							 nulls);
+	}
+	return (Datum) 0;
+}

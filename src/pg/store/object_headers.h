@@ -1,0 +1,23 @@
+/*
+ * object_headers.h
+ *		An export's options as headers of its requests.
+ *
+ * src/pg/store/object_headers.h
+ */
+#ifndef OB_HEADERS_H
+#define OB_HEADERS_H
+
+#include "core/aws/sigv4.h"
+#include "pg/config/options.h"
+
+#define OB_OBJECT_HEADERS_MAX 64
+#define OB_COMMON_HEADERS_MAX 2
+
+/* Those that make the object: of PutObject and CreateMultipartUpload.  Returns
+ * how many; values are palloc'd or the options' own. */
+extern int ob_headers_of_object(const ObOptions *options, ObPair *headers);
+
+/* Those of every request: who owns the bucket, and who pays. */
+extern int ob_headers_common(const ObOptions *options, ObPair *headers);
+
+#endif

@@ -1,0 +1,450 @@
+/*
+ * publisher.c
+ *		Objects that become visible together.
+ *
+ * src/pg/workers/publisher.c
+ *
+ * One client completes them, as many at a time as it has connections.  A lane
+ * is one of these: an upload that has adopted what is held.
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "utils/memutils.h"
+
+#include "pg/store/client.h"
+#include "pg/store/object_headers.h"
+#include "pg/workers/publisher.h"
+#include "pg/base/errors.h"
+#include "pg/base/wait.h"
+
+#define DISCARD_MS 5000
+
+typedef struct Lane
+{
+	ObUpload *upload; /* NULL: free */
+	ObPublication *item;
+} Lane;
+
+struct ObPublisher
+{
+	const ObServer *server;
+	ObS3 *s3;
+	int n;
+	ObPublication *items;
+	int nlanes;
+	Lane *lanes;
+	int next;  /* the item to be looked at next */
+	bool stop; /* no other one is to be published */
+	/* of what could not be discarded */
+	int left;
+	ObError left_error; /* of the first */
+	const char *left_place;
+	MemoryContext context;
+	MemoryContextCallback callbacks[2]; /* before each client's */
+	int nclients;
+};
+
+/* ---- what is held ---- */
+
+void
+ob_held_note_parts(ObHeldPart *parts, const ObUpload *upload, int nparts)
+{
+	for (int i = 0; i < nparts; i++)
+	{
+		ObUploadPart part = ob_upload_held_part(upload, i + 1);
+
+		parts[i].len = part.len;
+		parts[i].crc32 = part.crc32;
+		strlcpy(parts[i].etag, part.etag, sizeof(parts[i].etag));
+	}
+}
+
+void
+ob_held_note(ObHeld *held, const ObExport *export, const ObUpload *upload)
+{
+	ObUploadHeld over;
+
+	ob_upload_hand_over(upload, &over);
+	held->bytes = over.bytes;
+	held->nparts = over.nparts;
+	strlcpy(held->id, over.id, sizeof(held->id));
+	strlcpy(held->marker, over.marker, sizeof(held->marker));
+	strlcpy(held->bucket, export->bucket, sizeof(held->bucket));
+	strlcpy(held->key, export->key, sizeof(held->key));
+	pg_write_barrier();
+	held->there = true;
+}
+
+/* ---- making it ---- */
+
+static void
+free_uploads(void *arg)
+{
+	ObPublisher *publisher = arg;
+
+	for (int i = 0; i < publisher->nlanes; i++)
+	{
+		ob_upload_free(publisher->lanes[i].upload);
+		publisher->lanes[i].upload = NULL;
+	}
+}
+
+/* The last one is used.  No upload is under way. */
+static void
+make_client(ObPublisher *publisher)
+{
+	MemoryContextCallback *callback =
+		&publisher->callbacks[publisher->nclients];
+
+	publisher->s3 = ob_client_new(publisher->server, publisher->nlanes);
+	/* registered after the client's, so it runs before it */
+	callback->func = free_uploads;
+	callback->arg = publisher;
+	MemoryContextRegisterResetCallback(publisher->context, callback);
+	publisher->nclients++;
+}
+
+ObPublisher *
+ob_publisher_new(const ObExport *any, int n)
+{
+	ObPublisher *publisher = palloc0(sizeof(ObPublisher));
+
+	publisher->server = any->server;
+	publisher->n = n;
+	publisher->items = palloc0(sizeof(ObPublication) * n);
+	publisher->nlanes = any->options->connections;
+	publisher->lanes = palloc0(sizeof(Lane) * publisher->nlanes);
+	publisher->context = CurrentMemoryContext;
+	make_client(publisher);
+	return publisher;
+}
+
+void
+ob_publisher_renew(ObPublisher *publisher)
+{
+	MemoryContext before;
+
+	ob_server_renew_keys(publisher->server);
+	if (publisher->nclients == lengthof(publisher->callbacks) ||
+		ob_client_matches(publisher->s3, publisher->server, publisher->nlanes))
+		return;
+	before = MemoryContextSwitchTo(publisher->context);
+	make_client(publisher);
+	MemoryContextSwitchTo(before);
+}
+
+ObPublication *
+ob_publisher_item(ObPublisher *publisher, int i)
+{
+	return &publisher->items[i];
+}
+
+static bool
+is_held(const ObPublication *item)
+{
+	return item->held.there && item->state == OB_PUBLISHED_NOT;
+}
+
+/* An upload that has adopted what is held; NULL: error says why. */
+static ObUpload *
+adopt(ObPublisher *publisher, const ObPublication *item,
+	  ObUploadOptions *options, const ObUploadPart *parts, ObError *error)
+{
+	const ObHeld *held = &item->held;
+	ObUploadHeld over = {held->id, held->marker, held->bytes,
+						 parts ? held->nparts : 0};
+	ObPair common[OB_COMMON_HEADERS_MAX];
+	ObUpload *upload;
+
+	options->s3 = publisher->s3;
+	options->bucket = held->bucket;
+	options->key = held->key;
+	options->common = common;
+	options->ncommon = ob_headers_common(item->export->options, common);
+	options->part_size = OB_PART_MIN;
+	options->memory = 4 * OB_PART_MIN;
+	options->connections = 1;
+	options->max_parts = publisher->server->max_parts;
+	ob_error_clear(error);
+	upload = ob_upload_new(options, error);
+	if (upload && ob_upload_adopt(upload, &over, parts, error) != OB_OK)
+	{
+		ob_upload_free(upload);
+		upload = NULL;
+	}
+	return upload;
+}
+
+static void
+clear_lane(Lane *lane)
+{
+	ob_upload_free(lane->upload);
+	lane->upload = NULL;
+	lane->item = NULL;
+}
+
+/* ---- publishing ---- */
+
+static void
+begin(ObPublisher *publisher, Lane *lane, ObPublication *item)
+{
+	ObPair headers[OB_OBJECT_HEADERS_MAX];
+	ObUploadOptions options = {
+		.headers = headers,
+		.nheaders = ob_headers_of_object(item->export->options, headers),
+		.checksum = item->export->options->checksum,
+		.keep_existing = item->export->options->keep_existing,
+	};
+	int n = item->held.nparts;
+	ObUploadPart *parts = palloc(sizeof(ObUploadPart) * (n + 1));
+
+	for (int i = 0; i < n; i++)
+		parts[i] = (ObUploadPart){item->parts[i].etag, item->parts[i].len,
+								  item->parts[i].crc32};
+	lane->item = item;
+	lane->upload = adopt(publisher, item, &options, parts, &item->error);
+	if (!lane->upload)
+		ob_report(&item->error);
+	pfree(parts);
+	ob_upload_publish(lane->upload);
+}
+
+/* A lane that is done becomes free; one that failed keeps its upload, for
+ * ob_publisher_discard() to abort. */
+static void
+look(ObPublisher *publisher, Lane *lane)
+{
+	ObPublication *item = lane->item;
+	const ObError *error = ob_upload_error(lane->upload);
+
+	if (ob_upload_done(lane->upload))
+	{
+		item->state = OB_PUBLISHED_DONE;
+		clear_lane(lane);
+	}
+	else if (error && !item->failed)
+	{
+		item->failed = true;
+		item->error = *error;
+		publisher->stop = true;
+	}
+}
+
+/* The next that is held and has no lane; NULL: none. */
+static ObPublication *
+next_held(ObPublisher *publisher)
+{
+	while (publisher->next < publisher->n)
+	{
+		ObPublication *item = &publisher->items[publisher->next++];
+
+		if (is_held(item))
+			return item;
+	}
+	return NULL;
+}
+
+/* False when there is nothing to wait for. */
+static bool
+publish_some(ObPublisher *publisher)
+{
+	bool busy = false;
+
+	for (int i = 0; i < publisher->nlanes; i++)
+	{
+		Lane *lane = &publisher->lanes[i];
+		ObPublication *item;
+
+		if (lane->upload)
+			look(publisher, lane);
+		if (!lane->upload && !publisher->stop &&
+			(item = next_held(publisher)) != NULL)
+			begin(publisher, lane, item);
+		if (lane->upload && !lane->item->failed)
+			busy = true;
+	}
+	return busy;
+}
+
+bool
+ob_publish(ObPublisher *publisher)
+{
+	ob_client_wait_credentials(publisher->s3, publisher->server);
+	publisher->next = 0;
+	while (publish_some(publisher))
+		ob_wait(ob_s3_http(publisher->s3));
+	ob_client_warn_of_clock(publisher->s3, publisher->server);
+	return !publisher->stop;
+}
+
+/* ---- discarding ---- */
+
+static void
+note_left(ObPublisher *publisher, const ObPublication *item,
+		  const ObError *error)
+{
+	if (publisher->left++ > 0)
+		return;
+	publisher->left_error = *error;
+	publisher->left_place = item->place;
+}
+
+/* What is known of it when nothing more is said to the store. */
+static ObPublished
+state_of(const ObUpload *upload)
+{
+	switch (ob_fate_of(upload))
+	{
+		case OB_FATE_WRITTEN:
+			return OB_PUBLISHED_DONE;
+		case OB_FATE_UNKNOWN:
+			return OB_PUBLISHED_UNKNOWN;
+		case OB_FATE_NONE:
+			break;
+	}
+	return OB_PUBLISHED_DISCARDED;
+}
+
+static void
+begin_abort(ObPublisher *publisher, Lane *lane, ObPublication *item)
+{
+	ObUploadOptions options = {.checksum = OB_CHECKSUM_NONE};
+	ObError error;
+
+	lane->item = item;
+	lane->upload = adopt(publisher, item, &options, NULL, &error);
+	if (lane->upload)
+	{
+		ob_upload_abort(lane->upload, 0);
+		return;
+	}
+	item->state = OB_PUBLISHED_DISCARDED;
+	note_left(publisher, item, &error);
+}
+
+static void
+end_abort(ObPublisher *publisher, Lane *lane)
+{
+	const ObError *error = ob_upload_abort_error(lane->upload);
+
+	lane->item->state = state_of(lane->upload);
+	if (error)
+		note_left(publisher, lane->item, error);
+	clear_lane(lane);
+}
+
+/* A wait that knows nothing of it calls it, hence the const. */
+static bool
+discard_some(const void *arg)
+{
+	ObPublisher *publisher = unconstify(void *, arg);
+	bool busy = false;
+
+	for (int i = 0; i < publisher->nlanes; i++)
+	{
+		Lane *lane = &publisher->lanes[i];
+		ObPublication *item;
+
+		if (lane->upload && ob_upload_aborted(lane->upload))
+			end_abort(publisher, lane);
+		while (!lane->upload && (item = next_held(publisher)) != NULL)
+			begin_abort(publisher, lane, item);
+		if (lane->upload)
+			busy = true;
+	}
+	return !busy;
+}
+
+/* What is done meanwhile is done; all else is aborted. */
+static void
+abort_lanes(ObPublisher *publisher)
+{
+	for (int i = 0; i < publisher->nlanes; i++)
+	{
+		Lane *lane = &publisher->lanes[i];
+
+		if (lane->upload && ob_upload_done(lane->upload))
+		{
+			lane->item->state = OB_PUBLISHED_DONE;
+			clear_lane(lane);
+		}
+		else if (lane->upload)
+			ob_upload_abort(lane->upload, OB_FATE_PATIENCE_MS);
+	}
+}
+
+/* Those that have a lane, and those that never got one, stay behind. */
+static void
+give_lanes_up(ObPublisher *publisher)
+{
+	ObPublication *item;
+	ObError late;
+
+	ob_error_clear(&late);
+	ob_error_set(&late, OB_ETIMEOUT, "the time for it was over");
+	ob_error_what(&late, "could not abort the uploads of the run");
+	for (int i = 0; i < publisher->nlanes; i++)
+	{
+		Lane *lane = &publisher->lanes[i];
+
+		if (!lane->upload)
+			continue;
+		lane->item->state = state_of(lane->upload);
+		if (!ob_upload_forgotten(lane->upload))
+			note_left(publisher, lane->item, &late);
+		clear_lane(lane);
+	}
+	while ((item = next_held(publisher)) != NULL)
+	{
+		item->state = OB_PUBLISHED_DISCARDED;
+		note_left(publisher, item, &late);
+	}
+}
+
+static void
+warn_of_left(const ObPublisher *publisher)
+{
+	if (publisher->left == 0)
+		return;
+	ob_report_not_aborted(&publisher->left_error, publisher->left_place);
+	if (publisher->left > 1)
+		ereport(WARNING, (errcode(ERRCODE_CONNECTION_FAILURE),
+						  errmsg("%d uploads of the run could not be aborted",
+								 publisher->left)));
+}
+
+static bool
+has_something(ObPublisher *publisher)
+{
+	for (int i = 0; i < publisher->n; i++)
+	{
+		if (is_held(&publisher->items[i]))
+			return true;
+	}
+	return false;
+}
+
+void
+ob_publisher_discard(ObPublisher *publisher)
+{
+	if (!has_something(publisher))
+		return;
+	HOLD_INTERRUPTS();
+	publisher->left = 0;
+	abort_lanes(publisher);
+	/* those that have a lane must not get another one */
+	for (int i = 0; i < publisher->nlanes; i++)
+	{
+		if (publisher->lanes[i].upload)
+			publisher->lanes[i].item->held.there = false;
+	}
+	publisher->next = 0;
+	if (!ob_wait_bounded(ob_s3_http(publisher->s3), discard_some, publisher,
+						 DISCARD_MS))
+		give_lanes_up(publisher);
+	for (int i = 0; i < publisher->n; i++)
+		publisher->items[i].held.there = false;
+	warn_of_left(publisher);
+	RESUME_INTERRUPTS();
+}

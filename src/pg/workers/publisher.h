@@ -1,0 +1,91 @@
+/*
+ * publisher.h
+ *		Objects that become visible together.
+ *
+ * src/pg/workers/publisher.h
+ *
+ * Each export of such a run ends with all of its parts landed, and is held
+ * (core/s3/upload.h).  Whoever leads the run collects what is held, from its
+ *own exports and from those of its workers, and in the end publishes all of
+ *it, or discards all of it.
+ */
+#ifndef OB_PUBLISH_H
+#define OB_PUBLISH_H
+
+#include "core/s3/upload.h"
+#include "pg/store/export_spec.h"
+
+/* A held upload, fit for shared memory. */
+typedef struct ObHeld
+{
+	bool there;
+	uint64 bytes;
+	int nparts;
+	char id[OB_UPLOAD_ID_MAX];
+	char marker[OB_UPLOAD_MARKER];
+	char bucket[OB_BUCKET_MAX + 1];
+	char key[OB_KEY_MAX + 1];
+} ObHeld;
+
+typedef struct ObHeldPart
+{
+	uint64 len;
+	uint32 crc32;
+	char etag[OB_ETAG_MAX];
+} ObHeldPart;
+
+/* Notes an export's upload; "there" is set last, so that who has died before
+ * has left nothing to take. */
+extern void ob_held_note(ObHeld *held, const ObExport *export,
+						 const ObUpload *upload);
+extern void ob_held_note_parts(ObHeldPart *parts, const ObUpload *upload,
+							   int nparts);
+
+typedef enum ObPublished
+{
+	OB_PUBLISHED_NOT, /* held, or nothing was */
+	OB_PUBLISHED_DONE,
+	OB_PUBLISHED_UNKNOWN,  /* it may be visible */
+	OB_PUBLISHED_DISCARDED /* not visible; its parts may be left behind */
+} ObPublished;
+
+/* One object of a run. */
+typedef struct ObPublication
+{
+	/* as the leader has prepared it; borrowed */
+	const ObExport *export;
+	const char *place; /* s3://bucket/key, in the database's encoding */
+	ObHeld held;
+	ObHeldPart *parts; /* NULL: it can only be discarded */
+	ObPublished state;
+	bool failed; /* error says why it could not be published */
+	ObError error;
+} ObPublication;
+
+typedef struct ObPublisher ObPublisher;
+
+/*
+ * For n objects, which all go to one server, in the current memory context.
+ * Here all is allocated that ob_publisher_discard() needs.
+ */
+extern ObPublisher *ob_publisher_new(const ObExport *any, int n);
+extern ObPublication *ob_publisher_item(ObPublisher *publisher, int i);
+
+/* What is held may have waited for hours: goes on with the keys that the user
+ * mapping has now. */
+extern void ob_publisher_renew(ObPublisher *publisher);
+
+/*
+ * Completes all that is held, several at a time.  After the first failure no
+ * other one is begun.  True: all are visible; else what is not stays held.
+ * Answers interrupts, so it may raise.
+ */
+extern bool ob_publish(ObPublisher *publisher);
+
+/*
+ * Aborts all that is held still, in bounded time, and waits for it.  Raises
+ * nothing; says in a WARNING what may be left behind.  May be called again.
+ */
+extern void ob_publisher_discard(ObPublisher *publisher);
+
+#endif

@@ -1,0 +1,42 @@
+/*
+ * session.h
+ *		A session's state, for a background worker that acts in its name.
+ *
+ * src/pg/workers/session.h
+ *
+ * What a parallel worker of PostgreSQL's gets, a worker of ours gets, too: the
+ * database, the roles, the loaded libraries, the settings, and, if it is to
+ * see what the session sees, its snapshot.  Unlike a parallel worker it runs
+ * transactions of its own, so it can write, but does not see what the
+ * session's transaction has written.
+ */
+#ifndef OB_SESSION_H
+#define OB_SESSION_H
+
+#include "datatype/timestamp.h"
+
+typedef struct ObSession ObSession; /* in dynamic shared memory */
+
+/* The state has the active snapshot, and the time that now() gives in the
+ * session; or no snapshot, and the present time. */
+extern Size ob_session_estimate(bool snapshot);
+extern void ob_session_save(ObSession *session, Size size, bool snapshot);
+
+/* What now() is in the transactions of such a worker. */
+extern TimestampTz ob_session_now(const ObSession *session);
+
+/* In a worker that has attached to the memory, once: connects. */
+extern void ob_session_restore(const ObSession *session);
+
+/* Transactions of such a worker: as the session's current role, and with its
+ * time.  One for the history alone has a time of its own; it may write and
+ * sees what is committed, whatever the session's defaults are.  One that is to
+ * see what the session saw reads only; the session must still be there.  None
+ * waits for a deferrable snapshot. */
+extern void ob_session_begin(const ObSession *session);
+extern void ob_session_begin_for_history(const ObSession *session);
+extern void ob_session_begin_with_snapshot(const ObSession *session);
+extern void ob_session_commit(void);
+extern void ob_session_abort(void);
+
+#endif

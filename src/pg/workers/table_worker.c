@@ -1,0 +1,258 @@
+/*
+ * table_worker.c
+ *		One table, exported by a background worker for a session.
+ *
+ * src/pg/workers/table_worker.c
+ *
+ * Errors are caught here because nobody is above: it is where postgres.c's
+ * loop would be.
+ */
+#include "postgres.h"
+
+#include "access/xact.h"
+#include "miscadmin.h"
+#include "pgstat.h"
+#include "postmaster/bgworker.h"
+#include "postmaster/interrupt.h"
+#include "storage/proc.h"
+#include "tcop/tcopprot.h"
+#include "utils/guc.h"
+#include "utils/memutils.h"
+#include "utils/timeout.h"
+#include "utils/timestamp.h"
+
+#include "pg/base/subtransaction.h"
+#include "pg/catalog/notify.h"
+#include "pg/base/wait.h"
+#include "pg/workers/table_worker.h"
+
+/* How long the history's writers wait for a lock: at most, and when what this
+ * process does was cancelled. */
+#define LOCK_MS 60000
+#define HURRIED_LOCK_MS 1000
+
+static bool hurried;
+
+void
+ob_work_signals(void)
+{
+	pqsignal(SIGHUP, SignalHandlerForConfigReload);
+	pqsignal(SIGINT, StatementCancelHandler);
+	pqsignal(SIGTERM, die);
+	BackgroundWorkerUnblockSignals();
+}
+
+ErrorData *
+ob_work_recover(MemoryContext context)
+{
+	ErrorData *error;
+
+	MemoryContextSwitchTo(context);
+	error = CopyErrorData();
+	hurried = hurried || ob_attempt_interrupted(error);
+	EmitErrorReport();
+	FlushErrorState();
+	ob_session_abort();
+	MemoryContextSwitchTo(context);
+	return error;
+}
+
+/* ---- the history ---- */
+
+/* The bound holds until the transaction ends; a stricter one of the caller's
+ * stays. */
+static void
+bound_lock_waits(int ms)
+{
+	if (LockTimeout > 0 && LockTimeout <= ms)
+		return;
+	(void) set_config_option("lock_timeout", psprintf("%d", ms), PGC_USERSET,
+							 PGC_S_SESSION, GUC_ACTION_LOCAL, true, 0, false);
+}
+
+static ErrorData *
+write_once(const ObSession *session, void (*step)(void *arg), void *arg)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+
+	PG_TRY();
+	{
+		ob_session_begin_for_history(session);
+		bound_lock_waits(hurried ? HURRIED_LOCK_MS : LOCK_MS);
+		step(arg);
+		ob_session_commit();
+	}
+	PG_CATCH();
+	{
+		error = ob_work_recover(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	return error;
+}
+
+/*
+ * SIGINT is also how lock_timeout ends a wait, so cancels cannot be held
+ * without holding that, too: here it is told from them.
+ */
+static void
+time_out_only(SIGNAL_ARGS)
+{
+	int kept = errno;
+
+	if (!get_timeout_indicator(LOCK_TIMEOUT, false))
+		return;
+	InterruptPending = true;
+	QueryCancelPending = true;
+	ob_wait_wake(MyProc);
+	/* before 17, nobody else sees to it */
+	errno = kept;
+}
+
+const ErrorData *
+ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
+{
+	const ErrorData *error = write_once(session, step, arg);
+
+	if (!error || !ob_attempt_interrupted(error))
+		return error;
+	pqsignal(SIGINT, time_out_only);
+	QueryCancelPending = false;
+	error = write_once(session, step, arg);
+	pqsignal(SIGINT, StatementCancelHandler);
+	QueryCancelPending = true;
+	InterruptPending = true;
+	return error;
+}
+
+static void
+write_begin(void *arg)
+{
+	const ObWork *work = arg;
+
+	ob_history_begin(work->schema, &work->task.run);
+}
+
+static void
+write_end(void *arg)
+{
+	const ObWork *work = arg;
+	ObTotals totals = {0};
+
+	ob_task_end(work->schema, &work->task);
+	ob_totals_add(&totals, &work->task.run);
+	/* the run's only table */
+	if (work->request.options_for == OB_OPTIONS_TABLE)
+		ob_tell_run(&totals);
+}
+
+/* What was allocated in the transaction goes with it. */
+static void
+keep(ObWork *work, MemoryContext context)
+{
+	MemoryContext before = MemoryContextSwitchTo(context);
+	ObRun *run = &work->task.run;
+
+	work->task.uri = pstrdup(work->task.uri);
+	if (run->uri)
+		run->uri = work->task.uri;
+	if (run->query)
+		run->query = pstrdup(run->query);
+	if (work->task.watermark)
+		work->task.watermark = ob_watermark_copy(work->task.watermark);
+	if (work->task.details)
+		work->task.details =
+			DatumGetJsonbPCopy(JsonbPGetDatum(work->task.details));
+	MemoryContextSwitchTo(before);
+}
+
+static void
+export_table(ObWork *work, MemoryContext context)
+{
+	ObRequest *request = &work->request;
+
+	if (work->snapshot)
+		ob_session_begin_with_snapshot(work->session);
+	else
+		ob_session_begin(work->session);
+	request->entry = ob_registry_find(work->schema, request->name);
+	if (work->registered && !request->entry)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("\"%s\" is not registered any more", request->name)));
+	ob_task_prepare(request, &work->task);
+	keep(work, context);
+	ob_task_run(&work->task);
+	keep(work, context);
+	ob_session_commit();
+}
+
+void
+ob_work_run(ObWork *work)
+{
+	MemoryContext context = CurrentMemoryContext;
+	ErrorData *volatile error = NULL;
+	ObRun *run = &work->task.run;
+
+	work->request.schema = work->schema;
+	work->request.in_worker = work->snapshot;
+	run->run_id = work->request.run_id;
+	run->name = work->request.name;
+	run->source = work->source;
+	run->lsn = work->request.lsn;
+	run->status = OB_STATUS_RUNNING;
+	run->started = GetCurrentTimestamp();
+	run->logged = &work->logged;
+	hurried = false;
+	pgstat_report_activity(STATE_RUNNING,
+						   psprintf("onboard: export of \"%s\"", run->name));
+	/* a history that cannot be written is told in the server log, and is no
+	 * reason to land nothing */
+	(void) ob_work_write(work->session, write_begin, work);
+	PG_TRY();
+	{
+		export_table(work, context);
+	}
+	PG_CATCH();
+	{
+		error = ob_work_recover(context);
+	}
+	PG_END_TRY();
+	MemoryContextSwitchTo(context);
+	if (error)
+		ob_task_fail(&work->task, error);
+	work->error = error;
+	if (!work->waits || work->task.run.files == 0)
+		ob_work_end(work);
+	pgstat_report_activity(STATE_IDLE, NULL);
+}
+
+/* A background worker's warnings go to the server log. */
+static void
+warn_of_unwritten(const ObRun *run, const ErrorData *error)
+{
+	ereport(WARNING,
+			(errcode(error->sqlerrcode),
+			 errmsg("the history does not say how the export of \"%s\" ended",
+					run->name),
+			 run->files > 0
+				 ? errdetail("It has landed at \"%s\": %llu rows, %llu "
+							 "bytes. The history: %s",
+							 run->uri, (unsigned long long) run->rows,
+							 (unsigned long long) run->bytes, error->message)
+				 : errdetail("It has ended as \"%s\": %s. The history: %s",
+							 run->status, run->error ? run->error : "no rows",
+							 error->message)));
+}
+
+void
+ob_work_end(ObWork *work)
+{
+	const ErrorData *error = ob_work_write(work->session, write_end, work);
+
+	QueryCancelPending = false;
+	work->unwritten = error != NULL;
+	if (error)
+		warn_of_unwritten(&work->task.run, error);
+}

@@ -1,0 +1,45 @@
+/*
+ * worker_limits.h
+ *		How many background workers roles may take up.
+ *
+ * src/pg/workers/worker_limits.h
+ *
+ * The places that there are, max_worker_processes, are every role's, and of
+ * parallel queries and replication as well.  So a role may have so many jobs
+ * at a time (onboard.max_jobs_per_role), and all roles together leave some
+ * places free (onboard.reserved_workers).  The role that counts is the one
+ * that has logged in.  As with max_connections, superusers are not bound.
+ *
+ * A process that is counted holds one of so many locks, which go when it does.
+ */
+#ifndef OB_BOUNDS_H
+#define OB_BOUNDS_H
+
+typedef enum ObBound
+{
+	OB_BOUND_NONE,
+	OB_BOUND_JOBS,   /* of the role */
+	OB_BOUND_WORKERS /* of all */
+} ObBound;
+
+/* Settings. */
+extern int onboard_max_jobs_per_role; /* -1: half of all there are */
+extern int onboard_reserved_workers;
+
+/* The start of a job stands between these two, so that each role starts one at
+ * a time.  The first one waits, and raises if there may be no other job. */
+extern void ob_bounds_enter(void);
+extern void ob_bounds_leave(void);
+
+/* Whether this process, a job or a worker of onboard_all(), may go on: it then
+ * counts until it ends. */
+extern ObBound ob_bounds_take_job(void);
+extern ObBound ob_bounds_take_worker(void);
+
+/* How many workers of onboard_all() may be started, out of those wanted. */
+extern int ob_bounds_workers(int wanted);
+
+/* Raises that a bound is reached. */
+extern _Noreturn void ob_bounds_refuse(ObBound bound);
+
+#endif

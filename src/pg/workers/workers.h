@@ -1,0 +1,90 @@
+/*
+ * workers.h
+ *		Several tables at a time: background workers that share out a run.
+ *
+ * src/pg/workers/workers.h
+ *
+ * The leader, a session that calls onboard_all(), writes down what is to do in
+ * dynamic shared memory and starts workers.  Each takes the next table,
+ * exports it under the leader's snapshot in a transaction of its own, commits
+ * its row of the history, and writes down how it ended; until none is left.
+ * The leader waits, and tells its caller.  It holds the snapshot, so it must
+ * outlive them: when it ends for whatever reason, it ends them first.
+ */
+#ifndef OB_CREW_H
+#define OB_CREW_H
+
+#include "pg/workers/publisher.h"
+#include "pg/export/task.h"
+
+/* One table of a run.  The caller's; in the order in which they are taken. */
+typedef struct ObCrewTable
+{
+	const char *name;
+	ObTask *task; /* its run and details are filled when it has ended */
+	const char *detail;
+	const char *hint; /* of its error; NULL: none */
+	void *arg;        /* the caller's own */
+	/* of a run that is published together: filled when it has landed */
+	ObPublication *publication;
+} ObCrewTable;
+
+typedef struct ObCrewJob
+{
+	Oid schema; /* the extension's */
+	pg_uuid_t run_id;
+	TimestampTz when;   /* the date and time in keys */
+	XLogRecPtr lsn;     /* of the snapshot */
+	const char *source; /* ob_history_source() of who asked */
+	Jsonb *options;     /* of the call; NULL: none */
+	bool details;       /* are wanted, for a manifest */
+	int workers;        /* at most */
+	ObCrewTable *tables;
+	int ntables;
+	/* As each ends, in no order. */
+	void (*ended)(ObCrewTable *table);
+
+	/*
+	 * Of a run that is published together; else NULL.  settle is called once
+	 * all tables have landed, failed, or are left to the caller, and workers
+	 * wait.  It publishes or discards, and sets each landed table's run to
+	 * what became of it; true: increments end there.  After the first failure
+	 * no other table is begun.  abandon, if settle does not return, does the
+	 * latter without raising.
+	 */
+	bool (*settle)(void *arg);
+	void (*abandon)(void *arg);
+	void *arg;
+} ObCrewJob;
+
+/* Whether workers would see and may do what this session does; if not, says
+ * why in a NOTICE.  (It has written, say.) */
+extern bool ob_crew_possible(void);
+
+/*
+ * Starts workers, as many as there are: perhaps none.  The tables, names and
+ * tasks of the job are borrowed.  The crew is in a memory context below the
+ * current one, and ends with it, or with the current resource owner, whichever
+ * goes first: so it may live on when the caller returns rows of its query.
+ */
+typedef struct ObCrew ObCrew;
+extern ObCrew *ob_crew_start(const ObCrewJob *job);
+
+/*
+ * Waits until "ended" has been called for another table, or for some; false:
+ * every table has ended but those that no worker could take, because none was
+ * free or the last one died: they are left to the caller, who finds them by
+ * run.status, which is NULL.  Answers interrupts; an error ends the workers
+ * first, and their uploads, but those that were held already: they are noted
+ * in the publications.  What became of the tables is in the current memory
+ * context.
+ */
+extern bool ob_crew_step(ObCrew *crew);
+
+/* After the last step. */
+extern void ob_crew_end(ObCrew *crew);
+
+/* Before it: ends the workers and their uploads.  Does not raise. */
+extern void ob_crew_stop(ObCrew *crew);
+
+#endif

@@ -1,0 +1,104 @@
+/*
+ * workers_intern.h
+ *		What leader and workers of a run share.
+ *
+ * src/pg/workers/workers_intern.h
+ */
+#ifndef OB_CREW_INTERN_H
+#define OB_CREW_INTERN_H
+
+#include "port/atomics.h"
+#include "storage/proc.h"
+#include "utils/dsa.h"
+
+#include "pg/workers/workers.h"
+#include "pg/workers/session.h"
+
+#define OB_CREW_MAGIC 0x6f6e6264
+
+/* What a worker's entry point is told. */
+#define OB_CREW_LIBRARY "onboard"
+#define OB_CREW_MAIN "onboard_crew_main"
+
+typedef enum ObCrewState
+{
+	OB_CREW_WAITING,
+	OB_CREW_RUNNING,
+	OB_CREW_LANDED, /* and held: its worker waits for the verdict */
+	OB_CREW_ENDED
+} ObCrewState;
+
+/* A table as leader and workers see it.  What is below the state belongs to
+ * the worker that runs it, and to the leader once it has ended. */
+typedef struct ObCrewSlot
+{
+	Size name;   /* offset */
+	Size server; /* offset: an ObServerImage */
+	pg_atomic_uint32 state;
+	int pid;     /* the worker's, 0 before it runs */
+	ObFate fate; /* of the object; also of a worker that dies */
+
+	char status[16];
+	int files;
+	uint64 rows;
+	uint64 raw_bytes;
+	uint64 bytes;
+	int parts;
+	int retries;
+	TimestampTz started;
+	TimestampTz ended;
+	int sqlstate;
+	bool unwritten;    /* the history does not say how it ended */
+	char uri[2048];    /* "": none */
+	char error[2048];  /* "": none */
+	char detail[1024]; /* likewise */
+	char hint[512];
+	dsa_pointer details; /* a jsonb; or none */
+	ObHeld held;
+	dsa_pointer held_parts; /* ObHeldPart */
+} ObCrewSlot;
+
+/* What becomes of a run's held objects; each table's is in its slot. */
+typedef enum ObCrewVerdict
+{
+	OB_CREW_NO_VERDICT,
+	OB_CREW_SETTLED,
+	OB_CREW_PUBLISHED /* all of it: increments end there */
+} ObCrewVerdict;
+
+typedef struct ObCrewShared
+{
+	uint32 magic;
+	pg_atomic_uint32 next; /* the table to be taken next */
+	pg_atomic_uint32 stop; /* not 0: take no more */
+	pg_atomic_uint32 verdict;
+	bool together;   /* objects are held */
+	dsa_handle area; /* for what has no bounds */
+	PGPROC *leader;  /* to wake */
+	Oid schema;
+	pg_uuid_t run_id;
+	TimestampTz when;
+	XLogRecPtr lsn;
+	int nslots;
+	Size options; /* offset; 0: none */
+	Size source;  /* offset: ob_history_source() of the leader */
+	Size session; /* offset */
+	ObCrewSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} ObCrewShared;
+
+static inline void *
+ob_crew_at(ObCrewShared *shared, Size offset)
+{
+	return (char *) shared + offset;
+}
+
+/* How much is shared; of that, "session" are the session's state. */
+extern Size ob_crew_estimate(const ObCrewJob *job, Size *session);
+
+extern void ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job,
+						 Size session);
+
+/* The number of a table that nobody has taken, now this process's; -1: none */
+extern int ob_crew_take(ObCrewShared *shared);
+
+#endif

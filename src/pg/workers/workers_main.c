@@ -1,0 +1,287 @@
+/*
+ * workers_main.c
+ *		Several tables at a time: a worker.
+ *
+ * src/pg/workers/workers_main.c
+ */
+#include "postgres.h"
+
+#include "miscadmin.h"
+#include "storage/dsm.h"
+#include "storage/ipc.h"
+#include "utils/memutils.h"
+
+#include "pg/workers/worker_limits.h"
+#include "pg/workers/workers_intern.h"
+#include "pg/base/errors.h"
+#include "pg/base/wait.h"
+#include "pg/workers/table_worker.h"
+
+extern PGDLLEXPORT void onboard_crew_main(Datum main_arg);
+
+/* How often a worker looks whether it is to end. */
+#define LOOK_MS 1000
+
+typedef struct Member
+{
+	ObCrewShared *shared;
+	dsa_area *area;
+	List *waiting; /* of Landed *: for the verdict */
+} Member;
+
+typedef struct Landed
+{
+	ObWork work;
+	ObCrewSlot *slot;
+	const Member *member;
+} Landed;
+
+/* Without them there is less in the manifest. */
+static void
+note_details(const Member *member, ObCrewSlot *slot, const Jsonb *details)
+{
+	if (!details)
+		return;
+	slot->details = dsa_allocate_extended(member->area, VARSIZE(details),
+										  DSA_ALLOC_HUGE | DSA_ALLOC_NO_OOM);
+	if (DsaPointerIsValid(slot->details))
+		memcpy(dsa_get_address(member->area, slot->details), details,
+			   VARSIZE(details));
+}
+
+/* An export's callback: from now on the upload is the leader's. */
+static void
+hand_over(void *arg, const ObUpload *upload)
+{
+	Landed *landed = arg;
+	ObCrewSlot *slot = landed->slot;
+	dsa_area *area = landed->member->area;
+	ObUploadHeld held;
+
+	ob_upload_hand_over(upload, &held);
+	slot->held_parts =
+		dsa_allocate(area, sizeof(ObHeldPart) * (Size) (held.nparts + 1));
+	ob_held_note_parts(dsa_get_address(area, slot->held_parts), upload,
+					   held.nparts);
+	ob_held_note(&slot->held, &landed->work.task.export, upload);
+}
+
+/* Writes down how a table ended. */
+static void
+note(ObCrewSlot *slot, const ObWork *work)
+{
+	const ErrorData *error = work->error;
+	const ObRun *run = &work->task.run;
+
+	ob_report_copy(slot->status, sizeof(slot->status), run->status);
+	slot->files = run->files;
+	slot->rows = run->rows;
+	slot->raw_bytes = run->raw_bytes;
+	slot->bytes = run->bytes;
+	slot->parts = run->parts;
+	slot->retries = run->retries;
+	slot->started = run->started;
+	slot->ended = run->ended;
+	slot->sqlstate = run->sqlstate;
+	slot->unwritten = work->unwritten;
+	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
+	ob_report_copy(slot->error, sizeof(slot->error), run->error);
+	ob_report_copy(slot->detail, sizeof(slot->detail),
+				   error ? error->detail : NULL);
+	ob_report_copy(slot->hint, sizeof(slot->hint), error ? error->hint : NULL);
+}
+
+static void
+tell(ObCrewShared *shared, ObCrewSlot *slot, ObCrewState state)
+{
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->state, state);
+	ob_wait_wake(shared->leader);
+}
+
+/* True: it has landed, and waits. */
+static bool
+run_table(Member *member, ObCrewSlot *slot)
+{
+	ObCrewShared *shared = member->shared;
+	Landed *landed = palloc0(sizeof(Landed));
+	ObWork *work = &landed->work;
+
+	landed->slot = slot;
+	landed->member = member;
+	work->session = ob_crew_at(shared, shared->session);
+	work->snapshot = true;
+	work->registered = true;
+	work->schema = shared->schema;
+	work->source = ob_crew_at(shared, shared->source);
+	work->waits = shared->together;
+	work->request.name = ob_crew_at(shared, slot->name);
+	work->request.server = ob_crew_at(shared, slot->server);
+	work->request.when = shared->when;
+	work->request.lsn = shared->lsn;
+	work->request.run_id = shared->run_id;
+	work->request.options_for = OB_OPTIONS_ALL;
+	if (shared->options)
+		work->request.options = ob_crew_at(shared, shared->options);
+	work->task.export.fate = &slot->fate;
+	work->task.export.fate_shared = true;
+	if (shared->together)
+	{
+		work->task.export.held = hand_over;
+		work->task.export.held_arg = landed;
+	}
+	slot->started = GetCurrentTimestamp();
+	slot->pid = MyProcPid;
+	pg_write_barrier();
+	pg_atomic_write_u32(&slot->state, OB_CREW_RUNNING);
+	ob_work_run(work);
+	note_details(member, slot, work->task.details);
+	note(slot, work);
+	if (!work->waits || work->task.run.files == 0)
+	{
+		tell(shared, slot, OB_CREW_ENDED);
+		return false;
+	}
+	member->waiting = lappend(member->waiting, landed);
+	tell(shared, slot, OB_CREW_LANDED);
+	return true;
+}
+
+/* ---- the verdict ---- */
+
+/* A leader that ends without one has discarded what was held. */
+static ObCrewVerdict
+wait_for_verdict(ObCrewShared *shared)
+{
+	bool stop;
+
+	HOLD_CANCEL_INTERRUPTS();
+	do
+	{
+		stop = pg_atomic_read_u32(&shared->stop) != 0;
+		pg_memory_barrier();
+		if (pg_atomic_read_u32(&shared->verdict) != OB_CREW_NO_VERDICT)
+			break;
+		if (!stop)
+			ob_wait_latch(LOOK_MS);
+		CHECK_FOR_INTERRUPTS();
+	} while (!stop);
+	RESUME_CANCEL_INTERRUPTS();
+	pg_memory_barrier();
+	return pg_atomic_read_u32(&shared->verdict);
+}
+
+static const char *
+text_or_null(const char *text)
+{
+	return text[0] ? pstrdup(text) : NULL;
+}
+
+static void
+end_table(Landed *landed, ObCrewVerdict verdict)
+{
+	ObTask *task = &landed->work.task;
+	const ObCrewSlot *slot = landed->slot;
+
+	if (verdict == OB_CREW_NO_VERDICT)
+		ob_task_withhold(task);
+	else
+	{
+		task->run.status = pstrdup(slot->status);
+		task->run.files = slot->files;
+		task->run.rows = slot->rows;
+		task->run.raw_bytes = slot->raw_bytes;
+		task->run.bytes = slot->bytes;
+		task->run.parts = slot->parts;
+		task->run.uri = text_or_null(slot->uri);
+		task->run.sqlstate = slot->sqlstate;
+		task->run.error = text_or_null(slot->error);
+	}
+	if (verdict != OB_CREW_PUBLISHED)
+		task->watermark = NULL;
+	ob_work_end(&landed->work);
+	landed->slot->unwritten = landed->work.unwritten;
+	tell(landed->member->shared, landed->slot, OB_CREW_ENDED);
+}
+
+static void
+end_waiting(Member *member)
+{
+	ObCrewVerdict verdict;
+	ListCell *cell;
+
+	if (member->waiting == NIL)
+		return;
+	verdict = wait_for_verdict(member->shared);
+	foreach (cell, member->waiting)
+		end_table(lfirst(cell), verdict);
+}
+
+/* ---- the process ---- */
+
+static ObCrewShared *
+attach(Datum main_arg)
+{
+	dsm_segment *segment = dsm_attach(DatumGetUInt32(main_arg));
+	ObCrewShared *shared;
+
+	/* the leader is gone already */
+	if (segment == NULL)
+		proc_exit(0);
+	shared = dsm_segment_address(segment);
+	if (shared->magic != OB_CREW_MAGIC)
+		elog(FATAL, "unknown contents of dynamic shared memory");
+	return shared;
+}
+
+/* An area that is gone is an error to PostgreSQL; here it only says that the
+ * leader is, too. */
+static dsa_area *
+attach_area(dsa_handle handle)
+{
+	dsa_area *volatile area = NULL;
+
+	PG_TRY();
+	{
+		area = dsa_attach(handle);
+	}
+	PG_CATCH();
+	{
+		if (geterrcode() != ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE)
+			PG_RE_THROW();
+		FlushErrorState();
+		proc_exit(0);
+	}
+	PG_END_TRY();
+	dsa_pin_mapping(area);
+	return area;
+}
+
+void
+onboard_crew_main(Datum main_arg)
+{
+	Member member = {NULL, NULL, NIL};
+	int number;
+
+	ob_work_signals();
+	member.shared = attach(main_arg);
+	ob_session_restore(ob_crew_at(member.shared, member.shared->session));
+	if (ob_bounds_take_worker() != OB_BOUND_NONE)
+		return;
+	MemoryContextSwitchTo(TopMemoryContext);
+	if (member.shared->area != DSM_HANDLE_INVALID)
+		member.area = attach_area(member.shared->area);
+	while ((number = ob_crew_take(member.shared)) >= 0)
+	{
+		MemoryContext context = AllocSetContextCreate(
+			TopMemoryContext, "onboard table", ALLOCSET_DEFAULT_SIZES);
+
+		MemoryContextSwitchTo(context);
+		if (!run_table(&member, &member.shared->slots[number]))
+		{
+			MemoryContextSwitchTo(TopMemoryContext);
+			MemoryContextDelete(context);
+		}
+	}
+	end_waiting(&member);
+}
