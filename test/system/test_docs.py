@@ -278,6 +278,33 @@ def test_page(begun, folder, tell, page):
         tell(f"not run: {' '.join(reader.left_out)}")
 
 
+def anchors(page):
+    """As GitHub makes them of headings."""
+    found = []
+    for title in re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.M):
+        slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
+        again = sum(re.fullmatch(rf"{re.escape(slug)}(-\d+)?", one) is not None
+                    for one in found)
+        found.append(f"{slug}-{again}" if again else slug)
+    return found
+
+
+@pytest.mark.parametrize("page", [
+    "README.md", "CHANGELOG.md", "CONTRIBUTING.md", "src/README.md",
+    "test/README.md", *PAGES,
+])
+def test_links(page):
+    """Each leads to a file that is there, and to a heading of it."""
+    text = (ROOT / page).read_text()
+    for link in re.findall(r"\]\(([^)\s]+)\)", text):
+        if re.match("https?:", link):
+            continue
+        file, _, anchor = link.partition("#")
+        path = (ROOT / page).parent / file if file else ROOT / page
+        assert path.exists(), link
+        assert not anchor or anchor in anchors(path), link
+
+
 @pytest.mark.parametrize("fault, text", [
     ("not in NEEDS", "```sql\n-- needs rain\nSELECT 1;\n```\n"),
     ("psql ended", "```sql\nSELECT 1 / 0;\n```\n"),
