@@ -318,10 +318,13 @@ def test_links(page):
     ("not fenced", "text\n\n    SELECT 1;\n"),
     ("not closed", "```sql\nSELECT 1;\n"),
 ])
-def test_a_page_that_is_wrong(begun, folder, monkeypatch, tmp_path, fault, text):
-    """This test can fail."""
+def test_a_page_that_is_wrong(
+    kept, readme, folder, monkeypatch, tmp_path, fault, text
+):
+    """Each way in which a page can be wrong is seen.  (None of these changes
+    anything, so they need no database of their own.)"""
     (tmp_path / "page.md").write_text(text)
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     with pytest.raises((pytest.fail.Exception, AssertionError)) as failure:
-        Reader(begun, folder).read("page.md")
+        Reader(dict(kept[1], PGDATABASE="read"), folder).read("page.md")
     assert fault in str(failure.value)
