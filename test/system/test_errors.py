@@ -788,9 +788,9 @@ def too_many_files(stage):
     return [error]
 
 
-# While rows are made
+# During the export
 
-ROWS = "While rows are made"
+ROWS = "During the export"
 
 
 @produces("22P05", ROWS)

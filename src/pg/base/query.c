@@ -20,6 +20,7 @@
 #include "utils/plancache.h"
 #include "utils/varlena.h"
 
+#include "core/text/uri.h"
 #include "pg/base/query.h"
 
 /* Positions in the query must not be taken for positions in the caller's
@@ -37,10 +38,17 @@ move_position(const char *query)
 	return true;
 }
 
+/* Who leaves the query out has the bucket in its place. */
 static void
 tell_position(void *arg)
 {
+	ObError error;
+
 	move_position(arg);
+	ob_error_clear(&error);
+	if (ob_bucket_check(arg, &error) == OB_OK)
+		errhint("If \"%s\" is the bucket, give it after the query.",
+				(const char *) arg);
 }
 
 static void

@@ -620,8 +620,11 @@ ob_server_check_bucket(const char *bucket)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid bucket name \"%s\"", ob_report_clip(bucket)),
 				 errdetail("%s", ob_server_fault(&error)),
-				 errhint("A bucket name has 3 to 63 lower-case "
-						 "letters, digits, dots and hyphens.")));
+				 bucket[0] == '{'
+					 ? errhint("Options follow the bucket: write options => "
+							   "'...'.")
+					 : errhint("A bucket name has 3 to 63 lower-case letters, "
+							   "digits, dots and hyphens.")));
 }
 
 char *
