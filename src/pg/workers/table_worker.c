@@ -147,18 +147,12 @@ write_end(void *arg)
 		ob_tell_run(&totals);
 }
 
-/* What was allocated in the transaction goes with it. */
+/* Copies what ob_task_run() allocated in the transaction, and what needs it. */
 static void
 keep(ObWork *work, MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
-	ObRun *run = &work->task.run;
 
-	work->task.uri = pstrdup(work->task.uri);
-	if (run->uri)
-		run->uri = work->task.uri;
-	if (run->query)
-		run->query = pstrdup(run->query);
 	if (work->task.watermark)
 		work->task.watermark = ob_watermark_copy(work->task.watermark);
 	if (work->task.details)
@@ -171,18 +165,23 @@ static void
 export_table(ObWork *work, MemoryContext context)
 {
 	ObRequest *request = &work->request;
+	MemoryContext transaction;
 
 	if (work->snapshot)
 		ob_session_begin_with_snapshot(work->session);
 	else
 		ob_session_begin(work->session);
+	transaction = CurrentMemoryContext;
+	/* The end of the export is written after this transaction, even if
+	 * preparing it fails halfway. */
+	MemoryContextSwitchTo(context);
 	request->entry = ob_registry_find(work->schema, request->name);
 	if (work->registered && !request->entry)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("\"%s\" is not registered any more", request->name)));
 	ob_task_prepare(request, &work->task);
-	keep(work, context);
+	MemoryContextSwitchTo(transaction);
 	ob_task_run(&work->task);
 	keep(work, context);
 	ob_session_commit();
