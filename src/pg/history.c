@@ -155,8 +155,10 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 	return SPI_processed;
 }
 
-#define ROW_OF_TABLE \
-	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3"
+/* As the index onboard_history_run_id has it. */
+#define ROW_OF_TABLE                                                       \
+	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3 " \
+	"AND hashtext(name) = hashtext($3)"
 
 /*
  * PostgreSQL makes the column role_id of the name, as it does when a dump is
