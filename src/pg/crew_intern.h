@@ -73,6 +73,7 @@ typedef struct ObCrewShared
 	pg_atomic_uint32 stop; /* not 0: take no more */
 	pg_atomic_uint32 verdict;
 	bool together;   /* objects are held */
+	bool given_id;   /* the run may have been tried before */
 	dsa_handle area; /* for what has no bounds */
 	PGPROC *leader;  /* to wake */
 	Oid schema;

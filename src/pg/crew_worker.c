@@ -84,6 +84,8 @@ note(ObCrewSlot *slot, const ObWork *work)
 	slot->ended = run->ended;
 	slot->sqlstate = run->sqlstate;
 	slot->unwritten = work->unwritten;
+	if (run->error)
+		slot->fate = work->task.fate;
 	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
 	ob_report_copy(slot->error, sizeof(slot->error), run->error);
 	ob_report_copy(slot->detail, sizeof(slot->detail),
@@ -120,6 +122,7 @@ run_table(Member *member, ObCrewSlot *slot)
 	work->request.when = shared->when;
 	work->request.lsn = shared->lsn;
 	work->request.run_id = shared->run_id;
+	work->request.given_id = shared->given_id;
 	work->request.options_for = OB_OPTIONS_ALL;
 	if (shared->options)
 		work->request.options = ob_crew_at(shared, shared->options);

@@ -22,6 +22,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "pg/fate.h"
 #include "pg/history.h"
 #include "pg/own_query.h"
 #include "pg/owner.h"
@@ -30,7 +31,11 @@
 
 #define TABLE "onboard_history"
 #define PARAMS 22
-#define ROLE_NAME 4 /* the parameter that insert() sets, from 0 */
+
+/* Parameters that are set later, from 0. */
+#define ROLE_NAME 4
+#define URI 8
+#define ERROR_TEXT 19
 
 char *
 ob_history_source(void)
@@ -70,6 +75,7 @@ typedef struct Row
 	char nulls[PARAMS + 1];
 	Oid role;
 	bool done; /* it says that the table has landed */
+	bool well; /* it says that, or that there was nothing to land */
 	bool written;
 } Row;
 
@@ -119,6 +125,7 @@ make_row(Row *row, const ObRun *run)
 	add_text(row, run->source ? run->source : ob_history_source());
 	add_text(row, run->query);
 	add_text(row, run->status);
+	Assert(row->n == URI);
 	add_text(row, run->uri);
 	add_number(row, run->files);
 	add_number(row, run->rows);
@@ -130,10 +137,12 @@ make_row(Row *row, const ObRun *run)
 	add_time(row, run->ended);
 	add(row, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
 	add_number(row, MyProcPid);
+	Assert(row->n == ERROR_TEXT);
 	add_text(row, run->error);
 	add_text(row, run->error ? unpack_sql_state(run->sqlstate) : NULL);
 	add(row, BOOLOID, BoolGetDatum(run->increment), true);
 	row->done = strcmp(run->status, OB_STATUS_DONE) == 0;
+	row->well = row->done || strcmp(run->status, OB_STATUS_EMPTY) == 0;
 	Assert(row->n == PARAMS);
 }
 
@@ -209,6 +218,34 @@ insert(Oid schema, void *arg)
 	row->written = true;
 }
 
+static void
+set_text(Row *row, int number, const char *text)
+{
+	row->values[number] = CStringGetTextDatum(text);
+	row->nulls[number] = ' ';
+}
+
+/*
+ * An attempt that has not ended well, or not yet, and has no object itself has
+ * not touched that of an earlier attempt, either.  Mostly the row says so
+ * already: see ob_task_recall().
+ */
+static void
+keep_uri(Oid schema, Row *row)
+{
+	if (row->well || row->nulls[URI] == ' ' ||
+		execute(schema,
+				"SELECT uri FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
+				3, row, SPI_OK_SELECT) == 0)
+		return;
+	set_text(row, URI,
+			 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	if (row->nulls[ERROR_TEXT] == ' ')
+		set_text(row, ERROR_TEXT,
+				 ob_fate_error(OB_FATE_EARLIER,
+							   TextDatumGetCString(row->values[ERROR_TEXT])));
+}
+
 /*
  * Writes the row over the one of the same table, mostly that which says that
  * it has begun.  An increment that has landed keeps its row when a repetition
@@ -218,7 +255,7 @@ insert(Oid schema, void *arg)
 static void
 replace(Oid schema, void *arg)
 {
-	const Row *row = arg;
+	Row *row = arg;
 
 	if (!row->done &&
 		execute(schema,
@@ -226,13 +263,15 @@ replace(Oid schema, void *arg)
 				" AND increment AND status = '" OB_STATUS_DONE "'",
 				3, row, SPI_OK_SELECT) > 0)
 		return;
-	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, arg, SPI_OK_DELETE);
-	insert(schema, arg);
+	keep_uri(schema, row);
+	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, row, SPI_OK_DELETE);
+	insert(schema, row);
 }
 
 static void
 replace_if_open(Oid schema, void *arg)
 {
+	keep_uri(schema, arg);
 	if (execute(schema, "DELETE FROM " ROW_OF_TABLE " AND ended IS NULL", 3,
 				arg, SPI_OK_DELETE) > 0)
 		insert(schema, arg);
@@ -366,8 +405,8 @@ find_run(Oid schema, void *arg)
 
 	execute(schema,
 			"SELECT bool_or(role_id = $2), bool_or(role_id <> $2 AND "
-			"status IN ('" OB_STATUS_DONE "', '" OB_STATUS_EMPTY
-			"', '" OB_STATUS_WITHHELD "')) "
+			"(uri IS NOT NULL OR status IN ('" OB_STATUS_DONE
+			"', '" OB_STATUS_EMPTY "', '" OB_STATUS_WITHHELD "'))) "
 			"FROM %s.onboard_history WHERE run_id = $1",
 			2, &question->row, SPI_OK_SELECT);
 	question->own = bool_column(1);
@@ -409,13 +448,13 @@ ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
 						errhint("Give another run_id, or none.")));
 }
 
-typedef struct Landed
+typedef struct Recall
 {
 	Row row;
 	MemoryContext context;
 	ObRun *run;
 	bool found;
-} Landed;
+} Recall;
 
 static Datum
 column(int number)
@@ -436,24 +475,21 @@ text_column(int number)
 }
 
 static void
-find_landed(Oid schema, void *arg)
+recall(Oid schema, void *arg)
 {
-	Landed *landed = arg;
-	ObRun *run = landed->run;
+	Recall *recall = arg;
+	ObRun *run = recall->run;
 	MemoryContext before;
 
 	execute(schema,
 			"SELECT uri, rows, raw_bytes, bytes, parts, retries, query, "
-			"source, started, ended, lsn FROM " ROW_OF_TABLE
-			" AND status = '" OB_STATUS_DONE "' AND files = 1 AND "
-			"uri IS NOT NULL AND ended IS NOT NULL",
-			3, &landed->row, SPI_OK_SELECT);
-	landed->found = SPI_processed > 0;
-	if (!landed->found)
+			"source, started, ended, lsn, status, files, increment "
+			"FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
+			3, &recall->row, SPI_OK_SELECT);
+	recall->found = SPI_processed > 0;
+	if (!recall->found)
 		return;
-	before = MemoryContextSwitchTo(landed->context);
-	run->status = OB_STATUS_DONE;
-	run->files = 1;
+	before = MemoryContextSwitchTo(recall->context);
 	run->uri = text_column(1);
 	run->rows = DatumGetInt64(column(2));
 	run->raw_bytes = DatumGetInt64(column(3));
@@ -465,22 +501,24 @@ find_landed(Oid schema, void *arg)
 	run->started = DatumGetTimestampTz(column(9));
 	run->ended = DatumGetTimestampTz(column(10));
 	run->lsn = DatumGetLSN(column(11));
-	run->increment = true;
+	run->status = text_column(12);
+	run->files = (int) DatumGetInt64(column(13));
+	run->increment = DatumGetBool(column(14));
 	MemoryContextSwitchTo(before);
 }
 
 bool
-ob_history_landed(Oid schema, ObRun *run)
+ob_history_recall(Oid schema, ObRun *run)
 {
-	Landed landed;
+	Recall question;
 
-	memset(&landed, 0, sizeof(landed));
-	landed.context = CurrentMemoryContext;
-	landed.run = run;
-	add_run(&landed.row, &run->run_id);
-	add_text(&landed.row, run->name);
-	ob_as_owner(schema, TABLE, find_landed, &landed);
-	return landed.found;
+	memset(&question, 0, sizeof(question));
+	question.context = CurrentMemoryContext;
+	question.run = run;
+	add_run(&question.row, &run->run_id);
+	add_text(&question.row, run->name);
+	ob_as_owner(schema, TABLE, recall, &question);
+	return question.found;
 }
 
 /* ---- sums ---- */

@@ -24,6 +24,7 @@ prepare(void *arg)
 {
 	ObRunTable *table = arg;
 
+	ob_task_recall(&table->request, &table->task);
 	ob_task_prepare(&table->request, &table->task);
 }
 

@@ -68,6 +68,20 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 	return key;
 }
 
+void
+ob_task_recall(const ObRequest *request, ObTask *task)
+{
+	ObRun *run;
+
+	if (!request->given_id)
+		return;
+	run = palloc0(sizeof(ObRun));
+	run->run_id = request->run_id;
+	run->name = request->name;
+	if (ob_history_recall(request->schema, run))
+		task->earlier = run;
+}
+
 /*
  * Callers repeat a run under its id when one of its tables failed, or when
  * they lost the connection.  An increment that the run has landed before is
@@ -77,11 +91,9 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 static bool
 has_landed(const ObRequest *request, ObTask *task)
 {
-	ObRun *run = palloc0(sizeof(ObRun));
+	const ObRun *run = task->earlier;
 
-	run->run_id = request->run_id;
-	run->name = request->name;
-	if (!ob_history_landed(request->schema, run))
+	if (!run || strcmp(run->status, OB_STATUS_DONE) != 0)
 		return false;
 	if (task->export.options->together)
 		ereport(ERROR,
@@ -382,7 +394,12 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 	task->run.status = OB_STATUS_FAILED;
 	if (task->export.fate)
 		task->fate = *task->export.fate;
-	if (task->fate != OB_FATE_NONE)
+	if (task->fate == OB_FATE_NONE && task->earlier)
+	{
+		task->fate = OB_FATE_EARLIER;
+		task->run.uri = task->earlier->uri;
+	}
+	else if (task->fate != OB_FATE_NONE)
 		task->run.uri = task->uri;
 	task->run.error = ob_fate_error(task->fate, error->message);
 	task->run.sqlstate = error->sqlerrcode;
@@ -404,6 +421,8 @@ ob_task_withhold(ObTask *task)
 {
 	clear_outcome(&task->run);
 	task->run.status = OB_STATUS_WITHHELD;
+	if (task->earlier)
+		task->run.uri = task->earlier->uri;
 }
 
 void
@@ -446,14 +465,17 @@ warn_unwritten(const ObTask *task, const ErrorData *error)
 							name, ob_report_client_text(error->message))
 				   : errmsg("the end of \"%s\" was not written to the history",
 							name),
-			 run->uri
+			 !run->uri
+				 ? errdetail("It is %s; there is no object.", run->status)
+			 : run->files > 0
 				 ? errdetail("The object is there: \"%s\", %llu rows, %llu "
 							 "bytes.",
 							 ob_report_client_text(run->uri),
 							 (unsigned long long) run->rows,
 							 (unsigned long long) run->bytes)
-				 : errdetail("It is %s; there is no object.", run->status),
-			 task->watermark && run->uri
+				 : errdetail("It is %s; an object may be at \"%s\".",
+							 run->status, ob_report_client_text(run->uri)),
+			 task->watermark && run->files > 0
 				 ? errhint("The next increment has the same rows again.")
 				 : 0));
 }

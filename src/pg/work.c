@@ -156,7 +156,7 @@ keep(ObWork *work, MemoryContext context)
 
 	work->task.uri = pstrdup(work->task.uri);
 	if (run->uri)
-		run->uri = work->task.uri;
+		run->uri = pstrdup(run->uri);
 	if (run->query)
 		run->query = pstrdup(run->query);
 	if (work->task.watermark)
@@ -171,11 +171,16 @@ static void
 export_table(ObWork *work, MemoryContext context)
 {
 	ObRequest *request = &work->request;
+	MemoryContext before;
 
 	if (work->snapshot)
 		ob_session_begin_with_snapshot(work->session);
 	else
 		ob_session_begin(work->session);
+	/* it is needed after this transaction, too */
+	before = MemoryContextSwitchTo(context);
+	ob_task_recall(request, &work->task);
+	MemoryContextSwitchTo(before);
 	request->entry = ob_registry_find(work->schema, request->name);
 	if (work->registered && !request->entry)
 		ereport(ERROR,

@@ -266,11 +266,53 @@ def test_61_a_repetition_that_fails(db, s3, table, workers, bucket, options):
     assert [row["status"] for row in before] == ["done"]
     select(db, "INSERT INTO increments VALUES (2)")
     again = land_run(db, run_id, **options)
-    assert (again["status"], again["uri"]) == ("failed", None)
+    assert (again["status"], again["uri"]) == ("failed", first["uri"])
     assert select(db, history, (run_id,)) == before
     third = land_run(db, run_id)
     assert (third["status"], third["uri"]) == ("done", first["uri"])
     assert increment(db, s3, bucket) == ["2"]
+
+
+def test_61_an_increment_that_was_written(
+    db, observer, s3, table, bucket, proxy, proxied
+):
+    """Its attempt has failed nonetheless: it stays known, and another run lands
+    its rows."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    beside(db, bucket)
+    select(db, "INSERT INTO increments VALUES (1);"
+           "SET onboard.parallel_tables = 4")
+    run_id = str(uuid.uuid4())
+    rule = proxy.rule("PUT", "increments/", hold=True)
+    options = json.dumps({"server": proxied})
+    with Running(
+        db, "SELECT * FROM onboard_all(NULL, %s, %s)", (options, run_id)
+    ) as run:
+        rule.wait()
+        (one,) = process.wait_until(
+            lambda: select(
+                observer, "SELECT pid FROM onboard_progress"
+                " WHERE name = 'increments'"
+            ), 30, "it runs",
+        )
+        select(observer, "SELECT pg_cancel_backend(%s)", (one["pid"],))
+        run.rows()
+    history = "SELECT * FROM onboard_runs WHERE run_id = %s AND name = %s"
+    (row,) = select(db, history, (run_id, "increments"))
+    assert row["error"].endswith("(the object was written)")
+    uri = row["uri"]
+    assert mark(db) is None
+    for _ in range(2):
+        found = land_run(db, run_id)
+        (row,) = select(db, history, (run_id, "increments"))
+        for state in (found, row):
+            assert (state["status"], state["uri"]) == ("failed", uri)
+            assert state["error"].endswith(
+                "(an object of an earlier attempt may be there)"
+            )
+        assert row["sqlstate"] == "58P02"
+    assert increment(db, s3, bucket) == ["1"]
 
 
 def test_61_again_when_the_history_is_pruned(db, s3, table, workers, bucket):
@@ -540,7 +582,8 @@ def test_63_registered_anew_meanwhile(db, observer, s3, table, bucket):
             select(observer, "SELECT pg_advisory_unlock(47)")
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
-    assert 'watermark of "increments" is left' in "".join(db.notices)
+    if not workers:
+        assert 'watermark of "increments" is left' in "".join(db.notices)
     assert mark(db) is None
     assert len(increment(db, s3, bucket)) == 10
 
@@ -605,8 +648,7 @@ def test_64_an_older_snapshot(db, other, s3, table, workers, bucket):
     assert {row["status"] for row in select(
         db, history, (found["run_id"],)
     )} == {"done"}
-    if not workers:
-        assert 'watermark of "increments" is left' in "".join(db.notices)
+    assert 'watermark of "increments" is left' in "".join(db.notices)
     assert mark(db) == "3"
     assert set(union(s3, bucket)) == {"1", "2", "3"}
 
