@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -519,6 +520,68 @@ ob_history_recall(Oid schema, ObRun *run)
 	add_text(&question.row, run->name);
 	ob_as_owner(schema, TABLE, recall, &question);
 	return question.found;
+}
+
+/* ---- what else a run has landed ---- */
+
+typedef struct Search
+{
+	Row row;
+	MemoryContext context;
+	const char *sql;
+	char *name; /* of the first row that is found; NULL: none is */
+} Search;
+
+static void
+search(Oid schema, void *arg)
+{
+	Search *wanted = arg;
+	MemoryContext before;
+
+	if (execute(schema, wanted->sql, wanted->row.n, &wanted->row,
+				SPI_OK_SELECT) == 0)
+		return;
+	before = MemoryContextSwitchTo(wanted->context);
+	wanted->name = text_column(1);
+	MemoryContextSwitchTo(before);
+}
+
+static Search
+new_search(const pg_uuid_t *run_id, const char *sql)
+{
+	Search wanted;
+
+	memset(&wanted, 0, sizeof(wanted));
+	wanted.context = CurrentMemoryContext;
+	wanted.sql = sql;
+	add_run(&wanted.row, run_id);
+	return wanted;
+}
+
+static void
+add_texts(Row *row, const char *const *texts, int n)
+{
+	Datum *values = palloc(sizeof(Datum) * n);
+	ArrayType *array;
+
+	for (int i = 0; i < n; i++)
+		values[i] = CStringGetTextDatum(texts[i]);
+	array = construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
+	add(row, TEXTARRAYOID, PointerGetDatum(array), true);
+}
+
+char *
+ob_history_increment(Oid schema, const pg_uuid_t *run_id,
+					 const char *const *uris, int n)
+{
+	Search wanted = new_search(
+		run_id, "SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
+				"role_id = $2 AND uri = ANY ($3) AND increment AND "
+				"status = '" OB_STATUS_DONE "' ORDER BY name LIMIT 1");
+
+	add_texts(&wanted.row, uris, n);
+	ob_as_owner(schema, TABLE, search, &wanted);
+	return wanted.name;
 }
 
 /* ---- sums ---- */

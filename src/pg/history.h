@@ -88,6 +88,11 @@ extern void ob_history_sum(Oid schema, struct ObTotals *totals);
  */
 extern bool ob_history_recall(Oid schema, ObRun *run);
 
+/* The table of an increment that the current role has landed in that run, at
+ * one of these URIs; palloc'd; NULL: there is none. */
+extern char *ob_history_increment(Oid schema, const pg_uuid_t *run_id,
+								  const char *const *uris, int n);
+
 /* Whether it has rows of that run of the current role. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 

@@ -75,6 +75,21 @@ check_keys(const ObRunAll *all)
 	pfree(sorted);
 }
 
+static void
+spare_increments(const ObRunAll *all)
+{
+	ObTask **tasks = palloc(sizeof(ObTask *) * (all->n + 1));
+	int prepared = 0;
+
+	for (int i = 0; i < all->n; i++)
+	{
+		if (!all->tables[i].error)
+			tasks[prepared++] = &all->tables[i].task;
+	}
+	ob_task_spare_increments(&all->common, tasks, prepared);
+	pfree(tasks);
+}
+
 /* The manifest stands beside all objects that it tells of. */
 static void
 find_destination(ObRunAll *all)
@@ -316,6 +331,7 @@ prepare_run(ObRunAll *all, List *entries)
 	all->checked = checked;
 	prepare_all(all, entries);
 	check_keys(all);
+	spare_increments(all);
 	if (all->checked->manifest)
 		find_destination(all);
 }

@@ -109,6 +109,40 @@ has_landed(const ObRequest *request, ObTask *task)
 	return true;
 }
 
+/* It would replace the object that the watermark counts on, or take its place
+ * in the history. */
+static void
+refuse_after_increment(const char *name)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DUPLICATE_OBJECT),
+		 errmsg("the run has landed an increment of \"%s\" before", name),
+		 errdetail("What is exported now is not one, and must not take its "
+				   "place."),
+		 errhint("Give another run_id, or none.")));
+}
+
+void
+ob_task_spare_increments(const ObRequest *request, ObTask *const *tasks, int n)
+{
+	const char **uris = palloc(sizeof(char *) * n);
+	const char *name;
+	int plain = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!tasks[i]->export.options->watermark)
+			uris[plain++] = tasks[i]->uri;
+	}
+	if (!request->given_id || plain == 0)
+		return;
+	name =
+		ob_history_increment(request->schema, &request->run_id, uris, plain);
+	if (name)
+		refuse_after_increment(name);
+}
+
 char *
 ob_task_place(const ObExport *export, const char *key)
 {
@@ -142,7 +176,15 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 	};
 
 	if (!options->watermark)
+	{
+		const ObRun *earlier = task->earlier;
+
+		/* the option was removed since */
+		if (earlier && earlier->increment &&
+			strcmp(earlier->status, OB_STATUS_DONE) == 0)
+			refuse_after_increment(request->name);
 		return;
+	}
 	task->run.increment = true;
 	if (request->query)
 		ereport(ERROR,

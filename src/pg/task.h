@@ -71,6 +71,14 @@ extern void ob_task_recall(const ObRequest *request, ObTask *task);
  */
 extern void ob_task_prepare(const ObRequest *request, ObTask *task);
 
+/*
+ * Of tasks that are prepared, all of that run: raises if one that is no
+ * increment would replace the object of an increment that the run has landed,
+ * under another name.
+ */
+extern void ob_task_spare_increments(const ObRequest *request,
+									 ObTask *const *tasks, int n);
+
 /* The key that the request's name and run id land at. */
 extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
 						 const ObServer *server);

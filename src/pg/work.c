@@ -188,6 +188,9 @@ export_table(ObWork *work, MemoryContext context)
 				 errmsg("\"%s\" is not registered any more", request->name)));
 	ob_task_prepare(request, &work->task);
 	keep(work, context);
+	/* a crew's leader has looked, for all tables at once */
+	if (!request->in_worker)
+		ob_task_spare_increments(request, (ObTask *[]){&work->task}, 1);
 	ob_task_run(&work->task);
 	keep(work, context);
 	ob_session_commit();

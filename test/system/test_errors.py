@@ -1003,8 +1003,9 @@ def no_order(stage):
 
 
 @produces(
-    "42710", "the run has landed an increment of that table, which is not in"
-    " the history any more, or cannot be published together",
+    "42710", "the run has landed an increment of that table, or at that key,"
+    " which is not in the history any more, cannot be published together, or"
+    " would be replaced by what is no increment",
 )
 def landed_before(stage):
     land_increment(stage)

@@ -273,6 +273,61 @@ def test_61_a_repetition_that_fails(db, s3, table, workers, bucket, options):
     assert increment(db, s3, bucket) == ["2"]
 
 
+@pytest.mark.parametrize("what", ["option", "row", "name", "option and key"])
+def test_61_what_is_no_increment_any_more(
+    db, s3, table, workers, bucket, what
+):
+    """It must not take the place of the one that the run has landed."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    beside(db, bucket)
+    select(db, "INSERT INTO increments VALUES (1)")
+    run_id = str(uuid.uuid4())
+    assert land_run(db, run_id)["status"] == "done"
+    history = (
+        "SELECT * FROM onboard_runs WHERE run_id = %s AND name = 'increments'"
+    )
+    before = select(db, history, (run_id,))
+    select(db, "INSERT INTO increments VALUES (2);"
+           "UPDATE onboard_tables SET options = options - 'watermark'"
+           " WHERE name = 'increments'")
+    name, options = "increments", {}
+    if what == "row":
+        select(db, "DELETE FROM onboard_tables WHERE name = 'increments'")
+        register(db, "increments", bucket, "id")
+        select(db, "UPDATE onboard_tables SET options = options - 'watermark'")
+    elif what == "name":
+        select(db, "UPDATE onboard_tables SET query = 'TABLE increments',"
+               " options = options || %s, name = 'renamed'"
+               " WHERE name = 'increments'",
+               (json.dumps({"key": "increments/{run_id}.{ext}"}),))
+        name = "renamed"
+    elif what == "option and key":
+        options = {"key": "{name}/elsewhere-{run_id}.csv"}
+    error = failure(
+        select, db, "SELECT * FROM onboard_table(%s, NULL, NULL, %s, %s)",
+        (name, json.dumps(options), run_id),
+    )
+    refusal = 'the run has landed an increment of "increments" before'
+    assert (error.pgcode, error.diag.message_primary) == ("42710", refusal)
+    everything = "SELECT * FROM onboard_all(NULL, %s, %s)"
+    arguments = json.dumps(options), run_id
+    if what == "name":
+        # As two tables that land at one place.
+        error = failure(select, db, everything, arguments)
+        assert (error.pgcode, error.diag.message_primary) == ("42710", refusal)
+    else:
+        found = select(db, everything, arguments)
+        (row,) = (row for row in found if row["name"] == name)
+        assert row["status"] == "failed"
+        assert row["error"].startswith(refusal)
+    assert select(db, history, (run_id,)) == before
+    assert body(s3, bucket, f"increments/{run_id}.csv") == b"1\n"
+    # Another run exports whatever is registered.
+    sql = "SELECT * FROM onboard_table(%s)"
+    assert select(db, sql, (name,))[0]["rows"] == 2
+
+
 def test_61_an_increment_that_was_written(
     db, observer, s3, table, bucket, proxy, proxied
 ):
