@@ -584,6 +584,22 @@ ob_history_increment(Oid schema, const pg_uuid_t *run_id,
 	return wanted.name;
 }
 
+char *
+ob_history_other(Oid schema, const pg_uuid_t *run_id, const char *const *names,
+				 int n)
+{
+	/* a row without a name is the run's own */
+	Search wanted = new_search(
+		run_id, "SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
+				"role_id = $2 AND name <> '' AND (uri IS NOT NULL OR status "
+				"IN ('" OB_STATUS_DONE "', '" OB_STATUS_EMPTY "')) AND "
+				"name <> ALL ($3) ORDER BY name LIMIT 1");
+
+	add_texts(&wanted.row, names, n);
+	ob_as_owner(schema, TABLE, search, &wanted);
+	return wanted.name;
+}
+
 /* ---- sums ---- */
 
 typedef struct Sum

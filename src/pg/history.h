@@ -93,6 +93,11 @@ extern bool ob_history_recall(Oid schema, ObRun *run);
 extern char *ob_history_increment(Oid schema, const pg_uuid_t *run_id,
 								  const char *const *uris, int n);
 
+/* A table that the current role's run has landed, or found empty, and that is
+ * none of these; palloc'd; NULL: there is none. */
+extern char *ob_history_other(Oid schema, const pg_uuid_t *run_id,
+							  const char *const *names, int n);
+
 /* Whether it has rows of that run of the current role. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 

@@ -225,18 +225,31 @@ ob_run_manifest(const ObRunAll *all, bool success)
 	ob_manifest_write(&manifest, tasks, all->n);
 }
 
-/* What an earlier attempt has said of the run goes before anything is sent. */
+static bool
+all_prepared(const ObRunAll *all)
+{
+	for (int i = 0; i < all->n; i++)
+	{
+		if (all->tables[i].error)
+			return false;
+	}
+	return true;
+}
+
+/* What an earlier attempt has said of the run goes before anything is sent, if
+ * something will be. */
 static void
 withdraw(const ObRunAll *all)
 {
 	const char **names;
 
-	if (!all->where || !all->common.given_id)
+	if (!all->where || !all->common.given_id ||
+		(all->checked->together && !all_prepared(all)))
 		return;
 	names = palloc(sizeof(char *) * all->n);
 	for (int i = 0; i < all->n; i++)
 		names[i] = all->tables[i].request.name;
-	ob_withdraw(all->where, names, all->n);
+	ob_withdraw(all->schema, all->where, names, all->n);
 }
 
 static void

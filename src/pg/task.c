@@ -357,8 +357,9 @@ tell_again(ObTask *task)
 }
 
 /*
- * What an earlier attempt has said of the run goes before anything is sent.
- * Two calls of one run at a time would each not see what the other one says.
+ * What an earlier attempt has said of the run goes before anything is sent,
+ * and after all that can fail without that.  Two calls of one run at a time
+ * would each not see what the other one says.
  */
 static void
 begin_run(const ObTask *task)
@@ -369,7 +370,7 @@ begin_run(const ObTask *task)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));
-	ob_withdraw(&task->export, &task->run.name, 1);
+	ob_withdraw(task->schema, &task->export, &task->run.name, 1);
 }
 
 void
@@ -377,6 +378,7 @@ ob_task_run(ObTask *task)
 {
 	ObExportResult result = {.empty = true};
 	TupleDesc columns = NULL;
+	bool lands;
 
 	if (task->landed)
 	{
@@ -387,13 +389,14 @@ ob_task_run(ObTask *task)
 	ob_server_require_usage(task->export.server);
 	ob_server_renew_keys(task->export.server);
 	task->run.started = GetCurrentTimestamp();
-	if (task->export.options->manifest && task->alone)
-		begin_run(task);
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);
 	if (task->watermark)
 		require_alone(task);
-	if (bound(task))
+	lands = bound(task);
+	if (task->export.options->manifest && task->alone)
+		begin_run(task);
+	if (lands)
 		export(task, &result);
 	/* what fails from here on does not take it away */
 	if (!result.empty && !task->export.held)
