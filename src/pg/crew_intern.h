@@ -53,6 +53,7 @@ typedef struct ObCrewSlot
 	char error[2048];  /* "": none */
 	char detail[1024]; /* likewise */
 	char hint[512];
+	char left[1024]; /* why the watermark is left as it is; "": it is not */
 	dsa_pointer details; /* a jsonb; or none */
 	ObHeld held;
 	dsa_pointer held_parts; /* ObHeldPart */

@@ -470,12 +470,19 @@ ob_task_withhold(ObTask *task)
 		task->run.uri = task->earlier->uri;
 }
 
-void
+static const char *
+keep_watermark(Oid schema, const ObTask *task)
+{
+	if (!task->watermark)
+		return NULL;
+	return ob_watermark_keep(schema, task->watermark, &task->run);
+}
+
+const char *
 ob_task_end(Oid schema, const ObTask *task)
 {
 	ob_history_end(schema, &task->run);
-	if (task->watermark)
-		ob_watermark_keep(schema, task->watermark, &task->run);
+	return keep_watermark(schema, task);
 }
 
 /* ---- the end, where its failure is not the export's ---- */
@@ -491,10 +498,13 @@ write_end(void *arg)
 {
 	const Ending *ending = arg;
 	const ObTask *task = ending->task;
+	const char *left;
 
 	ob_history_write_end(ending->schema, &task->run);
-	if (task->watermark)
-		ob_watermark_keep(ending->schema, task->watermark, &task->run);
+	left = keep_watermark(ending->schema, task);
+	if (left)
+		ob_watermark_warn_left(ob_report_client_text(task->run.name),
+							   ob_report_client_text(left));
 }
 
 static void

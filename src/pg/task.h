@@ -106,9 +106,10 @@ extern void ob_task_withhold(ObTask *task);
 
 /*
  * In a transaction that may write: how it ended goes into the history, and, if
- * an increment has landed, where the next one begins.
+ * an increment has landed, where the next one begins.  Returns why that is not
+ * kept, palloc'd; NULL: it is, or there is none.
  */
-extern void ob_task_end(Oid schema, const ObTask *task);
+extern const char *ob_task_end(Oid schema, const ObTask *task);
 
 /*
  * The same in a session's transaction, of which other things may be a part:

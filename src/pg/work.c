@@ -137,10 +137,11 @@ write_begin(void *arg)
 static void
 write_end(void *arg)
 {
-	const ObWork *work = arg;
+	ObWork *work = arg;
 	ObTotals totals = {0};
+	const char *left = ob_task_end(work->schema, &work->task);
 
-	ob_task_end(work->schema, &work->task);
+	work->left = left ? MemoryContextStrdup(work->context, left) : NULL;
 	ob_totals_add(&totals, &work->task.run);
 	/* the run's only table */
 	if (work->request.options_for == OB_OPTIONS_TABLE)
@@ -203,6 +204,7 @@ ob_work_run(ObWork *work)
 	ErrorData *volatile error = NULL;
 	ObRun *run = &work->task.run;
 
+	work->context = context;
 	work->request.schema = work->schema;
 	work->request.in_worker = work->snapshot;
 	run->run_id = work->request.run_id;
@@ -263,4 +265,6 @@ ob_work_end(ObWork *work)
 	work->unwritten = error != NULL;
 	if (error)
 		warn_of_unwritten(&work->task.run, error);
+	else if (work->left)
+		ob_watermark_warn_left(work->task.run.name, work->left);
 }

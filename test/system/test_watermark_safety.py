@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import threading
 import uuid
 
@@ -20,6 +21,7 @@ from test_watermark import increment, mark, register, role, table
 
 __all__ = ["role", "table"]  # fixtures
 
+LEFT = 'the watermark of "increments" is left as it is'
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 # Waits where a test wants it to; free, it is nothing.
 HELD = (
@@ -637,8 +639,7 @@ def test_63_registered_anew_meanwhile(db, observer, s3, table, bucket):
             select(observer, "SELECT pg_advisory_unlock(47)")
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
-    if not workers:
-        assert 'watermark of "increments" is left' in "".join(db.notices)
+    assert 'watermark of "increments" is left' in "".join(db.notices)
     assert mark(db) is None
     assert len(increment(db, s3, bucket)) == 10
 
@@ -657,9 +658,81 @@ def test_63_reset_during_the_first(db, observer, s3, table, workers, bucket):
             select(observer, "SELECT pg_advisory_unlock(47)")
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
+    # Once, whoever has landed it.
+    assert "".join(db.notices).count(LEFT) == 1
+    assert "It was changed or reset while the increment landed" in (
+        "".join(db.notices)
+    )
     assert mark(db) is None
     assert len(increment(db, s3, bucket)) == 10
     assert mark(db) == "10"
+
+
+def test_63_reset_of_a_run_together(
+    db, observer, s3, table, workers, bucket
+):
+    """Its workers wait for the others before they end, and tell it as well."""
+    table("id int")
+    register(db, "increments", bucket, "id", query=HELD)
+    beside(db, bucket)
+    select(db, "INSERT INTO increments SELECT generate_series(1, 10)")
+    with hold(observer):
+        with Running(
+            db, "SELECT * FROM onboard_all(NULL, %s)",
+            (json.dumps({"publish": "together"}),),
+        ) as run:
+            sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            process.wait_until(lambda: value(observer, sql), 30, "it waits")
+            assert value(observer, "SELECT onboard_reset('increments')") == 0
+            select(observer, "SELECT pg_advisory_unlock(47)")
+            assert {row["status"] for row in run.rows()} == {"done"}
+            select(observer, "SELECT pg_advisory_lock(47)")
+    assert "".join(db.notices).count(LEFT) == 1
+    assert mark(db) is None
+
+
+def test_63_reset_and_nobody_asks(
+    pg, db, observer, s3, table, registry, bucket
+):
+    """The session is cancelled when the increment's worker has ended."""
+    table("id int")
+    register(db, "increments", bucket, "id", query=HELD)
+    register(db, "slow", bucket, "id", query="SELECT 1 AS id, pg_sleep(300)")
+    select(db, "INSERT INTO increments SELECT generate_series(1, 10);"
+           "SET onboard.parallel_tables = 4")
+    sql = (
+        "SELECT status FROM onboard_runs WHERE name = 'increments'"
+        " ORDER BY started DESC LIMIT 1"
+    )
+    with hold(observer):
+        # Rows of a cursor: the second table is not asked for.
+        with contextlib.closing(db.cursor()) as cursor:
+            cursor.execute("BEGIN; DECLARE c CURSOR FOR SELECT (onboard_all())"
+                           ".name")
+            with Running(db, "FETCH 1 FROM c") as run:
+                waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                process.wait_until(
+                    lambda: value(observer, waits), 30, "it waits"
+                )
+                value(observer, "SELECT onboard_reset('increments')")
+                process.wait_until(
+                    lambda: value(observer, sql) == "running", 30, "it runs"
+                )
+                pid = run.pid
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    select(observer, "SELECT pg_advisory_unlock(47)")
+                    process.wait_until(
+                        lambda: value(observer, sql) == "done", 30, "it ends"
+                    )
+                    select(observer, "SELECT pg_cancel_backend(%s)", (pid,))
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                run.error()
+                select(observer, "SELECT pg_advisory_lock(47)")
+            cursor.execute("ROLLBACK")
+    assert "".join(db.notices).count(LEFT) == 1
+    assert mark(db) is None
 
 
 def test_63_a_stranger_s_reset_disturbs_nobody(
