@@ -140,7 +140,10 @@ COMMENT ON COLUMN onboard_history.sqlstate IS
 COMMENT ON COLUMN onboard_history.increment IS
 	'whether an increment has landed; see option "watermark"';
 
-CREATE INDEX onboard_history_run_id ON onboard_history (run_id);
+-- A run may have thousands of tables, and each is looked up several times; a
+-- name may be too long for an index.
+CREATE INDEX onboard_history_run_id ON onboard_history
+	(run_id, pg_catalog.hashtext(name));
 CREATE INDEX onboard_history_started ON onboard_history (started);
 
 ALTER TABLE onboard_history ENABLE ROW LEVEL SECURITY;

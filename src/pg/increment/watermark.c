@@ -406,7 +406,7 @@ write_if_wanted(void *arg)
 		ob_as_owner(writing->schema, TABLE, write_mark, writing);
 }
 
-void
+const char *
 ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 {
 	Writing writing = {.schema = schema, .mark = mark, .run = run};
@@ -414,22 +414,24 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 
 	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
 		run->rows == 0)
-		return;
+		return NULL;
 	/* The object has landed, so a failure here must not undo its row of the
 	 * history.  A REPEATABLE READ transaction fails if another run has moved
 	 * the watermark. */
 	error = ob_attempt(write_if_wanted, &writing);
 	if (!error && writing.written)
-		return;
-	ereport(
-		WARNING,
-		(errmsg("the watermark of \"%s\" is left as it is",
-				ob_report_client_text(mark->name)),
-		 error && error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE
-			 ? errdetail_internal("%s", ob_report_client_text(error->message))
-			 : errdetail("It was changed or reset while the increment "
-						 "landed."),
-		 errhint("The next increment has the same rows again.")));
+		return NULL;
+	if (error && error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE)
+		return error->message;
+	return pstrdup("It was changed or reset while the increment landed.");
+}
+
+void
+ob_watermark_warn_left(const char *name, const char *why)
+{
+	ereport(WARNING, (errmsg("the watermark of \"%s\" is left as it is", name),
+					  errdetail_internal("%s", why),
+					  errhint("The next increment has the same rows again.")));
 }
 
 /* ---- forgetting ---- */

@@ -96,11 +96,15 @@ extern void ob_watermark_warn(Oid schema, ObWatermark *mark,
 /*
  * Writes the watermark of an increment that has landed with rows, in the
  * caller's transaction, with the rights of the table's owner.  If another run
- * or a reset has changed it meanwhile, or if writing fails, it stays as it is
- * and a WARNING says so.
+ * or a reset has changed it meanwhile, or if writing fails, it stays as it is:
+ * then this returns why, palloc'd, else NULL.
  */
-extern void ob_watermark_keep(Oid schema, const ObWatermark *mark,
-							  const ObRun *run);
+extern const char *ob_watermark_keep(Oid schema, const ObWatermark *mark,
+									 const ObRun *run);
+
+/* Says so in a WARNING, with texts that can be said to the client: see
+ * errors.h. */
+extern void ob_watermark_warn_left(const char *name, const char *why);
 
 /*
  * Deletes the watermarks of the table for all roles that the current user is a

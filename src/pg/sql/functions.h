@@ -1,5 +1,5 @@
 /*
- * functions.h
+ * functions_table.h
  *		What the functions*.c files have in common.
  *
  * src/pg/sql/functions.h

@@ -137,17 +137,19 @@ write_begin(void *arg)
 static void
 write_end(void *arg)
 {
-	const ObWork *work = arg;
+	ObWork *work = arg;
 	ObTotals totals = {0};
+	const char *left = ob_task_end(work->schema, &work->task);
 
-	ob_task_end(work->schema, &work->task);
+	work->left = left ? MemoryContextStrdup(work->context, left) : NULL;
 	ob_totals_add(&totals, &work->task.run);
 	/* the run's only table */
 	if (work->request.options_for == OB_OPTIONS_TABLE)
 		ob_tell_run(&totals);
 }
 
-/* Copies what ob_task_run() allocated in the transaction, and what needs it. */
+/* Copies what ob_task_run() allocated in the transaction, and what needs it.
+ */
 static void
 keep(ObWork *work, MemoryContext context)
 {
@@ -175,6 +177,7 @@ export_table(ObWork *work, MemoryContext context)
 	/* The end of the export is written after this transaction, even if
 	 * preparing it fails halfway. */
 	MemoryContextSwitchTo(context);
+	ob_task_recall(request, &work->task);
 	request->entry = ob_registry_find(work->schema, request->name);
 	if (work->registered && !request->entry)
 		ereport(ERROR,
@@ -182,6 +185,9 @@ export_table(ObWork *work, MemoryContext context)
 				 errmsg("\"%s\" is not registered any more", request->name)));
 	ob_task_prepare(request, &work->task);
 	MemoryContextSwitchTo(transaction);
+	/* a run's leader has looked, for all tables at once */
+	if (!request->in_worker)
+		ob_task_spare_increments(request, (ObTask *[]){&work->task}, 1);
 	ob_task_run(&work->task);
 	keep(work, context);
 	ob_session_commit();
@@ -194,6 +200,7 @@ ob_work_run(ObWork *work)
 	ErrorData *volatile error = NULL;
 	ObRun *run = &work->task.run;
 
+	work->context = context;
 	work->request.schema = work->schema;
 	work->request.in_worker = work->snapshot;
 	run->run_id = work->request.run_id;
@@ -254,4 +261,6 @@ ob_work_end(ObWork *work)
 	work->unwritten = error != NULL;
 	if (error)
 		warn_of_unwritten(&work->task.run, error);
+	else if (work->left)
+		ob_watermark_warn_left(work->task.run.name, work->left);
 }
