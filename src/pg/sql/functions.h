@@ -1,5 +1,5 @@
 /*
- * functions_table.h
+ * functions.h
  *		What the functions*.c files have in common.
  *
  * src/pg/sql/functions.h
