@@ -133,6 +133,18 @@ ob_rte_user(const Query *query, const RangeTblEntry *entry)
 #endif
 }
 
+/* The expressions by which the query groups, if the entry stands for them; 18
+ * made an entry of them. */
+static inline List *
+ob_rte_group_expressions(const RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 180000
+	return entry->rtekind == RTE_GROUP ? entry->groupexprs : NIL;
+#else
+	return NIL;
+#endif
+}
+
 /* A descriptor has its last column; 19 must be told, and asserts it. */
 static inline void
 ob_tuple_desc_end(TupleDesc desc)

@@ -206,6 +206,23 @@ ob_query_parse(const char *query)
 									 query, NULL, 0, NULL);
 }
 
+/* a SELECT has no rules but views */
+static Query *
+only_select(List *queries)
+{
+	if (list_length(queries) != 1 ||
+		linitial_node(Query, queries)->commandType != CMD_SELECT)
+		refuse("query is not a SELECT");
+	return linitial_node(Query, queries);
+}
+
+Query *
+ob_query_rewrite(const Query *query)
+{
+	return only_select(
+		pg_rewrite_query(copyObject(unconstify(Query *, query))));
+}
+
 Query *
 ob_query_analyse(const char *query, ParamListInfo parameters)
 {
@@ -219,11 +236,7 @@ ob_query_analyse(const char *query, ParamListInfo parameters)
 	else
 		queries =
 			pg_analyze_and_rewrite_fixedparams(raw, query, NULL, 0, NULL);
-	/* a SELECT has no rules but views */
-	if (list_length(queries) != 1 ||
-		linitial_node(Query, queries)->commandType != CMD_SELECT)
-		refuse("query is not a SELECT");
-	return linitial_node(Query, queries);
+	return only_select(queries);
 }
 
 TupleDesc

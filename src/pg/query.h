@@ -35,6 +35,10 @@ extern void ob_query_context(ErrorContextCallback *context, const char *query);
 /* The result of parse analysis alone, in which views are still relations. */
 extern Query *ob_query_parse(const char *query);
 
+/* What rewriting makes of such a result: views are subqueries, and policies
+ * are conditions. */
+extern Query *ob_query_rewrite(const Query *query);
+
 /* What parse analysis and rewriting make of it.  parameters may be NULL. */
 extern Query *ob_query_analyse(const char *query, ParamListInfo parameters);
 

@@ -1,0 +1,329 @@
+/*
+ * watermark_query.c
+ *		Increments: the registered query, and where its column comes from.
+ *
+ * src/pg/watermark_query.c
+ *
+ * The query is analysed once for each increment.  What is wanted of it is
+ * read from the result: its tables and policies (watermark_origin.c), and the
+ * expressions of which the watermark's column is made, through subqueries,
+ * views, CTEs and joins down to tables.
+ */
+#include "postgres.h"
+
+#include "access/table.h"
+#include "catalog/pg_class.h"
+#include "miscadmin.h"
+#include "nodes/nodeFuncs.h"
+#include "parser/parsetree.h"
+#include "rewrite/rewriteHandler.h"
+#include "utils/lsyscache.h"
+#include "utils/rel.h"
+
+#include "pg/compat.h"
+#include "pg/query.h"
+#include "pg/watermark_intern.h"
+
+/* ---- what is read ---- */
+
+static bool walk_relations(Node *node, void *context);
+
+static Query *
+query_of_view(Oid relid)
+{
+	Relation relation = table_open(relid, AccessShareLock);
+	Query *query = copyObject(get_view_query(relation));
+
+	table_close(relation, NoLock);
+	return query;
+}
+
+static void
+add_relation(ObWatermarkQuery *query, const RangeTblEntry *entry)
+{
+	Query *view = NULL;
+
+	if (list_member_oid(query->relations, entry->relid))
+		return;
+	if (entry->relkind == RELKIND_VIEW)
+		view = query_of_view(entry->relid);
+	query->relations = lappend_oid(query->relations, entry->relid);
+	query->views = lappend(query->views, view);
+	(void) walk_relations((Node *) view, query);
+}
+
+static bool
+walk_relations(Node *node, void *context)
+{
+	if (!node)
+		return false;
+	if (IsA(node, RangeTblEntry))
+	{
+		const RangeTblEntry *entry = (RangeTblEntry *) node;
+
+		if (entry->rtekind == RTE_RELATION)
+			add_relation(context, entry);
+		return false;
+	}
+	if (IsA(node, Query))
+		return query_tree_walker((Query *) node, walk_relations, context,
+								 QTW_EXAMINE_RTES_BEFORE);
+	return expression_tree_walker(node, walk_relations, context);
+}
+
+void
+ob_watermark_analyse(ObWatermarkQuery *query, const char *text)
+{
+	ErrorContextCallback context;
+
+	memset(query, 0, sizeof(*query));
+	ob_query_context(&context, text);
+	query->parsed = ob_query_parse(text);
+	query->rewritten = ob_query_rewrite(query->parsed);
+	error_context_stack = context.previous;
+	(void) walk_relations((Node *) query->parsed, query);
+}
+
+/* ---- tracing ---- */
+
+typedef struct Tracing
+{
+	ObWatermarkColumn *column;
+	List *seen; /* of Visit; a recursive CTE leads back to itself */
+} Tracing;
+
+typedef struct Visit
+{
+	const Query *query;
+	AttrNumber number;
+} Visit;
+
+/* A query, and those around it. */
+typedef struct Scope
+{
+	const Query *query;
+	const struct Scope *outer;
+} Scope;
+
+/* Of the Vars in an expression of the scope. */
+typedef struct Walk
+{
+	Tracing *tracing;
+	const Scope *scope;
+	Index depth; /* of subqueries around what is looked at */
+	bool plain;  /* nothing but columns until here */
+} Walk;
+
+static void trace_column(Tracing *tracing, const Scope *scope,
+						 AttrNumber number, bool plain);
+
+static bool
+is_seen(Tracing *tracing, const Query *query, AttrNumber number)
+{
+	Visit *visit;
+	ListCell *cell;
+
+	foreach (cell, tracing->seen)
+	{
+		visit = lfirst(cell);
+		if (visit->query == query && visit->number == number)
+			return true;
+	}
+	visit = palloc(sizeof(Visit));
+	*visit = (Visit){query, number};
+	tracing->seen = lappend(tracing->seen, visit);
+	return false;
+}
+
+static const Scope *
+outer_scope(const Scope *scope, Index levels)
+{
+	while (levels-- > 0 && scope)
+		scope = scope->outer;
+	return scope;
+}
+
+/* A row as a whole, which has number 0, is made of all columns. */
+static void
+trace_subquery(const Walk *walk, const Scope *outer, const Query *query,
+			   AttrNumber number)
+{
+	const Scope scope = {query, outer};
+
+	if (number > 0)
+		trace_column(walk->tracing, &scope, number, walk->plain);
+	for (int i = 1; number == 0 && i <= list_length(query->targetList); i++)
+		trace_column(walk->tracing, &scope, (AttrNumber) i, false);
+}
+
+static void
+trace_cte(const Walk *walk, const RangeTblEntry *entry, AttrNumber number)
+{
+	const Scope *scope = outer_scope(walk->scope, entry->ctelevelsup);
+	ListCell *cell;
+
+	foreach (cell, scope ? scope->query->cteList : NIL)
+	{
+		const CommonTableExpr *cte = lfirst_node(CommonTableExpr, cell);
+
+		if (strcmp(cte->ctename, entry->ctename) == 0 &&
+			IsA(cte->ctequery, Query))
+			trace_subquery(walk, scope, (const Query *) cte->ctequery, number);
+	}
+}
+
+static void
+note_table(const Walk *walk, const RangeTblEntry *entry, AttrNumber number)
+{
+	ObWatermarkColumn *column = walk->tracing->column;
+
+	if (!walk->plain || number <= 0 || OidIsValid(column->relation))
+		return;
+	column->relation = entry->relid;
+	column->attribute = number;
+}
+
+static Node *
+without_coercions(Node *node)
+{
+	while (node && IsA(node, RelabelType))
+		node = (Node *) ((RelabelType *) node)->arg;
+	return node;
+}
+
+static bool walk_vars(Node *node, void *context);
+
+static void
+trace_expression(const Walk *from, Node *node)
+{
+	Walk walk = *from;
+
+	node = without_coercions(node);
+	walk.depth = 0;
+	walk.plain = from->plain && node && IsA(node, Var);
+	(void) walk_vars(node, &walk);
+}
+
+/* The expressions that make the column of something else than a table or a
+ * subquery. */
+static void
+trace_entry(const Walk *walk, const RangeTblEntry *entry, AttrNumber number)
+{
+	const List *expressions = ob_rte_group_expressions(entry);
+
+	if (entry->rtekind == RTE_JOIN)
+		expressions = entry->joinaliasvars;
+	if (number > 0 && number <= list_length(expressions))
+		trace_expression(walk, list_nth(expressions, number - 1));
+}
+
+static void
+trace_var(const Walk *walk, const Var *var)
+{
+	const RangeTblEntry *entry =
+		rt_fetch(var->varno, walk->scope->query->rtable);
+
+	if (entry->rtekind == RTE_RELATION)
+		note_table(walk, entry, var->varattno);
+	else if (entry->rtekind == RTE_SUBQUERY)
+		trace_subquery(walk, walk->scope, entry->subquery, var->varattno);
+	else if (entry->rtekind == RTE_CTE)
+		trace_cte(walk, entry, var->varattno);
+	else
+		trace_entry(walk, entry, var->varattno);
+}
+
+static bool
+walk_vars(Node *node, void *context)
+{
+	Walk *walk = context;
+	bool found;
+
+	if (!node)
+		return false;
+	if (IsA(node, Var))
+	{
+		const Var *var = (const Var *) node;
+		Walk there = *walk;
+
+		if (var->varlevelsup < walk->depth)
+			return false;
+		there.scope = outer_scope(walk->scope, var->varlevelsup - walk->depth);
+		if (there.scope)
+			trace_var(&there, var);
+		return false;
+	}
+	if (!IsA(node, Query))
+		return expression_tree_walker(node, walk_vars, context);
+	walk->depth++;
+	found = query_tree_walker((Query *) node, walk_vars, context, 0);
+	walk->depth--;
+	return found;
+}
+
+/* Column n of a UNION is that of each of its parts. */
+static void
+trace_parts(const Walk *walk, const Node *node, AttrNumber number)
+{
+	if (IsA(node, RangeTblRef))
+	{
+		const RangeTblEntry *entry = rt_fetch(
+			((const RangeTblRef *) node)->rtindex, walk->scope->query->rtable);
+
+		trace_subquery(walk, walk->scope, entry->subquery, number);
+	}
+	else
+	{
+		const SetOperationStmt *operation =
+			castNode(SetOperationStmt, (Node *) node);
+
+		trace_parts(walk, operation->larg, number);
+		trace_parts(walk, operation->rarg, number);
+	}
+}
+
+static void
+trace_column(Tracing *tracing, const Scope *scope, AttrNumber number,
+			 bool plain)
+{
+	const Query *query = scope->query;
+	const Walk walk = {tracing, scope, 0, plain};
+	const TargetEntry *entry;
+
+	check_stack_depth();
+	if (is_seen(tracing, query, number))
+		return;
+	entry = get_tle_by_resno(query->targetList, number);
+	if (query->setOperations)
+		trace_parts(&walk, query->setOperations, number);
+	else if (entry && !entry->resjunk)
+		trace_expression(&walk, (Node *) entry->expr);
+}
+
+/* ---- the column ---- */
+
+int
+ob_watermark_find_column(const ObWatermarkQuery *query, const char *name,
+						 ObWatermarkColumn *column)
+{
+	const Scope scope = {query->rewritten, NULL};
+	Tracing tracing = {column, NIL};
+	int n = 0;
+	ListCell *cell;
+
+	memset(column, 0, sizeof(*column));
+	foreach (cell, query->rewritten->targetList)
+	{
+		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
+		Node *node = (Node *) entry->expr;
+
+		if (entry->resjunk || !entry->resname ||
+			strcmp(entry->resname, name) != 0 || n++ > 0)
+			continue;
+		column->typmod = exprTypmod(node);
+		column->type = getBaseTypeAndTypmod(exprType(node), &column->typmod);
+		column->collation = exprCollation(node);
+		trace_column(&tracing, &scope, entry->resno, true);
+	}
+	return n;
+}
