@@ -127,26 +127,6 @@ ob_query_check(const char *query)
 	check_select((const SelectStmt *) raw->stmt);
 }
 
-/* OFFSET 0 only keeps the planner from flattening a subquery. */
-static bool
-is_zero(const Node *node)
-{
-	const A_Const *value = (const A_Const *) node;
-
-	return IsA(node, A_Const) && !value->isnull && IsA(&value->val, Integer) &&
-		   value->val.ival.ival == 0;
-}
-
-bool
-ob_query_has_limit(const char *query)
-{
-	const RawStmt *raw = linitial_node(RawStmt, parse(query));
-	const SelectStmt *select = (const SelectStmt *) raw->stmt;
-
-	return select->limitCount ||
-		   (select->limitOffset && !is_zero(select->limitOffset));
-}
-
 char *
 ob_query_of_table(const char *name)
 {

@@ -17,10 +17,6 @@
  */
 extern void ob_query_check(const char *query);
 
-/* Whether a query that ob_query_check() has accepted ends in LIMIT, FETCH or
- * OFFSET.  OFFSET 0 does not count. */
-extern bool ob_query_has_limit(const char *query);
-
 /* "TABLE name" for a possibly qualified name, quoted anew; palloc'd. */
 extern char *ob_query_of_table(const char *name);
 

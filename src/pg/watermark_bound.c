@@ -81,6 +81,42 @@ find_column(Bounding *b)
 						 "its result's; case matters.")));
 }
 
+static void
+check_source(const Bounding *b)
+{
+	const ObWatermark *mark = b->mark;
+
+	if (b->found.limited)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the query of \"%s\" has a LIMIT, OFFSET or FETCH",
+					mark->name),
+			 errdetail("It is applied before the increment is selected, so "
+					   "increments would lack rows."),
+			 errhint("Remove it, or remove option \"watermark\".")));
+	if (b->found.sampled)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the query of \"%s\" has a TABLESAMPLE without "
+						"REPEATABLE",
+						mark->name),
+				 errdetail("It is another sample each time, so increments "
+						   "would lack rows."),
+				 errhint("Add REPEATABLE, or remove option \"watermark\".")));
+	if (b->found.changing)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\" of \"%s\" is made by a volatile "
+						"function",
+						mark->column, mark->name),
+				 errdetail("It may have other values each time that the query "
+						   "runs, so increments would lack rows."),
+				 errhint("Take a column that is stored. A function that "
+						 "gives the same value each time can be declared "
+						 "STABLE or IMMUTABLE.")));
+}
+
 static char *
 operator_of(const Bounding *b, StrategyNumber strategy)
 {
@@ -105,6 +141,7 @@ static void
 learn_column(Bounding *b)
 {
 	find_column(b);
+	check_source(b);
 	b->type = b->found.type;
 	b->column = psprintf(ALIAS ".%s", quote_identifier(b->mark->column));
 	b->cache = lookup_type_cache(b->type, TYPECACHE_BTREE_OPFAMILY |
@@ -349,20 +386,6 @@ check_upper(Bounding *b)
 		b->to.value = b->kept.value;
 }
 
-static void
-check_query(const ObWatermark *mark, const char *query)
-{
-	if (!ob_query_has_limit(query))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("the query of \"%s\" has a LIMIT, OFFSET or FETCH",
-					mark->name),
-			 errdetail("It is applied before the increment is selected, so "
-					   "increments would lack rows."),
-			 errhint("Remove it, or remove option \"watermark\".")));
-}
-
 /* The origin is compared before any row is read for the export. */
 static void
 find_origin(Bounding *b)
@@ -378,7 +401,6 @@ find_origin(Bounding *b)
 static void
 find_bounds(Bounding *b, const char *query)
 {
-	check_query(b->mark, query);
 	ob_watermark_analyse(&b->analysed, query);
 	learn_column(b);
 	find_lower(b);

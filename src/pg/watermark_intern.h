@@ -54,6 +54,10 @@ typedef struct ObWatermarkColumn
 	/* the table's column that it is, if it is one */
 	Oid relation;
 	AttrNumber attribute;
+	/* what its values come through */
+	bool limited;  /* a LIMIT, OFFSET or FETCH */
+	bool sampled;  /* another sample of a table each time */
+	bool changing; /* a volatile function */
 } ObWatermarkColumn;
 
 /* Raises if the kept watermark was made from something else.  Fields of the

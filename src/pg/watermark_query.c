@@ -15,6 +15,7 @@
 #include "catalog/pg_class.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
+#include "optimizer/optimizer.h"
 #include "parser/parsetree.h"
 #include "rewrite/rewriteHandler.h"
 #include "utils/lsyscache.h"
@@ -103,6 +104,7 @@ typedef struct Scope
 {
 	const Query *query;
 	const struct Scope *outer;
+	bool lateral; /* it is run for each row of others */
 } Scope;
 
 /* Of the Vars in an expression of the scope. */
@@ -146,9 +148,9 @@ outer_scope(const Scope *scope, Index levels)
 /* A row as a whole, which has number 0, is made of all columns. */
 static void
 trace_subquery(const Walk *walk, const Scope *outer, const Query *query,
-			   AttrNumber number)
+			   AttrNumber number, bool lateral)
 {
-	const Scope scope = {query, outer};
+	const Scope scope = {query, outer, outer->lateral || lateral};
 
 	if (number > 0)
 		trace_column(walk->tracing, &scope, number, walk->plain);
@@ -168,7 +170,8 @@ trace_cte(const Walk *walk, const RangeTblEntry *entry, AttrNumber number)
 
 		if (strcmp(cte->ctename, entry->ctename) == 0 &&
 			IsA(cte->ctequery, Query))
-			trace_subquery(walk, scope, (const Query *) cte->ctequery, number);
+			trace_subquery(walk, scope, (const Query *) cte->ctequery, number,
+						   false);
 	}
 }
 
@@ -177,6 +180,8 @@ note_table(const Walk *walk, const RangeTblEntry *entry, AttrNumber number)
 {
 	ObWatermarkColumn *column = walk->tracing->column;
 
+	if (entry->tablesample && !entry->tablesample->repeatable)
+		column->sampled = true;
 	if (!walk->plain || number <= 0 || OidIsValid(column->relation))
 		return;
 	column->relation = entry->relid;
@@ -198,39 +203,68 @@ trace_expression(const Walk *from, Node *node)
 {
 	Walk walk = *from;
 
+	if (contain_volatile_functions(node))
+		from->tracing->column->changing = true;
 	node = without_coercions(node);
 	walk.depth = 0;
 	walk.plain = from->plain && node && IsA(node, Var);
 	(void) walk_vars(node, &walk);
 }
 
-/* The expressions that make the column of something else than a table or a
- * subquery. */
 static void
-trace_entry(const Walk *walk, const RangeTblEntry *entry, AttrNumber number)
+trace_nth(const Walk *walk, const List *expressions, AttrNumber number)
 {
-	const List *expressions = ob_rte_group_expressions(entry);
-
-	if (entry->rtekind == RTE_JOIN)
-		expressions = entry->joinaliasvars;
 	if (number > 0 && number <= list_length(expressions))
 		trace_expression(walk, list_nth(expressions, number - 1));
 }
 
+/* A function that returns a set stands for a table, about which nothing is
+ * known: most are not marked as anything but volatile. */
 static void
-trace_var(const Walk *walk, const Var *var)
+trace_function(const Walk *walk, const RangeTblEntry *entry)
 {
-	const RangeTblEntry *entry =
-		rt_fetch(var->varno, walk->scope->query->rtable);
+	ListCell *cell;
 
-	if (entry->rtekind == RTE_RELATION)
-		note_table(walk, entry, var->varattno);
-	else if (entry->rtekind == RTE_SUBQUERY)
-		trace_subquery(walk, walk->scope, entry->subquery, var->varattno);
-	else if (entry->rtekind == RTE_CTE)
-		trace_cte(walk, entry, var->varattno);
-	else
-		trace_entry(walk, entry, var->varattno);
+	foreach (cell, entry->functions)
+	{
+		Node *function = lfirst_node(RangeTblFunction, cell)->funcexpr;
+
+		if (!expression_returns_set(function))
+			trace_expression(walk, function);
+	}
+}
+
+static void
+trace_entry(const Walk *walk, const RangeTblEntry *entry, AttrNumber number)
+{
+	ListCell *cell;
+
+	switch (entry->rtekind)
+	{
+		case RTE_RELATION:
+			note_table(walk, entry, number);
+			break;
+		case RTE_SUBQUERY:
+			trace_subquery(walk, walk->scope, entry->subquery, number,
+						   entry->lateral);
+			break;
+		case RTE_CTE:
+			trace_cte(walk, entry, number);
+			break;
+		case RTE_JOIN:
+			trace_nth(walk, entry->joinaliasvars, number);
+			break;
+		case RTE_VALUES:
+			foreach (cell, entry->values_lists)
+				trace_nth(walk, lfirst_node(List, cell), number);
+			break;
+		case RTE_FUNCTION:
+			trace_function(walk, entry);
+			break;
+		default:
+			trace_nth(walk, ob_rte_group_expressions(entry), number);
+			break;
+	}
 }
 
 static bool
@@ -250,7 +284,9 @@ walk_vars(Node *node, void *context)
 			return false;
 		there.scope = outer_scope(walk->scope, var->varlevelsup - walk->depth);
 		if (there.scope)
-			trace_var(&there, var);
+			trace_entry(&there,
+						rt_fetch(var->varno, there.scope->query->rtable),
+						var->varattno);
 		return false;
 	}
 	if (!IsA(node, Query))
@@ -261,7 +297,8 @@ walk_vars(Node *node, void *context)
 	return found;
 }
 
-/* Column n of a UNION is that of each of its parts. */
+/* Column n of a UNION is that of each of its parts.  What follows EXCEPT gives
+ * none. */
 static void
 trace_parts(const Walk *walk, const Node *node, AttrNumber number)
 {
@@ -270,7 +307,7 @@ trace_parts(const Walk *walk, const Node *node, AttrNumber number)
 		const RangeTblEntry *entry = rt_fetch(
 			((const RangeTblRef *) node)->rtindex, walk->scope->query->rtable);
 
-		trace_subquery(walk, walk->scope, entry->subquery, number);
+		trace_subquery(walk, walk->scope, entry->subquery, number, false);
 	}
 	else
 	{
@@ -278,10 +315,30 @@ trace_parts(const Walk *walk, const Node *node, AttrNumber number)
 			castNode(SetOperationStmt, (Node *) node);
 
 		trace_parts(walk, operation->larg, number);
-		trace_parts(walk, operation->rarg, number);
+		if (operation->op != SETOP_EXCEPT)
+			trace_parts(walk, operation->rarg, number);
 	}
 }
 
+/* Without LIMIT ALL, LIMIT NULL, and OFFSET 0, which only keeps the planner
+ * from flattening a subquery. */
+static bool
+has_limit(const Query *query)
+{
+	const Const *count =
+		(Const *) eval_const_expressions(NULL, query->limitCount);
+	const Const *offset =
+		(Const *) eval_const_expressions(NULL, query->limitOffset);
+
+	if (count && !(IsA(count, Const) && count->constisnull))
+		return true;
+	return offset &&
+		   !(IsA(offset, Const) &&
+			 (offset->constisnull || DatumGetInt64(offset->constvalue) == 0));
+}
+
+/* A subquery that is run for each row of others, such as for the price of each
+ * order, may well take one row of many. */
 static void
 trace_column(Tracing *tracing, const Scope *scope, AttrNumber number,
 			 bool plain)
@@ -293,6 +350,8 @@ trace_column(Tracing *tracing, const Scope *scope, AttrNumber number,
 	check_stack_depth();
 	if (is_seen(tracing, query, number))
 		return;
+	if (!scope->lateral && has_limit(query))
+		tracing->column->limited = true;
 	entry = get_tle_by_resno(query->targetList, number);
 	if (query->setOperations)
 		trace_parts(&walk, query->setOperations, number);
@@ -306,7 +365,7 @@ int
 ob_watermark_find_column(const ObWatermarkQuery *query, const char *name,
 						 ObWatermarkColumn *column)
 {
-	const Scope scope = {query->rewritten, NULL};
+	const Scope scope = {query->rewritten, NULL, false};
 	Tracing tracing = {column, NIL};
 	int n = 0;
 	ListCell *cell;
