@@ -47,7 +47,7 @@ typedef struct Bounding
 	const char *query; /* the registered one, fit for a subquery */
 	ObWatermarkQuery analysed;
 	ObWatermarkColumn found;
-	char *column; /* ALIAS.column */
+	char *column; /* ALIAS.column, not of a domain */
 	Oid type;     /* as found has it */
 	const TypeCacheEntry *cache;
 	char *greater; /* OPERATOR(schema.>) */
@@ -137,6 +137,16 @@ operator_of(const Bounding *b, StrategyNumber strategy)
 	return text;
 }
 
+/* The operators of enums do not take domains over them. */
+static char *
+cast_to_base(const char *column, Oid type)
+{
+	return psprintf("CAST(%s AS %s)", column,
+					format_type_extended(type, -1,
+										 FORMAT_TYPE_TYPEMOD_GIVEN |
+											 FORMAT_TYPE_FORCE_QUALIFY));
+}
+
 static void
 learn_column(Bounding *b)
 {
@@ -144,6 +154,8 @@ learn_column(Bounding *b)
 	check_source(b);
 	b->type = b->found.type;
 	b->column = psprintf(ALIAS ".%s", quote_identifier(b->mark->column));
+	if (b->found.is_domain)
+		b->column = cast_to_base(b->column, b->type);
 	b->cache = lookup_type_cache(b->type, TYPECACHE_BTREE_OPFAMILY |
 											  TYPECACHE_GT_OPR |
 											  TYPECACHE_CMP_PROC_FINFO);
@@ -290,11 +302,12 @@ parameters_of(const Bounding *b)
 	return parameters;
 }
 
+/* A row with a null in it IS NOT NULL only in part, but it is a value. */
 static char *
 lower_condition(const Bounding *b)
 {
 	if (!b->from.given)
-		return psprintf("%s IS NOT NULL", b->column);
+		return psprintf("%s IS DISTINCT FROM NULL", b->column);
 	return psprintf("%s %s $%d", b->column,
 					b->mark->overlap ? b->not_less : b->greater,
 					b->to.given ? 2 : 1);

@@ -48,7 +48,8 @@ typedef struct ObWatermarkQuery
 /* The watermark's column of the query's result. */
 typedef struct ObWatermarkColumn
 {
-	Oid type; /* not a domain */
+	Oid type;       /* not a domain */
+	bool is_domain; /* over that type */
 	int32 typmod;
 	Oid collation;
 	/* the table's column that it is, if it is one */

@@ -381,6 +381,7 @@ ob_watermark_find_column(const ObWatermarkQuery *query, const char *name,
 			continue;
 		column->typmod = exprTypmod(node);
 		column->type = getBaseTypeAndTypmod(exprType(node), &column->typmod);
+		column->is_domain = column->type != exprType(node);
 		column->collation = exprCollation(node);
 		trace_column(&tracing, &scope, entry->resno, true);
 	}
