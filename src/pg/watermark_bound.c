@@ -266,7 +266,6 @@ find_lower(Bounding *b)
 		overlap = ob_watermark_overlap(b->type, mark->overlap);
 	if (!mark->kept)
 		return;
-	check_kept(b);
 	b->kept.given = b->from.given = true;
 	b->kept.value = b->from.value =
 		ob_watermark_value(b->type, mark->kept->value);
@@ -408,6 +407,12 @@ find_origin(Bounding *b)
 	ob_watermark_find_origin(mark, &b->analysed);
 	if (b->type == XID8OID)
 		mark->origin.system = psprintf(UINT64_FORMAT, GetSystemIdentifier());
+	if (mark->kept)
+	{
+		check_kept(b);
+		mark->origin.ordering =
+			ob_watermark_ordering(&b->found, mark->kept->value);
+	}
 	ob_watermark_check_origin(mark);
 }
 
@@ -416,9 +421,9 @@ find_bounds(Bounding *b, const char *query)
 {
 	ob_watermark_analyse(&b->analysed, query);
 	learn_column(b);
+	find_origin(b);
 	find_lower(b);
 	check_ties(b);
-	find_origin(b);
 	if (b->type == XID8OID)
 	{
 		b->to.given = true;
@@ -442,6 +447,7 @@ ob_watermark_bound(Oid schema, ObWatermark *mark, ObExport *export)
 	{
 		check_upper(&b);
 		mark->to = ob_watermark_text(b.type, b.to.value);
+		mark->origin.ordering = ob_watermark_ordering(&b.found, mark->to);
 		export->query = psprintf("SELECT * FROM (%s\n) AS " ALIAS " WHERE %s",
 								 b.query, conditions(&b));
 		export->parameters = parameters_of(&b);

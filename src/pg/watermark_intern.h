@@ -6,6 +6,7 @@
  *
  *	   watermark.c		  the table onboard_watermarks
  *	   watermark_bound.c  the increment's bounds
+ *	   watermark_order.c  the order that the column has
  *	   watermark_origin.c what a watermark is made from
  *	   watermark_query.c  the registered query, and its column
  *	   watermark_type.c	  values: as texts, less an overlap, without an end
@@ -32,6 +33,7 @@ typedef struct ObWatermarkKept
 	char *destination;
 	char *row_security;
 	char *system;
+	char *ordering;
 } ObWatermarkKept;
 
 /* The registered query, as ob_watermark_analyse() has it. */
@@ -78,6 +80,11 @@ extern void ob_watermark_analyse(ObWatermarkQuery *query, const char *text);
 extern int ob_watermark_find_column(const ObWatermarkQuery *query,
 									const char *name,
 									ObWatermarkColumn *column);
+
+/* Describes how the column's values compare; of an enum, as far as the value,
+ * the text of one. */
+extern char *ob_watermark_ordering(const ObWatermarkColumn *column,
+								   const char *value);
 
 /* Warns as ob_watermark_warn() does. */
 extern void ob_watermark_look(Oid schema, ObWatermark *mark,

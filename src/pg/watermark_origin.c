@@ -77,6 +77,10 @@ ob_watermark_check_origin(const ObWatermark *mark)
 			   psprintf("the increments of \"%s\" have landed in %s, "
 						"not in %s",
 						mark->name, kept->destination, now->destination));
+	if (differs(kept->ordering, now->ordering))
+		refuse(mark, psprintf("the order of column \"%s\" of \"%s\" has "
+							  "changed since its last increment",
+							  mark->column, mark->name));
 	if (differs(kept->relations, now->relations))
 		refuse(mark, psprintf("what the query of \"%s\" reads has changed "
 							  "since its last increment",

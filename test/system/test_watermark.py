@@ -109,7 +109,7 @@ def test_what_is_kept(db, rgw, s3, table, bucket):
         "run_id": first["run_id"], "table_id": registered,
         "query": "TABLE increments", "relations": "public.increments",
         "destination": f"localhost:{rgw.endpoint.rsplit(':', 1)[1]}/{bucket}",
-        "row_security": "", "system_identifier": None,
+        "row_security": "", "system_identifier": None, "ordering": "integer",
     }
     # The history has the registered query, not the bounded one.
     sql = "SELECT query FROM onboard_runs WHERE run_id = %s"

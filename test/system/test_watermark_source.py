@@ -1,9 +1,10 @@
-"""Increments: what their column comes from."""
+"""Increments: what their column comes from, and the order that it has."""
 
 import pytest
 
-from lib.exports import keys, land_all, select
+from lib.exports import keys, land_all, select, value
 from test_watermark import increment, register, table
+from test_watermark_safety import refused
 
 __all__ = ["table"]  # a fixture
 
@@ -154,3 +155,145 @@ def test_66_other_columns_may_change(db, s3, few, bucket, query):
         assert increment(db, s3, bucket) is None
     finally:
         select(db, "DROP FUNCTION several")
+
+
+# The order
+
+
+ICU = "provider = icu, locale"
+ORDERS = {
+    # columns, values, then what changes the order
+    "collation": ("v text", "('b')",
+                  "ALTER TABLE increments ALTER v TYPE text COLLATE german"),
+    "provider": ("v text COLLATE \"C\"", "('b')",
+                 "ALTER TABLE increments ALTER v TYPE text COLLATE german"),
+    "same name": ("v text COLLATE german", "('b')",
+                  "ALTER TABLE increments ALTER v TYPE text;"
+                  f"DROP COLLATION german; CREATE COLLATION german ({ICU} ="
+                  " 'de-u-kf-upper'); ALTER TABLE increments ALTER v TYPE text"
+                  " COLLATE german"),
+    "array": ("v text[]", "('{b}')",
+              "ALTER TABLE increments ALTER v TYPE text[] COLLATE german"),
+    "precision": ("v timestamptz(6)", "('2026-01-01 00:00:00.5+00')",
+                  "ALTER TABLE increments ALTER v TYPE timestamptz(0)"),
+    "scale": ("v numeric(10,2)", "(1.25)",
+              "ALTER TABLE increments ALTER v TYPE numeric(10,1)"),
+    "domain": ("v feeling", "('ok')",
+               "ALTER TYPE mood ADD VALUE 'bad' BEFORE 'ok'"),
+    "enum": ("v mood", "('ok')",
+             "ALTER TYPE mood ADD VALUE 'bad' BEFORE 'sad'"),
+    "renamed": ("v mood", "('ok')", "ALTER TYPE mood RENAME VALUE 'ok' TO 'o'"),
+    "lower renamed": ("v mood", "('ok')",
+                      "ALTER TYPE mood RENAME VALUE 'sad' TO 's'"),
+    "enum in a pair": ("v pair", "('(ok,b)')",
+                       "ALTER TYPE mood ADD VALUE 'bad' BEFORE 'sad'"),
+    "enum in an array": ("v mood[]", "('{ok}')",
+                         "ALTER TYPE mood ADD VALUE 'bad' BEFORE 'sad'"),
+    "more attributes": ("v pair", "('(ok,b)')",
+                        "ALTER TYPE pair ADD ATTRIBUTE more int CASCADE"),
+}
+
+
+@pytest.fixture
+def orders(db):
+    select(
+        db, f"CREATE COLLATION german ({ICU} = 'de');"
+        "CREATE TYPE mood AS ENUM ('sad', 'ok', 'happy');"
+        "CREATE DOMAIN feeling AS mood;"
+        "CREATE TYPE pair AS (m mood, t text)"
+    )
+    yield
+    select(db, "DROP TYPE pair; DROP DOMAIN feeling; DROP TYPE mood;"
+           "DROP COLLATION german")
+
+
+@pytest.fixture
+def ordered(db, s3, orders, table, bucket):
+    """Makes a table of these columns and lands these values."""
+
+    def make(columns, values, query="TABLE increments"):
+        table(columns)
+        register(db, "increments", bucket, "v", 0, query=query)
+        select(db, f"INSERT INTO increments VALUES {values}")
+        assert increment(db, s3, bucket)
+
+    yield make
+    select(db, "DROP TABLE increments; CREATE TABLE increments ()")
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_62_another_order(db, s3, ordered, bucket, order):
+    """Then what is below the watermark is not what has landed."""
+    columns, values, change = ORDERS[order]
+    ordered(columns, values)
+    assert increment(db, s3, bucket)
+    select(db, change)
+    refused(db, s3, bucket, 'the order of column "v" of "increments" has')
+    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert increment(db, s3, bucket)
+
+
+SAME_ORDER = {
+    "wider": ("v varchar(5)", "('b')",
+              "ALTER TABLE increments ALTER v TYPE varchar(50)"),
+    "added above": ("v mood", "('ok')",
+                    "ALTER TYPE mood ADD VALUE 'great' AFTER 'ok'"),
+    "lower of a pair": ("v pair", "('(ok,b)')",
+                        "ALTER TYPE pair RENAME ATTRIBUTE t TO u"),
+    "renamed": ("v text COLLATE german", "('b')",
+                "ALTER TABLE increments RENAME TO other;"
+                "ALTER TABLE other RENAME TO increments"),
+}
+
+
+@pytest.mark.parametrize("order", SAME_ORDER)
+def test_62_the_same_order(db, s3, ordered, bucket, order):
+    columns, values, change = SAME_ORDER[order]
+    ordered(columns, values)
+    select(db, change)
+    assert len(increment(db, s3, bucket)) == 1
+
+
+def test_62_an_enum_that_goes_on(db, s3, ordered, bucket):
+    """Labels count as far as the watermark has got."""
+    ordered("v mood", "('sad')")
+    select(db, "ALTER TYPE mood ADD VALUE 'so so' BEFORE 'ok'")
+    select(db, "INSERT INTO increments VALUES ('so so'), ('ok')")
+    assert increment(db, s3, bucket) == ["ok", "sad", "so so"]
+    sql = "SELECT ordering FROM onboard_watermarks"
+    assert value(db, sql) == "public.mood ('sad', 'so so', 'ok')"
+    select(db, "ALTER TYPE mood ADD VALUE 'last'")
+    assert increment(db, s3, bucket) == ["ok"]
+    select(db, "ALTER TYPE mood ADD VALUE 'bad' BEFORE 'so so'")
+    refused(db, s3, bucket, 'the order of column "v" of "increments" has')
+
+
+@pytest.mark.parametrize("collation", ["german", "pg_catalog.\"default\""])
+def test_62_another_version_of_a_collation(
+    db, s3, ordered, bucket, collation
+):
+    """As after an upgrade of ICU; the operating system's in the same way."""
+    ordered(f"v text COLLATE {collation}", "('b')")
+    actual = value(
+        db, "SELECT pg_collation_actual_version(%s::regcollation)",
+        (collation,),
+    )
+    kept = value(db, "SELECT ordering FROM onboard_watermarks")
+    if collation != "german":
+        assert kept == 'text COLLATE "default" (libc, C)'
+        return
+    assert kept == f"text COLLATE public.german (icu, de, version {actual})"
+    assert len(increment(db, s3, bucket)) == 1
+    select(db, "UPDATE onboard_watermarks SET ordering ="
+           " replace(ordering, %s, '1.2.3')", (actual,))
+    refused(db, s3, bucket, 'the order of column "v" of "increments" has')
+    assert value(db, "SELECT onboard_reset('increments', keep => true)") == 1
+    assert len(increment(db, s3, bucket)) == 1
+    assert value(db, "SELECT ordering FROM onboard_watermarks") == kept
+
+
+def test_62_the_order_of_a_query(db, s3, ordered, bucket):
+    """The column's is what counts, wherever it comes from."""
+    ordered("v text", "('b')", 'SELECT v COLLATE "C" AS v FROM increments')
+    select(db, "ALTER TABLE increments ALTER v TYPE text COLLATE german")
+    assert len(increment(db, s3, bucket)) == 1
