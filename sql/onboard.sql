@@ -297,7 +297,8 @@ CREATE TABLE onboard_watermarks (
 	relations pg_catalog.text,
 	destination pg_catalog.text,
 	row_security pg_catalog.text,
-	system_identifier pg_catalog.text
+	system_identifier pg_catalog.text,
+	ordering pg_catalog.text
 );
 
 COMMENT ON TABLE onboard_watermarks IS

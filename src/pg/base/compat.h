@@ -133,6 +133,35 @@ ob_rte_user(const Query *query, const RangeTblEntry *entry)
 #endif
 }
 
+/* The expressions by which the query groups, if the entry stands for them; 18
+ * made an entry of them. */
+static inline List *
+ob_rte_group_expressions(const RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 180000
+	return entry->rtekind == RTE_GROUP ? entry->groupexprs : NIL;
+#else
+	return NIL;
+#endif
+}
+
+/* Where pg_collation and pg_database have the locale of any provider but libc,
+ * which 17 named anew, and the rules that 16 lets be added to it. */
+#if PG_VERSION_NUM >= 170000
+#define OB_COLLATION_LOCALE Anum_pg_collation_colllocale
+#define OB_DATABASE_LOCALE Anum_pg_database_datlocale
+#else
+#define OB_COLLATION_LOCALE Anum_pg_collation_colliculocale
+#define OB_DATABASE_LOCALE Anum_pg_database_daticulocale
+#endif
+#if PG_VERSION_NUM >= 160000
+#define OB_COLLATION_RULES Anum_pg_collation_collicurules
+#define OB_DATABASE_RULES Anum_pg_database_daticurules
+#else
+#define OB_COLLATION_RULES InvalidAttrNumber
+#define OB_DATABASE_RULES InvalidAttrNumber
+#endif
+
 /* A descriptor has its last column; 19 must be told, and asserts it. */
 static inline void
 ob_tuple_desc_end(TupleDesc desc)

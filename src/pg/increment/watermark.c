@@ -30,7 +30,7 @@
 #define TABLE "onboard_watermarks"
 #define REGISTRY "onboard_tables"
 #define RESETS "onboard_resets"
-#define PARAMS 15
+#define PARAMS 16
 
 typedef struct Row
 {
@@ -106,8 +106,8 @@ read_kept(Oid schema, void *arg)
 	if (execute(
 			schema,
 			"SELECT column_name, type, value, run_id, table_id::text, "
-			"query, relations, destination, row_security, system_identifier "
-			"FROM %s." TABLE " WHERE name = $1 AND role_id = $2",
+			"query, relations, destination, row_security, system_identifier, "
+			"ordering FROM %s." TABLE " WHERE name = $1 AND role_id = $2",
 			&reading->row, true, SPI_OK_SELECT) == 0)
 		return;
 	before = MemoryContextSwitchTo(reading->context);
@@ -123,6 +123,7 @@ read_kept(Oid schema, void *arg)
 	reading->kept->destination = text_column(8);
 	reading->kept->row_security = text_column(9);
 	reading->kept->system = text_column(10);
+	reading->kept->ordering = text_column(11);
 	MemoryContextSwitchTo(before);
 }
 
@@ -226,6 +227,7 @@ copy_kept(const ObWatermarkKept *kept)
 	copy->destination = copy_text(kept->destination);
 	copy->row_security = copy_text(kept->row_security);
 	copy->system = copy_text(kept->system);
+	copy->ordering = copy_text(kept->ordering);
 	return copy;
 }
 
@@ -243,6 +245,7 @@ ob_watermark_copy(const ObWatermark *mark)
 	copy->origin.relations = copy_text(mark->origin.relations);
 	copy->origin.row_security = copy_text(mark->origin.row_security);
 	copy->origin.system = copy_text(mark->origin.system);
+	copy->origin.ordering = copy_text(mark->origin.ordering);
 	copy->resets = copy_text(mark->resets);
 	copy->type = copy_text(mark->type);
 	copy->from = copy_text(mark->from);
@@ -270,7 +273,7 @@ write_kept(Oid schema, void *arg)
 		"value = $6, uri = $7, run_id = $8, "
 		"landed = pg_catalog.clock_timestamp(), table_id = $10, "
 		"query = $11, relations = $12, destination = $13, row_security = $14, "
-		"system_identifier = $15 "
+		"system_identifier = $15, ordering = $16 "
 		"WHERE name = $1 AND role_id = $2 AND run_id = $9 "
 		"RETURNING role_id",
 		row, false, SPI_OK_UPDATE_RETURNING);
@@ -281,14 +284,15 @@ write_first(Oid schema, void *arg)
 {
 	Row *row = arg;
 
-	execute(schema,
-			"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
-			"uri, run_id, landed, table_id, query, relations, destination, "
-			"row_security, system_identifier) SELECT $1, $3, $4, $5, $6, $7, "
-			"$8, pg_catalog.clock_timestamp(), $10, $11, $12, $13, $14, $15 "
-			"WHERE $2 IS NOT NULL AND $8 = $9 "
-			"ON CONFLICT DO NOTHING RETURNING role_id",
-			row, false, SPI_OK_INSERT_RETURNING);
+	execute(
+		schema,
+		"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
+		"uri, run_id, landed, table_id, query, relations, destination, "
+		"row_security, system_identifier, ordering) SELECT $1, $3, $4, $5, "
+		"$6, $7, $8, pg_catalog.clock_timestamp(), $10, $11, $12, $13, "
+		"$14, $15, $16 WHERE $2 IS NOT NULL AND $8 = $9 "
+		"ON CONFLICT DO NOTHING RETURNING role_id",
+		row, false, SPI_OK_INSERT_RETURNING);
 }
 
 typedef struct Registered
@@ -393,6 +397,7 @@ make_row(Row *row, const ObWatermark *mark, const ObRun *run)
 	add_text(row, origin->destination);
 	add_text(row, origin->row_security);
 	add_text(row, origin->system);
+	add_text(row, origin->ordering);
 	Assert(row->n == PARAMS);
 }
 
@@ -455,7 +460,7 @@ reset(Oid schema, void *arg)
 			schema,
 			"UPDATE %s." TABLE " SET table_id = NULL, query = NULL, "
 			"relations = NULL, destination = NULL, row_security = NULL, "
-			"system_identifier = NULL" ROWS_TO_RESET,
+			"system_identifier = NULL, ordering = NULL" ROWS_TO_RESET,
 			&request->row, false, SPI_OK_UPDATE);
 	else
 		request->n = execute(schema, "DELETE FROM %s." TABLE ROWS_TO_RESET,

@@ -32,6 +32,7 @@ typedef struct ObWatermarkOrigin
 	const char *relations;    /* tables, and views as SQL */
 	const char *row_security; /* the policies that apply */
 	const char *system;       /* for xid8: the system identifier; else NULL */
+	const char *ordering;     /* how the column's values compare */
 } ObWatermarkOrigin;
 
 typedef struct ObWatermark
