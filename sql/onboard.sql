@@ -326,6 +326,8 @@ COMMENT ON COLUMN onboard_watermarks.relations IS
 COMMENT ON COLUMN onboard_watermarks.destination IS 'store and bucket';
 COMMENT ON COLUMN onboard_watermarks.row_security IS
 	'policies that applied to the role, a line each';
+COMMENT ON COLUMN onboard_watermarks.ordering IS
+	'how values of that column compare';
 COMMENT ON COLUMN onboard_watermarks.system_identifier IS
 	'cluster that has given the transaction ids, for a column of type xid8';
 

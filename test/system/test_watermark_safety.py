@@ -448,6 +448,34 @@ def test_62_going_on_nevertheless(db, s3, landed, bucket):
     refused(db, s3, bucket, 'the query of "increments" has changed')
 
 
+def test_62_another_query_after_going_on(db, s3, landed, role, bucket):
+    """Before an increment has come; of all watermarks that are kept."""
+    select(db, "GRANT SELECT ON increments TO lander")
+    assert len(increment(role, s3, bucket)) == 10
+    select(db, "UPDATE onboard_tables SET query = 'SELECT id FROM increments'")
+    assert value(db, "SELECT onboard_reset('increments', true)") == 2
+    kept = select(db, "SELECT table_id, query, relations FROM"
+                  " onboard_watermarks")
+    registered = value(db, "SELECT id FROM onboard_tables")
+    assert kept == 2 * [{
+        "table_id": registered, "query": "SELECT id FROM increments",
+        "relations": None,
+    }]
+    select(db, "UPDATE onboard_tables SET query ="
+           " 'SELECT id FROM increments WHERE id > 0'")
+    refused(db, s3, bucket, 'the query of "increments" has changed')
+    refused(role, s3, bucket, 'the query of "increments" has changed')
+    select(db, "UPDATE onboard_tables SET query = NULL")
+    assert value(role, "SELECT onboard_reset('increments', true)") == 1
+    assert increment(role, s3, bucket) is None
+    # Who may not read the registry knows no query.
+    select(db, "REVOKE SELECT ON onboard_tables FROM lander")
+    assert value(role, "SELECT onboard_reset('increments', true)") == 1
+    assert select(role, "SELECT query FROM onboard_watermarks") == [
+        {"query": None}
+    ]
+
+
 def test_62_another_destination(db, s3, rgw, landed, proxied, bucket):
     """A bucket; and a store, by its address."""
     second = bucket + "-2"

@@ -297,3 +297,44 @@ def test_62_the_order_of_a_query(db, s3, ordered, bucket):
     ordered("v text", "('b')", 'SELECT v COLLATE "C" AS v FROM increments')
     select(db, "ALTER TABLE increments ALTER v TYPE text COLLATE german")
     assert len(increment(db, s3, bucket)) == 1
+
+
+# Values that cannot be kept
+
+
+@pytest.mark.parametrize("query, reason", [
+    ("SELECT ROW(id) AS id FROM increments",
+     "input of anonymous composite types is not implemented"),
+    ("SELECT ARRAY[ROW(id)] AS id FROM increments",
+     "input of anonymous composite types is not implemented"),
+    # Two operators have this name.
+    ("SELECT '+(integer,integer)'::regoperator::oid::regoper AS id"
+     " FROM increments", "more than one operator named pg_catalog.+"),
+])
+def test_66_a_value_that_no_increment_can_follow(
+    db, s3, few, bucket, query, reason
+):
+    """Before anything lands."""
+    register(db, "increments", bucket, "id", query=query)
+    (found,) = land_all(db)
+    assert found["error"] == (
+        'column "id" of "increments" cannot be a watermark'
+    )
+    assert reason in "".join(db.notices)
+    assert keys(s3, bucket) == []
+
+
+def test_66_a_watermark_that_is_of_no_use_any_more(db, s3, ordered, bucket):
+    """It says what to do."""
+    ordered("v mood", "('ok')")
+    select(db, "ALTER TYPE mood RENAME VALUE 'ok' TO 'good';"
+           "SELECT onboard_reset('increments', keep => true)")
+    (found,) = land_all(db)
+    assert found["error"] == (
+        'the watermark of "increments" cannot be used any more'
+    )
+    told = "".join(db.notices)
+    assert 'invalid input value for enum public.mood: "ok"' in told
+    assert "onboard_reset('increments') forgets it" in told
+    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert increment(db, s3, bucket) == ["good"]

@@ -22,6 +22,7 @@
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -161,6 +162,17 @@ ob_rte_group_expressions(const RangeTblEntry *entry)
 #define OB_COLLATION_RULES InvalidAttrNumber
 #define OB_DATABASE_RULES InvalidAttrNumber
 #endif
+
+/* 17 has infinite intervals. */
+static inline bool
+ob_interval_is_infinite(const Interval *interval)
+{
+#if PG_VERSION_NUM >= 170000
+	return INTERVAL_NOT_FINITE(interval);
+#else
+	return false;
+#endif
+}
 
 /* A descriptor has its last column; 19 must be told, and asserts it. */
 static inline void

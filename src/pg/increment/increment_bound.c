@@ -21,6 +21,7 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
@@ -30,6 +31,7 @@
 #include "utils/typcache.h"
 #include "utils/xid8.h"
 
+#include "pg/base/subtransaction.h"
 #include "pg/base/query.h"
 #include "pg/increment/watermark_intern.h"
 
@@ -53,7 +55,8 @@ typedef struct Bounding
 	char *greater; /* OPERATOR(schema.>) */
 	char *not_less;
 	char *not_greater;
-	Bound kept; /* where the last one ended */
+	Datum overlap; /* if the mark has one */
+	Bound kept;    /* where the last one ended */
 	Bound from;
 	Bound to;
 } Bounding;
@@ -256,24 +259,55 @@ check_kept(const Bounding *b)
 					 quote_literal_cstr(mark->name))));
 }
 
+/* The bounds that a watermark gives the increment above it. */
+typedef struct Resuming
+{
+	const Bounding *b;
+	const char *text;
+	Bound kept;
+	Bound from;
+} Resuming;
+
+static void
+resume(void *arg)
+{
+	Resuming *resuming = arg;
+	const Bounding *b = resuming->b;
+
+	resuming->kept.given = resuming->from.given = true;
+	resuming->kept.value = resuming->from.value =
+		ob_watermark_value(b->type, resuming->text);
+	if (b->mark->overlap)
+		resuming->from.given = ob_watermark_subtract(
+			b->type, resuming->kept.value, b->overlap, &resuming->from.value);
+}
+
 static void
 find_lower(Bounding *b)
 {
 	const ObWatermark *mark = b->mark;
-	Datum overlap = 0;
+	Resuming resuming = {.b = b};
+	const ErrorData *error;
 
 	if (mark->overlap)
-		overlap = ob_watermark_overlap(b->type, mark->overlap);
+		b->overlap = ob_watermark_overlap(b->type, mark->overlap);
 	if (!mark->kept)
 		return;
-	b->kept.given = b->from.given = true;
-	b->kept.value = b->from.value =
-		ob_watermark_value(b->type, mark->kept->value);
+	resuming.text = mark->kept->value;
+	error = ob_attempt(resume, &resuming);
+	if (error)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the watermark of \"%s\" cannot be used any more",
+						mark->name),
+				 errdetail("It is %s: %s.", mark->kept->value, error->message),
+				 errhint("onboard_reset(%s) forgets it, and the next "
+						 "increment has all rows.",
+						 quote_literal_cstr(mark->name))));
+	b->kept = resuming.kept;
+	b->from = resuming.from;
 	if (b->type == XID8OID)
 		check_xid(b);
-	if (mark->overlap)
-		b->from.given = ob_watermark_subtract(b->type, b->kept.value, overlap,
-											  &b->from.value);
 }
 
 static void
@@ -398,6 +432,39 @@ check_upper(Bounding *b)
 		b->to.value = b->kept.value;
 }
 
+/* Not all that a type gives as text does it take back. */
+static void
+rehearse(void *arg)
+{
+	Resuming *resuming = arg;
+	const Bounding *b = resuming->b;
+	const char *text = ob_watermark_text(b->type, b->to.value);
+
+	(void) pg_verifymbstr(text, (int) strlen(text), false);
+	resuming->text = text;
+	resume(resuming);
+	if (is_greater(b, b->to.value, resuming->kept.value) ||
+		is_greater(b, resuming->kept.value, b->to.value))
+		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+						errmsg("its text stands for another value")));
+}
+
+/* Before anything lands, so that an increment can follow. */
+static void
+check_next(const Bounding *b)
+{
+	Resuming resuming = {.b = b};
+	const ErrorData *error = ob_attempt(rehearse, &resuming);
+
+	if (error)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("column \"%s\" of \"%s\" cannot be a watermark",
+						b->mark->column, b->mark->name),
+				 errdetail("No increment could follow its greatest value: %s.",
+						   error->message)));
+}
+
 /* The origin is compared before any row is read for the export. */
 static void
 find_origin(Bounding *b)
@@ -446,6 +513,7 @@ ob_watermark_bound(Oid schema, ObWatermark *mark, ObExport *export)
 	if (b.to.given)
 	{
 		check_upper(&b);
+		check_next(&b);
 		mark->to = ob_watermark_text(b.type, b.to.value);
 		mark->origin.ordering = ob_watermark_ordering(&b.found, mark->to);
 		export->query = psprintf("SELECT * FROM (%s\n) AS " ALIAS " WHERE %s",

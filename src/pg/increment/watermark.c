@@ -24,6 +24,8 @@
 #include "pg/base/subtransaction.h"
 #include "pg/base/own_query.h"
 #include "pg/base/as_owner.h"
+#include "pg/base/query.h"
+#include "pg/catalog/registry.h"
 #include "pg/base/errors.h"
 #include "pg/increment/watermark_intern.h"
 
@@ -458,7 +460,7 @@ reset(Oid schema, void *arg)
 	if (request->keep)
 		request->n = execute(
 			schema,
-			"UPDATE %s." TABLE " SET table_id = NULL, query = NULL, "
+			"UPDATE %s." TABLE " SET table_id = $3, query = $4, "
 			"relations = NULL, destination = NULL, row_security = NULL, "
 			"system_identifier = NULL, ordering = NULL" ROWS_TO_RESET,
 			&request->row, false, SPI_OK_UPDATE);
@@ -479,6 +481,24 @@ note_reset(Oid schema, void *arg)
 			&request->row, false, SPI_OK_INSERT);
 }
 
+/*
+ * The registered row and query are what the watermarks are made from now, as
+ * far as the caller may read the registry.  What else they are made from is a
+ * matter of the role that lands them, of its search_path and of its call.
+ */
+static void
+add_registered(Row *row, Oid schema, const char *name)
+{
+	const ObEntry *entry = ob_registry_find(schema, name);
+	const char *query = entry ? entry->query : NULL;
+
+	if (entry && !query)
+		query = ob_query_of_table(name);
+	add(row, UUIDOID, entry ? UUIDPGetDatum(&entry->id) : (Datum) 0);
+	row->nulls[row->n - 1] = entry ? ' ' : 'n';
+	add_text(row, query);
+}
+
 int
 ob_watermark_reset(Oid schema, const char *name, bool keep)
 {
@@ -489,6 +509,8 @@ ob_watermark_reset(Oid schema, const char *name, bool keep)
 	add_text(&request.row, name);
 	/* The caller's id, read before ob_as_owner() changes it. */
 	add(&request.row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	if (keep)
+		add_registered(&request.row, schema, name);
 	ob_as_owner(schema, TABLE, reset, &request);
 	if (!keep && is_registered(schema, name, NULL))
 		ob_as_owner(schema, RESETS, note_reset, &request);

@@ -109,8 +109,9 @@ extern void ob_watermark_warn_left(const char *name, const char *why);
 
 /*
  * Deletes the watermarks of the table for all roles that the current user is a
- * member of.  With keep, it only deletes what they were made from, so that the
- * next increment continues from there.  Returns how many there were.
+ * member of.  With keep, they are those of the registered row and query as
+ * these are now, and only what else they were made from is deleted, so that
+ * the next increment continues from there.  Returns how many there were.
  */
 extern int ob_watermark_reset(Oid schema, const char *name, bool keep);
 
