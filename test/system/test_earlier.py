@@ -10,7 +10,7 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    Running, body, failure, key_of, keys, rows, select, value,
+    Running, body, failure, key_of, keys, rows, select,
 )
 from lib.proxy import Answer
 
