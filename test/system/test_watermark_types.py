@@ -140,10 +140,11 @@ def one_after_another(db, s3, bucket, type_, overlap, values, expected=None):
             continue
         if overlap is None or not landed:
             assert numbers == [n], told
-        elif expected:
-            assert numbers == expected(db, overlap, landed[-1]), told
         else:
             assert {landed[-1], n} <= set(numbers), told
+            if expected:
+                found = expected(db, overlap, landed[-1])
+                assert found in (None, numbers), told
         landed.append(n)
     if landed:
         numbers, error = land(db, s3, bucket)
@@ -182,16 +183,16 @@ NUMBERS = [0, 1, 0.5, "1e-400", "1e1000", "1e131071", "9e-16000", 2**31, 2**63]
 
 
 def reached(db, overlap, kept):
-    """The rows that such an overlap reaches, by PostgreSQL's own operators."""
+    """The rows that such an overlap reaches, by PostgreSQL's own operators;
+    None where these fail, also if the sum of an interval's parts would do."""
     sql = (
-        "SELECT n FROM trial WHERE v >= least(kept, (kept - %s::interval)::"
-        "{0}) ORDER BY n".replace("kept", f"(SELECT v FROM trial WHERE n = {kept})")
+        "SELECT n FROM trial WHERE v >= (SELECT least(v, v - %s::interval)"
+        " FROM trial WHERE n = %s) ORDER BY n"
     )
-    type_ = select(db, "SELECT pg_typeof(v) AS type FROM trial")[0]["type"]
     try:
-        return [row["n"] for row in select(db, sql.format(type_), (str(overlap),))]
+        return [row["n"] for row in select(db, sql, (str(overlap), kept))]
     except psycopg2.DataError:
-        return [row["n"] for row in select(db, "SELECT n FROM trial ORDER BY n")]
+        return None
 
 
 @pytest.mark.parametrize("type_", [
