@@ -6,8 +6,8 @@
  */
 #include "testing.h"
 
+#include "core/aws/sts_documents.h"
 #include "core/text/timestamp.h"
-#include "core/s3/s3_documents.h"
 
 #define XMLNS " xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""
 

@@ -946,7 +946,15 @@ def one_key(stage):
     return [increment(stage, key="{name}/{date}/{time}")]
 
 
-@produces("22023", "a LIMIT, OFFSET or FETCH in the query")
+@produces("22023", "a column that a volatile function makes")
+def a_volatile_column(stage):
+    return [increment(stage, query="SELECT clock_timestamp() AS id")]
+
+
+@produces(
+    "22023",
+    "a LIMIT, OFFSET, FETCH or TABLESAMPLE through which the column comes",
+)
 def a_limit(stage):
     return [increment(stage, query="SELECT 1 AS id LIMIT 1")]
 
@@ -1063,7 +1071,8 @@ def made_from_something_else(stage):
 
 
 @produces(
-    "55000", "it is a transaction id that the cluster has not reached"
+    "55000", "it is a transaction id that the cluster has not reached, or cannot"
+    " be used any more, as an enum's label that was renamed",
 )
 def not_reached(stage):
     land_increment(stage, query="SELECT '1'::xid8 AS id")
@@ -1093,7 +1102,10 @@ def another_process(stage):
     return [error]
 
 
-@produces("22000", "the greatest value is infinite or NaN")
+@produces(
+    "22000",
+    "the greatest value is infinite or NaN, or no increment could follow it",
+)
 def nothing_is_greater(stage):
     return [
         increment(stage, query=f"SELECT {value} AS id")
