@@ -6,6 +6,7 @@
  */
 #include "fuzz.h"
 
+#include "core/aws/sts_documents.h"
 #include "core/s3/s3_documents.h"
 
 static void
