@@ -107,11 +107,21 @@ def key_of(name, extension="csv"):
     return f"{name}/data/inbox/{name}_data.{extension}"
 
 
+# The wait event of a row of pg_stat_activity.  "advisory" is a lock that a
+# query takes; one of a run, whose fourth field is no user's, is "run lock".
+EVENT = """
+    CASE WHEN wait_event = 'advisory' AND EXISTS (
+        SELECT FROM pg_locks AS l
+        WHERE l.pid = a.pid AND NOT granted AND objsubid NOT IN (1, 2)
+    ) THEN 'run lock' ELSE wait_event END
+"""
+
+
 def wait_for_worker(connection, event, timeout=30):
     """The pid of a worker of onboard_all() that waits for that event."""
     sql = (
-        "SELECT pid FROM pg_stat_activity"
-        " WHERE backend_type = 'onboard worker' AND wait_event = %s"
+        "SELECT pid FROM pg_stat_activity AS a"
+        f" WHERE backend_type = 'onboard worker' AND {EVENT} = %s"
     )
     found = []
 
@@ -192,7 +202,7 @@ class Running:
 
 def wait_for_event(observer, pid, event):
     """Until the backend waits for event, as pg_stat_activity says."""
-    sql = "SELECT wait_event FROM pg_stat_activity WHERE pid = %s"
+    sql = f"SELECT {EVENT} FROM pg_stat_activity AS a WHERE pid = %s"
     process.wait_until(
         lambda: value(observer, sql, (pid,)) == event,
         30,

@@ -45,6 +45,11 @@ def end(observer, how, pid):
 
 # The answer comes in time
 
+TIMED_OUT = """
+    SELECT clock_timestamp() - query_start > '3.2 s' FROM pg_stat_activity
+    WHERE pid = %s
+"""
+
 
 @pytest.mark.parametrize("how", ["cancel", "timeout", "terminate"])
 def test_70_answered_in_time(
@@ -59,7 +64,11 @@ def test_70_answered_in_time(
     before = len(pg.log_text())
     with Running(session, *call("late", query, bucket, server=proxied)) as run:
         rule.wait()
-        if how != "timeout":
+        if how == "timeout":
+            process.wait_until(
+                lambda: value(observer, TIMED_OUT, (run.pid,)), 30, "3 s passed"
+            )
+        else:
             end(observer, how, run.pid)
         # It leaves the latch for the clean-up's own wait.
         wait_for_event(observer, run.pid, None)
