@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/http/http_intern.h"
+#include "core/http/http.h"
 #include "core/aws/sigv4.h"
 #include "server.h"
 

@@ -139,4 +139,9 @@ extern int64_t ob_http_now_ms(void);
  */
 extern int64_t ob_http_clock_ms(const ObHttp *http);
 
+/* Whether the host of a URL is an address of a metadata service, as far as
+ * that can be told without a resolver.  A proxy connects to addresses that we
+ * do not see, so this is asked of URLs that go through one. */
+extern bool ob_url_is_link_local(const char *url);
+
 #endif
