@@ -37,7 +37,7 @@ typedef struct CodeRow
 /*
  * Expired credentials, another region and a wrong clock are final here:
  * another try with the same credentials, host and clock would fail in the same
- * way.  What can be mended is s3_mend.c's.
+ * way.  What can be mended is s3_response.c's.
  */
 static const CodeRow code_rows[] = {
 	{"InternalError", {OB_RETRY_TRANSIENT, OB_ESERVER}},

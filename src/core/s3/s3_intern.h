@@ -4,11 +4,10 @@
  *
  * src/core/s3/s3_intern.h
  *
- *	   s3.c          the client; starting calls
- *	   s3_request.c  a try: building and signing it
- *	   s3_answer.c   reading what came back, and whether to try again
- *	   s3_mend.c     what an answer teaches: credentials, region, clock, MD5
- *	   s3_outage.c   a store that goes away in the middle
+ *	   s3.c           the client; starting calls
+ *	   s3_request.c   a try: building and signing it
+ *	   s3_response.c  reading the response, recovering, trying again
+ *	   s3_outage.c    a store that goes away in the middle
  */
 #ifndef OB_S3_INTERN_H
 #define OB_S3_INTERN_H
@@ -80,20 +79,6 @@ extern double ob_s3_random(ObS3 *s3);
 /* The callbacks of a call's request. */
 extern ObCode ob_s3_prepare(ObHttpRequest *request, ObError *error);
 extern void ob_s3_answered(ObHttpRequest *request);
-
-/* Ends the call with this failure. */
-extern void ob_s3_give_up(ObS3Call *call, const ObError *failure);
-
-/* Notes the clock of an answer's Date. */
-extern void ob_s3_note_date(ObS3Call *call);
-
-/* True: what made the try fail has been mended, or will be, and another one
- * was begun. */
-extern bool ob_s3_mend(ObS3Call *call, const ObError *failure,
-					   const ObXmlError *xml);
-
-/* The answer to a try that asked where the bucket is. */
-extern void ob_s3_located(ObS3Call *call);
 
 /* ---- s3_outage.c ---- */
 

@@ -1,8 +1,8 @@
 /*
- * test_s3_mend.c
+ * test_s3_recover.c
  *		What a store teaches: another region, the time, that keys expired.
  *
- * test/core/test_s3_mend.c
+ * test/core/test_s3_recover.c
  *
  * And how long a client bears what it cannot mend.
  */
