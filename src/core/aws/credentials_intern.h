@@ -11,8 +11,7 @@
  *
  *		credentials.c            the provider: what is at hand, and for whom
  *		credentials_fetch.c      carries a plan out
- *		credentials_plan.c       makes one from the environment
- *		credentials_profile.c    makes one from AWS's files
+ *		credentials_config.c     makes one from the environment and AWS's files
  *		credentials_ask.c        a question: tries, time-outs, errors
  *		credentials_sts.c        roles
  *		credentials_container.c  ECS, EKS
@@ -86,7 +85,7 @@ extern void ob_keys_wipe(ObKeys *keys);
 /* Moves them; "to" is wiped before. */
 extern void ob_keys_move(ObKeys *to, ObKeys *from);
 
-/* ---- credentials_plan.c, credentials_profile.c ---- */
+/* ---- credentials_config.c ---- */
 
 typedef struct ObRole
 {
@@ -114,18 +113,6 @@ typedef struct ObPlan
 extern ObCode ob_plan_make(ObPlan *plan, const ObCredentialsOptions *options,
 						   ObError *error) OB_MUST_CHECK;
 extern void ob_plan_wipe(ObPlan *plan);
-
-/* The role's texts are copied.  Its ARN must be of plain characters. */
-extern ObCode ob_plan_add_role(ObPlan *plan, const ObRole *role,
-							   ObError *error) OB_MUST_CHECK;
-
-/* From the environment's three variables. */
-extern ObCode ob_plan_environment(ObPlan *plan, ObError *error) OB_MUST_CHECK;
-
-/* From the profile's section (NULL: AWS_PROFILE's, or "default").  "skipped",
- * if not NULL, tells that nobody asked for it, and it has no credentials. */
-extern ObCode ob_plan_profile(ObPlan *plan, const char *profile, bool *skipped,
-							  ObError *error) OB_MUST_CHECK;
 
 /* ---- credentials_ask.c ---- */
 
