@@ -51,6 +51,9 @@ static const struct
 	{OB_CREDENTIALS_CHAIN, "chain"},
 };
 
+static const ObSources sources = {&ob_container_source, &ob_instance_source,
+								  &ob_role_source};
+
 #define NSOURCES (sizeof(source_names) / sizeof(source_names[0]))
 
 const char *
@@ -173,6 +176,7 @@ ob_provider_new(ObHttp *http, const ObCredentialsOptions *options,
 	}
 	provider->fetch.http = http;
 	provider->fetch.options = &provider->options;
+	provider->fetch.sources = &sources;
 	provider->fetch.done = on_fetched;
 	provider->fetch.arg = provider;
 	ob_fetch_init(&provider->fetch);

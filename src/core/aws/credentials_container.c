@@ -219,8 +219,8 @@ done(ObAsk *ask, const ObError *error)
 	ob_fetch_go_on(fetch);
 }
 
-void
-ob_container_start(ObFetch *fetch)
+static void
+start(ObFetch *fetch)
 {
 	ObAsk *ask = &fetch->ask;
 	char name[200];
@@ -236,17 +236,17 @@ ob_container_start(ObFetch *fetch)
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
 	snprintf(ask->whom, sizeof(ask->whom),
 			 "the container's credentials, from %s", name);
-	ask->prepare = prepare;
-	ask->read = read_answer;
-	ask->done = done;
-	ask->request.method = "GET";
-	ask->request.body = NULL;
-	ask->request.body_len = 0;
-	ask->request.direct = true;
-	ask->request.link_local = true;
-	ask->request.system_ca = true;
-	ask->request.connect_timeout_ms = CONNECT_MS;
-	ask->try_ms = TRY_MS;
-	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
 	ob_ask_start(ask);
 }
+
+const ObSourceOps ob_container_source = {
+	.method = "GET",
+	.local = true,
+	.connect_ms = CONNECT_MS,
+	.try_ms = TRY_MS,
+	.whole_ms = WHOLE_MS,
+	.prepare = prepare,
+	.read = read_answer,
+	.done = done,
+	.start = start,
+};

@@ -1,11 +1,17 @@
 /*
  * credentials_fetch.c
- *		Carrying out a plan, one question after the other.
+ *		Carrying out a plan, one request after the other.
  *
  * src/core/aws/credentials_fetch.c
+ *
+ * Time-outs go by the clock of the host's driving, so that a query which
+ * computes in the meantime does not make a service look dead.
  */
 #include "core/aws/credentials_intern.h"
 
+#include <openssl/err.h>
+#include <openssl/rand.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -16,6 +22,136 @@
 #define TARGET_MAX ((size_t) 8 * 1024)
 /* a token may have to be encoded */
 #define BODY_MAX (4 * OB_TOKEN_MAX)
+#define ATTEMPTS 3
+/* With less time left there is no use in another try. */
+#define TRY_MIN_MS 200
+
+/* ---- requests ---- */
+
+double
+ob_ask_random(void)
+{
+	uint32_t value = 0;
+
+	if (RAND_bytes((unsigned char *) &value, sizeof(value)) != 1)
+	{
+		ERR_clear_error(); /* the host's queue as well */
+		value = UINT32_MAX / 2;
+	}
+	return (double) value / ((double) UINT32_MAX + 1.0);
+}
+
+static void
+wipe_answer(ObAsk *ask)
+{
+	ob_buf_wipe(&ask->request.response);
+	ob_buf_wipe(&ask->request.headers);
+}
+
+static void
+finish_request(ObAsk *ask, const ObError *failure)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	if (failure->code == OB_ENOMEM)
+		ob_error_set(&error, OB_ENOMEM, "%s", failure->cause);
+	else if (failure->code != OB_OK && ask->retry.attempts > 1)
+		ob_error_set(&error, OB_ECREDS, "%s: %s (after %d attempts)",
+					 ask->whom, failure->cause, ask->retry.attempts);
+	else if (failure->code != OB_OK)
+		ob_error_set(&error, OB_ECREDS, "%s: %s", ask->whom, failure->cause);
+	ask->done(ask, &error);
+}
+
+/* Starts a try after the delay, if there is time for it. */
+static bool
+start_try(ObAsk *ask, int64_t delay_ms)
+{
+	int64_t left = ask->give_up_at - ob_http_clock_ms(ask->http) - delay_ms;
+
+	if (left < TRY_MIN_MS)
+		return false;
+	ask->request.timeout_ms = left < ask->try_ms ? (int) left : ask->try_ms;
+	ob_http_start(ask->http, &ask->request, delay_ms);
+	return true;
+}
+
+static void
+retry(ObAsk *ask, ObRetryClass class, const ObError *failure)
+{
+	const ObRetryPolicy policy = {.max_attempts = ATTEMPTS};
+	int64_t delay;
+
+	if (!ob_retry_next(&policy, &ask->retry, class,
+					   ob_http_clock_ms(ask->http), -1, ob_ask_random(),
+					   &delay) ||
+		!start_try(ask, delay))
+		finish_request(ask, failure);
+}
+
+static void
+on_answer(ObHttpRequest *request)
+{
+	ObAsk *ask = request->arg;
+	ObRetryClass class = OB_RETRY_FINAL;
+	ObError error = request->error;
+
+	if (error.code == OB_OK)
+		ask->read(ask, &class, &error);
+	else if (!request->final)
+		class = ob_retry_transport_class(error.code, true);
+	wipe_answer(ask);
+	ob_fetch_hide_secrets(ask->arg, &error);
+	if (error.code != OB_OK)
+		retry(ask, class, &error);
+	else
+		finish_request(ask, &error);
+}
+
+static ObCode
+on_prepare(ObHttpRequest *request, ObError *error)
+{
+	ObAsk *ask = request->arg;
+
+	return ask->prepare(ask, error);
+}
+
+void
+ob_ask_init(ObAsk *ask, ObHttp *http, void *arg)
+{
+	memset(ask, 0, sizeof(*ask));
+	ob_http_request_init(&ask->request);
+	ask->http = http;
+	ask->arg = arg;
+	ask->request.arg = ask;
+	ask->request.prepare = on_prepare;
+	ask->request.done = on_answer;
+	ask->request.response_max = OB_ANSWER_MAX;
+	ask->request.system_ca = true;
+}
+
+void
+ob_ask_start(ObAsk *ask)
+{
+	ObError error;
+
+	memset(&ask->retry, 0, sizeof(ask->retry));
+	if (start_try(ask, 0))
+		return;
+	ob_error_clear(&error);
+	ob_error_set(&error, OB_ETIMEOUT, "it takes too long");
+	finish_request(ask, &error);
+}
+
+void
+ob_ask_free(ObAsk *ask)
+{
+	wipe_answer(ask);
+	ob_http_request_free(&ask->request);
+}
+
+/* ---- a fetch ---- */
 
 int64_t
 ob_fetch_now(const ObFetch *fetch)
@@ -72,11 +208,34 @@ finish(ObFetch *fetch)
 	fetch->done(fetch);
 }
 
+static void
+start_source(ObFetch *fetch, const ObSourceOps *ops)
+{
+	ObAsk *ask = &fetch->ask;
+
+	ask->prepare = ops->prepare;
+	ask->read = ops->read;
+	ask->done = ops->done;
+	ask->request.method = ops->method;
+	ask->request.body = NULL;
+	ask->request.body_len = 0;
+	ask->request.direct = ops->local;
+	ask->request.link_local = ops->local;
+	ask->request.system_ca = true;
+	ask->request.connect_timeout_ms = ops->connect_ms;
+	ask->try_ms = ops->try_ms;
+	ask->give_up_at = ob_http_clock_ms(fetch->http) + ops->whole_ms;
+	ops->start(fetch);
+}
+
 void
 ob_fetch_go_on(ObFetch *fetch)
 {
 	if (fetch->error.code == OB_OK && fetch->roles_done < fetch->plan.nroles)
-		ob_role_start(fetch, &fetch->plan.roles[fetch->roles_done++]);
+	{
+		fetch->roles_done++;
+		start_source(fetch, fetch->sources->role);
+	}
 	else
 		finish(fetch);
 }
@@ -97,10 +256,10 @@ ob_fetch_start(ObFetch *fetch)
 	switch (fetch->plan.base)
 	{
 		case OB_CREDENTIALS_CONTAINER:
-			ob_container_start(fetch);
+			start_source(fetch, fetch->sources->container);
 			break;
 		case OB_CREDENTIALS_INSTANCE:
-			ob_instance_start(fetch);
+			start_source(fetch, fetch->sources->instance);
 			break;
 		default:
 			ob_keys_move(&fetch->keys, &fetch->plan.keys);

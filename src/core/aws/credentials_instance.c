@@ -50,10 +50,10 @@ set_url(ObAsk *ask, const char *path, const char *name, ObError *error)
 }
 
 static void
-start(ObFetch *fetch, const char *method,
-	  ObCode (*prepare)(ObAsk *ask, ObError *error),
-	  ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error),
-	  void (*done)(ObAsk *ask, const ObError *error))
+send(ObFetch *fetch, const char *method,
+	 ObCode (*prepare)(ObAsk *ask, ObError *error),
+	 ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error),
+	 void (*done)(ObAsk *ask, const ObError *error))
 {
 	ObAsk *ask = &fetch->ask;
 
@@ -132,7 +132,7 @@ static void
 ask_token(ObFetch *fetch)
 {
 	forget_token(fetch);
-	start(fetch, "PUT", prepare_token, read_token, token_done);
+	send(fetch, "PUT", prepare_token, read_token, token_done);
 }
 
 /* ---- the role and its credentials ---- */
@@ -251,14 +251,14 @@ role_done(ObAsk *ask, const ObError *error)
 	else if (!fetch->instance_token)
 		ask_token(fetch);
 	else
-		start(fetch, "GET", prepare_get, read_keys, keys_done);
+		send(fetch, "GET", prepare_get, read_keys, keys_done);
 }
 
 static void
 ask_role(ObFetch *fetch)
 {
 	ob_buf_reset(&fetch->target);
-	start(fetch, "GET", prepare_get, read_role, role_done);
+	send(fetch, "GET", prepare_get, read_role, role_done);
 }
 
 /* ---- where ---- */
@@ -285,8 +285,8 @@ ob_instance_endpoint(const char *given, const char *mode, ObEndpoint *endpoint,
 	return OB_OK;
 }
 
-void
-ob_instance_start(ObFetch *fetch)
+static void
+start(ObFetch *fetch)
 {
 	ObAsk *ask = &fetch->ask;
 	char name[200];
@@ -301,17 +301,17 @@ ob_instance_start(ObFetch *fetch)
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
 	snprintf(ask->whom, sizeof(ask->whom),
 			 "the instance metadata service at %s", name);
-	ask->request.body = NULL;
-	ask->request.body_len = 0;
-	ask->request.direct = true;
-	ask->request.link_local = true;
-	ask->request.system_ca = true;
-	ask->request.connect_timeout_ms = CONNECT_MS;
-	ask->try_ms = TRY_MS;
-	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
 	if (fetch->instance_token &&
 		ob_fetch_now(fetch) < fetch->instance_token_until)
 		ask_role(fetch);
 	else
 		ask_token(fetch);
 }
+
+const ObSourceOps ob_instance_source = {
+	.local = true,
+	.connect_ms = CONNECT_MS,
+	.try_ms = TRY_MS,
+	.whole_ms = WHOLE_MS,
+	.start = start,
+};

@@ -10,9 +10,8 @@
  * A fetch carries it out, with one question over HTTP at a time.
  *
  *		credentials.c            the provider: what is at hand, and for whom
- *		credentials_fetch.c      carries a plan out
+ *		credentials_fetch.c      carries a plan out: requests, tries, errors
  *		credentials_config.c     makes one from the environment and AWS's files
- *		credentials_ask.c        a question: tries, time-outs, errors
  *		credentials_sts.c        roles
  *		credentials_container.c  ECS, EKS
  *		credentials_instance.c   EC2
@@ -114,7 +113,7 @@ extern ObCode ob_plan_make(ObPlan *plan, const ObCredentialsOptions *options,
 						   ObError *error) OB_MUST_CHECK;
 extern void ob_plan_wipe(ObPlan *plan);
 
-/* ---- credentials_ask.c ---- */
+/* ---- credentials_fetch.c ---- */
 
 /* A question, and what came of it. */
 typedef struct ObAsk ObAsk;
@@ -148,14 +147,45 @@ extern void ob_ask_free(ObAsk *ask);
 /* A random number in [0, 1). */
 extern double ob_ask_random(void);
 
-/* ---- credentials_fetch.c ---- */
-
 typedef struct ObFetch ObFetch;
+
+/* How a source sends its requests. */
+typedef struct ObSourceOps
+{
+	const char *method;
+	bool local;     /* on the machine's own network, and never by a proxy */
+	int connect_ms; /* time-outs: of a connection, */
+	int try_ms;     /* of one try, */
+	int whole_ms;   /* of all tries and requests together */
+
+	/* The callbacks of a request, where all requests have the same. */
+	ObCode (*prepare)(ObAsk *ask, ObError *error);
+	ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error);
+	void (*done)(ObAsk *ask, const ObError *error);
+
+	/* Starts the first request, and ends, at once or later, with
+	 * ob_fetch_go_on(), with the fetch's error set, or its keys and its
+	 * origin. */
+	void (*start)(ObFetch *fetch);
+} ObSourceOps;
+
+typedef struct ObSources
+{
+	const ObSourceOps *container;
+	const ObSourceOps *instance;
+	const ObSourceOps *role; /* assumes the plan's next role */
+} ObSources;
+
+extern const ObSourceOps ob_container_source; /* credentials_container.c */
+extern const ObSourceOps ob_instance_source;  /* credentials_instance.c */
+extern const ObSourceOps ob_role_source;      /* credentials_sts.c */
+
 struct ObFetch
 {
 	/* set by the owner */
 	ObHttp *http;
 	const ObCredentialsOptions *options;
+	const ObSources *sources;
 	int64_t clock_offset; /* may change while it runs */
 	void (*done)(ObFetch *fetch);
 	void *arg;
@@ -195,11 +225,7 @@ extern void ob_fetch_free(ObFetch *fetch);
 /* The real time, as far as we know it. */
 extern int64_t ob_fetch_now(const ObFetch *fetch);
 
-/* What the sources do.  Each ends with ob_fetch_go_on(), with the fetch's
- * error set, or its keys and its origin. */
-extern void ob_role_start(ObFetch *fetch, const ObRole *role);
-extern void ob_container_start(ObFetch *fetch);
-extern void ob_instance_start(ObFetch *fetch);
+/* Goes on with the next role, or ends the fetch. */
 extern void ob_fetch_go_on(ObFetch *fetch);
 
 /* Notes the secret that the try tells the server: no error may repeat it. */

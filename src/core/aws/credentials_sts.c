@@ -340,8 +340,8 @@ ask_sts(ObFetch *fetch)
 		ob_fetch_go_on(fetch);
 }
 
-void
-ob_role_start(ObFetch *fetch, const ObRole *role)
+static void
+start(ObFetch *fetch)
 {
 	ObAsk *ask = &fetch->ask;
 	char name[100];
@@ -353,17 +353,21 @@ ob_role_start(ObFetch *fetch, const ObRole *role)
 	}
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
 	snprintf(ask->whom, sizeof(ask->whom),
-			 "role %.130s could not be assumed by STS at %s", role->arn, name);
-	ask->prepare = prepare;
-	ask->read = read_answer;
-	ask->done = done;
-	ask->request.method = "POST";
-	ask->request.direct = false;
-	ask->request.link_local = false;
+			 "role %.130s could not be assumed by STS at %s",
+			 current_role(fetch)->arn, name);
 	ask->request.system_ca = is_of_other_authority(fetch);
-	ask->request.connect_timeout_ms = CONNECT_MS;
-	ask->try_ms = TRY_MS;
-	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
 	fetch->again = false;
 	ask_sts(fetch);
 }
+
+const ObSourceOps ob_role_source = {
+	.method = "POST",
+	.local = false,
+	.connect_ms = CONNECT_MS,
+	.try_ms = TRY_MS,
+	.whole_ms = WHOLE_MS,
+	.prepare = prepare,
+	.read = read_answer,
+	.done = done,
+	.start = start,
+};
