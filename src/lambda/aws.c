@@ -16,8 +16,8 @@
 #include <time.h>
 
 #include "core/text/json.h"
-#include "core/aws/sts_documents.h"
 #include "core/text/uri.h"
+#include "core/text/xml_error.h"
 
 #define ATTEMPTS 4
 #define CONNECT_MS 2000

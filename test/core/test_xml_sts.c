@@ -6,8 +6,9 @@
  */
 #include "testing.h"
 
+#include "core/aws/credentials_intern.h"
 #include "core/text/timestamp.h"
-#include "core/s3/s3_documents.h"
+#include "core/text/xml_error.h"
 
 #define XMLNS " xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""
 

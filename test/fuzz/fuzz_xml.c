@@ -6,6 +6,7 @@
  */
 #include "fuzz.h"
 
+#include "core/aws/credentials_intern.h"
 #include "core/s3/s3_documents.h"
 
 static void

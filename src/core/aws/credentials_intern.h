@@ -257,4 +257,18 @@ extern ObCode ob_instance_endpoint(const char *given, const char *mode,
 								   ObEndpoint *endpoint,
 								   ObError *error) OB_MUST_CHECK;
 
+/* The credentials in STS's response to AssumeRole and to
+ * AssumeRoleWithWebIdentity. */
+typedef struct ObXmlRole
+{
+	char access_key_id[256];
+	char secret_access_key[1024];
+	char session_token[16 * 1024];
+	time_t expires;
+} ObXmlRole;
+
+/* OB_OK if all four are there; else *out is empty.  The caller wipes it. */
+extern ObCode ob_xml_read_role(const char *data, size_t len, ObXmlRole *out,
+							   ObError *error) OB_MUST_CHECK;
+
 #endif

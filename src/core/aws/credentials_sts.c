@@ -17,8 +17,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/aws/sts_documents.h"
 #include "core/text/timestamp.h"
+#include "core/text/xml_error.h"
+#include "core/text/xml_reader.h"
 
 #define CONNECT_MS 2000
 #define TRY_MS 10000
@@ -195,7 +196,52 @@ prepare(ObAsk *ask, ObError *error)
 	return add_signature(fetch, host, path, error);
 }
 
-/* ---- the answer ---- */
+/* ---- the response ---- */
+
+/* The name of the document's root depends on the action. */
+static ObCode
+role_element(void *arg, const char *path, const char *text, ObError *error)
+{
+	ObXmlRole *out = arg;
+	const char *below = strchr(path + 1, '/');
+
+	below = below != NULL ? strchr(below + 1, '/') : NULL;
+	if (strncmp(path, "/AssumeRole", strlen("/AssumeRole")) != 0 ||
+		below == NULL)
+		return OB_OK;
+	if (strcmp(below, "/Credentials/AccessKeyId") == 0)
+		return ob_xml_copy_whole(out->access_key_id,
+								 sizeof(out->access_key_id), text, error);
+	if (strcmp(below, "/Credentials/SecretAccessKey") == 0)
+		return ob_xml_copy_whole(out->secret_access_key,
+								 sizeof(out->secret_access_key), text, error);
+	if (strcmp(below, "/Credentials/SessionToken") == 0)
+		return ob_xml_copy_whole(out->session_token,
+								 sizeof(out->session_token), text, error);
+	if (strcmp(below, "/Credentials/Expiration") == 0)
+		out->expires = ob_timestamp_parse(text);
+	return OB_OK;
+}
+
+ObCode
+ob_xml_read_role(const char *data, size_t len, ObXmlRole *out, ObError *error)
+{
+	ObXmlReader reader = {.element = role_element, .arg = out, .error = error};
+	ObCode code;
+
+	memset(out, 0, sizeof(*out));
+	code = ob_xml_read_document(&reader, data, len);
+	OPENSSL_cleanse(reader.text, sizeof(reader.text));
+	if (code == OB_OK &&
+		(out->access_key_id[0] == '\0' || out->secret_access_key[0] == '\0' ||
+		 out->session_token[0] == '\0' || out->expires <= 0))
+		code = ob_error_set(error, OB_EPROTO,
+							"the XML answer has no credentials, or not all "
+							"of what belongs to them");
+	if (code != OB_OK)
+		OPENSSL_cleanse(out, sizeof(*out));
+	return code;
+}
 
 static ObCode
 read_role(ObFetch *fetch, ObError *error)

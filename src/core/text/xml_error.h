@@ -25,6 +25,12 @@ typedef struct ObXmlError
 extern ObCode ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
 								ObError *error) OB_MUST_CHECK;
 
+/* <ErrorResponse><Error> of AWS's STS, or <Error> of others: OB_OK if the
+ * document is one with a code. */
+extern ObCode ob_xml_read_sts_error(const char *data, size_t len,
+									ObXmlError *out,
+									ObError *error) OB_MUST_CHECK;
+
 /* Stores an element of <Error> into an ObXmlError, which arg points to, for
  * readers of documents that contain one. */
 extern ObCode ob_xml_error_element(void *arg, const char *path,
