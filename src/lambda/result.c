@@ -7,6 +7,7 @@
 #include "lambda/result.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,17 @@ obl_result_add(OblResult *result, const char *name, const char *query,
 	return true;
 }
 
+OblTable *
+obl_result_find(OblResult *result, const char *name)
+{
+	for (int i = 0; i < result->ntables; i++)
+	{
+		if (strcmp(result->tables[i].name, name) == 0)
+			return &result->tables[i];
+	}
+	return NULL;
+}
+
 static int
 compare_sizes(const void *a, const void *b)
 {
@@ -90,6 +102,33 @@ obl_result_count(const OblResult *result, OblTableState state)
 	for (int i = 0; i < result->ntables; i++)
 		n += result->tables[i].state == state;
 	return n;
+}
+
+void
+obl_table_fail(OblTable *table, const char *sqlstate, const char *message)
+{
+	table->state = OBL_TABLE_FAILED;
+	snprintf(table->sqlstate, sizeof(table->sqlstate), "%s", sqlstate);
+	free(table->message);
+	table->message = strdup(message);
+}
+
+void
+obl_table_read_row(OblTable *table, const char *status, const char *rows,
+				   const char *bytes, const char *sqlstate,
+				   const char *message)
+{
+	if (strcmp(status, "done") == 0)
+		table->state = OBL_TABLE_DONE;
+	else if (strcmp(status, "empty") == 0)
+		table->state = OBL_TABLE_EMPTY;
+	else if (strcmp(status, "queued") == 0 || strcmp(status, "running") == 0)
+		table->state = OBL_TABLE_QUEUED;
+	else
+		obl_table_fail(table, sqlstate[0] ? sqlstate : "",
+					   message[0] ? message : status);
+	table->rows = strtoll(rows, NULL, 10);
+	table->bytes = strtoll(bytes, NULL, 10);
 }
 
 static int

@@ -55,8 +55,19 @@ extern void obl_result_free(OblResult *result);
 /* Takes copies; false without memory. */
 extern bool obl_result_add(OblResult *result, const char *name,
 						   const char *query, double size);
+/* NULL if there is none of that name. */
+extern OblTable *obl_result_find(OblResult *result, const char *name);
 extern void obl_result_sort(OblResult *result); /* by size, descending */
 extern int obl_result_count(const OblResult *result, OblTableState state);
+
+/* A failure of a statement, as a table's. */
+extern void obl_table_fail(OblTable *table, const char *sqlstate,
+						   const char *message);
+
+/* Sets a table's state and figures from the texts of a row of the history. */
+extern void obl_table_read_row(OblTable *table, const char *status,
+							   const char *rows, const char *bytes,
+							   const char *sqlstate, const char *message);
 
 /* "done", "running", "partial" or "failed". */
 extern const char *obl_result_state(const OblResult *result);

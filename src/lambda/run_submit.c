@@ -40,17 +40,6 @@ static const char rows_of_jobs[] =
 	" coalesce(error, '') FROM onboard_runs WHERE run_id = ANY ($1::uuid[])"
 	" AND role = current_user";
 
-static OblTable *
-find(OblResult *result, const char *name)
-{
-	for (int i = 0; i < result->ntables; i++)
-	{
-		if (strcmp(result->tables[i].name, name) == 0)
-			return &result->tables[i];
-	}
-	return NULL;
-}
-
 /* Rows of the history into the result, whose tables may not be known yet. */
 static ObCode
 read_rows(OblRun *run, const PGresult *rows, ObError *error)
@@ -58,18 +47,18 @@ read_rows(OblRun *run, const PGresult *rows, ObError *error)
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
 		const char *name = PQgetvalue(rows, i, 0);
-		OblTable *table = find(&run->result, name);
+		OblTable *table = obl_result_find(&run->result, name);
 
 		if (!table)
 		{
 			if (!obl_result_add(&run->result, name, NULL, 0))
 				return ob_error_set(error, OB_ENOMEM, "out of memory");
-			table = find(&run->result, name);
+			table = obl_result_find(&run->result, name);
 		}
 		table->attempts = 1;
-		obl_run_read_row(table, PQgetvalue(rows, i, 1), PQgetvalue(rows, i, 2),
-						 PQgetvalue(rows, i, 3), PQgetvalue(rows, i, 4),
-						 PQgetvalue(rows, i, 5));
+		obl_table_read_row(table, PQgetvalue(rows, i, 1),
+						   PQgetvalue(rows, i, 2), PQgetvalue(rows, i, 3),
+						   PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5));
 	}
 	return OB_OK;
 }
@@ -253,8 +242,8 @@ submit_table(OblRun *run, OblTable *table)
 	if (obl_run_query(run, submit_one, 5, values, &rows, &error) == OB_OK)
 		table->state = OBL_TABLE_QUEUED;
 	else
-		obl_run_fail(table, run->primary ? run->primary->sqlstate : "",
-					 error.cause);
+		obl_table_fail(table, run->primary ? run->primary->sqlstate : "",
+					   error.cause);
 	PQclear(rows);
 }
 

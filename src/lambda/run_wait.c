@@ -150,8 +150,9 @@ is_true(const PGresult *result, int column)
 static void
 read_landed(OblTable *table, const PGresult *result)
 {
-	obl_run_read_row(table, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1),
-					 PQgetvalue(result, 0, 2), "", "");
+	obl_table_read_row(table, PQgetvalue(result, 0, 0),
+					   PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2), "",
+					   "");
 	table->landed_before = is_true(result, 3);
 }
 
@@ -172,7 +173,7 @@ read_failure(Lane *lane)
 	else if (connection->class == OBL_CLASS_AGAIN && has_another_try(lane))
 		table->state = OBL_TABLE_WAITING;
 	else
-		obl_run_fail(table, connection->sqlstate, connection->message);
+		obl_table_fail(table, connection->sqlstate, connection->message);
 }
 
 static void
@@ -279,7 +280,7 @@ fail_rest(Lanes *lanes, const char *sqlstate, const char *message)
 	while ((table = next_table(lanes)) != NULL)
 	{
 		table->attempts++;
-		obl_run_fail(table, sqlstate, message);
+		obl_table_fail(table, sqlstate, message);
 	}
 }
 
