@@ -8,13 +8,13 @@
 
 #include <ctype.h>
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
 
+#include "core/base/random.h"
 #include "core/text/json.h"
 #include "core/text/uri.h"
 #include "core/text/xml_error.h"
@@ -253,15 +253,6 @@ read_failure(const ObAwsCall *call, ObError *error)
 	ob_json_free(fields, 3);
 }
 
-static double
-random_number(void)
-{
-	uint32_t bits = 0;
-
-	RAND_bytes((unsigned char *) &bits, sizeof(bits));
-	return bits / 4294967296.0;
-}
-
 static void
 end(ObAwsCall *call, const ObError *failure)
 {
@@ -314,7 +305,7 @@ fail(ObAwsCall *call, const ObError *failure, ObRetryClass class)
 								sizeof(header)))
 		after = ob_retry_after(header, 1000);
 	if (ob_retry_next(&policy, &call->retry, class, now, after,
-					  random_number(), &delay) &&
+					  ob_random_fraction(), &delay) &&
 		now + delay < call->deadline_ms)
 		ob_http_start(call->http, &call->request, delay);
 	else

@@ -7,7 +7,6 @@
  * It never sees a row: it tells the database to export, which lands the tables
  * in S3 itself.
  */
-#include <openssl/rand.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -148,10 +147,7 @@ start(Program *program, ObError *error)
 										.store_is_aws = true};
 	OblAws aws = {&program->loop, NULL, &program->config,
 				  ob_http_now_ms() + 8000};
-	unsigned int seed = 0;
 
-	RAND_bytes((unsigned char *) &seed, sizeof(seed));
-	srandom(seed);
 	for (int i = 0; i < program->config.nsecrets; i++)
 		program->secrets[i].id = program->config.secrets[i];
 	program->loop.http = ob_http_new(&http, error);

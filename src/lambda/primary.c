@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/random.h"
 #include "lambda/log.h"
 
 #define TRIES 3
@@ -138,7 +139,7 @@ obl_run_delay(int n)
 		ceiling *= 2;
 	if (ceiling > DELAY_MAX_MS)
 		ceiling = DELAY_MAX_MS;
-	return random() % (ceiling + 1);
+	return (int64_t) (ob_random_fraction() * (double) (ceiling + 1));
 }
 
 static void

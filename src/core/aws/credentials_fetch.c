@@ -9,14 +9,12 @@
  */
 #include "core/aws/credentials_intern.h"
 
-#include <openssl/err.h>
-#include <openssl/rand.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <time.h>
 
+#include "core/base/random.h"
 #include "core/text/timestamp.h"
 
 #define TARGET_MAX ((size_t) 8 * 1024)
@@ -27,19 +25,6 @@
 #define TRY_MIN_MS 200
 
 /* ---- requests ---- */
-
-double
-ob_ask_random(void)
-{
-	uint32_t value = 0;
-
-	if (RAND_bytes((unsigned char *) &value, sizeof(value)) != 1)
-	{
-		ERR_clear_error(); /* the host's queue as well */
-		value = UINT32_MAX / 2;
-	}
-	return (double) value / ((double) UINT32_MAX + 1.0);
-}
 
 static void
 wipe_answer(ObAsk *ask)
@@ -84,7 +69,7 @@ retry(ObAsk *ask, ObRetryClass class, const ObError *failure)
 	int64_t delay;
 
 	if (!ob_retry_next(&policy, &ask->retry, class,
-					   ob_http_clock_ms(ask->http), -1, ob_ask_random(),
+					   ob_http_clock_ms(ask->http), -1, ob_random_fraction(),
 					   &delay) ||
 		!start_try(ask, delay))
 		finish_request(ask, failure);

@@ -18,6 +18,8 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/base/random.h"
+
 #define CONNECT_MS 1000
 #define TRY_MS 2000
 #define WHOLE_MS 4500
@@ -218,7 +220,7 @@ extend_expired(ObFetch *fetch)
 
 	if (fetch->keys.expires <= now)
 		fetch->keys.expires =
-			now + EXPIRED_S + 1 + (int64_t) (ob_ask_random() * EXPIRED_S);
+			now + EXPIRED_S + 1 + (int64_t) (ob_random_fraction() * EXPIRED_S);
 }
 
 static void

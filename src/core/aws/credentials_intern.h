@@ -144,9 +144,6 @@ extern void ob_ask_init(ObAsk *ask, ObHttp *http, void *arg);
 extern void ob_ask_start(ObAsk *ask);
 extern void ob_ask_free(ObAsk *ask);
 
-/* A random number in [0, 1). */
-extern double ob_ask_random(void);
-
 typedef struct ObFetch ObFetch;
 
 /* How a source sends its requests. */

@@ -10,7 +10,7 @@
 #include "core/s3/s3.h"
 
 #include <limits.h>
-#include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -112,9 +112,6 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	s3->ca_file = copy_text(options->http.ca_file, &failed);
 	s3->proxy = copy_text(options->http.proxy, &failed);
 	s3->given_region = copy_text(options->region, &failed);
-	if (RAND_bytes((unsigned char *) &s3->random, sizeof(s3->random)) != 1)
-		s3->random = (uint64_t) ob_http_now_ms();
-	s3->random |= 1; /* xorshift must not begin at 0 */
 	if (failed)
 		ob_error_set(error, OB_ENOMEM, "out of memory");
 	else

@@ -44,7 +44,6 @@ struct ObS3
 	int connect_timeout_ms;
 	int stall_timeout_ms;
 	int max_connections;
-	uint64_t random; /* state of the jitter's generator */
 	int retries;
 	ObOutage outage;
 	bool clock_known;
@@ -72,9 +71,6 @@ extern void ob_s3_try(ObS3Call *call, int64_t delay_ms);
 
 /* Whether its body is some of the object. */
 extern bool ob_s3_sends_data(const ObS3Call *call);
-
-/* In [0, 1). */
-extern double ob_s3_random(ObS3 *s3);
 
 /* The callbacks of a call's request. */
 extern ObCode ob_s3_prepare(ObHttpRequest *request, ObError *error);

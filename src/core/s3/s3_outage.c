@@ -20,6 +20,8 @@
 
 #include <string.h>
 
+#include "core/base/random.h"
+
 /* So many tries have failed, one after the other, and none has succeeded. */
 #define SURE 3
 /* Within this time after an outage all go on, not all at once. */
@@ -144,7 +146,7 @@ ob_outage_leave(ObS3Call *call)
 static void
 go_on(ObS3Call *call)
 {
-	ob_s3_try(call, (int64_t) (ob_s3_random(call->s3) * SPREAD_MS));
+	ob_s3_try(call, (int64_t) (ob_random_fraction() * SPREAD_MS));
 }
 
 void

@@ -17,6 +17,7 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/base/random.h"
 #include "core/text/timestamp.h"
 
 /* How long a name that cannot be resolved is tried. */
@@ -106,17 +107,6 @@ give_up(ObS3Call *call, const ObError *failure)
 }
 
 /* ---- whether to try again ---- */
-
-/* xorshift64*, good enough to spread retries; in [0, 1) */
-double
-ob_s3_random(ObS3 *s3)
-{
-	s3->random ^= s3->random >> 12;
-	s3->random ^= s3->random << 25;
-	s3->random ^= s3->random >> 27;
-	return (double) ((s3->random * 2685821657736338717ULL) >> 11) /
-		   (double) (1ULL << 53);
-}
 
 /* Whether we can only guess what the server did. */
 static bool
@@ -212,7 +202,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 			  policy.deadline_ms > RESOLVE_DEADLINE_MS))
 		policy.deadline_ms = RESOLVE_DEADLINE_MS;
 	if (!ob_retry_next(&policy, &call->retry, class, ob_http_now_ms(),
-					   asked_pause(call), ob_s3_random(s3), &delay) ||
+					   asked_pause(call), ob_random_fraction(), &delay) ||
 		!take_quota(call, failure, class))
 		return false;
 	s3->retries++;

@@ -42,11 +42,11 @@
  */
 #include "core/s3/upload.h"
 
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/random.h"
 #include "core/s3/upload_intern.h"
 
 #define COMPLETE_TRIES 3
@@ -154,7 +154,7 @@ make_marker(ObUpload *upload)
 {
 	unsigned char bytes[OB_UPLOAD_MARKER_BYTES];
 
-	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
+	if (!ob_random_bytes(bytes, sizeof(bytes)))
 		return false;
 	for (int i = 0; i < OB_UPLOAD_MARKER_BYTES; i++)
 		snprintf(upload->marker + 2 * i, 3, "%02x", bytes[i]);
