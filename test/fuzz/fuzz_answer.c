@@ -111,7 +111,7 @@ check_try(ObS3Call *call, bool aws)
 
 	ob_error_clear(&error);
 	ob_buf_reset(&request->url);
-	promise(ob_s3_prepare(request, &error) == OB_OK);
+	promise(request->prepare(request, &error) == OB_OK);
 	host = strstr(request->url.data, "://") + 3;
 	len = strcspn(host, "/");
 	if (!aws)
@@ -144,7 +144,7 @@ answer(ObS3Call *call, int status, const uint8_t *data, size_t size)
 	ob_buf_reset(&request->response);
 	if (body != NULL)
 		ob_buf_add(&request->response, body + 2, size - head - 1);
-	ob_s3_answered(request);
+	request->done(request);
 }
 
 static void

@@ -4,48 +4,18 @@
  *
  * src/core/s3/s3.c
  *
- * The client, and the beginning of calls.  One table says how each verb looks
- * on the wire; s3_intern.h says where the rest of a call's life is.
+ * The client, and the beginning of calls; s3_intern.h says where the rest of a
+ * call's life is.
  */
 #include "core/s3/s3.h"
 
-#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/s3/s3_intern.h"
 
-#define LIST_RESPONSE_MAX (8 * 1024 * 1024)
-#define RESPONSE_MAX (64 * 1024)
-#define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
 #define TOLD_MAX ((size_t) 64 * 1024)
-/* S3 may work on a Complete for minutes before it says a word. */
-#define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
-/* Other requests: so long, and so much for each 64 KiB of the body. */
-#define TIMEOUT_MS (120 * 1000)
-#define TIMEOUT_MS_PER_64_KIB 1000
-
-const ObS3VerbInfo ob_s3_verbs[] = {
-	[OB_S3_PUT_OBJECT] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
-	[OB_S3_CREATE] = {"POST", 8, RESPONSE_MAX,
-					  "could not start the upload of"},
-	[OB_S3_UPLOAD_PART] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
-	[OB_S3_COMPLETE] = {"POST", 10, RESPONSE_MAX,
-						"could not complete the upload of"},
-	[OB_S3_ABORT] = {"DELETE", 2, RESPONSE_MAX,
-					 "could not abort the upload of"},
-	[OB_S3_HEAD] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
-	[OB_S3_LIST_PARTS] = {"GET", 8, LIST_RESPONSE_MAX,
-						  "could not list the parts of"},
-	[OB_S3_LIST_UPLOADS] = {"GET", 8, LIST_RESPONSE_MAX,
-							"could not list the unfinished uploads of"},
-	[OB_S3_HEAD_BUCKET] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
-	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
-							  "could not read the encryption of"},
-	[OB_S3_GET_OBJECT] = {"GET", 8, OBJECT_RESPONSE_MAX, "could not read"},
-	[OB_S3_DELETE_OBJECT] = {"DELETE", 8, RESPONSE_MAX, "could not delete"},
-};
 
 /* ---- the client ---- */
 
@@ -180,12 +150,6 @@ ob_s3_endpoint(const ObS3 *s3)
 	return &s3->endpoint;
 }
 
-const char *
-ob_s3_region(const ObS3 *s3)
-{
-	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
-}
-
 bool
 ob_s3_content_md5(const ObS3 *s3)
 {
@@ -219,38 +183,15 @@ ob_s3_retries(const ObS3 *s3)
 
 /* ---- calls ---- */
 
-ObS3Verb
-ob_s3_try_verb(const ObS3Call *call)
+/* The prepare callback of a call's request. */
+static ObCode
+prepare(ObHttpRequest *request, ObError *error)
 {
-	return call->locating ? OB_S3_HEAD_BUCKET : call->verb;
-}
+	ObS3Call *call = request->arg;
 
-/* How long a try may take in all. */
-static int
-try_timeout(ObS3Verb verb, size_t body_len)
-{
-	size_t timeout =
-		TIMEOUT_MS + body_len / (64 * 1024) * TIMEOUT_MS_PER_64_KIB;
-
-	if (verb == OB_S3_COMPLETE)
-		return COMPLETE_TIMEOUT_MS;
-	return timeout < INT_MAX ? (int) timeout : INT_MAX;
-}
-
-void
-ob_s3_try(ObS3Call *call, int64_t delay_ms)
-{
-	ObHttpRequest *request = &call->request;
-	ObS3Verb verb = ob_s3_try_verb(call);
-
-	request->method = ob_s3_verbs[verb].method;
-	request->body = call->locating ? NULL : call->body;
-	request->body_len = call->locating ? 0 : call->body_len;
-	request->response_max = (size_t) ob_s3_verbs[verb].response_max;
-	request->stall_timeout_ms =
-		verb == OB_S3_COMPLETE ? COMPLETE_TIMEOUT_MS : 0;
-	request->timeout_ms = try_timeout(verb, request->body_len);
-	ob_http_start(call->s3->http, request, delay_ms);
+	if (ob_outage_holds(call))
+		return ob_error_set(error, OB_ECONNECT, "the store is away");
+	return ob_s3_build(call, error);
 }
 
 /* There are credentials, or there will be none. */
@@ -273,7 +214,7 @@ ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
 	call->wait.arg = call;
 	ob_http_request_init(&call->request);
 	call->request.arg = call;
-	call->request.prepare = ob_s3_prepare;
+	call->request.prepare = prepare;
 	call->request.done = ob_s3_answered;
 	ob_buf_init(&call->told, TOLD_MAX);
 	/* 10,000 parts with their ETags take about 1 MB */

@@ -5,7 +5,7 @@
  * src/core/s3/s3_intern.h
  *
  *	   s3.c           the client; starting calls
- *	   s3_request.c   a try: building and signing it
+ *	   s3_request.c   a try: building, signing and sending it
  *	   s3_response.c  reading the response, recovering, trying again
  *	   s3_outage.c    a store that goes away in the middle
  */
@@ -72,8 +72,10 @@ extern void ob_s3_try(ObS3Call *call, int64_t delay_ms);
 /* Whether its body is some of the object. */
 extern bool ob_s3_sends_data(const ObS3Call *call);
 
-/* The callbacks of a call's request. */
-extern ObCode ob_s3_prepare(ObHttpRequest *request, ObError *error);
+/* Builds and signs the try; from the request's prepare callback only. */
+extern ObCode ob_s3_build(ObS3Call *call, ObError *error);
+
+/* The done callback of a call's request. */
 extern void ob_s3_answered(ObHttpRequest *request);
 
 /* ---- s3_outage.c ---- */

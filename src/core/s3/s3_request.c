@@ -1,14 +1,15 @@
 /*
  * s3_request.c
- *		A try of a call to S3: building and signing it.
+ *		A try of a call to S3: building, signing and sending it.
  *
  * src/core/s3/s3_request.c
  *
  * Each try is built when it is sent, with the credentials, the region and the
- * clock of that moment.
+ * clock of that moment.  One table says how each verb looks on the wire.
  */
 #include "core/s3/s3_intern.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,41 @@
 #define QUERY_MAX (OB_KEY_MAX * 6 + OB_UPLOAD_ID_MAX * 6)
 #define HEADERS_MAX 96 /* an object may have 50 of its own metadata */
 #define UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
+#define LIST_RESPONSE_MAX (8 * 1024 * 1024)
+#define RESPONSE_MAX (64 * 1024)
+#define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
+/* S3 may work on a Complete for minutes before it says a word. */
+#define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
+/* Other requests: so long, and so much for each 64 KiB of the body. */
+#define TIMEOUT_MS (120 * 1000)
+#define TIMEOUT_MS_PER_64_KIB 1000
+
+const ObS3VerbInfo ob_s3_verbs[] = {
+	[OB_S3_PUT_OBJECT] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
+	[OB_S3_CREATE] = {"POST", 8, RESPONSE_MAX,
+					  "could not start the upload of"},
+	[OB_S3_UPLOAD_PART] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
+	[OB_S3_COMPLETE] = {"POST", 10, RESPONSE_MAX,
+						"could not complete the upload of"},
+	[OB_S3_ABORT] = {"DELETE", 2, RESPONSE_MAX,
+					 "could not abort the upload of"},
+	[OB_S3_HEAD] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
+	[OB_S3_LIST_PARTS] = {"GET", 8, LIST_RESPONSE_MAX,
+						  "could not list the parts of"},
+	[OB_S3_LIST_UPLOADS] = {"GET", 8, LIST_RESPONSE_MAX,
+							"could not list the unfinished uploads of"},
+	[OB_S3_HEAD_BUCKET] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
+	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
+							  "could not read the encryption of"},
+	[OB_S3_GET_OBJECT] = {"GET", 8, OBJECT_RESPONSE_MAX, "could not read"},
+	[OB_S3_DELETE_OBJECT] = {"DELETE", 8, RESPONSE_MAX, "could not delete"},
+};
+
+const char *
+ob_s3_region(const ObS3 *s3)
+{
+	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
+}
 
 /* ---- the query ---- */
 
@@ -316,8 +352,8 @@ get_credentials(ObS3Call *call, ObError *error)
 }
 
 static ObCode
-build(ObS3Call *call, const ObCredentials *credentials, ObBuf *host,
-	  ObBuf *path, ObBuf *query, ObError *error)
+write_request(ObS3Call *call, const ObCredentials *credentials, ObBuf *host,
+			  ObBuf *path, ObBuf *query, ObError *error)
 {
 	const ObEndpoint *endpoint = &call->s3->endpoint;
 
@@ -332,17 +368,13 @@ build(ObS3Call *call, const ObCredentials *credentials, ObBuf *host,
 	return sign(call, credentials, host->data, path->data, query->data, error);
 }
 
-/* The request's prepare callback. */
 ObCode
-ob_s3_prepare(ObHttpRequest *request, ObError *error)
+ob_s3_build(ObS3Call *call, ObError *error)
 {
-	ObS3Call *call = request->arg;
 	const ObCredentials *credentials;
 	ObBuf host, path, query;
 	ObCode code;
 
-	if (ob_outage_holds(call))
-		return ob_error_set(error, OB_ECONNECT, "the store is away");
 	credentials = get_credentials(call, error);
 	if (!credentials || hash_payload(call, error) != OB_OK ||
 		compute_md5(call, error) != OB_OK)
@@ -353,9 +385,45 @@ ob_s3_prepare(ObHttpRequest *request, ObError *error)
 	ob_uri_target(&call->s3->endpoint, call->s3->addressing, call->bucket,
 				  call->locating ? NULL : call->key, &host, &path);
 	build_query(call, &query);
-	code = build(call, credentials, &host, &path, &query, error);
+	code = write_request(call, credentials, &host, &path, &query, error);
 	ob_buf_free(&host);
 	ob_buf_free(&path);
 	ob_buf_free(&query);
 	return code;
+}
+
+/* ---- sending ---- */
+
+ObS3Verb
+ob_s3_try_verb(const ObS3Call *call)
+{
+	return call->locating ? OB_S3_HEAD_BUCKET : call->verb;
+}
+
+/* How long a try may take in all. */
+static int
+try_timeout(ObS3Verb verb, size_t body_len)
+{
+	size_t timeout =
+		TIMEOUT_MS + body_len / (64 * 1024) * TIMEOUT_MS_PER_64_KIB;
+
+	if (verb == OB_S3_COMPLETE)
+		return COMPLETE_TIMEOUT_MS;
+	return timeout < INT_MAX ? (int) timeout : INT_MAX;
+}
+
+void
+ob_s3_try(ObS3Call *call, int64_t delay_ms)
+{
+	ObHttpRequest *request = &call->request;
+	ObS3Verb verb = ob_s3_try_verb(call);
+
+	request->method = ob_s3_verbs[verb].method;
+	request->body = call->locating ? NULL : call->body;
+	request->body_len = call->locating ? 0 : call->body_len;
+	request->response_max = (size_t) ob_s3_verbs[verb].response_max;
+	request->stall_timeout_ms =
+		verb == OB_S3_COMPLETE ? COMPLETE_TIMEOUT_MS : 0;
+	request->timeout_ms = try_timeout(verb, request->body_len);
+	ob_http_start(call->s3->http, request, delay_ms);
 }
