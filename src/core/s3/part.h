@@ -19,7 +19,7 @@
 #define OB_PART_H
 
 #include "core/s3/s3.h"
-#include "core/base/sha256.h"
+#include "core/base/hash.h"
 #include "core/sink/sink.h"
 
 #define OB_PART_SLACK ((size_t) OB_SINK_WINDOW_MAX)

@@ -16,7 +16,7 @@
 #ifndef OB_S3_H
 #define OB_S3_H
 
-#include "core/base/checksum.h"
+#include "core/base/hash.h"
 #include "core/aws/credentials.h"
 #include "core/http/http.h"
 #include "core/base/leak.h"

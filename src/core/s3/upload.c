@@ -156,8 +156,7 @@ make_marker(ObUpload *upload)
 
 	if (!ob_random_bytes(bytes, sizeof(bytes)))
 		return false;
-	for (int i = 0; i < OB_UPLOAD_MARKER_BYTES; i++)
-		snprintf(upload->marker + 2 * i, 3, "%02x", bytes[i]);
+	ob_hex(bytes, sizeof(bytes), upload->marker);
 	return true;
 }
 

@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #include "core/base/buf.h"
-#include "core/base/checksum.h"
+#include "core/base/hash.h"
 #include "core/base/error.h"
 
 #define OB_SINK_WINDOW_MIN 8192         /* a window is at least this */

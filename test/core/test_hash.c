@@ -1,13 +1,12 @@
 /*
- * test_checksum.c
+ * test_hash.c
  *		CRC-32 against zlib's, and SHA-256 against OpenSSL's in one piece.
  *
- * test/core/test_checksum.c
+ * test/core/test_hash.c
  */
 #include "testing.h"
 
-#include "core/base/checksum.h"
-#include "core/base/sha256.h"
+#include "core/base/hash.h"
 #include "core/aws/sigv4.h"
 
 #include <openssl/evp.h>
@@ -182,7 +181,7 @@ md5_texts(void **state)
 	assert_string_equal(text, "kAFQmDzST7DWlj99KOF/cg==");
 }
 
-/* ---- sha256.h ---- */
+/* ---- SHA-256 ---- */
 
 static void
 sha256_piece_by_piece(void **state)
