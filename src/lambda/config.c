@@ -12,6 +12,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "core/base/text.h"
+
 #define CONCURRENCY 4
 #define CONCURRENCY_MAX 64
 
@@ -29,11 +31,9 @@ variable(const char *name, const char *other)
 static char *
 copy(const char *text, ObError *error)
 {
-	char *result = text ? strdup(text) : NULL;
+	char *result;
 
-	if (text && !result)
-		ob_error_set(error, OB_ENOMEM, "out of memory");
-	return result;
+	return ob_text_copy(&result, text, error) == OB_OK ? result : NULL;
 }
 
 /* The number of the value among the choices; the first one if it is unset. */

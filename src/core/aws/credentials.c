@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/aws/credentials_intern.h"
+#include "core/base/text.h"
 
 #define RENEW_BEFORE_S 300
 #define RENEW_AGAIN_S 30
@@ -80,19 +81,11 @@ ob_credentials_source_parse(const char *name, ObCredentialsSource *source)
 /* ---- making and freeing ---- */
 
 static bool
-same_text(const char *a, const char *b)
-{
-	if (!a || !b)
-		return a == b;
-	return strcmp(a, b) == 0;
-}
-
-static bool
 same_keys(const ObKeys *a, const ObCredentials *b)
 {
-	return same_text(a->access_key_id, b->access_key_id) &&
-		   same_text(a->secret_access_key, b->secret_access_key) &&
-		   same_text(a->session_token, b->session_token);
+	return ob_text_equal(a->access_key_id, b->access_key_id) &&
+		   ob_text_equal(a->secret_access_key, b->secret_access_key) &&
+		   ob_text_equal(a->session_token, b->session_token);
 }
 
 bool
@@ -104,11 +97,11 @@ ob_provider_matches(const ObProvider *provider,
 	return own->source == options->source &&
 		   (own->source != OB_CREDENTIALS_KEYS ||
 			same_keys(&provider->given, &options->keys)) &&
-		   same_text(own->profile, options->profile) &&
-		   same_text(own->role_arn, options->role_arn) &&
-		   same_text(own->external_id, options->external_id) &&
-		   same_text(own->region, options->region) &&
-		   same_text(own->sts_endpoint, options->sts_endpoint);
+		   ob_text_equal(own->profile, options->profile) &&
+		   ob_text_equal(own->role_arn, options->role_arn) &&
+		   ob_text_equal(own->external_id, options->external_id) &&
+		   ob_text_equal(own->region, options->region) &&
+		   ob_text_equal(own->sts_endpoint, options->sts_endpoint);
 }
 
 static void
@@ -117,14 +110,6 @@ set_view(ObProvider *provider)
 	provider->view = (ObCredentials){provider->keys.access_key_id,
 									 provider->keys.secret_access_key,
 									 provider->keys.session_token};
-}
-
-static ObCode
-copy_text(const char **to, const char *text, ObError *error)
-{
-	if (text && !(*to = strdup(text)))
-		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	return OB_OK;
 }
 
 static ObCode
@@ -146,15 +131,17 @@ copy_options(ObProvider *provider, const ObCredentialsOptions *from,
 									provider->given.session_token};
 	}
 	if (code == OB_OK)
-		code = copy_text(&own->profile, from->profile, error);
+		code = ob_text_copy((char **) &own->profile, from->profile, error);
 	if (code == OB_OK)
-		code = copy_text(&own->role_arn, from->role_arn, error);
+		code = ob_text_copy((char **) &own->role_arn, from->role_arn, error);
 	if (code == OB_OK)
-		code = copy_text(&own->external_id, from->external_id, error);
+		code = ob_text_copy((char **) &own->external_id, from->external_id,
+							error);
 	if (code == OB_OK)
-		code = copy_text(&own->region, from->region, error);
+		code = ob_text_copy((char **) &own->region, from->region, error);
 	if (code == OB_OK)
-		code = copy_text(&own->sts_endpoint, from->sts_endpoint, error);
+		code = ob_text_copy((char **) &own->sts_endpoint, from->sts_endpoint,
+							error);
 	if (code == OB_OK && from->known.access_key_id)
 		code = ob_keys_set(&provider->keys, &from->known, from->known_expires,
 						   "the leader's", error);
@@ -372,7 +359,7 @@ would_give_same(const ObProvider *provider)
 bool
 ob_provider_refused(ObProvider *provider, const char *access_key_id)
 {
-	if (!same_text(provider->keys.access_key_id, access_key_id))
+	if (!ob_text_equal(provider->keys.access_key_id, access_key_id))
 		return true;
 	if (would_give_same(provider))
 		return false;

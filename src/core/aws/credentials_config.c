@@ -21,6 +21,7 @@
 #include <strings.h>
 
 #include "core/aws/profile.h"
+#include "core/base/text.h"
 
 #define FILE_MAX ((size_t) 1024 * 1024)
 #define PATH_LEN 1024

@@ -19,6 +19,7 @@
 #include <strings.h>
 
 #include "core/base/random.h"
+#include "core/base/text.h"
 
 #define CONNECT_MS 1000
 #define TRY_MS 2000

@@ -42,10 +42,6 @@ extern void ob_secret_free(char *secret);
 /* Whether it is printable ASCII without blanks, and not empty. */
 extern bool ob_is_plain(const char *value);
 
-/* Copies a text; NULL stays NULL. */
-extern ObCode ob_text_copy(char **to, const char *text,
-						   ObError *error) OB_MUST_CHECK;
-
 /*
  * Reads a regular file of at most "max" bytes, which has no NUL, without
  * blocking (for longer than a local file does).  OB_ECREDS and a cause with

@@ -13,36 +13,19 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/text.h"
 #include "core/s3/s3_intern.h"
 
 #define TOLD_MAX ((size_t) 64 * 1024)
 
 /* ---- the client ---- */
 
-static char *
-copy_text(const char *text, bool *failed)
-{
-	char *copy = text ? strdup(text) : NULL;
-
-	if (text && !copy)
-		*failed = true;
-	return copy;
-}
-
-static bool
-same_text(const char *a, const char *b)
-{
-	if (!a || !b)
-		return a == b;
-	return strcmp(a, b) == 0;
-}
-
 static bool
 same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
 {
 	return a->https == b->https && a->aws == b->aws && a->port == b->port &&
-		   a->variant == b->variant && same_text(a->host, b->host) &&
-		   same_text(a->base, b->base);
+		   a->variant == b->variant && ob_text_equal(a->host, b->host) &&
+		   ob_text_equal(a->base, b->base);
 }
 
 /* Whether the host follows when the region changes. */
@@ -64,7 +47,6 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 {
 	ObS3 *s3 = calloc(1, sizeof(ObS3));
 	ObCredentialsOptions credentials = options->credentials;
-	bool failed = false;
 
 	if (!s3)
 	{
@@ -79,12 +61,9 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	s3->stall_timeout_ms = options->http.stall_timeout_ms;
 	s3->max_connections = options->http.max_connections;
 	s3->content_md5 = options->content_md5;
-	s3->ca_file = copy_text(options->http.ca_file, &failed);
-	s3->proxy = copy_text(options->http.proxy, &failed);
-	s3->given_region = copy_text(options->region, &failed);
-	if (failed)
-		ob_error_set(error, OB_ENOMEM, "out of memory");
-	else
+	if (ob_text_copy(&s3->ca_file, options->http.ca_file, error) == OB_OK &&
+		ob_text_copy(&s3->proxy, options->http.proxy, error) == OB_OK &&
+		ob_text_copy(&s3->given_region, options->region, error) == OB_OK)
 		s3->http = ob_http_new(&options->http, error);
 	if (s3->http)
 	{
@@ -125,9 +104,9 @@ ob_s3_matches(const ObS3 *s3, const ObS3Options *options)
 		   s3->connect_timeout_ms == http->connect_timeout_ms &&
 		   s3->stall_timeout_ms == http->stall_timeout_ms &&
 		   s3->max_connections == http->max_connections &&
-		   same_text(s3->ca_file, http->ca_file) &&
-		   same_text(s3->proxy, http->proxy) &&
-		   same_text(s3->given_region, options->region) &&
+		   ob_text_equal(s3->ca_file, http->ca_file) &&
+		   ob_text_equal(s3->proxy, http->proxy) &&
+		   ob_text_equal(s3->given_region, options->region) &&
 		   ob_provider_matches(s3->provider, &options->credentials);
 }
 
