@@ -248,7 +248,7 @@ a_message_that_is_set_is_kept(void **state)
 	ob_buf_init(&buf, 0);
 	ob_buf_addc(&buf, 'x');
 	ob_error_set(&error, OB_EIO, "first");
-	assert_int_equal(ob_buf_check(&buf, &error), OB_ELIMIT);
+	assert_int_equal(ob_buf_check(&buf, &error), OB_EIO);
 	assert_error(&error, OB_EIO, "first");
 	ob_buf_free(&buf);
 }

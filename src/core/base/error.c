@@ -124,7 +124,7 @@ ob_error_set(ObError *error, ObCode code, const char *format, ...)
 	va_list args;
 
 	if (error->code != OB_OK)
-		return code;
+		return error->code;
 	error->code = code;
 	va_start(args, format);
 	format_text(error->cause, sizeof(error->cause), format, args);

@@ -61,10 +61,10 @@ typedef struct ObError
 extern void ob_error_clear(ObError *error);
 
 /*
- * Sets code and cause, unless an error is already set; returns the code given,
- * so that a caller can write "return ob_error_set(...)".  Control characters
- * in the formatted text and bytes that are not UTF-8 become "?" (a server's
- * text may hold anything).
+ * Sets code and cause, unless an error is already set; returns the code that
+ * is set then, so that a caller can write "return ob_error_set(...)".  Control
+ * characters in the formatted text and bytes that are not UTF-8 become "?" (a
+ * server's text may hold anything).
  */
 extern ObCode ob_error_set(ObError *error, ObCode code, const char *format,
 						   ...) OB_PRINTF(3, 4);

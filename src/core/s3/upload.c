@@ -103,6 +103,15 @@ fail_memory(ObUpload *upload, ObError *error)
 	return OB_ENOMEM;
 }
 
+/* For a call in a state that does not allow it: the failure that led to the
+ * state, else the caller's mistake. */
+static ObCode
+refuse_call(const ObUpload *upload, const char *mistake, ObError *error)
+{
+	*error = upload->error;
+	return ob_error_set(error, OB_EINVAL, "%s", mistake);
+}
+
 /* ---- the name of the object ---- */
 
 static void
@@ -450,8 +459,7 @@ ob_upload_window(ObUpload *upload, size_t *avail, ObError *error)
 
 	if (upload->state != OB_UPLOAD_FILLING)
 	{
-		*error = upload->error;
-		ob_error_set(error, OB_EINVAL, "the upload takes no more bytes");
+		(void) refuse_call(upload, "the upload takes no more bytes", error);
 		return NULL;
 	}
 	if (!upload->filling && !begin_part(upload))
@@ -477,11 +485,7 @@ ob_upload_advance(ObUpload *upload, size_t len, ObError *error)
 	ObPart *part = upload->filling;
 
 	if (upload->state != OB_UPLOAD_FILLING || !upload->filling)
-	{
-		*error = upload->error;
-		return ob_error_set(error, OB_EINVAL,
-							"the upload takes no more bytes");
-	}
+		return refuse_call(upload, "the upload takes no more bytes", error);
 	part->len += len;
 	upload->bytes += len;
 	/* bytes beyond the part's size will be another part's */
@@ -520,11 +524,7 @@ ob_upload_finish(ObUpload *upload, ObError *error)
 
 	if (upload->state != OB_UPLOAD_FILLING ||
 		!ob_upload_window(upload, &avail, error))
-	{
-		*error = upload->error;
-		return ob_error_set(error, OB_EINVAL,
-							"the upload takes no more bytes");
-	}
+		return refuse_call(upload, "the upload takes no more bytes", error);
 	if ((upload->multipart || (upload->hold && upload->filling->len > 0)) &&
 		number_part(upload, upload->filling, error) != OB_OK)
 		return error->code;
@@ -1130,10 +1130,7 @@ ob_upload_end_part(ObUpload *upload, ObError *error)
 {
 	if (upload->state != OB_UPLOAD_FILLING || !upload->filling ||
 		!upload->share)
-	{
-		*error = upload->error;
-		return ob_error_set(error, OB_EINVAL, "there is no part to end");
-	}
+		return refuse_call(upload, "there is no part to end", error);
 	if (number_part(upload, upload->filling, error) != OB_OK)
 		return error->code;
 	upload->filling = NULL;
@@ -1165,11 +1162,7 @@ ob_upload_finish_shared(ObUpload *upload, const ObUploadPart *parts,
 
 	if (upload->state != OB_UPLOAD_FILLING || !upload->share ||
 		upload->filling)
-	{
-		*error = upload->error;
-		return ob_error_set(error, OB_EINVAL,
-							"the upload takes no more bytes");
-	}
+		return refuse_call(upload, "the upload takes no more bytes", error);
 	for (int i = 0; i < nparts; i++)
 	{
 		sum += parts[i].len;
