@@ -14,8 +14,6 @@
 
 #include "core/s3/s3.h"
 
-#define OB_S3_REGION_MAX 64
-
 /* What a client knows of whether the store is there; private to s3_outage.c
  * but for "reached". */
 typedef struct ObOutage
@@ -35,7 +33,7 @@ struct ObS3
 	bool regional; /* the endpoint is AWS's own of the region */
 	ObAddressing addressing;
 	char *given_region;
-	char learnt_region[OB_S3_REGION_MAX]; /* "": none */
+	char learnt_region[OB_REGION_MAX + 1]; /* "": none */
 	ObProvider *provider;
 	ObSigningKey signing_key;
 	int64_t retry_deadline_ms;

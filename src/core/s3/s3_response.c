@@ -314,16 +314,6 @@ set_clock(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 
 /* ---- recovering: the region ---- */
 
-/* It goes into signatures and, on AWS, into a host's name. */
-static bool
-is_region(const char *text)
-{
-	size_t len = strspn(text, "abcdefghijklmnopqrstuvwxyz"
-							  "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
-
-	return len > 0 && text[len] == '\0';
-}
-
 /* Whether a redirect names another server than the one that was asked. */
 static bool
 leads_away(const ObS3Call *call)
@@ -352,8 +342,7 @@ move_to(ObS3Call *call, const char *region)
 	ObError ignored;
 
 	/* errors show the region */
-	if (!is_region(region) || ob_s3_repeats_secret(call, region) ||
-		strlen(region) >= OB_S3_REGION_MAX ||
+	if (!ob_region_is_valid(region) || ob_s3_repeats_secret(call, region) ||
 		strcmp(region, ob_s3_region(s3)) == 0)
 		return false;
 	if (s3->regional)

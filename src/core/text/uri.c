@@ -241,6 +241,20 @@ ob_endpoint_wants_md5(const ObEndpoint *endpoint)
 	return ends_with(endpoint->host, ".backblazeb2.com");
 }
 
+/* ---- Regions ---- */
+
+_Static_assert(sizeof(((ObError *) NULL)->region) > OB_REGION_MAX,
+			   "an error has room for a region");
+
+bool
+ob_region_is_valid(const char *region)
+{
+	size_t len = strspn(region, "abcdefghijklmnopqrstuvwxyz"
+								"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+
+	return len > 0 && len <= OB_REGION_MAX && region[len] == '\0';
+}
+
 /* ---- Buckets ---- */
 
 static const char *

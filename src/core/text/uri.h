@@ -23,6 +23,7 @@ typedef enum ObAddressing
 
 #define OB_KEY_MAX 1024 /* bytes of UTF-8; S3's own limit */
 #define OB_BUCKET_MAX 63
+#define OB_REGION_MAX 63 /* it is one label of a host name */
 
 typedef struct ObEndpoint
 {
@@ -85,6 +86,18 @@ extern bool ob_host_is_aws(const char *host, const char *service);
  * objects are locked (Backblaze's B2). */
 extern bool ob_endpoint_wants_equal_parts(const ObEndpoint *endpoint);
 extern bool ob_endpoint_wants_md5(const ObEndpoint *endpoint);
+
+/*
+ * Whether a text can be a region: up to OB_REGION_MAX letters, digits, "-",
+ * "_" and ".".  It goes into signatures and, on AWS, where
+ * ob_endpoint_service() is stricter, into a host's name.
+ */
+extern bool ob_region_is_valid(const char *region);
+
+/* For hints. */
+#define OB_BUCKET_RULE                                                \
+	"A bucket name has 3 to 63 lower-case letters, digits, dots and " \
+	"hyphens."
 
 /*
  * S3's rules for bucket names: 3 to 63 of a-z 0-9 . -, beginning and ending

@@ -14,8 +14,6 @@
 #include <string.h>
 #include <strings.h>
 
-#define REGION_MAX 63 /* it is one label of a host name */
-
 /* The regions of a partition have a beginning in common; AWS's first one has
  * all that no other one has. */
 typedef struct Partition
@@ -111,10 +109,10 @@ check_region(const char *region, ObError *error)
 
 	if (len == 0)
 		return ob_error_set(error, OB_EINVAL, "the region is empty");
-	if (len > REGION_MAX)
+	if (len > OB_REGION_MAX)
 		return ob_error_set(error, OB_EINVAL,
 							"the region is longer than %d characters",
-							REGION_MAX);
+							OB_REGION_MAX);
 	if (strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
 		return ob_error_set(error, OB_EINVAL,
 							"the region \"%s\" is not made of lower-case "

@@ -11,12 +11,13 @@
 #include <time.h>
 
 #include "core/base/error.h"
+#include "core/text/uri.h"
 
 typedef struct ObXmlError
 {
 	char code[64];
 	char message[512];
-	char region[64];
+	char region[OB_REGION_MAX + 1];
 	char request_id[128];
 	time_t server_time; /* of RequestTimeTooSkewed; 0: none */
 } ObXmlError;
