@@ -188,7 +188,7 @@ obl_config_read(OblConfig *config, ObError *error)
 	read_secrets(config, error);
 	read_options(config, error);
 	config->bucket = copy(variable("ONBOARD_BUCKET", "targetS3Bucket"), error);
-	config->as_first_program =
+	config->as_predecessor =
 		!variable("ONBOARD_BUCKET", NULL) && config->bucket;
 	config->prefix = copy(variable("TargetLoc", NULL), error);
 	if (config->prefix && strpbrk(config->prefix, "{}"))

@@ -44,14 +44,14 @@ typedef struct OblConfig
 	char *prefix;  /* TargetLoc: "{TargetLoc}{name}/data/inbox/..." as the
 					* key; NULL: the database's template */
 	char *options; /* ONBOARD_OPTIONS, a JSON object; NULL: none */
-	bool as_first_program; /* its variable names the bucket: the format is json
-							* unless ONBOARD_OPTIONS says another */
-	OblFailOn fail_on;     /* ONBOARD_FAIL_ON: any, all, never */
-	char *topic;           /* ONBOARD_TOPIC_ARN; NULL: none */
-	char *region;          /* AWS_REGION, AWS_DEFAULT_REGION */
-	char *function_name;   /* AWS_LAMBDA_FUNCTION_NAME */
-	char *runtime_api;     /* AWS_LAMBDA_RUNTIME_API */
-	char *ca_file; /* ONBOARD_CA_FILE; NULL: the bundle of the package */
+	bool as_predecessor; /* its variable names the bucket: the format is json
+						  * unless ONBOARD_OPTIONS says another */
+	OblFailOn fail_on;   /* ONBOARD_FAIL_ON: any, all, never */
+	char *topic;         /* ONBOARD_TOPIC_ARN; NULL: none */
+	char *region;        /* AWS_REGION, AWS_DEFAULT_REGION */
+	char *function_name; /* AWS_LAMBDA_FUNCTION_NAME */
+	char *runtime_api;   /* AWS_LAMBDA_RUNTIME_API */
+	char *ca_file;       /* ONBOARD_CA_FILE; NULL: the bundle of the package */
 } OblConfig;
 
 /* Fills config from the environment; NULL-terminated texts of malloc. */

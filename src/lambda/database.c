@@ -40,8 +40,8 @@ obl_class_of(const char *sqlstate)
 }
 
 static void
-tell(OblConnection *connection, OblClass class, const char *sqlstate,
-	 const char *message)
+report(OblConnection *connection, OblClass class, const char *sqlstate,
+	   const char *message)
 {
 	PGresult *result = connection->result;
 	char *line = message ? strndup(message, strcspn(message, "\n")) : NULL;
@@ -81,18 +81,18 @@ login_failed(OblConnection *connection)
 			snprintf(sqlstate, sizeof(sqlstate), "%.5s", p + 8);
 	}
 	if (sqlstate[0])
-		tell(connection, obl_class_of(sqlstate), sqlstate,
-			 "the database refused the connection");
+		report(connection, obl_class_of(sqlstate), sqlstate,
+			   "the database refused the connection");
 	else if (strstr(text, "certificate") || strstr(text, "SSL"))
-		tell(connection, OBL_CLASS_FINAL, "08001",
-			 "no trusted TLS connection to the database");
+		report(connection, OBL_CLASS_FINAL, "08001",
+			   "no trusted TLS connection to the database");
 	else
-		tell(connection, OBL_CLASS_AGAIN, "08001",
-			 "no connection to the database");
+		report(connection, OBL_CLASS_AGAIN, "08001",
+			   "no connection to the database");
 }
 
 static void
-go_on_connecting(OblConnection *connection)
+continue_connecting(OblConnection *connection)
 {
 	switch (PQconnectPoll(connection->conn))
 	{
@@ -106,7 +106,7 @@ go_on_connecting(OblConnection *connection)
 			connection->socket.events = POLLIN;
 			PQsetnonblocking(connection->conn, 1);
 			PQsetErrorVerbosity(connection->conn, PQERRORS_DEFAULT);
-			tell(connection, OBL_CLASS_OK, "", "");
+			report(connection, OBL_CLASS_OK, "", "");
 			return;
 		default:
 			login_failed(connection);
@@ -143,16 +143,16 @@ statement_ended(OblConnection *connection)
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
-		tell(connection, OBL_CLASS_OK, "", "");
+		report(connection, OBL_CLASS_OK, "", "");
 	else if (sqlstate)
-		tell(connection, obl_class_of(sqlstate), sqlstate, message);
+		report(connection, obl_class_of(sqlstate), sqlstate, message);
 	else
-		tell(connection, OBL_CLASS_AGAIN, "08006",
-			 "the connection to the database was lost");
+		report(connection, OBL_CLASS_AGAIN, "08006",
+			   "the connection to the database was lost");
 }
 
 static void
-go_on_reading(OblConnection *connection)
+continue_reading(OblConnection *connection)
 {
 	PGresult *result;
 
@@ -160,8 +160,8 @@ go_on_reading(OblConnection *connection)
 		connection->socket.events = POLLIN;
 	if (!PQconsumeInput(connection->conn))
 	{
-		tell(connection, OBL_CLASS_AGAIN, "08006",
-			 "the connection to the database was lost");
+		report(connection, OBL_CLASS_AGAIN, "08006",
+			   "the connection to the database was lost");
 		return;
 	}
 	while (!PQisBusy(connection->conn))
@@ -182,12 +182,12 @@ on_socket(OblSocket *socket, short revents)
 	OblConnection *connection = socket->arg;
 
 	if (revents == 0)
-		tell(connection, OBL_CLASS_AGAIN, "08001",
-			 "the connection to the database took too long");
+		report(connection, OBL_CLASS_AGAIN, "08001",
+			   "the connection to the database took too long");
 	else if (connection->connecting)
-		go_on_connecting(connection);
+		continue_connecting(connection);
 	else if (connection->busy)
-		go_on_reading(connection);
+		continue_reading(connection);
 }
 
 /* libpq would print them, between our lines of JSON. */

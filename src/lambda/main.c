@@ -67,8 +67,8 @@ fail_event(Program *program, const OblInvocation *invocation, const char *type,
 }
 
 static ObCode
-answer(Program *program, const OblInvocation *invocation, OblRun *run,
-	   ObError *error)
+respond(Program *program, const OblInvocation *invocation, OblRun *run,
+		ObError *error)
 {
 	const OblConfig *config = &program->config;
 	char *json = obl_result_json(&run->result);
@@ -124,7 +124,7 @@ handle(Program *program, const OblInvocation *invocation, ObError *error)
 		code = fail_event(program, invocation, error_type(&failure), &failure,
 						  error);
 	else
-		code = answer(program, invocation, &run, error);
+		code = respond(program, invocation, &run, error);
 	obl_run_free(&run);
 	obl_event_free(&event);
 	obl_log_context(NULL, NULL);

@@ -44,7 +44,7 @@ make_options(const OblConfig *config)
 	char *key = NULL;
 	char *text;
 
-	if (config->as_first_program && !json_object_get(options, "format"))
+	if (config->as_predecessor && !json_object_get(options, "format"))
 		json_object_set_new(options, "format", json_string("json"));
 	if (config->prefix && !json_object_get(options, "key") &&
 		asprintf(&key, "%s{name}/data/inbox/{name}_data.{ext}",

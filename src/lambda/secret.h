@@ -35,11 +35,12 @@ typedef struct OblAws /* what all calls to AWS need */
 	int64_t deadline_ms;
 } OblAws;
 
-/* Waits until it is there; anew: not from memory.  *changed (may be NULL): it
- * is another version than the one kept.  OB_ECREDS, OB_EDENIED, OB_EMISSING,
- * OB_EPROTO for a secret that is not as above, ... */
-extern ObCode obl_secret_get(OblSecret *secret, const OblAws *aws, bool anew,
-							 bool *changed, ObError *error) OB_MUST_CHECK;
+/* Waits until it is there; refresh: not from memory.  *changed (may be NULL):
+ * it is another version than the one kept.  OB_ECREDS, OB_EDENIED,
+ * OB_EMISSING, OB_EPROTO for a secret that is not as above, ... */
+extern ObCode obl_secret_get(OblSecret *secret, const OblAws *aws,
+							 bool refresh, bool *changed,
+							 ObError *error) OB_MUST_CHECK;
 extern void obl_secret_wipe(OblSecret *secret);
 
 #endif

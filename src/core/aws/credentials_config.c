@@ -509,16 +509,16 @@ no_such_profile(const Files *files, const char *profile, ObError *error)
 static ObCode
 plan_profile(ObPlan *plan, const char *profile, bool *skipped, ObError *error)
 {
-	bool asked = profile || ob_env("AWS_PROFILE");
+	bool requested = profile || ob_env("AWS_PROFILE");
 	Files files = {NULL};
 	ObCode code;
 
 	if (!profile)
-		profile = asked ? ob_env("AWS_PROFILE") : "default";
+		profile = requested ? ob_env("AWS_PROFILE") : "default";
 	code = read_files(&files, error);
 	if (skipped)
 		*skipped =
-			code == OB_OK && !asked && !has_credentials(&files, profile);
+			code == OB_OK && !requested && !has_credentials(&files, profile);
 	if (code == OB_OK && !(skipped && *skipped))
 	{
 		if (ob_profiles_has(files.profiles, profile))

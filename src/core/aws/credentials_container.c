@@ -149,8 +149,9 @@ add_authorization(ObFetch *fetch, const char *token, ObError *error)
 			return ob_error_set(error, OB_ECREDS,
 								"the authorization token has a line break or "
 								"another character that headers do not have");
-	ob_fetch_tell(fetch, token);
-	return ob_http_header(&fetch->ask.request, "Authorization", token, error);
+	ob_fetch_note_secret(fetch, token);
+	return ob_http_header(&fetch->request.http_request, "Authorization", token,
+						  error);
 }
 
 /* The token's file is read for each try: somebody renews it. */
@@ -172,15 +173,15 @@ add_token(ObFetch *fetch, ObError *error)
 }
 
 static ObCode
-prepare(ObAsk *ask, ObError *error)
+prepare(ObCredentialRequest *request, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 	char name[300];
 
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
-	ob_buf_addf(&ask->request.url, "%s%s", name, fetch->target.data);
-	if (ob_http_header(&ask->request, "Accept", "application/json", error) !=
-		OB_OK)
+	ob_buf_addf(&request->http_request.url, "%s%s", name, fetch->target.data);
+	if (ob_http_header(&request->http_request, "Accept", "application/json",
+					   error) != OB_OK)
 		return error->code;
 	return add_token(fetch, error);
 }
@@ -189,13 +190,14 @@ prepare(ObAsk *ask, ObError *error)
 static ObCode
 read_failure(ObFetch *fetch, ObRetryClass *class, ObError *error)
 {
-	const ObBuf *answer = &fetch->ask.request.response;
+	const ObBuf *response = &fetch->request.http_request.response;
 	ObJsonField field = {"code", NULL};
 	ObError ignored;
 	ObCode code;
 
 	ob_error_clear(&ignored);
-	if (ob_json_read(answer->data, answer->len, &field, 1, &ignored) != OB_OK)
+	if (ob_json_read(response->data, response->len, &field, 1, &ignored) !=
+		OB_OK)
 		field.value = NULL;
 	code = ob_fetch_status(fetch, field.value, class, error);
 	ob_json_free(&field, 1);
@@ -203,26 +205,27 @@ read_failure(ObFetch *fetch, ObRetryClass *class, ObError *error)
 }
 
 static ObCode
-read_answer(ObAsk *ask, ObRetryClass *class, ObError *error)
+read_response(ObCredentialRequest *request, ObRetryClass *class,
+			  ObError *error)
 {
-	if (ask->request.status != 200)
-		return read_failure(ask->arg, class, error);
-	return ob_fetch_read_json(ask->arg, error);
+	if (request->http_request.status != 200)
+		return read_failure(request->arg, class, error);
+	return ob_fetch_read_json(request->arg, error);
 }
 
 static void
-done(ObAsk *ask, const ObError *error)
+done(ObCredentialRequest *request, const ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 
 	fetch->error = *error;
-	ob_fetch_go_on(fetch);
+	ob_fetch_continue(fetch);
 }
 
 static void
 start(ObFetch *fetch)
 {
-	ObAsk *ask = &fetch->ask;
+	ObCredentialRequest *request = &fetch->request;
 	char name[200];
 
 	if (ob_container_target(ob_env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
@@ -230,13 +233,13 @@ start(ObFetch *fetch)
 							&fetch->endpoint, &fetch->target,
 							&fetch->error) != OB_OK)
 	{
-		ob_fetch_go_on(fetch);
+		ob_fetch_continue(fetch);
 		return;
 	}
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
-	snprintf(ask->whom, sizeof(ask->whom),
+	snprintf(request->label, sizeof(request->label),
 			 "the container's credentials, from %s", name);
-	ob_ask_start(ask);
+	ob_credential_request_start(request);
 }
 
 const ObSourceOps ob_container_source = {
@@ -246,7 +249,7 @@ const ObSourceOps ob_container_source = {
 	.try_ms = TRY_MS,
 	.whole_ms = WHOLE_MS,
 	.prepare = prepare,
-	.read = read_answer,
+	.read = read_response,
 	.done = done,
 	.start = start,
 };

@@ -27,113 +27,117 @@
 /* ---- requests ---- */
 
 static void
-wipe_answer(ObAsk *ask)
+wipe_response(ObCredentialRequest *request)
 {
-	ob_buf_wipe(&ask->request.response);
-	ob_buf_wipe(&ask->request.headers);
+	ob_buf_wipe(&request->http_request.response);
+	ob_buf_wipe(&request->http_request.headers);
 }
 
 static void
-finish_request(ObAsk *ask, const ObError *failure)
+finish_request(ObCredentialRequest *request, const ObError *failure)
 {
 	ObError error;
 
 	ob_error_clear(&error);
 	if (failure->code == OB_ENOMEM)
 		ob_error_set(&error, OB_ENOMEM, "%s", failure->cause);
-	else if (failure->code != OB_OK && ask->retry.attempts > 1)
+	else if (failure->code != OB_OK && request->retry.attempts > 1)
 		ob_error_set(&error, OB_ECREDS, "%s: %s (after %d attempts)",
-					 ask->whom, failure->cause, ask->retry.attempts);
+					 request->label, failure->cause, request->retry.attempts);
 	else if (failure->code != OB_OK)
-		ob_error_set(&error, OB_ECREDS, "%s: %s", ask->whom, failure->cause);
-	ask->done(ask, &error);
+		ob_error_set(&error, OB_ECREDS, "%s: %s", request->label,
+					 failure->cause);
+	request->done(request, &error);
 }
 
 /* Starts a try after the delay, if there is time for it. */
 static bool
-start_try(ObAsk *ask, int64_t delay_ms)
+start_try(ObCredentialRequest *request, int64_t delay_ms)
 {
-	int64_t left = ask->give_up_at - ob_http_clock_ms(ask->http) - delay_ms;
+	int64_t left =
+		request->give_up_at - ob_http_clock_ms(request->http) - delay_ms;
 
 	if (left < TRY_MIN_MS)
 		return false;
-	ask->request.timeout_ms = left < ask->try_ms ? (int) left : ask->try_ms;
-	ob_http_start(ask->http, &ask->request, delay_ms);
+	request->http_request.timeout_ms =
+		left < request->try_ms ? (int) left : request->try_ms;
+	ob_http_start(request->http, &request->http_request, delay_ms);
 	return true;
 }
 
 static void
-retry(ObAsk *ask, ObRetryClass class, const ObError *failure)
+retry(ObCredentialRequest *request, ObRetryClass class, const ObError *failure)
 {
 	const ObRetryPolicy policy = {.max_attempts = ATTEMPTS};
 	int64_t delay;
 
-	if (!ob_retry_next(&policy, &ask->retry, class,
-					   ob_http_clock_ms(ask->http), -1, ob_random_fraction(),
-					   &delay) ||
-		!start_try(ask, delay))
-		finish_request(ask, failure);
+	if (!ob_retry_next(&policy, &request->retry, class,
+					   ob_http_clock_ms(request->http), -1,
+					   ob_random_fraction(), &delay) ||
+		!start_try(request, delay))
+		finish_request(request, failure);
 }
 
 static void
-on_answer(ObHttpRequest *request)
+on_response(ObHttpRequest *http_request)
 {
-	ObAsk *ask = request->arg;
+	ObCredentialRequest *request = http_request->arg;
 	ObRetryClass class = OB_RETRY_FINAL;
-	ObError error = request->error;
+	ObError error = http_request->error;
 
 	if (error.code == OB_OK)
-		ask->read(ask, &class, &error);
-	else if (!request->final)
+		request->read(request, &class, &error);
+	else if (!http_request->final)
 		class = ob_retry_transport_class(error.code, true);
-	wipe_answer(ask);
-	ob_fetch_hide_secrets(ask->arg, &error);
+	wipe_response(request);
+	ob_fetch_hide_secrets(request->arg, &error);
 	if (error.code != OB_OK)
-		retry(ask, class, &error);
+		retry(request, class, &error);
 	else
-		finish_request(ask, &error);
+		finish_request(request, &error);
 }
 
 static ObCode
-on_prepare(ObHttpRequest *request, ObError *error)
+on_prepare(ObHttpRequest *http_request, ObError *error)
 {
-	ObAsk *ask = request->arg;
+	ObCredentialRequest *request = http_request->arg;
 
-	return ask->prepare(ask, error);
+	return request->prepare(request, error);
 }
 
 void
-ob_ask_init(ObAsk *ask, ObHttp *http, void *arg)
+ob_credential_request_init(ObCredentialRequest *request, ObHttp *http,
+						   void *arg)
 {
-	memset(ask, 0, sizeof(*ask));
-	ob_http_request_init(&ask->request);
-	ask->http = http;
-	ask->arg = arg;
-	ask->request.arg = ask;
-	ask->request.prepare = on_prepare;
-	ask->request.done = on_answer;
-	ask->request.response_max = OB_ANSWER_MAX;
-	ask->request.system_ca = true;
+	memset(request, 0, sizeof(*request));
+	ob_http_request_init(&request->http_request);
+	request->http = http;
+	request->arg = arg;
+	request->http_request.arg = request;
+	request->http_request.prepare = on_prepare;
+	request->http_request.done = on_response;
+	request->http_request.response_max = OB_CREDENTIALS_RESPONSE_MAX;
+	request->http_request.system_ca = true;
 }
 
 void
-ob_ask_start(ObAsk *ask)
+ob_credential_request_start(ObCredentialRequest *request)
 {
 	ObError error;
 
-	memset(&ask->retry, 0, sizeof(ask->retry));
-	if (start_try(ask, 0))
+	memset(&request->retry, 0, sizeof(request->retry));
+	if (start_try(request, 0))
 		return;
 	ob_error_clear(&error);
 	ob_error_set(&error, OB_ETIMEOUT, "it takes too long");
-	finish_request(ask, &error);
+	finish_request(request, &error);
 }
 
 void
-ob_ask_free(ObAsk *ask)
+ob_credential_request_free(ObCredentialRequest *request)
 {
-	wipe_answer(ask);
-	ob_http_request_free(&ask->request);
+	wipe_response(request);
+	ob_http_request_free(&request->http_request);
 }
 
 /* ---- a fetch ---- */
@@ -147,10 +151,10 @@ ob_fetch_now(const ObFetch *fetch)
 void
 ob_fetch_init(ObFetch *fetch)
 {
-	ob_ask_init(&fetch->ask, fetch->http, fetch);
+	ob_credential_request_init(&fetch->request, fetch->http, fetch);
 	ob_buf_init(&fetch->target, TARGET_MAX);
 	ob_buf_init(&fetch->body, BODY_MAX);
-	ob_buf_init(&fetch->told, OB_TOKEN_MAX);
+	ob_buf_init(&fetch->sent_secret, OB_TOKEN_MAX);
 }
 
 /* Forgets what belongs to one fetch; the outcome stays. */
@@ -160,16 +164,16 @@ clear(ObFetch *fetch)
 	ob_plan_wipe(&fetch->plan);
 	ob_buf_wipe(&fetch->target);
 	ob_buf_wipe(&fetch->body);
-	ob_buf_wipe(&fetch->told);
+	ob_buf_wipe(&fetch->sent_secret);
 	ob_sigv4_forget(&fetch->signing_key);
-	fetch->again = fetch->restart = false;
+	fetch->retried = fetch->restart = false;
 	fetch->roles_done = 0;
 }
 
 void
 ob_fetch_free(ObFetch *fetch)
 {
-	ob_ask_free(&fetch->ask);
+	ob_credential_request_free(&fetch->request);
 	clear(fetch);
 	ob_keys_wipe(&fetch->keys);
 	ob_secret_free(fetch->instance_token);
@@ -196,25 +200,25 @@ finish(ObFetch *fetch)
 static void
 start_source(ObFetch *fetch, const ObSourceOps *ops)
 {
-	ObAsk *ask = &fetch->ask;
+	ObCredentialRequest *request = &fetch->request;
 
-	ask->prepare = ops->prepare;
-	ask->read = ops->read;
-	ask->done = ops->done;
-	ask->request.method = ops->method;
-	ask->request.body = NULL;
-	ask->request.body_len = 0;
-	ask->request.direct = ops->local;
-	ask->request.link_local = ops->local;
-	ask->request.system_ca = true;
-	ask->request.connect_timeout_ms = ops->connect_ms;
-	ask->try_ms = ops->try_ms;
-	ask->give_up_at = ob_http_clock_ms(fetch->http) + ops->whole_ms;
+	request->prepare = ops->prepare;
+	request->read = ops->read;
+	request->done = ops->done;
+	request->http_request.method = ops->method;
+	request->http_request.body = NULL;
+	request->http_request.body_len = 0;
+	request->http_request.direct = ops->local;
+	request->http_request.link_local = ops->local;
+	request->http_request.system_ca = true;
+	request->http_request.connect_timeout_ms = ops->connect_ms;
+	request->try_ms = ops->try_ms;
+	request->give_up_at = ob_http_clock_ms(fetch->http) + ops->whole_ms;
 	ops->start(fetch);
 }
 
 void
-ob_fetch_go_on(ObFetch *fetch)
+ob_fetch_continue(ObFetch *fetch)
 {
 	if (fetch->error.code == OB_OK && fetch->roles_done < fetch->plan.nroles)
 	{
@@ -248,7 +252,7 @@ ob_fetch_start(ObFetch *fetch)
 			break;
 		default:
 			ob_keys_move(&fetch->keys, &fetch->plan.keys);
-			ob_fetch_go_on(fetch);
+			ob_fetch_continue(fetch);
 			break;
 	}
 }
@@ -256,10 +260,10 @@ ob_fetch_start(ObFetch *fetch)
 /* ---- what services answer ---- */
 
 void
-ob_fetch_tell(ObFetch *fetch, const char *secret)
+ob_fetch_note_secret(ObFetch *fetch, const char *secret)
 {
-	ob_buf_wipe(&fetch->told);
-	ob_buf_adds(&fetch->told, secret);
+	ob_buf_wipe(&fetch->sent_secret);
+	ob_buf_adds(&fetch->sent_secret, secret);
 }
 
 bool
@@ -267,7 +271,7 @@ ob_fetch_repeats_secret(const ObFetch *fetch, const char *text)
 {
 	const ObKeys *keys = &fetch->keys;
 
-	return ob_secret_leaks(text, fetch->told.data) ||
+	return ob_secret_leaks(text, fetch->sent_secret.data) ||
 		   ob_secret_leaks(text, keys->access_key_id) ||
 		   ob_secret_leaks(text, keys->secret_access_key) ||
 		   ob_secret_leaks(text, keys->session_token);
@@ -298,7 +302,7 @@ ObCode
 ob_fetch_status(const ObFetch *fetch, const char *code, ObRetryClass *class,
 				ObError *error)
 {
-	int status = fetch->ask.request.status;
+	int status = fetch->request.http_request.status;
 
 	if (!is_code(fetch, code))
 		code = "";
@@ -342,7 +346,7 @@ take_fields(ObFetch *fetch, const ObJsonField *fields, ObError *error)
 ObCode
 ob_fetch_read_json(ObFetch *fetch, ObError *error)
 {
-	const ObBuf *answer = &fetch->ask.request.response;
+	const ObBuf *response = &fetch->request.http_request.response;
 	ObJsonField fields[NFIELDS] = {
 		[FIELD_CODE] = {"Code", NULL},
 		[FIELD_ID] = {"AccessKeyId", NULL},
@@ -351,7 +355,7 @@ ob_fetch_read_json(ObFetch *fetch, ObError *error)
 		[FIELD_EXPIRATION] = {"Expiration", NULL},
 	};
 	ObCode code =
-		ob_json_read(answer->data, answer->len, fields, NFIELDS, error);
+		ob_json_read(response->data, response->len, fields, NFIELDS, error);
 
 	if (code == OB_OK)
 		code = take_fields(fetch, fields, error);

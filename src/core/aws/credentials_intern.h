@@ -4,12 +4,12 @@
  *
  * src/core/aws/credentials_intern.h
  *
- * A plan says how a source's credentials are had: keys that are known, or whom
- * to ask for them; and which roles are then to be assumed, one after the
+ * A plan says how a source's credentials are had: keys that are known, or
+ * whom to ask for them; and which roles are then to be assumed, one after the
  * other.  It is made anew from the environment and the files for each fetch.
  * A fetch carries it out, with one question over HTTP at a time.
  *
- *		credentials.c            the provider: what is at hand, and for whom
+ *		credentials.c            the provider: what is cached, and until when
  *		credentials_fetch.c      carries a plan out: requests, tries, errors
  *		credentials_config.c     makes one from the environment and AWS's files
  *		credentials_sts.c        roles
@@ -28,7 +28,7 @@
 
 #define OB_ORIGIN_MAX 512
 #define OB_ROLES_MAX 6
-#define OB_ANSWER_MAX ((size_t) 64 * 1024)
+#define OB_CREDENTIALS_RESPONSE_MAX ((size_t) 64 * 1024)
 #define OB_TOKEN_MAX ((size_t) 64 * 1024)
 
 /* ---- credentials_util.c ---- */
@@ -112,33 +112,35 @@ extern void ob_plan_wipe(ObPlan *plan);
 /* ---- credentials_fetch.c ---- */
 
 /* A question, and what came of it. */
-typedef struct ObAsk ObAsk;
-struct ObAsk
+typedef struct ObCredentialRequest ObCredentialRequest;
+struct ObCredentialRequest
 {
-	ObHttpRequest request; /* method, body, direct: set by who asks */
+	ObHttpRequest http_request; /* method, body, direct: set by the source */
 	ObHttp *http;
 	void *arg; /* the ObFetch */
 
 	/* Sets the URL and the headers of a try. */
-	ObCode (*prepare)(ObAsk *ask, ObError *error);
+	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);
 	/* Reads an answer, of any status.  The class of a failure says whether to
 	 * try again; it is FINAL at first. */
-	ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error);
+	ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
+				   ObError *error);
 	/* At the end; the error is OB_OK if an answer was read. */
-	void (*done)(ObAsk *ask, const ObError *error);
+	void (*done)(ObCredentialRequest *request, const ObError *error);
 	/* For errors: "no credentials from X". */
-	char whom[300];
+	char label[300];
 	int try_ms;         /* for one try */
 	int64_t give_up_at; /* for all of them, of ob_http_clock_ms() */
 
 	ObRetryState retry; /* private */
 };
 
-extern void ob_ask_init(ObAsk *ask, ObHttp *http, void *arg);
+extern void ob_credential_request_init(ObCredentialRequest *request,
+									   ObHttp *http, void *arg);
 
 /* "done" is called later, but for want of memory. */
-extern void ob_ask_start(ObAsk *ask);
-extern void ob_ask_free(ObAsk *ask);
+extern void ob_credential_request_start(ObCredentialRequest *request);
+extern void ob_credential_request_free(ObCredentialRequest *request);
 
 typedef struct ObFetch ObFetch;
 
@@ -152,12 +154,13 @@ typedef struct ObSourceOps
 	int whole_ms;   /* of all tries and requests together */
 
 	/* The callbacks of a request, where all requests have the same. */
-	ObCode (*prepare)(ObAsk *ask, ObError *error);
-	ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error);
-	void (*done)(ObAsk *ask, const ObError *error);
+	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);
+	ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
+				   ObError *error);
+	void (*done)(ObCredentialRequest *request, const ObError *error);
 
 	/* Starts the first request, and ends, at once or later, with
-	 * ob_fetch_go_on(), with the fetch's error set, or its keys and its
+	 * ob_fetch_continue(), with the fetch's error set, or its keys and its
 	 * origin. */
 	void (*start)(ObFetch *fetch);
 } ObSourceOps;
@@ -193,15 +196,15 @@ struct ObFetch
 	bool running;
 	ObPlan plan;
 	int roles_done;
-	ObAsk ask;
+	ObCredentialRequest request;
 
 	/* what its source keeps from one question to the next */
 	ObEndpoint endpoint;
 	ObBuf target; /* path and query, or a name in it */
 	ObBuf body;
-	ObBuf told;   /* the secret that this try told the server */
-	bool again;   /* begun anew with another token or time: done once */
-	bool restart; /* "read" says so to "done" */
+	ObBuf sent_secret; /* of the last try */
+	bool retried;      /* with another token or time, which is done once */
+	bool restart;      /* "read" says so to "done" */
 	char *instance_token;
 	int64_t instance_token_until; /* the store's time */
 	ObSigningKey signing_key;
@@ -219,10 +222,10 @@ extern void ob_fetch_free(ObFetch *fetch);
 extern int64_t ob_fetch_now(const ObFetch *fetch);
 
 /* Goes on with the next role, or ends the fetch. */
-extern void ob_fetch_go_on(ObFetch *fetch);
+extern void ob_fetch_continue(ObFetch *fetch);
 
 /* Notes the secret that the try tells the server: no error may repeat it. */
-extern void ob_fetch_tell(ObFetch *fetch, const char *secret);
+extern void ob_fetch_note_secret(ObFetch *fetch, const char *secret);
 
 /* Whether a server's text repeats it, or a key that the fetch has. */
 extern bool ob_fetch_repeats_secret(const ObFetch *fetch, const char *text);

@@ -115,8 +115,8 @@ write_form(ObFetch *fetch, const char *token, ObError *error)
 	}
 	ob_buf_wipe(&fetch->body);
 	ob_sigv4_query(&fetch->body, pairs, n);
-	fetch->ask.request.body = fetch->body.data;
-	fetch->ask.request.body_len = fetch->body.len;
+	fetch->request.http_request.body = fetch->body.data;
+	fetch->request.http_request.body_len = fetch->body.len;
 	return ob_buf_check(&fetch->body, error);
 }
 
@@ -124,7 +124,7 @@ static ObCode
 add_signature(ObFetch *fetch, const char *host, const char *path,
 			  ObError *error)
 {
-	ObHttpRequest *request = &fetch->ask.request;
+	ObHttpRequest *request = &fetch->request.http_request;
 	ObCredentials keys = {fetch->keys.access_key_id,
 						  fetch->keys.secret_access_key,
 						  fetch->keys.session_token};
@@ -152,14 +152,15 @@ add_signature(ObFetch *fetch, const char *host, const char *path,
 	if (keys.session_token)
 		headers[sign.nheaders++] =
 			(ObPair){"x-amz-security-token", keys.session_token};
-	ob_buf_init(&authorization, OB_ANSWER_MAX);
+	ob_buf_init(&authorization, OB_CREDENTIALS_RESPONSE_MAX);
 	if (code == OB_OK)
 		code = ob_sigv4_sign(&fetch->signing_key, &keys, &sign, NULL, NULL,
 							 &authorization, error);
 	if (code == OB_OK)
 	{
 		signature = strstr(authorization.data, "Signature=");
-		ob_fetch_tell(fetch, signature ? strchr(signature, '=') + 1 : "");
+		ob_fetch_note_secret(fetch,
+							 signature ? strchr(signature, '=') + 1 : "");
 		code = ob_http_header(request, "Authorization", authorization.data,
 							  error);
 	}
@@ -171,9 +172,9 @@ add_signature(ObFetch *fetch, const char *host, const char *path,
 }
 
 static ObCode
-prepare(ObAsk *ask, ObError *error)
+prepare(ObCredentialRequest *request, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 	const ObEndpoint *endpoint = &fetch->endpoint;
 	int usual = endpoint->https ? 443 : 80;
 	char name[300];
@@ -182,14 +183,15 @@ prepare(ObAsk *ask, ObError *error)
 
 	ob_endpoint_name(endpoint, name, sizeof(name));
 	snprintf(path, sizeof(path), "%s/", endpoint->base);
-	ob_buf_addf(&ask->request.url, "%s%s", name, path);
+	ob_buf_addf(&request->http_request.url, "%s%s", name, path);
 	/* as libcurl writes it */
 	if (endpoint->port != 0 && endpoint->port != usual)
 		snprintf(host, sizeof(host), "%s:%d", endpoint->host, endpoint->port);
 	else
 		snprintf(host, sizeof(host), "%s", endpoint->host);
-	if (ob_http_header(&ask->request, "Content-Type", FORM, error) != OB_OK ||
-		ob_http_header(&ask->request, "Expect", NULL, error) != OB_OK)
+	if (ob_http_header(&request->http_request, "Content-Type", FORM, error) !=
+			OB_OK ||
+		ob_http_header(&request->http_request, "Expect", NULL, error) != OB_OK)
 		return error->code;
 	if (current_role(fetch)->token_file)
 		return OB_OK;
@@ -246,7 +248,7 @@ ob_xml_read_role(const char *data, size_t len, ObXmlRole *out, ObError *error)
 static ObCode
 read_role(ObFetch *fetch, ObError *error)
 {
-	const ObBuf *answer = &fetch->ask.request.response;
+	const ObBuf *response = &fetch->request.http_request.response;
 	ObXmlRole *role = malloc(sizeof(*role));
 	ObCredentials found;
 	ObCode code;
@@ -255,7 +257,7 @@ read_role(ObFetch *fetch, ObError *error)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	found = (ObCredentials){role->access_key_id, role->secret_access_key,
 							role->session_token};
-	code = ob_xml_read_role(answer->data, answer->len, role, error);
+	code = ob_xml_read_role(response->data, response->len, role, error);
 	if (code == OB_OK)
 		code = ob_keys_set(&fetch->keys, &found, role->expires, "the answer's",
 						   error);
@@ -266,7 +268,7 @@ read_role(ObFetch *fetch, ObError *error)
 
 /* STS's message says who may not do what; but it is the server's text. */
 static ObCode
-say_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
+set_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 			ObError *error)
 {
 	ObError fault;
@@ -274,11 +276,11 @@ say_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 	ob_error_clear(&fault);
 	ob_error_set(&fault, OB_ECREDS, "%s%s%s (HTTP status %d%s%s)", xml->code,
 				 xml->message[0] ? ", " : "", xml->message,
-				 fetch->ask.request.status,
+				 fetch->request.http_request.status,
 				 xml->request_id[0] ? ", request id " : "", xml->request_id);
 	if (xml->code[0] == '\0' || ob_fetch_repeats_secret(fetch, fault.cause))
 		return ob_fetch_status(fetch, NULL, class, error);
-	*class = ob_retry_class(fetch->ask.request.status, xml->code);
+	*class = ob_retry_class(fetch->request.http_request.status, xml->code);
 	/* STS could not reach the identity's provider */
 	if (strcmp(xml->code, "IDPCommunicationError") == 0)
 		*class = OB_RETRY_TRANSIENT;
@@ -308,7 +310,7 @@ is_clock_wrong(ObFetch *fetch, const char *code)
 		(strcmp(code, "SignatureDoesNotMatch") != 0 &&
 		 strcmp(code, "RequestTimeTooSkewed") != 0))
 		return false;
-	if (ob_http_response_header(&fetch->ask.request, "Date", text,
+	if (ob_http_response_header(&fetch->request.http_request, "Date", text,
 								sizeof(text)))
 		date = ob_timestamp_parse_http(text);
 	error = date - ob_fetch_now(fetch);
@@ -319,34 +321,35 @@ is_clock_wrong(ObFetch *fetch, const char *code)
 }
 
 static ObCode
-read_answer(ObAsk *ask, ObRetryClass *class, ObError *error)
+read_response(ObCredentialRequest *request, ObRetryClass *class,
+			  ObError *error)
 {
-	ObFetch *fetch = ask->arg;
-	const ObBuf *answer = &ask->request.response;
+	ObFetch *fetch = request->arg;
+	const ObBuf *response = &request->http_request.response;
 	ObXmlError xml;
 	ObError ignored;
 
-	if (ask->request.status == 200)
+	if (request->http_request.status == 200)
 		return read_role(fetch, error);
 	ob_error_clear(&ignored);
-	if (ob_xml_read_sts_error(answer->data, answer->len, &xml, &ignored) !=
+	if (ob_xml_read_sts_error(response->data, response->len, &xml, &ignored) !=
 		OB_OK)
 		xml.code[0] = '\0';
-	if (!fetch->again &&
+	if (!fetch->retried &&
 		(is_token_refused(fetch, xml.code) || is_clock_wrong(fetch, xml.code)))
 	{
-		fetch->again = fetch->restart = true;
+		fetch->retried = fetch->restart = true;
 		return OB_OK;
 	}
-	return say_failure(fetch, &xml, class, error);
+	return set_failure(fetch, &xml, class, error);
 }
 
-static void ask_sts(ObFetch *fetch);
+static void send_request(ObFetch *fetch);
 
 static void
-done(ObAsk *ask, const ObError *error)
+done(ObCredentialRequest *request, const ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 	const ObRole *role = current_role(fetch);
 	char with[OB_ORIGIN_MAX];
 
@@ -354,18 +357,18 @@ done(ObAsk *ask, const ObError *error)
 	if (error->code == OB_OK && fetch->restart)
 	{
 		fetch->restart = false;
-		ask_sts(fetch);
+		send_request(fetch);
 		return;
 	}
 	fetch->error = *error;
 	if (error->code == OB_OK)
 		ob_origin_set(fetch->origin, "role %s assumed with %s", role->arn,
 					  with);
-	ob_fetch_go_on(fetch);
+	ob_fetch_continue(fetch);
 }
 
 static void
-ask_sts(ObFetch *fetch)
+send_request(ObFetch *fetch)
 {
 	const ObRole *role = current_role(fetch);
 	ObError *error = &fetch->error;
@@ -378,32 +381,32 @@ ask_sts(ObFetch *fetch)
 	if (code == OB_OK)
 		code = write_form(fetch, role->token_file ? token.data : NULL, error);
 	if (code == OB_OK)
-		ob_fetch_tell(fetch, token.data);
+		ob_fetch_note_secret(fetch, token.data);
 	ob_buf_wipe(&token);
 	if (code == OB_OK)
-		ob_ask_start(&fetch->ask);
+		ob_credential_request_start(&fetch->request);
 	else
-		ob_fetch_go_on(fetch);
+		ob_fetch_continue(fetch);
 }
 
 static void
 start(ObFetch *fetch)
 {
-	ObAsk *ask = &fetch->ask;
+	ObCredentialRequest *request = &fetch->request;
 	char name[100];
 
 	if (choose_endpoint(fetch, &fetch->error) != OB_OK)
 	{
-		ob_fetch_go_on(fetch);
+		ob_fetch_continue(fetch);
 		return;
 	}
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
-	snprintf(ask->whom, sizeof(ask->whom),
+	snprintf(request->label, sizeof(request->label),
 			 "role %.130s could not be assumed by STS at %s",
 			 current_role(fetch)->arn, name);
-	ask->request.system_ca = is_of_other_authority(fetch);
-	fetch->again = false;
-	ask_sts(fetch);
+	request->http_request.system_ca = is_of_other_authority(fetch);
+	fetch->retried = false;
+	send_request(fetch);
 }
 
 const ObSourceOps ob_role_source = {
@@ -413,7 +416,7 @@ const ObSourceOps ob_role_source = {
 	.try_ms = TRY_MS,
 	.whole_ms = WHOLE_MS,
 	.prepare = prepare,
-	.read = read_answer,
+	.read = read_response,
 	.done = done,
 	.start = start,
 };

@@ -1009,7 +1009,7 @@ set_up_multi(ObHttp *http)
 /* Memory is not all that libcurl may lack: later versions take descriptors,
  * and do not say so. */
 static void
-say_no_libcurl(ObError *error)
+report_setup_failure(ObError *error)
 {
 	if (errno == EMFILE || errno == ENFILE)
 		ob_error_set(error, OB_EIO, "libcurl could not be set up: %s",
@@ -1043,7 +1043,7 @@ ob_http_new(const ObHttpOptions *options, ObError *error)
 	if (!http->idle || !http->user_agent ||
 		(options->ca_file && !http->ca_file) ||
 		(options->proxy && !http->proxy) || !set_up_multi(http))
-		say_no_libcurl(error);
+		report_setup_failure(error);
 	else if ((http->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		ob_error_set(error, OB_EIO, "epoll_create1: %s", strerror(errno));
 	else

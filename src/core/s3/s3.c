@@ -16,7 +16,7 @@
 #include "core/base/text.h"
 #include "core/s3/s3_intern.h"
 
-#define TOLD_MAX ((size_t) 64 * 1024)
+#define SECRETS_MAX ((size_t) 64 * 1024)
 
 /* ---- the client ---- */
 
@@ -194,8 +194,8 @@ ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
 	ob_http_request_init(&call->request);
 	call->request.arg = call;
 	call->request.prepare = prepare;
-	call->request.done = ob_s3_answered;
-	ob_buf_init(&call->told, TOLD_MAX);
+	call->request.done = ob_s3_on_response;
+	ob_buf_init(&call->secrets, SECRETS_MAX);
 	/* 10,000 parts with their ETags take about 1 MB */
 	ob_buf_init(&call->document, 8 * 1024 * 1024);
 }
@@ -216,8 +216,8 @@ ob_s3_call_free(ObS3Call *call)
 	ob_http_request_free(&call->request);
 	ob_buf_free(&call->document);
 	/* of zeros, it was never set up */
-	if (call->told.data)
-		ob_buf_wipe(&call->told);
+	if (call->secrets.data)
+		ob_buf_wipe(&call->secrets);
 	ob_leaks_free(&call->leaks);
 }
 

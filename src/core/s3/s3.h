@@ -169,7 +169,7 @@ struct ObS3Call
 	/* of the last try */
 	int64_t signed_at;
 	char signer[OB_S3_SIGNER_MAX]; /* access key id */
-	ObBuf told;                    /* its secrets, each with a NUL */
+	ObBuf secrets;                 /* each with a NUL */
 	ObLeaks leaks;                 /* of them, once they are asked for */
 	bool leaks_known;
 	bool no_credentials; /* not made: they are being asked for */

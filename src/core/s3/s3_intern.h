@@ -74,7 +74,7 @@ extern bool ob_s3_sends_data(const ObS3Call *call);
 extern ObCode ob_s3_build(ObS3Call *call, ObError *error);
 
 /* The done callback of a call's request. */
-extern void ob_s3_answered(ObHttpRequest *request);
+extern void ob_s3_on_response(ObHttpRequest *request);
 
 /* ---- s3_outage.c ---- */
 

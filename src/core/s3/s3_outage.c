@@ -144,7 +144,7 @@ ob_outage_leave(ObS3Call *call)
 /* ---- its end ---- */
 
 static void
-go_on(ObS3Call *call)
+resume(ObS3Call *call)
 {
 	ob_s3_try(call, (int64_t) (ob_random_fraction() * SPREAD_MS));
 }
@@ -163,14 +163,14 @@ ob_outage_over(ObS3 *s3)
 		!ob_http_sent(&probe->request))
 	{
 		ob_http_cancel(s3->http, &probe->request);
-		go_on(probe);
+		resume(probe);
 	}
 	while (outage->held)
 	{
 		ObS3Call *call = outage->held;
 
 		take_out(call);
-		go_on(call);
+		resume(call);
 	}
 }
 

@@ -250,8 +250,8 @@ hash_payload(ObS3Call *call, ObError *error)
 /* What the try tells the store, and what it is signed with: no error may
  * repeat it. */
 static void
-note_told(ObS3Call *call, const ObCredentials *credentials,
-		  const char *authorization)
+note_secrets(ObS3Call *call, const ObCredentials *credentials,
+			 const char *authorization)
 {
 	const char *signature = strstr(authorization, "Signature=");
 	const char *secrets[] = {credentials->access_key_id,
@@ -259,25 +259,26 @@ note_told(ObS3Call *call, const ObCredentials *credentials,
 							 credentials->session_token,
 							 signature ? strchr(signature, '=') + 1 : NULL};
 
-	if (call->told.data)
-		ob_buf_wipe(&call->told);
+	if (call->secrets.data)
+		ob_buf_wipe(&call->secrets);
 	ob_leaks_free(&call->leaks);
 	call->leaks_known = false;
 	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
 		if (secrets[i])
-			ob_buf_add(&call->told, secrets[i], strlen(secrets[i]) + 1);
+			ob_buf_add(&call->secrets, secrets[i], strlen(secrets[i]) + 1);
 }
 
 bool
 ob_s3_repeats_secret(ObS3Call *call, const char *text)
 {
-	const ObBuf *told = &call->told;
+	const ObBuf *secrets = &call->secrets;
 
 	if (!call->leaks_known)
-		for (size_t at = 0; at < told->len; at += strlen(told->data + at) + 1)
-			ob_leaks_add(&call->leaks, told->data + at);
+		for (size_t at = 0; at < secrets->len;
+			 at += strlen(secrets->data + at) + 1)
+			ob_leaks_add(&call->leaks, secrets->data + at);
 	call->leaks_known = true;
-	return told->failed || ob_leaks_found(&call->leaks, text);
+	return secrets->failed || ob_leaks_found(&call->leaks, text);
 }
 
 static ObCode
@@ -312,7 +313,7 @@ sign(ObS3Call *call, const ObCredentials *credentials, const char *host,
 	code = ob_sigv4_sign(&s3->signing_key, credentials, &sign_request, NULL,
 						 NULL, &authorization, error);
 	if (code == OB_OK)
-		note_told(call, credentials, authorization.data);
+		note_secrets(call, credentials, authorization.data);
 	if (code == OB_OK)
 		code =
 			add_headers(call, list.pairs, list.n, authorization.data, error);

@@ -29,7 +29,7 @@
 #define SKEW_MAX_S (14 * 60)
 
 static void
-say_what(ObS3Call *call)
+set_what(ObS3Call *call)
 {
 	char part[32] = "";
 
@@ -92,7 +92,7 @@ end_call(ObS3Call *call)
 	if (call->error.code != OB_OK)
 	{
 		hide_secrets(call);
-		say_what(call);
+		set_what(call);
 	}
 	else if (call->quota)
 		ob_retry_quota_give(call->quota, call->spent);
@@ -141,7 +141,7 @@ read_pause(const ObS3Call *call, const char *name, int unit_ms)
 
 /* What the store asks for; -1: nothing. */
 static int64_t
-asked_pause(const ObS3Call *call)
+requested_pause(const ObS3Call *call)
 {
 	int64_t seconds = read_pause(call, "Retry-After", 1000);
 	int64_t ms = read_pause(call, "x-amz-retry-after", 1);
@@ -202,7 +202,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 			  policy.deadline_ms > RESOLVE_DEADLINE_MS))
 		policy.deadline_ms = RESOLVE_DEADLINE_MS;
 	if (!ob_retry_next(&policy, &call->retry, class, ob_http_now_ms(),
-					   asked_pause(call), ob_random_fraction(), &delay) ||
+					   requested_pause(call), ob_random_fraction(), &delay) ||
 		!take_quota(call, failure, class))
 		return false;
 	s3->retries++;
@@ -270,7 +270,7 @@ renew_credentials(ObS3Call *call, const ObError *failure,
 /* ---- recovering: the clock ---- */
 
 static int64_t
-answer_date(const ObS3Call *call)
+response_date(const ObS3Call *call)
 {
 	char text[64];
 
@@ -282,7 +282,7 @@ answer_date(const ObS3Call *call)
 static void
 note_date(ObS3Call *call)
 {
-	int64_t date = answer_date(call);
+	int64_t date = response_date(call);
 
 	if (date <= 0)
 		return;
@@ -294,17 +294,17 @@ static bool
 set_clock(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
 	ObS3 *s3 = call->s3;
-	bool told = strcmp(xml->code, "RequestTimeTooSkewed") == 0;
-	int64_t date = answer_date(call);
+	bool named = strcmp(xml->code, "RequestTimeTooSkewed") == 0;
+	int64_t date = response_date(call);
 	int64_t error;
 
 	if (call->clock_set ||
-		(!told && !(is_head(call) && failure->http_status == 403)))
+		(!named && !(is_head(call) && failure->http_status == 403)))
 		return false;
 	if (date <= 0)
 		date = (int64_t) xml->server_time;
 	error = date - call->signed_at;
-	if (date <= 0 || llabs(error) < (told ? SKEW_MIN_S : SKEW_MAX_S))
+	if (date <= 0 || llabs(error) < (named ? SKEW_MIN_S : SKEW_MAX_S))
 		return false;
 	call->clock_set = true;
 	s3->clock_offset = date - (int64_t) time(NULL);
@@ -469,7 +469,7 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 
 /* The server answered with an error: a status, an <Error>, or both. */
 static void
-fail_answer(ObS3Call *call, const ObXmlError *xml)
+fail_response(ObS3Call *call, const ObXmlError *xml)
 {
 	const ObHttpRequest *request = &call->request;
 	ObRetryClass class = ob_retry_class(request->status, xml->code);
@@ -540,7 +540,7 @@ read_complete(ObS3Call *call)
 			end_call(call);
 			return;
 		case OB_COMPLETE_ERROR:
-			fail_answer(call, &xml);
+			fail_response(call, &xml);
 			return;
 		case OB_COMPLETE_UNCLEAR:
 			fail_protocol(call, "the answer is not one to "
@@ -572,7 +572,7 @@ read_create(ObS3Call *call)
 	memset(&xml, 0, sizeof(xml));
 	ob_error_clear(&error);
 	if (ob_xml_read_error(body->data, body->len, &xml, &error) == OB_OK)
-		fail_answer(call, &xml);
+		fail_response(call, &xml);
 	else
 		fail_protocol(call, "the answer is not one to "
 							"CreateMultipartUpload");
@@ -665,12 +665,12 @@ read_failure(ObS3Call *call)
 		end_call(call);
 		return;
 	}
-	fail_answer(call, &xml);
+	fail_response(call, &xml);
 }
 
 /* The request's done callback. */
 void
-ob_s3_answered(ObHttpRequest *request)
+ob_s3_on_response(ObHttpRequest *request)
 {
 	ObS3Call *call = request->arg;
 

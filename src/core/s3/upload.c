@@ -65,7 +65,7 @@ static void on_last_response(ObUpload *upload, ObS3Call *call);
 
 /* Says it as whoever asked not to replace an object understands it. */
 static void
-explain(const ObUpload *upload, ObError *error)
+reword_existing(const ObUpload *upload, ObError *error)
 {
 	if (error->code != OB_EEXISTS || !upload->keep_existing)
 		return;
@@ -81,7 +81,7 @@ fail(ObUpload *upload, const ObError *error)
 	if (upload->state >= OB_UPLOAD_DONE)
 		return;
 	upload->error = *error;
-	explain(upload, &upload->error);
+	reword_existing(upload, &upload->error);
 	upload->state = OB_UPLOAD_FAILED;
 	/* a refusal is certain, unless an earlier Complete was unclear */
 	upload->last_sent =
@@ -584,7 +584,7 @@ is_ours(const ObUpload *upload, const ObS3Call *head)
 }
 
 static void
-land(ObUpload *upload)
+succeed(ObUpload *upload)
 {
 	ob_error_clear(&upload->error);
 	upload->state = OB_UPLOAD_DONE;
@@ -614,7 +614,7 @@ find_out(ObUpload *upload, const ObError *error)
 	upload->error = *error;
 	if (found_object(upload, error))
 		upload->error.code = OB_EEXISTS;
-	explain(upload, &upload->error);
+	reword_existing(upload, &upload->error);
 	ob_s3_head(&upload->control, upload->bucket, upload->key);
 }
 
@@ -626,7 +626,7 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 	{
 		upload->acknowledged++;
 		upload->landed_bytes += upload->bytes;
-		land(upload);
+		succeed(upload);
 	}
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
 		stay_failed(upload, false);
@@ -644,7 +644,7 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 	if (call->verb == OB_S3_HEAD)
 	{
 		if (is_ours(upload, call))
-			land(upload);
+			succeed(upload);
 		else if (call->error.code == OB_OK && found)
 			stay_failed(upload, false);
 		else if (call->error.code == OB_OK || call->error.http_status == 404)
@@ -848,14 +848,14 @@ static void
 end_abort(ObUpload *upload)
 {
 	ob_s3_call_cancel(&upload->closing);
-	if (upload->out)
-		ob_s3_call_cancel(upload->out);
-	upload->out = NULL;
+	if (upload->last)
+		ob_s3_call_cancel(upload->last);
+	upload->last = NULL;
 	upload->state = OB_UPLOAD_ABORTED;
 }
 
 static void
-end_found(ObUpload *upload)
+end_existing(ObUpload *upload)
 {
 	upload->exists = true;
 	upload->last_sent = true;
@@ -873,7 +873,7 @@ send_abort(ObUpload *upload, int delay_ms)
 static void
 look_for_object(ObUpload *upload, int delay_ms)
 {
-	if (!upload->doubtful && !upload->out)
+	if (!upload->doubtful && !upload->last)
 	{
 		upload->last_sent = false;
 		end_abort(upload);
@@ -917,11 +917,11 @@ on_looked(ObUpload *upload, const ObS3Call *call)
 {
 	if (is_ours(upload, call))
 	{
-		end_found(upload);
+		end_existing(upload);
 		return;
 	}
 	if (call->error.code == OB_OK || call->error.http_status == 404)
-		upload->last_sent = upload->lost || upload->out;
+		upload->last_sent = upload->response_lost || upload->last;
 	else
 		upload->last_sent = true;
 	end_abort(upload);
@@ -950,15 +950,15 @@ is_refusal(const ObUpload *upload, const ObS3Call *call)
 static void
 on_last_response(ObUpload *upload, ObS3Call *call)
 {
-	upload->out = NULL;
+	upload->last = NULL;
 	if (call->error.code == OB_OK)
 	{
-		end_found(upload);
+		end_existing(upload);
 		return;
 	}
 	if (call->uncertain || call->error.code == OB_EUNKNOWN)
-		upload->lost = true;
-	upload->doubtful = upload->lost || !is_refusal(upload, call);
+		upload->response_lost = true;
+	upload->doubtful = upload->response_lost || !is_refusal(upload, call);
 	/* what waits for this answer need not wait any more */
 	if (!ob_http_sent(&upload->closing.request))
 	{
@@ -978,7 +978,7 @@ on_late_create(ObUpload *upload, const ObS3Call *call)
 
 /* What is known of the object at this moment. */
 static void
-take_stock(ObUpload *upload)
+note_last_request(ObUpload *upload)
 {
 	ObS3Call *last = upload->multipart ? &upload->control
 					 : upload->filling ? &upload->filling->call
@@ -990,19 +990,21 @@ take_stock(ObUpload *upload)
 			if (!last)
 				return;
 			if (ob_http_sent_whole(&last->request) && !last->locating)
-				upload->out = last;
-			upload->lost = last->uncertain || upload->complete_tries > 1;
-			upload->doubtful = upload->lost || last->retry.attempts > 0;
+				upload->last = last;
+			upload->response_lost =
+				last->uncertain || upload->complete_tries > 1;
+			upload->doubtful =
+				upload->response_lost || last->retry.attempts > 0;
 			break;
 		case OB_UPLOAD_RECONCILING:
-			upload->lost = upload->error.code != OB_EEXISTS;
+			upload->response_lost = upload->error.code != OB_EEXISTS;
 			upload->doubtful = true;
 			break;
 		default:
-			upload->lost = upload->doubtful = upload->last_sent;
+			upload->response_lost = upload->doubtful = upload->last_sent;
 			break;
 	}
-	upload->last_sent = upload->doubtful || upload->out;
+	upload->last_sent = upload->doubtful || upload->last;
 }
 
 void
@@ -1012,13 +1014,13 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 		return;
 	if (upload->state == OB_UPLOAD_DONE)
 	{
-		end_found(upload);
+		end_existing(upload);
 		return;
 	}
-	take_stock(upload);
+	note_last_request(upload);
 	upload->abort_again = upload->sending > 0;
 	upload->state = OB_UPLOAD_ABORTING;
-	if (!upload->out || upload->multipart)
+	if (!upload->last || upload->multipart)
 		ob_parts_cancel(&upload->parts);
 	upload->sending = 0;
 	/* an answer to Create that is under way is waited for; one that S3 has not
@@ -1030,11 +1032,11 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 		upload->control.max_attempts = 1;
 		return;
 	}
-	if (upload->out != &upload->control)
+	if (upload->last != &upload->control)
 		ob_s3_call_cancel(&upload->control);
-	if (upload->out)
-		ob_s3_call_last_try(upload->out);
-	give_up(upload, upload->out ? patience_ms : 0);
+	if (upload->last)
+		ob_s3_call_last_try(upload->last);
+	give_up(upload, upload->last ? patience_ms : 0);
 }
 
 /* ---- the control call ---- */

@@ -89,11 +89,11 @@ struct ObUpload
 	bool last_sent; /* the last request was started */
 	bool multipart;
 	/* while it is given up */
-	ObS3Call *out;  /* the last request: its answer is to come; or NULL */
-	bool lost;      /* an earlier one's never will */
-	bool doubtful;  /* or told nothing certain */
-	bool exists;    /* the object is there for certain */
-	bool forgotten; /* the Abort has succeeded */
+	ObS3Call *last;     /* the last request: its answer is to come; or NULL */
+	bool response_lost; /* an earlier one's never will */
+	bool doubtful;      /* or told nothing certain */
+	bool exists;        /* the object is there for certain */
+	bool forgotten;     /* the Abort has succeeded */
 	const ObUploadShare *share; /* NULL: this is the only process */
 	bool abort_again;           /* parts were in flight at the first Abort */
 	ObError error;
