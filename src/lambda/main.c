@@ -176,7 +176,8 @@ init_failed(Program *program, const ObError *failure)
 		obl_runtime_init_error(&program->loop, program->config.runtime_api,
 							   "Onboard.Configuration", message,
 							   &error) != OB_OK)
-		obl_log_error(OBL_ERROR, "could not tell so", &error);
+		obl_log_error(OBL_ERROR, "could not report the initialization error",
+					  &error);
 	return EXIT_FAILURE;
 }
 
@@ -215,7 +216,7 @@ serve(Program *program)
 			unsetenv("_X_AMZN_TRACE_ID");
 		ob_error_clear(&error);
 		if (handle(program, &invocation, &error) != OB_OK)
-			obl_log_error(OBL_ERROR, "could not answer", &error);
+			obl_log_error(OBL_ERROR, "could not respond", &error);
 	}
 	obl_log_error(OBL_ERROR, "ending", &error);
 	ob_buf_free(&invocation.payload);

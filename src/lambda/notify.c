@@ -68,7 +68,7 @@ publish(ObAwsCall *call, const OblAws *aws, const ObBuf *form, ObError *error)
 			return;
 		if (!call->ended && ob_http_now_ms() >= aws->deadline_ms)
 		{
-			ob_error_set(error, OB_ETIMEOUT, "the time did not suffice");
+			ob_error_set(error, OB_ETIMEOUT, "deadline exceeded");
 			return;
 		}
 	}

@@ -43,8 +43,7 @@ wait_for(OblRun *run, Statement *statement, ObError *error)
 		if (!obl_loop_step(run->aws.loop, run->deadline_ms, error))
 			return error->code;
 		if (!statement->ended && ob_http_now_ms() >= run->deadline_ms)
-			return ob_error_set(error, OB_ETIMEOUT,
-								"the time did not suffice");
+			return ob_error_set(error, OB_ETIMEOUT, "deadline exceeded");
 	}
 	if (connection->class == OBL_CLASS_OK)
 		return OB_OK;
@@ -120,7 +119,7 @@ query_once(OblRun *run, const char *sql, int nparams,
 	if ((!run->primary || run->primary->class != OBL_CLASS_OK) &&
 		open_primary(run, error) != OB_OK)
 		return error->code;
-	ob_error_what(error, "could not ask the database of \"%s\"",
+	ob_error_what(error, "could not query the database of \"%s\"",
 				  run->secrets[0].id);
 	run->primary->arg = &statement;
 	obl_connection_send(run->primary, sql, nparams, values);

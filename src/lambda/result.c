@@ -204,7 +204,7 @@ failure(const OblTable *table)
 	const char *message = table->message;
 
 	if (!message)
-		message = late ? "the time did not suffice" : "";
+		message = late ? "deadline exceeded" : "";
 	return json_pack("{s:s, s:s, s:s, s:i}", "table", table->name, "sqlstate",
 					 table->sqlstate[0] || !late ? table->sqlstate
 												 : "deadline",

@@ -177,7 +177,7 @@ post(OblLoop *loop, const char *api, const char *path, const char *type,
 	ApiCall call;
 	bool accepted = false;
 
-	ob_error_what(error, "could not tell the Runtime API how it ended");
+	ob_error_what(error, "could not report the outcome to the Runtime API");
 	begin(&call, "POST", api, path);
 	call.type = type;
 	call.request.body = json;
@@ -194,7 +194,7 @@ post(OblLoop *loop, const char *api, const char *path, const char *type,
 			break;
 	}
 	if (!accepted)
-		ob_error_set(error, OB_EPROTO, "it responded HTTP status %d",
+		ob_error_set(error, OB_EPROTO, "HTTP status %d in the response",
 					 call.request.status);
 	ob_http_request_free(&call.request);
 	return error->code;

@@ -196,8 +196,7 @@ send_request(ObAwsCall *call, const OblAws *aws, const char *body,
 		if (!obl_loop_step(aws->loop, aws->deadline_ms, error))
 			return error->code;
 		if (!call->ended && ob_http_now_ms() >= aws->deadline_ms)
-			return ob_error_set(error, OB_ETIMEOUT,
-								"the time did not suffice");
+			return ob_error_set(error, OB_ETIMEOUT, "deadline exceeded");
 	}
 	if (call->error.code != OB_OK)
 		*error = call->error;

@@ -1,6 +1,6 @@
 /*
  * s3calls.h
- *		What the tests of calls to S3 share: a client, calls, answers.
+ *		What the tests of calls to S3 share: a client, calls, responses.
  *
  * test/core/s3calls.h
  */
@@ -131,7 +131,7 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 	}
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
 #define CREATED                                             \
 	"<?xml version=\"1.0\"?><InitiateMultipartUploadResult" \

@@ -432,8 +432,8 @@ deadline_of_an_outage(void **state)
 	}
 }
 
-/* The last part lands, and with its answer the store goes away, or even before
- * that answer. */
+/* The last part lands, and with its response the store goes away, or even
+ * before that response. */
 static void
 finish_without_it(Fixture *fixture, Kind kind)
 {

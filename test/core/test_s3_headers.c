@@ -284,10 +284,10 @@ too_many_headers(void **state)
 	call_free(&call);
 }
 
-/* ---- checksums of answers ---- */
+/* ---- checksums of responses ---- */
 
 static void
-checksums_of_answers(void **state)
+checksums_of_responses(void **state)
 {
 #define ETAG "ETag: \"e\"\r\n"
 	static const ServerRule right = {.status = 200,
@@ -301,7 +301,7 @@ checksums_of_answers(void **state)
 		const char *name;
 		ObS3Verb verb;
 		ObChecksum checksum;
-		const ServerRule *answers[2];
+		const ServerRule *responses[2];
 		int requests;
 		ObCode code;
 	} rows[] = {
@@ -334,9 +334,9 @@ checksums_of_answers(void **state)
 		Call call;
 
 		server_reset(fixture->server);
-		for (int n = 0; n < 2 && rows[i].answers[n]; n++)
+		for (int n = 0; n < 2 && rows[i].responses[n]; n++)
 		{
-			ServerRule rule = *rows[i].answers[n];
+			ServerRule rule = *rows[i].responses[n];
 
 			rule.times = n == 0;
 			server_rule(fixture->server, rule);
@@ -350,8 +350,9 @@ checksums_of_answers(void **state)
 		assert_row(rows[i].name, server_count(fixture->server, NULL, NULL) ==
 									 rows[i].requests);
 		if (rows[i].code != OB_OK)
-			assert_error(&call.call.error, rows[i].code,
-						 "the answer's checksum is not that of what was sent");
+			assert_error(
+				&call.call.error, rows[i].code,
+				"the response's checksum is not that of what was sent");
 		call_free(&call);
 	}
 }
@@ -361,10 +362,10 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(checksum_headers),     TEST(no_other_checksums),
-		TEST(size_of_the_object),   TEST(condition_on_what_writes),
-		TEST(common_headers),       TEST(too_many_headers),
-		TEST(checksums_of_answers),
+		TEST(checksum_headers),       TEST(no_other_checksums),
+		TEST(size_of_the_object),     TEST(condition_on_what_writes),
+		TEST(common_headers),         TEST(too_many_headers),
+		TEST(checksums_of_responses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -170,7 +170,7 @@ regions_that_teach_nothing(void **state)
 	}
 }
 
-/* An answer without a region: the bucket is asked for it, once. */
+/* A response without a region: the bucket is asked for it, once. */
 static void
 region_is_asked_for(void **state)
 {
@@ -193,7 +193,7 @@ region_is_asked_for(void **state)
 		{"where we are",
 		 {.status = 200, .headers = "x-amz-bucket-region: us-east-1\r\n"},
 		 false},
-		{"no answer", {.act = SERVER_DROP}, false},
+		{"no response", {.act = SERVER_DROP}, false},
 	};
 	Fixture *fixture = *state;
 
@@ -612,9 +612,9 @@ clock_is_learnt_once(void **state)
 	call_free(&call);
 }
 
-/* Any answer tells the difference, also where nothing is wrong. */
+/* Any response tells the difference, also where nothing is wrong. */
 static void
-skew_of_any_answer(void **state)
+skew_of_any_response(void **state)
 {
 	static const int statuses[] = {200, 500, 404};
 	Fixture *fixture = *state;
@@ -1017,7 +1017,7 @@ credentials_are_asked_for_again(void **state)
 	Call calls[2];
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
 	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIASECOND"));
 	server_rule(fixture->server, slow);
 	server_rule(fixture->server, expired);
@@ -1055,9 +1055,9 @@ credentials_are_asked_for_again_once(void **state)
 	Call call;
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
-	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIASECOND"));
-	rule_giver(fixture, SERVER_ANSWER, 0, GIVEN("AKIATHIRD"));
+	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIASECOND"));
+	rule_giver(fixture, SERVER_RESPONSE, 0, GIVEN("AKIATHIRD"));
 	server_rule(
 		fixture->server,
 		(ServerRule){.status = 400, .body = XML_ERROR("ExpiredToken")});
@@ -1516,7 +1516,7 @@ main(void)
 		TEST(clock_from_the_document),
 		TEST(clocks_that_teach_nothing),
 		TEST(clock_is_learnt_once),
-		TEST(skew_of_any_answer),
+		TEST(skew_of_any_response),
 		TEST(credentials_are_renewed),
 		TEST(credentials_stay_expired),
 		TEST(no_credentials),

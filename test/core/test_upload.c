@@ -904,7 +904,7 @@ abort_before_anything_was_sent(void **state)
 	}
 }
 
-/* Its answer names what must be aborted. */
+/* Its response names what must be aborted. */
 static void
 abort_while_create_is_under_way(void **state)
 {
@@ -1030,7 +1030,7 @@ abort_is_tried_again(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* With patience, the answer to the last request is waited for. */
+/* With patience, the response to the last request is waited for. */
 #define PATIENT 20000
 
 static void
@@ -1111,7 +1111,7 @@ abort_during_complete(void **state)
 	}
 }
 
-/* Its answer comes in time: that tells. */
+/* Its response comes in time: that tells. */
 static void
 abort_after_complete_is_answered(void **state)
 {
@@ -1143,7 +1143,7 @@ abort_after_complete_is_answered(void **state)
 		 1,
 		 true,
 		 true},
-		/* what an answer teaches is not for another try */
+		/* what a response teaches is not for another try */
 		{"another time",
 		 {.status = 403,
 		  .headers = "Date: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
@@ -1190,7 +1190,7 @@ abort_after_complete_is_answered(void **state)
 	}
 }
 
-/* Patience has an end, and an answer that comes after it still counts. */
+/* Patience has an end, and a response that comes after it still counts. */
 static void
 abort_when_patience_ends(void **state)
 {
@@ -1237,7 +1237,7 @@ abort_during_put_object(void **state)
 		{"done in time", {.store = true}, true, 0, true, true},
 		{"refused in time", {.status = 403}, true, 0, false, false},
 		{"fails in time", {.status = 503}, true, 1, false, false},
-		{"its answer is lost", {.act = SERVER_DROP}, true, 1, true, false},
+		{"its response is lost", {.act = SERVER_DROP}, true, 1, true, false},
 	};
 	Fixture *fixture = *state;
 
@@ -1343,9 +1343,9 @@ start_unclear(Fixture *fixture)
 	finish(fixture);
 }
 
-/* It was done, but its answer got lost. */
+/* It was done, but its response got lost. */
 static void
-lost_answer_of_complete(void **state)
+lost_response_of_complete(void **state)
 {
 	static const ServerRule faults[] = {
 		{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_DROP},
@@ -1904,7 +1904,7 @@ main(void)
 		TEST(abort_within_put_object),
 		TEST(abort_between_two_tries),
 		TEST(abort_after_done),
-		TEST(lost_answer_of_complete),
+		TEST(lost_response_of_complete),
 		TEST(complete_was_not_done),
 		TEST(our_marker_but_another_size),
 		TEST(complete_was_slow),

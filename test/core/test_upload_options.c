@@ -284,7 +284,7 @@ object_does_not_exist(void **state)
 	}
 }
 
-/* Nothing else goes out before that answer. */
+/* Nothing else goes out before that response. */
 static void
 looking_comes_first(void **state)
 {
@@ -461,7 +461,7 @@ object_is_our_own(void **state)
 		  {COMPLETE_TARGET, .times = 1, .status = 200,
 		   .body = XML_ERROR("PreconditionFailed")}},
 		 2},
-		{"PutObject, lost answer",
+		{"PutObject, lost response",
 		 1000,
 		 {{.method = "PUT", .times = 1, .store = true, .act = SERVER_DROP}},
 		 2},
@@ -476,7 +476,7 @@ object_is_our_own(void **state)
 		  {COMPLETE_TARGET, .times = 1, .status = 412,
 		   .body = XML_ERROR("PreconditionFailed")}},
 		 2},
-		{"Complete, lost answer",
+		{"Complete, lost response",
 		 PART + 1,
 		 {{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_DROP}},
 		 2},
@@ -502,7 +502,7 @@ object_is_our_own(void **state)
 	}
 }
 
-/* A lost answer, then a refusal, and nobody says whose object it is. */
+/* A lost response, then a refusal, and nobody says whose object it is. */
 static void
 object_may_be_our_own(void **state)
 {

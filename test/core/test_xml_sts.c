@@ -1,6 +1,6 @@
 /*
  * test_xml_sts.c
- *		STS's answers, those of AWS, Ceph and MinIO, and the hostile ones.
+ *		STS's responses, those of AWS, Ceph and MinIO, and the hostile ones.
  *
  * test/core/test_xml_sts.c
  */

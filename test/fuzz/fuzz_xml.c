@@ -1,6 +1,6 @@
 /*
  * fuzz_xml.c
- *		The documents that a server answers with, each reader on each input.
+ *		The documents of a server, each reader on each input.
  *
  * test/fuzz/fuzz_xml.c
  */

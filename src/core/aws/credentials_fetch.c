@@ -286,8 +286,8 @@ ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error)
 		return;
 	error->code = OB_OK;
 	ob_error_set(error, code,
-				 "what it answers is not shown, since it repeats what it was "
-				 "told in confidence");
+				 "the response is not shown, since it repeats a secret of the "
+				 "request");
 }
 
 /* Whether a server's word can go into an error. */
@@ -333,14 +333,14 @@ take_fields(ObFetch *fetch, const ObJsonField *fields, ObError *error)
 	int64_t expires = 0;
 
 	if (code && strcmp(code, "Success") != 0)
-		return ob_error_set(error, OB_ECREDS, "the answer's Code is %s",
+		return ob_error_set(error, OB_ECREDS, "the response's Code is %s",
 							is_code(fetch, code) ? code : "not Success");
 	if (expiration && (expires = ob_timestamp_parse(expiration)) <= 0)
 		return ob_error_set(error, OB_ECREDS,
-							"the answer's Expiration is unreadable");
+							"the response's Expiration is unreadable");
 	if (found.session_token && found.session_token[0] == '\0')
 		found.session_token = NULL;
-	return ob_keys_set(&fetch->keys, &found, expires, "the answer's", error);
+	return ob_keys_set(&fetch->keys, &found, expires, "the response's", error);
 }
 
 ObCode

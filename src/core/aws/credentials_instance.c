@@ -129,7 +129,7 @@ token_done(ObCredentialRequest *request, const ObError *error)
 	ob_error_clear(&fuller);
 	if (error->code == OB_ECREDS && request->http_request.status == 0)
 		ob_error_set(&fuller, OB_ECREDS,
-					 "%s; nobody answers outside of EC2, nor in a container "
+					 "%s; nothing answers outside of EC2, nor in a container "
 					 "if the hop limit is 1",
 					 error->cause);
 	finish(fetch, fuller.code != OB_OK ? &fuller : error);
@@ -187,7 +187,7 @@ read_role(ObCredentialRequest *request, ObRetryClass *class, ObError *error)
 		!ob_is_plain(fetch->target.data) ||
 		ob_fetch_repeats_secret(fetch, fetch->target.data))
 		return ob_error_set(error, OB_ECREDS,
-							"what it gives as the role's name is none");
+							"invalid role name in the response");
 	return ob_buf_check(&fetch->target, error);
 }
 
@@ -209,7 +209,7 @@ read_keys(ObCredentialRequest *request, ObRetryClass *class, ObError *error)
 		return error->code;
 	if (!fetch->keys.session_token || fetch->keys.expires == 0)
 		return ob_error_set(error, OB_ECREDS,
-							"the answer has no Token or no Expiration");
+							"the response has no Token or no Expiration");
 	return OB_OK;
 }
 

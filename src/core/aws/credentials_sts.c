@@ -238,7 +238,7 @@ ob_xml_read_role(const char *data, size_t len, ObXmlRole *out, ObError *error)
 		(out->access_key_id[0] == '\0' || out->secret_access_key[0] == '\0' ||
 		 out->session_token[0] == '\0' || out->expires <= 0))
 		code = ob_error_set(error, OB_EPROTO,
-							"the XML answer has no credentials, or not all "
+							"the XML response has no credentials, or not all "
 							"of what belongs to them");
 	if (code != OB_OK)
 		OPENSSL_cleanse(out, sizeof(*out));
@@ -259,8 +259,8 @@ read_role(ObFetch *fetch, ObError *error)
 							role->session_token};
 	code = ob_xml_read_role(response->data, response->len, role, error);
 	if (code == OB_OK)
-		code = ob_keys_set(&fetch->keys, &found, role->expires, "the answer's",
-						   error);
+		code = ob_keys_set(&fetch->keys, &found, role->expires,
+						   "the response's", error);
 	OPENSSL_cleanse(role, sizeof(*role));
 	free(role);
 	return code;

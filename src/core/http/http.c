@@ -737,7 +737,7 @@ is_own_failure(Transfer *transfer, CURLcode result)
 
 	if (transfer->overflow > 0)
 		ob_error_set(&request->error, OB_EPROTO,
-					 "the answer is longer than %zu bytes",
+					 "the response is longer than %zu bytes",
 					 transfer->overflow);
 	else if (result == CURLE_WRITE_ERROR)
 		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
@@ -745,7 +745,7 @@ is_own_failure(Transfer *transfer, CURLcode result)
 			 !transfer->headed)
 		/* so libcurl calls a line above 100 KiB */
 		ob_error_set(&request->error, OB_EPROTO,
-					 "a header of the answer is too long");
+					 "a header of the response is too long");
 	else if (result == CURLE_COULDNT_CONNECT && transfer->refused)
 		ob_error_set(&request->error, OB_EINVAL, "%s", LINK_LOCAL);
 	else
@@ -830,7 +830,7 @@ is_overdue(const ObHttp *http, Transfer *transfer)
 		request->sent = false;
 	}
 	else if (total > 0 && age > (limit = total))
-		what = "no whole answer came within";
+		what = "no whole response came within";
 	else if (http->pumped_ms - transfer->progress_at > (limit = stall))
 		what = "no byte moved for";
 	else

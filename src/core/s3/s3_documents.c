@@ -46,8 +46,8 @@ ob_xml_read_create(const char *data, size_t len, char *upload_id, size_t size,
 	upload_id[0] = '\0';
 	code = ob_xml_read_document(&reader, data, len);
 	if (code == OB_OK && upload_id[0] == '\0')
-		code =
-			ob_error_set(error, OB_EPROTO, "the XML answer has no upload id");
+		code = ob_error_set(error, OB_EPROTO,
+							"the XML response has no upload id");
 	if (code != OB_OK)
 		upload_id[0] = '\0';
 	return code;
@@ -132,8 +132,8 @@ ob_xml_read_encryption(const char *data, size_t len, ObXmlEncryption *out,
 	memset(out, 0, sizeof(*out));
 	code = ob_xml_read_document(&reader, data, len);
 	if (code == OB_OK && out->algorithm[0] == '\0')
-		code =
-			ob_error_set(error, OB_EPROTO, "the XML answer has no algorithm");
+		code = ob_error_set(error, OB_EPROTO,
+							"the XML response has no algorithm");
 	if (code != OB_OK)
 		memset(out, 0, sizeof(*out));
 	return code;
@@ -182,7 +182,7 @@ decode_key(char *key, ObError *error)
 		low = high < 0 ? -1 : OPENSSL_hexchar2int((unsigned char) from[2]);
 		if (low < 0 || (high == 0 && low == 0))
 			return ob_error_set(error, OB_EPROTO,
-								"the XML answer has a wrongly encoded key");
+								"the XML response has a wrongly encoded key");
 		*to++ = (char) (high * 16 + low);
 		from += 2;
 	}
@@ -294,8 +294,9 @@ finish_upload(UploadsReading *reading, ObError *error)
 	ObCode code = OB_OK;
 
 	if (upload->key[0] == '\0' || upload->upload_id[0] == '\0')
-		return ob_error_set(error, OB_EPROTO,
-							"the XML answer has an upload without key or id");
+		return ob_error_set(
+			error, OB_EPROTO,
+			"the XML response has an upload without key or id");
 	if (reading->each != NULL)
 	{
 		code = read_key(reading, upload->key, error);
@@ -360,8 +361,9 @@ read_twice(UploadsReading *reading, const char *data, size_t len,
 
 	/* without a place to go on from, the caller would begin anew for ever */
 	if (code == OB_OK && page->truncated && page->next_key[0] == '\0')
-		code = ob_error_set(error, OB_EPROTO,
-							"the XML answer is a page without a next marker");
+		code =
+			ob_error_set(error, OB_EPROTO,
+						 "the XML response is a page without a next marker");
 	if (code != OB_OK)
 		return code;
 

@@ -71,13 +71,14 @@ hide_secrets(ObS3Call *call)
 	error->request_id[0] = error->region[0] = '\0';
 	error->code = OB_OK;
 	if (error->http_status == 0)
-		ob_error_set(error, code,
-					 "what it answers is not shown, since it repeats what it "
-					 "was told in confidence");
+		ob_error_set(
+			error, code,
+			"the cause is not shown, since it repeats a secret of the "
+			"request");
 	else
 		ob_error_set(error, code,
 					 "S3 answered HTTP %d%s%s; the rest is not shown, since "
-					 "it repeats what S3 was told in confidence",
+					 "it repeats a secret of the request",
 					 error->http_status, error->s3_code[0] ? " " : "",
 					 error->s3_code);
 }
@@ -543,7 +544,7 @@ read_complete(ObS3Call *call)
 			fail_response(call, &xml);
 			return;
 		case OB_COMPLETE_UNCLEAR:
-			fail_protocol(call, "the answer is not one to "
+			fail_protocol(call, "the response is not one to "
 								"CompleteMultipartUpload");
 			return;
 	}
@@ -563,8 +564,7 @@ read_create(ObS3Call *call)
 		/* the upload's id is shown with it */
 		if (ob_s3_repeats_secret(call, call->new_id))
 			fail_success(call, OB_RETRY_FINAL,
-						 "the upload's id repeats what S3 was told in "
-						 "confidence");
+						 "the upload's id repeats a secret of the request");
 		else
 			end_call(call);
 		return;
@@ -574,7 +574,7 @@ read_create(ObS3Call *call)
 	if (ob_xml_read_error(body->data, body->len, &xml, &error) == OB_OK)
 		fail_response(call, &xml);
 	else
-		fail_protocol(call, "the answer is not one to "
+		fail_protocol(call, "the response is not one to "
 							"CreateMultipartUpload");
 }
 
@@ -614,10 +614,10 @@ read_etag(ObS3Call *call)
 	if (!ob_http_response_header(&call->request, "ETag", call->etag,
 								 sizeof(call->etag)) ||
 		call->etag[0] == '\0')
-		fail_protocol(call, "the answer has no ETag");
+		fail_protocol(call, "the response has no ETag");
 	else if (is_corrupt(call))
 		fail_success(call, OB_RETRY_CORRUPT,
-					 "the answer's checksum is not that of what was sent");
+					 "the response's checksum is not that of what was sent");
 	else
 		end_call(call);
 }

@@ -28,7 +28,7 @@ typedef struct Json
 static bool
 fail(Json *json, const char *what)
 {
-	ob_error_set(json->error, OB_EPROTO, "the JSON answer %s", what);
+	ob_error_set(json->error, OB_EPROTO, "the JSON response %s", what);
 	return false;
 }
 
@@ -333,13 +333,13 @@ read_field(Json *json, ObJsonField *field)
 	if (peek(json) != '"')
 	{
 		ob_error_set(json->error, OB_EPROTO,
-					 "the JSON answer's %s is not a text", field->name);
+					 "the JSON response's %s is not a text", field->name);
 		return false;
 	}
 	if (field->value != NULL)
 	{
 		ob_error_set(json->error, OB_EPROTO,
-					 "the JSON answer has %s more than once", field->name);
+					 "the JSON response has %s more than once", field->name);
 		return false;
 	}
 	return read_text(json, json->scratch) &&

@@ -33,7 +33,7 @@ static void
 reject(ObXmlReader *reader, const char *why)
 {
 	stop(reader,
-		 ob_error_set(reader->error, OB_EPROTO, "the XML answer %s", why));
+		 ob_error_set(reader->error, OB_EPROTO, "the XML response %s", why));
 }
 
 static void
@@ -67,7 +67,7 @@ on_start(void *arg, const XML_Char *name, const XML_Char **attributes)
 		strcmp(name, reader->root) != 0)
 	{
 		stop(reader, ob_error_set(reader->error, OB_EPROTO,
-								  "the XML answer is <%s> instead of <%s>",
+								  "the XML response is <%s> instead of <%s>",
 								  name, reader->root));
 		return;
 	}
@@ -123,7 +123,7 @@ parse_failure(XML_Parser parser, ObError *error)
 
 	if (reason == XML_ERROR_NO_MEMORY)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	return ob_error_set(error, OB_EPROTO, "the XML answer is malformed: %s",
+	return ob_error_set(error, OB_EPROTO, "the XML response is malformed: %s",
 						XML_ErrorString(reason));
 }
 
@@ -139,10 +139,10 @@ ob_xml_read_document(ObXmlReader *reader, const char *data, size_t len)
 		len--;
 	}
 	if (len == 0)
-		return ob_error_set(reader->error, OB_EPROTO, "the answer is empty");
+		return ob_error_set(reader->error, OB_EPROTO, "the response is empty");
 	if (len > INT_MAX)
 		return ob_error_set(reader->error, OB_EPROTO,
-							"the XML answer is too long");
+							"the XML response is too long");
 	reader->parser = XML_ParserCreate(NULL);
 	if (reader->parser == NULL)
 		return ob_error_set(reader->error, OB_ENOMEM, "out of memory");
@@ -165,7 +165,7 @@ ob_xml_copy_whole(char *field, size_t size, const char *text, ObError *error)
 
 	if (len >= size)
 		return ob_error_set(error, OB_EPROTO,
-							"the XML answer has a text that is too long");
+							"the XML response has a text that is too long");
 	memcpy(field, text, len + 1);
 	return OB_OK;
 }
@@ -175,9 +175,10 @@ ob_xml_copy_id(char *field, size_t size, const char *text, ObError *error)
 {
 	for (const char *c = text; *c != '\0'; c++)
 		if (*c < 0x20 || *c > 0x7E)
-			return ob_error_set(error, OB_EPROTO,
-								"the XML answer has an upload id that is not "
-								"of printable ASCII characters");
+			return ob_error_set(
+				error, OB_EPROTO,
+				"the XML response has an upload id that is not "
+				"of printable ASCII characters");
 	return ob_xml_copy_whole(field, size, text, error);
 }
 
