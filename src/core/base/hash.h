@@ -7,12 +7,12 @@
  * The integrity of a part is proven by a signed SHA-256, which every store
  * verifies, or by a CRC-32.  The CRC travels in x-amz-checksum-crc32, is far
  * cheaper, and AWS combines those of the parts to one of the whole object;
- *then the payload need not be hashed for the signature, provided that TLS
- *protects it.  Over http the payload is always hashed.  The CRC is that of
- *gzip, by ISA-L; zlib combines.
+ * then the payload need not be hashed for the signature, provided that TLS
+ * protects it.  Over http the payload is always hashed.  The CRC is that of
+ * gzip, by ISA-L; zlib combines.
  *
  * MD5 travels in Content-MD5, which S3 has had from its beginning: stores that
- * know no CRC take it, and some ask for it where objects are locked.  See
+ * know no CRC take it, and some require it where objects are locked.  See
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
  */
 #ifndef OB_HASH_H
@@ -34,7 +34,7 @@ typedef enum ObChecksum
 	OB_CHECKSUM_NONE /* over https; over http as SHA256 */
 } ObChecksum;
 
-/* By an option's name: "auto", "sha256", "crc32", "md5", "none". */
+/* Reads an option's name: "auto", "sha256", "crc32", "md5", "none". */
 extern bool ob_checksum_parse(const char *name, ObChecksum *checksum);
 
 /* Whether the body's SHA-256 is signed; else it is UNSIGNED-PAYLOAD.  The
@@ -61,7 +61,7 @@ extern uint32_t ob_crc32_combine(uint32_t a, uint32_t b, uint64_t len);
 extern void ob_crc32_text(uint32_t crc, char *text);
 
 /* How long bytes are before they are compressed, and their CRC-32, which is
- * computed where a codec asks for it. */
+ * computed where a codec needs it. */
 typedef struct ObRaw
 {
 	uint64_t len;
@@ -110,7 +110,7 @@ typedef struct ObSha256 ObSha256;
 extern ObSha256 *ob_sha256_new(void);
 extern void ob_sha256_free(ObSha256 *sha);
 
-/* To be called before the first byte, and to start over. */
+/* The first call, and the one that starts over. */
 extern bool ob_sha256_begin(ObSha256 *sha);
 extern bool ob_sha256_add(ObSha256 *sha, const void *data, size_t len);
 

@@ -162,7 +162,7 @@ is_metadata_v6(const struct in6_addr *address)
 	static const struct
 	{
 		unsigned char byte[16];
-		size_t len; /* so much of it counts */
+		size_t len; /* bytes that are compared */
 	} places[] = {
 		{{0xFD, 0x00, 0x0E, 0xC2}, 4}, /* AWS, all that it has there */
 		/* fd20:ce::254: Google */
@@ -203,7 +203,8 @@ is_link_local(const struct sockaddr *address)
 	return is_metadata_v6(&v6.sin6_addr);
 }
 
-/* The host of a URL as resolvers take it; false: it is too long for one. */
+/* Copies the host of a URL in the form for resolvers; false: it is too
+ * long. */
 static bool
 copy_host(const char *url, char *host, size_t size)
 {
@@ -302,7 +303,7 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-/* Not for the programs either that a host may start. */
+/* Sets close-on-exec, so that child processes do not inherit the socket. */
 static curl_socket_t
 on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
@@ -367,7 +368,8 @@ on_header(char *line, size_t size, size_t n, void *arg)
 	size_t len = size * n;
 
 	transfer->progress_at = transfer->http->pumped_ms;
-	/* a status line begins the next answer: after 100 Continue, say */
+	/* a status line begins the next response, for example after 100
+	 * Continue */
 	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
 	{
 		ob_buf_reset(headers);
@@ -399,7 +401,7 @@ connect_timeout(const Transfer *transfer)
 	return own > 0 ? own : transfer->http->connect_timeout_ms;
 }
 
-/* Options that are the same for every request. */
+/* Sets the options that are the same for every request. */
 static bool
 set_common(const ObHttp *http, CURL *easy)
 {
@@ -434,7 +436,7 @@ set_common(const ObHttp *http, CURL *easy)
 	return bad == CURLE_OK;
 }
 
-/* The method, and how the body travels. */
+/* Sets the method, and how the body is sent. */
 static bool
 set_method(CURL *easy, const ObHttpRequest *request)
 {
@@ -460,7 +462,7 @@ set_method(CURL *easy, const ObHttpRequest *request)
 	return bad == CURLE_OK;
 }
 
-/* The way to the server. */
+/* Sets the way to the server. */
 static bool
 set_route(Transfer *transfer)
 {
@@ -470,13 +472,14 @@ set_route(Transfer *transfer)
 	CURL *easy = transfer->easy;
 	CURLcode bad = CURLE_OK;
 
-	/* never what http_proxy and no_proxy say: that is the host's environment
-	 */
+	/* http_proxy and no_proxy are ignored: they belong to the host's
+	 * environment */
 	SET(CURLOPT_PROXY, proxied ? http->proxy : "");
 	SET(CURLOPT_NOPROXY, proxied ? "" : "*");
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
-	/* or a request that may not connect there would find it connected */
+	/* otherwise a request that may not connect there would find it
+	 * connected */
 	SET(CURLOPT_FORBID_REUSE, request->link_local ? 1L : 0L);
 	if (http->ca_file && !request->system_ca)
 	{
@@ -519,8 +522,8 @@ is_connected(const Transfer *transfer)
 	return connected > 0;
 }
 
-/* libcurl fetches a body in big pieces, or at once: what counts is how much of
- * it has gone out. */
+/* Notes progress of an upload. libcurl fetches a body in big pieces, or at
+ * once, so only the bytes that have gone out count. */
 static void
 note_upload(Transfer *transfer)
 {
@@ -533,7 +536,7 @@ note_upload(Transfer *transfer)
 	transfer->progress_at = transfer->http->pumped_ms;
 }
 
-/* They hold session tokens and signatures. */
+/* Wipes the headers, which hold session tokens and signatures. */
 static void
 free_headers(struct curl_slist *headers)
 {
@@ -681,12 +684,12 @@ curl_code(CURLcode result, long status, bool *final)
 		case CURLE_RECV_ERROR:
 		case CURLE_SEND_FAIL_REWIND:
 			return OB_ECONNECT;
-		/* no HTTP: what a server has sent too much after an answer is taken
-		 * for the next one; a new connection begins clean */
+		/* no HTTP: surplus bytes after a response are taken for the next
+		 * response; a new connection begins clean */
 		case CURLE_UNSUPPORTED_PROTOCOL:
 			return OB_EPROTO;
 		case CURLE_WEIRD_SERVER_REPLY:
-			/* so libcurl 8 calls the same, at times */
+			/* libcurl 8 sometimes uses this code for the same */
 			if (status == 0)
 				return OB_EPROTO;
 			break;
@@ -729,7 +732,8 @@ is_unresolved(CURL *easy, CURLcode result)
 	return resolved == 0;
 }
 
-/* Whether the failure is one that we have made, or know better; sets it. */
+/* Sets the error of a failure that we caused, or can name better than
+ * libcurl. */
 static bool
 is_own_failure(Transfer *transfer, CURLcode result)
 {
@@ -743,7 +747,7 @@ is_own_failure(Transfer *transfer, CURLcode result)
 		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
 	else if (result == CURLE_OUT_OF_MEMORY && request->sent &&
 			 !transfer->headed)
-		/* so libcurl calls a line above 100 KiB */
+		/* libcurl uses this code for a line above 100 KiB */
 		ob_error_set(&request->error, OB_EPROTO,
 					 "a header of the response is too long");
 	else if (result == CURLE_COULDNT_CONNECT && transfer->refused)
@@ -754,7 +758,7 @@ is_own_failure(Transfer *transfer, CURLcode result)
 	return true;
 }
 
-/* libcurl is through with a transfer. */
+/* Handles the end of a transfer in libcurl. */
 static void
 conclude(Transfer *transfer, CURLcode result)
 {
@@ -772,8 +776,9 @@ conclude(Transfer *transfer, CURLcode result)
 		  status >= 400))
 	{
 		/*
-		 * (A server that answers 4xx or 5xx early and closes makes our sends
-		 * fail: then its status is what counts.)
+		 * A server that responds early with 4xx or 5xx and closes makes our
+		 * sends fail; then its status counts, which the condition above lets
+		 * through.
 		 */
 		ObCode code = curl_code(result, status, &request->final);
 
@@ -791,7 +796,7 @@ start_due(ObHttp *http, int64_t now)
 {
 	bool again = true;
 
-	/* a callback may change the list: begin anew after each one */
+	/* a callback may change the list: start over after each one */
 	while (again)
 	{
 		again = false;
@@ -823,7 +828,7 @@ is_overdue(const ObHttp *http, Transfer *transfer)
 	if (!transfer->easy)
 		return false;
 	note_upload(transfer);
-	request->sent = true; /* or so it must be taken */
+	request->sent = true; /* or must be assumed to have gone out */
 	if (age > (limit = connect_timeout(transfer)) && !is_connected(transfer))
 	{
 		what = "no connection was made within";
@@ -845,7 +850,7 @@ fail_overdue(ObHttp *http)
 {
 	bool again = true;
 
-	/* a callback may change the list: begin anew after each one */
+	/* a callback may change the list: start over after each one */
 	while (again)
 	{
 		again = false;
@@ -951,7 +956,7 @@ ob_http_drive(ObHttp *http, ObError *error)
 	code = pump(http, error);
 	conclude_all(http);
 	fail_overdue(http);
-	/* what the callbacks started may begin at once */
+	/* requests that the callbacks started may begin at once */
 	start_due(http, http->driven_at);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return code;
@@ -993,7 +998,7 @@ set_up_multi(ObHttp *http)
 	http->multi = curl_multi_init();
 	if (!http->multi)
 		return false;
-	/* an older one does not know it, and has no need of it */
+	/* an older libcurl does not know the option, and does not need it */
 	(void) curl_multi_setopt(http->multi, MULTI_QUICK_EXIT, 1L);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
@@ -1006,8 +1011,8 @@ set_up_multi(ObHttp *http)
 	return true;
 }
 
-/* Memory is not all that libcurl may lack: later versions take descriptors,
- * and do not say so. */
+/* Memory is not the only cause: later versions of libcurl take descriptors,
+ * and do not report that they found none. */
 static void
 report_setup_failure(ObError *error)
 {

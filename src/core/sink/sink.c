@@ -34,8 +34,8 @@ ob_sink_write(ObSink *sink, const void *data, size_t len, ObError *error)
 	return OB_OK;
 }
 
-/* From the last to the first: a node's open may write into its successor.
- * A chain has two or three nodes, so the recursion is shallow. */
+/* Opens from the last to the first, since a node's open may write into its
+ * successor.  A chain has two or three nodes, so the recursion is shallow. */
 ObCode
 ob_chain_open(ObSink *first, ObError *error)
 {

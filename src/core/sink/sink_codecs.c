@@ -71,7 +71,7 @@ ob_codec_head(const ObCodec *codec, int level, const void *raw, size_t len,
 ObHead
 ob_codec_head_of(const ObCodec *codec, const char *data, size_t len)
 {
-	/* Where nothing is put into the first piece, nothing of it goes. */
+	/* The first piece only loses bytes if a head is put into it. */
 	if (len == 0)
 		return (ObHead){data, 0, 0, 0};
 	return (ObHead){data, len, codec->skip, codec->drop};

@@ -95,7 +95,7 @@ put_utf8(char *to, unsigned c)
 	return to;
 }
 
-/* After "\u"; the digits of two halves make one character. */
+/* Reads the digits after "\u"; those of two surrogates make one character. */
 static bool
 read_character(Json *json, char **to)
 {
@@ -220,8 +220,8 @@ skip_word(Json *json, const char *word)
 }
 
 /*
- * What stands between the brackets of an object or an array: "one" reads each
- * member or element, and the comma behind it is read here.
+ * Reads an object or an array: "one" reads each member or element, and this
+ * function reads the brackets and commas.
  */
 static bool
 read_between(Json *json, char open, char close,
@@ -324,7 +324,7 @@ typedef struct Fields
 	int n;
 } Fields;
 
-/* A member that was asked for: a text, or null. */
+/* Reads the value of a field: a text, or null. */
 static bool
 read_field(Json *json, ObJsonField *field)
 {

@@ -37,11 +37,12 @@ typedef struct ObEndpoint
 	unsigned variant;
 } ObEndpoint;
 
-/* For ObEndpoint.variant. */
+/* The bits of ObEndpoint.variant. */
 #define OB_AWS_FIPS 1u
 #define OB_AWS_DUALSTACK 2u
 
-/* What AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT ask for. */
+/* The variant that AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT
+ * choose. */
 extern unsigned ob_aws_variant(void);
 
 /*
@@ -81,9 +82,9 @@ extern ObCode ob_endpoint_aws(ObEndpoint *endpoint, const char *region,
  * included. */
 extern bool ob_host_is_aws(const char *host, const char *service);
 
-/* What stores other than AWS's are known to want, by their hosts: all parts of
- * an upload but the last of one size (Cloudflare's R2); Content-MD5 where
- * objects are locked (Backblaze's B2). */
+/* Needs of stores other than AWS's, recognised by their hosts: all parts of an
+ * upload but the last of one size (Cloudflare's R2); Content-MD5 where objects
+ * are locked (Backblaze's B2). */
 extern bool ob_endpoint_wants_equal_parts(const ObEndpoint *endpoint);
 extern bool ob_endpoint_wants_md5(const ObEndpoint *endpoint);
 
@@ -94,7 +95,7 @@ extern bool ob_endpoint_wants_md5(const ObEndpoint *endpoint);
  */
 extern bool ob_region_is_valid(const char *region);
 
-/* For hints. */
+/* The rule as a sentence, for hints. */
 #define OB_BUCKET_RULE                                                \
 	"A bucket name has 3 to 63 lower-case letters, digits, dots and " \
 	"hyphens."
@@ -102,7 +103,7 @@ extern bool ob_region_is_valid(const char *region);
 /*
  * S3's rules for bucket names: 3 to 63 of a-z 0-9 . -, beginning and ending
  * with a letter or digit, no "..", not an IPv4 address, nor one of the names
- * that AWS keeps for what takes other requests.  OB_EINVAL with a cause;
+ * that AWS reserves for other kinds of requests.  OB_EINVAL with a cause;
  * "s3://b" and "arn:..." get a cause of their own that says to give the bare
  * name.
  */

@@ -6,8 +6,8 @@
  *
  * It keeps the path of local names down to the current element ("/Error/Code")
  * and that element's own text, and calls the document's function at the end of
- * each element; the function compares the path.  Whatever is not asked for is
- * parsed and dropped.
+ * each element; the function compares the path.  All other elements are parsed
+ * and dropped.
  *
  * libexpat may call handlers once more after XML_StopParser, so each of them
  * looks at the reader's code first.
