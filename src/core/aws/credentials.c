@@ -5,10 +5,10 @@
  * src/core/aws/credentials.c
  *
  * A provider keeps what was fetched last, and runs one fetch at a time
- * (credentials_fetch.c): in the foreground when it has nothing that lives, or
- * as a renewal while it has.  A renewal that fails is nobody's error as long
- * as the old ones live; when they do not, the next poll fetches again, in the
- * foreground.
+ * (credentials_fetch.c): in the foreground when it has no valid credentials,
+ * or as a renewal while it has.  A renewal that fails is not reported as long
+ * as the old credentials are valid; when they have expired, the next poll
+ * fetches again, in the foreground.
  */
 #include "core/aws/credentials.h"
 
@@ -26,16 +26,16 @@ struct ObProvider
 {
 	ObCredentialsOptions options; /* the texts are ours */
 	ObKeys given;                 /* options.keys point here */
-	ObKeys keys;                  /* at hand */
-	ObCredentials view;           /* the same, for those who ask */
-	bool refused;                 /* by the store: only an abort has them */
+	ObKeys keys;                  /* those that were fetched last */
+	ObCredentials view;           /* the same, for callers */
+	bool refused;                 /* by the store: only an abort uses them */
 	char origin[OB_ORIGIN_MAX];
 	bool failed;
 	ObError failure;
 	int64_t renew_at; /* not before */
 	ObFetch fetch;
 	ObProviderWait *waits;
-	ObProviderWait *waking; /* those who are being woken */
+	ObProviderWait *waking; /* those that are being woken */
 };
 
 static const struct
@@ -195,7 +195,7 @@ ob_provider_free(ObProvider *provider)
 	free(provider);
 }
 
-/* ---- those who wait ---- */
+/* ---- waiting callers ---- */
 
 /* A callback may cancel others, and begin to wait again. */
 static void
@@ -248,7 +248,7 @@ ob_provider_cancel(ObProvider *provider, ObProviderWait *wait)
 	wait->waiting = false;
 }
 
-/* ---- what is at hand ---- */
+/* ---- the credentials ---- */
 
 static bool
 is_alive(const ObProvider *provider)
@@ -258,8 +258,8 @@ is_alive(const ObProvider *provider)
 			ob_fetch_now(&provider->fetch) < provider->keys.expires);
 }
 
-/* Whether a renewal should begin.  (A clock that was set back must not put it
- * off for longer.) */
+/* Whether a renewal should begin.  A clock that was set back must not delay it
+ * for longer. */
 static bool
 is_due(const ObProvider *provider)
 {
@@ -295,7 +295,7 @@ on_fetched(ObFetch *fetch)
 		provider->failed = true;
 		provider->failure = fetch->error;
 	}
-	/* also after a success, which may have brought the same ones again */
+	/* even after a success, which may have brought the same ones again */
 	provider->renew_at = ob_fetch_now(&provider->fetch) + RENEW_AGAIN_S;
 	wake_all(provider);
 }
@@ -338,7 +338,7 @@ ob_provider_origin(const ObProvider *provider)
 	return provider->origin;
 }
 
-/* Whether the source would give the same keys again: those that it was given,
+/* Whether the source would give the same keys again: those of a user mapping,
  * or those that the environment and the files still have. */
 static bool
 would_give_same(const ObProvider *provider)

@@ -154,7 +154,7 @@ plan_instance(ObPlan *plan, ObError *error)
 typedef struct Files
 {
 	ObProfiles *profiles;
-	char paths[OB_PROFILE_ANY][PATH_LEN]; /* "": nobody knows it */
+	char paths[OB_PROFILE_ANY][PATH_LEN]; /* "": not known */
 } Files;
 
 static const struct
@@ -239,7 +239,7 @@ get(const Files *files, const char *profile, const char *key)
 	return ob_profiles_get(files->profiles, OB_PROFILE_ANY, profile, key);
 }
 
-/* Whether the profile says anything about credentials. */
+/* Whether the profile has any key about credentials. */
 static bool
 has_credentials(const Files *files, const char *profile)
 {
@@ -290,7 +290,7 @@ plan_keys(ObPlan *plan, const Files *files, const char *profile,
 	return fault.code;
 }
 
-/* What would have to be asked for in a way that we do not go. */
+/* Refuses profiles whose credentials need a way that is not supported. */
 static ObCode
 refuse_unsupported(const Files *files, const char *profile, ObError *error)
 {
@@ -364,7 +364,8 @@ add_link(Chain *chain, const Files *files, const char *profile, ObError *error)
 	return OB_OK;
 }
 
-/* Exactly one of the three says what a role is assumed with. */
+/* Checks that exactly one of the three keys names the credentials that a role
+ * is assumed with. */
 static ObCode
 check_way(const Files *files, const char *profile, ObError *error)
 {

@@ -5,10 +5,10 @@
  * src/core/aws/credentials_container.c
  *
  * See
- *https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+ * https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
  * Without TLS we go to this host and to ECS's and EKS's own addresses only,
- * and only by their numbers: to look up a name would block.  (libcurl knows
- * "localhost" without asking anybody.)
+ * and only by their numbers: to look up a name would block.  libcurl resolves
+ * "localhost" by itself.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -38,7 +38,7 @@ is_allowed_ipv4(const char *host)
 		   number == 0xA9FEAA17 /* 169.254.170.23 */;
 }
 
-/* In brackets, as an endpoint has it. */
+/* Reads an IPv6 address in brackets, as an endpoint has it. */
 static bool
 is_allowed_ipv6(const char *host)
 {
@@ -154,7 +154,7 @@ add_authorization(ObFetch *fetch, const char *token, ObError *error)
 						  error);
 }
 
-/* The token's file is read for each try: somebody renews it. */
+/* The token's file is read for each try, since it is renewed from outside. */
 static ObCode
 add_token(ObFetch *fetch, ObError *error)
 {
@@ -186,7 +186,7 @@ prepare(ObCredentialRequest *request, ObError *error)
 	return add_token(fetch, error);
 }
 
-/* ECS says {"code": ...} with its errors. */
+/* ECS sends {"code": ...} with its errors. */
 static ObCode
 read_failure(ObFetch *fetch, ObRetryClass *class, ObError *error)
 {

@@ -21,7 +21,7 @@
 /* a token may have to be encoded */
 #define BODY_MAX (4 * OB_TOKEN_MAX)
 #define ATTEMPTS 3
-/* With less time left there is no use in another try. */
+/* Another try is not made with less time left. */
 #define TRY_MIN_MS 200
 
 /* ---- requests ---- */
@@ -257,7 +257,7 @@ ob_fetch_start(ObFetch *fetch)
 	}
 }
 
-/* ---- what services answer ---- */
+/* ---- responses ---- */
 
 void
 ob_fetch_note_secret(ObFetch *fetch, const char *secret)

@@ -5,11 +5,12 @@
  * src/core/aws/credentials_instance.c
  *
  * See
- *https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
- * Three questions: for a token, for the name of the role, for the role's
- * credentials.  Version 1 needs no token, and so gives its secrets to whoever
- * can make a host send a GET; we never fall back to it.  All of it together
- * takes less than 5 s, because outside of EC2 nobody answers.
+ * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
+ * There are three requests: for a token, for the name of the role, for the
+ * role's credentials.  Version 1 needs no token, and so gives its secrets to
+ * any process that can make a host send a GET; we never fall back to it.  All
+ * requests together take less than 5 s, because outside of EC2 there is no
+ * response.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -26,7 +27,7 @@
 #define WHOLE_MS 4500
 #define TOKEN_TTL_S 21600
 #define TOKEN_MARGIN_S 5
-/* How long what has expired is used: so long, and up to so long more. */
+/* Expired credentials are used for this time, and up to twice as long. */
 #define EXPIRED_S 300
 #define ROLES_PATH "/latest/meta-data/iam/security-credentials/"
 
@@ -157,7 +158,7 @@ prepare_get(ObCredentialRequest *request, ObError *error)
 }
 
 /* Whether the token was refused for the first time: then it is no failure, and
- * "done" begins anew. */
+ * "done" starts over. */
 static bool
 is_token_refused(ObFetch *fetch)
 {
@@ -214,9 +215,9 @@ read_keys(ObCredentialRequest *request, ObRetryClass *class, ObError *error)
 }
 
 /*
- * When the service cannot renew them, it goes on giving what has expired, and
- * AWS's other services take that for longer.  So AWS's own clients use it, and
- * ask again some minutes later, each at another time.
+ * A service that cannot renew credentials keeps giving expired ones, which
+ * AWS's other services accept for longer.  So AWS's own clients use them, and
+ * send another request some minutes later, each at another time.
  */
 static void
 extend_expired(ObFetch *fetch)

@@ -4,10 +4,10 @@
  *
  * src/core/aws/credentials_intern.h
  *
- * A plan says how a source's credentials are had: keys that are known, or
- * whom to ask for them; and which roles are then to be assumed, one after the
- * other.  It is made anew from the environment and the files for each fetch.
- * A fetch carries it out, with one question over HTTP at a time.
+ * A plan says how to get a source's credentials: keys that are known, or the
+ * service to request them from; and which roles are then to be assumed, one
+ * after the other.  It is made again from the environment and the files for
+ * each fetch.  A fetch carries it out, with one HTTP request at a time.
  *
  *		credentials.c            the provider: what is cached, and until when
  *		credentials_fetch.c      carries a plan out: requests, tries, errors
@@ -44,9 +44,9 @@ extern bool ob_is_plain(const char *value);
 
 /*
  * Reads a regular file of at most "max" bytes, which has no NUL, without
- * blocking (for longer than a local file does).  OB_ECREDS and a cause with
- * its path, also for an empty one; *missing, if not NULL, tells whether it is
- * not there, which then is no error.
+ * blocking for longer than a local file does.  OB_ECREDS and a cause with its
+ * path, even for an empty file; *missing, if not NULL, is set if there is no
+ * such file, which then is no error.
  */
 extern ObCode ob_file_read(const char *path, size_t max, ObBuf *content,
 						   bool *missing, ObError *error) OB_MUST_CHECK;
@@ -94,7 +94,7 @@ typedef struct ObRole
 typedef struct ObPlan
 {
 	/* KEYS: they are in "keys".  WEB_IDENTITY: with nothing, the first role
-	 * has a token_file.  CONTAINER, INSTANCE: to be asked. */
+	 * has a token_file.  CONTAINER, INSTANCE: to be requested. */
 	ObCredentialsSource base;
 	ObKeys keys;
 	char origin[OB_ORIGIN_MAX]; /* of the base, as far as known */
@@ -103,15 +103,15 @@ typedef struct ObPlan
 	char *sts_endpoint; /* NULL: AWS's */
 } ObPlan;
 
-/* Wipes what is in the plan, and makes it anew.  OB_ECREDS and a cause that
- * names the source if that is not configured, or wrongly. */
+/* Wipes the plan, and makes it again.  OB_ECREDS and a cause that names the
+ * source if that is not configured, or wrongly. */
 extern ObCode ob_plan_make(ObPlan *plan, const ObCredentialsOptions *options,
 						   ObError *error) OB_MUST_CHECK;
 extern void ob_plan_wipe(ObPlan *plan);
 
 /* ---- credentials_fetch.c ---- */
 
-/* A question, and what came of it. */
+/* A request for credentials, with its tries, and its outcome. */
 typedef struct ObCredentialRequest ObCredentialRequest;
 struct ObCredentialRequest
 {
@@ -121,13 +121,13 @@ struct ObCredentialRequest
 
 	/* Sets the URL and the headers of a try. */
 	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);
-	/* Reads an answer, of any status.  The class of a failure says whether to
+	/* Reads a response, of any status.  The class of a failure says whether to
 	 * try again; it is FINAL at first. */
 	ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
 				   ObError *error);
-	/* At the end; the error is OB_OK if an answer was read. */
+	/* Called at the end; the error is OB_OK if a response was read. */
 	void (*done)(ObCredentialRequest *request, const ObError *error);
-	/* For errors: "no credentials from X". */
+	/* The beginning of errors: "the container's credentials, from X". */
 	char label[300];
 	int try_ms;         /* for one try */
 	int64_t give_up_at; /* for all of them, of ob_http_clock_ms() */
@@ -138,7 +138,7 @@ struct ObCredentialRequest
 extern void ob_credential_request_init(ObCredentialRequest *request,
 									   ObHttp *http, void *arg);
 
-/* "done" is called later, but for want of memory. */
+/* "done" is called later, except without memory. */
 extern void ob_credential_request_start(ObCredentialRequest *request);
 extern void ob_credential_request_free(ObCredentialRequest *request);
 
@@ -204,7 +204,7 @@ struct ObFetch
 	ObBuf body;
 	ObBuf sent_secret; /* of the last try */
 	bool retried;      /* with another token or time, which is done once */
-	bool restart;      /* "read" says so to "done" */
+	bool restart;      /* set by "read" for "done" */
 	char *instance_token;
 	int64_t instance_token_until; /* the store's time */
 	ObSigningKey signing_key;
@@ -221,29 +221,31 @@ extern void ob_fetch_free(ObFetch *fetch);
 /* The real time, as far as we know it. */
 extern int64_t ob_fetch_now(const ObFetch *fetch);
 
-/* Goes on with the next role, or ends the fetch. */
+/* Continues with the next role, or ends the fetch. */
 extern void ob_fetch_continue(ObFetch *fetch);
 
-/* Notes the secret that the try tells the server: no error may repeat it. */
+/* Notes the secret that the try sends to the server: no error may repeat
+ * it. */
 extern void ob_fetch_note_secret(ObFetch *fetch, const char *secret);
 
 /* Whether a server's text repeats it, or a key that the fetch has. */
 extern bool ob_fetch_repeats_secret(const ObFetch *fetch, const char *text);
 
-/* Takes the cause from an error that does. */
+/* Replaces the cause of an error that repeats a secret. */
 extern void ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error);
 
-/* For "read": the failure of an answer by its status and its code (NULL:
- * none), which is in the error unless it is a secret. */
+/* Sets the error of a response by its status and its code (NULL: none), which
+ * is in the error unless it is a secret.  Called by "read". */
 extern ObCode ob_fetch_status(const ObFetch *fetch, const char *code,
 							  ObRetryClass *class,
 							  ObError *error) OB_MUST_CHECK;
 
-/* The same for the credentials that a metadata service answers. */
+/* Reads the credentials in the response of a metadata service.  Called by
+ * "read". */
 extern ObCode ob_fetch_read_json(ObFetch *fetch, ObError *error) OB_MUST_CHECK;
 
-/* Where a container's credentials are asked for, by its two variables (NULL:
- * not set).  OB_ECREDS for a place to which we do not go. */
+/* The URL of a container's credentials, by its two variables (NULL: not set).
+ * OB_ECREDS for a host that is not allowed. */
 extern ObCode ob_container_target(const char *relative, const char *full,
 								  ObEndpoint *endpoint, ObBuf *target,
 								  ObError *error) OB_MUST_CHECK;

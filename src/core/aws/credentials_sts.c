@@ -61,9 +61,9 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 }
 
 /*
- * A private authority is that of all that is private; and one that is given
- * for AWS's own hosts is that of a proxy in between, for STS as for S3.  But
- * AWS's STS is not trusted by the authority of somebody's own store.
+ * A private authority is that of all private hosts; and one that is given for
+ * AWS's own hosts is that of a proxy in between, for STS as for S3.  But AWS's
+ * STS is not trusted by the authority of a private store.
  */
 static bool
 is_of_other_authority(const ObFetch *fetch)
@@ -266,7 +266,8 @@ read_role(ObFetch *fetch, ObError *error)
 	return code;
 }
 
-/* STS's message says who may not do what; but it is the server's text. */
+/* STS's message names the role that lacks a right; but it is the server's
+ * text. */
 static ObCode
 set_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 			ObError *error)
@@ -287,7 +288,8 @@ set_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 	return ob_error_set(error, OB_ECREDS, "%s", fault.cause);
 }
 
-/* A token that was renewed while we read the old one. */
+/* Whether the token was refused, since it may have been renewed while we read
+ * the old one. */
 static bool
 is_token_refused(const ObFetch *fetch, const char *code)
 {
@@ -297,8 +299,8 @@ is_token_refused(const ObFetch *fetch, const char *code)
 			strcmp(code, "ExpiredTokenException") == 0);
 }
 
-/* A date that STS does not bear (AWS says that the signature does not match):
- * its answer has the right one. */
+/* Whether STS refused the date of the request, which AWS reports as a
+ * signature that does not match.  Its response has the right date. */
 static bool
 is_clock_wrong(ObFetch *fetch, const char *code)
 {

@@ -147,7 +147,8 @@ add_lower(ObBuf *out, const char *name)
 		ob_buf_addc(out, lower(*name));
 }
 
-/* Without blanks at its ends, and with one for each run of them. */
+/* Adds a value without blanks at its ends, and with one for each run of
+ * them. */
 static void
 add_header_value(ObBuf *out, const char *value)
 {
@@ -216,15 +217,15 @@ ob_sigv4_timestamp(time_t when, char *out)
 	int64_t seconds = when;
 
 	/* A clock outside of four-digit years is wrong anyway: the server will
-	 * say so, and the text fits. */
+	 * refuse the request, and the text fits. */
 	if (seconds < 0 || seconds > INT64_C(253402300799))
 		when = 0;
 	gmtime_r(&when, &tm);
 	strftime(out, TIMESTAMP_LEN, "%Y%m%dT%H%M%SZ", &tm);
 }
 
-/* The secret's own hash tells whether the cached key belongs to it, so that
- * the cache holds no secret that works for another day. */
+/* The cached key is recognised by the secret's hash, so that the cache holds
+ * no secret that works for another day. */
 static ObCode
 derive_key(ObSigningKey *cache, const char *secret, const char *scope,
 		   const ObSignRequest *request, ObError *error)

@@ -50,15 +50,16 @@ struct ObHttpRequest
 	size_t response_max;    /* a longer response is OB_EPROTO */
 	int stall_timeout_ms;   /* without a byte moved either way; 0: default.
 							 * Only time in which the host drives counts, so a
-							 * query that computes for a minute kills nothing */
+							 * query that computes for a minute does no harm */
 	int connect_timeout_ms; /* 0: default */
 	int timeout_ms;         /* from the start to the end, on the same
 							 * clock; 0: none */
 	bool direct;            /* not through the proxy */
 	bool fresh;             /* on a new connection */
 	bool link_local;        /* may go to addresses of metadata
-							 * services on the machine's own network, which is
-							 * otherwise OB_EINVAL.  The connection is not reused */
+							 * services on the machine's own network,
+							 * which is otherwise OB_EINVAL.  The
+							 * connection is not reused */
 	bool system_ca;         /* ca_file is not used, since the server
 							 * is not the store */
 	void *arg;

@@ -4,8 +4,8 @@
  *
  * src/core/s3/s3.c
  *
- * The client, and the beginning of calls; s3_intern.h says where the rest of a
- * call's life is.
+ * The client, and the beginning of calls; s3_intern.h lists the files for the
+ * rest of a call's life.
  */
 #include "core/s3/s3.h"
 
@@ -173,7 +173,7 @@ prepare(ObHttpRequest *request, ObError *error)
 	return ob_s3_build(call, error);
 }
 
-/* There are credentials, or there will be none. */
+/* Called when there are credentials, or the fetch has failed. */
 static void
 wake(ObProviderWait *wait)
 {
@@ -215,7 +215,7 @@ ob_s3_call_free(ObS3Call *call)
 		ob_s3_call_cancel(call);
 	ob_http_request_free(&call->request);
 	ob_buf_free(&call->document);
-	/* of zeros, it was never set up */
+	/* a buffer of zeros was never set up */
 	if (call->secrets.data)
 		ob_buf_wipe(&call->secrets);
 	ob_leaks_free(&call->leaks);

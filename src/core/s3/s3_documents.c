@@ -141,7 +141,7 @@ ob_xml_read_encryption(const char *data, size_t len, ObXmlEncryption *out,
 
 /* ---- ListMultipartUploads ----
  *
- * A page is read twice.  The first time shows whether it is whole, what
+ * A page is read twice.  The first time shows whether it is complete, what
  * follows it and how its keys are encoded (the standard does not say where
  * <EncodingType> stands); the second time hands out the uploads.
  *
@@ -161,8 +161,8 @@ typedef struct UploadsReading
 	void *each_arg;
 } UploadsReading;
 
-/* In place.  AWS writes a blank as "+" here, and "+" as "%2B".  A NUL is no
- * part of a key: the rest of it would be lost. */
+/* Decodes in place.  AWS writes a blank as "+" here, and "+" as "%2B".  A NUL
+ * is no part of a key: the rest of it would be lost. */
 static ObCode
 decode_key(char *key, ObError *error)
 {
@@ -229,7 +229,8 @@ read_control(const char *text, const char *end, unsigned char *control)
 																	: 0;
 }
 
-/* A document without control characters; *found tells whether it had any. */
+/* Writes a document without control characters; *found is set if it had
+ * any. */
 static void
 stand_in(ObBuf *out, const char *data, size_t len, bool *found)
 {
@@ -256,7 +257,7 @@ stand_in(ObBuf *out, const char *data, size_t len, bool *found)
 		ob_buf_add(out, kept, (size_t) (end - kept));
 }
 
-/* In place. */
+/* Restores the control characters in place. */
 static void
 take_back(char *text)
 {
@@ -286,7 +287,7 @@ read_key(const UploadsReading *reading, char *key, ObError *error)
 	return reading->url_encoded ? decode_key(key, error) : OB_OK;
 }
 
-/* At the end of an <Upload>. */
+/* Handles the end of an <Upload>. */
 static ObCode
 finish_upload(UploadsReading *reading, ObError *error)
 {
@@ -359,7 +360,8 @@ read_twice(UploadsReading *reading, const char *data, size_t len,
 	ObXmlUploadsPage *page = reading->page;
 	ObCode code = read_uploads(reading, data, len, error);
 
-	/* without a place to go on from, the caller would begin anew for ever */
+	/* without a place to continue from, the caller would start over for
+	 * ever */
 	if (code == OB_OK && page->truncated && page->next_key[0] == '\0')
 		code =
 			ob_error_set(error, OB_EPROTO,

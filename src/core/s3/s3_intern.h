@@ -14,14 +14,13 @@
 
 #include "core/s3/s3.h"
 
-/* What a client knows of whether the store is there; private to s3_outage.c
- * but for "reached". */
+/* Whether the store is away; private to s3_outage.c except for "reached". */
 typedef struct ObOutage
 {
-	bool reached;    /* something has answered, since ob_s3_reset() */
-	bool served;     /* likewise, and it was the store */
-	int failures;    /* tries of all calls since then that got nowhere */
-	int probes;      /* of them, those on which the pauses depend */
+	bool reached;    /* a response has come since ob_s3_reset() */
+	bool served;     /* a response of the store has come since then */
+	int failures;    /* failed tries of all calls since the last success */
+	int probes;      /* those of them on which the pauses depend */
 	ObS3Call *probe; /* the only one that is tried; NULL: there is no outage */
 	ObS3Call *held;  /* the others, by next_held */
 } ObOutage;
@@ -64,7 +63,7 @@ extern const ObS3VerbInfo ob_s3_verbs[];
 /* The verb of the call's try. */
 extern ObS3Verb ob_s3_try_verb(const ObS3Call *call);
 
-/* Makes the next try, in so many milliseconds. */
+/* Makes the next try after a delay. */
 extern void ob_s3_try(ObS3Call *call, int64_t delay_ms);
 
 /* Whether its body is some of the object. */
@@ -85,20 +84,21 @@ extern bool ob_outage_reached(const ObS3Call *call);
  * is of class OB_RETRY_CUT_OFF. */
 extern bool ob_outage_failed(ObS3Call *call);
 
-/* Instead of ob_s3_try(), after such a failure: some call is tried after the
- * pause, this one when it is its turn. */
+/* Called instead of ob_s3_try() after such a failure: some call is tried after
+ * the pause, this one when it is its turn. */
 extern void ob_outage_wait(ObS3Call *call, int64_t delay_ms);
 
-/* Before each try.  True: it is not made; the call is held. */
+/* Called before each try.  True: it is not made, and the call is held. */
 extern bool ob_outage_holds(ObS3Call *call);
 
-/* The call ends, or is cancelled: another one may be the probe. */
+/* Called when a call ends or is cancelled: another one may become the
+ * probe. */
 extern void ob_outage_leave(ObS3Call *call);
 
-/* The store has answered somebody. */
+/* The store has responded to some call. */
 extern void ob_outage_over(ObS3 *s3);
 
-/* No call runs. */
+/* Forgets the outage, while no call runs. */
 extern void ob_outage_forget(ObS3 *s3);
 
 #endif

@@ -23,9 +23,9 @@
 #define LIST_RESPONSE_MAX (8 * 1024 * 1024)
 #define RESPONSE_MAX (64 * 1024)
 #define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
-/* S3 may work on a Complete for minutes before it says a word. */
+/* S3 may work on a Complete for minutes before it sends a byte. */
 #define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
-/* Other requests: so long, and so much for each 64 KiB of the body. */
+/* Other requests have this time, and more for each 64 KiB of the body. */
 #define TIMEOUT_MS (120 * 1000)
 #define TIMEOUT_MS_PER_64_KIB 1000
 
@@ -112,10 +112,10 @@ add_headers(ObS3Call *call, const ObPair *headers, int n,
 	}
 	if (ob_http_header(request, "Authorization", authorization, error) !=
 			OB_OK ||
-		/* libcurl would ask for a 100 Continue above 1 MiB and wait for it */
+		/* libcurl would expect a 100 Continue above 1 MiB and wait for it */
 		ob_http_header(request, "Expect", NULL, error) != OB_OK)
 		return error->code;
-	/* and would say that a POST is a form */
+	/* libcurl would declare a POST to be a form */
 	if (strcmp(request->method, "POST") == 0)
 	{
 		bool given = false;
@@ -129,7 +129,7 @@ add_headers(ObS3Call *call, const ObPair *headers, int n,
 	return OB_OK;
 }
 
-/* What the whole request's headers are, before they are signed. */
+/* All headers of a request, before they are signed. */
 typedef struct HeaderList
 {
 	ObPair pairs[HEADERS_MAX];
@@ -220,7 +220,7 @@ list_headers(const ObS3Call *call, const ObCredentials *credentials,
 
 /* ---- signing ---- */
 
-/* What Content-MD5 says. */
+/* Computes the value of Content-MD5. */
 static ObCode
 compute_md5(ObS3Call *call, ObError *error)
 {
@@ -234,7 +234,7 @@ compute_md5(ObS3Call *call, ObError *error)
 											  : "the checksum would be");
 }
 
-/* What x-amz-content-sha256 says. */
+/* Computes the value of x-amz-content-sha256. */
 static ObCode
 hash_payload(ObS3Call *call, ObError *error)
 {
@@ -247,8 +247,8 @@ hash_payload(ObS3Call *call, ObError *error)
 						 call->payload_hash, error);
 }
 
-/* What the try tells the store, and what it is signed with: no error may
- * repeat it. */
+/* Notes the secrets that the try sends, and that it is signed with: no error
+ * may repeat them. */
 static void
 note_secrets(ObS3Call *call, const ObCredentials *credentials,
 			 const char *authorization)
@@ -339,8 +339,8 @@ get_credentials(ObS3Call *call, ObError *error)
 			call->no_credentials = true;
 			break;
 		case OB_PROVIDER_FAILED:
-			/* an upload is aborted with those that it was made with, if they
-			 * are still at hand */
+			/* an upload is aborted with the credentials that it was made with,
+			 * if they are still known */
 			if (call->verb == OB_S3_ABORT)
 				credentials = ob_provider_get(provider);
 			break;

@@ -6,9 +6,9 @@
  *
  * We can recover from four refusals, and do, from each once in a call: the
  * session has expired, the bucket is in another region, our clock is wrong,
- *the store wants an MD5.  What was learnt is kept for all later requests of
- *the client.  A response to HEAD has no document, so there a bare status must
- *do.
+ * the store wants an MD5.  What was learnt is kept for all later requests of
+ * the client.  A response to HEAD has no document, so a bare status must
+ * suffice there.
  */
 #include "core/s3/s3_intern.h"
 
@@ -23,7 +23,7 @@
 /* How long a name that cannot be resolved is tried. */
 #define RESOLVE_DEADLINE_MS 10000
 
-/* A correction by less than this cannot be what was wrong: S3 allows 15
+/* A correction by less than this cannot have been the cause: S3 allows 15
  * minutes. */
 #define SKEW_MIN_S 60
 #define SKEW_MAX_S (14 * 60)
@@ -49,9 +49,9 @@ clear_secret(ObS3Call *call, char *field)
 }
 
 /*
- * What a store answers, and what libcurl says of it, goes no further if it
- * repeats what the store was told.  All texts are looked at together, too: a
- * secret may begin in one and end in the next.
+ * Removes the texts of the store and of libcurl that repeat a secret of the
+ * request.  All texts are also checked together, since a secret may begin in
+ * one and end in the next.
  */
 static void
 hide_secrets(ObS3Call *call)
@@ -115,7 +115,7 @@ is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
 	if (call->verb != OB_S3_COMPLETE)
 		return false;
-	/* a status beside an error: an answer came that we could not take */
+	/* a status beside an error: a response came that we could not read */
 	if (failure->http_status == 0)
 		return call->request.sent || call->request.status > 0;
 	if (failure->code == OB_EPROTO)
@@ -140,7 +140,7 @@ read_pause(const ObS3Call *call, const char *name, int unit_ms)
 	return ob_retry_after(value, unit_ms);
 }
 
-/* What the store asks for; -1: nothing. */
+/* The pause that the store asks for; -1: none. */
 static int64_t
 requested_pause(const ObS3Call *call)
 {
@@ -150,8 +150,8 @@ requested_pause(const ObS3Call *call)
 	return seconds > ms ? seconds : ms;
 }
 
-/* Whether a failure is that of a store that is away: nothing came, or a
- * gateway's word.  What the store says itself is about the request. */
+/* Whether a failure looks like that of a store that is away: no response, or
+ * that of a gateway.  A response of the store itself is about the request. */
 static bool
 looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
 {
@@ -163,7 +163,8 @@ looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
 		   (status >= 500 && xml->code[0] == '\0');
 }
 
-/* False, and the failure says so: the upload has had too many of them. */
+/* Takes the cost of a try from the upload's quota.  False if it is used up,
+ * which the failure then says. */
 static bool
 take_quota(ObS3Call *call, ObError *failure, ObRetryClass class)
 {
@@ -209,7 +210,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 	s3->retries++;
 	if (class == OB_RETRY_THROTTLE && call->throttled)
 		call->throttled(call);
-	/* a kept connection may hold more of what was no answer */
+	/* a kept connection may hold more of the invalid response */
 	call->request.fresh = class == OB_RETRY_CORRUPT;
 	if (class == OB_RETRY_CUT_OFF)
 		ob_outage_wait(call, delay);
@@ -218,7 +219,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 	return true;
 }
 
-/* A try failed: again, or for good. */
+/* Tries again after a failure, or ends the call. */
 static void
 fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 	 const ObXmlError *xml)
@@ -315,7 +316,7 @@ set_clock(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 
 /* ---- recovering: the region ---- */
 
-/* Whether a redirect names another server than the one that was asked. */
+/* Whether a redirect names another server than the one of the request. */
 static bool
 leads_away(const ObS3Call *call)
 {
@@ -367,7 +368,7 @@ is_elsewhere(const ObS3Call *call, const ObError *failure)
 		   failure->region[0] != '\0';
 }
 
-/* True: another try was begun, in another region or to ask for it. */
+/* True: another try was begun, in another region or to look for it. */
 static bool
 relocate(ObS3Call *call, const ObError *failure)
 {
@@ -380,7 +381,7 @@ relocate(ObS3Call *call, const ObError *failure)
 	}
 	if (call->located || call->verb == OB_S3_HEAD_BUCKET)
 		return false;
-	/* what is reported if nobody tells */
+	/* the failure that is reported if the region stays unknown */
 	call->error = *failure;
 	call->located = true;
 	call->locating = true;
@@ -458,9 +459,9 @@ fail_transport(ObS3Call *call)
 		 &none);
 }
 
-/* Of two writes at once S3 has refused one, without a look at the object.  A
- * PutObject is made again, as AWS advises; a Complete would need another
- * upload. */
+/* Whether S3 has refused one of two simultaneous writes, without a look at the
+ * object.  A PutObject is made again, as AWS advises; a Complete would need
+ * another upload. */
 static bool
 is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 {
@@ -468,7 +469,7 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
 }
 
-/* The server answered with an error: a status, an <Error>, or both. */
+/* The server responded with an error: a status, an <Error>, or both. */
 static void
 fail_response(ObS3Call *call, const ObXmlError *xml)
 {
@@ -501,7 +502,7 @@ fail_response(ObS3Call *call, const ObXmlError *xml)
 		fail(call, &failure, class, xml);
 }
 
-/* A success that is not one. */
+/* Fails a response that looked like a success. */
 static void
 fail_success(ObS3Call *call, ObRetryClass class, const char *cause)
 {
@@ -516,11 +517,11 @@ fail_success(ObS3Call *call, ObRetryClass class, const char *cause)
 	fail(call, &failure, class, &none);
 }
 
-/* What came cannot be from S3, or is cut. */
+/* Fails a response that cannot be from S3, or is truncated. */
 static void
 fail_protocol(ObS3Call *call, const char *cause)
 {
-	/* cut answers happen: tried again, but not for long */
+	/* truncated responses happen: tried again, but not for long */
 	fail_success(
 		call, call->retry.attempts < 2 ? OB_RETRY_TRANSIENT : OB_RETRY_FINAL,
 		cause);
@@ -593,7 +594,7 @@ read_head(ObS3Call *call)
 	end_call(call);
 }
 
-/* Whether the answer confirms another CRC than the one that was sent. */
+/* Whether the response confirms another CRC than the one that was sent. */
 static bool
 is_corrupt(const ObS3Call *call)
 {

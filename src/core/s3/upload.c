@@ -63,7 +63,7 @@ static void on_last_response(ObUpload *upload, ObS3Call *call);
 
 /* ---- failing ---- */
 
-/* Says it as whoever asked not to replace an object understands it. */
+/* Rewords the error for a caller who set keep_existing. */
 static void
 reword_existing(const ObUpload *upload, ObError *error)
 {
@@ -103,8 +103,8 @@ fail_memory(ObUpload *upload, ObError *error)
 	return OB_ENOMEM;
 }
 
-/* For a call in a state that does not allow it: the failure that led to the
- * state, else the caller's mistake. */
+/* The error of a call in a state that does not allow it: the failure that led
+ * to the state, else the caller's mistake. */
 static ObCode
 refuse_call(const ObUpload *upload, const char *mistake, ObError *error)
 {
@@ -470,8 +470,8 @@ ob_upload_window(ObUpload *upload, size_t *avail, ObError *error)
 	if (!upload->share && upload->filling->len > upload->filling->size &&
 		cut(upload, error) != OB_OK)
 		return NULL;
-	/* a row may be longer than what is left, and shared parts end where rows
-	 * do */
+	/* a row may be longer than the rest of the buffer, and shared parts end
+	 * where rows do */
 	window = ob_part_window(&upload->parts, upload->filling,
 							upload->share != NULL, avail);
 	if (!window)
@@ -590,7 +590,7 @@ succeed(ObUpload *upload)
 	upload->state = OB_UPLOAD_DONE;
 }
 
-/* With the error that was kept when the question arose. */
+/* Fails with the error that was kept by find_out(). */
 static void
 stay_failed(ObUpload *upload, bool may_exist)
 {
@@ -610,7 +610,8 @@ static void
 find_out(ObUpload *upload, const ObError *error)
 {
 	upload->state = OB_UPLOAD_RECONCILING;
-	/* what is reported if it is not ours, or we cannot find out */
+	/* the error that is reported if the object is not ours, or we cannot find
+	 * out */
 	upload->error = *error;
 	if (found_object(upload, error))
 		upload->error.code = OB_EEXISTS;
@@ -618,7 +619,7 @@ find_out(ObUpload *upload, const ObError *error)
 	ob_s3_head(&upload->control, upload->bucket, upload->key);
 }
 
-/* After a PutObject that found an object. */
+/* Reads the HEAD after a PutObject that found an object. */
 static void
 reconcile_object(ObUpload *upload, const ObS3Call *head)
 {
@@ -635,7 +636,8 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 		stay_failed(upload, true);
 }
 
-/* After a Complete with an unclear outcome, or one that found an object. */
+/* Reads the HEAD or ListParts after a Complete with an unclear outcome, or one
+ * that found an object. */
 static void
 reconcile_complete(ObUpload *upload, ObS3Call *call)
 {
@@ -665,7 +667,7 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 
 /* ---- sending ---- */
 
-/* The part, whole, and its hash.  False: that failed the upload. */
+/* The part, whole, and its hash.  False if the upload has failed. */
 static bool
 seal(ObUpload *upload, ObPart *part, char *sha256)
 {
@@ -731,7 +733,7 @@ advance_state(ObUpload *upload)
 		return;
 	if (!upload->multipart)
 	{
-		/* S3 takes no part without a byte, so one that is held waits */
+		/* S3 takes no empty part, so an empty held upload waits */
 		if (upload->state == OB_UPLOAD_FINISHING && upload->hold)
 			upload->state = OB_UPLOAD_HELD;
 		else if (upload->state == OB_UPLOAD_FINISHING)
@@ -751,7 +753,7 @@ advance_state(ObUpload *upload)
 		complete(upload);
 }
 
-/* False: that failed the upload. */
+/* False if the upload has failed. */
 static bool
 record_part(ObUpload *upload, const ObPart *part, const char *etag)
 {
@@ -775,7 +777,8 @@ record_part(ObUpload *upload, const ObPart *part, const char *etag)
 	return false;
 }
 
-/* The store asks for fewer requests: half as many parts at a time. */
+/* The store asked for fewer requests, so half as many parts are sent at a
+ * time. */
 static void
 on_throttled(ObS3Call *call)
 {
@@ -805,7 +808,7 @@ fail_part(ObUpload *upload, const ObS3Call *call)
 		return;
 	}
 	fail(upload, &call->error);
-	/* the answer to a PutObject may have been lost on its way */
+	/* the response to a PutObject may have been lost */
 	if (!upload->multipart && call->uncertain)
 		upload->last_sent = true;
 }
@@ -862,7 +865,7 @@ end_existing(ObUpload *upload)
 	end_abort(upload);
 }
 
-/* An abort is tried again even when nothing else is any more. */
+/* An abort is tried again even if the quota is used up. */
 static void
 send_abort(ObUpload *upload, int delay_ms)
 {
@@ -911,7 +914,8 @@ on_aborted(ObUpload *upload, const ObS3Call *call)
 	look_for_object(upload, 0);
 }
 
-/* What is not there now may come, if something is still under way. */
+/* An object that is not there now may still appear, if a request is under
+ * way. */
 static void
 on_looked(ObUpload *upload, const ObS3Call *call)
 {
@@ -938,7 +942,7 @@ on_closing(ObS3Call *call)
 		on_aborted(upload, call);
 }
 
-/* Nothing was written: what the store says of a request that it refuses. */
+/* Whether the store refused the request, and so wrote nothing. */
 static bool
 is_refusal(const ObUpload *upload, const ObS3Call *call)
 {
@@ -959,7 +963,7 @@ on_last_response(ObUpload *upload, ObS3Call *call)
 	if (call->uncertain || call->error.code == OB_EUNKNOWN)
 		upload->response_lost = true;
 	upload->doubtful = upload->response_lost || !is_refusal(upload, call);
-	/* what waits for this answer need not wait any more */
+	/* the call that waits for this response need not wait any more */
 	if (!ob_http_sent(&upload->closing.request))
 	{
 		ob_s3_call_cancel(&upload->closing);
@@ -967,7 +971,8 @@ on_last_response(ObUpload *upload, ObS3Call *call)
 	}
 }
 
-/* Its answer names what must be aborted. */
+/* Create has ended late; its response names the upload that must be
+ * aborted. */
 static void
 on_late_create(ObUpload *upload, const ObS3Call *call)
 {
@@ -976,7 +981,7 @@ on_late_create(ObUpload *upload, const ObS3Call *call)
 	give_up(upload, 0);
 }
 
-/* What is known of the object at this moment. */
+/* Notes what is known of the last request at this moment. */
 static void
 note_last_request(ObUpload *upload)
 {
@@ -1023,8 +1028,8 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 	if (!upload->last || upload->multipart)
 		ob_parts_cancel(&upload->parts);
 	upload->sending = 0;
-	/* an answer to Create that is under way is waited for; one that S3 has not
-	 * seen, or another try, would only make something new */
+	/* the response to a Create that is under way is waited for; a Create that
+	 * S3 has not seen, or another try, would only make a new upload */
 	if (upload->control.verb == OB_S3_CREATE &&
 		ob_s3_call_running(&upload->control) &&
 		ob_http_sent(&upload->control.request))
@@ -1089,7 +1094,7 @@ ob_upload_begin_shared(ObUpload *upload, const ObUploadShare *share,
 	if (id)
 	{
 		snprintf(upload->id, sizeof(upload->id), "%s", id);
-		/* whether the name is free is the first one's business */
+		/* the first process checks whether the name is free */
 		ob_s3_call_cancel(&upload->control);
 		upload->checking = false;
 	}
@@ -1247,7 +1252,7 @@ ob_upload_publish(ObUpload *upload)
 	ob_error_clear(&error);
 	upload->hold = false;
 	upload->state = OB_UPLOAD_FILLING;
-	/* nothing was ever sent of an empty object: it is written now */
+	/* nothing was sent of an empty object so far */
 	if (!upload->multipart && !ob_upload_window(upload, &avail, &error))
 		return;
 	upload->state = OB_UPLOAD_FINISHING;

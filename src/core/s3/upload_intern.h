@@ -70,13 +70,14 @@ struct ObUpload
 	ObPart *filling; /* NULL before the first byte and after the last */
 	int sending;
 	int nparts;       /* full so far */
-	int last_number;  /* of them; the same unless others share the upload */
-	int acknowledged; /* of them */
+	int last_number;  /* the last one's number; differs from nparts in
+					   * a shared upload */
+	int acknowledged; /* full and landed */
 	uint64_t bytes;
 	uint64_t acknowledged_bytes; /* in the end of all processes */
 	uint64_t landed_bytes;       /* of this one */
 	char **etags;                /* by part number - 1 */
-	ObLanded *landed;            /* likewise */
+	ObLanded *landed;            /* by part number - 1 */
 	int landed_cap;              /* of both */
 	uint32_t crc32;              /* of a PutObject's body */
 
@@ -89,11 +90,12 @@ struct ObUpload
 	bool last_sent; /* the last request was started */
 	bool multipart;
 	/* while it is given up */
-	ObS3Call *last;     /* the last request: its answer is to come; or NULL */
-	bool response_lost; /* an earlier one's never will */
-	bool doubtful;      /* or told nothing certain */
-	bool exists;        /* the object is there for certain */
-	bool forgotten;     /* the Abort has succeeded */
+	ObS3Call *last;             /* the last request, while its response is
+								 * pending; else NULL */
+	bool response_lost;         /* the response to an earlier one is lost */
+	bool doubtful;              /* its outcome is not certain */
+	bool exists;                /* the object is there for certain */
+	bool forgotten;             /* the Abort has succeeded */
 	const ObUploadShare *share; /* NULL: this is the only process */
 	bool abort_again;           /* parts were in flight at the first Abort */
 	ObError error;
