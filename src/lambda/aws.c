@@ -71,7 +71,8 @@ find_endpoint(const ObAwsCall *call, ObEndpoint *endpoint, ObError *error)
 
 /* ---- a try ---- */
 
-/* What may be changed on the way is not, as in AWS's own clients. */
+/* Headers that may be changed on the way are not signed, as in AWS's own
+ * clients. */
 static bool
 is_signed(const char *name)
 {
@@ -190,7 +191,7 @@ prepare(ObHttpRequest *request, ObError *error)
 	return sign(call, credentials, path, error);
 }
 
-/* ---- the answer ---- */
+/* ---- the response ---- */
 
 /* "com.amazonaws.x#NotFound:http://..." is NotFound. */
 static void
@@ -214,7 +215,8 @@ copy_message(ObError *error, const char *text)
 				 text[0] ? ": " : "", text);
 }
 
-/* What kind of answer comes does not always depend on the service. */
+/* Reads the error of a response, whose format does not always depend on the
+ * service. */
 static void
 read_failure(const ObAwsCall *call, ObError *error)
 {
@@ -261,7 +263,7 @@ end(ObAwsCall *call, const ObError *failure)
 		ObError whole = *failure;
 
 		whole.attempts = call->retry.attempts;
-		/* what was being done is the caller's to say */
+		/* the caller has set the action */
 		memcpy(whole.what, call->error.what, sizeof(whole.what));
 		call->error = whole;
 	}

@@ -1,6 +1,6 @@
 /*
  * config.c
- *		What the function's environment says.
+ *		The configuration in the function's environment.
  *
  * src/lambda/config.c
  */

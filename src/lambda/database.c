@@ -5,7 +5,7 @@
  * src/lambda/database.c
  *
  * The last NULL of PQgetResult() comes with no socket event of its own, so
- * whatever can be read is read before anybody waits again.
+ * everything that can be read is read before the next wait.
  */
 #include "lambda/database.h"
 
@@ -57,7 +57,7 @@ report(OblConnection *connection, OblClass class, const char *sqlstate,
 	connection->connecting = false;
 	connection->socket.wake_at = -1;
 	connection->done(connection, result);
-	/* (done has looked at it; what it keeps, it has copied) */
+	/* "done" has copied the rows that it keeps */
 	PQclear(result);
 }
 
@@ -118,7 +118,7 @@ continue_connecting(OblConnection *connection)
 
 /* ---- statements ---- */
 
-/* Of a statement's results the first that failed counts, else the last. */
+/* Keeps the first result of a statement that failed, else the last. */
 static void
 keep(OblConnection *connection, PGresult *result)
 {
@@ -190,7 +190,7 @@ on_socket(OblSocket *socket, short revents)
 		continue_reading(connection);
 }
 
-/* libpq would print them, between our lines of JSON. */
+/* Drops notices, which libpq would print between our lines of JSON. */
 static void
 ignore_notice(void *arg, const char *message)
 {
@@ -248,7 +248,7 @@ obl_connection_open(OblConnection *connection, const OblSecret *secret,
 		PQsetErrorVerbosity(connection->conn, PQERRORS_SQLSTATE);
 		PQsetNoticeProcessor(connection->conn, ignore_notice, NULL);
 	}
-	/* (told by the loop, never from here) */
+	/* the failure is reported by the loop, never from here */
 	if (connection->conn && PQstatus(connection->conn) != CONNECTION_BAD)
 		connection->socket.fd = PQsocket(connection->conn);
 	else
@@ -267,7 +267,8 @@ obl_connection_send(OblConnection *connection, const char *sql, int nparams,
 	if (!PQsendQueryParams(connection->conn, sql, nparams, NULL, values, NULL,
 						   NULL, 0))
 	{
-		/* told by the loop: the socket is readable, or dead */
+		/* the loop reports the failure, since the socket is readable, or
+		 * dead */
 		connection->socket.wake_at = 0;
 		return;
 	}

@@ -1,12 +1,13 @@
 /*
  * invoke.c
- *		Asking the function itself, asynchronously, for tables of a run.
+ *		Mode fanout: invoking the function itself for tables of a run.
  *
  * src/lambda/invoke.c
  *
  * See https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
- * That a child was accepted (202) says nothing about its table: the child
- * writes that into the database's history.
+ * A child
+ * that was accepted (202) has not exported its table yet; it writes the
+ * outcome into the database's history.
  */
 #include "lambda/invoke.h"
 
@@ -37,10 +38,10 @@ typedef struct Fanout
 	char *path;
 	ObPair headers[3];
 	int nheaders;
-	OblTable **tables; /* that have not landed, and may */
+	OblTable **tables; /* that have not landed yet */
 	int ntables;
-	int each; /* of them for a child */
-	int next; /* to be asked for next */
+	int each; /* tables for each child */
+	int next; /* index of the next table */
 	int running;
 	Invocation children[OBL_INVOKE_IN_FLIGHT];
 } Fanout;
@@ -158,7 +159,7 @@ invoke_all(Fanout *fanout, ObError *error)
 			return error->code;
 		if (fanout->running == 0)
 			return OB_OK;
-		/* those under way end by their own time-outs */
+		/* invocations under way end by their own time-outs */
 		if (!obl_loop_step(run->aws.loop, late ? -1 : run->deadline_ms, error))
 			return error->code;
 	}

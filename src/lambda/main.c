@@ -1,11 +1,11 @@
 /*
  * main.c
- *		The orchestrator: waits for events, runs them, answers.
+ *		The orchestrator: waits for events, runs them, responds.
  *
  * src/lambda/main.c
  *
- * It never sees a row: it tells the database to export, which lands the tables
- * in S3 itself.
+ * It never sees a row: it starts exports in the database, which lands the
+ * tables in S3 itself.
  */
 #include <signal.h>
 #include <stdio.h>
@@ -158,7 +158,7 @@ start(Program *program, ObError *error)
 	if (!program->provider)
 		return error->code;
 	aws.provider = program->provider;
-	/* a secret that is not there is known before the first event */
+	/* a missing secret is reported before the first event */
 	return obl_secret_get(&program->secrets[0], &aws, false, NULL, error);
 }
 
@@ -181,7 +181,8 @@ init_failed(Program *program, const ObError *failure)
 	return EXIT_FAILURE;
 }
 
-/* An init error can be told even if the environment is wrong. */
+/* Makes an HTTP client that can report an init error even if the environment
+ * is wrong. */
 static void
 make_http(Program *program)
 {
@@ -240,7 +241,7 @@ main(void)
 	ObError error;
 	int status;
 
-	/* a database that is gone must not end us */
+	/* a lost connection to the database must not end the program */
 	signal(SIGPIPE, SIG_IGN);
 	ob_error_clear(&error);
 	if (obl_config_read(&program.config, &error) != OB_OK ||

@@ -80,7 +80,7 @@ open_once(OblRun *run, ObError *error)
 	return wait_for(run, &statement, error);
 }
 
-/* With the secret at hand, and once more with another one. */
+/* Connects with the cached secret, and once more with a new one. */
 static ObCode
 open_primary(OblRun *run, ObError *error)
 {

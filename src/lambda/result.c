@@ -1,6 +1,6 @@
 /*
  * result.c
- *		What became of a run, and how it is told.
+ *		The outcome of a run, and its JSON.
  *
  * src/lambda/result.c
  */
@@ -138,7 +138,7 @@ landed(const OblResult *result)
 		   obl_result_count(result, OBL_TABLE_EMPTY);
 }
 
-/* Of these, those by another delivery of the event. */
+/* Counts the landed tables that another delivery of the event has exported. */
 static int
 landed_before(const OblResult *result)
 {
@@ -154,7 +154,7 @@ landed_before(const OblResult *result)
 	return n;
 }
 
-/* Of those that will not end by themselves. */
+/* Counts the tables that will not end by themselves. */
 static int
 unfinished(const OblResult *result)
 {

@@ -35,7 +35,8 @@ obl_run_deadline(int64_t deadline_unix_ms)
 	return ob_http_now_ms() + left - margin;
 }
 
-/* ONBOARD_OPTIONS, and the first program's landing place and format. */
+/* Makes the options of ONBOARD_OPTIONS, with the landing place and format of
+ * the program that onboard replaces. */
 static char *
 make_options(const OblConfig *config)
 {

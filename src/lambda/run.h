@@ -23,7 +23,8 @@ typedef struct OblRun
 {
 	const OblConfig *config;
 	OblAws aws;
-	OblSecret *secrets; /* config->nsecrets of them, kept between events */
+	OblSecret *secrets; /* an array of config->nsecrets, kept between
+						 * events */
 	const OblEvent *event;
 	const char *request_id;
 	const char *function_arn;
@@ -50,8 +51,8 @@ extern ObCode obl_run_status(OblRun *run, ObError *error);
 /*
  * Waits for a statement on the connection to the primary, which is opened when
  * it is first needed; the secret is fetched again once after a refused login.
- * The result is the caller's to clear.  What is likely to pass is tried three
- * times.
+ * The caller clears the result.  Failures that are likely to pass are retried,
+ * three tries in all.
  */
 extern ObCode obl_run_query(OblRun *run, const char *sql, int nparams,
 							const char *const *values, PGresult **result,
@@ -65,7 +66,7 @@ extern void obl_run_disconnect(OblRun *run);
  * already are DONE or EMPTY. */
 extern ObCode obl_run_tables(OblRun *run, ObError *error) OB_MUST_CHECK;
 
-/* A delay before try n (from 1), with full jitter, in ms. */
+/* The delay before try n (from 1), with full jitter, in ms. */
 extern int64_t obl_run_delay(int n);
 
 #endif

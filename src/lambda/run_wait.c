@@ -1,12 +1,13 @@
 /*
  * run_wait.c
- *		Mode wait: a connection for each table at a time, all in one loop.
+ *		Mode wait: several connections export at a time, all in one loop.
  *
  * src/lambda/run_wait.c
  *
  * A slot is a connection that exports one table after another.  Slots are
- * spread over the databases of all secrets, primary and standbys.  When the
- * time is nearly up, what runs is cancelled, and the tables are told as such.
+ * spread over the databases of all secrets, primary and standbys.  Shortly
+ * before the deadline, running exports are cancelled, and their tables are
+ * reported as unfinished.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +21,10 @@
 
 /*
  * A table is exported unless another delivery of the same event has done so or
- * is at it.  The lock, which goes with the transaction, is taken by a
- * statement of its own: the next one's snapshot then shows what whoever had it
- * before has committed.  A single statement would look with a snapshot that is
- * older than its lock.
+ * is doing so.  The lock, which goes with the transaction, is taken by a
+ * statement of its own: the next one's snapshot then shows the rows that the
+ * previous holder has committed.  A single statement would use a snapshot that
+ * is older than its lock.
  */
 static const char begin[] = "BEGIN ISOLATION LEVEL READ COMMITTED";
 static const char lock_table[] =
@@ -202,7 +203,7 @@ pause_slot(Slot *slot, int try)
 	slot->open_at_ms = ob_http_now_ms() + obl_run_delay(try);
 }
 
-/* Nothing of it is open any more, but perhaps the transaction. */
+/* Ends the work on a table, whose transaction may still be open. */
 static void
 leave_table(Slot *slot)
 {
@@ -268,8 +269,8 @@ statement_done(Slot *slot, const PGresult *result)
 
 /* ---- connecting ---- */
 
-/* Every table that is left fails with what a slot says, if no slot is left to
- * take it. */
+/* Fails all remaining tables with the error of a slot, if no slot is left to
+ * take them. */
 static void
 fail_rest(Slots *slots, const char *sqlstate, const char *message)
 {
@@ -314,7 +315,7 @@ not_connected(Slot *slot)
 		pause_slot(slot, slot->connection.tries);
 		return;
 	}
-	/* too many connections: fewer slots */
+	/* there are too many connections, so this slot is given up */
 	give_up(slot);
 }
 
@@ -336,8 +337,8 @@ on_done(OblConnection *connection, PGresult *result)
 		statement_failed(slot);
 }
 
-/* The secret is asked for anew when the one at hand was refused; who has the
- * same password again does not try it again, which may lock the role. */
+/* Fetches the secret again if the cached one was refused.  The same password
+ * is not tried a second time, which might lock the role. */
 static ObCode
 get_secret(Slot *slot, bool *same, ObError *error)
 {
@@ -352,7 +353,8 @@ get_secret(Slot *slot, bool *same, ObError *error)
 	return OB_OK;
 }
 
-/* Outside of the loop's callbacks: it may have to ask for the secret. */
+/* Opens a slot's connection; called outside of the loop's callbacks, since it
+ * may have to fetch the secret. */
 static ObCode
 open_slot(Slot *slot, ObError *error)
 {
@@ -380,7 +382,7 @@ open_slot(Slot *slot, ObError *error)
 
 /* ---- the whole ---- */
 
-/* When the first of those that pause goes on; -1: none does. */
+/* The time at which the first pausing slot continues; -1: none does. */
 static int64_t
 next_opening(const Slots *slots)
 {
@@ -417,7 +419,7 @@ open_slots(Slots *slots, ObError *error)
 	return OB_OK;
 }
 
-/* The time is nearly up. */
+/* Cancels all exports shortly before the deadline. */
 static void
 cancel_all(Slots *slots)
 {
@@ -432,14 +434,14 @@ cancel_all(Slots *slots)
 
 		if (slot->state == SLOT_EXPORTING)
 			obl_connection_cancel(&slot->connection);
-		/* (other statements end by themselves) */
+		/* other statements end by themselves */
 		else if (slot->state != SLOT_ENDED && !slot->table)
 			end_slot(slot);
 	}
 }
 
-/* Who has not answered the cancel is left alone: the server ends it, since its
- * client is gone. */
+/* Closes the slots that have not responded to the cancel: the server ends
+ * their sessions, since the client is gone. */
 static void
 close_slots(Slots *slots)
 {

@@ -6,9 +6,9 @@
  *
  * Plain HTTP to an address of the sandbox: never through a proxy.  AWS has it
  * at 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The sandbox
- * may be frozen while the next event is waited for, so nothing here has a
- * time-out but the connection, and what comes after the thaw on a connection
- * that died is just another try.
+ * may be frozen while the next event is waited for, so only the connection has
+ * a time-out here, and a connection that died while frozen is just followed by
+ * another try.
  */
 #include "lambda/runtime.h"
 
@@ -75,7 +75,7 @@ begin(ApiCall *call, const char *method, const char *api, const char *path)
 	call->request.arg = call;
 }
 
-/* Until it has ended; true if an answer came. */
+/* Waits until the request has ended; true if a response came. */
 static bool
 wait_for(OblLoop *loop, ApiCall *call, int64_t delay_ms, ObError *error)
 {
@@ -158,7 +158,7 @@ obl_runtime_next(OblLoop *loop, const char *api, OblInvocation *invocation,
 		if (error->code != OB_OK)
 			break;
 		log_no_event(&call);
-		/* the container is broken, it says */
+		/* status 500 means that the container is broken */
 		if (call.request.status == 500)
 			break;
 	}
@@ -168,7 +168,7 @@ obl_runtime_next(OblLoop *loop, const char *api, OblInvocation *invocation,
 	return error->code;
 }
 
-/* ---- what became of it ---- */
+/* ---- the outcome ---- */
 
 static ObCode
 post(OblLoop *loop, const char *api, const char *path, const char *type,
@@ -189,7 +189,7 @@ post(OblLoop *loop, const char *api, const char *path, const char *type,
 		bool responded = wait_for(loop, &call, try ? 100 << try : 0, error);
 
 		accepted = responded && call.request.status == 202;
-		/* a stale id, say: it will be no better */
+		/* a refusal, for example of a stale id, is final */
 		if (responded && call.request.status / 100 == 4)
 			break;
 	}

@@ -132,7 +132,7 @@ read_fields(OblSecret *secret, const json_t *object, ObError *error)
 	return check(secret, object, error);
 }
 
-/* The answer has the secret as a text in its JSON. */
+/* Reads the response, which has the secret as a text in its JSON. */
 static ObCode
 read_response(OblSecret *secret, const ObBuf *response, char *version,
 			  ObError *error)
@@ -151,7 +151,7 @@ read_response(OblSecret *secret, const ObBuf *response, char *version,
 		code = ob_error_set(error, OB_EPROTO, "it has no SecretString");
 	else
 		code = read_fields(secret, object, error);
-	/* (jansson cannot be asked to wipe what it frees) */
+	/* jansson has no way to wipe the memory that it frees */
 	if (json_is_string(text))
 		OPENSSL_cleanse((char *) json_string_value(text),
 						json_string_length(text));
@@ -160,7 +160,7 @@ read_response(OblSecret *secret, const ObBuf *response, char *version,
 	return code;
 }
 
-/* ---- asking for it ---- */
+/* ---- fetching it ---- */
 
 static char *
 request_body(const char *id)

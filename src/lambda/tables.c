@@ -142,7 +142,8 @@ add_unknown(OblRun *run, ObError *error)
 	return OB_OK;
 }
 
-/* A delivery before this one, or one beside it, has done some. */
+/* Marks the tables that a delivery before this one, or beside it, has
+ * exported. */
 static ObCode
 mark_landed(OblRun *run, ObError *error)
 {
