@@ -5,9 +5,8 @@
  * src/lambda/invoke.c
  *
  * See https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
- * A child
- * that was accepted (202) has not exported its table yet; it writes the
- * outcome into the database's history.
+ * A child that was accepted (202) has not exported its table yet; it writes
+ * the outcome into the database's history.
  */
 #include "lambda/invoke.h"
 

@@ -5,9 +5,9 @@
  * test/core/server.c
  *
  * One thread accepts, and each connection has one that reads and writes with
- * blocking calls.  server_free() shuts all sockets down, which ends these
- * calls.  One lock guards everything that threads share; nobody holds it while
- * he reads, writes or waits.
+ * blocking calls. server_free() shuts all sockets down, which ends these
+ * calls.  One lock guards everything that threads share; no thread holds it
+ * while it reads, writes or waits.
  */
 #include "testing.h"
 
@@ -197,7 +197,7 @@ greet(Connection *connection)
 	return first != 22 || begin_tls(connection);
 }
 
-/* A proxy's client: from now on this is the host that it asked for. */
+/* A proxy's client: from now on this is the host that it has requested. */
 static bool
 open_tunnel(Connection *connection, const char *target)
 {
@@ -344,7 +344,7 @@ take_rule(Server *server, const ServerRequest *request, ServerRule *rule)
 }
 
 /* Takes the request's memory.  The little S3 works under the same lock, so
- * that whoever sees the record sees its effect. */
+ * that a test that sees the record sees its effect. */
 static void
 record(Server *server, Record *record, bool store, Response *response)
 {
@@ -369,7 +369,7 @@ free_record(Record *record)
 	free(record);
 }
 
-/* ---- answering ---- */
+/* ---- responding ---- */
 
 static bool
 send_response(const Connection *connection, bool has_body,
@@ -575,7 +575,7 @@ run_acceptor(void *arg)
 	}
 }
 
-/* On the port that it had before, else on any. */
+/* Listens on the port that it had before, else on any. */
 static void
 listen_on_loopback(Server *server)
 {

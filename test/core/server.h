@@ -67,7 +67,8 @@ typedef struct ServerRequest
 	char sha256[65];
 	int connection; /* from 0, in the order of accepting */
 	bool tls;
-	char tunnel[256]; /* "host:port" that a proxy's client asked for, or "" */
+	char tunnel[256]; /* "host:port" that a proxy's client requested,
+					   * or "" */
 } ServerRequest;
 
 extern Server *server_new(void);
@@ -78,9 +79,10 @@ extern void server_free(Server *server);
 extern int server_port(const Server *server);
 
 /*
- * Before the first connection: speaks TLS with whoever begins with it, as
- * 127.0.0.1, localhost and some of AWS's hosts, and is a proxy that opens
- * tunnels, all of which end here.  The file has the certificate to trust.
+ * Called before the first connection: speaks TLS with clients that begin with
+ * it, as 127.0.0.1, localhost and some of AWS's hosts, and is a proxy that
+ * opens tunnels, all of which end here.  The file has the certificate to
+ * trust.
  */
 extern void server_tls(Server *server);
 extern const char *server_ca(const Server *server);
@@ -153,7 +155,7 @@ extern void host_drive(ObHttp *http, bool (*condition)(void *arg), void *arg);
 /* The same for a condition about the server, which is looked at often. */
 extern void host_watch(ObHttp *http, bool (*condition)(void *arg), void *arg);
 
-/* Drives for so many milliseconds. */
+/* Drives for some milliseconds. */
 extern void host_drive_for(ObHttp *http, int ms);
 
 /* Open descriptors of this process. */

@@ -71,7 +71,7 @@ targets(void **state)
 	}
 }
 
-/* Refused before anybody is asked. */
+/* Refused before any request. */
 static void
 places_to_which_we_do_not_go(void **state)
 {
@@ -464,7 +464,7 @@ responses_of_odd_sizes(void **state)
 }
 
 static void
-nobody_there(void **state)
+no_service(void **state)
 {
 	Identity *identity = *state;
 
@@ -498,7 +498,7 @@ main(void)
 		IDENTITY_TEST(hostile_responses),
 		IDENTITY_TEST(responses_that_are_cut),
 		IDENTITY_TEST(responses_of_odd_sizes),
-		IDENTITY_TEST(nobody_there),
+		IDENTITY_TEST(no_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

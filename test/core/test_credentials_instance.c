@@ -21,7 +21,7 @@ use_instance(Identity *identity)
 	identity_use_source(identity, OB_CREDENTIALS_INSTANCE);
 }
 
-/* The three responses, as often as they are asked for. */
+/* The three responses, as often as they are requested. */
 static void
 serve_token(Identity *identity, int times, const char *token)
 {
@@ -96,8 +96,8 @@ three_questions(void **state)
 							SESSION);
 }
 
-/* In an outage of its own it gives what has expired, and that is used, for
- * some minutes each time. */
+/* A service in an outage gives expired keys, which are used for some minutes
+ * each time. */
 static void
 expired_ones_are_used(void **state)
 {
@@ -116,7 +116,7 @@ expired_ones_are_used(void **state)
 	}
 }
 
-/* A name as it is, and as somebody might have written it. */
+/* A name as it is, and as a careless file may have it. */
 static void
 names_of_roles(void **state)
 {
@@ -154,7 +154,7 @@ names_of_roles(void **state)
 	}
 }
 
-/* The token is kept for its time, the role is asked for anew. */
+/* The token is kept for its lifetime, the role is requested again. */
 static void
 token_is_kept(void **state)
 {
@@ -266,7 +266,7 @@ endpoints(void **state)
 	assert_failed(identity, "has no scheme");
 }
 
-/* (Nothing is sent there: this may be an EC2 instance.) */
+/* Nothing is sent there, since this may be an EC2 instance. */
 static void
 usual_endpoints(void **state)
 {
@@ -531,7 +531,7 @@ host_is_away(void **state)
 }
 
 static void
-nobody_there(void **state)
+no_service(void **state)
 {
 	Identity *identity = *state;
 
@@ -562,7 +562,7 @@ main(void)
 		IDENTITY_TEST(failures_that_pass),
 		IDENTITY_TEST(it_hangs),
 		IDENTITY_TEST(host_is_away),
-		IDENTITY_TEST(nobody_there),
+		IDENTITY_TEST(no_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

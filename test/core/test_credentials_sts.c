@@ -64,7 +64,7 @@ assume_role(void **state)
 	assert_null(strstr(request->body, "ExternalId"));
 	assert_null(strstr(request->body, "DurationSeconds"));
 	assert_null(strstr(request->body, "canary"));
-	/* the mapping's keys stay; the role's can be had anew */
+	/* the mapping's keys stay; the role's can be fetched again */
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, ID, SECRET, TOKEN);
 	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
@@ -89,7 +89,7 @@ another_clock(void **state)
 	assert_in_range(timegm(&tm), time(NULL) + 1190, time(NULL) + 1200);
 }
 
-/* Our clock is wrong by so many seconds, as STS's response shows. */
+/* Our clock is wrong by some seconds, as STS's response shows. */
 static void
 refuse_date(Identity *identity, int times, const char *code, int skew)
 {
@@ -157,7 +157,7 @@ clock_is_wrong(void **state)
 							11);
 		}
 	}
-	/* it is said only once */
+	/* it is reported only once */
 	server_reset(identity->server);
 	refuse_date(identity, 0, "SignatureDoesNotMatch", 1200);
 	use_role(identity);
@@ -189,7 +189,7 @@ role_without_a_region(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 }
 
-/* Nobody resolves names here; the error shows which one it would have been. */
+/* No name is resolved here; the error shows which one it would have been. */
 static void
 endpoints_of_aws(void **state)
 {
@@ -504,9 +504,10 @@ web_identity_with_a_gap(void **state)
 	test_free(huge);
 }
 
-/* ---- whom it trusts ---- */
+/* ---- trust ---- */
 
-/* By the store's file of authorities, if both are AWS's, or neither is. */
+/* STS is trusted by the store's file of authorities, if both are AWS's, or
+ * neither is. */
 static void
 authorities(void **state)
 {

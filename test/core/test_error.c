@@ -161,7 +161,7 @@ cutting_survives_invalid_utf8(void **state)
 	}
 }
 
-/* In the C locale there is no such character. */
+/* The C locale has no such character. */
 static void
 a_text_that_cannot_be_formatted_is_empty(void **state)
 {

@@ -213,9 +213,9 @@ teardown(void **state)
 	return left;
 }
 
-/* ---- what is sent ---- */
+/* ---- requests ---- */
 
-/* Whole heads: nothing that we have not asked for is sent. */
+/* Whole heads: libcurl adds nothing that we have not set. */
 static void
 verbs_and_their_heads(void **state)
 {
@@ -437,7 +437,7 @@ proxy_refuses_a_tunnel(void **state)
 	client_free(&client);
 }
 
-/* A file that cannot be read is an error for those who go by it. */
+/* A file that cannot be read is an error for requests that use it. */
 static void
 whose_certificates(void **state)
 {
@@ -466,7 +466,7 @@ whose_certificates(void **state)
 	client_free(&client);
 }
 
-/* ---- what is received ---- */
+/* ---- responses ---- */
 
 static void
 response_headers(void **state)
@@ -621,7 +621,7 @@ response_longer_than_allowed(void **state)
 	client_free(&client);
 }
 
-/* From version 8.6 on, libcurl has limits of its own, of which some are lower
+/* Since version 8.6, libcurl has limits of its own, of which some are lower
  * than ours. */
 static void
 assert_too_long(const ObError *error, const char *cause)
@@ -632,7 +632,7 @@ assert_too_long(const ObError *error, const char *cause)
 	assert_error(error, OB_EPROTO, cause);
 }
 
-/* In one line or in many: memory stays bounded. */
+/* Memory stays bounded with one long line or many. */
 static void
 huge_headers(void **state)
 {
@@ -667,7 +667,7 @@ huge_headers(void **state)
 	}
 }
 
-/* Each of them is small, and there is no end of them. */
+/* Each head is small, and there is no end of them. */
 static void
 endless_heads(void **state)
 {
@@ -689,7 +689,7 @@ endless_heads(void **state)
 	test_free(raw);
 }
 
-/* However it is written; nobody is asked anything. */
+/* The spelling does not matter, and no name is resolved. */
 static void
 link_local_addresses(void **state)
 {
@@ -772,7 +772,7 @@ addresses_that_are_not_link_local(void **state)
 	}
 }
 
-/* A proxy would connect: it is not even asked. */
+/* A proxy would connect, so it gets no request. */
 static void
 link_local_addresses_through_a_proxy(void **state)
 {
@@ -951,7 +951,7 @@ early_refusal_that_is_cut(void **state)
 
 /* ---- failures of the transport ---- */
 
-/* A listening socket that accepts nobody: further connects hang. */
+/* A listening socket that accepts no connection: further connects hang. */
 typedef struct FullSocket
 {
 	int fds[3];
@@ -1047,8 +1047,8 @@ connecting_within_the_requests_own_time(void **state)
 
 /*
  * A host that was away for longer than a connect may take has not waited for
- * it.  The connection was made meanwhile (the first SYN is dropped, the kernel
- * sends the next one after a second), the handshake is still to come.
+ * it.  The connection was made in the meantime (the first SYN is dropped, the
+ * kernel sends the next one after a second), the handshake is still to come.
  */
 static void
 absence_of_the_host_is_no_slow_connect(void **state)
@@ -1778,7 +1778,7 @@ many_at_a_time(void **state)
 	assert_int_equal(server_unexpected(fixture->server), 0);
 }
 
-/* The server closed an idle connection: nobody notices. */
+/* The server closed an idle connection, which no request notices. */
 static void
 idle_connection_dies(void **state)
 {

@@ -214,7 +214,7 @@ addressing(void **state)
 	}
 }
 
-/* Each try is signed anew, when it is sent. */
+/* Each try is signed again when it is sent. */
 static void
 tries_are_signed_again(void **state)
 {
@@ -264,7 +264,7 @@ tries_are_signed_again(void **state)
 	call_free(&call);
 }
 
-/* ---- what is tried again ---- */
+/* ---- retries ---- */
 
 static void
 faults_that_pass(void **state)
@@ -405,7 +405,7 @@ attempts_are_bounded(void **state)
 		assert_row(calls[i].key, error->code == rows[i].code);
 		assert_row(calls[i].key, error->attempts == rows[i].attempts);
 		assert_int_equal(error->http_status, rows[i].fault.status);
-		/* (libcurl has tries of its own on connections that it reuses) */
+		/* libcurl has tries of its own on connections that it reuses */
 		assert_true(server_count(fixture->server, NULL, calls[i].key) ==
 						rows[i].attempts ||
 					rows[i].fault.act == SERVER_DROP);
@@ -454,7 +454,7 @@ deadline_is_kept(void **state)
 	call_free(&calls[1]);
 }
 
-/* ---- what is final ---- */
+/* ---- final failures ---- */
 
 static void
 refusals_of_all_verbs(void **state)
@@ -684,7 +684,7 @@ response_beyond_its_cap(void **state)
 }
 
 static void
-nobody_listens(void **state)
+no_listener(void **state)
 {
 	Fixture *fixture = *state;
 	Call call;
@@ -724,7 +724,7 @@ too_many_object_headers(void **state)
 
 /* ---- Complete ---- */
 
-/* One or two responses to Complete, and what is made of them. */
+/* One or two responses to Complete, and the outcome. */
 static const struct
 {
 	const char *name;
@@ -962,7 +962,7 @@ outcomes_of_abort(void **state)
 }
 
 static void
-what_head_tells(void **state)
+responses_to_head(void **state)
 {
 	static const struct
 	{
@@ -1211,13 +1211,13 @@ main(void)
 		TEST(final_responses),
 		TEST(long_error_texts),
 		TEST(response_beyond_its_cap),
-		TEST(nobody_listens),
+		TEST(no_listener),
 		TEST(too_many_object_headers),
 		TEST(outcomes_of_complete),
 		TEST(complete_with_a_huge_header),
 		TEST(complete_on_a_dying_connection),
 		TEST(outcomes_of_abort),
-		TEST(what_head_tells),
+		TEST(responses_to_head),
 		TEST(outcomes_about_buckets),
 		TEST(outcomes_of_small_objects),
 		TEST(one_call_for_all_verbs),

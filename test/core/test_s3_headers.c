@@ -121,7 +121,7 @@ checksum_headers(void **state)
 	}
 }
 
-/* No call has one of the store's other checksums, or asks for trailers. */
+/* No call has one of the store's other checksums, or trailers. */
 static void
 no_other_checksums(void **state)
 {
@@ -193,7 +193,7 @@ condition_on_what_writes(void **state)
 		request = server_request(fixture->server, NULL, NULL, 0);
 		assert_header("condition", request, "If-None-Match",
 					  writes ? "*" : "");
-		/* nobody may take it away on the way */
+		/* no proxy may remove it */
 		part_of(request->head, "SignedHeaders=", ',', signed_names,
 				sizeof(signed_names));
 		assert_int_equal(strstr(signed_names, "if-none-match") != NULL,
@@ -203,7 +203,7 @@ condition_on_what_writes(void **state)
 	}
 }
 
-/* Each request has them, also the one that asks where a bucket is. */
+/* Each request has them, even the one that looks for a bucket's region. */
 static void
 common_headers(void **state)
 {
@@ -258,7 +258,7 @@ common_headers(void **state)
 	}
 }
 
-/* 96 headers in all, whoever wants them. */
+/* 96 headers in all, from all sources. */
 static void
 too_many_headers(void **state)
 {
@@ -319,7 +319,7 @@ checksums_of_responses(void **state)
 		 {&wrong, &wrong},
 		 3,
 		 OB_EPROTO},
-		/* (a store may have checksums of its own) */
+		/* a store may have checksums of its own */
 		{"not asked for",
 		 OB_S3_UPLOAD_PART,
 		 OB_CHECKSUM_SHA256,
