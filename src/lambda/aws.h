@@ -4,11 +4,11 @@
  *
  * src/lambda/aws.h
  *
- * For services whose calls are one small POST each: Secrets Manager, Lambda's
- * Invoke, SNS.  A call is one request as its caller sees it: signed again for
- * each try with the provider's credentials, and retried by class, at most 4
- * times.  Starting one cannot fail; every failure is reported to "done", which
- * runs inside ob_http_drive().
+ * This is for services whose calls are one small POST each: Secrets Manager,
+ * Lambda's Invoke, SNS.  A call is one request as its caller sees it: signed
+ * again for each try with the provider's credentials, and retried by class, at
+ * most 4 times.  Starting one cannot fail; every failure is reported to
+ * "done", which runs inside ob_http_drive().
  */
 #ifndef OB_AWS_H
 #define OB_AWS_H

@@ -130,7 +130,7 @@ struct ObCredentialRequest
 	/* The beginning of errors: "the container's credentials, from X". */
 	char label[300];
 	int try_ms;         /* for one try */
-	int64_t give_up_at; /* for all of them, of ob_http_clock_ms() */
+	int64_t give_up_at; /* the end of all tries, on ob_http_clock_ms() */
 
 	ObRetryState retry; /* private */
 };
@@ -149,9 +149,9 @@ typedef struct ObSourceOps
 {
 	const char *method;
 	bool local;     /* on the machine's own network, and never by a proxy */
-	int connect_ms; /* time-outs: of a connection, */
-	int try_ms;     /* of one try, */
-	int whole_ms;   /* of all tries and requests together */
+	int connect_ms; /* the time-out of a connection */
+	int try_ms;     /* the time-out of one try */
+	int whole_ms;   /* the time-out of all tries and requests together */
 
 	/* The callbacks of a request, where all requests have the same. */
 	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);

@@ -58,8 +58,8 @@ extern void ob_retry_quota_give(ObRetryQuota *quota, int spent);
 typedef struct ObRetryState
 {
 	int attempts; /* that have failed */
-	int corrupt;  /* of them, of class OB_RETRY_CORRUPT */
-	int cut_off;  /* of them, of class OB_RETRY_CUT_OFF */
+	int corrupt;  /* those of class OB_RETRY_CORRUPT */
+	int cut_off;  /* those of class OB_RETRY_CUT_OFF */
 	int64_t first_failure_ms;
 } ObRetryState;
 

@@ -4,7 +4,7 @@
  *
  * src/core/http/http.c
  *
- * The only file that includes curl.h.  A multi handle tells us through its
+ * The only file that includes curl.h.  A multi handle reports through its
  * socket and timer callbacks what it waits for; we keep its sockets in one
  * epoll set and its timer as a deadline.  A transfer is our side of a request.
  * It first waits for its start time, then owns an easy handle.  Easy handles

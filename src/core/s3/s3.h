@@ -247,8 +247,8 @@ extern void ob_s3_get_encryption(ObS3Call *call, const char *bucket);
 extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
 							 const char *key, const char *upload_id);
 
-/* A page of up to 1,000; the markers are NULL for the first one. encode asks
- * for percent-encoded keys; the response says whether they are. */
+/* A page of up to 1,000; the markers are NULL for the first one.  With encode,
+ * percent-encoded keys are requested; the response says whether they are. */
 extern void ob_s3_list_uploads(ObS3Call *call, const char *bucket,
 							   const char *prefix, const char *key_marker,
 							   const char *id_marker, bool encode);

@@ -34,11 +34,12 @@
  * upload, and the host completes it when all of them are idle.
  *
  * Giving up: the last request, a Complete or a PutObject, may be under way.
- * Then an Abort proves nothing: Ceph RGW 16 answers it with success, and the
- * Complete as well, and has the object.  Only the response to the last request
- * is certain, so the upload waits for it before it sends anything else, as
- * long as the host has patience.  After that a HEAD recognises our object by
- * its marker.  A HEAD that finds none does not prove that there will be none.
+ * Then an Abort proves nothing: Ceph RGW 16 reports success for it, and for
+ * the Complete as well, and has the object.  Only the response to the last
+ * request is certain, so the upload waits for it before it sends anything
+ * else, as long as the host has patience.  After that a HEAD recognises our
+ * object by its marker.  A HEAD that finds none does not prove that there will
+ * be none.
  */
 #include "core/s3/upload.h"
 

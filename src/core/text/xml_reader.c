@@ -130,8 +130,9 @@ parse_failure(XML_Parser parser, ObError *error)
 ObCode
 ob_xml_read_document(ObXmlReader *reader, const char *data, size_t len)
 {
-	/* While CompleteMultipartUpload runs, servers send blanks to keep the
-	 * connection alive; before an XML declaration they are not XML. */
+	/* Servers send blanks to keep the connection alive while
+	 * CompleteMultipartUpload runs; before an XML declaration they are not
+	 * XML. */
 	while (len > 0 &&
 		   (*data == ' ' || *data == '\t' || *data == '\r' || *data == '\n'))
 	{
