@@ -60,6 +60,15 @@ CREATE TABLE onboard_tables (
 );
 
 COMMENT ON TABLE onboard_tables IS 'tables that onboard_all() exports';
+COMMENT ON COLUMN onboard_tables.name IS
+	'name of the export; without a query, the table that it exports';
+COMMENT ON COLUMN onboard_tables.query IS 'query to export; null: TABLE name';
+COMMENT ON COLUMN onboard_tables.bucket IS 'bucket; null: the server''s own';
+COMMENT ON COLUMN onboard_tables.options IS
+	'options of the export, as in the argument "options" of onboard_table()';
+COMMENT ON COLUMN onboard_tables.enabled IS 'whether onboard_all() exports it';
+COMMENT ON COLUMN onboard_tables.id IS
+	'identifies the row: one of the same name that is made later has another id';
 
 -- What is and was exported.  Rows are written under the owner's id and by
 -- nobody else; a role sees the runs of the roles that it is a member of.
@@ -97,8 +106,44 @@ CREATE TABLE onboard_history (
 );
 
 COMMENT ON TABLE onboard_history IS 'see onboard_runs';
+COMMENT ON COLUMN onboard_history.key IS 'made of role, run and name';
+COMMENT ON COLUMN onboard_history.run_id IS 'run that the export belongs to';
+COMMENT ON COLUMN onboard_history.name IS
+	'name of the export; empty: the run itself';
+COMMENT ON COLUMN onboard_history.role IS
+	'name of the role that exported, when the row was written';
+COMMENT ON COLUMN onboard_history.role_id IS
+	'OID of that role; 0 if there is none';
+COMMENT ON COLUMN onboard_history.source IS
+	'address of the client, or "local", and its application_name';
+COMMENT ON COLUMN onboard_history.query IS 'query that was exported';
+COMMENT ON COLUMN onboard_history.status IS
+	'as it was written; onboard_runs says whether it still holds';
+COMMENT ON COLUMN onboard_history.uri IS 's3://bucket/key of the object';
+COMMENT ON COLUMN onboard_history.files IS 'number of objects: 1 or 0';
+COMMENT ON COLUMN onboard_history.rows IS 'number of rows';
+COMMENT ON COLUMN onboard_history.raw_bytes IS 'size before compression';
+COMMENT ON COLUMN onboard_history.bytes IS 'size of the object';
+COMMENT ON COLUMN onboard_history.parts IS 'number of parts of the upload';
+COMMENT ON COLUMN onboard_history.retries IS
+	'number of requests that were sent again';
+COMMENT ON COLUMN onboard_history.started IS 'when the export began';
+COMMENT ON COLUMN onboard_history.ended IS
+	'when the export ended; null while it runs';
+COMMENT ON COLUMN onboard_history.lsn IS
+	'end of the write-ahead log when the run began: later writes are not in the object';
+COMMENT ON COLUMN onboard_history.pid IS 'process that has written the row';
+COMMENT ON COLUMN onboard_history.error IS
+	'message of the error, if it failed';
+COMMENT ON COLUMN onboard_history.sqlstate IS
+	'SQLSTATE of the error, if it failed';
+COMMENT ON COLUMN onboard_history.increment IS
+	'whether an increment has landed; see option "watermark"';
 
-CREATE INDEX onboard_history_run_id ON onboard_history (run_id);
+-- A run may have thousands of tables, and each is looked up several times; a
+-- name may be too long for an index.
+CREATE INDEX onboard_history_run_id ON onboard_history
+	(run_id, pg_catalog.hashtext(name));
 CREATE INDEX onboard_history_started ON onboard_history (started);
 
 ALTER TABLE onboard_history ENABLE ROW LEVEL SECURITY;
@@ -147,6 +192,33 @@ CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 	FROM @extschema@.onboard_history h;
 
 COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
+COMMENT ON COLUMN onboard_runs.run_id IS 'run that the export belongs to';
+COMMENT ON COLUMN onboard_runs.name IS
+	'name of the export; empty: the run itself';
+COMMENT ON COLUMN onboard_runs.role IS
+	'role that exported, by the name that it has now';
+COMMENT ON COLUMN onboard_runs.source IS
+	'address of the client, or "local", and its application_name';
+COMMENT ON COLUMN onboard_runs.query IS 'query that was exported';
+COMMENT ON COLUMN onboard_runs.status IS
+	'queued, running, lost, done, empty, failed or withheld';
+COMMENT ON COLUMN onboard_runs.uri IS 's3://bucket/key of the object';
+COMMENT ON COLUMN onboard_runs.files IS 'number of objects: 1 or 0';
+COMMENT ON COLUMN onboard_runs.rows IS 'number of rows';
+COMMENT ON COLUMN onboard_runs.raw_bytes IS 'size before compression';
+COMMENT ON COLUMN onboard_runs.bytes IS 'size of the object';
+COMMENT ON COLUMN onboard_runs.parts IS 'number of parts of the upload';
+COMMENT ON COLUMN onboard_runs.retries IS
+	'number of requests that were sent again';
+COMMENT ON COLUMN onboard_runs.started IS 'when the export began';
+COMMENT ON COLUMN onboard_runs.ended IS
+	'when the export ended; null while it runs';
+COMMENT ON COLUMN onboard_runs.lsn IS
+	'end of the write-ahead log when the run began: later writes are not in the object';
+COMMENT ON COLUMN onboard_runs.pid IS 'process that has written the row';
+COMMENT ON COLUMN onboard_runs.error IS 'message of the error, if it failed';
+COMMENT ON COLUMN onboard_runs.sqlstate IS
+	'SQLSTATE of the error, if it failed';
 
 -- With the caller's rights; rows of a run that somebody works on stay.
 
@@ -184,6 +256,24 @@ CREATE VIEW onboard_progress WITH (security_invoker = true) AS
 	FROM @extschema@.onboard_progress_rows() p;
 
 COMMENT ON VIEW onboard_progress IS 'exports under way';
+COMMENT ON COLUMN onboard_progress.pid IS
+	'process that exports, or that leads those that do';
+COMMENT ON COLUMN onboard_progress.run_id IS 'run that the export belongs to';
+COMMENT ON COLUMN onboard_progress.name IS 'name of the export';
+COMMENT ON COLUMN onboard_progress.phase IS 'query, upload or complete';
+COMMENT ON COLUMN onboard_progress.rows IS 'rows so far';
+COMMENT ON COLUMN onboard_progress.raw_bytes IS
+	'bytes so far, before compression';
+COMMENT ON COLUMN onboard_progress.bytes IS
+	'bytes of the object that S3 has acknowledged';
+COMMENT ON COLUMN onboard_progress.parts IS 'parts that S3 has acknowledged';
+COMMENT ON COLUMN onboard_progress.in_flight IS 'parts that are being sent';
+COMMENT ON COLUMN onboard_progress.retries IS 'requests that were sent again';
+COMMENT ON COLUMN onboard_progress.bytes_per_second IS
+	'raw_bytes by the time since the export began';
+COMMENT ON COLUMN onboard_progress.estimated_bytes IS
+	'what the planner expects of raw_bytes';
+COMMENT ON COLUMN onboard_progress.started IS 'when the export began';
 
 -- Where the increments of registered tables have ended, for each role that has
 -- landed some.  Written and read like the history.  From table_id on, each
@@ -207,11 +297,39 @@ CREATE TABLE onboard_watermarks (
 	relations pg_catalog.text,
 	destination pg_catalog.text,
 	row_security pg_catalog.text,
-	system_identifier pg_catalog.text
+	system_identifier pg_catalog.text,
+	ordering pg_catalog.text
 );
 
 COMMENT ON TABLE onboard_watermarks IS
 	'where the increments of registered tables have ended';
+COMMENT ON COLUMN onboard_watermarks.key IS 'random';
+COMMENT ON COLUMN onboard_watermarks.name IS 'registered table';
+COMMENT ON COLUMN onboard_watermarks.role IS
+	'name of the role that has landed the increments, when the row was written';
+COMMENT ON COLUMN onboard_watermarks.role_id IS
+	'OID of that role; 0 if there is none';
+COMMENT ON COLUMN onboard_watermarks.column_name IS
+	'column of option "watermark"';
+COMMENT ON COLUMN onboard_watermarks.type IS 'type of that column';
+COMMENT ON COLUMN onboard_watermarks.value IS
+	'greatest value that has landed, as text in ISO format and UTC';
+COMMENT ON COLUMN onboard_watermarks.uri IS 'object of the last increment';
+COMMENT ON COLUMN onboard_watermarks.run_id IS 'run of the last increment';
+COMMENT ON COLUMN onboard_watermarks.landed IS 'when the row was written';
+COMMENT ON COLUMN onboard_watermarks.table_id IS
+	'id of the row of onboard_tables that the watermark was made from';
+COMMENT ON COLUMN onboard_watermarks.query IS
+	'registered query that it was made from';
+COMMENT ON COLUMN onboard_watermarks.relations IS
+	'tables and views that the query read, a line each';
+COMMENT ON COLUMN onboard_watermarks.destination IS 'store and bucket';
+COMMENT ON COLUMN onboard_watermarks.row_security IS
+	'policies that applied to the role, a line each';
+COMMENT ON COLUMN onboard_watermarks.ordering IS
+	'how values of that column compare';
+COMMENT ON COLUMN onboard_watermarks.system_identifier IS
+	'cluster that has given the transaction ids, for a column of type xid8';
 
 -- A dump may have the rows of several roles that are missing where it is
 -- restored; nobody has them then.
@@ -235,6 +353,11 @@ CREATE TABLE onboard_resets (
 );
 
 COMMENT ON TABLE onboard_resets IS 'see onboard_reset()';
+COMMENT ON COLUMN onboard_resets.name IS 'registered table';
+COMMENT ON COLUMN onboard_resets.role_id IS
+	'OID of the role that has called onboard_reset()';
+COMMENT ON COLUMN onboard_resets.reset_id IS
+	'random: another one for each call';
 
 CREATE POLICY onboard_watermarks_of_own_roles ON onboard_watermarks FOR SELECT
 	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
@@ -264,6 +387,15 @@ CREATE TYPE onboard_result AS (
 );
 
 COMMENT ON TYPE onboard_result IS 'how an export has ended';
+COMMENT ON COLUMN onboard_result.run_id IS 'run that the export belongs to';
+COMMENT ON COLUMN onboard_result.name IS 'name of the export';
+COMMENT ON COLUMN onboard_result.status IS 'done or empty';
+COMMENT ON COLUMN onboard_result.uri IS
+	's3://bucket/key of the object; null if it is empty';
+COMMENT ON COLUMN onboard_result.files IS 'number of objects: 1 or 0';
+COMMENT ON COLUMN onboard_result.rows IS 'number of rows';
+COMMENT ON COLUMN onboard_result.bytes IS 'size of the object';
+COMMENT ON COLUMN onboard_result.elapsed IS 'how long the export took';
 
 CREATE FUNCTION onboard_table(
 	name pg_catalog.text,

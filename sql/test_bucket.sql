@@ -48,3 +48,4 @@ SELECT onboard_table('t', 'SELECT 1', 'mine');
 \echo :LAST_ERROR_SQLSTATE
 SELECT onboard_table('t', 'SELECT 1', 'A_b');
 \echo :LAST_ERROR_SQLSTATE
+SELECT onboard_table('t', 'SELECT 1', '{"format": "csv"}');

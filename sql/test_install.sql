@@ -62,6 +62,13 @@ SELECT relname, relkind, relrowsecurity, relforcerowsecurity,
 FROM pg_class WHERE relname ~ '^onboard' AND relkind IN ('r', 'c')
 ORDER BY relname COLLATE "C";
 
+-- Each column of those, and of the views, has a comment
+
+SELECT attrelid::regclass AS of, attname FROM pg_attribute a
+JOIN pg_class c ON c.oid = attrelid
+WHERE relname ~ '^onboard' AND relkind IN ('r', 'v', 'c') AND attnum > 0
+AND col_description(attrelid, attnum) IS NULL;
+
 SELECT polname, polcmd, polpermissive, polroles::text FROM pg_policy;
 
 SELECT indexname, indexdef FROM pg_indexes WHERE tablename ~ '^onboard'

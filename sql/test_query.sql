@@ -104,6 +104,7 @@ SELECT named('t', 'T', 'public.t', 'pg_temp.t', '"t"', '"T"', 'v', 'm', 'parted'
 -- A position is one in the query; who asked is said
 
 SELECT onboard_table('t', 'SELECT id FORM t');
+SELECT onboard_table('t', 'my-lake');
 SELECT onboard_table('t', 'SELECT id,
 	nme FROM t');
 SELECT onboard_table('t', 'SELECT ''a');

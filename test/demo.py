@@ -23,8 +23,9 @@ from lib.rgw import Rgw
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 EXAMPLE = "examples/table_sql.json"
+SHOP = "examples/shop.sql"
 DATABASE = "demo"
-BUCKET = "lake"
+BUCKET = "my-lake"
 LANDING = "{name}/data/inbox/{name}_data.csv"
 STARTED = time.monotonic()
 
@@ -64,14 +65,18 @@ def sql(cluster, text, variables=None):
         sys.exit("The demo failed: psql reported the error above.")
 
 
-def fill(cluster):
+def fill(cluster, scale):
     cluster.psql(f"CREATE DATABASE {DATABASE}")
-    print(f"$ pgbench -i -s 10 {DATABASE}", flush=True)
-    command = [os.path.join(cluster.bindir, "pgbench"), "-i", "-s", "10", "-q"]
+    print(f"$ pgbench -i -s {scale} {DATABASE}", flush=True)
     process.run(
-        [*command, "-h", cluster.folder, "-U", "postgres", DATABASE],
+        [
+            os.path.join(cluster.bindir, "pgbench"), "-i", "-s", str(scale),
+            "-q", "-h", cluster.folder, "-U", "postgres", DATABASE,
+        ],
         timeout=120,
     )
+    print(f"$ psql -f {SHOP} {DATABASE}", flush=True)
+    cluster.psql((ROOT / SHOP).read_text(), DATABASE)
 
 
 def land(cluster, rgw):
@@ -183,25 +188,45 @@ def write_stop_script(cluster, rgw):
     return path
 
 
+def write_environment(cluster, rgw):
+    """A script in RGW's folder that tells a shell where both servers are."""
+    path = os.path.join(rgw.folder, "environment")
+    variables = {
+        "PATH": f"{cluster.bindir}:$PATH",
+        "PGHOST": cluster.folder,
+        "PGPORT": cluster.settings["port"],
+        "PGUSER": "postgres",
+        "PGDATABASE": DATABASE,
+        "AWS_ENDPOINT_URL": rgw.endpoint,
+        "AWS_DEFAULT_REGION": "us-east-1",
+        "AWS_ACCESS_KEY_ID": rgw.access_key,
+        "AWS_SECRET_ACCESS_KEY": rgw.secret_key,
+    }
+    with open(path, "w", opener=lambda *file: os.open(*file, 0o600)) as script:
+        for name, value in variables.items():
+            script.write(f'export {name}="{value}"\n')
+    return path
+
+
 def tell_how_to_connect(cluster, rgw):
-    psql = os.path.join(cluster.bindir, "psql")
     print(
-        f"Both servers are up.\n\n"
-        f"  psql:  {psql} -h {cluster.folder} -U postgres {DATABASE}\n\n"
-        f"  S3:    {rgw.endpoint}, bucket {BUCKET}, region us-east-1\n"
-        f"         export AWS_ACCESS_KEY_ID='{rgw.access_key}'\n"
-        f"         export AWS_SECRET_ACCESS_KEY='{rgw.secret_key}'\n"
-        f"         export AWS_DEFAULT_REGION=us-east-1"
+        "Both servers are up.  Here, and in any other shell, this lets psql,\n"
+        "aws and the examples of README.md and docs/ find them:\n\n"
+        f"    . {write_environment(cluster, rgw)}\n"
+        "    psql\n"
     )
     if shutil.which("aws"):
         print(
-            f"         aws --endpoint-url {rgw.endpoint} s3 ls --recursive"
-            f" s3://{BUCKET}"
+            "    aws --endpoint-url $AWS_ENDPOINT_URL s3 ls --recursive"
+            f" s3://{BUCKET}\n"
         )
-    print(f"\n  stop:  sh {write_stop_script(cluster, rgw)}\n")
+    print(
+        f"S3 is at {rgw.endpoint}.  To end both servers:\n\n"
+        f"    sh {write_stop_script(cluster, rgw)}\n"
+    )
 
 
-def demonstrate(cluster, rgw):
+def demonstrate(cluster, rgw, scale=10):
     heading("1. A PostgreSQL and an S3 server, both private")
     cluster.create().start()
     print("PostgreSQL " + cluster.psql("SHOW server_version").strip())
@@ -211,7 +236,7 @@ def demonstrate(cluster, rgw):
     client.create_bucket(Bucket=BUCKET)
 
     heading("2. A database with something in it")
-    fill(cluster)
+    fill(cluster, scale)
 
     heading("3. Its tables land in S3")
     land(cluster, rgw)

@@ -58,7 +58,7 @@ recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
     mariadb-client-core"
 tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
     python3-pytest-xdist python3-lz4 python3-zstandard lz4 zstd gzip faketime git iproute2
-    valgrind"
+    valgrind awscli python3-pandas"
 # What is not in Debian comes by pip, into a virtual environment (lambda.sh).
 command -v moto_server >/dev/null && command -v cfn-lint >/dev/null ||
     tests="$tests python3-venv"

@@ -25,11 +25,11 @@ POSTGRES = re.compile(
 
 # header pattern, files that may include it, what to do otherwise
 HEADERS = [
-    (r"curl/", r"src/core/http/http\.c", "use core/http.h"),
-    (r"expat", r"src/core/text/xml_reader\.c", "use core/xml_reader.h"),
+    (r"curl/", r"src/core/http/http\.c", "use core/http/http.h"),
+    (r"expat", r"src/core/text/xml_reader\.c", "use core/text/xml_reader.h"),
     (
         r"jansson\.h", r"src/lambda/.*",
-        "use core/json.h: the symbols of JSON libraries clash in a backend",
+        "use core/text/json.h: the symbols of JSON libraries clash in a backend",
     ),
     (
         r"(zlib|zconf)\.h", r"src/core/(sink/sink_zlib|base/hash)\.c",
@@ -44,7 +44,7 @@ HEADERS = [
     (r"lz4\w*\.h", r"src/core/sink/sink_lz4\.c", "use the lz4 sink"),
     (
         r"storage/latch\.h|storage/waiteventset\.h", r"src/pg/base/wait\.c",
-        "wait through pg/wait.h, so that interrupts are always served",
+        "wait through pg/base/wait.h, so that interrupts are always served",
     ),
 ]
 
@@ -54,13 +54,13 @@ TEXTS = [
         r"\b(WaitLatch\w*|ResetLatch|WaitEventSetWait|"
         r"\w+WaitEvent(ToSet|Set)?)\s*\(",
         r"src/pg/.*", r"src/pg/base/wait\.c",
-        "wait through pg/wait.h, so that interrupts are always served",
+        "wait through pg/base/wait.h, so that interrupts are always served",
     ),
     (
         r"\bcase\s+OB_E[A-Z]+\s*:|\bERRCODE_\w+.*\bOB_E[A-Z]+\b"
         r"|\bOB_E[A-Z]+\b.*\bERRCODE_\w+",
         r"src/pg/.*", r"src/pg/base/errors\.c",
-        "report an ObError through pg/report.h, the one place that maps it",
+        "report an ObError through pg/base/errors.h, the one place that maps it",
     ),
     (
         r"\bPG_VERSION_NUM\b", r"src/.*", r"src/pg/base/compat\.h",
@@ -69,7 +69,7 @@ TEXTS = [
     (
         r"\b(SPI_exec\w*|get_namespace_name\w*)\s*\(", r"src/pg/.*",
         r"src/pg/(base/own_query|increment/increment_bound)\.c",
-        "query our tables through pg/own_query.h: names of schemas change",
+        "query our tables through pg/base/own_query.h: names of schemas change",
     ),
 ]
 

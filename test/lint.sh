@@ -60,6 +60,7 @@ format=clang-format-14
 command -v $format >/dev/null || format=clang-format
 
 step layers python3 test/layers.py
+step maps python3 test/maps.py
 step lengths check_lengths "${sources[@]}"
 step format $format --dry-run --Werror "${all[@]}"
 step cppcheck check_cpp "${units[@]}"

@@ -33,12 +33,15 @@ _REPEAT = """\
 
 On a quiet machine with Debian 12, as root or with sudo:
 
-    make bench                            csv and text, about three minutes
-    make bench BENCH_OPTS='--full --report docs/benchmarks.md'
+```sh
+# needs root
+make bench                                  # csv and text, three minutes
+make bench BENCH_OPTS='--full --report docs/benchmarks.md'
+```
 
-The second writes this page, in about half an hour. It needs some 10 GB of
-memory and 8 GB on `/tmp`. What takes part is in `test/bench`, whose README
-tells the options.
+The second command writes this page, in about half an hour. It needs some 10 GB of
+memory and 8 GB on `/tmp`. The programs and options are described in
+`test/bench/README.md`.
 """
 
 _PEERS = """\

@@ -8,6 +8,7 @@ import json
 
 import pytest
 
+from lib import process
 from lib.exports import (
     Running, body, failure, key_of, keys, network_event, select,
     wait_for_event,
@@ -20,6 +21,12 @@ FOLDER = f"_onboard/{R1}/"
 SUCCESS, MANIFEST = FOLDER + "_SUCCESS", FOLDER + "manifest.json"
 BOTH = [SUCCESS, MANIFEST]
 DENIED = s3_error(403, "AccessDenied")
+
+
+@pytest.fixture(autouse=True)
+def unknown(db):
+    """The id, to the history."""
+    select(db, "DELETE FROM onboard_history WHERE run_id = %s", (R1,))
 
 
 @pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
@@ -189,6 +196,117 @@ def test_below_the_prefix(db, rgw, make_server, s3, two, bucket):
     assert found == ["räw/" + MANIFEST]
 
 
+# Nothing is deleted for a run that cannot begin
+
+
+@pytest.mark.parametrize("publish", ["together", "each"])
+def test_75_no_table_can_be_prepared(
+    db, s3, two, workers, proxied, proxy, bucket, publish
+):
+    """Together, one that cannot be is enough: nothing is sent."""
+    options = {"publish": publish, "server": proxied}
+    run_all(db, **options)
+    before = {key: body(s3, bucket, key) for key in keys(s3, bucket)}
+    change(db, "b", "DELETE FROM missing")
+    if publish == "each":
+        change(db, "a", "DELETE FROM missing")
+    proxy.clear()
+    found = run_all(db, **options)
+    assert statuses(found) == [
+        "withheld" if publish == "together" else "failed", "failed"
+    ]
+    assert proxy.requests() == []
+    assert before == {key: body(s3, bucket, key) for key in keys(s3, bucket)}
+    # So a call for one of them alone still finds that it is one of two.
+    assert failure(run_table, db, bucket, "a").pgcode == "55000"
+
+
+@pytest.mark.parametrize("how", ["missing table", "watermark", "busy"])
+def test_75_a_table_that_cannot_begin(
+    pg, db, s3, registry, proxied, proxy, bucket, how
+):
+    """All that can be checked is, before anything is deleted."""
+    options = {"manifest": True, "server": proxied,
+               "key": "{name}/{run_id}.{ext}"}
+    sql = "SELECT * FROM onboard_table('t', %s, %s, %s, %s)"
+    query = "SELECT 1 AS id"
+    select(db, sql, (query, bucket, json.dumps(options), R1))
+    assert files(s3, bucket) == BOTH
+    session = pg.connect("onboard")
+    if how == "missing table":
+        query, code = "SELECT * FROM missing", "42P01"
+    elif how == "watermark":
+        registry("t", "SELECT 'Infinity'::float8 AS id", bucket,
+                 watermark={"column": "id"})
+        select(db, "DELETE FROM onboard_history")
+        query, code = None, "22000"
+    else:
+        registry("t", query, bucket, watermark={"column": "id"})
+        select(db, "DELETE FROM onboard_history")
+        proxy.rule("PUT", f"t/{R1}", hold=True, when="request")
+        query, code = None, "55006"
+    proxy.clear()
+    if how == "busy":
+        rule = proxy.rule("PUT", f"t/{R1}", hold=True, when="request")
+        with Running(
+            session, "SELECT * FROM onboard_table('t', NULL, NULL, %s, %s)",
+            (json.dumps({**options, "manifest": False,
+                         "key": "t/{run_id}-other"}), R1),
+        ) as run:
+            process.wait_until(
+                lambda: rule.reached() or not run.running(), 30, "it is busy"
+            )
+            error = failure(select, db, sql,
+                            (query, bucket, json.dumps(options), R1))
+            rule.release()
+    else:
+        error = failure(select, db, sql,
+                        (query, bucket, json.dumps(options), R1))
+    session.close()
+    assert error.pgcode == code
+    assert proxy.requests("DELETE") == []
+    assert files(s3, bucket) == BOTH
+
+
+@pytest.mark.parametrize("attempt", ["ended", "removed"])
+def test_75_tables_that_only_the_history_has(
+    pg, db, observer, s3, two, workers, bucket, proxied, proxy, attempt
+):
+    """An attempt that was ended has deleted the manifest, and left none."""
+    run_all(db)
+    if attempt == "removed":
+        for key in BOTH:
+            s3.delete_object(Bucket=bucket, Key=key)
+    else:
+        rule = proxy.rule("PUT", "inbox", hold=True, when="request")
+        with Running(
+            db, "SELECT * FROM onboard_all(NULL, %s, %s)",
+            (json.dumps({"manifest": True, "server": proxied}), R1),
+        ) as run:
+            rule.wait()
+            select(observer, "SELECT pg_cancel_backend(%s)", (run.pid,))
+            run.error()
+    assert files(s3, bucket) == []
+    for error in (
+        failure(run_table, db, bucket, "a"), failure(run_all, db, "a")
+    ):
+        assert error.pgcode == "55000"
+        assert f"run {R1} has tables that are not exported now" in str(error)
+        assert '"b"' in error.diag.message_detail
+    assert files(s3, bucket) == []
+    assert statuses(run_all(db)) == ["done", "done"]
+    assert files(s3, bucket) == BOTH
+    # What has failed, and has nothing in S3, may be left out.
+    select(db, "DELETE FROM onboard_history")
+    for key in BOTH:
+        s3.delete_object(Bucket=bucket, Key=key)
+    change(db, "b", "SELECT 1 / 0 AS n")
+    assert statuses(run_all(db)) == ["done", "failed"]
+    for key in BOTH:
+        s3.delete_object(Bucket=bucket, Key=key)
+    assert statuses(run_all(db, "a")) == ["done"]
+
+
 # Who may not delete
 
 
@@ -306,6 +424,9 @@ def test_two_tables_one_by_one(db, s3, bucket):
     """The second manifest would name the second one alone."""
     run_table(db, bucket, "a")
     before = body(s3, bucket, MANIFEST)
+    assert failure(run_table, db, bucket, "b").pgcode == "55000"
+    # Whether or not the history knows of it.
+    select(db, "DELETE FROM onboard_history")
     error = failure(run_table, db, bucket, "b")
     assert error.pgcode == "55000"
     assert f"the manifest of run {R1} names tables that are not exported" in (
@@ -313,9 +434,6 @@ def test_two_tables_one_by_one(db, s3, bucket):
     )
     assert keys(s3, bucket) == [SUCCESS, MANIFEST, key_of("a")]
     assert body(s3, bucket, MANIFEST) == before
-    # Whether or not the history knows of it.
-    select(db, "DELETE FROM onboard_history")
-    assert failure(run_table, db, bucket, "b").pgcode == "55000"
     # Without a manifest there is nothing to be wrong.
     run_table(db, bucket, "b", manifest=False)
 

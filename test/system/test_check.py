@@ -151,7 +151,7 @@ def test_nobody_listens(db, make_server):
     detail = failed_alone(
         check(db, "bucket", server=server), "endpoint", *BEHIND_ENDPOINT
     )
-    assert 'could not reach "127.0.0.1"' in detail
+    assert f'could not reach "http://127.0.0.1:{port}"' in detail
     assert "that the database server may connect to it" in detail
 
 
@@ -247,6 +247,7 @@ def test_no_such_bucket(db):
         check(db, "no-such-bucket-here"), "region", "list", "read",
         "encryption", "put",
     )
+    assert 'could not find bucket "no-such-bucket-here"' in detail
     assert "HTTP 404" in detail and "Check the name of the bucket" in detail
 
 

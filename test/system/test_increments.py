@@ -15,6 +15,8 @@ After each batch of steps these must hold:
   with those rows, bytes and checksum, and nothing else: no row twice, none
   that was never committed, none that the role may not see;
 - an increment that has landed is never changed and never vanishes;
+- what a row of the history has named, it names until the table is done at
+  another place, or empty;
 - _SUCCESS stands only beside a manifest that is true, with all objects of it;
 - an object that nobody claims was told of, as one that may be there.
 
@@ -222,6 +224,7 @@ class Judge:
         self.known = {}  # uri: (etag and time, Landed)
         self.claimed = {}  # increments: uri: (etag and time, by whom)
         self.seen = set()  # uris that nobody claims, and that are explained
+        self.named = {}  # by role, run and table: the last uri of its row
         self.wrong = []
 
     def judge(self, last=False):
@@ -238,6 +241,7 @@ class Judge:
             self.history = [row for row in history if row["status"] == "done"]
             self.not_done = [row for row in history if row["status"] != "done"]
             self.check_claimed()
+            self.check_remembered(history)
             self.check_history()
             self.check_told()
             self.check_manifests(db)
@@ -300,6 +304,22 @@ class Judge:
                 self.say(f"{uri}, an increment of {who}, has vanished")
             elif found[:2] != state:
                 self.say(f"{uri}, an increment of {who}, has been replaced")
+
+    def check_remembered(self, history):
+        """A row that has named an object does until the run has another, or
+        there is nothing to land, whatever else becomes of its repetitions."""
+        for row in history:
+            key = row["role_id"], row["run_id"], row["name"]
+            if row["uri"] is None and row["status"] != "empty" and (
+                key in self.named
+            ):
+                self.say(f"the history has forgotten {self.named[key]} of"
+                         f" {key}: {row['status']}")
+            self.named[key] = row["uri"]
+            if row["uri"] is None:
+                del self.named[key]
+            elif row["status"] != "done":
+                self.world.counts["named, not done"] += 1
 
     def may_be_replaced(self, run_id, name, uri):
         """A whole table, by a run that is repeated or has no key of its own.

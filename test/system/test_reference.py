@@ -21,6 +21,7 @@ from lib.process import wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
+NOTICES = "Notices, log lines and notifications"
 NAME = re.compile(r"`([^`]*)`")
 TYPES = {"timestamptz": "timestamp with time zone"}
 
@@ -99,10 +100,6 @@ def signatures():
         flat = re.sub(r"\n +", " ", flat)
         for name, arguments, columns in head.findall(flat):
             found[name] = (split(arguments), split(columns))
-    # it has the columns of the one below it
-    found["onboard_status"] = (
-        found["onboard_status"][0], found["onboard_wait"][1]
-    )
     return found
 
 
@@ -113,8 +110,6 @@ def split(text):
     ]
 
 
-# What users call, but what has no block: named in the text beside others.
-BESIDE = {"onboard_pid", "onboard_await"}
 # What views and the wrapper are made of.
 INSIDE = {
     "onboard_fdw_validator", "onboard_progress_rows", "onboard_role_id",
@@ -131,8 +126,6 @@ FUNCTIONS = """
 
 def test_functions(db):
     documented = signatures()
-    for name in BESIDE:
-        assert f"`{name}(" in REFERENCE, name
     there = {}
     for row in select(db, FUNCTIONS):
         name, text = row.values()
@@ -146,7 +139,7 @@ def test_functions(db):
         ]
         both = [part.split(" DEFAULT")[0] for part in both]
         there[name] = (given, both + out)
-    assert set(documented) == set(there) - BESIDE - INSIDE
+    assert set(documented) == set(there) - INSIDE
     for name, found in documented.items():
         assert found == there[name], name
 
@@ -170,12 +163,7 @@ def hint_of(db, sql, parameters=None):
 
 def test_options(db):
     """What the hints list is what the tables do."""
-    title = re.search(r"^## Options\n(.*?)(?=^## )", REFERENCE, re.S | re.M)
-    documented = set()
-    for head in re.split(r"^### ", title.group(1), flags=re.M)[1:]:
-        if re.search(r"^\| option \|", head, re.M):
-            documented |= set(names_of(row[0] for row in table_of(head,
-                                                                  "option")))
+    documented = tables_of_options("Options")
     wrong = '{"nonsense": 1}'
     there = hint_of(db, "SELECT onboard_table('t', 'SELECT 1', 'b', %s)",
                     (wrong,))
@@ -183,6 +171,58 @@ def test_options(db):
     config = {"Tables": [{"table_name": "t", "options": {"nonsense": 1}}]}
     there |= hint_of(db, "SELECT onboard_load(%s)", (json.dumps(config),))
     assert documented == there
+
+
+RELATIONS = """
+    SELECT c.relname FROM pg_class c JOIN pg_depend d ON d.deptype = 'e' AND (
+        d.classid = 'pg_class'::regclass AND d.objid = c.oid
+        AND c.relkind IN ('r', 'v')
+        OR d.classid = 'pg_type'::regclass AND d.objid = c.reltype
+        AND c.relkind = 'c')
+    JOIN pg_extension e ON e.oid = d.refobjid
+    WHERE e.extname = 'onboard'
+"""
+
+
+def tables_of_options(title):
+    """The options of all tables of a section, those of its parts included."""
+    text = re.search(
+        rf"^## {title}\n(.*?)(?=^## )", REFERENCE, re.S | re.M
+    ).group(1)
+    return {
+        name for head in re.split(r"^### ", text, flags=re.M)
+        if re.search(r"^\| option \|", head, re.M)
+        for name in names_of(row[0] for row in table_of(head, "option"))
+    }
+
+
+def test_index(db):
+    """At the top stands all that there is, each where it is explained."""
+    index = {
+        title: " ".join(text.split()) for title, text in re.findall(
+            r"^\*\*\[?(.*?)(?:\].*?)?:\*\*(.*?)(?=^\*\*|^All objects)",
+            REFERENCE, re.S | re.M,
+        )
+    }
+    functions = " ".join(
+        text for title, text in index.items() if "unctions" in title
+    )
+    for text, sql, inside in (
+        (functions, FUNCTIONS, INSIDE),
+        (index["Tables, views and types"], RELATIONS, {"onboard_resets"}),
+    ):
+        there = {next(iter(row.values())) for row in select(db, sql)}
+        found = re.findall(r"\[(\w+)\]\(#(\w+)\)", text)
+        assert all(name == anchor for name, anchor in found)
+        assert sorted(name for name, _ in found) == sorted(there - inside)
+    settings = [row[0] for row in table_of(section("Settings"), "setting")]
+    assert NAME.findall(index["Settings"]) == names_of(settings)
+    for title, wanted in (
+        ("Options of servers", tables_of_options("Servers")),
+        ("Options of user mappings", tables_of_options("User mappings")),
+        ("Options of exports", tables_of_options("Options")),
+    ):
+        assert sorted(NAME.findall(index[title])) == sorted(wanted)
 
 
 @pytest.mark.parametrize("title, statement", [
@@ -289,7 +329,7 @@ def test_statuses(db, registry, bucket):
 
 
 def bullets_of_status():
-    text = section("onboard_status, onboard_wait, onboard_cancel")
+    text = section("onboard_status")
     found = re.findall(r"^- (?:else )?`(\w+)`", text, re.M)
     return set(found)
 
@@ -320,11 +360,11 @@ def test_phases(db, pg, bucket, proxy, proxied):
 
 def test_notifications(db, pg, bucket):
     documented = names_of(
-        row[0] for row in table_of(section("What is told"), "key")
+        row[0] for row in table_of(section(NOTICES), "key")
     )
     examples = re.search(
         r"^    (\{\"event\":\"table\".*?\}\n)    (\{\"event\":\"run\".*?\})\n",
-        section("What is told"), re.S | re.M,
+        section(NOTICES), re.S | re.M,
     )
     listener = pg.connect("onboard")
     select(listener, "LISTEN onboard")

@@ -5,6 +5,7 @@ import json
 import os
 import pathlib
 import re
+import signal
 import threading
 import uuid
 
@@ -20,6 +21,7 @@ from test_watermark import increment, mark, register, role, table
 
 __all__ = ["role", "table"]  # fixtures
 
+LEFT = 'the watermark of "increments" is left as it is'
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
 # Waits where a test wants it to; free, it is nothing.
 HELD = (
@@ -266,11 +268,108 @@ def test_61_a_repetition_that_fails(db, s3, table, workers, bucket, options):
     assert [row["status"] for row in before] == ["done"]
     select(db, "INSERT INTO increments VALUES (2)")
     again = land_run(db, run_id, **options)
-    assert (again["status"], again["uri"]) == ("failed", None)
+    assert (again["status"], again["uri"]) == ("failed", first["uri"])
     assert select(db, history, (run_id,)) == before
     third = land_run(db, run_id)
     assert (third["status"], third["uri"]) == ("done", first["uri"])
     assert increment(db, s3, bucket) == ["2"]
+
+
+@pytest.mark.parametrize("what", ["option", "row", "name", "option and key"])
+def test_61_what_is_no_increment_any_more(
+    db, s3, table, workers, bucket, what
+):
+    """It must not take the place of the one that the run has landed."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    beside(db, bucket)
+    select(db, "INSERT INTO increments VALUES (1)")
+    run_id = str(uuid.uuid4())
+    assert land_run(db, run_id)["status"] == "done"
+    history = (
+        "SELECT * FROM onboard_runs WHERE run_id = %s AND name = 'increments'"
+    )
+    before = select(db, history, (run_id,))
+    select(db, "INSERT INTO increments VALUES (2);"
+           "UPDATE onboard_tables SET options = options - 'watermark'"
+           " WHERE name = 'increments'")
+    name, options = "increments", {}
+    if what == "row":
+        select(db, "DELETE FROM onboard_tables WHERE name = 'increments'")
+        register(db, "increments", bucket, "id")
+        select(db, "UPDATE onboard_tables SET options = options - 'watermark'")
+    elif what == "name":
+        select(db, "UPDATE onboard_tables SET query = 'TABLE increments',"
+               " options = options || %s, name = 'renamed'"
+               " WHERE name = 'increments'",
+               (json.dumps({"key": "increments/{run_id}.{ext}"}),))
+        name = "renamed"
+    elif what == "option and key":
+        options = {"key": "{name}/elsewhere-{run_id}.csv"}
+    error = failure(
+        select, db, "SELECT * FROM onboard_table(%s, NULL, NULL, %s, %s)",
+        (name, json.dumps(options), run_id),
+    )
+    refusal = 'the run has landed an increment of "increments" before'
+    assert (error.pgcode, error.diag.message_primary) == ("42710", refusal)
+    everything = "SELECT * FROM onboard_all(NULL, %s, %s)"
+    arguments = json.dumps(options), run_id
+    if what == "name":
+        # As two tables that land at one place.
+        error = failure(select, db, everything, arguments)
+        assert (error.pgcode, error.diag.message_primary) == ("42710", refusal)
+    else:
+        found = select(db, everything, arguments)
+        (row,) = (row for row in found if row["name"] == name)
+        assert row["status"] == "failed"
+        assert row["error"].startswith(refusal)
+    assert select(db, history, (run_id,)) == before
+    assert body(s3, bucket, f"increments/{run_id}.csv") == b"1\n"
+    # Another run exports whatever is registered.
+    sql = "SELECT * FROM onboard_table(%s)"
+    assert select(db, sql, (name,))[0]["rows"] == 2
+
+
+def test_61_an_increment_that_was_written(
+    db, observer, s3, table, bucket, proxy, proxied
+):
+    """Its attempt has failed nonetheless: it stays known, and another run lands
+    its rows."""
+    table("id int")
+    register(db, "increments", bucket, "id")
+    beside(db, bucket)
+    select(db, "INSERT INTO increments VALUES (1);"
+           "SET onboard.parallel_tables = 4")
+    run_id = str(uuid.uuid4())
+    rule = proxy.rule("PUT", "increments/", hold=True)
+    options = json.dumps({"server": proxied})
+    with Running(
+        db, "SELECT * FROM onboard_all(NULL, %s, %s)", (options, run_id)
+    ) as run:
+        rule.wait()
+        (one,) = process.wait_until(
+            lambda: select(
+                observer, "SELECT pid FROM onboard_progress"
+                " WHERE name = 'increments'"
+            ), 30, "it runs",
+        )
+        select(observer, "SELECT pg_cancel_backend(%s)", (one["pid"],))
+        run.rows()
+    history = "SELECT * FROM onboard_runs WHERE run_id = %s AND name = %s"
+    (row,) = select(db, history, (run_id, "increments"))
+    assert row["error"].endswith("(the object was written)")
+    uri = row["uri"]
+    assert mark(db) is None
+    for _ in range(2):
+        found = land_run(db, run_id)
+        (row,) = select(db, history, (run_id, "increments"))
+        for state in (found, row):
+            assert (state["status"], state["uri"]) == ("failed", uri)
+            assert state["error"].endswith(
+                "(an object of an earlier attempt may be there)"
+            )
+        assert row["sqlstate"] == "58P02"
+    assert increment(db, s3, bucket) == ["1"]
 
 
 def test_61_again_when_the_history_is_pruned(db, s3, table, workers, bucket):
@@ -347,6 +446,34 @@ def test_62_going_on_nevertheless(db, s3, landed, bucket):
     # It is tied to that one from now on.
     select(db, "UPDATE onboard_tables SET query = 'TABLE increments'")
     refused(db, s3, bucket, 'the query of "increments" has changed')
+
+
+def test_62_another_query_after_going_on(db, s3, landed, role, bucket):
+    """Before an increment has come; of all watermarks that are kept."""
+    select(db, "GRANT SELECT ON increments TO lander")
+    assert len(increment(role, s3, bucket)) == 10
+    select(db, "UPDATE onboard_tables SET query = 'SELECT id FROM increments'")
+    assert value(db, "SELECT onboard_reset('increments', true)") == 2
+    kept = select(db, "SELECT table_id, query, relations FROM"
+                  " onboard_watermarks")
+    registered = value(db, "SELECT id FROM onboard_tables")
+    assert kept == 2 * [{
+        "table_id": registered, "query": "SELECT id FROM increments",
+        "relations": None,
+    }]
+    select(db, "UPDATE onboard_tables SET query ="
+           " 'SELECT id FROM increments WHERE id > 0'")
+    refused(db, s3, bucket, 'the query of "increments" has changed')
+    refused(role, s3, bucket, 'the query of "increments" has changed')
+    select(db, "UPDATE onboard_tables SET query = NULL")
+    assert value(role, "SELECT onboard_reset('increments', true)") == 1
+    assert increment(role, s3, bucket) is None
+    # Who may not read the registry knows no query.
+    select(db, "REVOKE SELECT ON onboard_tables FROM lander")
+    assert value(role, "SELECT onboard_reset('increments', true)") == 1
+    assert select(role, "SELECT query FROM onboard_watermarks") == [
+        {"query": None}
+    ]
 
 
 def test_62_another_destination(db, s3, rgw, landed, proxied, bucket):
@@ -559,9 +686,81 @@ def test_63_reset_during_the_first(db, observer, s3, table, workers, bucket):
             select(observer, "SELECT pg_advisory_unlock(47)")
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
+    # Once, whoever has landed it.
+    assert "".join(db.notices).count(LEFT) == 1
+    assert "It was changed or reset while the increment landed" in (
+        "".join(db.notices)
+    )
     assert mark(db) is None
     assert len(increment(db, s3, bucket)) == 10
     assert mark(db) == "10"
+
+
+def test_63_reset_of_a_run_together(
+    db, observer, s3, table, workers, bucket
+):
+    """Its workers wait for the others before they end, and tell it as well."""
+    table("id int")
+    register(db, "increments", bucket, "id", query=HELD)
+    beside(db, bucket)
+    select(db, "INSERT INTO increments SELECT generate_series(1, 10)")
+    with hold(observer):
+        with Running(
+            db, "SELECT * FROM onboard_all(NULL, %s)",
+            (json.dumps({"publish": "together"}),),
+        ) as run:
+            sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+            process.wait_until(lambda: value(observer, sql), 30, "it waits")
+            assert value(observer, "SELECT onboard_reset('increments')") == 0
+            select(observer, "SELECT pg_advisory_unlock(47)")
+            assert {row["status"] for row in run.rows()} == {"done"}
+            select(observer, "SELECT pg_advisory_lock(47)")
+    assert "".join(db.notices).count(LEFT) == 1
+    assert mark(db) is None
+
+
+def test_63_reset_and_nobody_asks(
+    pg, db, observer, s3, table, registry, bucket
+):
+    """The session is cancelled when the increment's worker has ended."""
+    table("id int")
+    register(db, "increments", bucket, "id", query=HELD)
+    register(db, "slow", bucket, "id", query="SELECT 1 AS id, pg_sleep(300)")
+    select(db, "INSERT INTO increments SELECT generate_series(1, 10);"
+           "SET onboard.parallel_tables = 4")
+    sql = (
+        "SELECT status FROM onboard_runs WHERE name = 'increments'"
+        " ORDER BY started DESC LIMIT 1"
+    )
+    with hold(observer):
+        # Rows of a cursor: the second table is not asked for.
+        with contextlib.closing(db.cursor()) as cursor:
+            cursor.execute("BEGIN; DECLARE c CURSOR FOR SELECT (onboard_all())"
+                           ".name")
+            with Running(db, "FETCH 1 FROM c") as run:
+                waits = "SELECT count(*) FROM pg_locks WHERE NOT granted"
+                process.wait_until(
+                    lambda: value(observer, waits), 30, "it waits"
+                )
+                value(observer, "SELECT onboard_reset('increments')")
+                process.wait_until(
+                    lambda: value(observer, sql) == "running", 30, "it runs"
+                )
+                pid = run.pid
+                os.kill(pid, signal.SIGSTOP)
+                try:
+                    select(observer, "SELECT pg_advisory_unlock(47)")
+                    process.wait_until(
+                        lambda: value(observer, sql) == "done", 30, "it ends"
+                    )
+                    select(observer, "SELECT pg_cancel_backend(%s)", (pid,))
+                finally:
+                    os.kill(pid, signal.SIGCONT)
+                run.error()
+                select(observer, "SELECT pg_advisory_lock(47)")
+            cursor.execute("ROLLBACK")
+    assert "".join(db.notices).count(LEFT) == 1
+    assert mark(db) is None
 
 
 def test_63_a_stranger_s_reset_disturbs_nobody(
@@ -605,8 +804,7 @@ def test_64_an_older_snapshot(db, other, s3, table, workers, bucket):
     assert {row["status"] for row in select(
         db, history, (found["run_id"],)
     )} == {"done"}
-    if not workers:
-        assert 'watermark of "increments" is left' in "".join(db.notices)
+    assert 'watermark of "increments" is left' in "".join(db.notices)
     assert mark(db) == "3"
     assert set(union(s3, bucket)) == {"1", "2", "3"}
 

@@ -1283,7 +1283,10 @@ ob_upload_aborted(const ObUpload *upload)
 const ObError *
 ob_upload_abort_error(const ObUpload *upload)
 {
-	return upload->abort_error.code != OB_OK ? &upload->abort_error : NULL;
+	/* an upload that was completed has no parts any more */
+	if (upload->exists || upload->abort_error.code == OB_OK)
+		return NULL;
+	return &upload->abort_error;
 }
 
 bool

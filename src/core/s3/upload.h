@@ -259,7 +259,8 @@ extern bool ob_upload_aborted(const ObUpload *upload);
  * known. */
 extern bool ob_upload_forgotten(const ObUpload *upload);
 
-/* NULL, or why parts may have been left behind. */
+/* NULL, or why parts may have been left behind; there are none of an object
+ * that is known to be there. */
 extern const ObError *ob_upload_abort_error(const ObUpload *upload);
 
 /* Whether the object may have become visible although we gave up: the last

@@ -22,6 +22,7 @@
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
 #include "utils/jsonb.h"
+#include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
 #if PG_VERSION_NUM < 150000
@@ -130,6 +131,46 @@ ob_rte_user(const Query *query, const RangeTblEntry *entry)
 		->checkAsUser;
 #else
 	return entry->checkAsUser;
+#endif
+}
+
+/* The expressions by which the query groups, if the entry stands for them; 18
+ * made an entry of them. */
+static inline List *
+ob_rte_group_expressions(const RangeTblEntry *entry)
+{
+#if PG_VERSION_NUM >= 180000
+	return entry->rtekind == RTE_GROUP ? entry->groupexprs : NIL;
+#else
+	return NIL;
+#endif
+}
+
+/* Where pg_collation and pg_database have the locale of any provider but libc,
+ * which 17 named anew, and the rules that 16 lets be added to it. */
+#if PG_VERSION_NUM >= 170000
+#define OB_COLLATION_LOCALE Anum_pg_collation_colllocale
+#define OB_DATABASE_LOCALE Anum_pg_database_datlocale
+#else
+#define OB_COLLATION_LOCALE Anum_pg_collation_colliculocale
+#define OB_DATABASE_LOCALE Anum_pg_database_daticulocale
+#endif
+#if PG_VERSION_NUM >= 160000
+#define OB_COLLATION_RULES Anum_pg_collation_collicurules
+#define OB_DATABASE_RULES Anum_pg_database_daticurules
+#else
+#define OB_COLLATION_RULES InvalidAttrNumber
+#define OB_DATABASE_RULES InvalidAttrNumber
+#endif
+
+/* 17 has infinite intervals. */
+static inline bool
+ob_interval_is_infinite(const Interval *interval)
+{
+#if PG_VERSION_NUM >= 170000
+	return INTERVAL_NOT_FINITE(interval);
+#else
+	return false;
 #endif
 }
 

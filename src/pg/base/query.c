@@ -20,6 +20,7 @@
 #include "utils/plancache.h"
 #include "utils/varlena.h"
 
+#include "core/text/uri.h"
 #include "pg/base/query.h"
 
 /* Positions in the query must not be taken for positions in the caller's
@@ -37,10 +38,17 @@ move_position(const char *query)
 	return true;
 }
 
+/* Who leaves the query out has the bucket in its place. */
 static void
 tell_position(void *arg)
 {
+	ObError error;
+
 	move_position(arg);
+	ob_error_clear(&error);
+	if (ob_bucket_check(arg, &error) == OB_OK)
+		errhint("If \"%s\" is the bucket, give it after the query.",
+				(const char *) arg);
 }
 
 static void
@@ -127,26 +135,6 @@ ob_query_check(const char *query)
 	check_select((const SelectStmt *) raw->stmt);
 }
 
-/* OFFSET 0 only keeps the planner from flattening a subquery. */
-static bool
-is_zero(const Node *node)
-{
-	const A_Const *value = (const A_Const *) node;
-
-	return IsA(node, A_Const) && !value->isnull && IsA(&value->val, Integer) &&
-		   value->val.ival.ival == 0;
-}
-
-bool
-ob_query_has_limit(const char *query)
-{
-	const RawStmt *raw = linitial_node(RawStmt, parse(query));
-	const SelectStmt *select = (const SelectStmt *) raw->stmt;
-
-	return select->limitCount ||
-		   (select->limitOffset && !is_zero(select->limitOffset));
-}
-
 char *
 ob_query_of_table(const char *name)
 {
@@ -206,6 +194,23 @@ ob_query_parse(const char *query)
 									 query, NULL, 0, NULL);
 }
 
+/* a SELECT has no rules but views */
+static Query *
+only_select(List *queries)
+{
+	if (list_length(queries) != 1 ||
+		linitial_node(Query, queries)->commandType != CMD_SELECT)
+		refuse("query is not a SELECT");
+	return linitial_node(Query, queries);
+}
+
+Query *
+ob_query_rewrite(const Query *query)
+{
+	return only_select(
+		pg_rewrite_query(copyObject(unconstify(Query *, query))));
+}
+
 Query *
 ob_query_analyse(const char *query, ParamListInfo parameters)
 {
@@ -219,11 +224,7 @@ ob_query_analyse(const char *query, ParamListInfo parameters)
 	else
 		queries =
 			pg_analyze_and_rewrite_fixedparams(raw, query, NULL, 0, NULL);
-	/* a SELECT has no rules but views */
-	if (list_length(queries) != 1 ||
-		linitial_node(Query, queries)->commandType != CMD_SELECT)
-		refuse("query is not a SELECT");
-	return linitial_node(Query, queries);
+	return only_select(queries);
 }
 
 TupleDesc

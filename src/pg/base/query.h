@@ -17,10 +17,6 @@
  */
 extern void ob_query_check(const char *query);
 
-/* Whether a query that ob_query_check() has accepted ends in LIMIT, FETCH or
- * OFFSET.  OFFSET 0 does not count. */
-extern bool ob_query_has_limit(const char *query);
-
 /* "TABLE name" for a possibly qualified name, quoted anew; palloc'd. */
 extern char *ob_query_of_table(const char *name);
 
@@ -34,6 +30,10 @@ extern void ob_query_context(ErrorContextCallback *context, const char *query);
 
 /* The result of parse analysis alone, in which views are still relations. */
 extern Query *ob_query_parse(const char *query);
+
+/* What rewriting makes of such a result: views are subqueries, and policies
+ * are conditions. */
+extern Query *ob_query_rewrite(const Query *query);
 
 /* What parse analysis and rewriting make of it.  parameters may be NULL. */
 extern Query *ob_query_analyse(const char *query, ParamListInfo parameters);

@@ -13,6 +13,7 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
+#include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
@@ -22,6 +23,7 @@
 #include "utils/syscache.h"
 #include "utils/timestamp.h"
 
+#include "pg/catalog/fate.h"
 #include "pg/catalog/history.h"
 #include "pg/base/own_query.h"
 #include "pg/base/as_owner.h"
@@ -30,7 +32,11 @@
 
 #define TABLE "onboard_history"
 #define PARAMS 22
-#define ROLE_NAME 4 /* the parameter that insert() sets, from 0 */
+
+/* Parameters that are set later, from 0. */
+#define ROLE_NAME 4
+#define URI 8
+#define ERROR_TEXT 19
 
 char *
 ob_history_source(void)
@@ -70,6 +76,7 @@ typedef struct Row
 	char nulls[PARAMS + 1];
 	Oid role;
 	bool done; /* it says that the table has landed */
+	bool well; /* it says that, or that there was nothing to land */
 	bool written;
 } Row;
 
@@ -119,6 +126,7 @@ make_row(Row *row, const ObRun *run)
 	add_text(row, run->source ? run->source : ob_history_source());
 	add_text(row, run->query);
 	add_text(row, run->status);
+	Assert(row->n == URI);
 	add_text(row, run->uri);
 	add_number(row, run->files);
 	add_number(row, run->rows);
@@ -130,10 +138,12 @@ make_row(Row *row, const ObRun *run)
 	add_time(row, run->ended);
 	add(row, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
 	add_number(row, MyProcPid);
+	Assert(row->n == ERROR_TEXT);
 	add_text(row, run->error);
 	add_text(row, run->error ? unpack_sql_state(run->sqlstate) : NULL);
 	add(row, BOOLOID, BoolGetDatum(run->increment), true);
 	row->done = strcmp(run->status, OB_STATUS_DONE) == 0;
+	row->well = row->done || strcmp(run->status, OB_STATUS_EMPTY) == 0;
 	Assert(row->n == PARAMS);
 }
 
@@ -155,8 +165,10 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 	return SPI_processed;
 }
 
-#define ROW_OF_TABLE \
-	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3"
+/* As the index onboard_history_run_id has it. */
+#define ROW_OF_TABLE                                                       \
+	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3 " \
+	"AND hashtext(name) = hashtext($3)"
 
 /*
  * PostgreSQL makes the column role_id of the name, as it does when a dump is
@@ -207,6 +219,34 @@ insert(Oid schema, void *arg)
 	row->written = true;
 }
 
+static void
+set_text(Row *row, int number, const char *text)
+{
+	row->values[number] = CStringGetTextDatum(text);
+	row->nulls[number] = ' ';
+}
+
+/*
+ * An attempt that has not ended well, or not yet, and has no object itself has
+ * not touched that of an earlier attempt, either.  Mostly the row says so
+ * already: see ob_task_recall().
+ */
+static void
+keep_uri(Oid schema, Row *row)
+{
+	if (row->well || row->nulls[URI] == ' ' ||
+		execute(schema,
+				"SELECT uri FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
+				3, row, SPI_OK_SELECT) == 0)
+		return;
+	set_text(row, URI,
+			 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
+	if (row->nulls[ERROR_TEXT] == ' ')
+		set_text(row, ERROR_TEXT,
+				 ob_fate_error(OB_FATE_EARLIER,
+							   TextDatumGetCString(row->values[ERROR_TEXT])));
+}
+
 /*
  * Writes the row over the one of the same table, mostly that which says that
  * it has begun.  An increment that has landed keeps its row when a repetition
@@ -216,7 +256,7 @@ insert(Oid schema, void *arg)
 static void
 replace(Oid schema, void *arg)
 {
-	const Row *row = arg;
+	Row *row = arg;
 
 	if (!row->done &&
 		execute(schema,
@@ -224,13 +264,15 @@ replace(Oid schema, void *arg)
 				" AND increment AND status = '" OB_STATUS_DONE "'",
 				3, row, SPI_OK_SELECT) > 0)
 		return;
-	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, arg, SPI_OK_DELETE);
-	insert(schema, arg);
+	keep_uri(schema, row);
+	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, row, SPI_OK_DELETE);
+	insert(schema, row);
 }
 
 static void
 replace_if_open(Oid schema, void *arg)
 {
+	keep_uri(schema, arg);
 	if (execute(schema, "DELETE FROM " ROW_OF_TABLE " AND ended IS NULL", 3,
 				arg, SPI_OK_DELETE) > 0)
 		insert(schema, arg);
@@ -364,8 +406,8 @@ find_run(Oid schema, void *arg)
 
 	execute(schema,
 			"SELECT bool_or(role_id = $2), bool_or(role_id <> $2 AND "
-			"status IN ('" OB_STATUS_DONE "', '" OB_STATUS_EMPTY
-			"', '" OB_STATUS_WITHHELD "')) "
+			"(uri IS NOT NULL OR status IN ('" OB_STATUS_DONE
+			"', '" OB_STATUS_EMPTY "', '" OB_STATUS_WITHHELD "'))) "
 			"FROM %s.onboard_history WHERE run_id = $1",
 			2, &question->row, SPI_OK_SELECT);
 	question->own = bool_column(1);
@@ -407,13 +449,13 @@ ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
 						errhint("Give another run_id, or none.")));
 }
 
-typedef struct Landed
+typedef struct Recall
 {
 	Row row;
 	MemoryContext context;
 	ObRun *run;
 	bool found;
-} Landed;
+} Recall;
 
 static Datum
 column(int number)
@@ -434,24 +476,21 @@ text_column(int number)
 }
 
 static void
-find_landed(Oid schema, void *arg)
+recall(Oid schema, void *arg)
 {
-	Landed *landed = arg;
-	ObRun *run = landed->run;
+	Recall *recall = arg;
+	ObRun *run = recall->run;
 	MemoryContext before;
 
 	execute(schema,
 			"SELECT uri, rows, raw_bytes, bytes, parts, retries, query, "
-			"source, started, ended, lsn FROM " ROW_OF_TABLE
-			" AND status = '" OB_STATUS_DONE "' AND files = 1 AND "
-			"uri IS NOT NULL AND ended IS NOT NULL",
-			3, &landed->row, SPI_OK_SELECT);
-	landed->found = SPI_processed > 0;
-	if (!landed->found)
+			"source, started, ended, lsn, status, files, increment "
+			"FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
+			3, &recall->row, SPI_OK_SELECT);
+	recall->found = SPI_processed > 0;
+	if (!recall->found)
 		return;
-	before = MemoryContextSwitchTo(landed->context);
-	run->status = OB_STATUS_DONE;
-	run->files = 1;
+	before = MemoryContextSwitchTo(recall->context);
 	run->uri = text_column(1);
 	run->rows = DatumGetInt64(column(2));
 	run->raw_bytes = DatumGetInt64(column(3));
@@ -463,22 +502,102 @@ find_landed(Oid schema, void *arg)
 	run->started = DatumGetTimestampTz(column(9));
 	run->ended = DatumGetTimestampTz(column(10));
 	run->lsn = DatumGetLSN(column(11));
-	run->increment = true;
+	run->status = text_column(12);
+	run->files = (int) DatumGetInt64(column(13));
+	run->increment = DatumGetBool(column(14));
 	MemoryContextSwitchTo(before);
 }
 
 bool
-ob_history_landed(Oid schema, ObRun *run)
+ob_history_recall(Oid schema, ObRun *run)
 {
-	Landed landed;
+	Recall question;
 
-	memset(&landed, 0, sizeof(landed));
-	landed.context = CurrentMemoryContext;
-	landed.run = run;
-	add_run(&landed.row, &run->run_id);
-	add_text(&landed.row, run->name);
-	ob_as_owner(schema, TABLE, find_landed, &landed);
-	return landed.found;
+	memset(&question, 0, sizeof(question));
+	question.context = CurrentMemoryContext;
+	question.run = run;
+	add_run(&question.row, &run->run_id);
+	add_text(&question.row, run->name);
+	ob_as_owner(schema, TABLE, recall, &question);
+	return question.found;
+}
+
+/* ---- what else a run has landed ---- */
+
+typedef struct Search
+{
+	Row row;
+	MemoryContext context;
+	const char *sql;
+	char *name; /* of the first row that is found; NULL: none is */
+} Search;
+
+static void
+search(Oid schema, void *arg)
+{
+	Search *wanted = arg;
+	MemoryContext before;
+
+	if (execute(schema, wanted->sql, wanted->row.n, &wanted->row,
+				SPI_OK_SELECT) == 0)
+		return;
+	before = MemoryContextSwitchTo(wanted->context);
+	wanted->name = text_column(1);
+	MemoryContextSwitchTo(before);
+}
+
+static Search
+new_search(const pg_uuid_t *run_id, const char *sql)
+{
+	Search wanted;
+
+	memset(&wanted, 0, sizeof(wanted));
+	wanted.context = CurrentMemoryContext;
+	wanted.sql = sql;
+	add_run(&wanted.row, run_id);
+	return wanted;
+}
+
+static void
+add_texts(Row *row, const char *const *texts, int n)
+{
+	Datum *values = palloc(sizeof(Datum) * n);
+	ArrayType *array;
+
+	for (int i = 0; i < n; i++)
+		values[i] = CStringGetTextDatum(texts[i]);
+	array = construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
+	add(row, TEXTARRAYOID, PointerGetDatum(array), true);
+}
+
+char *
+ob_history_increment(Oid schema, const pg_uuid_t *run_id,
+					 const char *const *uris, int n)
+{
+	Search wanted = new_search(
+		run_id, "SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
+				"role_id = $2 AND uri = ANY ($3) AND increment AND "
+				"status = '" OB_STATUS_DONE "' ORDER BY name LIMIT 1");
+
+	add_texts(&wanted.row, uris, n);
+	ob_as_owner(schema, TABLE, search, &wanted);
+	return wanted.name;
+}
+
+char *
+ob_history_other(Oid schema, const pg_uuid_t *run_id, const char *const *names,
+				 int n)
+{
+	/* a row without a name is the run's own */
+	Search wanted = new_search(
+		run_id, "SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
+				"role_id = $2 AND name <> '' AND (uri IS NOT NULL OR status "
+				"IN ('" OB_STATUS_DONE "', '" OB_STATUS_EMPTY "')) AND "
+				"name <> ALL ($3) ORDER BY name LIMIT 1");
+
+	add_texts(&wanted.row, names, n);
+	ob_as_owner(schema, TABLE, search, &wanted);
+	return wanted.name;
 }
 
 /* ---- sums ---- */

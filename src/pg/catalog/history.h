@@ -23,7 +23,8 @@ typedef struct ObRun
 	pg_uuid_t run_id;
 	const char *name;
 	const char *status;
-	const char *uri; /* in the database's encoding; NULL: none */
+	const char *uri; /* in the database's encoding; NULL: none.  Unless it is
+					  * "done", of an object that may be there nevertheless */
 	int files;
 	uint64 rows;
 	uint64 raw_bytes; /* before compression */
@@ -50,7 +51,9 @@ extern const char *ob_history_role(void);
  * has begun, or how it ended, over the row that says that it has begun, if
  * there is one; nothing where nothing can be written (a standby, a read-only
  * transaction), or where the row says that an increment has landed and this
- * one does not.  The end is also told to others: see notify.h.
+ * one does not.  A row that names an object is only replaced by one that does,
+ * too, or says how the run has ended well: see ObRun.uri.  The end is also
+ * told to others: see notify.h.
  */
 extern void ob_history_begin(Oid schema, const ObRun *run);
 extern void ob_history_end(Oid schema, const ObRun *run);
@@ -79,11 +82,21 @@ struct ObTotals;
 extern void ob_history_sum(Oid schema, struct ObTotals *totals);
 
 /*
- * Looks whether the current role has landed an object for the table run->name
- * in the run run->run_id.  If so, fills the rest of *run in the current memory
- * context and returns true.
+ * Looks whether the current role's row of the table run->name in the run
+ * run->run_id names an object.  If so, fills the rest of *run in the current
+ * memory context and returns true.
  */
-extern bool ob_history_landed(Oid schema, ObRun *run);
+extern bool ob_history_recall(Oid schema, ObRun *run);
+
+/* The table of an increment that the current role has landed in that run, at
+ * one of these URIs; palloc'd; NULL: there is none. */
+extern char *ob_history_increment(Oid schema, const pg_uuid_t *run_id,
+								  const char *const *uris, int n);
+
+/* A table that the current role's run has landed, or found empty, and that is
+ * none of these; palloc'd; NULL: there is none. */
+extern char *ob_history_other(Oid schema, const pg_uuid_t *run_id,
+							  const char *const *names, int n);
 
 /* Whether it has rows of that run of the current role. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
@@ -91,8 +104,8 @@ extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 /*
  * Raises if another role has landed something under that id, and the current
  * one has no row of it.  Rows of both would not meet, but tell whoever sees
- * both of one run where there are two.  Failures do not bind an id: they need
- * no right to export, and would let anybody take an id away.
+ * both of one run where there are two.  Failures without an object do not bind
+ * an id: they need no right to export, and would let anybody take an id away.
  */
 extern void ob_history_require_own(Oid schema, const pg_uuid_t *run_id);
 

@@ -68,7 +68,7 @@ seconds(TimestampTz started, TimestampTz ended)
 void
 ob_tell_log(const ObRun *run)
 {
-	char *to = run->uri ? psprintf(" to \"%s\"", run->uri) : "";
+	char *to = run->files > 0 ? psprintf(" to \"%s\"", run->uri) : "";
 
 	if (run->logged && *run->logged)
 		return;

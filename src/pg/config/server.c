@@ -610,7 +610,10 @@ ob_server_check_bucket(const char *bucket)
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("invalid bucket name \"%s\"", ob_report_clip(bucket)),
 				 errdetail("%s", ob_server_fault(&error)),
-				 errhint(OB_BUCKET_RULE)));
+				 bucket[0] == '{'
+					 ? errhint("Options follow the bucket: write options => "
+							   "'...'.")
+					 : errhint(OB_BUCKET_RULE)));
 }
 
 char *

@@ -209,6 +209,26 @@ ob_manifest_details(const ObTask *task, TupleDesc columns,
 	return end_object(&json);
 }
 
+/* What there is of the object of a table that failed. */
+static void
+add_object(Json *json, ObFate fate)
+{
+	switch (fate)
+	{
+		case OB_FATE_NONE:
+			break;
+		case OB_FATE_EARLIER:
+			add_text(json, "object", "earlier");
+			break;
+		case OB_FATE_UNKNOWN:
+			add_text(json, "object", "unknown");
+			break;
+		case OB_FATE_WRITTEN:
+			add_text(json, "object", "written");
+			break;
+	}
+}
+
 static void
 add_table(Json *json, const ObTask *task)
 {
@@ -225,9 +245,7 @@ add_table(Json *json, const ObTask *task)
 	if (run->error)
 	{
 		add_text(json, "sqlstate", unpack_sql_state(run->sqlstate));
-		if (task->fate != OB_FATE_NONE)
-			add_text(json, "object",
-					 task->fate == OB_FATE_WRITTEN ? "written" : "unknown");
+		add_object(json, task->fate);
 	}
 	if (task->details)
 		add_all(json, task->details);

@@ -14,12 +14,17 @@
 #include "utils/memutils.h"
 
 #include "core/text/json.h"
+#include "pg/catalog/history.h"
 #include "pg/store/call.h"
 #include "pg/store/client.h"
 #include "pg/store/object_headers.h"
 #include "pg/export/manifest.h"
 #include "pg/base/errors.h"
 #include "pg/export/manifest_withdraw.h"
+
+#define OTHERS_HINT                                                         \
+	"Give another run_id, or none; or export all tables of the run by one " \
+	"call of onboard_all()."
 
 typedef struct Withdrawal
 {
@@ -45,6 +50,28 @@ finish(Withdrawal *this)
 {
 	ob_call_wait(this->call);
 	return &this->call->core.error;
+}
+
+/* ---- what the history has ---- */
+
+/* An attempt that was ended may have deleted the manifest, and written none.
+ */
+static void
+refuse_others(Oid schema, const ObExport *where, const char *const *names,
+			  int n)
+{
+	const char *other = ob_history_other(schema, &where->run_id, names, n);
+
+	if (!other)
+		return;
+	ereport(ERROR,
+			(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+			 errmsg("run %s has tables that are not exported now",
+					ob_manifest_run_text(&where->run_id)),
+			 errdetail("The manifest would not name \"%s\", although the "
+					   "history has it.",
+					   other),
+			 errhint("%s", OTHERS_HINT)));
 }
 
 /* ---- the manifest that is there ---- */
@@ -90,8 +117,7 @@ read_manifest(Withdrawal *this)
 					run_text(this)),
 			 errdetail("The new one would not name them, although an earlier "
 					   "attempt has landed them."),
-			 errhint("Give another run_id, or none; or export all tables of "
-					 "the run by one call of onboard_all().")));
+			 errhint("%s", OTHERS_HINT)));
 	this->readable = list.has_flag;
 	this->success = list.flag_value;
 }
@@ -171,15 +197,17 @@ take_back(Withdrawal *this)
 }
 
 void
-ob_withdraw(const ObExport *where, const char *const *names, int n)
+ob_withdraw(Oid schema, const ObExport *where, const char *const *names, int n)
 {
 	/* also holds the client, and ends it before this returns */
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard withdrawal", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
 	Withdrawal this = {.where = where, .n = n};
-	ObS3 *s3 = ob_client_new(where->server, 1);
+	ObS3 *s3;
 
+	refuse_others(schema, where, names, n);
+	s3 = ob_client_new(where->server, 1);
 	this.names = palloc(sizeof(char *) * n);
 	for (int i = 0; i < n; i++)
 		this.names[i] = pg_server_to_any(names[i], strlen(names[i]), PG_UTF8);

@@ -16,10 +16,11 @@
 /*
  * Deletes _SUCCESS and manifest of where->run_id, if there are any, in that
  * order.  names are those of the tables that the run has now: raises if the
- * manifest names others, since the new one would not; and if it cannot be
- * known, or brought about, that no _SUCCESS is there.  Answers interrupts.
+ * history or the manifest has others, since the new manifest would not name
+ * them; and if it cannot be known, or brought about, that no _SUCCESS is
+ * there. Answers interrupts.  schema is the extension's.
  */
-extern void ob_withdraw(const ObExport *where, const char *const *names,
-						int n);
+extern void ob_withdraw(Oid schema, const ObExport *where,
+						const char *const *names, int n);
 
 #endif

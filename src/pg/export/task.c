@@ -68,6 +68,20 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 	return key;
 }
 
+void
+ob_task_recall(const ObRequest *request, ObTask *task)
+{
+	ObRun *run;
+
+	if (!request->given_id)
+		return;
+	run = palloc0(sizeof(ObRun));
+	run->run_id = request->run_id;
+	run->name = request->name;
+	if (ob_history_recall(request->schema, run))
+		task->earlier = run;
+}
+
 /*
  * Callers repeat a run under its id when one of its tables failed, or when
  * they lost the connection.  An increment that the run has landed before is
@@ -77,11 +91,9 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 static bool
 has_landed(const ObRequest *request, ObTask *task)
 {
-	ObRun *run = palloc0(sizeof(ObRun));
+	const ObRun *run = task->earlier;
 
-	run->run_id = request->run_id;
-	run->name = request->name;
-	if (!ob_history_landed(request->schema, run))
+	if (!run || strcmp(run->status, OB_STATUS_DONE) != 0)
 		return false;
 	if (task->export.options->together)
 		ereport(ERROR,
@@ -95,6 +107,40 @@ has_landed(const ObRequest *request, ObTask *task)
 				 errhint("Give another run_id, or none.")));
 	task->landed = run;
 	return true;
+}
+
+/* It would replace the object that the watermark counts on, or take its place
+ * in the history. */
+static void
+refuse_after_increment(const char *name)
+{
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DUPLICATE_OBJECT),
+		 errmsg("the run has landed an increment of \"%s\" before", name),
+		 errdetail("What is exported now is not one, and must not take its "
+				   "place."),
+		 errhint("Give another run_id, or none.")));
+}
+
+void
+ob_task_spare_increments(const ObRequest *request, ObTask *const *tasks, int n)
+{
+	const char **uris = palloc(sizeof(char *) * n);
+	const char *name;
+	int plain = 0;
+
+	for (int i = 0; i < n; i++)
+	{
+		if (!tasks[i]->export.options->watermark)
+			uris[plain++] = tasks[i]->uri;
+	}
+	if (!request->given_id || plain == 0)
+		return;
+	name =
+		ob_history_increment(request->schema, &request->run_id, uris, plain);
+	if (name)
+		refuse_after_increment(name);
 }
 
 char *
@@ -130,7 +176,15 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 	};
 
 	if (!options->watermark)
+	{
+		const ObRun *earlier = task->earlier;
+
+		/* the option was removed since */
+		if (earlier && earlier->increment &&
+			strcmp(earlier->status, OB_STATUS_DONE) == 0)
+			refuse_after_increment(request->name);
 		return;
+	}
 	task->run.increment = true;
 	if (request->query)
 		ereport(ERROR,
@@ -303,8 +357,9 @@ tell_again(ObTask *task)
 }
 
 /*
- * What an earlier attempt has said of the run goes before anything is sent.
- * Two calls of one run at a time would each not see what the other one says.
+ * What an earlier attempt has said of the run goes before anything is sent,
+ * and after all that can fail without that.  Two calls of one run at a time
+ * would each not see what the other one says.
  */
 static void
 begin_run(const ObTask *task)
@@ -315,7 +370,7 @@ begin_run(const ObTask *task)
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));
-	ob_withdraw(&task->export, &task->run.name, 1);
+	ob_withdraw(task->schema, &task->export, &task->run.name, 1);
 }
 
 void
@@ -323,6 +378,7 @@ ob_task_run(ObTask *task)
 {
 	ObExportResult result = {.empty = true};
 	TupleDesc columns = NULL;
+	bool lands;
 
 	if (task->landed)
 	{
@@ -333,13 +389,14 @@ ob_task_run(ObTask *task)
 	ob_server_require_usage(task->export.server);
 	ob_server_renew_keys(task->export.server);
 	task->run.started = GetCurrentTimestamp();
-	if (task->export.options->manifest && task->alone)
-		begin_run(task);
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->run.query);
 	if (task->watermark)
 		require_alone(task);
-	if (bound(task))
+	lands = bound(task);
+	if (task->export.options->manifest && task->alone)
+		begin_run(task);
+	if (lands)
 		export(task, &result);
 	/* what fails from here on does not take it away */
 	if (!result.empty && !task->export.held)
@@ -382,7 +439,12 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 	task->run.status = OB_STATUS_FAILED;
 	if (task->export.fate)
 		task->fate = *task->export.fate;
-	if (task->fate != OB_FATE_NONE)
+	if (task->fate == OB_FATE_NONE && task->earlier)
+	{
+		task->fate = OB_FATE_EARLIER;
+		task->run.uri = task->earlier->uri;
+	}
+	else if (task->fate != OB_FATE_NONE)
 		task->run.uri = task->uri;
 	task->run.error = ob_fate_error(task->fate, error->message);
 	task->run.sqlstate = error->sqlerrcode;
@@ -404,14 +466,23 @@ ob_task_withhold(ObTask *task)
 {
 	clear_outcome(&task->run);
 	task->run.status = OB_STATUS_WITHHELD;
+	if (task->earlier)
+		task->run.uri = task->earlier->uri;
 }
 
-void
+static const char *
+keep_watermark(Oid schema, const ObTask *task)
+{
+	if (!task->watermark)
+		return NULL;
+	return ob_watermark_keep(schema, task->watermark, &task->run);
+}
+
+const char *
 ob_task_end(Oid schema, const ObTask *task)
 {
 	ob_history_end(schema, &task->run);
-	if (task->watermark)
-		ob_watermark_keep(schema, task->watermark, &task->run);
+	return keep_watermark(schema, task);
 }
 
 /* ---- the end, where its failure is not the export's ---- */
@@ -427,10 +498,13 @@ write_end(void *arg)
 {
 	const Ending *ending = arg;
 	const ObTask *task = ending->task;
+	const char *left;
 
 	ob_history_write_end(ending->schema, &task->run);
-	if (task->watermark)
-		ob_watermark_keep(ending->schema, task->watermark, &task->run);
+	left = keep_watermark(ending->schema, task);
+	if (left)
+		ob_watermark_warn_left(ob_report_client_text(task->run.name),
+							   ob_report_client_text(left));
 }
 
 static void
@@ -446,14 +520,17 @@ warn_unwritten(const ObTask *task, const ErrorData *error)
 							name, ob_report_client_text(error->message))
 				   : errmsg("the end of \"%s\" was not written to the history",
 							name),
-			 run->uri
+			 !run->uri
+				 ? errdetail("It is %s; there is no object.", run->status)
+			 : run->files > 0
 				 ? errdetail("The object is there: \"%s\", %llu rows, %llu "
 							 "bytes.",
 							 ob_report_client_text(run->uri),
 							 (unsigned long long) run->rows,
 							 (unsigned long long) run->bytes)
-				 : errdetail("It is %s; there is no object.", run->status),
-			 task->watermark && run->uri
+				 : errdetail("It is %s; an object may be at \"%s\".",
+							 run->status, ob_report_client_text(run->uri)),
+			 task->watermark && run->files > 0
 				 ? errhint("The next increment has the same rows again.")
 				 : 0));
 }

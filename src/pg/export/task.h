@@ -48,7 +48,8 @@ typedef struct ObTask
 	char *uri;              /* in the database's encoding */
 	ObFate fate;            /* of the object, if it has failed */
 	ObWatermark *watermark; /* NULL: all rows */
-	const ObRun *landed;    /* by this run before; NULL: not yet */
+	const ObRun *earlier;   /* what the run has of an object; NULL: nothing */
+	const ObRun *landed;    /* the same, if that is all that it shall have */
 	bool alone;             /* no part of a run of several tables */
 	bool given_id;          /* the run may have been tried before */
 	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
@@ -56,11 +57,27 @@ typedef struct ObTask
 } ObTask;
 
 /*
+ * Before all else: asks the history what an earlier attempt of the run has
+ * left at this name.  What is there is not forgotten when this one fails,
+ * whether or not it comes to ob_task_prepare().  Allocates in the current
+ * memory context.
+ */
+extern void ob_task_recall(const ObRequest *request, ObTask *task);
+
+/*
  * Fills a task in the current memory context: options merged and checked,
  * server, bucket and key found.  Nothing is sent.  Raises for all that can be
  * known to be wrong.
  */
 extern void ob_task_prepare(const ObRequest *request, ObTask *task);
+
+/*
+ * Of tasks that are prepared, all of that run: raises if one that is no
+ * increment would replace the object of an increment that the run has landed,
+ * under another name.
+ */
+extern void ob_task_spare_increments(const ObRequest *request,
+									 ObTask *const *tasks, int n);
 
 /* The key that the request's name and run id land at. */
 extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
@@ -74,22 +91,25 @@ extern char *ob_task_place(const ObExport *export, const char *key);
  * set, only reports that. */
 extern void ob_task_run(ObTask *task);
 
-/* Fills task->run for one that failed.  Its object may be there nevertheless
- * (task->fate): then it has a URI, and its error says so. */
+/* Fills task->run for one that failed.  Its object may be there nevertheless,
+ * or that of an earlier attempt (task->fate): then it has a URI, and its error
+ * says so. */
 extern void ob_task_fail(ObTask *task, const ErrorData *error);
 
 /* The same of one that is not known to be visible.  Allocates nothing. */
 extern void ob_task_doubt(ObTask *task);
 
 /* Fills task->run for one that has landed, but is not to be seen, because
- * something else of its run has failed.  Does not raise. */
+ * something else of its run has failed.  If it has a URI, that is an earlier
+ * attempt's.  Does not raise. */
 extern void ob_task_withhold(ObTask *task);
 
 /*
  * In a transaction that may write: how it ended goes into the history, and, if
- * an increment has landed, where the next one begins.
+ * an increment has landed, where the next one begins.  Returns why that is not
+ * kept, palloc'd; NULL: it is, or there is none.
  */
-extern void ob_task_end(Oid schema, const ObTask *task);
+extern const char *ob_task_end(Oid schema, const ObTask *task);
 
 /*
  * The same in a session's transaction, of which other things may be a part:

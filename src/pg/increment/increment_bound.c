@@ -21,6 +21,7 @@
 #include "catalog/pg_operator.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datum.h"
 #include "utils/fmgrprotos.h"
@@ -30,6 +31,7 @@
 #include "utils/typcache.h"
 #include "utils/xid8.h"
 
+#include "pg/base/subtransaction.h"
 #include "pg/base/query.h"
 #include "pg/increment/watermark_intern.h"
 
@@ -45,49 +47,77 @@ typedef struct Bounding
 {
 	ObWatermark *mark;
 	const char *query; /* the registered one, fit for a subquery */
-	char *column;      /* ALIAS.column */
-	Oid type;          /* not a domain */
-	int32 typmod;
-	Oid collation; /* the column's */
+	ObWatermarkQuery analysed;
+	ObWatermarkColumn found;
+	char *column; /* ALIAS.column, not of a domain */
+	Oid type;     /* as found has it */
 	const TypeCacheEntry *cache;
 	char *greater; /* OPERATOR(schema.>) */
 	char *not_less;
 	char *not_greater;
-	Bound kept; /* where the last one ended */
+	Datum overlap; /* if the mark has one */
+	Bound kept;    /* where the last one ended */
 	Bound from;
 	Bound to;
 } Bounding;
 
 /* ---- the column ---- */
 
-static const FormData_pg_attribute *
-find_column(const ObWatermark *mark, TupleDesc desc)
+static void
+find_column(Bounding *b)
 {
-	const FormData_pg_attribute *found = NULL;
+	const ObWatermark *mark = b->mark;
+	int n = ob_watermark_find_column(&b->analysed, mark->column, &b->found);
 
-	for (int i = 0; i < desc->natts; i++)
-	{
-		const FormData_pg_attribute *attribute = TupleDescAttr(desc, i);
-
-		if (strcmp(NameStr(attribute->attname), mark->column) != 0)
-			continue;
-		if (found)
-			ereport(ERROR,
-					(errcode(ERRCODE_AMBIGUOUS_COLUMN),
-					 errmsg("the query of \"%s\" has two columns \"%s\"",
-							mark->name, mark->column),
-					 errhint("Option \"watermark\" needs one: give them "
-							 "names.")));
-		found = attribute;
-	}
-	if (!found)
+	if (n > 1)
+		ereport(ERROR, (errcode(ERRCODE_AMBIGUOUS_COLUMN),
+						errmsg("the query of \"%s\" has two columns \"%s\"",
+							   mark->name, mark->column),
+						errhint("Option \"watermark\" needs one: give them "
+								"names.")));
+	if (n == 0)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_COLUMN),
 				 errmsg("the query of \"%s\" has no column \"%s\"", mark->name,
 						mark->column),
 				 errhint("The column of option \"watermark\" must be one of "
 						 "its result's; case matters.")));
-	return found;
+}
+
+static void
+check_source(const Bounding *b)
+{
+	const ObWatermark *mark = b->mark;
+
+	if (b->found.limited)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+			 errmsg("the query of \"%s\" has a LIMIT, OFFSET or FETCH",
+					mark->name),
+			 errdetail("It is applied before the increment is selected, so "
+					   "increments would lack rows."),
+			 errhint("Remove it, or remove option \"watermark\".")));
+	if (b->found.sampled)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("the query of \"%s\" has a TABLESAMPLE without "
+						"REPEATABLE",
+						mark->name),
+				 errdetail("It is another sample each time, so increments "
+						   "would lack rows."),
+				 errhint("Add REPEATABLE, or remove option \"watermark\".")));
+	if (b->found.changing)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("column \"%s\" of \"%s\" is made by a volatile "
+						"function",
+						mark->column, mark->name),
+				 errdetail("It may have other values each time that the query "
+						   "runs, so increments would lack rows."),
+				 errhint("Take a column that is stored. A function that "
+						 "gives the same value each time can be declared "
+						 "STABLE or IMMUTABLE.")));
 }
 
 static char *
@@ -110,17 +140,25 @@ operator_of(const Bounding *b, StrategyNumber strategy)
 	return text;
 }
 
+/* The operators of enums do not take domains over them. */
+static char *
+cast_to_base(const char *column, Oid type)
+{
+	return psprintf("CAST(%s AS %s)", column,
+					format_type_extended(type, -1,
+										 FORMAT_TYPE_TYPEMOD_GIVEN |
+											 FORMAT_TYPE_FORCE_QUALIFY));
+}
+
 static void
 learn_column(Bounding *b)
 {
-	const FormData_pg_attribute *attribute =
-		find_column(b->mark, ob_query_describe(b->query));
-
-	b->typmod = attribute->atttypmod;
-	b->type = getBaseTypeAndTypmod(attribute->atttypid, &b->typmod);
-	b->collation = attribute->attcollation;
-	b->column =
-		psprintf(ALIAS ".%s", quote_identifier(NameStr(attribute->attname)));
+	find_column(b);
+	check_source(b);
+	b->type = b->found.type;
+	b->column = psprintf(ALIAS ".%s", quote_identifier(b->mark->column));
+	if (b->found.is_domain)
+		b->column = cast_to_base(b->column, b->type);
 	b->cache = lookup_type_cache(b->type, TYPECACHE_BTREE_OPFAMILY |
 											  TYPECACHE_GT_OPR |
 											  TYPECACHE_CMP_PROC_FINFO);
@@ -140,7 +178,7 @@ static void
 check_ties(const Bounding *b)
 {
 	if (b->mark->overlap ||
-		!ob_watermark_is_coarse(b->type, b->typmod, b->collation))
+		!ob_watermark_is_coarse(b->type, b->found.typmod, b->found.collation))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -150,7 +188,7 @@ check_ties(const Bounding *b)
 			 errdetail("Many rows can share one value of type %s. Rows that "
 					   "come later with the value of the watermark would "
 					   "never be landed.",
-					   format_type_with_typemod(b->type, b->typmod)),
+					   format_type_with_typemod(b->type, b->found.typmod)),
 			 errhint("Set \"overlap\": 0 in option \"watermark\" to land the "
 					 "rows at the watermark again each time, or a longer "
 					 "overlap to cover rows that are committed late, too.")));
@@ -221,25 +259,55 @@ check_kept(const Bounding *b)
 					 quote_literal_cstr(mark->name))));
 }
 
+/* The bounds that a watermark gives the increment above it. */
+typedef struct Resuming
+{
+	const Bounding *b;
+	const char *text;
+	Bound kept;
+	Bound from;
+} Resuming;
+
+static void
+resume(void *arg)
+{
+	Resuming *resuming = arg;
+	const Bounding *b = resuming->b;
+
+	resuming->kept.given = resuming->from.given = true;
+	resuming->kept.value = resuming->from.value =
+		ob_watermark_value(b->type, resuming->text);
+	if (b->mark->overlap)
+		resuming->from.given = ob_watermark_subtract(
+			b->type, resuming->kept.value, b->overlap, &resuming->from.value);
+}
+
 static void
 find_lower(Bounding *b)
 {
 	const ObWatermark *mark = b->mark;
-	Datum overlap = 0;
+	Resuming resuming = {.b = b};
+	const ErrorData *error;
 
 	if (mark->overlap)
-		overlap = ob_watermark_overlap(b->type, mark->overlap);
+		b->overlap = ob_watermark_overlap(b->type, mark->overlap);
 	if (!mark->kept)
 		return;
-	check_kept(b);
-	b->kept.given = b->from.given = true;
-	b->kept.value = b->from.value =
-		ob_watermark_value(b->type, mark->kept->value);
+	resuming.text = mark->kept->value;
+	error = ob_attempt(resume, &resuming);
+	if (error)
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("the watermark of \"%s\" cannot be used any more",
+						mark->name),
+				 errdetail("It is %s: %s.", mark->kept->value, error->message),
+				 errhint("onboard_reset(%s) forgets it, and the next "
+						 "increment has all rows.",
+						 quote_literal_cstr(mark->name))));
+	b->kept = resuming.kept;
+	b->from = resuming.from;
 	if (b->type == XID8OID)
 		check_xid(b);
-	if (mark->overlap)
-		b->from.given = ob_watermark_subtract(b->type, b->kept.value, overlap,
-											  &b->from.value);
 }
 
 static void
@@ -267,11 +335,12 @@ parameters_of(const Bounding *b)
 	return parameters;
 }
 
+/* A row with a null in it IS NOT NULL only in part, but it is a value. */
 static char *
 lower_condition(const Bounding *b)
 {
 	if (!b->from.given)
-		return psprintf("%s IS NOT NULL", b->column);
+		return psprintf("%s IS DISTINCT FROM NULL", b->column);
 	return psprintf("%s %s $%d", b->column,
 					b->mark->overlap ? b->not_less : b->greater,
 					b->to.given ? 2 : 1);
@@ -340,8 +409,8 @@ is_greater(const Bounding *b, Datum a, Datum than)
 
 	fmgr_info_copy(&compare, unconstify(FmgrInfo *, &b->cache->cmp_proc_finfo),
 				   CurrentMemoryContext);
-	return DatumGetInt32(FunctionCall2Coll(&compare, b->collation, a, than)) >
-		   0;
+	return DatumGetInt32(
+			   FunctionCall2Coll(&compare, b->found.collation, a, than)) > 0;
 }
 
 /* Never back: what was below it has landed. */
@@ -363,40 +432,65 @@ check_upper(Bounding *b)
 		b->to.value = b->kept.value;
 }
 
+/* Not all that a type gives as text does it take back. */
 static void
-check_query(const ObWatermark *mark, const char *query)
+rehearse(void *arg)
 {
-	if (!ob_query_has_limit(query))
-		return;
-	ereport(ERROR,
-			(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-			 errmsg("the query of \"%s\" has a LIMIT, OFFSET or FETCH",
-					mark->name),
-			 errdetail("It is applied before the increment is selected, so "
-					   "increments would lack rows."),
-			 errhint("Remove it, or remove option \"watermark\".")));
+	Resuming *resuming = arg;
+	const Bounding *b = resuming->b;
+	const char *text = ob_watermark_text(b->type, b->to.value);
+
+	(void) pg_verifymbstr(text, (int) strlen(text), false);
+	resuming->text = text;
+	resume(resuming);
+	if (is_greater(b, b->to.value, resuming->kept.value) ||
+		is_greater(b, resuming->kept.value, b->to.value))
+		ereport(ERROR, (errcode(ERRCODE_DATA_EXCEPTION),
+						errmsg("its text stands for another value")));
+}
+
+/* Before anything lands, so that an increment can follow. */
+static void
+check_next(const Bounding *b)
+{
+	Resuming resuming = {.b = b};
+	const ErrorData *error = ob_attempt(rehearse, &resuming);
+
+	if (error)
+		ereport(ERROR,
+				(errcode(ERRCODE_DATA_EXCEPTION),
+				 errmsg("column \"%s\" of \"%s\" cannot be a watermark",
+						b->mark->column, b->mark->name),
+				 errdetail("No increment could follow its greatest value: %s.",
+						   error->message)));
 }
 
 /* The origin is compared before any row is read for the export. */
 static void
-find_origin(Bounding *b, const char *query)
+find_origin(Bounding *b)
 {
 	ObWatermark *mark = b->mark;
 
-	ob_watermark_find_origin(mark, query);
+	ob_watermark_find_origin(mark, &b->analysed);
 	if (b->type == XID8OID)
 		mark->origin.system = psprintf(UINT64_FORMAT, GetSystemIdentifier());
+	if (mark->kept)
+	{
+		check_kept(b);
+		mark->origin.ordering =
+			ob_watermark_ordering(&b->found, mark->kept->value);
+	}
 	ob_watermark_check_origin(mark);
 }
 
 static void
 find_bounds(Bounding *b, const char *query)
 {
-	check_query(b->mark, query);
+	ob_watermark_analyse(&b->analysed, query);
 	learn_column(b);
+	find_origin(b);
 	find_lower(b);
 	check_ties(b);
-	find_origin(b, query);
 	if (b->type == XID8OID)
 	{
 		b->to.given = true;
@@ -412,14 +506,16 @@ ob_watermark_bound(Oid schema, ObWatermark *mark, ObExport *export)
 
 	b.query = ob_query_as_subquery(export->query);
 	find_bounds(&b, export->query);
-	ob_watermark_warn(schema, mark, export->query);
+	ob_watermark_look(schema, mark, &b.analysed, &b.found);
 	mark->inclusive = mark->overlap != NULL;
 	if (b.from.given)
 		mark->from = ob_watermark_text(b.type, b.from.value);
 	if (b.to.given)
 	{
 		check_upper(&b);
+		check_next(&b);
 		mark->to = ob_watermark_text(b.type, b.to.value);
+		mark->origin.ordering = ob_watermark_ordering(&b.found, mark->to);
 		export->query = psprintf("SELECT * FROM (%s\n) AS " ALIAS " WHERE %s",
 								 b.query, conditions(&b));
 		export->parameters = parameters_of(&b);

@@ -13,6 +13,7 @@
 #include "common/int.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
 #include "utils/lsyscache.h"
@@ -20,6 +21,7 @@
 #include "utils/timestamp.h"
 #include "utils/typcache.h"
 
+#include "pg/base/compat.h"
 #include "pg/increment/watermark_intern.h"
 
 /* ---- texts ---- */
@@ -110,6 +112,8 @@ interval_of(const char *overlap)
 							ObjectIdGetDatum(InvalidOid), Int32GetDatum(-1));
 	Interval zero = {0};
 
+	if (ob_interval_is_infinite(DatumGetIntervalP(interval)))
+		fail_overlap(overlap, "It must be finite.", INTERVAL_HINT);
 	if (DatumGetBool(DirectFunctionCall2(interval_lt, interval,
 										 IntervalPGetDatum(&zero))))
 		fail_overlap(overlap, NOT_NEGATIVE, INTERVAL_HINT);
@@ -209,10 +213,12 @@ subtract_integer(int64 value, int64 min, Datum overlap, int64 *result)
 		   *result >= min;
 }
 
+/* Too large a number becomes infinity, and too small a one zero. */
 static double
 double_of(Datum overlap)
 {
-	return DatumGetFloat8(DirectFunctionCall1(numeric_float8, overlap));
+	return DatumGetFloat8(
+		DirectFunctionCall1(numeric_float8_no_overflow, overlap));
 }
 
 /*
@@ -240,27 +246,102 @@ subtract_float4(float4 value, double overlap)
 	return nextafterf(nextafterf(lower, -INFINITY), -INFINITY);
 }
 
+/* Of days since 2000-01-01.  The end of a month is that of a shorter one, too,
+ * as in PostgreSQL. */
 static bool
-subtract(Oid type, Datum value, Datum overlap, Datum *result)
+subtract_months(int64 *days, int32 months)
 {
+	int year;
+	int month;
+	int day;
+	int64 all;
+
+	j2date((int) *days + POSTGRES_EPOCH_JDATE, &year, &month, &day);
+	all = (int64) year * MONTHS_PER_YEAR + (month - 1) - months;
+	if (all < (int64) JULIAN_MINYEAR * MONTHS_PER_YEAR ||
+		all >= (int64) JULIAN_MAXYEAR * MONTHS_PER_YEAR)
+		return false;
+	/* a division that rounds down */
+	year = (int) ((all - JULIAN_MINYEAR * MONTHS_PER_YEAR) / MONTHS_PER_YEAR) +
+		   JULIAN_MINYEAR;
+	month = (int) (all - (int64) year * MONTHS_PER_YEAR) + 1;
+	day = Min(day, day_tab[isleap(year)][month - 1]);
+	*days = (int64) date2j(year, month, day) - POSTGRES_EPOCH_JDATE;
+	return true;
+}
+
+/*
+ * PostgreSQL's own operators raise where the result is out of range, and take
+ * no date that is not a timestamp, too.  Such an overlap has no lower end. One
+ * as "1 month -29 days" must not lead above the value.
+ */
+static bool
+subtract_from_timestamp(Timestamp value, const Interval *span,
+						Timestamp *result)
+{
+	int64 days = value / USECS_PER_DAY;
+	int64 time = value % USECS_PER_DAY;
+
+	*result = value;
+	if (TIMESTAMP_NOT_FINITE(value))
+		return true;
+	if (time < 0)
+	{
+		time += USECS_PER_DAY;
+		days--;
+	}
+	if (span->month != 0 && !subtract_months(&days, span->month))
+		return false;
+	if (pg_mul_s64_overflow(days - span->day, USECS_PER_DAY, result) ||
+		pg_add_s64_overflow(*result, time, result) ||
+		pg_sub_s64_overflow(*result, span->time, result) ||
+		!IS_VALID_TIMESTAMP(*result))
+		return false;
+	*result = Min(*result, value);
+	return true;
+}
+
+/* The day in which that is, so it is never less than asked. */
+static bool
+subtract_from_date(DateADT value, const Interval *span, DateADT *result)
+{
+	int64 days = value;
+
+	*result = value;
+	if (DATE_NOT_FINITE(value))
+		return true;
+	if (span->month != 0 && !subtract_months(&days, span->month))
+		return false;
+	days -= span->day;
+	days -= span->time / USECS_PER_DAY + (span->time % USECS_PER_DAY > 0);
+	if (!IS_VALID_DATE(days))
+		return false;
+	*result = (DateADT) Min(days, value);
+	return true;
+}
+
+bool
+ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
+{
+	Timestamp timestamp;
+	DateADT date;
 	int64 integer;
 	bool fits = true;
 
 	switch (type)
 	{
 		case TIMESTAMPTZOID:
-			*result =
-				DirectFunctionCall2(timestamptz_mi_interval, value, overlap);
-			break;
+			/* in UTC, where a day has 24 hours */
 		case TIMESTAMPOID:
-			*result =
-				DirectFunctionCall2(timestamp_mi_interval, value, overlap);
+			fits = subtract_from_timestamp(DatumGetTimestamp(value),
+										   DatumGetIntervalP(overlap),
+										   &timestamp);
+			*result = TimestampGetDatum(timestamp);
 			break;
 		case DATEOID:
-			/* the day in which that is, so it is never less than asked */
-			*result = DirectFunctionCall1(
-				timestamp_date,
-				DirectFunctionCall2(date_mi_interval, value, overlap));
+			fits = subtract_from_date(DatumGetDateADT(value),
+									  DatumGetIntervalP(overlap), &date);
+			*result = DateADTGetDatum(date);
 			break;
 		case INT2OID:
 			fits = subtract_integer(DatumGetInt16(value), PG_INT16_MIN,
@@ -292,17 +373,6 @@ subtract(Oid type, Datum value, Datum overlap, Datum *result)
 			*result = value;
 			break;
 	}
-	return fits;
-}
-
-bool
-ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
-{
-	/* a day has 24 hours */
-	int level = ob_watermark_fix_settings();
-	bool fits = subtract(type, value, overlap, result);
-
-	AtEOXact_GUC(true, level);
 	return fits;
 }
 
@@ -368,6 +438,9 @@ ob_watermark_is_last(Oid type, Datum value)
 		case FLOAT8OID:
 			return isnan(DatumGetFloat8(value)) ||
 				   isinf(DatumGetFloat8(value)) > 0;
+		case INTERVALOID:
+			return ob_interval_is_infinite(DatumGetIntervalP(value)) &&
+				   DatumGetIntervalP(value)->month > 0;
 		case NUMERICOID:
 			return numeric_is_nan(DatumGetNumeric(value)) ||
 				   (numeric_is_inf(DatumGetNumeric(value)) &&

@@ -24,13 +24,15 @@
 #include "pg/base/subtransaction.h"
 #include "pg/base/own_query.h"
 #include "pg/base/as_owner.h"
+#include "pg/base/query.h"
+#include "pg/catalog/registry.h"
 #include "pg/base/errors.h"
 #include "pg/increment/watermark_intern.h"
 
 #define TABLE "onboard_watermarks"
 #define REGISTRY "onboard_tables"
 #define RESETS "onboard_resets"
-#define PARAMS 15
+#define PARAMS 16
 
 typedef struct Row
 {
@@ -106,8 +108,8 @@ read_kept(Oid schema, void *arg)
 	if (execute(
 			schema,
 			"SELECT column_name, type, value, run_id, table_id::text, "
-			"query, relations, destination, row_security, system_identifier "
-			"FROM %s." TABLE " WHERE name = $1 AND role_id = $2",
+			"query, relations, destination, row_security, system_identifier, "
+			"ordering FROM %s." TABLE " WHERE name = $1 AND role_id = $2",
 			&reading->row, true, SPI_OK_SELECT) == 0)
 		return;
 	before = MemoryContextSwitchTo(reading->context);
@@ -123,6 +125,7 @@ read_kept(Oid schema, void *arg)
 	reading->kept->destination = text_column(8);
 	reading->kept->row_security = text_column(9);
 	reading->kept->system = text_column(10);
+	reading->kept->ordering = text_column(11);
 	MemoryContextSwitchTo(before);
 }
 
@@ -226,6 +229,7 @@ copy_kept(const ObWatermarkKept *kept)
 	copy->destination = copy_text(kept->destination);
 	copy->row_security = copy_text(kept->row_security);
 	copy->system = copy_text(kept->system);
+	copy->ordering = copy_text(kept->ordering);
 	return copy;
 }
 
@@ -243,6 +247,7 @@ ob_watermark_copy(const ObWatermark *mark)
 	copy->origin.relations = copy_text(mark->origin.relations);
 	copy->origin.row_security = copy_text(mark->origin.row_security);
 	copy->origin.system = copy_text(mark->origin.system);
+	copy->origin.ordering = copy_text(mark->origin.ordering);
 	copy->resets = copy_text(mark->resets);
 	copy->type = copy_text(mark->type);
 	copy->from = copy_text(mark->from);
@@ -270,7 +275,7 @@ write_kept(Oid schema, void *arg)
 		"value = $6, uri = $7, run_id = $8, "
 		"landed = pg_catalog.clock_timestamp(), table_id = $10, "
 		"query = $11, relations = $12, destination = $13, row_security = $14, "
-		"system_identifier = $15 "
+		"system_identifier = $15, ordering = $16 "
 		"WHERE name = $1 AND role_id = $2 AND run_id = $9 "
 		"RETURNING role_id",
 		row, false, SPI_OK_UPDATE_RETURNING);
@@ -281,14 +286,15 @@ write_first(Oid schema, void *arg)
 {
 	Row *row = arg;
 
-	execute(schema,
-			"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
-			"uri, run_id, landed, table_id, query, relations, destination, "
-			"row_security, system_identifier) SELECT $1, $3, $4, $5, $6, $7, "
-			"$8, pg_catalog.clock_timestamp(), $10, $11, $12, $13, $14, $15 "
-			"WHERE $2 IS NOT NULL AND $8 = $9 "
-			"ON CONFLICT DO NOTHING RETURNING role_id",
-			row, false, SPI_OK_INSERT_RETURNING);
+	execute(
+		schema,
+		"INSERT INTO %s." TABLE " (name, role, column_name, type, value, "
+		"uri, run_id, landed, table_id, query, relations, destination, "
+		"row_security, system_identifier, ordering) SELECT $1, $3, $4, $5, "
+		"$6, $7, $8, pg_catalog.clock_timestamp(), $10, $11, $12, $13, "
+		"$14, $15, $16 WHERE $2 IS NOT NULL AND $8 = $9 "
+		"ON CONFLICT DO NOTHING RETURNING role_id",
+		row, false, SPI_OK_INSERT_RETURNING);
 }
 
 typedef struct Registered
@@ -393,6 +399,7 @@ make_row(Row *row, const ObWatermark *mark, const ObRun *run)
 	add_text(row, origin->destination);
 	add_text(row, origin->row_security);
 	add_text(row, origin->system);
+	add_text(row, origin->ordering);
 	Assert(row->n == PARAMS);
 }
 
@@ -406,7 +413,7 @@ write_if_wanted(void *arg)
 		ob_as_owner(writing->schema, TABLE, write_mark, writing);
 }
 
-void
+const char *
 ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 {
 	Writing writing = {.schema = schema, .mark = mark, .run = run};
@@ -414,22 +421,24 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 
 	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
 		run->rows == 0)
-		return;
+		return NULL;
 	/* The object has landed, so a failure here must not undo its row of the
 	 * history.  A REPEATABLE READ transaction fails if another run has moved
 	 * the watermark. */
 	error = ob_attempt(write_if_wanted, &writing);
 	if (!error && writing.written)
-		return;
-	ereport(
-		WARNING,
-		(errmsg("the watermark of \"%s\" is left as it is",
-				ob_report_client_text(mark->name)),
-		 error && error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE
-			 ? errdetail_internal("%s", ob_report_client_text(error->message))
-			 : errdetail("It was changed or reset while the increment "
-						 "landed."),
-		 errhint("The next increment has the same rows again.")));
+		return NULL;
+	if (error && error->sqlerrcode != ERRCODE_T_R_SERIALIZATION_FAILURE)
+		return error->message;
+	return pstrdup("It was changed or reset while the increment landed.");
+}
+
+void
+ob_watermark_warn_left(const char *name, const char *why)
+{
+	ereport(WARNING, (errmsg("the watermark of \"%s\" is left as it is", name),
+					  errdetail_internal("%s", why),
+					  errhint("The next increment has the same rows again.")));
 }
 
 /* ---- forgetting ---- */
@@ -451,9 +460,9 @@ reset(Oid schema, void *arg)
 	if (request->keep)
 		request->n = execute(
 			schema,
-			"UPDATE %s." TABLE " SET table_id = NULL, query = NULL, "
+			"UPDATE %s." TABLE " SET table_id = $3, query = $4, "
 			"relations = NULL, destination = NULL, row_security = NULL, "
-			"system_identifier = NULL" ROWS_TO_RESET,
+			"system_identifier = NULL, ordering = NULL" ROWS_TO_RESET,
 			&request->row, false, SPI_OK_UPDATE);
 	else
 		request->n = execute(schema, "DELETE FROM %s." TABLE ROWS_TO_RESET,
@@ -472,6 +481,24 @@ note_reset(Oid schema, void *arg)
 			&request->row, false, SPI_OK_INSERT);
 }
 
+/*
+ * The registered row and query are what the watermarks are made from now, as
+ * far as the caller may read the registry.  What else they are made from is a
+ * matter of the role that lands them, of its search_path and of its call.
+ */
+static void
+add_registered(Row *row, Oid schema, const char *name)
+{
+	const ObEntry *entry = ob_registry_find(schema, name);
+	const char *query = entry ? entry->query : NULL;
+
+	if (entry && !query)
+		query = ob_query_of_table(name);
+	add(row, UUIDOID, entry ? UUIDPGetDatum(&entry->id) : (Datum) 0);
+	row->nulls[row->n - 1] = entry ? ' ' : 'n';
+	add_text(row, query);
+}
+
 int
 ob_watermark_reset(Oid schema, const char *name, bool keep)
 {
@@ -482,6 +509,8 @@ ob_watermark_reset(Oid schema, const char *name, bool keep)
 	add_text(&request.row, name);
 	/* The caller's id, read before ob_as_owner() changes it. */
 	add(&request.row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	if (keep)
+		add_registered(&request.row, schema, name);
 	ob_as_owner(schema, TABLE, reset, &request);
 	if (!keep && is_registered(schema, name, NULL))
 		ob_as_owner(schema, RESETS, note_reset, &request);

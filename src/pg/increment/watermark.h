@@ -32,6 +32,7 @@ typedef struct ObWatermarkOrigin
 	const char *relations;    /* tables, and views as SQL */
 	const char *row_security; /* the policies that apply */
 	const char *system;       /* for xid8: the system identifier; else NULL */
+	const char *ordering;     /* how the column's values compare */
 } ObWatermarkOrigin;
 
 typedef struct ObWatermark
@@ -96,16 +97,21 @@ extern void ob_watermark_warn(Oid schema, ObWatermark *mark,
 /*
  * Writes the watermark of an increment that has landed with rows, in the
  * caller's transaction, with the rights of the table's owner.  If another run
- * or a reset has changed it meanwhile, or if writing fails, it stays as it is
- * and a WARNING says so.
+ * or a reset has changed it meanwhile, or if writing fails, it stays as it is:
+ * then this returns why, palloc'd, else NULL.
  */
-extern void ob_watermark_keep(Oid schema, const ObWatermark *mark,
-							  const ObRun *run);
+extern const char *ob_watermark_keep(Oid schema, const ObWatermark *mark,
+									 const ObRun *run);
+
+/* Says so in a WARNING, with texts that can be said to the client: see
+ * errors.h. */
+extern void ob_watermark_warn_left(const char *name, const char *why);
 
 /*
  * Deletes the watermarks of the table for all roles that the current user is a
- * member of.  With keep, it only deletes what they were made from, so that the
- * next increment continues from there.  Returns how many there were.
+ * member of.  With keep, they are those of the registered row and query as
+ * these are now, and only what else they were made from is deleted, so that
+ * the next increment continues from there.  Returns how many there were.
  */
 extern int ob_watermark_reset(Oid schema, const char *name, bool keep);
 

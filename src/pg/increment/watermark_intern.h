@@ -6,7 +6,9 @@
  *
  *	   watermark.c		  the table onboard_watermarks
  *	   increment_bound.c  the increment's bounds
+ *	   watermark_order.c  the order that the column has
  *	   watermark_origin.c what a watermark is made from
+ *	   watermark_query.c  the registered query, and its column
  *	   increment_value.c	  values: as texts, less an overlap, without an end
  *	   watermark_warn.c	  what lets rows come late
  */
@@ -31,18 +33,63 @@ typedef struct ObWatermarkKept
 	char *destination;
 	char *row_security;
 	char *system;
+	char *ordering;
 } ObWatermarkKept;
+
+/* The registered query, as ob_watermark_analyse() has it. */
+typedef struct ObWatermarkQuery
+{
+	Query *parsed;    /* views are relations */
+	Query *rewritten; /* views are subqueries */
+	/* All relations that are read, also by views: OIDs, and beside each the
+	 * Query of a view, or NULL. */
+	List *relations;
+	List *views;
+} ObWatermarkQuery;
+
+/* The watermark's column of the query's result. */
+typedef struct ObWatermarkColumn
+{
+	Oid type;       /* not a domain */
+	bool is_domain; /* over that type */
+	int32 typmod;
+	Oid collation;
+	/* the table's column that it is, if it is one */
+	Oid relation;
+	AttrNumber attribute;
+	/* what its values come through */
+	bool limited;  /* a LIMIT, OFFSET or FETCH */
+	bool sampled;  /* another sample of a table each time */
+	bool changing; /* a volatile function */
+} ObWatermarkColumn;
 
 /* Raises if the kept watermark was made from something else.  Fields of the
  * origin that are NULL, because they are not known yet, are not compared. */
 extern void ob_watermark_check_origin(const ObWatermark *mark);
 
-/* Fills the origin's relations and row security from the registered query.
- * Keeps the locks that analysing it takes. */
-extern void ob_watermark_find_origin(ObWatermark *mark, const char *query);
+/* Fills the origin's relations and row security from the registered query. */
+extern void ob_watermark_find_origin(ObWatermark *mark,
+									 const ObWatermarkQuery *query);
 
-/* Analyses and rewrites the query.  Errors have it as their context. */
-extern Query *ob_watermark_analyse(const char *query);
+/* Analyses and rewrites the query, in which both keep the locks that they
+ * take.  Errors have it as their context. */
+extern void ob_watermark_analyse(ObWatermarkQuery *query, const char *text);
+
+/* Finds the column of the query's result, the first one of that name.  Returns
+ * how many there are. */
+extern int ob_watermark_find_column(const ObWatermarkQuery *query,
+									const char *name,
+									ObWatermarkColumn *column);
+
+/* Describes how the column's values compare; of an enum, as far as the value,
+ * the text of one. */
+extern char *ob_watermark_ordering(const ObWatermarkColumn *column,
+								   const char *value);
+
+/* Warns as ob_watermark_warn() does. */
+extern void ob_watermark_look(Oid schema, ObWatermark *mark,
+							  const ObWatermarkQuery *query,
+							  const ObWatermarkColumn *column);
 
 /* A value as it is kept, and back: the same in every session. */
 extern char *ob_watermark_text(Oid type, Datum value);

@@ -13,11 +13,9 @@
 
 #include "access/table.h"
 #include "catalog/pg_authid.h"
-#include "catalog/pg_class.h"
 #include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "nodes/nodeFuncs.h"
-#include "rewrite/rewriteHandler.h"
 #include "rewrite/rowsecurity.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
@@ -30,7 +28,6 @@
 #include "utils/ruleutils.h"
 
 #include "pg/base/compat.h"
-#include "pg/base/query.h"
 #include "pg/increment/watermark_intern.h"
 
 /* ---- comparing ---- */
@@ -80,6 +77,10 @@ ob_watermark_check_origin(const ObWatermark *mark)
 			   psprintf("the increments of \"%s\" have landed in %s, "
 						"not in %s",
 						mark->name, kept->destination, now->destination));
+	if (differs(kept->ordering, now->ordering))
+		refuse(mark, psprintf("the order of column \"%s\" of \"%s\" has "
+							  "changed since its last increment",
+							  mark->column, mark->name));
 	if (differs(kept->relations, now->relations))
 		refuse(mark, psprintf("what the query of \"%s\" reads has changed "
 							  "since its last increment",
@@ -122,57 +123,28 @@ name_of(Oid relation)
 
 /* ---- what is read ---- */
 
-typedef struct Reading
-{
-	List *seen; /* of Oid */
-	StringInfoData text;
-} Reading;
-
-static bool walk_relations(Node *node, void *context);
-
-static void
-add_view(Reading *reading, Oid relid)
-{
-	Relation relation = table_open(relid, AccessShareLock);
-	Query *query = copyObject(get_view_query(relation));
-
-	table_close(relation, NoLock);
-	query = (Query *) without_casts((Node *) query, NULL);
-	appendStringInfo(&reading->text, ":%s", pg_get_querydef(query, false));
-	(void) walk_relations((Node *) query, reading);
-}
-
 /* The search_path decides which relation a name means, so the name is kept
  * with its schema. */
-static void
-add_relation(Reading *reading, const RangeTblEntry *entry)
+static char *
+text_of_relations(const ObWatermarkQuery *query)
 {
-	if (list_member_oid(reading->seen, entry->relid))
-		return;
-	reading->seen = lappend_oid(reading->seen, entry->relid);
-	appendStringInfo(&reading->text, "%s%s", reading->text.len ? "\n" : "",
-					 name_of(entry->relid));
-	if (entry->relkind == RELKIND_VIEW)
-		add_view(reading, entry->relid);
-}
+	StringInfoData text;
+	ListCell *relation;
+	ListCell *cell;
 
-static bool
-walk_relations(Node *node, void *context)
-{
-	if (!node)
-		return false;
-	if (IsA(node, RangeTblEntry))
+	initStringInfo(&text);
+	forboth(relation, query->relations, cell, query->views)
 	{
-		const RangeTblEntry *entry = (RangeTblEntry *) node;
+		Node *view = lfirst(cell);
 
-		if (entry->rtekind == RTE_RELATION)
-			add_relation(context, entry);
-		return false;
+		appendStringInfo(&text, "%s%s", text.len ? "\n" : "",
+						 name_of(lfirst_oid(relation)));
+		if (view)
+			appendStringInfo(
+				&text, ":%s",
+				pg_get_querydef((Query *) without_casts(view, NULL), false));
 	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, walk_relations, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, walk_relations, context);
+	return text.data;
 }
 
 /* ---- row security ---- */
@@ -285,7 +257,7 @@ compare_lines(const ListCell *a, const ListCell *b)
 
 /* PostgreSQL orders policies by name, and renaming one changes nothing. */
 static char *
-text_of(Policies *policies)
+text_of_policies(Policies *policies)
 {
 	StringInfoData text;
 	ListCell *cell;
@@ -299,31 +271,14 @@ text_of(Policies *policies)
 
 /* ---- both ---- */
 
-Query *
-ob_watermark_analyse(const char *query)
-{
-	ErrorContextCallback context;
-	Query *analysed;
-
-	ob_query_context(&context, query);
-	analysed = ob_query_analyse(query, NULL);
-	error_context_stack = context.previous;
-	return analysed;
-}
-
 void
-ob_watermark_find_origin(ObWatermark *mark, const char *query)
+ob_watermark_find_origin(ObWatermark *mark, const ObWatermarkQuery *query)
 {
-	Reading reading = {NIL};
 	Policies policies = {NIL};
-	Query *parsed = ob_query_parse(query);
-	Query *rewritten = ob_watermark_analyse(query);
 	int level = ob_watermark_fix_settings();
 
-	initStringInfo(&reading.text);
-	(void) walk_relations((Node *) parsed, &reading);
-	(void) walk_policies((Node *) rewritten, &policies);
-	mark->origin.relations = reading.text.data;
-	mark->origin.row_security = text_of(&policies);
+	(void) walk_policies((Node *) query->rewritten, &policies);
+	mark->origin.relations = text_of_relations(query);
+	mark->origin.row_security = text_of_policies(&policies);
 	AtEOXact_GUC(true, level);
 }

@@ -14,13 +14,10 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "miscadmin.h"
-#include "nodes/nodeFuncs.h"
-#include "parser/parsetree.h"
 #include "pgtime.h"
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/lsyscache.h"
 #include "utils/timestamp.h"
 
 #include "pg/base/subtransaction.h"
@@ -35,10 +32,7 @@ typedef struct Looking
 {
 	Oid schema; /* the extension's */
 	const ObWatermark *mark;
-	Oid type; /* of the column, not a domain */
-	/* the table column that it is read from, if it is one */
-	Oid relation;
-	AttrNumber attribute;
+	const ObWatermarkColumn *column;
 	ArrayType *relations; /* all that the query reads */
 } Looking;
 
@@ -48,126 +42,13 @@ shown(const char *text)
 	return ob_report_client_text(text);
 }
 
-/* ---- where the column comes from ---- */
-
-static Node *
-without_coercions(Node *node)
-{
-	while (node && IsA(node, RelabelType))
-		node = (Node *) ((RelabelType *) node)->arg;
-	return node;
-}
-
-static const Query *
-query_of_cte(const Query *query, const RangeTblEntry *entry)
-{
-	ListCell *cell;
-
-	foreach (cell, entry->ctelevelsup == 0 ? query->cteList : NIL)
-	{
-		const CommonTableExpr *cte = lfirst_node(CommonTableExpr, cell);
-
-		if (strcmp(cte->ctename, entry->ctename) == 0 &&
-			IsA(cte->ctequery, Query))
-			return (const Query *) cte->ctequery;
-	}
-	return NULL;
-}
-
-static void find_table(Looking *looking, const Query *query, AttrNumber n);
-
-static void
-follow(Looking *looking, const Query *query, Node *node)
-{
-	const RangeTblEntry *entry;
-	const Query *inner = NULL;
-	const Var *var;
-
-	check_stack_depth();
-	node = without_coercions(node);
-	if (!node || !IsA(node, Var) || ((Var *) node)->varlevelsup != 0)
-		return;
-	var = (const Var *) node;
-	entry = rt_fetch(var->varno, query->rtable);
-	if (var->varattno <= 0)
-		return;
-	if (entry->rtekind == RTE_RELATION)
-	{
-		looking->relation = entry->relid;
-		looking->attribute = var->varattno;
-	}
-	else if (entry->rtekind == RTE_JOIN)
-		follow(looking, query,
-			   list_nth(entry->joinaliasvars, var->varattno - 1));
-	else if (entry->rtekind == RTE_SUBQUERY)
-		inner = entry->subquery;
-	else if (entry->rtekind == RTE_CTE)
-		inner = query_of_cte(query, entry);
-	if (inner)
-		find_table(looking, inner, var->varattno);
-}
-
-/* Finds the table of column n of the query's result.  For a UNION, that is
- * the table of its first part. */
-static void
-find_table(Looking *looking, const Query *query, AttrNumber n)
-{
-	const TargetEntry *entry = get_tle_by_resno(query->targetList, n);
-
-	if (entry)
-		follow(looking, query, (Node *) entry->expr);
-}
-
-static bool
-find_column(Looking *looking, const Query *query)
-{
-	ListCell *cell;
-
-	foreach (cell, query->targetList)
-	{
-		const TargetEntry *entry = lfirst_node(TargetEntry, cell);
-
-		if (entry->resjunk || !entry->resname ||
-			strcmp(entry->resname, looking->mark->column) != 0)
-			continue;
-		looking->type = getBaseType(exprType((Node *) entry->expr));
-		find_table(looking, query, entry->resno);
-		return true;
-	}
-	return false;
-}
-
-static bool
-collect_relations(Node *node, void *context)
-{
-	List **relations = context;
-
-	if (!node)
-		return false;
-	if (IsA(node, RangeTblEntry))
-	{
-		const RangeTblEntry *entry = (RangeTblEntry *) node;
-
-		if (entry->rtekind == RTE_RELATION)
-			*relations = list_append_unique_oid(*relations, entry->relid);
-		return false;
-	}
-	if (IsA(node, Query))
-		return query_tree_walker((Query *) node, collect_relations, context,
-								 QTW_EXAMINE_RTES_BEFORE);
-	return expression_tree_walker(node, collect_relations, context);
-}
-
 static ArrayType *
-relations_of(Query *query)
+array_of(const List *relations)
 {
-	List *relations = NIL;
-	Datum *values;
-	ListCell *cell;
+	Datum *values = palloc(sizeof(Datum) * (list_length(relations) + 1));
+	const ListCell *cell;
 	int n = 0;
 
-	(void) collect_relations((Node *) query, &relations);
-	values = palloc(sizeof(Datum) * (list_length(relations) + 1));
 	foreach (cell, relations)
 		values[n++] = ObjectIdGetDatum(lfirst_oid(cell));
 	return construct_array(values, n, OIDOID, sizeof(Oid), true, TYPALIGN_INT);
@@ -250,8 +131,8 @@ look_at_sequence(Oid schema, void *arg)
 	const Looking *looking = arg;
 	const ObWatermarkKept *kept = looking->mark->kept;
 	Oid types[] = {OIDOID, INT2OID};
-	Datum values[] = {ObjectIdGetDatum(looking->relation),
-					  Int16GetDatum(looking->attribute)};
+	Datum values[] = {ObjectIdGetDatum(looking->column->relation),
+					  Int16GetDatum(looking->column->attribute)};
 	const ObOwnQuery query = {
 		.sql = SEQUENCE_OF_COLUMN,
 		.n = lengthof(types),
@@ -269,7 +150,7 @@ look_at_sequence(Oid schema, void *arg)
 	last = number_column(3);
 	if (cache > 1)
 		warn_of_cache(looking, text_column(1), cache);
-	if (kept && INTEGERS(looking->type) && last < atoll(kept->value))
+	if (kept && INTEGERS(looking->column->type) && last < atoll(kept->value))
 		warn_of_restart(looking, text_column(1), last);
 }
 
@@ -383,28 +264,27 @@ look(void *arg)
 {
 	const Looking *looking = arg;
 
-	if (OidIsValid(looking->relation))
+	if (OidIsValid(looking->column->relation))
 		ob_as_caller(looking->schema, look_at_sequence, arg);
 	if (max_prepared_xacts > 0)
 		ob_as_caller(looking->schema, look_at_prepared, arg);
-	if (looking->type == TIMESTAMPOID)
+	if (looking->column->type == TIMESTAMPOID)
 		look_at_clocks(looking);
 }
 
 void
-ob_watermark_warn(Oid schema, ObWatermark *mark, const char *query)
+ob_watermark_look(Oid schema, ObWatermark *mark, const ObWatermarkQuery *query,
+				  const ObWatermarkColumn *column)
 {
-	Looking looking = {.schema = schema, .mark = mark};
+	Looking looking = {.schema = schema, .mark = mark, .column = column};
 	const ErrorData *error;
-	Query *analysed;
 
 	if (mark->in_worker || mark->warned)
 		return;
 	mark->warned = true;
-	analysed = ob_watermark_analyse(query);
-	if (!find_column(&looking, analysed) || looking.type == XID8OID)
+	if (column->type == XID8OID)
 		return;
-	looking.relations = relations_of(analysed);
+	looking.relations = array_of(query->relations);
 	/* A DBA may have revoked SELECT on a catalog.  The export goes on. */
 	error = ob_attempt(look, &looking);
 	if (error)
@@ -413,4 +293,15 @@ ob_watermark_warn(Oid schema, ObWatermark *mark, const char *query)
 				 errmsg("could not look for what lets rows of \"%s\" come "
 						"late: %s",
 						shown(mark->name), shown(error->message))));
+}
+
+void
+ob_watermark_warn(Oid schema, ObWatermark *mark, const char *text)
+{
+	ObWatermarkQuery query;
+	ObWatermarkColumn column;
+
+	ob_watermark_analyse(&query, text);
+	if (ob_watermark_find_column(&query, mark->column, &column) > 0)
+		ob_watermark_look(schema, mark, &query, &column);
 }

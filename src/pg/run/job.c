@@ -16,7 +16,7 @@
 #include "utils/timestamp.h"
 
 #include "core/http/http.h"
-#include "pg/catalog/deadlock.h"
+#include "pg/workers/deadlock.h"
 #include "pg/run/job_intern.h"
 #include "pg/catalog/run_lock.h"
 #include "pg/config/server.h"

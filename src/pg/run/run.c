@@ -24,6 +24,7 @@ prepare(void *arg)
 {
 	ObRunTable *table = arg;
 
+	ob_task_recall(&table->request, &table->task);
 	ob_task_prepare(&table->request, &table->task);
 }
 
@@ -72,6 +73,21 @@ check_keys(const ObRunAll *all)
 					 errhint("Use {name} in option \"key\".")));
 	}
 	pfree(sorted);
+}
+
+static void
+spare_increments(const ObRunAll *all)
+{
+	ObTask **tasks = palloc(sizeof(ObTask *) * (all->n + 1));
+	int prepared = 0;
+
+	for (int i = 0; i < all->n; i++)
+	{
+		if (!all->tables[i].error)
+			tasks[prepared++] = &all->tables[i].task;
+	}
+	ob_task_spare_increments(&all->common, tasks, prepared);
+	pfree(tasks);
 }
 
 /* The manifest stands beside all objects that it tells of. */
@@ -209,18 +225,31 @@ ob_run_manifest(const ObRunAll *all, bool success)
 	ob_manifest_write(&manifest, tasks, all->n);
 }
 
-/* What an earlier attempt has said of the run goes before anything is sent. */
+static bool
+all_prepared(const ObRunAll *all)
+{
+	for (int i = 0; i < all->n; i++)
+	{
+		if (all->tables[i].error)
+			return false;
+	}
+	return true;
+}
+
+/* What an earlier attempt has said of the run goes before anything is sent, if
+ * something will be. */
 static void
 withdraw(const ObRunAll *all)
 {
 	const char **names;
 
-	if (!all->where || !all->common.given_id)
+	if (!all->where || !all->common.given_id ||
+		(all->checked->together && !all_prepared(all)))
 		return;
 	names = palloc(sizeof(char *) * all->n);
 	for (int i = 0; i < all->n; i++)
 		names[i] = all->tables[i].request.name;
-	ob_withdraw(all->where, names, all->n);
+	ob_withdraw(all->schema, all->where, names, all->n);
 }
 
 static void
@@ -315,6 +344,7 @@ prepare_run(ObRunAll *all, List *entries)
 	all->checked = checked;
 	prepare_all(all, entries);
 	check_keys(all);
+	spare_increments(all);
 	if (all->checked->manifest)
 		find_destination(all);
 }

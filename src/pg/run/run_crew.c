@@ -67,6 +67,7 @@ ob_run_crew(ObRunAll *all, bool (*settle)(void *arg),
 	ObCrewJob job = {
 		.schema = all->schema,
 		.run_id = common->run_id,
+		.given_id = common->given_id,
 		.when = common->when,
 		.lsn = common->lsn,
 		.source = common->source ? common->source : ob_history_source(),

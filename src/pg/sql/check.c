@@ -158,7 +158,10 @@ static void
 check_bucket(Check *check)
 {
 	check->bucket = ob_server_bucket(check->server, check->given_bucket);
-	say(check, "\"%s\", which the server allows", check->bucket);
+	say(check,
+		"\"%s\", which the server allows; item \"region\" shows whether it "
+		"exists",
+		check->bucket);
 }
 
 static void
@@ -285,6 +288,14 @@ check_region(Check *check)
 	ob_s3_head_bucket(&check->call->core, check->bucket);
 	error = finish(check);
 	region = true_region(check);
+	if (error->http_status == 404)
+	{
+		ObError missing = *error;
+
+		missing.what[0] = '\0';
+		ob_error_what(&missing, "could not find bucket \"%s\"", check->bucket);
+		ob_report(&missing);
+	}
 	if (error->code != OB_OK && error->http_status != 403)
 		ob_report(error);
 	if (!region)

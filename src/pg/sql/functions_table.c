@@ -130,7 +130,9 @@ onboard_table(PG_FUNCTION_ARGS)
 	memset(&task, 0, sizeof(task));
 	task.run.run_id = request.run_id;
 	task.run.name = request.name;
+	ob_task_recall(&request, &task);
 	ob_task_prepare(&request, &task);
+	ob_task_spare_increments(&request, (ObTask *[]){&task}, 1);
 	ob_task_run(&task);
 	ob_task_end_or_warn(request.schema, &task);
 	ob_totals_add(&totals, &task.run);

@@ -4,8 +4,8 @@
  *
  * src/pg/sql/reach.c
  *
- * Not signed, so it needs no credentials: a network that does not let through
- * is told from credentials that are not to be had.
+ * The request is not signed, so that an unreachable network can be told apart
+ * from missing credentials.
  */
 #include "postgres.h"
 
@@ -105,8 +105,13 @@ ob_reach(const ObServer *server, const char *bucket)
 		ob_wait(reach->http);
 	if (reach->request.error.code != OB_OK)
 	{
-		ob_error_what(&reach->request.error, "could not reach \"%s\"",
-					  server->endpoint.host);
+		char port[16] = "";
+
+		if (server->endpoint.port)
+			snprintf(port, sizeof(port), ":%d", server->endpoint.port);
+		ob_error_what(&reach->request.error, "could not reach \"%s://%s%s\"",
+					  server->endpoint.https ? "https" : "http",
+					  server->endpoint.host, port);
 		ob_report(&reach->request.error);
 	}
 	if (!ob_http_response_header(&reach->request, "x-amz-bucket-region",

@@ -11,7 +11,7 @@
 #include "utils/uuid.h"
 
 #include "core/s3/upload.h"
-#include "pg/store/fate.h"
+#include "pg/catalog/fate.h"
 #include "pg/config/options.h"
 #include "pg/config/server.h"
 

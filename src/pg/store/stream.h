@@ -16,7 +16,7 @@
 #include "core/s3/upload_sink.h"
 #include "pg/encode/encode.h"
 #include "pg/store/export_spec.h"
-#include "pg/store/fate.h"
+#include "pg/catalog/fate.h"
 #include "pg/catalog/progress.h"
 #include "pg/config/server.h"
 

@@ -301,6 +301,7 @@ state_of(const ObUpload *upload)
 		case OB_FATE_UNKNOWN:
 			return OB_PUBLISHED_UNKNOWN;
 		case OB_FATE_NONE:
+		case OB_FATE_EARLIER:
 			break;
 	}
 	return OB_PUBLISHED_DISCARDED;

@@ -137,28 +137,24 @@ write_begin(void *arg)
 static void
 write_end(void *arg)
 {
-	const ObWork *work = arg;
+	ObWork *work = arg;
 	ObTotals totals = {0};
+	const char *left = ob_task_end(work->schema, &work->task);
 
-	ob_task_end(work->schema, &work->task);
+	work->left = left ? MemoryContextStrdup(work->context, left) : NULL;
 	ob_totals_add(&totals, &work->task.run);
 	/* the run's only table */
 	if (work->request.options_for == OB_OPTIONS_TABLE)
 		ob_tell_run(&totals);
 }
 
-/* What was allocated in the transaction goes with it. */
+/* Copies what ob_task_run() allocated in the transaction, and what needs it.
+ */
 static void
 keep(ObWork *work, MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
-	ObRun *run = &work->task.run;
 
-	work->task.uri = pstrdup(work->task.uri);
-	if (run->uri)
-		run->uri = work->task.uri;
-	if (run->query)
-		run->query = pstrdup(run->query);
 	if (work->task.watermark)
 		work->task.watermark = ob_watermark_copy(work->task.watermark);
 	if (work->task.details)
@@ -171,18 +167,27 @@ static void
 export_table(ObWork *work, MemoryContext context)
 {
 	ObRequest *request = &work->request;
+	MemoryContext transaction;
 
 	if (work->snapshot)
 		ob_session_begin_with_snapshot(work->session);
 	else
 		ob_session_begin(work->session);
+	transaction = CurrentMemoryContext;
+	/* The end of the export is written after this transaction, even if
+	 * preparing it fails halfway. */
+	MemoryContextSwitchTo(context);
+	ob_task_recall(request, &work->task);
 	request->entry = ob_registry_find(work->schema, request->name);
 	if (work->registered && !request->entry)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
 				 errmsg("\"%s\" is not registered any more", request->name)));
 	ob_task_prepare(request, &work->task);
-	keep(work, context);
+	MemoryContextSwitchTo(transaction);
+	/* a run's leader has looked, for all tables at once */
+	if (!request->in_worker)
+		ob_task_spare_increments(request, (ObTask *[]){&work->task}, 1);
 	ob_task_run(&work->task);
 	keep(work, context);
 	ob_session_commit();
@@ -195,6 +200,7 @@ ob_work_run(ObWork *work)
 	ErrorData *volatile error = NULL;
 	ObRun *run = &work->task.run;
 
+	work->context = context;
 	work->request.schema = work->schema;
 	work->request.in_worker = work->snapshot;
 	run->run_id = work->request.run_id;
@@ -255,4 +261,6 @@ ob_work_end(ObWork *work)
 	work->unwritten = error != NULL;
 	if (error)
 		warn_of_unwritten(&work->task.run, error);
+	else if (work->left)
+		ob_watermark_warn_left(work->task.run.name, work->left);
 }

@@ -24,10 +24,14 @@ typedef struct ObWork
 	const char *source; /* ob_history_source() of the session */
 	bool waits;         /* if it lands, ob_work_end() tells how it ended */
 
-	/* the outcome */
+	/* the outcome, in this context */
+	MemoryContext context;
 	ObTask task; /* task.run is complete, whatever happened */
 	const ErrorData *error;
 	bool unwritten; /* the history does not say how it ended */
+	/* why the watermark is left as it is, which the server's log says, too;
+	 * NULL: it is not, or there is none */
+	const char *left;
 	bool logged;
 } ObWork;
 

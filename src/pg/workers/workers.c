@@ -29,7 +29,7 @@
 #include "pg/base/subtransaction.h"
 #include "pg/workers/worker_limits.h"
 #include "pg/workers/workers_intern.h"
-#include "pg/catalog/deadlock.h"
+#include "pg/workers/deadlock.h"
 #include "pg/base/errors.h"
 #include "pg/base/unwind.h"
 #include "pg/base/wait.h"
@@ -250,10 +250,14 @@ warn_of_object(const ObCrew *crew, int i)
 static void
 tell_of_worker(ObCrew *crew, int i)
 {
+	const ObCrewSlot *slot = &crew->shared->slots[i];
 	const ObRun *run = &crew->job.tables[i].task->run;
 
-	if (crew->shared->slots[i].unwritten)
+	if (slot->unwritten)
 		warn_of_unwritten(run);
+	if (slot->left[0])
+		ob_watermark_warn_left(ob_report_client_text(run->name),
+							   ob_report_client_text(slot->left));
 	if (run->error)
 		warn_of_object(crew, i);
 	tell(crew, i);
@@ -489,12 +493,9 @@ end_orphan(ObCrew *crew, int i, ObCrewVerdict verdict)
 
 	write_for_worker(crew, &task->run);
 	if (task->watermark && verdict == OB_CREW_PUBLISHED)
-		ereport(WARNING,
-				(errmsg("the watermark of \"%s\" is left as it is",
-						task->run.name),
-				 errdetail("The worker that has landed the increment was "
-						   "terminated."),
-				 errhint("The next increment has the same rows again.")));
+		ob_watermark_warn_left(ob_report_client_text(task->run.name),
+							   "The worker that has landed the increment was "
+							   "terminated.");
 	tell(crew, i);
 }
 
@@ -554,6 +555,9 @@ warn_if_untold(ObCrew *crew, int i)
 	pg_read_barrier();
 	if (!crew->told[i] && (!ended || slot->error[0] != '\0'))
 		warn_of_object(crew, i);
+	if (!crew->told[i] && ended && slot->left[0] != '\0')
+		ob_watermark_warn_left(ob_report_plain_text(crew->job.tables[i].name),
+							   ob_report_plain_text(slot->left));
 	crew->told[i] = true;
 }
 

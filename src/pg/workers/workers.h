@@ -34,6 +34,7 @@ typedef struct ObCrewJob
 	Oid schema; /* the extension's */
 	pg_uuid_t run_id;
 	TimestampTz when;   /* the date and time in keys */
+	bool given_id;      /* by the caller */
 	XLogRecPtr lsn;     /* of the snapshot */
 	const char *source; /* ob_history_source() of who asked */
 	Jsonb *options;     /* of the call; NULL: none */

@@ -53,6 +53,7 @@ typedef struct ObCrewSlot
 	char error[2048];  /* "": none */
 	char detail[1024]; /* likewise */
 	char hint[512];
+	char left[1024]; /* why the watermark is left as it is; "": it is not */
 	dsa_pointer details; /* a jsonb; or none */
 	ObHeld held;
 	dsa_pointer held_parts; /* ObHeldPart */
@@ -73,6 +74,7 @@ typedef struct ObCrewShared
 	pg_atomic_uint32 stop; /* not 0: take no more */
 	pg_atomic_uint32 verdict;
 	bool together;   /* objects are held */
+	bool given_id;   /* the run may have been tried before */
 	dsa_handle area; /* for what has no bounds */
 	PGPROC *leader;  /* to wake */
 	Oid schema;

@@ -66,6 +66,15 @@ hand_over(void *arg, const ObUpload *upload)
 	ob_held_note(&slot->held, &landed->work.task.export, upload);
 }
 
+/* What became of the history's row, and of the watermark. */
+static void
+note_end(ObCrewSlot *slot, const ObWork *work)
+{
+	slot->unwritten = work->unwritten;
+	ob_report_copy(slot->left, sizeof(slot->left),
+				   work->unwritten ? NULL : work->left);
+}
+
 /* Writes down how a table ended. */
 static void
 note(ObCrewSlot *slot, const ObWork *work)
@@ -83,7 +92,9 @@ note(ObCrewSlot *slot, const ObWork *work)
 	slot->started = run->started;
 	slot->ended = run->ended;
 	slot->sqlstate = run->sqlstate;
-	slot->unwritten = work->unwritten;
+	note_end(slot, work);
+	if (run->error)
+		slot->fate = work->task.fate;
 	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
 	ob_report_copy(slot->error, sizeof(slot->error), run->error);
 	ob_report_copy(slot->detail, sizeof(slot->detail),
@@ -120,6 +131,7 @@ run_table(Member *member, ObCrewSlot *slot)
 	work->request.when = shared->when;
 	work->request.lsn = shared->lsn;
 	work->request.run_id = shared->run_id;
+	work->request.given_id = shared->given_id;
 	work->request.options_for = OB_OPTIONS_ALL;
 	if (shared->options)
 		work->request.options = ob_crew_at(shared, shared->options);
@@ -200,7 +212,7 @@ end_table(Landed *landed, ObCrewVerdict verdict)
 	if (verdict != OB_CREW_PUBLISHED)
 		task->watermark = NULL;
 	ob_work_end(&landed->work);
-	landed->slot->unwritten = landed->work.unwritten;
+	note_end(landed->slot, &landed->work);
 	tell(landed->member->shared, landed->slot, OB_CREW_ENDED);
 }
 

@@ -47,6 +47,7 @@ ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 	shared->lsn = job->lsn;
 	shared->nslots = job->ntables;
 	shared->together = job->settle != NULL;
+	shared->given_id = job->given_id;
 	shared->area = DSM_HANDLE_INVALID;
 	pg_atomic_init_u32(&shared->verdict, OB_CREW_NO_VERDICT);
 	for (int i = 0; i < job->ntables; i++)

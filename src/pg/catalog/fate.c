@@ -2,11 +2,11 @@
  * fate.c
  *		What there is of an object whose export was given up.
  *
- * src/pg/store/fate.c
+ * src/pg/catalog/fate.c
  */
 #include "postgres.h"
 
-#include "pg/store/fate.h"
+#include "pg/catalog/fate.h"
 #include "pg/base/errors.h"
 
 ObFate
@@ -20,11 +20,19 @@ ob_fate_of(const ObUpload *upload)
 const char *
 ob_fate_error(ObFate fate, const char *error)
 {
-	if (fate == OB_FATE_NONE)
-		return error;
-	return psprintf("%s (the object %s)", error,
-					fate == OB_FATE_WRITTEN ? "was written"
-											: "may have been written");
+	switch (fate)
+	{
+		case OB_FATE_NONE:
+			break;
+		case OB_FATE_EARLIER:
+			return psprintf(
+				"%s (an object of an earlier attempt may be there)", error);
+		case OB_FATE_UNKNOWN:
+			return psprintf("%s (the object may have been written)", error);
+		case OB_FATE_WRITTEN:
+			return psprintf("%s (the object was written)", error);
+	}
+	return error;
 }
 
 void

@@ -2,7 +2,7 @@
  * fate.h
  *		What there is of an object whose export was given up.
  *
- * src/pg/store/fate.h
+ * src/pg/catalog/fate.h
  *
  * S3 may be completing it in that very moment.  Then the client, the history
  * and the manifest all tell the same of it.
@@ -15,6 +15,7 @@
 typedef enum ObFate
 {
 	OB_FATE_NONE,    /* the export has not written it */
+	OB_FATE_EARLIER, /* nor has it touched that of an earlier attempt */
 	OB_FATE_UNKNOWN, /* it may have been written, or may yet be */
 	OB_FATE_WRITTEN
 } ObFate;
@@ -26,7 +27,7 @@ typedef enum ObFate
 /* Of an upload that is aborted, or that nobody waits for any more. */
 extern ObFate ob_fate_of(const ObUpload *upload);
 
-/* The error of the export, with what became of the object; palloc'd, unless
+/* The error of the export, with what there is of the object; palloc'd, unless
  * there is nothing to add. */
 extern const char *ob_fate_error(ObFate fate, const char *error);
 

@@ -2,7 +2,7 @@
  * deadlock.c
  *		Deadlocks that PostgreSQL does not see.
  *
- * src/pg/catalog/deadlock.c
+ * src/pg/workers/deadlock.c
  */
 #include "postgres.h"
 
@@ -13,7 +13,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/memutils.h"
 
-#include "pg/catalog/deadlock.h"
+#include "pg/workers/deadlock.h"
 #include "pg/catalog/progress.h"
 #include "pg/catalog/run_lock.h"
 

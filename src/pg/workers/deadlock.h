@@ -2,7 +2,7 @@
  * deadlock.h
  *		Deadlocks that PostgreSQL does not see.
  *
- * src/pg/catalog/deadlock.h
+ * src/pg/workers/deadlock.h
  *
  * A session that waits for a worker or for a job waits for no lock.  So no
  * deadlock detector notices when that process waits for a lock of the session:

@@ -1,0 +1,70 @@
+"""What "make lint" says of the folders of the source, and of their maps."""
+
+import pathlib
+import shutil
+import subprocess
+
+import pytest
+
+ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
+
+
+def problems(script, folder):
+    result = subprocess.run(
+        ["/usr/bin/python3", ROOT / "test" / script, folder],
+        capture_output=True, text=True, timeout=60,
+    )
+    assert result.stderr == ""
+    lines = result.stdout.splitlines()
+    assert result.returncode == (1 if lines else 0)
+    return lines
+
+
+@pytest.fixture
+def tree(tmp_path):
+    """A copy of the sources and their maps."""
+    for folder in ("src", "docs", "test", "sql", "deploy"):
+        shutil.copytree(
+            ROOT / folder, tmp_path / folder,
+            ignore=shutil.ignore_patterns("*.o", "*.d", "__pycache__"),
+        )
+    assert problems("layers.py", tmp_path) == []
+    assert problems("maps.py", tmp_path) == []
+    return tmp_path
+
+
+@pytest.mark.parametrize(
+    "path, line, said",
+    [
+        ("src/pg/base/wait.c", '#include "pg/run/run.h"', "after it"),
+        ("src/core/text/uri.c", '#include "core/s3/s3.h"', "after it"),
+        ("src/core/text/uri.c", '#include "pg/base/wait.h"', "src/pg"),
+        ("src/core/text/uri.c", '#include "uri.h"', "no header but its own"),
+        ("src/pg/run/run.c", '#include "pg/run.h"', "FOLDER/NAME"),
+        ("src/pg/base/wait.c", "#include <curl/curl.h>", "core/http/http.h"),
+    ],
+)
+def test_an_include_that_is_not_allowed(tree, path, line, said):
+    file = tree / path
+    file.write_text(f"{line}\n{file.read_text()}")
+    (problem,) = problems("layers.py", tree)
+    assert problem.startswith(f"{path}:1: ") and said in problem
+
+
+def test_a_file_outside_of_the_folders(tree):
+    (tree / "src/pg/more.c").write_text("int more;\n")
+    (problem,) = problems("layers.py", tree)
+    assert problem.startswith("src/pg/more.c:1: stands in none of the folders")
+
+
+def test_a_map_that_names_what_is_not_there(tree):
+    page = tree / "docs/design.md"
+    page.write_text(page.read_text() + "\nSee `pg/run/gone.c`.\n")
+    (problem,) = problems("maps.py", tree)
+    assert problem.endswith("there is no pg/run/gone.c")
+
+
+def test_a_folder_that_no_map_names(tree):
+    (tree / "src/core/parquet").mkdir()
+    (problem,) = problems("maps.py", tree)
+    assert "core/parquet is not named" in problem
