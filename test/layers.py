@@ -32,13 +32,13 @@ HEADERS = [
         "use core/text/json.h: the symbols of JSON libraries clash in a backend",
     ),
     (
-        r"(zlib|zconf)\.h", r"src/core/(sink/sink_zlib|base/checksum)\.c",
-        "use the gzip sink, or core/base/checksum.h",
+        r"(zlib|zconf)\.h", r"src/core/(sink/sink_zlib|base/hash)\.c",
+        "use the gzip sink, or core/base/hash.h",
     ),
     (
         r"(isa-l/.*|isa-l\.h|igzip_lib\.h)",
-        r"src/core/(sink/sink_igzip|base/checksum)\.c",
-        "use the gzip sink, or core/base/checksum.h",
+        r"src/core/(sink/sink_igzip|base/hash)\.c",
+        "use the gzip sink, or core/base/hash.h",
     ),
     (r"zstd\w*\.h", r"src/core/sink/sink_zstd\.c", "use the zstd sink"),
     (r"lz4\w*\.h", r"src/core/sink/sink_lz4\.c", "use the lz4 sink"),

@@ -8,16 +8,16 @@
 
 #include <ctype.h>
 #include <openssl/crypto.h>
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
 #include <time.h>
 
+#include "core/base/random.h"
 #include "core/text/json.h"
-#include "core/aws/sts_documents.h"
 #include "core/text/uri.h"
+#include "core/text/xml_error.h"
 
 #define ATTEMPTS 4
 #define CONNECT_MS 2000
@@ -71,7 +71,8 @@ find_endpoint(const ObAwsCall *call, ObEndpoint *endpoint, ObError *error)
 
 /* ---- a try ---- */
 
-/* What may be changed on the way is not, as in AWS's own clients. */
+/* Headers that may be changed on the way are not signed, as in AWS's own
+ * clients. */
 static bool
 is_signed(const char *name)
 {
@@ -190,7 +191,7 @@ prepare(ObHttpRequest *request, ObError *error)
 	return sign(call, credentials, path, error);
 }
 
-/* ---- the answer ---- */
+/* ---- the response ---- */
 
 /* "com.amazonaws.x#NotFound:http://..." is NotFound. */
 static void
@@ -214,7 +215,8 @@ copy_message(ObError *error, const char *text)
 				 text[0] ? ": " : "", text);
 }
 
-/* What kind of answer comes does not always depend on the service. */
+/* Reads the error of a response, whose format does not always depend on the
+ * service. */
 static void
 read_failure(const ObAwsCall *call, ObError *error)
 {
@@ -253,15 +255,6 @@ read_failure(const ObAwsCall *call, ObError *error)
 	ob_json_free(fields, 3);
 }
 
-static double
-random_number(void)
-{
-	uint32_t bits = 0;
-
-	RAND_bytes((unsigned char *) &bits, sizeof(bits));
-	return bits / 4294967296.0;
-}
-
 static void
 end(ObAwsCall *call, const ObError *failure)
 {
@@ -270,7 +263,7 @@ end(ObAwsCall *call, const ObError *failure)
 		ObError whole = *failure;
 
 		whole.attempts = call->retry.attempts;
-		/* what was being done is the caller's to say */
+		/* the caller has set the action */
 		memcpy(whole.what, call->error.what, sizeof(whole.what));
 		call->error = whole;
 	}
@@ -314,7 +307,7 @@ fail(ObAwsCall *call, const ObError *failure, ObRetryClass class)
 								sizeof(header)))
 		after = ob_retry_after(header, 1000);
 	if (ob_retry_next(&policy, &call->retry, class, now, after,
-					  random_number(), &delay) &&
+					  ob_random_fraction(), &delay) &&
 		now + delay < call->deadline_ms)
 		ob_http_start(call->http, &call->request, delay);
 	else

@@ -4,11 +4,11 @@
  *
  * src/lambda/aws.h
  *
- * For services whose calls are one small POST each: Secrets Manager, Lambda's
- * Invoke, SNS.  A call is one request as its caller sees it: signed anew for
- * each try with what the provider has, retried by class, at most 4 times;
- * starting one cannot fail, whatever goes wrong is told to "done", which runs
- * inside ob_http_drive().
+ * This is for services whose calls are one small POST each: Secrets Manager,
+ * Lambda's Invoke, SNS.  A call is one request as its caller sees it: signed
+ * again for each try with the provider's credentials, and retried by class, at
+ * most 4 times.  Starting one cannot fail; every failure is reported to
+ * "done", which runs inside ob_http_drive().
  */
 #ifndef OB_AWS_H
 #define OB_AWS_H
@@ -38,7 +38,7 @@ struct ObAwsCall
 	size_t len;
 	size_t response_max;
 	int64_t deadline_ms; /* of ob_http_now_ms(): no try begins after it */
-	void (*done)(ObAwsCall *call); /* NULL: nobody is told, see "ended" */
+	void (*done)(ObAwsCall *call); /* NULL: the caller looks at "ended" */
 	void *arg;
 
 	bool ended;
@@ -47,7 +47,7 @@ struct ObAwsCall
 	 * AWS's code (from __type, X-Amzn-ErrorType, or XML), error.what is the
 	 * caller's to set before it starts */
 	ObError error;
-	/* request.response and ob_http_response_header() tell the rest */
+	/* request.response and ob_http_response_header() have the rest */
 
 	/* private */
 	ObHttpRequest request;
@@ -57,13 +57,13 @@ struct ObAwsCall
 	char payload_hash[OB_SHA256_HEX];
 	char host[300];
 	char signer[129];    /* the access key id of the last try */
-	bool no_credentials; /* they are being asked for */
+	bool no_credentials; /* they are being fetched */
 	bool refused;        /* they were refused once */
 };
 
 extern void ob_aws_call_init(ObAwsCall *call);
 extern void ob_aws_call_start(ObAwsCall *call);
-/* Cancels it if it runs, wipes what may be secret in its answer. */
+/* Cancels it if it runs, wipes the response, which may be secret. */
 extern void ob_aws_call_free(ObAwsCall *call);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * config.c
- *		What the function's environment says.
+ *		The configuration in the function's environment.
  *
  * src/lambda/config.c
  */
@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "core/base/text.h"
 
 #define CONCURRENCY 4
 #define CONCURRENCY_MAX 64
@@ -29,11 +31,9 @@ variable(const char *name, const char *other)
 static char *
 copy(const char *text, ObError *error)
 {
-	char *result = text ? strdup(text) : NULL;
+	char *result;
 
-	if (text && !result)
-		ob_error_set(error, OB_ENOMEM, "out of memory");
-	return result;
+	return ob_text_copy(&result, text, error) == OB_OK ? result : NULL;
 }
 
 /* The number of the value among the choices; the first one if it is unset. */
@@ -188,7 +188,7 @@ obl_config_read(OblConfig *config, ObError *error)
 	read_secrets(config, error);
 	read_options(config, error);
 	config->bucket = copy(variable("ONBOARD_BUCKET", "targetS3Bucket"), error);
-	config->as_first_program =
+	config->as_predecessor =
 		!variable("ONBOARD_BUCKET", NULL) && config->bucket;
 	config->prefix = copy(variable("TargetLoc", NULL), error);
 	if (config->prefix && strpbrk(config->prefix, "{}"))

@@ -1,11 +1,12 @@
 /*
  * config.h
- *		What the function's environment says.
+ *		The configuration in the function's environment.
  *
  * src/lambda/config.h
  *
  * Read once, at the start; anything wrong is an init error that names the
- * variable.  The first program's variables are honoured where ours are absent.
+ * variable.  The variables of the program that onboard replaces are used where
+ * ours are absent.
  */
 #ifndef OBL_CONFIG_H
 #define OBL_CONFIG_H
@@ -44,14 +45,14 @@ typedef struct OblConfig
 	char *prefix;  /* TargetLoc: "{TargetLoc}{name}/data/inbox/..." as the
 					* key; NULL: the database's template */
 	char *options; /* ONBOARD_OPTIONS, a JSON object; NULL: none */
-	bool as_first_program; /* its variable names the bucket: the format is json
-							* unless ONBOARD_OPTIONS says another */
-	OblFailOn fail_on;     /* ONBOARD_FAIL_ON: any, all, never */
-	char *topic;           /* ONBOARD_TOPIC_ARN; NULL: none */
-	char *region;          /* AWS_REGION, AWS_DEFAULT_REGION */
-	char *function_name;   /* AWS_LAMBDA_FUNCTION_NAME */
-	char *runtime_api;     /* AWS_LAMBDA_RUNTIME_API */
-	char *ca_file; /* ONBOARD_CA_FILE; NULL: the bundle of the package */
+	bool as_predecessor; /* targetS3Bucket names the bucket: the format is
+						  * json unless ONBOARD_OPTIONS has another */
+	OblFailOn fail_on;   /* ONBOARD_FAIL_ON: any, all, never */
+	char *topic;         /* ONBOARD_TOPIC_ARN; NULL: none */
+	char *region;        /* AWS_REGION, AWS_DEFAULT_REGION */
+	char *function_name; /* AWS_LAMBDA_FUNCTION_NAME */
+	char *runtime_api;   /* AWS_LAMBDA_RUNTIME_API */
+	char *ca_file;       /* ONBOARD_CA_FILE; NULL: the bundle of the package */
 } OblConfig;
 
 /* Fills config from the environment; NULL-terminated texts of malloc. */

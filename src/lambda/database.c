@@ -5,7 +5,7 @@
  * src/lambda/database.c
  *
  * The last NULL of PQgetResult() comes with no socket event of its own, so
- * whatever can be read is read before anybody waits again.
+ * everything that can be read is read before the next wait.
  */
 #include "lambda/database.h"
 
@@ -40,8 +40,8 @@ obl_class_of(const char *sqlstate)
 }
 
 static void
-tell(OblConnection *connection, OblClass class, const char *sqlstate,
-	 const char *message)
+report(OblConnection *connection, OblClass class, const char *sqlstate,
+	   const char *message)
 {
 	PGresult *result = connection->result;
 	char *line = message ? strndup(message, strcspn(message, "\n")) : NULL;
@@ -57,7 +57,7 @@ tell(OblConnection *connection, OblClass class, const char *sqlstate,
 	connection->connecting = false;
 	connection->socket.wake_at = -1;
 	connection->done(connection, result);
-	/* (done has looked at it; what it keeps, it has copied) */
+	/* "done" has copied the rows that it keeps */
 	PQclear(result);
 }
 
@@ -81,18 +81,18 @@ login_failed(OblConnection *connection)
 			snprintf(sqlstate, sizeof(sqlstate), "%.5s", p + 8);
 	}
 	if (sqlstate[0])
-		tell(connection, obl_class_of(sqlstate), sqlstate,
-			 "the database refused the connection");
+		report(connection, obl_class_of(sqlstate), sqlstate,
+			   "the database refused the connection");
 	else if (strstr(text, "certificate") || strstr(text, "SSL"))
-		tell(connection, OBL_CLASS_FINAL, "08001",
-			 "no trusted TLS connection to the database");
+		report(connection, OBL_CLASS_FINAL, "08001",
+			   "no trusted TLS connection to the database");
 	else
-		tell(connection, OBL_CLASS_AGAIN, "08001",
-			 "no connection to the database");
+		report(connection, OBL_CLASS_AGAIN, "08001",
+			   "no connection to the database");
 }
 
 static void
-go_on_connecting(OblConnection *connection)
+continue_connecting(OblConnection *connection)
 {
 	switch (PQconnectPoll(connection->conn))
 	{
@@ -106,7 +106,7 @@ go_on_connecting(OblConnection *connection)
 			connection->socket.events = POLLIN;
 			PQsetnonblocking(connection->conn, 1);
 			PQsetErrorVerbosity(connection->conn, PQERRORS_DEFAULT);
-			tell(connection, OBL_CLASS_OK, "", "");
+			report(connection, OBL_CLASS_OK, "", "");
 			return;
 		default:
 			login_failed(connection);
@@ -118,7 +118,7 @@ go_on_connecting(OblConnection *connection)
 
 /* ---- statements ---- */
 
-/* Of a statement's results the first that failed counts, else the last. */
+/* Keeps the first result of a statement that failed, else the last. */
 static void
 keep(OblConnection *connection, PGresult *result)
 {
@@ -143,16 +143,16 @@ statement_ended(OblConnection *connection)
 	const char *message = PQresultErrorField(result, PG_DIAG_MESSAGE_PRIMARY);
 
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
-		tell(connection, OBL_CLASS_OK, "", "");
+		report(connection, OBL_CLASS_OK, "", "");
 	else if (sqlstate)
-		tell(connection, obl_class_of(sqlstate), sqlstate, message);
+		report(connection, obl_class_of(sqlstate), sqlstate, message);
 	else
-		tell(connection, OBL_CLASS_AGAIN, "08006",
-			 "the connection to the database was lost");
+		report(connection, OBL_CLASS_AGAIN, "08006",
+			   "the connection to the database was lost");
 }
 
 static void
-go_on_reading(OblConnection *connection)
+continue_reading(OblConnection *connection)
 {
 	PGresult *result;
 
@@ -160,8 +160,8 @@ go_on_reading(OblConnection *connection)
 		connection->socket.events = POLLIN;
 	if (!PQconsumeInput(connection->conn))
 	{
-		tell(connection, OBL_CLASS_AGAIN, "08006",
-			 "the connection to the database was lost");
+		report(connection, OBL_CLASS_AGAIN, "08006",
+			   "the connection to the database was lost");
 		return;
 	}
 	while (!PQisBusy(connection->conn))
@@ -182,15 +182,15 @@ on_socket(OblSocket *socket, short revents)
 	OblConnection *connection = socket->arg;
 
 	if (revents == 0)
-		tell(connection, OBL_CLASS_AGAIN, "08001",
-			 "the connection to the database took too long");
+		report(connection, OBL_CLASS_AGAIN, "08001",
+			   "the connection to the database took too long");
 	else if (connection->connecting)
-		go_on_connecting(connection);
+		continue_connecting(connection);
 	else if (connection->busy)
-		go_on_reading(connection);
+		continue_reading(connection);
 }
 
-/* libpq would print them, between our lines of JSON. */
+/* Drops notices, which libpq would print between our lines of JSON. */
 static void
 ignore_notice(void *arg, const char *message)
 {
@@ -248,7 +248,7 @@ obl_connection_open(OblConnection *connection, const OblSecret *secret,
 		PQsetErrorVerbosity(connection->conn, PQERRORS_SQLSTATE);
 		PQsetNoticeProcessor(connection->conn, ignore_notice, NULL);
 	}
-	/* (told by the loop, never from here) */
+	/* the failure is reported by the loop, never from here */
 	if (connection->conn && PQstatus(connection->conn) != CONNECTION_BAD)
 		connection->socket.fd = PQsocket(connection->conn);
 	else
@@ -267,7 +267,8 @@ obl_connection_send(OblConnection *connection, const char *sql, int nparams,
 	if (!PQsendQueryParams(connection->conn, sql, nparams, NULL, values, NULL,
 						   NULL, 0))
 	{
-		/* told by the loop: the socket is readable, or dead */
+		/* the loop reports the failure, since the socket is readable, or
+		 * dead */
 		connection->socket.wake_at = 0;
 		return;
 	}

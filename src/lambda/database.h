@@ -5,7 +5,7 @@
  * src/lambda/database.h
  *
  * Statements have parameters: no SQL text is ever built from data.  A session
- * says application_name=onboard/<request id>, ends when its client is gone
+ * sets application_name=onboard/<request id>, ends when its client is gone
  * (client_connection_check_interval), and has a statement_timeout of the time
  * that is left.
  */
@@ -33,8 +33,9 @@ struct OblConnection
 {
 	/* set by the owner */
 	OblLoop *loop;
-	/* Inside obl_loop_step(): connected, or the statement's rows, or an error
-	 * (class and texts tell).  It may send the next statement, or close. */
+	/* Called inside obl_loop_step(), with a connection, or the statement's
+	 * rows, or an error, which class and texts describe.  It may send the next
+	 * statement, or close. */
 	void (*done)(OblConnection *connection, PGresult *result);
 	void *arg;
 
@@ -53,13 +54,13 @@ struct OblConnection
 	PGresult *result;
 };
 
-/* Begins to connect; by when.  Fails by "done". */
+/* Begins to connect, until the deadline.  Failures are reported by "done". */
 extern void obl_connection_open(OblConnection *connection,
 								const OblSecret *secret,
 								const char *request_id, int64_t deadline_ms);
 extern void obl_connection_send(OblConnection *connection, const char *sql,
 								int nparams, const char *const *values);
-/* Asks the server to cancel; "done" then tells 57014. */
+/* Asks the server to cancel; "done" is then called with 57014. */
 extern void obl_connection_cancel(OblConnection *connection);
 extern void obl_connection_close(OblConnection *connection);
 extern OblClass obl_class_of(const char *sqlstate);

@@ -1,6 +1,6 @@
 /*
  * event.c
- *		What an invocation asks for, read strictly.
+ *		The event of an invocation, read strictly.
  *
  * src/lambda/event.c
  */
@@ -72,8 +72,8 @@ obl_uuid5(const char *run_id, const char *name, char *out)
 	uuid5(run_id, name, out);
 }
 
-/* What Lambda calls a request is a UUID; what a test or another runtime does,
- * need not be. */
+/* Lambda's request ids are UUIDs; those of a test or another runtime need not
+ * be. */
 static void
 run_of_request(OblEvent *event, const char *request_id)
 {

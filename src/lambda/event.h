@@ -1,13 +1,14 @@
 /*
  * event.h
- *		What an invocation asks for, read strictly.
+ *		The event of an invocation, read strictly.
  *
  * src/lambda/event.h
  *
- * Known are: EventBridge's scheduled event (detail-type and source), the
- * object {"onboard": {...}} (from a schedule of EventBridge Scheduler, an
- * operator, or ourselves) with action run, table or status.  All else is
- * refused: nobody who may invoke the function may choose SQL, a host or a key.
+ * Two events are known: EventBridge's scheduled event (detail-type and
+ * source), and the object {"onboard": {...}} (from a schedule of EventBridge
+ * Scheduler, an operator, or ourselves) with action run, table or status.  All
+ * others are refused, so that a caller of the function can choose no SQL, host
+ * or key.
  */
 #ifndef OBL_EVENT_H
 #define OBL_EVENT_H

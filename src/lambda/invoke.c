@@ -1,12 +1,12 @@
 /*
  * invoke.c
- *		Asking the function itself, asynchronously, for tables of a run.
+ *		Mode fanout: invoking the function itself for tables of a run.
  *
  * src/lambda/invoke.c
  *
  * See https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
- * That a child was accepted (202) says nothing about its table: the child
- * writes that into the database's history.
+ * A child that was accepted (202) has not exported its table yet; it writes
+ * the outcome into the database's history.
  */
 #include "lambda/invoke.h"
 
@@ -19,40 +19,40 @@
 #include "lambda/log.h"
 
 #define CHILDREN_MAX 1000
-#define ANSWER_MAX (64 * 1024)
+#define RESPONSE_MAX (64 * 1024)
 
-typedef struct Child
+typedef struct Invocation
 {
 	ObAwsCall call;
 	bool running;
-	OblTable **tables; /* within the crowd's */
+	OblTable **tables; /* within the fanout's */
 	int ntables;
 	char *body;
-	struct Crowd *crowd;
-} Child;
+	struct Fanout *fanout;
+} Invocation;
 
-typedef struct Crowd
+typedef struct Fanout
 {
 	OblRun *run;
 	char *path;
 	ObPair headers[3];
 	int nheaders;
-	OblTable **tables; /* that have not landed, and may */
+	OblTable **tables; /* that have not landed yet */
 	int ntables;
-	int each; /* of them for a child */
-	int next; /* to be asked for next */
+	int each; /* tables for each child */
+	int next; /* index of the next table */
 	int running;
-	Child children[OBL_INVOKE_IN_FLIGHT];
-} Crowd;
+	Invocation children[OBL_INVOKE_IN_FLIGHT];
+} Fanout;
 
 static void
-mark(Child *child)
+record_outcome(Invocation *invocation)
 {
-	const ObError *error = &child->call.error;
+	const ObError *error = &invocation->call.error;
 
-	for (int i = 0; i < child->ntables; i++)
+	for (int i = 0; i < invocation->ntables; i++)
 	{
-		OblTable *table = child->tables[i];
+		OblTable *table = invocation->tables[i];
 
 		table->attempts = error->attempts > 0 ? error->attempts : 1;
 		if (error->code == OB_OK)
@@ -71,94 +71,94 @@ mark(Child *child)
 static void
 on_done(ObAwsCall *call)
 {
-	Child *child = call->arg;
+	Invocation *invocation = call->arg;
 
-	mark(child);
-	child->running = false;
-	child->crowd->running--;
+	record_outcome(invocation);
+	invocation->running = false;
+	invocation->fanout->running--;
 }
 
 static char *
-child_event(const Child *child)
+event_for(const Invocation *invocation)
 {
-	const OblRun *run = child->crowd->run;
-	char **names = calloc(child->ntables, sizeof(char *));
+	const OblRun *run = invocation->fanout->run;
+	char **names = calloc(invocation->ntables, sizeof(char *));
 	char *text;
 
 	if (!names)
 		return NULL;
-	for (int i = 0; i < child->ntables; i++)
-		names[i] = child->tables[i]->name;
-	text = obl_event_child(run->result.run_id, names, child->ntables,
+	for (int i = 0; i < invocation->ntables; i++)
+		names[i] = invocation->tables[i]->name;
+	text = obl_event_child(run->result.run_id, names, invocation->ntables,
 						   run->event->depth + 1);
 	free(names);
 	return text;
 }
 
 static ObCode
-start(Crowd *crowd, Child *child, ObError *error)
+start(Fanout *fanout, Invocation *invocation, ObError *error)
 {
-	const OblRun *run = crowd->run;
-	ObAwsCall *call = &child->call;
-	int left = crowd->ntables - crowd->next;
+	const OblRun *run = fanout->run;
+	ObAwsCall *call = &invocation->call;
+	int left = fanout->ntables - fanout->next;
 
 	ob_aws_call_free(call);
-	free(child->body);
-	child->crowd = crowd;
-	child->tables = &crowd->tables[crowd->next];
-	child->ntables = left < crowd->each ? left : crowd->each;
-	child->body = child_event(child);
-	if (!child->body)
+	free(invocation->body);
+	invocation->fanout = fanout;
+	invocation->tables = &fanout->tables[fanout->next];
+	invocation->ntables = left < fanout->each ? left : fanout->each;
+	invocation->body = event_for(invocation);
+	if (!invocation->body)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	ob_aws_call_init(call);
 	ob_error_what(&call->error, "could not invoke the function for \"%s\"",
-				  child->tables[0]->name);
+				  invocation->tables[0]->name);
 	call->http = run->aws.loop->http;
 	call->provider = run->aws.provider;
 	call->region = run->config->region;
 	call->service = "lambda";
-	call->path = crowd->path;
-	call->headers = crowd->headers;
-	call->nheaders = crowd->nheaders;
-	call->body = child->body;
-	call->len = strlen(child->body);
-	call->response_max = ANSWER_MAX;
+	call->path = fanout->path;
+	call->headers = fanout->headers;
+	call->nheaders = fanout->nheaders;
+	call->body = invocation->body;
+	call->len = strlen(invocation->body);
+	call->response_max = RESPONSE_MAX;
 	call->deadline_ms = run->deadline_ms;
 	call->done = on_done;
-	call->arg = child;
-	child->running = true;
-	crowd->running++;
-	crowd->next += child->ntables;
+	call->arg = invocation;
+	invocation->running = true;
+	fanout->running++;
+	fanout->next += invocation->ntables;
 	ob_aws_call_start(call);
 	return OB_OK;
 }
 
 static ObCode
-start_more(Crowd *crowd, ObError *error)
+start_more(Fanout *fanout, ObError *error)
 {
 	for (int i = 0; i < OBL_INVOKE_IN_FLIGHT; i++)
 	{
-		if (crowd->next < crowd->ntables && !crowd->children[i].running &&
-			start(crowd, &crowd->children[i], error) != OB_OK)
+		if (fanout->next < fanout->ntables && !fanout->children[i].running &&
+			start(fanout, &fanout->children[i], error) != OB_OK)
 			return error->code;
 	}
 	return OB_OK;
 }
 
 static ObCode
-invoke_all(Crowd *crowd, ObError *error)
+invoke_all(Fanout *fanout, ObError *error)
 {
-	OblRun *run = crowd->run;
+	OblRun *run = fanout->run;
 
 	for (;;)
 	{
 		bool late = ob_http_now_ms() >= run->deadline_ms;
 
-		if (!late && start_more(crowd, error) != OB_OK)
+		if (!late && start_more(fanout, error) != OB_OK)
 			return error->code;
-		if (crowd->running == 0)
+		if (fanout->running == 0)
 			return OB_OK;
-		/* those under way end by their own time-outs */
+		/* invocations under way end by their own time-outs */
 		if (!obl_loop_step(run->aws.loop, late ? -1 : run->deadline_ms, error))
 			return error->code;
 	}
@@ -183,55 +183,55 @@ invoke_path(const char *function)
 }
 
 static void
-free_crowd(Crowd *crowd)
+free_fanout(Fanout *fanout)
 {
 	for (int i = 0; i < OBL_INVOKE_IN_FLIGHT; i++)
 	{
-		ob_aws_call_free(&crowd->children[i].call);
-		free(crowd->children[i].body);
+		ob_aws_call_free(&fanout->children[i].call);
+		free(fanout->children[i].body);
 	}
-	free(crowd->tables);
-	free(crowd->path);
-	free(crowd);
+	free(fanout->tables);
+	free(fanout->path);
+	free(fanout);
 }
 
 static void
-choose_tables(Crowd *crowd, OblResult *result)
+choose_tables(Fanout *fanout, OblResult *result)
 {
 	for (int i = 0; i < result->ntables; i++)
 	{
 		if (result->tables[i].state == OBL_TABLE_WAITING)
-			crowd->tables[crowd->ntables++] = &result->tables[i];
+			fanout->tables[fanout->ntables++] = &result->tables[i];
 	}
-	crowd->each = (crowd->ntables + CHILDREN_MAX - 1) / CHILDREN_MAX;
+	fanout->each = (fanout->ntables + CHILDREN_MAX - 1) / CHILDREN_MAX;
 }
 
 ObCode
 obl_invoke_children(OblRun *run, ObError *error)
 {
-	Crowd *crowd = calloc(1, sizeof(*crowd));
+	Fanout *fanout = calloc(1, sizeof(*fanout));
 	ObCode code;
 
-	if (!crowd)
+	if (!fanout)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	crowd->run = run;
-	crowd->path = invoke_path(run->config->function_name);
-	crowd->tables = calloc(run->result.ntables + 1, sizeof(OblTable *));
-	if (!crowd->path || !crowd->tables)
+	fanout->run = run;
+	fanout->path = invoke_path(run->config->function_name);
+	fanout->tables = calloc(run->result.ntables + 1, sizeof(OblTable *));
+	if (!fanout->path || !fanout->tables)
 	{
-		free_crowd(crowd);
+		free_fanout(fanout);
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	}
-	choose_tables(crowd, &run->result);
-	crowd->headers[crowd->nheaders++] =
+	choose_tables(fanout, &run->result);
+	fanout->headers[fanout->nheaders++] =
 		(ObPair){"content-type", "application/json"};
-	crowd->headers[crowd->nheaders++] =
+	fanout->headers[fanout->nheaders++] =
 		(ObPair){"x-amz-invocation-type", "Event"};
 	/* Lambda's detection of loops counts by it */
 	if (run->trace_id && run->trace_id[0])
-		crowd->headers[crowd->nheaders++] =
+		fanout->headers[fanout->nheaders++] =
 			(ObPair){"x-amzn-trace-id", run->trace_id};
-	code = invoke_all(crowd, error);
-	free_crowd(crowd);
+	code = invoke_all(fanout, error);
+	free_fanout(fanout);
 	return code;
 }

@@ -1,6 +1,6 @@
 /*
  * invoke.h
- *		Asking the function itself, asynchronously, for tables of a run.
+ *		Mode fanout: invoking the function itself for tables of a run.
  *
  * src/lambda/invoke.h
  */
@@ -11,9 +11,9 @@
 
 #define OBL_INVOKE_IN_FLIGHT 16
 
-/* One child for each table, or for so many that there are at most 1,000;
- * tables become OBL_TABLE_QUEUED (asked: 202) or OBL_TABLE_FAILED (refused).
- */
+/* Invokes a child for each table, or for several, so that there are at most
+ * 1,000 children.  Tables become OBL_TABLE_QUEUED (accepted with 202) or
+ * OBL_TABLE_FAILED (refused). */
 extern ObCode obl_invoke_children(OblRun *run, ObError *error);
 
 #endif

@@ -26,7 +26,7 @@ obl_log_context(const char *request_id, const char *run_id)
 	context_run = run_id;
 }
 
-/* A text that is no UTF-8 is told as such, rather than not at all. */
+/* A text that is not UTF-8 is logged as such, rather than left out. */
 static void
 add(json_t *line, const char *name, const char *text)
 {

@@ -19,16 +19,17 @@ typedef enum OblLevel
 	OBL_ERROR
 } OblLevel;
 
-/* What all lines have until it is said anew; borrowed, NULL: none. */
+/* Sets the ids that all lines have until the next call; borrowed, NULL:
+ * none. */
 extern void obl_log_context(const char *request_id, const char *run_id);
 
-/* Pairs of name and text, ended by NULL; a NULL text is left out. */
+/* Logs pairs of name and text, ended by NULL; a NULL text is left out. */
 extern void obl_log(OblLevel level, const char *event, ...)
 	__attribute__((sentinel));
 extern void obl_log_error(OblLevel level, const char *event,
 						  const ObError *error);
 
-/* Once a run; see
+/* Logs the metrics, once per run; see
  * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
 struct OblResult;

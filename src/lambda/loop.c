@@ -40,8 +40,8 @@ earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* For poll(): how long, rounded up, so that nobody spins for the rest of a
- * millisecond. */
+/* The time-out of poll(), rounded up, so that the loop does not spin for the
+ * rest of a millisecond. */
 static int
 timeout(const OblLoop *loop, int64_t until_ms)
 {
@@ -93,7 +93,7 @@ obl_loop_step(OblLoop *loop, int64_t until_ms, ObError *error)
 	{
 		bool due = sockets[i]->wake_at >= 0 && sockets[i]->wake_at <= now;
 
-		/* (one that was told before may have removed it) */
+		/* a callback before this one may have removed it */
 		if ((fds[i].revents || due) && is_there(loop, sockets[i]))
 			sockets[i]->ready(sockets[i], fds[i].revents);
 	}

@@ -19,7 +19,7 @@
 typedef struct OblLoop OblLoop;
 typedef struct OblSocket OblSocket;
 
-/* A descriptor that somebody wants to be told of; the owner's memory. */
+/* A descriptor with a callback; the owner's memory. */
 struct OblSocket
 {
 	int fd;
@@ -39,8 +39,8 @@ struct OblLoop
 extern bool obl_loop_add(OblLoop *loop, OblSocket *socket);
 extern void obl_loop_remove(OblLoop *loop, OblSocket *socket);
 
-/* Waits for what comes first, at most until then (-1: for ever), and moves
- * everything.  False only if the machinery is broken. */
+/* Waits for the first event, at most until then (-1: for ever), and handles
+ * all that have come.  False only if the machinery is broken. */
 extern bool obl_loop_step(OblLoop *loop, int64_t until_ms, ObError *error);
 
 #endif

@@ -1,13 +1,12 @@
 /*
  * main.c
- *		The orchestrator: waits for events, runs them, answers.
+ *		The orchestrator: waits for events, runs them, responds.
  *
  * src/lambda/main.c
  *
- * It never sees a row: it tells the database to export, which lands the tables
- * in S3 itself.
+ * It never sees a row: it starts exports in the database, which lands the
+ * tables in S3 itself.
  */
-#include <openssl/rand.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -68,8 +67,8 @@ fail_event(Program *program, const OblInvocation *invocation, const char *type,
 }
 
 static ObCode
-answer(Program *program, const OblInvocation *invocation, OblRun *run,
-	   ObError *error)
+respond(Program *program, const OblInvocation *invocation, OblRun *run,
+		ObError *error)
 {
 	const OblConfig *config = &program->config;
 	char *json = obl_result_json(&run->result);
@@ -125,7 +124,7 @@ handle(Program *program, const OblInvocation *invocation, ObError *error)
 		code = fail_event(program, invocation, error_type(&failure), &failure,
 						  error);
 	else
-		code = answer(program, invocation, &run, error);
+		code = respond(program, invocation, &run, error);
 	obl_run_free(&run);
 	obl_event_free(&event);
 	obl_log_context(NULL, NULL);
@@ -148,10 +147,7 @@ start(Program *program, ObError *error)
 										.store_is_aws = true};
 	OblAws aws = {&program->loop, NULL, &program->config,
 				  ob_http_now_ms() + 8000};
-	unsigned int seed = 0;
 
-	RAND_bytes((unsigned char *) &seed, sizeof(seed));
-	srandom(seed);
 	for (int i = 0; i < program->config.nsecrets; i++)
 		program->secrets[i].id = program->config.secrets[i];
 	program->loop.http = ob_http_new(&http, error);
@@ -162,7 +158,7 @@ start(Program *program, ObError *error)
 	if (!program->provider)
 		return error->code;
 	aws.provider = program->provider;
-	/* a secret that is not there is known before the first event */
+	/* a missing secret is reported before the first event */
 	return obl_secret_get(&program->secrets[0], &aws, false, NULL, error);
 }
 
@@ -180,11 +176,13 @@ init_failed(Program *program, const ObError *failure)
 		obl_runtime_init_error(&program->loop, program->config.runtime_api,
 							   "Onboard.Configuration", message,
 							   &error) != OB_OK)
-		obl_log_error(OBL_ERROR, "could not tell so", &error);
+		obl_log_error(OBL_ERROR, "could not report the initialization error",
+					  &error);
 	return EXIT_FAILURE;
 }
 
-/* An init error can be told even if the environment is wrong. */
+/* Makes an HTTP client that can report an init error even if the environment
+ * is wrong. */
 static void
 make_http(Program *program)
 {
@@ -219,7 +217,7 @@ serve(Program *program)
 			unsetenv("_X_AMZN_TRACE_ID");
 		ob_error_clear(&error);
 		if (handle(program, &invocation, &error) != OB_OK)
-			obl_log_error(OBL_ERROR, "could not answer", &error);
+			obl_log_error(OBL_ERROR, "could not respond", &error);
 	}
 	obl_log_error(OBL_ERROR, "ending", &error);
 	ob_buf_free(&invocation.payload);
@@ -243,7 +241,7 @@ main(void)
 	ObError error;
 	int status;
 
-	/* a database that is gone must not end us */
+	/* a lost connection to the database must not end the program */
 	signal(SIGPIPE, SIG_IGN);
 	ob_error_clear(&error);
 	if (obl_config_read(&program.config, &error) != OB_OK ||

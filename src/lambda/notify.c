@@ -16,7 +16,7 @@
 #include "lambda/log.h"
 
 #define FORM_MAX (1024 * 1024)
-#define ANSWER_MAX (64 * 1024)
+#define RESPONSE_MAX (64 * 1024)
 
 static void
 write_form(ObBuf *form, const OblAws *aws, const OblResult *result,
@@ -59,7 +59,7 @@ publish(ObAwsCall *call, const OblAws *aws, const ObBuf *form, ObError *error)
 	call->nheaders = 1;
 	call->body = form->data;
 	call->len = form->len;
-	call->response_max = ANSWER_MAX;
+	call->response_max = RESPONSE_MAX;
 	call->deadline_ms = aws->deadline_ms;
 	ob_aws_call_start(call);
 	while (!call->ended)
@@ -68,7 +68,7 @@ publish(ObAwsCall *call, const OblAws *aws, const ObBuf *form, ObError *error)
 			return;
 		if (!call->ended && ob_http_now_ms() >= aws->deadline_ms)
 		{
-			ob_error_set(error, OB_ETIMEOUT, "the time did not suffice");
+			ob_error_set(error, OB_ETIMEOUT, "deadline exceeded");
 			return;
 		}
 	}

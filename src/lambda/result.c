@@ -1,12 +1,13 @@
 /*
  * result.c
- *		What became of a run, and how it is told.
+ *		The outcome of a run, and its JSON.
  *
  * src/lambda/result.c
  */
 #include "lambda/result.h"
 
 #include <jansson.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -63,6 +64,17 @@ obl_result_add(OblResult *result, const char *name, const char *query,
 	return true;
 }
 
+OblTable *
+obl_result_find(OblResult *result, const char *name)
+{
+	for (int i = 0; i < result->ntables; i++)
+	{
+		if (strcmp(result->tables[i].name, name) == 0)
+			return &result->tables[i];
+	}
+	return NULL;
+}
+
 static int
 compare_sizes(const void *a, const void *b)
 {
@@ -92,6 +104,33 @@ obl_result_count(const OblResult *result, OblTableState state)
 	return n;
 }
 
+void
+obl_table_fail(OblTable *table, const char *sqlstate, const char *message)
+{
+	table->state = OBL_TABLE_FAILED;
+	snprintf(table->sqlstate, sizeof(table->sqlstate), "%s", sqlstate);
+	free(table->message);
+	table->message = strdup(message);
+}
+
+void
+obl_table_read_row(OblTable *table, const char *status, const char *rows,
+				   const char *bytes, const char *sqlstate,
+				   const char *message)
+{
+	if (strcmp(status, "done") == 0)
+		table->state = OBL_TABLE_DONE;
+	else if (strcmp(status, "empty") == 0)
+		table->state = OBL_TABLE_EMPTY;
+	else if (strcmp(status, "queued") == 0 || strcmp(status, "running") == 0)
+		table->state = OBL_TABLE_QUEUED;
+	else
+		obl_table_fail(table, sqlstate[0] ? sqlstate : "",
+					   message[0] ? message : status);
+	table->rows = strtoll(rows, NULL, 10);
+	table->bytes = strtoll(bytes, NULL, 10);
+}
+
 static int
 landed(const OblResult *result)
 {
@@ -99,7 +138,7 @@ landed(const OblResult *result)
 		   obl_result_count(result, OBL_TABLE_EMPTY);
 }
 
-/* Of these, those by another delivery of the event. */
+/* Counts the landed tables that another delivery of the event has exported. */
 static int
 landed_before(const OblResult *result)
 {
@@ -115,7 +154,7 @@ landed_before(const OblResult *result)
 	return n;
 }
 
-/* Of those that will not end by themselves. */
+/* Counts the tables that will not end by themselves. */
 static int
 unfinished(const OblResult *result)
 {
@@ -165,7 +204,7 @@ failure(const OblTable *table)
 	const char *message = table->message;
 
 	if (!message)
-		message = late ? "the time did not suffice" : "";
+		message = late ? "deadline exceeded" : "";
 	return json_pack("{s:s, s:s, s:s, s:i}", "table", table->name, "sqlstate",
 					 table->sqlstate[0] || !late ? table->sqlstate
 												 : "deadline",

@@ -1,6 +1,6 @@
 /*
  * result.h
- *		What became of a run, and how it is told.
+ *		The outcome of a run, and its JSON.
  *
  * src/lambda/result.h
  */
@@ -22,18 +22,19 @@ typedef enum OblTableState
 	OBL_TABLE_FAILED,
 	OBL_TABLE_DEADLINE, /* cancelled, or not begun, for want of time */
 	OBL_TABLE_SKIPPED,  /* another delivery of the event works on it */
-	OBL_TABLE_QUEUED    /* fanout: a child was asked; submit: the database
-						 * goes on with it */
+	OBL_TABLE_QUEUED    /* fanout: a child was invoked; submit: the
+						 * database works on it */
 } OblTableState;
 
 typedef struct OblTable
 {
 	char *name;  /* malloc'd */
-	char *query; /* of the file; NULL: registered */
+	char *query; /* the file's; NULL: registered */
 	double size; /* estimated rows; the largest first */
 	OblTableState state;
 	bool landed_before; /* by another delivery of the event */
-	char job[OBL_UUID]; /* submit: of its own; "": a part of the whole run's */
+	char job[OBL_UUID]; /* submit: the table's own job; "": a part of the
+						 * run's */
 	int attempts;
 	int64_t rows;
 	int64_t bytes;
@@ -55,8 +56,19 @@ extern void obl_result_free(OblResult *result);
 /* Takes copies; false without memory. */
 extern bool obl_result_add(OblResult *result, const char *name,
 						   const char *query, double size);
+/* NULL if there is none of that name. */
+extern OblTable *obl_result_find(OblResult *result, const char *name);
 extern void obl_result_sort(OblResult *result); /* by size, descending */
 extern int obl_result_count(const OblResult *result, OblTableState state);
+
+/* Sets the failure of a table. */
+extern void obl_table_fail(OblTable *table, const char *sqlstate,
+						   const char *message);
+
+/* Sets a table's state and figures from the texts of a row of the history. */
+extern void obl_table_read_row(OblTable *table, const char *status,
+							   const char *rows, const char *bytes,
+							   const char *sqlstate, const char *message);
 
 /* "done", "running", "partial" or "failed". */
 extern const char *obl_result_state(const OblResult *result);

@@ -4,9 +4,12 @@
  *
  * src/lambda/run.h
  *
- * run_wait.c, run_submit.c and invoke.c each do it in their way; run.c and
- * tables.c have what they share: connecting (with the secret fetched again
- * once after a refused login), the list of tables, what has landed before.
+ *		run.c         from an event to a mode, and to a result
+ *		run_wait.c    mode wait
+ *		run_submit.c  mode submit, and the status of such a run
+ *		invoke.c      mode fanout
+ *		tables.c      the list of tables, and which of them have landed
+ *		primary.c     statements on the connection to the primary
  */
 #ifndef OBL_RUN_H
 #define OBL_RUN_H
@@ -20,7 +23,8 @@ typedef struct OblRun
 {
 	const OblConfig *config;
 	OblAws aws;
-	OblSecret *secrets; /* config->nsecrets of them, kept between events */
+	OblSecret *secrets; /* an array of config->nsecrets, kept between
+						 * events */
 	const OblEvent *event;
 	const char *request_id;
 	const char *function_arn;
@@ -47,28 +51,22 @@ extern ObCode obl_run_status(OblRun *run, ObError *error);
 /*
  * Waits for a statement on the connection to the primary, which is opened when
  * it is first needed; the secret is fetched again once after a refused login.
- * The result is the caller's to clear.  What is likely to pass is tried three
- * times.
+ * The caller clears the result.  Failures that are likely to pass are retried,
+ * three tries in all.
  */
 extern ObCode obl_run_query(OblRun *run, const char *sql, int nparams,
 							const char *const *values, PGresult **result,
 							ObError *error) OB_MUST_CHECK;
+
+/* Closes that connection, if it is open. */
+extern void obl_run_disconnect(OblRun *run);
 
 /* The event's tables, or all: from the registry (enabled ones, with the rows
  * that pg_class guesses) or the file; those that have landed in this run
  * already are DONE or EMPTY. */
 extern ObCode obl_run_tables(OblRun *run, ObError *error) OB_MUST_CHECK;
 
-/* A delay before try n (from 1), with full jitter, in ms. */
+/* The delay before try n (from 1), with full jitter, in ms. */
 extern int64_t obl_run_delay(int n);
-
-/* A failure of a statement, as a table's. */
-extern void obl_run_fail(OblTable *table, const char *sqlstate,
-						 const char *message);
-
-/* Sets a table's state and figures from the texts of a row of the history. */
-extern void obl_run_read_row(OblTable *table, const char *status,
-							 const char *rows, const char *bytes,
-							 const char *sqlstate, const char *message);
 
 #endif

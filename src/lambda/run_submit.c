@@ -1,18 +1,18 @@
 /*
  * run_submit.c
- *		Mode submit: the database does it, and we look how far it is.
+ *		Mode submit: the database exports, and we watch the progress.
  *
  * src/lambda/run_submit.c
  *
  * All registered tables are one job, under one snapshot, whose run id is the
- * event's.  Tables that were named, or that the file has, are a job each, so
- * many at a time, and so are those that failed in an earlier delivery of the
- * event; their run ids are made of the event's and their names, and for each
- * further try of the one before.  What has not ended when the time is up goes
- * on in the database; a status event asks later.
+ * event's.  Tables that were named, or that the file has, are a job each, some
+ * at a time, and so are those that failed in an earlier delivery of the event;
+ * their run ids are made of the event's and their names, and those of further
+ * tries of the id before.  Jobs that have not ended at the deadline continue
+ * in the database; a status event shows them later.
  *
- * A run is a role's: rows of the same id that another role has made, and that
- * ours may see, are none of ours.
+ * A run belongs to a role: rows of the same id that another role has made, and
+ * that ours may see, are ignored.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -23,7 +23,7 @@
 
 #define POLL_MIN_MS 1000
 #define POLL_MAX_MS 10000
-#define JOBS_MAX 8 /* of one table in a run */
+#define JOBS_MAX 8 /* jobs of one table in a run */
 
 static const char submit_all[] =
 	"SELECT onboard_submit_all(NULL, $1::jsonb, $2::uuid)";
@@ -40,17 +40,6 @@ static const char rows_of_jobs[] =
 	" coalesce(error, '') FROM onboard_runs WHERE run_id = ANY ($1::uuid[])"
 	" AND role = current_user";
 
-static OblTable *
-find(OblResult *result, const char *name)
-{
-	for (int i = 0; i < result->ntables; i++)
-	{
-		if (strcmp(result->tables[i].name, name) == 0)
-			return &result->tables[i];
-	}
-	return NULL;
-}
-
 /* Rows of the history into the result, whose tables may not be known yet. */
 static ObCode
 read_rows(OblRun *run, const PGresult *rows, ObError *error)
@@ -58,18 +47,18 @@ read_rows(OblRun *run, const PGresult *rows, ObError *error)
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
 		const char *name = PQgetvalue(rows, i, 0);
-		OblTable *table = find(&run->result, name);
+		OblTable *table = obl_result_find(&run->result, name);
 
 		if (!table)
 		{
 			if (!obl_result_add(&run->result, name, NULL, 0))
 				return ob_error_set(error, OB_ENOMEM, "out of memory");
-			table = find(&run->result, name);
+			table = obl_result_find(&run->result, name);
 		}
 		table->attempts = 1;
-		obl_run_read_row(table, PQgetvalue(rows, i, 1), PQgetvalue(rows, i, 2),
-						 PQgetvalue(rows, i, 3), PQgetvalue(rows, i, 4),
-						 PQgetvalue(rows, i, 5));
+		obl_table_read_row(table, PQgetvalue(rows, i, 1),
+						   PQgetvalue(rows, i, 2), PQgetvalue(rows, i, 3),
+						   PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5));
 	}
 	return OB_OK;
 }
@@ -86,8 +75,8 @@ has_lost(const PGresult *rows)
 }
 
 /* A job that ends while the view looks seems lost: its row is that of the
- * snapshot, but its lock has gone since.  So who seems lost is looked at
- * again. */
+ * snapshot, but its lock has gone since.  So the rows are read again if one
+ * seems lost. */
 static ObCode
 look(OblRun *run, const char *sql, const char *ids, ObError *error)
 {
@@ -142,7 +131,7 @@ is_open(const OblTable *table)
 		   table->state == OBL_TABLE_RUNNING;
 }
 
-/* {"id", "id", ...} of those that are WAITING or open. */
+/* Makes {"id", "id", ...} of the jobs that are WAITING or open. */
 static char *
 ids_of_jobs(const OblRun *run)
 {
@@ -183,9 +172,9 @@ look_at_jobs(OblRun *run, ObError *error)
 	return code;
 }
 
-/* Whether the table needs a job that nobody has looked for yet: it has none,
- * or the last one has failed.  (What failed without a try is not registered.)
- */
+/* Whether the table needs a job that was not looked for yet: it has none, or
+ * the last one has failed.  A table that failed without a try is not
+ * registered. */
 static bool
 needs_job(const OblTable *table)
 {
@@ -241,7 +230,7 @@ is_for_all(const OblRun *run)
 static void
 submit_table(OblRun *run, OblTable *table)
 {
-	/* (where all tables land, the registry says) */
+	/* the registry has the bucket for all tables */
 	const char *bucket = is_for_all(run) ? NULL : run->config->bucket;
 	const char *values[] = {table->name, table->query, bucket, run->options,
 							table->job};
@@ -253,8 +242,8 @@ submit_table(OblRun *run, OblTable *table)
 	if (obl_run_query(run, submit_one, 5, values, &rows, &error) == OB_OK)
 		table->state = OBL_TABLE_QUEUED;
 	else
-		obl_run_fail(table, run->primary ? run->primary->sqlstate : "",
-					 error.cause);
+		obl_table_fail(table, run->primary ? run->primary->sqlstate : "",
+					   error.cause);
 	PQclear(rows);
 }
 
@@ -289,7 +278,7 @@ submit_some(OblRun *run, ObError *error)
 		if (open_tables(run) == 0 &&
 			obl_result_count(&run->result, OBL_TABLE_WAITING) == 0)
 			return OB_OK;
-		/* one has ended: the next one may begin at once */
+		/* a job has ended, so the next one may begin at once */
 		wait = open_tables(run) < before ? POLL_MIN_MS / 4 : wait * 2;
 		if (wait > POLL_MIN_MS)
 			wait = POLL_MIN_MS;
@@ -348,7 +337,8 @@ submit_every(OblRun *run, ObError *error)
 			return error->code;
 		wait = wait * 2 < POLL_MAX_MS ? wait * 2 : POLL_MAX_MS;
 	}
-	/* an earlier delivery's, of which some have failed */
+	/* an earlier delivery has submitted the run, and some tables may have
+	 * failed */
 	return again && !is_one_whole(run) ? submit_some(run, error) : OB_OK;
 }
 
@@ -365,7 +355,7 @@ obl_run_submit(OblRun *run, ObError *error)
 	return submit_some(run, error);
 }
 
-/* What would be submitted, were this no question. */
+/* Leaves the tables that would be submitted in another mode than status. */
 static void
 leave_waiting(OblRun *run)
 {

@@ -1,12 +1,13 @@
 /*
  * run_wait.c
- *		Mode wait: a connection for each table at a time, all in one loop.
+ *		Mode wait: several connections export at a time, all in one loop.
  *
  * src/lambda/run_wait.c
  *
- * A lane is a connection that exports one table after another.  Lanes are
- * spread over the databases of all secrets, primary and standbys.  When the
- * time is nearly up, what runs is cancelled, and the tables are told as such.
+ * A slot is a connection that exports one table after another.  Slots are
+ * spread over the databases of all secrets, primary and standbys.  Shortly
+ * before the deadline, running exports are cancelled, and their tables are
+ * reported as unfinished.
  */
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,10 +21,10 @@
 
 /*
  * A table is exported unless another delivery of the same event has done so or
- * is at it.  The lock, which goes with the transaction, is taken by a
- * statement of its own: the next one's snapshot then shows what whoever had it
- * before has committed.  A single statement would look with a snapshot that is
- * older than its lock.
+ * is doing so.  The lock, which goes with the transaction, is taken by a
+ * statement of its own: the next one's snapshot then shows the rows that the
+ * previous holder has committed.  A single statement would use a snapshot that
+ * is older than its lock.
  */
 static const char begin[] = "BEGIN ISOLATION LEVEL READ COMMITTED";
 static const char lock_table[] =
@@ -39,43 +40,43 @@ static const char export_if_new[] =
 	" WHERE NOT EXISTS (SELECT FROM before)";
 static const char commit[] = "COMMIT"; /* a rollback, after an error */
 
-typedef enum LaneState
+typedef enum SlotState
 {
-	LANE_CLOSED,
-	LANE_CONNECTING,
-	LANE_BEGINNING,
-	LANE_LOCKING,
-	LANE_EXPORTING,
-	LANE_COMMITTING,
-	LANE_PAUSING, /* before another try */
-	LANE_ENDED
-} LaneState;
+	SLOT_CLOSED,
+	SLOT_CONNECTING,
+	SLOT_BEGINNING,
+	SLOT_LOCKING,
+	SLOT_EXPORTING,
+	SLOT_COMMITTING,
+	SLOT_PAUSING, /* before another try */
+	SLOT_ENDED
+} SlotState;
 
-typedef struct Lane
+typedef struct Slot
 {
-	struct Lanes *lanes;
+	struct Slots *slots;
 	OblConnection connection;
 	OblSecret *secret;
-	LaneState state;
+	SlotState state;
 	bool refused;              /* the password was, once */
 	char version[OBL_VERSION]; /* of the secret that was logged in with */
-	int64_t open_at_ms;        /* of LANE_PAUSING */
+	int64_t open_at_ms;        /* of SLOT_PAUSING */
 	OblTable *table;           /* NULL: none */
-} Lane;
+} Slot;
 
-typedef struct Lanes
+typedef struct Slots
 {
 	OblRun *run;
-	Lane *lanes;
+	Slot *slots;
 	int n;
-	int open; /* lanes that have not ended */
+	int open; /* slots that have not ended */
 	bool cancelled;
-} Lanes;
+} Slots;
 
 static OblTable *
-next_table(Lanes *lanes)
+next_table(Slots *slots)
 {
-	OblResult *result = &lanes->run->result;
+	OblResult *result = &slots->run->result;
 
 	for (int i = 0; i < result->ntables; i++)
 	{
@@ -86,56 +87,56 @@ next_table(Lanes *lanes)
 }
 
 static void
-end_lane(Lane *lane)
+end_slot(Slot *slot)
 {
-	if (lane->connection.conn)
-		obl_connection_close(&lane->connection);
-	lane->state = LANE_ENDED;
-	lane->lanes->open--;
+	if (slot->connection.conn)
+		obl_connection_close(&slot->connection);
+	slot->state = SLOT_ENDED;
+	slot->slots->open--;
 }
 
 static void
-send(Lane *lane, LaneState state, const char *sql, int n,
+send(Slot *slot, SlotState state, const char *sql, int n,
 	 const char *const *values)
 {
-	lane->state = state;
-	obl_connection_send(&lane->connection, sql, n, values);
+	slot->state = state;
+	obl_connection_send(&slot->connection, sql, n, values);
 }
 
 static void
-begin_table(Lane *lane)
+begin_table(Slot *slot)
 {
-	OblTable *table = next_table(lane->lanes);
+	OblTable *table = next_table(slot->slots);
 
-	if (!table || lane->lanes->cancelled)
+	if (!table || slot->slots->cancelled)
 	{
-		end_lane(lane);
+		end_slot(slot);
 		return;
 	}
 	table->state = OBL_TABLE_RUNNING;
 	table->attempts++;
-	lane->table = table;
-	send(lane, LANE_BEGINNING, begin, 0, NULL);
+	slot->table = table;
+	send(slot, SLOT_BEGINNING, begin, 0, NULL);
 }
 
 static void
-lock(Lane *lane)
+lock(Slot *slot)
 {
-	const char *values[] = {lane->table->name,
-							lane->lanes->run->result.run_id};
+	const char *values[] = {slot->table->name,
+							slot->slots->run->result.run_id};
 
-	send(lane, LANE_LOCKING, lock_table, 2, values);
+	send(slot, SLOT_LOCKING, lock_table, 2, values);
 }
 
 static void
-export_table(Lane *lane)
+export_table(Slot *slot)
 {
-	const OblRun *run = lane->lanes->run;
-	const char *values[] = {lane->table->name, lane->table->query,
+	const OblRun *run = slot->slots->run;
+	const char *values[] = {slot->table->name, slot->table->query,
 							run->config->bucket, run->options,
 							run->result.run_id};
 
-	send(lane, LANE_EXPORTING, export_if_new, 5, values);
+	send(slot, SLOT_EXPORTING, export_if_new, 5, values);
 }
 
 /* ---- how a table ended ---- */
@@ -150,29 +151,30 @@ is_true(const PGresult *result, int column)
 static void
 read_landed(OblTable *table, const PGresult *result)
 {
-	obl_run_read_row(table, PQgetvalue(result, 0, 0), PQgetvalue(result, 0, 1),
-					 PQgetvalue(result, 0, 2), "", "");
+	obl_table_read_row(table, PQgetvalue(result, 0, 0),
+					   PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2), "",
+					   "");
 	table->landed_before = is_true(result, 3);
 }
 
 static bool
-has_another_try(const Lane *lane)
+has_another_try(const Slot *slot)
 {
-	return lane->table->attempts < TRIES && !lane->lanes->cancelled;
+	return slot->table->attempts < TRIES && !slot->slots->cancelled;
 }
 
 static void
-read_failure(Lane *lane)
+read_failure(Slot *slot)
 {
-	const OblConnection *connection = &lane->connection;
-	OblTable *table = lane->table;
+	const OblConnection *connection = &slot->connection;
+	OblTable *table = slot->table;
 
-	if (connection->class == OBL_CLASS_CANCEL && lane->lanes->cancelled)
+	if (connection->class == OBL_CLASS_CANCEL && slot->slots->cancelled)
 		table->state = OBL_TABLE_DEADLINE;
-	else if (connection->class == OBL_CLASS_AGAIN && has_another_try(lane))
+	else if (connection->class == OBL_CLASS_AGAIN && has_another_try(slot))
 		table->state = OBL_TABLE_WAITING;
 	else
-		obl_run_fail(table, connection->sqlstate, connection->message);
+		obl_table_fail(table, connection->sqlstate, connection->message);
 }
 
 static void
@@ -194,289 +196,290 @@ log_table(const OblTable *table)
 }
 
 static void
-pause_lane(Lane *lane, int try)
+pause_slot(Slot *slot, int try)
 {
-	obl_connection_close(&lane->connection);
-	lane->state = LANE_PAUSING;
-	lane->open_at_ms = ob_http_now_ms() + obl_run_delay(try);
+	obl_connection_close(&slot->connection);
+	slot->state = SLOT_PAUSING;
+	slot->open_at_ms = ob_http_now_ms() + obl_run_delay(try);
 }
 
-/* Nothing of it is open any more, but perhaps the transaction. */
+/* Ends the work on a table, whose transaction may still be open. */
 static void
-leave_table(Lane *lane)
+leave_table(Slot *slot)
 {
-	log_table(lane->table);
-	lane->table = NULL;
+	log_table(slot->table);
+	slot->table = NULL;
 }
 
 static void
-statement_failed(Lane *lane)
+statement_failed(Slot *slot)
 {
-	const char *sqlstate = lane->connection.sqlstate;
+	const char *sqlstate = slot->connection.sqlstate;
 	bool lost =
 		strncmp(sqlstate, "08", 2) == 0 || strncmp(sqlstate, "57P", 3) == 0;
-	int attempts = lane->table ? lane->table->attempts : 1;
+	int attempts = slot->table ? slot->table->attempts : 1;
 
-	if (lane->table)
+	if (slot->table)
 	{
-		read_failure(lane);
-		leave_table(lane);
+		read_failure(slot);
+		leave_table(slot);
 	}
 	if (lost)
-		pause_lane(lane, attempts);
-	else if (lane->state == LANE_COMMITTING)
-		begin_table(lane);
+		pause_slot(slot, attempts);
+	else if (slot->state == SLOT_COMMITTING)
+		begin_table(slot);
 	else
-		send(lane, LANE_COMMITTING, commit, 0, NULL);
+		send(slot, SLOT_COMMITTING, commit, 0, NULL);
 }
 
 static void
-lock_ended(Lane *lane, bool mine)
+lock_ended(Slot *slot, bool mine)
 {
-	if (mine && !lane->lanes->cancelled)
+	if (mine && !slot->slots->cancelled)
 	{
-		export_table(lane);
+		export_table(slot);
 		return;
 	}
-	lane->table->state = mine ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;
-	leave_table(lane);
-	send(lane, LANE_COMMITTING, commit, 0, NULL);
+	slot->table->state = mine ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;
+	leave_table(slot);
+	send(slot, SLOT_COMMITTING, commit, 0, NULL);
 }
 
 static void
-statement_done(Lane *lane, const PGresult *result)
+statement_done(Slot *slot, const PGresult *result)
 {
-	switch (lane->state)
+	switch (slot->state)
 	{
-		case LANE_BEGINNING:
-			lock(lane);
+		case SLOT_BEGINNING:
+			lock(slot);
 			break;
-		case LANE_LOCKING:
-			lock_ended(lane, is_true(result, 0));
+		case SLOT_LOCKING:
+			lock_ended(slot, is_true(result, 0));
 			break;
-		case LANE_EXPORTING:
-			read_landed(lane->table, result);
-			send(lane, LANE_COMMITTING, commit, 0, NULL);
+		case SLOT_EXPORTING:
+			read_landed(slot->table, result);
+			send(slot, SLOT_COMMITTING, commit, 0, NULL);
 			break;
 		default:
-			if (lane->table)
-				leave_table(lane);
-			begin_table(lane);
+			if (slot->table)
+				leave_table(slot);
+			begin_table(slot);
 	}
 }
 
 /* ---- connecting ---- */
 
-/* Every table that is left fails with what a lane says, if no lane is left to
- * take it. */
+/* Fails all remaining tables with the error of a slot, if no slot is left to
+ * take them. */
 static void
-fail_rest(Lanes *lanes, const char *sqlstate, const char *message)
+fail_rest(Slots *slots, const char *sqlstate, const char *message)
 {
 	OblTable *table;
 
-	if (lanes->open > 0)
+	if (slots->open > 0)
 		return;
-	while ((table = next_table(lanes)) != NULL)
+	while ((table = next_table(slots)) != NULL)
 	{
 		table->attempts++;
-		obl_run_fail(table, sqlstate, message);
+		obl_table_fail(table, sqlstate, message);
 	}
 }
 
 static void
-give_up(Lane *lane)
+give_up(Slot *slot)
 {
-	const OblConnection *connection = &lane->connection;
+	const OblConnection *connection = &slot->connection;
 
 	obl_log(OBL_WARN, "no connection", "sqlstate", connection->sqlstate,
 			"message", connection->message, NULL);
-	end_lane(lane);
-	fail_rest(lane->lanes, connection->sqlstate, connection->message);
+	end_slot(slot);
+	fail_rest(slot->slots, connection->sqlstate, connection->message);
 }
 
 static void
-not_connected(Lane *lane)
+not_connected(Slot *slot)
 {
-	OblConnection *connection = &lane->connection;
-	Lanes *lanes = lane->lanes;
+	OblConnection *connection = &slot->connection;
+	Slots *slots = slot->slots;
 
-	if (connection->class == OBL_CLASS_LOGIN && !lane->refused)
+	if (connection->class == OBL_CLASS_LOGIN && !slot->refused)
 	{
-		lane->refused = true;
-		pause_lane(lane, 1);
+		slot->refused = true;
+		pause_slot(slot, 1);
 		return;
 	}
 	if ((connection->class == OBL_CLASS_AGAIN ||
-		 (connection->class == OBL_CLASS_FULL && lanes->open == 1)) &&
-		++lane->connection.tries < TRIES)
+		 (connection->class == OBL_CLASS_FULL && slots->open == 1)) &&
+		++slot->connection.tries < TRIES)
 	{
-		pause_lane(lane, lane->connection.tries);
+		pause_slot(slot, slot->connection.tries);
 		return;
 	}
-	/* too many connections: fewer lanes */
-	give_up(lane);
+	/* there are too many connections, so this slot is given up */
+	give_up(slot);
 }
 
 static void
 on_done(OblConnection *connection, PGresult *result)
 {
-	Lane *lane = connection->arg;
+	Slot *slot = connection->arg;
 
-	if (lane->state == LANE_CONNECTING)
+	if (slot->state == SLOT_CONNECTING)
 	{
 		if (connection->class == OBL_CLASS_OK)
-			begin_table(lane);
+			begin_table(slot);
 		else
-			not_connected(lane);
+			not_connected(slot);
 	}
 	else if (connection->class == OBL_CLASS_OK)
-		statement_done(lane, result);
+		statement_done(slot, result);
 	else
-		statement_failed(lane);
+		statement_failed(slot);
 }
 
-/* The secret is asked for anew when the one at hand was refused; who has the
- * same password again does not try it again, which may lock the role. */
+/* Fetches the secret again if the cached one was refused.  The same password
+ * is not tried a second time, which might lock the role. */
 static ObCode
-get_secret(Lane *lane, bool *same, ObError *error)
+get_secret(Slot *slot, bool *same, ObError *error)
 {
-	OblSecret *secret = lane->secret;
+	OblSecret *secret = slot->secret;
 
-	*same = lane->refused && strcmp(lane->version, secret->version) == 0;
-	if (obl_secret_get(secret, &lane->lanes->run->aws, *same, NULL, error) !=
+	*same = slot->refused && strcmp(slot->version, secret->version) == 0;
+	if (obl_secret_get(secret, &slot->slots->run->aws, *same, NULL, error) !=
 		OB_OK)
 		return error->code;
-	*same = *same && strcmp(lane->version, secret->version) == 0;
-	memcpy(lane->version, secret->version, sizeof(lane->version));
+	*same = *same && strcmp(slot->version, secret->version) == 0;
+	memcpy(slot->version, secret->version, sizeof(slot->version));
 	return OB_OK;
 }
 
-/* Outside of the loop's callbacks: it may have to ask for the secret. */
+/* Opens a slot's connection; called outside of the loop's callbacks, since it
+ * may have to fetch the secret. */
 static ObCode
-open_lane(Lane *lane, ObError *error)
+open_slot(Slot *slot, ObError *error)
 {
-	OblRun *run = lane->lanes->run;
-	int tries = lane->connection.tries;
+	OblRun *run = slot->slots->run;
+	int tries = slot->connection.tries;
 	bool same;
 
-	if (get_secret(lane, &same, error) != OB_OK)
+	if (get_secret(slot, &same, error) != OB_OK)
 		return error->code;
 	if (same)
 	{
-		give_up(lane);
+		give_up(slot);
 		return OB_OK;
 	}
-	memset(&lane->connection, 0, sizeof(lane->connection));
-	lane->connection.tries = tries;
-	lane->connection.loop = run->aws.loop;
-	lane->connection.done = on_done;
-	lane->connection.arg = lane;
-	lane->state = LANE_CONNECTING;
-	obl_connection_open(&lane->connection, lane->secret, run->request_id,
+	memset(&slot->connection, 0, sizeof(slot->connection));
+	slot->connection.tries = tries;
+	slot->connection.loop = run->aws.loop;
+	slot->connection.done = on_done;
+	slot->connection.arg = slot;
+	slot->state = SLOT_CONNECTING;
+	obl_connection_open(&slot->connection, slot->secret, run->request_id,
 						run->deadline_ms);
 	return OB_OK;
 }
 
 /* ---- the whole ---- */
 
-/* When the first of those that pause goes on; -1: none does. */
+/* The time at which the first pausing slot continues; -1: none does. */
 static int64_t
-next_opening(const Lanes *lanes)
+next_opening(const Slots *slots)
 {
 	int64_t next = -1;
 
-	for (int i = 0; i < lanes->n; i++)
+	for (int i = 0; i < slots->n; i++)
 	{
-		const Lane *lane = &lanes->lanes[i];
+		const Slot *slot = &slots->slots[i];
 
-		if (lane->state == LANE_PAUSING &&
-			(next < 0 || lane->open_at_ms < next))
-			next = lane->open_at_ms;
+		if (slot->state == SLOT_PAUSING &&
+			(next < 0 || slot->open_at_ms < next))
+			next = slot->open_at_ms;
 	}
 	return next;
 }
 
 static ObCode
-open_lanes(Lanes *lanes, ObError *error)
+open_slots(Slots *slots, ObError *error)
 {
 	int64_t now = ob_http_now_ms();
 
-	for (int i = 0; i < lanes->n; i++)
+	for (int i = 0; i < slots->n; i++)
 	{
-		Lane *lane = &lanes->lanes[i];
+		Slot *slot = &slots->slots[i];
 
-		if (lane->state == LANE_PAUSING && lane->open_at_ms <= now)
+		if (slot->state == SLOT_PAUSING && slot->open_at_ms <= now)
 		{
-			if (!next_table(lanes))
-				end_lane(lane);
-			else if (open_lane(lane, error) != OB_OK)
+			if (!next_table(slots))
+				end_slot(slot);
+			else if (open_slot(slot, error) != OB_OK)
 				return error->code;
 		}
 	}
 	return OB_OK;
 }
 
-/* The time is nearly up. */
+/* Cancels all exports shortly before the deadline. */
 static void
-cancel_all(Lanes *lanes)
+cancel_all(Slots *slots)
 {
 	OblTable *table;
 
-	lanes->cancelled = true;
-	while ((table = next_table(lanes)) != NULL)
+	slots->cancelled = true;
+	while ((table = next_table(slots)) != NULL)
 		table->state = OBL_TABLE_DEADLINE;
-	for (int i = 0; i < lanes->n; i++)
+	for (int i = 0; i < slots->n; i++)
 	{
-		Lane *lane = &lanes->lanes[i];
+		Slot *slot = &slots->slots[i];
 
-		if (lane->state == LANE_EXPORTING)
-			obl_connection_cancel(&lane->connection);
-		/* (other statements end by themselves) */
-		else if (lane->state != LANE_ENDED && !lane->table)
-			end_lane(lane);
+		if (slot->state == SLOT_EXPORTING)
+			obl_connection_cancel(&slot->connection);
+		/* other statements end by themselves */
+		else if (slot->state != SLOT_ENDED && !slot->table)
+			end_slot(slot);
 	}
 }
 
-/* Who has not answered the cancel is left alone: the server ends it, since its
- * client is gone. */
+/* Closes the slots that have not responded to the cancel: the server ends
+ * their sessions, since the client is gone. */
 static void
-abandon(Lanes *lanes)
+close_slots(Slots *slots)
 {
-	for (int i = 0; i < lanes->n; i++)
+	for (int i = 0; i < slots->n; i++)
 	{
-		Lane *lane = &lanes->lanes[i];
+		Slot *slot = &slots->slots[i];
 
-		if (lane->state == LANE_ENDED)
+		if (slot->state == SLOT_ENDED)
 			continue;
-		if (lane->table)
-			lane->table->state = OBL_TABLE_DEADLINE;
-		end_lane(lane);
+		if (slot->table)
+			slot->table->state = OBL_TABLE_DEADLINE;
+		end_slot(slot);
 	}
 }
 
 static ObCode
-go(Lanes *lanes, ObError *error)
+run_slots(Slots *slots, ObError *error)
 {
-	int64_t end = lanes->run->deadline_ms;
+	int64_t end = slots->run->deadline_ms;
 
-	while (lanes->open > 0)
+	while (slots->open > 0)
 	{
-		int64_t until = next_opening(lanes);
+		int64_t until = next_opening(slots);
 
-		if (open_lanes(lanes, error) != OB_OK)
+		if (open_slots(slots, error) != OB_OK)
 			return error->code;
 		if (ob_http_now_ms() >= end)
 		{
-			if (lanes->cancelled)
+			if (slots->cancelled)
 				break;
-			cancel_all(lanes);
+			cancel_all(slots);
 			end += DRAIN_MS;
 			continue;
 		}
 		if (until < 0 || until > end)
 			until = end;
-		if (lanes->open > 0 &&
-			!obl_loop_step(lanes->run->aws.loop, until, error))
+		if (slots->open > 0 &&
+			!obl_loop_step(slots->run->aws.loop, until, error))
 			return error->code;
 	}
 	return OB_OK;
@@ -485,23 +488,23 @@ go(Lanes *lanes, ObError *error)
 ObCode
 obl_run_wait(OblRun *run, ObError *error)
 {
-	Lanes lanes = {.run = run};
+	Slots slots = {.run = run};
 	int wanted = obl_result_count(&run->result, OBL_TABLE_WAITING);
 
-	lanes.n =
+	slots.n =
 		wanted < run->config->concurrency ? wanted : run->config->concurrency;
-	lanes.open = lanes.n;
-	lanes.lanes = calloc(lanes.n + 1, sizeof(Lane));
-	if (!lanes.lanes)
+	slots.open = slots.n;
+	slots.slots = calloc(slots.n + 1, sizeof(Slot));
+	if (!slots.slots)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	for (int i = 0; i < lanes.n; i++)
+	for (int i = 0; i < slots.n; i++)
 	{
-		lanes.lanes[i].lanes = &lanes;
-		lanes.lanes[i].secret = &run->secrets[i % run->config->nsecrets];
-		lanes.lanes[i].state = LANE_PAUSING;
+		slots.slots[i].slots = &slots;
+		slots.slots[i].secret = &run->secrets[i % run->config->nsecrets];
+		slots.slots[i].state = SLOT_PAUSING;
 	}
-	(void) go(&lanes, error);
-	abandon(&lanes);
-	free(lanes.lanes);
+	(void) run_slots(&slots, error);
+	close_slots(&slots);
+	free(slots.slots);
 	return error->code;
 }

@@ -6,9 +6,9 @@
  *
  * Plain HTTP to an address of the sandbox: never through a proxy.  AWS has it
  * at 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The sandbox
- * may be frozen while the next event is waited for, so nothing here has a
- * time-out but the connection, and what comes after the thaw on a connection
- * that died is just another try.
+ * may be frozen while the next event is waited for, so only the connection has
+ * a time-out here, and a connection that died while frozen is just followed by
+ * another try.
  */
 #include "lambda/runtime.h"
 
@@ -27,110 +27,111 @@
 #define POST_TRIES 3
 #define ERROR_TYPE_HEADER "Lambda-Runtime-Function-Error-Type"
 
-typedef struct Ask
+typedef struct ApiCall
 {
 	const char *api;
 	const char *path;
 	const char *type; /* of an error; NULL: none */
 	bool ended;
 	ObHttpRequest request;
-} Ask;
+} ApiCall;
 
 static ObCode
 prepare(ObHttpRequest *request, ObError *error)
 {
-	Ask *ask = request->arg;
+	ApiCall *call = request->arg;
 
-	ob_buf_addf(&request->url, "http://%s" PREFIX "%s", ask->api, ask->path);
+	ob_buf_addf(&request->url, "http://%s" PREFIX "%s", call->api, call->path);
 	if (ob_http_header(request, "Expect", NULL, error) != OB_OK)
 		return error->code;
 	if (strcmp(request->method, "POST") == 0 &&
 		ob_http_header(request, "Content-Type", "application/json", error) !=
 			OB_OK)
 		return error->code;
-	if (ask->type)
-		return ob_http_header(request, ERROR_TYPE_HEADER, ask->type, error);
+	if (call->type)
+		return ob_http_header(request, ERROR_TYPE_HEADER, call->type, error);
 	return OB_OK;
 }
 
 static void
 done(ObHttpRequest *request)
 {
-	((Ask *) request->arg)->ended = true;
+	((ApiCall *) request->arg)->ended = true;
 }
 
 static void
-begin(Ask *ask, const char *method, const char *api, const char *path)
+begin(ApiCall *call, const char *method, const char *api, const char *path)
 {
-	memset(ask, 0, sizeof(*ask));
-	ob_http_request_init(&ask->request);
-	ask->api = api;
-	ask->path = path;
-	ask->request.method = method;
-	ask->request.direct = true;
-	ask->request.link_local = true;
-	ask->request.connect_timeout_ms = CONNECT_MS;
-	ask->request.prepare = prepare;
-	ask->request.done = done;
-	ask->request.arg = ask;
+	memset(call, 0, sizeof(*call));
+	ob_http_request_init(&call->request);
+	call->api = api;
+	call->path = path;
+	call->request.method = method;
+	call->request.direct = true;
+	call->request.link_local = true;
+	call->request.connect_timeout_ms = CONNECT_MS;
+	call->request.prepare = prepare;
+	call->request.done = done;
+	call->request.arg = call;
 }
 
-/* Until it has ended; true if an answer came. */
+/* Waits until the request has ended; true if a response came. */
 static bool
-wait_for(OblLoop *loop, Ask *ask, int64_t delay_ms, ObError *error)
+wait_for(OblLoop *loop, ApiCall *call, int64_t delay_ms, ObError *error)
 {
-	ask->ended = false;
-	ob_http_start(loop->http, &ask->request, delay_ms);
-	while (!ask->ended)
+	call->ended = false;
+	ob_http_start(loop->http, &call->request, delay_ms);
+	while (!call->ended)
 	{
 		if (!obl_loop_step(loop, -1, error))
 		{
-			ob_http_cancel(loop->http, &ask->request);
+			ob_http_cancel(loop->http, &call->request);
 			return false;
 		}
 	}
-	return ask->request.error.code == OB_OK;
+	return call->request.error.code == OB_OK;
 }
 
 /* ---- the next event ---- */
 
 static bool
-copy_header(const Ask *ask, const char *name, char *value, size_t size)
+copy_header(const ApiCall *call, const char *name, char *value, size_t size)
 {
 	value[0] = '\0';
-	return ob_http_response_header(&ask->request, name, value, size);
+	return ob_http_response_header(&call->request, name, value, size);
 }
 
 static ObCode
-read_event(const Ask *ask, OblInvocation *invocation, ObError *error)
+read_event(const ApiCall *call, OblInvocation *invocation, ObError *error)
 {
 	char deadline[32];
 
-	if (!copy_header(ask, "Lambda-Runtime-Aws-Request-Id",
+	if (!copy_header(call, "Lambda-Runtime-Aws-Request-Id",
 					 invocation->request_id, sizeof(invocation->request_id)))
 		return ob_error_set(error, OB_EPROTO, "an event has no request id");
-	copy_header(ask, "Lambda-Runtime-Invoked-Function-Arn",
+	copy_header(call, "Lambda-Runtime-Invoked-Function-Arn",
 				invocation->function_arn, sizeof(invocation->function_arn));
-	copy_header(ask, "Lambda-Runtime-Trace-Id", invocation->trace_id,
+	copy_header(call, "Lambda-Runtime-Trace-Id", invocation->trace_id,
 				sizeof(invocation->trace_id));
-	if (!copy_header(ask, "Lambda-Runtime-Deadline-Ms", deadline,
+	if (!copy_header(call, "Lambda-Runtime-Deadline-Ms", deadline,
 					 sizeof(deadline)))
 		return ob_error_set(error, OB_EPROTO, "an event has no deadline");
 	invocation->deadline_unix_ms = strtoll(deadline, NULL, 10);
 	ob_buf_reset(&invocation->payload);
-	ob_buf_add(&invocation->payload, ask->request.response.data,
-			   ask->request.response.len);
+	ob_buf_add(&invocation->payload, call->request.response.data,
+			   call->request.response.len);
 	return ob_buf_check(&invocation->payload, error);
 }
 
 static void
-say_no_event(const Ask *ask)
+log_no_event(const ApiCall *call)
 {
 	char status[16];
 
-	snprintf(status, sizeof(status), "%d", ask->request.status);
+	snprintf(status, sizeof(status), "%d", call->request.status);
 	obl_log(OBL_WARN, "no event", "status", status, "cause",
-			ask->request.error.code != OB_OK ? ask->request.error.cause : NULL,
+			call->request.error.code != OB_OK ? call->request.error.cause
+											  : NULL,
 			NULL);
 }
 
@@ -138,64 +139,64 @@ ObCode
 obl_runtime_next(OblLoop *loop, const char *api, OblInvocation *invocation,
 				 ObError *error)
 {
-	Ask ask;
+	ApiCall call;
 	ObCode code = OB_EPROTO;
 
 	ob_error_what(error, "could not get the next event");
-	begin(&ask, "GET", api, "/invocation/next");
-	ask.request.response_max = OBL_EVENT_MAX * 8;
-	ask.request.stall_timeout_ms = INT_MAX;
+	begin(&call, "GET", api, "/invocation/next");
+	call.request.response_max = OBL_EVENT_MAX * 8;
+	call.request.stall_timeout_ms = INT_MAX;
 	for (int try = 0; try < NEXT_TRIES; try++)
 	{
-		if (wait_for(loop, &ask, try ? 100 << try : 0, error) &&
-			ask.request.status == 200)
+		if (wait_for(loop, &call, try ? 100 << try : 0, error) &&
+			call.request.status == 200)
 		{
-			code = read_event(&ask, invocation, error);
-			ob_http_request_free(&ask.request);
+			code = read_event(&call, invocation, error);
+			ob_http_request_free(&call.request);
 			return code;
 		}
 		if (error->code != OB_OK)
 			break;
-		say_no_event(&ask);
-		/* the container is broken, it says */
-		if (ask.request.status == 500)
+		log_no_event(&call);
+		/* status 500 means that the container is broken */
+		if (call.request.status == 500)
 			break;
 	}
 	ob_error_set(error, code, "the Runtime API gave none (HTTP status %d)",
-				 ask.request.status);
-	ob_http_request_free(&ask.request);
+				 call.request.status);
+	ob_http_request_free(&call.request);
 	return error->code;
 }
 
-/* ---- what became of it ---- */
+/* ---- the outcome ---- */
 
 static ObCode
 post(OblLoop *loop, const char *api, const char *path, const char *type,
 	 const char *json, ObError *error)
 {
-	Ask ask;
+	ApiCall call;
 	bool accepted = false;
 
-	ob_error_what(error, "could not tell the Runtime API how it ended");
-	begin(&ask, "POST", api, path);
-	ask.type = type;
-	ask.request.body = json;
-	ask.request.body_len = strlen(json);
-	ask.request.response_max = 64 * 1024;
-	ask.request.timeout_ms = POST_MS;
+	ob_error_what(error, "could not report the outcome to the Runtime API");
+	begin(&call, "POST", api, path);
+	call.type = type;
+	call.request.body = json;
+	call.request.body_len = strlen(json);
+	call.request.response_max = 64 * 1024;
+	call.request.timeout_ms = POST_MS;
 	for (int try = 0; try < POST_TRIES && !accepted; try++)
 	{
-		bool answered = wait_for(loop, &ask, try ? 100 << try : 0, error);
+		bool responded = wait_for(loop, &call, try ? 100 << try : 0, error);
 
-		accepted = answered && ask.request.status == 202;
-		/* a stale id, say: it will be no better */
-		if (answered && ask.request.status / 100 == 4)
+		accepted = responded && call.request.status == 202;
+		/* a refusal, for example of a stale id, is final */
+		if (responded && call.request.status / 100 == 4)
 			break;
 	}
 	if (!accepted)
-		ob_error_set(error, OB_EPROTO, "it answered HTTP status %d",
-					 ask.request.status);
-	ob_http_request_free(&ask.request);
+		ob_error_set(error, OB_EPROTO, "HTTP status %d in the response",
+					 call.request.status);
+	ob_http_request_free(&call.request);
 	return error->code;
 }
 

@@ -1,6 +1,6 @@
 /*
  * runtime.h
- *		The Lambda Runtime API: the next event, and what became of it.
+ *		The Lambda Runtime API: the next event, and its outcome.
  *
  * src/lambda/runtime.h
  *
@@ -21,9 +21,9 @@ typedef struct OblInvocation
 	ObBuf payload;
 } OblInvocation;
 
-/* Waits for the next event, for ever.  What is no event (403, 500, a broken
- * connection) is tried again a few times, ever later, and then an error: the
- * program ends. */
+/* Waits for the next event, for ever.  A failure (403, 500, a broken
+ * connection) is retried a few times, with growing delays, and is then an
+ * error that ends the program. */
 extern ObCode obl_runtime_next(OblLoop *loop, const char *api,
 							   OblInvocation *invocation,
 							   ObError *error) OB_MUST_CHECK;
@@ -35,7 +35,7 @@ extern ObCode obl_runtime_fail(OblLoop *loop, const char *api,
 							   const char *request_id, const char *type,
 							   const char *message,
 							   ObError *error) OB_MUST_CHECK;
-/* Before the first event. */
+/* Reports an error before the first event. */
 extern ObCode obl_runtime_init_error(OblLoop *loop, const char *api,
 									 const char *type, const char *message,
 									 ObError *error) OB_MUST_CHECK;

@@ -18,7 +18,7 @@
 #include "lambda/aws.h"
 
 #define KEPT_MS (5 * 60 * 1000)
-#define ANSWER_MAX (256 * 1024)
+#define RESPONSE_MAX (256 * 1024)
 
 static void
 wipe(char **text)
@@ -132,12 +132,12 @@ read_fields(OblSecret *secret, const json_t *object, ObError *error)
 	return check(secret, object, error);
 }
 
-/* The answer has the secret as a text in its JSON. */
+/* Reads the response, which has the secret as a text in its JSON. */
 static ObCode
-read_answer(OblSecret *secret, const ObBuf *answer, char *version,
-			ObError *error)
+read_response(OblSecret *secret, const ObBuf *response, char *version,
+			  ObError *error)
 {
-	json_t *root = json_loadb(answer->data, answer->len, 0, NULL);
+	json_t *root = json_loadb(response->data, response->len, 0, NULL);
 	const json_t *text = json_object_get(root, "SecretString");
 	const char *id = json_string_value(json_object_get(root, "VersionId"));
 	json_t *object = NULL;
@@ -151,7 +151,7 @@ read_answer(OblSecret *secret, const ObBuf *answer, char *version,
 		code = ob_error_set(error, OB_EPROTO, "it has no SecretString");
 	else
 		code = read_fields(secret, object, error);
-	/* (jansson cannot be asked to wipe what it frees) */
+	/* jansson has no way to wipe the memory that it frees */
 	if (json_is_string(text))
 		OPENSSL_cleanse((char *) json_string_value(text),
 						json_string_length(text));
@@ -160,7 +160,7 @@ read_answer(OblSecret *secret, const ObBuf *answer, char *version,
 	return code;
 }
 
-/* ---- asking for it ---- */
+/* ---- fetching it ---- */
 
 static char *
 request_body(const char *id)
@@ -173,7 +173,8 @@ request_body(const char *id)
 }
 
 static ObCode
-ask(ObAwsCall *call, const OblAws *aws, const char *body, ObError *error)
+send_request(ObAwsCall *call, const OblAws *aws, const char *body,
+			 ObError *error)
 {
 	static const ObPair headers[] = {
 		{"content-type", "application/x-amz-json-1.1"},
@@ -187,7 +188,7 @@ ask(ObAwsCall *call, const OblAws *aws, const char *body, ObError *error)
 	call->nheaders = 2;
 	call->body = body;
 	call->len = strlen(body);
-	call->response_max = ANSWER_MAX;
+	call->response_max = RESPONSE_MAX;
 	call->deadline_ms = aws->deadline_ms;
 	ob_aws_call_start(call);
 	while (!call->ended)
@@ -195,8 +196,7 @@ ask(ObAwsCall *call, const OblAws *aws, const char *body, ObError *error)
 		if (!obl_loop_step(aws->loop, aws->deadline_ms, error))
 			return error->code;
 		if (!call->ended && ob_http_now_ms() >= aws->deadline_ms)
-			return ob_error_set(error, OB_ETIMEOUT,
-								"the time did not suffice");
+			return ob_error_set(error, OB_ETIMEOUT, "deadline exceeded");
 	}
 	if (call->error.code != OB_OK)
 		*error = call->error;
@@ -214,13 +214,13 @@ fetch(OblSecret *secret, const OblAws *aws, char *version, ObError *error)
 	ob_error_what(&call.error, "could not get the secret \"%s\"", secret->id);
 	ob_error_what(error, "could not get the secret \"%s\"", secret->id);
 	if (body)
-		code = ask(&call, aws, body, error);
+		code = send_request(&call, aws, body, error);
 	else
 		code = ob_error_set(error, OB_ENOMEM, "out of memory");
 	if (code == OB_OK)
 	{
 		obl_secret_wipe(secret);
-		code = read_answer(secret, &call.request.response, version, error);
+		code = read_response(secret, &call.request.response, version, error);
 	}
 	ob_aws_call_free(&call);
 	free(body);
@@ -228,8 +228,8 @@ fetch(OblSecret *secret, const OblAws *aws, char *version, ObError *error)
 }
 
 ObCode
-obl_secret_get(OblSecret *secret, const OblAws *aws, bool anew, bool *changed,
-			   ObError *error)
+obl_secret_get(OblSecret *secret, const OblAws *aws, bool refresh,
+			   bool *changed, ObError *error)
 {
 	int64_t now = ob_http_now_ms();
 	char before[sizeof(secret->version)];
@@ -237,7 +237,8 @@ obl_secret_get(OblSecret *secret, const OblAws *aws, bool anew, bool *changed,
 
 	if (changed)
 		*changed = false;
-	if (!anew && secret->fetched_ms > 0 && now - secret->fetched_ms < KEPT_MS)
+	if (!refresh && secret->fetched_ms > 0 &&
+		now - secret->fetched_ms < KEPT_MS)
 		return OB_OK;
 	memcpy(before, secret->version, sizeof(before));
 	if (fetch(secret, aws, version, error) != OB_OK)

@@ -22,7 +22,7 @@ typedef struct OblSecret
 {
 	char *id; /* borrowed from the config */
 	char version[OBL_VERSION];
-	int64_t fetched_ms; /* 0: not at hand */
+	int64_t fetched_ms; /* 0: not fetched */
 	/* malloc'd; NULL if not given */
 	char *host, *port, *user, *password, *dbname, *sslmode, *sslrootcert;
 } OblSecret;
@@ -35,11 +35,12 @@ typedef struct OblAws /* what all calls to AWS need */
 	int64_t deadline_ms;
 } OblAws;
 
-/* Waits until it is there; anew: not from memory.  *changed (may be NULL): it
- * is another version than the one kept.  OB_ECREDS, OB_EDENIED, OB_EMISSING,
- * OB_EPROTO for a secret that is not as above, ... */
-extern ObCode obl_secret_get(OblSecret *secret, const OblAws *aws, bool anew,
-							 bool *changed, ObError *error) OB_MUST_CHECK;
+/* Waits until the secret is there; refresh: not from the cache. *changed (may
+ * be NULL) is set if it is another version than the cached one.  OB_ECREDS,
+ * OB_EDENIED, OB_EMISSING, OB_EPROTO for a secret that is not as above, ... */
+extern ObCode obl_secret_get(OblSecret *secret, const OblAws *aws,
+							 bool refresh, bool *changed,
+							 ObError *error) OB_MUST_CHECK;
 extern void obl_secret_wipe(OblSecret *secret);
 
 #endif

@@ -25,17 +25,6 @@ static const char landed[] =
 	" WHERE run_id = $1::uuid AND role = current_user"
 	" AND status IN ('done', 'empty', 'queued', 'running')";
 
-static OblTable *
-find(OblResult *result, const char *name)
-{
-	for (int i = 0; i < result->ntables; i++)
-	{
-		if (strcmp(result->tables[i].name, name) == 0)
-			return &result->tables[i];
-	}
-	return NULL;
-}
-
 /* ---- the registry ---- */
 
 static char *
@@ -103,7 +92,7 @@ read_entry(OblRun *run, const json_t *entry, size_t number, ObError *error)
 		return refuse(error, number, "has no sql_query");
 	if (json_object_size(entry) != 2)
 		return refuse(error, number, "has an unknown key");
-	if (find(&run->result, name))
+	if (obl_result_find(&run->result, name))
 		return refuse(error, number, "has a table_name that was there before");
 	if (is_wanted(run->event, name) &&
 		!obl_result_add(&run->result, name, query, 0))
@@ -143,17 +132,18 @@ add_unknown(OblRun *run, ObError *error)
 	{
 		const char *name = run->event->tables[i];
 
-		if (find(&run->result, name))
+		if (obl_result_find(&run->result, name))
 			continue;
 		if (!obl_result_add(&run->result, name, NULL, 0))
 			return ob_error_set(error, OB_ENOMEM, "out of memory");
-		obl_run_fail(find(&run->result, name), "42704",
-					 "it is not registered");
+		obl_table_fail(obl_result_find(&run->result, name), "42704",
+					   "it is not registered");
 	}
 	return OB_OK;
 }
 
-/* A delivery before this one, or one beside it, has done some. */
+/* Marks the tables that a delivery before this one, or beside it, has
+ * exported. */
 static ObCode
 mark_landed(OblRun *run, ObError *error)
 {
@@ -164,12 +154,14 @@ mark_landed(OblRun *run, ObError *error)
 		return error->code;
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
-		OblTable *table = find(&run->result, PQgetvalue(rows, i, 0));
+		OblTable *table =
+			obl_result_find(&run->result, PQgetvalue(rows, i, 0));
 
 		if (!table)
 			continue;
-		obl_run_read_row(table, PQgetvalue(rows, i, 1), PQgetvalue(rows, i, 2),
-						 PQgetvalue(rows, i, 3), "", "");
+		obl_table_read_row(table, PQgetvalue(rows, i, 1),
+						   PQgetvalue(rows, i, 2), PQgetvalue(rows, i, 3), "",
+						   "");
 		table->landed_before = true;
 	}
 	PQclear(rows);

@@ -5,9 +5,8 @@
  * test/core/identity.h
  *
  * A server that plays STS, ECS and EC2, an environment without AWS's
- *variables, a home folder of its own, and a provider with somebody who waits
- *for it. Each secret of these tests has "canary" in it, and no error may have
- *that.
+ * variables, a home folder of its own, and a provider with a waiting caller.
+ * Each secret of these tests contains "canary", and no error may.
  */
 #ifndef OB_TEST_IDENTITY_H
 #define OB_TEST_IDENTITY_H
@@ -66,7 +65,7 @@ extern ObProviderState identity_wait(Identity *identity);
 /* Drives until the server has had n requests in all. */
 extern void identity_drive(Identity *identity, int n);
 
-/* A UTC time as AWS writes it, so many seconds from now; static. */
+/* A UTC time as AWS writes it, some seconds from now; static. */
 extern const char *identity_time(int seconds);
 
 /* The server's rules. */

@@ -1,6 +1,6 @@
 /*
  * s3calls.h
- *		What the tests of calls to S3 share: a client, calls, answers.
+ *		What the tests of calls to S3 share: a client, calls, responses.
  *
  * test/core/s3calls.h
  */
@@ -38,7 +38,7 @@ static const char *const etags[] = {"\"e1\"", "\"e<2>\""};
 
 /* ---- calls ---- */
 
-/* No field of an error may tell a secret. */
+/* No field of an error may contain a secret. */
 static inline void
 assert_no_secret(const void *memory, size_t len)
 {
@@ -131,7 +131,7 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 	}
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
 #define CREATED                                             \
 	"<?xml version=\"1.0\"?><InitiateMultipartUploadResult" \
@@ -210,7 +210,7 @@ usual_s3(Fixture *fixture)
 	return options;
 }
 
-/* Instead of the client that the fixture had. */
+/* Replaces the fixture's client. */
 static inline void
 replace_s3(Fixture *fixture, const ObS3Options *options)
 {
@@ -370,7 +370,7 @@ has_retried(void *arg)
 	return ob_s3_retries(awaited->fixture->s3) >= awaited->retries;
 }
 
-/* Until so many tries have failed and been planned anew. */
+/* Drives until some tries have failed and been scheduled again. */
 static inline void
 wait_retries(Fixture *fixture, int n)
 {

@@ -5,9 +5,9 @@
  * test/core/server.c
  *
  * One thread accepts, and each connection has one that reads and writes with
- * blocking calls.  server_free() shuts all sockets down, which ends these
- * calls.  One lock guards everything that threads share; nobody holds it while
- * he reads, writes or waits.
+ * blocking calls. server_free() shuts all sockets down, which ends these
+ * calls.  One lock guards everything that threads share; no thread holds it
+ * while it reads, writes or waits.
  */
 #include "testing.h"
 
@@ -197,7 +197,7 @@ greet(Connection *connection)
 	return first != 22 || begin_tls(connection);
 }
 
-/* A proxy's client: from now on this is the host that it asked for. */
+/* A proxy's client: from now on this is the host that it has requested. */
 static bool
 open_tunnel(Connection *connection, const char *target)
 {
@@ -344,9 +344,9 @@ take_rule(Server *server, const ServerRequest *request, ServerRule *rule)
 }
 
 /* Takes the request's memory.  The little S3 works under the same lock, so
- * that whoever sees the record sees its effect. */
+ * that a test that sees the record sees its effect. */
 static void
-record(Server *server, Record *record, bool store, Answer *answer)
+record(Server *server, Record *record, bool store, Response *response)
 {
 	Record **link = &server->records;
 
@@ -355,7 +355,7 @@ record(Server *server, Record *record, bool store, Answer *answer)
 		link = &(*link)->next;
 	*link = record;
 	if (store)
-		little_s3_answer(&server->s3, &record->request, answer);
+		little_s3_respond(&server->s3, &record->request, response);
 	pthread_mutex_unlock(&server->lock);
 }
 
@@ -369,22 +369,22 @@ free_record(Record *record)
 	free(record);
 }
 
-/* ---- answering ---- */
+/* ---- responding ---- */
 
 static bool
-send_answer(const Connection *connection, bool has_body, const Answer *answer,
-			size_t body_len)
+send_response(const Connection *connection, bool has_body,
+			  const Response *response, size_t body_len)
 {
 	char head[4096];
 	int len = snprintf(head, sizeof(head), "HTTP/1.1 %d Whatever\r\n%s",
-					   answer->status, answer->headers);
+					   response->status, response->headers);
 
-	if (answer->status != 204)
+	if (response->status != 204)
 		len += snprintf(head + len, sizeof(head) - (size_t) len,
-						"Content-Length: %zu\r\n", answer->body_len);
+						"Content-Length: %zu\r\n", response->body_len);
 	len += snprintf(head + len, sizeof(head) - (size_t) len, "\r\n");
 	return send_all(connection, head, (size_t) len) &&
-		   (!has_body || send_all(connection, answer->body, body_len));
+		   (!has_body || send_all(connection, response->body, body_len));
 }
 
 /* Waits until the client closes; closing first, with bytes unread, would
@@ -401,7 +401,7 @@ linger(const Connection *connection)
 /* Whether the connection can take another request. */
 static bool
 act(Connection *connection, bool has_body, const ServerRule *rule,
-	const Answer *answer, bool unread)
+	const Response *response, bool unread)
 {
 	if (rule && rule->act == SERVER_HOLD)
 		pause_for(connection->server, HOLD_MS, true);
@@ -411,13 +411,13 @@ act(Connection *connection, bool has_body, const ServerRule *rule,
 		return false;
 	if (rule && rule->act == SERVER_RAW)
 	{
-		send_all(connection, answer->body, answer->body_len);
+		send_all(connection, response->body, response->body_len);
 		linger(connection);
 		return false;
 	}
 	if (rule && rule->act == SERVER_CUT)
 	{
-		send_answer(connection, has_body, answer, rule->cut);
+		send_response(connection, has_body, response, rule->cut);
 		/* closing now resets the connection: first he should read that */
 		if (unread)
 			pause_for(connection->server, 50, false);
@@ -425,14 +425,15 @@ act(Connection *connection, bool has_body, const ServerRule *rule,
 	}
 	if (rule && rule->act == SERVER_HALF)
 	{
-		if (!send_answer(connection, has_body, answer, rule->cut))
+		if (!send_response(connection, has_body, response, rule->cut))
 			return false;
 		pause_for(connection->server, HOLD_MS, true);
-		if (!send_all(connection, answer->body + rule->cut,
-					  answer->body_len - rule->cut))
+		if (!send_all(connection, response->body + rule->cut,
+					  response->body_len - rule->cut))
 			return false;
 	}
-	else if (!send_answer(connection, has_body, answer, answer->body_len))
+	else if (!send_response(connection, has_body, response,
+							response->body_len))
 		return false;
 	if (!unread && !(rule && rule->close))
 		return true;
@@ -442,21 +443,22 @@ act(Connection *connection, bool has_body, const ServerRule *rule,
 }
 
 static void
-prepare_answer(const Server *server, const ServerRule *rule, Answer *answer)
+prepare_response(const Server *server, const ServerRule *rule,
+				 Response *response)
 {
-	memset(answer, 0, offsetof(Answer, text));
-	answer->body = "";
-	answer->status = server->s3.on ? 0 : 599;
+	memset(response, 0, offsetof(Response, text));
+	response->body = "";
+	response->status = server->s3.on ? 0 : 599;
 	if (!rule)
 		return;
-	answer->status = rule->status;
+	response->status = rule->status;
 	if (rule->headers)
-		snprintf(answer->headers, sizeof(answer->headers), "%s",
+		snprintf(response->headers, sizeof(response->headers), "%s",
 				 rule->headers);
 	if (rule->body)
 	{
-		answer->body = rule->body;
-		answer->body_len = rule->body_len;
+		response->body = rule->body;
+		response->body_len = rule->body_len;
 	}
 }
 
@@ -470,8 +472,8 @@ serve(Connection *connection)
 	ServerRule rule = {0};
 	bool ruled;
 	bool has_body;
-	Answer own;
-	Answer stored;
+	Response own;
+	Response stored;
 	char length[32];
 	size_t want;
 	size_t take;
@@ -504,8 +506,8 @@ serve(Connection *connection)
 		return false;
 	}
 	has_body = strcmp(rec->request.method, "HEAD") != 0;
-	prepare_answer(server, ruled ? &rule : NULL, &own);
-	prepare_answer(server, NULL, &stored);
+	prepare_response(server, ruled ? &rule : NULL, &own);
+	prepare_response(server, NULL, &stored);
 	/* from here on the record may be freed */
 	record(server, rec, ruled ? rule.store : server->s3.on, &stored);
 	return act(connection, has_body, ruled ? &rule : NULL,
@@ -573,7 +575,7 @@ run_acceptor(void *arg)
 	}
 }
 
-/* On the port that it had before, else on any. */
+/* Listens on the port that it had before, else on any. */
 static void
 listen_on_loopback(Server *server)
 {

@@ -6,9 +6,9 @@
  *
  * The server listens on loopback and runs in threads of its own.  Each request
  * takes the first rule that fits it and has not been used up; a rule says what
- * happens.  Without one, the server's own little S3 answers if the test turned
- * it on, else the request counts as unexpected and gets a 599.  All requests
- * are recorded in the order in which their bodies were read.
+ * happens.  Without one, the server's own little S3 responds if the test
+ *turned it on, else the request counts as unexpected and gets a 599.  All
+ *requests are recorded in the order in which their bodies were read.
  *
  * Functions may be called from the test's thread at any time.
  */
@@ -25,11 +25,11 @@ typedef struct Server Server;
 
 typedef enum ServerAct
 {
-	SERVER_ANSWER,
-	SERVER_RAW,  /* sends "body" as the whole answer, then closes */
-	SERVER_DROP, /* closes without an answer */
+	SERVER_RESPONSE,
+	SERVER_RAW,  /* sends "body" as the whole response, then closes */
+	SERVER_DROP, /* closes without a response */
 	SERVER_CUT,  /* sends the head and "cut" bytes of the body, then closes */
-	SERVER_HOLD, /* answers when the test calls server_release() */
+	SERVER_HOLD, /* responds when the test calls server_release() */
 	SERVER_HALF  /* sends as SERVER_CUT, and the rest after server_release() */
 } ServerAct;
 
@@ -46,7 +46,7 @@ typedef struct ServerRule
 	bool store;  /* let the little S3 carry it out first */
 	bool flip;   /* damage a byte of the body on its way */
 
-	/* the answer; without a status, it is that of the little S3 */
+	/* the response; without a status, it is that of the little S3 */
 	int status;
 	const char *headers; /* lines that end with CRLF, or NULL */
 	const char *body;
@@ -67,7 +67,8 @@ typedef struct ServerRequest
 	char sha256[65];
 	int connection; /* from 0, in the order of accepting */
 	bool tls;
-	char tunnel[256]; /* "host:port" that a proxy's client asked for, or "" */
+	char tunnel[256]; /* "host:port" that a proxy's client requested,
+					   * or "" */
 } ServerRequest;
 
 extern Server *server_new(void);
@@ -78,9 +79,10 @@ extern void server_free(Server *server);
 extern int server_port(const Server *server);
 
 /*
- * Before the first connection: speaks TLS with whoever begins with it, as
- * 127.0.0.1, localhost and some of AWS's hosts, and is a proxy that opens
- * tunnels, all of which end here.  The file has the certificate to trust.
+ * Called before the first connection: speaks TLS with clients that begin with
+ * it, as 127.0.0.1, localhost and some of AWS's hosts, and is a proxy that
+ * opens tunnels, all of which end here.  The file has the certificate to
+ * trust.
  */
 extern void server_tls(Server *server);
 extern const char *server_ca(const Server *server);
@@ -153,7 +155,7 @@ extern void host_drive(ObHttp *http, bool (*condition)(void *arg), void *arg);
 /* The same for a condition about the server, which is looked at often. */
 extern void host_watch(ObHttp *http, bool (*condition)(void *arg), void *arg);
 
-/* Drives for so many milliseconds. */
+/* Drives for some milliseconds. */
 extern void host_drive_for(ObHttp *http, int ms);
 
 /* Open descriptors of this process. */

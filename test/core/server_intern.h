@@ -37,14 +37,14 @@ typedef struct LittleS3
 	int nuploads; /* ever created */
 } LittleS3;
 
-typedef struct Answer
+typedef struct Response
 {
 	int status;
 	char headers[1024];
 	const char *body;
 	size_t body_len;
 	char text[4096]; /* for bodies made here */
-} Answer;
+} Response;
 
 /* Tests cannot go on without memory. */
 extern void *server_must(void *memory);
@@ -58,8 +58,8 @@ extern Stored *stored_find(Stored *list, const char *key);
 extern void stored_free(Stored *list);
 
 /* Carries the request out, under the server's lock. */
-extern void little_s3_answer(LittleS3 *s3, const ServerRequest *request,
-							 Answer *answer);
+extern void little_s3_respond(LittleS3 *s3, const ServerRequest *request,
+							  Response *response);
 
 /* ---- server_tls.c ---- */
 

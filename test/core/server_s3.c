@@ -74,24 +74,24 @@ stored_add(Stored **list, const char *key)
 }
 
 static void
-say_error(Answer *answer, int status, const char *code)
+say_error(Response *response, int status, const char *code)
 {
-	answer->status = status;
-	answer->body = answer->text;
-	answer->body_len = (size_t) snprintf(
-		answer->text, sizeof(answer->text),
+	response->status = status;
+	response->body = response->text;
+	response->body_len = (size_t) snprintf(
+		response->text, sizeof(response->text),
 		"<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n<Error><Code>%s</Code>"
 		"<Message>little S3</Message><RequestId>tx1</RequestId></Error>",
 		code);
 }
 
 static void
-say_text(Answer *answer, int status, const char *text)
+say_text(Response *response, int status, const char *text)
 {
-	answer->status = status;
-	snprintf(answer->text, sizeof(answer->text), "%s", text);
-	answer->body = answer->text;
-	answer->body_len = strlen(answer->text);
+	response->status = status;
+	snprintf(response->text, sizeof(response->text), "%s", text);
+	response->body = response->text;
+	response->body_len = strlen(response->text);
 }
 
 /* What x-amz-checksum-crc32 says of these bytes. */
@@ -144,17 +144,17 @@ has_wrong_md5(const ServerRequest *request, Bytes content)
 }
 
 static void
-say_stored(Answer *answer, const ServerRequest *request)
+say_stored(Response *response, const ServerRequest *request)
 {
 	char value[100];
 
-	answer->status = 200;
-	snprintf(answer->headers, sizeof(answer->headers),
+	response->status = 200;
+	snprintf(response->headers, sizeof(response->headers),
 			 "ETag: \"%.32s\"\r\nx-amz-request-id: tx2\r\n", request->sha256);
 	if (server_header(request, "x-amz-checksum-crc32", value, sizeof(value)) >
 		0)
-		snprintf(answer->headers + strlen(answer->headers),
-				 sizeof(answer->headers) - strlen(answer->headers),
+		snprintf(response->headers + strlen(response->headers),
+				 sizeof(response->headers) - strlen(response->headers),
 				 "x-amz-checksum-crc32: %s\r\n", value);
 }
 
@@ -248,7 +248,7 @@ complete_fault(const Stored *upload, const ServerRequest *request, Bytes whole)
 
 static void
 s3_complete(LittleS3 *s3, Stored *upload, const ServerRequest *request,
-			Answer *answer)
+			Response *response)
 {
 	Bytes whole;
 	const char *wrong = assemble(upload, request->body, &whole);
@@ -258,13 +258,13 @@ s3_complete(LittleS3 *s3, Stored *upload, const ServerRequest *request,
 	if (wrong || is_taken(s3, request, upload->key))
 	{
 		free(whole.data);
-		say_error(answer, wrong ? 400 : 412,
+		say_error(response, wrong ? 400 : 412,
 				  wrong ? wrong : "PreconditionFailed");
 		return;
 	}
 	put_whole(s3, upload->key, upload->marker, whole);
 	remove_stored(&s3->uploads, upload);
-	say_text(answer, 200,
+	say_text(response, 200,
 			 "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult>"
 			 "<ETag>&quot;whole-2&quot;</ETag>"
 			 "</CompleteMultipartUploadResult>");
@@ -272,7 +272,7 @@ s3_complete(LittleS3 *s3, Stored *upload, const ServerRequest *request,
 
 static void
 s3_part(Stored *upload, int number, const ServerRequest *request,
-		Answer *answer)
+		Response *response)
 {
 	Stored *part = find_number(upload->parts, number);
 	char value[100];
@@ -280,7 +280,7 @@ s3_part(Stored *upload, int number, const ServerRequest *request,
 	if (upload->crc32 != (server_header(request, "x-amz-checksum-crc32", value,
 										sizeof(value)) > 0))
 	{
-		say_error(answer, 400, "InvalidRequest");
+		say_error(response, 400, "InvalidRequest");
 		return;
 	}
 	if (!part)
@@ -288,33 +288,34 @@ s3_part(Stored *upload, int number, const ServerRequest *request,
 	part->number = number;
 	free(part->content.data);
 	part->content = server_copy_bytes(request->body, request->body_len);
-	say_stored(answer, request);
+	say_stored(response, request);
 }
 
 static void
-s3_upload(LittleS3 *s3, const ServerRequest *request, Answer *answer)
+s3_upload(LittleS3 *s3, const ServerRequest *request, Response *response)
 {
 	const char *number = strstr(request->target, "partNumber=");
 	Stored *upload = named_upload(s3, request->target);
 
 	if (!upload)
-		say_error(answer, 404, "NoSuchUpload");
+		say_error(response, 404, "NoSuchUpload");
 	else if (number)
-		s3_part(upload, atoi(number + strlen("partNumber=")), request, answer);
+		s3_part(upload, atoi(number + strlen("partNumber=")), request,
+				response);
 	else if (strcmp(request->method, "POST") == 0)
-		s3_complete(s3, upload, request, answer);
+		s3_complete(s3, upload, request, response);
 	else if (strcmp(request->method, "DELETE") == 0)
 	{
 		remove_stored(&s3->uploads, upload);
-		answer->status = 204;
+		response->status = 204;
 	}
 	else
-		say_text(answer, 200, "<ListPartsResult></ListPartsResult>");
+		say_text(response, 200, "<ListPartsResult></ListPartsResult>");
 }
 
 static void
 s3_create(LittleS3 *s3, const ServerRequest *request, const char *key,
-		  Answer *answer)
+		  Response *response)
 {
 	Stored *upload = stored_add(&s3->uploads, key);
 	char marker[100];
@@ -330,45 +331,45 @@ s3_create(LittleS3 *s3, const ServerRequest *request, const char *key,
 			 "<InitiateMultipartUploadResult><UploadId>2~up/load+%d"
 			 "</UploadId></InitiateMultipartUploadResult>",
 			 upload->number);
-	say_text(answer, 200, text);
+	say_text(response, 200, text);
 }
 
 static void
 s3_put(LittleS3 *s3, const ServerRequest *request, const char *key,
-	   Answer *answer)
+	   Response *response)
 {
 	char marker[100];
 
 	if (is_taken(s3, request, key))
 	{
-		say_error(answer, 412, "PreconditionFailed");
+		say_error(response, 412, "PreconditionFailed");
 		return;
 	}
 	server_header(request, "x-amz-meta-onboard-upload", marker,
 				  sizeof(marker));
 	put_whole(s3, key, marker,
 			  server_copy_bytes(request->body, request->body_len));
-	say_stored(answer, request);
+	say_stored(response, request);
 }
 
 static void
 s3_object(LittleS3 *s3, const ServerRequest *request, const char *key,
-		  Answer *answer)
+		  Response *response)
 {
 	const Stored *object = stored_find(s3->objects, key);
 
 	if (strcmp(request->method, "PUT") == 0)
-		s3_put(s3, request, key, answer);
+		s3_put(s3, request, key, response);
 	else if (strcmp(request->method, "POST") == 0)
-		s3_create(s3, request, key, answer);
+		s3_create(s3, request, key, response);
 	else if (!object)
-		say_error(answer, 404, "NoSuchKey");
+		say_error(response, 404, "NoSuchKey");
 	else
 	{
-		answer->status = 200;
-		answer->body = object->content.data;
-		answer->body_len = object->content.len;
-		snprintf(answer->headers, sizeof(answer->headers),
+		response->status = 200;
+		response->body = object->content.data;
+		response->body_len = object->content.len;
+		snprintf(response->headers, sizeof(response->headers),
 				 "X-Amz-Meta-Onboard-Upload: %s\r\n", object->marker);
 	}
 }
@@ -383,7 +384,8 @@ is_intact(const ServerRequest *request)
 }
 
 void
-little_s3_answer(LittleS3 *s3, const ServerRequest *request, Answer *answer)
+little_s3_respond(LittleS3 *s3, const ServerRequest *request,
+				  Response *response)
 {
 	/* through a tunnel, the bucket is in the host's name */
 	const char *key = request->tunnel[0] ? request->target
@@ -394,12 +396,12 @@ little_s3_answer(LittleS3 *s3, const ServerRequest *request, Answer *answer)
 	snprintf(path, sizeof(path), "%.*s",
 			 (int) strcspn(key ? key + 1 : "", "?"), key ? key + 1 : "");
 	if (!is_intact(request))
-		say_error(answer, 400, "XAmzContentSHA256Mismatch");
+		say_error(response, 400, "XAmzContentSHA256Mismatch");
 	else if (strcmp(request->method, "PUT") == 0 &&
 			 (has_wrong_crc32(request, body) || has_wrong_md5(request, body)))
-		say_error(answer, 400, "BadDigest");
+		say_error(response, 400, "BadDigest");
 	else if (strstr(request->target, "uploadId="))
-		s3_upload(s3, request, answer);
+		s3_upload(s3, request, response);
 	else
-		s3_object(s3, request, path, answer);
+		s3_object(s3, request, path, response);
 }

@@ -15,7 +15,7 @@ set_keys(const char *id)
 	identity_env("AWS_SECRET_ACCESS_KEY", SECRET);
 }
 
-/* A container whose keys live for so long; times 0: for ever. */
+/* A container whose keys have that lifetime; times 0: for ever. */
 static void
 serve_container(Identity *identity, int times, const char *id, int expires_in)
 {
@@ -94,7 +94,7 @@ environment(void **state)
 	identity_use_source(identity, OB_CREDENTIALS_ENVIRONMENT);
 	assert_ready(identity, ID, SECRET, NULL);
 	assert_string_equal(ob_provider_origin(identity->provider), "environment");
-	/* read anew for the next export, not before */
+	/* read again for the next export, not before */
 	identity_env("AWS_SESSION_TOKEN", TOKEN);
 	assert_ready(identity, ID, SECRET, NULL);
 	ob_provider_reset(identity->provider);
@@ -104,7 +104,7 @@ environment(void **state)
 	set_keys("AKOTHER");
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, "AKOTHER", SECRET, TOKEN);
-	/* somebody is late with his complaint */
+	/* a refusal of older keys comes late */
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, "AKOTHER", SECRET, TOKEN);
 }
@@ -272,7 +272,7 @@ chain_stops_at_a_failure(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 }
 
-/* ---- those who wait ---- */
+/* ---- waiting callers ---- */
 
 typedef struct Waiter
 {
@@ -336,12 +336,12 @@ several_wait(void **state)
 	assert_int_equal(waiters[2].woken, 2);
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
-	/* cancelling one who does not wait is nothing */
+	/* cancelling a caller that does not wait does nothing */
 	ob_provider_cancel(identity->provider, &waiters[0].wait);
 }
 
 static void
-freed_while_asking(void **state)
+freed_during_a_request(void **state)
 {
 	Identity *identity = *state;
 
@@ -360,7 +360,7 @@ freed_while_asking(void **state)
 
 /* ---- renewal ---- */
 
-/* At 5 minutes before the end, while the old ones are used. */
+/* Keys are renewed 5 minutes before the end, while the old ones are used. */
 static void
 renewal_in_time(void **state)
 {
@@ -383,7 +383,7 @@ renewal_in_time(void **state)
 	assert_int_equal(identity_poll(identity), OB_PROVIDER_READY);
 	assert_string_equal(ob_provider_get(identity->provider)->access_key_id,
 						ID);
-	/* (a second poll begins nothing) */
+	/* a second poll begins nothing */
 	assert_int_equal(identity_poll(identity), OB_PROVIDER_READY);
 	identity_drive(identity, 1);
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
@@ -393,7 +393,8 @@ renewal_in_time(void **state)
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 }
 
-/* A service that gives the same again is not asked all the time. */
+/* A service that gives the same keys again does not get requests all the
+ * time. */
 static void
 renewal_brings_the_same(void **state)
 {
@@ -470,14 +471,14 @@ end_during_a_renewal(void **state)
 	identity_drive(identity, 2);
 	ob_provider_set_clock_offset(identity->provider, HOUR + 10);
 	assert_int_equal(identity_poll(identity), OB_PROVIDER_BUSY);
-	/* what is at hand is still there for an abort */
+	/* the last keys are still there for an abort */
 	assert_string_equal(ob_provider_get(identity->provider)->access_key_id,
 						ID);
 	server_release(identity->server);
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 }
 
-/* Without any that live, a failure is one. */
+/* A failure is reported if no keys are valid. */
 static void
 end_without_a_renewal(void **state)
 {
@@ -498,8 +499,8 @@ end_without_a_renewal(void **state)
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 }
 
-/* The store refuses what should live: new ones are fetched, and the old ones
- * stay at hand until they have come. */
+/* The store refuses valid keys: new ones are fetched, and the old ones are
+ * kept until they have come. */
 static void
 refused_by_the_store(void **state)
 {
@@ -519,7 +520,7 @@ refused_by_the_store(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
 }
 
-/* Nobody asks again and again for what has always expired already. */
+/* No request is repeated for keys that have always expired already. */
 static void
 expired_when_they_come(void **state)
 {
@@ -548,7 +549,7 @@ main(void)
 		IDENTITY_TEST(chain_in_order),
 		IDENTITY_TEST(chain_stops_at_a_failure),
 		IDENTITY_TEST(several_wait),
-		IDENTITY_TEST(freed_while_asking),
+		IDENTITY_TEST(freed_during_a_request),
 		IDENTITY_TEST(renewal_in_time),
 		IDENTITY_TEST(renewal_brings_the_same),
 		IDENTITY_TEST(renewal_that_fails),

@@ -71,7 +71,7 @@ targets(void **state)
 	}
 }
 
-/* Refused before anybody is asked. */
+/* Refused before any request. */
 static void
 places_to_which_we_do_not_go(void **state)
 {
@@ -286,14 +286,14 @@ tokens_that_no_header_takes(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 }
 
-/* ---- answers ---- */
+/* ---- responses ---- */
 
 #define FOUR                                                   \
 	"\"AccessKeyId\":\"" ID "\",\"SecretAccessKey\":\"" SECRET \
 	"\",\"Token\":\"" TOKEN "\",\"Expiration\":\"2099-01-01T00:00:00Z\""
 
 static void
-other_answers(void **state)
+other_responses(void **state)
 {
 	static const struct
 	{
@@ -329,7 +329,7 @@ other_answers(void **state)
 }
 
 static void
-hostile_answers(void **state)
+hostile_responses(void **state)
 {
 	static const struct
 	{
@@ -338,15 +338,15 @@ hostile_answers(void **state)
 		int requests;
 		const char *cause;
 	} rows[] = {
-		{200, "", 1, "the JSON answer is malformed, or cut off"},
-		{200, "canary", 1, "the JSON answer is malformed"},
-		{200, "<html>canary</html>", 1, "the JSON answer is malformed"},
-		{200, "[]", 1, "the JSON answer is malformed"},
-		{200, "{" FOUR, 1, "the JSON answer is malformed, or cut off"},
+		{200, "", 1, "the JSON response is malformed, or cut off"},
+		{200, "canary", 1, "the JSON response is malformed"},
+		{200, "<html>canary</html>", 1, "the JSON response is malformed"},
+		{200, "[]", 1, "the JSON response is malformed"},
+		{200, "{" FOUR, 1, "the JSON response is malformed, or cut off"},
 		{200, "{" FOUR "} canary", 1, "goes on after its end"},
-		{200, "{}", 1, "the answer's access key id is missing"},
+		{200, "{}", 1, "the response's access key id is missing"},
 		{200, "{\"AccessKeyId\":\"AK\"}", 1,
-		 "the answer's secret access key is missing"},
+		 "the response's secret access key is missing"},
 		{200, "{\"AccessKeyId\":1}", 1, "AccessKeyId is not a text"},
 		{200, "{\"SecretAccessKey\":[\"canary\"]}", 1,
 		 "SecretAccessKey is not a text"},
@@ -355,22 +355,23 @@ hostile_answers(void **state)
 		{200, "{\"Token\":\"canary\\u0000\"}", 1, "has a NUL in a text"},
 		{200, "{" FOUR ",\"Token\":\"canary\"}", 1, "Token more than once"},
 		{200, "{\"AccessKeyId\":\"A\\nB\",\"SecretAccessKey\":\"canary\"}", 1,
-		 "the answer's access key id is not of printable"},
+		 "the response's access key id is not of printable"},
 		{200, "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"canary\\r\\nx\"}",
-		 1, "the answer's secret access key is not of printable"},
+		 1, "the response's secret access key is not of printable"},
 		{200,
 		 "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"canary\","
 		 "\"Token\":\"canary canary\"}",
-		 1, "the answer's session token is not of printable"},
+		 1, "the response's session token is not of printable"},
 		{200,
 		 "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"canary\","
 		 "\"Expiration\":\"canary\"}",
-		 1, "the answer's Expiration is unreadable"},
+		 1, "the response's Expiration is unreadable"},
 		{200, "{\"Code\":\"AccessDenied\"," FOUR "}", 1,
-		 "the answer's Code is AccessDenied"},
+		 "the response's Code is AccessDenied"},
 		{200, "{\"Code\":\"canary-told\"," FOUR "}", 1,
-		 "the answer's Code is not Success"},
-		{200, "{\"Code\":\"no code\"}", 1, "the answer's Code is not Success"},
+		 "the response's Code is not Success"},
+		{200, "{\"Code\":\"no code\"}", 1,
+		 "the response's Code is not Success"},
 		{200,
 		 "[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[[",
 		 1, "malformed"},
@@ -409,9 +410,9 @@ hostile_answers(void **state)
 	}
 }
 
-/* Every length of a good answer but the whole one. */
+/* Every length of a good response but the whole one. */
 static void
-answers_that_are_cut(void **state)
+responses_that_are_cut(void **state)
 {
 	static const char body[] = "{" FOUR "}";
 	Identity *identity = *state;
@@ -433,7 +434,7 @@ answers_that_are_cut(void **state)
 }
 
 static void
-answers_of_odd_sizes(void **state)
+responses_of_odd_sizes(void **state)
 {
 	Identity *identity = *state;
 	size_t len = 65536;
@@ -463,7 +464,7 @@ answers_of_odd_sizes(void **state)
 }
 
 static void
-nobody_there(void **state)
+no_service(void **state)
 {
 	Identity *identity = *state;
 
@@ -493,11 +494,11 @@ main(void)
 		IDENTITY_TEST(never_through_a_proxy),
 		IDENTITY_TEST(authorization_tokens),
 		IDENTITY_TEST(tokens_that_no_header_takes),
-		IDENTITY_TEST(other_answers),
-		IDENTITY_TEST(hostile_answers),
-		IDENTITY_TEST(answers_that_are_cut),
-		IDENTITY_TEST(answers_of_odd_sizes),
-		IDENTITY_TEST(nobody_there),
+		IDENTITY_TEST(other_responses),
+		IDENTITY_TEST(hostile_responses),
+		IDENTITY_TEST(responses_that_are_cut),
+		IDENTITY_TEST(responses_of_odd_sizes),
+		IDENTITY_TEST(no_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

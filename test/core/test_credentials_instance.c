@@ -21,7 +21,7 @@ use_instance(Identity *identity)
 	identity_use_source(identity, OB_CREDENTIALS_INSTANCE);
 }
 
-/* The three answers, as often as they are asked for. */
+/* The three responses, as often as they are requested. */
 static void
 serve_token(Identity *identity, int times, const char *token)
 {
@@ -96,8 +96,8 @@ three_questions(void **state)
 							SESSION);
 }
 
-/* In an outage of its own it gives what has expired, and that is used, for
- * some minutes each time. */
+/* A service in an outage gives expired keys, which are used for some minutes
+ * each time. */
 static void
 expired_ones_are_used(void **state)
 {
@@ -116,7 +116,7 @@ expired_ones_are_used(void **state)
 	}
 }
 
-/* A name as it is, and as somebody might have written it. */
+/* A name as it is, and as a careless file may have it. */
 static void
 names_of_roles(void **state)
 {
@@ -154,7 +154,7 @@ names_of_roles(void **state)
 	}
 }
 
-/* The token is kept for its time, the role is asked for anew. */
+/* The token is kept for its lifetime, the role is requested again. */
 static void
 token_is_kept(void **state)
 {
@@ -266,7 +266,7 @@ endpoints(void **state)
 	assert_failed(identity, "has no scheme");
 }
 
-/* (Nothing is sent there: this may be an EC2 instance.) */
+/* Nothing is sent there, since this may be an EC2 instance. */
 static void
 usual_endpoints(void **state)
 {
@@ -397,15 +397,15 @@ no_role(void **state)
 		{404, "canary", "the instance has no role"},
 		{403, "canary", "HTTP status 403"},
 		{500, "canary", "HTTP status 500 (after 3 attempts)"},
-		{200, "", "what it gives as the role's name is none"},
-		{200, "\nlake", "what it gives as the role's name is none"},
-		{200, "<html> canary", "what it gives as the role's name is none"},
-		{200, "la\x01ke", "what it gives as the role's name is none"},
-		{200, SESSION, "what it gives as the role's name is none"},
+		{200, "", "invalid role name in the response"},
+		{200, "\nlake", "invalid role name in the response"},
+		{200, "<html> canary", "invalid role name in the response"},
+		{200, "la\x01ke", "invalid role name in the response"},
+		{200, SESSION, "invalid role name in the response"},
 		{200,
 		 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"
 		 "xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx",
-		 "what it gives as the role's name is none"},
+		 "invalid role name in the response"},
 	};
 	Identity *identity = *state;
 
@@ -432,24 +432,24 @@ no_keys(void **state)
 		{404, "canary",
 		 "it has no credentials for the instance's role \"lake\""},
 		{500, "canary", "HTTP status 500 (after 3 attempts)"},
-		{200, "", "the JSON answer is malformed, or cut off"},
-		{200, "<html>canary", "the JSON answer is malformed"},
+		{200, "", "the JSON response is malformed, or cut off"},
+		{200, "<html>canary", "the JSON response is malformed"},
 		{200,
 		 "{\"Code\":\"AssumeRoleUnauthorizedAccess\",\"Message\":\"EC2 cannot "
 		 "assume the role canary\"}",
-		 "the answer's Code is AssumeRoleUnauthorizedAccess"},
+		 "the response's Code is AssumeRoleUnauthorizedAccess"},
 		{200, "{\"Code\":\"" SESSION "\"}",
-		 "the answer's Code is not Success"},
+		 "the response's Code is not Success"},
 		{200, "{\"Code\":\"Success\"}", "access key id is missing"},
 		{200,
 		 "{\"Code\":\"Success\",\"AccessKeyId\":\"AK\","
 		 "\"SecretAccessKey\":\"canary\",\"Token\":\"canary\"}",
-		 "the answer has no Token or no Expiration"},
+		 "the response has no Token or no Expiration"},
 		{200,
 		 "{\"Code\":\"Success\",\"AccessKeyId\":\"AK\","
 		 "\"SecretAccessKey\":\"canary\","
 		 "\"Expiration\":\"2099-01-01T00:00:00Z\"}",
-		 "the answer has no Token or no Expiration"},
+		 "the response has no Token or no Expiration"},
 	};
 	Identity *identity = *state;
 
@@ -498,7 +498,7 @@ it_hangs(void **state)
 				(ServerRule){.target = ROLES_PATH "lake", .act = SERVER_HOLD});
 	serve_instance(identity, ID, 3600);
 	use_instance(identity);
-	assert_failed(identity, "no whole answer came within");
+	assert_failed(identity, "no whole response came within");
 	assert_in_range(ob_http_clock_ms(identity->http) - begin, 4000, 5000);
 }
 
@@ -531,7 +531,7 @@ host_is_away(void **state)
 }
 
 static void
-nobody_there(void **state)
+no_service(void **state)
 {
 	Identity *identity = *state;
 
@@ -539,7 +539,7 @@ nobody_there(void **state)
 	identity_use_source(identity, OB_CREDENTIALS_INSTANCE);
 	assert_failed(identity,
 				  "the instance metadata service at http://127.0.0.1:1: ");
-	assert_failed(identity, "(after 3 attempts); nobody answers outside of "
+	assert_failed(identity, "(after 3 attempts); nothing answers outside of "
 							"EC2");
 }
 
@@ -562,7 +562,7 @@ main(void)
 		IDENTITY_TEST(failures_that_pass),
 		IDENTITY_TEST(it_hangs),
 		IDENTITY_TEST(host_is_away),
-		IDENTITY_TEST(nobody_there),
+		IDENTITY_TEST(no_service),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

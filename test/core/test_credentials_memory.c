@@ -4,8 +4,8 @@
  *
  * test/core/test_credentials_memory.c
  *
- * The server's threads allocate as well, so these are sources that ask nobody,
- * and the parts of others that come before a request.
+ * The server's threads allocate as well, so these are sources without
+ * requests, and the parts of others that come before a request.
  *
  * link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
  */

@@ -173,7 +173,7 @@ odd_names(void **state)
 	assert_failed(identity, "the path of AWS's config is too long");
 }
 
-/* ---- what is refused ---- */
+/* ---- refusals ---- */
 
 static void
 profiles_that_are_refused(void **state)
@@ -346,7 +346,7 @@ chain_of_roles(void **state)
 		ROLE);
 	assert_in_range(ob_provider_expires(identity->provider), time(NULL) + 1790,
 					time(NULL) + 1800);
-	/* and on renewal all of it anew */
+	/* and on renewal all of it again */
 	identity_sts(identity, 1, "AKSECOND", 3600);
 	identity_sts(identity, 1, "AKTHIRD", 7200);
 	ob_provider_set_clock_offset(identity->provider, 1600);

@@ -64,7 +64,7 @@ assume_role(void **state)
 	assert_null(strstr(request->body, "ExternalId"));
 	assert_null(strstr(request->body, "DurationSeconds"));
 	assert_null(strstr(request->body, "canary"));
-	/* the mapping's keys stay; the role's can be had anew */
+	/* the mapping's keys stay; the role's can be fetched again */
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, ID, SECRET, TOKEN);
 	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
@@ -89,7 +89,7 @@ another_clock(void **state)
 	assert_in_range(timegm(&tm), time(NULL) + 1190, time(NULL) + 1200);
 }
 
-/* Our clock is wrong by so many seconds, as STS's answer shows. */
+/* Our clock is wrong by some seconds, as STS's response shows. */
 static void
 refuse_date(Identity *identity, int times, const char *code, int skew)
 {
@@ -157,7 +157,7 @@ clock_is_wrong(void **state)
 							11);
 		}
 	}
-	/* it is said only once */
+	/* it is reported only once */
 	server_reset(identity->server);
 	refuse_date(identity, 0, "SignatureDoesNotMatch", 1200);
 	use_role(identity);
@@ -189,7 +189,7 @@ role_without_a_region(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 }
 
-/* Nobody resolves names here; the error shows which one it would have been. */
+/* No name is resolved here; the error shows which one it would have been. */
 static void
 endpoints_of_aws(void **state)
 {
@@ -269,7 +269,7 @@ refusals(void **state)
 		{403, STS_ERROR("a&#10;b", "not &lt;&gt; \xC3\xA4 %s%n"), 1,
 		 "a?b, not <> ?? %s%n"},
 		/* 200 without what it should have */
-		{200, "", 1, "the answer is empty"},
+		{200, "", 1, "the response is empty"},
 		{200, "<AssumeRoleResponse>", 1, "malformed"},
 		{200, "{}", 1, "malformed"},
 		{200, STS_ERROR("AccessDenied", ""), 1, "no credentials"},
@@ -279,7 +279,7 @@ refusals(void **state)
 		 "</SecretAccessKey><SessionToken>canary</SessionToken><Expiration>"
 		 "2099-01-01T00:00:00Z</Expiration></Credentials></AssumeRoleResult>"
 		 "</AssumeRoleResponse>",
-		 1, "the answer's access key id is not"},
+		 1, "the response's access key id is not"},
 	};
 	Identity *identity = *state;
 
@@ -297,7 +297,7 @@ refusals(void **state)
 }
 
 static void
-answers_of_odd_sizes(void **state)
+responses_of_odd_sizes(void **state)
 {
 	Identity *identity = *state;
 	size_t len = 70000;
@@ -318,7 +318,7 @@ answers_of_odd_sizes(void **state)
 	test_free(body);
 }
 
-/* A connection that breaks, an answer that is cut, an error that passes. */
+/* A connection that breaks, a response that is cut, an error that passes. */
 static void
 faults_that_pass(void **state)
 {
@@ -377,7 +377,7 @@ web_identity(void **state)
 
 /* Kubernetes puts another token into the file now and then. */
 static void
-token_is_read_anew(void **state)
+token_is_read_again(void **state)
 {
 	Identity *identity = *state;
 
@@ -504,9 +504,10 @@ web_identity_with_a_gap(void **state)
 	test_free(huge);
 }
 
-/* ---- whom it trusts ---- */
+/* ---- trust ---- */
 
-/* By the store's file of authorities, if both are AWS's, or neither is. */
+/* STS is trusted by the store's file of authorities, if both are AWS's, or
+ * neither is. */
 static void
 authorities(void **state)
 {
@@ -578,10 +579,10 @@ main(void)
 		IDENTITY_TEST(role_without_a_region),
 		IDENTITY_TEST(endpoints_of_aws),
 		IDENTITY_TEST(refusals),
-		IDENTITY_TEST(answers_of_odd_sizes),
+		IDENTITY_TEST(responses_of_odd_sizes),
 		IDENTITY_TEST(faults_that_pass),
 		IDENTITY_TEST(web_identity),
-		IDENTITY_TEST(token_is_read_anew),
+		IDENTITY_TEST(token_is_read_again),
 		IDENTITY_TEST(authorities),
 		IDENTITY_TEST(token_is_refused),
 		IDENTITY_TEST(token_is_not_repeated),

@@ -31,7 +31,7 @@ first_error_wins(void **state)
 	ObError error = {0};
 
 	assert_int_equal(ob_error_set(&error, OB_EIO, "disk %d", 1), OB_EIO);
-	assert_int_equal(ob_error_set(&error, OB_ETLS, "other"), OB_ETLS);
+	assert_int_equal(ob_error_set(&error, OB_ETLS, "other"), OB_EIO);
 	assert_int_equal(error.code, OB_EIO);
 	assert_string_equal(error.cause, "disk 1");
 
@@ -52,7 +52,7 @@ what_and_cause_are_independent(void **state)
 	assert_string_equal(error.cause, "");
 
 	/* set without a text is set all the same */
-	assert_int_equal(ob_error_set(&error, OB_EIO, "late"), OB_EIO);
+	assert_int_equal(ob_error_set(&error, OB_EIO, "late"), OB_EPROTO);
 	assert_int_equal(error.code, OB_EPROTO);
 	assert_string_equal(error.cause, "");
 }
@@ -161,7 +161,7 @@ cutting_survives_invalid_utf8(void **state)
 	}
 }
 
-/* In the C locale there is no such character. */
+/* The C locale has no such character. */
 static void
 a_text_that_cannot_be_formatted_is_empty(void **state)
 {

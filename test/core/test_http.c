@@ -6,7 +6,7 @@
  */
 #include "testing.h"
 
-#include "core/http/http_intern.h"
+#include "core/http/http.h"
 #include "core/aws/sigv4.h"
 #include "server.h"
 
@@ -126,7 +126,7 @@ run(Client *client)
 	assert_int_equal(client->done, before + 1);
 }
 
-#define assert_answered(client, status_)                        \
+#define assert_status(client, status_)                          \
 	do                                                          \
 	{                                                           \
 		assert_string_equal((client)->request.error.cause, ""); \
@@ -213,9 +213,9 @@ teardown(void **state)
 	return left;
 }
 
-/* ---- what is sent ---- */
+/* ---- requests ---- */
 
-/* Whole heads: nothing that we have not asked for is sent. */
+/* Whole heads: libcurl adds nothing that we have not set. */
 static void
 verbs_and_their_heads(void **state)
 {
@@ -268,7 +268,7 @@ verbs_and_their_heads(void **state)
 		client.request.body = body;
 		client.request.body_len = body ? strlen(body) : 0;
 		run(&client);
-		assert_answered(&client, 200);
+		assert_status(&client, 200);
 		assert_response(&client, strcmp(rows[row].method, "HEAD") == 0
 									 ? ""
 									 : "the answer");
@@ -297,7 +297,7 @@ path_as_it_is(void **state)
 	server_rule(fixture->server, (ServerRule){.status = 204});
 	client_init(&client, fixture, "GET", "/b/../c/./d//e%2Ff?x=%2F..%2F");
 	run(&client);
-	assert_answered(&client, 204);
+	assert_status(&client, 204);
 	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
 						"/b/../c/./d//e%2Ff?x=%2F..%2F");
 	client_free(&client);
@@ -324,7 +324,7 @@ big_bodies_arrive_whole(void **state)
 		client.request.body = body;
 		client.request.body_len = len;
 		run(&client);
-		assert_answered(&client, 200);
+		assert_status(&client, 200);
 		request = server_request(fixture->server, methods[i], "/big", 0);
 		assert_int_equal(request->body_len, len);
 		assert_memory_equal(request->body, body, len);
@@ -348,7 +348,7 @@ proxy_settings_are_ignored(void **state)
 	unsetenv("http_proxy");
 	unsetenv("HTTP_PROXY");
 	unsetenv("ALL_PROXY");
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
 						"/");
 	client_free(&client);
@@ -381,7 +381,7 @@ proxy_that_was_set(void **state)
 	client.origin = "http://store.invalid:8080";
 	run(&client);
 	unsetenv("no_proxy");
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	assert_response(&client, "ok");
 	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
 						"http://store.invalid:8080/a?b");
@@ -399,13 +399,13 @@ around_the_proxy(void **state)
 	client_init(&client, fixture, "GET", "/a");
 	client.request.direct = true;
 	run(&client);
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
 						"/a");
 	client_free(&client);
 }
 
-/* What the proxy says is not the store's answer, and it gets no header that
+/* What the proxy says is not the store's response, and it gets no header that
  * is meant for the store. */
 static void
 proxy_refuses_a_tunnel(void **state)
@@ -437,7 +437,7 @@ proxy_refuses_a_tunnel(void **state)
 	client_free(&client);
 }
 
-/* A file that cannot be read is an error for those who go by it. */
+/* A file that cannot be read is an error for requests that use it. */
 static void
 whose_certificates(void **state)
 {
@@ -466,7 +466,7 @@ whose_certificates(void **state)
 	client_free(&client);
 }
 
-/* ---- what is received ---- */
+/* ---- responses ---- */
 
 static void
 response_headers(void **state)
@@ -487,7 +487,7 @@ response_headers(void **state)
 								 });
 	client_init(&client, fixture, "GET", "/");
 	run(&client);
-	assert_answered(&client, 404);
+	assert_status(&client, 404);
 #define assert_header(name, text)                                         \
 	do                                                                    \
 	{                                                                     \
@@ -516,9 +516,9 @@ response_headers(void **state)
 	client_free(&client);
 }
 
-/* Answers as they are: each row is a whole one. */
+/* Responses as they are: each row is a whole one. */
 static void
-answers_as_they_come(void **state)
+responses_as_they_come(void **state)
 {
 #define RAW(text) text, sizeof(text) - 1
 	static const struct
@@ -601,7 +601,7 @@ answers_as_they_come(void **state)
 }
 
 static void
-answer_longer_than_allowed(void **state)
+response_longer_than_allowed(void **state)
 {
 	Fixture *fixture = *state;
 	Client client;
@@ -611,7 +611,7 @@ answer_longer_than_allowed(void **state)
 	client_init(&client, fixture, "GET", "/");
 	client.request.response_max = 10;
 	run(&client);
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	assert_response(&client, "0123456789");
 
 	client.request.response_max = 9;
@@ -621,7 +621,7 @@ answer_longer_than_allowed(void **state)
 	client_free(&client);
 }
 
-/* From version 8.6 on, libcurl has limits of its own, of which some are lower
+/* Since version 8.6, libcurl has limits of its own, of which some are lower
  * than ours. */
 static void
 assert_too_long(const ObError *error, const char *cause)
@@ -632,7 +632,7 @@ assert_too_long(const ObError *error, const char *cause)
 	assert_error(error, OB_EPROTO, cause);
 }
 
-/* In one line or in many: memory stays bounded. */
+/* Memory stays bounded with one long line or many. */
 static void
 huge_headers(void **state)
 {
@@ -658,7 +658,7 @@ huge_headers(void **state)
 		client_init(&client, fixture, "GET", "/");
 		run(&client);
 		assert_too_long(&client.request.error,
-						i == 0 ? "a header of the answer is too long"
+						i == 0 ? "a header of the response is too long"
 							   : "longer than 65536 bytes");
 		assert_true(client.request.final);
 		assert_true(client.request.headers.len <= 64 * 1024);
@@ -667,7 +667,7 @@ huge_headers(void **state)
 	}
 }
 
-/* Each of them is small, and there is no end of them. */
+/* Each head is small, and there is no end of them. */
 static void
 endless_heads(void **state)
 {
@@ -689,7 +689,7 @@ endless_heads(void **state)
 	test_free(raw);
 }
 
-/* However it is written; nobody is asked anything. */
+/* The spelling does not matter, and no name is resolved. */
 static void
 link_local_addresses(void **state)
 {
@@ -772,7 +772,7 @@ addresses_that_are_not_link_local(void **state)
 	}
 }
 
-/* A proxy would connect: it is not even asked. */
+/* A proxy would connect, so it gets no request. */
 static void
 link_local_addresses_through_a_proxy(void **state)
 {
@@ -820,7 +820,7 @@ link_local_connections_are_not_kept(void **state)
 	for (int i = 0; i < 2; i++)
 	{
 		run(&client);
-		assert_answered(&client, 200);
+		assert_status(&client, 200);
 		assert_int_equal(server_accepted(fixture->server), i + 1);
 	}
 	client_free(&client);
@@ -854,7 +854,7 @@ sockets_are_closed_on_exec(void **state)
 }
 
 static void
-redirects_are_answers(void **state)
+redirects_are_responses(void **state)
 {
 	Fixture *fixture = *state;
 	Client client;
@@ -865,7 +865,7 @@ redirects_are_answers(void **state)
 											  .headers = "Location: /to\r\n"});
 	client_init(&client, fixture, "GET", "/from");
 	run(&client);
-	assert_answered(&client, 307);
+	assert_status(&client, 307);
 	assert_true(ob_http_response_header(&client.request, "location", value,
 										sizeof(value)));
 	assert_string_equal(value, "/to");
@@ -873,8 +873,8 @@ redirects_are_answers(void **state)
 	client_free(&client);
 }
 
-/* The server answers and stops reading: its status counts, not our failure to
- * send the rest. */
+/* The server responds and stops reading: its status counts, not our failure
+ * to send the rest. */
 static void
 early_refusal_of_a_big_body(void **state)
 {
@@ -905,7 +905,7 @@ early_refusal_of_a_big_body(void **state)
 		run(&client);
 		if (i % 2 || client.request.error.code == OB_OK)
 		{
-			assert_answered(&client, 403);
+			assert_status(&client, 403);
 			answered++;
 		}
 		else
@@ -922,7 +922,7 @@ early_refusal_of_a_big_body(void **state)
 	test_free(body);
 }
 
-/* The same, and the connection breaks before the whole answer is there. */
+/* The same, and the connection breaks before the whole response is there. */
 static void
 early_refusal_that_is_cut(void **state)
 {
@@ -943,7 +943,7 @@ early_refusal_that_is_cut(void **state)
 	client.request.body = body;
 	client.request.body_len = len;
 	run(&client);
-	assert_answered(&client, 403);
+	assert_status(&client, 403);
 	assert_response(&client, "den");
 	client_free(&client);
 	test_free(body);
@@ -951,7 +951,7 @@ early_refusal_that_is_cut(void **state)
 
 /* ---- failures of the transport ---- */
 
-/* A listening socket that accepts nobody: further connects hang. */
+/* A listening socket that accepts no connection: further connects hang. */
 typedef struct FullSocket
 {
 	int fds[3];
@@ -1047,8 +1047,8 @@ connecting_within_the_requests_own_time(void **state)
 
 /*
  * A host that was away for longer than a connect may take has not waited for
- * it.  The connection was made meanwhile (the first SYN is dropped, the kernel
- * sends the next one after a second), the handshake is still to come.
+ * it.  The connection was made in the meantime (the first SYN is dropped, the
+ * kernel sends the next one after a second), the handshake is still to come.
  */
 static void
 absence_of_the_host_is_no_slow_connect(void **state)
@@ -1087,7 +1087,7 @@ absence_of_the_host_is_no_slow_connect(void **state)
 }
 
 static void
-closed_without_an_answer(void **state)
+closed_without_an_response(void **state)
 {
 	Fixture *fixture = *state;
 	Client client;
@@ -1143,7 +1143,7 @@ silence_is_a_stall(void **state)
 
 /* Bytes keep moving, but not for ever. */
 static void
-answer_that_takes_too_long(void **state)
+response_that_takes_too_long(void **state)
 {
 	Fixture *fixture = *state;
 	int64_t begin = ob_http_now_ms();
@@ -1157,7 +1157,7 @@ answer_that_takes_too_long(void **state)
 	client.request.timeout_ms = 500;
 	run(&client);
 	assert_error(&client.request.error, OB_ETIMEOUT,
-				 "no whole answer came within 0.5 s");
+				 "no whole response came within 0.5 s");
 	assert_false(client.request.final);
 	assert_in_range(ob_http_now_ms() - begin, 500, STALL_MS / 2);
 	client_free(&client);
@@ -1200,7 +1200,7 @@ waiting_is_no_work(void **state)
 	assert_in_range(wakeups, 1, 5);
 	server_release(fixture->server);
 	host_drive(fixture->http, is_done, &client);
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	client_free(&client);
 }
 
@@ -1223,7 +1223,7 @@ absence_of_the_host_is_no_stall(void **state)
 	assert_int_equal(client.done, 0);
 	server_release(fixture->server);
 	host_drive(fixture->http, is_done, &client);
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	client_free(&client);
 }
 
@@ -1250,7 +1250,7 @@ slow_upload_is_no_stall(void **state)
 	assert_int_equal(client.done, 0);
 	server_release(fixture->server);
 	host_drive(fixture->http, is_done, &client);
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	client_free(&client);
 	test_free(body);
 }
@@ -1279,8 +1279,8 @@ delayed_start(void **state)
 
 	host_drive(fixture->http, is_done, &late);
 	assert_true(ob_http_now_ms() - begin >= 300);
-	assert_answered(&late, 200);
-	assert_answered(&soon, 200);
+	assert_status(&late, 200);
+	assert_status(&soon, 200);
 	assert_string_equal(server_request(fixture->server, NULL, NULL, 0)->target,
 						"/soon");
 	assert_int_equal(late.prepared, 1);
@@ -1334,7 +1334,7 @@ prepare_fails(void **state)
 	client.path = "/";
 	server_rule(fixture->server, (ServerRule){.status = 200});
 	run(&client);
-	assert_answered(&client, 200);
+	assert_status(&client, 200);
 	client_free(&client);
 	test_free(path);
 }
@@ -1414,7 +1414,7 @@ cancel_and_go_on(Client *client)
 	server_rule(fixture->server,
 				(ServerRule){.target = "/again", .status = 200, .body = "ok"});
 	run(client);
-	assert_answered(client, 200);
+	assert_status(client, 200);
 	assert_response(client, "ok");
 	request = server_request(fixture->server, NULL, "/again", 0);
 	assert_int_equal(request->body_len, client->request.body_len);
@@ -1637,13 +1637,13 @@ callback_starts_another(void **state)
 	host_drive_for(fixture->http, 1);
 	assert_int_equal(first.done, 1);
 	host_drive(fixture->http, is_done, &second);
-	assert_answered(&second, 200);
+	assert_status(&second, 200);
 	client_free(&first);
 	client_free(&second);
 }
 
-/* Two answers are there when the host drives: the first callback ends the
- * other request, whose answer must be forgotten. */
+/* Two responses are there when the host drives: the first callback ends the
+ * other request, whose response must be forgotten. */
 static void
 callback_ends_another(void **state)
 {
@@ -1742,7 +1742,7 @@ connections_are_reused(void **state)
 
 		client.request.method = methods[i % 4];
 		run(&client);
-		assert_answered(&client, 200);
+		assert_status(&client, 200);
 	}
 	assert_int_equal(server_accepted(fixture->server), 1);
 	assert_true(ob_http_now_ms() - begin < 2000);
@@ -1766,7 +1766,7 @@ many_at_a_time(void **state)
 		for (int i = 0; i < 20; i++)
 		{
 			host_drive(fixture->http, is_done, &clients[i]);
-			assert_answered(&clients[i], 200);
+			assert_status(&clients[i], 200);
 			assert_response(&clients[i], "ok");
 			client_free(&clients[i]);
 		}
@@ -1778,7 +1778,7 @@ many_at_a_time(void **state)
 	assert_int_equal(server_unexpected(fixture->server), 0);
 }
 
-/* The server closed an idle connection: nobody notices. */
+/* The server closed an idle connection, which no request notices. */
 static void
 idle_connection_dies(void **state)
 {
@@ -1794,7 +1794,7 @@ idle_connection_dies(void **state)
 
 		client_init(&client, fixture, "GET", "/first");
 		run(&client);
-		assert_answered(&client, 200);
+		assert_status(&client, 200);
 		server_disconnect(fixture->server);
 		host_watch(fixture->http, is_disconnected, &client);
 		client.request.method = methods[i];
@@ -1805,7 +1805,7 @@ idle_connection_dies(void **state)
 			client.request.body_len = len;
 		}
 		run(&client);
-		assert_answered(&client, 200);
+		assert_status(&client, 200);
 		assert_int_equal(server_count(fixture->server, methods[i], "/second"),
 						 1);
 		client_free(&client);
@@ -1844,7 +1844,7 @@ reused_connection_dies(void **state)
 		client.request.body_len = len;
 		run(&client);
 		if (i == 0)
-			assert_answered(&client, 200);
+			assert_status(&client, 200);
 		if (client.request.error.code == OB_OK)
 		{
 			request = server_request(fixture->server, "PUT", "/second", 1);
@@ -1879,7 +1879,7 @@ connection_close(void **state)
 	for (int i = 0; i < 3; i++)
 	{
 		run(&client);
-		assert_answered(&client, 200);
+		assert_status(&client, 200);
 	}
 	assert_int_equal(server_accepted(fixture->server), 3);
 	client_free(&client);
@@ -1899,8 +1899,8 @@ main(void)
 		TEST(proxy_refuses_a_tunnel),
 		TEST(whose_certificates),
 		TEST(response_headers),
-		TEST(answers_as_they_come),
-		TEST(answer_longer_than_allowed),
+		TEST(responses_as_they_come),
+		TEST(response_longer_than_allowed),
 		TEST(huge_headers),
 		TEST(endless_heads),
 		TEST(link_local_addresses),
@@ -1908,18 +1908,18 @@ main(void)
 		TEST(link_local_addresses_through_a_proxy),
 		TEST(link_local_connections_are_not_kept),
 		TEST(sockets_are_closed_on_exec),
-		TEST(redirects_are_answers),
+		TEST(redirects_are_responses),
 		TEST(early_refusal_of_a_big_body),
 		TEST(early_refusal_that_is_cut),
 		TEST(connection_refused),
 		TEST(connecting_takes_too_long),
 		TEST(connecting_within_the_requests_own_time),
 		TEST(absence_of_the_host_is_no_slow_connect),
-		TEST(closed_without_an_answer),
+		TEST(closed_without_an_response),
 		TEST(closed_within_the_body),
 		TEST(waiting_is_no_work),
 		TEST(silence_is_a_stall),
-		TEST(answer_that_takes_too_long),
+		TEST(response_that_takes_too_long),
 		TEST(absence_of_the_host_is_no_stall),
 		TEST(slow_upload_is_no_stall),
 		TEST(delayed_start),

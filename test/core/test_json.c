@@ -187,7 +187,7 @@ damaged_documents(void **state)
 	}
 }
 
-/* Whether it is UTF-8 is left to those who use it. */
+/* Callers check whether it is UTF-8. */
 static void
 bytes_above_ascii(void **state)
 {
@@ -307,7 +307,7 @@ lists_of_names(void **state)
 		{"{\"tables\":[{\"name\":\"\\u00e4\\\"\"}]}", OB_OK, "\xc3\xa4\"|",
 		 -1},
 		{"{\"tables\":[{\"name\":\"\"}]}", OB_OK, "|", -1},
-		/* what is of another type, or in another place */
+		/* a member of another type, or in another place */
 		{"{\"tables\":[1,[{\"name\":\"no\"}],\"name\",{\"name\":1},{}]}",
 		 OB_OK, "", -1},
 		{"{\"tables\":{\"name\":\"no\"},\"success\":\"true\"}", OB_OK, "", -1},

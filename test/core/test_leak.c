@@ -8,7 +8,7 @@
 
 #include "core/base/leak.h"
 
-/* Of the letters and signs of a session token. */
+/* A secret of the letters and signs of a session token. */
 #define SECRET "IQoJb3JpZ2luX2VjEPr+/wEaCXVzLWVhc3QtMSJHMEUCIQDx/9Kq+7hT"
 
 static void

@@ -24,7 +24,7 @@
 
 /* ---- the clock ---- */
 
-/* Of this thread; the server's have the real one. */
+/* The clock of this thread; the server's have the real one. */
 static __thread int64_t speed;
 static __thread int64_t real_start;
 static __thread int64_t fast_start;
@@ -68,7 +68,7 @@ set_speed(int64_t new_speed)
 	speed = new_speed;
 }
 
-/* Drives until the condition holds, or for so many of the clock's ms. */
+/* Drives until the condition holds, or for some ms of the clock. */
 static bool
 drive_fast(Fixture *fixture, bool (*condition)(void *arg), int64_t ms)
 {
@@ -234,8 +234,8 @@ drive_on(Fixture *fixture)
 
 /* ---- the tests ---- */
 
-/* However it is away, and for how long: the upload ends well, and asks for it
- * now and then only. */
+/* The upload succeeds after any kind and length of outage, and probes only now
+ * and then. */
 static void
 outages(void **state)
 {
@@ -261,7 +261,7 @@ outages(void **state)
 					   !drive_fast(fixture, has_ended, seconds[i] * 1000));
 			/* the first failures were counted, since it was not sure yet */
 			assert_in_range(fixture->upload->quota.tokens, 470, 500);
-			/* (libcurl asks once more on connections that it had) */
+			/* libcurl sends once more on connections that it had */
 			assert_in_range(count(fixture, NULL, NULL), 0, 100);
 			assert_in_range(server_accepted(fixture->server) - connections, 0,
 							100);
@@ -328,7 +328,7 @@ write_shared(Fixture *fixture, int parts)
 	}
 }
 
-/* Drives both until neither has anything under way, or for so long. */
+/* Drives both until neither has anything under way, or the time is over. */
 static bool
 drive_both(Fixture *processes, int64_t ms)
 {
@@ -432,8 +432,8 @@ deadline_of_an_outage(void **state)
 	}
 }
 
-/* The last part lands, and with its answer the store goes away, or even before
- * that answer. */
+/* The last part lands, and with its response the store goes away, or even
+ * before that response. */
 static void
 finish_without_it(Fixture *fixture, Kind kind)
 {
@@ -482,7 +482,7 @@ outage_at_the_end(void **state)
 	}
 }
 
-/* While the store is away, there is one request at a time. */
+/* One request at a time is sent while the store is away. */
 static void
 one_probe(void **state)
 {
@@ -501,7 +501,7 @@ one_probe(void **state)
 	wait_for_request(fixture, "PUT", "partNumber", 9);
 	host_drive_for(fixture->http, 2500);
 	assert_int_equal(count(fixture, NULL, NULL), 9);
-	/* that one is answered, and all go on */
+	/* that one gets a response, and all continue */
 	server_release(fixture->server);
 	finish_and_land(fixture);
 }

@@ -124,7 +124,7 @@ as_many_as_memory_allows(void **state)
 	}
 }
 
-/* Larger parts: what is idle is given back first. */
+/* Larger parts: idle buffers are given back first. */
 static void
 buffers_are_exchanged(void **state)
 {
@@ -198,7 +198,7 @@ windows_end_with_the_slack(void **state)
 	drop(&fixture);
 }
 
-/* A row that is longer than what is left: its bytes stay where they are in
+/* A row that is longer than the rest of the buffer: its bytes stay in place in
  * the part. */
 static void
 windows_that_grow(void **state)
@@ -233,7 +233,7 @@ windows_that_grow(void **state)
 	drop(&fixture);
 }
 
-/* A buffer that has grown beyond what is allowed is not kept for nothing. */
+/* A buffer that has grown beyond the limit is not kept. */
 static void
 grown_buffers_are_given_back(void **state)
 {
@@ -286,7 +286,7 @@ assert_sums(ObPart *part, bool sha256, bool crc32, const char *bytes)
 		crc32 ? crc32_z(0, (const unsigned char *) bytes, strlen(bytes)) : 0);
 }
 
-/* What is computed, by checksum and scheme: nothing that is not needed. */
+/* The hashes that are computed, by checksum and scheme: none without need. */
 static void
 checksums_of_parts(void **state)
 {

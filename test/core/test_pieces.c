@@ -102,8 +102,8 @@ piece_len(int n)
 	return n < 4 ? some[n] : next_random() % PIECE_MAX + 1;
 }
 
-/* A chain makes its pieces one after another; what comes out of one look at
- * the terminal's room to the next must fit. */
+/* A chain makes its pieces one after another; its output between two looks at
+ * the terminal's room must fit. */
 static void
 make_pieces(Case *c, int chain)
 {
@@ -201,7 +201,7 @@ assemble(Case *c, size_t head_len, const int *order, int n)
 	ob_buf_free(&framed);
 }
 
-/* ---- what readers make of it ---- */
+/* ---- readers ---- */
 
 /* One member, to its last byte. */
 static void
@@ -443,7 +443,7 @@ test_damage(void **state)
 	}
 }
 
-/* Without compression there is nothing around. */
+/* There is no framing without compression. */
 static void
 test_none(void **state)
 {

@@ -97,7 +97,7 @@ two_objects(void **state)
 		{"http://127.0.0.1", "b", "k", "http://127.0.0.2", "", ""},
 		{"https://s3.amazonaws.com", "b", "k",
 		 "https://s3.cn-north-1.amazonaws.com.cn", "", ""},
-		/* a machine of somebody's at AWS, and S3 */
+		/* a customer's machine at AWS, and S3 */
 		{"https://s3.amazonaws.com", "b", "k",
 		 "https://ec2-1-2-3-4.compute.amazonaws.com", "", ""},
 	};

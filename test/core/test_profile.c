@@ -90,7 +90,7 @@ what_a_config_file_says(void **state)
 		{"[default]\ns3 =\n  region = a\n  max = 5\n", "default", "region",
 		 NULL},
 		{"[default]\ns3 =\n  max = 5\nregion = a\n", "default", "region", "a"},
-		/* what is there twice */
+		/* keys that occur twice */
 		{"[default]\nkey = a\nkey = b\n", "default", "key", "b"},
 		{"[profile x]\nkey = a\n[default]\n[profile x]\nother = b\n", "x",
 		 "key", "a"},

@@ -299,8 +299,8 @@ throttled_tries_outlast_a_storm(void **state)
 	assert_true(sum > 30000);
 }
 
-/* While the network is down, only the deadline counts; afterwards there are
- * as many attempts as ever, and pauses begin anew. */
+/* While the network is down, only the deadline counts; afterwards there are as
+ * many attempts as ever, and pauses start over. */
 static void
 cut_off_tries_are_not_counted(void **state)
 {
@@ -333,7 +333,8 @@ cut_off_tries_are_not_counted(void **state)
 		ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1, 0.0, &delay));
 }
 
-/* Who takes a turn late in an outage does not begin with short pauses. */
+/* A request that takes its turn late in an outage does not begin with short
+ * pauses. */
 static void
 pauses_of_an_outage(void **state)
 {

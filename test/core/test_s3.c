@@ -214,9 +214,9 @@ addressing(void **state)
 	}
 }
 
-/* Each try is signed anew, when it is sent. */
+/* Each try is signed again when it is sent. */
 static void
-tries_are_signed_anew(void **state)
+tries_are_signed_again(void **state)
 {
 	Fixture *fixture = *state;
 	char authorizations[2][1000];
@@ -264,7 +264,7 @@ tries_are_signed_anew(void **state)
 	call_free(&call);
 }
 
-/* ---- what is tried again ---- */
+/* ---- retries ---- */
 
 static void
 faults_that_pass(void **state)
@@ -405,7 +405,7 @@ attempts_are_bounded(void **state)
 		assert_row(calls[i].key, error->code == rows[i].code);
 		assert_row(calls[i].key, error->attempts == rows[i].attempts);
 		assert_int_equal(error->http_status, rows[i].fault.status);
-		/* (libcurl has tries of its own on connections that it reuses) */
+		/* libcurl has tries of its own on connections that it reuses */
 		assert_true(server_count(fixture->server, NULL, calls[i].key) ==
 						rows[i].attempts ||
 					rows[i].fault.act == SERVER_DROP);
@@ -454,7 +454,7 @@ deadline_is_kept(void **state)
 	call_free(&calls[1]);
 }
 
-/* ---- what is final ---- */
+/* ---- final failures ---- */
 
 static void
 refusals_of_all_verbs(void **state)
@@ -512,7 +512,7 @@ refusals_of_all_verbs(void **state)
 	assert_int_equal(ob_s3_retries(fixture->s3), 0);
 }
 
-/* Answers that end a call at once. */
+/* Responses that end a call at once. */
 static const struct
 {
 	const char *name;
@@ -597,7 +597,7 @@ static const struct
 };
 
 static void
-final_answers(void **state)
+final_responses(void **state)
 {
 	Fixture *fixture = *state;
 
@@ -662,7 +662,7 @@ long_error_texts(void **state)
 }
 
 static void
-answer_beyond_its_cap(void **state)
+response_beyond_its_cap(void **state)
 {
 	Fixture *fixture = *state;
 	size_t len = 9 * 1024 * 1024;
@@ -684,7 +684,7 @@ answer_beyond_its_cap(void **state)
 }
 
 static void
-nobody_listens(void **state)
+no_listener(void **state)
 {
 	Fixture *fixture = *state;
 	Call call;
@@ -724,7 +724,7 @@ too_many_object_headers(void **state)
 
 /* ---- Complete ---- */
 
-/* One or two answers to Complete, and what is made of them. */
+/* One or two responses to Complete, and the outcome. */
 static const struct
 {
 	const char *name;
@@ -796,7 +796,7 @@ static const struct
 	 {0},
 	 OB_EUNKNOWN,
 	 1},
-	{"cut answer",
+	{"cut response",
 	 {.act = SERVER_CUT, .status = 200, .body = COMPLETED, .cut = 40},
 	 {0},
 	 OB_EUNKNOWN,
@@ -807,7 +807,7 @@ static const struct
 	 {0},
 	 OB_EUNKNOWN,
 	 1},
-	{"lost answer", {.act = SERVER_DROP}, {0}, OB_EUNKNOWN, 1},
+	{"lost response", {.act = SERVER_DROP}, {0}, OB_EUNKNOWN, 1},
 	{"gateway", {.status = 502, .body = BAD_GATEWAY}, {0}, OB_EUNKNOWN, 1},
 	{"gateway's time-out", {.status = 504}, {0}, OB_EUNKNOWN, 1},
 	{"redirect", {.status = 302}, {0}, OB_EUNKNOWN, 1},
@@ -869,7 +869,7 @@ outcomes_of_complete(void **state)
 	}
 }
 
-/* A header that does not fit in memory is an answer, too. */
+/* A header that does not fit in memory is a response, too. */
 static void
 complete_with_a_huge_header(void **state)
 {
@@ -962,7 +962,7 @@ outcomes_of_abort(void **state)
 }
 
 static void
-what_head_tells(void **state)
+responses_to_head(void **state)
 {
 	static const struct
 	{
@@ -987,7 +987,7 @@ what_head_tells(void **state)
 	Fixture *fixture = *state;
 	Call call;
 
-	/* the same call: nothing of an earlier answer may stay */
+	/* the same call: nothing of an earlier response may stay */
 	call_init(&call, fixture);
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 	{
@@ -1005,7 +1005,7 @@ what_head_tells(void **state)
 
 /* ---- buckets ---- */
 
-/* What onboard_check() asks: an answer is an answer, whatever it says. */
+/* What onboard_check() asks: a response is a response, whatever it says. */
 static void
 outcomes_about_buckets(void **state)
 {
@@ -1167,7 +1167,7 @@ cancel_at_any_time(void **state)
 	assert_false(ob_s3_call_running(&call.call));
 	ob_s3_call_cancel(&call.call);
 
-	/* while it waits for an answer */
+	/* while it waits for a response */
 	server_rule(fixture->server, (ServerRule){.act = SERVER_HOLD});
 	start_verb(&call, OB_S3_UPLOAD_PART, "k");
 	host_watch(http, is_received, &call);
@@ -1203,21 +1203,21 @@ main(void)
 		TEST(requests_of_all_verbs),
 		TEST(list_uploads_queries),
 		TEST(addressing),
-		TEST(tries_are_signed_anew),
+		TEST(tries_are_signed_again),
 		TEST(faults_that_pass),
 		TEST(attempts_are_bounded),
 		TEST(deadline_is_kept),
 		TEST(refusals_of_all_verbs),
-		TEST(final_answers),
+		TEST(final_responses),
 		TEST(long_error_texts),
-		TEST(answer_beyond_its_cap),
-		TEST(nobody_listens),
+		TEST(response_beyond_its_cap),
+		TEST(no_listener),
 		TEST(too_many_object_headers),
 		TEST(outcomes_of_complete),
 		TEST(complete_with_a_huge_header),
 		TEST(complete_on_a_dying_connection),
 		TEST(outcomes_of_abort),
-		TEST(what_head_tells),
+		TEST(responses_to_head),
 		TEST(outcomes_about_buckets),
 		TEST(outcomes_of_small_objects),
 		TEST(one_call_for_all_verbs),

@@ -121,7 +121,7 @@ checksum_headers(void **state)
 	}
 }
 
-/* No call has one of the store's other checksums, or asks for trailers. */
+/* No call has one of the store's other checksums, or trailers. */
 static void
 no_other_checksums(void **state)
 {
@@ -193,7 +193,7 @@ condition_on_what_writes(void **state)
 		request = server_request(fixture->server, NULL, NULL, 0);
 		assert_header("condition", request, "If-None-Match",
 					  writes ? "*" : "");
-		/* nobody may take it away on the way */
+		/* no proxy may remove it */
 		part_of(request->head, "SignedHeaders=", ',', signed_names,
 				sizeof(signed_names));
 		assert_int_equal(strstr(signed_names, "if-none-match") != NULL,
@@ -203,7 +203,7 @@ condition_on_what_writes(void **state)
 	}
 }
 
-/* Each request has them, also the one that asks where a bucket is. */
+/* Each request has them, even the one that looks for a bucket's region. */
 static void
 common_headers(void **state)
 {
@@ -258,7 +258,7 @@ common_headers(void **state)
 	}
 }
 
-/* 96 headers in all, whoever wants them. */
+/* 96 headers in all, from all sources. */
 static void
 too_many_headers(void **state)
 {
@@ -284,10 +284,10 @@ too_many_headers(void **state)
 	call_free(&call);
 }
 
-/* ---- checksums of answers ---- */
+/* ---- checksums of responses ---- */
 
 static void
-checksums_of_answers(void **state)
+checksums_of_responses(void **state)
 {
 #define ETAG "ETag: \"e\"\r\n"
 	static const ServerRule right = {.status = 200,
@@ -301,7 +301,7 @@ checksums_of_answers(void **state)
 		const char *name;
 		ObS3Verb verb;
 		ObChecksum checksum;
-		const ServerRule *answers[2];
+		const ServerRule *responses[2];
 		int requests;
 		ObCode code;
 	} rows[] = {
@@ -319,7 +319,7 @@ checksums_of_answers(void **state)
 		 {&wrong, &wrong},
 		 3,
 		 OB_EPROTO},
-		/* (a store may have checksums of its own) */
+		/* a store may have checksums of its own */
 		{"not asked for",
 		 OB_S3_UPLOAD_PART,
 		 OB_CHECKSUM_SHA256,
@@ -334,9 +334,9 @@ checksums_of_answers(void **state)
 		Call call;
 
 		server_reset(fixture->server);
-		for (int n = 0; n < 2 && rows[i].answers[n]; n++)
+		for (int n = 0; n < 2 && rows[i].responses[n]; n++)
 		{
-			ServerRule rule = *rows[i].answers[n];
+			ServerRule rule = *rows[i].responses[n];
 
 			rule.times = n == 0;
 			server_rule(fixture->server, rule);
@@ -350,8 +350,9 @@ checksums_of_answers(void **state)
 		assert_row(rows[i].name, server_count(fixture->server, NULL, NULL) ==
 									 rows[i].requests);
 		if (rows[i].code != OB_OK)
-			assert_error(&call.call.error, rows[i].code,
-						 "the answer's checksum is not that of what was sent");
+			assert_error(
+				&call.call.error, rows[i].code,
+				"the response's checksum is not that of what was sent");
 		call_free(&call);
 	}
 }
@@ -361,10 +362,10 @@ main(void)
 {
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
-		TEST(checksum_headers),     TEST(no_other_checksums),
-		TEST(size_of_the_object),   TEST(condition_on_what_writes),
-		TEST(common_headers),       TEST(too_many_headers),
-		TEST(checksums_of_answers),
+		TEST(checksum_headers),       TEST(no_other_checksums),
+		TEST(size_of_the_object),     TEST(condition_on_what_writes),
+		TEST(common_headers),         TEST(too_many_headers),
+		TEST(checksums_of_responses),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

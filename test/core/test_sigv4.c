@@ -9,8 +9,8 @@
  * and from botocore: for keys and queries those do not have, and requests of
  * all kinds, in sigv4_botocore.json, which sigv4_botocore.py has made.
  *
- * The test suite of aws-c-auth is not part of this repository.  Who has it
- *runs it besides: OB_SIGV4_SUITE=FOLDER build/core/test_sigv4.
+ * The test suite of aws-c-auth is not part of this repository.  A copy of it
+ * is run by OB_SIGV4_SUITE=FOLDER build/core/test_sigv4.
  *
  * link: -Wl,--wrap=malloc -Wl,--wrap=HMAC -Wl,--wrap=EVP_Digest
  */
@@ -48,7 +48,7 @@ extern int __real_EVP_Digest(const void *data, size_t len, unsigned char *out,
 extern int __wrap_EVP_Digest(const void *data, size_t len, unsigned char *out,
 							 unsigned *out_len, const EVP_MD *md, ENGINE *e);
 
-/* As libcrypto does, a failure leaves something in the error queue. */
+/* A failure leaves an entry in the error queue, as libcrypto's do. */
 static bool
 crypto_fails(void)
 {
@@ -922,7 +922,7 @@ parse_request(SuiteCase *c)
 	}
 	else
 		c->body = "";
-	/* a line that begins with a blank goes on with the line before */
+	/* a line that begins with a blank continues the line before */
 	while ((fold = strstr(c->text, "\n ")) != NULL)
 		*fold = ' ';
 	parse_request_line(c, strtok_r(c->text, "\n", &save));

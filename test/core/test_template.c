@@ -80,7 +80,7 @@ pieces(void **state)
 	}
 }
 
-/* A caller that asks again is not led past the end. */
+/* A caller that repeats the call is not led past the end. */
 static void
 the_end_stays(void **state)
 {

@@ -657,7 +657,7 @@ parts_are_tried_again(void **state)
 											  .times = 1,
 											  .act = SERVER_DROP,
 											  .read = 3 * MIB});
-	/* stored, but we do not learn of it */
+	/* stored, but the response is lost */
 	server_rule(fixture->server, (ServerRule){.target = "partNumber=3&",
 											  .times = 1,
 											  .act = SERVER_CUT,
@@ -689,7 +689,7 @@ parts_are_tried_again(void **state)
 }
 
 static void
-figures_tell_how_far_it_is(void **state)
+figures_show_the_progress(void **state)
 {
 	Fixture *fixture = *state;
 	ObUploadStats stats;
@@ -754,7 +754,7 @@ part_is_refused(void **state)
 						"could not upload part 2 of \"s3://b/dir/key\"");
 	assert_int_equal(failure->http_status, 403);
 	assert_false(ob_upload_may_exist(fixture->upload));
-	/* whatever is called now tells the same */
+	/* every call returns the same now */
 	ob_error_clear(&error);
 	assert_null(ob_upload_window(fixture->upload, &avail, &error));
 	assert_memory_equal(&error, failure, sizeof(error));
@@ -877,8 +877,8 @@ abort_before_anything_was_sent(void **state)
 	static const size_t sizes[] = {0, 1000, PART, PART + 1000};
 	Fixture *fixture = *state;
 
-	/* the last one has bytes beyond the part, but was not asked for a window
-	 * since: nothing is known to be multipart */
+	/* the last one has bytes beyond the part, but no window was requested
+	 * since: the upload is not known to be multipart */
 	for (size_t i = 0; i < COUNT_OF(sizes); i++)
 	{
 		ObError error;
@@ -904,7 +904,7 @@ abort_before_anything_was_sent(void **state)
 	}
 }
 
-/* Its answer names what must be aborted. */
+/* Its response names what must be aborted. */
 static void
 abort_while_create_is_under_way(void **state)
 {
@@ -1011,7 +1011,7 @@ abort_fails(void **state)
 	assert_string_equal(ob_upload_id(fixture->upload), "2~up/load+1");
 }
 
-/* An Abort that was not answered is sent again. */
+/* An Abort without a response is sent again. */
 static void
 abort_is_tried_again(void **state)
 {
@@ -1030,7 +1030,7 @@ abort_is_tried_again(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* With patience, the answer to the last request is waited for. */
+/* The response to the last request is waited for, with patience. */
 #define PATIENT 20000
 
 static void
@@ -1047,7 +1047,7 @@ abort_patiently(Fixture *fixture)
 }
 
 /* Neither success nor failure of the Abort proves anything, as long as the
- * Complete is out; what is there tells that it was done. */
+ * Complete is under way; the object shows that it was done. */
 static void
 abort_during_complete(void **state)
 {
@@ -1118,9 +1118,9 @@ abort_during_complete(void **state)
 	}
 }
 
-/* Its answer comes in time: that tells. */
+/* Its response comes in time, and is decisive. */
 static void
-abort_after_complete_is_answered(void **state)
+abort_after_the_response_to_complete(void **state)
 {
 	static const struct
 	{
@@ -1150,7 +1150,7 @@ abort_after_complete_is_answered(void **state)
 		 1,
 		 true,
 		 true},
-		/* what an answer teaches is not for another try */
+		/* what a response teaches is not for another try */
 		{"another time",
 		 {.status = 403,
 		  .headers = "Date: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
@@ -1197,7 +1197,7 @@ abort_after_complete_is_answered(void **state)
 	}
 }
 
-/* Patience has an end, and an answer that comes after it still counts. */
+/* Patience has an end, and a response that comes after it still counts. */
 static void
 abort_when_patience_ends(void **state)
 {
@@ -1244,7 +1244,7 @@ abort_during_put_object(void **state)
 		{"done in time", {.store = true}, true, 0, true, true},
 		{"refused in time", {.status = 403}, true, 0, false, false},
 		{"fails in time", {.status = 503}, true, 1, false, false},
-		{"its answer is lost", {.act = SERVER_DROP}, true, 1, true, false},
+		{"its response is lost", {.act = SERVER_DROP}, true, 1, true, false},
 	};
 	Fixture *fixture = *state;
 
@@ -1304,7 +1304,7 @@ abort_within_put_object(void **state)
 	server_release(fixture->server);
 }
 
-/* Nothing of it is under way: the store asked for a pause. */
+/* No request is under way: the store asked for a pause. */
 static void
 abort_between_two_tries(void **state)
 {
@@ -1350,9 +1350,9 @@ start_unclear(Fixture *fixture)
 	finish(fixture);
 }
 
-/* It was done, but its answer got lost. */
+/* It was done, but its response got lost. */
 static void
-lost_answer_of_complete(void **state)
+lost_response_of_complete(void **state)
 {
 	static const ServerRule faults[] = {
 		{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_DROP},
@@ -1361,7 +1361,7 @@ lost_answer_of_complete(void **state)
 		 .body = "<CompleteMultipartUploadResult>"},
 		{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_CUT,
 		 .status = 200, .body = "<CompleteMultipartUploadResult/>", .cut = 5},
-		/* the try that is told was the second one */
+		/* the try that is reported was the second one */
 		{COMPLETE_TARGET, .times = 1, .store = true, .status = 500,
 		 .body = XML_ERROR("InternalError")},
 	};
@@ -1380,7 +1380,7 @@ lost_answer_of_complete(void **state)
 	}
 }
 
-/* It was not done: there is nothing, or an object of somebody else's, or of
+/* It was not done: there is nothing, or another writer's object, or one of
  * another size.  The upload is still there, so it is completed again. */
 static void
 complete_was_not_done(void **state)
@@ -1500,7 +1500,7 @@ complete_stays_unclear(void **state)
 		start_unclear(fixture);
 		failure = wait_for_error(fixture);
 		assert_row(rows[i].name, failure->code == OB_EUNKNOWN);
-		/* of the Complete, not of what we asked afterwards */
+		/* the error of the Complete, not of the later requests */
 		assert_error(failure, OB_EUNKNOWN, "HTTP 502");
 		assert_string_equal(failure->what, "could not complete the upload of "
 										   "\"s3://b/dir/key\"");
@@ -1516,7 +1516,7 @@ complete_stays_unclear(void **state)
 	}
 }
 
-/* Done, and nobody tells: the Abort finds no upload. */
+/* Done without a response: the Abort finds no upload. */
 static void
 complete_stays_unclear_for_good(void **state)
 {
@@ -1585,7 +1585,7 @@ abort_while_finding_out(void **state)
 
 /* ---- freeing ---- */
 
-/* In each state, and without a word to the server. */
+/* An upload is freed in each state, and sends nothing to the server. */
 static void
 free_at_any_time(void **state)
 {
@@ -1756,7 +1756,7 @@ adopt(Fixture *fixture, HandOver *over)
 		OB_EINVAL);
 }
 
-/* Nothing is to be seen before it is published, and then all of it. */
+/* Nothing is visible before it is published, and then all of it. */
 static void
 held_and_published(void **state)
 {
@@ -1825,7 +1825,8 @@ held_and_aborted(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* As any Complete: looked up by the marker of who began it. */
+/* An unclear Complete is looked up by the marker of the upload that began
+ * it. */
 static void
 held_and_unclear(void **state)
 {
@@ -1891,7 +1892,7 @@ main(void)
 		TEST(no_part_is_too_large),
 		TEST(no_memory_for_parts),
 		TEST(parts_are_tried_again),
-		TEST(figures_tell_how_far_it_is),
+		TEST(figures_show_the_progress),
 		TEST(put_object_is_tried_again),
 		TEST(part_is_refused),
 		TEST(first_error_wins),
@@ -1905,13 +1906,13 @@ main(void)
 		TEST(abort_fails),
 		TEST(abort_is_tried_again),
 		TEST(abort_during_complete),
-		TEST(abort_after_complete_is_answered),
+		TEST(abort_after_the_response_to_complete),
 		TEST(abort_when_patience_ends),
 		TEST(abort_during_put_object),
 		TEST(abort_within_put_object),
 		TEST(abort_between_two_tries),
 		TEST(abort_after_done),
-		TEST(lost_answer_of_complete),
+		TEST(lost_response_of_complete),
 		TEST(complete_was_not_done),
 		TEST(our_marker_but_another_size),
 		TEST(complete_was_slow),

@@ -78,7 +78,7 @@ assert_sums(Fixture *fixture, size_t i, bool multipart)
 										 : "UNSIGNED-PAYLOAD") == 0);
 		assert_row(sums[i].name, (header(request, "x-amz-checksum-crc32")[0] !=
 								  '\0') == sums[i].crc32);
-		/* (the little S3 verifies it) */
+		/* the little S3 verifies it */
 		assert_row(sums[i].name, strlen(header(request, "Content-MD5")) ==
 									 (sums[i].md5 ? OB_MD5_TEXT - 1 : 0));
 	}
@@ -284,7 +284,7 @@ object_does_not_exist(void **state)
 	}
 }
 
-/* Nothing else goes out before that answer. */
+/* Nothing else goes out before that response. */
 static void
 looking_comes_first(void **state)
 {
@@ -322,7 +322,7 @@ looking_fails(void **state)
 	finish_and_land(fixture);
 	assert_int_equal(count(fixture, "HEAD", NULL), 2);
 
-	/* and what does not: better no object than somebody else's lost */
+	/* and what does not: better no object than the loss of another writer's */
 	renew(fixture);
 	server_rule(fixture->server,
 				(ServerRule){.method = "HEAD", .status = 403});
@@ -367,8 +367,8 @@ giving_up_while_looking(void **state)
 	}
 }
 
-/* AWS honours the condition wherever it is sent: no look before.  Somebody
- * else's object is told from ours after the refusal. */
+/* AWS honours the condition wherever it is sent, so no HEAD goes before.
+ * Another writer's object is distinguished from ours after the refusal. */
 static void
 condition_on_aws(void **state)
 {
@@ -461,7 +461,7 @@ object_is_our_own(void **state)
 		  {COMPLETE_TARGET, .times = 1, .status = 200,
 		   .body = XML_ERROR("PreconditionFailed")}},
 		 2},
-		{"PutObject, lost answer",
+		{"PutObject, lost response",
 		 1000,
 		 {{.method = "PUT", .times = 1, .store = true, .act = SERVER_DROP}},
 		 2},
@@ -476,7 +476,7 @@ object_is_our_own(void **state)
 		  {COMPLETE_TARGET, .times = 1, .status = 412,
 		   .body = XML_ERROR("PreconditionFailed")}},
 		 2},
-		{"Complete, lost answer",
+		{"Complete, lost response",
 		 PART + 1,
 		 {{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_DROP}},
 		 2},
@@ -502,7 +502,7 @@ object_is_our_own(void **state)
 	}
 }
 
-/* A lost answer, then a refusal, and nobody says whose object it is. */
+/* A lost response, then a refusal, and nobody says whose object it is. */
 static void
 object_may_be_our_own(void **state)
 {
@@ -525,7 +525,7 @@ object_may_be_our_own(void **state)
 	assert_true(ob_upload_may_exist(fixture->upload));
 }
 
-/* Two who write at a time: a Complete is final, and not tried again. */
+/* Two simultaneous writers: a Complete is final, and not tried again. */
 static void
 conflicting_completes(void **state)
 {
@@ -626,7 +626,7 @@ md5_at_backblaze(void **state)
 		"UNSIGNED-PAYLOAD");
 }
 
-/* ---- a store that asks for less ---- */
+/* ---- a store that throttles ---- */
 
 static void
 begin_wide(Fixture *fixture, int connections)
@@ -665,7 +665,7 @@ throttled_once(Fixture *fixture, int connections)
 											  .body = XML_ERROR("SlowDown")});
 	begin_wide(fixture, connections);
 	write_all(fixture, 5 * MIB / 4 + 200000);
-	/* (the window after the part's end cuts it) */
+	/* the window after the part's end cuts it */
 	host_drive(fixture->http, has_retried, fixture);
 	assert_int_equal(in_flight(fixture), 1);
 }

@@ -204,8 +204,8 @@ assert_object(Fixture *fixture, const size_t (*pieces)[2], int n)
 
 /* ---- two processes ---- */
 
-/* The head goes with whoever takes number 1, the tail to the first process,
- * and CRCs fit whatever the parts are. */
+/* The head goes with the process that takes number 1, the tail to the first
+ * process, and CRCs fit whatever the parts are. */
 static void
 two_processes(void **state)
 {
@@ -213,7 +213,7 @@ two_processes(void **state)
 										   OB_CHECKSUM_CRC32};
 	Fixture *fixture = *state;
 
-	/* who ends his part first, and with what checksum */
+	/* the process that ends its part first, and the checksum */
 	for (int i = 0; i < 4; i++)
 	{
 		Shared shared = {0};
@@ -445,7 +445,7 @@ abort_first(Fixture *fixture, ObUpload *upload)
 	assert_int_equal(server_uploads(fixture->server), 0);
 }
 
-/* Bytes that some process has written and nobody has sent. */
+/* Bytes that a process has written and none has sent. */
 static void
 bytes_are_missing(void **state)
 {

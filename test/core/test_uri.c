@@ -358,7 +358,7 @@ aws_endpoints(void **state)
 	}
 }
 
-/* As botocore 1.43 has them, by its endpoint-rule-set-1.json and
+/* The hosts are those of botocore 1.43, by its endpoint-rule-set-1.json and
  * partitions.json: first without, then with dual stack, FIPS, and both. */
 static void
 hosts_of_services(void **state)

@@ -1202,7 +1202,7 @@ first_error_is_kept(void **state)
 	ObError error = {0};
 
 	ob_error_set(&error, OB_EIO, "first");
-	assert_int_equal(ob_xml_read_error("<x", 2, &out, &error), OB_EPROTO);
+	assert_int_equal(ob_xml_read_error("<x", 2, &out, &error), OB_EIO);
 	assert_error(&error, OB_EIO, "first");
 }
 

@@ -1,13 +1,14 @@
 /*
  * test_xml_sts.c
- *		STS's answers, those of AWS, Ceph and MinIO, and the hostile ones.
+ *		STS's responses, those of AWS, Ceph and MinIO, and the hostile ones.
  *
  * test/core/test_xml_sts.c
  */
 #include "testing.h"
 
-#include "core/aws/sts_documents.h"
+#include "core/aws/credentials_intern.h"
 #include "core/text/timestamp.h"
+#include "core/text/xml_error.h"
 
 #define XMLNS " xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""
 

@@ -61,7 +61,7 @@ assert_error_at(const ObError *error, ObCode code, const char *part,
 	_fail(file, line);
 }
 
-/* For tables: tells which row failed. */
+/* An assertion for tables, which names the row that failed. */
 #define assert_row(row, condition)                        \
 	do                                                    \
 	{                                                     \
@@ -74,7 +74,7 @@ assert_error_at(const ObError *error, ObCode code, const char *part,
 
 #ifdef TESTING_MALLOC
 
-/* How many more calls succeed; negative: all of them. */
+/* The number of calls that succeed from now on; negative: all. */
 static long malloc_budget = -1;
 
 extern void *__real_malloc(size_t size);

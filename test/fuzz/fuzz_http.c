@@ -1,6 +1,6 @@
 /*
  * fuzz_http.c
- *		The headers of an answer, and the numbers in them.
+ *		The headers of a response, and the numbers in them.
  *
  * test/fuzz/fuzz_http.c
  */

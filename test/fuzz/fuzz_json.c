@@ -1,6 +1,6 @@
 /*
  * fuzz_json.c
- *		What metadata services answer, and what stands in a manifest.
+ *		What metadata services response, and what stands in a manifest.
  *
  * test/fuzz/fuzz_json.c
  */

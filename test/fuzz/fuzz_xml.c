@@ -1,12 +1,12 @@
 /*
  * fuzz_xml.c
- *		The documents that a server answers with, each reader on each input.
+ *		The documents of a server, each reader on each input.
  *
  * test/fuzz/fuzz_xml.c
  */
 #include "fuzz.h"
 
-#include "core/aws/sts_documents.h"
+#include "core/aws/credentials_intern.h"
 #include "core/s3/s3_documents.h"
 
 static void

@@ -5,10 +5,10 @@
  * src/core/aws/credentials.c
  *
  * A provider keeps what was fetched last, and runs one fetch at a time
- * (credentials_fetch.c): in the foreground when it has nothing that lives, or
- * as a renewal while it has.  A renewal that fails is nobody's error as long
- * as the old ones live; when they do not, the next poll fetches again, in the
- * foreground.
+ * (credentials_fetch.c): in the foreground when it has no valid credentials,
+ * or as a renewal while it has.  A renewal that fails is not reported as long
+ * as the old credentials are valid; when they have expired, the next poll
+ * fetches again, in the foreground.
  */
 #include "core/aws/credentials.h"
 
@@ -17,6 +17,7 @@
 #include <string.h>
 
 #include "core/aws/credentials_intern.h"
+#include "core/base/text.h"
 
 #define RENEW_BEFORE_S 300
 #define RENEW_AGAIN_S 30
@@ -25,16 +26,16 @@ struct ObProvider
 {
 	ObCredentialsOptions options; /* the texts are ours */
 	ObKeys given;                 /* options.keys point here */
-	ObKeys keys;                  /* at hand */
-	ObCredentials view;           /* the same, for those who ask */
-	bool refused;                 /* by the store: only an abort has them */
+	ObKeys keys;                  /* those that were fetched last */
+	ObCredentials view;           /* the same, for callers */
+	bool refused;                 /* by the store: only an abort uses them */
 	char origin[OB_ORIGIN_MAX];
 	bool failed;
 	ObError failure;
 	int64_t renew_at; /* not before */
 	ObFetch fetch;
 	ObProviderWait *waits;
-	ObProviderWait *waking; /* those who are being woken */
+	ObProviderWait *waking; /* those that are being woken */
 };
 
 static const struct
@@ -50,6 +51,9 @@ static const struct
 	{OB_CREDENTIALS_INSTANCE, "instance"},
 	{OB_CREDENTIALS_CHAIN, "chain"},
 };
+
+static const ObSources sources = {&ob_container_source, &ob_instance_source,
+								  &ob_role_source};
 
 #define NSOURCES (sizeof(source_names) / sizeof(source_names[0]))
 
@@ -77,19 +81,11 @@ ob_credentials_source_parse(const char *name, ObCredentialsSource *source)
 /* ---- making and freeing ---- */
 
 static bool
-same_text(const char *a, const char *b)
-{
-	if (!a || !b)
-		return a == b;
-	return strcmp(a, b) == 0;
-}
-
-static bool
 same_keys(const ObKeys *a, const ObCredentials *b)
 {
-	return same_text(a->access_key_id, b->access_key_id) &&
-		   same_text(a->secret_access_key, b->secret_access_key) &&
-		   same_text(a->session_token, b->session_token);
+	return ob_text_equal(a->access_key_id, b->access_key_id) &&
+		   ob_text_equal(a->secret_access_key, b->secret_access_key) &&
+		   ob_text_equal(a->session_token, b->session_token);
 }
 
 bool
@@ -101,11 +97,11 @@ ob_provider_matches(const ObProvider *provider,
 	return own->source == options->source &&
 		   (own->source != OB_CREDENTIALS_KEYS ||
 			same_keys(&provider->given, &options->keys)) &&
-		   same_text(own->profile, options->profile) &&
-		   same_text(own->role_arn, options->role_arn) &&
-		   same_text(own->external_id, options->external_id) &&
-		   same_text(own->region, options->region) &&
-		   same_text(own->sts_endpoint, options->sts_endpoint);
+		   ob_text_equal(own->profile, options->profile) &&
+		   ob_text_equal(own->role_arn, options->role_arn) &&
+		   ob_text_equal(own->external_id, options->external_id) &&
+		   ob_text_equal(own->region, options->region) &&
+		   ob_text_equal(own->sts_endpoint, options->sts_endpoint);
 }
 
 static void
@@ -114,14 +110,6 @@ set_view(ObProvider *provider)
 	provider->view = (ObCredentials){provider->keys.access_key_id,
 									 provider->keys.secret_access_key,
 									 provider->keys.session_token};
-}
-
-static ObCode
-copy_text(const char **to, const char *text, ObError *error)
-{
-	if (text && !(*to = strdup(text)))
-		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	return OB_OK;
 }
 
 static ObCode
@@ -143,15 +131,17 @@ copy_options(ObProvider *provider, const ObCredentialsOptions *from,
 									provider->given.session_token};
 	}
 	if (code == OB_OK)
-		code = copy_text(&own->profile, from->profile, error);
+		code = ob_text_copy((char **) &own->profile, from->profile, error);
 	if (code == OB_OK)
-		code = copy_text(&own->role_arn, from->role_arn, error);
+		code = ob_text_copy((char **) &own->role_arn, from->role_arn, error);
 	if (code == OB_OK)
-		code = copy_text(&own->external_id, from->external_id, error);
+		code = ob_text_copy((char **) &own->external_id, from->external_id,
+							error);
 	if (code == OB_OK)
-		code = copy_text(&own->region, from->region, error);
+		code = ob_text_copy((char **) &own->region, from->region, error);
 	if (code == OB_OK)
-		code = copy_text(&own->sts_endpoint, from->sts_endpoint, error);
+		code = ob_text_copy((char **) &own->sts_endpoint, from->sts_endpoint,
+							error);
 	if (code == OB_OK && from->known.access_key_id)
 		code = ob_keys_set(&provider->keys, &from->known, from->known_expires,
 						   "the leader's", error);
@@ -173,6 +163,7 @@ ob_provider_new(ObHttp *http, const ObCredentialsOptions *options,
 	}
 	provider->fetch.http = http;
 	provider->fetch.options = &provider->options;
+	provider->fetch.sources = &sources;
 	provider->fetch.done = on_fetched;
 	provider->fetch.arg = provider;
 	ob_fetch_init(&provider->fetch);
@@ -204,7 +195,7 @@ ob_provider_free(ObProvider *provider)
 	free(provider);
 }
 
-/* ---- those who wait ---- */
+/* ---- waiting callers ---- */
 
 /* A callback may cancel others, and begin to wait again. */
 static void
@@ -257,7 +248,7 @@ ob_provider_cancel(ObProvider *provider, ObProviderWait *wait)
 	wait->waiting = false;
 }
 
-/* ---- what is at hand ---- */
+/* ---- the credentials ---- */
 
 static bool
 is_alive(const ObProvider *provider)
@@ -267,8 +258,8 @@ is_alive(const ObProvider *provider)
 			ob_fetch_now(&provider->fetch) < provider->keys.expires);
 }
 
-/* Whether a renewal should begin.  (A clock that was set back must not put it
- * off for longer.) */
+/* Whether a renewal should begin.  A clock that was set back must not delay it
+ * for longer. */
 static bool
 is_due(const ObProvider *provider)
 {
@@ -304,7 +295,7 @@ on_fetched(ObFetch *fetch)
 		provider->failed = true;
 		provider->failure = fetch->error;
 	}
-	/* also after a success, which may have brought the same ones again */
+	/* even after a success, which may have brought the same ones again */
 	provider->renew_at = ob_fetch_now(&provider->fetch) + RENEW_AGAIN_S;
 	wake_all(provider);
 }
@@ -347,7 +338,7 @@ ob_provider_origin(const ObProvider *provider)
 	return provider->origin;
 }
 
-/* Whether the source would give the same keys again: those that it was given,
+/* Whether the source would give the same keys again: those of a user mapping,
  * or those that the environment and the files still have. */
 static bool
 would_give_same(const ObProvider *provider)
@@ -368,7 +359,7 @@ would_give_same(const ObProvider *provider)
 bool
 ob_provider_refused(ObProvider *provider, const char *access_key_id)
 {
-	if (!same_text(provider->keys.access_key_id, access_key_id))
+	if (!ob_text_equal(provider->keys.access_key_id, access_key_id))
 		return true;
 	if (would_give_same(provider))
 		return false;

@@ -6,15 +6,15 @@
  *
  * A provider gives the credentials of one source, or of the first source of
  * the chain that is configured here.  Some are just read (keys, environment,
- * profile files), the others asked for over HTTP, through the ObHttp of those
- * who use them; so a host that drives its requests drives this as well.  A
- * source that is configured but fails is an error that names it: nobody falls
- * through to another identity in silence.
+ * profile files), the others are fetched over HTTP, through the ObHttp of
+ * their users; so a host that drives its requests drives this as well.  A
+ * source that is configured but fails is an error that names it: no export
+ * silently runs under another identity.
  *
- * Temporary credentials are renewed 5 minutes before they expire, while those
- * at hand are used further; if that fails, it is tried again 30 s later, for
- * as long as they live.  Those that an instance's metadata service gives are
- * used even if they have expired, for 5 to 10 minutes each time.
+ * Temporary credentials are renewed 5 minutes before they expire, while the
+ * old ones remain in use; a renewal that fails is tried again 30 s later,
+ * until they expire.  Those that an instance's metadata service gives are used
+ * even if they have expired, for 5 to 10 minutes each time.
  *
  * A command (credential_process) is never run: it would run as the host's
  * user.  See https://docs.aws.amazon.com/sdkref/latest/guide/
@@ -50,16 +50,16 @@ typedef struct ObCredentialsOptions
 	/* NULL: AWS_ENDPOINT_URL_STS's, the profile's, or AWS's own of the region
 	 */
 	const char *sts_endpoint;
-	/* Of the store: which of AWS's hosts are wanted, and whether it is AWS's.
+	/* The store: which of AWS's hosts are wanted, and whether it is AWS's.
 	 * STS is trusted by the same file of authorities as the store if both are
 	 * AWS's, or neither is. */
 	unsigned variant;
 	bool store_is_aws;
 
 	/*
-	 * What another process of the same export has got from such a provider
-	 * already; access_key_id is NULL if nothing.  expires: Unix time, 0:
-	 * never.
+	 * Credentials that another process of the same export has already got from
+	 * such a provider; access_key_id is NULL if there are none. expires: Unix
+	 * time, 0: never.
 	 */
 	ObCredentials known;
 	int64_t known_expires;
@@ -67,13 +67,13 @@ typedef struct ObCredentialsOptions
 
 typedef struct ObProvider ObProvider;
 
-/* Copies the options; http is borrowed.  Reads and asks nothing.  NULL on
+/* Copies the options; http is borrowed.  Reads and requests nothing.  NULL on
  * error. */
 extern ObProvider *ob_provider_new(ObHttp *http,
 								   const ObCredentialsOptions *options,
 								   ObError *error);
 
-/* Wipes the secrets and cancels what runs; those who wait must have been
+/* Wipes the secrets and cancels the fetch; waiting callers must have been
  * cancelled before.  NULL is allowed. */
 extern void ob_provider_free(ObProvider *provider);
 
@@ -85,35 +85,37 @@ extern bool ob_provider_matches(const ObProvider *provider,
 typedef enum ObProviderState
 {
 	OB_PROVIDER_READY,  /* ob_provider_get() has them */
-	OB_PROVIDER_BUSY,   /* they are being asked for: ob_provider_wait() */
+	OB_PROVIDER_BUSY,   /* they are being fetched: ob_provider_wait() */
 	OB_PROVIDER_FAILED, /* error is set, but for "what", its code OB_ECREDS
 						 * but for want of memory and the like */
 } ObProviderState;
 
 /*
- * Begins what has to be done: reads files, starts requests, also those that
- * renew in time.  A failure is remembered until ob_provider_reset(), so that
- * all calls of an upload fail alike.
+ * Begins what has to be done: reads files, starts requests, including
+ * renewals.  A failure is remembered until ob_provider_reset(), so that all
+ * calls of an upload fail alike.
  */
 extern ObProviderState ob_provider_poll(ObProvider *provider, ObError *error);
 
-/* What is at hand, also expired or refused ones; NULL if nothing is.  Borrowed
- * until the next drive or call of a provider's function. */
+/* The credentials that were fetched last, even expired or refused ones; NULL
+ * if there are none.  Borrowed until the next drive or call of a provider's
+ * function. */
 extern const ObCredentials *ob_provider_get(const ObProvider *provider);
 
-/* Unix time at which they expire, 0: never or none at hand. */
+/* Unix time at which they expire, 0: never, or there are none. */
 extern int64_t ob_provider_expires(const ObProvider *provider);
 
 /* Where they come from, for people: "environment", "profile \"x\"", "instance
- * metadata (role x)", "role arn:... assumed with ...".  "" before any are at
- * hand.  Borrowed likewise. */
+ * metadata (role x)", "role arn:... assumed with ...".  "" before the first
+ * fetch.  Borrowed for the same time. */
 extern const char *ob_provider_origin(const ObProvider *provider);
 
-/* For one who found it busy.  The owner's memory, until woken or cancelled. */
+/* A caller that found the provider busy.  The owner's memory, until woken or
+ * cancelled. */
 typedef struct ObProviderWait
 {
-	/* Inside ob_http_drive(): poll again.  It may start requests, and may
-	 * begin to wait anew. */
+	/* Called inside ob_http_drive(), to poll again.  It may start requests,
+	 * and may begin to wait again. */
 	void (*wake)(struct ObProviderWait *wait);
 	void *arg;
 	struct ObProviderWait *next; /* private */
@@ -125,14 +127,15 @@ extern void ob_provider_cancel(ObProvider *provider, ObProviderWait *wait);
 
 /*
  * The store refused credentials as expired or invalid: those with this access
- * key id (others were renewed meanwhile) no longer count, and the next poll
- * gets new ones.  False if there is nothing to hope for: keys that were given.
+ * key id (others may have been renewed in the meantime) no longer count, and
+ * the next poll gets new ones.  False if a new fetch would give the same keys.
  */
 extern bool ob_provider_refused(ObProvider *provider,
 								const char *access_key_id);
 
-/* Before a provider is used for a new export: forgets a failure, and reads
- * anew what was read from the environment or a file and has no expiry. */
+/* Prepares a provider for a new export: forgets a failure, and credentials
+ * without an expiry, which are then read again from the environment or a
+ * file. */
 extern void ob_provider_reset(ObProvider *provider);
 
 /* How far the real time is ahead of our clock, in seconds, as the store has
@@ -140,8 +143,8 @@ extern void ob_provider_reset(ObProvider *provider);
 extern void ob_provider_set_clock_offset(ObProvider *provider,
 										 int64_t seconds);
 
-/* A source's name as an option says it ("mapping", "environment", ...); NULL
- * if there is no such source. */
+/* A source's name as a value of the option ("mapping", "environment", ...);
+ * NULL if there is no such source. */
 extern const char *ob_credentials_source_name(ObCredentialsSource source);
 extern bool ob_credentials_source_parse(const char *name,
 										ObCredentialsSource *source);

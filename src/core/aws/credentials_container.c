@@ -5,10 +5,10 @@
  * src/core/aws/credentials_container.c
  *
  * See
- *https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
+ * https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
  * Without TLS we go to this host and to ECS's and EKS's own addresses only,
- * and only by their numbers: to look up a name would block.  (libcurl knows
- * "localhost" without asking anybody.)
+ * and only by their numbers: to look up a name would block.  libcurl resolves
+ * "localhost" by itself.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -38,7 +38,7 @@ is_allowed_ipv4(const char *host)
 		   number == 0xA9FEAA17 /* 169.254.170.23 */;
 }
 
-/* In brackets, as an endpoint has it. */
+/* Reads an IPv6 address in brackets, as an endpoint has it. */
 static bool
 is_allowed_ipv6(const char *host)
 {
@@ -149,11 +149,12 @@ add_authorization(ObFetch *fetch, const char *token, ObError *error)
 			return ob_error_set(error, OB_ECREDS,
 								"the authorization token has a line break or "
 								"another character that headers do not have");
-	ob_fetch_tell(fetch, token);
-	return ob_http_header(&fetch->ask.request, "Authorization", token, error);
+	ob_fetch_note_secret(fetch, token);
+	return ob_http_header(&fetch->request.http_request, "Authorization", token,
+						  error);
 }
 
-/* The token's file is read for each try: somebody renews it. */
+/* The token's file is read for each try, since it is renewed from outside. */
 static ObCode
 add_token(ObFetch *fetch, ObError *error)
 {
@@ -172,30 +173,31 @@ add_token(ObFetch *fetch, ObError *error)
 }
 
 static ObCode
-prepare(ObAsk *ask, ObError *error)
+prepare(ObCredentialRequest *request, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 	char name[300];
 
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
-	ob_buf_addf(&ask->request.url, "%s%s", name, fetch->target.data);
-	if (ob_http_header(&ask->request, "Accept", "application/json", error) !=
-		OB_OK)
+	ob_buf_addf(&request->http_request.url, "%s%s", name, fetch->target.data);
+	if (ob_http_header(&request->http_request, "Accept", "application/json",
+					   error) != OB_OK)
 		return error->code;
 	return add_token(fetch, error);
 }
 
-/* ECS says {"code": ...} with its errors. */
+/* ECS sends {"code": ...} with its errors. */
 static ObCode
 read_failure(ObFetch *fetch, ObRetryClass *class, ObError *error)
 {
-	const ObBuf *answer = &fetch->ask.request.response;
+	const ObBuf *response = &fetch->request.http_request.response;
 	ObJsonField field = {"code", NULL};
 	ObError ignored;
 	ObCode code;
 
 	ob_error_clear(&ignored);
-	if (ob_json_read(answer->data, answer->len, &field, 1, &ignored) != OB_OK)
+	if (ob_json_read(response->data, response->len, &field, 1, &ignored) !=
+		OB_OK)
 		field.value = NULL;
 	code = ob_fetch_status(fetch, field.value, class, error);
 	ob_json_free(&field, 1);
@@ -203,26 +205,27 @@ read_failure(ObFetch *fetch, ObRetryClass *class, ObError *error)
 }
 
 static ObCode
-read_answer(ObAsk *ask, ObRetryClass *class, ObError *error)
+read_response(ObCredentialRequest *request, ObRetryClass *class,
+			  ObError *error)
 {
-	if (ask->request.status != 200)
-		return read_failure(ask->arg, class, error);
-	return ob_fetch_read_json(ask->arg, error);
+	if (request->http_request.status != 200)
+		return read_failure(request->arg, class, error);
+	return ob_fetch_read_json(request->arg, error);
 }
 
 static void
-done(ObAsk *ask, const ObError *error)
+done(ObCredentialRequest *request, const ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 
 	fetch->error = *error;
-	ob_fetch_go_on(fetch);
+	ob_fetch_continue(fetch);
 }
 
-void
-ob_container_start(ObFetch *fetch)
+static void
+start(ObFetch *fetch)
 {
-	ObAsk *ask = &fetch->ask;
+	ObCredentialRequest *request = &fetch->request;
 	char name[200];
 
 	if (ob_container_target(ob_env("AWS_CONTAINER_CREDENTIALS_RELATIVE_URI"),
@@ -230,23 +233,23 @@ ob_container_start(ObFetch *fetch)
 							&fetch->endpoint, &fetch->target,
 							&fetch->error) != OB_OK)
 	{
-		ob_fetch_go_on(fetch);
+		ob_fetch_continue(fetch);
 		return;
 	}
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
-	snprintf(ask->whom, sizeof(ask->whom),
+	snprintf(request->label, sizeof(request->label),
 			 "the container's credentials, from %s", name);
-	ask->prepare = prepare;
-	ask->read = read_answer;
-	ask->done = done;
-	ask->request.method = "GET";
-	ask->request.body = NULL;
-	ask->request.body_len = 0;
-	ask->request.direct = true;
-	ask->request.link_local = true;
-	ask->request.system_ca = true;
-	ask->request.connect_timeout_ms = CONNECT_MS;
-	ask->try_ms = TRY_MS;
-	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
-	ob_ask_start(ask);
+	ob_credential_request_start(request);
 }
+
+const ObSourceOps ob_container_source = {
+	.method = "GET",
+	.local = true,
+	.connect_ms = CONNECT_MS,
+	.try_ms = TRY_MS,
+	.whole_ms = WHOLE_MS,
+	.prepare = prepare,
+	.read = read_response,
+	.done = done,
+	.start = start,
+};

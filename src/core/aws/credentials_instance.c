@@ -5,11 +5,12 @@
  * src/core/aws/credentials_instance.c
  *
  * See
- *https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
- * Three questions: for a token, for the name of the role, for the role's
- * credentials.  Version 1 needs no token, and so gives its secrets to whoever
- * can make a host send a GET; we never fall back to it.  All of it together
- * takes less than 5 s, because outside of EC2 nobody answers.
+ * https://docs.aws.amazon.com/AWSEC2/latest/UserGuide/configuring-instance-metadata-service.html
+ * There are three requests: for a token, for the name of the role, for the
+ * role's credentials.  Version 1 needs no token, and so gives its secrets to
+ * any process that can make a host send a GET; we never fall back to it.  All
+ * requests together take less than 5 s, because outside of EC2 there is no
+ * response.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -18,50 +19,56 @@
 #include <string.h>
 #include <strings.h>
 
+#include "core/base/random.h"
+#include "core/base/text.h"
+
 #define CONNECT_MS 1000
 #define TRY_MS 2000
 #define WHOLE_MS 4500
 #define TOKEN_TTL_S 21600
 #define TOKEN_MARGIN_S 5
-/* How long what has expired is used: so long, and up to so long more. */
+/* Expired credentials are used for this time, and up to twice as long. */
 #define EXPIRED_S 300
 #define ROLES_PATH "/latest/meta-data/iam/security-credentials/"
 
-static void ask_token(ObFetch *fetch);
-static void ask_role(ObFetch *fetch);
+static void request_token(ObFetch *fetch);
+static void request_role(ObFetch *fetch);
 
 static void
 finish(ObFetch *fetch, const ObError *error)
 {
 	fetch->error = *error;
-	ob_fetch_go_on(fetch);
+	ob_fetch_continue(fetch);
 }
 
 static ObCode
-set_url(ObAsk *ask, const char *path, const char *name, ObError *error)
+set_url(ObCredentialRequest *request, const char *path, const char *name,
+		ObError *error)
 {
-	const ObFetch *fetch = ask->arg;
+	const ObFetch *fetch = request->arg;
 	char base[300];
 
 	ob_endpoint_name(&fetch->endpoint, base, sizeof(base));
-	ob_buf_addf(&ask->request.url, "%s%s%s", base, fetch->endpoint.base, path);
-	ob_uri_encode(&ask->request.url, name, strlen(name), false);
-	return ob_buf_check(&ask->request.url, error);
+	ob_buf_addf(&request->http_request.url, "%s%s%s", base,
+				fetch->endpoint.base, path);
+	ob_uri_encode(&request->http_request.url, name, strlen(name), false);
+	return ob_buf_check(&request->http_request.url, error);
 }
 
 static void
-start(ObFetch *fetch, const char *method,
-	  ObCode (*prepare)(ObAsk *ask, ObError *error),
-	  ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error),
-	  void (*done)(ObAsk *ask, const ObError *error))
+send(ObFetch *fetch, const char *method,
+	 ObCode (*prepare)(ObCredentialRequest *request, ObError *error),
+	 ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
+					ObError *error),
+	 void (*done)(ObCredentialRequest *request, const ObError *error))
 {
-	ObAsk *ask = &fetch->ask;
+	ObCredentialRequest *request = &fetch->request;
 
-	ask->request.method = method;
-	ask->prepare = prepare;
-	ask->read = read;
-	ask->done = done;
-	ob_ask_start(ask);
+	request->http_request.method = method;
+	request->prepare = prepare;
+	request->read = read;
+	request->done = done;
+	ob_credential_request_start(request);
 }
 
 /* ---- the token ---- */
@@ -74,142 +81,143 @@ forget_token(ObFetch *fetch)
 }
 
 static ObCode
-prepare_token(ObAsk *ask, ObError *error)
+prepare_token(ObCredentialRequest *request, ObError *error)
 {
 	char ttl[16];
 
 	snprintf(ttl, sizeof(ttl), "%d", TOKEN_TTL_S);
-	if (set_url(ask, "/latest/api/token", "", error) != OB_OK)
+	if (set_url(request, "/latest/api/token", "", error) != OB_OK)
 		return error->code;
-	return ob_http_header(&ask->request,
+	return ob_http_header(&request->http_request,
 						  "x-aws-ec2-metadata-token-ttl-seconds", ttl, error);
 }
 
 static ObCode
-read_token(ObAsk *ask, ObRetryClass *class, ObError *error)
+read_token(ObCredentialRequest *request, ObRetryClass *class, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
-	const char *token = ask->request.response.data;
+	ObFetch *fetch = request->arg;
+	const char *token = request->http_request.response.data;
 	int ttl = TOKEN_TTL_S;
-	char told[16];
+	char text[16];
 
-	if (ask->request.status != 200)
+	if (request->http_request.status != 200)
 		return ob_fetch_status(fetch, NULL, class, error);
-	if (strlen(token) != ask->request.response.len || !ob_is_plain(token))
+	if (strlen(token) != request->http_request.response.len ||
+		!ob_is_plain(token))
 		return ob_error_set(error, OB_ECREDS,
 							"its token is not of printable ASCII characters "
 							"without blanks");
-	if (ob_http_response_header(&ask->request,
-								"x-aws-ec2-metadata-token-ttl-seconds", told,
-								sizeof(told)) &&
-		atoi(told) > 0 && atoi(told) < ttl)
-		ttl = atoi(told);
+	if (ob_http_response_header(&request->http_request,
+								"x-aws-ec2-metadata-token-ttl-seconds", text,
+								sizeof(text)) &&
+		atoi(text) > 0 && atoi(text) < ttl)
+		ttl = atoi(text);
 	fetch->instance_token_until = ob_fetch_now(fetch) + ttl - TOKEN_MARGIN_S;
 	return ob_text_copy(&fetch->instance_token, token, error);
 }
 
 static void
-token_done(ObAsk *ask, const ObError *error)
+token_done(ObCredentialRequest *request, const ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 	ObError fuller;
 
 	if (error->code == OB_OK)
 	{
-		ask_role(fetch);
+		request_role(fetch);
 		return;
 	}
 	ob_error_clear(&fuller);
-	if (error->code == OB_ECREDS && ask->request.status == 0)
+	if (error->code == OB_ECREDS && request->http_request.status == 0)
 		ob_error_set(&fuller, OB_ECREDS,
-					 "%s; nobody answers outside of EC2, nor in a container "
+					 "%s; nothing answers outside of EC2, nor in a container "
 					 "if the hop limit is 1",
 					 error->cause);
 	finish(fetch, fuller.code != OB_OK ? &fuller : error);
 }
 
 static void
-ask_token(ObFetch *fetch)
+request_token(ObFetch *fetch)
 {
 	forget_token(fetch);
-	start(fetch, "PUT", prepare_token, read_token, token_done);
+	send(fetch, "PUT", prepare_token, read_token, token_done);
 }
 
 /* ---- the role and its credentials ---- */
 
 static ObCode
-prepare_get(ObAsk *ask, ObError *error)
+prepare_get(ObCredentialRequest *request, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 
-	ob_fetch_tell(fetch, fetch->instance_token);
-	if (set_url(ask, ROLES_PATH, fetch->target.data, error) != OB_OK)
+	ob_fetch_note_secret(fetch, fetch->instance_token);
+	if (set_url(request, ROLES_PATH, fetch->target.data, error) != OB_OK)
 		return error->code;
-	return ob_http_header(&ask->request, "x-aws-ec2-metadata-token",
+	return ob_http_header(&request->http_request, "x-aws-ec2-metadata-token",
 						  fetch->instance_token, error);
 }
 
 /* Whether the token was refused for the first time: then it is no failure, and
- * "done" begins anew. */
+ * "done" starts over. */
 static bool
 is_token_refused(ObFetch *fetch)
 {
-	if (fetch->ask.request.status != 401 || fetch->again)
+	if (fetch->request.http_request.status != 401 || fetch->retried)
 		return false;
-	fetch->again = true;
+	fetch->retried = true;
 	forget_token(fetch);
 	return true;
 }
 
 static ObCode
-read_role(ObAsk *ask, ObRetryClass *class, ObError *error)
+read_role(ObCredentialRequest *request, ObRetryClass *class, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
-	const ObBuf *answer = &ask->request.response;
-	size_t len = strcspn(answer->data, "\r\n");
+	ObFetch *fetch = request->arg;
+	const ObBuf *response = &request->http_request.response;
+	size_t len = strcspn(response->data, "\r\n");
 
 	if (is_token_refused(fetch))
 		return OB_OK;
-	if (ask->request.status == 404)
+	if (request->http_request.status == 404)
 		return ob_error_set(error, OB_ECREDS, "the instance has no role");
-	if (ask->request.status != 200)
+	if (request->http_request.status != 200)
 		return ob_fetch_status(fetch, NULL, class, error);
 	ob_buf_reset(&fetch->target);
-	ob_buf_add(&fetch->target, answer->data, len);
-	if (strlen(answer->data) != answer->len || len > 128 ||
+	ob_buf_add(&fetch->target, response->data, len);
+	if (strlen(response->data) != response->len || len > 128 ||
 		!ob_is_plain(fetch->target.data) ||
 		ob_fetch_repeats_secret(fetch, fetch->target.data))
 		return ob_error_set(error, OB_ECREDS,
-							"what it gives as the role's name is none");
+							"invalid role name in the response");
 	return ob_buf_check(&fetch->target, error);
 }
 
 static ObCode
-read_keys(ObAsk *ask, ObRetryClass *class, ObError *error)
+read_keys(ObCredentialRequest *request, ObRetryClass *class, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 
 	if (is_token_refused(fetch))
 		return OB_OK;
-	if (ask->request.status == 404)
+	if (request->http_request.status == 404)
 		return ob_error_set(error, OB_ECREDS,
 							"it has no credentials for the instance's role "
 							"\"%s\"",
 							fetch->target.data);
-	if (ask->request.status != 200)
+	if (request->http_request.status != 200)
 		return ob_fetch_status(fetch, NULL, class, error);
 	if (ob_fetch_read_json(fetch, error) != OB_OK)
 		return error->code;
 	if (!fetch->keys.session_token || fetch->keys.expires == 0)
 		return ob_error_set(error, OB_ECREDS,
-							"the answer has no Token or no Expiration");
+							"the response has no Token or no Expiration");
 	return OB_OK;
 }
 
 /*
- * When the service cannot renew them, it goes on giving what has expired, and
- * AWS's other services take that for longer.  So AWS's own clients use it, and
- * ask again some minutes later, each at another time.
+ * A service that cannot renew credentials keeps giving expired ones, which
+ * AWS's other services accept for longer.  So AWS's own clients use them, and
+ * send another request some minutes later, each at another time.
  */
 static void
 extend_expired(ObFetch *fetch)
@@ -218,18 +226,18 @@ extend_expired(ObFetch *fetch)
 
 	if (fetch->keys.expires <= now)
 		fetch->keys.expires =
-			now + EXPIRED_S + 1 + (int64_t) (ob_ask_random() * EXPIRED_S);
+			now + EXPIRED_S + 1 + (int64_t) (ob_random_fraction() * EXPIRED_S);
 }
 
 static void
-keys_done(ObAsk *ask, const ObError *error)
+keys_done(ObCredentialRequest *request, const ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 
 	if (error->code == OB_OK && !fetch->instance_token)
 	{
 		ob_buf_reset(&fetch->target);
-		ask_token(fetch);
+		request_token(fetch);
 		return;
 	}
 	if (error->code == OB_OK)
@@ -242,23 +250,23 @@ keys_done(ObAsk *ask, const ObError *error)
 }
 
 static void
-role_done(ObAsk *ask, const ObError *error)
+role_done(ObCredentialRequest *request, const ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 
 	if (error->code != OB_OK)
 		finish(fetch, error);
 	else if (!fetch->instance_token)
-		ask_token(fetch);
+		request_token(fetch);
 	else
-		start(fetch, "GET", prepare_get, read_keys, keys_done);
+		send(fetch, "GET", prepare_get, read_keys, keys_done);
 }
 
 static void
-ask_role(ObFetch *fetch)
+request_role(ObFetch *fetch)
 {
 	ob_buf_reset(&fetch->target);
-	start(fetch, "GET", prepare_get, read_role, role_done);
+	send(fetch, "GET", prepare_get, read_role, role_done);
 }
 
 /* ---- where ---- */
@@ -285,33 +293,33 @@ ob_instance_endpoint(const char *given, const char *mode, ObEndpoint *endpoint,
 	return OB_OK;
 }
 
-void
-ob_instance_start(ObFetch *fetch)
+static void
+start(ObFetch *fetch)
 {
-	ObAsk *ask = &fetch->ask;
+	ObCredentialRequest *request = &fetch->request;
 	char name[200];
 
 	if (ob_instance_endpoint(ob_env("AWS_EC2_METADATA_SERVICE_ENDPOINT"),
 							 ob_env("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE"),
 							 &fetch->endpoint, &fetch->error) != OB_OK)
 	{
-		ob_fetch_go_on(fetch);
+		ob_fetch_continue(fetch);
 		return;
 	}
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
-	snprintf(ask->whom, sizeof(ask->whom),
+	snprintf(request->label, sizeof(request->label),
 			 "the instance metadata service at %s", name);
-	ask->request.body = NULL;
-	ask->request.body_len = 0;
-	ask->request.direct = true;
-	ask->request.link_local = true;
-	ask->request.system_ca = true;
-	ask->request.connect_timeout_ms = CONNECT_MS;
-	ask->try_ms = TRY_MS;
-	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
 	if (fetch->instance_token &&
 		ob_fetch_now(fetch) < fetch->instance_token_until)
-		ask_role(fetch);
+		request_role(fetch);
 	else
-		ask_token(fetch);
+		request_token(fetch);
 }
+
+const ObSourceOps ob_instance_source = {
+	.local = true,
+	.connect_ms = CONNECT_MS,
+	.try_ms = TRY_MS,
+	.whole_ms = WHOLE_MS,
+	.start = start,
+};

@@ -4,16 +4,14 @@
  *
  * src/core/aws/credentials_intern.h
  *
- * A plan says how a source's credentials are had: keys that are known, or whom
- * to ask for them; and which roles are then to be assumed, one after the
- * other.  It is made anew from the environment and the files for each fetch.
- * A fetch carries it out, with one question over HTTP at a time.
+ * A plan says how to get a source's credentials: keys that are known, or the
+ * service to request them from; and which roles are then to be assumed, one
+ * after the other.  It is made again from the environment and the files for
+ * each fetch.  A fetch carries it out, with one HTTP request at a time.
  *
- *		credentials.c            the provider: what is at hand, and for whom
- *		credentials_fetch.c      carries a plan out
- *		credentials_plan.c       makes one from the environment
- *		credentials_profile.c    makes one from AWS's files
- *		credentials_ask.c        a question: tries, time-outs, errors
+ *		credentials.c            the provider: what is cached, and until when
+ *		credentials_fetch.c      carries a plan out: requests, tries, errors
+ *		credentials_config.c     makes one from the environment and AWS's files
  *		credentials_sts.c        roles
  *		credentials_container.c  ECS, EKS
  *		credentials_instance.c   EC2
@@ -30,7 +28,7 @@
 
 #define OB_ORIGIN_MAX 512
 #define OB_ROLES_MAX 6
-#define OB_ANSWER_MAX ((size_t) 64 * 1024)
+#define OB_CREDENTIALS_RESPONSE_MAX ((size_t) 64 * 1024)
 #define OB_TOKEN_MAX ((size_t) 64 * 1024)
 
 /* ---- credentials_util.c ---- */
@@ -44,15 +42,11 @@ extern void ob_secret_free(char *secret);
 /* Whether it is printable ASCII without blanks, and not empty. */
 extern bool ob_is_plain(const char *value);
 
-/* Copies a text; NULL stays NULL. */
-extern ObCode ob_text_copy(char **to, const char *text,
-						   ObError *error) OB_MUST_CHECK;
-
 /*
  * Reads a regular file of at most "max" bytes, which has no NUL, without
- * blocking (for longer than a local file does).  OB_ECREDS and a cause with
- * its path, also for an empty one; *missing, if not NULL, tells whether it is
- * not there, which then is no error.
+ * blocking for longer than a local file does.  OB_ECREDS and a cause with its
+ * path, even for an empty file; *missing, if not NULL, is set if there is no
+ * such file, which then is no error.
  */
 extern ObCode ob_file_read(const char *path, size_t max, ObBuf *content,
 						   bool *missing, ObError *error) OB_MUST_CHECK;
@@ -86,7 +80,7 @@ extern void ob_keys_wipe(ObKeys *keys);
 /* Moves them; "to" is wiped before. */
 extern void ob_keys_move(ObKeys *to, ObKeys *from);
 
-/* ---- credentials_plan.c, credentials_profile.c ---- */
+/* ---- credentials_config.c ---- */
 
 typedef struct ObRole
 {
@@ -100,7 +94,7 @@ typedef struct ObRole
 typedef struct ObPlan
 {
 	/* KEYS: they are in "keys".  WEB_IDENTITY: with nothing, the first role
-	 * has a token_file.  CONTAINER, INSTANCE: to be asked. */
+	 * has a token_file.  CONTAINER, INSTANCE: to be requested. */
 	ObCredentialsSource base;
 	ObKeys keys;
 	char origin[OB_ORIGIN_MAX]; /* of the base, as far as known */
@@ -109,66 +103,85 @@ typedef struct ObPlan
 	char *sts_endpoint; /* NULL: AWS's */
 } ObPlan;
 
-/* Wipes what is in the plan, and makes it anew.  OB_ECREDS and a cause that
- * names the source if that is not configured, or wrongly. */
+/* Wipes the plan, and makes it again.  OB_ECREDS and a cause that names the
+ * source if that is not configured, or wrongly. */
 extern ObCode ob_plan_make(ObPlan *plan, const ObCredentialsOptions *options,
 						   ObError *error) OB_MUST_CHECK;
 extern void ob_plan_wipe(ObPlan *plan);
 
-/* The role's texts are copied.  Its ARN must be of plain characters. */
-extern ObCode ob_plan_add_role(ObPlan *plan, const ObRole *role,
-							   ObError *error) OB_MUST_CHECK;
+/* ---- credentials_fetch.c ---- */
 
-/* From the environment's three variables. */
-extern ObCode ob_plan_environment(ObPlan *plan, ObError *error) OB_MUST_CHECK;
-
-/* From the profile's section (NULL: AWS_PROFILE's, or "default").  "skipped",
- * if not NULL, tells that nobody asked for it, and it has no credentials. */
-extern ObCode ob_plan_profile(ObPlan *plan, const char *profile, bool *skipped,
-							  ObError *error) OB_MUST_CHECK;
-
-/* ---- credentials_ask.c ---- */
-
-/* A question, and what came of it. */
-typedef struct ObAsk ObAsk;
-struct ObAsk
+/* A request for credentials, with its tries, and its outcome. */
+typedef struct ObCredentialRequest ObCredentialRequest;
+struct ObCredentialRequest
 {
-	ObHttpRequest request; /* method, body, direct: set by who asks */
+	ObHttpRequest http_request; /* method, body, direct: set by the source */
 	ObHttp *http;
 	void *arg; /* the ObFetch */
 
 	/* Sets the URL and the headers of a try. */
-	ObCode (*prepare)(ObAsk *ask, ObError *error);
-	/* Reads an answer, of any status.  The class of a failure says whether to
+	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);
+	/* Reads a response, of any status.  The class of a failure says whether to
 	 * try again; it is FINAL at first. */
-	ObCode (*read)(ObAsk *ask, ObRetryClass *class, ObError *error);
-	/* At the end; the error is OB_OK if an answer was read. */
-	void (*done)(ObAsk *ask, const ObError *error);
-	/* For errors: "no credentials from X". */
-	char whom[300];
+	ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
+				   ObError *error);
+	/* Called at the end; the error is OB_OK if a response was read. */
+	void (*done)(ObCredentialRequest *request, const ObError *error);
+	/* The beginning of errors: "the container's credentials, from X". */
+	char label[300];
 	int try_ms;         /* for one try */
-	int64_t give_up_at; /* for all of them, of ob_http_clock_ms() */
+	int64_t give_up_at; /* the end of all tries, on ob_http_clock_ms() */
 
 	ObRetryState retry; /* private */
 };
 
-extern void ob_ask_init(ObAsk *ask, ObHttp *http, void *arg);
+extern void ob_credential_request_init(ObCredentialRequest *request,
+									   ObHttp *http, void *arg);
 
-/* "done" is called later, but for want of memory. */
-extern void ob_ask_start(ObAsk *ask);
-extern void ob_ask_free(ObAsk *ask);
-
-/* A random number in [0, 1). */
-extern double ob_ask_random(void);
-
-/* ---- credentials_fetch.c ---- */
+/* "done" is called later, except without memory. */
+extern void ob_credential_request_start(ObCredentialRequest *request);
+extern void ob_credential_request_free(ObCredentialRequest *request);
 
 typedef struct ObFetch ObFetch;
+
+/* How a source sends its requests. */
+typedef struct ObSourceOps
+{
+	const char *method;
+	bool local;     /* on the machine's own network, and never by a proxy */
+	int connect_ms; /* the time-out of a connection */
+	int try_ms;     /* the time-out of one try */
+	int whole_ms;   /* the time-out of all tries and requests together */
+
+	/* The callbacks of a request, where all requests have the same. */
+	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);
+	ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
+				   ObError *error);
+	void (*done)(ObCredentialRequest *request, const ObError *error);
+
+	/* Starts the first request, and ends, at once or later, with
+	 * ob_fetch_continue(), with the fetch's error set, or its keys and its
+	 * origin. */
+	void (*start)(ObFetch *fetch);
+} ObSourceOps;
+
+typedef struct ObSources
+{
+	const ObSourceOps *container;
+	const ObSourceOps *instance;
+	const ObSourceOps *role; /* assumes the plan's next role */
+} ObSources;
+
+extern const ObSourceOps ob_container_source; /* credentials_container.c */
+extern const ObSourceOps ob_instance_source;  /* credentials_instance.c */
+extern const ObSourceOps ob_role_source;      /* credentials_sts.c */
+
 struct ObFetch
 {
 	/* set by the owner */
 	ObHttp *http;
 	const ObCredentialsOptions *options;
+	const ObSources *sources;
 	int64_t clock_offset; /* may change while it runs */
 	void (*done)(ObFetch *fetch);
 	void *arg;
@@ -183,15 +196,15 @@ struct ObFetch
 	bool running;
 	ObPlan plan;
 	int roles_done;
-	ObAsk ask;
+	ObCredentialRequest request;
 
 	/* what its source keeps from one question to the next */
 	ObEndpoint endpoint;
 	ObBuf target; /* path and query, or a name in it */
 	ObBuf body;
-	ObBuf told;   /* the secret that this try told the server */
-	bool again;   /* begun anew with another token or time: done once */
-	bool restart; /* "read" says so to "done" */
+	ObBuf sent_secret; /* of the last try */
+	bool retried;      /* with another token or time, which is done once */
+	bool restart;      /* set by "read" for "done" */
 	char *instance_token;
 	int64_t instance_token_until; /* the store's time */
 	ObSigningKey signing_key;
@@ -208,33 +221,31 @@ extern void ob_fetch_free(ObFetch *fetch);
 /* The real time, as far as we know it. */
 extern int64_t ob_fetch_now(const ObFetch *fetch);
 
-/* What the sources do.  Each ends with ob_fetch_go_on(), with the fetch's
- * error set, or its keys and its origin. */
-extern void ob_role_start(ObFetch *fetch, const ObRole *role);
-extern void ob_container_start(ObFetch *fetch);
-extern void ob_instance_start(ObFetch *fetch);
-extern void ob_fetch_go_on(ObFetch *fetch);
+/* Continues with the next role, or ends the fetch. */
+extern void ob_fetch_continue(ObFetch *fetch);
 
-/* Notes the secret that the try tells the server: no error may repeat it. */
-extern void ob_fetch_tell(ObFetch *fetch, const char *secret);
+/* Notes the secret that the try sends to the server: no error may repeat
+ * it. */
+extern void ob_fetch_note_secret(ObFetch *fetch, const char *secret);
 
 /* Whether a server's text repeats it, or a key that the fetch has. */
 extern bool ob_fetch_repeats_secret(const ObFetch *fetch, const char *text);
 
-/* Takes the cause from an error that does. */
+/* Replaces the cause of an error that repeats a secret. */
 extern void ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error);
 
-/* For "read": the failure of an answer by its status and its code (NULL:
- * none), which is in the error unless it is a secret. */
+/* Sets the error of a response by its status and its code (NULL: none), which
+ * is in the error unless it is a secret.  Called by "read". */
 extern ObCode ob_fetch_status(const ObFetch *fetch, const char *code,
 							  ObRetryClass *class,
 							  ObError *error) OB_MUST_CHECK;
 
-/* The same for the credentials that a metadata service answers. */
+/* Reads the credentials in the response of a metadata service.  Called by
+ * "read". */
 extern ObCode ob_fetch_read_json(ObFetch *fetch, ObError *error) OB_MUST_CHECK;
 
-/* Where a container's credentials are asked for, by its two variables (NULL:
- * not set).  OB_ECREDS for a place to which we do not go. */
+/* The URL of a container's credentials, by its two variables (NULL: not set).
+ * OB_ECREDS for a host that is not allowed. */
 extern ObCode ob_container_target(const char *relative, const char *full,
 								  ObEndpoint *endpoint, ObBuf *target,
 								  ObError *error) OB_MUST_CHECK;
@@ -243,5 +254,19 @@ extern ObCode ob_container_target(const char *relative, const char *full,
 extern ObCode ob_instance_endpoint(const char *given, const char *mode,
 								   ObEndpoint *endpoint,
 								   ObError *error) OB_MUST_CHECK;
+
+/* The credentials in STS's response to AssumeRole and to
+ * AssumeRoleWithWebIdentity. */
+typedef struct ObXmlRole
+{
+	char access_key_id[256];
+	char secret_access_key[1024];
+	char session_token[16 * 1024];
+	time_t expires;
+} ObXmlRole;
+
+/* OB_OK if all four are there; else *out is empty.  The caller wipes it. */
+extern ObCode ob_xml_read_role(const char *data, size_t len, ObXmlRole *out,
+							   ObError *error) OB_MUST_CHECK;
 
 #endif

@@ -17,8 +17,9 @@
 #include <string.h>
 #include <time.h>
 
-#include "core/aws/sts_documents.h"
 #include "core/text/timestamp.h"
+#include "core/text/xml_error.h"
+#include "core/text/xml_reader.h"
 
 #define CONNECT_MS 2000
 #define TRY_MS 10000
@@ -60,9 +61,9 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 }
 
 /*
- * A private authority is that of all that is private; and one that is given
- * for AWS's own hosts is that of a proxy in between, for STS as for S3.  But
- * AWS's STS is not trusted by the authority of somebody's own store.
+ * A private authority is that of all private hosts; and one that is given for
+ * AWS's own hosts is that of a proxy in between, for STS as for S3.  But AWS's
+ * STS is not trusted by the authority of a private store.
  */
 static bool
 is_of_other_authority(const ObFetch *fetch)
@@ -114,8 +115,8 @@ write_form(ObFetch *fetch, const char *token, ObError *error)
 	}
 	ob_buf_wipe(&fetch->body);
 	ob_sigv4_query(&fetch->body, pairs, n);
-	fetch->ask.request.body = fetch->body.data;
-	fetch->ask.request.body_len = fetch->body.len;
+	fetch->request.http_request.body = fetch->body.data;
+	fetch->request.http_request.body_len = fetch->body.len;
 	return ob_buf_check(&fetch->body, error);
 }
 
@@ -123,7 +124,7 @@ static ObCode
 add_signature(ObFetch *fetch, const char *host, const char *path,
 			  ObError *error)
 {
-	ObHttpRequest *request = &fetch->ask.request;
+	ObHttpRequest *request = &fetch->request.http_request;
 	ObCredentials keys = {fetch->keys.access_key_id,
 						  fetch->keys.secret_access_key,
 						  fetch->keys.session_token};
@@ -151,14 +152,15 @@ add_signature(ObFetch *fetch, const char *host, const char *path,
 	if (keys.session_token)
 		headers[sign.nheaders++] =
 			(ObPair){"x-amz-security-token", keys.session_token};
-	ob_buf_init(&authorization, OB_ANSWER_MAX);
+	ob_buf_init(&authorization, OB_CREDENTIALS_RESPONSE_MAX);
 	if (code == OB_OK)
 		code = ob_sigv4_sign(&fetch->signing_key, &keys, &sign, NULL, NULL,
 							 &authorization, error);
 	if (code == OB_OK)
 	{
 		signature = strstr(authorization.data, "Signature=");
-		ob_fetch_tell(fetch, signature ? strchr(signature, '=') + 1 : "");
+		ob_fetch_note_secret(fetch,
+							 signature ? strchr(signature, '=') + 1 : "");
 		code = ob_http_header(request, "Authorization", authorization.data,
 							  error);
 	}
@@ -170,9 +172,9 @@ add_signature(ObFetch *fetch, const char *host, const char *path,
 }
 
 static ObCode
-prepare(ObAsk *ask, ObError *error)
+prepare(ObCredentialRequest *request, ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 	const ObEndpoint *endpoint = &fetch->endpoint;
 	int usual = endpoint->https ? 443 : 80;
 	char name[300];
@@ -181,26 +183,72 @@ prepare(ObAsk *ask, ObError *error)
 
 	ob_endpoint_name(endpoint, name, sizeof(name));
 	snprintf(path, sizeof(path), "%s/", endpoint->base);
-	ob_buf_addf(&ask->request.url, "%s%s", name, path);
+	ob_buf_addf(&request->http_request.url, "%s%s", name, path);
 	/* as libcurl writes it */
 	if (endpoint->port != 0 && endpoint->port != usual)
 		snprintf(host, sizeof(host), "%s:%d", endpoint->host, endpoint->port);
 	else
 		snprintf(host, sizeof(host), "%s", endpoint->host);
-	if (ob_http_header(&ask->request, "Content-Type", FORM, error) != OB_OK ||
-		ob_http_header(&ask->request, "Expect", NULL, error) != OB_OK)
+	if (ob_http_header(&request->http_request, "Content-Type", FORM, error) !=
+			OB_OK ||
+		ob_http_header(&request->http_request, "Expect", NULL, error) != OB_OK)
 		return error->code;
 	if (current_role(fetch)->token_file)
 		return OB_OK;
 	return add_signature(fetch, host, path, error);
 }
 
-/* ---- the answer ---- */
+/* ---- the response ---- */
+
+/* The name of the document's root depends on the action. */
+static ObCode
+role_element(void *arg, const char *path, const char *text, ObError *error)
+{
+	ObXmlRole *out = arg;
+	const char *below = strchr(path + 1, '/');
+
+	below = below != NULL ? strchr(below + 1, '/') : NULL;
+	if (strncmp(path, "/AssumeRole", strlen("/AssumeRole")) != 0 ||
+		below == NULL)
+		return OB_OK;
+	if (strcmp(below, "/Credentials/AccessKeyId") == 0)
+		return ob_xml_copy_whole(out->access_key_id,
+								 sizeof(out->access_key_id), text, error);
+	if (strcmp(below, "/Credentials/SecretAccessKey") == 0)
+		return ob_xml_copy_whole(out->secret_access_key,
+								 sizeof(out->secret_access_key), text, error);
+	if (strcmp(below, "/Credentials/SessionToken") == 0)
+		return ob_xml_copy_whole(out->session_token,
+								 sizeof(out->session_token), text, error);
+	if (strcmp(below, "/Credentials/Expiration") == 0)
+		out->expires = ob_timestamp_parse(text);
+	return OB_OK;
+}
+
+ObCode
+ob_xml_read_role(const char *data, size_t len, ObXmlRole *out, ObError *error)
+{
+	ObXmlReader reader = {.element = role_element, .arg = out, .error = error};
+	ObCode code;
+
+	memset(out, 0, sizeof(*out));
+	code = ob_xml_read_document(&reader, data, len);
+	OPENSSL_cleanse(reader.text, sizeof(reader.text));
+	if (code == OB_OK &&
+		(out->access_key_id[0] == '\0' || out->secret_access_key[0] == '\0' ||
+		 out->session_token[0] == '\0' || out->expires <= 0))
+		code = ob_error_set(error, OB_EPROTO,
+							"the XML response has no credentials, or not all "
+							"of what belongs to them");
+	if (code != OB_OK)
+		OPENSSL_cleanse(out, sizeof(*out));
+	return code;
+}
 
 static ObCode
 read_role(ObFetch *fetch, ObError *error)
 {
-	const ObBuf *answer = &fetch->ask.request.response;
+	const ObBuf *response = &fetch->request.http_request.response;
 	ObXmlRole *role = malloc(sizeof(*role));
 	ObCredentials found;
 	ObCode code;
@@ -209,18 +257,19 @@ read_role(ObFetch *fetch, ObError *error)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	found = (ObCredentials){role->access_key_id, role->secret_access_key,
 							role->session_token};
-	code = ob_xml_read_role(answer->data, answer->len, role, error);
+	code = ob_xml_read_role(response->data, response->len, role, error);
 	if (code == OB_OK)
-		code = ob_keys_set(&fetch->keys, &found, role->expires, "the answer's",
-						   error);
+		code = ob_keys_set(&fetch->keys, &found, role->expires,
+						   "the response's", error);
 	OPENSSL_cleanse(role, sizeof(*role));
 	free(role);
 	return code;
 }
 
-/* STS's message says who may not do what; but it is the server's text. */
+/* STS's message names the role that lacks a right; but it is the server's
+ * text. */
 static ObCode
-say_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
+set_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 			ObError *error)
 {
 	ObError fault;
@@ -228,18 +277,19 @@ say_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 	ob_error_clear(&fault);
 	ob_error_set(&fault, OB_ECREDS, "%s%s%s (HTTP status %d%s%s)", xml->code,
 				 xml->message[0] ? ", " : "", xml->message,
-				 fetch->ask.request.status,
+				 fetch->request.http_request.status,
 				 xml->request_id[0] ? ", request id " : "", xml->request_id);
 	if (xml->code[0] == '\0' || ob_fetch_repeats_secret(fetch, fault.cause))
 		return ob_fetch_status(fetch, NULL, class, error);
-	*class = ob_retry_class(fetch->ask.request.status, xml->code);
+	*class = ob_retry_class(fetch->request.http_request.status, xml->code);
 	/* STS could not reach the identity's provider */
 	if (strcmp(xml->code, "IDPCommunicationError") == 0)
 		*class = OB_RETRY_TRANSIENT;
 	return ob_error_set(error, OB_ECREDS, "%s", fault.cause);
 }
 
-/* A token that was renewed while we read the old one. */
+/* Whether the token was refused, since it may have been renewed while we read
+ * the old one. */
 static bool
 is_token_refused(const ObFetch *fetch, const char *code)
 {
@@ -249,8 +299,8 @@ is_token_refused(const ObFetch *fetch, const char *code)
 			strcmp(code, "ExpiredTokenException") == 0);
 }
 
-/* A date that STS does not bear (AWS says that the signature does not match):
- * its answer has the right one. */
+/* Whether STS refused the date of the request, which AWS reports as a
+ * signature that does not match.  Its response has the right date. */
 static bool
 is_clock_wrong(ObFetch *fetch, const char *code)
 {
@@ -262,7 +312,7 @@ is_clock_wrong(ObFetch *fetch, const char *code)
 		(strcmp(code, "SignatureDoesNotMatch") != 0 &&
 		 strcmp(code, "RequestTimeTooSkewed") != 0))
 		return false;
-	if (ob_http_response_header(&fetch->ask.request, "Date", text,
+	if (ob_http_response_header(&fetch->request.http_request, "Date", text,
 								sizeof(text)))
 		date = ob_timestamp_parse_http(text);
 	error = date - ob_fetch_now(fetch);
@@ -273,34 +323,35 @@ is_clock_wrong(ObFetch *fetch, const char *code)
 }
 
 static ObCode
-read_answer(ObAsk *ask, ObRetryClass *class, ObError *error)
+read_response(ObCredentialRequest *request, ObRetryClass *class,
+			  ObError *error)
 {
-	ObFetch *fetch = ask->arg;
-	const ObBuf *answer = &ask->request.response;
+	ObFetch *fetch = request->arg;
+	const ObBuf *response = &request->http_request.response;
 	ObXmlError xml;
 	ObError ignored;
 
-	if (ask->request.status == 200)
+	if (request->http_request.status == 200)
 		return read_role(fetch, error);
 	ob_error_clear(&ignored);
-	if (ob_xml_read_sts_error(answer->data, answer->len, &xml, &ignored) !=
+	if (ob_xml_read_sts_error(response->data, response->len, &xml, &ignored) !=
 		OB_OK)
 		xml.code[0] = '\0';
-	if (!fetch->again &&
+	if (!fetch->retried &&
 		(is_token_refused(fetch, xml.code) || is_clock_wrong(fetch, xml.code)))
 	{
-		fetch->again = fetch->restart = true;
+		fetch->retried = fetch->restart = true;
 		return OB_OK;
 	}
-	return say_failure(fetch, &xml, class, error);
+	return set_failure(fetch, &xml, class, error);
 }
 
-static void ask_sts(ObFetch *fetch);
+static void send_request(ObFetch *fetch);
 
 static void
-done(ObAsk *ask, const ObError *error)
+done(ObCredentialRequest *request, const ObError *error)
 {
-	ObFetch *fetch = ask->arg;
+	ObFetch *fetch = request->arg;
 	const ObRole *role = current_role(fetch);
 	char with[OB_ORIGIN_MAX];
 
@@ -308,18 +359,18 @@ done(ObAsk *ask, const ObError *error)
 	if (error->code == OB_OK && fetch->restart)
 	{
 		fetch->restart = false;
-		ask_sts(fetch);
+		send_request(fetch);
 		return;
 	}
 	fetch->error = *error;
 	if (error->code == OB_OK)
 		ob_origin_set(fetch->origin, "role %s assumed with %s", role->arn,
 					  with);
-	ob_fetch_go_on(fetch);
+	ob_fetch_continue(fetch);
 }
 
 static void
-ask_sts(ObFetch *fetch)
+send_request(ObFetch *fetch)
 {
 	const ObRole *role = current_role(fetch);
 	ObError *error = &fetch->error;
@@ -332,38 +383,42 @@ ask_sts(ObFetch *fetch)
 	if (code == OB_OK)
 		code = write_form(fetch, role->token_file ? token.data : NULL, error);
 	if (code == OB_OK)
-		ob_fetch_tell(fetch, token.data);
+		ob_fetch_note_secret(fetch, token.data);
 	ob_buf_wipe(&token);
 	if (code == OB_OK)
-		ob_ask_start(&fetch->ask);
+		ob_credential_request_start(&fetch->request);
 	else
-		ob_fetch_go_on(fetch);
+		ob_fetch_continue(fetch);
 }
 
-void
-ob_role_start(ObFetch *fetch, const ObRole *role)
+static void
+start(ObFetch *fetch)
 {
-	ObAsk *ask = &fetch->ask;
+	ObCredentialRequest *request = &fetch->request;
 	char name[100];
 
 	if (choose_endpoint(fetch, &fetch->error) != OB_OK)
 	{
-		ob_fetch_go_on(fetch);
+		ob_fetch_continue(fetch);
 		return;
 	}
 	ob_endpoint_name(&fetch->endpoint, name, sizeof(name));
-	snprintf(ask->whom, sizeof(ask->whom),
-			 "role %.130s could not be assumed by STS at %s", role->arn, name);
-	ask->prepare = prepare;
-	ask->read = read_answer;
-	ask->done = done;
-	ask->request.method = "POST";
-	ask->request.direct = false;
-	ask->request.link_local = false;
-	ask->request.system_ca = is_of_other_authority(fetch);
-	ask->request.connect_timeout_ms = CONNECT_MS;
-	ask->try_ms = TRY_MS;
-	ask->give_up_at = ob_http_clock_ms(fetch->http) + WHOLE_MS;
-	fetch->again = false;
-	ask_sts(fetch);
+	snprintf(request->label, sizeof(request->label),
+			 "role %.130s could not be assumed by STS at %s",
+			 current_role(fetch)->arn, name);
+	request->http_request.system_ca = is_of_other_authority(fetch);
+	fetch->retried = false;
+	send_request(fetch);
 }
+
+const ObSourceOps ob_role_source = {
+	.method = "POST",
+	.local = false,
+	.connect_ms = CONNECT_MS,
+	.try_ms = TRY_MS,
+	.whole_ms = WHOLE_MS,
+	.prepare = prepare,
+	.read = read_response,
+	.done = done,
+	.start = start,
+};

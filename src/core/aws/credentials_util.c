@@ -16,6 +16,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "core/base/text.h"
+
 const char *
 ob_env(const char *name)
 {
@@ -41,15 +43,6 @@ ob_is_plain(const char *value)
 		if (*c <= ' ' || *c > '~')
 			return false;
 	return c != value;
-}
-
-ObCode
-ob_text_copy(char **to, const char *text, ObError *error)
-{
-	*to = text ? strdup(text) : NULL;
-	if (text && !*to)
-		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	return OB_OK;
 }
 
 /* ---- files ---- */

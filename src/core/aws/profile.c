@@ -93,7 +93,7 @@ is_blank(char c)
 	return c == ' ' || c == '\t';
 }
 
-/* Without blanks at its ends, in place. */
+/* Removes the blanks at both ends, in place. */
 static char *
 trim(char *text)
 {
@@ -170,7 +170,7 @@ after_word(char *name, const char *word)
 	return name;
 }
 
-/* What "[name]" stands for in this file. */
+/* Sets what "[name]" stands for in this file. */
 static void
 set_section(Reading *reading, char *name)
 {
@@ -248,8 +248,9 @@ read_pair(Reading *reading, char *line)
 	return code;
 }
 
-/* Nested keys under an empty value; else the value goes on in this line.  The
- * place for that is right behind it: what was there has been read. */
+/* Reads a nested key, under an empty value, or the next line of a value.  The
+ * line is moved right behind the value, where everything has been read
+ * already. */
 static ObCode
 read_indented(Reading *reading, char *line)
 {
@@ -331,7 +332,7 @@ ob_profiles_read(ObProfiles *profiles, ObProfileFile file, const char *data,
 	return code;
 }
 
-/* ---- asking ---- */
+/* ---- looking up ---- */
 
 /* ASCII only: strcasecmp() follows the locale. */
 static char

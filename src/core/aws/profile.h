@@ -32,7 +32,7 @@ typedef struct ObProfiles ObProfiles;
 /* NULL if out of memory. */
 extern ObProfiles *ob_profiles_new(void);
 
-/* Wipes what it has read; NULL is allowed. */
+/* Wipes all texts; NULL is allowed. */
 extern void ob_profiles_free(ObProfiles *profiles);
 
 /*
@@ -51,8 +51,8 @@ extern const char *ob_profiles_get(const ObProfiles *profiles,
 								   ObProfileFile file, const char *profile,
 								   const char *key);
 
-/* A nested key of a service ("sts", "endpoint_url") in the section
- * [services x] that the profile names; likewise. */
+/* A nested key of a service ("sts", "endpoint_url") in the section [services
+ * x] that the profile names.  NULL if it is not there, or empty.  Borrowed. */
 extern const char *ob_profiles_get_service(const ObProfiles *profiles,
 										   const char *profile,
 										   const char *service,

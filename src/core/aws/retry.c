@@ -4,9 +4,9 @@
  *
  * src/core/aws/retry.c
  *
- * S3's code says more than the HTTP status, so it is looked up first; the
- * status decides for codes that are not in the table, and for answers that
- * have none (to HEAD, or from a proxy).
+ * S3's code is more specific than the HTTP status, so it is looked up first;
+ * the status decides for codes that are not in the table, and for responses
+ * without a code (to HEAD, or from a proxy).
  */
 #include "core/aws/retry.h"
 
@@ -37,7 +37,7 @@ typedef struct CodeRow
 /*
  * Expired credentials, another region and a wrong clock are final here:
  * another try with the same credentials, host and clock would fail in the same
- * way.  What can be mended is s3_mend.c's.
+ * way. s3_response.c recovers from them where it can.
  */
 static const CodeRow code_rows[] = {
 	{"InternalError", {OB_RETRY_TRANSIENT, OB_ESERVER}},
@@ -96,8 +96,8 @@ row_matches(const CodeRow *row, const char *s3_code)
 	return strcmp(row->name, s3_code) == 0;
 }
 
-/* A server error that says nothing may pass; one with a code that is not in
- * the table is about the request, but for the four usual statuses. */
+/* A server error without a code may pass; one with a code that is not in the
+ * table is about the request, except with the four usual statuses. */
 static Verdict
 status_verdict(int http_status, bool has_code)
 {

@@ -21,8 +21,9 @@ typedef enum ObRetryClass
 	OB_RETRY_FINAL,
 	OB_RETRY_TRANSIENT, /* 500, 502, 503, 504, 408, lost connections */
 	OB_RETRY_THROTTLE,  /* SlowDown, 429, Throttling* */
-	OB_RETRY_CORRUPT,   /* a damaged payload, a broken handshake: twice only */
-	OB_RETRY_CUT_OFF    /* the store is away, which was there before: not
+	OB_RETRY_CORRUPT,   /* a damaged payload, a broken handshake: retried
+						 * twice only */
+	OB_RETRY_CUT_OFF    /* the store was reached before and is away: not
 						 * counted, only the deadline ends it */
 } ObRetryClass;
 
@@ -35,10 +36,10 @@ typedef struct ObRetryPolicy
 } ObRetryPolicy;
 
 /*
- * What all requests of one upload may spend on tries: a store that fails all
- * the time is not asked for hours.  500 tokens at first, and at most; a try
- * costs 10 after a transient failure and 5 after a throttled one; a success
- * gives back what the tries of that request cost, and 1.
+ * A budget of tries for all requests of one upload, so that a store which
+ * fails all the time does not get requests for hours. 500 tokens at first, and
+ * at most; a try costs 10 after a transient failure and 5 after a throttled
+ * one; a success gives back what the tries of that request cost, and 1.
  */
 typedef struct ObRetryQuota
 {
@@ -47,45 +48,45 @@ typedef struct ObRetryQuota
 
 extern void ob_retry_quota_init(ObRetryQuota *quota);
 
-/* What it took for a try, or 0, and took nothing, when too little is left. */
+/* Takes the cost of a try; returns it, or 0 if too little is left. */
 extern int ob_retry_quota_take(ObRetryQuota *quota, ObRetryClass class);
 
-/* A request succeeded, for whose tries so much was taken. */
+/* Gives back what a request that succeeded has taken for its tries. */
 extern void ob_retry_quota_give(ObRetryQuota *quota, int spent);
 
 /* Zero it for each request. */
 typedef struct ObRetryState
 {
 	int attempts; /* that have failed */
-	int corrupt;  /* of them, of class OB_RETRY_CORRUPT */
-	int cut_off;  /* of them, of class OB_RETRY_CUT_OFF */
+	int corrupt;  /* those of class OB_RETRY_CORRUPT */
+	int cut_off;  /* those of class OB_RETRY_CUT_OFF */
 	int64_t first_failure_ms;
 } ObRetryState;
 
 /*
- * From an answer with a status of 300 or more, or an <Error> inside a 200
- * (then status is 200).  s3_code is "" if there was none to read.
+ * The class of a response with a status of 300 or more, or an <Error> inside a
+ * 200 (then status is 200). s3_code is "" if there was none to read.
  */
 extern ObRetryClass ob_retry_class(int http_status, const char *s3_code);
 
-/* The code under which such an answer is reported. */
+/* The code under which such a response is reported. */
 extern ObCode ob_retry_code(int http_status, const char *s3_code);
 
 /*
- * From a failure of the transport (OB_ECONNECT, OB_ETIMEOUT, ...).  OB_ETLS is
- * a handshake that broke off: a lost connection like any other, if the server
- * is known to speak TLS, else perhaps a port that does not.  That a
- * certificate is refused is final, which the request says
- * (ObHttpRequest.final).  OB_EPROTO was no HTTP.
+ * The class of a failure of the transport (OB_ECONNECT, OB_ETIMEOUT, ...).
+ * OB_ETLS means an interrupted handshake: a lost connection like any other, if
+ * the server is known to speak TLS, else perhaps a port that does not.  A
+ * rejected certificate sets ObHttpRequest.final instead.  OB_EPROTO means that
+ * the peer did not speak HTTP.
  */
 extern ObRetryClass ob_retry_transport_class(ObCode code, bool speaks_tls);
 
 /*
- * Counts a failure and tells whether to try again and after how many
+ * Counts a failure, and decides whether to try again and after how many
  * milliseconds: random * min(20 s, base * 2^n), with a base of 100 ms; after a
  * throttled try the base is 1 s, and only half of the pause is random, so that
- * eight tries outlast a storm of 30 s.  retry_after_ms (-1: none; at most 60 s
- * is honoured) is a floor.  random is in [0, 1).  False when the attempts or
+ * eight tries outlast a storm of 30 s. retry_after_ms (-1: none; at most 60 s
+ * is honoured) is a floor. random is in [0, 1).  False when the attempts or
  * the deadline would be exceeded, for OB_RETRY_FINAL, for OB_RETRY_CORRUPT
  * from the third time on, and for OB_RETRY_CUT_OFF without a deadline.  The
  * last pause of OB_RETRY_CUT_OFF ends at the deadline.

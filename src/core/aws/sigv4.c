@@ -14,75 +14,16 @@
 #include "core/aws/sigv4.h"
 
 #include <openssl/crypto.h>
-#include <openssl/err.h>
-#include <openssl/evp.h>
-#include <openssl/hmac.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "core/text/uri.h"
 
-#define HASH_LEN 32
 #define SECRET_MAX 1024
 #define TEXT_MAX (256 * 1024) /* session tokens and metadata have limits */
 #define TIMESTAMP_LEN 17      /* with its NUL */
 #define DATE_LEN 8
-
-/* ---- Hashes ---- */
-
-/* libcrypto's error queue is shared with the host, which would report what we
- * leave there as the cause of its next TLS error. */
-static ObCode
-crypto_failure(ObError *error)
-{
-	ERR_clear_error();
-	return ob_error_set(error, OB_ENOMEM,
-						"libcrypto could not compute a hash");
-}
-
-static ObCode
-sha256(const void *data, size_t len, unsigned char *out, ObError *error)
-{
-	if (EVP_Digest(data, len, out, NULL, EVP_sha256(), NULL) != 1)
-		return crypto_failure(error);
-	return OB_OK;
-}
-
-static ObCode
-hmac(const unsigned char *key, size_t key_len, const char *data, size_t len,
-	 unsigned char *out, ObError *error)
-{
-	if (HMAC(EVP_sha256(), key, (int) key_len, (const unsigned char *) data,
-			 len, out, NULL) == NULL)
-		return crypto_failure(error);
-	return OB_OK;
-}
-
-static void
-to_hex(const unsigned char *hash, char *out)
-{
-	static const char digits[] = "0123456789abcdef";
-
-	for (size_t i = 0; i < HASH_LEN; i++)
-	{
-		*out++ = digits[hash[i] >> 4];
-		*out++ = digits[hash[i] & 15];
-	}
-	*out = '\0';
-}
-
-ObCode
-ob_sha256_hex(const void *data, size_t len, char *out, ObError *error)
-{
-	unsigned char hash[HASH_LEN];
-	ObCode code = sha256(data, len, hash, error);
-
-	out[0] = '\0';
-	if (code == OB_OK)
-		to_hex(hash, out);
-	return code;
-}
 
 /* ---- Queries ---- */
 
@@ -206,7 +147,8 @@ add_lower(ObBuf *out, const char *name)
 		ob_buf_addc(out, lower(*name));
 }
 
-/* Without blanks at its ends, and with one for each run of them. */
+/* Adds a value without blanks at its ends, and with one for each run of
+ * them. */
 static void
 add_header_value(ObBuf *out, const char *value)
 {
@@ -275,15 +217,15 @@ ob_sigv4_timestamp(time_t when, char *out)
 	int64_t seconds = when;
 
 	/* A clock outside of four-digit years is wrong anyway: the server will
-	 * say so, and the text fits. */
+	 * refuse the request, and the text fits. */
 	if (seconds < 0 || seconds > INT64_C(253402300799))
 		when = 0;
 	gmtime_r(&when, &tm);
 	strftime(out, TIMESTAMP_LEN, "%Y%m%dT%H%M%SZ", &tm);
 }
 
-/* The secret's own hash tells whether the cached key belongs to it, so that
- * the cache holds no secret that works for another day. */
+/* The cached key is recognised by the secret's hash, so that the cache holds
+ * no secret that works for another day. */
 static ObCode
 derive_key(ObSigningKey *cache, const char *secret, const char *scope,
 		   const ObSignRequest *request, ObError *error)
@@ -297,17 +239,17 @@ derive_key(ObSigningKey *cache, const char *secret, const char *scope,
 							"the secret access key is longer than %d bytes",
 							SECRET_MAX);
 	memcpy(key + 4, secret, len);
-	code = hmac(key, len + 4, scope, DATE_LEN, cache->key, error);
+	code = ob_hmac_sha256(key, len + 4, scope, DATE_LEN, cache->key, error);
 	OPENSSL_cleanse(key, sizeof(key));
 	if (code == OB_OK)
-		code = hmac(cache->key, HASH_LEN, request->region,
-					strlen(request->region), cache->key, error);
+		code = ob_hmac_sha256(cache->key, OB_SHA256_LEN, request->region,
+							  strlen(request->region), cache->key, error);
 	if (code == OB_OK)
-		code = hmac(cache->key, HASH_LEN, request->service,
-					strlen(request->service), cache->key, error);
+		code = ob_hmac_sha256(cache->key, OB_SHA256_LEN, request->service,
+							  strlen(request->service), cache->key, error);
 	if (code == OB_OK)
-		code = hmac(cache->key, HASH_LEN, "aws4_request",
-					strlen("aws4_request"), cache->key, error);
+		code = ob_hmac_sha256(cache->key, OB_SHA256_LEN, "aws4_request",
+							  strlen("aws4_request"), cache->key, error);
 	return code;
 }
 
@@ -317,7 +259,7 @@ find_key(ObSigningKey *cache, const char *secret, const char *timestamp,
 		 const ObSignRequest *request, ObError *error)
 {
 	char scope[sizeof(cache->scope)];
-	unsigned char hash[HASH_LEN];
+	unsigned char hash[OB_SHA256_LEN];
 	int len;
 	ObCode code;
 
@@ -325,17 +267,17 @@ find_key(ObSigningKey *cache, const char *secret, const char *timestamp,
 				   request->region, request->service);
 	if (len < 0 || (size_t) len >= sizeof(scope))
 		return ob_error_set(error, OB_EINVAL, "the region is too long");
-	code = sha256(secret, strlen(secret), hash, error);
+	code = ob_sha256(secret, strlen(secret), hash, error);
 	if (code == OB_OK &&
 		!(cache->valid && strcmp(cache->scope, scope) == 0 &&
-		  CRYPTO_memcmp(cache->secret_hash, hash, HASH_LEN) == 0))
+		  CRYPTO_memcmp(cache->secret_hash, hash, OB_SHA256_LEN) == 0))
 	{
 		ob_sigv4_forget(cache);
 		code = derive_key(cache, secret, scope, request, error);
 		if (code == OB_OK)
 		{
 			memcpy(cache->scope, scope, (size_t) len + 1);
-			memcpy(cache->secret_hash, hash, HASH_LEN);
+			memcpy(cache->secret_hash, hash, OB_SHA256_LEN);
 			cache->valid = true;
 		}
 		else
@@ -366,7 +308,7 @@ sign(const ObSigningKey *cache, const char *access_key_id,
 	 const char *timestamp, const ObSignRequest *request, ObBuf *canonical,
 	 ObBuf *to_sign, ObBuf *authorization, ObError *error)
 {
-	unsigned char signature[HASH_LEN];
+	unsigned char signature[OB_SHA256_LEN];
 	char hex[OB_SHA256_HEX];
 	ObCode code;
 
@@ -381,12 +323,12 @@ sign(const ObSigningKey *cache, const char *access_key_id,
 				timestamp, cache->scope, hex);
 	code = ob_buf_check(to_sign, error);
 	if (code == OB_OK)
-		code = hmac(cache->key, HASH_LEN, to_sign->data, to_sign->len,
-					signature, error);
+		code = ob_hmac_sha256(cache->key, OB_SHA256_LEN, to_sign->data,
+							  to_sign->len, signature, error);
 	if (code != OB_OK)
 		return code;
 
-	to_hex(signature, hex);
+	ob_hex(signature, sizeof(signature), hex);
 	ob_buf_addf(authorization,
 				"AWS4-HMAC-SHA256 Credential=%s/%s/aws4_request, "
 				"SignedHeaders=",

@@ -16,10 +16,7 @@
 
 #include "core/base/buf.h"
 #include "core/base/error.h"
-
-#define OB_SHA256_HEX 65 /* hexadecimal digits and a NUL */
-#define OB_SHA256_EMPTY \
-	"e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+#include "core/base/hash.h"
 
 /* All borrowed; session_token may be NULL. */
 typedef struct ObCredentials
@@ -43,9 +40,10 @@ typedef struct ObPair
 typedef struct ObSigningKey
 {
 	bool valid;
-	char scope[160];               /* yyyymmdd/region/service */
-	unsigned char secret_hash[32]; /* SHA-256 of the secret it came from */
-	unsigned char key[32];
+	char scope[160]; /* yyyymmdd/region/service */
+	unsigned char
+		secret_hash[OB_SHA256_LEN]; /* SHA-256 of the secret it came from */
+	unsigned char key[OB_SHA256_LEN];
 } ObSigningKey;
 
 typedef struct ObSignRequest
@@ -69,10 +67,6 @@ extern void ob_sigv4_query(ObBuf *out, const ObPair *pairs, int npairs);
 
 /* yyyymmddThhmmssZ into out, which has room for 17 bytes. */
 extern void ob_sigv4_timestamp(time_t when, char *out);
-
-/* Lower-case hexadecimal SHA-256 of data into out (OB_SHA256_HEX bytes). */
-extern ObCode ob_sha256_hex(const void *data, size_t len, char *out,
-							ObError *error) OB_MUST_CHECK;
 
 /*
  * Writes the value of the Authorization header.  canonical and to_sign, if

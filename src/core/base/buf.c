@@ -4,8 +4,8 @@
  *
  * src/core/base/buf.c
  *
- * A buffer may hold a secret (a header with a session token), and whoever
- * wipes it relies on that being the only copy.  So growing never uses
+ * A buffer may hold a secret (a header with a session token), and the caller
+ * that wipes it relies on its being the only copy.  So growing never uses
  * realloc, which may leave the old bytes behind: it copies, wipes and frees.
  */
 #include "core/base/buf.h"

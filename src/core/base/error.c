@@ -6,9 +6,9 @@
  *
  * The texts end in a log and on a terminal, and servers, files and variables
  * of the environment are parts of them.  So control characters are replaced,
- * and what is not UTF-8: it would make a host's encoding conversion fail while
- * it reports the error.  For the same reason a text that must be cut is cut
- * between two characters.
+ * and so are bytes that are not UTF-8, which would make a host's encoding
+ * conversion fail while it reports the error.  For the same reason a text that
+ * must be cut is cut between two characters.
  */
 #include "core/base/error.h"
 
@@ -124,7 +124,7 @@ ob_error_set(ObError *error, ObCode code, const char *format, ...)
 	va_list args;
 
 	if (error->code != OB_OK)
-		return code;
+		return error->code;
 	error->code = code;
 	va_start(args, format);
 	format_text(error->cause, sizeof(error->cause), format, args);

@@ -8,9 +8,9 @@
  * throws, logs or exits.  An ObError is plain memory of fixed size: it owns
  * nothing, may be copied by assignment, and can be filled when malloc fails.
  *
- * "what" is what was being done and to what ("could not upload part 7 of
- * \"s3://b/k\""); "cause" is why it failed, as a sentence without a full
- * stop.  The first error wins: callers never overwrite one that is set.
+ * "what" names the action and its object ("could not upload part 7 of
+ * \"s3://b/k\""); "cause" is why it failed, as a sentence without a full stop.
+ * The first error wins: callers never overwrite one that is set.
  */
 #ifndef OB_ERROR_H
 #define OB_ERROR_H
@@ -40,31 +40,31 @@ typedef enum ObCode
 	OB_ESERVER,   /* 5xx, or an error inside a 200 */
 	OB_EREQUEST,  /* any other refusal (4xx) */
 	OB_ELIMIT,    /* part count or object size */
-	OB_EPROTO,    /* not an answer that S3 would give */
-	OB_EUNKNOWN,  /* cannot tell whether the object was written */
+	OB_EPROTO,    /* not a response that S3 would give */
+	OB_EUNKNOWN,  /* it is not known whether the object was written */
 	OB_EIO        /* a local file */
 } ObCode;
 
 typedef struct ObError
 {
 	ObCode code;
-	int http_status; /* 0: no HTTP answer */
+	int http_status; /* 0: no HTTP response */
 	int attempts;    /* how many requests were tried, 0: none */
 	char what[1400]; /* a key may have 1,024 bytes */
 	char cause[512];
 	char s3_code[64];     /* "" or S3's <Code> */
 	char request_id[128]; /* "" or x-amz-request-id */
-	char region[64];      /* "" or where the server says the bucket is */
+	char region[64];      /* "" or the bucket's, as the server has it */
 } ObError;
 
 /* Resets to OB_OK with empty texts. */
 extern void ob_error_clear(ObError *error);
 
 /*
- * Sets code and cause, unless an error is already set; returns the code given,
- * so that a caller can write "return ob_error_set(...)".  Control characters
- * in the formatted text and bytes that are not UTF-8 become "?" (a server's
- * text may hold anything).
+ * Sets code and cause, unless an error is already set; returns the code that
+ * is set then, so that a caller can write "return ob_error_set(...)".  Control
+ * characters in the formatted text and bytes that are not UTF-8 become "?" (a
+ * server's text may hold anything).
  */
 extern ObCode ob_error_set(ObError *error, ObCode code, const char *format,
 						   ...) OB_PRINTF(3, 4);

@@ -1,6 +1,6 @@
 /*
  * leak.c
- *		Whether a server's text repeats a secret that it was told.
+ *		Whether a server's text repeats a secret that it was sent.
  *
  * src/core/base/leak.c
  *
@@ -16,7 +16,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* Shorter pieces of a secret tell nothing about it. */
+/* Shorter pieces of a secret reveal nothing about it. */
 #define PIECE sizeof(uint64_t)
 #define TEXT_MAX ((size_t) 16 * 1024 * 1024)
 /* Encodings of encodings; each round makes the text shorter. */
@@ -33,7 +33,7 @@ ob_leaks_free(ObLeaks *leaks)
 
 /* ---- texts ---- */
 
-/* Two hexadecimal digits; -1: they are none. */
+/* Reads two hexadecimal digits; -1: there are none. */
 static int
 read_hex(const char *text)
 {
@@ -43,7 +43,8 @@ read_hex(const char *text)
 	return low < 0 ? -1 : high * 16 + low;
 }
 
-/* A backslash and three digits, of ASCII; -1: there are none. */
+/* Reads a backslash and three octal digits, up to the last character of ASCII;
+ * -1: there are none. */
 static int
 read_octal(const char *text)
 {
@@ -55,8 +56,8 @@ read_octal(const char *text)
 	return (text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0');
 }
 
-/* What stands for a character: how long it is, and which one; 0: it does not.
- */
+/* Reads an escape: returns its length, and sets the character that it stands
+ * for; 0: there is no escape. */
 static size_t
 read_escape(const char *text, char *c)
 {
@@ -93,7 +94,7 @@ read_escape(const char *text, char *c)
 	return *c = (char) number, (size_t) (end - text) + 1;
 }
 
-/* In place; whether there was something to decode. */
+/* Decodes in place; returns whether there was an escape. */
 static bool
 decode(char *text)
 {
@@ -115,7 +116,7 @@ decode(char *text)
 	return found;
 }
 
-/* In place: its letters and digits; how many they are. */
+/* Reduces a text in place to its letters and digits; returns their number. */
 static size_t
 reduce(char *text)
 {
@@ -250,8 +251,8 @@ has_any(const ObLeaks *leaks, char *text)
 	return false;
 }
 
-/* A copy of what the pairs of hexadecimal digits among its letters and digits
- * stand for, from the first or the second one on; NULL: no memory. */
+/* A copy decoded from hexadecimal, with pairs of digits that begin at the
+ * first or the second one; NULL: no memory. */
 static char *
 copy_unhexed(const char *text, size_t from)
 {
@@ -271,7 +272,7 @@ copy_unhexed(const char *text, size_t from)
 	return copy;
 }
 
-/* A copy without what stands for characters; NULL: no memory. */
+/* A copy without escapes; NULL: no memory. */
 static char *
 copy_decoded(const char *text)
 {

@@ -1,14 +1,14 @@
 /*
  * leak.h
- *		Whether a server's text repeats a secret that it was told.
+ *		Whether a server's text repeats a secret that it was sent.
  *
  * src/core/base/leak.h
  *
- * Servers write parts of our errors, and requests tell them secrets: a session
+ * Servers write parts of our errors, and requests send them secrets: a session
  * token, a signature.  A text that holds a piece of one must not be shown, nor
  * one that holds it percent-encoded, escaped for XML or JSON, in base64 or
- * hexadecimal, or cut.  This is against servers that echo and proxies that
- * explain; a server that means to hide what it passes on can.
+ * hexadecimal, or cut.  This protects from servers that echo and proxies that
+ * explain; a server that disguises a secret on purpose succeeds.
  */
 #ifndef OB_LEAK_H
 #define OB_LEAK_H
@@ -17,8 +17,8 @@
 #include <stddef.h>
 #include <stdint.h>
 
-/* What must not be shown: all its pieces of eight letters and digits, sorted.
- * One of zeros is empty. */
+/* The secrets that must not be shown, as sorted pieces of eight letters and
+ * digits.  A struct of zeros is empty. */
 typedef struct ObLeaks
 {
 	uint64_t *pieces;
@@ -31,8 +31,8 @@ typedef struct ObLeaks
 /* Wipes it, and makes it empty. */
 extern void ob_leaks_free(ObLeaks *leaks);
 
-/* Adds a secret.  NULL is none, nor is what has no such piece: words would
- * look like it. */
+/* Adds a secret.  NULL is ignored, and so is a secret without such a piece,
+ * which words would look like. */
 extern void ob_leaks_add(ObLeaks *leaks, const char *secret);
 
 /* Whether the text repeats a piece of one of them. */

@@ -4,27 +4,41 @@
  *
  * src/core/http/http.c
  *
- * The only file that includes curl.h; http_intern.h tells what stands in the
- * others.  A multi handle tells us through its socket and timer callbacks what
- * it waits for; we keep its sockets in one epoll set and its timer as a
- * deadline.  A transfer first waits for its start time, then owns an easy
- * handle.  Easy handles are reused, and so are connections.
+ * The only file that includes curl.h.  A multi handle reports through its
+ * socket and timer callbacks what it waits for; we keep its sockets in one
+ * epoll set and its timer as a deadline.  A transfer is our side of a request.
+ * It first waits for its start time, then owns an easy handle.  Easy handles
+ * are reused, and so are connections.
  *
  * Callbacks that libcurl calls only copy bytes and set flags.
  */
-#include "core/http/http_intern.h"
+#include "core/http/http.h"
 
+#include <arpa/inet.h>
 #include <curl/curl.h>
 #include <errno.h>
+#include <netdb.h>
+#include <netinet/in.h>
 #include <openssl/crypto.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
 #include <sys/epoll.h>
 #include <sys/socket.h>
+#include <time.h>
 #include <unistd.h>
 
+#define URL_MAX (16 * 1024)
+#define HEADERS_MAX ((size_t) 64 * 1024)
+/* The limit of all heads of a response together, since any number of 100
+ * Continue may come.  Some releases of libcurl have a limit of their own, of
+ * 300 KiB, and report that receiving failed. */
+#define HEADS_MAX ((size_t) 256 * 1024)
+/* A gap between two drives counts at most this much towards a time-out. */
+#define PUMP_GAP_MS 250
 #define UPLOAD_BUFFER (512L * 1024)
 #define EVENTS 64
 #define LINK_LOCAL                                                       \
@@ -39,9 +53,213 @@
  */
 #define MULTI_QUICK_EXIT ((CURLMoption) (CURLOPTTYPE_LONG + 21))
 
-_Static_assert(OB_HTTP_TEXT_SIZE >= CURL_ERROR_SIZE, "libcurl writes so much");
+typedef struct ObTransfer Transfer;
 
-/* ---- what libcurl calls ---- */
+/* Our side of a request, from ob_http_start() until its end. */
+struct ObTransfer
+{
+	Transfer *next;
+	ObHttp *http;
+	ObHttpRequest *request;
+	CURL *easy; /* NULL until started */
+	struct curl_slist *headers;
+	int64_t start_ms;           /* when to start */
+	int64_t begun_at;           /* on the pump clock */
+	int64_t progress_at;        /* on the pump clock, when a byte last moved */
+	long connect_ms;            /* libcurl's time-out */
+	size_t sent;                /* bytes of the body given to libcurl */
+	int64_t uploaded;           /* bytes of the body given to the network */
+	size_t overflow;            /* the limit that the response exceeds, or 0 */
+	size_t head_bytes;          /* in all heads of the response */
+	bool headed;                /* the head is complete */
+	bool refused;               /* an address was refused as link-local */
+	char text[CURL_ERROR_SIZE]; /* libcurl's error message */
+};
+
+struct ObHttp
+{
+	CURLM *multi;
+	int epoll;
+	int64_t timer_at; /* libcurl's deadline, -1: none */
+	int64_t driven_at;
+	int64_t pumped_ms; /* the pump clock: time in which the host drove */
+	Transfer *transfers;
+	CURL **idle; /* easy handles to reuse */
+	int nidle;
+	int max_connections;
+	int connect_timeout_ms;
+	int stall_timeout_ms;
+	char *user_agent;
+	char *ca_file;
+	char *proxy;
+};
+
+/* ---- clocks ---- */
+
+int64_t
+ob_http_now_ms(void)
+{
+	struct timespec now;
+
+	clock_gettime(CLOCK_MONOTONIC, &now);
+	return (int64_t) now.tv_sec * 1000 + now.tv_nsec / 1000000;
+}
+
+int64_t
+ob_http_clock_ms(const ObHttp *http)
+{
+	return http->pumped_ms;
+}
+
+/* ---- addresses of metadata services ---- */
+
+/*
+ * Clouds have services there that give secrets to any process which can make
+ * this host send a request, or that configure it; no store is there.  Most of
+ * the addresses are link-local, but not all: each cloud documents its own.
+ */
+static bool
+is_metadata_v4(uint32_t number)
+{
+	switch (number)
+	{
+		case 0x646464C8: /* 100.100.100.200: Alibaba */
+		case 0xA83F8110: /* 168.63.129.16: Azure */
+		case 0xC00000C0: /* 192.0.0.192: Oracle */
+			return true;
+		default:
+			return number >> 16 == 0xA9FE; /* 169.254 */
+	}
+}
+
+static uint32_t
+read_v4(const unsigned char *byte)
+{
+	return (uint32_t) byte[0] << 24 | (uint32_t) byte[1] << 16 |
+		   (uint32_t) byte[2] << 8 | byte[3];
+}
+
+/* The IPv4 address that one of IPv6 leads to, by the host itself or by a
+ * gateway: mapped, compatible, NAT64's, 6to4's. */
+static bool
+leads_to_v4(const unsigned char *byte, uint32_t *number)
+{
+	static const unsigned char zeros[12] = {0};
+	static const unsigned char mapped[12] = {[10] = 0xFF, [11] = 0xFF};
+	static const unsigned char nat64[12] = {0x00, 0x64, 0xFF, 0x9B};
+
+	*number = read_v4(byte + 12);
+	if (memcmp(byte, zeros, 12) == 0 || memcmp(byte, mapped, 12) == 0 ||
+		memcmp(byte, nat64, 12) == 0)
+		return true;
+	*number = read_v4(byte + 2);
+	return byte[0] == 0x20 && byte[1] == 0x02;
+}
+
+static bool
+is_metadata_v6(const struct in6_addr *address)
+{
+	static const struct
+	{
+		unsigned char byte[16];
+		size_t len; /* bytes that are compared */
+	} places[] = {
+		{{0xFD, 0x00, 0x0E, 0xC2}, 4}, /* AWS, all that it has there */
+		/* fd20:ce::254: Google */
+		{{0xFD, 0x20, 0x00, 0xCE, [14] = 0x02, [15] = 0x54}, 16},
+		/* fd00:c1::a9fe:a9fe: Oracle */
+		{{0xFD, 0x00, 0x00, 0xC1, [12] = 0xA9, 0xFE, 0xA9, 0xFE}, 16},
+		/* fd00:100::100:200: Alibaba */
+		{{0xFD, 0x00, 0x01, 0x00, [12] = 0x01, 0x00, 0x02, 0x00}, 16},
+		/* fd00:a9fe:a9fe::1: Linode */
+		{{0xFD, 0x00, 0xA9, 0xFE, 0xA9, 0xFE, [15] = 0x01}, 16},
+		/* fd00:42::42: Scaleway */
+		{{0xFD, 0x00, 0x00, 0x42, [15] = 0x42}, 16},
+	};
+	uint32_t number;
+
+	if (leads_to_v4(address->s6_addr, &number) && is_metadata_v4(number))
+		return true;
+	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
+		if (memcmp(address->s6_addr, places[i].byte, places[i].len) == 0)
+			return true;
+	return IN6_IS_ADDR_LINKLOCAL(address);
+}
+
+static bool
+is_link_local(const struct sockaddr *address)
+{
+	struct sockaddr_in v4;
+	struct sockaddr_in6 v6;
+
+	if (address->sa_family == AF_INET)
+	{
+		memcpy(&v4, address, sizeof(v4));
+		return is_metadata_v4(ntohl(v4.sin_addr.s_addr));
+	}
+	if (address->sa_family != AF_INET6)
+		return false;
+	memcpy(&v6, address, sizeof(v6));
+	return is_metadata_v6(&v6.sin6_addr);
+}
+
+/* Copies the host of a URL in the form for resolvers; false: it is too
+ * long. */
+static bool
+copy_host(const char *url, char *host, size_t size)
+{
+	const char *begin = strstr(url, "://");
+	size_t len;
+
+	begin = begin ? begin + 3 : url;
+	len = strcspn(begin, "/?#");
+	if (*begin == '[')
+	{
+		begin++;
+		/* without its zone */
+		len = strcspn(begin, "]%");
+	}
+	else if (memchr(begin, ':', len))
+		len = strcspn(begin, ":");
+	while (len > 0 && begin[len - 1] == '.')
+		len--;
+	if (len >= size)
+		return false;
+	memcpy(host, begin, len);
+	host[len] = '\0';
+	return true;
+}
+
+/*
+ * A proxy resolves names, and connects.  Numbers it need not resolve, in all
+ * the ways in which they may be written; and some names mean the same
+ * everywhere.
+ */
+bool
+ob_url_is_link_local(const char *url)
+{
+	static const char *const names[] = {
+		"metadata.google.internal", "metadata.goog",
+		"instance-data.ec2.internal", "metadata.tencentyun.com"};
+	struct addrinfo hints = {.ai_flags = AI_NUMERICHOST,
+							 .ai_socktype = SOCK_STREAM};
+	struct addrinfo *found = NULL;
+	char host[300];
+	bool result = false;
+
+	if (!copy_host(url, host, sizeof(host)))
+		return false;
+	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
+		if (strcasecmp(host, names[i]) == 0)
+			return true;
+	if (getaddrinfo(host, NULL, &hints, &found) != 0)
+		return false;
+	result = is_link_local(found->ai_addr);
+	freeaddrinfo(found);
+	return result;
+}
+
+/* ---- callbacks of libcurl ---- */
 
 static int
 on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
@@ -85,15 +303,14 @@ on_timer(CURLM *multi, long timeout_ms, void *arg)
 	return 0;
 }
 
-/* Not for the programs either that a host may start. */
+/* Sets close-on-exec, so that child processes do not inherit the socket. */
 static curl_socket_t
 on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 {
-	ObTransfer *transfer = arg;
+	Transfer *transfer = arg;
 
 	(void) purpose;
-	if (!transfer->request->link_local &&
-		ob_address_is_link_local(&address->addr))
+	if (!transfer->request->link_local && is_link_local(&address->addr))
 	{
 		transfer->refused = true;
 		return CURL_SOCKET_BAD;
@@ -106,7 +323,7 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 static int
 on_seek(void *arg, curl_off_t offset, int origin)
 {
-	ObTransfer *transfer = arg;
+	Transfer *transfer = arg;
 
 	if (origin != SEEK_SET || offset < 0 ||
 		(size_t) offset > transfer->request->body_len)
@@ -115,9 +332,76 @@ on_seek(void *arg, curl_off_t offset, int origin)
 	return CURL_SEEKFUNC_OK;
 }
 
+static size_t
+on_read(char *to, size_t size, size_t n, void *arg)
+{
+	Transfer *transfer = arg;
+	const ObHttpRequest *request = transfer->request;
+	size_t left = request->body_len - transfer->sent;
+	size_t take = size * n < left ? size * n : left;
+
+	if (take > 0)
+		memcpy(to, request->body + transfer->sent, take);
+	transfer->sent += take;
+	return take;
+}
+
+static size_t
+on_write(char *data, size_t size, size_t n, void *arg)
+{
+	Transfer *transfer = arg;
+
+	transfer->progress_at = transfer->http->pumped_ms;
+	ob_buf_add(&transfer->request->response, data, size * n);
+	if (!transfer->request->response.failed)
+		return size * n;
+	if (transfer->request->response.full)
+		transfer->overflow = transfer->request->response_max;
+	return 0;
+}
+
+static size_t
+on_header(char *line, size_t size, size_t n, void *arg)
+{
+	Transfer *transfer = arg;
+	ObBuf *headers = &transfer->request->headers;
+	size_t len = size * n;
+
+	transfer->progress_at = transfer->http->pumped_ms;
+	/* a status line begins the next response, for example after 100
+	 * Continue */
+	if (len >= 5 && memcmp(line, "HTTP/", 5) == 0)
+	{
+		ob_buf_reset(headers);
+		transfer->headed = false;
+	}
+	transfer->head_bytes += len;
+	while (len > 0 && (line[len - 1] == '\r' || line[len - 1] == '\n'))
+		len--;
+	ob_buf_add(headers, line, len);
+	if (len == 0)
+		transfer->headed = true;
+	ob_buf_addc(headers, '\n');
+	if (headers->full)
+		transfer->overflow = HEADERS_MAX;
+	else if (transfer->head_bytes > HEADS_MAX)
+		transfer->overflow = HEADS_MAX;
+	else if (!headers->failed)
+		return size * n;
+	return 0;
+}
+
 /* ---- easy handles ---- */
 
-/* Options that are the same for every request. */
+static int
+connect_timeout(const Transfer *transfer)
+{
+	int own = transfer->request->connect_timeout_ms;
+
+	return own > 0 ? own : transfer->http->connect_timeout_ms;
+}
+
+/* Sets the options that are the same for every request. */
 static bool
 set_common(const ObHttp *http, CURL *easy)
 {
@@ -144,15 +428,15 @@ set_common(const ObHttp *http, CURL *easy)
 	SET(CURLOPT_TCP_KEEPIDLE, 30L);
 	SET(CURLOPT_UPLOAD_BUFFERSIZE, UPLOAD_BUFFER);
 	SET(CURLOPT_DNS_SHUFFLE_ADDRESSES, 1L);
-	SET(CURLOPT_HEADERFUNCTION, ob_transfer_header);
-	SET(CURLOPT_WRITEFUNCTION, ob_transfer_write);
-	SET(CURLOPT_READFUNCTION, ob_transfer_read);
+	SET(CURLOPT_HEADERFUNCTION, on_header);
+	SET(CURLOPT_WRITEFUNCTION, on_write);
+	SET(CURLOPT_READFUNCTION, on_read);
 	SET(CURLOPT_SEEKFUNCTION, on_seek);
 	SET(CURLOPT_OPENSOCKETFUNCTION, on_open);
 	return bad == CURLE_OK;
 }
 
-/* The method, and how the body travels. */
+/* Sets the method, and how the body is sent. */
 static bool
 set_method(CURL *easy, const ObHttpRequest *request)
 {
@@ -178,18 +462,9 @@ set_method(CURL *easy, const ObHttpRequest *request)
 	return bad == CURLE_OK;
 }
 
-bool
-ob_transfer_is_connected(const ObTransfer *transfer)
-{
-	curl_off_t connected = 0;
-
-	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
-	return connected > 0;
-}
-
-/* The way to the server. */
+/* Sets the way to the server. */
 static bool
-set_route(ObTransfer *transfer)
+set_route(Transfer *transfer)
 {
 	const ObHttp *http = transfer->http;
 	const ObHttpRequest *request = transfer->request;
@@ -197,26 +472,27 @@ set_route(ObTransfer *transfer)
 	CURL *easy = transfer->easy;
 	CURLcode bad = CURLE_OK;
 
-	/* never what http_proxy and no_proxy say: that is the host's environment
-	 */
+	/* http_proxy and no_proxy are ignored: they belong to the host's
+	 * environment */
 	SET(CURLOPT_PROXY, proxied ? http->proxy : "");
 	SET(CURLOPT_NOPROXY, proxied ? "" : "*");
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
-	/* or a request that may not connect there would find it connected */
+	/* otherwise a request that may not connect there would find it
+	 * connected */
 	SET(CURLOPT_FORBID_REUSE, request->link_local ? 1L : 0L);
 	if (http->ca_file && !request->system_ca)
 	{
 		SET(CURLOPT_CAINFO, http->ca_file);
 		SET(CURLOPT_CAPATH, NULL);
 	}
-	transfer->connect_ms = ob_transfer_connect_timeout(transfer);
+	transfer->connect_ms = connect_timeout(transfer);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, transfer->connect_ms);
 	return bad == CURLE_OK;
 }
 
 static bool
-set_request(ObTransfer *transfer)
+set_request(Transfer *transfer)
 {
 	CURL *easy = transfer->easy;
 	CURLcode bad = CURLE_OK;
@@ -237,7 +513,30 @@ set_request(ObTransfer *transfer)
 
 /* ---- transfers ---- */
 
-/* They hold session tokens and signatures. */
+static bool
+is_connected(const Transfer *transfer)
+{
+	curl_off_t connected = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_PRETRANSFER_TIME_T, &connected);
+	return connected > 0;
+}
+
+/* Notes progress of an upload. libcurl fetches a body in big pieces, or at
+ * once, so only the bytes that have gone out count. */
+static void
+note_upload(Transfer *transfer)
+{
+	curl_off_t uploaded = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
+	if (uploaded == transfer->uploaded)
+		return;
+	transfer->uploaded = uploaded;
+	transfer->progress_at = transfer->http->pumped_ms;
+}
+
+/* Wipes the headers, which hold session tokens and signatures. */
 static void
 free_headers(struct curl_slist *headers)
 {
@@ -256,7 +555,7 @@ ob_http_header(ObHttpRequest *request, const char *name, const char *value,
 	if (strpbrk(name, "\r\n") || (value && strpbrk(value, "\r\n")))
 		return ob_error_set(error, OB_EINVAL,
 							"a header would have a line break");
-	ob_buf_init(&line, OB_HTTP_HEADERS_MAX);
+	ob_buf_init(&line, HEADERS_MAX);
 	/* "Name:" would remove the header, "Name;" sends it empty; blanks at the
 	 * ends of a value do not count */
 	if (value && value[strspn(value, " \t")] == '\0')
@@ -277,9 +576,9 @@ ob_http_header(ObHttpRequest *request, const char *name, const char *value,
 }
 
 static void
-unlink_transfer(ObHttp *http, const ObTransfer *transfer)
+unlink_transfer(ObHttp *http, const Transfer *transfer)
 {
-	ObTransfer **link = &http->transfers;
+	Transfer **link = &http->transfers;
 
 	while (*link && *link != transfer)
 		link = &(*link)->next;
@@ -287,8 +586,8 @@ unlink_transfer(ObHttp *http, const ObTransfer *transfer)
 		*link = transfer->next;
 }
 
-void
-ob_transfer_end(ObTransfer *transfer)
+static void
+end_transfer(Transfer *transfer)
 {
 	ObHttp *http = transfer->http;
 	CURL *easy = transfer->easy;
@@ -309,27 +608,27 @@ ob_transfer_end(ObTransfer *transfer)
 	free(transfer);
 }
 
-void
-ob_transfer_finish(ObTransfer *transfer)
+static void
+finish(Transfer *transfer)
 {
 	ObHttpRequest *request = transfer->request;
 
-	ob_transfer_end(transfer);
+	end_transfer(transfer);
 	request->done(request);
 }
 
 static void
-fail(ObTransfer *transfer, ObCode code, const char *cause)
+fail(Transfer *transfer, ObCode code, const char *cause)
 {
 	ObHttpRequest *request = transfer->request;
 
 	ob_error_set(&request->error, code, "%s", cause);
 	request->final = code == OB_ENOMEM || code == OB_EINVAL;
-	ob_transfer_finish(transfer);
+	finish(transfer);
 }
 
-void
-ob_transfer_begin(ObTransfer *transfer)
+static void
+begin(Transfer *transfer)
 {
 	ObHttp *http = transfer->http;
 	ObHttpRequest *request = transfer->request;
@@ -342,7 +641,7 @@ ob_transfer_begin(ObTransfer *transfer)
 		ob_buf_check(&request->url, &request->error) != OB_OK)
 	{
 		request->final = true;
-		ob_transfer_finish(transfer);
+		finish(transfer);
 		return;
 	}
 	if (http->proxy && !request->direct && !request->link_local &&
@@ -385,12 +684,12 @@ curl_code(CURLcode result, long status, bool *final)
 		case CURLE_RECV_ERROR:
 		case CURLE_SEND_FAIL_REWIND:
 			return OB_ECONNECT;
-		/* no HTTP: what a server has sent too much after an answer is taken
-		 * for the next one; a new connection begins clean */
+		/* no HTTP: surplus bytes after a response are taken for the next
+		 * response; a new connection begins clean */
 		case CURLE_UNSUPPORTED_PROTOCOL:
 			return OB_EPROTO;
 		case CURLE_WEIRD_SERVER_REPLY:
-			/* so libcurl 8 calls the same, at times */
+			/* libcurl 8 sometimes uses this code for the same */
 			if (status == 0)
 				return OB_EPROTO;
 			break;
@@ -433,23 +732,24 @@ is_unresolved(CURL *easy, CURLcode result)
 	return resolved == 0;
 }
 
-/* Whether the failure is one that we have made, or know better; sets it. */
+/* Sets the error of a failure that we caused, or can name better than
+ * libcurl. */
 static bool
-is_own_failure(ObTransfer *transfer, CURLcode result)
+is_own_failure(Transfer *transfer, CURLcode result)
 {
 	ObHttpRequest *request = transfer->request;
 
 	if (transfer->overflow > 0)
 		ob_error_set(&request->error, OB_EPROTO,
-					 "the answer is longer than %zu bytes",
+					 "the response is longer than %zu bytes",
 					 transfer->overflow);
 	else if (result == CURLE_WRITE_ERROR)
 		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
 	else if (result == CURLE_OUT_OF_MEMORY && request->sent &&
 			 !transfer->headed)
-		/* so libcurl calls a line above 100 KiB */
+		/* libcurl uses this code for a line above 100 KiB */
 		ob_error_set(&request->error, OB_EPROTO,
-					 "a header of the answer is too long");
+					 "a header of the response is too long");
 	else if (result == CURLE_COULDNT_CONNECT && transfer->refused)
 		ob_error_set(&request->error, OB_EINVAL, "%s", LINK_LOCAL);
 	else
@@ -458,9 +758,9 @@ is_own_failure(ObTransfer *transfer, CURLcode result)
 	return true;
 }
 
-/* libcurl is through with a transfer. */
+/* Handles the end of a transfer in libcurl. */
 static void
-conclude(ObTransfer *transfer, CURLcode result)
+conclude(Transfer *transfer, CURLcode result)
 {
 	ObHttpRequest *request = transfer->request;
 	long status = 0;
@@ -476,8 +776,9 @@ conclude(ObTransfer *transfer, CURLcode result)
 		  status >= 400))
 	{
 		/*
-		 * (A server that answers 4xx or 5xx early and closes makes our sends
-		 * fail: then its status is what counts.)
+		 * A server that responds early with 4xx or 5xx and closes makes our
+		 * sends fail; then its status counts, which the condition above lets
+		 * through.
 		 */
 		ObCode code = curl_code(result, status, &request->final);
 
@@ -485,10 +786,85 @@ conclude(ObTransfer *transfer, CURLcode result)
 					 transfer->text[0] ? transfer->text
 									   : curl_easy_strerror(result));
 	}
-	ob_transfer_finish(transfer);
+	finish(transfer);
 }
 
-/* ---- the machinery ---- */
+/* ---- driving ---- */
+
+static void
+start_due(ObHttp *http, int64_t now)
+{
+	bool again = true;
+
+	/* a callback may change the list: start over after each one */
+	while (again)
+	{
+		again = false;
+		for (Transfer *t = http->transfers; t; t = t->next)
+		{
+			if (!t->easy && t->start_ms <= now)
+			{
+				begin(t);
+				again = true;
+				break;
+			}
+		}
+	}
+}
+
+/* Whether a transfer takes too long; sets its error.  (libcurl looks for slow
+ * connects, too, but not again after we have extended its time.) */
+static bool
+is_overdue(const ObHttp *http, Transfer *transfer)
+{
+	ObHttpRequest *request = transfer->request;
+	int64_t age = http->pumped_ms - transfer->begun_at;
+	int stall = request->stall_timeout_ms > 0 ? request->stall_timeout_ms
+											  : http->stall_timeout_ms;
+	int total = request->timeout_ms;
+	const char *what;
+	int limit;
+
+	if (!transfer->easy)
+		return false;
+	note_upload(transfer);
+	request->sent = true; /* or must be assumed to have gone out */
+	if (age > (limit = connect_timeout(transfer)) && !is_connected(transfer))
+	{
+		what = "no connection was made within";
+		request->sent = false;
+	}
+	else if (total > 0 && age > (limit = total))
+		what = "no whole response came within";
+	else if (http->pumped_ms - transfer->progress_at > (limit = stall))
+		what = "no byte moved for";
+	else
+		return false;
+	ob_error_set(&request->error, OB_ETIMEOUT, "%s %g s", what,
+				 limit / 1000.0);
+	return true;
+}
+
+static void
+fail_overdue(ObHttp *http)
+{
+	bool again = true;
+
+	/* a callback may change the list: start over after each one */
+	while (again)
+	{
+		again = false;
+		for (Transfer *t = http->transfers; t; t = t->next)
+		{
+			if (is_overdue(http, t))
+			{
+				finish(t);
+				again = true;
+				break;
+			}
+		}
+	}
+}
 
 static void
 conclude_all(ObHttp *http)
@@ -504,22 +880,8 @@ conclude_all(ObHttp *http)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-		conclude((ObTransfer *) (void *) transfer, result);
+		conclude((Transfer *) (void *) transfer, result);
 	}
-}
-
-/* libcurl fetches a body in big pieces, or at once: what counts is how much of
- * it has gone out. */
-void
-ob_transfer_note_upload(ObTransfer *transfer)
-{
-	curl_off_t uploaded = 0;
-
-	curl_easy_getinfo(transfer->easy, CURLINFO_SIZE_UPLOAD_T, &uploaded);
-	if (uploaded == transfer->uploaded)
-		return;
-	transfer->uploaded = uploaded;
-	transfer->progress_at = transfer->http->pumped_ms;
 }
 
 static ObCode
@@ -558,7 +920,7 @@ pump(ObHttp *http, ObError *error)
 static void
 extend_connects(const ObHttp *http, int64_t lost_ms)
 {
-	for (ObTransfer *t = http->transfers; t; t = t->next)
+	for (Transfer *t = http->transfers; t; t = t->next)
 	{
 		if (!t->easy)
 			continue;
@@ -572,7 +934,7 @@ advance_clock(ObHttp *http)
 {
 	int64_t now = ob_http_now_ms();
 	int64_t gap = now - http->driven_at;
-	int64_t lost = gap > OB_HTTP_PUMP_GAP_MS ? gap - OB_HTTP_PUMP_GAP_MS : 0;
+	int64_t lost = gap > PUMP_GAP_MS ? gap - PUMP_GAP_MS : 0;
 
 	if (lost > 0)
 		extend_connects(http, lost);
@@ -590,15 +952,36 @@ ob_http_drive(ObHttp *http, ObError *error)
 	sigfillset(&all);
 	pthread_sigmask(SIG_SETMASK, &all, &before);
 	advance_clock(http);
-	ob_http_start_due(http, http->driven_at);
+	start_due(http, http->driven_at);
 	code = pump(http, error);
 	conclude_all(http);
-	ob_http_fail_overdue(http);
-	/* what the callbacks started may begin at once */
-	ob_http_start_due(http, http->driven_at);
+	fail_overdue(http);
+	/* requests that the callbacks started may begin at once */
+	start_due(http, http->driven_at);
 	pthread_sigmask(SIG_SETMASK, &before, NULL);
 	return code;
 }
+
+int
+ob_http_timeout_ms(const ObHttp *http)
+{
+	int64_t now = ob_http_now_ms();
+	int64_t at = http->timer_at;
+
+	for (const Transfer *t = http->transfers; t; t = t->next)
+	{
+		/* a running transfer needs a look for time-outs now and then */
+		int64_t look = t->easy ? now + PUMP_GAP_MS : t->start_ms;
+
+		if (at < 0 || look < at)
+			at = look;
+	}
+	if (at < 0)
+		return -1;
+	return at <= now ? 0 : (int) (at - now);
+}
+
+/* ---- the client ---- */
 
 int
 ob_http_fd(const ObHttp *http)
@@ -615,7 +998,7 @@ set_up_multi(ObHttp *http)
 	http->multi = curl_multi_init();
 	if (!http->multi)
 		return false;
-	/* an older one does not know it, and has no need of it */
+	/* an older libcurl does not know the option, and does not need it */
 	(void) curl_multi_setopt(http->multi, MULTI_QUICK_EXIT, 1L);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETFUNCTION, on_socket);
 	curl_multi_setopt(http->multi, CURLMOPT_SOCKETDATA, http);
@@ -628,10 +1011,10 @@ set_up_multi(ObHttp *http)
 	return true;
 }
 
-/* Memory is not all that libcurl may lack: later versions take descriptors,
- * and do not say so. */
+/* Memory is not the only cause: later versions of libcurl take descriptors,
+ * and do not report that they found none. */
 static void
-say_no_libcurl(ObError *error)
+report_setup_failure(ObError *error)
 {
 	if (errno == EMFILE || errno == ENFILE)
 		ob_error_set(error, OB_EIO, "libcurl could not be set up: %s",
@@ -665,7 +1048,7 @@ ob_http_new(const ObHttpOptions *options, ObError *error)
 	if (!http->idle || !http->user_agent ||
 		(options->ca_file && !http->ca_file) ||
 		(options->proxy && !http->proxy) || !set_up_multi(http))
-		say_no_libcurl(error);
+		report_setup_failure(error);
 	else if ((http->epoll = epoll_create1(EPOLL_CLOEXEC)) < 0)
 		ob_error_set(error, OB_EIO, "epoll_create1: %s", strerror(errno));
 	else
@@ -680,7 +1063,7 @@ ob_http_free(ObHttp *http)
 	if (!http)
 		return;
 	while (http->transfers)
-		ob_transfer_end(http->transfers);
+		end_transfer(http->transfers);
 	for (int i = 0; i < http->nidle; i++)
 		curl_easy_cleanup(http->idle[i]);
 	if (http->multi)
@@ -692,4 +1075,108 @@ ob_http_free(ObHttp *http)
 	free(http->ca_file);
 	free(http->proxy);
 	free(http);
+}
+
+/* ---- requests ---- */
+
+void
+ob_http_request_init(ObHttpRequest *request)
+{
+	memset(request, 0, sizeof(*request));
+	request->response_max = HEADERS_MAX;
+	ob_buf_init(&request->url, URL_MAX);
+	ob_buf_init(&request->response, HEADERS_MAX);
+	ob_buf_init(&request->headers, HEADERS_MAX);
+}
+
+void
+ob_http_request_free(ObHttpRequest *request)
+{
+	if (request->transfer)
+		end_transfer(request->transfer);
+	ob_buf_free(&request->url);
+	ob_buf_free(&request->response);
+	ob_buf_free(&request->headers);
+}
+
+void
+ob_http_start(ObHttp *http, ObHttpRequest *request, int64_t delay_ms)
+{
+	Transfer *transfer = calloc(1, sizeof(Transfer));
+	Transfer **link = &http->transfers;
+
+	ob_error_clear(&request->error);
+	request->final = false;
+	request->status = 0;
+	request->sent = false;
+	request->unresolved = false;
+	if (!transfer)
+	{
+		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
+		request->final = true;
+		request->done(request);
+		return;
+	}
+	transfer->http = http;
+	transfer->request = request;
+	transfer->start_ms = ob_http_now_ms() + delay_ms;
+	request->transfer = transfer;
+	while (*link)
+		link = &(*link)->next;
+	*link = transfer;
+}
+
+void
+ob_http_cancel(ObHttp *http, ObHttpRequest *request)
+{
+	if (request->transfer)
+		end_transfer(request->transfer);
+}
+
+bool
+ob_http_running(const ObHttpRequest *request)
+{
+	return request->transfer != NULL;
+}
+
+bool
+ob_http_sent(const ObHttpRequest *request)
+{
+	return ob_http_running(request) && request->transfer->easy &&
+		   is_connected(request->transfer);
+}
+
+/* The body of a POST is libcurl's from the beginning. */
+bool
+ob_http_sent_whole(const ObHttpRequest *request)
+{
+	return ob_http_sent(request) &&
+		   (strcmp(request->method, "PUT") != 0 ||
+			request->transfer->sent >= request->body_len);
+}
+
+bool
+ob_http_response_header(const ObHttpRequest *request, const char *name,
+						char *value, size_t size)
+{
+	size_t len = strlen(name);
+	const char *line = request->headers.data;
+
+	while (line && *line)
+	{
+		const char *end = strchr(line, '\n');
+
+		if (strncasecmp(line, name, len) == 0 && line[len] == ':')
+		{
+			const char *from = line + len + 1;
+
+			while (*from == ' ' || *from == '\t')
+				from++;
+			ob_error_copy(value, size, from,
+						  end ? (size_t) (end - from) : strlen(from));
+			return true;
+		}
+		line = end ? end + 1 : NULL;
+	}
+	return false;
 }

@@ -29,8 +29,8 @@ typedef struct ObHttpOptions
 {
 	const char *user_agent;
 	const char *ca_file; /* PEM bundle; NULL: the system's */
-	const char *proxy;   /* http[s]://host[:port]; NULL: none.  What the
-						  * environment says does not matter */
+	const char *proxy;   /* http[s]://host[:port]; NULL: none.  The
+						  * environment is ignored */
 	int connect_timeout_ms;
 	int stall_timeout_ms; /* see ObHttpRequest.stall_timeout_ms */
 	int max_connections;
@@ -47,22 +47,25 @@ struct ObHttpRequest
 	const char *method; /* GET HEAD PUT POST DELETE; static */
 	const char *body;   /* borrowed; may be NULL */
 	size_t body_len;
-	size_t response_max;    /* a longer answer is OB_EPROTO */
+	size_t response_max;    /* a longer response is OB_EPROTO */
 	int stall_timeout_ms;   /* without a byte moved either way; 0: default.
 							 * Only time in which the host drives counts, so a
-							 * query that computes for a minute kills nothing */
+							 * query that computes for a minute does no harm */
 	int connect_timeout_ms; /* 0: default */
-	int timeout_ms;  /* from the start to the end, counted likewise; 0: none */
-	bool direct;     /* not through the proxy */
-	bool fresh;      /* on a new connection */
-	bool link_local; /* may go to addresses of the machine's own network, where
-					  * metadata services are: else that is OB_EINVAL.  The
-					  * connection is used for nothing else */
-	bool system_ca;  /* not by ca_file: the server is not the store */
+	int timeout_ms;         /* from the start to the end, on the same
+							 * clock; 0: none */
+	bool direct;            /* not through the proxy */
+	bool fresh;             /* on a new connection */
+	bool link_local;        /* may go to addresses of metadata
+							 * services on the machine's own network,
+							 * which is otherwise OB_EINVAL.  The
+							 * connection is not reused */
+	bool system_ca;         /* ca_file is not used, since the server
+							 * is not the store */
 	void *arg;
 
 	/*
-	 * Called right before each start, also a delayed one: sets "url" and adds
+	 * Called right before each start, even a delayed one: sets "url" and adds
 	 * headers, both empty at that time.  If it fails, the request is done with
 	 * that error.
 	 */
@@ -75,13 +78,14 @@ struct ObHttpRequest
 	ObBuf url;
 
 	/* the outcome, for "done" */
-	ObError error;   /* OB_OK if an HTTP answer came, whatever its status */
+	ObError error;   /* OB_OK if an HTTP response came,
+					  * whatever its status */
 	bool final;      /* the error is not worth a retry */
 	int status;      /* 0: none */
-	bool sent;       /* something of the request went out */
+	bool sent;       /* a part of the request went out */
 	bool unresolved; /* the name of the host (or proxy) is not known */
 	ObBuf response;  /* the body */
-	ObBuf headers;   /* "Name: value\n" of the final answer */
+	ObBuf headers;   /* "Name: value\n" of the final response */
 
 	struct ObTransfer *transfer; /* private */
 };
@@ -89,7 +93,7 @@ struct ObHttpRequest
 /* Copies the options; NULL on error. */
 extern ObHttp *ob_http_new(const ObHttpOptions *options, ObError *error);
 
-/* Cancels what is running; NULL is allowed. */
+/* Cancels all requests; NULL is allowed. */
 extern void ob_http_free(ObHttp *http);
 
 extern int ob_http_fd(const ObHttp *http);
@@ -104,13 +108,13 @@ extern ObCode ob_http_drive(ObHttp *http, ObError *error) OB_MUST_CHECK;
 extern void ob_http_request_init(ObHttpRequest *request);
 extern void ob_http_request_free(ObHttpRequest *request);
 
-/* From prepare only: adds a header line.  A value of "" is sent as it is, NULL
- * takes away a header that libcurl adds by itself.  OB_EINVAL for a line break
- * in one of them: it would begin another header. */
+/* Adds a header line; only prepare may call it.  A value of "" is sent as it
+ * is, NULL takes away a header that libcurl adds by itself.  OB_EINVAL for a
+ * line break in one of them: it would begin another header. */
 extern ObCode ob_http_header(ObHttpRequest *request, const char *name,
 							 const char *value, ObError *error) OB_MUST_CHECK;
 
-/* Begins after delay_ms.  Failures are told by "done", never here. */
+/* Begins after delay_ms.  Failures are reported by "done", never here. */
 extern void ob_http_start(ObHttp *http, ObHttpRequest *request,
 						  int64_t delay_ms);
 
@@ -124,10 +128,11 @@ extern bool ob_http_running(const ObHttpRequest *request);
  * a delay or a connect is waited for. */
 extern bool ob_http_sent(const ObHttpRequest *request);
 
-/* Whether it may have all of it. */
+/* Whether the server may have all of the request. */
 extern bool ob_http_sent_whole(const ObHttpRequest *request);
 
-/* Copies an answer's header value, cut to size; false if there is none. */
+/* Copies the value of a response's header, cut to size; false if there is
+ * none. */
 extern bool ob_http_response_header(const ObHttpRequest *request,
 									const char *name, char *value,
 									size_t size);
@@ -135,8 +140,13 @@ extern bool ob_http_response_header(const ObHttpRequest *request,
 /* Milliseconds of a monotonic clock. */
 extern int64_t ob_http_now_ms(void);
 
-/* Milliseconds in which the host drove: what the time-outs of requests go by.
- */
+/* Milliseconds in which the host drove, the clock of the requests'
+ * time-outs. */
 extern int64_t ob_http_clock_ms(const ObHttp *http);
+
+/* Whether the host of a URL is an address of a metadata service, as far as
+ * that is known without a resolver.  A proxy connects to addresses that we do
+ * not see, so this checks URLs that go through one. */
+extern bool ob_url_is_link_local(const char *url);
 
 #endif

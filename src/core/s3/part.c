@@ -18,10 +18,10 @@
 #ifdef USE_GUARD_PAGES
 
 /*
- * For tests: a buffer ends where its pages do, between two that nobody may
- * touch, at an address that has nothing to do with the one before, and moves
- * whenever it grows.  So whoever writes beyond a window's buffer, or into one
- * that he had before, ends there.
+ * Test builds end a buffer where its pages end, between two that must not be
+ * touched, at an address unrelated to the one before, and move it whenever it
+ * grows.  So code that writes beyond a window's buffer, or into an old one,
+ * crashes there.
  */
 static size_t
 pages(size_t cap)
@@ -81,9 +81,10 @@ resize_buffer(char *data, size_t old_cap, size_t cap)
 #else
 
 /*
- * Pages of their own, which are the system's again when the export is over.
- * What is given back to malloc stays with the process, at least as much as two
- * parts, and there may be hundreds of sessions that exported once.
+ * Buffers have pages of their own, which are the system's again when the
+ * export is over.  Memory that is given back to malloc stays with the process,
+ * at least as much as two parts, and there may be hundreds of sessions that
+ * exported once.
  */
 static char *
 alloc_buffer(size_t cap)
@@ -336,7 +337,7 @@ ob_part_add_head(ObPart *part, const ObHead *head)
 	memcpy(part->data + part->start, head->data, head->len);
 	part->len += head->len;
 	part->first += head->len;
-	/* these few bytes come first after all: once an export */
+	/* these few bytes come first after all, once per export */
 	return begin_checksums(part);
 }
 

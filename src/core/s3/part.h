@@ -1,25 +1,25 @@
 /*
  * part.h
- *		The parts of an upload: buffers, their checksums, and who has memory.
+ *		The parts of an upload: their buffers, checksums and memory.
  *
  * src/core/s3/part.h
  *
  * A part is a buffer and the call that sends it.  A pool has one part more
- * than may be in flight, so that one can be filled meanwhile; how many of them
- * get a buffer is bounded by the memory allowed.  They go around:
+ * than may be in flight, so that one can be filled in the meantime; how many
+ * of them get a buffer is bounded by the memory allowed.  They go around:
  *
  *	   EMPTY -> FILLING -> FULL (waits for the upload id, or for its turn)
  *	     ^                   |
  *	     \---- SENDING <-----/
  *
  * A buffer has OB_PART_SLACK bytes beyond the part's size, into which upstream
- * may write; see upload.c for what becomes of them.
+ * may write; see upload.c.
  */
 #ifndef OB_PART_H
 #define OB_PART_H
 
 #include "core/s3/s3.h"
-#include "core/base/sha256.h"
+#include "core/base/hash.h"
 #include "core/sink/sink.h"
 
 #define OB_PART_SLACK ((size_t) OB_SINK_WINDOW_MAX)
@@ -63,11 +63,11 @@ typedef struct ObParts
 } ObParts;
 
 /* n empty parts for uploads to s3 with that checksum (not AUTO), whose calls
- * tell "done"; call.arg is the part. */
+ * end with "done"; call.arg is the part. */
 extern bool ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
 						  void (*done)(ObS3Call *call), void *owner);
 
-/* Cancels what is sent. */
+/* Cancels all calls. */
 extern void ob_parts_free(ObParts *parts);
 extern void ob_parts_cancel(ObParts *parts);
 

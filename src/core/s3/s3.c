@@ -4,75 +4,28 @@
  *
  * src/core/s3/s3.c
  *
- * The client, and the beginning of calls.  One table says how each verb looks
- * on the wire; s3_intern.h says where the rest of a call's life is.
+ * The client, and the beginning of calls; s3_intern.h lists the files for the
+ * rest of a call's life.
  */
 #include "core/s3/s3.h"
 
-#include <limits.h>
-#include <openssl/rand.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/text.h"
 #include "core/s3/s3_intern.h"
 
-#define LIST_RESPONSE_MAX (8 * 1024 * 1024)
-#define RESPONSE_MAX (64 * 1024)
-#define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
-#define TOLD_MAX ((size_t) 64 * 1024)
-/* S3 may work on a Complete for minutes before it says a word. */
-#define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
-/* Other requests: so long, and so much for each 64 KiB of the body. */
-#define TIMEOUT_MS (120 * 1000)
-#define TIMEOUT_MS_PER_64_KIB 1000
-
-const ObS3VerbInfo ob_s3_verbs[] = {
-	[OB_S3_PUT_OBJECT] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
-	[OB_S3_CREATE] = {"POST", 8, RESPONSE_MAX,
-					  "could not start the upload of"},
-	[OB_S3_UPLOAD_PART] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
-	[OB_S3_COMPLETE] = {"POST", 10, RESPONSE_MAX,
-						"could not complete the upload of"},
-	[OB_S3_ABORT] = {"DELETE", 2, RESPONSE_MAX,
-					 "could not abort the upload of"},
-	[OB_S3_HEAD] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
-	[OB_S3_LIST_PARTS] = {"GET", 8, LIST_RESPONSE_MAX,
-						  "could not list the parts of"},
-	[OB_S3_LIST_UPLOADS] = {"GET", 8, LIST_RESPONSE_MAX,
-							"could not list the unfinished uploads of"},
-	[OB_S3_HEAD_BUCKET] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
-	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
-							  "could not read the encryption of"},
-	[OB_S3_GET_OBJECT] = {"GET", 8, OBJECT_RESPONSE_MAX, "could not read"},
-	[OB_S3_DELETE_OBJECT] = {"DELETE", 8, RESPONSE_MAX, "could not delete"},
-};
+#define SECRETS_MAX ((size_t) 64 * 1024)
 
 /* ---- the client ---- */
-
-static char *
-copy_text(const char *text, bool *failed)
-{
-	char *copy = text ? strdup(text) : NULL;
-
-	if (text && !copy)
-		*failed = true;
-	return copy;
-}
-
-static bool
-same_text(const char *a, const char *b)
-{
-	if (!a || !b)
-		return a == b;
-	return strcmp(a, b) == 0;
-}
 
 static bool
 same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
 {
 	return a->https == b->https && a->aws == b->aws && a->port == b->port &&
-		   a->variant == b->variant && same_text(a->host, b->host) &&
-		   same_text(a->base, b->base);
+		   a->variant == b->variant && ob_text_equal(a->host, b->host) &&
+		   ob_text_equal(a->base, b->base);
 }
 
 /* Whether the host follows when the region changes. */
@@ -94,7 +47,6 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 {
 	ObS3 *s3 = calloc(1, sizeof(ObS3));
 	ObCredentialsOptions credentials = options->credentials;
-	bool failed = false;
 
 	if (!s3)
 	{
@@ -109,15 +61,9 @@ ob_s3_new(const ObS3Options *options, ObError *error)
 	s3->stall_timeout_ms = options->http.stall_timeout_ms;
 	s3->max_connections = options->http.max_connections;
 	s3->content_md5 = options->content_md5;
-	s3->ca_file = copy_text(options->http.ca_file, &failed);
-	s3->proxy = copy_text(options->http.proxy, &failed);
-	s3->given_region = copy_text(options->region, &failed);
-	if (RAND_bytes((unsigned char *) &s3->random, sizeof(s3->random)) != 1)
-		s3->random = (uint64_t) ob_http_now_ms();
-	s3->random |= 1; /* xorshift must not begin at 0 */
-	if (failed)
-		ob_error_set(error, OB_ENOMEM, "out of memory");
-	else
+	if (ob_text_copy(&s3->ca_file, options->http.ca_file, error) == OB_OK &&
+		ob_text_copy(&s3->proxy, options->http.proxy, error) == OB_OK &&
+		ob_text_copy(&s3->given_region, options->region, error) == OB_OK)
 		s3->http = ob_http_new(&options->http, error);
 	if (s3->http)
 	{
@@ -158,9 +104,9 @@ ob_s3_matches(const ObS3 *s3, const ObS3Options *options)
 		   s3->connect_timeout_ms == http->connect_timeout_ms &&
 		   s3->stall_timeout_ms == http->stall_timeout_ms &&
 		   s3->max_connections == http->max_connections &&
-		   same_text(s3->ca_file, http->ca_file) &&
-		   same_text(s3->proxy, http->proxy) &&
-		   same_text(s3->given_region, options->region) &&
+		   ob_text_equal(s3->ca_file, http->ca_file) &&
+		   ob_text_equal(s3->proxy, http->proxy) &&
+		   ob_text_equal(s3->given_region, options->region) &&
 		   ob_provider_matches(s3->provider, &options->credentials);
 }
 
@@ -181,12 +127,6 @@ const ObEndpoint *
 ob_s3_endpoint(const ObS3 *s3)
 {
 	return &s3->endpoint;
-}
-
-const char *
-ob_s3_region(const ObS3 *s3)
-{
-	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
 }
 
 bool
@@ -222,41 +162,18 @@ ob_s3_retries(const ObS3 *s3)
 
 /* ---- calls ---- */
 
-ObS3Verb
-ob_s3_try_verb(const ObS3Call *call)
+/* The prepare callback of a call's request. */
+static ObCode
+prepare(ObHttpRequest *request, ObError *error)
 {
-	return call->locating ? OB_S3_HEAD_BUCKET : call->verb;
+	ObS3Call *call = request->arg;
+
+	if (ob_outage_holds(call))
+		return ob_error_set(error, OB_ECONNECT, "the store is away");
+	return ob_s3_build(call, error);
 }
 
-/* How long a try may take in all. */
-static int
-try_timeout(ObS3Verb verb, size_t body_len)
-{
-	size_t timeout =
-		TIMEOUT_MS + body_len / (64 * 1024) * TIMEOUT_MS_PER_64_KIB;
-
-	if (verb == OB_S3_COMPLETE)
-		return COMPLETE_TIMEOUT_MS;
-	return timeout < INT_MAX ? (int) timeout : INT_MAX;
-}
-
-void
-ob_s3_try(ObS3Call *call, int64_t delay_ms)
-{
-	ObHttpRequest *request = &call->request;
-	ObS3Verb verb = ob_s3_try_verb(call);
-
-	request->method = ob_s3_verbs[verb].method;
-	request->body = call->locating ? NULL : call->body;
-	request->body_len = call->locating ? 0 : call->body_len;
-	request->response_max = (size_t) ob_s3_verbs[verb].response_max;
-	request->stall_timeout_ms =
-		verb == OB_S3_COMPLETE ? COMPLETE_TIMEOUT_MS : 0;
-	request->timeout_ms = try_timeout(verb, request->body_len);
-	ob_http_start(call->s3->http, request, delay_ms);
-}
-
-/* There are credentials, or there will be none. */
+/* Called when there are credentials, or the fetch has failed. */
 static void
 wake(ObProviderWait *wait)
 {
@@ -276,9 +193,9 @@ ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
 	call->wait.arg = call;
 	ob_http_request_init(&call->request);
 	call->request.arg = call;
-	call->request.prepare = ob_s3_prepare;
-	call->request.done = ob_s3_answered;
-	ob_buf_init(&call->told, TOLD_MAX);
+	call->request.prepare = prepare;
+	call->request.done = ob_s3_on_response;
+	ob_buf_init(&call->secrets, SECRETS_MAX);
 	/* 10,000 parts with their ETags take about 1 MB */
 	ob_buf_init(&call->document, 8 * 1024 * 1024);
 }
@@ -298,9 +215,9 @@ ob_s3_call_free(ObS3Call *call)
 		ob_s3_call_cancel(call);
 	ob_http_request_free(&call->request);
 	ob_buf_free(&call->document);
-	/* of zeros, it was never set up */
-	if (call->told.data)
-		ob_buf_wipe(&call->told);
+	/* a buffer of zeros was never set up */
+	if (call->secrets.data)
+		ob_buf_wipe(&call->secrets);
 	ob_leaks_free(&call->leaks);
 }
 

@@ -5,18 +5,17 @@
  * src/core/s3/s3.h
  *
  * A call is one request as its caller sees it: it waits for credentials, is
- * signed anew for each try, retried by class (retry.h) until it is answered
- * for good, its answer parsed.  What the store teaches us, that a session has
- * expired, where the bucket is, what time it is, that it wants an MD5, is
- * mended once in each call.
- * Starting one cannot fail; whatever goes wrong is told to "done", which runs
- * inside ob_http_drive().  See
+ * signed again for each try, and retried by class (retry.h) until there is a
+ * final response, which is parsed.  A call recovers once from each of these:
+ * an expired session, a bucket in another region, a wrong clock, a store that
+ * requires an MD5.  Starting one cannot fail; every failure is reported to
+ * "done", which runs inside ob_http_drive().  See
  * https://docs.aws.amazon.com/AmazonS3/latest/API/
  */
 #ifndef OB_S3_H
 #define OB_S3_H
 
-#include "core/base/checksum.h"
+#include "core/base/hash.h"
 #include "core/aws/credentials.h"
 #include "core/http/http.h"
 #include "core/base/leak.h"
@@ -31,7 +30,7 @@
 typedef struct ObS3 ObS3;
 typedef struct ObS3Call ObS3Call;
 
-/* Where, as whom, and how patiently. */
+/* The destination, the identity, and the patience of a client. */
 typedef struct ObS3Options
 {
 	ObEndpoint endpoint;
@@ -54,11 +53,11 @@ extern bool ob_s3_matches(const ObS3 *s3, const ObS3Options *options);
 /* Wipes the secrets; all calls must be freed before.  NULL is allowed. */
 extern void ob_s3_free(ObS3 *s3);
 
-/* Before it is used for another export: see ob_provider_reset().  Nor does it
- * count any more that the store could be reached before. */
+/* Prepares it for another export: see ob_provider_reset().  Whether the store
+ * could be reached before does not count any more. */
 extern void ob_s3_reset(ObS3 *s3);
 
-/* For the host's wait. */
+/* The requests that the host waits for. */
 extern ObHttp *ob_s3_http(const ObS3 *s3);
 
 /* Where its credentials come from; borrowed. */
@@ -68,20 +67,20 @@ extern ObProvider *ob_s3_provider(const ObS3 *s3);
  * What the store has taught us, kept as long as the client.
  *
  * Region: the one that requests are signed for, which is the one given until a
- * redirect said another; borrowed until the next drive.  With an endpoint that
- * ob_endpoint_aws() makes, the host follows; any other endpoint stays, so
+ * redirect named another; borrowed until the next drive.  With an endpoint
+ * that ob_endpoint_aws() makes, the host follows; any other endpoint stays, so
  * credentials never go to a host that a server has named.  Another process of
  * the same export begins with both.
  *
- * Content-MD5: whether the store has asked for one with each body, as it may
- * where objects are locked.
+ * Content-MD5: whether the store requires one with each body, as it may where
+ * objects are locked.
  *
  * Clock skew: how far the store's clock is ahead of ours, in seconds, from its
- * last answer; false before the first.
+ * last response; false before the first.
  *
- * Clock offset: what is added to our clock in signatures, because the store
- * refused a request for its time; 0 until then.  A host should tell somebody
- * when it changes.
+ * Clock offset: the seconds that are added to our clock in signatures, because
+ * the store refused a request for its time; 0 until then.  A host should
+ * report it when it changes.
  */
 extern const ObEndpoint *ob_s3_endpoint(const ObS3 *s3);
 extern const char *ob_s3_region(const ObS3 *s3);
@@ -129,10 +128,10 @@ struct ObS3Call
 	ObChecksum checksum;  /* PutObject, Create, parts, Complete; never AUTO.
 						   * SHA256 at first */
 	uint32_t crc32;       /* with CRC32: of the body; Complete: the object's */
-	uint64_t object_size; /* Complete, for AWS to compare; 0: not told */
+	uint64_t object_size; /* Complete, for AWS to compare; 0: not sent */
 	bool if_none_match;   /* PutObject and Complete: not over an object */
-	bool hurried; /* somebody waits: a store that goes away in the middle is
-				   * not waited for */
+	bool hurried;         /* a user waits, so the call does not wait for a
+						   * store that goes away in the middle */
 
 	/* set by the starting functions */
 	ObS3Verb verb;
@@ -149,11 +148,11 @@ struct ObS3Call
 
 	/* the outcome: OB_OK, or error.what says what could not be done */
 	ObError error;
-	bool uncertain;         /* it failed, but an answer may have been lost */
+	bool uncertain;         /* it failed, but a response may have been lost */
 	char etag[OB_ETAG_MAX]; /* PutObject, UploadPart */
 	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
 	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */
-	int64_t content_length;        /* HEAD; -1 if not told */
+	int64_t content_length;        /* HEAD; -1 if not known */
 	/* lists: request.response holds the document */
 
 	/* private, but that a finished call's request.response may be read */
@@ -169,13 +168,13 @@ struct ObS3Call
 	/* of the last try */
 	int64_t signed_at;
 	char signer[OB_S3_SIGNER_MAX]; /* access key id */
-	ObBuf told;                    /* its secrets, each with a NUL */
-	ObLeaks leaks;                 /* of them, once they are asked for */
+	ObBuf secrets;                 /* each with a NUL */
+	ObLeaks leaks;                 /* of the secrets, once they are needed */
 	bool leaks_known;
-	bool no_credentials; /* not made: they are being asked for */
-	bool held;           /* not made: another call asks for the store */
+	bool no_credentials; /* the try was not made: they are being fetched */
+	bool held;           /* the try was not made: another call is the probe */
 	ObS3Call *next_held;
-	bool locating; /* it asks where the bucket is instead */
+	bool locating; /* the try looks for the bucket's region instead */
 	/* done once in a call */
 	bool renewed;
 	bool clock_set;
@@ -197,11 +196,11 @@ extern void ob_s3_call_cancel(ObS3Call *call);
 
 extern bool ob_s3_call_running(const ObS3Call *call);
 
-/* The try under way is the last one, whatever its answer teaches. */
+/* The try under way is the last one, whatever its response says. */
 extern void ob_s3_call_last_try(ObS3Call *call);
 
-/* Whether a text of the store's repeats what the last try told it: then it
- * must not be shown. */
+/* Whether a text of the store's repeats a secret of the last try: then it must
+ * not be shown. */
 extern bool ob_s3_repeats_secret(ObS3Call *call, const char *text);
 
 /* sha256 is the body's, in hexadecimal, and is copied; NULL: computed if it is
@@ -218,17 +217,18 @@ extern void ob_s3_upload_part(ObS3Call *call, const char *bucket,
 							  const char *sha256);
 
 /*
- * etags[i] belongs to part i + 1.  Retried only where the server said that it
- * did not do it, or has got nothing.  Anything unclear is OB_EUNKNOWN, and the
- * caller finds out: a lost or unreadable answer, and NoSuchUpload or a 412,
- * because libcurl sends again by itself when a connection dies that was used
- * before.
+ * etags[i] belongs to part i + 1.  Retried only where the server reported that
+ * it did not do it, or has received nothing.  Anything unclear is OB_EUNKNOWN,
+ * and the caller finds out: a lost or unreadable response, and NoSuchUpload or
+ * a 412, because libcurl sends again by itself when a connection dies that was
+ * used before.
  */
 extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
 						   const char *upload_id, char *const *etags,
 						   int nparts);
 
-/* An upload that is not there counts as aborted; error.http_status tells. */
+/* An upload that does not exist counts as aborted; error.http_status is 404
+ * then. */
 extern void ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
 						const char *upload_id);
 extern void ob_s3_head(ObS3Call *call, const char *bucket, const char *key);
@@ -240,15 +240,15 @@ extern void ob_s3_get_object(ObS3Call *call, const char *bucket,
 extern void ob_s3_delete_object(ObS3Call *call, const char *bucket,
 								const char *key);
 
-/* 200 or 404 tell what they say; a 403 that the rights do not suffice. */
+/* The status is 200 or 404, or 403 if the rights do not suffice. */
 extern void ob_s3_head_bucket(ObS3Call *call, const char *bucket);
-/* The answer's document is in request.response. */
+/* The document is in request.response. */
 extern void ob_s3_get_encryption(ObS3Call *call, const char *bucket);
 extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
 							 const char *key, const char *upload_id);
 
-/* A page of up to 1,000; the markers are NULL for the first one.  encode: the
- * keys are to be percent-encoded; whether they are, the answer tells. */
+/* A page of up to 1,000; the markers are NULL for the first one.  With encode,
+ * percent-encoded keys are requested; the response says whether they are. */
 extern void ob_s3_list_uploads(ObS3Call *call, const char *bucket,
 							   const char *prefix, const char *key_marker,
 							   const char *id_marker, bool encode);

@@ -25,10 +25,10 @@ extern ObCode ob_xml_read_create(const char *data, size_t len, char *upload_id,
 								 size_t size, ObError *error) OB_MUST_CHECK;
 
 /*
- * What an answer of 200 to CompleteMultipartUpload says.  S3 sends the status
- * before it knows: only a whole document whose root begins with
- * "CompleteMultipartUpload" is a success (RGW 16 sends an empty ETag, so it is
- * not asked for).
+ * The outcome in a response of 200 to CompleteMultipartUpload.  S3 sends the
+ * status before it knows: only a complete document whose root begins with
+ * "CompleteMultipartUpload" is a success.  RGW 16 sends an empty ETag, so that
+ * is not required.
  */
 typedef enum ObCompleteOutcome
 {
@@ -58,7 +58,7 @@ typedef struct ObXmlUploadsPage
 
 /* Calls each(arg, upload) per <Upload>; a code other than OB_OK from it ends
  * the reading and is returned.  EncodingType "url" is decoded, and control
- * characters are read also where XML does not allow them. */
+ * characters are read even where XML does not allow them. */
 extern ObCode ob_xml_read_uploads(const char *data, size_t len,
 								  ObCode (*each)(void *arg,
 												 const ObXmlUpload *upload),
@@ -70,7 +70,7 @@ extern ObCode ob_xml_read_uploads(const char *data, size_t len,
 extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
 								bool *truncated, ObError *error) OB_MUST_CHECK;
 
-/* How a bucket encrypts what comes without a word about it. */
+/* A bucket's default encryption. */
 typedef struct ObXmlEncryption
 {
 	char algorithm[64];

@@ -4,27 +4,23 @@
  *
  * src/core/s3/s3_intern.h
  *
- *	   s3.c          the client; starting calls
- *	   s3_request.c  a try: building and signing it
- *	   s3_answer.c   reading what came back, and whether to try again
- *	   s3_mend.c     what an answer teaches: credentials, region, clock, MD5
- *	   s3_outage.c   a store that goes away in the middle
+ *	   s3.c           the client; starting calls
+ *	   s3_request.c   a try: building, signing and sending it
+ *	   s3_response.c  reading the response, recovering, trying again
+ *	   s3_outage.c    a store that goes away in the middle
  */
 #ifndef OB_S3_INTERN_H
 #define OB_S3_INTERN_H
 
 #include "core/s3/s3.h"
 
-#define OB_S3_REGION_MAX 64
-
-/* What a client knows of whether the store is there; private to s3_outage.c
- * but for "reached". */
+/* Whether the store is away; private to s3_outage.c except for "reached". */
 typedef struct ObOutage
 {
-	bool reached;    /* something has answered, since ob_s3_reset() */
-	bool served;     /* likewise, and it was the store */
-	int failures;    /* tries of all calls since then that got nowhere */
-	int probes;      /* of them, those on which the pauses depend */
+	bool reached;    /* a response has come since ob_s3_reset() */
+	bool served;     /* a response of the store has come since then */
+	int failures;    /* failed tries of all calls since the last success */
+	int probes;      /* those of them on which the pauses depend */
 	ObS3Call *probe; /* the only one that is tried; NULL: there is no outage */
 	ObS3Call *held;  /* the others, by next_held */
 } ObOutage;
@@ -36,7 +32,7 @@ struct ObS3
 	bool regional; /* the endpoint is AWS's own of the region */
 	ObAddressing addressing;
 	char *given_region;
-	char learnt_region[OB_S3_REGION_MAX]; /* "": none */
+	char learnt_region[OB_REGION_MAX + 1]; /* "": none */
 	ObProvider *provider;
 	ObSigningKey signing_key;
 	int64_t retry_deadline_ms;
@@ -45,7 +41,6 @@ struct ObS3
 	int connect_timeout_ms;
 	int stall_timeout_ms;
 	int max_connections;
-	uint64_t random; /* state of the jitter's generator */
 	int retries;
 	ObOutage outage;
 	bool clock_known;
@@ -68,32 +63,17 @@ extern const ObS3VerbInfo ob_s3_verbs[];
 /* The verb of the call's try. */
 extern ObS3Verb ob_s3_try_verb(const ObS3Call *call);
 
-/* Makes the next try, in so many milliseconds. */
+/* Makes the next try after a delay. */
 extern void ob_s3_try(ObS3Call *call, int64_t delay_ms);
 
 /* Whether its body is some of the object. */
 extern bool ob_s3_sends_data(const ObS3Call *call);
 
-/* In [0, 1). */
-extern double ob_s3_random(ObS3 *s3);
+/* Builds and signs the try; from the request's prepare callback only. */
+extern ObCode ob_s3_build(ObS3Call *call, ObError *error);
 
-/* The callbacks of a call's request. */
-extern ObCode ob_s3_prepare(ObHttpRequest *request, ObError *error);
-extern void ob_s3_answered(ObHttpRequest *request);
-
-/* Ends the call with this failure. */
-extern void ob_s3_give_up(ObS3Call *call, const ObError *failure);
-
-/* Notes the clock of an answer's Date. */
-extern void ob_s3_note_date(ObS3Call *call);
-
-/* True: what made the try fail has been mended, or will be, and another one
- * was begun. */
-extern bool ob_s3_mend(ObS3Call *call, const ObError *failure,
-					   const ObXmlError *xml);
-
-/* The answer to a try that asked where the bucket is. */
-extern void ob_s3_located(ObS3Call *call);
+/* The done callback of a call's request. */
+extern void ob_s3_on_response(ObHttpRequest *request);
 
 /* ---- s3_outage.c ---- */
 
@@ -104,20 +84,21 @@ extern bool ob_outage_reached(const ObS3Call *call);
  * is of class OB_RETRY_CUT_OFF. */
 extern bool ob_outage_failed(ObS3Call *call);
 
-/* Instead of ob_s3_try(), after such a failure: some call is tried after the
- * pause, this one when it is its turn. */
+/* Called instead of ob_s3_try() after such a failure: some call is tried after
+ * the pause, this one when it is its turn. */
 extern void ob_outage_wait(ObS3Call *call, int64_t delay_ms);
 
-/* Before each try.  True: it is not made; the call is held. */
+/* Called before each try.  True: it is not made, and the call is held. */
 extern bool ob_outage_holds(ObS3Call *call);
 
-/* The call ends, or is cancelled: another one may be the probe. */
+/* Called when a call ends or is cancelled: another one may become the
+ * probe. */
 extern void ob_outage_leave(ObS3Call *call);
 
-/* The store has answered somebody. */
+/* The store has responded to some call. */
 extern void ob_outage_over(ObS3 *s3);
 
-/* No call runs. */
+/* Forgets the outage, while no call runs. */
 extern void ob_outage_forget(ObS3 *s3);
 
 #endif

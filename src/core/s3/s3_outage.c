@@ -1,28 +1,32 @@
 /*
  * s3_outage.c
- *		A store that goes away in the middle: who asks for it, and how often.
+ *		A store that goes away in the middle: which call probes it, and how
+ *often.
  *
  * src/core/s3/s3_outage.c
  *
  * A store that has served this client and then fails every try is away: a
  * balancer without a backend, a gateway that restarts, a network that is cut.
- * To count tries would only tell how short they are, so none is counted then,
- * and nothing is taken from the quota: onboard.retry_deadline ends it.
+ * The number of tries would only show how short they are, so none is counted
+ * then, and nothing is taken from the quota: onboard.retry_deadline ends it.
  *
  * One call at a time is tried, the probe, with longer and longer pauses; all
- * others are held, and each takes its turn as the probe, lest one request that
- * always fails should stand for all.  Whatever the store answers that no
- * gateway would, to anybody, ends the outage, and all go on.
+ * others are held, and each takes its turn as the probe, so that one request
+ * which always fails does not stand for all.  A response to any call that only
+ * the store can give ends the outage, and all calls continue.
  *
- * Failures that come between successes are none: they are counted as ever.
+ * Failures between successes are no outage: they are counted as always.
  */
 #include "core/s3/s3_intern.h"
 
 #include <string.h>
 
-/* So many tries have failed, one after the other, and none has succeeded. */
+#include "core/base/random.h"
+
+/* The number of tries that have failed in a row before the store counts as
+ * away. */
 #define SURE 3
-/* Within this time after an outage all go on, not all at once. */
+/* The calls continue within this time after an outage, not all at once. */
 #define SPREAD_MS 1000
 
 /* Whether it may wait for the store: an Abort does not last, nor a call whose
@@ -94,7 +98,7 @@ take_out(ObS3Call *call)
 	call->held = false;
 }
 
-/* The first in the line is tried, in so many milliseconds. */
+/* The first call in the line is tried after the delay. */
 static void
 probe_next(ObS3 *s3, int64_t delay_ms)
 {
@@ -142,9 +146,9 @@ ob_outage_leave(ObS3Call *call)
 /* ---- its end ---- */
 
 static void
-go_on(ObS3Call *call)
+resume(ObS3Call *call)
 {
-	ob_s3_try(call, (int64_t) (ob_s3_random(call->s3) * SPREAD_MS));
+	ob_s3_try(call, (int64_t) (ob_random_fraction() * SPREAD_MS));
 }
 
 void
@@ -156,19 +160,20 @@ ob_outage_over(ObS3 *s3)
 	outage->served = true;
 	outage->failures = outage->probes = 0;
 	outage->probe = NULL;
-	/* another call was answered, and the probe may have a long pause yet */
+	/* another call got a response, while the probe may have a long pause
+	 * left */
 	if (probe && ob_http_running(&probe->request) &&
 		!ob_http_sent(&probe->request))
 	{
 		ob_http_cancel(s3->http, &probe->request);
-		go_on(probe);
+		resume(probe);
 	}
 	while (outage->held)
 	{
 		ObS3Call *call = outage->held;
 
 		take_out(call);
-		go_on(call);
+		resume(call);
 	}
 }
 

@@ -1,14 +1,15 @@
 /*
  * s3_request.c
- *		A try of a call to S3: building and signing it.
+ *		A try of a call to S3: building, signing and sending it.
  *
  * src/core/s3/s3_request.c
  *
  * Each try is built when it is sent, with the credentials, the region and the
- * clock of that moment.
+ * clock of that moment.  One table says how each verb looks on the wire.
  */
 #include "core/s3/s3_intern.h"
 
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +20,41 @@
 #define QUERY_MAX (OB_KEY_MAX * 6 + OB_UPLOAD_ID_MAX * 6)
 #define HEADERS_MAX 96 /* an object may have 50 of its own metadata */
 #define UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
+#define LIST_RESPONSE_MAX (8 * 1024 * 1024)
+#define RESPONSE_MAX (64 * 1024)
+#define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
+/* S3 may work on a Complete for minutes before it sends a byte. */
+#define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
+/* Other requests have this time, and more for each 64 KiB of the body. */
+#define TIMEOUT_MS (120 * 1000)
+#define TIMEOUT_MS_PER_64_KIB 1000
+
+const ObS3VerbInfo ob_s3_verbs[] = {
+	[OB_S3_PUT_OBJECT] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
+	[OB_S3_CREATE] = {"POST", 8, RESPONSE_MAX,
+					  "could not start the upload of"},
+	[OB_S3_UPLOAD_PART] = {"PUT", 8, RESPONSE_MAX, "could not upload"},
+	[OB_S3_COMPLETE] = {"POST", 10, RESPONSE_MAX,
+						"could not complete the upload of"},
+	[OB_S3_ABORT] = {"DELETE", 2, RESPONSE_MAX,
+					 "could not abort the upload of"},
+	[OB_S3_HEAD] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
+	[OB_S3_LIST_PARTS] = {"GET", 8, LIST_RESPONSE_MAX,
+						  "could not list the parts of"},
+	[OB_S3_LIST_UPLOADS] = {"GET", 8, LIST_RESPONSE_MAX,
+							"could not list the unfinished uploads of"},
+	[OB_S3_HEAD_BUCKET] = {"HEAD", 8, RESPONSE_MAX, "could not look up"},
+	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
+							  "could not read the encryption of"},
+	[OB_S3_GET_OBJECT] = {"GET", 8, OBJECT_RESPONSE_MAX, "could not read"},
+	[OB_S3_DELETE_OBJECT] = {"DELETE", 8, RESPONSE_MAX, "could not delete"},
+};
+
+const char *
+ob_s3_region(const ObS3 *s3)
+{
+	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
+}
 
 /* ---- the query ---- */
 
@@ -76,10 +112,10 @@ add_headers(ObS3Call *call, const ObPair *headers, int n,
 	}
 	if (ob_http_header(request, "Authorization", authorization, error) !=
 			OB_OK ||
-		/* libcurl would ask for a 100 Continue above 1 MiB and wait for it */
+		/* libcurl would expect a 100 Continue above 1 MiB and wait for it */
 		ob_http_header(request, "Expect", NULL, error) != OB_OK)
 		return error->code;
-	/* and would say that a POST is a form */
+	/* libcurl would declare a POST to be a form */
 	if (strcmp(request->method, "POST") == 0)
 	{
 		bool given = false;
@@ -93,7 +129,7 @@ add_headers(ObS3Call *call, const ObPair *headers, int n,
 	return OB_OK;
 }
 
-/* What the whole request's headers are, before they are signed. */
+/* All headers of a request, before they are signed. */
 typedef struct HeaderList
 {
 	ObPair pairs[HEADERS_MAX];
@@ -184,7 +220,7 @@ list_headers(const ObS3Call *call, const ObCredentials *credentials,
 
 /* ---- signing ---- */
 
-/* What Content-MD5 says. */
+/* Computes the value of Content-MD5. */
 static ObCode
 compute_md5(ObS3Call *call, ObError *error)
 {
@@ -198,7 +234,7 @@ compute_md5(ObS3Call *call, ObError *error)
 											  : "the checksum would be");
 }
 
-/* What x-amz-content-sha256 says. */
+/* Computes the value of x-amz-content-sha256. */
 static ObCode
 hash_payload(ObS3Call *call, ObError *error)
 {
@@ -211,11 +247,11 @@ hash_payload(ObS3Call *call, ObError *error)
 						 call->payload_hash, error);
 }
 
-/* What the try tells the store, and what it is signed with: no error may
- * repeat it. */
+/* Notes the secrets that the try sends, and that it is signed with: no error
+ * may repeat them. */
 static void
-note_told(ObS3Call *call, const ObCredentials *credentials,
-		  const char *authorization)
+note_secrets(ObS3Call *call, const ObCredentials *credentials,
+			 const char *authorization)
 {
 	const char *signature = strstr(authorization, "Signature=");
 	const char *secrets[] = {credentials->access_key_id,
@@ -223,25 +259,26 @@ note_told(ObS3Call *call, const ObCredentials *credentials,
 							 credentials->session_token,
 							 signature ? strchr(signature, '=') + 1 : NULL};
 
-	if (call->told.data)
-		ob_buf_wipe(&call->told);
+	if (call->secrets.data)
+		ob_buf_wipe(&call->secrets);
 	ob_leaks_free(&call->leaks);
 	call->leaks_known = false;
 	for (size_t i = 0; i < sizeof(secrets) / sizeof(secrets[0]); i++)
 		if (secrets[i])
-			ob_buf_add(&call->told, secrets[i], strlen(secrets[i]) + 1);
+			ob_buf_add(&call->secrets, secrets[i], strlen(secrets[i]) + 1);
 }
 
 bool
 ob_s3_repeats_secret(ObS3Call *call, const char *text)
 {
-	const ObBuf *told = &call->told;
+	const ObBuf *secrets = &call->secrets;
 
 	if (!call->leaks_known)
-		for (size_t at = 0; at < told->len; at += strlen(told->data + at) + 1)
-			ob_leaks_add(&call->leaks, told->data + at);
+		for (size_t at = 0; at < secrets->len;
+			 at += strlen(secrets->data + at) + 1)
+			ob_leaks_add(&call->leaks, secrets->data + at);
 	call->leaks_known = true;
-	return told->failed || ob_leaks_found(&call->leaks, text);
+	return secrets->failed || ob_leaks_found(&call->leaks, text);
 }
 
 static ObCode
@@ -276,7 +313,7 @@ sign(ObS3Call *call, const ObCredentials *credentials, const char *host,
 	code = ob_sigv4_sign(&s3->signing_key, credentials, &sign_request, NULL,
 						 NULL, &authorization, error);
 	if (code == OB_OK)
-		note_told(call, credentials, authorization.data);
+		note_secrets(call, credentials, authorization.data);
 	if (code == OB_OK)
 		code =
 			add_headers(call, list.pairs, list.n, authorization.data, error);
@@ -302,8 +339,8 @@ get_credentials(ObS3Call *call, ObError *error)
 			call->no_credentials = true;
 			break;
 		case OB_PROVIDER_FAILED:
-			/* an upload is aborted with those that it was made with, if they
-			 * are still at hand */
+			/* an upload is aborted with the credentials that it was made with,
+			 * if they are still known */
 			if (call->verb == OB_S3_ABORT)
 				credentials = ob_provider_get(provider);
 			break;
@@ -316,8 +353,8 @@ get_credentials(ObS3Call *call, ObError *error)
 }
 
 static ObCode
-build(ObS3Call *call, const ObCredentials *credentials, ObBuf *host,
-	  ObBuf *path, ObBuf *query, ObError *error)
+write_request(ObS3Call *call, const ObCredentials *credentials, ObBuf *host,
+			  ObBuf *path, ObBuf *query, ObError *error)
 {
 	const ObEndpoint *endpoint = &call->s3->endpoint;
 
@@ -332,17 +369,13 @@ build(ObS3Call *call, const ObCredentials *credentials, ObBuf *host,
 	return sign(call, credentials, host->data, path->data, query->data, error);
 }
 
-/* The request's prepare callback. */
 ObCode
-ob_s3_prepare(ObHttpRequest *request, ObError *error)
+ob_s3_build(ObS3Call *call, ObError *error)
 {
-	ObS3Call *call = request->arg;
 	const ObCredentials *credentials;
 	ObBuf host, path, query;
 	ObCode code;
 
-	if (ob_outage_holds(call))
-		return ob_error_set(error, OB_ECONNECT, "the store is away");
 	credentials = get_credentials(call, error);
 	if (!credentials || hash_payload(call, error) != OB_OK ||
 		compute_md5(call, error) != OB_OK)
@@ -353,9 +386,45 @@ ob_s3_prepare(ObHttpRequest *request, ObError *error)
 	ob_uri_target(&call->s3->endpoint, call->s3->addressing, call->bucket,
 				  call->locating ? NULL : call->key, &host, &path);
 	build_query(call, &query);
-	code = build(call, credentials, &host, &path, &query, error);
+	code = write_request(call, credentials, &host, &path, &query, error);
 	ob_buf_free(&host);
 	ob_buf_free(&path);
 	ob_buf_free(&query);
 	return code;
+}
+
+/* ---- sending ---- */
+
+ObS3Verb
+ob_s3_try_verb(const ObS3Call *call)
+{
+	return call->locating ? OB_S3_HEAD_BUCKET : call->verb;
+}
+
+/* How long a try may take in all. */
+static int
+try_timeout(ObS3Verb verb, size_t body_len)
+{
+	size_t timeout =
+		TIMEOUT_MS + body_len / (64 * 1024) * TIMEOUT_MS_PER_64_KIB;
+
+	if (verb == OB_S3_COMPLETE)
+		return COMPLETE_TIMEOUT_MS;
+	return timeout < INT_MAX ? (int) timeout : INT_MAX;
+}
+
+void
+ob_s3_try(ObS3Call *call, int64_t delay_ms)
+{
+	ObHttpRequest *request = &call->request;
+	ObS3Verb verb = ob_s3_try_verb(call);
+
+	request->method = ob_s3_verbs[verb].method;
+	request->body = call->locating ? NULL : call->body;
+	request->body_len = call->locating ? 0 : call->body_len;
+	request->response_max = (size_t) ob_s3_verbs[verb].response_max;
+	request->stall_timeout_ms =
+		verb == OB_S3_COMPLETE ? COMPLETE_TIMEOUT_MS : 0;
+	request->timeout_ms = try_timeout(verb, request->body_len);
+	ob_http_start(call->s3->http, request, delay_ms);
 }

@@ -4,26 +4,147 @@
  *
  * src/core/s3/upload.c
  *
- * Parts and their buffers are part.c's.  A buffer has some bytes beyond the
- * part's size.  Upstream may write past the end of the part into them; cut()
- * then moves these few bytes into the next buffer.  So every part but the last
- * has exactly its size, whatever upstream writes.
+ * Part buffers belong to part.c.  A buffer has some bytes beyond the part's
+ * size.  Upstream may write past the end of the part into them; cut() then
+ * moves these few bytes into the next buffer.  So every part but the last has
+ * exactly its size, whatever upstream writes.
+ *
+ * The states of an upload, and what leads from one to the next:
+ *
+ *	   FILLING      ob_upload_finish()                   FINISHING
+ *	                ob_upload_finish_shared()            COMPLETING, or HELD
+ *	                ob_upload_adopt()                    HELD
+ *	   FINISHING    send_object(), one part or less      COMPLETING
+ *	                complete(), all parts have landed    COMPLETING, or HELD
+ *	   HELD         ob_upload_publish()                  FINISHING
+ *	   COMPLETING   success                              DONE
+ *	                find_out(): the outcome is unclear   RECONCILING
+ *	   RECONCILING  the object is ours                   DONE
+ *	                the parts are still there            COMPLETING
+ *	                anything else                        FAILED
+ *	   any of these, fail(): the first failure           FAILED
+ *	   any but DONE, ob_upload_abort()                   ABORTING
+ *	   DONE         ob_upload_abort()                    ABORTED
+ *	   ABORTING     end_abort()                          ABORTED
+ *
+ * Three flags refine a state.  While "checking" is set, a HEAD looks whether
+ * the name is free, and nothing else is sent.  "multipart" is set from the
+ * first numbered part on; without it, the object is one PutObject.  "hold"
+ * turns completion into HELD.  With "share", several processes feed the
+ * upload, and the host completes it when all of them are idle.
+ *
+ * Giving up: the last request, a Complete or a PutObject, may be under way.
+ * Then an Abort proves nothing: Ceph RGW 16 reports success for it, and for
+ * the Complete as well, and has the object.  Only the response to the last
+ * request is certain, so the upload waits for it before it sends anything
+ * else, as long as the host has patience.  After that a HEAD recognises our
+ * object by its marker.  A HEAD that finds none does not prove that there will
+ * be none.
  */
 #include "core/s3/upload.h"
 
-#include <openssl/rand.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/random.h"
 #include "core/s3/upload_intern.h"
 
+#define COMPLETE_TRIES 3
 #define ALLOWED_AT_FIRST 2
-/* One more part may be in flight after so many have landed unthrottled. */
+/* One more part may be in flight after this many have landed unthrottled. */
 #define UNTHROTTLED 16
 
+static void advance_state(ObUpload *upload);
 static void on_part(ObS3Call *call);
 static void on_throttled(ObS3Call *call);
+static void on_control(ObS3Call *call);
+static void on_closing(ObS3Call *call);
+static void on_last_response(ObUpload *upload, ObS3Call *call);
+
+/* ---- failing ---- */
+
+/* Rewords the error for a caller who set keep_existing. */
+static void
+reword_existing(const ObUpload *upload, ObError *error)
+{
+	if (error->code != OB_EEXISTS || !upload->keep_existing)
+		return;
+	snprintf(error->cause, sizeof(error->cause), "%s",
+			 error->http_status == 409
+				 ? "another request was writing an object of that name"
+				 : "an object of that name exists already");
+}
+
+static void
+fail(ObUpload *upload, const ObError *error)
+{
+	if (upload->state >= OB_UPLOAD_DONE)
+		return;
+	upload->error = *error;
+	reword_existing(upload, &upload->error);
+	upload->state = OB_UPLOAD_FAILED;
+	/* a refusal is certain, unless an earlier Complete was unclear */
+	upload->last_sent =
+		error->code == OB_EUNKNOWN || upload->complete_tries > 1;
+}
+
+static ObCode
+fail_memory(ObUpload *upload, ObError *error)
+{
+	ObError failure;
+
+	ob_error_clear(&failure);
+	ob_error_set(&failure, OB_ENOMEM, "out of memory");
+	ob_error_what(&failure, "could not upload \"s3://%s/%s\"", upload->bucket,
+				  upload->key);
+	fail(upload, &failure);
+	if (error)
+		*error = upload->error;
+	return OB_ENOMEM;
+}
+
+/* The error of a call in a state that does not allow it: the failure that led
+ * to the state, else the caller's mistake. */
+static ObCode
+refuse_call(const ObUpload *upload, const char *mistake, ObError *error)
+{
+	*error = upload->error;
+	return ob_error_set(error, OB_EINVAL, "%s", mistake);
+}
+
+/* ---- the name of the object ---- */
+
+static void
+check_name(ObUpload *upload)
+{
+	upload->checking = true;
+	ob_s3_head(&upload->control, upload->bucket, upload->key);
+}
+
+static void
+fail_existing(ObUpload *upload)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	error.code = OB_EEXISTS;
+	ob_error_what(&error, "could not upload \"s3://%s/%s\"", upload->bucket,
+				  upload->key);
+	fail(upload, &error);
+}
+
+static void
+on_checked(ObUpload *upload, const ObS3Call *call)
+{
+	upload->checking = false;
+	if (call->error.code == OB_OK)
+		fail_existing(upload);
+	else if (call->error.http_status == 404)
+		advance_state(upload);
+	else
+		fail(upload, &call->error);
+}
 
 /* ---- making and freeing ---- */
 
@@ -43,10 +164,9 @@ make_marker(ObUpload *upload)
 {
 	unsigned char bytes[OB_UPLOAD_MARKER_BYTES];
 
-	if (RAND_bytes(bytes, sizeof(bytes)) != 1)
+	if (!ob_random_bytes(bytes, sizeof(bytes)))
 		return false;
-	for (int i = 0; i < OB_UPLOAD_MARKER_BYTES; i++)
-		snprintf(upload->marker + 2 * i, 3, "%02x", bytes[i]);
+	ob_hex(bytes, sizeof(bytes), upload->marker);
 	return true;
 }
 
@@ -96,8 +216,8 @@ resolve_checksum(ObChecksum checksum, const ObEndpoint *endpoint)
 			   : OB_CHECKSUM_SHA256;
 }
 
-void
-ob_upload_set_memory(ObUpload *upload, size_t memory)
+static void
+set_memory(ObUpload *upload, size_t memory)
 {
 	upload->parts.memory = memory;
 	/* one part is filled while at least one other is on its way */
@@ -166,17 +286,15 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	upload->hold = options->hold;
 	upload->part_size = options->part_size;
 	upload->equal_parts = options->equal_parts;
-	ob_upload_set_memory(upload, options->memory);
+	set_memory(upload, options->memory);
 	upload->connections = options->connections;
 	upload->limit = options->connections;
 	upload->allowed = ALLOWED_AT_FIRST;
 	upload->max_parts = options->max_parts;
 	upload->retries_before = ob_s3_retries(upload->s3);
 	ob_retry_quota_init(&upload->quota);
-	ob_s3_call_init(&upload->control, upload->s3, ob_upload_on_control,
-					upload);
-	ob_s3_call_init(&upload->closing, upload->s3, ob_upload_on_closing,
-					upload);
+	ob_s3_call_init(&upload->control, upload->s3, on_control, upload);
+	ob_s3_call_init(&upload->closing, upload->s3, on_closing, upload);
 	if (!copy_options(upload, options) || !make_parts(upload, options->crc32))
 	{
 		ob_error_set(error, OB_ENOMEM, "out of memory");
@@ -187,7 +305,7 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	set_up_call(upload, &upload->closing);
 	upload->closing.quota = NULL;
 	if (upload->keep_existing && !endpoint->aws)
-		ob_upload_check_name(upload);
+		check_name(upload);
 	return upload;
 }
 
@@ -208,46 +326,6 @@ ob_upload_free(ObUpload *upload)
 	free(upload->bucket);
 	free(upload->key);
 	free(upload);
-}
-
-/* Says it as whoever asked not to replace an object understands it. */
-void
-ob_upload_explain(const ObUpload *upload, ObError *error)
-{
-	if (error->code != OB_EEXISTS || !upload->keep_existing)
-		return;
-	snprintf(error->cause, sizeof(error->cause), "%s",
-			 error->http_status == 409
-				 ? "another request was writing an object of that name"
-				 : "an object of that name exists already");
-}
-
-void
-ob_upload_fail(ObUpload *upload, const ObError *error)
-{
-	if (upload->state >= OB_UPLOAD_DONE)
-		return;
-	upload->error = *error;
-	ob_upload_explain(upload, &upload->error);
-	upload->state = OB_UPLOAD_FAILED;
-	/* a refusal is certain, unless an earlier Complete was unclear */
-	upload->last_sent =
-		error->code == OB_EUNKNOWN || upload->complete_tries > 1;
-}
-
-ObCode
-ob_upload_fail_memory(ObUpload *upload, ObError *error)
-{
-	ObError failure;
-
-	ob_error_clear(&failure);
-	ob_error_set(&failure, OB_ENOMEM, "out of memory");
-	ob_error_what(&failure, "could not upload \"s3://%s/%s\"", upload->bucket,
-				  upload->key);
-	ob_upload_fail(upload, &failure);
-	if (error)
-		*error = upload->error;
-	return OB_ENOMEM;
 }
 
 /* ---- parts ---- */
@@ -308,8 +386,8 @@ grow_landed(ObUpload *upload, int number)
 	return true;
 }
 
-bool
-ob_upload_note_landed(ObUpload *upload, int number, const ObUploadPart *part)
+static bool
+note_landed(ObUpload *upload, int number, const ObUploadPart *part)
 {
 	if (!grow_landed(upload, number))
 		return false;
@@ -325,12 +403,12 @@ fail_limit(ObUpload *upload, ObError *error)
 				 upload->max_parts);
 	ob_error_what(error, "could not upload \"s3://%s/%s\"", upload->bucket,
 				  upload->key);
-	ob_upload_fail(upload, error);
+	fail(upload, error);
 	return OB_ELIMIT;
 }
 
-ObCode
-ob_upload_number_part(ObUpload *upload, ObPart *part, ObError *error)
+static ObCode
+number_part(ObUpload *upload, ObPart *part, ObError *error)
 {
 	const ObUploadShare *share = upload->share;
 	int number = share ? share->take_number(share->arg, &part->raw)
@@ -340,7 +418,7 @@ ob_upload_number_part(ObUpload *upload, ObPart *part, ObError *error)
 	if (number > upload->max_parts)
 		return fail_limit(upload, error);
 	if (share && number == 1 && !ob_part_add_head(part, &share->head))
-		return ob_upload_fail_memory(upload, error);
+		return fail_memory(upload, error);
 	upload->bytes += part->len - own;
 	part->number = number;
 	part->state = OB_PART_FULL;
@@ -363,13 +441,13 @@ cut(ObUpload *upload, ObError *error)
 	if (upload->nparts >= upload->max_parts - 1)
 		return fail_limit(upload, error);
 	if (!begin_part(upload))
-		return ob_upload_fail_memory(upload, error);
+		return fail_memory(upload, error);
 	memcpy(upload->filling->data, full->data + full->size, extra);
 	upload->filling->len = extra;
 	full->len = full->size;
-	if (ob_upload_number_part(upload, full, error) != OB_OK)
+	if (number_part(upload, full, error) != OB_OK)
 		return error->code;
-	ob_upload_advance_state(upload);
+	advance_state(upload);
 	return OB_OK;
 }
 
@@ -382,24 +460,23 @@ ob_upload_window(ObUpload *upload, size_t *avail, ObError *error)
 
 	if (upload->state != OB_UPLOAD_FILLING)
 	{
-		*error = upload->error;
-		ob_error_set(error, OB_EINVAL, "the upload takes no more bytes");
+		(void) refuse_call(upload, "the upload takes no more bytes", error);
 		return NULL;
 	}
 	if (!upload->filling && !begin_part(upload))
 	{
-		ob_upload_fail_memory(upload, error);
+		fail_memory(upload, error);
 		return NULL;
 	}
 	if (!upload->share && upload->filling->len > upload->filling->size &&
 		cut(upload, error) != OB_OK)
 		return NULL;
-	/* a row may be longer than what is left, and shared parts end where rows
-	 * do */
+	/* a row may be longer than the rest of the buffer, and shared parts end
+	 * where rows do */
 	window = ob_part_window(&upload->parts, upload->filling,
 							upload->share != NULL, avail);
 	if (!window)
-		ob_upload_fail_memory(upload, error);
+		fail_memory(upload, error);
 	return window;
 }
 
@@ -409,18 +486,14 @@ ob_upload_advance(ObUpload *upload, size_t len, ObError *error)
 	ObPart *part = upload->filling;
 
 	if (upload->state != OB_UPLOAD_FILLING || !upload->filling)
-	{
-		*error = upload->error;
-		return ob_error_set(error, OB_EINVAL,
-							"the upload takes no more bytes");
-	}
+		return refuse_call(upload, "the upload takes no more bytes", error);
 	part->len += len;
 	upload->bytes += len;
 	/* bytes beyond the part's size will be another part's */
 	if (!ob_part_hash(part, upload->share || part->len < part->size
 								? part->len
 								: part->size))
-		return ob_upload_fail_memory(upload, error);
+		return fail_memory(upload, error);
 	return OB_OK;
 }
 
@@ -441,7 +514,7 @@ ob_upload_want_room(ObUpload *upload)
 	if (upload->allowed < upload->connections)
 	{
 		upload->allowed++;
-		ob_upload_advance_state(upload);
+		advance_state(upload);
 	}
 }
 
@@ -452,22 +525,150 @@ ob_upload_finish(ObUpload *upload, ObError *error)
 
 	if (upload->state != OB_UPLOAD_FILLING ||
 		!ob_upload_window(upload, &avail, error))
-	{
-		*error = upload->error;
-		return ob_error_set(error, OB_EINVAL,
-							"the upload takes no more bytes");
-	}
+		return refuse_call(upload, "the upload takes no more bytes", error);
 	if ((upload->multipart || (upload->hold && upload->filling->len > 0)) &&
-		ob_upload_number_part(upload, upload->filling, error) != OB_OK)
+		number_part(upload, upload->filling, error) != OB_OK)
 		return error->code;
 	upload->state = OB_UPLOAD_FINISHING;
-	ob_upload_advance_state(upload);
+	advance_state(upload);
 	return OB_OK;
 }
 
-/* ---- what comes next ---- */
+/* ---- completing ---- */
 
-/* The part, whole, and its hash.  False: that failed the upload. */
+static void
+send_complete(ObUpload *upload)
+{
+	ObS3Call *call = &upload->control;
+
+	upload->state = OB_UPLOAD_COMPLETING;
+	upload->last_sent = true;
+	upload->complete_tries++;
+	call->crc32 = ob_upload_crc32(upload);
+	call->object_size = ob_s3_endpoint(upload->s3)->aws ? upload->bytes : 0;
+	ob_s3_complete(call, upload->bucket, upload->key, upload->id,
+				   upload->etags, upload->nparts);
+}
+
+static void
+complete(ObUpload *upload)
+{
+	ObError error;
+
+	if (upload->acknowledged_bytes == upload->bytes)
+	{
+		if (upload->hold)
+			upload->state = OB_UPLOAD_HELD;
+		else
+			send_complete(upload);
+		return;
+	}
+	ob_error_clear(&error);
+	ob_error_set(&error, OB_EPROTO,
+				 "%llu bytes were produced, but %llu were uploaded",
+				 (unsigned long long) upload->bytes,
+				 (unsigned long long) upload->acknowledged_bytes);
+	ob_error_what(&error, "could not complete the upload of \"s3://%s/%s\"",
+				  upload->bucket, upload->key);
+	fail(upload, &error);
+}
+
+/* ---- what the last request did ---- */
+
+static bool
+is_ours(const ObUpload *upload, const ObS3Call *head)
+{
+	return head->error.code == OB_OK &&
+		   strcmp(head->marker, upload->marker) == 0 &&
+		   (head->content_length < 0 ||
+			(uint64_t) head->content_length == upload->bytes);
+}
+
+static void
+succeed(ObUpload *upload)
+{
+	ob_error_clear(&upload->error);
+	upload->state = OB_UPLOAD_DONE;
+}
+
+/* Fails with the error that was kept by find_out(). */
+static void
+stay_failed(ObUpload *upload, bool may_exist)
+{
+	upload->state = OB_UPLOAD_FAILED;
+	upload->last_sent = may_exist;
+}
+
+static bool
+found_object(const ObUpload *upload, const ObError *error)
+{
+	return upload->keep_existing &&
+		   (error->http_status == 412 ||
+			strcmp(error->s3_code, "PreconditionFailed") == 0);
+}
+
+static void
+find_out(ObUpload *upload, const ObError *error)
+{
+	upload->state = OB_UPLOAD_RECONCILING;
+	/* the error that is reported if the object is not ours, or we cannot find
+	 * out */
+	upload->error = *error;
+	if (found_object(upload, error))
+		upload->error.code = OB_EEXISTS;
+	reword_existing(upload, &upload->error);
+	ob_s3_head(&upload->control, upload->bucket, upload->key);
+}
+
+/* Reads the HEAD after a PutObject that found an object. */
+static void
+reconcile_object(ObUpload *upload, const ObS3Call *head)
+{
+	if (is_ours(upload, head))
+	{
+		upload->acknowledged++;
+		upload->landed_bytes += upload->bytes;
+		succeed(upload);
+	}
+	else if (head->error.code == OB_OK || head->error.http_status == 404)
+		stay_failed(upload, false);
+	else
+		/* libcurl may have sent it twice, without a word */
+		stay_failed(upload, true);
+}
+
+/* Reads the HEAD or ListParts after a Complete with an unclear outcome, or one
+ * that found an object. */
+static void
+reconcile_complete(ObUpload *upload, ObS3Call *call)
+{
+	bool found = upload->error.code == OB_EEXISTS;
+
+	if (call->verb == OB_S3_HEAD)
+	{
+		if (is_ours(upload, call))
+			succeed(upload);
+		else if (call->error.code == OB_OK && found)
+			stay_failed(upload, false);
+		else if (call->error.code == OB_OK || call->error.http_status == 404)
+			ob_s3_list_parts(call, upload->bucket, upload->key, upload->id);
+		else
+			stay_failed(upload, true);
+		return;
+	}
+	/* ListParts: the upload is still there, so Complete was not done */
+	if (call->error.code == OB_OK && upload->complete_tries < COMPLETE_TRIES)
+	{
+		ob_error_clear(&upload->error);
+		send_complete(upload);
+	}
+	else
+		stay_failed(upload, true);
+}
+
+/* ---- sending ---- */
+
+/* The part, whole, and its hash.  False if the upload has failed. */
 static bool
 seal(ObUpload *upload, ObPart *part, char *sha256)
 {
@@ -478,7 +679,7 @@ seal(ObUpload *upload, ObPart *part, char *sha256)
 		part->call.crc32 = part->crc32;
 		return true;
 	}
-	ob_upload_fail_memory(upload, NULL);
+	fail_memory(upload, NULL);
 	return false;
 }
 
@@ -525,15 +726,15 @@ send_parts(ObUpload *upload)
 	}
 }
 
-void
-ob_upload_advance_state(ObUpload *upload)
+static void
+advance_state(ObUpload *upload)
 {
 	if (upload->checking || (upload->state != OB_UPLOAD_FILLING &&
 							 upload->state != OB_UPLOAD_FINISHING))
 		return;
 	if (!upload->multipart)
 	{
-		/* S3 takes no part without a byte, so one that is held waits */
+		/* S3 takes no empty part, so an empty held upload waits */
 		if (upload->state == OB_UPLOAD_FINISHING && upload->hold)
 			upload->state = OB_UPLOAD_HELD;
 		else if (upload->state == OB_UPLOAD_FINISHING)
@@ -550,10 +751,10 @@ ob_upload_advance_state(ObUpload *upload)
 	send_parts(upload);
 	if (upload->state == OB_UPLOAD_FINISHING && !upload->share &&
 		upload->acknowledged == upload->nparts)
-		ob_upload_complete(upload);
+		complete(upload);
 }
 
-/* False: that failed the upload. */
+/* False if the upload has failed. */
 static bool
 record_part(ObUpload *upload, const ObPart *part, const char *etag)
 {
@@ -564,20 +765,21 @@ record_part(ObUpload *upload, const ObPart *part, const char *etag)
 	ob_error_clear(&error);
 	if (!share)
 	{
-		if (ob_upload_note_landed(upload, part->number, &landed))
+		if (note_landed(upload, part->number, &landed))
 			return true;
-		ob_upload_fail_memory(upload, &error);
+		fail_memory(upload, &error);
 		return false;
 	}
 	if (share->landed(share->arg, part->number, &landed, &error) == OB_OK)
 		return true;
 	ob_error_what(&error, "could not upload \"s3://%s/%s\"", upload->bucket,
 				  upload->key);
-	ob_upload_fail(upload, &error);
+	fail(upload, &error);
 	return false;
 }
 
-/* The store asks for fewer requests: half as many parts at a time. */
+/* The store asked for fewer requests, so half as many parts are sent at a
+ * time. */
 static void
 on_throttled(ObS3Call *call)
 {
@@ -601,13 +803,13 @@ note_unthrottled(ObUpload *upload)
 static void
 fail_part(ObUpload *upload, const ObS3Call *call)
 {
-	if (!upload->multipart && ob_upload_found_object(upload, &call->error))
+	if (!upload->multipart && found_object(upload, &call->error))
 	{
-		ob_upload_find_out(upload, &call->error);
+		find_out(upload, &call->error);
 		return;
 	}
-	ob_upload_fail(upload, &call->error);
-	/* the answer to a PutObject may have been lost on its way */
+	fail(upload, &call->error);
+	/* the response to a PutObject may have been lost */
 	if (!upload->multipart && call->uncertain)
 		upload->last_sent = true;
 }
@@ -620,7 +822,7 @@ on_part(ObS3Call *call)
 
 	if (upload->state == OB_UPLOAD_ABORTING)
 	{
-		ob_upload_last_answered(upload, call);
+		on_last_response(upload, call);
 		return;
 	}
 	upload->sending--;
@@ -641,10 +843,424 @@ on_part(ObS3Call *call)
 	}
 	if (!record_part(upload, part, call->etag))
 		return;
-	ob_upload_advance_state(upload);
+	advance_state(upload);
 }
 
-/* ---- asking ---- */
+/* ---- giving up ---- */
+
+static void
+end_abort(ObUpload *upload)
+{
+	ob_s3_call_cancel(&upload->closing);
+	if (upload->last)
+		ob_s3_call_cancel(upload->last);
+	upload->last = NULL;
+	upload->state = OB_UPLOAD_ABORTED;
+}
+
+static void
+end_existing(ObUpload *upload)
+{
+	upload->exists = true;
+	upload->last_sent = true;
+	end_abort(upload);
+}
+
+/* An abort is tried again even if the quota is used up. */
+static void
+send_abort(ObUpload *upload, int delay_ms)
+{
+	upload->closing.delay_ms = delay_ms;
+	ob_s3_abort(&upload->closing, upload->bucket, upload->key, upload->id);
+}
+
+static void
+look_for_object(ObUpload *upload, int delay_ms)
+{
+	if (!upload->doubtful && !upload->last)
+	{
+		upload->last_sent = false;
+		end_abort(upload);
+		return;
+	}
+	upload->closing.delay_ms = delay_ms;
+	ob_s3_head(&upload->closing, upload->bucket, upload->key);
+	/* a store that cannot be reached must not keep the Abort from counting */
+	upload->closing.max_attempts = 1;
+}
+
+static void
+give_up(ObUpload *upload, int delay_ms)
+{
+	if (upload->id[0] != '\0')
+		send_abort(upload, delay_ms);
+	else
+		look_for_object(upload, delay_ms);
+}
+
+static void
+on_aborted(ObUpload *upload, const ObS3Call *call)
+{
+	if (call->error.code != OB_OK)
+		upload->abort_error = call->error;
+	else if (upload->abort_again && call->error.http_status != 404)
+	{
+		/* a part in flight at the first Abort may have landed after it */
+		upload->abort_again = false;
+		send_abort(upload, 0);
+		return;
+	}
+	else
+		upload->forgotten = true;
+	look_for_object(upload, 0);
+}
+
+/* An object that is not there now may still appear, if a request is under
+ * way. */
+static void
+on_looked(ObUpload *upload, const ObS3Call *call)
+{
+	if (is_ours(upload, call))
+	{
+		end_existing(upload);
+		return;
+	}
+	if (call->error.code == OB_OK || call->error.http_status == 404)
+		upload->last_sent = upload->response_lost || upload->last;
+	else
+		upload->last_sent = true;
+	end_abort(upload);
+}
+
+static void
+on_closing(ObS3Call *call)
+{
+	ObUpload *upload = call->arg;
+
+	if (call->verb == OB_S3_HEAD)
+		on_looked(upload, call);
+	else
+		on_aborted(upload, call);
+}
+
+/* Whether the store refused the request, and so wrote nothing. */
+static bool
+is_refusal(const ObUpload *upload, const ObS3Call *call)
+{
+	return call->error.code != OB_EUNKNOWN && call->retry.attempts <= 1 &&
+		   call->error.http_status >= 400 && call->error.http_status < 500 &&
+		   !found_object(upload, &call->error);
+}
+
+static void
+on_last_response(ObUpload *upload, ObS3Call *call)
+{
+	upload->last = NULL;
+	if (call->error.code == OB_OK)
+	{
+		end_existing(upload);
+		return;
+	}
+	if (call->uncertain || call->error.code == OB_EUNKNOWN)
+		upload->response_lost = true;
+	upload->doubtful = upload->response_lost || !is_refusal(upload, call);
+	/* the call that waits for this response need not wait any more */
+	if (!ob_http_sent(&upload->closing.request))
+	{
+		ob_s3_call_cancel(&upload->closing);
+		give_up(upload, 0);
+	}
+}
+
+/* Create has ended late; its response names the upload that must be
+ * aborted. */
+static void
+on_late_create(ObUpload *upload, const ObS3Call *call)
+{
+	if (call->error.code == OB_OK)
+		snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
+	give_up(upload, 0);
+}
+
+/* Notes what is known of the last request at this moment. */
+static void
+note_last_request(ObUpload *upload)
+{
+	ObS3Call *last = upload->multipart ? &upload->control
+					 : upload->filling ? &upload->filling->call
+									   : NULL;
+
+	switch (upload->state)
+	{
+		case OB_UPLOAD_COMPLETING:
+			if (!last)
+				return;
+			if (ob_http_sent_whole(&last->request) && !last->locating)
+				upload->last = last;
+			upload->response_lost =
+				last->uncertain || upload->complete_tries > 1;
+			upload->doubtful =
+				upload->response_lost || last->retry.attempts > 0;
+			break;
+		case OB_UPLOAD_RECONCILING:
+			upload->response_lost = upload->error.code != OB_EEXISTS;
+			upload->doubtful = true;
+			break;
+		default:
+			upload->response_lost = upload->doubtful = upload->last_sent;
+			break;
+	}
+	upload->last_sent = upload->doubtful || upload->last;
+}
+
+void
+ob_upload_abort(ObUpload *upload, int patience_ms)
+{
+	if (upload->state >= OB_UPLOAD_ABORTING)
+		return;
+	if (upload->state == OB_UPLOAD_DONE)
+	{
+		end_existing(upload);
+		return;
+	}
+	note_last_request(upload);
+	upload->abort_again = upload->sending > 0;
+	upload->state = OB_UPLOAD_ABORTING;
+	if (!upload->last || upload->multipart)
+		ob_parts_cancel(&upload->parts);
+	upload->sending = 0;
+	/* the response to a Create that is under way is waited for; a Create that
+	 * S3 has not seen, or another try, would only make a new upload */
+	if (upload->control.verb == OB_S3_CREATE &&
+		ob_s3_call_running(&upload->control) &&
+		ob_http_sent(&upload->control.request))
+	{
+		upload->control.max_attempts = 1;
+		return;
+	}
+	if (upload->last != &upload->control)
+		ob_s3_call_cancel(&upload->control);
+	if (upload->last)
+		ob_s3_call_last_try(upload->last);
+	give_up(upload, upload->last ? patience_ms : 0);
+}
+
+/* ---- the control call ---- */
+
+static void
+on_control(ObS3Call *call)
+{
+	ObUpload *upload = call->arg;
+
+	if (upload->state == OB_UPLOAD_ABORTING && call->verb == OB_S3_CREATE)
+		on_late_create(upload, call);
+	else if (upload->state == OB_UPLOAD_ABORTING)
+		on_last_response(upload, call);
+	else if (upload->checking)
+		on_checked(upload, call);
+	else if (upload->state == OB_UPLOAD_RECONCILING && !upload->multipart)
+		reconcile_object(upload, call);
+	else if (upload->state == OB_UPLOAD_RECONCILING)
+		reconcile_complete(upload, call);
+	else if (call->verb == OB_S3_COMPLETE && call->error.code == OB_EUNKNOWN)
+		find_out(upload, &call->error);
+	else if (call->error.code != OB_OK)
+		fail(upload, &call->error);
+	else if (call->verb == OB_S3_COMPLETE)
+		upload->state = OB_UPLOAD_DONE;
+	else
+	{
+		snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
+		advance_state(upload);
+	}
+}
+
+/* ---- an upload of several processes ---- */
+
+ObCode
+ob_upload_begin_shared(ObUpload *upload, const ObUploadShare *share,
+					   const char *id, size_t memory, int connections,
+					   ObError *error)
+{
+	if (upload->state != OB_UPLOAD_FILLING || upload->filling)
+		return ob_error_set(error, OB_EINVAL, "the upload has begun already");
+	if (upload->equal_parts)
+		return ob_error_set(error, OB_EINVAL,
+							"parts of one size cannot end where rows do");
+	upload->share = share;
+	upload->multipart = true;
+	set_memory(upload, memory);
+	if (connections < upload->connections)
+		upload->limit = upload->connections = connections;
+	if (id)
+	{
+		snprintf(upload->id, sizeof(upload->id), "%s", id);
+		/* the first process checks whether the name is free */
+		ob_s3_call_cancel(&upload->control);
+		upload->checking = false;
+	}
+	advance_state(upload);
+	return OB_OK;
+}
+
+size_t
+ob_upload_pending(const ObUpload *upload)
+{
+	return upload->filling ? upload->filling->len : 0;
+}
+
+bool
+ob_upload_part_full(const ObUpload *upload)
+{
+	return upload->filling && upload->filling->len >= upload->filling->size;
+}
+
+void
+ob_upload_end_piece(ObUpload *upload, const ObRaw *raw)
+{
+	ObPart *part = upload->filling;
+
+	if (!part)
+		return;
+	if (part->first == 0)
+		part->first = part->len;
+	ob_raw_add(&part->raw, raw);
+}
+
+ObRaw
+ob_upload_pending_raw(const ObUpload *upload)
+{
+	return upload->filling ? upload->filling->raw : (ObRaw){0, 0};
+}
+
+ObCode
+ob_upload_end_part(ObUpload *upload, ObError *error)
+{
+	if (upload->state != OB_UPLOAD_FILLING || !upload->filling ||
+		!upload->share)
+		return refuse_call(upload, "there is no part to end", error);
+	if (number_part(upload, upload->filling, error) != OB_OK)
+		return error->code;
+	upload->filling = NULL;
+	advance_state(upload);
+	return OB_OK;
+}
+
+const char *
+ob_upload_take_tail(ObUpload *upload, size_t *len)
+{
+	const ObPart *part = upload->filling;
+
+	*len = part ? part->len : 0;
+	upload->bytes -= *len;
+	return part ? part->data + part->start : NULL;
+}
+
+bool
+ob_upload_idle(const ObUpload *upload)
+{
+	return upload->acknowledged == upload->nparts;
+}
+
+ObCode
+ob_upload_finish_shared(ObUpload *upload, const ObUploadPart *parts,
+						int nparts, uint64_t bytes, ObError *error)
+{
+	uint64_t sum = 0;
+
+	if (upload->state != OB_UPLOAD_FILLING || !upload->share ||
+		upload->filling)
+		return refuse_call(upload, "the upload takes no more bytes", error);
+	for (int i = 0; i < nparts; i++)
+	{
+		sum += parts[i].len;
+		if (!note_landed(upload, i + 1, &parts[i]))
+			return fail_memory(upload, error);
+	}
+	upload->nparts = nparts;
+	upload->bytes = bytes;
+	upload->acknowledged_bytes = sum;
+	complete(upload);
+	return OB_OK;
+}
+
+/* ---- an upload that is completed later ---- */
+
+bool
+ob_upload_held(const ObUpload *upload)
+{
+	return upload->state == OB_UPLOAD_HELD;
+}
+
+void
+ob_upload_hand_over(const ObUpload *upload, ObUploadHeld *held)
+{
+	held->id = upload->id;
+	held->marker = upload->marker;
+	held->bytes = upload->bytes;
+	held->nparts = upload->nparts;
+}
+
+ObUploadPart
+ob_upload_held_part(const ObUpload *upload, int number)
+{
+	const ObLanded *landed = &upload->landed[number - 1];
+
+	return (ObUploadPart){upload->etags[number - 1], landed->len,
+						  landed->crc32};
+}
+
+static ObCode
+copy_parts(ObUpload *upload, const ObUploadPart *parts, int nparts)
+{
+	upload->acknowledged_bytes = 0;
+	for (int i = 0; i < nparts; i++)
+	{
+		upload->acknowledged_bytes += parts[i].len;
+		if (!note_landed(upload, i + 1, &parts[i]))
+			return OB_ENOMEM;
+	}
+	return OB_OK;
+}
+
+ObCode
+ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
+				const ObUploadPart *parts, ObError *error)
+{
+	if (upload->state != OB_UPLOAD_FILLING || upload->filling ||
+		upload->id[0] != '\0')
+		return ob_error_set(error, OB_EINVAL, "the upload has begun already");
+	snprintf(upload->id, sizeof(upload->id), "%s", held->id);
+	snprintf(upload->marker, sizeof(upload->marker), "%s", held->marker);
+	upload->bytes = held->bytes;
+	upload->nparts = upload->acknowledged = held->nparts;
+	upload->multipart = held->nparts > 0;
+	if (copy_parts(upload, parts, held->nparts) != OB_OK)
+		return fail_memory(upload, error);
+	upload->hold = true;
+	upload->state = OB_UPLOAD_HELD;
+	return OB_OK;
+}
+
+void
+ob_upload_publish(ObUpload *upload)
+{
+	ObError error;
+	size_t avail;
+
+	if (upload->state != OB_UPLOAD_HELD)
+		return;
+	ob_error_clear(&error);
+	upload->hold = false;
+	upload->state = OB_UPLOAD_FILLING;
+	/* nothing was sent of an empty object so far */
+	if (!upload->multipart && !ob_upload_window(upload, &avail, &error))
+		return;
+	upload->state = OB_UPLOAD_FINISHING;
+	advance_state(upload);
+}
+
+/* ---- looking at it ---- */
 
 bool
 ob_upload_done(const ObUpload *upload)

@@ -15,12 +15,12 @@
  *
  * Nothing waits.  Before it writes, the host waits until has_room; after
  * finish, until done or an error; after an error or when it gives up, it calls
- * abort and waits until aborted, for as long as it likes.  All progress
+ * abort and waits until aborted, or for as long as it wants.  All progress
  * happens in ob_http_drive() of the client's ObHttp.
  *
- * The outcome of a Complete is sometimes unclear (its answer was lost).  Each
- * object carries a random marker in its metadata, by which a HEAD tells our
- * object from another one of the same name.
+ * The outcome of a Complete is sometimes unclear, because its response was
+ * lost.  Each object carries a random marker in its metadata, by which a HEAD
+ * distinguishes our object from another one of the same name.
  */
 #ifndef OB_UPLOAD_H
 #define OB_UPLOAD_H
@@ -58,18 +58,19 @@ typedef struct ObUploadOptions
 	 * call, a HEAD goes before, unless the endpoint is AWS's own. */
 	bool keep_existing;
 
-	/* For ob_upload_crc32(), also where no request carries it. */
+	/* A CRC-32 is computed for ob_upload_crc32(), even if no request carries
+	 * it. */
 	bool crc32;
-	/* Never completed, but held: see ObUploadHeld. */
+	/* The upload is not completed, but held: see ObUploadHeld. */
 	bool hold;
 } ObUploadOptions;
 
 typedef struct ObUploadStats
 {
-	uint64_t bytes;  /* written into the upload; of a shared one, its share of
-					  * the object: what it wrote, without a tail that was
-					  * taken, with the head, and without what that replaced,
-					  * if it went into its part */
+	uint64_t bytes;  /* written into the upload.  For a shared one,
+					  * its share of the object: without a tail that
+					  * was taken, and with the head, less the bytes
+					  * that it replaced, if its part has the head */
 	uint64_t landed; /* in parts of its own that were acknowledged */
 	int parts;       /* acknowledged; 1 for a PutObject */
 	int in_flight;
@@ -86,14 +87,14 @@ typedef struct ObUploadStats
 extern size_t ob_upload_part_size(size_t base, size_t largest, int max_parts,
 								  int n);
 
-/* Copies the options.  NULL on error.  Sends nothing, but if an object is to
- * stay: then the HEAD that looks for it goes out with the next drive. */
+/* Copies the options.  NULL on error.  Sends nothing, except with
+ * keep_existing, where a HEAD for the object is queued. */
 extern ObUpload *ob_upload_new(const ObUploadOptions *options, ObError *error);
 
-/* Stops everything without a word to S3; NULL is allowed. */
+/* Stops everything, and sends nothing to S3; NULL is allowed. */
 extern void ob_upload_free(ObUpload *upload);
 
-/* As in a sink: see sink.h. */
+/* The same functions as a sink's: see sink.h. */
 extern char *ob_upload_window(ObUpload *upload, size_t *avail, ObError *error);
 extern ObCode ob_upload_advance(ObUpload *upload, size_t len,
 								ObError *error) OB_MUST_CHECK;
@@ -103,8 +104,8 @@ extern bool ob_upload_has_room(const ObUpload *upload);
 
 /*
  * The host is about to wait for room: one more part may be in flight, up to
- * the connections allowed.  So a store that keeps up with the encoder is asked
- * for two at a time, and one that is slow or far for as many as it takes.
+ * the connections allowed.  So a store that keeps up with the encoder gets two
+ * parts at a time, and one that is slow or far as many as are needed.
  */
 extern void ob_upload_want_room(ObUpload *upload);
 
@@ -127,10 +128,11 @@ typedef struct ObUploadPart
 
 /*
  * Several processes can feed one multipart upload.  Each has an ObUpload of
- * its own, that takes part numbers from, and tells ETags to, what they share;
- * one of them, the first, begins and completes the upload.  Parts then end
- * only where the host says so, at the end of a row, because what comes next in
- * the object may be another process's: a buffer grows if a row needs it.
+ * its own, that takes part numbers from, and stores ETags in, a state that
+ * they share; one of them, the first, begins and completes the upload.  Parts
+ * then end only where the host says so, at the end of a row, because what
+ * comes next in the object may be another process's: a buffer grows if a row
+ * needs it.
  *
  * Each process has a quota of tries and a limit of parts in flight of its own.
  *
@@ -139,21 +141,23 @@ typedef struct ObUploadPart
  */
 typedef struct ObUploadShare
 {
-	/* The next part's, from 1; raw is of the pieces in it. */
+	/* Returns the next part's number, from 1; raw is of the pieces in it. */
 	int (*take_number)(void *arg, const ObRaw *raw);
-	/* The store has acknowledged it: to be kept for finish_shared. */
+	/* The store has acknowledged a part, which is to be kept for
+	 * finish_shared. */
 	ObCode (*landed)(void *arg, int number, const ObUploadPart *part,
 					 ObError *error);
 	void *arg;
-	/* What the object begins with.  It belongs to part 1, and so to whoever
-	 * takes that number: each buffer keeps room for it. */
+	/* The beginning of the object.  It belongs to part 1, which any of the
+	 * processes may send, so each buffer keeps room for it. */
 	ObHead head;
 } ObUploadShare;
 
 /*
- * Before the first byte.  id is the upload's, or NULL: then this is the first
- * of them, and CreateMultipartUpload is sent at once.  memory and connections
- * are this process's part of what the export may use.
+ * Shares the upload; called before the first byte. id is the upload's, or
+ * NULL: then this is the first of the processes, and CreateMultipartUpload is
+ * sent at once. memory and connections are this process's part of what the
+ * export may use.
  */
 extern ObCode ob_upload_begin_shared(ObUpload *upload,
 									 const ObUploadShare *share,
@@ -165,8 +169,8 @@ extern ObCode ob_upload_begin_shared(ObUpload *upload,
 extern size_t ob_upload_pending(const ObUpload *upload);
 extern bool ob_upload_part_full(const ObUpload *upload);
 
-/* What was written since the last piece, or the part's beginning, is a piece
- * (sink.h), which had these bytes before it was compressed. */
+/* Ends a piece (sink.h), which began after the last piece or with the part,
+ * and had these bytes before it was compressed. */
 extern void ob_upload_end_piece(ObUpload *upload, const ObRaw *raw);
 
 /* The sum of the pieces in the part that is being filled. */
@@ -186,9 +190,9 @@ extern const char *ob_upload_take_tail(ObUpload *upload, size_t *len);
 extern bool ob_upload_idle(const ObUpload *upload);
 
 /*
- * For the first process, when all are idle and it has ended its last part:
- * completes the upload from the parts of all (parts[i] has number i + 1; all
- * of it is copied).  bytes is the sum of what ob_upload_stats() says in each
+ * Completes the upload from the parts of all processes; called by the first
+ * one, when all are idle and it has ended its last part (parts[i] has number i
+ * + 1; all of it is copied). bytes is the sum of ObUploadStats.bytes of each
  * process at its end.  If the parts that landed do not make up that, nothing
  * is completed, and the upload has failed with OB_EPROTO.
  */
@@ -199,8 +203,8 @@ extern ObCode ob_upload_finish_shared(ObUpload *upload,
 
 /*
  * A held upload is a multipart upload even if it has one part only.  When all
- * of it has landed, it is held, instead of done, and its object not to be
- * seen.  Whoever is to decide about it, perhaps another process, makes an
+ * parts have landed, it is held instead of done, and its object is not
+ * visible.  The process that decides about it, perhaps another one, makes an
  * upload to the same bucket and key, which adopts it; then it publishes it,
  * and waits until done, or aborts it.
  *
@@ -208,9 +212,9 @@ extern ObCode ob_upload_finish_shared(ObUpload *upload,
  *	   new -> adopt -> publish -> done
  *	                \________\___ failed -> abort -> aborted
  *
- * Nothing is sent of an empty object until it is published (no part can be
- * empty): then it is a PutObject, so the adopting upload must have been given
- * the object's headers.
+ * Nothing is sent of an empty object until it is published, since no part can
+ * be empty.  It is then a PutObject, so the adopting upload must have been
+ * given the object's headers.
  */
 typedef struct ObUploadHeld
 {
@@ -224,34 +228,35 @@ typedef struct ObUploadHeld
 
 extern bool ob_upload_held(const ObUpload *upload);
 
-/* Of one that is held; borrowed from it, as is each part (from 1). */
+/* Describes a held upload, and each of its parts (from 1); borrowed from
+ * it. */
 extern void ob_upload_hand_over(const ObUpload *upload, ObUploadHeld *held);
 extern ObUploadPart ob_upload_held_part(const ObUpload *upload, int number);
 
-/* Before the first byte; all is copied.  Who only wants to abort needs no
- * parts: nparts 0. */
+/* Adopts a held upload; called before the first byte.  All is copied.  A
+ * caller that only wants to abort needs no parts: nparts 0. */
 extern ObCode ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
 							  const ObUploadPart *parts,
 							  ObError *error) OB_MUST_CHECK;
 
-/* Completes what was adopted. */
+/* Completes the adopted upload. */
 extern void ob_upload_publish(ObUpload *upload);
 
 /* The object's CRC-32, that of gzip, once it is done or held; it has one with
- * OB_CHECKSUM_CRC32 or if options.crc32 asked for it. */
+ * OB_CHECKSUM_CRC32 or options.crc32. */
 extern uint32_t ob_upload_crc32(const ObUpload *upload);
 
 /*
- * Gives up: stops all transfers, and tells S3 to forget the parts.  If the
- * request that makes the object is under way, its answer is waited for before,
- * at most so long.  Until aborted, whoever frees the upload may leave parts
- * behind.
+ * Gives up: stops all transfers, and makes S3 forget the parts.  If the
+ * request that makes the object is under way, its response is waited for
+ * before that, at most for patience_ms.  An upload that is freed before it is
+ * aborted may leave parts behind.
  */
 extern void ob_upload_abort(ObUpload *upload, int patience_ms);
 extern bool ob_upload_aborted(const ObUpload *upload);
 
-/* Whether S3 has no parts of it any more, also before all is known of the
- * object. */
+/* Whether S3 has no parts of it any more, even before the object's fate is
+ * known. */
 extern bool ob_upload_forgotten(const ObUpload *upload);
 
 /* NULL, or why parts may have been left behind; there are none of an object
@@ -259,8 +264,9 @@ extern bool ob_upload_forgotten(const ObUpload *upload);
 extern const ObError *ob_upload_abort_error(const ObUpload *upload);
 
 /* Whether the object may have become visible although we gave up: the last
- * request of the upload was under way, and how it ended is not known.  Once it
- * is aborted: whether it is known to have become visible. */
+ * request of the upload was under way, and its outcome is not known.
+ * ob_upload_exists() is set once it is aborted, if the object is known to have
+ * become visible. */
 extern bool ob_upload_may_exist(const ObUpload *upload);
 extern bool ob_upload_exists(const ObUpload *upload);
 

@@ -5,10 +5,10 @@
  * src/core/sink/sink.h
  *
  * A chain is encoder -> [gzip | zstd | lz4] -> upload (or file, or null).  The
- * upstream writes straight into the memory of the next sink: it asks for a
- * window, writes, and says how much it wrote with advance.  A codec's own
- * output goes into the window of its successor in the same way, so bytes are
- * copied only where a codec transforms them.
+ * upstream writes straight into the memory of the next sink: it gets a window,
+ * writes, and calls advance with the length.  A codec's own output goes into
+ * the window of its successor in the same way, so bytes are copied only where
+ * a codec transforms them.
  *
  * Rules:
  * - Nodes never forward open, cut, close or release: the ob_chain_* walkers do
@@ -31,7 +31,7 @@
 #include <stdint.h>
 
 #include "core/base/buf.h"
-#include "core/base/checksum.h"
+#include "core/base/hash.h"
 #include "core/base/error.h"
 
 #define OB_SINK_WINDOW_MIN 8192         /* a window is at least this */
@@ -44,11 +44,11 @@ typedef struct ObSinkOps
 {
 	const char *name;
 
-	/* Before the first window; NULL: nothing to do. */
+	/* Called before the first window.  NULL: nothing to do. */
 	ObCode (*open)(ObSink *sink, ObError *error);
 
-	/* What follows is pieces of an object, see ob_chain_in_pieces(); after
-	 * open, before the first window.  NULL: nothing to do. */
+	/* Called after open and before the first window, if the chain writes
+	 * pieces of an object: see ob_chain_in_pieces().  NULL: nothing to do. */
 	ObCode (*in_pieces)(ObSink *sink, ObError *error);
 
 	/* Where upstream may write; *avail is OB_SINK_WINDOW_MIN to
@@ -58,10 +58,10 @@ typedef struct ObSinkOps
 	/* Upstream wrote len bytes at the start of the window (0 is allowed). */
 	ObCode (*advance)(ObSink *sink, size_t len, ObError *error);
 
-	/* What was advanced so far becomes decodable by itself: a codec ends its
-	 * member, frame or piece and flushes it into the next sink; the next input
-	 * begins another one.  Called only if something was advanced since the
-	 * last cut or the beginning.  NULL: nothing to do (terminals). */
+	/* Makes the input so far decodable by itself: a codec ends its member,
+	 * frame or piece and flushes it into the next sink; the next input begins
+	 * another one.  Called only if something was advanced since the last cut
+	 * or the beginning.  NULL: nothing to do (terminals). */
 	ObCode (*cut)(ObSink *sink, ObError *error);
 
 	/* No more input: flush into the next sink.  Not called where a cut left
@@ -101,11 +101,11 @@ extern ObCode ob_sink_write(ObSink *sink, const void *data, size_t len,
 extern ObCode ob_chain_open(ObSink *first, ObError *error) OB_MUST_CHECK;
 
 /*
- * Makes what was advanced so far decodable by itself.  Writes nothing if
- * nothing was advanced since the last cut or the beginning.  Members of gzip
- * and frames of zstd and lz4 may follow each other: the tools read them as
- * one.  A close after a cut, with no input between, adds nothing; a close
- * without any input at all makes one empty member or frame.
+ * Makes the input so far decodable by itself.  Writes nothing if nothing was
+ * advanced since the last cut or the beginning.  Members of gzip and frames of
+ * zstd and lz4 may follow each other: the tools read them as one.  A close
+ * after a cut, with no input between, adds nothing; a close without any input
+ * at all makes one empty member or frame.
  */
 extern ObCode ob_chain_cut(ObSink *first, ObError *error) OB_MUST_CHECK;
 
@@ -115,9 +115,9 @@ extern void ob_chain_release(ObSink *first); /* NULL is allowed */
 /*
  * Several processes can write one object, although none of them knows what
  * comes before its own bytes.  Such an object is a head, then pieces in any
- * order, each of which is what one chain made between two cuts, and an end.
- * Frames are as few as the formats allow, since there are readers that stop at
- * the first one, without an error:
+ * order, each of which one chain made between two cuts, and an end.  Frames
+ * are as few as the formats allow, since there are readers that stop at the
+ * first one, without an error:
  *
  *	   gzip	 one member.  A piece is blocks of deflate that refer to nothing
  *			 before them and end at a byte; the end has the CRC-32 and the
@@ -127,14 +127,14 @@ extern void ob_chain_release(ObSink *first); /* NULL is allowed */
  *			 of pieces cannot be combined.
  *	   zstd	 a frame a piece.  A block may repeat offsets of the block before
  *			 it, or what a frame begins with, so it cannot be moved into
- *another frame.  The head is put into the first one, as blocks that are not
+ * another frame.  The head is put into the first one, as blocks that are not
  *			 compressed, so that this one has rows, too; its checksum goes.
  *
  * A piece must not be empty.  Without compression, all of this is nothing.
  */
 extern ObCode ob_chain_in_pieces(ObSink *first, ObError *error) OB_MUST_CHECK;
 
-/* What the object begins with.  It may take the place of the first piece's
+/* The beginning of an object.  It may take the place of the first piece's
  * beginning, and of its end. */
 typedef struct ObHead
 {
@@ -159,7 +159,7 @@ typedef struct ObCodec
 	/* NULL for "none": the chain then has no node for it */
 	ObSink *(*create)(ObSink *next, int level, ObError *error);
 
-	/* For an object in pieces; see the functions of these names. */
+	/* The parts of an object in pieces; see the functions of these names. */
 	ObCode (*head)(int level, const void *raw, size_t len, ObBuf *out,
 				   ObError *error);
 	size_t skip;
@@ -180,14 +180,14 @@ extern ObCode ob_codec_head(const ObCodec *codec, int level, const void *raw,
 							size_t len, ObBuf *out,
 							ObError *error) OB_MUST_CHECK;
 
-/* The same, once those bytes are where they stay. */
+/* The same head, once its bytes are where they stay. */
 extern ObHead ob_codec_head_of(const ObCodec *codec, const char *data,
 							   size_t len);
 
 #define OB_CODEC_END_MAX 16
 
-/* Writes what it ends with, of an object whose raw bytes, the head's included,
- * are these; returns the length. */
+/* Writes the end of an object with these raw bytes, the head's included;
+ * returns the length. */
 extern size_t ob_codec_end(const ObCodec *codec, const ObRaw *raw, char *out);
 
 /* Compresses a few bytes as a piece, and appends it. */
@@ -209,8 +209,8 @@ extern ObSink *ob_sink_gzip_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_zstd_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_lz4_new(ObSink *next, int level, ObError *error);
 
-/* What ob_sink_gzip_new chooses from: by ISA-L, levels 1 to 3, and by zlib,
- * levels 1 to 9. */
+/* The two codecs that ob_sink_gzip_new chooses from: by ISA-L, levels 1 to 3,
+ * and by zlib, levels 1 to 9. */
 extern ObSink *ob_sink_igzip_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_zlib_new(ObSink *next, int level, ObError *error);
 

@@ -22,7 +22,7 @@ ob_sink_gzip_new(ObSink *next, int level, ObError *error)
 
 /* ---- a member in pieces ---- */
 
-/* As pigz does it: no name, no time, a system that is not known. */
+/* The same header as pigz writes: no name, no time, an unknown system. */
 static const char header[] = "\x1f\x8b\x08\0\0\0\0\0\0\xff";
 
 ObCode

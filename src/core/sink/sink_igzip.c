@@ -17,7 +17,7 @@
  * input.  Each byte of that and of 128 KiB of new input becomes at most 16
  * bits (a literal has at most 15; a match 48, for at least 3 bytes): 386 KiB.
  * So with the headers of blocks all is about 800 KiB, whatever the data.  In
- * fact what does not compress is stored, and gives a third of that.
+ * fact data that does not compress is stored, and gives a third of that.
  */
 #include "core/sink/sink.h"
 
@@ -72,7 +72,8 @@ ob_sink_igzip_new(ObSink *next, int level, ObError *error)
 	ObIgzipSink *igzip = calloc(1, sizeof(*igzip));
 	uint32_t size = igzip_level_buf_size(level);
 
-	/* Zeros, since level 3 looks at some of it before it wrote there. */
+	/* The memory is zeroed, since level 3 reads some of it before it writes
+	 * there. */
 	uint8_t *level_buf = calloc(1, size);
 
 	if (igzip == NULL || level_buf == NULL)

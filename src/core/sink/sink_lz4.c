@@ -67,7 +67,7 @@ lz4_fail(ObCode code, const char *cause, ObError *error)
 	return ob_error_set(error, code, "%s", cause);
 }
 
-/* Room for the worst case of each call that we make, also in pieces. */
+/* Room for the worst case of each call that we make, in pieces or not. */
 static size_t
 lz4_staging_size(LZ4F_preferences_t preferences)
 {
@@ -176,8 +176,8 @@ lz4_advance(ObSink *sink, size_t len, ObError *error)
 	return lz4_forward(lz4, status, error);
 }
 
-/* Ends a frame; without any input, an empty one.  A piece is all of it but the
- * header and the end mark. */
+/* Ends a frame, which is empty without any input.  A piece is all of the frame
+ * but the header and the end mark. */
 static ObCode
 lz4_end(ObSink *sink, ObError *error)
 {

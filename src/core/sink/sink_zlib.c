@@ -59,8 +59,9 @@ zlib_fail(int status, ObError *error)
 	return ob_error_set(error, OB_EIO, "zlib returned status %d", status);
 }
 
-/* So much that the worst data (random, of an alphabet of two letters) takes 50
- * ms on the machine of the measurement; 64 KiB take 200 ms at level 9. */
+/* The window for which the worst data (random, of an alphabet of two letters)
+ * takes 50 ms on the machine of the measurement; 64 KiB take 200 ms at level
+ * 9. */
 static size_t
 zlib_window_size(int level)
 {
@@ -102,7 +103,7 @@ ob_sink_zlib_new(ObSink *next, int level, ObError *error)
 	return &zlib->base;
 }
 
-/* zlib cannot change the framing of what is there. */
+/* zlib cannot change the framing of an existing stream. */
 static ObCode
 zlib_in_pieces(ObSink *sink, ObError *error)
 {

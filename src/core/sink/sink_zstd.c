@@ -68,9 +68,9 @@ zstd_fail(size_t status, ObError *error)
 
 /*
  * How far back a match may reach, as a power of two.  These are libzstd 1.5's
- * own choices for the levels, said outright because its interface can set the
- * window but not limit it: a later release must not take more memory here,
- * nor ask more than 8 MiB of whoever reads the object.
+ * own choices for the levels, set explicitly because its interface can set the
+ * window but not limit it: a later release must not take more memory here, nor
+ * require more than 8 MiB of a reader.
  */
 static int
 zstd_window_log(int level)
@@ -219,7 +219,8 @@ zstd_add_raw_block(ObBuf *out, const void *raw, size_t len)
 /*
  * The header of a frame as libzstd writes it for a level, but without a
  * checksum at the frame's end, and blocks.  A frame whose header this replaces
- * goes on after them: they change nothing of what the next block may repeat.
+ * continues after them, since they do not change what the next block may
+ * repeat.
  */
 ObCode
 ob_zstd_head(int level, const void *raw, size_t len, ObBuf *out,

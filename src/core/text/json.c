@@ -14,18 +14,21 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "core/base/text.h"
+
 typedef struct Json
 {
 	const char *at;
 	const char *end;
 	int depth;
+	char *scratch; /* room for the longest text */
 	ObError *error;
 } Json;
 
 static bool
 fail(Json *json, const char *what)
 {
-	ob_error_set(json->error, OB_EPROTO, "the JSON answer %s", what);
+	ob_error_set(json->error, OB_EPROTO, "the JSON response %s", what);
 	return false;
 }
 
@@ -92,7 +95,7 @@ put_utf8(char *to, unsigned c)
 	return to;
 }
 
-/* After "\u"; the digits of two halves make one character. */
+/* Reads the digits after "\u"; those of two surrogates make one character. */
 static bool
 read_character(Json *json, char **to)
 {
@@ -216,23 +219,23 @@ skip_word(Json *json, const char *word)
 	return true;
 }
 
-static bool skip_value(Json *json, char *scratch);
-
-/* The members of an object, or the elements of an array. */
+/*
+ * Reads an object or an array: "one" reads each member or element, and this
+ * function reads the brackets and commas.
+ */
 static bool
-skip_members(Json *json, char close, char *scratch)
+read_between(Json *json, char open, char close,
+			 bool (*one)(Json *json, void *arg), void *arg)
 {
-	json->at++;
+	if (!expect(json, open))
+		return false;
 	if (json->depth++ == OB_JSON_DEPTH_MAX)
 		return fail(json, "is nested too deeply");
 	skip_blanks(json);
 	if (peek(json) != close)
 		for (;;)
 		{
-			if (close == '}' &&
-				(!read_text(json, scratch) || !expect(json, ':')))
-				return false;
-			if (!skip_value(json, scratch))
+			if (!one(json, arg))
 				return false;
 			skip_blanks(json);
 			if (peek(json) != ',')
@@ -243,18 +246,42 @@ skip_members(Json *json, char close, char *scratch)
 	return expect(json, close);
 }
 
+/* The name of a member, its colon and the blanks behind it. */
 static bool
-skip_value(Json *json, char *scratch)
+read_name(Json *json)
+{
+	if (!read_text(json, json->scratch) || !expect(json, ':'))
+		return false;
+	skip_blanks(json);
+	return true;
+}
+
+static bool skip_value(Json *json);
+
+static bool
+skip_member(Json *json, void *arg)
+{
+	return read_name(json) && skip_value(json);
+}
+
+static bool
+skip_element(Json *json, void *arg)
+{
+	return skip_value(json);
+}
+
+static bool
+skip_value(Json *json)
 {
 	skip_blanks(json);
 	switch (peek(json))
 	{
 		case '{':
-			return skip_members(json, '}', scratch);
+			return read_between(json, '{', '}', skip_member, NULL);
 		case '[':
-			return skip_members(json, ']', scratch);
+			return read_between(json, '[', ']', skip_element, NULL);
 		case '"':
-			return read_text(json, scratch);
+			return read_text(json, json->scratch);
 		case 't':
 			return skip_word(json, "true");
 		case 'f':
@@ -266,40 +293,6 @@ skip_value(Json *json, char *scratch)
 	}
 }
 
-/* A member that was asked for: a text, or null. */
-static bool
-read_field(Json *json, ObJsonField *field, char *scratch)
-{
-	size_t len;
-
-	skip_blanks(json);
-	if (peek(json) == 'n')
-		return skip_word(json, "null");
-	if (peek(json) != '"')
-	{
-		ob_error_set(json->error, OB_EPROTO,
-					 "the JSON answer's %s is not a text", field->name);
-		return false;
-	}
-	if (field->value != NULL)
-	{
-		ob_error_set(json->error, OB_EPROTO,
-					 "the JSON answer has %s more than once", field->name);
-		return false;
-	}
-	if (!read_text(json, scratch))
-		return false;
-	len = strlen(scratch);
-	field->value = malloc(len + 1);
-	if (field->value == NULL)
-	{
-		ob_error_set(json->error, OB_ENOMEM, "out of memory");
-		return false;
-	}
-	memcpy(field->value, scratch, len + 1);
-	return true;
-}
-
 static bool
 expect_end(Json *json)
 {
@@ -307,160 +300,78 @@ expect_end(Json *json)
 	return json->at == json->end || fail(json, "goes on after its end");
 }
 
-static bool
-read_member(Json *json, ObJsonField *fields, int nfields, char *scratch)
+/* Reads a document that is an object, whose members "one" reads. */
+static ObCode
+read_document(const char *data, size_t len, bool (*one)(Json *json, void *arg),
+			  void *arg, ObError *error)
 {
-	if (!read_text(json, scratch) || !expect(json, ':'))
-		return false;
-	for (int i = 0; i < nfields; i++)
-		if (strcmp(fields[i].name, scratch) == 0)
-			return read_field(json, &fields[i], scratch);
-	return skip_value(json, scratch);
-}
-
-static bool
-read_object(Json *json, ObJsonField *fields, int nfields, char *scratch)
-{
-	if (!expect(json, '{'))
-		return false;
-	json->depth++;
-	skip_blanks(json);
-	if (peek(json) != '}')
-		for (;;)
-		{
-			if (!read_member(json, fields, nfields, scratch))
-				return false;
-			skip_blanks(json);
-			if (peek(json) != ',')
-				break;
-			json->at++;
-		}
-	return expect(json, '}') && expect_end(json);
-}
-
-/* ---- a list of names ---- */
-
-typedef struct Walk
-{
-	Json json;
-	ObJsonList *list;
-	char *scratch;
-	bool enough;
-} Walk;
-
-/* What stands between the brackets, each by "one". */
-static bool
-walk(Walk *walk, char open, char close, bool (*one)(Walk *walk))
-{
-	Json *json = &walk->json;
-
-	if (!expect(json, open))
-		return false;
-	if (json->depth++ == OB_JSON_DEPTH_MAX)
-		return fail(json, "is nested too deeply");
-	skip_blanks(json);
-	if (peek(json) != close)
-		for (;;)
-		{
-			if (!one(walk))
-				return false;
-			skip_blanks(json);
-			if (peek(json) != ',')
-				break;
-			json->at++;
-		}
-	json->depth--;
-	return expect(json, close);
-}
-
-/* A member's name, its colon and the blanks behind it. */
-static bool
-read_key(Walk *walk)
-{
-	if (!read_text(&walk->json, walk->scratch) || !expect(&walk->json, ':'))
-		return false;
-	skip_blanks(&walk->json);
-	return true;
-}
-
-static bool
-read_element_member(Walk *walk)
-{
-	ObJsonList *list = walk->list;
-	bool named;
-
-	if (!read_key(walk))
-		return false;
-	named = strcmp(walk->scratch, list->name) == 0 && peek(&walk->json) == '"';
-	if (!skip_value(&walk->json, walk->scratch))
-		return false;
-	if (named && !walk->enough)
-		walk->enough = !list->found(list->arg, walk->scratch);
-	return true;
-}
-
-static bool
-read_element(Walk *this)
-{
-	skip_blanks(&this->json);
-	if (peek(&this->json) == '{')
-		return walk(this, '{', '}', read_element_member);
-	return skip_value(&this->json, this->scratch);
-}
-
-static bool
-read_top_member(Walk *this)
-{
-	ObJsonList *list = this->list;
-	char c;
-
-	if (!read_key(this))
-		return false;
-	c = peek(&this->json);
-	if (strcmp(this->scratch, list->list) == 0 && c == '[')
-		return walk(this, '[', ']', read_element);
-	if (strcmp(this->scratch, list->flag) == 0 && (c == 't' || c == 'f'))
-	{
-		list->has_flag = true;
-		list->flag_value = c == 't';
-	}
-	return skip_value(&this->json, this->scratch);
-}
-
-ObCode
-ob_json_read_list(const char *data, size_t len, ObJsonList *list,
-				  ObError *error)
-{
-	Walk this = {{data, data + len, 0, error}, list, malloc(len + 1), false};
+	Json json = {data, data + len, 0, malloc(len + 1), error};
 	bool read;
 
-	list->has_flag = list->flag_value = false;
-	if (this.scratch == NULL)
+	if (json.scratch == NULL)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	read = walk(&this, '{', '}', read_top_member) && expect_end(&this.json);
-	OPENSSL_cleanse(this.scratch, len + 1);
-	free(this.scratch);
+	read = read_between(&json, '{', '}', one, arg) && expect_end(&json);
+	OPENSSL_cleanse(json.scratch, len + 1);
+	free(json.scratch);
 	return read ? OB_OK : error->code;
+}
+
+/* ---- texts ---- */
+
+typedef struct Fields
+{
+	ObJsonField *fields;
+	int n;
+} Fields;
+
+/* Reads the value of a field: a text, or null. */
+static bool
+read_field(Json *json, ObJsonField *field)
+{
+	if (peek(json) == 'n')
+		return skip_word(json, "null");
+	if (peek(json) != '"')
+	{
+		ob_error_set(json->error, OB_EPROTO,
+					 "the JSON response's %s is not a text", field->name);
+		return false;
+	}
+	if (field->value != NULL)
+	{
+		ob_error_set(json->error, OB_EPROTO,
+					 "the JSON response has %s more than once", field->name);
+		return false;
+	}
+	return read_text(json, json->scratch) &&
+		   ob_text_copy(&field->value, json->scratch, json->error) == OB_OK;
+}
+
+static bool
+read_fields_member(Json *json, void *arg)
+{
+	const Fields *fields = arg;
+
+	if (!read_name(json))
+		return false;
+	for (int i = 0; i < fields->n; i++)
+		if (strcmp(fields->fields[i].name, json->scratch) == 0)
+			return read_field(json, &fields->fields[i]);
+	return skip_value(json);
 }
 
 ObCode
 ob_json_read(const char *data, size_t len, ObJsonField *fields, int nfields,
 			 ObError *error)
 {
-	Json json = {data, data + len, 0, error};
-	char *scratch = malloc(len + 1);
-	bool read;
+	Fields arg = {fields, nfields};
+	ObCode code;
 
 	for (int i = 0; i < nfields; i++)
 		fields[i].value = NULL;
-	if (scratch == NULL)
-		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	read = read_object(&json, fields, nfields, scratch);
-	if (!read)
+	code = read_document(data, len, read_fields_member, &arg, error);
+	if (code != OB_OK)
 		ob_json_free(fields, nfields);
-	OPENSSL_cleanse(scratch, len + 1);
-	free(scratch);
-	return read ? OB_OK : error->code;
+	return code;
 }
 
 void
@@ -473,4 +384,67 @@ ob_json_free(ObJsonField *fields, int nfields)
 		free(fields[i].value);
 		fields[i].value = NULL;
 	}
+}
+
+/* ---- a list of names ---- */
+
+typedef struct Names
+{
+	ObJsonList *list;
+	bool enough;
+} Names;
+
+static bool
+read_entry_member(Json *json, void *arg)
+{
+	Names *names = arg;
+	ObJsonList *list = names->list;
+	bool named;
+
+	if (!read_name(json))
+		return false;
+	named = strcmp(json->scratch, list->name) == 0 && peek(json) == '"';
+	if (!skip_value(json))
+		return false;
+	if (named && !names->enough)
+		names->enough = !list->found(list->arg, json->scratch);
+	return true;
+}
+
+static bool
+read_entry(Json *json, void *arg)
+{
+	skip_blanks(json);
+	if (peek(json) == '{')
+		return read_between(json, '{', '}', read_entry_member, arg);
+	return skip_value(json);
+}
+
+static bool
+read_list_member(Json *json, void *arg)
+{
+	ObJsonList *list = ((Names *) arg)->list;
+	char c;
+
+	if (!read_name(json))
+		return false;
+	c = peek(json);
+	if (strcmp(json->scratch, list->list) == 0 && c == '[')
+		return read_between(json, '[', ']', read_entry, arg);
+	if (strcmp(json->scratch, list->flag) == 0 && (c == 't' || c == 'f'))
+	{
+		list->has_flag = true;
+		list->flag_value = c == 't';
+	}
+	return skip_value(json);
+}
+
+ObCode
+ob_json_read_list(const char *data, size_t len, ObJsonList *list,
+				  ObError *error)
+{
+	Names names = {list, false};
+
+	list->has_flag = list->flag_value = false;
+	return read_document(data, len, read_list_member, &names, error);
 }

@@ -7,9 +7,9 @@
  * Nothing of a document is kept, so memory is bounded by its length, whatever
  * is in it.
  *
- * What metadata services answer is one object with a few texts in it, and they
- * are secrets.  So this reads just that, strictly (RFC 8259), and leaves no
- * copy of what it read.
+ * The response of a metadata service is one object with a few texts in it,
+ * which are secrets.  So this reads just that, strictly (RFC 8259), and leaves
+ * no copy behind.
  *
  * Why not jansson, which the orchestrator uses: in a backend, its faults are a
  * whole cluster's.  When memory runs out while it reads a long text, it goes
@@ -46,9 +46,9 @@ extern ObCode ob_json_read(const char *data, size_t len, ObJsonField *fields,
 extern void ob_json_free(ObJsonField *fields, int nfields);
 
 /*
- * What is asked of a manifest: {"flag": true, "list": [{"name": "..."}, ...]}.
- * "found" gets each name, in UTF-8, until it returns false; it must not raise.
- * What is of another type is passed over.
+ * The members that are read of a manifest: {"flag": true, "list": [{"name":
+ * "..."}, ...]}.  "found" gets each name, in UTF-8, until it returns false; it
+ * must not raise.  A member of another type is skipped.
  */
 typedef struct ObJsonList
 {

@@ -10,16 +10,16 @@
 #include "core/text/uri.h"
 
 /*
- * Appends a text that is the same for two objects if what is written of their
- * endpoints shows that they are one: in upper case or lower, with a dot at the
- * end of the host or without, with the scheme's own port or none, over http or
- * https at one port, as localhost or by an address of loopback, an address in
- * any of its spellings, with the bucket in the endpoint's path or not.  All
- * endpoints of AWS are one: there, a bucket's name is enough.
+ * Appends a text that is the same for two objects if the texts of their
+ * endpoints show that they are one object: in upper case or lower, with a dot
+ * at the end of the host or without, with the scheme's own port or none, over
+ * http or https at one port, as localhost or by an address of loopback, an
+ * address in any of its spellings, with the bucket in the endpoint's path or
+ * not.  All endpoints of AWS are one: there, a bucket's name is enough.
  *
- * It asks nobody, so two names of one machine, or two ports of one store, are
- * two.  The addressing does not count: it says where the bucket's name goes,
- * not which one it is.
+ * No name is resolved, so two names of one machine, or two ports of one store,
+ * are two places.  The addressing does not count: it says where the bucket's
+ * name goes, not which one it is.
  */
 extern void ob_place(const ObEndpoint *endpoint, const char *bucket,
 					 const char *key, ObBuf *out);

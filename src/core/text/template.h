@@ -29,8 +29,8 @@ typedef struct ObTemplatePiece
 	size_t len;
 } ObTemplatePiece;
 
-/* The next piece; *rest is the template at first, and moves on.  After a fault
- * or the end, the same comes again. */
+/* Returns the next piece; *rest is the template at first, and moves on.  After
+ * a fault or the end, the same piece is returned again. */
 extern ObTemplatePiece ob_template_next(const char **rest);
 
 #endif

@@ -9,12 +9,12 @@
 
 #include <time.h>
 
-/* "2006-03-01T12:00:00Z", the seconds with a fraction or without, also with
+/* "2006-03-01T12:00:00Z", the seconds with a fraction or without, or with
  * "+00:00" instead of the "Z"; 0 for anything else. */
 extern time_t ob_timestamp_parse(const char *text);
 
 /* "Sun, 06 Nov 1994 08:49:37 GMT", whatever the locale; 0 for anything else,
- * also for HTTP's two obsolete forms. */
+ * including HTTP's two obsolete forms. */
 extern time_t ob_timestamp_parse_http(const char *text);
 
 #endif

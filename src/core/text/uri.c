@@ -4,8 +4,8 @@
  *
  * src/core/text/uri.c
  *
- * Everything here is compared byte by byte in ASCII.  <ctype.h> follows the
- * locale, and a database may run in one where it says something else.
+ * Everything here is compared byte by byte in ASCII. <ctype.h> follows the
+ * locale, and a database may run in one with other rules.
  */
 #include "core/text/uri.h"
 
@@ -41,7 +41,7 @@ is_hex(char c)
 	return is_digit(c) || (c >= 'a' && c <= 'f') || (c >= 'A' && c <= 'F');
 }
 
-/* As strchr, but the terminating NUL is in no set. */
+/* Works like strchr, but the terminating NUL is in no set. */
 static bool
 is_one_of(char c, const char *set)
 {
@@ -71,13 +71,12 @@ ob_uri_encode(ObBuf *out, const char *text, size_t len, bool keep_slash)
 
 /* ---- Endpoints ----
  *
- * The parsing functions return what is wrong, or NULL.  No such text repeats
- * a piece of the URL: whatever the piece is, it may be part of a password
- * ("https://user:pass/word@host" has the port "pass").
- */
+ * The parsing functions return the fault, or NULL.  No fault repeats a piece
+ * of the URL, since any piece may be part of a password
+ * ("https://user:pass/word@host" has the port "pass"). */
 
-/* What can be seen without taking the URL apart.  An "@" is refused anywhere,
- * since a password may hold the characters that would end it. */
+/* Faults that can be seen without taking the URL apart.  An "@" is refused
+ * anywhere, since a password may hold the characters that would end it. */
 static const char *
 url_fault(const char *url)
 {
@@ -241,6 +240,20 @@ ob_endpoint_wants_md5(const ObEndpoint *endpoint)
 	return ends_with(endpoint->host, ".backblazeb2.com");
 }
 
+/* ---- Regions ---- */
+
+_Static_assert(sizeof(((ObError *) NULL)->region) > OB_REGION_MAX,
+			   "an error has room for a region");
+
+bool
+ob_region_is_valid(const char *region)
+{
+	size_t len = strspn(region, "abcdefghijklmnopqrstuvwxyz"
+								"ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.");
+
+	return len > 0 && len <= OB_REGION_MAX && region[len] == '\0';
+}
+
 /* ---- Buckets ---- */
 
 static const char *
@@ -298,7 +311,7 @@ ob_bucket_matches(const char *patterns, const char *bucket)
 		patterns = *end == ',' ? end + 1 : end;
 		while (end > start && is_one_of(end[-1], " \t\r\n"))
 			end--;
-		/* what does not fit is no pattern of a bucket's name: no match */
+		/* a pattern that does not fit matches no bucket name */
 		if (end <= start || (size_t) (end - start) > PATTERN_MAX)
 			continue;
 		memcpy(pattern, start, (size_t) (end - start));

@@ -23,6 +23,7 @@ typedef enum ObAddressing
 
 #define OB_KEY_MAX 1024 /* bytes of UTF-8; S3's own limit */
 #define OB_BUCKET_MAX 63
+#define OB_REGION_MAX 63 /* it is one label of a host name */
 
 typedef struct ObEndpoint
 {
@@ -36,11 +37,12 @@ typedef struct ObEndpoint
 	unsigned variant;
 } ObEndpoint;
 
-/* For ObEndpoint.variant. */
+/* The bits of ObEndpoint.variant. */
 #define OB_AWS_FIPS 1u
 #define OB_AWS_DUALSTACK 2u
 
-/* What AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT ask for. */
+/* The variant that AWS_USE_FIPS_ENDPOINT and AWS_USE_DUALSTACK_ENDPOINT
+ * choose. */
 extern unsigned ob_aws_variant(void);
 
 /*
@@ -80,16 +82,28 @@ extern ObCode ob_endpoint_aws(ObEndpoint *endpoint, const char *region,
  * included. */
 extern bool ob_host_is_aws(const char *host, const char *service);
 
-/* What stores other than AWS's are known to want, by their hosts: all parts of
- * an upload but the last of one size (Cloudflare's R2); Content-MD5 where
- * objects are locked (Backblaze's B2). */
+/* Needs of stores other than AWS's, recognised by their hosts: all parts of an
+ * upload but the last of one size (Cloudflare's R2); Content-MD5 where objects
+ * are locked (Backblaze's B2). */
 extern bool ob_endpoint_wants_equal_parts(const ObEndpoint *endpoint);
 extern bool ob_endpoint_wants_md5(const ObEndpoint *endpoint);
 
 /*
+ * Whether a text can be a region: up to OB_REGION_MAX letters, digits, "-",
+ * "_" and ".".  It goes into signatures and, on AWS, where
+ * ob_endpoint_service() is stricter, into a host's name.
+ */
+extern bool ob_region_is_valid(const char *region);
+
+/* The rule as a sentence, for hints. */
+#define OB_BUCKET_RULE                                                \
+	"A bucket name has 3 to 63 lower-case letters, digits, dots and " \
+	"hyphens."
+
+/*
  * S3's rules for bucket names: 3 to 63 of a-z 0-9 . -, beginning and ending
  * with a letter or digit, no "..", not an IPv4 address, nor one of the names
- * that AWS keeps for what takes other requests.  OB_EINVAL with a cause;
+ * that AWS reserves for other kinds of requests.  OB_EINVAL with a cause;
  * "s3://b" and "arn:..." get a cause of their own that says to give the bare
  * name.
  */

@@ -4,8 +4,8 @@
  *
  * src/core/text/uri_aws.c
  *
- * AWS's SDKs have the same as partitions.json and as a set of rules for each
- * service; test_uri.c compares with what botocore makes of them.
+ * AWS's SDKs have the same rules as partitions.json and as a set of rules for
+ * each service; test_uri.c compares with botocore's results.
  */
 #include "core/text/uri.h"
 
@@ -13,8 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <strings.h>
-
-#define REGION_MAX 63 /* it is one label of a host name */
 
 /* The regions of a partition have a beginning in common; AWS's first one has
  * all that no other one has. */
@@ -79,7 +77,8 @@ is_one_of(const char *service, const char *const *services)
 	return false;
 }
 
-/* In the United States' government's regions some hosts are FIPS's anyway. */
+/* Some hosts in the regions of the United States' government are FIPS hosts
+ * without the name. */
 static bool
 has_fips_name(const char *service, const char *region, unsigned variant)
 {
@@ -91,11 +90,12 @@ has_fips_name(const char *service, const char *region, unsigned variant)
 		   !is_one_of(service, always);
 }
 
-/* What follows the region. */
+/* The part of the host's name after the region. */
 static const char *
 find_suffix(const char *service, const Partition *partition, unsigned variant)
 {
-	/* S3 says it by a label of its own; some have IPv6 under their old name */
+	/* S3 has a label of its own for it; some services have IPv6 under their
+	 * old name */
 	static const char *const one_name[] = {"secretsmanager", NULL};
 	bool old = partition->regions[0] == '\0' && is_one_of(service, one_name);
 
@@ -111,10 +111,10 @@ check_region(const char *region, ObError *error)
 
 	if (len == 0)
 		return ob_error_set(error, OB_EINVAL, "the region is empty");
-	if (len > REGION_MAX)
+	if (len > OB_REGION_MAX)
 		return ob_error_set(error, OB_EINVAL,
 							"the region is longer than %d characters",
-							REGION_MAX);
+							OB_REGION_MAX);
 	if (strspn(region, "abcdefghijklmnopqrstuvwxyz0123456789-") != len)
 		return ob_error_set(error, OB_EINVAL,
 							"the region \"%s\" is not made of lower-case "

@@ -11,12 +11,13 @@
 #include <time.h>
 
 #include "core/base/error.h"
+#include "core/text/uri.h"
 
 typedef struct ObXmlError
 {
 	char code[64];
 	char message[512];
-	char region[64];
+	char region[OB_REGION_MAX + 1];
 	char request_id[128];
 	time_t server_time; /* of RequestTimeTooSkewed; 0: none */
 } ObXmlError;
@@ -24,6 +25,12 @@ typedef struct ObXmlError
 /* <Error>: OB_OK if the document is one (whole and well-formed). */
 extern ObCode ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
 								ObError *error) OB_MUST_CHECK;
+
+/* <ErrorResponse><Error> of AWS's STS, or <Error> of others: OB_OK if the
+ * document is one with a code. */
+extern ObCode ob_xml_read_sts_error(const char *data, size_t len,
+									ObXmlError *out,
+									ObError *error) OB_MUST_CHECK;
 
 /* Stores an element of <Error> into an ObXmlError, which arg points to, for
  * readers of documents that contain one. */

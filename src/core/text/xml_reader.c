@@ -6,8 +6,8 @@
  *
  * It keeps the path of local names down to the current element ("/Error/Code")
  * and that element's own text, and calls the document's function at the end of
- * each element; the function compares the path.  Whatever is not asked for is
- * parsed and dropped.
+ * each element; the function compares the path.  All other elements are parsed
+ * and dropped.
  *
  * libexpat may call handlers once more after XML_StopParser, so each of them
  * looks at the reader's code first.
@@ -33,7 +33,7 @@ static void
 reject(ObXmlReader *reader, const char *why)
 {
 	stop(reader,
-		 ob_error_set(reader->error, OB_EPROTO, "the XML answer %s", why));
+		 ob_error_set(reader->error, OB_EPROTO, "the XML response %s", why));
 }
 
 static void
@@ -67,7 +67,7 @@ on_start(void *arg, const XML_Char *name, const XML_Char **attributes)
 		strcmp(name, reader->root) != 0)
 	{
 		stop(reader, ob_error_set(reader->error, OB_EPROTO,
-								  "the XML answer is <%s> instead of <%s>",
+								  "the XML response is <%s> instead of <%s>",
 								  name, reader->root));
 		return;
 	}
@@ -123,15 +123,16 @@ parse_failure(XML_Parser parser, ObError *error)
 
 	if (reason == XML_ERROR_NO_MEMORY)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	return ob_error_set(error, OB_EPROTO, "the XML answer is malformed: %s",
+	return ob_error_set(error, OB_EPROTO, "the XML response is malformed: %s",
 						XML_ErrorString(reason));
 }
 
 ObCode
 ob_xml_read_document(ObXmlReader *reader, const char *data, size_t len)
 {
-	/* While CompleteMultipartUpload runs, servers send blanks to keep the
-	 * connection alive; before an XML declaration they are not XML. */
+	/* Servers send blanks to keep the connection alive while
+	 * CompleteMultipartUpload runs; before an XML declaration they are not
+	 * XML. */
 	while (len > 0 &&
 		   (*data == ' ' || *data == '\t' || *data == '\r' || *data == '\n'))
 	{
@@ -139,10 +140,10 @@ ob_xml_read_document(ObXmlReader *reader, const char *data, size_t len)
 		len--;
 	}
 	if (len == 0)
-		return ob_error_set(reader->error, OB_EPROTO, "the answer is empty");
+		return ob_error_set(reader->error, OB_EPROTO, "the response is empty");
 	if (len > INT_MAX)
 		return ob_error_set(reader->error, OB_EPROTO,
-							"the XML answer is too long");
+							"the XML response is too long");
 	reader->parser = XML_ParserCreate(NULL);
 	if (reader->parser == NULL)
 		return ob_error_set(reader->error, OB_ENOMEM, "out of memory");
@@ -165,7 +166,7 @@ ob_xml_copy_whole(char *field, size_t size, const char *text, ObError *error)
 
 	if (len >= size)
 		return ob_error_set(error, OB_EPROTO,
-							"the XML answer has a text that is too long");
+							"the XML response has a text that is too long");
 	memcpy(field, text, len + 1);
 	return OB_OK;
 }
@@ -175,9 +176,10 @@ ob_xml_copy_id(char *field, size_t size, const char *text, ObError *error)
 {
 	for (const char *c = text; *c != '\0'; c++)
 		if (*c < 0x20 || *c > 0x7E)
-			return ob_error_set(error, OB_EPROTO,
-								"the XML answer has an upload id that is not "
-								"of printable ASCII characters");
+			return ob_error_set(
+				error, OB_EPROTO,
+				"the XML response has an upload id that is not "
+				"of printable ASCII characters");
 	return ob_xml_copy_whole(field, size, text, error);
 }
 

@@ -43,11 +43,12 @@ typedef struct ObXmlReader
 extern ObCode ob_xml_read_document(ObXmlReader *reader, const char *data,
 								   size_t len);
 
-/* A field that must not be cut, since it would then name something else. */
+/* Copies a field that must not be cut, since it would then name something
+ * else. */
 extern ObCode ob_xml_copy_whole(char *field, size_t size, const char *text,
 								ObError *error);
 
-/* An upload's id, which is shown and goes into requests. */
+/* Copies an upload's id, which is shown and goes into requests. */
 extern ObCode ob_xml_copy_id(char *field, size_t size, const char *text,
 							 ObError *error);
 

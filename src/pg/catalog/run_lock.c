@@ -10,7 +10,7 @@
 #include "miscadmin.h"
 #include "storage/lock.h"
 
-#include "core/base/sha256.h"
+#include "core/base/hash.h"
 #include "core/aws/sigv4.h"
 #include "pg/catalog/kept_lock.h"
 #include "pg/catalog/run_lock.h"

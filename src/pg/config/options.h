@@ -15,7 +15,7 @@
 
 #include "utils/jsonb.h"
 
-#include "core/base/checksum.h"
+#include "core/base/hash.h"
 #include "core/sink/sink.h"
 #include "pg/encode/encode.h"
 

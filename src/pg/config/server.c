@@ -96,16 +96,6 @@ ob_server_variant(List *options, unsigned *variant)
 	return NULL;
 }
 
-bool
-ob_server_region_ok(const char *value)
-{
-	size_t len = strlen(value);
-
-	return len >= 1 && len <= OB_REGION_MAX &&
-		   strspn(value, "abcdefghijklmnopqrstuvwxyz"
-						 "ABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-_.") == len;
-}
-
 /* Whether all of it is printable ASCII from "first" on, and there is some. */
 static bool
 is_ascii(const char *value, char first, size_t max)
@@ -272,7 +262,7 @@ fill_endpoint(ObServer *server, List *options)
 	if (wrong)
 		fail_option(server, wrong);
 	server->region = copy_option(options, "region");
-	if (server->region && !ob_server_region_ok(server->region))
+	if (server->region && !ob_region_is_valid(server->region))
 		fail_option(server, "region");
 	if (url != NULL)
 	{
@@ -623,8 +613,7 @@ ob_server_check_bucket(const char *bucket)
 				 bucket[0] == '{'
 					 ? errhint("Options follow the bucket: write options => "
 							   "'...'.")
-					 : errhint("A bucket name has 3 to 63 lower-case letters, "
-							   "digits, dots and hyphens.")));
+					 : errhint(OB_BUCKET_RULE)));
 }
 
 char *

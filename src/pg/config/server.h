@@ -12,8 +12,7 @@
 #include "core/aws/credentials.h"
 #include "core/text/uri.h"
 
-#define OB_PARTS_MAX 10000 /* S3's own limit */
-#define OB_REGION_MAX 63
+#define OB_PARTS_MAX 10000   /* S3's own limit */
 #define OB_ROLE_ARN_MAX 2048 /* IAM's */
 #define OB_PROFILE_MAX 255
 
@@ -93,7 +92,6 @@ extern const char *ob_server_find_option(List *options, const char *name);
 /* The values of options; false if they are not valid. */
 extern bool ob_server_parse_addressing(const char *value,
 									   ObAddressing *addressing);
-extern bool ob_server_region_ok(const char *value);
 extern bool ob_server_parse_max_parts(const char *value, int *max_parts);
 extern bool ob_server_parse_parts(const char *value, bool *equal);
 

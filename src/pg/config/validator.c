@@ -96,7 +96,7 @@ check_proxy(const char *name, const char *value)
 static void
 check_region(const char *name, const char *value)
 {
-	if (!ob_server_region_ok(value))
+	if (!ob_region_is_valid(value))
 		fail_value(name, value,
 				   "A region consists of letters, digits, hyphens, "
 				   "underscores and dots, such as eu-central-1.");
@@ -118,14 +118,11 @@ check_bucket(const char *name, const char *value)
 
 	ob_error_clear(&error);
 	if (ob_bucket_check(value, &error) != OB_OK)
-		ereport(ERROR,
-				(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
-				 errmsg("invalid value \"%s\" for option \"%s\"",
-						ob_report_clip(value), name),
-				 errdetail("%s", ob_server_fault(&error)),
-				 errhint("A bucket name has 3 to 63 lower-case letters, "
-						 "digits, dots and hyphens."),
-				 errhidestmt(true)));
+		ereport(ERROR, (errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
+						errmsg("invalid value \"%s\" for option \"%s\"",
+							   ob_report_clip(value), name),
+						errdetail("%s", ob_server_fault(&error)),
+						errhint(OB_BUCKET_RULE), errhidestmt(true)));
 }
 
 /* What no bucket's name can match is a mistake that would only show as a

@@ -23,7 +23,7 @@
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
-#include "core/base/checksum.h"
+#include "core/base/hash.h"
 #include "pg/base/compat.h"
 #include "pg/config/key.h"
 #include "pg/export/manifest.h"

@@ -263,12 +263,12 @@ check_credentials(Check *check)
 static const char *
 true_region(Check *check)
 {
-	char region[64];
+	char region[OB_REGION_MAX + 1];
 
 	if (ob_http_response_header(&check->call->core.request,
 								"x-amz-bucket-region", region,
 								sizeof(region)) &&
-		ob_server_region_ok(region) &&
+		ob_region_is_valid(region) &&
 		!ob_s3_repeats_secret(&check->call->core, region))
 		return pstrdup(region);
 	if (check->told_region)

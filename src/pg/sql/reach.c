@@ -14,7 +14,6 @@
 #include "pg/base/errors.h"
 #include "pg/base/wait.h"
 
-#define REGION_MAX 64
 #define URL_MAX 4096
 
 typedef struct Reach
@@ -100,7 +99,7 @@ char *
 ob_reach(const ObServer *server, const char *bucket)
 {
 	Reach *reach = start(server, bucket);
-	char region[REGION_MAX];
+	char region[OB_REGION_MAX + 1];
 
 	while (!reach->done)
 		ob_wait(reach->http);
@@ -119,5 +118,5 @@ ob_reach(const ObServer *server, const char *bucket)
 								 region, sizeof(region)))
 		return NULL;
 	/* a server's text may hold anything */
-	return ob_server_region_ok(region) ? pstrdup(region) : NULL;
+	return ob_region_is_valid(region) ? pstrdup(region) : NULL;
 }

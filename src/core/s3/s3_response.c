@@ -1,20 +1,35 @@
 /*
- * s3_answer.c
- *		The answer to a try: reading it, and whether there is another one.
+ * s3_response.c
+ *		The response to a try: reading it, and whether to try again.
  *
- * src/core/s3/s3_answer.c
+ * src/core/s3/s3_response.c
+ *
+ * We can recover from four refusals, and do, from each once in a call: the
+ * session has expired, the bucket is in another region, our clock is wrong,
+ * the store wants an MD5.  What was learnt is kept for all later requests of
+ * the client.  A response to HEAD has no document, so a bare status must
+ * suffice there.
  */
 #include "core/s3/s3_intern.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <strings.h>
+
+#include "core/base/random.h"
+#include "core/text/timestamp.h"
 
 /* How long a name that cannot be resolved is tried. */
 #define RESOLVE_DEADLINE_MS 10000
 
+/* A correction by less than this cannot have been the cause: S3 allows 15
+ * minutes. */
+#define SKEW_MIN_S 60
+#define SKEW_MAX_S (14 * 60)
+
 static void
-say_what(ObS3Call *call)
+set_what(ObS3Call *call)
 {
 	char part[32] = "";
 
@@ -34,9 +49,9 @@ clear_secret(ObS3Call *call, char *field)
 }
 
 /*
- * What a store answers, and what libcurl says of it, goes no further if it
- * repeats what the store was told.  All texts are looked at together, too: a
- * secret may begin in one and end in the next.
+ * Removes the texts of the store and of libcurl that repeat a secret of the
+ * request.  All texts are also checked together, since a secret may begin in
+ * one and end in the next.
  */
 static void
 hide_secrets(ObS3Call *call)
@@ -56,13 +71,14 @@ hide_secrets(ObS3Call *call)
 	error->request_id[0] = error->region[0] = '\0';
 	error->code = OB_OK;
 	if (error->http_status == 0)
-		ob_error_set(error, code,
-					 "what it answers is not shown, since it repeats what it "
-					 "was told in confidence");
+		ob_error_set(
+			error, code,
+			"the cause is not shown, since it repeats a secret of the "
+			"request");
 	else
 		ob_error_set(error, code,
 					 "S3 answered HTTP %d%s%s; the rest is not shown, since "
-					 "it repeats what S3 was told in confidence",
+					 "it repeats a secret of the request",
 					 error->http_status, error->s3_code[0] ? " " : "",
 					 error->s3_code);
 }
@@ -77,15 +93,15 @@ end_call(ObS3Call *call)
 	if (call->error.code != OB_OK)
 	{
 		hide_secrets(call);
-		say_what(call);
+		set_what(call);
 	}
 	else if (call->quota)
 		ob_retry_quota_give(call->quota, call->spent);
 	call->done(call);
 }
 
-void
-ob_s3_give_up(ObS3Call *call, const ObError *failure)
+static void
+give_up(ObS3Call *call, const ObError *failure)
 {
 	call->error = *failure;
 	end_call(call);
@@ -93,24 +109,13 @@ ob_s3_give_up(ObS3Call *call, const ObError *failure)
 
 /* ---- whether to try again ---- */
 
-/* xorshift64*, good enough to spread retries; in [0, 1) */
-double
-ob_s3_random(ObS3 *s3)
-{
-	s3->random ^= s3->random >> 12;
-	s3->random ^= s3->random << 25;
-	s3->random ^= s3->random >> 27;
-	return (double) ((s3->random * 2685821657736338717ULL) >> 11) /
-		   (double) (1ULL << 53);
-}
-
 /* Whether we can only guess what the server did. */
 static bool
 is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
 	if (call->verb != OB_S3_COMPLETE)
 		return false;
-	/* a status beside an error: an answer came that we could not take */
+	/* a status beside an error: a response came that we could not read */
 	if (failure->http_status == 0)
 		return call->request.sent || call->request.status > 0;
 	if (failure->code == OB_EPROTO)
@@ -135,9 +140,9 @@ read_pause(const ObS3Call *call, const char *name, int unit_ms)
 	return ob_retry_after(value, unit_ms);
 }
 
-/* What the store asks for; -1: nothing. */
+/* The pause that the store asks for; -1: none. */
 static int64_t
-asked_pause(const ObS3Call *call)
+requested_pause(const ObS3Call *call)
 {
 	int64_t seconds = read_pause(call, "Retry-After", 1000);
 	int64_t ms = read_pause(call, "x-amz-retry-after", 1);
@@ -145,8 +150,8 @@ asked_pause(const ObS3Call *call)
 	return seconds > ms ? seconds : ms;
 }
 
-/* Whether a failure is that of a store that is away: nothing came, or a
- * gateway's word.  What the store says itself is about the request. */
+/* Whether a failure looks like that of a store that is away: no response, or
+ * that of a gateway.  A response of the store itself is about the request. */
 static bool
 looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
 {
@@ -158,7 +163,8 @@ looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
 		   (status >= 500 && xml->code[0] == '\0');
 }
 
-/* False, and the failure says so: the upload has had too many of them. */
+/* Takes the cost of a try from the upload's quota.  False if it is used up,
+ * which the failure then says. */
 static bool
 take_quota(ObS3Call *call, ObError *failure, ObRetryClass class)
 {
@@ -198,13 +204,13 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 			  policy.deadline_ms > RESOLVE_DEADLINE_MS))
 		policy.deadline_ms = RESOLVE_DEADLINE_MS;
 	if (!ob_retry_next(&policy, &call->retry, class, ob_http_now_ms(),
-					   asked_pause(call), ob_s3_random(s3), &delay) ||
+					   requested_pause(call), ob_random_fraction(), &delay) ||
 		!take_quota(call, failure, class))
 		return false;
 	s3->retries++;
 	if (class == OB_RETRY_THROTTLE && call->throttled)
 		call->throttled(call);
-	/* a kept connection may hold more of what was no answer */
+	/* a kept connection may hold more of the invalid response */
 	call->request.fresh = class == OB_RETRY_CORRUPT;
 	if (class == OB_RETRY_CUT_OFF)
 		ob_outage_wait(call, delay);
@@ -213,7 +219,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 	return true;
 }
 
-/* A try failed: again, or for good. */
+/* Tries again after a failure, or ends the call. */
 static void
 fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 	 const ObXmlError *xml)
@@ -222,10 +228,217 @@ fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 	{
 		call->retry.attempts++;
 		failure->code = OB_EUNKNOWN;
-		ob_s3_give_up(call, failure);
+		give_up(call, failure);
 	}
 	else if (!try_again(call, failure, class, xml))
-		ob_s3_give_up(call, failure);
+		give_up(call, failure);
+}
+
+/* ---- recovering from a refusal ---- */
+
+static bool
+is_head(const ObS3Call *call)
+{
+	return call->verb == OB_S3_HEAD || call->verb == OB_S3_HEAD_BUCKET;
+}
+
+static bool
+is_one_of(const char *code, const char *const *codes)
+{
+	for (; *codes; codes++)
+		if (strcmp(code, *codes) == 0)
+			return true;
+	return false;
+}
+
+/* ---- recovering: credentials ---- */
+
+static bool
+renew_credentials(ObS3Call *call, const ObError *failure,
+				  const ObXmlError *xml)
+{
+	static const char *const codes[] = {"ExpiredToken", "InvalidToken",
+										"TokenRefreshRequired", NULL};
+
+	if (call->renewed)
+		return false;
+	if (!is_one_of(xml->code, codes) &&
+		!(is_head(call) && failure->http_status == 400))
+		return false;
+	call->renewed = true;
+	return ob_provider_refused(call->s3->provider, call->signer);
+}
+
+/* ---- recovering: the clock ---- */
+
+static int64_t
+response_date(const ObS3Call *call)
+{
+	char text[64];
+
+	if (!ob_http_response_header(&call->request, "Date", text, sizeof(text)))
+		return 0;
+	return (int64_t) ob_timestamp_parse_http(text);
+}
+
+static void
+note_date(ObS3Call *call)
+{
+	int64_t date = response_date(call);
+
+	if (date <= 0)
+		return;
+	call->s3->clock_known = true;
+	call->s3->clock_skew = date - (int64_t) time(NULL);
+}
+
+static bool
+set_clock(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
+{
+	ObS3 *s3 = call->s3;
+	bool named = strcmp(xml->code, "RequestTimeTooSkewed") == 0;
+	int64_t date = response_date(call);
+	int64_t error;
+
+	if (call->clock_set ||
+		(!named && !(is_head(call) && failure->http_status == 403)))
+		return false;
+	if (date <= 0)
+		date = (int64_t) xml->server_time;
+	error = date - call->signed_at;
+	if (date <= 0 || llabs(error) < (named ? SKEW_MIN_S : SKEW_MAX_S))
+		return false;
+	call->clock_set = true;
+	s3->clock_offset = date - (int64_t) time(NULL);
+	ob_provider_set_clock_offset(s3->provider, s3->clock_offset);
+	return true;
+}
+
+/* ---- recovering: the region ---- */
+
+/* Whether a redirect names another server than the one of the request. */
+static bool
+leads_away(const ObS3Call *call)
+{
+	const ObHttpRequest *request = &call->request;
+	char location[1024];
+	size_t len;
+
+	if (!ob_http_response_header(request, "Location", location,
+								 sizeof(location)) ||
+		strstr(location, "://") == NULL)
+		return false;
+	/* scheme, host and port */
+	len = (size_t) (strstr(location, "://") - location) + 3;
+	len += strcspn(location + len, "/?#");
+	return strncasecmp(location, request->url.data, len) != 0 ||
+		   strchr("/?#", request->url.data[len]) == NULL;
+}
+
+/* True: requests will go there from now on. */
+static bool
+move_to(ObS3Call *call, const char *region)
+{
+	ObS3 *s3 = call->s3;
+	ObEndpoint endpoint;
+	ObError ignored;
+
+	/* errors show the region */
+	if (!ob_region_is_valid(region) || ob_s3_repeats_secret(call, region) ||
+		strcmp(region, ob_s3_region(s3)) == 0)
+		return false;
+	if (s3->regional)
+	{
+		ob_error_clear(&ignored);
+		if (ob_endpoint_service(&endpoint, "s3", region,
+								s3->given_endpoint.variant, &ignored) != OB_OK)
+			return false;
+		s3->endpoint = endpoint;
+	}
+	strcpy(s3->learnt_region, region);
+	return true;
+}
+
+static bool
+is_elsewhere(const ObS3Call *call, const ObError *failure)
+{
+	if (failure->code == OB_EREGION)
+		return call->s3->regional || !leads_away(call);
+	return is_head(call) && failure->http_status == 400 &&
+		   failure->region[0] != '\0';
+}
+
+/* True: another try was begun, in another region or to look for it. */
+static bool
+relocate(ObS3Call *call, const ObError *failure)
+{
+	if (call->relocated || !is_elsewhere(call, failure))
+		return false;
+	if (failure->region[0] != '\0')
+	{
+		call->relocated = true;
+		return move_to(call, failure->region);
+	}
+	if (call->located || call->verb == OB_S3_HEAD_BUCKET)
+		return false;
+	/* the failure that is reported if the region stays unknown */
+	call->error = *failure;
+	call->located = true;
+	call->locating = true;
+	return true;
+}
+
+static void
+on_located(ObS3Call *call)
+{
+	ObError failure = call->error;
+
+	call->locating = false;
+	call->relocated = true;
+	if (call->request.status > 0 &&
+		ob_http_response_header(&call->request, "x-amz-bucket-region",
+								failure.region, sizeof(failure.region)) &&
+		move_to(call, failure.region))
+	{
+		ob_error_clear(&call->error);
+		call->s3->retries++;
+		ob_s3_try(call, 0);
+		return;
+	}
+	call->retry.attempts++;
+	give_up(call, &failure);
+}
+
+/* ---- recovering: MD5 ---- */
+
+/*
+ * Where objects are locked, stores want Content-MD5 or a checksum of theirs
+ * with each body; they have no code of its own for that.  See
+ * https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html
+ */
+static bool
+add_md5(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
+{
+	if (failure->http_status != 400 || !ob_s3_sends_data(call) ||
+		call->md5[0] != '\0' || !strcasestr(xml->message, "Content-MD5"))
+		return false;
+	call->s3->content_md5 = true;
+	return true;
+}
+
+/* ---- recovering: all of them ---- */
+
+static bool
+recover(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
+{
+	/* a bare 400 can be read in two ways; a named region is the surer one */
+	if (!relocate(call, failure) && !renew_credentials(call, failure, xml) &&
+		!set_clock(call, failure, xml) && !add_md5(call, failure, xml))
+		return false;
+	if (!call->locating)
+		call->s3->retries++;
+	ob_s3_try(call, 0);
+	return true;
 }
 
 /* ---- failures ---- */
@@ -246,9 +459,9 @@ fail_transport(ObS3Call *call)
 		 &none);
 }
 
-/* Of two writes at once S3 has refused one, without a look at the object.  A
- * PutObject is made again, as AWS advises; a Complete would need another
- * upload. */
+/* Whether S3 has refused one of two simultaneous writes, without a look at the
+ * object.  A PutObject is made again, as AWS advises; a Complete would need
+ * another upload. */
 static bool
 is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 {
@@ -256,9 +469,9 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
 }
 
-/* The server answered with an error: a status, an <Error>, or both. */
+/* The server responded with an error: a status, an <Error>, or both. */
 static void
-fail_answer(ObS3Call *call, const ObXmlError *xml)
+fail_response(ObS3Call *call, const ObXmlError *xml)
 {
 	const ObHttpRequest *request = &call->request;
 	ObRetryClass class = ob_retry_class(request->status, xml->code);
@@ -285,11 +498,11 @@ fail_answer(ObS3Call *call, const ObXmlError *xml)
 				 "S3 answered HTTP %d%s%s%s%s", request->status,
 				 xml->code[0] ? " " : "", xml->code,
 				 xml->message[0] ? ": " : "", xml->message);
-	if (!ob_s3_mend(call, &failure, xml))
+	if (!recover(call, &failure, xml))
 		fail(call, &failure, class, xml);
 }
 
-/* A success that is not one. */
+/* Fails a response that looked like a success. */
 static void
 fail_success(ObS3Call *call, ObRetryClass class, const char *cause)
 {
@@ -304,11 +517,11 @@ fail_success(ObS3Call *call, ObRetryClass class, const char *cause)
 	fail(call, &failure, class, &none);
 }
 
-/* What came cannot be from S3, or is cut. */
+/* Fails a response that cannot be from S3, or is truncated. */
 static void
 fail_protocol(ObS3Call *call, const char *cause)
 {
-	/* cut answers happen: tried again, but not for long */
+	/* truncated responses happen: tried again, but not for long */
 	fail_success(
 		call, call->retry.attempts < 2 ? OB_RETRY_TRANSIENT : OB_RETRY_FINAL,
 		cause);
@@ -329,10 +542,10 @@ read_complete(ObS3Call *call)
 			end_call(call);
 			return;
 		case OB_COMPLETE_ERROR:
-			fail_answer(call, &xml);
+			fail_response(call, &xml);
 			return;
 		case OB_COMPLETE_UNCLEAR:
-			fail_protocol(call, "the answer is not one to "
+			fail_protocol(call, "the response is not one to "
 								"CompleteMultipartUpload");
 			return;
 	}
@@ -352,8 +565,7 @@ read_create(ObS3Call *call)
 		/* the upload's id is shown with it */
 		if (ob_s3_repeats_secret(call, call->new_id))
 			fail_success(call, OB_RETRY_FINAL,
-						 "the upload's id repeats what S3 was told in "
-						 "confidence");
+						 "the upload's id repeats a secret of the request");
 		else
 			end_call(call);
 		return;
@@ -361,9 +573,9 @@ read_create(ObS3Call *call)
 	memset(&xml, 0, sizeof(xml));
 	ob_error_clear(&error);
 	if (ob_xml_read_error(body->data, body->len, &xml, &error) == OB_OK)
-		fail_answer(call, &xml);
+		fail_response(call, &xml);
 	else
-		fail_protocol(call, "the answer is not one to "
+		fail_protocol(call, "the response is not one to "
 							"CreateMultipartUpload");
 }
 
@@ -382,7 +594,7 @@ read_head(ObS3Call *call)
 	end_call(call);
 }
 
-/* Whether the answer confirms another CRC than the one that was sent. */
+/* Whether the response confirms another CRC than the one that was sent. */
 static bool
 is_corrupt(const ObS3Call *call)
 {
@@ -403,10 +615,10 @@ read_etag(ObS3Call *call)
 	if (!ob_http_response_header(&call->request, "ETag", call->etag,
 								 sizeof(call->etag)) ||
 		call->etag[0] == '\0')
-		fail_protocol(call, "the answer has no ETag");
+		fail_protocol(call, "the response has no ETag");
 	else if (is_corrupt(call))
 		fail_success(call, OB_RETRY_CORRUPT,
-					 "the answer's checksum is not that of what was sent");
+					 "the response's checksum is not that of what was sent");
 	else
 		end_call(call);
 }
@@ -454,12 +666,12 @@ read_failure(ObS3Call *call)
 		end_call(call);
 		return;
 	}
-	fail_answer(call, &xml);
+	fail_response(call, &xml);
 }
 
 /* The request's done callback. */
 void
-ob_s3_answered(ObHttpRequest *request)
+ob_s3_on_response(ObHttpRequest *request)
 {
 	ObS3Call *call = request->arg;
 
@@ -474,10 +686,10 @@ ob_s3_answered(ObHttpRequest *request)
 	if (request->status > 0)
 	{
 		call->s3->outage.reached = true;
-		ob_s3_note_date(call);
+		note_date(call);
 	}
 	if (call->locating)
-		ob_s3_located(call);
+		on_located(call);
 	else if (request->error.code != OB_OK)
 		fail_transport(call);
 	else if (request->status >= 200 && request->status < 300)

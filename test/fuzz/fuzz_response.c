@@ -1,13 +1,13 @@
 /*
- * fuzz_answer.c
- *		What a server answers to S3's verbs, and what that leads to.
+ * fuzz_response.c
+ *		The responses of a server to S3's verbs, and what they lead to.
  *
- * test/fuzz/fuzz_answer.c
+ * test/fuzz/fuzz_response.c
  *
  * The input is a byte for the verb (the highest bit: to AWS's own endpoint),
  * one for the status, the headers up to an empty line, and the body.  Each try
- * of the call gets that answer.  Whatever it says, the next try goes to where
- * the first one went, or stays with AWS, and the call comes to an end.
+ * of the call gets that response.  Whatever it says, the next try goes to
+ *where the first one went, or stays with AWS, and the call comes to an end.
  */
 #include "fuzz.h"
 
@@ -111,7 +111,7 @@ check_try(ObS3Call *call, bool aws)
 
 	ob_error_clear(&error);
 	ob_buf_reset(&request->url);
-	promise(ob_s3_prepare(request, &error) == OB_OK);
+	promise(request->prepare(request, &error) == OB_OK);
 	host = strstr(request->url.data, "://") + 3;
 	len = strcspn(host, "/");
 	if (!aws)
@@ -130,7 +130,7 @@ check_try(ObS3Call *call, bool aws)
 }
 
 static void
-answer(ObS3Call *call, int status, const uint8_t *data, size_t size)
+response(ObS3Call *call, int status, const uint8_t *data, size_t size)
 {
 	ObHttpRequest *request = &call->request;
 	const uint8_t *body = memmem(data, size, "\n\n", 2);
@@ -144,7 +144,7 @@ answer(ObS3Call *call, int status, const uint8_t *data, size_t size)
 	ob_buf_reset(&request->response);
 	if (body != NULL)
 		ob_buf_add(&request->response, body + 2, size - head - 1);
-	ob_s3_answered(request);
+	request->done(request);
 }
 
 static void
@@ -187,9 +187,9 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		else
 			promise(tries < TRIES_MAX);
 		check_try(&call, aws);
-		answer(&call,
-			   statuses[data[1] % (sizeof(statuses) / sizeof(statuses[0]))],
-			   data + 2, size - 2);
+		response(&call,
+				 statuses[data[1] % (sizeof(statuses) / sizeof(statuses[0]))],
+				 data + 2, size - 2);
 	}
 	check_end(&call);
 	ob_s3_call_free(&call);

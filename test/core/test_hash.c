@@ -1,13 +1,12 @@
 /*
- * test_checksum.c
+ * test_hash.c
  *		CRC-32 against zlib's, and SHA-256 against OpenSSL's in one piece.
  *
- * test/core/test_checksum.c
+ * test/core/test_hash.c
  */
 #include "testing.h"
 
-#include "core/base/checksum.h"
-#include "core/base/sha256.h"
+#include "core/base/hash.h"
 #include "core/aws/sigv4.h"
 
 #include <openssl/evp.h>
@@ -74,7 +73,7 @@ crc32_goes_on(void **state)
 	}
 }
 
-/* Of parts in any number and size, in their order. */
+/* The CRC of parts in any number and size, in their order. */
 static void
 crc32_combines(void **state)
 {
@@ -156,7 +155,7 @@ names_of_checksums(void **state)
 		assert_row(wrong[i], !ob_checksum_parse(wrong[i], &checksum));
 }
 
-/* Without TLS, always. */
+/* The hash is always signed without TLS. */
 static void
 what_is_signed(void **state)
 {
@@ -170,7 +169,7 @@ what_is_signed(void **state)
 	assert_true(ob_checksum_is_signed(OB_CHECKSUM_NONE, false));
 }
 
-/* As RFC 1864 writes it. */
+/* The text is that of RFC 1864. */
 static void
 md5_texts(void **state)
 {
@@ -182,7 +181,7 @@ md5_texts(void **state)
 	assert_string_equal(text, "kAFQmDzST7DWlj99KOF/cg==");
 }
 
-/* ---- sha256.h ---- */
+/* ---- SHA-256 ---- */
 
 static void
 sha256_piece_by_piece(void **state)
@@ -222,7 +221,7 @@ sha256_of_little(void **state)
 	assert_true(ob_sha256_begin(sha));
 	assert_true(ob_sha256_add(sha, NULL, 0));
 	assert_true(ob_sha256_add(sha, "abc", 3));
-	/* beginning anew forgets what came before */
+	/* a new beginning forgets earlier bytes */
 	assert_true(ob_sha256_begin(sha));
 	assert_true(ob_sha256_add(sha, "abc", 3));
 	assert_true(ob_sha256_end(sha, got));

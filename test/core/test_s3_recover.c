@@ -1,8 +1,8 @@
 /*
- * test_s3_mend.c
+ * test_s3_recover.c
  *		What a store teaches: another region, the time, that keys expired.
  *
- * test/core/test_s3_mend.c
+ * test/core/test_s3_recover.c
  *
  * And how long a client bears what it cannot mend.
  */
@@ -140,7 +140,7 @@ region_is_learnt_once(void **state)
 	call_free(&call);
 }
 
-/* What is no region, or the one that we have, teaches nothing. */
+/* An invalid region, or the known one, changes nothing. */
 static void
 regions_that_teach_nothing(void **state)
 {
@@ -170,9 +170,9 @@ regions_that_teach_nothing(void **state)
 	}
 }
 
-/* An answer without a region: the bucket is asked for it, once. */
+/* A response without a region: a HEAD of the bucket looks for it, once. */
 static void
-region_is_asked_for(void **state)
+region_is_looked_up(void **state)
 {
 	static const struct
 	{
@@ -193,7 +193,7 @@ region_is_asked_for(void **state)
 		{"where we are",
 		 {.status = 200, .headers = "x-amz-bucket-region: us-east-1\r\n"},
 		 false},
-		{"no answer", {.act = SERVER_DROP}, false},
+		{"no response", {.act = SERVER_DROP}, false},
 	};
 	Fixture *fixture = *state;
 
@@ -374,7 +374,7 @@ aws_in_another_region(void **state)
 	}
 	assert_string_equal(ob_s3_endpoint(fixture->s3)->host,
 						"s3.eu-west-3.amazonaws.com");
-	/* it is still the client of those options */
+	/* it still matches those options */
 	assert_true(ob_s3_matches(fixture->s3, &options));
 	options.region = "eu-west-3";
 	assert_false(ob_s3_matches(fixture->s3, &options));
@@ -612,9 +612,9 @@ clock_is_learnt_once(void **state)
 	call_free(&call);
 }
 
-/* Any answer tells the difference, also where nothing is wrong. */
+/* Any response shows the difference, even where nothing is wrong. */
 static void
-skew_of_any_answer(void **state)
+skew_of_any_response(void **state)
 {
 	static const int statuses[] = {200, 500, 404};
 	Fixture *fixture = *state;
@@ -733,7 +733,7 @@ credentials_are_renewed(void **state)
 	unset_keys();
 }
 
-/* Nothing new to be had, or it is refused as well. */
+/* There are no new keys, or they are refused as well. */
 static void
 credentials_stay_expired(void **state)
 {
@@ -805,7 +805,7 @@ no_credentials(void **state)
 	}
 	assert_int_equal(server_accepted(fixture->server), 0);
 
-	/* they are looked for again only when the client is used anew */
+	/* they are looked for again only when the client is used again */
 	set_keys("AKIANEW", "new-secret", "new");
 	run_verb(fixture, &calls[0], OB_S3_CREATE);
 	assert_int_equal(calls[0].call.error.code, OB_ECREDS);
@@ -818,7 +818,7 @@ no_credentials(void **state)
 	unset_keys();
 }
 
-/* Three things wrong at a time: each is mended. */
+/* Three faults at a time: the call recovers from each. */
 static void
 everything_at_once(void **state)
 {
@@ -860,7 +860,7 @@ everything_at_once(void **state)
 	unset_keys();
 }
 
-/* ---- credentials that have to be asked for ---- */
+/* ---- credentials that have to be fetched ---- */
 
 #define GIVEN(id)                                                   \
 	"{\"AccessKeyId\": \"" id "\", \"SecretAccessKey\": \"given\"," \
@@ -907,13 +907,13 @@ is_asked(void *arg)
 }
 
 static bool
-is_asked_twice(void *arg)
+is_requested_twice(void *arg)
 {
 	return asked(arg) > 1;
 }
 
-/* However many calls there are, they are asked for once; meanwhile nothing
- * else goes out. */
+/* They are fetched once for any number of calls; nothing else is sent in the
+ * meantime. */
 static void
 calls_wait_for_credentials(void **state)
 {
@@ -999,11 +999,11 @@ credentials_are_refused(void **state)
 	assert_int_equal(count(fixture), asked(fixture));
 }
 
-/* Refused by the store: all that were under way go on with the next ones,
- * which are asked for once.  One of them was waiting for its next try when the
- * old ones were dropped; that try is not lost. */
+/* Refused by the store: all calls under way continue with the next ones, which
+ * are fetched once.  One of them was waiting for its next try when the old
+ * ones were dropped; that try is not lost. */
 static void
-credentials_are_asked_for_again(void **state)
+credentials_are_fetched_again(void **state)
 {
 	Fixture *fixture = *state;
 	ServerRule slow = {.target = "slow",
@@ -1017,7 +1017,7 @@ credentials_are_asked_for_again(void **state)
 	Call calls[2];
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
 	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIASECOND"));
 	server_rule(fixture->server, slow);
 	server_rule(fixture->server, expired);
@@ -1027,7 +1027,7 @@ credentials_are_asked_for_again(void **state)
 		call_init(&calls[i], fixture);
 		start_verb(&calls[i], OB_S3_UPLOAD_PART, i ? "expired" : "slow");
 	}
-	host_watch(ob_s3_http(fixture->s3), is_asked_twice, fixture);
+	host_watch(ob_s3_http(fixture->s3), is_requested_twice, fixture);
 	/* until the pause is over: that try needs credentials, too */
 	wait_retries(fixture, 2);
 	host_drive_for(ob_s3_http(fixture->s3), 300);
@@ -1049,15 +1049,15 @@ credentials_are_asked_for_again(void **state)
 
 /* New ones each time, and none of them is good: not for ever. */
 static void
-credentials_are_asked_for_again_once(void **state)
+credentials_are_fetched_again_once(void **state)
 {
 	Fixture *fixture = *state;
 	Call call;
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIAFIRST"));
-	rule_giver(fixture, SERVER_ANSWER, 1, GIVEN("AKIASECOND"));
-	rule_giver(fixture, SERVER_ANSWER, 0, GIVEN("AKIATHIRD"));
+	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
+	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIASECOND"));
+	rule_giver(fixture, SERVER_RESPONSE, 0, GIVEN("AKIATHIRD"));
 	server_rule(
 		fixture->server,
 		(ServerRule){.status = 400, .body = XML_ERROR("ExpiredToken")});
@@ -1084,7 +1084,7 @@ md5_of(Fixture *fixture, int n)
 	return value;
 }
 
-/* It is sent when the store asks for it, and with each body from then on. */
+/* It is sent when the store requires it, and with each body from then on. */
 static void
 md5_is_learnt(void **state)
 {
@@ -1172,8 +1172,8 @@ md5_is_not_what_is_wrong(void **state)
 
 /* ---- what a client bears ---- */
 
-/* Of a network that goes away, as long as it may: not counted, for the store
- * was there before. */
+/* Failures of a network that goes away are not counted, since the store was
+ * reached before. */
 static void
 network_goes_away(void **state)
 {
@@ -1296,7 +1296,7 @@ network_stays_away(void **state)
 	call_free(&call);
 }
 
-/* A label of 64 characters is none: no name server is asked. */
+/* A label of 64 characters is invalid, so no name is resolved. */
 static void
 name_that_is_not_known(void **state)
 {
@@ -1319,7 +1319,7 @@ name_that_is_not_known(void **state)
 	assert_int_equal(call.call.error.code, OB_ECONNECT);
 	assert_true(call.call.request.unresolved);
 	assert_in_range(call.call.error.attempts, 2, 100);
-	/* (10 s, and a slow machine) */
+	/* 10 s, and a slow machine */
 	assert_true(ob_http_now_ms() - begin < 20000);
 	call_free(&call);
 }
@@ -1433,7 +1433,7 @@ pauses_that_a_store_asks_for(void **state)
 	}
 }
 
-/* So long for each request, and longer for a large one. */
+/* The time-out of a request grows with its size. */
 static void
 time_for_a_request(void **state)
 {
@@ -1506,7 +1506,7 @@ main(void)
 		TEST(region_is_learnt),
 		TEST(region_is_learnt_once),
 		TEST(regions_that_teach_nothing),
-		TEST(region_is_asked_for),
+		TEST(region_is_looked_up),
 		TEST(redirects_to_other_hosts),
 		TEST(redirects_to_the_same_host),
 		TEST(aws_in_another_region),
@@ -1516,7 +1516,7 @@ main(void)
 		TEST(clock_from_the_document),
 		TEST(clocks_that_teach_nothing),
 		TEST(clock_is_learnt_once),
-		TEST(skew_of_any_answer),
+		TEST(skew_of_any_response),
 		TEST(credentials_are_renewed),
 		TEST(credentials_stay_expired),
 		TEST(no_credentials),
@@ -1524,8 +1524,8 @@ main(void)
 		TEST(calls_wait_for_credentials),
 		TEST(cancel_while_waiting_for_credentials),
 		TEST(credentials_are_refused),
-		TEST(credentials_are_asked_for_again),
-		TEST(credentials_are_asked_for_again_once),
+		TEST(credentials_are_fetched_again),
+		TEST(credentials_are_fetched_again_once),
 		TEST(md5_is_learnt),
 		TEST(md5_is_known),
 		TEST(md5_is_not_what_is_wrong),
