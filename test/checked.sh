@@ -154,6 +154,7 @@ make_server() {
 
 # One run at a time builds.
 have_server() {
+    [ ! -d "$cache/$1" ] || return 0
     (
         flock 9
         make_server "$1"
