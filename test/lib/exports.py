@@ -108,12 +108,12 @@ def key_of(name, extension="csv"):
 
 
 # The wait event of a row of pg_stat_activity.  "advisory" is a lock that a
-# query takes; one of a run, whose fourth field is no user's, is "run lock".
+# query waits for; onboard's own have a fourth field that no user's has.
 EVENT = """
-    CASE WHEN wait_event = 'advisory' AND EXISTS (
+    CASE WHEN wait_event = 'advisory' AND NOT EXISTS (
         SELECT FROM pg_locks AS l
-        WHERE l.pid = a.pid AND NOT granted AND objsubid NOT IN (1, 2)
-    ) THEN 'run lock' ELSE wait_event END
+        WHERE l.pid = a.pid AND NOT granted AND objsubid IN (1, 2)
+    ) THEN 'onboard lock' ELSE wait_event END
 """
 
 
