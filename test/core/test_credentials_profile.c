@@ -93,6 +93,26 @@ changed_files(void **state)
 	assert_ready(identity, "AKTHREE", SECRET, NULL);
 }
 
+/* AWS's own tools take both for a file without profiles. */
+static void
+empty_files(void **state)
+{
+	Identity *identity = *state;
+
+	identity_file(identity, ".aws/config", "[default]\n" KEYS(ID));
+	identity_file(identity, ".aws/credentials", "");
+	use_profile(identity, NULL);
+	assert_ready(identity, ID, SECRET, NULL);
+
+	identity_env("AWS_SHARED_CREDENTIALS_FILE", "/dev/null");
+	use_profile(identity, NULL);
+	assert_ready(identity, ID, SECRET, NULL);
+
+	identity_env("AWS_CONFIG_FILE", "/dev/null");
+	use_profile(identity, NULL);
+	assert_failed(identity, "profile \"default\" is neither in \"/dev/null");
+}
+
 static void
 files_that_cannot_be_used(void **state)
 {
@@ -550,6 +570,7 @@ main(void)
 		IDENTITY_TEST(which_files),
 		IDENTITY_TEST(keys_of_one_file),
 		IDENTITY_TEST(changed_files),
+		IDENTITY_TEST(empty_files),
 		IDENTITY_TEST(files_that_cannot_be_used),
 		IDENTITY_TEST(huge_file),
 		IDENTITY_TEST(odd_names),

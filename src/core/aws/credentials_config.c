@@ -201,7 +201,7 @@ read_file(Files *files, ObProfileFile file, ObError *error)
 	if (path[0] == '\0')
 		return OB_OK;
 	code = ob_file_read(path, FILE_MAX, &content, &missing, error);
-	if (code == OB_OK && !missing)
+	if (code == OB_OK && content.len > 0)
 	{
 		ob_error_clear(&fault);
 		code = ob_profiles_read(files->profiles, file, content.data,

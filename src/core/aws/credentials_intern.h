@@ -45,8 +45,8 @@ extern bool ob_is_plain(const char *value);
 /*
  * Reads a regular file of at most "max" bytes, which has no NUL, without
  * blocking for longer than a local file does.  OB_ECREDS and a cause with its
- * path, even for an empty file; *missing, if not NULL, is set if there is no
- * such file, which then is no error.
+ * path, even for an empty file.  With "missing", the file is optional: it may
+ * be empty, and *missing says whether it does not exist or is /dev/null.
  */
 extern ObCode ob_file_read(const char *path, size_t max, ObBuf *content,
 						   bool *missing, ObError *error) OB_MUST_CHECK;

@@ -73,12 +73,19 @@ read_all(int fd, const char *path, size_t max, ObBuf *content, ObError *error)
 	if (n < 0)
 		return ob_error_set(error, OB_ECREDS, "could not read file \"%s\": %s",
 							path, strerror(errno));
-	if (memchr(content->data, '\0', content->len))
+	if (content->len > 0 && memchr(content->data, '\0', content->len))
 		return ob_error_set(error, OB_ECREDS, "file \"%s\" has a NUL byte",
 							path);
-	if (content->len == 0)
-		return ob_error_set(error, OB_ECREDS, "file \"%s\" is empty", path);
 	return OB_OK;
+}
+
+static bool
+is_null_device(const struct stat *info)
+{
+	struct stat null;
+
+	return S_ISCHR(info->st_mode) && stat("/dev/null", &null) == 0 &&
+		   info->st_rdev == null.st_rdev;
 }
 
 ObCode
@@ -100,11 +107,21 @@ ob_file_read(const char *path, size_t max, ObBuf *content, bool *missing,
 	if (fd < 0)
 		return ob_error_set(error, OB_ECREDS, "could not open file \"%s\": %s",
 							path, strerror(errno));
-	if (fstat(fd, &info) != 0 || !S_ISREG(info.st_mode))
+	if (fstat(fd, &info) != 0)
+		code = ob_error_set(error, OB_ECREDS, "could not read file \"%s\": %s",
+							path, strerror(errno));
+	else if (missing && is_null_device(&info))
+	{
+		*missing = true;
+		code = OB_OK;
+	}
+	else if (!S_ISREG(info.st_mode))
 		code = ob_error_set(error, OB_ECREDS, "\"%s\" is not a regular file",
 							path);
 	else
 		code = read_all(fd, path, max, content, error);
+	if (code == OB_OK && !missing && content->len == 0)
+		code = ob_error_set(error, OB_ECREDS, "file \"%s\" is empty", path);
 	close(fd);
 	if (code != OB_OK)
 		ob_buf_wipe(content);
