@@ -1,7 +1,8 @@
 #!/bin/sh
 # Builds and runs the unit tests of src/core, under ASan and UBSan.
 #
-#   sh test/core/run.sh
+#   sh test/core/run.sh              all of them
+#   sh test/core/run.sh http upload  test_http.c and test_upload.c
 #
 # One program for each test/core/test_*.c, linked with all of src/core, the
 # orchestrator's calls to AWS and the other files of test/core.  A test that
@@ -96,12 +97,15 @@ for source in $shared; do
     shared_objects="$shared_objects $(object "$source")"
 done
 
+tests=$(printf 'test/core/test_%s.c ' "$@")
+[ $# -gt 0 ] || tests=$(echo test/core/test_*.c)
+
 # a failure to compile is met again, and counted, when the tests are linked
-printf '%s\n' $shared test/core/test_*.c |
+printf '%s\n' $shared $tests |
     xargs -P "$(getconf _NPROCESSORS_ONLN)" -I{} \
         sh test/core/run.sh --compile {}
 
-for source in test/core/test_*.c; do
+for source in $tests; do
     name=$(basename "$source" .c)
     echo "== $name"
     if link "$source" "$build/$name"; then
