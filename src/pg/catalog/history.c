@@ -107,6 +107,17 @@ add_number(Row *row, uint64 number)
 	add(row, INT8OID, Int64GetDatum((int64) number), true);
 }
 
+static void
+add_figures(Row *row, const ObFigures *figures)
+{
+	add_number(row, figures->files);
+	add_number(row, figures->rows);
+	add_number(row, figures->raw_bytes);
+	add_number(row, figures->bytes);
+	add_number(row, figures->parts);
+	add_number(row, figures->retries);
+}
+
 /* What names the row comes first, then the columns in the order of insert().
  */
 static void
@@ -128,12 +139,7 @@ make_row(Row *row, const ObRun *run)
 	add_text(row, run->status);
 	Assert(row->n == URI);
 	add_text(row, run->uri);
-	add_number(row, run->files);
-	add_number(row, run->rows);
-	add_number(row, run->raw_bytes);
-	add_number(row, run->bytes);
-	add_number(row, run->parts);
-	add_number(row, run->retries);
+	add_figures(row, &run->figures);
 	add_time(row, run->started);
 	add_time(row, run->ended);
 	add(row, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
@@ -449,13 +455,11 @@ ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
 						errhint("Give another run_id, or none.")));
 }
 
-typedef struct Recall
-{
-	Row row;
-	MemoryContext context;
-	ObRun *run;
-	bool found;
-} Recall;
+/* The columns that read_figures() reads. */
+#define FIGURES "files, rows, raw_bytes, bytes, parts, retries"
+#define SUMS                                                          \
+	"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, " \
+	"sum(bytes)::bigint, sum(parts)::bigint, sum(retries)::bigint"
 
 static Datum
 column(int number)
@@ -466,6 +470,26 @@ column(int number)
 
 	return isnull ? (Datum) 0 : value;
 }
+
+/* From the column of that number on; a null is 0. */
+static void
+read_figures(int first, ObFigures *figures)
+{
+	figures->files = DatumGetInt64(column(first));
+	figures->rows = DatumGetInt64(column(first + 1));
+	figures->raw_bytes = DatumGetInt64(column(first + 2));
+	figures->bytes = DatumGetInt64(column(first + 3));
+	figures->parts = DatumGetInt64(column(first + 4));
+	figures->retries = DatumGetInt64(column(first + 5));
+}
+
+typedef struct Recall
+{
+	Row row;
+	MemoryContext context;
+	ObRun *run;
+	bool found;
+} Recall;
 
 static char *
 text_column(int number)
@@ -483,27 +507,22 @@ recall(Oid schema, void *arg)
 	MemoryContext before;
 
 	execute(schema,
-			"SELECT uri, rows, raw_bytes, bytes, parts, retries, query, "
-			"source, started, ended, lsn, status, files, increment "
+			"SELECT " FIGURES ", uri, query, source, started, ended, lsn, "
+			"status, increment "
 			"FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
 			3, &recall->row, SPI_OK_SELECT);
 	recall->found = SPI_processed > 0;
 	if (!recall->found)
 		return;
 	before = MemoryContextSwitchTo(recall->context);
-	run->uri = text_column(1);
-	run->rows = DatumGetInt64(column(2));
-	run->raw_bytes = DatumGetInt64(column(3));
-	run->bytes = DatumGetInt64(column(4));
-	run->parts = (int) DatumGetInt64(column(5));
-	run->retries = (int) DatumGetInt64(column(6));
-	run->query = text_column(7);
-	run->source = text_column(8);
-	run->started = DatumGetTimestampTz(column(9));
-	run->ended = DatumGetTimestampTz(column(10));
-	run->lsn = DatumGetLSN(column(11));
-	run->status = text_column(12);
-	run->files = (int) DatumGetInt64(column(13));
+	read_figures(1, &run->figures);
+	run->uri = text_column(7);
+	run->query = text_column(8);
+	run->source = text_column(9);
+	run->started = DatumGetTimestampTz(column(10));
+	run->ended = DatumGetTimestampTz(column(11));
+	run->lsn = DatumGetLSN(column(12));
+	run->status = text_column(13);
 	run->increment = DatumGetBool(column(14));
 	MemoryContextSwitchTo(before);
 }
@@ -605,30 +624,29 @@ ob_history_other(Oid schema, const pg_uuid_t *run_id, const char *const *names,
 typedef struct Sum
 {
 	Row row;
-	int64 columns[9];
+	ObTotals *totals;
 } Sum;
 
 static void
 sum_up(Oid schema, void *arg)
 {
 	Sum *sum = arg;
+	ObTotals *totals = sum->totals;
 
 	execute(schema,
 			"SELECT count(*), count(*) FILTER (WHERE status = 'done'), "
-			"count(*) FILTER (WHERE status = 'empty'), "
-			"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, "
-			"sum(bytes)::bigint, min(started), max(ended) "
+			"count(*) FILTER (WHERE status = 'empty'), min(started), "
+			"max(ended), " SUMS " "
 			"FROM %s.onboard_history WHERE run_id = $1 AND role_id = $2 "
 			"AND name <> ''",
 			2, &sum->row, SPI_OK_SELECT);
-	for (int i = 0; i < lengthof(sum->columns); i++)
-	{
-		bool isnull;
-		Datum value = SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, i + 1, &isnull);
-
-		sum->columns[i] = isnull ? 0 : DatumGetInt64(value);
-	}
+	totals->tables = DatumGetInt64(column(1));
+	totals->done = DatumGetInt64(column(2));
+	totals->empty = DatumGetInt64(column(3));
+	totals->failed = totals->tables - totals->done - totals->empty;
+	totals->started = DatumGetTimestampTz(column(4));
+	totals->ended = DatumGetTimestampTz(column(5));
+	read_figures(6, &totals->figures);
 }
 
 void
@@ -637,16 +655,7 @@ ob_history_sum(Oid schema, ObTotals *totals)
 	Sum sum;
 
 	memset(&sum, 0, sizeof(sum));
+	sum.totals = totals;
 	add_run(&sum.row, &totals->run_id);
 	ob_as_owner(schema, TABLE, sum_up, &sum);
-	totals->tables = sum.columns[0];
-	totals->done = sum.columns[1];
-	totals->empty = sum.columns[2];
-	totals->failed = totals->tables - totals->done - totals->empty;
-	totals->files = sum.columns[3];
-	totals->rows = sum.columns[4];
-	totals->raw_bytes = sum.columns[5];
-	totals->bytes = sum.columns[6];
-	totals->started = sum.columns[7];
-	totals->ended = sum.columns[8];
 }

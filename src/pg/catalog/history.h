@@ -11,6 +11,8 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "pg/base/figures.h"
+
 #define OB_STATUS_QUEUED "queued"
 #define OB_STATUS_RUNNING "running"
 #define OB_STATUS_DONE "done"
@@ -25,12 +27,7 @@ typedef struct ObRun
 	const char *status;
 	const char *uri; /* in the database's encoding; NULL: none.  Unless it is
 					  * "done", of an object that may be there nevertheless */
-	int files;
-	uint64 rows;
-	uint64 raw_bytes; /* before compression */
-	uint64 bytes;     /* of the object */
-	int parts;
-	int retries;
+	ObFigures figures;
 	const char *query;
 	const char *source; /* NULL: this session */
 	TimestampTz started;

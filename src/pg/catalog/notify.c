@@ -47,10 +47,7 @@ ob_totals_add(ObTotals *totals, const ObRun *run)
 		totals->empty++;
 	else
 		totals->failed++;
-	totals->files += run->files;
-	totals->rows += run->rows;
-	totals->raw_bytes += run->raw_bytes;
-	totals->bytes += run->bytes;
+	ob_figures_add(&totals->figures, &run->figures);
 	if (totals->started == 0 || run->started < totals->started)
 		totals->started = run->started;
 	if (run->ended > totals->ended)
@@ -68,7 +65,7 @@ seconds(TimestampTz started, TimestampTz ended)
 void
 ob_tell_log(const ObRun *run)
 {
-	char *to = run->files > 0 ? psprintf(" to \"%s\"", run->uri) : "";
+	char *to = run->figures.files > 0 ? psprintf(" to \"%s\"", run->uri) : "";
 
 	if (run->logged && *run->logged)
 		return;
@@ -82,8 +79,8 @@ ob_tell_log(const ObRun *run)
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\"%s: %s, %llu rows, "
 							 "%llu bytes, %.3f seconds",
 							 run->name, ob_history_role(), to, run->status,
-							 (unsigned long long) run->rows,
-							 (unsigned long long) run->bytes,
+							 (unsigned long long) run->figures.rows,
+							 (unsigned long long) run->figures.bytes,
 							 seconds(run->started, run->ended)),
 					  errhidestmt(true), errhidecontext(true)));
 }
@@ -161,11 +158,11 @@ ob_tell_table(const ObRun *run)
 	put_text(&line, "role", ob_history_role());
 	put_text(&line, "status", run->status);
 	put_text(&line, "uri", run->uri);
-	put_number(&line, "rows", run->rows);
-	put_number(&line, "raw_bytes", run->raw_bytes);
-	put_number(&line, "bytes", run->bytes);
-	put_number(&line, "parts", run->parts);
-	put_number(&line, "retries", run->retries);
+	put_number(&line, "rows", run->figures.rows);
+	put_number(&line, "raw_bytes", run->figures.raw_bytes);
+	put_number(&line, "bytes", run->figures.bytes);
+	put_number(&line, "parts", run->figures.parts);
+	put_number(&line, "retries", run->figures.retries);
 	put_time(&line, "started", run->started);
 	put_time(&line, "ended", run->ended);
 	put_text(&line, "sqlstate",
@@ -194,9 +191,9 @@ ob_tell_run(const ObTotals *totals)
 	put_number(&line, "done", totals->done);
 	put_number(&line, "empty", totals->empty);
 	put_number(&line, "failed", totals->failed);
-	put_number(&line, "rows", totals->rows);
-	put_number(&line, "raw_bytes", totals->raw_bytes);
-	put_number(&line, "bytes", totals->bytes);
+	put_number(&line, "rows", totals->figures.rows);
+	put_number(&line, "raw_bytes", totals->figures.raw_bytes);
+	put_number(&line, "bytes", totals->figures.bytes);
 	put_time(&line, "started", totals->started);
 	put_time(&line, "ended", totals->ended);
 	end(&line);
@@ -244,11 +241,12 @@ ob_tell_client(const ObTotals *totals, const char *name)
 	what = name ? psprintf("\"%s\"", ob_report_client_text(name))
 				: psprintf("%s (%s)", counted(totals->tables, "table"),
 						   outcomes(totals));
-	if (totals->files > 0)
-		figures = psprintf(
-			"%s, %s in %s, %.1f seconds", counted(totals->rows, "row"),
-			counted(totals->bytes, "byte"), counted(totals->files, "object"),
-			seconds(totals->started, totals->ended));
+	if (totals->figures.files > 0)
+		figures = psprintf("%s, %s in %s, %.1f seconds",
+						   counted(totals->figures.rows, "row"),
+						   counted(totals->figures.bytes, "byte"),
+						   counted(totals->figures.files, "object"),
+						   seconds(totals->started, totals->ended));
 	ereport(NOTICE, (errmsg("export of %s: %s", what, figures)));
 }
 

@@ -24,10 +24,7 @@ typedef struct ObTotals
 	int64 empty;
 	int64 failed;
 	bool run_failed; /* whatever its tables did */
-	int64 files;
-	uint64 rows;
-	uint64 raw_bytes;
-	uint64 bytes;
+	ObFigures figures;
 	TimestampTz started;
 	TimestampTz ended;
 } ObTotals;

@@ -55,7 +55,7 @@ struct Job
 	ObProgress *progress;
 	MemoryContext context;
 	MemoryContext core; /* the stream and its client, in that one */
-	int retries;        /* of a stream before this one */
+	int64 retries;      /* of a stream before this one */
 	ObFate *fate;       /* NULL: nobody wants to know */
 	bool fate_shared;
 	char *place; /* "s3://bucket/key", for warnings */
@@ -138,7 +138,7 @@ start_anew(Job *job)
 	return encoder;
 }
 
-/* The query has ended; true: there is nothing to land. */
+/* The query has ended; false: there is nothing to land. */
 static bool
 finish(Job *job, ObEncoder *encoder)
 {
@@ -150,29 +150,15 @@ finish(Job *job, ObEncoder *encoder)
 	if (pushed && figures.rows > 0)
 	{
 		ob_parallel_finish(job->parallel);
-		return false;
+		return true;
 	}
 	if (pushed)
 		encoder = start_anew(job);
 	if (figures.rows == 0 && !job->export->options->write_empty)
-		return true;
+		return false;
 	ob_encoder_end(encoder);
 	ob_stream_finish(job->stream);
-	return false;
-}
-
-static void
-tell(const Job *job, ObExportResult *result)
-{
-	ObFigures figures = {0};
-
-	if (!result->empty)
-		ob_stream_figures(job->stream, &figures);
-	result->rows = figures.rows;
-	result->raw_bytes = figures.raw_bytes;
-	result->bytes = figures.bytes;
-	result->parts = figures.parts;
-	result->retries = job->retries + figures.retries;
+	return true;
 }
 
 /* The object is there, or held: then it is not ours to abort any more. */
@@ -203,10 +189,13 @@ run(Job *job, ObExportResult *result)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 						errmsg("the query has changed the role"),
 						errhint("SET ROLE before the export.")));
-	result->empty = finish(job, receiver.encoder);
-	tell(job, result);
-	if (!result->empty)
+	if (finish(job, receiver.encoder))
+	{
+		ob_stream_figures(job->stream, &result->figures);
+		result->figures.files = 1;
 		hand_over(job, result);
+	}
+	result->figures.retries += job->retries;
 }
 
 /*

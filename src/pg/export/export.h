@@ -7,17 +7,13 @@
 #ifndef OB_EXPORT_H
 #define OB_EXPORT_H
 
+#include "pg/base/figures.h"
 #include "pg/store/export_spec.h"
 
 typedef struct ObExportResult
 {
-	bool empty; /* no rows, and nothing landed */
-	uint64 rows;
-	uint64 raw_bytes; /* before compression */
-	uint64 bytes;     /* of the object */
-	int parts;        /* of the upload; 1 for a single request */
-	int retries;
-	uint32 crc32; /* of the object, if options->manifest */
+	ObFigures figures; /* no files: no rows, and nothing landed */
+	uint32 crc32;      /* of the object, if options->manifest */
 } ObExportResult;
 
 /*

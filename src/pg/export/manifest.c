@@ -201,7 +201,7 @@ ob_manifest_details(const ObTask *task, TupleDesc columns,
 
 	ob_crc32_text(result->crc32, crc32);
 	push(&json, WJB_BEGIN_OBJECT);
-	add_text(&json, "crc32", result->empty ? NULL : crc32);
+	add_text(&json, "crc32", result->figures.files == 0 ? NULL : crc32);
 	add_format(&json, task->export.options);
 	add_columns(&json, columns);
 	if (task->watermark)
@@ -238,8 +238,8 @@ add_table(Json *json, const ObTask *task)
 	add_text(json, "name", run->name);
 	add_text(json, "status", run->status);
 	add_text(json, "uri", run->uri);
-	add_number(json, "rows", run->rows);
-	add_number(json, "bytes", run->bytes);
+	add_number(json, "rows", run->figures.rows);
+	add_number(json, "bytes", run->figures.bytes);
 	add_time(json, "started", run->started);
 	add_time(json, "ended", run->ended);
 	if (run->error)

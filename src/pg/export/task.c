@@ -103,7 +103,7 @@ has_landed(const ObRequest *request, ObTask *task)
 				 errdetail("Its object is visible already, so it cannot be "
 						   "published together with others: \"%s\", %llu "
 						   "rows.",
-						   run->uri, (unsigned long long) run->rows),
+						   run->uri, (unsigned long long) run->figures.rows),
 				 errhint("Give another run_id, or none.")));
 	task->landed = run;
 	return true;
@@ -376,9 +376,10 @@ begin_run(const ObTask *task)
 void
 ob_task_run(ObTask *task)
 {
-	ObExportResult result = {.empty = true};
+	ObExportResult result = {0};
 	TupleDesc columns = NULL;
 	bool lands;
+	bool landed;
 
 	if (task->landed)
 	{
@@ -399,19 +400,15 @@ ob_task_run(ObTask *task)
 	if (lands)
 		export(task, &result);
 	/* what fails from here on does not take it away */
-	if (!result.empty && !task->export.held)
+	if (result.figures.files > 0 && !task->export.held)
 		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
 		task->details = ob_manifest_details(task, columns, &result);
 	task->run.ended = GetCurrentTimestamp();
-	task->run.rows = result.rows;
-	task->run.raw_bytes = result.raw_bytes;
-	task->run.bytes = result.bytes;
-	task->run.parts = result.parts;
-	task->run.retries = result.retries;
-	task->run.files = result.empty ? 0 : 1;
-	task->run.status = result.empty ? OB_STATUS_EMPTY : OB_STATUS_DONE;
-	task->run.uri = result.empty ? NULL : task->uri;
+	task->run.figures = result.figures;
+	landed = result.figures.files > 0;
+	task->run.status = landed ? OB_STATUS_DONE : OB_STATUS_EMPTY;
+	task->run.uri = landed ? task->uri : NULL;
 	if (columns && task->alone)
 		ob_manifest_write_one(task);
 }
@@ -422,11 +419,7 @@ static void
 clear_outcome(ObRun *run)
 {
 	run->uri = NULL;
-	run->files = 0;
-	run->rows = 0;
-	run->raw_bytes = 0;
-	run->bytes = 0;
-	run->parts = 0;
+	run->figures = (ObFigures){.retries = run->figures.retries};
 }
 
 void
@@ -522,15 +515,15 @@ warn_unwritten(const ObTask *task, const ErrorData *error)
 							name),
 			 !run->uri
 				 ? errdetail("It is %s; there is no object.", run->status)
-			 : run->files > 0
+			 : run->figures.files > 0
 				 ? errdetail("The object is there: \"%s\", %llu rows, %llu "
 							 "bytes.",
 							 ob_report_client_text(run->uri),
-							 (unsigned long long) run->rows,
-							 (unsigned long long) run->bytes)
+							 (unsigned long long) run->figures.rows,
+							 (unsigned long long) run->figures.bytes)
 				 : errdetail("It is %s; an object may be at \"%s\".",
 							 run->status, ob_report_client_text(run->uri)),
-			 task->watermark && run->files > 0
+			 task->watermark && run->figures.files > 0
 				 ? errhint("The next increment has the same rows again.")
 				 : 0));
 }

@@ -420,7 +420,7 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
 	const ErrorData *error;
 
 	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
-		run->rows == 0)
+		run->figures.rows == 0)
 		return NULL;
 	/* The object has landed, so a failure here must not undo its row of the
 	 * history.  A REPEATABLE READ transaction fails if another run has moved

@@ -62,21 +62,11 @@ ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 	return OB_OK;
 }
 
-static void
-add_up(ObFigures *sum, const ObFigures *figures)
-{
-	sum->rows += figures->rows;
-	sum->raw_bytes += figures->raw_bytes;
-	sum->bytes += figures->bytes;
-	sum->parts += figures->parts;
-	sum->retries += figures->retries;
-}
-
 void
 ob_shared_add(ObShared *shared, const ObFigures *figures)
 {
 	SpinLockAcquire(&shared->mutex);
-	add_up(&shared->ended, figures);
+	ob_figures_add(&shared->ended, figures);
 	SpinLockRelease(&shared->mutex);
 }
 
@@ -89,7 +79,7 @@ ob_shared_add_others(ObFigures *figures, void *others)
 	SpinLockAcquire(&shared->mutex);
 	ended = shared->ended;
 	SpinLockRelease(&shared->mutex);
-	add_up(figures, &ended);
+	ob_figures_add(figures, &ended);
 }
 
 /* ---- texts ---- */

@@ -202,7 +202,7 @@ ob_run_here(ObRunTable *table)
 		error = ob_attempt(run, table);
 	if (error)
 		ob_run_failed(table, error);
-	if (!table->publication || table->task.run.files == 0)
+	if (!table->publication || table->task.run.figures.files == 0)
 		ob_run_end_here(table);
 }
 

@@ -62,7 +62,7 @@ mark(ObRunAll *all)
 	{
 		ObRunTable *table = &all->tables[i];
 
-		if (table->task.run.files == 0 ||
+		if (table->task.run.figures.files == 0 ||
 			table->publication->state == OB_PUBLISHED_DONE)
 			continue;
 		if (table->publication->state == OB_PUBLISHED_UNKNOWN)

@@ -77,9 +77,9 @@ ob_result_values(const ObRun *run, Datum *values, bool *nulls)
 	values[2] = CStringGetTextDatum(run->status);
 	nulls[3] = run->uri == NULL;
 	values[3] = run->uri ? CStringGetTextDatum(run->uri) : (Datum) 0;
-	values[4] = Int32GetDatum(run->files);
-	values[5] = Int64GetDatum((int64) run->rows);
-	values[6] = Int64GetDatum((int64) run->bytes);
+	values[4] = Int32GetDatum((int32) run->figures.files);
+	values[5] = Int64GetDatum((int64) run->figures.rows);
+	values[6] = Int64GetDatum((int64) run->figures.bytes);
 	values[7] =
 		DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(run->ended),
 							TimestampTzGetDatum(run->started));

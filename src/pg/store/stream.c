@@ -34,21 +34,28 @@ coarse_ms(void)
 	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void
+make_figures(const ObStream *stream, const ObUploadStats *stats,
+			 ObFigures *figures)
+{
+	*figures = (ObFigures){
+		.rows = stream->rows ? *stream->rows : 0,
+		.raw_bytes = stream->raw_bytes,
+		.bytes = stats->landed,
+		.parts = stats->parts,
+		.retries = stats->retries,
+	};
+	if (stream->add_others)
+		stream->add_others(figures, stream->others);
+}
+
 void
 ob_stream_figures(const ObStream *stream, ObFigures *figures)
 {
 	ObUploadStats stats;
 
 	ob_upload_stats(stream->upload, &stats);
-	figures->rows = stream->rows ? *stream->rows : 0;
-	figures->raw_bytes = stream->raw_bytes;
-	figures->bytes = stats.landed;
-	figures->parts = stats.parts;
-	figures->in_flight = stats.in_flight;
-	figures->retries = stats.retries;
-	figures->completing = stats.completing;
-	if (stream->add_others)
-		stream->add_others(figures, stream->others);
+	make_figures(stream, &stats, figures);
 }
 
 static void
@@ -64,13 +71,16 @@ static void
 show(const ObStream *stream)
 {
 	ObPhase phase = stream->ending ? OB_PHASE_UPLOAD : OB_PHASE_QUERY;
+	ObUploadStats stats;
 	ObFigures figures;
 
 	if (!stream->progress)
 		return;
-	ob_stream_figures(stream, &figures);
+	ob_upload_stats(stream->upload, &stats);
+	make_figures(stream, &stats, &figures);
 	ob_progress_show(stream->progress,
-					 figures.completing ? OB_PHASE_COMPLETE : phase, &figures);
+					 stats.completing ? OB_PHASE_COMPLETE : phase, &figures,
+					 stats.in_flight);
 }
 
 static void

@@ -75,6 +75,7 @@ extern ObStream *ob_stream_new(const ObStreamOptions *options);
 /* Makes the stream that an export writes into, likewise. */
 extern ObStream *ob_stream_open(const ObExport *export);
 
+/* What it has done, and with add_others the others; no files. */
 extern void ob_stream_figures(const ObStream *stream, ObFigures *figures);
 
 /* After each row: moves transfers, and ends parts of a shared upload. */

@@ -229,7 +229,7 @@ ob_work_run(ObWork *work)
 	if (error)
 		ob_task_fail(&work->task, error);
 	work->error = error;
-	if (!work->waits || work->task.run.files == 0)
+	if (!work->waits || work->task.run.figures.files == 0)
 		ob_work_end(work);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
@@ -242,11 +242,12 @@ warn_of_unwritten(const ObRun *run, const ErrorData *error)
 			(errcode(error->sqlerrcode),
 			 errmsg("the history does not say how the export of \"%s\" ended",
 					run->name),
-			 run->files > 0
+			 run->figures.files > 0
 				 ? errdetail("It has landed at \"%s\": %llu rows, %llu "
 							 "bytes. The history: %s",
-							 run->uri, (unsigned long long) run->rows,
-							 (unsigned long long) run->bytes, error->message)
+							 run->uri, (unsigned long long) run->figures.rows,
+							 (unsigned long long) run->figures.bytes,
+							 error->message)
 				 : errdetail("It has ended as \"%s\": %s. The history: %s",
 							 run->status, run->error ? run->error : "no rows",
 							 error->message)));

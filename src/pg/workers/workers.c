@@ -167,12 +167,6 @@ all_ended(const ObCrew *crew)
 
 /* ---- what became of the tables ---- */
 
-static const char *
-text_or_null(const char *text)
-{
-	return text[0] ? pstrdup(text) : NULL;
-}
-
 /* What a worker has written down about its table. */
 static void
 learn(ObCrew *crew, int i)
@@ -181,21 +175,12 @@ learn(ObCrew *crew, int i)
 	ObCrewTable *table = &crew->job.tables[i];
 	ObRun *run = &table->task->run;
 
-	run->status = pstrdup(slot->status);
-	run->files = slot->files;
-	run->rows = slot->rows;
-	run->raw_bytes = slot->raw_bytes;
-	run->bytes = slot->bytes;
-	run->parts = slot->parts;
-	run->retries = slot->retries;
+	ob_crew_read_outcome(slot, run);
 	run->started = slot->started;
 	run->ended = slot->ended;
-	run->sqlstate = slot->sqlstate;
-	run->uri = text_or_null(slot->uri);
-	run->error = text_or_null(slot->error);
 	table->task->fate = slot->fate;
-	table->detail = text_or_null(slot->detail);
-	table->hint = text_or_null(slot->hint);
+	table->detail = ob_crew_text(slot->detail);
+	table->hint = ob_crew_text(slot->hint);
 	if (DsaPointerIsValid(slot->details))
 		table->task->details = DatumGetJsonbPCopy(
 			PointerGetDatum(dsa_get_address(crew->area, slot->details)));
@@ -232,9 +217,10 @@ warn_of_unwritten(const ObRun *run)
 	ereport(WARNING,
 			(errmsg("the history does not say how the export of \"%s\" ended",
 					name),
-			 run->files > 0 ? errdetail("It has landed at \"%s\".",
-										ob_report_client_text(run->uri))
-							: 0,
+			 run->figures.files > 0
+				 ? errdetail("It has landed at \"%s\".",
+							 ob_report_client_text(run->uri))
+				 : 0,
 			 errhint("The server log has the reason.")));
 }
 
@@ -458,20 +444,9 @@ judge(ObCrew *crew, ObCrewVerdict verdict)
 {
 	for (int i = 0; i < crew->job.ntables; i++)
 	{
-		ObCrewSlot *slot = &crew->shared->slots[i];
-		const ObRun *run = &crew->job.tables[i].task->run;
-
-		if (!crew->landed[i])
-			continue;
-		ob_report_copy(slot->status, sizeof(slot->status), run->status);
-		slot->files = run->files;
-		slot->rows = run->rows;
-		slot->raw_bytes = run->raw_bytes;
-		slot->bytes = run->bytes;
-		slot->parts = run->parts;
-		slot->sqlstate = run->sqlstate;
-		ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
-		ob_report_copy(slot->error, sizeof(slot->error), run->error);
+		if (crew->landed[i])
+			ob_crew_write_outcome(&crew->shared->slots[i],
+								  &crew->job.tables[i].task->run);
 	}
 	pg_write_barrier();
 	pg_atomic_write_u32(&crew->shared->verdict, verdict);

@@ -39,12 +39,7 @@ typedef struct ObCrewSlot
 	ObFate fate; /* of the object; also of a worker that dies */
 
 	char status[16];
-	int files;
-	uint64 rows;
-	uint64 raw_bytes;
-	uint64 bytes;
-	int parts;
-	int retries;
+	ObFigures figures;
 	TimestampTz started;
 	TimestampTz ended;
 	int sqlstate;
@@ -99,6 +94,13 @@ extern Size ob_crew_estimate(const ObCrewJob *job, Size *session);
 
 extern void ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job,
 						 Size session);
+
+/* How a table has ended, from one process to the other, but for its times. */
+extern void ob_crew_write_outcome(ObCrewSlot *slot, const ObRun *run);
+extern void ob_crew_read_outcome(const ObCrewSlot *slot, ObRun *run);
+
+/* A text of a slot, palloc'd; NULL: there is none. */
+extern char *ob_crew_text(const char *text);
 
 /* The number of a table that nobody has taken, now this process's; -1: none */
 extern int ob_crew_take(ObCrewShared *shared);

@@ -82,21 +82,12 @@ note(ObCrewSlot *slot, const ObWork *work)
 	const ErrorData *error = work->error;
 	const ObRun *run = &work->task.run;
 
-	ob_report_copy(slot->status, sizeof(slot->status), run->status);
-	slot->files = run->files;
-	slot->rows = run->rows;
-	slot->raw_bytes = run->raw_bytes;
-	slot->bytes = run->bytes;
-	slot->parts = run->parts;
-	slot->retries = run->retries;
+	ob_crew_write_outcome(slot, run);
 	slot->started = run->started;
 	slot->ended = run->ended;
-	slot->sqlstate = run->sqlstate;
 	note_end(slot, work);
 	if (run->error)
 		slot->fate = work->task.fate;
-	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
-	ob_report_copy(slot->error, sizeof(slot->error), run->error);
 	ob_report_copy(slot->detail, sizeof(slot->detail),
 				   error ? error->detail : NULL);
 	ob_report_copy(slot->hint, sizeof(slot->hint), error ? error->hint : NULL);
@@ -149,7 +140,7 @@ run_table(Member *member, ObCrewSlot *slot)
 	ob_work_run(work);
 	note_details(member, slot, work->task.details);
 	note(slot, work);
-	if (!work->waits || work->task.run.files == 0)
+	if (!work->waits || work->task.run.figures.files == 0)
 	{
 		tell(shared, slot, OB_CREW_ENDED);
 		return false;
@@ -183,32 +174,15 @@ wait_for_verdict(ObCrewShared *shared)
 	return pg_atomic_read_u32(&shared->verdict);
 }
 
-static const char *
-text_or_null(const char *text)
-{
-	return text[0] ? pstrdup(text) : NULL;
-}
-
 static void
 end_table(Landed *landed, ObCrewVerdict verdict)
 {
 	ObTask *task = &landed->work.task;
-	const ObCrewSlot *slot = landed->slot;
 
 	if (verdict == OB_CREW_NO_VERDICT)
 		ob_task_withhold(task);
 	else
-	{
-		task->run.status = pstrdup(slot->status);
-		task->run.files = slot->files;
-		task->run.rows = slot->rows;
-		task->run.raw_bytes = slot->raw_bytes;
-		task->run.bytes = slot->bytes;
-		task->run.parts = slot->parts;
-		task->run.uri = text_or_null(slot->uri);
-		task->run.sqlstate = slot->sqlstate;
-		task->run.error = text_or_null(slot->error);
-	}
+		ob_crew_read_outcome(landed->slot, &task->run);
 	if (verdict != OB_CREW_PUBLISHED)
 		task->watermark = NULL;
 	ob_work_end(&landed->work);

@@ -8,6 +8,7 @@
 
 #include "storage/dsm.h"
 
+#include "pg/base/errors.h"
 #include "pg/workers/workers_intern.h"
 
 Size
@@ -74,6 +75,32 @@ ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 	end += MAXALIGN(strlen(job->source) + 1);
 	shared->session = end;
 	ob_session_save(ob_crew_at(shared, end), session, true);
+}
+
+char *
+ob_crew_text(const char *text)
+{
+	return text[0] ? pstrdup(text) : NULL;
+}
+
+void
+ob_crew_write_outcome(ObCrewSlot *slot, const ObRun *run)
+{
+	ob_report_copy(slot->status, sizeof(slot->status), run->status);
+	slot->figures = run->figures;
+	slot->sqlstate = run->sqlstate;
+	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
+	ob_report_copy(slot->error, sizeof(slot->error), run->error);
+}
+
+void
+ob_crew_read_outcome(const ObCrewSlot *slot, ObRun *run)
+{
+	run->status = pstrdup(slot->status);
+	run->figures = slot->figures;
+	run->sqlstate = slot->sqlstate;
+	run->uri = ob_crew_text(slot->uri);
+	run->error = ob_crew_text(slot->error);
 }
 
 int
