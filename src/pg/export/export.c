@@ -166,11 +166,13 @@ static void
 hand_over(Job *job, ObExportResult *result)
 {
 	const ObExport *export = job->export;
+	ObUploadHeld held;
 
 	result->crc32 = ob_upload_crc32(job->stream->upload);
 	if (!export->held)
 		return;
-	export->held(export->held_arg, job->stream->upload);
+	ob_upload_hand_over(job->stream->upload, &held);
+	export->held(export->held_arg, &held);
 	job->stream = NULL;
 }
 

@@ -16,18 +16,6 @@
 #include "pg/store/object_headers.h"
 #include "pg/parallel/parallel.h"
 
-/* An ETag of a part with its NUL: S3's are 34 characters. */
-#define OB_SHARED_ETAG 128
-
-/* A part that has landed. */
-typedef struct ObSharedPart
-{
-	uint64 len;
-	uint32 crc32;
-	ObRaw raw; /* of its pieces; there as soon as it has its number */
-	char etag[OB_SHARED_ETAG];
-} ObSharedPart;
-
 /* What a worker hands up at its end: a bytea that begins with this, and has
  * the bytes that were too few for a part behind it. */
 typedef struct ObTail
@@ -37,9 +25,9 @@ typedef struct ObTail
 
 /*
  * In dynamic shared memory, or, before there is any, in the leader's.  Fixed
- * fields first; then max_parts ObSharedPart; then texts, which only
- * parallel_shared.c reads.  It holds the secrets: the plan, which can end up
- * in a log, must not.
+ * fields first; then, by number, the ObUploadPart and the ObRaw of max_parts
+ * parts; then texts, which only parallel_shared.c reads.  It holds the
+ * secrets: the plan, which can end up in a log, must not.
  */
 typedef struct ObShared
 {
@@ -109,7 +97,11 @@ extern void ob_parallel_begin(ObParallel *parallel);
 extern int ob_shared_take_number(void *arg, const ObRaw *raw);
 extern ObCode ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 							   ObError *error);
-extern const ObSharedPart *ob_shared_part(const ObShared *shared, int number);
+
+/* By number - 1: the parts that have landed, and what is in them before it is
+ * compressed, which is there as soon as a part has its number. */
+extern ObUploadPart *ob_shared_parts(const ObShared *shared);
+extern ObRaw *ob_shared_raw(const ObShared *shared);
 
 /* A worker has ended. */
 extern void ob_shared_add(ObShared *shared, const ObFigures *figures);

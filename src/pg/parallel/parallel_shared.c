@@ -16,16 +16,16 @@
 
 /* ---- counters and parts ---- */
 
-static ObSharedPart *
-parts(const ObShared *shared)
+ObUploadPart *
+ob_shared_parts(const ObShared *shared)
 {
-	return (ObSharedPart *) ((char *) shared + MAXALIGN(sizeof(ObShared)));
+	return (ObUploadPart *) ((char *) shared + MAXALIGN(sizeof(ObShared)));
 }
 
-const ObSharedPart *
-ob_shared_part(const ObShared *shared, int number)
+ObRaw *
+ob_shared_raw(const ObShared *shared)
 {
-	return &parts(shared)[number - 1];
+	return (ObRaw *) (ob_shared_parts(shared) + shared->max_parts);
 }
 
 /* arg is where a pointer to the shared memory stands: it moves from the
@@ -37,7 +37,7 @@ ob_shared_take_number(void *arg, const ObRaw *raw)
 	int number = (int) pg_atomic_add_fetch_u32(&shared->parts, 1);
 
 	if (number <= shared->max_parts)
-		parts(shared)[number - 1].raw = *raw;
+		ob_shared_raw(shared)[number - 1] = *raw;
 	return number;
 }
 
@@ -46,19 +46,11 @@ ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 				 ObError *error)
 {
 	ObShared *shared = *(ObShared **) arg;
-	ObSharedPart *own;
 
 	if (number > shared->max_parts)
 		return ob_error_set(error, OB_ELIMIT, "part %d is one too many",
 							number);
-	if (strlen(part->etag) >= OB_SHARED_ETAG)
-		return ob_error_set(error, OB_EPROTO,
-							"the part's ETag is longer than %d bytes",
-							OB_SHARED_ETAG - 1);
-	own = &parts(shared)[number - 1];
-	own->len = part->len;
-	own->crc32 = part->crc32;
-	strcpy(own->etag, part->etag);
+	ob_shared_parts(shared)[number - 1] = *part;
 	return OB_OK;
 }
 
@@ -259,7 +251,7 @@ static Size
 fixed_size(int max_parts)
 {
 	return MAXALIGN(sizeof(ObShared)) +
-		   (Size) max_parts * sizeof(ObSharedPart);
+		   (Size) max_parts * (sizeof(ObUploadPart) + sizeof(ObRaw));
 }
 
 /* Each process gets its part of what the export may use. */

@@ -23,18 +23,16 @@
 
 /* The callback of an export in this session. */
 static void
-hold_here(void *arg, const ObUpload *upload)
+hold_here(void *arg, const ObUploadHeld *held)
 {
 	ObRunTable *table = arg;
 	ObPublication *publication = table->publication;
-	ObUploadHeld held;
 
-	ob_upload_hand_over(upload, &held);
-	publication->parts =
-		MemoryContextAllocHuge(table->all->publication,
-							   sizeof(ObHeldPart) * (Size) (held.nparts + 1));
-	ob_held_note_parts(publication->parts, upload, held.nparts);
-	ob_held_note(&publication->held, &table->task.export, upload);
+	publication->parts = MemoryContextAllocHuge(table->all->publication,
+												sizeof(ObUploadPart) *
+													(Size) (held->nparts + 1));
+	ob_held_note(&publication->held, publication->parts, &table->task.export,
+				 held);
 }
 
 static void

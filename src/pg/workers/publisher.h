@@ -27,19 +27,10 @@ typedef struct ObHeld
 	char key[OB_KEY_MAX + 1];
 } ObHeld;
 
-typedef struct ObHeldPart
-{
-	uint64 len;
-	uint32 crc32;
-	char etag[OB_ETAG_MAX];
-} ObHeldPart;
-
-/* Notes an export's upload; "there" is set last, so that who has died before
- * has left nothing to take. */
-extern void ob_held_note(ObHeld *held, const ObExport *export,
-						 const ObUpload *upload);
-extern void ob_held_note_parts(ObHeldPart *parts, const ObUpload *upload,
-							   int nparts);
+/* Notes an export's upload, and copies its parts; "there" is set last, so that
+ * a process that has died before has left nothing to take. */
+extern void ob_held_note(ObHeld *held, ObUploadPart *parts,
+						 const ObExport *export, const ObUploadHeld *upload);
 
 typedef enum ObPublished
 {
@@ -56,7 +47,7 @@ typedef struct ObPublication
 	const ObExport *export;
 	const char *place; /* s3://bucket/key, in the database's encoding */
 	ObHeld held;
-	ObHeldPart *parts; /* NULL: it can only be discarded */
+	ObUploadPart *parts; /* NULL: it can only be discarded */
 	ObPublished state;
 	bool failed; /* error says why it could not be published */
 	ObError error;

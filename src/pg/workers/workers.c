@@ -309,7 +309,7 @@ take_over(ObCrew *crew, int i, bool with_parts)
 {
 	const ObCrewSlot *slot = &crew->shared->slots[i];
 	ObPublication *publication = crew->job.tables[i].publication;
-	Size size = sizeof(ObHeldPart) * (Size) slot->held.nparts;
+	Size size = sizeof(ObUploadPart) * (Size) slot->held.nparts;
 
 	if (!slot->held.there || publication->held.there)
 		return;

@@ -51,7 +51,7 @@ typedef struct ObCrewSlot
 	char left[1024]; /* why the watermark is left as it is; "": it is not */
 	dsa_pointer details; /* a jsonb; or none */
 	ObHeld held;
-	dsa_pointer held_parts; /* ObHeldPart */
+	dsa_pointer held_parts; /* ObUploadPart */
 } ObCrewSlot;
 
 /* What becomes of a run's held objects; each table's is in its slot. */

@@ -51,19 +51,16 @@ note_details(const Member *member, ObCrewSlot *slot, const Jsonb *details)
 
 /* An export's callback: from now on the upload is the leader's. */
 static void
-hand_over(void *arg, const ObUpload *upload)
+hand_over(void *arg, const ObUploadHeld *held)
 {
 	Landed *landed = arg;
 	ObCrewSlot *slot = landed->slot;
 	dsa_area *area = landed->member->area;
-	ObUploadHeld held;
 
-	ob_upload_hand_over(upload, &held);
 	slot->held_parts =
-		dsa_allocate(area, sizeof(ObHeldPart) * (Size) (held.nparts + 1));
-	ob_held_note_parts(dsa_get_address(area, slot->held_parts), upload,
-					   held.nparts);
-	ob_held_note(&slot->held, &landed->work.task.export, upload);
+		dsa_allocate(area, sizeof(ObUploadPart) * (Size) (held->nparts + 1));
+	ob_held_note(&slot->held, dsa_get_address(area, slot->held_parts),
+				 &landed->work.task.export, held);
 }
 
 /* What became of the history's row, and of the watermark. */
