@@ -466,17 +466,17 @@ wipe_on_reset(void *arg)
 }
 
 ObServer *
-ob_server_make(Oid serverid, const char *name, List *options)
+ob_server_make(const ObServerRow *row)
 {
 	ObServer *server = palloc0(sizeof(ObServer));
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
 
-	server->serverid = serverid;
-	server->name = pstrdup(name);
-	server->options = options;
+	server->serverid = row->serverid;
+	server->name = pstrdup(row->name);
+	server->options = row->options;
 	server->context = CurrentMemoryContext;
-	fill_options(server, options);
-	fill_credentials(server, options);
+	fill_options(server, row->options);
+	fill_credentials(server, row->options);
 
 	/* before there is a secret, since what follows may raise */
 	callback->func = wipe_on_reset;
@@ -490,11 +490,28 @@ ob_server_find(const char *given)
 {
 	bool named;
 	const char *name = ob_server_choose(given, &named);
-	ForeignServer *row = look_up(name);
+	ForeignServer *found = look_up(name);
 
 	if (!named)
-		ob_server_check_default(row);
-	return ob_server_make(row->serverid, name, row->options);
+		ob_server_check_default(found);
+	return ob_server_make(
+		&(ObServerRow){found->serverid, name, found->options});
+}
+
+ObServerRow
+ob_server_row(const ObServer *server)
+{
+	return (ObServerRow){server->serverid, server->name, server->options};
+}
+
+ObServer *
+ob_server_get_row(const ObServerRow *row)
+{
+	ObServer *server = ob_server_make(row);
+
+	ob_server_require_usage(server);
+	ob_server_fill_keys(server);
+	return server;
 }
 
 /* Old keys are wiped even if there are no new ones. */

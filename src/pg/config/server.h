@@ -51,9 +51,23 @@ extern ObServer *ob_server_get(const char *name);
 extern ObServer *ob_server_find(const char *name);
 extern void ob_server_fill_keys(ObServer *server);
 
-/* One with those options, as they were read at some time: without a look at
- * who may use it. */
-extern ObServer *ob_server_make(Oid serverid, const char *name, List *options);
+/* What a server is made from, as a process has read it at some time. */
+typedef struct ObServerRow
+{
+	Oid serverid;
+	const char *name;
+	List *options; /* of DefElem */
+} ObServerRow;
+
+/* Makes one, without keys, and without a look at who may use it. */
+extern ObServer *ob_server_make(const ObServerRow *row);
+
+/* What it was made from; borrowed. */
+extern ObServerRow ob_server_row(const ObServer *server);
+
+/* As ob_server_get(), but the server is the one that another process has read.
+ */
+extern ObServer *ob_server_get_row(const ObServerRow *row);
 
 /*
  * Keys may be changed while a run is under way, which all else of its server

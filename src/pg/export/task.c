@@ -232,7 +232,7 @@ find_server(const ObRequest *request, const char *name)
 	ListCell *cell;
 
 	if (request->server)
-		return ob_server_image_get(request->server);
+		return ob_server_get_row(request->server);
 	if (!request->servers)
 		return ob_server_get(name);
 	foreach (cell, *request->servers)

@@ -10,7 +10,7 @@
 #include "pg/export/export.h"
 #include "pg/catalog/history.h"
 #include "pg/catalog/registry.h"
-#include "pg/config/server_image.h"
+#include "pg/config/server.h"
 #include "pg/increment/watermark.h"
 
 /* What was asked for; NULL where nothing was said. */
@@ -29,7 +29,7 @@ typedef struct ObRequest
 	const char *source; /* ob_history_source() of who asked; NULL: here */
 	bool in_worker;     /* of a crew, whose leader has prepared it, too */
 	/* NULL, or the server as that leader has read it */
-	const ObServerImage *server;
+	const ObServerRow *server;
 	/* NULL, or those that the run has read so far: each is read once */
 	List **servers;
 	XLogRecPtr lsn; /* ob_task_lsn() when the run began; 0: now */

@@ -13,7 +13,7 @@
 #include "storage/spin.h"
 
 #include "core/base/buf.h"
-#include "pg/store/object_headers.h"
+#include "pg/config/image.h"
 #include "pg/parallel/parallel.h"
 
 /* What a worker hands up at its end: a bytea that begins with this, and has
@@ -44,24 +44,7 @@ typedef struct ObShared
 	/* each process's part of what the export may use */
 	int connections;
 	size_t memory;
-	size_t part_size;
-
-	int compression_level;
-	bool header;
-	bool force_quote_all;
-	char delimiter;
-	char quote;
-	char escape;
-	int encoding;
-	ObChecksum checksum;
-	bool crc32; /* of all parts, whatever the checksum */
-	bool content_md5;
-	ObEndpoint endpoint;
-	ObAddressing addressing;
-	ObCredentialsSource source;
-	int64 known_expires;
-	Size texts; /* offset from the beginning */
-	Size size;  /* of all */
+	Size image; /* offset from the beginning: an ObSharedView */
 } ObShared;
 
 struct ObParallel
@@ -125,21 +108,29 @@ extern void ob_shared_fill(ObShared *shared, const ObParallel *parallel,
 extern void ob_shared_wipe(ObShared *shared);
 extern bool ob_shared_is_wiped(ObShared *shared);
 
-/* A worker's reading of it: all borrowed from the shared memory but the lists,
- * which are palloc'd. */
+/* What a worker must know, written by the leader and read as an image. */
 typedef struct ObSharedView
 {
-	ObServer server;
-	const char *bucket;
-	const char *key;
+	/* the secrets: what the leader was given, with which a worker renews, and
+	 * what it has got with that */
+	ObCredentials keys;
+	ObCredentials known;
+	int64 known_expires;
+
+	ObServerRow server;
+	/* what the store has taught the leader */
+	ObEndpoint endpoint;
+	const char *region;
+	bool content_md5;
+
+	ObStreamOptions stream; /* without what only the leader does */
 	const char *upload_id;
-	const ObCodec *codec;
 	ObCopyOptions copy;
-	ObPair common[OB_COMMON_HEADERS_MAX];
-	int ncommon;
-	ObHead head;
+	const char *head; /* what the object begins with, compressed */
+	size_t head_len;
 } ObSharedView;
 
+/* In a worker, in the current memory context. */
 extern void ob_shared_read(const ObShared *shared, ObSharedView *view);
 
 /* The Custom Scan over a Gather's child: columns are the numbers of the

@@ -24,6 +24,7 @@ typedef struct ObJob
 	const char *query;  /* the one's; may be NULL */
 	const char *bucket; /* likewise */
 	Jsonb *options;     /* NULL: none */
+	const char *source; /* ob_history_source(); set by ob_job_submit() */
 } ObJob;
 
 /* Starts it.  Raises if no worker can be had, or if it could not begin; with

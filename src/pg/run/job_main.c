@@ -29,7 +29,7 @@ extern PGDLLEXPORT void onboard_job_main(Datum main_arg);
 
 typedef struct Job
 {
-	const ObJobShared *shared; /* our own copy */
+	ObJob wanted; /* in memory of our own, as the session */
 	const ObSession *session;
 	ObRequest common;
 	List *names; /* of the tables of the history's first rows */
@@ -70,10 +70,10 @@ static ObRun
 first_row(const Job *job, const char *name)
 {
 	return (ObRun){
-		.run_id = job->shared->run_id,
+		.run_id = job->wanted.run_id,
 		.name = name,
 		.status = OB_STATUS_QUEUED,
-		.source = ob_job_at(job->shared, job->shared->source),
+		.source = job->wanted.source,
 		.started = GetCurrentTimestamp(),
 	};
 }
@@ -82,22 +82,21 @@ static void
 write_queued(void *arg)
 {
 	Job *job = arg;
-	const ObJobShared *shared = job->shared;
+	const ObJob *wanted = &job->wanted;
 	MemoryContext before = CurrentMemoryContext;
 	ListCell *cell;
 
 	/* ob_work_write() may call this twice */
 	job->names = NIL;
-	job->known = ob_history_knows(shared->schema, &shared->run_id);
+	job->known = ob_history_knows(wanted->schema, &wanted->run_id);
 	if (job->known)
 		return;
 	MemoryContextSwitchTo(TopMemoryContext);
-	if (!shared->all)
-		job->names = list_make1(ob_job_at(shared, shared->name));
+	if (!wanted->all)
+		job->names = list_make1(unconstify(char *, wanted->name));
 	else
 	{
-		foreach (cell, ob_registry_list(shared->schema,
-										ob_job_at(shared, shared->name)))
+		foreach (cell, ob_registry_list(wanted->schema, wanted->name))
 			job->names = lappend(job->names, ((ObEntry *) lfirst(cell))->name);
 		job->none = job->names == NIL;
 		if (job->none)
@@ -108,7 +107,7 @@ write_queued(void *arg)
 	{
 		ObRun run = first_row(job, lfirst(cell));
 
-		ob_history_begin(shared->schema, &run);
+		ob_history_begin(wanted->schema, &run);
 	}
 }
 
@@ -117,17 +116,15 @@ write_queued(void *arg)
 static void
 run_one(const Job *job)
 {
-	const ObJobShared *shared = job->shared;
+	const ObJob *wanted = &job->wanted;
 	ObWork *work = palloc0(sizeof(ObWork));
 
 	work->session = job->session;
-	work->schema = shared->schema;
-	work->source = ob_job_at(shared, shared->source);
 	work->request = job->common;
-	work->request.name = ob_job_at(shared, shared->name);
-	work->request.query = ob_job_at(shared, shared->query);
-	work->request.bucket = ob_job_at(shared, shared->bucket);
-	work->request.options = ob_job_at(shared, shared->options);
+	work->request.name = wanted->name;
+	work->request.query = wanted->query;
+	work->request.bucket = wanted->bucket;
+	work->request.options = wanted->options;
 	work->request.options_for = OB_OPTIONS_TABLE;
 	ob_work_run(work);
 }
@@ -147,20 +144,19 @@ write_run_itself(const Job *job, const char *status, const ErrorData *error)
 		run.error = error->message;
 		run.sqlstate = error->sqlerrcode;
 	}
-	ob_history_begin(job->shared->schema, &run);
+	ob_history_begin(job->wanted.schema, &run);
 }
 
 static void
 run_entries(const Job *job)
 {
-	const ObJobShared *shared = job->shared;
+	const ObJob *wanted = &job->wanted;
 	ObRequest common = job->common;
 
 	ob_session_begin(job->session);
 	common.lsn = ob_task_lsn();
-	ob_run_all(
-		ob_registry_list(shared->schema, ob_job_at(shared, shared->name)),
-		ob_job_at(shared, shared->options), &common);
+	ob_run_all(ob_registry_list(wanted->schema, wanted->name), wanted->options,
+			   &common);
 	if (job->none)
 		write_run_itself(job, OB_STATUS_EMPTY, NULL);
 	ob_session_commit();
@@ -178,8 +174,8 @@ write_failure(void *arg)
 {
 	const Failure *failure = arg;
 	const Job *job = failure->job;
-	Oid schema = job->shared->schema;
-	ObTotals totals = {.run_id = job->shared->run_id};
+	Oid schema = job->wanted.schema;
+	ObTotals totals = {.run_id = job->wanted.run_id};
 	ListCell *cell;
 
 	foreach (cell, job->names)
@@ -200,7 +196,7 @@ write_failure(void *arg)
 	totals.run_failed = true;
 	totals.ended = GetCurrentTimestamp();
 	if (totals.started == 0)
-		totals.started = job->shared->when;
+		totals.started = job->common.when;
 	ob_tell_run(&totals);
 }
 
@@ -245,30 +241,34 @@ onboard_job_main(Datum main_arg)
 {
 	dsm_segment *segment;
 	ObJobShared *shared;
+	const ObJobShared *own;
 	const ErrorData *error;
+	ObImage image;
 	Job job;
 
 	ob_work_signals();
 	shared = attach(main_arg, &segment);
-	ob_session_restore(ob_job_at(shared, shared->session));
+	ob_session_restore(ob_job_session(shared));
 	ob_history_is_of_job();
 	MemoryContextSwitchTo(AllocSetContextCreate(
 		TopMemoryContext, "onboard job", ALLOCSET_DEFAULT_SIZES));
 	memset(&job, 0, sizeof(job));
-	job.shared = copy(shared, segment);
-	job.session = ob_job_at(job.shared, job.shared->session);
-	job.common.schema = shared->schema;
-	job.common.run_id = shared->run_id;
-	job.common.given_id = shared->given_id;
-	job.common.when = shared->when;
-	job.common.source = ob_job_at(job.shared, job.shared->source);
+	own = copy(shared, segment);
+	image = ob_image_read((const char *) own + own->job);
+	ob_job_image(&image, &job.wanted);
+	job.session = ob_job_session(own);
+	job.common.schema = job.wanted.schema;
+	job.common.run_id = job.wanted.run_id;
+	job.common.given_id = job.wanted.given_id;
+	job.common.when = ob_session_now(job.session);
+	job.common.source = job.wanted.source;
 	shared->bound = ob_bounds_take_job();
 	if (shared->bound != OB_BOUND_NONE)
 	{
 		tell(shared, OB_JOB_REFUSED);
 		return;
 	}
-	if (!ob_run_hold_for_good(shared->role, &shared->run_id))
+	if (!ob_run_hold_for_good(job.wanted.role, &job.wanted.run_id))
 	{
 		tell(shared, OB_JOB_KNOWN);
 		return;
@@ -285,7 +285,7 @@ onboard_job_main(Datum main_arg)
 	dsm_detach(segment);
 	if (job.known)
 		return;
-	if (job.shared->all)
+	if (job.wanted.all)
 		run_every(&job);
 	else
 		run_one(&job);

@@ -63,15 +63,9 @@ ObCrew *
 ob_run_crew(ObRunAll *all, bool (*settle)(void *arg),
 			void (*abandon)(void *arg))
 {
-	const ObRequest *common = &all->common;
+	ObRequest *common = palloc(sizeof(ObRequest));
 	ObCrewJob job = {
-		.schema = all->schema,
-		.run_id = common->run_id,
-		.given_id = common->given_id,
-		.when = common->when,
-		.lsn = common->lsn,
-		.source = common->source ? common->source : ob_history_source(),
-		.options = all->options,
+		.common = common,
 		.details = all->checked->manifest,
 		.workers = onboard_parallel_tables,
 		.ended = ended_elsewhere,
@@ -82,6 +76,11 @@ ob_run_crew(ObRunAll *all, bool (*settle)(void *arg),
 
 	if (all->n <= 1 || onboard_parallel_tables <= 1 || !ob_crew_possible())
 		return NULL;
+	*common = all->common;
+	common->options = all->options;
+	common->options_for = OB_OPTIONS_ALL;
+	if (!common->source)
+		common->source = ob_history_source();
 	job.tables = palloc0(sizeof(ObCrewTable) * all->n);
 	for (int i = 0; i < all->n; i++)
 	{

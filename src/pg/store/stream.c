@@ -245,32 +245,40 @@ ob_stream_new(const ObStreamOptions *options)
 	return stream;
 }
 
-ObStream *
-ob_stream_open(const ObExport *export)
+void
+ob_stream_options(const ObExport *export, ObStreamOptions *options)
 {
-	const ObOptions *options = export->options;
-	ObPair headers[OB_OBJECT_HEADERS_MAX];
-	ObPair common[OB_COMMON_HEADERS_MAX];
-	ObStreamOptions stream = {
+	const ObOptions *wanted = export->options;
+	ObPair *headers = palloc(sizeof(ObPair) * OB_OBJECT_HEADERS_MAX);
+	ObPair *common = palloc(sizeof(ObPair) * OB_COMMON_HEADERS_MAX);
+
+	*options = (ObStreamOptions){
 		.server = export->server,
 		.bucket = export->bucket,
 		.key = export->key,
 		.headers = headers,
-		.nheaders = ob_headers_of_object(options, headers),
+		.nheaders = ob_headers_of_object(wanted, headers),
 		.common = common,
-		.ncommon = ob_headers_common(options, common),
-		.checksum = options->checksum,
-		.keep_existing = options->keep_existing,
-		.crc32 = options->manifest,
+		.ncommon = ob_headers_common(wanted, common),
+		.checksum = wanted->checksum,
+		.keep_existing = wanted->keep_existing,
+		.crc32 = wanted->manifest,
 		.hold = export->held != NULL,
-		.codec = options->codec,
-		.compression_level = options->compression_level,
-		.part_size = options->part_size,
+		.codec = wanted->codec,
+		.compression_level = wanted->compression_level,
+		.part_size = wanted->part_size,
 		.memory = (size_t) onboard_upload_memory * 1024,
-		.connections = options->connections,
+		.connections = wanted->connections,
 	};
+}
 
-	return ob_stream_new(&stream);
+ObStream *
+ob_stream_open(const ObExport *export)
+{
+	ObStreamOptions options;
+
+	ob_stream_options(export, &options);
+	return ob_stream_new(&options);
 }
 
 /* The warning is the leader's: it was the first to send something. */

@@ -72,6 +72,11 @@ typedef struct ObStream
  * credentials are asked of. */
 extern ObStream *ob_stream_new(const ObStreamOptions *options);
 
+/* What an export's stream is made with, with all of the memory and connections
+ * that it may use; palloc'd or borrowed from the export. */
+extern void ob_stream_options(const ObExport *export,
+							  ObStreamOptions *options);
+
 /* Makes the stream that an export writes into, likewise. */
 extern ObStream *ob_stream_open(const ObExport *export);
 

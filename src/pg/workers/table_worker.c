@@ -131,7 +131,7 @@ write_begin(void *arg)
 {
 	const ObWork *work = arg;
 
-	ob_history_begin(work->schema, &work->task.run);
+	ob_history_begin(work->request.schema, &work->task.run);
 }
 
 static void
@@ -139,7 +139,7 @@ write_end(void *arg)
 {
 	ObWork *work = arg;
 	ObTotals totals = {0};
-	const char *left = ob_task_end(work->schema, &work->task);
+	const char *left = ob_task_end(work->request.schema, &work->task);
 
 	work->left = left ? MemoryContextStrdup(work->context, left) : NULL;
 	ob_totals_add(&totals, &work->task.run);
@@ -178,7 +178,7 @@ export_table(ObWork *work, MemoryContext context)
 	 * preparing it fails halfway. */
 	MemoryContextSwitchTo(context);
 	ob_task_recall(request, &work->task);
-	request->entry = ob_registry_find(work->schema, request->name);
+	request->entry = ob_registry_find(work->request.schema, request->name);
 	if (work->registered && !request->entry)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -201,11 +201,10 @@ ob_work_run(ObWork *work)
 	ObRun *run = &work->task.run;
 
 	work->context = context;
-	work->request.schema = work->schema;
 	work->request.in_worker = work->snapshot;
 	run->run_id = work->request.run_id;
 	run->name = work->request.name;
-	run->source = work->source;
+	run->source = work->request.source;
 	run->lsn = work->request.lsn;
 	run->status = OB_STATUS_RUNNING;
 	run->started = GetCurrentTimestamp();

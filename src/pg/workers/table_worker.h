@@ -17,12 +17,10 @@
 typedef struct ObWork
 {
 	const ObSession *session;
-	bool snapshot;   /* see what the session saw */
-	bool registered; /* the entry must be there */
-	Oid schema;      /* the extension's */
-	ObRequest request;
-	const char *source; /* ob_history_source() of the session */
-	bool waits;         /* if it lands, ob_work_end() tells how it ended */
+	bool snapshot;     /* see what the session saw */
+	bool registered;   /* the entry must be there */
+	ObRequest request; /* with the session's source */
+	bool waits;        /* if it lands, ob_work_end() tells how it ended */
 
 	/* the outcome, in this context */
 	MemoryContext context;

@@ -271,7 +271,7 @@ write_ending(void *arg)
 static void
 write_for_worker(const ObCrew *crew, const ObRun *run)
 {
-	Ending ending = {crew->job.schema, run};
+	Ending ending = {crew->job.common->schema, run};
 	const ErrorData *error = ob_attempt(write_ending, &ending);
 
 	if (error)

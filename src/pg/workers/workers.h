@@ -31,15 +31,9 @@ typedef struct ObCrewTable
 
 typedef struct ObCrewJob
 {
-	Oid schema; /* the extension's */
-	pg_uuid_t run_id;
-	TimestampTz when;   /* the date and time in keys */
-	bool given_id;      /* by the caller */
-	XLogRecPtr lsn;     /* of the snapshot */
-	const char *source; /* ob_history_source() of who asked */
-	Jsonb *options;     /* of the call; NULL: none */
-	bool details;       /* are wanted, for a manifest */
-	int workers;        /* at most */
+	const ObRequest *common; /* of all tables; with a source */
+	bool details;            /* are wanted, for a manifest */
+	int workers;             /* at most */
 	ObCrewTable *tables;
 	int ntables;
 	/* As each ends, in no order. */

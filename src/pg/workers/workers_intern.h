@@ -32,8 +32,7 @@ typedef enum ObCrewState
  * the worker that runs it, and to the leader once it has ended. */
 typedef struct ObCrewSlot
 {
-	Size name;   /* offset */
-	Size server; /* offset: an ObServerImage */
+	Size request; /* offset: an image of what is this table's */
 	pg_atomic_uint32 state;
 	int pid;     /* the worker's, 0 before it runs */
 	ObFate fate; /* of the object; also of a worker that dies */
@@ -69,31 +68,30 @@ typedef struct ObCrewShared
 	pg_atomic_uint32 stop; /* not 0: take no more */
 	pg_atomic_uint32 verdict;
 	bool together;   /* objects are held */
-	bool given_id;   /* the run may have been tried before */
 	dsa_handle area; /* for what has no bounds */
 	PGPROC *leader;  /* to wake */
-	Oid schema;
-	pg_uuid_t run_id;
-	TimestampTz when;
-	XLogRecPtr lsn;
 	int nslots;
-	Size options; /* offset; 0: none */
-	Size source;  /* offset: ob_history_source() of the leader */
+	Size common;  /* offset: an image of what all requests have in common */
 	Size session; /* offset */
 	ObCrewSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } ObCrewShared;
-
-static inline void *
-ob_crew_at(ObCrewShared *shared, Size offset)
-{
-	return (char *) shared + offset;
-}
 
 /* How much is shared; of that, "session" are the session's state. */
 extern Size ob_crew_estimate(const ObCrewJob *job, Size *session);
 
 extern void ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job,
 						 Size session);
+
+/* The request for a table, in the current memory context; borrowed from the
+ * shared memory. */
+extern ObRequest ob_crew_request(const ObCrewShared *shared,
+								 const ObCrewSlot *slot);
+
+static inline const ObSession *
+ob_crew_session(const ObCrewShared *shared)
+{
+	return (const ObSession *) ((const char *) shared + shared->session);
+}
 
 /* How a table has ended, from one process to the other, but for its times. */
 extern void ob_crew_write_outcome(ObCrewSlot *slot, const ObRun *run);

@@ -108,21 +108,11 @@ run_table(Member *member, ObCrewSlot *slot)
 
 	landed->slot = slot;
 	landed->member = member;
-	work->session = ob_crew_at(shared, shared->session);
+	work->session = ob_crew_session(shared);
 	work->snapshot = true;
 	work->registered = true;
-	work->schema = shared->schema;
-	work->source = ob_crew_at(shared, shared->source);
 	work->waits = shared->together;
-	work->request.name = ob_crew_at(shared, slot->name);
-	work->request.server = ob_crew_at(shared, slot->server);
-	work->request.when = shared->when;
-	work->request.lsn = shared->lsn;
-	work->request.run_id = shared->run_id;
-	work->request.given_id = shared->given_id;
-	work->request.options_for = OB_OPTIONS_ALL;
-	if (shared->options)
-		work->request.options = ob_crew_at(shared, shared->options);
+	work->request = ob_crew_request(shared, slot);
 	work->task.export.fate = &slot->fate;
 	work->task.export.fate_shared = true;
 	if (shared->together)
@@ -248,7 +238,7 @@ onboard_crew_main(Datum main_arg)
 
 	ob_work_signals();
 	member.shared = attach(main_arg);
-	ob_session_restore(ob_crew_at(member.shared, member.shared->session));
+	ob_session_restore(ob_crew_session(member.shared));
 	if (ob_bounds_take_worker() != OB_BOUND_NONE)
 		return;
 	MemoryContextSwitchTo(TopMemoryContext);

@@ -9,73 +9,102 @@
 #include "storage/dsm.h"
 
 #include "pg/base/errors.h"
+#include "pg/config/image.h"
 #include "pg/workers/workers_intern.h"
+
+/* ---- requests ---- */
+
+OB_IMAGE_KNOWS(ObRequest, 120);
+
+static void
+image_of_common(ObImage *image, ObRequest *common)
+{
+	ob_image_struct(image, common, sizeof(*common));
+	ob_image_text(image, &common->source);
+	ob_image_jsonb(image, &common->options);
+}
+
+static void
+image_of_table(ObImage *image, const char **name, ObServerRow *server)
+{
+	ob_image_text(image, name);
+	ob_image_server(image, server);
+}
+
+ObRequest
+ob_crew_request(const ObCrewShared *shared, const ObCrewSlot *slot)
+{
+	ObImage common = ob_image_read((const char *) shared + shared->common);
+	ObImage table = ob_image_read((const char *) shared + slot->request);
+	ObServerRow *server = palloc(sizeof(ObServerRow));
+	ObRequest request;
+
+	image_of_common(&common, &request);
+	image_of_table(&table, &request.name, server);
+	request.server = server;
+	request.query = NULL;
+	request.bucket = NULL;
+	request.entry = NULL;
+	request.servers = NULL;
+	return request;
+}
+
+/* ---- laying it out ---- */
+
+/* Writes all images behind the slots, whose offsets are noted; with shared
+ * NULL, only counts.  Returns where they end. */
+static Size
+lay_out(ObCrewShared *shared, const ObCrewJob *job)
+{
+	Size begin = MAXALIGN(offsetof(ObCrewShared, slots) +
+						  sizeof(ObCrewSlot) * job->ntables);
+	ObImage image =
+		shared ? ob_image_write((char *) shared + begin) : ob_image_count();
+	ObRequest common = *job->common;
+
+	if (shared)
+		shared->common = begin;
+	image_of_common(&image, &common);
+	for (int i = 0; i < job->ntables; i++)
+	{
+		const char *name = job->tables[i].name;
+		ObServerRow server = ob_server_row(job->tables[i].task->export.server);
+
+		if (shared)
+			shared->slots[i].request = begin + image.size;
+		image_of_table(&image, &name, &server);
+	}
+	return begin + image.size;
+}
 
 Size
 ob_crew_estimate(const ObCrewJob *job, Size *session)
 {
-	Size size = MAXALIGN(offsetof(ObCrewShared, slots) +
-						 sizeof(ObCrewSlot) * job->ntables);
-
-	for (int i = 0; i < job->ntables; i++)
-	{
-		const ObServer *server = job->tables[i].task->export.server;
-
-		size += MAXALIGN(strlen(job->tables[i].name) + 1);
-		size += MAXALIGN(ob_server_image_size(server));
-	}
-	if (job->options)
-		size += MAXALIGN(VARSIZE(job->options));
-	size += MAXALIGN(strlen(job->source) + 1);
 	*session = ob_session_estimate(true);
-	return size + *session;
+	return lay_out(NULL, job) + *session;
 }
 
 void
 ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
 {
-	Size end = MAXALIGN(offsetof(ObCrewShared, slots) +
-						sizeof(ObCrewSlot) * job->ntables);
-
-	memset(shared, 0, end);
+	memset(shared, 0,
+		   offsetof(ObCrewShared, slots) + sizeof(ObCrewSlot) * job->ntables);
 	shared->magic = OB_CREW_MAGIC;
 	pg_atomic_init_u32(&shared->next, 0);
 	pg_atomic_init_u32(&shared->stop, 0);
-	shared->leader = MyProc;
-	shared->schema = job->schema;
-	shared->run_id = job->run_id;
-	shared->when = job->when;
-	shared->lsn = job->lsn;
-	shared->nslots = job->ntables;
-	shared->together = job->settle != NULL;
-	shared->given_id = job->given_id;
-	shared->area = DSM_HANDLE_INVALID;
 	pg_atomic_init_u32(&shared->verdict, OB_CREW_NO_VERDICT);
+	shared->together = job->settle != NULL;
+	shared->area = DSM_HANDLE_INVALID;
+	shared->leader = MyProc;
+	shared->nslots = job->ntables;
 	for (int i = 0; i < job->ntables; i++)
-	{
-		const char *name = job->tables[i].name;
-		const ObServer *server = job->tables[i].task->export.server;
-
 		pg_atomic_init_u32(&shared->slots[i].state, OB_CREW_WAITING);
-		shared->slots[i].name = end;
-		strcpy(ob_crew_at(shared, end), name);
-		end += MAXALIGN(strlen(name) + 1);
-		shared->slots[i].server = end;
-		ob_server_image_save(server, ob_crew_at(shared, end));
-		end += MAXALIGN(ob_server_image_size(server));
-	}
-	if (job->options)
-	{
-		shared->options = end;
-		memcpy(ob_crew_at(shared, end), job->options, VARSIZE(job->options));
-		end += MAXALIGN(VARSIZE(job->options));
-	}
-	shared->source = end;
-	strcpy(ob_crew_at(shared, end), job->source);
-	end += MAXALIGN(strlen(job->source) + 1);
-	shared->session = end;
-	ob_session_save(ob_crew_at(shared, end), session, true);
+	shared->session = lay_out(shared, job);
+	ob_session_save((ObSession *) ((char *) shared + shared->session), session,
+					true);
 }
+
+/* ---- slots ---- */
 
 char *
 ob_crew_text(const char *text)
