@@ -30,7 +30,7 @@
 
 #define OB_PART_MIN ((size_t) 5 * 1024 * 1024)
 #define OB_PART_MAX ((size_t) 5 * 1024 * 1024 * 1024)
-#define OB_PARTS_MAX 10000
+#define OB_PARTS_MAX 10000 /* S3's own limit */
 
 typedef struct ObUpload ObUpload;
 

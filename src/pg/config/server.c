@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "core/s3/upload.h"
 #include "core/text/uri.h"
 #include "pg/base/compat.h"
 #include "pg/config/options.h"

@@ -12,7 +12,6 @@
 #include "core/aws/credentials.h"
 #include "core/text/uri.h"
 
-#define OB_PARTS_MAX 10000   /* S3's own limit */
 #define OB_ROLE_ARN_MAX 2048 /* IAM's */
 #define OB_PROFILE_MAX 255
 
