@@ -76,12 +76,6 @@ typedef struct ObCrewShared
 	ObCrewSlot slots[FLEXIBLE_ARRAY_MEMBER];
 } ObCrewShared;
 
-/* How much is shared; of that, "session" are the session's state. */
-extern Size ob_crew_estimate(const ObCrewJob *job, Size *session);
-
-extern void ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job,
-						 Size session);
-
 /* The request for a table, in the current memory context; borrowed from the
  * shared memory. */
 extern ObRequest ob_crew_request(const ObCrewShared *shared,
