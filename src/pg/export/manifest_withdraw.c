@@ -15,7 +15,6 @@
 
 #include "core/text/json.h"
 #include "pg/catalog/history.h"
-#include "pg/store/call.h"
 #include "pg/store/client.h"
 #include "pg/store/object_headers.h"
 #include "pg/export/manifest.h"

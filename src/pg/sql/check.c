@@ -19,7 +19,6 @@
 #include "utils/timestamp.h"
 
 #include "pg/base/subtransaction.h"
-#include "pg/store/call.h"
 #include "pg/sql/check.h"
 #include "pg/store/client.h"
 #include "pg/store/object_headers.h"
