@@ -31,7 +31,7 @@
 #include "pg/catalog/notify.h"
 
 #define TABLE "onboard_history"
-#define PARAMS 22
+#define PARAMETERS 22
 
 /* Parameters that are set later, from 0. */
 #define ROLE_NAME 4
@@ -70,10 +70,7 @@ ob_history_role(void)
 
 typedef struct Row
 {
-	int n;
-	Oid types[PARAMS];
-	Datum values[PARAMS];
-	char nulls[PARAMS + 1];
+	ObParameters parameters;
 	Oid role;
 	bool done; /* it says that the table has landed */
 	bool well; /* it says that, or that there was nothing to land */
@@ -81,41 +78,27 @@ typedef struct Row
 } Row;
 
 static void
-add(Row *row, Oid type, Datum value, bool given)
+add_time(ObParameters *parameters, TimestampTz time)
 {
-	row->types[row->n] = type;
-	row->values[row->n] = value;
-	row->nulls[row->n++] = given ? ' ' : 'n';
+	ob_parameter_add(parameters, TIMESTAMPTZOID, TimestampTzGetDatum(time),
+					 time != 0);
 }
 
 static void
-add_text(Row *row, const char *text)
+add_number(ObParameters *parameters, uint64 number)
 {
-	add(row, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0,
-		text != NULL);
+	ob_parameter_add(parameters, INT8OID, Int64GetDatum((int64) number), true);
 }
 
 static void
-add_time(Row *row, TimestampTz time)
+add_figures(ObParameters *parameters, const ObFigures *figures)
 {
-	add(row, TIMESTAMPTZOID, TimestampTzGetDatum(time), time != 0);
-}
-
-static void
-add_number(Row *row, uint64 number)
-{
-	add(row, INT8OID, Int64GetDatum((int64) number), true);
-}
-
-static void
-add_figures(Row *row, const ObFigures *figures)
-{
-	add_number(row, figures->files);
-	add_number(row, figures->rows);
-	add_number(row, figures->raw_bytes);
-	add_number(row, figures->bytes);
-	add_number(row, figures->parts);
-	add_number(row, figures->retries);
+	add_number(parameters, figures->files);
+	add_number(parameters, figures->rows);
+	add_number(parameters, figures->raw_bytes);
+	add_number(parameters, figures->bytes);
+	add_number(parameters, figures->parts);
+	add_number(parameters, figures->retries);
 }
 
 /* What names the row comes first, then the columns in the order of insert().
@@ -123,34 +106,37 @@ add_figures(Row *row, const ObFigures *figures)
 static void
 make_row(Row *row, const ObRun *run)
 {
+	ObParameters *parameters = &row->parameters;
 	pg_uuid_t *key = palloc(sizeof(pg_uuid_t));
 
 	memset(row, 0, sizeof(*row));
 	row->role = GetUserId();
 	*key = ob_run_key(row->role, &run->run_id, run->name);
-	add(row, UUIDOID, UUIDPGetDatum(&run->run_id), true);
-	add(row, OIDOID, ObjectIdGetDatum(row->role), true);
-	add_text(row, run->name);
-	add(row, UUIDOID, UUIDPGetDatum(key), true);
-	Assert(row->n == ROLE_NAME);
-	add_text(row, "");
-	add_text(row, run->source ? run->source : ob_history_source());
-	add_text(row, run->query);
-	add_text(row, run->status);
-	Assert(row->n == URI);
-	add_text(row, run->uri);
-	add_figures(row, &run->figures);
-	add_time(row, run->started);
-	add_time(row, run->ended);
-	add(row, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
-	add_number(row, MyProcPid);
-	Assert(row->n == ERROR_TEXT);
-	add_text(row, run->error);
-	add_text(row, run->error ? unpack_sql_state(run->sqlstate) : NULL);
-	add(row, BOOLOID, BoolGetDatum(run->increment), true);
+	ob_parameter_uuid(parameters, &run->run_id);
+	ob_parameter_oid(parameters, row->role);
+	ob_parameter_text(parameters, run->name);
+	ob_parameter_uuid(parameters, key);
+	Assert(parameters->n == ROLE_NAME);
+	ob_parameter_text(parameters, "");
+	ob_parameter_text(parameters,
+					  run->source ? run->source : ob_history_source());
+	ob_parameter_text(parameters, run->query);
+	ob_parameter_text(parameters, run->status);
+	Assert(parameters->n == URI);
+	ob_parameter_text(parameters, run->uri);
+	add_figures(parameters, &run->figures);
+	add_time(parameters, run->started);
+	add_time(parameters, run->ended);
+	ob_parameter_add(parameters, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
+	add_number(parameters, MyProcPid);
+	Assert(parameters->n == ERROR_TEXT);
+	ob_parameter_text(parameters, run->error);
+	ob_parameter_text(parameters,
+					  run->error ? unpack_sql_state(run->sqlstate) : NULL);
+	ob_parameter_add(parameters, BOOLOID, BoolGetDatum(run->increment), true);
 	row->done = strcmp(run->status, OB_STATUS_DONE) == 0;
 	row->well = row->done || strcmp(run->status, OB_STATUS_EMPTY) == 0;
-	Assert(row->n == PARAMS);
+	Assert(parameters->n == PARAMETERS);
 }
 
 /* sql has one or two %s for the schema. */
@@ -159,16 +145,13 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 {
 	const ObOwnQuery query = {
 		.sql = sql,
+		.parameters = &row->parameters,
 		.n = n,
-		.types = row->types,
-		.values = row->values,
-		.nulls = row->nulls,
 		.writes = true,
 		.result = result,
 	};
 
-	ob_own_query(schema, &query);
-	return SPI_processed;
+	return ob_own_query(schema, &query);
 }
 
 /* As the index onboard_history_run_id has it. */
@@ -189,8 +172,7 @@ check_role(const Row *row)
 	Oid found = InvalidOid;
 
 	if (SPI_processed == 1)
-		found = DatumGetObjectId(SPI_getbinval(
-			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		found = DatumGetObjectId(ob_own_column(0, 1, &isnull));
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 						errmsg("a row of onboard_history was not written"),
@@ -209,7 +191,8 @@ insert(Oid schema, void *arg)
 
 	/* the role may have another name since the query began */
 	AcceptInvalidationMessages();
-	row->values[ROLE_NAME] = CStringGetTextDatum(role_name(row->role));
+	row->parameters.values[ROLE_NAME] =
+		CStringGetTextDatum(role_name(row->role));
 	/* the key may be that of a restored row, of another role by now */
 	execute(schema,
 			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
@@ -220,7 +203,7 @@ insert(Oid schema, void *arg)
 			"%s.onboard_history WHERE key = $4), $4), $5, $6, $7, $8, $9, "
 			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) "
 			"RETURNING role_id",
-			PARAMS, row, SPI_OK_INSERT_RETURNING);
+			PARAMETERS, row, SPI_OK_INSERT_RETURNING);
 	check_role(row);
 	row->written = true;
 }
@@ -228,8 +211,8 @@ insert(Oid schema, void *arg)
 static void
 set_text(Row *row, int number, const char *text)
 {
-	row->values[number] = CStringGetTextDatum(text);
-	row->nulls[number] = ' ';
+	row->parameters.values[number] = CStringGetTextDatum(text);
+	row->parameters.nulls[number] = false;
 }
 
 /*
@@ -240,17 +223,17 @@ set_text(Row *row, int number, const char *text)
 static void
 keep_uri(Oid schema, Row *row)
 {
-	if (row->well || row->nulls[URI] == ' ' ||
+	if (row->well || !row->parameters.nulls[URI] ||
 		execute(schema,
 				"SELECT uri FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
 				3, row, SPI_OK_SELECT) == 0)
 		return;
-	set_text(row, URI,
-			 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	if (row->nulls[ERROR_TEXT] == ' ')
+	set_text(row, URI, ob_own_text(0, 1));
+	if (!row->parameters.nulls[ERROR_TEXT])
 		set_text(row, ERROR_TEXT,
-				 ob_fate_error(OB_FATE_EARLIER,
-							   TextDatumGetCString(row->values[ERROR_TEXT])));
+				 ob_fate_error(
+					 OB_FATE_EARLIER,
+					 TextDatumGetCString(row->parameters.values[ERROR_TEXT])));
 }
 
 /*
@@ -377,7 +360,7 @@ ob_history_prune(Oid schema, TimestampTz before)
 	Pruning pruning;
 
 	memset(&pruning, 0, sizeof(pruning));
-	add(&pruning.row, TIMESTAMPTZOID, TimestampTzGetDatum(before), true);
+	add_time(&pruning.row.parameters, before);
 	/* an owner's triggers must not run as a superuser */
 	if (ob_owner_is_caller(schema, TABLE))
 		ob_as_owner(schema, TABLE, prune, &pruning);
@@ -399,8 +382,7 @@ static bool
 bool_column(int number)
 {
 	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								number, &isnull);
+	Datum value = ob_own_column(0, number, &isnull);
 
 	return !isnull && DatumGetBool(value);
 }
@@ -423,8 +405,8 @@ find_run(Oid schema, void *arg)
 static void
 add_run(Row *row, const pg_uuid_t *run_id)
 {
-	add(row, UUIDOID, UUIDPGetDatum(run_id), true);
-	add(row, OIDOID, ObjectIdGetDatum(GetUserId()), true);
+	ob_parameter_uuid(&row->parameters, run_id);
+	ob_parameter_oid(&row->parameters, GetUserId());
 }
 
 static Question
@@ -465,8 +447,7 @@ static Datum
 column(int number)
 {
 	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								number, &isnull);
+	Datum value = ob_own_column(0, number, &isnull);
 
 	return isnull ? (Datum) 0 : value;
 }
@@ -491,14 +472,6 @@ typedef struct Recall
 	bool found;
 } Recall;
 
-static char *
-text_column(int number)
-{
-	Datum value = column(number);
-
-	return value ? TextDatumGetCString(value) : NULL;
-}
-
 static void
 recall(Oid schema, void *arg)
 {
@@ -516,13 +489,13 @@ recall(Oid schema, void *arg)
 		return;
 	before = MemoryContextSwitchTo(recall->context);
 	read_figures(1, &run->figures);
-	run->uri = text_column(7);
-	run->query = text_column(8);
-	run->source = text_column(9);
+	run->uri = ob_own_text(0, 7);
+	run->query = ob_own_text(0, 8);
+	run->source = ob_own_text(0, 9);
 	run->started = DatumGetTimestampTz(column(10));
 	run->ended = DatumGetTimestampTz(column(11));
 	run->lsn = DatumGetLSN(column(12));
-	run->status = text_column(13);
+	run->status = ob_own_text(0, 13);
 	run->increment = DatumGetBool(column(14));
 	MemoryContextSwitchTo(before);
 }
@@ -536,7 +509,7 @@ ob_history_recall(Oid schema, ObRun *run)
 	question.context = CurrentMemoryContext;
 	question.run = run;
 	add_run(&question.row, &run->run_id);
-	add_text(&question.row, run->name);
+	ob_parameter_text(&question.row.parameters, run->name);
 	ob_as_owner(schema, TABLE, recall, &question);
 	return question.found;
 }
@@ -557,11 +530,11 @@ search(Oid schema, void *arg)
 	Search *wanted = arg;
 	MemoryContext before;
 
-	if (execute(schema, wanted->sql, wanted->row.n, &wanted->row,
+	if (execute(schema, wanted->sql, wanted->row.parameters.n, &wanted->row,
 				SPI_OK_SELECT) == 0)
 		return;
 	before = MemoryContextSwitchTo(wanted->context);
-	wanted->name = text_column(1);
+	wanted->name = ob_own_text(0, 1);
 	MemoryContextSwitchTo(before);
 }
 
@@ -586,7 +559,8 @@ add_texts(Row *row, const char *const *texts, int n)
 	for (int i = 0; i < n; i++)
 		values[i] = CStringGetTextDatum(texts[i]);
 	array = construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
-	add(row, TEXTARRAYOID, PointerGetDatum(array), true);
+	ob_parameter_add(&row->parameters, TEXTARRAYOID, PointerGetDatum(array),
+					 true);
 }
 
 char *

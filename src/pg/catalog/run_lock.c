@@ -7,11 +7,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 
 #include "core/base/hash.h"
-#include "core/aws/sigv4.h"
 #include "pg/catalog/kept_lock.h"
 #include "pg/catalog/run_lock.h"
 
@@ -26,24 +26,20 @@ digest(Oid role, const pg_uuid_t *run_id, const char *name, uint8 *bytes,
 	   int len)
 {
 	const Oid oids[] = {MyDatabaseId, role};
-	ObSha256 *sha = ob_sha256_new();
-	char hex[OB_SHA256_HEX];
-	bool ok;
+	unsigned char hash[OB_SHA256_LEN];
+	StringInfoData text;
+	ObError error;
 
-	ok = sha && ob_sha256_begin(sha) &&
-		 ob_sha256_add(sha, oids, sizeof(oids)) &&
-		 ob_sha256_add(sha, run_id->data, UUID_LEN) &&
-		 ob_sha256_add(sha, name, strlen(name)) && ob_sha256_end(sha, hex);
-	ob_sha256_free(sha);
-	if (!ok)
+	initStringInfo(&text);
+	appendBinaryStringInfo(&text, (const char *) oids, sizeof(oids));
+	appendBinaryStringInfo(&text, (const char *) run_id->data, UUID_LEN);
+	appendStringInfoString(&text, name);
+	ob_error_clear(&error);
+	if (ob_sha256(text.data, text.len, hash, &error) != OB_OK)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
 						errmsg("could not compute the key of a run")));
-	for (int i = 0; i < len; i++)
-	{
-		const char pair[] = {hex[2 * i], hex[2 * i + 1], '\0'};
-
-		bytes[i] = (uint8) strtoul(pair, NULL, 16);
-	}
+	pfree(text.data);
+	memcpy(bytes, hash, len);
 }
 
 pg_uuid_t

@@ -242,11 +242,15 @@ look_up(const char *name)
 }
 
 static char *
+copy_text(const char *text)
+{
+	return text ? pstrdup(text) : NULL;
+}
+
+static char *
 copy_option(List *options, const char *name)
 {
-	const char *value = ob_server_find_option(options, name);
-
-	return value ? pstrdup(value) : NULL;
+	return copy_text(ob_server_find_option(options, name));
 }
 
 /* Without an endpoint the region makes it; with one it is only signed, and
@@ -497,6 +501,16 @@ ob_server_find(const char *given)
 		ob_server_check_default(found);
 	return ob_server_make(
 		&(ObServerRow){found->serverid, name, found->options});
+}
+
+void
+ob_server_set_keys(ObServer *server, const ObCredentials *keys)
+{
+	ObCredentials *own = &server->credentials.keys;
+
+	own->access_key_id = copy_text(keys->access_key_id);
+	own->secret_access_key = copy_text(keys->secret_access_key);
+	own->session_token = copy_text(keys->session_token);
 }
 
 ObServerRow

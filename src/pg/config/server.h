@@ -61,6 +61,10 @@ typedef struct ObServerRow
 /* Makes one, without keys, and without a look at who may use it. */
 extern ObServer *ob_server_make(const ObServerRow *row);
 
+/* Gives it copies of these keys, which are wiped before their memory is freed.
+ */
+extern void ob_server_set_keys(ObServer *server, const ObCredentials *keys);
+
 /* What it was made from; borrowed. */
 extern ObServerRow ob_server_row(const ObServer *server);
 

@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "core/base/text.h"
 #include "core/text/place.h"
 #include "pg/base/subtransaction.h"
 #include "pg/config/key.h"
@@ -219,12 +220,6 @@ typedef struct KnownServer
 	ObServer *server;
 } KnownServer;
 
-static bool
-same_name(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static ObServer *
 find_server(const ObRequest *request, const char *name)
 {
@@ -238,7 +233,7 @@ find_server(const ObRequest *request, const char *name)
 	foreach (cell, *request->servers)
 	{
 		found = lfirst(cell);
-		if (same_name(found->name, name))
+		if (ob_text_equal(found->name, name))
 			return found->server;
 	}
 	found = palloc(sizeof(KnownServer));

@@ -166,24 +166,15 @@ make_view(const ObParallel *parallel, const char *upload_id,
 	view->head_len = parallel->head.len;
 }
 
-static char *
-copy_secret(const char *text)
-{
-	return text ? pstrdup(text) : NULL;
-}
-
 /* The server as the leader had it, and what the store has taught the leader.
- * Its keys are copies, which are wiped before their memory is freed. */
+ */
 static ObServer *
 make_server(const ObSharedView *view)
 {
 	ObServer *server = ob_server_make(&view->server);
 	ObCredentialsOptions *credentials = &server->credentials;
 
-	credentials->keys.access_key_id = copy_secret(view->keys.access_key_id);
-	credentials->keys.secret_access_key =
-		copy_secret(view->keys.secret_access_key);
-	credentials->keys.session_token = copy_secret(view->keys.session_token);
+	ob_server_set_keys(server, &view->keys);
 	credentials->known = view->known;
 	credentials->known_expires = view->known_expires;
 	server->endpoint = view->endpoint;
