@@ -458,16 +458,12 @@ wipe_keys(const ObCredentials *keys)
 	wipe_string(keys->session_token);
 }
 
-void
-ob_server_wipe(ObServer *server)
-{
-	wipe_keys(&server->credentials.keys);
-}
-
 static void
 wipe_on_reset(void *arg)
 {
-	ob_server_wipe(arg);
+	const ObServer *server = arg;
+
+	wipe_keys(&server->credentials.keys);
 }
 
 ObServer *

@@ -90,9 +90,6 @@ extern void ob_server_require_usage(const ObServer *server);
  * of that name (NULL: any; one that is not there is somebody else's error). */
 extern void ob_server_require_some(const char *name);
 
-/* Overwrites the secrets.  May be called more than once. */
-extern void ob_server_wipe(ObServer *server);
-
 /*
  * The bucket to use, palloc'd: the given one, or the server's own if NULL.
  * Raises if there is none, if it is no bucket's name, and if the server does
