@@ -27,7 +27,7 @@ typedef struct ObRequest
 	bool given_id;      /* by the caller, so it may have run before */
 	TimestampTz when;   /* the date and time in keys */
 	const char *source; /* ob_history_source() of who asked; NULL: here */
-	bool in_worker;     /* of a crew, whose leader has prepared it, too */
+	bool in_worker;     /* of a run, whose leader has prepared it, too */
 	/* NULL, or the server as that leader has read it */
 	const ObServerRow *server;
 	/* NULL, or those that the run has read so far: each is read once */

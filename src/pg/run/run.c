@@ -57,7 +57,7 @@ struct ObRunAll
 	const ObExport *where; /* of the manifest; NULL: there is none */
 
 	MemoryContext context; /* of all this */
-	ObCrew *crew;          /* of one that is not together; NULL: none */
+	ObWorkers *workers;    /* of one that is not together; NULL: none */
 	bool begun;            /* all is prepared; workers, if any, run */
 	bool closed;           /* all is told */
 	int next;              /* the table that the session looks at next */
@@ -283,9 +283,9 @@ guess_size(void *arg)
 
 /* By a worker, which has written the history's row. */
 static void
-ended_elsewhere(ObCrewTable *crew_table)
+ended_elsewhere(ObWorkerTable *worker_table)
 {
-	RunTable *table = crew_table->arg;
+	RunTable *table = worker_table->arg;
 	const ObRun *run = &table->task.run;
 
 	if (run->error && !table->failed)
@@ -293,8 +293,8 @@ ended_elsewhere(ObCrewTable *crew_table)
 		ErrorData error = {
 			.sqlerrcode = run->sqlstate,
 			.message = unconstify(char *, run->error),
-			.detail = unconstify(char *, crew_table->detail),
-			.hint = unconstify(char *, crew_table->hint),
+			.detail = unconstify(char *, worker_table->detail),
+			.hint = unconstify(char *, worker_table->hint),
 		};
 
 		warn_of_table(table, &error);
@@ -306,18 +306,18 @@ ended_elsewhere(ObCrewTable *crew_table)
 static int
 compare_sizes(const void *a, const void *b)
 {
-	double x = ((const RunTable *) ((const ObCrewTable *) a)->arg)->size;
-	double y = ((const RunTable *) ((const ObCrewTable *) b)->arg)->size;
+	double x = ((const RunTable *) ((const ObWorkerTable *) a)->arg)->size;
+	double y = ((const RunTable *) ((const ObWorkerTable *) b)->arg)->size;
 
 	return x < y ? 1 : x > y ? -1 : 0;
 }
 
-static ObCrew *
+static ObWorkers *
 start_workers(ObRunAll *all, bool (*settle)(void *arg),
 			  void (*abandon)(void *arg))
 {
 	ObRequest *common = palloc(sizeof(ObRequest));
-	ObCrewJob job = {
+	ObWorkersSpec spec = {
 		.common = common,
 		.details = all->checked->manifest,
 		.workers = onboard_parallel_tables,
@@ -327,28 +327,28 @@ start_workers(ObRunAll *all, bool (*settle)(void *arg),
 		.arg = all,
 	};
 
-	if (all->n <= 1 || onboard_parallel_tables <= 1 || !ob_crew_possible())
+	if (all->n <= 1 || onboard_parallel_tables <= 1 || !ob_workers_possible())
 		return NULL;
 	*common = all->common;
 	if (!common->source)
 		common->source = ob_history_source();
-	job.tables = palloc0(sizeof(ObCrewTable) * all->n);
+	spec.tables = palloc0(sizeof(ObWorkerTable) * all->n);
 	for (int i = 0; i < all->n; i++)
 	{
 		RunTable *table = &all->tables[i];
-		ObCrewTable *crew_table = &job.tables[job.ntables];
+		ObWorkerTable *worker_table = &spec.tables[spec.ntables];
 
 		if (table->error || table->task.landed)
 			continue;
-		crew_table->name = table->request.name;
-		crew_table->task = &table->task;
-		crew_table->publication = table->publication;
-		crew_table->arg = table;
+		worker_table->name = table->request.name;
+		worker_table->task = &table->task;
+		worker_table->publication = table->publication;
+		worker_table->arg = table;
 		(void) ob_attempt(guess_size, table);
-		job.ntables++;
+		spec.ntables++;
 	}
-	qsort(job.tables, job.ntables, sizeof(ObCrewTable), compare_sizes);
-	return ob_crew_start(&job);
+	qsort(spec.tables, spec.ntables, sizeof(ObWorkerTable), compare_sizes);
+	return ob_workers_start(&spec);
 }
 
 /* ---- the manifest ---- */
@@ -630,19 +630,19 @@ static void
 run_all(void *arg)
 {
 	ObRunAll *all = arg;
-	ObCrew *crew = NULL;
+	ObWorkers *workers = NULL;
 
 	fail_unprepared(all);
 	if (all->failed == 0)
-		crew = start_workers(all, settle, abandon);
-	if (!crew)
+		workers = start_workers(all, settle, abandon);
+	if (!workers)
 	{
 		(void) settle(all);
 		return;
 	}
-	while (ob_crew_step(crew))
+	while (ob_workers_step(workers))
 		continue;
-	ob_crew_end(crew);
+	ob_workers_end(workers);
 }
 
 static void
@@ -713,9 +713,9 @@ static void
 close_run(ObRunAll *all)
 {
 	all->closed = true;
-	if (all->crew)
-		ob_crew_end(all->crew);
-	all->crew = NULL;
+	if (all->workers)
+		ob_workers_end(all->workers);
+	all->workers = NULL;
 	if (all->publication)
 		MemoryContextDelete(all->publication);
 	else if (all->where)
@@ -764,14 +764,14 @@ step(ObRunAll *all)
 		if (all->checked->together && all->where)
 			run_together(all);
 		else
-			all->crew = start_workers(all, NULL, NULL);
+			all->workers = start_workers(all, NULL, NULL);
 	}
-	else if (all->crew)
+	else if (all->workers)
 	{
-		if (ob_crew_step(all->crew))
+		if (ob_workers_step(all->workers))
 			return;
-		ob_crew_end(all->crew);
-		all->crew = NULL;
+		ob_workers_end(all->workers);
+		all->workers = NULL;
 	}
 	else
 		run_next_here(all);
@@ -835,9 +835,9 @@ ob_run_next(ObRunAll *all)
 int
 ob_run_stop(ObRunAll *all)
 {
-	if (all->crew)
-		ob_crew_stop(all->crew);
-	all->crew = NULL;
+	if (all->workers)
+		ob_workers_stop(all->workers);
+	all->workers = NULL;
 	return all->n - all->nended;
 }
 

@@ -25,7 +25,7 @@ extern ObRunAll *ob_run_begin(List *entries, Jsonb *options,
  * is also told as a WARNING, and touches no other.  What ends the run comes
  * before its last table is returned: the manifest, who is told, and, if the
  * options say so, an error if any table has failed.  A cancel is passed on.
- * In between workers go on, see ob_crew_start() for how long.  The active
+ * In between workers go on, see ob_workers_start() for how long.  The active
  * snapshot must be the same at each call, and the role.
  */
 extern const ObRun *ob_run_next(ObRunAll *run);

@@ -4,11 +4,11 @@
  *
  * src/pg/workers/workers.c
  *
- * Workers must be gone before the leader's snapshot is.  A crew may outlive
- * the call that has started it (rows of onboard_all() are given one by one),
- * so three things see to it: the error handler of a step; the memory context
- * that the crew is in, which goes when its query does; and the resource owner
- * of that query, since after an error memory may be kept until ROLLBACK.
+ * Workers must be gone before the leader's snapshot is.  They may outlive the
+ * call that has started them (rows of onboard_all() are given one by one), so
+ * three things see to it: the error handler of a step; the memory context that
+ * an ObWorkers is in, which goes when its query does; and the resource owner
+ *of that query, since after an error memory may be kept until ROLLBACK.
  */
 #include "postgres.h"
 
@@ -43,15 +43,15 @@
 #define CANCEL_MS 6000
 #define END_MS 8000
 
-struct ObCrew
+struct ObWorkers
 {
-	ObCrewJob job;
+	ObWorkersSpec spec;
 	MemoryContext context; /* of its own */
 	MemoryContextCallback callback;
 	ResourceOwner owner;  /* of the query that it works for */
-	dlist_node node;      /* in crews */
+	dlist_node node;      /* in all_workers */
 	dsm_segment *segment; /* NULL: not yet, or not any more */
-	ObCrewShared *shared;
+	ObWorkersShared *shared;
 	dsa_area *area; /* NULL: none */
 	int nworkers;
 	BackgroundWorkerHandle **handles;
@@ -64,7 +64,7 @@ struct ObCrew
 };
 
 /* Those of this process. */
-static dlist_head crews = DLIST_STATIC_INIT(crews);
+static dlist_head all_workers = DLIST_STATIC_INIT(all_workers);
 
 static void
 say_why(const char *why)
@@ -82,7 +82,7 @@ has_temporary_tables(void)
 }
 
 bool
-ob_crew_possible(void)
+ob_workers_possible(void)
 {
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		say_why("This transaction has written, which workers would not see.");
@@ -117,7 +117,7 @@ image_of_table(ObImage *image, const char **name, ObServerRow *server)
 }
 
 ObRequest
-ob_crew_request(const ObCrewShared *shared, const ObCrewSlot *slot)
+ob_workers_request(const ObWorkersShared *shared, const ObWorkerSlot *slot)
 {
 	ObImage common = ob_image_read((const char *) shared + shared->common);
 	ObImage table = ob_image_read((const char *) shared + slot->request);
@@ -137,21 +137,22 @@ ob_crew_request(const ObCrewShared *shared, const ObCrewSlot *slot)
 /* Writes all images behind the slots, whose offsets are noted; with shared
  * NULL, only counts.  Returns where they end. */
 static Size
-lay_out(ObCrewShared *shared, const ObCrewJob *job)
+lay_out(ObWorkersShared *shared, const ObWorkersSpec *spec)
 {
-	Size begin = MAXALIGN(offsetof(ObCrewShared, slots) +
-						  sizeof(ObCrewSlot) * job->ntables);
+	Size begin = MAXALIGN(offsetof(ObWorkersShared, slots) +
+						  sizeof(ObWorkerSlot) * spec->ntables);
 	ObImage image =
 		shared ? ob_image_write((char *) shared + begin) : ob_image_count();
-	ObRequest common = *job->common;
+	ObRequest common = *spec->common;
 
 	if (shared)
 		shared->common = begin;
 	image_of_common(&image, &common);
-	for (int i = 0; i < job->ntables; i++)
+	for (int i = 0; i < spec->ntables; i++)
 	{
-		const char *name = job->tables[i].name;
-		ObServerRow server = ob_server_row(job->tables[i].task->export.server);
+		const char *name = spec->tables[i].name;
+		ObServerRow server =
+			ob_server_row(spec->tables[i].task->export.server);
 
 		if (shared)
 			shared->slots[i].request = begin + image.size;
@@ -161,40 +162,41 @@ lay_out(ObCrewShared *shared, const ObCrewJob *job)
 }
 
 static Size
-estimate(const ObCrewJob *job, Size *session)
+estimate(const ObWorkersSpec *spec, Size *session)
 {
 	*session = ob_session_estimate(true);
-	return lay_out(NULL, job) + *session;
+	return lay_out(NULL, spec) + *session;
 }
 
 static void
-fill(ObCrewShared *shared, const ObCrewJob *job, Size session)
+fill(ObWorkersShared *shared, const ObWorkersSpec *spec, Size session)
 {
 	memset(shared, 0,
-		   offsetof(ObCrewShared, slots) + sizeof(ObCrewSlot) * job->ntables);
-	shared->magic = OB_CREW_MAGIC;
+		   offsetof(ObWorkersShared, slots) +
+			   sizeof(ObWorkerSlot) * spec->ntables);
+	shared->magic = OB_WORKERS_MAGIC;
 	pg_atomic_init_u32(&shared->next, 0);
 	pg_atomic_init_u32(&shared->stop, 0);
-	pg_atomic_init_u32(&shared->verdict, OB_CREW_NO_VERDICT);
-	shared->together = job->settle != NULL;
+	pg_atomic_init_u32(&shared->verdict, OB_VERDICT_NONE);
+	shared->together = spec->settle != NULL;
 	shared->area = DSM_HANDLE_INVALID;
 	shared->leader = MyProc;
-	shared->nslots = job->ntables;
-	for (int i = 0; i < job->ntables; i++)
-		pg_atomic_init_u32(&shared->slots[i].state, OB_CREW_WAITING);
-	shared->session = lay_out(shared, job);
+	shared->nslots = spec->ntables;
+	for (int i = 0; i < spec->ntables; i++)
+		pg_atomic_init_u32(&shared->slots[i].state, OB_WORKER_WAITING);
+	shared->session = lay_out(shared, spec);
 	ob_session_save((ObSession *) ((char *) shared + shared->session), session,
 					true);
 }
 
-char *
-ob_crew_text(const char *text)
+static char *
+text_or_null(const char *text)
 {
 	return text[0] ? pstrdup(text) : NULL;
 }
 
 void
-ob_crew_write_outcome(ObCrewSlot *slot, const ObRun *run)
+ob_workers_write_outcome(ObWorkerSlot *slot, const ObRun *run)
 {
 	ob_report_copy(slot->status, sizeof(slot->status), run->status);
 	slot->figures = run->figures;
@@ -204,17 +206,17 @@ ob_crew_write_outcome(ObCrewSlot *slot, const ObRun *run)
 }
 
 void
-ob_crew_read_outcome(const ObCrewSlot *slot, ObRun *run)
+ob_workers_read_outcome(const ObWorkerSlot *slot, ObRun *run)
 {
 	run->status = pstrdup(slot->status);
 	run->figures = slot->figures;
 	run->sqlstate = slot->sqlstate;
-	run->uri = ob_crew_text(slot->uri);
-	run->error = ob_crew_text(slot->error);
+	run->uri = text_or_null(slot->uri);
+	run->error = text_or_null(slot->error);
 }
 
 int
-ob_crew_take(ObCrewShared *shared)
+ob_workers_take(ObWorkersShared *shared)
 {
 	uint32 next;
 
@@ -227,7 +229,7 @@ ob_crew_take(ObCrewShared *shared)
 /* ---- workers ---- */
 
 static bool
-launch(ObCrew *crew, BackgroundWorkerHandle **handle)
+launch(ObWorkers *workers, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
@@ -236,10 +238,10 @@ launch(ObCrew *crew, BackgroundWorkerHandle **handle)
 		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(crew->segment));
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(workers->segment));
 	worker.bgw_notify_pid = MyProcPid;
-	strcpy(worker.bgw_library_name, OB_CREW_LIBRARY);
-	strcpy(worker.bgw_function_name, OB_CREW_MAIN);
+	strcpy(worker.bgw_library_name, OB_WORKERS_LIBRARY);
+	strcpy(worker.bgw_function_name, OB_WORKERS_MAIN);
 	strcpy(worker.bgw_type, "onboard worker");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "onboard worker for PID %d",
 			 MyProcPid);
@@ -249,20 +251,20 @@ launch(ObCrew *crew, BackgroundWorkerHandle **handle)
 static void
 launch_all(void *arg)
 {
-	ObCrew *crew = arg;
-	int wanted = Min(crew->job.workers, crew->job.ntables);
+	ObWorkers *workers = arg;
+	int wanted = Min(workers->spec.workers, workers->spec.ntables);
 	int allowed = ob_bounds_workers(wanted);
 
-	crew->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
-	while (crew->nworkers < allowed &&
-		   launch(crew, &crew->handles[crew->nworkers]))
-		crew->nworkers++;
-	if (crew->nworkers < wanted)
+	workers->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
+	while (workers->nworkers < allowed &&
+		   launch(workers, &workers->handles[workers->nworkers]))
+		workers->nworkers++;
+	if (workers->nworkers < wanted)
 		ereport(
 			NOTICE,
-			(errmsg("%d of %d workers could be started", crew->nworkers,
+			(errmsg("%d of %d workers could be started", workers->nworkers,
 					wanted),
-			 crew->nworkers > 0
+			 workers->nworkers > 0
 				 ? errdetail("They share the tables out.")
 				 : errdetail("This session exports the tables itself."),
 			 errhint("Raise max_worker_processes, or lower "
@@ -283,11 +285,11 @@ pid_of(BackgroundWorkerHandle *handle)
 }
 
 static bool
-all_ended(const ObCrew *crew)
+all_ended(const ObWorkers *workers)
 {
-	for (int i = 0; i < crew->nworkers; i++)
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		if (pid_of(crew->handles[i]) != 0)
+		if (pid_of(workers->handles[i]) != 0)
 			return false;
 	}
 	return true;
@@ -297,43 +299,43 @@ all_ended(const ObCrew *crew)
 
 /* What a worker has written down about its table. */
 static void
-learn(ObCrew *crew, int i)
+learn(ObWorkers *workers, int i)
 {
-	const ObCrewSlot *slot = &crew->shared->slots[i];
-	ObCrewTable *table = &crew->job.tables[i];
+	const ObWorkerSlot *slot = &workers->shared->slots[i];
+	ObWorkerTable *table = &workers->spec.tables[i];
 	ObRun *run = &table->task->run;
 
-	ob_crew_read_outcome(slot, run);
+	ob_workers_read_outcome(slot, run);
 	run->started = slot->started;
 	run->ended = slot->ended;
 	table->task->fate = slot->fate;
-	table->detail = ob_crew_text(slot->detail);
-	table->hint = ob_crew_text(slot->hint);
+	table->detail = text_or_null(slot->detail);
+	table->hint = text_or_null(slot->hint);
 	if (DsaPointerIsValid(slot->details))
 		table->task->details = DatumGetJsonbPCopy(
-			PointerGetDatum(dsa_get_address(crew->area, slot->details)));
+			PointerGetDatum(dsa_get_address(workers->area, slot->details)));
 }
 
 /* One has failed: none shall be published, so no other one is begun. */
 static void
-take_no_more(ObCrew *crew)
+take_no_more(ObWorkers *workers)
 {
-	int next = (int) pg_atomic_exchange_u32(&crew->shared->next,
-											crew->shared->nslots);
+	int next = (int) pg_atomic_exchange_u32(&workers->shared->next,
+											workers->shared->nslots);
 
-	crew->taken = Min(crew->taken, next);
+	workers->taken = Min(workers->taken, next);
 }
 
 static void
-tell(ObCrew *crew, int i)
+tell(ObWorkers *workers, int i)
 {
-	ObCrewTable *table = &crew->job.tables[i];
+	ObWorkerTable *table = &workers->spec.tables[i];
 
-	crew->told[i] = true;
-	crew->ntold++;
-	if (table->task->run.error && crew->job.settle)
-		take_no_more(crew);
-	crew->job.ended(table);
+	workers->told[i] = true;
+	workers->ntold++;
+	if (table->task->run.error && workers->spec.settle)
+		take_no_more(workers);
+	workers->spec.ended(table);
 }
 
 /* Its worker has told how it ended, but could not write it down. */
@@ -354,18 +356,18 @@ warn_of_unwritten(const ObRun *run)
 
 /* A worker's own warning is in the server log alone. */
 static void
-warn_of_object(const ObCrew *crew, int i)
+warn_of_object(const ObWorkers *workers, int i)
 {
-	ObTask *task = crew->job.tables[i].task;
+	ObTask *task = workers->spec.tables[i].task;
 
-	ob_fate_warn(crew->shared->slots[i].fate, task->uri);
+	ob_fate_warn(workers->shared->slots[i].fate, task->uri);
 }
 
 static void
-tell_of_worker(ObCrew *crew, int i)
+tell_of_worker(ObWorkers *workers, int i)
 {
-	const ObCrewSlot *slot = &crew->shared->slots[i];
-	const ObRun *run = &crew->job.tables[i].task->run;
+	const ObWorkerSlot *slot = &workers->shared->slots[i];
+	const ObRun *run = &workers->spec.tables[i].task->run;
 
 	if (slot->unwritten)
 		warn_of_unwritten(run);
@@ -373,8 +375,8 @@ tell_of_worker(ObCrew *crew, int i)
 		ob_watermark_warn_left(ob_report_client_text(run->name),
 							   ob_report_client_text(slot->left));
 	if (run->error)
-		warn_of_object(crew, i);
-	tell(crew, i);
+		warn_of_object(workers, i);
+	tell(workers, i);
 }
 
 typedef struct Ending
@@ -397,9 +399,9 @@ write_ending(void *arg)
  * is no reason to end the others.
  */
 static void
-write_for_worker(const ObCrew *crew, const ObRun *run)
+write_for_worker(const ObWorkers *workers, const ObRun *run)
 {
-	Ending ending = {crew->job.common->schema, run};
+	Ending ending = {workers->spec.common->schema, run};
 	const ErrorData *error = ob_attempt(write_ending, &ending);
 
 	if (error)
@@ -414,10 +416,10 @@ write_for_worker(const ObCrew *crew, const ObRun *run)
 
 /* Its worker is gone without a word: terminated, or it could not begin. */
 static void
-tell_lost(ObCrew *crew, int i)
+tell_lost(ObWorkers *workers, int i)
 {
-	ObCrewSlot *slot = &crew->shared->slots[i];
-	ObCrewTable *table = &crew->job.tables[i];
+	ObWorkerSlot *slot = &workers->shared->slots[i];
+	ObWorkerTable *table = &workers->spec.tables[i];
 	ObRun *run = &table->task->run;
 	ErrorData error = {.sqlerrcode = ERRCODE_ADMIN_SHUTDOWN};
 
@@ -425,18 +427,18 @@ tell_lost(ObCrew *crew, int i)
 	run->started = slot->started;
 	*table->task->export.fate = slot->fate;
 	ob_task_fail(table->task, &error);
-	warn_of_object(crew, i);
+	warn_of_object(workers, i);
 	table->hint = "See the server log.";
-	write_for_worker(crew, run);
-	tell(crew, i);
+	write_for_worker(workers, run);
+	tell(workers, i);
 }
 
 /* What a worker has handed over, and, if it is to be published, its parts. */
 static void
-take_over(ObCrew *crew, int i, bool with_parts)
+take_over(ObWorkers *workers, int i, bool with_parts)
 {
-	const ObCrewSlot *slot = &crew->shared->slots[i];
-	ObPublication *publication = crew->job.tables[i].publication;
+	const ObWorkerSlot *slot = &workers->shared->slots[i];
+	ObPublication *publication = workers->spec.tables[i].publication;
 	Size size = sizeof(ObUploadPart) * (Size) slot->held.nparts;
 
 	if (!slot->held.there || publication->held.there)
@@ -447,7 +449,7 @@ take_over(ObCrew *crew, int i, bool with_parts)
 		publication->parts =
 			MemoryContextAllocHuge(CurrentMemoryContext, size + 1);
 		memcpy(publication->parts,
-			   dsa_get_address(crew->area, slot->held_parts), size);
+			   dsa_get_address(workers->area, slot->held_parts), size);
 	}
 	publication->held = slot->held;
 }
@@ -455,11 +457,11 @@ take_over(ObCrew *crew, int i, bool with_parts)
 /* A worker can be running a table before the postmaster has recorded its pid;
  * while any worker's pid is unknown, none is taken for dead. */
 static bool
-is_alive(const ObCrew *crew, int pid)
+is_alive(const ObWorkers *workers, int pid)
 {
-	for (int i = 0; i < crew->nworkers; i++)
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		int other = pid_of(crew->handles[i]);
+		int other = pid_of(workers->handles[i]);
 
 		if (other == pid || other < 0)
 			return true;
@@ -469,14 +471,14 @@ is_alive(const ObCrew *crew, int pid)
 
 /* Whether it runs in a process that is gone, unless it has ended since. */
 static bool
-is_gone(const ObCrew *crew, ObCrewSlot *slot)
+is_gone(const ObWorkers *workers, ObWorkerSlot *slot)
 {
 	bool gone = false;
 
-	if (pg_atomic_read_u32(&slot->state) == OB_CREW_RUNNING)
+	if (pg_atomic_read_u32(&slot->state) == OB_WORKER_RUNNING)
 	{
 		pg_read_barrier(); /* its pid was written before */
-		gone = !is_alive(crew, slot->pid);
+		gone = !is_alive(workers, slot->pid);
 	}
 	pg_memory_barrier();
 	return gone;
@@ -484,40 +486,40 @@ is_gone(const ObCrew *crew, ObCrewSlot *slot)
 
 /* How many tables are neither ended nor landed yet. */
 static int
-collect(ObCrew *crew)
+collect(ObWorkers *workers)
 {
 	int left = 0;
 
-	for (int i = 0; i < crew->taken; i++)
+	for (int i = 0; i < workers->taken; i++)
 	{
-		ObCrewSlot *slot = &crew->shared->slots[i];
+		ObWorkerSlot *slot = &workers->shared->slots[i];
 		bool gone;
 		uint32 state;
 
-		if (crew->told[i] || crew->landed[i])
+		if (workers->told[i] || workers->landed[i])
 			continue;
 		/* before the state: a worker may end in between */
-		gone = is_gone(crew, slot);
+		gone = is_gone(workers, slot);
 		state = pg_atomic_read_u32(&slot->state);
 		pg_read_barrier(); /* before what belongs to it */
-		if (state == OB_CREW_ENDED)
+		if (state == OB_WORKER_ENDED)
 		{
-			learn(crew, i);
-			if (crew->job.settle)
-				take_over(crew, i, false); /* it failed after that */
-			tell_of_worker(crew, i);
+			learn(workers, i);
+			if (workers->spec.settle)
+				take_over(workers, i, false); /* it failed after that */
+			tell_of_worker(workers, i);
 		}
-		else if (state == OB_CREW_LANDED)
+		else if (state == OB_WORKER_LANDED)
 		{
-			learn(crew, i);
-			take_over(crew, i, true);
-			crew->landed[i] = true;
+			learn(workers, i);
+			take_over(workers, i, true);
+			workers->landed[i] = true;
 		}
 		else if (gone)
 		{
-			if (crew->job.settle)
-				take_over(crew, i, false);
-			tell_lost(crew, i);
+			if (workers->spec.settle)
+				take_over(workers, i, false);
+			tell_lost(workers, i);
 		}
 		else
 			left++;
@@ -527,11 +529,11 @@ collect(ObCrew *crew)
 
 /* Else it would wait for ever. */
 static void
-end_deadlocked(const ObCrew *crew)
+end_deadlocked(const ObWorkers *workers)
 {
-	for (int i = 0; i < crew->nworkers; i++)
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		int pid = pid_of(crew->handles[i]);
+		int pid = pid_of(workers->handles[i]);
 
 		if (pid > 0 && ob_deadlock_with(pid))
 			ereport(ERROR,
@@ -545,21 +547,21 @@ end_deadlocked(const ObCrew *crew)
 
 /* Until another one has ended; false: none will. */
 static bool
-wait_for_one(ObCrew *crew)
+wait_for_one(ObWorkers *workers)
 {
-	int before = crew->ntold;
+	int before = workers->ntold;
 
 	for (;;)
 	{
-		bool gone = all_ended(crew);
-		int left = collect(crew);
+		bool gone = all_ended(workers);
+		int left = collect(workers);
 
-		if (crew->ntold > before)
+		if (workers->ntold > before)
 			return true;
 		if (left == 0 || gone)
 			return false;
 		if (!ob_wait_latch(OB_DEADLOCK_MS))
-			end_deadlocked(crew);
+			end_deadlocked(workers);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -568,19 +570,19 @@ wait_for_one(ObCrew *crew)
 
 /* Tells the workers that wait what has become of their tables. */
 static void
-judge(ObCrew *crew, ObCrewVerdict verdict)
+judge(ObWorkers *workers, ObWorkersVerdict verdict)
 {
-	for (int i = 0; i < crew->job.ntables; i++)
+	for (int i = 0; i < workers->spec.ntables; i++)
 	{
-		if (crew->landed[i])
-			ob_crew_write_outcome(&crew->shared->slots[i],
-								  &crew->job.tables[i].task->run);
+		if (workers->landed[i])
+			ob_workers_write_outcome(&workers->shared->slots[i],
+									 &workers->spec.tables[i].task->run);
 	}
 	pg_write_barrier();
-	pg_atomic_write_u32(&crew->shared->verdict, verdict);
-	for (int i = 0; i < crew->nworkers; i++)
+	pg_atomic_write_u32(&workers->shared->verdict, verdict);
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		int pid = pid_of(crew->handles[i]);
+		int pid = pid_of(workers->handles[i]);
 		PGPROC *process = pid > 0 ? BackendPidGetProc(pid) : NULL;
 
 		if (process)
@@ -590,39 +592,39 @@ judge(ObCrew *crew, ObCrewVerdict verdict)
 
 /* Its worker has gone while it waited: the history is ours to write. */
 static void
-end_orphan(ObCrew *crew, int i, ObCrewVerdict verdict)
+end_orphan(ObWorkers *workers, int i, ObWorkersVerdict verdict)
 {
-	ObTask *task = crew->job.tables[i].task;
+	ObTask *task = workers->spec.tables[i].task;
 
-	write_for_worker(crew, &task->run);
-	if (task->watermark && verdict == OB_CREW_PUBLISHED)
+	write_for_worker(workers, &task->run);
+	if (task->watermark && verdict == OB_VERDICT_PUBLISHED)
 		ob_watermark_warn_left(ob_report_client_text(task->run.name),
 							   "The worker that has landed the increment was "
 							   "terminated.");
-	tell(crew, i);
+	tell(workers, i);
 }
 
 /* How many workers have tables to end. */
 static int
-collect_ends(ObCrew *crew, ObCrewVerdict verdict)
+collect_ends(ObWorkers *workers, ObWorkersVerdict verdict)
 {
 	int left = 0;
 
-	for (int i = 0; i < crew->job.ntables; i++)
+	for (int i = 0; i < workers->spec.ntables; i++)
 	{
-		ObCrewSlot *slot = &crew->shared->slots[i];
-		bool gone = !is_alive(crew, slot->pid);
+		ObWorkerSlot *slot = &workers->shared->slots[i];
+		bool gone = !is_alive(workers, slot->pid);
 
-		if (!crew->landed[i] || crew->told[i])
+		if (!workers->landed[i] || workers->told[i])
 			continue;
 		pg_memory_barrier();
-		if (pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED)
+		if (pg_atomic_read_u32(&slot->state) == OB_WORKER_ENDED)
 		{
 			pg_read_barrier();
-			tell_of_worker(crew, i);
+			tell_of_worker(workers, i);
 		}
 		else if (gone)
-			end_orphan(crew, i, verdict);
+			end_orphan(workers, i, verdict);
 		else
 			left++;
 	}
@@ -630,16 +632,16 @@ collect_ends(ObCrew *crew, ObCrewVerdict verdict)
 }
 
 static void
-settle(ObCrew *crew)
+settle(ObWorkers *workers)
 {
-	ObCrewVerdict verdict;
+	ObWorkersVerdict verdict;
 
-	crew->settling = true;
-	verdict =
-		crew->job.settle(crew->job.arg) ? OB_CREW_PUBLISHED : OB_CREW_SETTLED;
-	crew->settling = false;
-	judge(crew, verdict);
-	while (collect_ends(crew, verdict) > 0)
+	workers->settling = true;
+	verdict = workers->spec.settle(workers->spec.arg) ? OB_VERDICT_PUBLISHED
+													  : OB_VERDICT_SETTLED;
+	workers->settling = false;
+	judge(workers, verdict);
+	while (collect_ends(workers, verdict) > 0)
 	{
 		ob_wait_latch(OB_DEADLOCK_MS);
 		CHECK_FOR_INTERRUPTS();
@@ -650,18 +652,19 @@ settle(ObCrew *crew)
 
 /* Nobody will ask any more how it ended. */
 static void
-warn_if_untold(ObCrew *crew, int i)
+warn_if_untold(ObWorkers *workers, int i)
 {
-	ObCrewSlot *slot = &crew->shared->slots[i];
-	bool ended = pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED;
+	ObWorkerSlot *slot = &workers->shared->slots[i];
+	bool ended = pg_atomic_read_u32(&slot->state) == OB_WORKER_ENDED;
 
 	pg_read_barrier();
-	if (!crew->told[i] && (!ended || slot->error[0] != '\0'))
-		warn_of_object(crew, i);
-	if (!crew->told[i] && ended && slot->left[0] != '\0')
-		ob_watermark_warn_left(ob_report_plain_text(crew->job.tables[i].name),
-							   ob_report_plain_text(slot->left));
-	crew->told[i] = true;
+	if (!workers->told[i] && (!ended || slot->error[0] != '\0'))
+		warn_of_object(workers, i);
+	if (!workers->told[i] && ended && slot->left[0] != '\0')
+		ob_watermark_warn_left(
+			ob_report_plain_text(workers->spec.tables[i].name),
+			ob_report_plain_text(slot->left));
+	workers->told[i] = true;
 }
 
 /*
@@ -674,49 +677,49 @@ warn_if_untold(ObCrew *crew, int i)
 static void
 end_workers(void *arg)
 {
-	ObCrew *crew = arg;
+	ObWorkers *workers = arg;
 
-	if (crew->segment == NULL)
+	if (workers->segment == NULL)
 		return;
 	HOLD_INTERRUPTS();
-	if (crew->settling)
+	if (workers->settling)
 	{
-		crew->settling = false;
-		crew->job.abandon(crew->job.arg);
-		judge(crew, OB_CREW_SETTLED);
+		workers->settling = false;
+		workers->spec.abandon(workers->spec.arg);
+		judge(workers, OB_VERDICT_SETTLED);
 	}
-	pg_atomic_write_u32(&crew->shared->stop, 1);
-	for (int waited = 0; waited < END_MS && !all_ended(crew);
+	pg_atomic_write_u32(&workers->shared->stop, 1);
+	for (int waited = 0; waited < END_MS && !all_ended(workers);
 		 waited += LOOK_MS)
 	{
-		for (int i = 0; i < crew->nworkers; i++)
+		for (int i = 0; i < workers->nworkers; i++)
 		{
-			int pid = pid_of(crew->handles[i]);
+			int pid = pid_of(workers->handles[i]);
 
 			if (waited >= CANCEL_MS)
-				TerminateBackgroundWorker(crew->handles[i]);
+				TerminateBackgroundWorker(workers->handles[i]);
 			else if (pid > 0)
 				kill(pid, SIGINT);
 		}
 		ob_wait_latch(LOOK_MS);
 	}
-	for (int i = 0; crew->job.settle && i < crew->job.ntables; i++)
-		take_over(crew, i, false);
-	for (int i = 0; i < crew->job.ntables; i++)
-		warn_if_untold(crew, i);
+	for (int i = 0; workers->spec.settle && i < workers->spec.ntables; i++)
+		take_over(workers, i, false);
+	for (int i = 0; i < workers->spec.ntables; i++)
+		warn_if_untold(workers, i);
 	RESUME_INTERRUPTS();
 }
 
 static void
-detach(ObCrew *crew)
+detach(ObWorkers *workers)
 {
-	if (crew->segment == NULL)
+	if (workers->segment == NULL)
 		return;
-	dlist_delete(&crew->node);
-	if (crew->area)
-		dsa_detach(crew->area);
-	dsm_detach(crew->segment);
-	crew->segment = NULL;
+	dlist_delete(&workers->node);
+	if (workers->area)
+		dsa_detach(workers->area);
+	dsm_detach(workers->segment);
+	workers->segment = NULL;
 }
 
 static void
@@ -736,101 +739,102 @@ end_those_of_owner(ResourceReleasePhase phase, bool is_commit,
 
 	if (phase != RESOURCE_RELEASE_BEFORE_LOCKS)
 		return;
-	dlist_foreach_modify(at, &crews)
+	dlist_foreach_modify(at, &all_workers)
 	{
-		ObCrew *crew = dlist_container(ObCrew, node, at.cur);
+		ObWorkers *workers = dlist_container(ObWorkers, node, at.cur);
 
-		if (crew->owner == CurrentResourceOwner)
-			give_up(crew);
+		if (workers->owner == CurrentResourceOwner)
+			give_up(workers);
 	}
 }
 
 /* ---- running ---- */
 
-static ObCrew *
-make(const ObCrewJob *job)
+static ObWorkers *
+make(const ObWorkersSpec *spec)
 {
 	MemoryContext context = AllocSetContextCreate(
-		CurrentMemoryContext, "onboard crew", ALLOCSET_DEFAULT_SIZES);
-	ObCrew *crew = MemoryContextAllocZero(context, sizeof(ObCrew));
+		CurrentMemoryContext, "onboard workers", ALLOCSET_DEFAULT_SIZES);
+	ObWorkers *workers = MemoryContextAllocZero(context, sizeof(ObWorkers));
 
-	crew->context = context;
-	crew->job = *job;
-	crew->owner = CurrentResourceOwner;
-	crew->taken = job->ntables;
-	crew->told = MemoryContextAllocZero(context, sizeof(bool) * job->ntables);
-	crew->landed =
-		MemoryContextAllocZero(context, sizeof(bool) * job->ntables);
-	crew->callback.func = give_up;
-	crew->callback.arg = crew;
-	MemoryContextRegisterResetCallback(context, &crew->callback);
-	return crew;
+	workers->context = context;
+	workers->spec = *spec;
+	workers->owner = CurrentResourceOwner;
+	workers->taken = spec->ntables;
+	workers->told =
+		MemoryContextAllocZero(context, sizeof(bool) * spec->ntables);
+	workers->landed =
+		MemoryContextAllocZero(context, sizeof(bool) * spec->ntables);
+	workers->callback.func = give_up;
+	workers->callback.arg = workers;
+	MemoryContextRegisterResetCallback(context, &workers->callback);
+	return workers;
 }
 
-/* Its mappings are the crew's, not those of a resource owner, which would let
- * go of them before it tells that it is released. */
+/* The mappings are pinned: a resource owner would let go of its own before it
+ * calls those who want to know that it is released. */
 static void
-share(ObCrew *crew)
+share(ObWorkers *workers)
 {
 	static bool registered = false;
-	const ObCrewJob *job = &crew->job;
+	const ObWorkersSpec *spec = &workers->spec;
 	Size session;
-	Size size = estimate(job, &session);
+	Size size = estimate(spec, &session);
 
 	if (!registered)
 		RegisterResourceReleaseCallback(end_those_of_owner, NULL);
 	registered = true;
-	crew->segment = dsm_create(size, 0);
-	dsm_pin_mapping(crew->segment);
-	dlist_push_tail(&crews, &crew->node);
-	crew->shared = dsm_segment_address(crew->segment);
-	fill(crew->shared, job, session);
-	if (job->details || job->settle)
+	workers->segment = dsm_create(size, 0);
+	dsm_pin_mapping(workers->segment);
+	dlist_push_tail(&all_workers, &workers->node);
+	workers->shared = dsm_segment_address(workers->segment);
+	fill(workers->shared, spec, session);
+	if (spec->details || spec->settle)
 	{
-		crew->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
-		dsa_pin_mapping(crew->area);
-		crew->shared->area = dsa_get_handle(crew->area);
+		workers->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
+		dsa_pin_mapping(workers->area);
+		workers->shared->area = dsa_get_handle(workers->area);
 	}
 }
 
-ObCrew *
-ob_crew_start(const ObCrewJob *job)
+ObWorkers *
+ob_workers_start(const ObWorkersSpec *spec)
 {
-	ObCrew *crew = make(job);
-	MemoryContext before = MemoryContextSwitchTo(crew->context);
+	ObWorkers *workers = make(spec);
+	MemoryContext before = MemoryContextSwitchTo(workers->context);
 
-	share(crew);
-	ob_unwind(launch_all, end_workers, crew);
+	share(workers);
+	ob_unwind(launch_all, end_workers, workers);
 	MemoryContextSwitchTo(before);
-	return crew;
+	return workers;
 }
 
 static void
 step(void *arg)
 {
-	ObCrew *crew = arg;
+	ObWorkers *workers = arg;
 
-	crew->more = wait_for_one(crew);
-	if (!crew->more && crew->job.settle)
-		settle(crew);
+	workers->more = wait_for_one(workers);
+	if (!workers->more && workers->spec.settle)
+		settle(workers);
 }
 
 bool
-ob_crew_step(ObCrew *crew)
+ob_workers_step(ObWorkers *workers)
 {
-	ob_unwind(step, end_workers, crew);
-	return crew->more;
+	ob_unwind(step, end_workers, workers);
+	return workers->more;
 }
 
 void
-ob_crew_end(ObCrew *crew)
+ob_workers_end(ObWorkers *workers)
 {
-	detach(crew);
-	MemoryContextDelete(crew->context);
+	detach(workers);
+	MemoryContextDelete(workers->context);
 }
 
 void
-ob_crew_stop(ObCrew *crew)
+ob_workers_stop(ObWorkers *workers)
 {
-	MemoryContextDelete(crew->context);
+	MemoryContextDelete(workers->context);
 }

@@ -11,14 +11,14 @@
  * The leader waits, and tells its caller.  It holds the snapshot, so it must
  * outlive them: when it ends for whatever reason, it ends them first.
  */
-#ifndef OB_CREW_H
-#define OB_CREW_H
+#ifndef OB_WORKERS_H
+#define OB_WORKERS_H
 
 #include "pg/workers/publisher.h"
 #include "pg/export/task.h"
 
 /* One table of a run.  The caller's; in the order in which they are taken. */
-typedef struct ObCrewTable
+typedef struct ObWorkerTable
 {
 	const char *name;
 	ObTask *task; /* its run and details are filled when it has ended */
@@ -27,17 +27,18 @@ typedef struct ObCrewTable
 	void *arg;        /* the caller's own */
 	/* of a run that is published together: filled when it has landed */
 	ObPublication *publication;
-} ObCrewTable;
+} ObWorkerTable;
 
-typedef struct ObCrewJob
+/* What workers are started for. */
+typedef struct ObWorkersSpec
 {
 	const ObRequest *common; /* of all tables; with a source */
 	bool details;            /* are wanted, for a manifest */
 	int workers;             /* at most */
-	ObCrewTable *tables;
+	ObWorkerTable *tables;
 	int ntables;
 	/* As each ends, in no order. */
-	void (*ended)(ObCrewTable *table);
+	void (*ended)(ObWorkerTable *table);
 
 	/*
 	 * Of a run that is published together; else NULL.  settle is called once
@@ -50,20 +51,21 @@ typedef struct ObCrewJob
 	bool (*settle)(void *arg);
 	void (*abandon)(void *arg);
 	void *arg;
-} ObCrewJob;
+} ObWorkersSpec;
 
 /* Whether workers would see and may do what this session does; if not, says
  * why in a NOTICE.  (It has written, say.) */
-extern bool ob_crew_possible(void);
+extern bool ob_workers_possible(void);
 
 /*
  * Starts workers, as many as there are: perhaps none.  The tables, names and
- * tasks of the job are borrowed.  The crew is in a memory context below the
- * current one, and ends with it, or with the current resource owner, whichever
- * goes first: so it may live on when the caller returns rows of its query.
+ * tasks of the spec are borrowed.  The result is in a memory context below the
+ * current one, and the workers end with it, or with the current resource
+ * owner, whichever goes first: so they may go on when the caller returns rows
+ * of its query.
  */
-typedef struct ObCrew ObCrew;
-extern ObCrew *ob_crew_start(const ObCrewJob *job);
+typedef struct ObWorkers ObWorkers;
+extern ObWorkers *ob_workers_start(const ObWorkersSpec *spec);
 
 /*
  * Waits until "ended" has been called for another table, or for some; false:
@@ -74,12 +76,12 @@ extern ObCrew *ob_crew_start(const ObCrewJob *job);
  * in the publications.  What became of the tables is in the current memory
  * context.
  */
-extern bool ob_crew_step(ObCrew *crew);
+extern bool ob_workers_step(ObWorkers *workers);
 
 /* After the last step. */
-extern void ob_crew_end(ObCrew *crew);
+extern void ob_workers_end(ObWorkers *workers);
 
 /* Before it: ends the workers and their uploads.  Does not raise. */
-extern void ob_crew_stop(ObCrew *crew);
+extern void ob_workers_stop(ObWorkers *workers);
 
 #endif

@@ -4,8 +4,8 @@
  *
  * src/pg/workers/workers_intern.h
  */
-#ifndef OB_CREW_INTERN_H
-#define OB_CREW_INTERN_H
+#ifndef OB_WORKERS_INTERN_H
+#define OB_WORKERS_INTERN_H
 
 #include "port/atomics.h"
 #include "storage/proc.h"
@@ -14,23 +14,23 @@
 #include "pg/workers/workers.h"
 #include "pg/workers/session.h"
 
-#define OB_CREW_MAGIC 0x6f6e6264
+#define OB_WORKERS_MAGIC 0x6f6e6264
 
 /* What a worker's entry point is told. */
-#define OB_CREW_LIBRARY "onboard"
-#define OB_CREW_MAIN "onboard_crew_main"
+#define OB_WORKERS_LIBRARY "onboard"
+#define OB_WORKERS_MAIN "onboard_workers_main"
 
-typedef enum ObCrewState
+typedef enum ObWorkerState
 {
-	OB_CREW_WAITING,
-	OB_CREW_RUNNING,
-	OB_CREW_LANDED, /* and held: its worker waits for the verdict */
-	OB_CREW_ENDED
-} ObCrewState;
+	OB_WORKER_WAITING,
+	OB_WORKER_RUNNING,
+	OB_WORKER_LANDED, /* and held: its worker waits for the verdict */
+	OB_WORKER_ENDED
+} ObWorkerState;
 
 /* A table as leader and workers see it.  What is below the state belongs to
  * the worker that runs it, and to the leader once it has ended. */
-typedef struct ObCrewSlot
+typedef struct ObWorkerSlot
 {
 	Size request; /* offset: an image of what is this table's */
 	pg_atomic_uint32 state;
@@ -51,17 +51,17 @@ typedef struct ObCrewSlot
 	dsa_pointer details; /* a jsonb; or none */
 	ObHeld held;
 	dsa_pointer held_parts; /* ObUploadPart */
-} ObCrewSlot;
+} ObWorkerSlot;
 
 /* What becomes of a run's held objects; each table's is in its slot. */
-typedef enum ObCrewVerdict
+typedef enum ObWorkersVerdict
 {
-	OB_CREW_NO_VERDICT,
-	OB_CREW_SETTLED,
-	OB_CREW_PUBLISHED /* all of it: increments end there */
-} ObCrewVerdict;
+	OB_VERDICT_NONE,
+	OB_VERDICT_SETTLED,
+	OB_VERDICT_PUBLISHED /* all of it: increments end there */
+} ObWorkersVerdict;
 
-typedef struct ObCrewShared
+typedef struct ObWorkersShared
 {
 	uint32 magic;
 	pg_atomic_uint32 next; /* the table to be taken next */
@@ -73,28 +73,25 @@ typedef struct ObCrewShared
 	int nslots;
 	Size common;  /* offset: an image of what all requests have in common */
 	Size session; /* offset */
-	ObCrewSlot slots[FLEXIBLE_ARRAY_MEMBER];
-} ObCrewShared;
+	ObWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} ObWorkersShared;
 
 /* The request for a table, in the current memory context; borrowed from the
  * shared memory. */
-extern ObRequest ob_crew_request(const ObCrewShared *shared,
-								 const ObCrewSlot *slot);
+extern ObRequest ob_workers_request(const ObWorkersShared *shared,
+									const ObWorkerSlot *slot);
 
 static inline const ObSession *
-ob_crew_session(const ObCrewShared *shared)
+ob_workers_session(const ObWorkersShared *shared)
 {
 	return (const ObSession *) ((const char *) shared + shared->session);
 }
 
 /* How a table has ended, from one process to the other, but for its times. */
-extern void ob_crew_write_outcome(ObCrewSlot *slot, const ObRun *run);
-extern void ob_crew_read_outcome(const ObCrewSlot *slot, ObRun *run);
-
-/* A text of a slot, palloc'd; NULL: there is none. */
-extern char *ob_crew_text(const char *text);
+extern void ob_workers_write_outcome(ObWorkerSlot *slot, const ObRun *run);
+extern void ob_workers_read_outcome(const ObWorkerSlot *slot, ObRun *run);
 
 /* The number of a table that nobody has taken, now this process's; -1: none */
-extern int ob_crew_take(ObCrewShared *shared);
+extern int ob_workers_take(ObWorkersShared *shared);
 
 #endif

@@ -17,14 +17,14 @@
 #include "pg/base/wait.h"
 #include "pg/workers/table_worker.h"
 
-extern PGDLLEXPORT void onboard_crew_main(Datum main_arg);
+extern PGDLLEXPORT void onboard_workers_main(Datum main_arg);
 
 /* How often a worker looks whether it is to end. */
 #define LOOK_MS 1000
 
 typedef struct Member
 {
-	ObCrewShared *shared;
+	ObWorkersShared *shared;
 	dsa_area *area;
 	List *waiting; /* of Landed *: for the verdict */
 } Member;
@@ -32,13 +32,13 @@ typedef struct Member
 typedef struct Landed
 {
 	ObWork work;
-	ObCrewSlot *slot;
+	ObWorkerSlot *slot;
 	const Member *member;
 } Landed;
 
 /* Without them there is less in the manifest. */
 static void
-note_details(const Member *member, ObCrewSlot *slot, const Jsonb *details)
+note_details(const Member *member, ObWorkerSlot *slot, const Jsonb *details)
 {
 	if (!details)
 		return;
@@ -54,7 +54,7 @@ static void
 hand_over(void *arg, const ObUploadHeld *held)
 {
 	Landed *landed = arg;
-	ObCrewSlot *slot = landed->slot;
+	ObWorkerSlot *slot = landed->slot;
 	dsa_area *area = landed->member->area;
 
 	slot->held_parts =
@@ -65,7 +65,7 @@ hand_over(void *arg, const ObUploadHeld *held)
 
 /* What became of the history's row, and of the watermark. */
 static void
-note_end(ObCrewSlot *slot, const ObWork *work)
+note_end(ObWorkerSlot *slot, const ObWork *work)
 {
 	slot->unwritten = work->unwritten;
 	ob_report_copy(slot->left, sizeof(slot->left),
@@ -74,12 +74,12 @@ note_end(ObCrewSlot *slot, const ObWork *work)
 
 /* Writes down how a table ended. */
 static void
-note(ObCrewSlot *slot, const ObWork *work)
+note(ObWorkerSlot *slot, const ObWork *work)
 {
 	const ErrorData *error = work->error;
 	const ObRun *run = &work->task.run;
 
-	ob_crew_write_outcome(slot, run);
+	ob_workers_write_outcome(slot, run);
 	slot->started = run->started;
 	slot->ended = run->ended;
 	note_end(slot, work);
@@ -91,7 +91,7 @@ note(ObCrewSlot *slot, const ObWork *work)
 }
 
 static void
-tell(ObCrewShared *shared, ObCrewSlot *slot, ObCrewState state)
+tell(ObWorkersShared *shared, ObWorkerSlot *slot, ObWorkerState state)
 {
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->state, state);
@@ -100,19 +100,19 @@ tell(ObCrewShared *shared, ObCrewSlot *slot, ObCrewState state)
 
 /* True: it has landed, and waits. */
 static bool
-run_table(Member *member, ObCrewSlot *slot)
+run_table(Member *member, ObWorkerSlot *slot)
 {
-	ObCrewShared *shared = member->shared;
+	ObWorkersShared *shared = member->shared;
 	Landed *landed = palloc0(sizeof(Landed));
 	ObWork *work = &landed->work;
 
 	landed->slot = slot;
 	landed->member = member;
-	work->session = ob_crew_session(shared);
+	work->session = ob_workers_session(shared);
 	work->snapshot = true;
 	work->registered = true;
 	work->waits = shared->together;
-	work->request = ob_crew_request(shared, slot);
+	work->request = ob_workers_request(shared, slot);
 	work->task.export.fate = &slot->fate;
 	work->task.export.fate_shared = true;
 	if (shared->together)
@@ -123,25 +123,25 @@ run_table(Member *member, ObCrewSlot *slot)
 	slot->started = GetCurrentTimestamp();
 	slot->pid = MyProcPid;
 	pg_write_barrier();
-	pg_atomic_write_u32(&slot->state, OB_CREW_RUNNING);
+	pg_atomic_write_u32(&slot->state, OB_WORKER_RUNNING);
 	ob_work_run(work);
 	note_details(member, slot, work->task.details);
 	note(slot, work);
 	if (!work->waits || work->task.run.figures.files == 0)
 	{
-		tell(shared, slot, OB_CREW_ENDED);
+		tell(shared, slot, OB_WORKER_ENDED);
 		return false;
 	}
 	member->waiting = lappend(member->waiting, landed);
-	tell(shared, slot, OB_CREW_LANDED);
+	tell(shared, slot, OB_WORKER_LANDED);
 	return true;
 }
 
 /* ---- the verdict ---- */
 
 /* A leader that ends without one has discarded what was held. */
-static ObCrewVerdict
-wait_for_verdict(ObCrewShared *shared)
+static ObWorkersVerdict
+wait_for_verdict(ObWorkersShared *shared)
 {
 	bool stop;
 
@@ -150,7 +150,7 @@ wait_for_verdict(ObCrewShared *shared)
 	{
 		stop = pg_atomic_read_u32(&shared->stop) != 0;
 		pg_memory_barrier();
-		if (pg_atomic_read_u32(&shared->verdict) != OB_CREW_NO_VERDICT)
+		if (pg_atomic_read_u32(&shared->verdict) != OB_VERDICT_NONE)
 			break;
 		if (!stop)
 			ob_wait_latch(LOOK_MS);
@@ -162,25 +162,25 @@ wait_for_verdict(ObCrewShared *shared)
 }
 
 static void
-end_table(Landed *landed, ObCrewVerdict verdict)
+end_table(Landed *landed, ObWorkersVerdict verdict)
 {
 	ObTask *task = &landed->work.task;
 
-	if (verdict == OB_CREW_NO_VERDICT)
+	if (verdict == OB_VERDICT_NONE)
 		ob_task_withhold(task);
 	else
-		ob_crew_read_outcome(landed->slot, &task->run);
-	if (verdict != OB_CREW_PUBLISHED)
+		ob_workers_read_outcome(landed->slot, &task->run);
+	if (verdict != OB_VERDICT_PUBLISHED)
 		task->watermark = NULL;
 	ob_work_end(&landed->work);
 	note_end(landed->slot, &landed->work);
-	tell(landed->member->shared, landed->slot, OB_CREW_ENDED);
+	tell(landed->member->shared, landed->slot, OB_WORKER_ENDED);
 }
 
 static void
 end_waiting(Member *member)
 {
-	ObCrewVerdict verdict;
+	ObWorkersVerdict verdict;
 	ListCell *cell;
 
 	if (member->waiting == NIL)
@@ -192,17 +192,17 @@ end_waiting(Member *member)
 
 /* ---- the process ---- */
 
-static ObCrewShared *
+static ObWorkersShared *
 attach(Datum main_arg)
 {
 	dsm_segment *segment = dsm_attach(DatumGetUInt32(main_arg));
-	ObCrewShared *shared;
+	ObWorkersShared *shared;
 
 	/* the leader is gone already */
 	if (segment == NULL)
 		proc_exit(0);
 	shared = dsm_segment_address(segment);
-	if (shared->magic != OB_CREW_MAGIC)
+	if (shared->magic != OB_WORKERS_MAGIC)
 		elog(FATAL, "unknown contents of dynamic shared memory");
 	return shared;
 }
@@ -231,20 +231,20 @@ attach_area(dsa_handle handle)
 }
 
 void
-onboard_crew_main(Datum main_arg)
+onboard_workers_main(Datum main_arg)
 {
 	Member member = {NULL, NULL, NIL};
 	int number;
 
 	ob_work_signals();
 	member.shared = attach(main_arg);
-	ob_session_restore(ob_crew_session(member.shared));
+	ob_session_restore(ob_workers_session(member.shared));
 	if (ob_bounds_take_worker() != OB_BOUND_NONE)
 		return;
 	MemoryContextSwitchTo(TopMemoryContext);
 	if (member.shared->area != DSM_HANDLE_INVALID)
 		member.area = attach_area(member.shared->area);
-	while ((number = ob_crew_take(member.shared)) >= 0)
+	while ((number = ob_workers_take(member.shared)) >= 0)
 	{
 		MemoryContext context = AllocSetContextCreate(
 			TopMemoryContext, "onboard table", ALLOCSET_DEFAULT_SIZES);
