@@ -39,7 +39,7 @@ typedef struct RunTable
 	char *where;                /* it lands: see core/text/place.h */
 	double size;                /* estimated, in bytes */
 	bool here;                  /* run by this session, not by a worker */
-	bool told;                  /* in all->ended */
+	bool reported;              /* in all->ended */
 	bool failed;                /* and warned of */
 	ObPublication *publication; /* NULL: it is published for itself */
 } RunTable;
@@ -203,7 +203,7 @@ add_ended(RunTable *table)
 {
 	ObRunAll *all = table->all;
 
-	table->told = true;
+	table->reported = true;
 	ob_totals_add(&all->totals, &table->task.run);
 	all->ended[all->nended++] = table;
 }
@@ -313,8 +313,8 @@ compare_sizes(const void *a, const void *b)
 }
 
 static ObWorkers *
-start_workers(ObRunAll *all, bool (*settle)(void *arg),
-			  void (*abandon)(void *arg))
+start_workers(ObRunAll *all, bool (*finish_run)(void *arg),
+			  void (*abort_run)(void *arg))
 {
 	ObRequest *common = palloc(sizeof(ObRequest));
 	ObWorkersSpec spec = {
@@ -322,8 +322,8 @@ start_workers(ObRunAll *all, bool (*settle)(void *arg),
 		.details = all->checked->manifest,
 		.workers = onboard_parallel_tables,
 		.ended = ended_elsewhere,
-		.settle = settle,
-		.abandon = abandon,
+		.finish = finish_run,
+		.abort = abort_run,
 		.arg = all,
 	};
 
@@ -405,7 +405,7 @@ make_publications(ObRunAll *all)
 /* What has landed, but is not visible, is withheld, unless nobody knows.  Must
  * not raise. */
 static void
-mark(ObRunAll *all)
+withhold_unpublished(ObRunAll *all)
 {
 	for (int i = 0; i < all->n; i++)
 	{
@@ -502,12 +502,12 @@ static void
 discard(ObRunAll *all)
 {
 	ob_publisher_discard(all->publisher);
-	mark(all);
+	withhold_unpublished(all);
 }
 
 /* On an error, and when this backend is terminated; perhaps twice. */
 static void
-abandon(void *arg)
+abort_run(void *arg)
 {
 	ObRunAll *all = arg;
 
@@ -523,10 +523,10 @@ abandon(void *arg)
 
 /* The run's memory goes while objects may be held. */
 static void
-abandon_with_memory(void *arg)
+abort_with_memory(void *arg)
 {
 	if (ob_unwind_forget(arg))
-		abandon(arg);
+		abort_run(arg);
 }
 
 static void
@@ -539,7 +539,7 @@ raise_failure(void *arg)
 
 /* Objects that could not be published: their tables have failed after all. */
 static void
-tell_failures(ObRunAll *all)
+report_failures(ObRunAll *all)
 {
 	for (int i = 0; i < all->n; i++)
 	{
@@ -562,7 +562,7 @@ publish(ObRunAll *all)
 		if (count(all, OB_PUBLISHED_UNKNOWN) > 0 ||
 			count(all, OB_PUBLISHED_DISCARDED) > 0)
 		{
-			tell_failures(all);
+			report_failures(all);
 			return;
 		}
 	}
@@ -573,7 +573,7 @@ publish(ObRunAll *all)
 
 /* One that is not even begun, because another one has failed. */
 static void
-leave_out(RunTable *table)
+skip_table(RunTable *table)
 {
 	table->here = true;
 	table->task.run.started = table->task.run.ended = GetCurrentTimestamp();
@@ -582,7 +582,7 @@ leave_out(RunTable *table)
 
 /* All that has a status was run by workers. */
 static bool
-settle(void *arg)
+finish_run(void *arg)
 {
 	ObRunAll *all = arg;
 
@@ -593,7 +593,7 @@ settle(void *arg)
 		if (table->task.run.status)
 			continue;
 		if (all->failed > 0)
-			leave_out(table);
+			skip_table(table);
 		else
 			run_in_session(table);
 	}
@@ -605,7 +605,7 @@ settle(void *arg)
 	{
 		RunTable *table = &all->tables[i];
 
-		if (!table->here || table->told)
+		if (!table->here || table->reported)
 			continue;
 		if (!all->published)
 			table->task.watermark = NULL;
@@ -634,10 +634,10 @@ run_all(void *arg)
 
 	fail_unprepared(all);
 	if (all->failed == 0)
-		workers = start_workers(all, settle, abandon);
+		workers = start_workers(all, finish_run, abort_run);
 	if (!workers)
 	{
-		(void) settle(all);
+		(void) finish_run(all);
 		return;
 	}
 	while (ob_workers_step(workers))
@@ -655,10 +655,10 @@ run_together(ObRunAll *all)
 	MemoryContextSwitchTo(all->publication);
 	make_publications(all);
 	MemoryContextSwitchTo(before);
-	all->callback.func = abandon_with_memory;
+	all->callback.func = abort_with_memory;
 	all->callback.arg = all;
 	MemoryContextRegisterResetCallback(all->context, &all->callback);
-	ob_unwind(run_all, abandon, all);
+	ob_unwind(run_all, abort_run, all);
 	if (is_in_part(all))
 		report_part(all, ERROR);
 	if (!all->published)
@@ -697,7 +697,7 @@ withdraw(const ObRunAll *all)
 }
 
 static void
-tell_of_all(ObRunAll *all)
+report_run(ObRunAll *all)
 {
 	ObTotals *totals = &all->totals;
 
@@ -724,7 +724,7 @@ close_run(ObRunAll *all)
 		ereport(WARNING, (errmsg("the run has no manifest"),
 						  errdetail("No table could be prepared, so it is not "
 									"known where to put it.")));
-	tell_of_all(all);
+	report_run(all);
 }
 
 static void

@@ -56,10 +56,10 @@ struct ObWorkers
 	int nworkers;
 	BackgroundWorkerHandle **handles;
 	int taken; /* no table from this one on is taken any more */
-	int ntold;
-	bool *told;   /* by table */
-	bool *landed; /* likewise */
-	bool settling;
+	int nreported;
+	bool *reported; /* by table */
+	bool *landed;   /* likewise */
+	bool finishing;
 	bool more; /* than the last step has told */
 };
 
@@ -178,7 +178,7 @@ fill(ObWorkersShared *shared, const ObWorkersSpec *spec, Size session)
 	pg_atomic_init_u32(&shared->next, 0);
 	pg_atomic_init_u32(&shared->stop, 0);
 	pg_atomic_init_u32(&shared->verdict, OB_VERDICT_NONE);
-	shared->together = spec->settle != NULL;
+	shared->together = spec->finish != NULL;
 	shared->area = DSM_HANDLE_INVALID;
 	shared->leader = MyProc;
 	shared->nslots = spec->ntables;
@@ -299,7 +299,7 @@ all_ended(const ObWorkers *workers)
 
 /* What a worker has written down about its table. */
 static void
-learn(ObWorkers *workers, int i)
+read_slot(ObWorkers *workers, int i)
 {
 	const ObWorkerSlot *slot = &workers->shared->slots[i];
 	ObWorkerTable *table = &workers->spec.tables[i];
@@ -327,13 +327,13 @@ take_no_more(ObWorkers *workers)
 }
 
 static void
-tell(ObWorkers *workers, int i)
+report(ObWorkers *workers, int i)
 {
 	ObWorkerTable *table = &workers->spec.tables[i];
 
-	workers->told[i] = true;
-	workers->ntold++;
-	if (table->task->run.error && workers->spec.settle)
+	workers->reported[i] = true;
+	workers->nreported++;
+	if (table->task->run.error && workers->spec.finish)
 		take_no_more(workers);
 	workers->spec.ended(table);
 }
@@ -364,7 +364,7 @@ warn_of_object(const ObWorkers *workers, int i)
 }
 
 static void
-tell_of_worker(ObWorkers *workers, int i)
+report_ended(ObWorkers *workers, int i)
 {
 	const ObWorkerSlot *slot = &workers->shared->slots[i];
 	const ObRun *run = &workers->spec.tables[i].task->run;
@@ -376,7 +376,7 @@ tell_of_worker(ObWorkers *workers, int i)
 							   ob_report_client_text(slot->left));
 	if (run->error)
 		warn_of_object(workers, i);
-	tell(workers, i);
+	report(workers, i);
 }
 
 typedef struct Ending
@@ -416,7 +416,7 @@ write_for_worker(const ObWorkers *workers, const ObRun *run)
 
 /* Its worker is gone without a word: terminated, or it could not begin. */
 static void
-tell_lost(ObWorkers *workers, int i)
+report_lost(ObWorkers *workers, int i)
 {
 	ObWorkerSlot *slot = &workers->shared->slots[i];
 	ObWorkerTable *table = &workers->spec.tables[i];
@@ -430,12 +430,12 @@ tell_lost(ObWorkers *workers, int i)
 	warn_of_object(workers, i);
 	table->hint = "See the server log.";
 	write_for_worker(workers, run);
-	tell(workers, i);
+	report(workers, i);
 }
 
 /* What a worker has handed over, and, if it is to be published, its parts. */
 static void
-take_over(ObWorkers *workers, int i, bool with_parts)
+adopt_held(ObWorkers *workers, int i, bool with_parts)
 {
 	const ObWorkerSlot *slot = &workers->shared->slots[i];
 	ObPublication *publication = workers->spec.tables[i].publication;
@@ -496,7 +496,7 @@ collect(ObWorkers *workers)
 		bool gone;
 		uint32 state;
 
-		if (workers->told[i] || workers->landed[i])
+		if (workers->reported[i] || workers->landed[i])
 			continue;
 		/* before the state: a worker may end in between */
 		gone = is_gone(workers, slot);
@@ -504,22 +504,22 @@ collect(ObWorkers *workers)
 		pg_read_barrier(); /* before what belongs to it */
 		if (state == OB_WORKER_ENDED)
 		{
-			learn(workers, i);
-			if (workers->spec.settle)
-				take_over(workers, i, false); /* it failed after that */
-			tell_of_worker(workers, i);
+			read_slot(workers, i);
+			if (workers->spec.finish)
+				adopt_held(workers, i, false); /* it failed after that */
+			report_ended(workers, i);
 		}
 		else if (state == OB_WORKER_LANDED)
 		{
-			learn(workers, i);
-			take_over(workers, i, true);
+			read_slot(workers, i);
+			adopt_held(workers, i, true);
 			workers->landed[i] = true;
 		}
 		else if (gone)
 		{
-			if (workers->spec.settle)
-				take_over(workers, i, false);
-			tell_lost(workers, i);
+			if (workers->spec.finish)
+				adopt_held(workers, i, false);
+			report_lost(workers, i);
 		}
 		else
 			left++;
@@ -549,14 +549,14 @@ end_deadlocked(const ObWorkers *workers)
 static bool
 wait_for_one(ObWorkers *workers)
 {
-	int before = workers->ntold;
+	int before = workers->nreported;
 
 	for (;;)
 	{
 		bool gone = all_ended(workers);
 		int left = collect(workers);
 
-		if (workers->ntold > before)
+		if (workers->nreported > before)
 			return true;
 		if (left == 0 || gone)
 			return false;
@@ -570,7 +570,7 @@ wait_for_one(ObWorkers *workers)
 
 /* Tells the workers that wait what has become of their tables. */
 static void
-judge(ObWorkers *workers, ObWorkersVerdict verdict)
+post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
 {
 	for (int i = 0; i < workers->spec.ntables; i++)
 	{
@@ -601,7 +601,7 @@ end_orphan(ObWorkers *workers, int i, ObWorkersVerdict verdict)
 		ob_watermark_warn_left(ob_report_client_text(task->run.name),
 							   "The worker that has landed the increment was "
 							   "terminated.");
-	tell(workers, i);
+	report(workers, i);
 }
 
 /* How many workers have tables to end. */
@@ -615,13 +615,13 @@ collect_ends(ObWorkers *workers, ObWorkersVerdict verdict)
 		ObWorkerSlot *slot = &workers->shared->slots[i];
 		bool gone = !is_alive(workers, slot->pid);
 
-		if (!workers->landed[i] || workers->told[i])
+		if (!workers->landed[i] || workers->reported[i])
 			continue;
 		pg_memory_barrier();
 		if (pg_atomic_read_u32(&slot->state) == OB_WORKER_ENDED)
 		{
 			pg_read_barrier();
-			tell_of_worker(workers, i);
+			report_ended(workers, i);
 		}
 		else if (gone)
 			end_orphan(workers, i, verdict);
@@ -632,15 +632,15 @@ collect_ends(ObWorkers *workers, ObWorkersVerdict verdict)
 }
 
 static void
-settle(ObWorkers *workers)
+finish(ObWorkers *workers)
 {
 	ObWorkersVerdict verdict;
 
-	workers->settling = true;
-	verdict = workers->spec.settle(workers->spec.arg) ? OB_VERDICT_PUBLISHED
-													  : OB_VERDICT_SETTLED;
-	workers->settling = false;
-	judge(workers, verdict);
+	workers->finishing = true;
+	verdict = workers->spec.finish(workers->spec.arg) ? OB_VERDICT_PUBLISHED
+													  : OB_VERDICT_FINISHED;
+	workers->finishing = false;
+	post_verdict(workers, verdict);
 	while (collect_ends(workers, verdict) > 0)
 	{
 		ob_wait_latch(OB_DEADLOCK_MS);
@@ -652,19 +652,19 @@ settle(ObWorkers *workers)
 
 /* Nobody will ask any more how it ended. */
 static void
-warn_if_untold(ObWorkers *workers, int i)
+warn_if_unreported(ObWorkers *workers, int i)
 {
 	ObWorkerSlot *slot = &workers->shared->slots[i];
 	bool ended = pg_atomic_read_u32(&slot->state) == OB_WORKER_ENDED;
 
 	pg_read_barrier();
-	if (!workers->told[i] && (!ended || slot->error[0] != '\0'))
+	if (!workers->reported[i] && (!ended || slot->error[0] != '\0'))
 		warn_of_object(workers, i);
-	if (!workers->told[i] && ended && slot->left[0] != '\0')
+	if (!workers->reported[i] && ended && slot->left[0] != '\0')
 		ob_watermark_warn_left(
 			ob_report_plain_text(workers->spec.tables[i].name),
 			ob_report_plain_text(slot->left));
-	workers->told[i] = true;
+	workers->reported[i] = true;
 }
 
 /*
@@ -682,11 +682,11 @@ end_workers(void *arg)
 	if (workers->segment == NULL)
 		return;
 	HOLD_INTERRUPTS();
-	if (workers->settling)
+	if (workers->finishing)
 	{
-		workers->settling = false;
-		workers->spec.abandon(workers->spec.arg);
-		judge(workers, OB_VERDICT_SETTLED);
+		workers->finishing = false;
+		workers->spec.abort(workers->spec.arg);
+		post_verdict(workers, OB_VERDICT_FINISHED);
 	}
 	pg_atomic_write_u32(&workers->shared->stop, 1);
 	for (int waited = 0; waited < END_MS && !all_ended(workers);
@@ -703,10 +703,10 @@ end_workers(void *arg)
 		}
 		ob_wait_latch(LOOK_MS);
 	}
-	for (int i = 0; workers->spec.settle && i < workers->spec.ntables; i++)
-		take_over(workers, i, false);
+	for (int i = 0; workers->spec.finish && i < workers->spec.ntables; i++)
+		adopt_held(workers, i, false);
 	for (int i = 0; i < workers->spec.ntables; i++)
-		warn_if_untold(workers, i);
+		warn_if_unreported(workers, i);
 	RESUME_INTERRUPTS();
 }
 
@@ -761,7 +761,7 @@ make(const ObWorkersSpec *spec)
 	workers->spec = *spec;
 	workers->owner = CurrentResourceOwner;
 	workers->taken = spec->ntables;
-	workers->told =
+	workers->reported =
 		MemoryContextAllocZero(context, sizeof(bool) * spec->ntables);
 	workers->landed =
 		MemoryContextAllocZero(context, sizeof(bool) * spec->ntables);
@@ -789,7 +789,7 @@ share(ObWorkers *workers)
 	dlist_push_tail(&all_workers, &workers->node);
 	workers->shared = dsm_segment_address(workers->segment);
 	fill(workers->shared, spec, session);
-	if (spec->details || spec->settle)
+	if (spec->details || spec->finish)
 	{
 		workers->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
 		dsa_pin_mapping(workers->area);
@@ -815,8 +815,8 @@ step(void *arg)
 	ObWorkers *workers = arg;
 
 	workers->more = wait_for_one(workers);
-	if (!workers->more && workers->spec.settle)
-		settle(workers);
+	if (!workers->more && workers->spec.finish)
+		finish(workers);
 }
 
 bool

@@ -41,15 +41,15 @@ typedef struct ObWorkersSpec
 	void (*ended)(ObWorkerTable *table);
 
 	/*
-	 * Of a run that is published together; else NULL.  settle is called once
+	 * Of a run that is published together; else NULL.  finish is called once
 	 * all tables have landed, failed, or are left to the caller, and workers
 	 * wait.  It publishes or discards, and sets each landed table's run to
 	 * what became of it; true: increments end there.  After the first failure
-	 * no other table is begun.  abandon, if settle does not return, does the
+	 * no other table is begun.  abort, if finish does not return, does the
 	 * latter without raising.
 	 */
-	bool (*settle)(void *arg);
-	void (*abandon)(void *arg);
+	bool (*finish)(void *arg);
+	void (*abort)(void *arg);
 	void *arg;
 } ObWorkersSpec;
 

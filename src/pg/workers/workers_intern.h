@@ -57,7 +57,7 @@ typedef struct ObWorkerSlot
 typedef enum ObWorkersVerdict
 {
 	OB_VERDICT_NONE,
-	OB_VERDICT_SETTLED,
+	OB_VERDICT_FINISHED,
 	OB_VERDICT_PUBLISHED /* all of it: increments end there */
 } ObWorkersVerdict;
 

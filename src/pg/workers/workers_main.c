@@ -22,30 +22,30 @@ extern PGDLLEXPORT void onboard_workers_main(Datum main_arg);
 /* How often a worker looks whether it is to end. */
 #define LOOK_MS 1000
 
-typedef struct Member
+typedef struct Worker
 {
 	ObWorkersShared *shared;
 	dsa_area *area;
-	List *waiting; /* of Landed *: for the verdict */
-} Member;
+	List *waiting; /* of PendingTable *: for the verdict */
+} Worker;
 
-typedef struct Landed
+typedef struct PendingTable
 {
 	ObWork work;
 	ObWorkerSlot *slot;
-	const Member *member;
-} Landed;
+	const Worker *worker;
+} PendingTable;
 
 /* Without them there is less in the manifest. */
 static void
-note_details(const Member *member, ObWorkerSlot *slot, const Jsonb *details)
+write_details(const Worker *worker, ObWorkerSlot *slot, const Jsonb *details)
 {
 	if (!details)
 		return;
-	slot->details = dsa_allocate_extended(member->area, VARSIZE(details),
+	slot->details = dsa_allocate_extended(worker->area, VARSIZE(details),
 										  DSA_ALLOC_HUGE | DSA_ALLOC_NO_OOM);
 	if (DsaPointerIsValid(slot->details))
-		memcpy(dsa_get_address(member->area, slot->details), details,
+		memcpy(dsa_get_address(worker->area, slot->details), details,
 			   VARSIZE(details));
 }
 
@@ -53,19 +53,19 @@ note_details(const Member *member, ObWorkerSlot *slot, const Jsonb *details)
 static void
 hand_over(void *arg, const ObUploadHeld *held)
 {
-	Landed *landed = arg;
-	ObWorkerSlot *slot = landed->slot;
-	dsa_area *area = landed->member->area;
+	PendingTable *pending = arg;
+	ObWorkerSlot *slot = pending->slot;
+	dsa_area *area = pending->worker->area;
 
 	slot->held_parts =
 		dsa_allocate(area, sizeof(ObUploadPart) * (Size) (held->nparts + 1));
 	ob_held_note(&slot->held, dsa_get_address(area, slot->held_parts),
-				 &landed->work.task.export, held);
+				 &pending->work.task.export, held);
 }
 
 /* What became of the history's row, and of the watermark. */
 static void
-note_end(ObWorkerSlot *slot, const ObWork *work)
+write_end(ObWorkerSlot *slot, const ObWork *work)
 {
 	slot->unwritten = work->unwritten;
 	ob_report_copy(slot->left, sizeof(slot->left),
@@ -74,7 +74,7 @@ note_end(ObWorkerSlot *slot, const ObWork *work)
 
 /* Writes down how a table ended. */
 static void
-note(ObWorkerSlot *slot, const ObWork *work)
+write_slot(ObWorkerSlot *slot, const ObWork *work)
 {
 	const ErrorData *error = work->error;
 	const ObRun *run = &work->task.run;
@@ -82,7 +82,7 @@ note(ObWorkerSlot *slot, const ObWork *work)
 	ob_workers_write_outcome(slot, run);
 	slot->started = run->started;
 	slot->ended = run->ended;
-	note_end(slot, work);
+	write_end(slot, work);
 	if (run->error)
 		slot->fate = work->task.fate;
 	ob_report_copy(slot->detail, sizeof(slot->detail),
@@ -91,7 +91,7 @@ note(ObWorkerSlot *slot, const ObWork *work)
 }
 
 static void
-tell(ObWorkersShared *shared, ObWorkerSlot *slot, ObWorkerState state)
+set_state(ObWorkersShared *shared, ObWorkerSlot *slot, ObWorkerState state)
 {
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->state, state);
@@ -100,14 +100,14 @@ tell(ObWorkersShared *shared, ObWorkerSlot *slot, ObWorkerState state)
 
 /* True: it has landed, and waits. */
 static bool
-run_table(Member *member, ObWorkerSlot *slot)
+run_table(Worker *worker, ObWorkerSlot *slot)
 {
-	ObWorkersShared *shared = member->shared;
-	Landed *landed = palloc0(sizeof(Landed));
-	ObWork *work = &landed->work;
+	ObWorkersShared *shared = worker->shared;
+	PendingTable *pending = palloc0(sizeof(PendingTable));
+	ObWork *work = &pending->work;
 
-	landed->slot = slot;
-	landed->member = member;
+	pending->slot = slot;
+	pending->worker = worker;
 	work->session = ob_workers_session(shared);
 	work->snapshot = true;
 	work->registered = true;
@@ -118,22 +118,22 @@ run_table(Member *member, ObWorkerSlot *slot)
 	if (shared->together)
 	{
 		work->task.export.held = hand_over;
-		work->task.export.held_arg = landed;
+		work->task.export.held_arg = pending;
 	}
 	slot->started = GetCurrentTimestamp();
 	slot->pid = MyProcPid;
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->state, OB_WORKER_RUNNING);
 	ob_work_run(work);
-	note_details(member, slot, work->task.details);
-	note(slot, work);
+	write_details(worker, slot, work->task.details);
+	write_slot(slot, work);
 	if (!work->waits || work->task.run.figures.files == 0)
 	{
-		tell(shared, slot, OB_WORKER_ENDED);
+		set_state(shared, slot, OB_WORKER_ENDED);
 		return false;
 	}
-	member->waiting = lappend(member->waiting, landed);
-	tell(shared, slot, OB_WORKER_LANDED);
+	worker->waiting = lappend(worker->waiting, pending);
+	set_state(shared, slot, OB_WORKER_LANDED);
 	return true;
 }
 
@@ -162,31 +162,31 @@ wait_for_verdict(ObWorkersShared *shared)
 }
 
 static void
-end_table(Landed *landed, ObWorkersVerdict verdict)
+end_table(PendingTable *pending, ObWorkersVerdict verdict)
 {
-	ObTask *task = &landed->work.task;
+	ObTask *task = &pending->work.task;
 
 	if (verdict == OB_VERDICT_NONE)
 		ob_task_withhold(task);
 	else
-		ob_workers_read_outcome(landed->slot, &task->run);
+		ob_workers_read_outcome(pending->slot, &task->run);
 	if (verdict != OB_VERDICT_PUBLISHED)
 		task->watermark = NULL;
-	ob_work_end(&landed->work);
-	note_end(landed->slot, &landed->work);
-	tell(landed->member->shared, landed->slot, OB_WORKER_ENDED);
+	ob_work_end(&pending->work);
+	write_end(pending->slot, &pending->work);
+	set_state(pending->worker->shared, pending->slot, OB_WORKER_ENDED);
 }
 
 static void
-end_waiting(Member *member)
+end_waiting(Worker *worker)
 {
 	ObWorkersVerdict verdict;
 	ListCell *cell;
 
-	if (member->waiting == NIL)
+	if (worker->waiting == NIL)
 		return;
-	verdict = wait_for_verdict(member->shared);
-	foreach (cell, member->waiting)
+	verdict = wait_for_verdict(worker->shared);
+	foreach (cell, worker->waiting)
 		end_table(lfirst(cell), verdict);
 }
 
@@ -233,28 +233,28 @@ attach_area(dsa_handle handle)
 void
 onboard_workers_main(Datum main_arg)
 {
-	Member member = {NULL, NULL, NIL};
+	Worker worker = {NULL, NULL, NIL};
 	int number;
 
 	ob_work_signals();
-	member.shared = attach(main_arg);
-	ob_session_restore(ob_workers_session(member.shared));
+	worker.shared = attach(main_arg);
+	ob_session_restore(ob_workers_session(worker.shared));
 	if (ob_bounds_take_worker() != OB_BOUND_NONE)
 		return;
 	MemoryContextSwitchTo(TopMemoryContext);
-	if (member.shared->area != DSM_HANDLE_INVALID)
-		member.area = attach_area(member.shared->area);
-	while ((number = ob_workers_take(member.shared)) >= 0)
+	if (worker.shared->area != DSM_HANDLE_INVALID)
+		worker.area = attach_area(worker.shared->area);
+	while ((number = ob_workers_take(worker.shared)) >= 0)
 	{
 		MemoryContext context = AllocSetContextCreate(
 			TopMemoryContext, "onboard table", ALLOCSET_DEFAULT_SIZES);
 
 		MemoryContextSwitchTo(context);
-		if (!run_table(&member, &member.shared->slots[number]))
+		if (!run_table(&worker, &worker.shared->slots[number]))
 		{
 			MemoryContextSwitchTo(TopMemoryContext);
 			MemoryContextDelete(context);
 		}
 	}
-	end_waiting(&member);
+	end_waiting(&worker);
 }
