@@ -24,10 +24,10 @@
 
 #define POLL_MS 50
 
-OB_IMAGE_KNOWS(ObJob, 72);
+OB_IMAGE_KNOWS(ObJobRequest, 72);
 
 void
-ob_job_image(ObImage *image, ObJob *job)
+ob_job_image(ObImage *image, ObJobRequest *job)
 {
 	ob_image_struct(image, job, sizeof(*job));
 	ob_image_text(image, &job->name);
@@ -38,9 +38,9 @@ ob_job_image(ObImage *image, ObJob *job)
 }
 
 static dsm_segment *
-write_down(const ObJob *given)
+write_down(const ObJobRequest *given)
 {
-	ObJob job = *given;
+	ObJobRequest job = *given;
 	Size session = ob_session_estimate(false);
 	Size begin = MAXALIGN(sizeof(ObJobShared));
 	ObImage image = ob_image_count();
@@ -139,7 +139,7 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
  * finds out which server it uses, unless the call names one.
  */
 static void
-require_some_server(const ObJob *job)
+require_some_server(const ObJobRequest *job)
 {
 	JsonbValue *server = NULL;
 
@@ -153,7 +153,7 @@ require_some_server(const ObJob *job)
 }
 
 void
-ob_job_submit(const ObJob *job)
+ob_job_submit(const ObJobRequest *job)
 {
 	dsm_segment *segment;
 	ObJobShared *shared;

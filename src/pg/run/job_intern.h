@@ -34,15 +34,16 @@ typedef struct ObJobShared
 	uint32 magic;
 	pg_atomic_uint32 state;
 	PGPROC *submitter;
-	Size job;      /* offset: the image of an ObJob */
+	Size job;      /* offset: the image of an ObJobRequest */
 	Size session;  /* offset */
 	ObBound bound; /* of OB_JOB_REFUSED */
 	int sqlstate;  /* of OB_JOB_FAILED */
 	char error[1024];
 } ObJobShared;
 
-/* What is to be done; it is read from memory that outlives the ObJob. */
-extern void ob_job_image(ObImage *image, ObJob *job);
+/* What is to be done; it is read from memory that outlives the ObJobRequest.
+ */
+extern void ob_job_image(ObImage *image, ObJobRequest *job);
 
 static inline const ObSession *
 ob_job_session(const ObJobShared *shared)

@@ -27,15 +27,15 @@
 
 extern PGDLLEXPORT void onboard_job_main(Datum main_arg);
 
-typedef struct Job
+typedef struct JobState
 {
-	ObJob wanted; /* in memory of our own, as the session */
+	ObJobRequest wanted; /* in memory of our own, as the session */
 	const ObSession *session;
 	ObRequest common;
 	List *names; /* of the tables of the history's first rows */
 	bool none;   /* there were no tables: the run has a row itself */
 	bool known;
-} Job;
+} JobState;
 
 static ObJobShared *
 attach(Datum main_arg, dsm_segment **segment)
@@ -67,7 +67,7 @@ tell(ObJobShared *shared, ObJobState state)
 #define RUN_ITSELF ""
 
 static ObRun
-first_row(const Job *job, const char *name)
+first_row(const JobState *job, const char *name)
 {
 	return (ObRun){
 		.run_id = job->wanted.run_id,
@@ -81,8 +81,8 @@ first_row(const Job *job, const char *name)
 static void
 write_queued(void *arg)
 {
-	Job *job = arg;
-	const ObJob *wanted = &job->wanted;
+	JobState *job = arg;
+	const ObJobRequest *wanted = &job->wanted;
 	MemoryContext before = CurrentMemoryContext;
 	ListCell *cell;
 
@@ -114,9 +114,9 @@ write_queued(void *arg)
 /* ---- one table ---- */
 
 static void
-run_one(const Job *job)
+run_one(const JobState *job)
 {
-	const ObJob *wanted = &job->wanted;
+	const ObJobRequest *wanted = &job->wanted;
 	ObWork *work = palloc0(sizeof(ObWork));
 
 	work->session = job->session;
@@ -133,7 +133,8 @@ run_one(const Job *job)
 
 /* Nobody is told of it as of a table. */
 static void
-write_run_itself(const Job *job, const char *status, const ErrorData *error)
+write_run_itself(const JobState *job, const char *status,
+				 const ErrorData *error)
 {
 	ObRun run = first_row(job, RUN_ITSELF);
 
@@ -148,9 +149,9 @@ write_run_itself(const Job *job, const char *status, const ErrorData *error)
 }
 
 static void
-run_entries(const Job *job)
+run_entries(const JobState *job)
 {
-	const ObJob *wanted = &job->wanted;
+	const ObJobRequest *wanted = &job->wanted;
 	ObRequest common = job->common;
 
 	ob_session_begin(job->session);
@@ -164,7 +165,7 @@ run_entries(const Job *job)
 
 typedef struct Failure
 {
-	const Job *job;
+	const JobState *job;
 	const ErrorData *error;
 } Failure;
 
@@ -173,7 +174,7 @@ static void
 write_failure(void *arg)
 {
 	const Failure *failure = arg;
-	const Job *job = failure->job;
+	const JobState *job = failure->job;
 	Oid schema = job->wanted.schema;
 	ObTotals totals = {.run_id = job->wanted.run_id};
 	ListCell *cell;
@@ -201,7 +202,7 @@ write_failure(void *arg)
 }
 
 static void
-run_every(const Job *job)
+run_every(const JobState *job)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
@@ -244,7 +245,7 @@ onboard_job_main(Datum main_arg)
 	const ObJobShared *own;
 	const ErrorData *error;
 	ObImage image;
-	Job job;
+	JobState job;
 
 	ob_work_signals();
 	shared = attach(main_arg, &segment);
