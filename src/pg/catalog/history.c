@@ -104,38 +104,39 @@ add_figures(ObParameters *parameters, const ObFigures *figures)
 /* What names the row comes first, then the columns in the order of insert().
  */
 static void
-make_row(Row *row, const ObRun *run)
+make_row(Row *row, const ObHistoryRow *from)
 {
 	ObParameters *parameters = &row->parameters;
 	pg_uuid_t *key = palloc(sizeof(pg_uuid_t));
 
 	memset(row, 0, sizeof(*row));
 	row->role = GetUserId();
-	*key = ob_run_key(row->role, &run->run_id, run->name);
-	ob_parameter_uuid(parameters, &run->run_id);
+	*key = ob_run_key(row->role, &from->run_id, from->name);
+	ob_parameter_uuid(parameters, &from->run_id);
 	ob_parameter_oid(parameters, row->role);
-	ob_parameter_text(parameters, run->name);
+	ob_parameter_text(parameters, from->name);
 	ob_parameter_uuid(parameters, key);
 	Assert(parameters->n == ROLE_NAME);
 	ob_parameter_text(parameters, "");
 	ob_parameter_text(parameters,
-					  run->source ? run->source : ob_history_source());
-	ob_parameter_text(parameters, run->query);
-	ob_parameter_text(parameters, run->status);
+					  from->source ? from->source : ob_history_source());
+	ob_parameter_text(parameters, from->query);
+	ob_parameter_text(parameters, from->status);
 	Assert(parameters->n == URI);
-	ob_parameter_text(parameters, run->uri);
-	add_figures(parameters, &run->figures);
-	add_time(parameters, run->started);
-	add_time(parameters, run->ended);
-	ob_parameter_add(parameters, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
+	ob_parameter_text(parameters, from->uri);
+	add_figures(parameters, &from->figures);
+	add_time(parameters, from->started);
+	add_time(parameters, from->ended);
+	ob_parameter_add(parameters, LSNOID, LSNGetDatum(from->lsn),
+					 from->lsn != 0);
 	add_number(parameters, MyProcPid);
 	Assert(parameters->n == ERROR_TEXT);
-	ob_parameter_text(parameters, run->error);
+	ob_parameter_text(parameters, from->error);
 	ob_parameter_text(parameters,
-					  run->error ? unpack_sql_state(run->sqlstate) : NULL);
-	ob_parameter_add(parameters, BOOLOID, BoolGetDatum(run->increment), true);
-	row->done = strcmp(run->status, OB_STATUS_DONE) == 0;
-	row->well = row->done || strcmp(run->status, OB_STATUS_EMPTY) == 0;
+					  from->error ? unpack_sql_state(from->sqlstate) : NULL);
+	ob_parameter_add(parameters, BOOLOID, BoolGetDatum(from->increment), true);
+	row->done = strcmp(from->status, OB_STATUS_DONE) == 0;
+	row->well = row->done || strcmp(from->status, OB_STATUS_EMPTY) == 0;
 	Assert(parameters->n == PARAMETERS);
 }
 
@@ -284,12 +285,13 @@ can_write(void)
 /* Whether step() has.  (An error ends the transaction, and with it what
  * XactReadOnly says.) */
 static bool
-write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
+write_row(Oid schema, const ObHistoryRow *from,
+		  void (*step)(Oid schema, void *arg))
 {
 	bool read_only = XactReadOnly;
 	Row row;
 
-	make_row(&row, run);
+	make_row(&row, from);
 	if (of_job)
 		XactReadOnly = false;
 	ob_as_owner(schema, TABLE, step, &row);
@@ -298,10 +300,10 @@ write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
 }
 
 void
-ob_history_begin(Oid schema, const ObRun *run)
+ob_history_begin(Oid schema, const ObHistoryRow *row)
 {
 	if (can_write())
-		(void) write_row(schema, run, replace);
+		(void) write_row(schema, row, replace);
 }
 
 void
@@ -312,26 +314,26 @@ ob_history_require(Oid schema)
 }
 
 void
-ob_history_write_end(Oid schema, const ObRun *run)
+ob_history_write_end(Oid schema, const ObHistoryRow *row)
 {
-	ob_history_begin(schema, run);
+	ob_history_begin(schema, row);
 }
 
 void
-ob_history_end(Oid schema, const ObRun *run)
+ob_history_end(Oid schema, const ObHistoryRow *row)
 {
-	ob_tell_log(run);
-	ob_history_write_end(schema, run);
-	ob_tell_table(run);
+	ob_tell_log(row);
+	ob_history_write_end(schema, row);
+	ob_tell_table(row);
 }
 
 void
-ob_history_end_if_open(Oid schema, const ObRun *run)
+ob_history_end_if_open(Oid schema, const ObHistoryRow *row)
 {
-	if (!write_row(schema, run, replace_if_open))
+	if (!write_row(schema, row, replace_if_open))
 		return;
-	ob_tell_log(run);
-	ob_tell_table(run);
+	ob_tell_log(row);
+	ob_tell_table(row);
 }
 
 /* ---- forgetting ---- */
@@ -468,7 +470,7 @@ typedef struct Recall
 {
 	Row row;
 	MemoryContext context;
-	ObRun *run;
+	ObHistoryRow *wanted;
 	bool found;
 } Recall;
 
@@ -476,7 +478,7 @@ static void
 recall(Oid schema, void *arg)
 {
 	Recall *recall = arg;
-	ObRun *run = recall->run;
+	ObHistoryRow *row = recall->wanted;
 	MemoryContext before;
 
 	execute(schema,
@@ -488,28 +490,28 @@ recall(Oid schema, void *arg)
 	if (!recall->found)
 		return;
 	before = MemoryContextSwitchTo(recall->context);
-	read_figures(1, &run->figures);
-	run->uri = ob_own_text(0, 7);
-	run->query = ob_own_text(0, 8);
-	run->source = ob_own_text(0, 9);
-	run->started = DatumGetTimestampTz(column(10));
-	run->ended = DatumGetTimestampTz(column(11));
-	run->lsn = DatumGetLSN(column(12));
-	run->status = ob_own_text(0, 13);
-	run->increment = DatumGetBool(column(14));
+	read_figures(1, &row->figures);
+	row->uri = ob_own_text(0, 7);
+	row->query = ob_own_text(0, 8);
+	row->source = ob_own_text(0, 9);
+	row->started = DatumGetTimestampTz(column(10));
+	row->ended = DatumGetTimestampTz(column(11));
+	row->lsn = DatumGetLSN(column(12));
+	row->status = ob_own_text(0, 13);
+	row->increment = DatumGetBool(column(14));
 	MemoryContextSwitchTo(before);
 }
 
 bool
-ob_history_recall(Oid schema, ObRun *run)
+ob_history_recall(Oid schema, ObHistoryRow *row)
 {
 	Recall question;
 
 	memset(&question, 0, sizeof(question));
 	question.context = CurrentMemoryContext;
-	question.run = run;
-	add_run(&question.row, &run->run_id);
-	ob_parameter_text(&question.row.parameters, run->name);
+	question.wanted = row;
+	add_run(&question.row, &row->run_id);
+	ob_parameter_text(&question.row.parameters, row->name);
 	ob_as_owner(schema, TABLE, recall, &question);
 	return question.found;
 }

@@ -20,7 +20,7 @@
 #define OB_STATUS_FAILED "failed"
 #define OB_STATUS_WITHHELD "withheld" /* with the run: see publisher.h */
 
-typedef struct ObRun
+typedef struct ObHistoryRow
 {
 	pg_uuid_t run_id;
 	const char *name;
@@ -37,7 +37,7 @@ typedef struct ObRun
 	int sqlstate;
 	bool increment; /* its row stays when a repetition of the run fails */
 	bool *logged;   /* set when its end is in the log; NULL: it is told once */
-} ObRun;
+} ObHistoryRow;
 
 /* The current role's name; of one that was dropped meanwhile, what
  * PostgreSQL's views say then: how its export ended is told nonetheless. */
@@ -49,14 +49,14 @@ extern const char *ob_history_role(void);
  * there is one; nothing where nothing can be written (a standby, a read-only
  * transaction), or where the row says that an increment has landed and this
  * one does not.  A row that names an object is only replaced by one that does,
- * too, or says how the run has ended well: see ObRun.uri.  The end is also
- * told to others: see notify.h.
+ * too, or says how the run has ended well: see ObHistoryRow.uri.  The end is
+ * also told to others: see notify.h.
  */
-extern void ob_history_begin(Oid schema, const ObRun *run);
-extern void ob_history_end(Oid schema, const ObRun *run);
+extern void ob_history_begin(Oid schema, const ObHistoryRow *row);
+extern void ob_history_end(Oid schema, const ObHistoryRow *row);
 
 /* The row alone: nobody is told. */
-extern void ob_history_write_end(Oid schema, const ObRun *run);
+extern void ob_history_write_end(Oid schema, const ObHistoryRow *row);
 
 /* Raises what is known to keep the end from being written, before anything is
  * sent. */
@@ -67,7 +67,7 @@ extern void ob_history_require(Oid schema);
 extern void ob_history_is_of_job(void);
 
 /* The same, unless the row says that the table has ended. */
-extern void ob_history_end_if_open(Oid schema, const ObRun *run);
+extern void ob_history_end_if_open(Oid schema, const ObHistoryRow *row);
 
 /* Deletes, as the caller, what ended before, and what began before and nobody
  * works on any more; how many rows. */
@@ -79,11 +79,11 @@ struct ObTotals;
 extern void ob_history_sum(Oid schema, struct ObTotals *totals);
 
 /*
- * Looks whether the current role's row of the table run->name in the run
- * run->run_id names an object.  If so, fills the rest of *run in the current
+ * Looks whether the current role's row of the table row->name in the run
+ * row->run_id names an object.  If so, fills the rest of *row in the current
  * memory context and returns true.
  */
-extern bool ob_history_recall(Oid schema, ObRun *run);
+extern bool ob_history_recall(Oid schema, ObHistoryRow *row);
 
 /* The table of an increment that the current role has landed in that run, at
  * one of these URIs; palloc'd; NULL: there is none. */

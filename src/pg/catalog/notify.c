@@ -37,21 +37,21 @@
 #define PAYLOAD_MAX 8000
 
 void
-ob_totals_add(ObTotals *totals, const ObRun *run)
+ob_totals_add(ObTotals *totals, const ObHistoryRow *row)
 {
-	totals->run_id = run->run_id;
+	totals->run_id = row->run_id;
 	totals->tables++;
-	if (strcmp(run->status, OB_STATUS_DONE) == 0)
+	if (strcmp(row->status, OB_STATUS_DONE) == 0)
 		totals->done++;
-	else if (strcmp(run->status, OB_STATUS_EMPTY) == 0)
+	else if (strcmp(row->status, OB_STATUS_EMPTY) == 0)
 		totals->empty++;
 	else
 		totals->failed++;
-	ob_figures_add(&totals->figures, &run->figures);
-	if (totals->started == 0 || run->started < totals->started)
-		totals->started = run->started;
-	if (run->ended > totals->ended)
-		totals->ended = run->ended;
+	ob_figures_add(&totals->figures, &row->figures);
+	if (totals->started == 0 || row->started < totals->started)
+		totals->started = row->started;
+	if (row->ended > totals->ended)
+		totals->ended = row->ended;
 }
 
 static double
@@ -63,25 +63,25 @@ seconds(TimestampTz started, TimestampTz ended)
 /* ---- the log ---- */
 
 void
-ob_tell_log(const ObRun *run)
+ob_tell_log(const ObHistoryRow *row)
 {
-	char *to = run->figures.files > 0 ? psprintf(" to \"%s\"", run->uri) : "";
+	char *to = row->figures.files > 0 ? psprintf(" to \"%s\"", row->uri) : "";
 
-	if (run->logged && *run->logged)
+	if (row->logged && *row->logged)
 		return;
-	if (run->logged)
-		*run->logged = true;
-	if (run->error)
+	if (row->logged)
+		*row->logged = true;
+	if (row->error)
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
-							 run->name, ob_history_role(), run->error),
+							 row->name, ob_history_role(), row->error),
 					  errhidestmt(true), errhidecontext(true)));
 	else
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\"%s: %s, %llu rows, "
 							 "%llu bytes, %.3f seconds",
-							 run->name, ob_history_role(), to, run->status,
-							 (unsigned long long) run->figures.rows,
-							 (unsigned long long) run->figures.bytes,
-							 seconds(run->started, run->ended)),
+							 row->name, ob_history_role(), to, row->status,
+							 (unsigned long long) row->figures.rows,
+							 (unsigned long long) row->figures.bytes,
+							 seconds(row->started, row->ended)),
 					  errhidestmt(true), errhidecontext(true)));
 }
 
@@ -147,26 +147,26 @@ clipped(const char *name)
 }
 
 void
-ob_tell_table(const ObRun *run)
+ob_tell_table(const ObHistoryRow *row)
 {
 	StringInfoData line;
 
 	if (RecoveryInProgress())
 		return;
-	begin(&line, "table", &run->run_id);
-	put_text(&line, "name", clipped(run->name));
+	begin(&line, "table", &row->run_id);
+	put_text(&line, "name", clipped(row->name));
 	put_text(&line, "role", ob_history_role());
-	put_text(&line, "status", run->status);
-	put_text(&line, "uri", run->uri);
-	put_number(&line, "rows", run->figures.rows);
-	put_number(&line, "raw_bytes", run->figures.raw_bytes);
-	put_number(&line, "bytes", run->figures.bytes);
-	put_number(&line, "parts", run->figures.parts);
-	put_number(&line, "retries", run->figures.retries);
-	put_time(&line, "started", run->started);
-	put_time(&line, "ended", run->ended);
+	put_text(&line, "status", row->status);
+	put_text(&line, "uri", row->uri);
+	put_number(&line, "rows", row->figures.rows);
+	put_number(&line, "raw_bytes", row->figures.raw_bytes);
+	put_number(&line, "bytes", row->figures.bytes);
+	put_number(&line, "parts", row->figures.parts);
+	put_number(&line, "retries", row->figures.retries);
+	put_time(&line, "started", row->started);
+	put_time(&line, "ended", row->ended);
 	put_text(&line, "sqlstate",
-			 run->error ? unpack_sql_state(run->sqlstate) : NULL);
+			 row->error ? unpack_sql_state(row->sqlstate) : NULL);
 	end(&line);
 }
 

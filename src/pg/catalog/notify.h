@@ -30,13 +30,13 @@ typedef struct ObTotals
 } ObTotals;
 
 /* Adds a table that has ended. */
-extern void ob_totals_add(ObTotals *totals, const ObRun *run);
+extern void ob_totals_add(ObTotals *totals, const ObHistoryRow *row);
 
 /* The log. */
-extern void ob_tell_log(const ObRun *run);
+extern void ob_tell_log(const ObHistoryRow *row);
 
 /* Listeners.  Nothing on a standby, which has none. */
-extern void ob_tell_table(const ObRun *run);
+extern void ob_tell_table(const ObHistoryRow *row);
 extern void ob_tell_run(const ObTotals *totals);
 
 /* The client, in a NOTICE, unless this is a background worker.  name: of the

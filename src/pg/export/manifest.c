@@ -232,19 +232,19 @@ add_object(Json *json, ObFate fate)
 static void
 add_table(Json *json, const ObTask *task)
 {
-	const ObRun *run = &task->run;
+	const ObHistoryRow *row = &task->row;
 
 	push(json, WJB_BEGIN_OBJECT);
-	add_text(json, "name", run->name);
-	add_text(json, "status", run->status);
-	add_text(json, "uri", run->uri);
-	add_number(json, "rows", run->figures.rows);
-	add_number(json, "bytes", run->figures.bytes);
-	add_time(json, "started", run->started);
-	add_time(json, "ended", run->ended);
-	if (run->error)
+	add_text(json, "name", row->name);
+	add_text(json, "status", row->status);
+	add_text(json, "uri", row->uri);
+	add_number(json, "rows", row->figures.rows);
+	add_number(json, "bytes", row->figures.bytes);
+	add_time(json, "started", row->started);
+	add_time(json, "ended", row->ended);
+	if (row->error)
 	{
-		add_text(json, "sqlstate", unpack_sql_state(run->sqlstate));
+		add_text(json, "sqlstate", unpack_sql_state(row->sqlstate));
 		add_object(json, task->fate);
 	}
 	if (task->details)
@@ -281,7 +281,7 @@ add_lsn(Json *json, const ObTask *const *tasks, int n)
 	XLogRecPtr lsn = 0;
 
 	for (int i = 0; i < n && lsn == 0; i++)
-		lsn = tasks[i]->run.lsn;
+		lsn = tasks[i]->row.lsn;
 	add_text(json, "lsn",
 			 lsn == 0 ? NULL
 					  : DatumGetCString(DirectFunctionCall1(
@@ -354,8 +354,8 @@ void
 ob_manifest_write_one(const ObTask *task)
 {
 	const ObManifest manifest = {
-		.run_id = task->run.run_id,
-		.started = task->run.started,
+		.run_id = task->row.run_id,
+		.started = task->row.started,
 		.success = true,
 		.where = &task->export,
 	};

@@ -72,15 +72,15 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 void
 ob_task_recall(const ObRequest *request, ObTask *task)
 {
-	ObRun *run;
+	ObHistoryRow *row;
 
 	if (!request->given_id)
 		return;
-	run = palloc0(sizeof(ObRun));
-	run->run_id = request->run_id;
-	run->name = request->name;
-	if (ob_history_recall(request->schema, run))
-		task->earlier = run;
+	row = palloc0(sizeof(ObHistoryRow));
+	row->run_id = request->run_id;
+	row->name = request->name;
+	if (ob_history_recall(request->schema, row))
+		task->earlier = row;
 }
 
 /*
@@ -92,9 +92,9 @@ ob_task_recall(const ObRequest *request, ObTask *task)
 static bool
 has_landed(const ObRequest *request, ObTask *task)
 {
-	const ObRun *run = task->earlier;
+	const ObHistoryRow *row = task->earlier;
 
-	if (!run || strcmp(run->status, OB_STATUS_DONE) != 0)
+	if (!row || strcmp(row->status, OB_STATUS_DONE) != 0)
 		return false;
 	if (task->export.options->together)
 		ereport(ERROR,
@@ -104,9 +104,9 @@ has_landed(const ObRequest *request, ObTask *task)
 				 errdetail("Its object is visible already, so it cannot be "
 						   "published together with others: \"%s\", %llu "
 						   "rows.",
-						   run->uri, (unsigned long long) run->figures.rows),
+						   row->uri, (unsigned long long) row->figures.rows),
 				 errhint("Give another run_id, or none.")));
-	task->landed = run;
+	task->landed = row;
 	return true;
 }
 
@@ -178,7 +178,7 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 
 	if (!options->watermark)
 	{
-		const ObRun *earlier = task->earlier;
+		const ObHistoryRow *earlier = task->earlier;
 
 		/* the option was removed since */
 		if (earlier && earlier->increment &&
@@ -186,7 +186,7 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 			refuse_after_increment(request->name);
 		return;
 	}
-	task->run.increment = true;
+	task->row.increment = true;
 	if (request->query)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -258,7 +258,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	ObOptions *options;
 	const ObServer *server;
 
-	task->run.lsn = request->lsn ? request->lsn : ob_task_lsn();
+	task->row.lsn = request->lsn ? request->lsn : ob_task_lsn();
 	ob_history_require(request->schema);
 	options = read_options(request);
 	if (!query && entry)
@@ -277,7 +277,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	task->given_id = request->given_id;
 	task->export.name = request->name;
 	task->export.query = query;
-	task->run.query = query;
+	task->row.query = query;
 	task->export.options = options;
 	task->export.server = server;
 	task->export.bucket = ob_server_bucket(server, bucket);
@@ -341,14 +341,14 @@ static void export(const ObTask *task, ObExportResult *result)
 static void
 tell_again(ObTask *task)
 {
-	task->run = *task->landed;
+	task->row = *task->landed;
 	ereport(
 		NOTICE,
 		(errmsg("the run has landed an increment of \"%s\" before",
-				ob_report_client_text(task->run.name)),
+				ob_report_client_text(task->row.name)),
 		 errdetail("It is at \"%s\". Rows that have come since are left to "
 				   "the next run.",
-				   ob_report_client_text(task->run.uri))));
+				   ob_report_client_text(task->row.uri))));
 }
 
 /*
@@ -361,11 +361,11 @@ begin_run(const ObTask *task)
 {
 	if (!task->given_id)
 		return;
-	if (!ob_run_hold(GetUserId(), &task->run.run_id))
+	if (!ob_run_hold(GetUserId(), &task->row.run_id))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));
-	ob_withdraw(task->schema, &task->export, &task->run.name, 1);
+	ob_withdraw(task->schema, &task->export, &task->row.name, 1);
 }
 
 void
@@ -384,9 +384,9 @@ ob_task_run(ObTask *task)
 	/* onboard_all() may have prepared it hours ago */
 	ob_server_require_usage(task->export.server);
 	ob_server_renew_keys(task->export.server);
-	task->run.started = GetCurrentTimestamp();
+	task->row.started = GetCurrentTimestamp();
 	if (task->export.options->manifest)
-		columns = ob_query_describe(task->run.query);
+		columns = ob_query_describe(task->row.query);
 	if (task->watermark)
 		require_alone(task);
 	lands = bound(task);
@@ -399,11 +399,11 @@ ob_task_run(ObTask *task)
 		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
 		task->details = ob_manifest_details(task, columns, &result);
-	task->run.ended = GetCurrentTimestamp();
-	task->run.figures = result.figures;
+	task->row.ended = GetCurrentTimestamp();
+	task->row.figures = result.figures;
 	landed = result.figures.files > 0;
-	task->run.status = landed ? OB_STATUS_DONE : OB_STATUS_EMPTY;
-	task->run.uri = landed ? task->uri : NULL;
+	task->row.status = landed ? OB_STATUS_DONE : OB_STATUS_EMPTY;
+	task->row.uri = landed ? task->uri : NULL;
 	if (columns && task->alone)
 		ob_manifest_write_one(task);
 }
@@ -411,51 +411,51 @@ ob_task_run(ObTask *task)
 /* Nothing of it is there, or nothing that counts.  Its URI may be in memory
  * that is gone. */
 static void
-clear_outcome(ObRun *run)
+clear_outcome(ObHistoryRow *row)
 {
-	run->uri = NULL;
-	run->figures = (ObFigures){.retries = run->figures.retries};
+	row->uri = NULL;
+	row->figures = (ObFigures){.retries = row->figures.retries};
 }
 
 void
 ob_task_fail(ObTask *task, const ErrorData *error)
 {
-	clear_outcome(&task->run);
-	task->run.ended = GetCurrentTimestamp();
-	if (task->run.started == 0)
-		task->run.started = task->run.ended;
-	task->run.status = OB_STATUS_FAILED;
+	clear_outcome(&task->row);
+	task->row.ended = GetCurrentTimestamp();
+	if (task->row.started == 0)
+		task->row.started = task->row.ended;
+	task->row.status = OB_STATUS_FAILED;
 	if (task->export.fate)
 		task->fate = *task->export.fate;
 	if (task->fate == OB_FATE_NONE && task->earlier)
 	{
 		task->fate = OB_FATE_EARLIER;
-		task->run.uri = task->earlier->uri;
+		task->row.uri = task->earlier->uri;
 	}
 	else if (task->fate != OB_FATE_NONE)
-		task->run.uri = task->uri;
-	task->run.error = ob_fate_error(task->fate, error->message);
-	task->run.sqlstate = error->sqlerrcode;
+		task->row.uri = task->uri;
+	task->row.error = ob_fate_error(task->fate, error->message);
+	task->row.sqlstate = error->sqlerrcode;
 }
 
 void
 ob_task_doubt(ObTask *task)
 {
-	clear_outcome(&task->run);
+	clear_outcome(&task->row);
 	task->fate = OB_FATE_UNKNOWN;
-	task->run.status = OB_STATUS_FAILED;
-	task->run.uri = task->uri;
-	task->run.error = "it is not known whether the object is visible";
-	task->run.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
+	task->row.status = OB_STATUS_FAILED;
+	task->row.uri = task->uri;
+	task->row.error = "it is not known whether the object is visible";
+	task->row.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
 }
 
 void
 ob_task_withhold(ObTask *task)
 {
-	clear_outcome(&task->run);
-	task->run.status = OB_STATUS_WITHHELD;
+	clear_outcome(&task->row);
+	task->row.status = OB_STATUS_WITHHELD;
 	if (task->earlier)
-		task->run.uri = task->earlier->uri;
+		task->row.uri = task->earlier->uri;
 }
 
 static const char *
@@ -463,13 +463,13 @@ keep_watermark(Oid schema, const ObTask *task)
 {
 	if (!task->watermark)
 		return NULL;
-	return ob_watermark_keep(schema, task->watermark, &task->run);
+	return ob_watermark_keep(schema, task->watermark, &task->row);
 }
 
 const char *
 ob_task_end(Oid schema, const ObTask *task)
 {
-	ob_history_end(schema, &task->run);
+	ob_history_end(schema, &task->row);
 	return keep_watermark(schema, task);
 }
 
@@ -488,18 +488,18 @@ write_end(void *arg)
 	const ObTask *task = ending->task;
 	const char *left;
 
-	ob_history_write_end(ending->schema, &task->run);
+	ob_history_write_end(ending->schema, &task->row);
 	left = keep_watermark(ending->schema, task);
 	if (left)
-		ob_watermark_warn_left(ob_report_client_text(task->run.name),
+		ob_watermark_warn_left(ob_report_client_text(task->row.name),
 							   ob_report_client_text(left));
 }
 
 static void
 warn_unwritten(const ObTask *task, const ErrorData *error)
 {
-	const ObRun *run = &task->run;
-	const char *name = ob_report_client_text(run->name);
+	const ObHistoryRow *row = &task->row;
+	const char *name = ob_report_client_text(row->name);
 
 	ereport(WARNING,
 			(errcode(error ? error->sqlerrcode : ERRCODE_QUERY_CANCELED),
@@ -508,17 +508,17 @@ warn_unwritten(const ObTask *task, const ErrorData *error)
 							name, ob_report_client_text(error->message))
 				   : errmsg("the end of \"%s\" was not written to the history",
 							name),
-			 !run->uri
-				 ? errdetail("It is %s; there is no object.", run->status)
-			 : run->figures.files > 0
+			 !row->uri
+				 ? errdetail("It is %s; there is no object.", row->status)
+			 : row->figures.files > 0
 				 ? errdetail("The object is there: \"%s\", %llu rows, %llu "
 							 "bytes.",
-							 ob_report_client_text(run->uri),
-							 (unsigned long long) run->figures.rows,
-							 (unsigned long long) run->figures.bytes)
+							 ob_report_client_text(row->uri),
+							 (unsigned long long) row->figures.rows,
+							 (unsigned long long) row->figures.bytes)
 				 : errdetail("It is %s; an object may be at \"%s\".",
-							 run->status, ob_report_client_text(run->uri)),
-			 task->watermark && run->figures.files > 0
+							 row->status, ob_report_client_text(row->uri)),
+			 task->watermark && row->figures.files > 0
 				 ? errhint("The next increment has the same rows again.")
 				 : 0));
 }
@@ -531,7 +531,7 @@ ob_task_end_or_warn(Oid schema, const ObTask *task)
 
 	if (task->landed)
 		return;
-	ob_tell_log(&task->run);
+	ob_tell_log(&task->row);
 	PG_TRY();
 	{
 		error = ob_attempt(write_end, &ending);
@@ -544,5 +544,5 @@ ob_task_end_or_warn(Oid schema, const ObTask *task)
 	PG_END_TRY();
 	if (error)
 		warn_unwritten(task, error);
-	ob_tell_table(&task->run);
+	ob_tell_table(&task->row);
 }

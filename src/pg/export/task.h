@@ -45,15 +45,15 @@ typedef struct ObTask
 {
 	Oid schema; /* the extension's */
 	ObExport export;
-	char *uri;              /* in the database's encoding */
-	ObFate fate;            /* of the object, if it has failed */
-	ObWatermark *watermark; /* NULL: all rows */
-	const ObRun *earlier;   /* what the run has of an object; NULL: nothing */
-	const ObRun *landed;    /* the same, if that is all that it shall have */
-	bool alone;             /* no part of a run of several tables */
-	bool given_id;          /* the run may have been tried before */
-	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
-	ObRun run;      /* what there is to tell, also after a failure */
+	char *uri;                   /* in the database's encoding */
+	ObFate fate;                 /* of the object, if it has failed */
+	ObWatermark *watermark;      /* NULL: all rows */
+	const ObHistoryRow *earlier; /* what the run has of an object; or NULL */
+	const ObHistoryRow *landed;  /* the same, if it shall have no more */
+	bool alone;                  /* no part of a run of several tables */
+	bool given_id;               /* the run may have been tried before */
+	Jsonb *details;   /* for the manifest: ob_manifest_details(); or NULL */
+	ObHistoryRow row; /* what there is to tell, also after a failure */
 } ObTask;
 
 /*
@@ -87,11 +87,11 @@ extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
  * core/text/place.h); with an empty key, it tells the store and the bucket. */
 extern char *ob_task_place(const ObExport *export, const char *key);
 
-/* Runs the export and fills task->run; raises on failure.  If task->landed is
+/* Runs the export and fills task->row; raises on failure.  If task->landed is
  * set, only reports that. */
 extern void ob_task_run(ObTask *task);
 
-/* Fills task->run for one that failed.  Its object may be there nevertheless,
+/* Fills task->row for one that failed.  Its object may be there nevertheless,
  * or that of an earlier attempt (task->fate): then it has a URI, and its error
  * says so. */
 extern void ob_task_fail(ObTask *task, const ErrorData *error);
@@ -99,7 +99,7 @@ extern void ob_task_fail(ObTask *task, const ErrorData *error);
 /* The same of one that is not known to be visible.  Allocates nothing. */
 extern void ob_task_doubt(ObTask *task);
 
-/* Fills task->run for one that has landed, but is not to be seen, because
+/* Fills task->row for one that has landed, but is not to be seen, because
  * something else of its run has failed.  If it has a URI, that is an earlier
  * attempt's.  Does not raise. */
 extern void ob_task_withhold(ObTask *task);

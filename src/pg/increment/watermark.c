@@ -312,7 +312,7 @@ typedef struct Writing
 {
 	Oid schema;
 	const ObWatermark *mark;
-	const ObRun *run;
+	const ObHistoryRow *landed;
 	ObParameters row;
 	bool written;
 } Writing;
@@ -333,7 +333,8 @@ write_mark(Oid schema, void *arg)
 }
 
 static void
-make_row(ObParameters *row, const ObWatermark *mark, const ObRun *run)
+make_row(ObParameters *row, const ObWatermark *mark,
+		 const ObHistoryRow *landed)
 {
 	const ObWatermarkOrigin *origin = &mark->origin;
 
@@ -346,9 +347,9 @@ make_row(ObParameters *row, const ObWatermark *mark, const ObRun *run)
 	ob_parameter_text(row, mark->column);
 	ob_parameter_text(row, mark->type);
 	ob_parameter_text(row, mark->to);
-	ob_parameter_text(row, run->uri);
-	ob_parameter_uuid(row, &run->run_id);
-	ob_parameter_uuid(row, mark->kept ? &mark->kept->run_id : &run->run_id);
+	ob_parameter_text(row, landed->uri);
+	ob_parameter_uuid(row, &landed->run_id);
+	ob_parameter_uuid(row, mark->kept ? &mark->kept->run_id : &landed->run_id);
 	ob_parameter_uuid(row, &origin->table_id);
 	ob_parameter_text(row, origin->query);
 	ob_parameter_text(row, origin->relations);
@@ -364,19 +365,19 @@ write_if_wanted(void *arg)
 {
 	Writing *writing = arg;
 
-	make_row(&writing->row, writing->mark, writing->run);
+	make_row(&writing->row, writing->mark, writing->landed);
 	if (writing->mark->kept || is_still_wanted(writing->schema, writing->mark))
 		ob_as_owner(writing->schema, TABLE, write_mark, writing);
 }
 
 const char *
-ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
+ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObHistoryRow *row)
 {
-	Writing writing = {.schema = schema, .mark = mark, .run = run};
+	Writing writing = {.schema = schema, .mark = mark, .landed = row};
 	const ErrorData *error;
 
-	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
-		run->figures.rows == 0)
+	if (!mark->to || strcmp(row->status, OB_STATUS_DONE) != 0 ||
+		row->figures.rows == 0)
 		return NULL;
 	/* The object has landed, so a failure here must not undo its row of the
 	 * history.  A REPEATABLE READ transaction fails if another run has moved

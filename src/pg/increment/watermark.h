@@ -101,7 +101,7 @@ extern void ob_watermark_warn(Oid schema, ObWatermark *mark,
  * then this returns why, palloc'd, else NULL.
  */
 extern const char *ob_watermark_keep(Oid schema, const ObWatermark *mark,
-									 const ObRun *run);
+									 const ObHistoryRow *row);
 
 /* Says so in a WARNING, with texts that can be said to the client: see
  * errors.h. */

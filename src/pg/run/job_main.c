@@ -66,10 +66,10 @@ tell(ObJobShared *shared, ObJobState state)
  * no table has it. */
 #define RUN_ITSELF ""
 
-static ObRun
+static ObHistoryRow
 first_row(const JobState *job, const char *name)
 {
-	return (ObRun){
+	return (ObHistoryRow){
 		.run_id = job->wanted.run_id,
 		.name = name,
 		.status = OB_STATUS_QUEUED,
@@ -105,9 +105,9 @@ write_queued(void *arg)
 	MemoryContextSwitchTo(before);
 	foreach (cell, job->names)
 	{
-		ObRun run = first_row(job, lfirst(cell));
+		ObHistoryRow row = first_row(job, lfirst(cell));
 
-		ob_history_begin(wanted->schema, &run);
+		ob_history_begin(wanted->schema, &row);
 	}
 }
 
@@ -136,16 +136,16 @@ static void
 write_run_itself(const JobState *job, const char *status,
 				 const ErrorData *error)
 {
-	ObRun run = first_row(job, RUN_ITSELF);
+	ObHistoryRow row = first_row(job, RUN_ITSELF);
 
-	run.status = status;
-	run.ended = run.started;
+	row.status = status;
+	row.ended = row.started;
 	if (error)
 	{
-		run.error = error->message;
-		run.sqlstate = error->sqlerrcode;
+		row.error = error->message;
+		row.sqlstate = error->sqlerrcode;
 	}
-	ob_history_begin(job->wanted.schema, &run);
+	ob_history_begin(job->wanted.schema, &row);
 }
 
 static void
@@ -181,14 +181,14 @@ write_failure(void *arg)
 
 	foreach (cell, job->names)
 	{
-		ObRun run = first_row(job, lfirst(cell));
+		ObHistoryRow row = first_row(job, lfirst(cell));
 
-		run.status = OB_STATUS_FAILED;
-		run.ended = run.started;
-		run.error = failure->error->message;
-		run.sqlstate = failure->error->sqlerrcode;
+		row.status = OB_STATUS_FAILED;
+		row.ended = row.started;
+		row.error = failure->error->message;
+		row.sqlstate = failure->error->sqlerrcode;
 		if (!job->none)
-			ob_history_end_if_open(schema, &run);
+			ob_history_end_if_open(schema, &row);
 	}
 	ob_history_sum(schema, &totals);
 	/* all have landed, and the run has failed nonetheless */

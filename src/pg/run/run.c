@@ -188,9 +188,9 @@ prepare_all(ObRunAll *all, List *entries)
 		table->request = all->common;
 		table->request.name = entry->name;
 		table->request.entry = entry;
-		table->task.run.run_id = all->common.run_id;
-		table->task.run.name = entry->name;
-		table->task.run.source = all->common.source;
+		table->task.row.run_id = all->common.run_id;
+		table->task.row.name = entry->name;
+		table->task.row.source = all->common.source;
 		table->error = ob_attempt(prepare, table);
 		table++;
 	}
@@ -204,7 +204,7 @@ add_ended(RunTable *table)
 	ObRunAll *all = table->all;
 
 	table->reported = true;
-	ob_totals_add(&all->totals, &table->task.run);
+	ob_totals_add(&all->totals, &table->task.row);
 	all->ended[all->nended++] = table;
 }
 
@@ -257,7 +257,7 @@ run_in_session(RunTable *table)
 		error = ob_attempt(run, table);
 	if (error)
 		fail_table(table, error);
-	if (!table->publication || table->task.run.figures.files == 0)
+	if (!table->publication || table->task.row.figures.files == 0)
 		end_in_session(table);
 }
 
@@ -286,13 +286,13 @@ static void
 ended_elsewhere(ObWorkerTable *worker_table)
 {
 	RunTable *table = worker_table->arg;
-	const ObRun *run = &table->task.run;
+	const ObHistoryRow *row = &table->task.row;
 
-	if (run->error && !table->failed)
+	if (row->error && !table->failed)
 	{
 		ErrorData error = {
-			.sqlerrcode = run->sqlstate,
-			.message = unconstify(char *, run->error),
+			.sqlerrcode = row->sqlstate,
+			.message = unconstify(char *, row->error),
 			.detail = unconstify(char *, worker_table->detail),
 			.hint = unconstify(char *, worker_table->hint),
 		};
@@ -411,7 +411,7 @@ withhold_unpublished(ObRunAll *all)
 	{
 		RunTable *table = &all->tables[i];
 
-		if (table->task.run.figures.files == 0 ||
+		if (table->task.row.figures.files == 0 ||
 			table->publication->state == OB_PUBLISHED_DONE)
 			continue;
 		if (table->publication->state == OB_PUBLISHED_UNKNOWN)
@@ -576,7 +576,7 @@ static void
 skip_table(RunTable *table)
 {
 	table->here = true;
-	table->task.run.started = table->task.run.ended = GetCurrentTimestamp();
+	table->task.row.started = table->task.row.ended = GetCurrentTimestamp();
 	ob_task_withhold(&table->task);
 }
 
@@ -590,7 +590,7 @@ finish_run(void *arg)
 	{
 		RunTable *table = &all->tables[i];
 
-		if (table->task.run.status)
+		if (table->task.row.status)
 			continue;
 		if (all->failed > 0)
 			skip_table(table);
@@ -745,7 +745,7 @@ run_next_here(ObRunAll *all)
 	{
 		RunTable *table = &all->tables[all->next++];
 
-		if (table->task.run.status)
+		if (table->task.row.status)
 			continue;
 		run_in_session(table);
 		return;
@@ -813,7 +813,7 @@ ob_run_begin(List *entries, Jsonb *options, const ObRequest *common)
 	return all;
 }
 
-const ObRun *
+const ObHistoryRow *
 ob_run_next(ObRunAll *all)
 {
 	MemoryContext before = MemoryContextSwitchTo(all->context);
@@ -829,7 +829,7 @@ ob_run_next(ObRunAll *all)
 	/* the last row's place; those before it may have ended with it */
 	if (all->given == all->n - 1)
 		raise_errors(all);
-	return &all->ended[all->given++]->task.run;
+	return &all->ended[all->given++]->task.row;
 }
 
 int

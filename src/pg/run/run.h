@@ -28,7 +28,7 @@ extern ObRunAll *ob_run_begin(List *entries, Jsonb *options,
  * In between workers go on, see ob_workers_start() for how long.  The active
  * snapshot must be the same at each call, and the role.
  */
-extern const ObRun *ob_run_next(ObRunAll *run);
+extern const ObHistoryRow *ob_run_next(ObRunAll *run);
 
 /* Ends the run early; how many tables were not returned because of it.  What
  * is under way is undone.  Does not raise. */

@@ -46,6 +46,7 @@ extern bool ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 
 /* run_id, name, status, uri, files, rows, bytes, elapsed */
-extern void ob_result_values(const ObRun *run, Datum *values, bool *nulls);
+extern void ob_result_values(const ObHistoryRow *row, Datum *values,
+							 bool *nulls);
 
 #endif

@@ -68,12 +68,12 @@ begin(FunctionCallInfo fcinfo)
 }
 
 static void
-row_values(const ObRun *run, Datum *values, bool *nulls)
+row_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 {
-	ob_result_values(run, values, nulls);
-	nulls[OB_RESULT_COLUMNS] = run->error == NULL;
+	ob_result_values(row, values, nulls);
+	nulls[OB_RESULT_COLUMNS] = row->error == NULL;
 	values[OB_RESULT_COLUMNS] =
-		run->error ? CStringGetTextDatum(run->error) : (Datum) 0;
+		row->error ? CStringGetTextDatum(row->error) : (Datum) 0;
 }
 
 /* ---- all rows at once ---- */
@@ -82,7 +82,7 @@ static Datum
 materialize(FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	const ObRun *row;
+	const ObHistoryRow *row;
 	ObRunAll *run;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -155,7 +155,7 @@ static Datum
 stream_rows(FunctionCallInfo fcinfo)
 {
 	FuncCallContext *call;
-	const ObRun *row;
+	const ObHistoryRow *row;
 	Stream *stream;
 
 	if (SRF_IS_FIRSTCALL())

@@ -131,7 +131,7 @@ write_begin(void *arg)
 {
 	const ObWork *work = arg;
 
-	ob_history_begin(work->request.schema, &work->task.run);
+	ob_history_begin(work->request.schema, &work->task.row);
 }
 
 static void
@@ -142,7 +142,7 @@ write_end(void *arg)
 	const char *left = ob_task_end(work->request.schema, &work->task);
 
 	work->left = left ? MemoryContextStrdup(work->context, left) : NULL;
-	ob_totals_add(&totals, &work->task.run);
+	ob_totals_add(&totals, &work->task.row);
 	/* the run's only table */
 	if (work->request.options_for == OB_OPTIONS_TABLE)
 		ob_tell_run(&totals);
@@ -198,20 +198,20 @@ ob_work_run(ObWork *work)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
-	ObRun *run = &work->task.run;
+	ObHistoryRow *row = &work->task.row;
 
 	work->context = context;
 	work->request.in_worker = work->snapshot;
-	run->run_id = work->request.run_id;
-	run->name = work->request.name;
-	run->source = work->request.source;
-	run->lsn = work->request.lsn;
-	run->status = OB_STATUS_RUNNING;
-	run->started = GetCurrentTimestamp();
-	run->logged = &work->logged;
+	row->run_id = work->request.run_id;
+	row->name = work->request.name;
+	row->source = work->request.source;
+	row->lsn = work->request.lsn;
+	row->status = OB_STATUS_RUNNING;
+	row->started = GetCurrentTimestamp();
+	row->logged = &work->logged;
 	hurried = false;
 	pgstat_report_activity(STATE_RUNNING,
-						   psprintf("onboard: export of \"%s\"", run->name));
+						   psprintf("onboard: export of \"%s\"", row->name));
 	/* a history that cannot be written is told in the server log, and is no
 	 * reason to land nothing */
 	(void) ob_work_write(work->session, write_begin, work);
@@ -228,27 +228,27 @@ ob_work_run(ObWork *work)
 	if (error)
 		ob_task_fail(&work->task, error);
 	work->error = error;
-	if (!work->waits || work->task.run.figures.files == 0)
+	if (!work->waits || work->task.row.figures.files == 0)
 		ob_work_end(work);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
 /* A background worker's warnings go to the server log. */
 static void
-warn_of_unwritten(const ObRun *run, const ErrorData *error)
+warn_of_unwritten(const ObHistoryRow *row, const ErrorData *error)
 {
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("the history does not say how the export of \"%s\" ended",
-					run->name),
-			 run->figures.files > 0
+					row->name),
+			 row->figures.files > 0
 				 ? errdetail("It has landed at \"%s\": %llu rows, %llu "
 							 "bytes. The history: %s",
-							 run->uri, (unsigned long long) run->figures.rows,
-							 (unsigned long long) run->figures.bytes,
+							 row->uri, (unsigned long long) row->figures.rows,
+							 (unsigned long long) row->figures.bytes,
 							 error->message)
 				 : errdetail("It has ended as \"%s\": %s. The history: %s",
-							 run->status, run->error ? run->error : "no rows",
+							 row->status, row->error ? row->error : "no rows",
 							 error->message)));
 }
 
@@ -260,7 +260,7 @@ ob_work_end(ObWork *work)
 	QueryCancelPending = false;
 	work->unwritten = error != NULL;
 	if (error)
-		warn_of_unwritten(&work->task.run, error);
+		warn_of_unwritten(&work->task.row, error);
 	else if (work->left)
-		ob_watermark_warn_left(work->task.run.name, work->left);
+		ob_watermark_warn_left(work->task.row.name, work->left);
 }

@@ -24,7 +24,7 @@ typedef struct ObWork
 
 	/* the outcome, in this context */
 	MemoryContext context;
-	ObTask task; /* task.run is complete, whatever happened */
+	ObTask task; /* task.row is complete, whatever happened */
 	const ErrorData *error;
 	bool unwritten; /* the history does not say how it ended */
 	/* why the watermark is left as it is, which the server's log says, too;

@@ -196,23 +196,23 @@ text_or_null(const char *text)
 }
 
 void
-ob_workers_write_outcome(ObWorkerSlot *slot, const ObRun *run)
+ob_workers_write_outcome(ObWorkerSlot *slot, const ObHistoryRow *row)
 {
-	ob_report_copy(slot->status, sizeof(slot->status), run->status);
-	slot->figures = run->figures;
-	slot->sqlstate = run->sqlstate;
-	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
-	ob_report_copy(slot->error, sizeof(slot->error), run->error);
+	ob_report_copy(slot->status, sizeof(slot->status), row->status);
+	slot->figures = row->figures;
+	slot->sqlstate = row->sqlstate;
+	ob_report_copy(slot->uri, sizeof(slot->uri), row->uri);
+	ob_report_copy(slot->error, sizeof(slot->error), row->error);
 }
 
 void
-ob_workers_read_outcome(const ObWorkerSlot *slot, ObRun *run)
+ob_workers_read_outcome(const ObWorkerSlot *slot, ObHistoryRow *row)
 {
-	run->status = pstrdup(slot->status);
-	run->figures = slot->figures;
-	run->sqlstate = slot->sqlstate;
-	run->uri = text_or_null(slot->uri);
-	run->error = text_or_null(slot->error);
+	row->status = pstrdup(slot->status);
+	row->figures = slot->figures;
+	row->sqlstate = slot->sqlstate;
+	row->uri = text_or_null(slot->uri);
+	row->error = text_or_null(slot->error);
 }
 
 int
@@ -303,11 +303,11 @@ read_slot(ObWorkers *workers, int i)
 {
 	const ObWorkerSlot *slot = &workers->shared->slots[i];
 	ObWorkerTable *table = &workers->spec.tables[i];
-	ObRun *run = &table->task->run;
+	ObHistoryRow *row = &table->task->row;
 
-	ob_workers_read_outcome(slot, run);
-	run->started = slot->started;
-	run->ended = slot->ended;
+	ob_workers_read_outcome(slot, row);
+	row->started = slot->started;
+	row->ended = slot->ended;
 	table->task->fate = slot->fate;
 	table->detail = text_or_null(slot->detail);
 	table->hint = text_or_null(slot->hint);
@@ -333,23 +333,23 @@ report(ObWorkers *workers, int i)
 
 	workers->reported[i] = true;
 	workers->nreported++;
-	if (table->task->run.error && workers->spec.finish)
+	if (table->task->row.error && workers->spec.finish)
 		take_no_more(workers);
 	workers->spec.ended(table);
 }
 
 /* Its worker has told how it ended, but could not write it down. */
 static void
-warn_of_unwritten(const ObRun *run)
+warn_of_unwritten(const ObHistoryRow *row)
 {
-	const char *name = ob_report_client_text(run->name);
+	const char *name = ob_report_client_text(row->name);
 
 	ereport(WARNING,
 			(errmsg("the history does not say how the export of \"%s\" ended",
 					name),
-			 run->figures.files > 0
+			 row->figures.files > 0
 				 ? errdetail("It has landed at \"%s\".",
-							 ob_report_client_text(run->uri))
+							 ob_report_client_text(row->uri))
 				 : 0,
 			 errhint("The server log has the reason.")));
 }
@@ -367,14 +367,14 @@ static void
 report_ended(ObWorkers *workers, int i)
 {
 	const ObWorkerSlot *slot = &workers->shared->slots[i];
-	const ObRun *run = &workers->spec.tables[i].task->run;
+	const ObHistoryRow *row = &workers->spec.tables[i].task->row;
 
 	if (slot->unwritten)
-		warn_of_unwritten(run);
+		warn_of_unwritten(row);
 	if (slot->left[0])
-		ob_watermark_warn_left(ob_report_client_text(run->name),
+		ob_watermark_warn_left(ob_report_client_text(row->name),
 							   ob_report_client_text(slot->left));
-	if (run->error)
+	if (row->error)
 		warn_of_object(workers, i);
 	report(workers, i);
 }
@@ -382,7 +382,7 @@ report_ended(ObWorkers *workers, int i)
 typedef struct Ending
 {
 	Oid schema;
-	const ObRun *run;
+	const ObHistoryRow *row;
 } Ending;
 
 static void
@@ -390,7 +390,7 @@ write_ending(void *arg)
 {
 	const Ending *ending = arg;
 
-	ob_history_end(ending->schema, ending->run);
+	ob_history_end(ending->schema, ending->row);
 }
 
 /*
@@ -399,9 +399,9 @@ write_ending(void *arg)
  * is no reason to end the others.
  */
 static void
-write_for_worker(const ObWorkers *workers, const ObRun *run)
+write_for_worker(const ObWorkers *workers, const ObHistoryRow *row)
 {
-	Ending ending = {workers->spec.common->schema, run};
+	Ending ending = {workers->spec.common->schema, row};
 	const ErrorData *error = ob_attempt(write_ending, &ending);
 
 	if (error)
@@ -409,7 +409,7 @@ write_for_worker(const ObWorkers *workers, const ObRun *run)
 			WARNING,
 			(errmsg("the history does not say how the export of \"%s\" "
 					"ended",
-					ob_report_client_text(run->name)),
+					ob_report_client_text(row->name)),
 			 errdetail_internal("%s", ob_report_client_text(error->message)),
 			 errhint("onboard_runs shows it as lost.")));
 }
@@ -420,16 +420,16 @@ report_lost(ObWorkers *workers, int i)
 {
 	ObWorkerSlot *slot = &workers->shared->slots[i];
 	ObWorkerTable *table = &workers->spec.tables[i];
-	ObRun *run = &table->task->run;
+	ObHistoryRow *row = &table->task->row;
 	ErrorData error = {.sqlerrcode = ERRCODE_ADMIN_SHUTDOWN};
 
 	error.message = pstrdup("the worker that exported it was terminated");
-	run->started = slot->started;
+	row->started = slot->started;
 	*table->task->export.fate = slot->fate;
 	ob_task_fail(table->task, &error);
 	warn_of_object(workers, i);
 	table->hint = "See the server log.";
-	write_for_worker(workers, run);
+	write_for_worker(workers, row);
 	report(workers, i);
 }
 
@@ -576,7 +576,7 @@ post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
 	{
 		if (workers->landed[i])
 			ob_workers_write_outcome(&workers->shared->slots[i],
-									 &workers->spec.tables[i].task->run);
+									 &workers->spec.tables[i].task->row);
 	}
 	pg_write_barrier();
 	pg_atomic_write_u32(&workers->shared->verdict, verdict);
@@ -596,9 +596,9 @@ end_orphan(ObWorkers *workers, int i, ObWorkersVerdict verdict)
 {
 	ObTask *task = workers->spec.tables[i].task;
 
-	write_for_worker(workers, &task->run);
+	write_for_worker(workers, &task->row);
 	if (task->watermark && verdict == OB_VERDICT_PUBLISHED)
-		ob_watermark_warn_left(ob_report_client_text(task->run.name),
+		ob_watermark_warn_left(ob_report_client_text(task->row.name),
 							   "The worker that has landed the increment was "
 							   "terminated.");
 	report(workers, i);

@@ -21,7 +21,7 @@
 typedef struct ObWorkerTable
 {
 	const char *name;
-	ObTask *task; /* its run and details are filled when it has ended */
+	ObTask *task; /* its row and details are filled when it has ended */
 	const char *detail;
 	const char *hint; /* of its error; NULL: none */
 	void *arg;        /* the caller's own */
@@ -43,7 +43,7 @@ typedef struct ObWorkersSpec
 	/*
 	 * Of a run that is published together; else NULL.  finish is called once
 	 * all tables have landed, failed, or are left to the caller, and workers
-	 * wait.  It publishes or discards, and sets each landed table's run to
+	 * wait.  It publishes or discards, and sets each landed table's row to
 	 * what became of it; true: increments end there.  After the first failure
 	 * no other table is begun.  abort, if finish does not return, does the
 	 * latter without raising.
@@ -71,7 +71,7 @@ extern ObWorkers *ob_workers_start(const ObWorkersSpec *spec);
  * Waits until "ended" has been called for another table, or for some; false:
  * every table has ended but those that no worker could take, because none was
  * free or the last one died: they are left to the caller, who finds them by
- * run.status, which is NULL.  Answers interrupts; an error ends the workers
+ * row.status, which is NULL.  Answers interrupts; an error ends the workers
  * first, and their uploads, but those that were held already: they are noted
  * in the publications.  What became of the tables is in the current memory
  * context.

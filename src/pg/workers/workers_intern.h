@@ -88,8 +88,10 @@ ob_workers_session(const ObWorkersShared *shared)
 }
 
 /* How a table has ended, from one process to the other, but for its times. */
-extern void ob_workers_write_outcome(ObWorkerSlot *slot, const ObRun *run);
-extern void ob_workers_read_outcome(const ObWorkerSlot *slot, ObRun *run);
+extern void ob_workers_write_outcome(ObWorkerSlot *slot,
+									 const ObHistoryRow *row);
+extern void ob_workers_read_outcome(const ObWorkerSlot *slot,
+									ObHistoryRow *row);
 
 /* The number of a table that nobody has taken, now this process's; -1: none */
 extern int ob_workers_take(ObWorkersShared *shared);

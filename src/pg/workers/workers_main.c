@@ -77,13 +77,13 @@ static void
 write_slot(ObWorkerSlot *slot, const ObWork *work)
 {
 	const ErrorData *error = work->error;
-	const ObRun *run = &work->task.run;
+	const ObHistoryRow *row = &work->task.row;
 
-	ob_workers_write_outcome(slot, run);
-	slot->started = run->started;
-	slot->ended = run->ended;
+	ob_workers_write_outcome(slot, row);
+	slot->started = row->started;
+	slot->ended = row->ended;
 	write_end(slot, work);
-	if (run->error)
+	if (row->error)
 		slot->fate = work->task.fate;
 	ob_report_copy(slot->detail, sizeof(slot->detail),
 				   error ? error->detail : NULL);
@@ -127,7 +127,7 @@ run_table(Worker *worker, ObWorkerSlot *slot)
 	ob_work_run(work);
 	write_details(worker, slot, work->task.details);
 	write_slot(slot, work);
-	if (!work->waits || work->task.run.figures.files == 0)
+	if (!work->waits || work->task.row.figures.files == 0)
 	{
 		set_state(shared, slot, OB_WORKER_ENDED);
 		return false;
@@ -169,7 +169,7 @@ end_table(PendingTable *pending, ObWorkersVerdict verdict)
 	if (verdict == OB_VERDICT_NONE)
 		ob_task_withhold(task);
 	else
-		ob_workers_read_outcome(pending->slot, &task->run);
+		ob_workers_read_outcome(pending->slot, &task->row);
 	if (verdict != OB_VERDICT_PUBLISHED)
 		task->watermark = NULL;
 	ob_work_end(&pending->work);
