@@ -47,7 +47,7 @@
 typedef struct ExportState ExportState;
 struct ExportState
 {
-	const ObExport *export;
+	const ObExportSpec *export;
 	ObExportResult *result;
 	void (*work)(ExportState *state, ObExportResult *result);
 	ObStream *stream;
@@ -70,7 +70,7 @@ static int nested = 0;
 static void
 run_plan(ExportState *state, PlannedStmt *plan, ObReceiver *receiver)
 {
-	const ObExport *export = state->export;
+	const ObExportSpec *export = state->export;
 	QueryDesc *query = CreateQueryDesc(
 		plan, export->query, GetActiveSnapshot(), InvalidSnapshot,
 		&receiver->base, export->parameters, NULL, 0);
@@ -86,7 +86,7 @@ run_plan(ExportState *state, PlannedStmt *plan, ObReceiver *receiver)
 static void
 run_query(ExportState *state, ObReceiver *receiver)
 {
-	const ObExport *export = state->export;
+	const ObExportSpec *export = state->export;
 	MemoryContext context = AllocSetContextCreate(
 		state->context, "onboard query", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
@@ -117,7 +117,7 @@ open_stream(ExportState *state)
 static ObEncoder *
 start_anew(ExportState *state)
 {
-	const ObExport *export = state->export;
+	const ObExportSpec *export = state->export;
 	ObEncoder *encoder;
 	ObFigures figures;
 
@@ -165,7 +165,7 @@ finish(ExportState *state, ObEncoder *encoder)
 static void
 hand_over(ExportState *state, ObExportResult *result)
 {
-	const ObExport *export = state->export;
+	const ObExportSpec *export = state->export;
 	ObUploadHeld held;
 
 	result->crc32 = ob_upload_crc32(state->stream->upload);
@@ -242,7 +242,7 @@ name_export(void *arg)
 static void
 export_query(ExportState *state, ObExportResult *result)
 {
-	const ObExport *export = state->export;
+	const ObExportSpec *export = state->export;
 	ObProgressLabel label = {export->run_id, export->name, MyProcPid,
 							 GetCurrentTimestamp()};
 
@@ -291,7 +291,7 @@ do_work(void *arg)
 
 /* Does work(state), and cleans up whichever way it ends. */
 static void
-run_work(const ObExport *export,
+run_work(const ObExportSpec *export,
 		 void (*work)(ExportState *state, ObExportResult *result),
 		 ObExportResult *result)
 {
@@ -328,7 +328,7 @@ run_work(const ObExport *export,
 }
 
 void
-ob_export_run(const ObExport *export, ObExportResult *result)
+ob_export_run(const ObExportSpec *export, ObExportResult *result)
 {
 	memset(result, 0, sizeof(*result));
 	ob_query_check(export->query);
@@ -336,7 +336,7 @@ ob_export_run(const ObExport *export, ObExportResult *result)
 }
 
 void
-ob_export_rehearse(const ObExport *export)
+ob_export_rehearse(const ObExportSpec *export)
 {
 	run_work(export, rehearse, NULL);
 }

@@ -20,12 +20,12 @@ typedef struct ObExportResult
  * Runs it.  Raises on failure, after the upload was aborted (for which it may
  * take five seconds; everything else answers interrupts at once).
  */
-extern void ob_export_run(const ObExport *export, ObExportResult *result);
+extern void ob_export_run(const ObExportSpec *export, ObExportResult *result);
 
 /*
  * Begins its upload, with all that it would say, and aborts it: whether it
  * may. No object is written.  Raises as ob_export_run() does.
  */
-extern void ob_export_rehearse(const ObExport *export);
+extern void ob_export_rehearse(const ObExportSpec *export);
 
 #endif

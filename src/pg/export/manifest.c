@@ -193,7 +193,7 @@ add_watermark(Json *json, const ObWatermark *mark)
 }
 
 Jsonb *
-ob_manifest_details(const ObTask *task, TupleDesc columns,
+ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 					const ObExportResult *result)
 {
 	Json json = {NULL};
@@ -230,7 +230,7 @@ add_object(Json *json, ObFate fate)
 }
 
 static void
-add_table(Json *json, const ObTask *task)
+add_table(Json *json, const ObTableExport *task)
 {
 	const ObHistoryRow *row = &task->row;
 
@@ -276,7 +276,7 @@ add_origin(Json *json)
 
 /* All tables have the same, those that could tell. */
 static void
-add_lsn(Json *json, const ObTask *const *tasks, int n)
+add_lsn(Json *json, const ObTableExport *const *tasks, int n)
 {
 	XLogRecPtr lsn = 0;
 
@@ -289,7 +289,7 @@ add_lsn(Json *json, const ObTask *const *tasks, int n)
 }
 
 static Jsonb *
-build(const ObManifest *manifest, const ObTask *const *tasks, int n)
+build(const ObManifest *manifest, const ObTableExport *const *tasks, int n)
 {
 	Json json = {NULL};
 
@@ -312,7 +312,7 @@ build(const ObManifest *manifest, const ObTask *const *tasks, int n)
 
 /* UTF-8, as keys are. */
 char *
-ob_manifest_key(const ObExport *where, const char *file)
+ob_manifest_key(const ObExportSpec *where, const char *file)
 {
 	char *key = psprintf("%s" OB_KEY_OWN_FOLDER "%s/%s", where->server->prefix,
 						 ob_manifest_run_text(&where->run_id), file);
@@ -328,8 +328,8 @@ say_run(void *arg)
 }
 
 void
-ob_manifest_write(const ObManifest *manifest, const ObTask *const *tasks,
-				  int n)
+ob_manifest_write(const ObManifest *manifest,
+				  const ObTableExport *const *tasks, int n)
 {
 	ErrorContextCallback context = {error_context_stack, say_run,
 									ob_manifest_run_text(&manifest->run_id)};
@@ -351,7 +351,7 @@ ob_manifest_write(const ObManifest *manifest, const ObTask *const *tasks,
 }
 
 void
-ob_manifest_write_one(const ObTask *task)
+ob_manifest_write_one(const ObTableExport *task)
 {
 	const ObManifest manifest = {
 		.run_id = task->row.run_id,

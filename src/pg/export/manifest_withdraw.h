@@ -20,7 +20,7 @@
  * them; and if it cannot be known, or brought about, that no _SUCCESS is
  * there. Answers interrupts.  schema is the extension's.
  */
-extern void ob_withdraw(Oid schema, const ObExport *where,
+extern void ob_withdraw(Oid schema, const ObExportSpec *where,
 						const char *const *names, int n);
 
 #endif

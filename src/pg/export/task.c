@@ -33,7 +33,7 @@
 
 /* The registry's options first, then the call's over them. */
 static ObOptions *
-read_options(const ObRequest *request)
+read_options(const ObExportRequest *request)
 {
 	ObOptions *options = ob_options_new();
 
@@ -49,7 +49,7 @@ read_options(const ObRequest *request)
 }
 
 char *
-ob_task_key(const ObRequest *request, const ObOptions *options,
+ob_task_key(const ObExportRequest *request, const ObOptions *options,
 			const ObServer *server)
 {
 	ObKeyFields fields = {
@@ -70,7 +70,7 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 }
 
 void
-ob_task_recall(const ObRequest *request, ObTask *task)
+ob_task_recall(const ObExportRequest *request, ObTableExport *task)
 {
 	ObHistoryRow *row;
 
@@ -90,7 +90,7 @@ ob_task_recall(const ObRequest *request, ObTask *task)
  * ones.
  */
 static bool
-has_landed(const ObRequest *request, ObTask *task)
+has_landed(const ObExportRequest *request, ObTableExport *task)
 {
 	const ObHistoryRow *row = task->earlier;
 
@@ -125,7 +125,8 @@ refuse_after_increment(const char *name)
 }
 
 void
-ob_task_spare_increments(const ObRequest *request, ObTask *const *tasks, int n)
+ob_task_spare_increments(const ObExportRequest *request,
+						 ObTableExport *const *tasks, int n)
 {
 	const char **uris = palloc(sizeof(char *) * n);
 	const char *name;
@@ -145,7 +146,7 @@ ob_task_spare_increments(const ObRequest *request, ObTask *const *tasks, int n)
 }
 
 char *
-ob_task_place(const ObExport *export, const char *key)
+ob_task_place(const ObExportSpec *export, const char *key)
 {
 	char *text = NULL;
 	ObBuf place;
@@ -166,7 +167,7 @@ ob_task_place(const ObExport *export, const char *key)
 
 /* Its query is the registered one, so that of a call cannot be bounded. */
 static void
-prepare_watermark(const ObRequest *request, ObTask *task)
+prepare_watermark(const ObExportRequest *request, ObTableExport *task)
 {
 	const ObOptions *options = task->export.options;
 	ObWatermarkRequest wanted = {
@@ -221,7 +222,7 @@ typedef struct KnownServer
 } KnownServer;
 
 static ObServer *
-find_server(const ObRequest *request, const char *name)
+find_server(const ObExportRequest *request, const char *name)
 {
 	KnownServer *found;
 	ListCell *cell;
@@ -250,7 +251,7 @@ find_server(const ObRequest *request, const char *name)
 }
 
 void
-ob_task_prepare(const ObRequest *request, ObTask *task)
+ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
 {
 	const ObEntry *entry = request->entry;
 	const char *query = request->query;
@@ -290,7 +291,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 
 /* False: there is nothing to land, and nothing shall be. */
 static bool
-bound(ObTask *task)
+bound(ObTableExport *task)
 {
 	return !task->watermark ||
 		   ob_watermark_bound(task->schema, task->watermark, &task->export) ||
@@ -303,7 +304,7 @@ bound(ObTask *task)
  * replace the object of the other.  A lock excludes that.
  */
 static void
-require_alone(const ObTask *task)
+require_alone(const ObTableExport *task)
 {
 	const pg_uuid_t *run_id = &task->export.run_id;
 
@@ -327,7 +328,7 @@ hint_at_run_id(void *arg)
 				"or none.");
 }
 
-static void export(const ObTask *task, ObExportResult *result)
+static void export(const ObTableExport *task, ObExportResult *result)
 {
 	ErrorContextCallback context = {error_context_stack, hint_at_run_id, NULL};
 
@@ -339,7 +340,7 @@ static void export(const ObTask *task, ObExportResult *result)
 
 /* Reports what the run has landed before.  Nothing is written or sent. */
 static void
-tell_again(ObTask *task)
+tell_again(ObTableExport *task)
 {
 	task->row = *task->landed;
 	ereport(
@@ -357,7 +358,7 @@ tell_again(ObTask *task)
  * would each not see what the other one says.
  */
 static void
-begin_run(const ObTask *task)
+begin_run(const ObTableExport *task)
 {
 	if (!task->given_id)
 		return;
@@ -369,7 +370,7 @@ begin_run(const ObTask *task)
 }
 
 void
-ob_task_run(ObTask *task)
+ob_task_run(ObTableExport *task)
 {
 	ObExportResult result = {0};
 	TupleDesc columns = NULL;
@@ -418,7 +419,7 @@ clear_outcome(ObHistoryRow *row)
 }
 
 void
-ob_task_fail(ObTask *task, const ErrorData *error)
+ob_task_fail(ObTableExport *task, const ErrorData *error)
 {
 	clear_outcome(&task->row);
 	task->row.ended = GetCurrentTimestamp();
@@ -439,7 +440,7 @@ ob_task_fail(ObTask *task, const ErrorData *error)
 }
 
 void
-ob_task_doubt(ObTask *task)
+ob_task_doubt(ObTableExport *task)
 {
 	clear_outcome(&task->row);
 	task->fate = OB_FATE_UNKNOWN;
@@ -450,7 +451,7 @@ ob_task_doubt(ObTask *task)
 }
 
 void
-ob_task_withhold(ObTask *task)
+ob_task_withhold(ObTableExport *task)
 {
 	clear_outcome(&task->row);
 	task->row.status = OB_STATUS_WITHHELD;
@@ -459,7 +460,7 @@ ob_task_withhold(ObTask *task)
 }
 
 static const char *
-keep_watermark(Oid schema, const ObTask *task)
+keep_watermark(Oid schema, const ObTableExport *task)
 {
 	if (!task->watermark)
 		return NULL;
@@ -467,7 +468,7 @@ keep_watermark(Oid schema, const ObTask *task)
 }
 
 const char *
-ob_task_end(Oid schema, const ObTask *task)
+ob_task_end(Oid schema, const ObTableExport *task)
 {
 	ob_history_end(schema, &task->row);
 	return keep_watermark(schema, task);
@@ -478,14 +479,14 @@ ob_task_end(Oid schema, const ObTask *task)
 typedef struct Ending
 {
 	Oid schema;
-	const ObTask *task;
+	const ObTableExport *task;
 } Ending;
 
 static void
 write_end(void *arg)
 {
 	const Ending *ending = arg;
-	const ObTask *task = ending->task;
+	const ObTableExport *task = ending->task;
 	const char *left;
 
 	ob_history_write_end(ending->schema, &task->row);
@@ -496,7 +497,7 @@ write_end(void *arg)
 }
 
 static void
-warn_unwritten(const ObTask *task, const ErrorData *error)
+warn_unwritten(const ObTableExport *task, const ErrorData *error)
 {
 	const ObHistoryRow *row = &task->row;
 	const char *name = ob_report_client_text(row->name);
@@ -524,7 +525,7 @@ warn_unwritten(const ObTask *task, const ErrorData *error)
 }
 
 void
-ob_task_end_or_warn(Oid schema, const ObTask *task)
+ob_task_end_or_warn(Oid schema, const ObTableExport *task)
 {
 	Ending ending = {schema, task};
 	ErrorData *volatile error = NULL;

@@ -500,7 +500,7 @@ find_bounds(Bounding *b, const char *query)
 }
 
 bool
-ob_watermark_bound(Oid schema, ObWatermark *mark, ObExport *export)
+ob_watermark_bound(Oid schema, ObWatermark *mark, ObExportSpec *export)
 {
 	Bounding b = {.mark = mark};
 

@@ -84,7 +84,7 @@ extern ObWatermark *ob_watermark_copy(const ObWatermark *mark);
  * or the column's type would make later increments miss rows.
  */
 extern bool ob_watermark_bound(Oid schema, ObWatermark *mark,
-							   ObExport *export);
+							   ObExportSpec *export);
 
 /*
  * Warns, once for each ObWatermark, of sequences, time zones and prepared

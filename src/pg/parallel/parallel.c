@@ -44,7 +44,7 @@ ob_parallel_for_one(const ObCopyOptions *copy)
 }
 
 ObParallel *
-ob_parallel_new(const ObOptions *options, const ObExport *export,
+ob_parallel_new(const ObOptions *options, const ObExportSpec *export,
 				ObStream *stream)
 {
 	ObParallel *parallel = palloc0(sizeof(ObParallel));

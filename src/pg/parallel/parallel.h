@@ -44,7 +44,8 @@ extern bool ob_parallel_for_one(const ObCopyOptions *copy);
 
 /* In the current memory context.  stream NULL: only to look at the plan. */
 extern ObParallel *ob_parallel_new(const ObOptions *options,
-								   const ObExport *export, ObStream *stream);
+								   const ObExportSpec *export,
+								   ObStream *stream);
 
 /*
  * Plans the export's query, or the one that is to be explained, and moves the

@@ -50,7 +50,7 @@ typedef struct ObShared
 struct ObParallel
 {
 	const ObOptions *options;
-	const ObExport *export; /* NULL: only to look at the plan */
+	const ObExportSpec *export; /* NULL: only to look at the plan */
 	ObStream *stream;
 	MemoryContext context;
 

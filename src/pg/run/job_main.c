@@ -31,7 +31,7 @@ typedef struct JobState
 {
 	ObJobRequest wanted; /* in memory of our own, as the session */
 	const ObSession *session;
-	ObRequest common;
+	ObExportRequest common;
 	List *names; /* of the tables of the history's first rows */
 	bool none;   /* there were no tables: the run has a row itself */
 	bool known;
@@ -117,7 +117,7 @@ static void
 run_one(const JobState *job)
 {
 	const ObJobRequest *wanted = &job->wanted;
-	ObWork *work = palloc0(sizeof(ObWork));
+	ObWorkerExport *work = palloc0(sizeof(ObWorkerExport));
 
 	work->session = job->session;
 	work->request = job->common;
@@ -152,7 +152,7 @@ static void
 run_entries(const JobState *job)
 {
 	const ObJobRequest *wanted = &job->wanted;
-	ObRequest common = job->common;
+	ObExportRequest common = job->common;
 
 	ob_session_begin(job->session);
 	common.lsn = ob_task_lsn();

@@ -33,8 +33,8 @@
 typedef struct RunTable
 {
 	ObRunAll *all;
-	ObRequest request;
-	ObTask task;
+	ObExportRequest request;
+	ObTableExport task;
 	ErrorData *error;           /* of its preparation */
 	char *where;                /* it lands: see core/text/place.h */
 	double size;                /* estimated, in bytes */
@@ -46,15 +46,15 @@ typedef struct RunTable
 
 struct ObRunAll
 {
-	ObRequest common;         /* what all requests have in common */
+	ObExportRequest common;   /* what all requests have in common */
 	List *servers;            /* of the tables, each once */
 	const ObOptions *checked; /* those that are of the call alone */
 	TimestampTz started;
 	RunTable *tables;
 	int n;
 	int failed;
-	ObTotals totals;       /* of tables that were told */
-	const ObExport *where; /* of the manifest; NULL: there is none */
+	ObTotals totals;           /* of tables that were told */
+	const ObExportSpec *where; /* of the manifest; NULL: there is none */
 
 	MemoryContext context; /* of all this */
 	ObWorkers *workers;    /* of one that is not together; NULL: none */
@@ -127,7 +127,7 @@ check_keys(const ObRunAll *all)
 static void
 spare_increments(const ObRunAll *all)
 {
-	ObTask **tasks = palloc(sizeof(ObTask *) * (all->n + 1));
+	ObTableExport **tasks = palloc(sizeof(ObTableExport *) * (all->n + 1));
 	int prepared = 0;
 
 	for (int i = 0; i < all->n; i++)
@@ -148,7 +148,7 @@ find_destination(ObRunAll *all)
 	for (int i = 0; i < all->n; i++)
 	{
 		const RunTable *table = &all->tables[i];
-		const ObExport *export = &table->task.export;
+		const ObExportSpec *export = &table->task.export;
 
 		if (table->error)
 			continue;
@@ -271,7 +271,7 @@ static void
 guess_size(void *arg)
 {
 	RunTable *table = arg;
-	ObTask *task = &table->task;
+	ObTableExport *task = &table->task;
 
 	/* The session warns, because workers have no client. */
 	if (task->watermark)
@@ -316,7 +316,7 @@ static ObWorkers *
 start_workers(ObRunAll *all, bool (*finish_run)(void *arg),
 			  void (*abort_run)(void *arg))
 {
-	ObRequest *common = palloc(sizeof(ObRequest));
+	ObExportRequest *common = palloc(sizeof(ObExportRequest));
 	ObWorkersSpec spec = {
 		.common = common,
 		.details = all->checked->manifest,
@@ -363,7 +363,7 @@ write_manifest(const ObRunAll *all, bool success)
 		.success = success,
 		.where = all->where,
 	};
-	const ObTask **tasks = palloc(sizeof(ObTask *) * all->n);
+	const ObTableExport **tasks = palloc(sizeof(ObTableExport *) * all->n);
 
 	for (int i = 0; i < all->n; i++)
 		tasks[i] = &all->tables[i].task;
@@ -795,7 +795,7 @@ prepare_run(ObRunAll *all, List *entries)
 }
 
 ObRunAll *
-ob_run_begin(List *entries, Jsonb *options, const ObRequest *common)
+ob_run_begin(List *entries, Jsonb *options, const ObExportRequest *common)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "onboard run", ALLOCSET_DEFAULT_SIZES);
@@ -842,7 +842,7 @@ ob_run_stop(ObRunAll *all)
 }
 
 void
-ob_run_all(List *entries, Jsonb *options, const ObRequest *common)
+ob_run_all(List *entries, Jsonb *options, const ObExportRequest *common)
 {
 	ObRunAll *all = ob_run_begin(entries, options, common);
 

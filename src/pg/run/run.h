@@ -18,7 +18,7 @@ typedef struct ObRunAll ObRunAll;
  * wrong with the call, and if two of them would land on one key.
  */
 extern ObRunAll *ob_run_begin(List *entries, Jsonb *options,
-							  const ObRequest *common);
+							  const ObExportRequest *common);
 
 /*
  * Runs until one more table has ended; NULL: there is none.  A table's failure
@@ -35,6 +35,7 @@ extern const ObHistoryRow *ob_run_next(ObRunAll *run);
 extern int ob_run_stop(ObRunAll *run);
 
 /* All of it. */
-extern void ob_run_all(List *entries, Jsonb *options, const ObRequest *common);
+extern void ob_run_all(List *entries, Jsonb *options,
+					   const ObExportRequest *common);
 
 #endif

@@ -168,7 +168,7 @@ check_bucket(Check *check)
 static void
 check_key(Check *check)
 {
-	ObRequest request = {
+	ObExportRequest request = {
 		.name = NAME, .run_id = *check->run_id, .when = GetCurrentTimestamp()};
 
 	check->key = ob_task_key(&request, check->options, check->server);
@@ -554,7 +554,7 @@ check_encryption(Check *check)
 static void
 check_put(Check *check)
 {
-	ObExport export = {
+	ObExportSpec export = {
 		.name = NAME,
 		.options = check->options,
 		.server = check->server,

@@ -46,9 +46,9 @@ begin(FunctionCallInfo fcinfo)
 	char *pattern = text_argument(fcinfo, 0);
 	Jsonb *options = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P_COPY(1);
 	List *entries;
-	ObRequest common = {.schema = schema,
-						.when = GetCurrentTransactionStartTimestamp(),
-						.lsn = ob_task_lsn()};
+	ObExportRequest common = {.schema = schema,
+							  .when = GetCurrentTransactionStartTimestamp(),
+							  .lsn = ob_task_lsn()};
 
 	ob_require_no_parallel("onboard_all");
 	entries = ob_registry_list(schema, pattern);

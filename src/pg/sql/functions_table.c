@@ -106,8 +106,8 @@ ob_require_no_parallel(const char *function)
 Datum
 onboard_table(PG_FUNCTION_ARGS)
 {
-	ObRequest request = {.options_for = OB_OPTIONS_TABLE};
-	ObTask task;
+	ObExportRequest request = {.options_for = OB_OPTIONS_TABLE};
+	ObTableExport task;
 	ObTotals totals = {0};
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum values[OB_RESULT_COLUMNS];
@@ -132,7 +132,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	task.row.name = request.name;
 	ob_task_recall(&request, &task);
 	ob_task_prepare(&request, &task);
-	ob_task_spare_increments(&request, (ObTask *[]){&task}, 1);
+	ob_task_spare_increments(&request, (ObTableExport *[]){&task}, 1);
 	ob_task_run(&task);
 	ob_task_end_or_warn(request.schema, &task);
 	ob_totals_add(&totals, &task.row);

@@ -16,7 +16,7 @@
 #include "pg/config/server.h"
 
 /* Set by the caller; all borrowed. */
-typedef struct ObExport
+typedef struct ObExportSpec
 {
 	pg_uuid_t run_id;
 	const char *name;
@@ -38,6 +38,6 @@ typedef struct ObExport
 	 * is set then. */
 	ObFate *fate;
 	bool fate_shared;
-} ObExport;
+} ObExportSpec;
 
 #endif

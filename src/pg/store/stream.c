@@ -246,7 +246,7 @@ ob_stream_new(const ObStreamOptions *options)
 }
 
 void
-ob_stream_options(const ObExport *export, ObStreamOptions *options)
+ob_stream_options(const ObExportSpec *export, ObStreamOptions *options)
 {
 	const ObOptions *wanted = export->options;
 	ObPair *headers = palloc(sizeof(ObPair) * OB_OBJECT_HEADERS_MAX);
@@ -273,7 +273,7 @@ ob_stream_options(const ObExport *export, ObStreamOptions *options)
 }
 
 ObStream *
-ob_stream_open(const ObExport *export)
+ob_stream_open(const ObExportSpec *export)
 {
 	ObStreamOptions options;
 

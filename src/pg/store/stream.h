@@ -74,11 +74,11 @@ extern ObStream *ob_stream_new(const ObStreamOptions *options);
 
 /* What an export's stream is made with, with all of the memory and connections
  * that it may use; palloc'd or borrowed from the export. */
-extern void ob_stream_options(const ObExport *export,
+extern void ob_stream_options(const ObExportSpec *export,
 							  ObStreamOptions *options);
 
 /* Makes the stream that an export writes into, likewise. */
-extern ObStream *ob_stream_open(const ObExport *export);
+extern ObStream *ob_stream_open(const ObExportSpec *export);
 
 /* What it has done, and with add_others the others; no files. */
 extern void ob_stream_figures(const ObStream *stream, ObFigures *figures);

@@ -48,7 +48,7 @@ struct ObPublisher
 /* ---- what is held ---- */
 
 void
-ob_held_note(ObHeld *held, ObUploadPart *parts, const ObExport *export,
+ob_held_note(ObHeld *held, ObUploadPart *parts, const ObExportSpec *export,
 			 const ObUploadHeld *upload)
 {
 	if (upload->nparts > 0)
@@ -94,7 +94,7 @@ make_client(ObPublisher *publisher)
 }
 
 ObPublisher *
-ob_publisher_new(const ObExport *any, int n)
+ob_publisher_new(const ObExportSpec *any, int n)
 {
 	ObPublisher *publisher = palloc0(sizeof(ObPublisher));
 

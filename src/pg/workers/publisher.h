@@ -30,7 +30,8 @@ typedef struct ObHeld
 /* Notes an export's upload, and copies its parts; "there" is set last, so that
  * a process that has died before has left nothing to take. */
 extern void ob_held_note(ObHeld *held, ObUploadPart *parts,
-						 const ObExport *export, const ObUploadHeld *upload);
+						 const ObExportSpec *export,
+						 const ObUploadHeld *upload);
 
 typedef enum ObPublished
 {
@@ -44,7 +45,7 @@ typedef enum ObPublished
 typedef struct ObPublication
 {
 	/* as the leader has prepared it; borrowed */
-	const ObExport *export;
+	const ObExportSpec *export;
 	const char *place; /* s3://bucket/key, in the database's encoding */
 	ObHeld held;
 	ObUploadPart *parts; /* NULL: it can only be discarded */
@@ -59,7 +60,7 @@ typedef struct ObPublisher ObPublisher;
  * For n objects, which all go to one server, in the current memory context.
  * Here all is allocated that ob_publisher_discard() needs.
  */
-extern ObPublisher *ob_publisher_new(const ObExport *any, int n);
+extern ObPublisher *ob_publisher_new(const ObExportSpec *any, int n);
 extern ObPublication *ob_publisher_item(ObPublisher *publisher, int i);
 
 /* What is held may have waited for hours: goes on with the keys that the user

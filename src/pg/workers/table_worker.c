@@ -129,7 +129,7 @@ ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
 static void
 write_begin(void *arg)
 {
-	const ObWork *work = arg;
+	const ObWorkerExport *work = arg;
 
 	ob_history_begin(work->request.schema, &work->task.row);
 }
@@ -137,7 +137,7 @@ write_begin(void *arg)
 static void
 write_end(void *arg)
 {
-	ObWork *work = arg;
+	ObWorkerExport *work = arg;
 	ObTotals totals = {0};
 	const char *left = ob_task_end(work->request.schema, &work->task);
 
@@ -151,7 +151,7 @@ write_end(void *arg)
 /* Copies what ob_task_run() allocated in the transaction, and what needs it.
  */
 static void
-keep(ObWork *work, MemoryContext context)
+keep(ObWorkerExport *work, MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
 
@@ -164,9 +164,9 @@ keep(ObWork *work, MemoryContext context)
 }
 
 static void
-export_table(ObWork *work, MemoryContext context)
+export_table(ObWorkerExport *work, MemoryContext context)
 {
-	ObRequest *request = &work->request;
+	ObExportRequest *request = &work->request;
 	MemoryContext transaction;
 
 	if (work->snapshot)
@@ -187,14 +187,14 @@ export_table(ObWork *work, MemoryContext context)
 	MemoryContextSwitchTo(transaction);
 	/* a run's leader has looked, for all tables at once */
 	if (!request->in_worker)
-		ob_task_spare_increments(request, (ObTask *[]){&work->task}, 1);
+		ob_task_spare_increments(request, (ObTableExport *[]){&work->task}, 1);
 	ob_task_run(&work->task);
 	keep(work, context);
 	ob_session_commit();
 }
 
 void
-ob_work_run(ObWork *work)
+ob_work_run(ObWorkerExport *work)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
@@ -253,7 +253,7 @@ warn_of_unwritten(const ObHistoryRow *row, const ErrorData *error)
 }
 
 void
-ob_work_end(ObWork *work)
+ob_work_end(ObWorkerExport *work)
 {
 	const ErrorData *error = ob_work_write(work->session, write_end, work);
 

@@ -99,10 +99,10 @@ ob_workers_possible(void)
 
 /* ---- what is shared ---- */
 
-OB_IMAGE_KNOWS(ObRequest, 120);
+OB_IMAGE_KNOWS(ObExportRequest, 120);
 
 static void
-image_of_common(ObImage *image, ObRequest *common)
+image_of_common(ObImage *image, ObExportRequest *common)
 {
 	ob_image_struct(image, common, sizeof(*common));
 	ob_image_text(image, &common->source);
@@ -116,13 +116,13 @@ image_of_table(ObImage *image, const char **name, ObServerRow *server)
 	ob_image_server(image, server);
 }
 
-ObRequest
+ObExportRequest
 ob_workers_request(const ObWorkersShared *shared, const ObWorkerSlot *slot)
 {
 	ObImage common = ob_image_read((const char *) shared + shared->common);
 	ObImage table = ob_image_read((const char *) shared + slot->request);
 	ObServerRow *server = palloc(sizeof(ObServerRow));
-	ObRequest request;
+	ObExportRequest request;
 
 	image_of_common(&common, &request);
 	image_of_table(&table, &request.name, server);
@@ -143,7 +143,7 @@ lay_out(ObWorkersShared *shared, const ObWorkersSpec *spec)
 						  sizeof(ObWorkerSlot) * spec->ntables);
 	ObImage image =
 		shared ? ob_image_write((char *) shared + begin) : ob_image_count();
-	ObRequest common = *spec->common;
+	ObExportRequest common = *spec->common;
 
 	if (shared)
 		shared->common = begin;
@@ -358,7 +358,7 @@ warn_of_unwritten(const ObHistoryRow *row)
 static void
 warn_of_object(const ObWorkers *workers, int i)
 {
-	ObTask *task = workers->spec.tables[i].task;
+	ObTableExport *task = workers->spec.tables[i].task;
 
 	ob_fate_warn(workers->shared->slots[i].fate, task->uri);
 }
@@ -594,7 +594,7 @@ post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
 static void
 end_orphan(ObWorkers *workers, int i, ObWorkersVerdict verdict)
 {
-	ObTask *task = workers->spec.tables[i].task;
+	ObTableExport *task = workers->spec.tables[i].task;
 
 	write_for_worker(workers, &task->row);
 	if (task->watermark && verdict == OB_VERDICT_PUBLISHED)

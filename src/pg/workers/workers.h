@@ -21,7 +21,7 @@
 typedef struct ObWorkerTable
 {
 	const char *name;
-	ObTask *task; /* its row and details are filled when it has ended */
+	ObTableExport *task; /* its row and details are filled when it has ended */
 	const char *detail;
 	const char *hint; /* of its error; NULL: none */
 	void *arg;        /* the caller's own */
@@ -32,9 +32,9 @@ typedef struct ObWorkerTable
 /* What workers are started for. */
 typedef struct ObWorkersSpec
 {
-	const ObRequest *common; /* of all tables; with a source */
-	bool details;            /* are wanted, for a manifest */
-	int workers;             /* at most */
+	const ObExportRequest *common; /* of all tables; with a source */
+	bool details;                  /* are wanted, for a manifest */
+	int workers;                   /* at most */
 	ObWorkerTable *tables;
 	int ntables;
 	/* As each ends, in no order. */

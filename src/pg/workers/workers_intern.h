@@ -78,8 +78,8 @@ typedef struct ObWorkersShared
 
 /* The request for a table, in the current memory context; borrowed from the
  * shared memory. */
-extern ObRequest ob_workers_request(const ObWorkersShared *shared,
-									const ObWorkerSlot *slot);
+extern ObExportRequest ob_workers_request(const ObWorkersShared *shared,
+										  const ObWorkerSlot *slot);
 
 static inline const ObSession *
 ob_workers_session(const ObWorkersShared *shared)

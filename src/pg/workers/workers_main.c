@@ -31,7 +31,7 @@ typedef struct Worker
 
 typedef struct PendingTable
 {
-	ObWork work;
+	ObWorkerExport work;
 	ObWorkerSlot *slot;
 	const Worker *worker;
 } PendingTable;
@@ -65,7 +65,7 @@ hand_over(void *arg, const ObUploadHeld *held)
 
 /* What became of the history's row, and of the watermark. */
 static void
-write_end(ObWorkerSlot *slot, const ObWork *work)
+write_end(ObWorkerSlot *slot, const ObWorkerExport *work)
 {
 	slot->unwritten = work->unwritten;
 	ob_report_copy(slot->left, sizeof(slot->left),
@@ -74,7 +74,7 @@ write_end(ObWorkerSlot *slot, const ObWork *work)
 
 /* Writes down how a table ended. */
 static void
-write_slot(ObWorkerSlot *slot, const ObWork *work)
+write_slot(ObWorkerSlot *slot, const ObWorkerExport *work)
 {
 	const ErrorData *error = work->error;
 	const ObHistoryRow *row = &work->task.row;
@@ -104,7 +104,7 @@ run_table(Worker *worker, ObWorkerSlot *slot)
 {
 	ObWorkersShared *shared = worker->shared;
 	PendingTable *pending = palloc0(sizeof(PendingTable));
-	ObWork *work = &pending->work;
+	ObWorkerExport *work = &pending->work;
 
 	pending->slot = slot;
 	pending->worker = worker;
@@ -164,7 +164,7 @@ wait_for_verdict(ObWorkersShared *shared)
 static void
 end_table(PendingTable *pending, ObWorkersVerdict verdict)
 {
-	ObTask *task = &pending->work.task;
+	ObTableExport *task = &pending->work.task;
 
 	if (verdict == OB_VERDICT_NONE)
 		ob_task_withhold(task);
