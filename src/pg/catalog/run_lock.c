@@ -104,7 +104,7 @@ refuse_prepare(XactEvent event, void *arg)
 }
 
 bool
-ob_run_hold(Oid role, const pg_uuid_t *run_id)
+ob_run_lock(Oid role, const pg_uuid_t *run_id)
 {
 	static bool registered = false;
 	LOCKTAG tag = lock_tag(role, run_id);
@@ -117,7 +117,7 @@ ob_run_hold(Oid role, const pg_uuid_t *run_id)
 }
 
 bool
-ob_run_hold_table(Oid role, const pg_uuid_t *run_id, const char *name)
+ob_run_lock_table(Oid role, const pg_uuid_t *run_id, const char *name)
 {
 	uint32 halves[2];
 	LOCKTAG tag;
@@ -130,7 +130,7 @@ ob_run_hold_table(Oid role, const pg_uuid_t *run_id, const char *name)
 }
 
 bool
-ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id)
+ob_run_lock_session(Oid role, const pg_uuid_t *run_id)
 {
 	LOCKTAG tag = lock_tag(role, run_id);
 
@@ -157,7 +157,7 @@ ob_run_pid(Oid role, const pg_uuid_t *run_id)
 }
 
 bool
-ob_run_any_is_held(void)
+ob_run_any_is_locked(void)
 {
 	return any_is_held(0);
 }
@@ -165,7 +165,7 @@ ob_run_any_is_held(void)
 /* GetLockConflicts() is cheap, but does not see who is between two
  * transactions, as jobs are now and then. */
 bool
-ob_run_is_held(Oid role, const pg_uuid_t *run_id)
+ob_run_is_locked(Oid role, const pg_uuid_t *run_id)
 {
 	LOCKTAG tag = lock_tag(role, run_id);
 	int n;

@@ -123,7 +123,7 @@ find_owners(Oid schema, Owners *owners)
 	if (!owners->own && may_read(schema))
 		ob_as_caller(schema, run_question, &rows);
 	owners->working = true;
-	if (!owners->own && owners->n == 0 && ob_run_any_is_held())
+	if (!owners->own && owners->n == 0 && ob_run_any_is_locked())
 		ob_as_caller(schema, run_question, &roles);
 }
 

@@ -308,8 +308,8 @@ require_alone(const ObTableExport *task)
 {
 	const pg_uuid_t *run_id = &task->export.run_id;
 
-	if (ob_run_hold_table(GetUserId(), run_id, task->export.name) &&
-		!(task->alone && ob_run_is_held(GetUserId(), run_id)))
+	if (ob_run_lock_table(GetUserId(), run_id, task->export.name) &&
+		!(task->alone && ob_run_is_locked(GetUserId(), run_id)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
@@ -362,7 +362,7 @@ begin_run(const ObTableExport *task)
 {
 	if (!task->given_id)
 		return;
-	if (!ob_run_hold(GetUserId(), &task->row.run_id))
+	if (!ob_run_lock(GetUserId(), &task->row.run_id))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));

@@ -204,7 +204,7 @@ ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms)
 	int64 end = now + timeout_ms;
 	int64 look = now + OB_DEADLOCK_MS;
 
-	while (ob_run_is_held(role, run_id))
+	while (ob_run_is_locked(role, run_id))
 	{
 		now = ob_http_now_ms();
 		if (timeout_ms >= 0 && now >= end)

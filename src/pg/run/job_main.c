@@ -269,7 +269,7 @@ onboard_job_main(Datum main_arg)
 		tell(shared, OB_JOB_REFUSED);
 		return;
 	}
-	if (!ob_run_hold_for_good(job.wanted.role, &job.wanted.run_id))
+	if (!ob_run_lock_session(job.wanted.role, &job.wanted.run_id))
 	{
 		tell(shared, OB_JOB_KNOWN);
 		return;

@@ -60,7 +60,7 @@ begin(FunctionCallInfo fcinfo)
 				 errhint("Register tables with onboard_load() or INSERT INTO "
 						 "onboard_tables.")));
 	common.given_id = ob_run_id_argument(fcinfo, 2, &common.run_id);
-	if (!ob_run_hold(GetUserId(), &common.run_id))
+	if (!ob_run_lock(GetUserId(), &common.run_id))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));
