@@ -322,9 +322,9 @@ ob_history_write_end(Oid schema, const ObHistoryRow *row)
 void
 ob_history_end(Oid schema, const ObHistoryRow *row)
 {
-	ob_tell_log(row);
+	ob_notify_log(row);
 	ob_history_write_end(schema, row);
-	ob_tell_table(row);
+	ob_notify_table(row);
 }
 
 void
@@ -332,8 +332,8 @@ ob_history_end_if_open(Oid schema, const ObHistoryRow *row)
 {
 	if (!write_row(schema, row, replace_if_open))
 		return;
-	ob_tell_log(row);
-	ob_tell_table(row);
+	ob_notify_log(row);
+	ob_notify_table(row);
 }
 
 /* ---- forgetting ---- */

@@ -63,7 +63,7 @@ seconds(TimestampTz started, TimestampTz ended)
 /* ---- the log ---- */
 
 void
-ob_tell_log(const ObHistoryRow *row)
+ob_notify_log(const ObHistoryRow *row)
 {
 	char *to = row->figures.files > 0 ? psprintf(" to \"%s\"", row->uri) : "";
 
@@ -147,7 +147,7 @@ clipped(const char *name)
 }
 
 void
-ob_tell_table(const ObHistoryRow *row)
+ob_notify_table(const ObHistoryRow *row)
 {
 	StringInfoData line;
 
@@ -178,7 +178,7 @@ status_of(const ObTotals *totals)
 }
 
 void
-ob_tell_run(const ObTotals *totals)
+ob_notify_run(const ObTotals *totals)
 {
 	StringInfoData line;
 
@@ -231,7 +231,7 @@ outcomes(const ObTotals *totals)
 }
 
 void
-ob_tell_client(const ObTotals *totals, const char *name)
+ob_notify_client(const ObTotals *totals, const char *name)
 {
 	char *what;
 	char *figures = name ? "no rows, nothing landed" : "nothing landed";
@@ -251,7 +251,7 @@ ob_tell_client(const ObTotals *totals, const char *name)
 }
 
 void
-ob_tell_flush(void)
+ob_notify_flush(void)
 {
 	if (whereToSendOutput == DestRemote)
 		(void) pq_flush_if_writable();

@@ -10,8 +10,8 @@
  * connect may listen, so that line has nothing that only the history's readers
  * may see: no text of an error, which may quote data.
  */
-#ifndef OB_TELL_H
-#define OB_TELL_H
+#ifndef OB_NOTIFY_H
+#define OB_NOTIFY_H
 
 #include "pg/catalog/history.h"
 
@@ -33,18 +33,18 @@ typedef struct ObTotals
 extern void ob_totals_add(ObTotals *totals, const ObHistoryRow *row);
 
 /* The log. */
-extern void ob_tell_log(const ObHistoryRow *row);
+extern void ob_notify_log(const ObHistoryRow *row);
 
 /* Listeners.  Nothing on a standby, which has none. */
-extern void ob_tell_table(const ObHistoryRow *row);
-extern void ob_tell_run(const ObTotals *totals);
+extern void ob_notify_table(const ObHistoryRow *row);
+extern void ob_notify_run(const ObTotals *totals);
 
 /* The client, in a NOTICE, unless this is a background worker.  name: of the
  * run's one table; NULL: it is a run of registered tables. */
-extern void ob_tell_client(const ObTotals *totals, const char *name);
+extern void ob_notify_client(const ObTotals *totals, const char *name);
 
 /* What the client was sent already leaves the server's buffer, as far as it
  * does without waiting. */
-extern void ob_tell_flush(void);
+extern void ob_notify_flush(void);
 
 #endif

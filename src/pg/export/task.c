@@ -532,7 +532,7 @@ ob_task_end_or_warn(Oid schema, const ObTableExport *task)
 
 	if (task->landed)
 		return;
-	ob_tell_log(&task->row);
+	ob_notify_log(&task->row);
 	PG_TRY();
 	{
 		error = ob_attempt(write_end, &ending);
@@ -545,5 +545,5 @@ ob_task_end_or_warn(Oid schema, const ObTableExport *task)
 	PG_END_TRY();
 	if (error)
 		warn_unwritten(task, error);
-	ob_tell_table(&task->row);
+	ob_notify_table(&task->row);
 }

@@ -198,7 +198,7 @@ write_failure(void *arg)
 	totals.ended = GetCurrentTimestamp();
 	if (totals.started == 0)
 		totals.started = job->common.when;
-	ob_tell_run(&totals);
+	ob_notify_run(&totals);
 }
 
 static void

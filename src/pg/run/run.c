@@ -704,8 +704,8 @@ report_run(ObRunAll *all)
 	totals->run_id = all->common.run_id;
 	totals->started = all->started;
 	totals->ended = GetCurrentTimestamp();
-	ob_tell_run(totals);
-	ob_tell_client(totals, NULL);
+	ob_notify_run(totals);
+	ob_notify_client(totals, NULL);
 }
 
 /* Every table has ended. */

@@ -167,7 +167,7 @@ stream_rows(FunctionCallInfo fcinfo)
 	stream = call->user_fctx;
 	require_same_role(stream);
 	/* the row before this one must not wait with us */
-	ob_tell_flush();
+	ob_notify_flush();
 	row = ob_run_next(stream->run);
 	if (row)
 	{

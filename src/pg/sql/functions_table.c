@@ -136,8 +136,8 @@ onboard_table(PG_FUNCTION_ARGS)
 	ob_task_run(&task);
 	ob_task_end_or_warn(request.schema, &task);
 	ob_totals_add(&totals, &task.row);
-	ob_tell_run(&totals);
-	ob_tell_client(&totals, request.name);
+	ob_notify_run(&totals);
+	ob_notify_client(&totals, request.name);
 	ob_result_values(&task.row, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	return (Datum) 0;

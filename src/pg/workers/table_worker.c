@@ -145,7 +145,7 @@ write_end(void *arg)
 	ob_totals_add(&totals, &work->task.row);
 	/* the run's only table */
 	if (work->request.options_for == OB_OPTIONS_TABLE)
-		ob_tell_run(&totals);
+		ob_notify_run(&totals);
 }
 
 /* Copies what ob_task_run() allocated in the transaction, and what needs it.
