@@ -54,7 +54,7 @@ fill_escapes(ObScan *escaped, char delimiter)
 }
 
 static bool
-means_something(const ObEncoder *encoder, const void *arg, const char *bytes)
+may_be_special(const ObEncoder *encoder, const void *arg, const char *bytes)
 {
 	const TextState *state = arg;
 
@@ -85,7 +85,7 @@ ob_text_prepare(ObEncoder *encoder)
 
 		ob_value_output(column);
 		column->state = state;
-		ob_value_choose(column, means_something, encoder);
+		ob_value_choose(column, may_be_special, encoder);
 	}
 }
 

@@ -18,7 +18,7 @@
 
 /* How a column is stored and written, where fast_stored.h does both in one.
  */
-typedef enum ObStored
+typedef enum ObStoredKind
 {
 	OB_STORED_NONE,
 	OB_STORED_TEXT,
@@ -26,14 +26,14 @@ typedef enum ObStored
 	OB_STORED_DATE,
 	OB_STORED_INT4,
 	OB_STORED_INT8
-} ObStored;
+} ObStoredKind;
 
 typedef struct ObWalkColumn
 {
 	int16 len;     /* attlen */
 	uint8 padding; /* alignment - 1 */
 	bool byval;
-	ObStored stored;
+	ObStoredKind stored;
 } ObWalkColumn;
 
 typedef struct ObWalk

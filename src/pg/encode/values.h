@@ -39,13 +39,14 @@ typedef struct ObValueState
 } ObValueState;
 
 /*
- * Chooses write and write_short by the column's output function.  means(state,
- * bytes) tells whether one of these bytes means something to the format.
+ * Chooses write and write_fast by the column's output function.
+ * is_special(state, bytes) tells whether one of these bytes means something to
+ * the format.
  */
 extern void ob_value_choose(ObColumn *column,
-							bool (*means)(const ObEncoder *encoder,
-										  const void *state,
-										  const char *bytes),
+							bool (*is_special)(const ObEncoder *encoder,
+											   const void *state,
+											   const char *bytes),
 							const ObEncoder *encoder);
 
 /* Looks up the column's output function. */
