@@ -268,18 +268,18 @@ replace_if_open(Oid schema, void *arg)
 		insert(schema, arg);
 }
 
-static bool of_job;
+static bool background;
 
 void
-ob_history_is_of_job(void)
+ob_history_set_background(void)
 {
-	of_job = true;
+	background = true;
 }
 
 static bool
 can_write(void)
 {
-	return !RecoveryInProgress() && (!XactReadOnly || of_job);
+	return !RecoveryInProgress() && (!XactReadOnly || background);
 }
 
 /* Whether step() has.  (An error ends the transaction, and with it what
@@ -292,7 +292,7 @@ write_row(Oid schema, const ObHistoryRow *from,
 	Row row;
 
 	make_row(&row, from);
-	if (of_job)
+	if (background)
 		XactReadOnly = false;
 	ob_as_owner(schema, TABLE, step, &row);
 	XactReadOnly = read_only;

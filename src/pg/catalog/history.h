@@ -64,7 +64,7 @@ extern void ob_history_require(Oid schema);
 
 /* This process is a job, whose transactions are its own: its history is
  * written in those that default_transaction_read_only makes read-only, too. */
-extern void ob_history_is_of_job(void);
+extern void ob_history_set_background(void);
 
 /* The same, unless the row says that the table has ended. */
 extern void ob_history_end_if_open(Oid schema, const ObHistoryRow *row);

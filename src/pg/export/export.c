@@ -142,17 +142,17 @@ start_anew(ExportState *state)
 static bool
 finish(ExportState *state, ObEncoder *encoder)
 {
-	bool pushed = ob_parallel_pushed(state->parallel);
+	bool pushed_down = ob_parallel_is_pushed_down(state->parallel);
 	ObFigures figures;
 
 	state->stream->ending = true;
 	ob_stream_figures(state->stream, &figures);
-	if (pushed && figures.rows > 0)
+	if (pushed_down && figures.rows > 0)
 	{
 		ob_parallel_finish(state->parallel);
 		return true;
 	}
-	if (pushed)
+	if (pushed_down)
 		encoder = start_anew(state);
 	if (figures.rows == 0 && !state->export->options->write_empty)
 		return false;
@@ -232,7 +232,7 @@ name_export(void *arg)
 	const ExportState *state = arg;
 
 	errcontext("export of \"%s\"", state->export->name);
-	if (state->parallel && ob_parallel_pushed(state->parallel) &&
+	if (state->parallel && ob_parallel_is_pushed_down(state->parallel) &&
 		geterrcode() == ERRCODE_INVALID_TRANSACTION_STATE)
 		errhint("A function that the query calls is marked PARALLEL SAFE, but "
 				"is not. Mark it PARALLEL UNSAFE, or use the option "

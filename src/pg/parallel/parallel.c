@@ -30,7 +30,7 @@ free_head(void *arg)
 }
 
 bool
-ob_parallel_for_one(const ObCopyOptions *copy)
+ob_parallel_unsupported(const ObCopyOptions *copy)
 {
 	int client = pg_get_client_encoding();
 
@@ -65,7 +65,7 @@ ob_parallel_new(const ObOptions *options, const ObExportSpec *export,
 }
 
 bool
-ob_parallel_pushed(const ObParallel *parallel)
+ob_parallel_is_pushed_down(const ObParallel *parallel)
 {
 	return parallel->scan != NULL;
 }

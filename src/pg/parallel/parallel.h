@@ -40,7 +40,7 @@ typedef struct ObParallel ObParallel;
 extern void ob_parallel_init(void);
 
 /* Whether one process must write all rows. */
-extern bool ob_parallel_for_one(const ObCopyOptions *copy);
+extern bool ob_parallel_unsupported(const ObCopyOptions *copy);
 
 /* In the current memory context.  stream NULL: only to look at the plan. */
 extern ObParallel *ob_parallel_new(const ObOptions *options,
@@ -72,7 +72,7 @@ extern bool ob_parallel_crowded(const ObParallel *parallel);
 extern bool ob_parallel_equal(const ObParallel *parallel);
 
 /* Whether the sink was moved below Gather, and by how many workers. */
-extern bool ob_parallel_pushed(const ObParallel *parallel);
+extern bool ob_parallel_is_pushed_down(const ObParallel *parallel);
 extern int ob_parallel_workers(const ObParallel *parallel);
 
 /* The columns of the query's result, when it was. */

@@ -250,7 +250,7 @@ onboard_job_main(Datum main_arg)
 	ob_work_signals();
 	shared = attach(main_arg, &segment);
 	ob_session_restore(ob_job_session(shared));
-	ob_history_is_of_job();
+	ob_history_set_background();
 	MemoryContextSwitchTo(AllocSetContextCreate(
 		TopMemoryContext, "onboard job", ALLOCSET_DEFAULT_SIZES));
 	memset(&job, 0, sizeof(job));

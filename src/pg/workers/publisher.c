@@ -61,7 +61,7 @@ ob_held_note(ObHeld *held, ObUploadPart *parts, const ObExportSpec *export,
 	strlcpy(held->bucket, export->bucket, sizeof(held->bucket));
 	strlcpy(held->key, export->key, sizeof(held->key));
 	pg_write_barrier();
-	held->there = true;
+	held->valid = true;
 }
 
 /* ---- making it ---- */
@@ -131,7 +131,7 @@ ob_publisher_item(ObPublisher *publisher, int i)
 static bool
 is_held(const ObPublication *item)
 {
-	return item->held.there && item->state == OB_PUBLISHED_NOT;
+	return item->held.valid && item->state == OB_PUBLISHED_NOT;
 }
 
 /* An upload that has adopted what is held; NULL: error says why. */
@@ -420,14 +420,14 @@ ob_publisher_discard(ObPublisher *publisher)
 	for (int i = 0; i < publisher->nlanes; i++)
 	{
 		if (publisher->lanes[i].upload)
-			publisher->lanes[i].item->held.there = false;
+			publisher->lanes[i].item->held.valid = false;
 	}
 	publisher->next = 0;
 	if (!ob_wait_bounded(ob_s3_http(publisher->s3), discard_some, publisher,
 						 DISCARD_MS))
 		give_lanes_up(publisher);
 	for (int i = 0; i < publisher->n; i++)
-		publisher->items[i].held.there = false;
+		publisher->items[i].held.valid = false;
 	warn_of_left(publisher);
 	RESUME_INTERRUPTS();
 }

@@ -18,7 +18,7 @@
 /* A held upload, fit for shared memory. */
 typedef struct ObHeld
 {
-	bool there;
+	bool valid;
 	uint64 bytes;
 	int nparts;
 	char id[OB_UPLOAD_ID_MAX];
@@ -27,7 +27,7 @@ typedef struct ObHeld
 	char key[OB_KEY_MAX + 1];
 } ObHeld;
 
-/* Notes an export's upload, and copies its parts; "there" is set last, so that
+/* Notes an export's upload, and copies its parts; "valid" is set last, so that
  * a process that has died before has left nothing to take. */
 extern void ob_held_note(ObHeld *held, ObUploadPart *parts,
 						 const ObExportSpec *export,

@@ -441,7 +441,7 @@ adopt_held(ObWorkers *workers, int i, bool with_parts)
 	ObPublication *publication = workers->spec.tables[i].publication;
 	Size size = sizeof(ObUploadPart) * (Size) slot->held.nparts;
 
-	if (!slot->held.there || publication->held.there)
+	if (!slot->held.valid || publication->held.valid)
 		return;
 	pg_read_barrier();
 	if (with_parts)
