@@ -10,8 +10,8 @@
  * row to row, and a wrong guess of the processor's takes longer than all the
  * digits: so the common cases are made without branches.
  */
-#ifndef OB_ENCODE_DIGITS_H
-#define OB_ENCODE_DIGITS_H
+#ifndef OB_DIGITS_H
+#define OB_DIGITS_H
 
 #include "port/pg_bitutils.h"
 #include "port/pg_bswap.h"

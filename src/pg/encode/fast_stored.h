@@ -9,8 +9,8 @@
  * is all in the loop over the columns.  What is unusual about a value leaves
  * it to the column's functions.
  */
-#ifndef OB_ENCODE_STORED_H
-#define OB_ENCODE_STORED_H
+#ifndef OB_FAST_STORED_H
+#define OB_FAST_STORED_H
 
 #include "miscadmin.h"
 

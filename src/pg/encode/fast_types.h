@@ -4,8 +4,8 @@
  *
  * src/pg/encode/fast_types.h
  */
-#ifndef OB_ENCODE_SHORT_H
-#define OB_ENCODE_SHORT_H
+#ifndef OB_FAST_TYPES_H
+#define OB_FAST_TYPES_H
 
 #include "pg/encode/encode.h"
 #include "pg/encode/tuple_walk.h"

@@ -9,8 +9,8 @@
  * order, and once, it is quicker to walk over the tuple's bytes while
  * encoding.  That is the usual case: SELECT * or TABLE of one table.
  */
-#ifndef OB_ENCODE_WALK_H
-#define OB_ENCODE_WALK_H
+#ifndef OB_TUPLE_WALK_H
+#define OB_TUPLE_WALK_H
 
 #include "access/htup_details.h"
 #include "access/tupmacs.h"

@@ -13,8 +13,8 @@
  * characters in the database's encoding, which the format's put function
  * converts, quotes and escapes.
  */
-#ifndef OB_ENCODE_VALUE_H
-#define OB_ENCODE_VALUE_H
+#ifndef OB_VALUES_H
+#define OB_VALUES_H
 
 #include "pg/encode/encode.h"
 #include "pg/encode/scan.h"

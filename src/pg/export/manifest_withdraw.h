@@ -8,8 +8,8 @@
  * _SUCCESS must not stand beside objects of which some are replaced and others
  * are not, nor its manifest name what is not there any more.
  */
-#ifndef OB_WITHDRAW_H
-#define OB_WITHDRAW_H
+#ifndef OB_MANIFEST_WITHDRAW_H
+#define OB_MANIFEST_WITHDRAW_H
 
 #include "pg/store/export_spec.h"
 

@@ -4,8 +4,8 @@
  *
  * src/pg/run/run.h
  */
-#ifndef OB_RUN_ALL_H
-#define OB_RUN_ALL_H
+#ifndef OB_RUN_H
+#define OB_RUN_H
 
 #include "pg/export/task.h"
 

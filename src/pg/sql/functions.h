@@ -4,8 +4,8 @@
  *
  * src/pg/sql/functions.h
  */
-#ifndef OB_FUNCTIONS_INTERN_H
-#define OB_FUNCTIONS_INTERN_H
+#ifndef OB_FUNCTIONS_H
+#define OB_FUNCTIONS_H
 
 #include "fmgr.h"
 #include "utils/builtins.h"

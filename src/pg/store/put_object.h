@@ -4,8 +4,8 @@
  *
  * src/pg/store/put_object.h
  */
-#ifndef OB_PUT_H
-#define OB_PUT_H
+#ifndef OB_PUT_OBJECT_H
+#define OB_PUT_OBJECT_H
 
 #include "pg/store/export_spec.h"
 

@@ -9,8 +9,8 @@
  *own exports and from those of its workers, and in the end publishes all of
  *it, or discards all of it.
  */
-#ifndef OB_PUBLISH_H
-#define OB_PUBLISH_H
+#ifndef OB_PUBLISHER_H
+#define OB_PUBLISHER_H
 
 #include "core/s3/upload.h"
 #include "pg/store/export_spec.h"
