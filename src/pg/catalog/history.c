@@ -454,7 +454,7 @@ column(int number)
 	return isnull ? (Datum) 0 : value;
 }
 
-/* From the column of that number on; a null is 0. */
+/* Reads from the column of that number on; a null is 0. */
 static void
 read_figures(int first, ObFigures *figures)
 {

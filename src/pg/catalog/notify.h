@@ -15,7 +15,7 @@
 
 #include "pg/catalog/history.h"
 
-/* Of a run. */
+/* The sums of a run. */
 typedef struct ObTotals
 {
 	pg_uuid_t run_id;

@@ -42,8 +42,8 @@ typedef struct ObProgressLabel
 
 typedef struct ObProgress ObProgress;
 
-/* In the current memory context.  Whoever fails need not end it: the end of
- * the (sub)transaction does. */
+/* Allocates in the current memory context.  A caller that fails need not end
+ * it: the end of the (sub)transaction does. */
 extern ObProgress *ob_progress_begin(const ObProgressLabel *label);
 
 /* Cheap, but not for each row.  progress NULL: nothing is told.  in_flight:

@@ -253,8 +253,8 @@ copy_option(List *options, const char *name)
 	return copy_text(ob_server_find_option(options, name));
 }
 
-/* Without an endpoint the region makes it; with one it is only signed, and
- * other stores than AWS mostly do not care. */
+/* The region makes the endpoint, if none is given; else it is only signed, and
+ * most stores other than AWS ignore it. */
 static void
 fill_endpoint(ObServer *server, List *options)
 {

@@ -68,8 +68,7 @@ extern void ob_server_set_keys(ObServer *server, const ObCredentials *keys);
 /* What it was made from; borrowed. */
 extern ObServerRow ob_server_row(const ObServer *server);
 
-/* As ob_server_get(), but the server is the one that another process has read.
- */
+/* The same as ob_server_get(), for a server that another process has read. */
 extern ObServer *ob_server_get_row(const ObServerRow *row);
 
 /*

@@ -132,7 +132,7 @@ typedef struct ObStoredNumeric
 	bool negative;
 } ObStoredNumeric;
 
-/* At most so many digits of base 10,000 on either side of the point. */
+/* The most digits of base 10,000 on either side of the point. */
 #define OB_NUMERIC_GROUPS_MAX 10
 
 static inline bool

@@ -24,7 +24,7 @@ extern const ObFastPath *ob_fast_path_lookup(Oid output_oid);
 /* A date or timestamp as JSON has it: with a T, without quotes. */
 extern ObFastWrite ob_fast_json_datetime(Oid type);
 
-/* Of any length: bytea's hexadecimal digits, without the "\x". */
+/* Writes bytea's hexadecimal digits, of any length, without the "\x". */
 extern void ob_fast_hex(ObOut *out, const char *data, size_t len);
 
 #endif

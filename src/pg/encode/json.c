@@ -219,7 +219,7 @@ use_to_json(ObColumn *column)
 	column->write = write_to_json;
 }
 
-/* In a string, nothing that a short value may be made of means anything. */
+/* Nothing that a short value may be made of is special in a string. */
 static bool
 means_nothing(const ObEncoder *encoder, const void *state, const char *bytes)
 {

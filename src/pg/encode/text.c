@@ -44,7 +44,7 @@ fill_escapes(ObScan *escaped, char delimiter)
 	escaped->controls = true;
 	ob_scan_add(escaped, (uint8) delimiter, (uint8) delimiter);
 	ob_scan_add(escaped, '\\', '\\');
-	/* After the delimiter: a tab is written as \t even if it is that. */
+	/* The delimiter comes first: a tab is written as \t even if it is that. */
 	ob_scan_add(escaped, '\b', 'b');
 	ob_scan_add(escaped, '\f', 'f');
 	ob_scan_add(escaped, '\n', 'n');

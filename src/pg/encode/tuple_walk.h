@@ -54,7 +54,7 @@ typedef struct ObWalk
 	size_t offset;
 } ObWalk;
 
-/* In the current memory context. */
+/* Allocates in the current memory context. */
 extern ObWalk *ob_walk_new(TupleDesc desc);
 
 /* Whether the slot's row can be walked over; if so, sets it. */

@@ -67,8 +67,8 @@ extern const char *ob_value_transcode(const ObEncoder *encoder,
 									  const char *data, size_t *len);
 
 /*
- * From the database's encoding into the target's: data itself if that takes
- * no change, else a palloc'd copy.  Raises if a character cannot be
+ * Converts from the database's encoding into the target's: data itself if that
+ * takes no change, else a palloc'd copy.  Raises if a character cannot be
  * represented.
  */
 static inline const char *

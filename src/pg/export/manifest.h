@@ -46,7 +46,7 @@ extern char *ob_manifest_run_text(const pg_uuid_t *run_id);
 extern void ob_manifest_write(const ObManifest *manifest,
 							  const ObTableExport *const *tasks, int n);
 
-/* Of a run of one table, which has landed. */
+/* Writes that of a run of one table, which has landed. */
 extern void ob_manifest_write_one(const ObTableExport *task);
 
 #endif

@@ -57,7 +57,7 @@ typedef struct ObTableExport
 } ObTableExport;
 
 /*
- * Before all else: asks the history what an earlier attempt of the run has
+ * Asks the history, before all else, what an earlier attempt of the run has
  * left at this name.  What is there is not forgotten when this one fails,
  * whether or not it comes to ob_task_prepare().  Allocates in the current
  * memory context.
@@ -74,9 +74,9 @@ extern void ob_task_prepare(const ObExportRequest *request,
 							ObTableExport *task);
 
 /*
- * Of tasks that are prepared, all of that run: raises if one that is no
- * increment would replace the object of an increment that the run has landed,
- * under another name.
+ * Raises if one of the tasks, which are prepared and all of that run, is no
+ * increment and would replace the object of an increment that the run has
+ * landed, under another name.
  */
 extern void ob_task_spare_increments(const ObExportRequest *request,
 									 ObTableExport *const *tasks, int n);
@@ -107,9 +107,9 @@ extern void ob_task_doubt(ObTableExport *task);
 extern void ob_task_withhold(ObTableExport *task);
 
 /*
- * In a transaction that may write: how it ended goes into the history, and, if
- * an increment has landed, where the next one begins.  Returns why that is not
- * kept, palloc'd; NULL: it is, or there is none.
+ * Writes into the history how it ended, and, if an increment has landed, where
+ * the next one begins, in a transaction that may write.  Returns why that is
+ * not kept, palloc'd; NULL: it is, or there is none.
  */
 extern const char *ob_task_end(Oid schema, const ObTableExport *task);
 

@@ -449,7 +449,7 @@ rehearse(void *arg)
 						errmsg("its text stands for another value")));
 }
 
-/* Before anything lands, so that an increment can follow. */
+/* Checks before anything lands, so that an increment can follow. */
 static void
 check_next(const Bounding *b)
 {

@@ -42,7 +42,8 @@ extern void ob_parallel_init(void);
 /* Whether one process must write all rows. */
 extern bool ob_parallel_unsupported(const ObCopyOptions *copy);
 
-/* In the current memory context.  stream NULL: only to look at the plan. */
+/* Allocates in the current memory context.  stream NULL: only to look at the
+ * plan. */
 extern ObParallel *ob_parallel_new(const ObOptions *options,
 								   const ObExportSpec *export,
 								   ObStream *stream);
@@ -84,7 +85,7 @@ extern void ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot);
 /* The query has ended: sends what is left and completes the upload. */
 extern void ob_parallel_finish(ObParallel *parallel);
 
-/* On an error: ends the workers, so that no part of theirs comes late. */
+/* Ends the workers on an error, so that no part of theirs comes late. */
 extern void ob_parallel_end_workers(ObParallel *parallel);
 
 #endif

@@ -24,10 +24,10 @@ typedef struct ObTail
 } ObTail;
 
 /*
- * In dynamic shared memory, or, before there is any, in the leader's.  Fixed
- * fields first; then, by number, the ObUploadPart and the ObRaw of max_parts
- * parts; then texts, which only parallel_shared.c reads.  It holds the
- * secrets: the plan, which can end up in a log, must not.
+ * The state is in dynamic shared memory, or, before there is any, in the
+ * leader's.  Fixed fields come first; then, by number, the ObUploadPart and
+ * the ObRaw of max_parts parts; then an image of an ObSharedView.  That holds
+ * the secrets: the plan, which can end up in a log, must not.
  */
 typedef struct ObShared
 {
@@ -81,7 +81,7 @@ extern int ob_shared_take_number(void *arg, const ObRaw *raw);
 extern ObCode ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 							   ObError *error);
 
-/* By number - 1: the parts that have landed, and what is in them before it is
+/* The parts that have landed, by number - 1, and what is in them before it is
  * compressed, which is there as soon as a part has its number. */
 extern ObUploadPart *ob_shared_parts(const ObShared *shared);
 extern ObRaw *ob_shared_raw(const ObShared *shared);
@@ -130,7 +130,7 @@ typedef struct ObSharedView
 	size_t head_len;
 } ObSharedView;
 
-/* In a worker, in the current memory context. */
+/* Reads it in a worker, in the current memory context. */
 extern void ob_shared_read(const ObShared *shared, ObSharedView *view);
 
 /* The Custom Scan over a Gather's child: columns are the numbers of the

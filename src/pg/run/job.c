@@ -90,9 +90,9 @@ launch(dsm_segment *segment)
 }
 
 /*
- * Else both would wait: the job for the end of this transaction, say, which
- * has exported under the same id.  It is gone before the error is raised, so
- * that it does not begin when the transaction has ended.
+ * Both would wait otherwise: the job for the end of this transaction, say,
+ * which has exported under the same id.  It is gone before the error is
+ * raised, so that it does not begin when the transaction has ended.
  */
 static void
 end_deadlocked(BackgroundWorkerHandle *handle)

@@ -28,7 +28,8 @@ typedef enum ObJobState
 	OB_JOB_FAILED
 } ObJobState;
 
-/* Until the state is told; then the submitter, and with it this, may go. */
+/* Exists until the state is set; then the submitter, and with it this, may go.
+ */
 typedef struct ObJobShared
 {
 	uint32 magic;

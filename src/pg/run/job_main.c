@@ -62,8 +62,8 @@ tell(ObJobShared *shared, ObJobState state)
 
 /* ---- what the history says first ---- */
 
-/* Of the row that stands for the run itself, where no table's says how it is:
- * no table has it. */
+/* The name of the row that stands for the run itself, where no table's says
+ * how it is: no table has it. */
 #define RUN_ITSELF ""
 
 static ObHistoryRow

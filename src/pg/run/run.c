@@ -281,7 +281,7 @@ guess_size(void *arg)
 	ereport(ERROR, (errcode(ERRCODE_SUCCESSFUL_COMPLETION), errmsg("done")));
 }
 
-/* By a worker, which has written the history's row. */
+/* A worker has ended the table, and written the history's row. */
 static void
 ended_elsewhere(ObWorkerTable *worker_table)
 {
@@ -505,7 +505,7 @@ discard(ObRunAll *all)
 	withhold_unpublished(all);
 }
 
-/* On an error, and when this backend is terminated; perhaps twice. */
+/* Called on an error, and when this backend is terminated; perhaps twice. */
 static void
 abort_run(void *arg)
 {
@@ -625,7 +625,7 @@ fail_unprepared(ObRunAll *all)
 	}
 }
 
-/* By workers, or here. */
+/* Workers run them, or this session does. */
 static void
 run_all(void *arg)
 {
@@ -753,7 +753,8 @@ run_next_here(ObRunAll *all)
 	elog(ERROR, "not all tables of the run have ended");
 }
 
-/* Until another table has ended; those published together end at once. */
+/* Waits until another table has ended; those published together end at once.
+ */
 static void
 step(ObRunAll *all)
 {

@@ -317,8 +317,8 @@ say_expiry(Check *check, int64 expires)
 }
 
 /*
- * With a list, since its answer has a document that says what is wrong.  That
- * they may not list is another item.
+ * Lists uploads, since that response has a document that says what is wrong.
+ * Whether they may list is another item.
  */
 static void
 try_credentials(Check *check)
@@ -371,7 +371,8 @@ check_credentials(Check *check)
 
 /* ---- the bucket ---- */
 
-/* By an answer that needs no rights, by one that does, or by a redirect. */
+/* The region comes from a response that needs no rights, from one that does,
+ * or from a redirect. */
 static const char *
 true_region(Check *check)
 {

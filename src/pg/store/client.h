@@ -55,8 +55,9 @@ typedef struct ObCall
 } ObCall;
 
 /*
- * In the current memory context, in which the client must have been made
- * before; it ends with it.  common is borrowed: headers of each call.
+ * Makes a call in the current memory context, in which the client must have
+ * been made before; it ends with it.  common is borrowed: headers of each
+ * call.
  */
 extern ObCall *ob_call_new(ObS3 *s3, const ObPair *common, int ncommon);
 

@@ -19,7 +19,7 @@
 
 #define ABORT_MS 5000
 #define AGAIN_MS 200
-/* For an object of one request there is nothing to abort, only to look for. */
+/* An object of one request has nothing to abort, and is only looked for. */
 #define LOOK_MS 1000
 /* How often transfers are looked at while rows come slowly. */
 #define PUMP_MS 10
@@ -368,7 +368,7 @@ ob_stream_end_part(ObStream *stream, size_t at_least)
 		ob_report(&error);
 }
 
-/* Past the codec. */
+/* These bytes go past the codec. */
 static void
 write_as_it_is(ObStream *stream, const char *data, size_t len)
 {

@@ -57,7 +57,8 @@ typedef struct ObPublication
 typedef struct ObPublisher ObPublisher;
 
 /*
- * For n objects, which all go to one server, in the current memory context.
+ * Makes one for n objects, which all go to one server, in the current memory
+ * context.
  * Here all is allocated that ob_publisher_discard() needs.
  */
 extern ObPublisher *ob_publisher_new(const ObExportSpec *any, int n);

@@ -36,8 +36,8 @@ typedef struct ObWorkerExport
 /* First of all in a background worker: it can be cancelled and terminated. */
 extern void ob_work_signals(void);
 
-/* In no transaction; raises nothing but on the way to the process's end.  The
- * outcome is in the current memory context. */
+/* Called in no transaction; raises nothing but on the way to the process's
+ * end.  The outcome is in the current memory context. */
 extern void ob_work_run(ObWorkerExport *work);
 
 /* The last of the three transactions; ob_work_run() does it for those that do
@@ -53,8 +53,8 @@ extern void ob_work_end(ObWorkerExport *work);
 extern const ErrorData *ob_work_write(const ObSession *session,
 									  void (*step)(void *arg), void *arg);
 
-/* In PG_CATCH: ends the transaction that failed; the error, logged and copied
- * into context. */
+/* Ends, in PG_CATCH, the transaction that failed; returns the error, logged
+ * and copied into context. */
 extern ErrorData *ob_work_recover(MemoryContext context);
 
 #endif

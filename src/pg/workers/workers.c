@@ -545,7 +545,7 @@ end_deadlocked(const ObWorkers *workers)
 	}
 }
 
-/* Until another one has ended; false: none will. */
+/* Waits until another one has ended; false: none will. */
 static bool
 wait_for_one(ObWorkers *workers)
 {
@@ -668,11 +668,11 @@ warn_if_unreported(ObWorkers *workers, int i)
 }
 
 /*
- * On an error, when this backend is terminated, and when nobody wants to know
- * more.  Workers are cancelled, so that they abort their uploads and write
- * into the history what became of their tables; who has not ended then is
- * terminated.  Only then may our snapshot go.  Must not raise; perhaps more
- * than once.
+ * Called on an error, when this backend is terminated, and when nobody wants
+ * to know more.  Workers are cancelled, so that they abort their uploads and
+ * write into the history what became of their tables; those that have not
+ * ended then are terminated.  Only then may our snapshot go.  Must not raise;
+ * perhaps more than once.
  */
 static void
 end_workers(void *arg)

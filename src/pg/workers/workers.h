@@ -37,11 +37,11 @@ typedef struct ObWorkersSpec
 	int workers;                   /* at most */
 	ObWorkerTable *tables;
 	int ntables;
-	/* As each ends, in no order. */
+	/* Called as each ends, in no order. */
 	void (*ended)(ObWorkerTable *table);
 
 	/*
-	 * Of a run that is published together; else NULL.  finish is called once
+	 * NULL, unless the run is published together.  finish is called once
 	 * all tables have landed, failed, or are left to the caller, and workers
 	 * wait.  It publishes or discards, and sets each landed table's row to
 	 * what became of it; true: increments end there.  After the first failure
@@ -78,10 +78,10 @@ extern ObWorkers *ob_workers_start(const ObWorkersSpec *spec);
  */
 extern bool ob_workers_step(ObWorkers *workers);
 
-/* After the last step. */
+/* Comes after the last step. */
 extern void ob_workers_end(ObWorkers *workers);
 
-/* Before it: ends the workers and their uploads.  Does not raise. */
+/* Ends the workers and their uploads before that.  Does not raise. */
 extern void ob_workers_stop(ObWorkers *workers);
 
 #endif

@@ -36,7 +36,7 @@ typedef struct PendingTable
 	const Worker *worker;
 } PendingTable;
 
-/* Without them there is less in the manifest. */
+/* The manifest has less without them. */
 static void
 write_details(const Worker *worker, ObWorkerSlot *slot, const Jsonb *details)
 {
