@@ -126,6 +126,7 @@ ob_workers_request(const ObWorkersShared *shared, const ObWorkerSlot *slot)
 
 	image_of_common(&common, &request);
 	image_of_table(&table, &request.name, server);
+	/* the other pointers are the leader's */
 	request.server = server;
 	request.query = NULL;
 	request.bucket = NULL;
