@@ -340,7 +340,7 @@ static void export(const ObTableExport *task, ObExportResult *result)
 
 /* Reports what the run has landed before.  Nothing is written or sent. */
 static void
-tell_again(ObTableExport *task)
+report_earlier(ObTableExport *task)
 {
 	task->row = *task->landed;
 	ereport(
@@ -379,7 +379,7 @@ ob_task_run(ObTableExport *task)
 
 	if (task->landed)
 	{
-		tell_again(task);
+		report_earlier(task);
 		return;
 	}
 	/* onboard_all() may have prepared it hours ago */

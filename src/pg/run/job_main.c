@@ -53,7 +53,7 @@ attach(Datum main_arg, dsm_segment **segment)
 }
 
 static void
-tell(ObJobShared *shared, ObJobState state)
+set_state(ObJobShared *shared, ObJobState state)
 {
 	pg_write_barrier();
 	pg_atomic_write_u32(&shared->state, state);
@@ -266,12 +266,12 @@ onboard_job_main(Datum main_arg)
 	shared->bound = ob_bounds_take_job();
 	if (shared->bound != OB_BOUND_NONE)
 	{
-		tell(shared, OB_JOB_REFUSED);
+		set_state(shared, OB_JOB_REFUSED);
 		return;
 	}
 	if (!ob_run_lock_session(job.wanted.role, &job.wanted.run_id))
 	{
-		tell(shared, OB_JOB_KNOWN);
+		set_state(shared, OB_JOB_KNOWN);
 		return;
 	}
 	error = ob_work_write(job.session, write_queued, &job);
@@ -279,10 +279,10 @@ onboard_job_main(Datum main_arg)
 	{
 		shared->sqlstate = error->sqlerrcode;
 		ob_report_copy(shared->error, sizeof(shared->error), error->message);
-		tell(shared, OB_JOB_FAILED);
+		set_state(shared, OB_JOB_FAILED);
 		return;
 	}
-	tell(shared, job.known ? OB_JOB_KNOWN : OB_JOB_STARTED);
+	set_state(shared, job.known ? OB_JOB_KNOWN : OB_JOB_STARTED);
 	dsm_detach(segment);
 	if (job.known)
 		return;
