@@ -28,7 +28,6 @@
 #include "pg/base/own_query.h"
 #include "pg/base/as_owner.h"
 #include "pg/catalog/run_lock.h"
-#include "pg/catalog/notify.h"
 
 #define TABLE "onboard_history"
 #define PARAMETERS 22
@@ -300,7 +299,7 @@ write_row(Oid schema, const ObHistoryRow *from,
 }
 
 void
-ob_history_begin(Oid schema, const ObHistoryRow *row)
+ob_history_write(Oid schema, const ObHistoryRow *row)
 {
 	if (can_write())
 		(void) write_row(schema, row, replace);
@@ -313,27 +312,10 @@ ob_history_require(Oid schema)
 		ob_owner_require(schema, TABLE);
 }
 
-void
-ob_history_write_end(Oid schema, const ObHistoryRow *row)
+bool
+ob_history_write_if_open(Oid schema, const ObHistoryRow *row)
 {
-	ob_history_begin(schema, row);
-}
-
-void
-ob_history_end(Oid schema, const ObHistoryRow *row)
-{
-	ob_notify_log(row);
-	ob_history_write_end(schema, row);
-	ob_notify_table(row);
-}
-
-void
-ob_history_end_if_open(Oid schema, const ObHistoryRow *row)
-{
-	if (!write_row(schema, row, replace_if_open))
-		return;
-	ob_notify_log(row);
-	ob_notify_table(row);
+	return write_row(schema, row, replace_if_open);
 }
 
 /* ---- forgetting ---- */
@@ -596,6 +578,24 @@ ob_history_other(Oid schema, const pg_uuid_t *run_id, const char *const *names,
 }
 
 /* ---- sums ---- */
+
+void
+ob_totals_add(ObTotals *totals, const ObHistoryRow *row)
+{
+	totals->run_id = row->run_id;
+	totals->tables++;
+	if (strcmp(row->status, OB_STATUS_DONE) == 0)
+		totals->done++;
+	else if (strcmp(row->status, OB_STATUS_EMPTY) == 0)
+		totals->empty++;
+	else
+		totals->failed++;
+	ob_figures_add(&totals->figures, &row->figures);
+	if (totals->started == 0 || row->started < totals->started)
+		totals->started = row->started;
+	if (row->ended > totals->ended)
+		totals->ended = row->ended;
+}
 
 typedef struct Sum
 {

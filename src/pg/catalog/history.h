@@ -39,6 +39,23 @@ typedef struct ObHistoryRow
 	bool *logged;   /* set when its end is in the log; NULL: it is told once */
 } ObHistoryRow;
 
+/* The sums of a run. */
+typedef struct ObTotals
+{
+	pg_uuid_t run_id;
+	int64 tables;
+	int64 done;
+	int64 empty;
+	int64 failed;
+	bool run_failed; /* whatever its tables did */
+	ObFigures figures;
+	TimestampTz started;
+	TimestampTz ended;
+} ObTotals;
+
+/* Adds a table that has ended. */
+extern void ob_totals_add(ObTotals *totals, const ObHistoryRow *row);
+
 /* The current role's name; of one that was dropped meanwhile, what
  * PostgreSQL's views say then: how its export ended is told nonetheless. */
 extern const char *ob_history_role(void);
@@ -49,14 +66,13 @@ extern const char *ob_history_role(void);
  * there is one; nothing where nothing can be written (a standby, a read-only
  * transaction), or where the row says that an increment has landed and this
  * one does not.  A row that names an object is only replaced by one that does,
- * too, or says how the run has ended well: see ObHistoryRow.uri.  The end is
- * also told to others: see notify.h.
+ * too, or says how the run has ended well: see ObHistoryRow.uri.
  */
-extern void ob_history_begin(Oid schema, const ObHistoryRow *row);
-extern void ob_history_end(Oid schema, const ObHistoryRow *row);
+extern void ob_history_write(Oid schema, const ObHistoryRow *row);
 
-/* The row alone: nobody is told. */
-extern void ob_history_write_end(Oid schema, const ObHistoryRow *row);
+/* Does so unless the row says that the table has ended; returns whether it has
+ * written. */
+extern bool ob_history_write_if_open(Oid schema, const ObHistoryRow *row);
 
 /* Raises what is known to keep the end from being written, before anything is
  * sent. */
@@ -66,17 +82,13 @@ extern void ob_history_require(Oid schema);
  * written in those that default_transaction_read_only makes read-only, too. */
 extern void ob_history_set_background(void);
 
-/* The same, unless the row says that the table has ended. */
-extern void ob_history_end_if_open(Oid schema, const ObHistoryRow *row);
-
 /* Deletes, as the caller, what ended before, and what began before and nobody
  * works on any more; how many rows. */
 extern uint64 ob_history_prune(Oid schema, TimestampTz before);
 
 /* Fills the totals of the current role's run totals->run_id out of its rows,
  * if it has some. */
-struct ObTotals;
-extern void ob_history_sum(Oid schema, struct ObTotals *totals);
+extern void ob_history_sum(Oid schema, ObTotals *totals);
 
 /*
  * Looks whether the current role's row of the table row->name in the run

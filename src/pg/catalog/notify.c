@@ -36,24 +36,6 @@
 #define NAME_MAX_LEN 400
 #define PAYLOAD_MAX 8000
 
-void
-ob_totals_add(ObTotals *totals, const ObHistoryRow *row)
-{
-	totals->run_id = row->run_id;
-	totals->tables++;
-	if (strcmp(row->status, OB_STATUS_DONE) == 0)
-		totals->done++;
-	else if (strcmp(row->status, OB_STATUS_EMPTY) == 0)
-		totals->empty++;
-	else
-		totals->failed++;
-	ob_figures_add(&totals->figures, &row->figures);
-	if (totals->started == 0 || row->started < totals->started)
-		totals->started = row->started;
-	if (row->ended > totals->ended)
-		totals->ended = row->ended;
-}
-
 static double
 seconds(TimestampTz started, TimestampTz ended)
 {
@@ -197,6 +179,14 @@ ob_notify_run(const ObTotals *totals)
 	put_time(&line, "started", totals->started);
 	put_time(&line, "ended", totals->ended);
 	end(&line);
+}
+
+void
+ob_notify_end(Oid schema, const ObHistoryRow *row)
+{
+	ob_notify_log(row);
+	ob_history_write(schema, row);
+	ob_notify_table(row);
 }
 
 /* ---- the client ---- */

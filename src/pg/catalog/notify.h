@@ -15,29 +15,16 @@
 
 #include "pg/catalog/history.h"
 
-/* The sums of a run. */
-typedef struct ObTotals
-{
-	pg_uuid_t run_id;
-	int64 tables;
-	int64 done;
-	int64 empty;
-	int64 failed;
-	bool run_failed; /* whatever its tables did */
-	ObFigures figures;
-	TimestampTz started;
-	TimestampTz ended;
-} ObTotals;
-
-/* Adds a table that has ended. */
-extern void ob_totals_add(ObTotals *totals, const ObHistoryRow *row);
-
 /* The log. */
 extern void ob_notify_log(const ObHistoryRow *row);
 
 /* Listeners.  Nothing on a standby, which has none. */
 extern void ob_notify_table(const ObHistoryRow *row);
 extern void ob_notify_run(const ObTotals *totals);
+
+/* Logs the end of a table, writes its row of the history, and notifies
+ * listeners. */
+extern void ob_notify_end(Oid schema, const ObHistoryRow *row);
 
 /* The client, in a NOTICE, unless this is a background worker.  name: of the
  * run's one table; NULL: it is a run of registered tables. */

@@ -470,7 +470,7 @@ keep_watermark(Oid schema, const ObTableExport *task)
 const char *
 ob_task_end(Oid schema, const ObTableExport *task)
 {
-	ob_history_end(schema, &task->row);
+	ob_notify_end(schema, &task->row);
 	return keep_watermark(schema, task);
 }
 
@@ -489,7 +489,7 @@ write_end(void *arg)
 	const ObTableExport *task = ending->task;
 	const char *left;
 
-	ob_history_write_end(ending->schema, &task->row);
+	ob_history_write(ending->schema, &task->row);
 	left = keep_watermark(ending->schema, task);
 	if (left)
 		ob_watermark_warn_left(ob_report_client_text(task->row.name),

@@ -107,7 +107,7 @@ write_queued(void *arg)
 	{
 		ObHistoryRow row = first_row(job, lfirst(cell));
 
-		ob_history_begin(wanted->schema, &row);
+		ob_history_write(wanted->schema, &row);
 	}
 }
 
@@ -145,7 +145,7 @@ write_run_itself(const JobState *job, const char *status,
 		row.error = error->message;
 		row.sqlstate = error->sqlerrcode;
 	}
-	ob_history_begin(job->wanted.schema, &row);
+	ob_history_write(job->wanted.schema, &row);
 }
 
 static void
@@ -187,8 +187,10 @@ write_failure(void *arg)
 		row.ended = row.started;
 		row.error = failure->error->message;
 		row.sqlstate = failure->error->sqlerrcode;
-		if (!job->none)
-			ob_history_end_if_open(schema, &row);
+		if (job->none || !ob_history_write_if_open(schema, &row))
+			continue;
+		ob_notify_log(&row);
+		ob_notify_table(&row);
 	}
 	ob_history_sum(schema, &totals);
 	/* all have landed, and the run has failed nonetheless */

@@ -131,7 +131,7 @@ write_begin(void *arg)
 {
 	const ObWorkerExport *work = arg;
 
-	ob_history_begin(work->request.schema, &work->task.row);
+	ob_history_write(work->request.schema, &work->task.row);
 }
 
 static void

@@ -27,6 +27,7 @@
 #include "utils/resowner.h"
 
 #include "pg/base/subtransaction.h"
+#include "pg/catalog/notify.h"
 #include "pg/config/image.h"
 #include "pg/workers/worker_limits.h"
 #include "pg/workers/workers_intern.h"
@@ -391,7 +392,7 @@ write_ending(void *arg)
 {
 	const Ending *ending = arg;
 
-	ob_history_end(ending->schema, ending->row);
+	ob_notify_end(ending->schema, ending->row);
 }
 
 /*
