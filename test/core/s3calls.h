@@ -34,7 +34,7 @@ typedef struct Call
 	char key[32];
 } Call;
 
-static const char *const etags[] = {"\"e1\"", "\"e<2>\""};
+static const ObUploadPart parts[] = {{.etag = "\"e1\""}, {.etag = "\"e<2>\""}};
 
 /* ---- calls ---- */
 
@@ -102,7 +102,7 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 			ob_s3_upload_part(c, "b", key, UPLOAD_ID, 7, "part", 4, NULL);
 			break;
 		case OB_S3_COMPLETE:
-			ob_s3_complete(c, "b", key, UPLOAD_ID, (char *const *) etags, 2);
+			ob_s3_complete(c, "b", key, UPLOAD_ID, parts, 2);
 			break;
 		case OB_S3_ABORT:
 			ob_s3_abort(c, "b", key, UPLOAD_ID);

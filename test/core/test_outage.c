@@ -279,7 +279,6 @@ typedef struct Shared
 {
 	int taken;
 	ObUploadPart parts[10];
-	char etags[10][100];
 } Shared;
 
 static int
@@ -293,10 +292,7 @@ landed(void *arg, int number, const ObUploadPart *part, ObError *error)
 {
 	Shared *shared = arg;
 
-	snprintf(shared->etags[number - 1], sizeof(shared->etags[0]), "%s",
-			 part->etag);
 	shared->parts[number - 1] = *part;
-	shared->parts[number - 1].etag = shared->etags[number - 1];
 	return OB_OK;
 }
 

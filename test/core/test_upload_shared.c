@@ -16,7 +16,6 @@ typedef struct Shared
 {
 	int taken;
 	ObUploadPart parts[PARTS_MAX];
-	char etags[PARTS_MAX][100];
 	int landed;
 	ObCode refusal; /* of landed */
 	ObRaw raw[PARTS_MAX];
@@ -41,11 +40,8 @@ landed(void *arg, int number, const ObUploadPart *part, ObError *error)
 		return ob_error_set(error, shared->refusal, "no place for a part");
 	assert_in_range(number, 1, PARTS_MAX);
 	/* once each */
-	assert_null(shared->parts[number - 1].etag);
-	snprintf(shared->etags[number - 1], sizeof(shared->etags[0]), "%s",
-			 part->etag);
+	assert_string_equal(shared->parts[number - 1].etag, "");
 	shared->parts[number - 1] = *part;
-	shared->parts[number - 1].etag = shared->etags[number - 1];
 	shared->landed++;
 	return OB_OK;
 }

@@ -1211,11 +1211,14 @@ first_error_is_kept(void **state)
 static void
 writing(void **state)
 {
-	char *etags[] = {"\"9b2cf535f27731c974343645a3985328\"", "a&b<c>d'", ""};
+	static const ObUploadPart parts[] = {
+		{.etag = "\"9b2cf535f27731c974343645a3985328\""},
+		{.etag = "a&b<c>d'"},
+		{.etag = ""}};
 	ObBuf out;
 
 	ob_buf_init(&out, 10000);
-	ob_xml_write_complete(&out, etags, 3);
+	ob_xml_write_complete(&out, parts, 3);
 	assert_string_equal(
 		out.data,
 		"<CompleteMultipartUpload" XMLNS "><Part><PartNumber>1</PartNumber>"
@@ -1224,7 +1227,7 @@ writing(void **state)
 		"</Part><Part><PartNumber>3</PartNumber><ETag></ETag></Part>"
 		"</CompleteMultipartUpload>");
 	ob_buf_reset(&out);
-	ob_xml_write_complete(&out, etags, 0);
+	ob_xml_write_complete(&out, parts, 0);
 	assert_string_equal(out.data, "<CompleteMultipartUpload" XMLNS
 								  "></CompleteMultipartUpload>");
 	ob_buf_free(&out);
@@ -1234,22 +1237,22 @@ writing(void **state)
 static void
 writing_ten_thousand_parts(void **state)
 {
-	char **etags = test_calloc(10000, sizeof(char *));
+	ObUploadPart *parts = test_calloc(10000, sizeof(ObUploadPart));
 	XML_Parser parser = XML_ParserCreate_MM(NULL, NULL, NULL);
 	ObBuf out;
 	ObError error = {0};
 
 	for (int i = 0; i < 10000; i++)
-		etags[i] = "\"9b2cf535f27731c974343645a3985328\"";
+		strcpy(parts[i].etag, "\"9b2cf535f27731c974343645a3985328\"");
 	ob_buf_init(&out, 1024 * 1024);
-	ob_xml_write_complete(&out, etags, 10000);
+	ob_xml_write_complete(&out, parts, 10000);
 	assert_int_equal(ob_buf_check(&out, &error), OB_OK);
 	assert_non_null(strstr(out.data, "<PartNumber>10000</PartNumber>"));
 	assert_int_equal(XML_Parse(parser, out.data, (int) out.len, XML_TRUE),
 					 XML_STATUS_OK);
 	XML_ParserFree(parser);
 	ob_buf_free(&out);
-	test_free(etags);
+	test_free(parts);
 }
 
 int

@@ -57,7 +57,7 @@ make_client(bool aws)
 static void
 start(ObS3Call *call, ObS3Verb verb)
 {
-	static char *const etags[] = {"\"a\"", "\"b\""};
+	static const ObUploadPart parts[] = {{.etag = "\"a\""}, {.etag = "\"b\""}};
 
 	switch (verb)
 	{
@@ -71,7 +71,7 @@ start(ObS3Call *call, ObS3Verb verb)
 			ob_s3_upload_part(call, "lake", "k", "id", 1, "body", 4, NULL);
 			break;
 		case OB_S3_COMPLETE:
-			ob_s3_complete(call, "lake", "k", "id", etags, 2);
+			ob_s3_complete(call, "lake", "k", "id", parts, 2);
 			break;
 		case OB_S3_ABORT:
 			ob_s3_abort(call, "lake", "k", "id");

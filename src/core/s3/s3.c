@@ -309,12 +309,12 @@ ob_s3_upload_part(ObS3Call *call, const char *bucket, const char *key,
 
 void
 ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
-			   const char *upload_id, char *const *etags, int nparts)
+			   const char *upload_id, const ObUploadPart *parts, int nparts)
 {
 	clear_target(call);
 	call->upload_id = upload_id;
 	ob_buf_reset(&call->document);
-	ob_xml_write_complete(&call->document, etags, nparts);
+	ob_xml_write_complete(&call->document, parts, nparts);
 	start(call, OB_S3_COMPLETE, bucket, key, call->document.data,
 		  call->document.len, NULL);
 }

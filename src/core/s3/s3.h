@@ -217,14 +217,14 @@ extern void ob_s3_upload_part(ObS3Call *call, const char *bucket,
 							  const char *sha256);
 
 /*
- * etags[i] belongs to part i + 1.  Retried only where the server reported that
- * it did not do it, or has received nothing.  Anything unclear is OB_EUNKNOWN,
- * and the caller finds out: a lost or unreadable response, and NoSuchUpload or
- * a 412, because libcurl sends again by itself when a connection dies that was
- * used before.
+ * parts[i] has number i + 1; they are copied.  Retried only where the server
+ * reported that it did not do it, or has received nothing.  Anything unclear
+ * is OB_EUNKNOWN, and the caller finds out: a lost or unreadable response, and
+ * NoSuchUpload or a 412, because libcurl sends again by itself when a
+ * connection dies that was used before.
  */
 extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
-						   const char *upload_id, char *const *etags,
+						   const char *upload_id, const ObUploadPart *parts,
 						   int nparts);
 
 /* An upload that does not exist counts as aborted; error.http_status is 404

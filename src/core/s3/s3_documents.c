@@ -458,14 +458,14 @@ add_escaped(ObBuf *out, const char *text)
 }
 
 void
-ob_xml_write_complete(ObBuf *out, char *const *etags, int n)
+ob_xml_write_complete(ObBuf *out, const ObUploadPart *parts, int n)
 {
 	ob_buf_adds(out, "<CompleteMultipartUpload "
 					 "xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
 	for (int i = 0; i < n; i++)
 	{
 		ob_buf_addf(out, "<Part><PartNumber>%d</PartNumber><ETag>", i + 1);
-		add_escaped(out, etags[i]);
+		add_escaped(out, parts[i].etag);
 		ob_buf_adds(out, "</ETag></Part>");
 	}
 	ob_buf_adds(out, "</CompleteMultipartUpload>");

@@ -10,6 +10,7 @@
 #ifndef OB_XML_H
 #define OB_XML_H
 
+#include <stdint.h>
 #include <time.h>
 
 #include "core/base/buf.h"
@@ -70,6 +71,15 @@ extern ObCode ob_xml_read_uploads(const char *data, size_t len,
 extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
 								bool *truncated, ObError *error) OB_MUST_CHECK;
 
+/* A part that has landed.  There are no pointers in it, so processes may share
+ * it as it is. */
+typedef struct ObUploadPart
+{
+	uint64_t len;
+	uint32_t crc32; /* with OB_CHECKSUM_CRC32, else 0 */
+	char etag[OB_ETAG_MAX];
+} ObUploadPart;
+
 /* A bucket's default encryption. */
 typedef struct ObXmlEncryption
 {
@@ -84,9 +94,11 @@ extern ObCode ob_xml_read_encryption(const char *data, size_t len,
 									 ObError *error) OB_MUST_CHECK;
 
 /*
- * <CompleteMultipartUpload> with parts 1..n; etags[i] belongs to part i + 1
- * and is written as the server gave it, quotes included (escaped for XML).
+ * <CompleteMultipartUpload> with parts 1..n; parts[i] has number i + 1, and
+ * its ETag is written as the server gave it, quotes included (escaped for
+ * XML).
  */
-extern void ob_xml_write_complete(ObBuf *out, char *const *etags, int n);
+extern void ob_xml_write_complete(ObBuf *out, const ObUploadPart *parts,
+								  int n);
 
 #endif

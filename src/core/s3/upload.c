@@ -319,9 +319,6 @@ ob_upload_free(ObUpload *upload)
 	ob_parts_free(&upload->parts);
 	free_pairs(&upload->headers);
 	free_pairs(&upload->common);
-	for (int i = 0; i < upload->landed_cap; i++)
-		free(upload->etags[i]);
-	free(upload->etags);
 	free(upload->landed);
 	free(upload->bucket);
 	free(upload->key);
@@ -358,30 +355,24 @@ begin_part(ObUpload *upload)
 	return true;
 }
 
-/* Room in the arrays of parts that have landed. */
+/* Room in the array of parts that have landed. */
 static bool
 grow_landed(ObUpload *upload, int number)
 {
 	int cap = upload->landed_cap > 0 ? upload->landed_cap : 64;
 	size_t more;
-	char **etags;
-	ObLanded *landed;
+	ObUploadPart *landed;
 
 	if (number <= upload->landed_cap)
 		return true;
 	while (cap < number)
 		cap *= 2;
-	etags = realloc(upload->etags, (size_t) cap * sizeof(char *));
-	if (!etags)
-		return false;
-	upload->etags = etags;
-	landed = realloc(upload->landed, (size_t) cap * sizeof(ObLanded));
+	landed = realloc(upload->landed, (size_t) cap * sizeof(ObUploadPart));
 	if (!landed)
 		return false;
 	upload->landed = landed;
 	more = (size_t) (cap - upload->landed_cap);
-	memset(etags + upload->landed_cap, 0, more * sizeof(char *));
-	memset(landed + upload->landed_cap, 0, more * sizeof(ObLanded));
+	memset(landed + upload->landed_cap, 0, more * sizeof(ObUploadPart));
 	upload->landed_cap = cap;
 	return true;
 }
@@ -391,9 +382,8 @@ note_landed(ObUpload *upload, int number, const ObUploadPart *part)
 {
 	if (!grow_landed(upload, number))
 		return false;
-	upload->landed[number - 1] = (ObLanded){part->len, part->crc32};
-	upload->etags[number - 1] = strdup(part->etag);
-	return upload->etags[number - 1] != NULL;
+	upload->landed[number - 1] = *part;
+	return true;
 }
 
 static ObCode
@@ -547,7 +537,7 @@ send_complete(ObUpload *upload)
 	call->crc32 = ob_upload_crc32(upload);
 	call->object_size = ob_s3_endpoint(upload->s3)->aws ? upload->bytes : 0;
 	ob_s3_complete(call, upload->bucket, upload->key, upload->id,
-				   upload->etags, upload->nparts);
+				   upload->landed, upload->nparts);
 }
 
 static void
@@ -759,9 +749,10 @@ static bool
 record_part(ObUpload *upload, const ObPart *part, const char *etag)
 {
 	const ObUploadShare *share = upload->share;
-	ObUploadPart landed = {etag, part->len, part->crc32};
+	ObUploadPart landed = {.len = part->len, .crc32 = part->crc32};
 	ObError error;
 
+	snprintf(landed.etag, sizeof(landed.etag), "%s", etag);
 	ob_error_clear(&error);
 	if (!share)
 	{
@@ -1162,21 +1153,32 @@ ob_upload_idle(const ObUpload *upload)
 	return upload->acknowledged == upload->nparts;
 }
 
+/* Copies the parts, whose bytes add up to *sum; false if out of memory. */
+static bool
+copy_parts(ObUpload *upload, const ObUploadPart *parts, int nparts,
+		   uint64_t *sum)
+{
+	*sum = 0;
+	for (int i = 0; i < nparts; i++)
+	{
+		*sum += parts[i].len;
+		if (!note_landed(upload, i + 1, &parts[i]))
+			return false;
+	}
+	return true;
+}
+
 ObCode
 ob_upload_finish_shared(ObUpload *upload, const ObUploadPart *parts,
 						int nparts, uint64_t bytes, ObError *error)
 {
-	uint64_t sum = 0;
+	uint64_t sum;
 
 	if (upload->state != OB_UPLOAD_FILLING || !upload->share ||
 		upload->filling)
 		return refuse_call(upload, "the upload takes no more bytes", error);
-	for (int i = 0; i < nparts; i++)
-	{
-		sum += parts[i].len;
-		if (!note_landed(upload, i + 1, &parts[i]))
-			return fail_memory(upload, error);
-	}
+	if (!copy_parts(upload, parts, nparts, &sum))
+		return fail_memory(upload, error);
 	upload->nparts = nparts;
 	upload->bytes = bytes;
 	upload->acknowledged_bytes = sum;
@@ -1199,33 +1201,11 @@ ob_upload_hand_over(const ObUpload *upload, ObUploadHeld *held)
 	held->marker = upload->marker;
 	held->bytes = upload->bytes;
 	held->nparts = upload->nparts;
-}
-
-ObUploadPart
-ob_upload_held_part(const ObUpload *upload, int number)
-{
-	const ObLanded *landed = &upload->landed[number - 1];
-
-	return (ObUploadPart){upload->etags[number - 1], landed->len,
-						  landed->crc32};
-}
-
-static ObCode
-copy_parts(ObUpload *upload, const ObUploadPart *parts, int nparts)
-{
-	upload->acknowledged_bytes = 0;
-	for (int i = 0; i < nparts; i++)
-	{
-		upload->acknowledged_bytes += parts[i].len;
-		if (!note_landed(upload, i + 1, &parts[i]))
-			return OB_ENOMEM;
-	}
-	return OB_OK;
+	held->parts = upload->landed;
 }
 
 ObCode
-ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
-				const ObUploadPart *parts, ObError *error)
+ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held, ObError *error)
 {
 	if (upload->state != OB_UPLOAD_FILLING || upload->filling ||
 		upload->id[0] != '\0')
@@ -1235,7 +1215,8 @@ ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
 	upload->bytes = held->bytes;
 	upload->nparts = upload->acknowledged = held->nparts;
 	upload->multipart = held->nparts > 0;
-	if (copy_parts(upload, parts, held->nparts) != OB_OK)
+	if (!copy_parts(upload, held->parts, held->nparts,
+					&upload->acknowledged_bytes))
 		return fail_memory(upload, error);
 	upload->hold = true;
 	upload->state = OB_UPLOAD_HELD;
@@ -1311,7 +1292,7 @@ ob_upload_exists(const ObUpload *upload)
 uint32_t
 ob_upload_crc32(const ObUpload *upload)
 {
-	const ObLanded *landed = upload->landed;
+	const ObUploadPart *landed = upload->landed;
 	uint32_t crc32 = 0;
 
 	if (!upload->multipart)

@@ -30,7 +30,7 @@
 
 #define OB_PART_MIN ((size_t) 5 * 1024 * 1024)
 #define OB_PART_MAX ((size_t) 5 * 1024 * 1024 * 1024)
-#define OB_PARTS_MAX 10000
+#define OB_PARTS_MAX 10000 /* S3's own limit */
 
 typedef struct ObUpload ObUpload;
 
@@ -117,14 +117,6 @@ extern bool ob_upload_done(const ObUpload *upload);
 
 /* The error that ended it, or NULL. */
 extern const ObError *ob_upload_error(const ObUpload *upload);
-
-/* A part that has landed.  The ETag is borrowed. */
-typedef struct ObUploadPart
-{
-	const char *etag;
-	uint64_t len;
-	uint32_t crc32; /* with OB_CHECKSUM_CRC32, else 0 */
-} ObUploadPart;
 
 /*
  * Several processes can feed one multipart upload.  Each has an ObUpload of
@@ -222,21 +214,19 @@ typedef struct ObUploadHeld
 	const char *marker;
 	uint64_t bytes;
 	int nparts;
+	const ObUploadPart *parts; /* parts[i] has number i + 1 */
 } ObUploadHeld;
 
 #define OB_UPLOAD_MARKER 33 /* bytes of a marker, with its NUL */
 
 extern bool ob_upload_held(const ObUpload *upload);
 
-/* Describes a held upload, and each of its parts (from 1); borrowed from
- * it. */
+/* Describes a held upload; borrowed from it. */
 extern void ob_upload_hand_over(const ObUpload *upload, ObUploadHeld *held);
-extern ObUploadPart ob_upload_held_part(const ObUpload *upload, int number);
 
 /* Adopts a held upload; called before the first byte.  All is copied.  A
  * caller that only wants to abort needs no parts: nparts 0. */
 extern ObCode ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
-							  const ObUploadPart *parts,
 							  ObError *error) OB_MUST_CHECK;
 
 /* Completes the adopted upload. */

@@ -30,13 +30,6 @@ typedef enum ObUploadState
 	OB_UPLOAD_ABORTED
 } ObUploadState;
 
-/* A part that has landed, beside its ETag. */
-typedef struct ObLanded
-{
-	uint64_t len;
-	uint32_t crc32;
-} ObLanded;
-
 /* Copies of pairs: names and values are ours. */
 typedef struct ObPairs
 {
@@ -76,10 +69,9 @@ struct ObUpload
 	uint64_t bytes;
 	uint64_t acknowledged_bytes; /* in the end of all processes */
 	uint64_t landed_bytes;       /* of this one */
-	char **etags;                /* by part number - 1 */
-	ObLanded *landed;            /* by part number - 1 */
-	int landed_cap;              /* of both */
-	uint32_t crc32;              /* of a PutObject's body */
+	ObUploadPart *landed;        /* by part number - 1 */
+	int landed_cap;
+	uint32_t crc32; /* of a PutObject's body */
 
 	ObS3Call control; /* HEAD, Create, Complete, ListParts */
 	ObS3Call closing; /* Abort and HEAD, beside a last request */

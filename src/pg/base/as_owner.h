@@ -9,8 +9,8 @@
  * owner's id, as foreign key triggers do it; there is no SECURITY DEFINER
  * function that somebody could call with rows of his own.
  */
-#ifndef OB_OWNER_H
-#define OB_OWNER_H
+#ifndef OB_AS_OWNER_H
+#define OB_AS_OWNER_H
 
 /*
  * step(arg) under the id of the owner of that table in the extension's schema,

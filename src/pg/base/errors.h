@@ -4,8 +4,8 @@
  *
  * src/pg/base/errors.h
  */
-#ifndef OB_REPORT_H
-#define OB_REPORT_H
+#ifndef OB_ERRORS_H
+#define OB_ERRORS_H
 
 #include "core/base/error.h"
 

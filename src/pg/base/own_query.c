@@ -15,6 +15,7 @@
 #include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
 #include "catalog/pg_proc.h"
+#include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "nodes/makefuncs.h"
 #include "nodes/nodeFuncs.h"
@@ -84,6 +85,14 @@ has_foreign(Node *node, void *context)
 
 /* ---- the parser's hooks ---- */
 
+static int
+count_parameters(const ObOwnQuery *query)
+{
+	if (query->n > 0 || !query->parameters)
+		return query->n;
+	return query->parameters->n;
+}
+
 static Node *
 make_parameter(ParseState *state, ParamRef *ref)
 {
@@ -91,12 +100,12 @@ make_parameter(ParseState *state, ParamRef *ref)
 	int number = ref->number;
 	Param *param;
 
-	if (number < 1 || number > running->query->n)
+	if (number < 1 || number > count_parameters(running->query))
 		return NULL;
 	param = makeNode(Param);
 	param->paramkind = PARAM_EXTERN;
 	param->paramid = number;
-	param->paramtype = running->query->types[number - 1];
+	param->paramtype = running->query->parameters->types[number - 1];
 	param->paramtypmod = -1;
 	param->paramcollid = get_typcollation(param->paramtype);
 	param->location = ref->location;
@@ -131,28 +140,63 @@ ob_own_query_init(void)
 	post_parse_analyze_hook = check_analysed;
 }
 
+/* ---- parameters ---- */
+
+void
+ob_parameter_add(ObParameters *parameters, Oid type, Datum value, bool given)
+{
+	int i = parameters->n++;
+
+	Assert(i < OB_PARAMETERS_MAX);
+	parameters->types[i] = type;
+	parameters->values[i] = given ? value : (Datum) 0;
+	parameters->nulls[i] = !given;
+}
+
+void
+ob_parameter_text(ObParameters *parameters, const char *text)
+{
+	ob_parameter_add(parameters, TEXTOID,
+					 text ? CStringGetTextDatum(text) : (Datum) 0,
+					 text != NULL);
+}
+
+void
+ob_parameter_uuid(ObParameters *parameters, const pg_uuid_t *uuid)
+{
+	ob_parameter_add(parameters, UUIDOID, UUIDPGetDatum(uuid), uuid != NULL);
+}
+
+void
+ob_parameter_oid(ObParameters *parameters, Oid oid)
+{
+	ob_parameter_add(parameters, OIDOID, ObjectIdGetDatum(oid), true);
+}
+
 /* ---- running it ---- */
 
 static ParamListInfo
 parameters_of(const ObOwnQuery *query, Running *running)
 {
-	ParamListInfo parameters = makeParamList(query->n);
+	const ObParameters *given = query->parameters;
+	int n = count_parameters(query);
+	ParamListInfo parameters = makeParamList(n);
 
 	parameters->parserSetup = set_up_parser;
 	parameters->parserSetupArg = running;
-	for (int i = 0; i < query->n; i++)
+	for (int i = 0; i < n; i++)
 	{
 		ParamExternData *parameter = &parameters->params[i];
 
-		parameter->value = query->values[i];
-		parameter->isnull = query->nulls && query->nulls[i] == 'n';
+		parameter->value = given->values[i];
+		parameter->isnull = given->nulls[i];
 		parameter->pflags = PARAM_FLAG_CONST;
-		parameter->ptype = query->types[i];
+		parameter->ptype = given->types[i];
 	}
 	return parameters;
 }
 
-void
+uint64
 ob_own_query(Oid schema, const ObOwnQuery *query)
 {
 	Running running = {schema, query};
@@ -173,4 +217,21 @@ ob_own_query(Oid schema, const ObOwnQuery *query)
 	if (result != query->result)
 		elog(ERROR, "a query of onboard's own ended with %s",
 			 SPI_result_code_string(result));
+	return SPI_processed;
+}
+
+Datum
+ob_own_column(uint64 row, int number, bool *isnull)
+{
+	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
+						 number, isnull);
+}
+
+char *
+ob_own_text(uint64 row, int number)
+{
+	bool isnull;
+	Datum value = ob_own_column(row, number, &isnull);
+
+	return isnull ? NULL : TextDatumGetCString(value);
 }

@@ -12,24 +12,48 @@
 #ifndef OB_OWN_QUERY_H
 #define OB_OWN_QUERY_H
 
+#include "utils/uuid.h"
+
+#define OB_PARAMETERS_MAX 24
+
+/* Those of a query, from $1 on.  A struct of zeros has none. */
+typedef struct ObParameters
+{
+	int n;
+	Oid types[OB_PARAMETERS_MAX];
+	Datum values[OB_PARAMETERS_MAX];
+	bool nulls[OB_PARAMETERS_MAX];
+} ObParameters;
+
+/* Adds one.  It is null if it is not given, or the pointer is NULL; texts are
+ * copied. */
+extern void ob_parameter_add(ObParameters *parameters, Oid type, Datum value,
+							 bool given);
+extern void ob_parameter_text(ObParameters *parameters, const char *text);
+extern void ob_parameter_uuid(ObParameters *parameters, const pg_uuid_t *uuid);
+extern void ob_parameter_oid(ObParameters *parameters, Oid oid);
+
 typedef struct ObOwnQuery
 {
 	const char *sql; /* each %s, of two at most: the extension's schema */
-	int n;           /* of parameters */
-	const Oid *types;
-	const Datum *values;
-	const char *nulls; /* 'n' for those that are null; NULL: none is */
+	const ObParameters *parameters;
+	int n; /* of the parameters that the query has; 0: all */
 	bool writes;
 	int result; /* what SPI must return, such as SPI_OK_SELECT */
 } ObOwnQuery;
 
 /*
  * Runs it by SPI, to which the caller is connected and which has the rows
- * afterwards.  Raises, before anything of it is planned, if it is about a
- * relation outside of that schema and pg_catalog, or calls a function, by an
- * operator or otherwise, that neither pg_catalog has nor we.
+ * afterwards; returns how many.  Raises, before anything of it is planned, if
+ * it is about a relation outside of that schema and pg_catalog, or calls a
+ * function, by an operator or otherwise, that neither pg_catalog has nor we.
  */
-extern void ob_own_query(Oid schema, const ObOwnQuery *query);
+extern uint64 ob_own_query(Oid schema, const ObOwnQuery *query);
+
+/* A column, from 1 on, of one of these rows, from 0 on; a text is palloc'd,
+ * and NULL for a null. */
+extern Datum ob_own_column(uint64 row, int number, bool *isnull);
+extern char *ob_own_text(uint64 row, int number);
 
 extern void ob_own_query_init(void);
 

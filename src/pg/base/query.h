@@ -24,7 +24,7 @@ extern char *ob_query_of_table(const char *name);
  * it may end in a comment.  palloc'd. */
 extern char *ob_query_as_subquery(const char *query);
 
-/* From now on errors say that they are about this text, until
+/* Errors say that they are about this text from now on, until
  * error_context_stack is set to context->previous. */
 extern void ob_query_context(ErrorContextCallback *context, const char *query);
 

@@ -4,8 +4,8 @@
  *
  * src/pg/base/subtransaction.h
  */
-#ifndef OB_ATTEMPT_H
-#define OB_ATTEMPT_H
+#ifndef OB_SUBTRANSACTION_H
+#define OB_SUBTRANSACTION_H
 
 /*
  * Runs step(arg) in a subtransaction; returns its error, copied into the

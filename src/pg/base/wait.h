@@ -21,7 +21,7 @@ extern void ob_wait_pump(ObHttp *http);
 extern void ob_wait(ObHttp *http);
 
 /*
- * For clean-up: pumps until done(arg) or for at most bound_ms.  Raises
+ * Pumps, for clean-up, until done(arg) or for at most bound_ms.  Raises
  * nothing, answers no interrupts, allocates nothing with palloc.  False when
  * the time was not enough.
  */

@@ -24,7 +24,7 @@ typedef enum ObFate
  * is given up, of the bounded time for that. */
 #define OB_FATE_PATIENCE_MS 2000
 
-/* Of an upload that is aborted, or that nobody waits for any more. */
+/* The fate of an upload that is aborted, or that is waited for no longer. */
 extern ObFate ob_fate_of(const ObUpload *upload);
 
 /* The error of the export, with what there is of the object; palloc'd, unless

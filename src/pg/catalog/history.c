@@ -28,10 +28,9 @@
 #include "pg/base/own_query.h"
 #include "pg/base/as_owner.h"
 #include "pg/catalog/run_lock.h"
-#include "pg/catalog/notify.h"
 
 #define TABLE "onboard_history"
-#define PARAMS 22
+#define PARAMETERS 22
 
 /* Parameters that are set later, from 0. */
 #define ROLE_NAME 4
@@ -70,10 +69,7 @@ ob_history_role(void)
 
 typedef struct Row
 {
-	int n;
-	Oid types[PARAMS];
-	Datum values[PARAMS];
-	char nulls[PARAMS + 1];
+	ObParameters parameters;
 	Oid role;
 	bool done; /* it says that the table has landed */
 	bool well; /* it says that, or that there was nothing to land */
@@ -81,70 +77,66 @@ typedef struct Row
 } Row;
 
 static void
-add(Row *row, Oid type, Datum value, bool given)
+add_time(ObParameters *parameters, TimestampTz time)
 {
-	row->types[row->n] = type;
-	row->values[row->n] = value;
-	row->nulls[row->n++] = given ? ' ' : 'n';
+	ob_parameter_add(parameters, TIMESTAMPTZOID, TimestampTzGetDatum(time),
+					 time != 0);
 }
 
 static void
-add_text(Row *row, const char *text)
+add_number(ObParameters *parameters, uint64 number)
 {
-	add(row, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0,
-		text != NULL);
+	ob_parameter_add(parameters, INT8OID, Int64GetDatum((int64) number), true);
 }
 
 static void
-add_time(Row *row, TimestampTz time)
+add_figures(ObParameters *parameters, const ObFigures *figures)
 {
-	add(row, TIMESTAMPTZOID, TimestampTzGetDatum(time), time != 0);
-}
-
-static void
-add_number(Row *row, uint64 number)
-{
-	add(row, INT8OID, Int64GetDatum((int64) number), true);
+	add_number(parameters, figures->files);
+	add_number(parameters, figures->rows);
+	add_number(parameters, figures->raw_bytes);
+	add_number(parameters, figures->bytes);
+	add_number(parameters, figures->parts);
+	add_number(parameters, figures->retries);
 }
 
 /* What names the row comes first, then the columns in the order of insert().
  */
 static void
-make_row(Row *row, const ObRun *run)
+make_row(Row *row, const ObHistoryRow *from)
 {
+	ObParameters *parameters = &row->parameters;
 	pg_uuid_t *key = palloc(sizeof(pg_uuid_t));
 
 	memset(row, 0, sizeof(*row));
 	row->role = GetUserId();
-	*key = ob_run_key(row->role, &run->run_id, run->name);
-	add(row, UUIDOID, UUIDPGetDatum(&run->run_id), true);
-	add(row, OIDOID, ObjectIdGetDatum(row->role), true);
-	add_text(row, run->name);
-	add(row, UUIDOID, UUIDPGetDatum(key), true);
-	Assert(row->n == ROLE_NAME);
-	add_text(row, "");
-	add_text(row, run->source ? run->source : ob_history_source());
-	add_text(row, run->query);
-	add_text(row, run->status);
-	Assert(row->n == URI);
-	add_text(row, run->uri);
-	add_number(row, run->files);
-	add_number(row, run->rows);
-	add_number(row, run->raw_bytes);
-	add_number(row, run->bytes);
-	add_number(row, run->parts);
-	add_number(row, run->retries);
-	add_time(row, run->started);
-	add_time(row, run->ended);
-	add(row, LSNOID, LSNGetDatum(run->lsn), run->lsn != 0);
-	add_number(row, MyProcPid);
-	Assert(row->n == ERROR_TEXT);
-	add_text(row, run->error);
-	add_text(row, run->error ? unpack_sql_state(run->sqlstate) : NULL);
-	add(row, BOOLOID, BoolGetDatum(run->increment), true);
-	row->done = strcmp(run->status, OB_STATUS_DONE) == 0;
-	row->well = row->done || strcmp(run->status, OB_STATUS_EMPTY) == 0;
-	Assert(row->n == PARAMS);
+	*key = ob_run_key(row->role, &from->run_id, from->name);
+	ob_parameter_uuid(parameters, &from->run_id);
+	ob_parameter_oid(parameters, row->role);
+	ob_parameter_text(parameters, from->name);
+	ob_parameter_uuid(parameters, key);
+	Assert(parameters->n == ROLE_NAME);
+	ob_parameter_text(parameters, "");
+	ob_parameter_text(parameters,
+					  from->source ? from->source : ob_history_source());
+	ob_parameter_text(parameters, from->query);
+	ob_parameter_text(parameters, from->status);
+	Assert(parameters->n == URI);
+	ob_parameter_text(parameters, from->uri);
+	add_figures(parameters, &from->figures);
+	add_time(parameters, from->started);
+	add_time(parameters, from->ended);
+	ob_parameter_add(parameters, LSNOID, LSNGetDatum(from->lsn),
+					 from->lsn != 0);
+	add_number(parameters, MyProcPid);
+	Assert(parameters->n == ERROR_TEXT);
+	ob_parameter_text(parameters, from->error);
+	ob_parameter_text(parameters,
+					  from->error ? unpack_sql_state(from->sqlstate) : NULL);
+	ob_parameter_add(parameters, BOOLOID, BoolGetDatum(from->increment), true);
+	row->done = strcmp(from->status, OB_STATUS_DONE) == 0;
+	row->well = row->done || strcmp(from->status, OB_STATUS_EMPTY) == 0;
+	Assert(parameters->n == PARAMETERS);
 }
 
 /* sql has one or two %s for the schema. */
@@ -153,16 +145,13 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 {
 	const ObOwnQuery query = {
 		.sql = sql,
+		.parameters = &row->parameters,
 		.n = n,
-		.types = row->types,
-		.values = row->values,
-		.nulls = row->nulls,
 		.writes = true,
 		.result = result,
 	};
 
-	ob_own_query(schema, &query);
-	return SPI_processed;
+	return ob_own_query(schema, &query);
 }
 
 /* As the index onboard_history_run_id has it. */
@@ -183,8 +172,7 @@ check_role(const Row *row)
 	Oid found = InvalidOid;
 
 	if (SPI_processed == 1)
-		found = DatumGetObjectId(SPI_getbinval(
-			SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+		found = DatumGetObjectId(ob_own_column(0, 1, &isnull));
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 						errmsg("a row of onboard_history was not written"),
@@ -203,7 +191,8 @@ insert(Oid schema, void *arg)
 
 	/* the role may have another name since the query began */
 	AcceptInvalidationMessages();
-	row->values[ROLE_NAME] = CStringGetTextDatum(role_name(row->role));
+	row->parameters.values[ROLE_NAME] =
+		CStringGetTextDatum(role_name(row->role));
 	/* the key may be that of a restored row, of another role by now */
 	execute(schema,
 			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
@@ -214,7 +203,7 @@ insert(Oid schema, void *arg)
 			"%s.onboard_history WHERE key = $4), $4), $5, $6, $7, $8, $9, "
 			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) "
 			"RETURNING role_id",
-			PARAMS, row, SPI_OK_INSERT_RETURNING);
+			PARAMETERS, row, SPI_OK_INSERT_RETURNING);
 	check_role(row);
 	row->written = true;
 }
@@ -222,8 +211,8 @@ insert(Oid schema, void *arg)
 static void
 set_text(Row *row, int number, const char *text)
 {
-	row->values[number] = CStringGetTextDatum(text);
-	row->nulls[number] = ' ';
+	row->parameters.values[number] = CStringGetTextDatum(text);
+	row->parameters.nulls[number] = false;
 }
 
 /*
@@ -234,17 +223,17 @@ set_text(Row *row, int number, const char *text)
 static void
 keep_uri(Oid schema, Row *row)
 {
-	if (row->well || row->nulls[URI] == ' ' ||
+	if (row->well || !row->parameters.nulls[URI] ||
 		execute(schema,
 				"SELECT uri FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
 				3, row, SPI_OK_SELECT) == 0)
 		return;
-	set_text(row, URI,
-			 SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1));
-	if (row->nulls[ERROR_TEXT] == ' ')
+	set_text(row, URI, ob_own_text(0, 1));
+	if (!row->parameters.nulls[ERROR_TEXT])
 		set_text(row, ERROR_TEXT,
-				 ob_fate_error(OB_FATE_EARLIER,
-							   TextDatumGetCString(row->values[ERROR_TEXT])));
+				 ob_fate_error(
+					 OB_FATE_EARLIER,
+					 TextDatumGetCString(row->parameters.values[ERROR_TEXT])));
 }
 
 /*
@@ -278,30 +267,31 @@ replace_if_open(Oid schema, void *arg)
 		insert(schema, arg);
 }
 
-static bool of_job;
+static bool background;
 
 void
-ob_history_is_of_job(void)
+ob_history_set_background(void)
 {
-	of_job = true;
+	background = true;
 }
 
 static bool
 can_write(void)
 {
-	return !RecoveryInProgress() && (!XactReadOnly || of_job);
+	return !RecoveryInProgress() && (!XactReadOnly || background);
 }
 
 /* Whether step() has.  (An error ends the transaction, and with it what
  * XactReadOnly says.) */
 static bool
-write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
+write_row(Oid schema, const ObHistoryRow *from,
+		  void (*step)(Oid schema, void *arg))
 {
 	bool read_only = XactReadOnly;
 	Row row;
 
-	make_row(&row, run);
-	if (of_job)
+	make_row(&row, from);
+	if (background)
 		XactReadOnly = false;
 	ob_as_owner(schema, TABLE, step, &row);
 	XactReadOnly = read_only;
@@ -309,10 +299,10 @@ write_row(Oid schema, const ObRun *run, void (*step)(Oid schema, void *arg))
 }
 
 void
-ob_history_begin(Oid schema, const ObRun *run)
+ob_history_write(Oid schema, const ObHistoryRow *row)
 {
 	if (can_write())
-		(void) write_row(schema, run, replace);
+		(void) write_row(schema, row, replace);
 }
 
 void
@@ -322,27 +312,10 @@ ob_history_require(Oid schema)
 		ob_owner_require(schema, TABLE);
 }
 
-void
-ob_history_write_end(Oid schema, const ObRun *run)
+bool
+ob_history_write_if_open(Oid schema, const ObHistoryRow *row)
 {
-	ob_history_begin(schema, run);
-}
-
-void
-ob_history_end(Oid schema, const ObRun *run)
-{
-	ob_tell_log(run);
-	ob_history_write_end(schema, run);
-	ob_tell_table(run);
-}
-
-void
-ob_history_end_if_open(Oid schema, const ObRun *run)
-{
-	if (!write_row(schema, run, replace_if_open))
-		return;
-	ob_tell_log(run);
-	ob_tell_table(run);
+	return write_row(schema, row, replace_if_open);
 }
 
 /* ---- forgetting ---- */
@@ -371,7 +344,7 @@ ob_history_prune(Oid schema, TimestampTz before)
 	Pruning pruning;
 
 	memset(&pruning, 0, sizeof(pruning));
-	add(&pruning.row, TIMESTAMPTZOID, TimestampTzGetDatum(before), true);
+	add_time(&pruning.row.parameters, before);
 	/* an owner's triggers must not run as a superuser */
 	if (ob_owner_is_caller(schema, TABLE))
 		ob_as_owner(schema, TABLE, prune, &pruning);
@@ -393,8 +366,7 @@ static bool
 bool_column(int number)
 {
 	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								number, &isnull);
+	Datum value = ob_own_column(0, number, &isnull);
 
 	return !isnull && DatumGetBool(value);
 }
@@ -417,8 +389,8 @@ find_run(Oid schema, void *arg)
 static void
 add_run(Row *row, const pg_uuid_t *run_id)
 {
-	add(row, UUIDOID, UUIDPGetDatum(run_id), true);
-	add(row, OIDOID, ObjectIdGetDatum(GetUserId()), true);
+	ob_parameter_uuid(&row->parameters, run_id);
+	ob_parameter_oid(&row->parameters, GetUserId());
 }
 
 static Question
@@ -449,75 +421,79 @@ ob_history_require_own(Oid schema, const pg_uuid_t *run_id)
 						errhint("Give another run_id, or none.")));
 }
 
-typedef struct Recall
-{
-	Row row;
-	MemoryContext context;
-	ObRun *run;
-	bool found;
-} Recall;
+/* The columns that read_figures() reads. */
+#define FIGURES "files, rows, raw_bytes, bytes, parts, retries"
+#define SUMS                                                          \
+	"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, " \
+	"sum(bytes)::bigint, sum(parts)::bigint, sum(retries)::bigint"
 
 static Datum
 column(int number)
 {
 	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								number, &isnull);
+	Datum value = ob_own_column(0, number, &isnull);
 
 	return isnull ? (Datum) 0 : value;
 }
 
-static char *
-text_column(int number)
+/* Reads from the column of that number on; a null is 0. */
+static void
+read_figures(int first, ObFigures *figures)
 {
-	Datum value = column(number);
-
-	return value ? TextDatumGetCString(value) : NULL;
+	figures->files = DatumGetInt64(column(first));
+	figures->rows = DatumGetInt64(column(first + 1));
+	figures->raw_bytes = DatumGetInt64(column(first + 2));
+	figures->bytes = DatumGetInt64(column(first + 3));
+	figures->parts = DatumGetInt64(column(first + 4));
+	figures->retries = DatumGetInt64(column(first + 5));
 }
+
+typedef struct Recall
+{
+	Row row;
+	MemoryContext context;
+	ObHistoryRow *wanted;
+	bool found;
+} Recall;
 
 static void
 recall(Oid schema, void *arg)
 {
 	Recall *recall = arg;
-	ObRun *run = recall->run;
+	ObHistoryRow *row = recall->wanted;
 	MemoryContext before;
 
 	execute(schema,
-			"SELECT uri, rows, raw_bytes, bytes, parts, retries, query, "
-			"source, started, ended, lsn, status, files, increment "
+			"SELECT " FIGURES ", uri, query, source, started, ended, lsn, "
+			"status, increment "
 			"FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
 			3, &recall->row, SPI_OK_SELECT);
 	recall->found = SPI_processed > 0;
 	if (!recall->found)
 		return;
 	before = MemoryContextSwitchTo(recall->context);
-	run->uri = text_column(1);
-	run->rows = DatumGetInt64(column(2));
-	run->raw_bytes = DatumGetInt64(column(3));
-	run->bytes = DatumGetInt64(column(4));
-	run->parts = (int) DatumGetInt64(column(5));
-	run->retries = (int) DatumGetInt64(column(6));
-	run->query = text_column(7);
-	run->source = text_column(8);
-	run->started = DatumGetTimestampTz(column(9));
-	run->ended = DatumGetTimestampTz(column(10));
-	run->lsn = DatumGetLSN(column(11));
-	run->status = text_column(12);
-	run->files = (int) DatumGetInt64(column(13));
-	run->increment = DatumGetBool(column(14));
+	read_figures(1, &row->figures);
+	row->uri = ob_own_text(0, 7);
+	row->query = ob_own_text(0, 8);
+	row->source = ob_own_text(0, 9);
+	row->started = DatumGetTimestampTz(column(10));
+	row->ended = DatumGetTimestampTz(column(11));
+	row->lsn = DatumGetLSN(column(12));
+	row->status = ob_own_text(0, 13);
+	row->increment = DatumGetBool(column(14));
 	MemoryContextSwitchTo(before);
 }
 
 bool
-ob_history_recall(Oid schema, ObRun *run)
+ob_history_recall(Oid schema, ObHistoryRow *row)
 {
 	Recall question;
 
 	memset(&question, 0, sizeof(question));
 	question.context = CurrentMemoryContext;
-	question.run = run;
-	add_run(&question.row, &run->run_id);
-	add_text(&question.row, run->name);
+	question.wanted = row;
+	add_run(&question.row, &row->run_id);
+	ob_parameter_text(&question.row.parameters, row->name);
 	ob_as_owner(schema, TABLE, recall, &question);
 	return question.found;
 }
@@ -538,11 +514,11 @@ search(Oid schema, void *arg)
 	Search *wanted = arg;
 	MemoryContext before;
 
-	if (execute(schema, wanted->sql, wanted->row.n, &wanted->row,
+	if (execute(schema, wanted->sql, wanted->row.parameters.n, &wanted->row,
 				SPI_OK_SELECT) == 0)
 		return;
 	before = MemoryContextSwitchTo(wanted->context);
-	wanted->name = text_column(1);
+	wanted->name = ob_own_text(0, 1);
 	MemoryContextSwitchTo(before);
 }
 
@@ -567,7 +543,8 @@ add_texts(Row *row, const char *const *texts, int n)
 	for (int i = 0; i < n; i++)
 		values[i] = CStringGetTextDatum(texts[i]);
 	array = construct_array(values, n, TEXTOID, -1, false, TYPALIGN_INT);
-	add(row, TEXTARRAYOID, PointerGetDatum(array), true);
+	ob_parameter_add(&row->parameters, TEXTARRAYOID, PointerGetDatum(array),
+					 true);
 }
 
 char *
@@ -602,33 +579,50 @@ ob_history_other(Oid schema, const pg_uuid_t *run_id, const char *const *names,
 
 /* ---- sums ---- */
 
+void
+ob_totals_add(ObTotals *totals, const ObHistoryRow *row)
+{
+	totals->run_id = row->run_id;
+	totals->tables++;
+	if (strcmp(row->status, OB_STATUS_DONE) == 0)
+		totals->done++;
+	else if (strcmp(row->status, OB_STATUS_EMPTY) == 0)
+		totals->empty++;
+	else
+		totals->failed++;
+	ob_figures_add(&totals->figures, &row->figures);
+	if (totals->started == 0 || row->started < totals->started)
+		totals->started = row->started;
+	if (row->ended > totals->ended)
+		totals->ended = row->ended;
+}
+
 typedef struct Sum
 {
 	Row row;
-	int64 columns[9];
+	ObTotals *totals;
 } Sum;
 
 static void
 sum_up(Oid schema, void *arg)
 {
 	Sum *sum = arg;
+	ObTotals *totals = sum->totals;
 
 	execute(schema,
 			"SELECT count(*), count(*) FILTER (WHERE status = 'done'), "
-			"count(*) FILTER (WHERE status = 'empty'), "
-			"sum(files)::bigint, sum(rows)::bigint, sum(raw_bytes)::bigint, "
-			"sum(bytes)::bigint, min(started), max(ended) "
+			"count(*) FILTER (WHERE status = 'empty'), min(started), "
+			"max(ended), " SUMS " "
 			"FROM %s.onboard_history WHERE run_id = $1 AND role_id = $2 "
 			"AND name <> ''",
 			2, &sum->row, SPI_OK_SELECT);
-	for (int i = 0; i < lengthof(sum->columns); i++)
-	{
-		bool isnull;
-		Datum value = SPI_getbinval(SPI_tuptable->vals[0],
-									SPI_tuptable->tupdesc, i + 1, &isnull);
-
-		sum->columns[i] = isnull ? 0 : DatumGetInt64(value);
-	}
+	totals->tables = DatumGetInt64(column(1));
+	totals->done = DatumGetInt64(column(2));
+	totals->empty = DatumGetInt64(column(3));
+	totals->failed = totals->tables - totals->done - totals->empty;
+	totals->started = DatumGetTimestampTz(column(4));
+	totals->ended = DatumGetTimestampTz(column(5));
+	read_figures(6, &totals->figures);
 }
 
 void
@@ -637,16 +631,7 @@ ob_history_sum(Oid schema, ObTotals *totals)
 	Sum sum;
 
 	memset(&sum, 0, sizeof(sum));
+	sum.totals = totals;
 	add_run(&sum.row, &totals->run_id);
 	ob_as_owner(schema, TABLE, sum_up, &sum);
-	totals->tables = sum.columns[0];
-	totals->done = sum.columns[1];
-	totals->empty = sum.columns[2];
-	totals->failed = totals->tables - totals->done - totals->empty;
-	totals->files = sum.columns[3];
-	totals->rows = sum.columns[4];
-	totals->raw_bytes = sum.columns[5];
-	totals->bytes = sum.columns[6];
-	totals->started = sum.columns[7];
-	totals->ended = sum.columns[8];
 }

@@ -11,6 +11,8 @@
 #include "datatype/timestamp.h"
 #include "utils/uuid.h"
 
+#include "pg/base/figures.h"
+
 #define OB_STATUS_QUEUED "queued"
 #define OB_STATUS_RUNNING "running"
 #define OB_STATUS_DONE "done"
@@ -18,19 +20,14 @@
 #define OB_STATUS_FAILED "failed"
 #define OB_STATUS_WITHHELD "withheld" /* with the run: see publisher.h */
 
-typedef struct ObRun
+typedef struct ObHistoryRow
 {
 	pg_uuid_t run_id;
 	const char *name;
 	const char *status;
 	const char *uri; /* in the database's encoding; NULL: none.  Unless it is
 					  * "done", of an object that may be there nevertheless */
-	int files;
-	uint64 rows;
-	uint64 raw_bytes; /* before compression */
-	uint64 bytes;     /* of the object */
-	int parts;
-	int retries;
+	ObFigures figures;
 	const char *query;
 	const char *source; /* NULL: this session */
 	TimestampTz started;
@@ -40,7 +37,24 @@ typedef struct ObRun
 	int sqlstate;
 	bool increment; /* its row stays when a repetition of the run fails */
 	bool *logged;   /* set when its end is in the log; NULL: it is told once */
-} ObRun;
+} ObHistoryRow;
+
+/* The sums of a run. */
+typedef struct ObTotals
+{
+	pg_uuid_t run_id;
+	int64 tables;
+	int64 done;
+	int64 empty;
+	int64 failed;
+	bool run_failed; /* whatever its tables did */
+	ObFigures figures;
+	TimestampTz started;
+	TimestampTz ended;
+} ObTotals;
+
+/* Adds a table that has ended. */
+extern void ob_totals_add(ObTotals *totals, const ObHistoryRow *row);
 
 /* The current role's name; of one that was dropped meanwhile, what
  * PostgreSQL's views say then: how its export ended is told nonetheless. */
@@ -52,14 +66,13 @@ extern const char *ob_history_role(void);
  * there is one; nothing where nothing can be written (a standby, a read-only
  * transaction), or where the row says that an increment has landed and this
  * one does not.  A row that names an object is only replaced by one that does,
- * too, or says how the run has ended well: see ObRun.uri.  The end is also
- * told to others: see notify.h.
+ * too, or says how the run has ended well: see ObHistoryRow.uri.
  */
-extern void ob_history_begin(Oid schema, const ObRun *run);
-extern void ob_history_end(Oid schema, const ObRun *run);
+extern void ob_history_write(Oid schema, const ObHistoryRow *row);
 
-/* The row alone: nobody is told. */
-extern void ob_history_write_end(Oid schema, const ObRun *run);
+/* Does so unless the row says that the table has ended; returns whether it has
+ * written. */
+extern bool ob_history_write_if_open(Oid schema, const ObHistoryRow *row);
 
 /* Raises what is known to keep the end from being written, before anything is
  * sent. */
@@ -67,10 +80,7 @@ extern void ob_history_require(Oid schema);
 
 /* This process is a job, whose transactions are its own: its history is
  * written in those that default_transaction_read_only makes read-only, too. */
-extern void ob_history_is_of_job(void);
-
-/* The same, unless the row says that the table has ended. */
-extern void ob_history_end_if_open(Oid schema, const ObRun *run);
+extern void ob_history_set_background(void);
 
 /* Deletes, as the caller, what ended before, and what began before and nobody
  * works on any more; how many rows. */
@@ -78,15 +88,14 @@ extern uint64 ob_history_prune(Oid schema, TimestampTz before);
 
 /* Fills the totals of the current role's run totals->run_id out of its rows,
  * if it has some. */
-struct ObTotals;
-extern void ob_history_sum(Oid schema, struct ObTotals *totals);
+extern void ob_history_sum(Oid schema, ObTotals *totals);
 
 /*
- * Looks whether the current role's row of the table run->name in the run
- * run->run_id names an object.  If so, fills the rest of *run in the current
+ * Looks whether the current role's row of the table row->name in the run
+ * row->run_id names an object.  If so, fills the rest of *row in the current
  * memory context and returns true.
  */
-extern bool ob_history_recall(Oid schema, ObRun *run);
+extern bool ob_history_recall(Oid schema, ObHistoryRow *row);
 
 /* The table of an increment that the current role has landed in that run, at
  * one of these URIs; palloc'd; NULL: there is none. */

@@ -36,27 +36,6 @@
 #define NAME_MAX_LEN 400
 #define PAYLOAD_MAX 8000
 
-void
-ob_totals_add(ObTotals *totals, const ObRun *run)
-{
-	totals->run_id = run->run_id;
-	totals->tables++;
-	if (strcmp(run->status, OB_STATUS_DONE) == 0)
-		totals->done++;
-	else if (strcmp(run->status, OB_STATUS_EMPTY) == 0)
-		totals->empty++;
-	else
-		totals->failed++;
-	totals->files += run->files;
-	totals->rows += run->rows;
-	totals->raw_bytes += run->raw_bytes;
-	totals->bytes += run->bytes;
-	if (totals->started == 0 || run->started < totals->started)
-		totals->started = run->started;
-	if (run->ended > totals->ended)
-		totals->ended = run->ended;
-}
-
 static double
 seconds(TimestampTz started, TimestampTz ended)
 {
@@ -66,25 +45,25 @@ seconds(TimestampTz started, TimestampTz ended)
 /* ---- the log ---- */
 
 void
-ob_tell_log(const ObRun *run)
+ob_notify_log(const ObHistoryRow *row)
 {
-	char *to = run->files > 0 ? psprintf(" to \"%s\"", run->uri) : "";
+	char *to = row->figures.files > 0 ? psprintf(" to \"%s\"", row->uri) : "";
 
-	if (run->logged && *run->logged)
+	if (row->logged && *row->logged)
 		return;
-	if (run->logged)
-		*run->logged = true;
-	if (run->error)
+	if (row->logged)
+		*row->logged = true;
+	if (row->error)
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
-							 run->name, ob_history_role(), run->error),
+							 row->name, ob_history_role(), row->error),
 					  errhidestmt(true), errhidecontext(true)));
 	else
 		ereport(LOG, (errmsg("export of \"%s\" by \"%s\"%s: %s, %llu rows, "
 							 "%llu bytes, %.3f seconds",
-							 run->name, ob_history_role(), to, run->status,
-							 (unsigned long long) run->rows,
-							 (unsigned long long) run->bytes,
-							 seconds(run->started, run->ended)),
+							 row->name, ob_history_role(), to, row->status,
+							 (unsigned long long) row->figures.rows,
+							 (unsigned long long) row->figures.bytes,
+							 seconds(row->started, row->ended)),
 					  errhidestmt(true), errhidecontext(true)));
 }
 
@@ -150,26 +129,26 @@ clipped(const char *name)
 }
 
 void
-ob_tell_table(const ObRun *run)
+ob_notify_table(const ObHistoryRow *row)
 {
 	StringInfoData line;
 
 	if (RecoveryInProgress())
 		return;
-	begin(&line, "table", &run->run_id);
-	put_text(&line, "name", clipped(run->name));
+	begin(&line, "table", &row->run_id);
+	put_text(&line, "name", clipped(row->name));
 	put_text(&line, "role", ob_history_role());
-	put_text(&line, "status", run->status);
-	put_text(&line, "uri", run->uri);
-	put_number(&line, "rows", run->rows);
-	put_number(&line, "raw_bytes", run->raw_bytes);
-	put_number(&line, "bytes", run->bytes);
-	put_number(&line, "parts", run->parts);
-	put_number(&line, "retries", run->retries);
-	put_time(&line, "started", run->started);
-	put_time(&line, "ended", run->ended);
+	put_text(&line, "status", row->status);
+	put_text(&line, "uri", row->uri);
+	put_number(&line, "rows", row->figures.rows);
+	put_number(&line, "raw_bytes", row->figures.raw_bytes);
+	put_number(&line, "bytes", row->figures.bytes);
+	put_number(&line, "parts", row->figures.parts);
+	put_number(&line, "retries", row->figures.retries);
+	put_time(&line, "started", row->started);
+	put_time(&line, "ended", row->ended);
 	put_text(&line, "sqlstate",
-			 run->error ? unpack_sql_state(run->sqlstate) : NULL);
+			 row->error ? unpack_sql_state(row->sqlstate) : NULL);
 	end(&line);
 }
 
@@ -181,7 +160,7 @@ status_of(const ObTotals *totals)
 }
 
 void
-ob_tell_run(const ObTotals *totals)
+ob_notify_run(const ObTotals *totals)
 {
 	StringInfoData line;
 
@@ -194,12 +173,20 @@ ob_tell_run(const ObTotals *totals)
 	put_number(&line, "done", totals->done);
 	put_number(&line, "empty", totals->empty);
 	put_number(&line, "failed", totals->failed);
-	put_number(&line, "rows", totals->rows);
-	put_number(&line, "raw_bytes", totals->raw_bytes);
-	put_number(&line, "bytes", totals->bytes);
+	put_number(&line, "rows", totals->figures.rows);
+	put_number(&line, "raw_bytes", totals->figures.raw_bytes);
+	put_number(&line, "bytes", totals->figures.bytes);
 	put_time(&line, "started", totals->started);
 	put_time(&line, "ended", totals->ended);
 	end(&line);
+}
+
+void
+ob_notify_end(Oid schema, const ObHistoryRow *row)
+{
+	ob_notify_log(row);
+	ob_history_write(schema, row);
+	ob_notify_table(row);
 }
 
 /* ---- the client ---- */
@@ -234,7 +221,7 @@ outcomes(const ObTotals *totals)
 }
 
 void
-ob_tell_client(const ObTotals *totals, const char *name)
+ob_notify_client(const ObTotals *totals, const char *name)
 {
 	char *what;
 	char *figures = name ? "no rows, nothing landed" : "nothing landed";
@@ -244,16 +231,17 @@ ob_tell_client(const ObTotals *totals, const char *name)
 	what = name ? psprintf("\"%s\"", ob_report_client_text(name))
 				: psprintf("%s (%s)", counted(totals->tables, "table"),
 						   outcomes(totals));
-	if (totals->files > 0)
-		figures = psprintf(
-			"%s, %s in %s, %.1f seconds", counted(totals->rows, "row"),
-			counted(totals->bytes, "byte"), counted(totals->files, "object"),
-			seconds(totals->started, totals->ended));
+	if (totals->figures.files > 0)
+		figures = psprintf("%s, %s in %s, %.1f seconds",
+						   counted(totals->figures.rows, "row"),
+						   counted(totals->figures.bytes, "byte"),
+						   counted(totals->figures.files, "object"),
+						   seconds(totals->started, totals->ended));
 	ereport(NOTICE, (errmsg("export of %s: %s", what, figures)));
 }
 
 void
-ob_tell_flush(void)
+ob_notify_flush(void)
 {
 	if (whereToSendOutput == DestRemote)
 		(void) pq_flush_if_writable();

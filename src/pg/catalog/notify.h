@@ -10,44 +10,28 @@
  * connect may listen, so that line has nothing that only the history's readers
  * may see: no text of an error, which may quote data.
  */
-#ifndef OB_TELL_H
-#define OB_TELL_H
+#ifndef OB_NOTIFY_H
+#define OB_NOTIFY_H
 
 #include "pg/catalog/history.h"
 
-/* Of a run. */
-typedef struct ObTotals
-{
-	pg_uuid_t run_id;
-	int64 tables;
-	int64 done;
-	int64 empty;
-	int64 failed;
-	bool run_failed; /* whatever its tables did */
-	int64 files;
-	uint64 rows;
-	uint64 raw_bytes;
-	uint64 bytes;
-	TimestampTz started;
-	TimestampTz ended;
-} ObTotals;
-
-/* Adds a table that has ended. */
-extern void ob_totals_add(ObTotals *totals, const ObRun *run);
-
 /* The log. */
-extern void ob_tell_log(const ObRun *run);
+extern void ob_notify_log(const ObHistoryRow *row);
 
 /* Listeners.  Nothing on a standby, which has none. */
-extern void ob_tell_table(const ObRun *run);
-extern void ob_tell_run(const ObTotals *totals);
+extern void ob_notify_table(const ObHistoryRow *row);
+extern void ob_notify_run(const ObTotals *totals);
+
+/* Logs the end of a table, writes its row of the history, and notifies
+ * listeners. */
+extern void ob_notify_end(Oid schema, const ObHistoryRow *row);
 
 /* The client, in a NOTICE, unless this is a background worker.  name: of the
  * run's one table; NULL: it is a run of registered tables. */
-extern void ob_tell_client(const ObTotals *totals, const char *name);
+extern void ob_notify_client(const ObTotals *totals, const char *name);
 
 /* What the client was sent already leaves the server's buffer, as far as it
  * does without waiting. */
-extern void ob_tell_flush(void);
+extern void ob_notify_flush(void);
 
 #endif

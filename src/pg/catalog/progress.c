@@ -104,7 +104,8 @@ is_shown(const ObProgress *progress)
 }
 
 void
-ob_progress_show(ObProgress *progress, ObPhase phase, const ObFigures *figures)
+ob_progress_show(ObProgress *progress, ObPhase phase, const ObFigures *figures,
+				 int in_flight)
 {
 	static const int changing[] = {PROGRESS_COPY_BYTES_PROCESSED,
 								   PROGRESS_COPY_TUPLES_PROCESSED, COUNTERS,
@@ -118,8 +119,8 @@ ob_progress_show(ObProgress *progress, ObPhase phase, const ObFigures *figures)
 	params[PROGRESS_COPY_BYTES_PROCESSED] = (int64) figures->raw_bytes;
 	params[PROGRESS_COPY_TUPLES_PROCESSED] = (int64) figures->rows;
 	params[COUNTERS] =
-		pair((uint32) (phase << 24 | Min(figures->in_flight, 255) << 16 |
-					   Min(figures->parts, PG_UINT16_MAX)),
+		pair((uint32) (phase << 24 | Min(in_flight, 255) << 16 |
+					   (int) Min(figures->parts, PG_UINT16_MAX)),
 			 (uint32) figures->retries);
 	params[BYTES] = (int64) figures->bytes;
 	if (!is_shown(progress))
@@ -189,7 +190,7 @@ may_see(const PgBackendStatus *status)
 }
 
 static ObPhase
-read_figures(const int64 *params, ObFigures *figures)
+read_figures(const int64 *params, ObFigures *figures, int *in_flight)
 {
 	uint32 counters = (uint32) ((uint64) params[COUNTERS] >> 32);
 
@@ -197,8 +198,8 @@ read_figures(const int64 *params, ObFigures *figures)
 	figures->raw_bytes = (uint64) params[PROGRESS_COPY_BYTES_PROCESSED];
 	figures->bytes = (uint64) params[BYTES];
 	figures->parts = counters & 0xffff;
-	figures->in_flight = counters >> 16 & 0xff;
 	figures->retries = (int) params[COUNTERS];
+	*in_flight = counters >> 16 & 0xff;
 	return (ObPhase) (counters >> 24);
 }
 
@@ -212,7 +213,7 @@ read_row(const PgBackendStatus *status)
 	memcpy(row->run_id.data, &params[RUN_ID], UUID_LEN);
 	row->name = pnstrdup((const char *) &params[NAME], NAME_MAX_LEN);
 	row->name_len = (int) (params[ROLE] & PG_UINT16_MAX);
-	row->phase = read_figures(params, &row->figures);
+	row->phase = read_figures(params, &row->figures, &row->in_flight);
 	row->estimated_bytes = params[ESTIMATED];
 	row->started = params[STARTED];
 	return row;
@@ -233,19 +234,16 @@ add_worker(List *rows, const PgBackendStatus *status)
 	foreach (cell, rows)
 	{
 		ObProgressRow *row = lfirst(cell);
-		ObFigures figures;
+		ObFigures figures = {0};
+		int in_flight;
 
 		if (row->pid != leader_of(status) ||
 			memcmp(row->run_id.data, &status->st_progress_param[RUN_ID],
 				   UUID_LEN) != 0)
 			continue;
-		(void) read_figures(status->st_progress_param, &figures);
-		row->figures.rows += figures.rows;
-		row->figures.raw_bytes += figures.raw_bytes;
-		row->figures.bytes += figures.bytes;
-		row->figures.parts += figures.parts;
-		row->figures.in_flight += figures.in_flight;
-		row->figures.retries += figures.retries;
+		(void) read_figures(status->st_progress_param, &figures, &in_flight);
+		ob_figures_add(&row->figures, &figures);
+		row->in_flight += in_flight;
 	}
 }
 

@@ -22,23 +22,14 @@
 #include "nodes/pg_list.h"
 #include "utils/uuid.h"
 
+#include "pg/base/figures.h"
+
 typedef enum ObPhase
 {
 	OB_PHASE_QUERY,   /* rows come */
 	OB_PHASE_UPLOAD,  /* there are no more; what is left is sent */
 	OB_PHASE_COMPLETE /* S3 puts the parts together */
 } ObPhase;
-
-typedef struct ObFigures
-{
-	uint64 rows;
-	uint64 raw_bytes; /* before compression */
-	uint64 bytes;     /* of the object, as far as S3 has acknowledged them */
-	int parts;        /* likewise */
-	int in_flight;
-	int retries;
-	bool completing; /* this is OB_PHASE_COMPLETE */
-} ObFigures;
 
 /* What does not change.  Borrowed. */
 typedef struct ObProgressLabel
@@ -51,13 +42,14 @@ typedef struct ObProgressLabel
 
 typedef struct ObProgress ObProgress;
 
-/* In the current memory context.  Whoever fails need not end it: the end of
- * the (sub)transaction does. */
+/* Allocates in the current memory context.  A caller that fails need not end
+ * it: the end of the (sub)transaction does. */
 extern ObProgress *ob_progress_begin(const ObProgressLabel *label);
 
-/* Cheap, but not for each row.  progress NULL: nothing is told. */
+/* Cheap, but not for each row.  progress NULL: nothing is told.  in_flight:
+ * parts. */
 extern void ob_progress_show(ObProgress *progress, ObPhase phase,
-							 const ObFigures *figures);
+							 const ObFigures *figures, int in_flight);
 
 /* Shown from the next time on. */
 extern void ob_progress_estimate(ObProgress *progress, double bytes);
@@ -73,7 +65,9 @@ typedef struct ObProgressRow
 	const char *name; /* its beginning */
 	int name_len;     /* of all of it; at most PG_UINT16_MAX */
 	ObPhase phase;
-	ObFigures figures; /* of all processes */
+	/* of all processes */
+	ObFigures figures;
+	int in_flight;
 	int64 estimated_bytes;
 	TimestampTz started;
 } ObProgressRow;

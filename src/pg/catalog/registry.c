@@ -25,29 +25,20 @@
 
 /* ---- reading ---- */
 
-static char *
-text_column(HeapTuple tuple, TupleDesc desc, int column)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(tuple, desc, column, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
-
 static ObEntry *
-read_entry(HeapTuple tuple, TupleDesc desc, MemoryContext context)
+read_entry(uint64 row, MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
 	ObEntry *entry = palloc0(sizeof(ObEntry));
 	bool isnull;
-	Datum options = SPI_getbinval(tuple, desc, 4, &isnull);
+	Datum options = ob_own_column(row, 4, &isnull);
 
-	entry->name = text_column(tuple, desc, 1);
-	entry->query = text_column(tuple, desc, 2);
-	entry->bucket = text_column(tuple, desc, 3);
+	entry->name = ob_own_text(row, 1);
+	entry->query = ob_own_text(row, 2);
+	entry->bucket = ob_own_text(row, 3);
 	if (!isnull)
 		entry->options = DatumGetJsonbPCopy(options);
-	entry->id = *DatumGetUUIDP(SPI_getbinval(tuple, desc, 5, &isnull));
+	entry->id = *DatumGetUUIDP(ob_own_column(row, 5, &isnull));
 	MemoryContextSwitchTo(before);
 	return entry;
 }
@@ -57,27 +48,24 @@ static List *
 select_entries(Oid schema, const char *condition, const char *value)
 {
 	MemoryContext context = CurrentMemoryContext;
-	Oid types[1] = {TEXTOID};
-	Datum values[1] = {value ? CStringGetTextDatum(value) : (Datum) 0};
+	ObParameters parameters = {0};
 	const ObOwnQuery query = {
 		.sql = psprintf("SELECT name, query, bucket, options, id "
 						"FROM %%s.onboard_tables WHERE %s ORDER BY name",
 						condition),
-		.n = 1,
-		.types = types,
-		.values = values,
-		.nulls = value ? " " : "n",
+		.parameters = &parameters,
 		.result = SPI_OK_SELECT,
 	};
 	List *entries = NIL;
+	uint64 n;
 
 	if (SPI_connect() != SPI_OK_CONNECT)
 		elog(ERROR, "SPI_connect failed");
-	ob_own_query(schema, &query);
-	for (uint64 i = 0; i < SPI_processed; i++)
+	ob_parameter_text(&parameters, value);
+	n = ob_own_query(schema, &query);
+	for (uint64 i = 0; i < n; i++)
 	{
-		ObEntry *entry =
-			read_entry(SPI_tuptable->vals[i], SPI_tuptable->tupdesc, context);
+		ObEntry *entry = read_entry(i, context);
 		MemoryContext before = MemoryContextSwitchTo(context);
 
 		entries = lappend(entries, entry);
@@ -265,9 +253,7 @@ read_config(Jsonb *config)
 static void
 upsert(Oid schema, const LoadEntry *load)
 {
-	Oid types[5] = {TEXTOID, TEXTOID, TEXTOID, JSONBOID, BOOLOID};
-	Datum values[5];
-	char nulls[6] = "     ";
+	ObParameters parameters = {0};
 	const char *sql =
 		psprintf("INSERT INTO %%s.onboard_tables AS t "
 				 "(name, query, bucket, options, enabled) "
@@ -279,23 +265,18 @@ upsert(Oid schema, const LoadEntry *load)
 				 load->has_bucket ? "$3" : "t.bucket");
 	const ObOwnQuery query = {
 		.sql = sql,
-		.n = lengthof(types),
-		.types = types,
-		.values = values,
-		.nulls = nulls,
+		.parameters = &parameters,
 		.writes = true,
 		.result = SPI_OK_INSERT,
 	};
 
-	values[0] = CStringGetTextDatum(load->name);
-	values[1] = load->query ? CStringGetTextDatum(load->query) : (Datum) 0;
-	values[2] = load->bucket ? CStringGetTextDatum(load->bucket) : (Datum) 0;
-	values[3] = load->options ? JsonbPGetDatum(load->options) : (Datum) 0;
-	values[4] = BoolGetDatum(load->enabled);
-	nulls[1] = load->query ? ' ' : 'n';
-	nulls[2] = load->bucket ? ' ' : 'n';
-	nulls[3] = load->options ? ' ' : 'n';
-	nulls[4] = load->has_enabled ? ' ' : 'n';
+	ob_parameter_text(&parameters, load->name);
+	ob_parameter_text(&parameters, load->query);
+	ob_parameter_text(&parameters, load->bucket);
+	ob_parameter_add(&parameters, JSONBOID, JsonbPGetDatum(load->options),
+					 load->options != NULL);
+	ob_parameter_add(&parameters, BOOLOID, BoolGetDatum(load->enabled),
+					 load->has_enabled);
 	ob_own_query(schema, &query);
 }
 

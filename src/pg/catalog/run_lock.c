@@ -7,11 +7,11 @@
 #include "postgres.h"
 
 #include "access/xact.h"
+#include "lib/stringinfo.h"
 #include "miscadmin.h"
 #include "storage/lock.h"
 
 #include "core/base/hash.h"
-#include "core/aws/sigv4.h"
 #include "pg/catalog/kept_lock.h"
 #include "pg/catalog/run_lock.h"
 
@@ -26,24 +26,20 @@ digest(Oid role, const pg_uuid_t *run_id, const char *name, uint8 *bytes,
 	   int len)
 {
 	const Oid oids[] = {MyDatabaseId, role};
-	ObSha256 *sha = ob_sha256_new();
-	char hex[OB_SHA256_HEX];
-	bool ok;
+	unsigned char hash[OB_SHA256_LEN];
+	StringInfoData text;
+	ObError error;
 
-	ok = sha && ob_sha256_begin(sha) &&
-		 ob_sha256_add(sha, oids, sizeof(oids)) &&
-		 ob_sha256_add(sha, run_id->data, UUID_LEN) &&
-		 ob_sha256_add(sha, name, strlen(name)) && ob_sha256_end(sha, hex);
-	ob_sha256_free(sha);
-	if (!ok)
+	initStringInfo(&text);
+	appendBinaryStringInfo(&text, (const char *) oids, sizeof(oids));
+	appendBinaryStringInfo(&text, (const char *) run_id->data, UUID_LEN);
+	appendStringInfoString(&text, name);
+	ob_error_clear(&error);
+	if (ob_sha256(text.data, text.len, hash, &error) != OB_OK)
 		ereport(ERROR, (errcode(ERRCODE_OUT_OF_MEMORY),
 						errmsg("could not compute the key of a run")));
-	for (int i = 0; i < len; i++)
-	{
-		const char pair[] = {hex[2 * i], hex[2 * i + 1], '\0'};
-
-		bytes[i] = (uint8) strtoul(pair, NULL, 16);
-	}
+	pfree(text.data);
+	memcpy(bytes, hash, len);
 }
 
 pg_uuid_t
@@ -108,7 +104,7 @@ refuse_prepare(XactEvent event, void *arg)
 }
 
 bool
-ob_run_hold(Oid role, const pg_uuid_t *run_id)
+ob_run_lock(Oid role, const pg_uuid_t *run_id)
 {
 	static bool registered = false;
 	LOCKTAG tag = lock_tag(role, run_id);
@@ -121,7 +117,7 @@ ob_run_hold(Oid role, const pg_uuid_t *run_id)
 }
 
 bool
-ob_run_hold_table(Oid role, const pg_uuid_t *run_id, const char *name)
+ob_run_lock_table(Oid role, const pg_uuid_t *run_id, const char *name)
 {
 	uint32 halves[2];
 	LOCKTAG tag;
@@ -134,7 +130,7 @@ ob_run_hold_table(Oid role, const pg_uuid_t *run_id, const char *name)
 }
 
 bool
-ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id)
+ob_run_lock_session(Oid role, const pg_uuid_t *run_id)
 {
 	LOCKTAG tag = lock_tag(role, run_id);
 
@@ -161,7 +157,7 @@ ob_run_pid(Oid role, const pg_uuid_t *run_id)
 }
 
 bool
-ob_run_any_is_held(void)
+ob_run_any_is_locked(void)
 {
 	return any_is_held(0);
 }
@@ -169,7 +165,7 @@ ob_run_any_is_held(void)
 /* GetLockConflicts() is cheap, but does not see who is between two
  * transactions, as jobs are now and then. */
 bool
-ob_run_is_held(Oid role, const pg_uuid_t *run_id)
+ob_run_is_locked(Oid role, const pg_uuid_t *run_id)
 {
 	LOCKTAG tag = lock_tag(role, run_id);
 	int n;

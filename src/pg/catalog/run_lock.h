@@ -20,12 +20,12 @@
  * only as long as somebody does; see the view onboard_runs.  False if another
  * process has it.  A transaction that has marked one cannot be prepared.
  */
-extern bool ob_run_hold(Oid role, const pg_uuid_t *run_id);
-extern bool ob_run_hold_for_good(Oid role, const pg_uuid_t *run_id);
+extern bool ob_run_lock(Oid role, const pg_uuid_t *run_id);
+extern bool ob_run_lock_session(Oid role, const pg_uuid_t *run_id);
 
 /* Locks one table of a run until the transaction ends, whoever holds the run
  * itself.  Returns false if another process has locked that table. */
-extern bool ob_run_hold_table(Oid role, const pg_uuid_t *run_id,
+extern bool ob_run_lock_table(Oid role, const pg_uuid_t *run_id,
 							  const char *name);
 
 /* The process that works on it, perhaps this one; 0: none.  Nobody who wants
@@ -33,10 +33,10 @@ extern bool ob_run_hold_table(Oid role, const pg_uuid_t *run_id,
 extern int ob_run_pid(Oid role, const pg_uuid_t *run_id);
 
 /* Whether another process works on it. */
-extern bool ob_run_is_held(Oid role, const pg_uuid_t *run_id);
+extern bool ob_run_is_locked(Oid role, const pg_uuid_t *run_id);
 
 /* Whether anybody works on any run of this database. */
-extern bool ob_run_any_is_held(void);
+extern bool ob_run_any_is_locked(void);
 
 /* What stands for that table of that run: the key of its row. */
 extern pg_uuid_t ob_run_key(Oid role, const pg_uuid_t *run_id,

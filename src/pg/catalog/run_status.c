@@ -27,9 +27,7 @@
 typedef struct Question
 {
 	const char *sql; /* with a %s for the schema, or none */
-	int n;
-	Oid types[3];
-	Datum values[3];
+	ObParameters parameters;
 	void (*answer)(void *arg); /* for what is in SPI_tuptable */
 	void *arg;
 } Question;
@@ -40,9 +38,7 @@ run_question(Oid schema, void *arg)
 	Question *question = arg;
 	const ObOwnQuery query = {
 		.sql = question->sql,
-		.n = question->n,
-		.types = question->types,
-		.values = question->values,
+		.parameters = &question->parameters,
 		.result = SPI_OK_SELECT,
 	};
 
@@ -56,20 +52,6 @@ run_question(Oid schema, void *arg)
 	ob_own_query(schema, &query);
 	question->answer(question->arg);
 	PopActiveSnapshot();
-}
-
-static void
-add(Question *question, Oid type, Datum value)
-{
-	question->types[question->n] = type;
-	question->values[question->n++] = value;
-}
-
-static Datum
-column(uint64 row, int number, bool *isnull)
-{
-	return SPI_getbinval(SPI_tuptable->vals[row], SPI_tuptable->tupdesc,
-						 number, isnull);
 }
 
 /* ---- whose run it is ---- */
@@ -103,7 +85,7 @@ read_owners(void *arg)
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
 		bool isnull;
-		Oid role = DatumGetObjectId(column(i, 1, &isnull));
+		Oid role = DatumGetObjectId(ob_own_column(i, 1, &isnull));
 
 		if (!owners->working || ob_run_pid(role, owners->run_id) != 0)
 			add_owner(owners, role);
@@ -137,11 +119,11 @@ find_owners(Oid schema, Owners *owners)
 	};
 
 	owners->own = ob_run_pid(GetUserId(), owners->run_id) != 0;
-	add(&rows, UUIDOID, UUIDPGetDatum(owners->run_id));
+	ob_parameter_uuid(&rows.parameters, owners->run_id);
 	if (!owners->own && may_read(schema))
 		ob_as_caller(schema, run_question, &rows);
 	owners->working = true;
-	if (!owners->own && owners->n == 0 && ob_run_any_is_held())
+	if (!owners->own && owners->n == 0 && ob_run_any_is_locked())
 		ob_as_caller(schema, run_question, &roles);
 }
 
@@ -208,18 +190,18 @@ read_rows(void *arg)
 
 	for (uint64 i = 0; i < SPI_processed; i++)
 	{
-		TimestampTz started = DatumGetTimestampTz(column(i, 5, &isnull));
-		TimestampTz ended = DatumGetTimestampTz(column(i, 6, &isnull));
+		TimestampTz started =
+			DatumGetTimestampTz(ob_own_column(i, 5, &isnull));
+		TimestampTz ended = DatumGetTimestampTz(ob_own_column(i, 6, &isnull));
 
 		all_ended = all_ended && !isnull;
 		if (!isnull)
 			to->ended = Max(to->ended, ended);
 		if (i == 0 || started < to->started)
 			to->started = started;
-		to->rows += DatumGetInt64(column(i, 3, &isnull));
-		to->bytes += DatumGetInt64(column(i, 4, &isnull));
-		count(reading, TextDatumGetCString(column(i, 1, &isnull)),
-			  TextDatumGetCString(column(i, 2, &isnull)));
+		to->rows += DatumGetInt64(ob_own_column(i, 3, &isnull));
+		to->bytes += DatumGetInt64(ob_own_column(i, 4, &isnull));
+		count(reading, ob_own_text(i, 1), ob_own_text(i, 2));
 	}
 	if (!all_ended)
 		to->ended = 0;
@@ -239,8 +221,8 @@ ob_run_status(Oid schema, const pg_uuid_t *run_id, Oid role,
 	};
 
 	memset(status, 0, sizeof(*status));
-	add(&question, UUIDOID, UUIDPGetDatum(run_id));
-	add(&question, OIDOID, ObjectIdGetDatum(role));
+	ob_parameter_uuid(&question.parameters, run_id);
+	ob_parameter_oid(&question.parameters, role);
 	ob_as_caller(schema, run_question, &question);
 	/* a manifest may keep it busy after the last table */
 	if ((pid != 0 && pid != MyProcPid) || (reading.held && reading.open > 0))
@@ -274,9 +256,9 @@ ob_run_is_lost(Oid schema, const pg_uuid_t *run_id, Oid role, const char *name)
 
 	if (ob_run_pid(role, run_id) != 0)
 		return false;
-	add(&question, UUIDOID, UUIDPGetDatum(run_id));
-	add(&question, OIDOID, ObjectIdGetDatum(role));
-	add(&question, TEXTOID, CStringGetTextDatum(name));
+	ob_parameter_uuid(&question.parameters, run_id);
+	ob_parameter_oid(&question.parameters, role);
+	ob_parameter_text(&question.parameters, name);
 	ob_as_caller(schema, run_question, &question);
 	return open;
 }

@@ -115,8 +115,8 @@ fail_template(const char *fault)
 }
 
 /*
- * In the database's encoding; what is encoded is plain ASCII, so the caller
- * can convert the whole.
+ * The result is in the database's encoding; what is encoded is plain ASCII, so
+ * the caller can convert the whole.
  */
 static void
 expand(StringInfo out, const char *template, const ObKeyFields *fields)

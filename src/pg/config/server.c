@@ -27,6 +27,7 @@
 #include "utils/memutils.h"
 #include "utils/syscache.h"
 
+#include "core/s3/upload.h"
 #include "core/text/uri.h"
 #include "pg/base/compat.h"
 #include "pg/config/options.h"
@@ -241,15 +242,19 @@ look_up(const char *name)
 }
 
 static char *
-copy_option(List *options, const char *name)
+copy_text(const char *text)
 {
-	const char *value = ob_server_find_option(options, name);
-
-	return value ? pstrdup(value) : NULL;
+	return text ? pstrdup(text) : NULL;
 }
 
-/* Without an endpoint the region makes it; with one it is only signed, and
- * other stores than AWS mostly do not care. */
+static char *
+copy_option(List *options, const char *name)
+{
+	return copy_text(ob_server_find_option(options, name));
+}
+
+/* The region makes the endpoint, if none is given; else it is only signed, and
+ * most stores other than AWS ignore it. */
 static void
 fill_endpoint(ObServer *server, List *options)
 {
@@ -453,30 +458,26 @@ wipe_keys(const ObCredentials *keys)
 	wipe_string(keys->session_token);
 }
 
-void
-ob_server_wipe(ObServer *server)
-{
-	wipe_keys(&server->credentials.keys);
-}
-
 static void
 wipe_on_reset(void *arg)
 {
-	ob_server_wipe(arg);
+	const ObServer *server = arg;
+
+	wipe_keys(&server->credentials.keys);
 }
 
 ObServer *
-ob_server_make(Oid serverid, const char *name, List *options)
+ob_server_make(const ObServerRow *row)
 {
 	ObServer *server = palloc0(sizeof(ObServer));
 	MemoryContextCallback *callback = palloc0(sizeof(MemoryContextCallback));
 
-	server->serverid = serverid;
-	server->name = pstrdup(name);
-	server->options = options;
+	server->serverid = row->serverid;
+	server->name = pstrdup(row->name);
+	server->options = row->options;
 	server->context = CurrentMemoryContext;
-	fill_options(server, options);
-	fill_credentials(server, options);
+	fill_options(server, row->options);
+	fill_credentials(server, row->options);
 
 	/* before there is a secret, since what follows may raise */
 	callback->func = wipe_on_reset;
@@ -490,11 +491,38 @@ ob_server_find(const char *given)
 {
 	bool named;
 	const char *name = ob_server_choose(given, &named);
-	ForeignServer *row = look_up(name);
+	ForeignServer *found = look_up(name);
 
 	if (!named)
-		ob_server_check_default(row);
-	return ob_server_make(row->serverid, name, row->options);
+		ob_server_check_default(found);
+	return ob_server_make(
+		&(ObServerRow){found->serverid, name, found->options});
+}
+
+void
+ob_server_set_keys(ObServer *server, const ObCredentials *keys)
+{
+	ObCredentials *own = &server->credentials.keys;
+
+	own->access_key_id = copy_text(keys->access_key_id);
+	own->secret_access_key = copy_text(keys->secret_access_key);
+	own->session_token = copy_text(keys->session_token);
+}
+
+ObServerRow
+ob_server_row(const ObServer *server)
+{
+	return (ObServerRow){server->serverid, server->name, server->options};
+}
+
+ObServer *
+ob_server_get_row(const ObServerRow *row)
+{
+	ObServer *server = ob_server_make(row);
+
+	ob_server_require_usage(server);
+	ob_server_fill_keys(server);
+	return server;
 }
 
 /* Old keys are wiped even if there are no new ones. */

@@ -12,7 +12,6 @@
 #include "core/aws/credentials.h"
 #include "core/text/uri.h"
 
-#define OB_PARTS_MAX 10000   /* S3's own limit */
 #define OB_ROLE_ARN_MAX 2048 /* IAM's */
 #define OB_PROFILE_MAX 255
 
@@ -51,9 +50,26 @@ extern ObServer *ob_server_get(const char *name);
 extern ObServer *ob_server_find(const char *name);
 extern void ob_server_fill_keys(ObServer *server);
 
-/* One with those options, as they were read at some time: without a look at
- * who may use it. */
-extern ObServer *ob_server_make(Oid serverid, const char *name, List *options);
+/* What a server is made from, as a process has read it at some time. */
+typedef struct ObServerRow
+{
+	Oid serverid;
+	const char *name;
+	List *options; /* of DefElem */
+} ObServerRow;
+
+/* Makes one, without keys, and without a look at who may use it. */
+extern ObServer *ob_server_make(const ObServerRow *row);
+
+/* Gives it copies of these keys, which are wiped before their memory is freed.
+ */
+extern void ob_server_set_keys(ObServer *server, const ObCredentials *keys);
+
+/* What it was made from; borrowed. */
+extern ObServerRow ob_server_row(const ObServer *server);
+
+/* The same as ob_server_get(), for a server that another process has read. */
+extern ObServer *ob_server_get_row(const ObServerRow *row);
 
 /*
  * Keys may be changed while a run is under way, which all else of its server
@@ -72,9 +88,6 @@ extern void ob_server_require_usage(const ObServer *server);
 /* Raises if there is no server that the current user may use, or not the one
  * of that name (NULL: any; one that is not there is somebody else's error). */
 extern void ob_server_require_some(const char *name);
-
-/* Overwrites the secrets.  May be called more than once. */
-extern void ob_server_wipe(ObServer *server);
 
 /*
  * The bucket to use, palloc'd: the given one, or the server's own if NULL.

@@ -26,6 +26,7 @@
 #include "utils/acl.h"
 #include "utils/builtins.h"
 
+#include "core/s3/upload.h"
 #include "core/text/uri.h"
 #include "pg/base/errors.h"
 #include "pg/config/server.h"

@@ -118,7 +118,7 @@ put_value(ObEncoder *encoder, ObColumn *column, const char *data, size_t len)
 
 /* Whether a value made of these bytes may have to be quoted. */
 static bool
-means_something(const ObEncoder *encoder, const void *arg, const char *bytes)
+may_be_special(const ObEncoder *encoder, const void *arg, const char *bytes)
 {
 	const CsvState *state = arg;
 	const char *null_text = encoder->options->null_text;
@@ -167,7 +167,7 @@ ob_csv_prepare(ObEncoder *encoder)
 	if (encoder->ncolumns > 1)
 		ob_value_set_plain(encoder, &plain->base, &plain->quoted,
 						   plain->null_len);
-	if (!means_something(encoder, plain, OB_VALUE_HEX_BYTES))
+	if (!may_be_special(encoder, plain, OB_VALUE_HEX_BYTES))
 	{
 		plain->base.hex_prefix = "\\x";
 		plain->base.hex_suffix = "";
@@ -179,7 +179,7 @@ ob_csv_prepare(ObEncoder *encoder)
 		ob_value_output(column);
 		column->state = column->force_quote ? forced : plain;
 		ob_value_choose(column,
-						column->force_quote ? always_quoted : means_something,
+						column->force_quote ? always_quoted : may_be_special,
 						encoder);
 	}
 }

@@ -10,8 +10,8 @@
  * row to row, and a wrong guess of the processor's takes longer than all the
  * digits: so the common cases are made without branches.
  */
-#ifndef OB_ENCODE_DIGITS_H
-#define OB_ENCODE_DIGITS_H
+#ifndef OB_DIGITS_H
+#define OB_DIGITS_H
 
 #include "port/pg_bitutils.h"
 #include "port/pg_bswap.h"
@@ -132,7 +132,7 @@ typedef struct ObStoredNumeric
 	bool negative;
 } ObStoredNumeric;
 
-/* At most so many digits of base 10,000 on either side of the point. */
+/* The most digits of base 10,000 on either side of the point. */
 #define OB_NUMERIC_GROUPS_MAX 10
 
 static inline bool

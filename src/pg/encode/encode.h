@@ -119,12 +119,12 @@ typedef struct ObCopyOptions
 
 /*
  * A fast path: writes the text of a value and returns its length; -1 leaves
- * the value to the column's write function.  At most OB_SHORT_MAX bytes are
+ * the value to the column's write function.  At most OB_FAST_MAX bytes are
  * touched, which may be more than the text has.
  */
-typedef int (*ObShortWrite)(const ObColumn *column, Datum value, char *to);
+typedef int (*ObFastWrite)(const ObColumn *column, Datum value, char *to);
 
-#define OB_SHORT_MAX 256
+#define OB_FAST_MAX 256
 
 struct ObColumn
 {
@@ -138,7 +138,7 @@ struct ObColumn
 	void *state; /* a write function's own, palloc'd by prepare */
 	/* Tried first; NULL: none.  Only where no byte that it may write means
 	 * anything to the format. */
-	ObShortWrite write_short;
+	ObFastWrite write_fast;
 	bool quote_short; /* JSON: it is a string */
 	/* Writes one value that is not NULL, of any kind and length. */
 	void (*write)(ObEncoder *encoder, ObColumn *column, Datum value);

@@ -9,8 +9,8 @@
  * is all in the loop over the columns.  What is unusual about a value leaves
  * it to the column's functions.
  */
-#ifndef OB_ENCODE_STORED_H
-#define OB_ENCODE_STORED_H
+#ifndef OB_FAST_STORED_H
+#define OB_FAST_STORED_H
 
 #include "miscadmin.h"
 
@@ -148,13 +148,13 @@ ob_stored_any(const ObWalk *walk, int i)
 
 /*
  * Writes the value of column i, which must be the walk's next, and returns
- * where it ends; at most OB_SHORT_MAX bytes are touched.  NULL: it could not,
+ * where it ends; at most OB_FAST_MAX bytes are touched.  NULL: it could not,
  * and ob_walk_next is still to be called.
  */
 static inline char *
 ob_stored_put(ObWalk *walk, int i, char *to)
 {
-	ObStored stored = walk->columns[i].stored;
+	ObStoredKind stored = walk->columns[i].stored;
 
 	if (stored == OB_STORED_NONE ||
 		(walk->nulls && att_isnull(i, walk->nulls)))

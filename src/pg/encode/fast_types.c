@@ -5,7 +5,7 @@
  * src/pg/encode/fast_types.c
  *
  * Each function writes what the type's output function would, at most
- * OB_SHORT_MAX bytes, straight into the window; or returns -1, and the output
+ * OB_FAST_MAX bytes, straight into the window; or returns -1, and the output
  * function is called after all.  That is the way out for what is rare
  * (infinity, years before Christ, long numerics) and for settings that change
  * an output.  Settings are looked at for each value, because a query may
@@ -252,8 +252,8 @@ write_json_timestamptz(const ObColumn *column, Datum value, char *to)
 	return format_timestamptz(DatumGetTimestampTz(value), 'T', true, to);
 }
 
-ObShortWrite
-ob_short_json_datetime(Oid type)
+ObFastWrite
+ob_fast_json_datetime(Oid type)
 {
 	switch (type)
 	{
@@ -334,7 +334,7 @@ write_uuid(const ObColumn *column, Datum value, char *to)
 }
 
 void
-ob_short_hex(ObOut *out, const char *data, size_t len)
+ob_fast_hex(ObOut *out, const char *data, size_t len)
 {
 	const size_t slice = OB_OUT_RESERVE / 2; /* HEX_ROOM of it, and no more */
 
@@ -351,7 +351,7 @@ ob_short_hex(ObOut *out, const char *data, size_t len)
 
 /* ---- which ---- */
 
-static const ObShort shorts[] = {
+static const ObFastPath fast_paths[] = {
 	{F_INT2OUT, write_int2, "-" DIGITS, OB_STORED_NONE},
 	{F_INT4OUT, write_int4, "-" DIGITS, OB_STORED_INT4},
 	{F_INT8OUT, write_int8, "-" DIGITS, OB_STORED_INT8},
@@ -367,13 +367,13 @@ static const ObShort shorts[] = {
 	{F_UUID_OUT, write_uuid, "-abcdef" DIGITS, OB_STORED_NONE},
 };
 
-const ObShort *
-ob_short_lookup(Oid output_oid)
+const ObFastPath *
+ob_fast_path_lookup(Oid output_oid)
 {
-	for (int i = 0; i < lengthof(shorts); i++)
+	for (int i = 0; i < lengthof(fast_paths); i++)
 	{
-		if (shorts[i].output == output_oid)
-			return &shorts[i];
+		if (fast_paths[i].output == output_oid)
+			return &fast_paths[i];
 	}
 	return NULL;
 }

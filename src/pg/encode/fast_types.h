@@ -4,27 +4,27 @@
  *
  * src/pg/encode/fast_types.h
  */
-#ifndef OB_ENCODE_SHORT_H
-#define OB_ENCODE_SHORT_H
+#ifndef OB_FAST_TYPES_H
+#define OB_FAST_TYPES_H
 
 #include "pg/encode/encode.h"
 #include "pg/encode/tuple_walk.h"
 
-typedef struct ObShort
+typedef struct ObFastPath
 {
 	Oid output; /* the output function that it stands in for */
-	ObShortWrite write;
-	const char *bytes; /* all that it can ever write */
-	ObStored stored;   /* as which it is encoded from a stored row */
-} ObShort;
+	ObFastWrite write;
+	const char *bytes;   /* all that it can ever write */
+	ObStoredKind stored; /* as which it is encoded from a stored row */
+} ObFastPath;
 
 /* The fast path of an output function, or NULL. */
-extern const ObShort *ob_short_lookup(Oid output_oid);
+extern const ObFastPath *ob_fast_path_lookup(Oid output_oid);
 
 /* A date or timestamp as JSON has it: with a T, without quotes. */
-extern ObShortWrite ob_short_json_datetime(Oid type);
+extern ObFastWrite ob_fast_json_datetime(Oid type);
 
-/* Of any length: bytea's hexadecimal digits, without the "\x". */
-extern void ob_short_hex(ObOut *out, const char *data, size_t len);
+/* Writes bytea's hexadecimal digits, of any length, without the "\x". */
+extern void ob_fast_hex(ObOut *out, const char *data, size_t len);
 
 #endif

@@ -219,7 +219,7 @@ use_to_json(ObColumn *column)
 	column->write = write_to_json;
 }
 
-/* In a string, nothing that a short value may be made of means anything. */
+/* Nothing that a short value may be made of is special in a string. */
 static bool
 means_nothing(const ObEncoder *encoder, const void *state, const char *bytes)
 {
@@ -237,7 +237,7 @@ choose_string(ObColumn *column, const ObEncoder *encoder)
 static void
 choose_datetime(ObColumn *column, Oid type, ObValueWrite write)
 {
-	column->write_short = ob_short_json_datetime(type);
+	column->write_fast = ob_fast_json_datetime(type);
 	column->quote_short = true;
 	column->write = write;
 }
@@ -405,11 +405,11 @@ put_value(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull)
 	int quote = column->quote_short ? 1 : 0;
 	int len = -1;
 
-	if (!isnull && column->write_short)
+	if (!isnull && column->write_fast)
 	{
-		char *to = ob_out_reserve(out, OB_SHORT_MAX + 2);
+		char *to = ob_out_reserve(out, OB_FAST_MAX + 2);
 
-		len = column->write_short(column, value, to + quote);
+		len = column->write_fast(column, value, to + quote);
 		if (len >= 0 && quote)
 			to[0] = to[len + 1] = '"';
 	}
@@ -423,7 +423,7 @@ static bool
 put_stored(ObOut *out, const ObColumn *column, ObWalk *walk, int i)
 {
 	int quote = column->quote_short ? 1 : 0;
-	char *to = ob_out_reserve(out, OB_SHORT_MAX + 2);
+	char *to = ob_out_reserve(out, OB_FAST_MAX + 2);
 	char *end = ob_stored_put(walk, i, to + quote);
 
 	if (end == NULL)

@@ -11,8 +11,8 @@
  * yes, the byte is looked up.  The blocks are GCC's vector types, so the code
  * is the same on each processor.
  */
-#ifndef OB_ENCODE_SCAN_H
-#define OB_ENCODE_SCAN_H
+#ifndef OB_SCAN_H
+#define OB_SCAN_H
 
 #include "mb/pg_wchar.h"
 

@@ -44,7 +44,7 @@ fill_escapes(ObScan *escaped, char delimiter)
 	escaped->controls = true;
 	ob_scan_add(escaped, (uint8) delimiter, (uint8) delimiter);
 	ob_scan_add(escaped, '\\', '\\');
-	/* After the delimiter: a tab is written as \t even if it is that. */
+	/* The delimiter comes first: a tab is written as \t even if it is that. */
 	ob_scan_add(escaped, '\b', 'b');
 	ob_scan_add(escaped, '\f', 'f');
 	ob_scan_add(escaped, '\n', 'n');
@@ -54,7 +54,7 @@ fill_escapes(ObScan *escaped, char delimiter)
 }
 
 static bool
-means_something(const ObEncoder *encoder, const void *arg, const char *bytes)
+may_be_special(const ObEncoder *encoder, const void *arg, const char *bytes)
 {
 	const TextState *state = arg;
 
@@ -85,7 +85,7 @@ ob_text_prepare(ObEncoder *encoder)
 
 		ob_value_output(column);
 		column->state = state;
-		ob_value_choose(column, means_something, encoder);
+		ob_value_choose(column, may_be_special, encoder);
 	}
 }
 

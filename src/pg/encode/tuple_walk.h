@@ -9,8 +9,8 @@
  * order, and once, it is quicker to walk over the tuple's bytes while
  * encoding.  That is the usual case: SELECT * or TABLE of one table.
  */
-#ifndef OB_ENCODE_WALK_H
-#define OB_ENCODE_WALK_H
+#ifndef OB_TUPLE_WALK_H
+#define OB_TUPLE_WALK_H
 
 #include "access/htup_details.h"
 #include "access/tupmacs.h"
@@ -18,7 +18,7 @@
 
 /* How a column is stored and written, where fast_stored.h does both in one.
  */
-typedef enum ObStored
+typedef enum ObStoredKind
 {
 	OB_STORED_NONE,
 	OB_STORED_TEXT,
@@ -26,14 +26,14 @@ typedef enum ObStored
 	OB_STORED_DATE,
 	OB_STORED_INT4,
 	OB_STORED_INT8
-} ObStored;
+} ObStoredKind;
 
 typedef struct ObWalkColumn
 {
 	int16 len;     /* attlen */
 	uint8 padding; /* alignment - 1 */
 	bool byval;
-	ObStored stored;
+	ObStoredKind stored;
 } ObWalkColumn;
 
 typedef struct ObWalk
@@ -54,7 +54,7 @@ typedef struct ObWalk
 	size_t offset;
 } ObWalk;
 
-/* In the current memory context. */
+/* Allocates in the current memory context. */
 extern ObWalk *ob_walk_new(TupleDesc desc);
 
 /* Whether the slot's row can be walked over; if so, sets it. */

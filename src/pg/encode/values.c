@@ -36,7 +36,7 @@ write_output(ObEncoder *encoder, ObColumn *column, Datum value)
 
 /* The types whose output is just their bytes, where these can stay so. */
 static int
-write_short_text(const ObColumn *column, Datum value, char *to)
+write_fast_text(const ObColumn *column, Datum value, char *to)
 {
 	const ObValueState *state = column->state;
 	struct varlena *packed = (struct varlena *) DatumGetPointer(value);
@@ -45,7 +45,7 @@ write_short_text(const ObColumn *column, Datum value, char *to)
 	if (VARATT_IS_EXTERNAL(packed) || VARATT_IS_COMPRESSED(packed))
 		return -1;
 	len = VARSIZE_ANY_EXHDR(packed);
-	if (len > OB_SHORT_MAX || len == state->special_len ||
+	if (len > OB_FAST_MAX || len == state->special_len ||
 		ob_scan_copy(state->plain, to, VARDATA_ANY(packed), len))
 		return -1;
 	return (int) len;
@@ -82,7 +82,7 @@ write_bytea(ObEncoder *encoder, ObColumn *column, Datum value)
 	}
 	packed = PG_DETOAST_DATUM_PACKED(value);
 	ob_out_write(encoder->out, state->hex_prefix, strlen(state->hex_prefix));
-	ob_short_hex(encoder->out, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
+	ob_fast_hex(encoder->out, VARDATA_ANY(packed), VARSIZE_ANY_EXHDR(packed));
 	ob_out_write(encoder->out, state->hex_suffix, strlen(state->hex_suffix));
 }
 
@@ -107,23 +107,23 @@ choose_write(Oid output_oid, const ObValueState *state)
 
 void
 ob_value_choose(ObColumn *column,
-				bool (*means)(const ObEncoder *encoder, const void *state,
-							  const char *bytes),
+				bool (*is_special)(const ObEncoder *encoder, const void *state,
+								   const char *bytes),
 				const ObEncoder *encoder)
 {
-	const ObShort *fast = ob_short_lookup(column->output_oid);
+	const ObFastPath *fast = ob_fast_path_lookup(column->output_oid);
 	const ObValueState *state = column->state;
-	ObStored stored = OB_STORED_NONE;
+	ObStoredKind stored = OB_STORED_NONE;
 
-	if (fast && !means(encoder, state, fast->bytes))
+	if (fast && !is_special(encoder, state, fast->bytes))
 	{
-		column->write_short = fast->write;
+		column->write_fast = fast->write;
 		stored = fast->stored;
 	}
 	column->write = choose_write(column->output_oid, state);
 	if (column->write == write_varlena && state->plain)
 	{
-		column->write_short = write_short_text;
+		column->write_fast = write_fast_text;
 		stored = OB_STORED_TEXT;
 	}
 	encoder->walk->columns[column - encoder->columns].stored = stored;
@@ -205,13 +205,13 @@ put_value(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull,
 {
 	int len;
 
-	if (!isnull && column->write_short &&
-		(len = column->write_short(column, value, to)) >= 0)
+	if (!isnull && column->write_fast &&
+		(len = column->write_fast(column, value, to)) >= 0)
 		return to + len;
 	return put_long(encoder, column, value, isnull, to);
 }
 
-#define ROOM (OB_SHORT_MAX + 1) /* for a short value and a delimiter */
+#define ROOM (OB_FAST_MAX + 1) /* for a short value and a delimiter */
 
 static char *
 reserve(ObOut *out, char *to)

@@ -13,8 +13,8 @@
  * characters in the database's encoding, which the format's put function
  * converts, quotes and escapes.
  */
-#ifndef OB_ENCODE_VALUE_H
-#define OB_ENCODE_VALUE_H
+#ifndef OB_VALUES_H
+#define OB_VALUES_H
 
 #include "pg/encode/encode.h"
 #include "pg/encode/scan.h"
@@ -39,13 +39,14 @@ typedef struct ObValueState
 } ObValueState;
 
 /*
- * Chooses write and write_short by the column's output function.  means(state,
- * bytes) tells whether one of these bytes means something to the format.
+ * Chooses write and write_fast by the column's output function.
+ * is_special(state, bytes) tells whether one of these bytes means something to
+ * the format.
  */
 extern void ob_value_choose(ObColumn *column,
-							bool (*means)(const ObEncoder *encoder,
-										  const void *state,
-										  const char *bytes),
+							bool (*is_special)(const ObEncoder *encoder,
+											   const void *state,
+											   const char *bytes),
 							const ObEncoder *encoder);
 
 /* Looks up the column's output function. */
@@ -66,8 +67,8 @@ extern const char *ob_value_transcode(const ObEncoder *encoder,
 									  const char *data, size_t *len);
 
 /*
- * From the database's encoding into the target's: data itself if that takes
- * no change, else a palloc'd copy.  Raises if a character cannot be
+ * Converts from the database's encoding into the target's: data itself if that
+ * takes no change, else a palloc'd copy.  Raises if a character cannot be
  * represented.
  */
 static inline const char *

@@ -17,13 +17,13 @@
 static char *
 say_where(const ObOptions *options, const ObParallel *parallel)
 {
-	if (ob_parallel_pushed(parallel))
+	if (ob_parallel_is_pushed_down(parallel))
 		return psprintf("Sink: below Gather, in up to %d workers and in the "
 						"session",
 						ob_parallel_workers(parallel));
 	if (options->parallel == 0)
 		return pstrdup("Sink: in the session (parallel is off)");
-	if (ob_parallel_for_one(&options->copy))
+	if (ob_parallel_unsupported(&options->copy))
 		return psprintf("Sink: in the session (format %s%s)",
 						options->copy.format->name,
 						options->copy.format->kind == OB_FORMAT_BINARY

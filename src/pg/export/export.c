@@ -44,18 +44,18 @@
  */
 #define NESTED_MAX 8
 
-typedef struct Job Job;
-struct Job
+typedef struct ExportState ExportState;
+struct ExportState
 {
-	const ObExport *export;
+	const ObExportSpec *export;
 	ObExportResult *result;
-	void (*work)(Job *job, ObExportResult *result);
+	void (*work)(ExportState *state, ObExportResult *result);
 	ObStream *stream;
 	ObParallel *parallel;
 	ObProgress *progress;
 	MemoryContext context;
 	MemoryContext core; /* the stream and its client, in that one */
-	int retries;        /* of a stream before this one */
+	int64 retries;      /* of a stream before this one */
 	ObFate *fate;       /* NULL: nobody wants to know */
 	bool fate_shared;
 	char *place; /* "s3://bucket/key", for warnings */
@@ -68,15 +68,15 @@ static int nested = 0;
 
 /* The query sees the caller's snapshot, as SPI does it for what only reads. */
 static void
-run_plan(Job *job, PlannedStmt *plan, ObReceiver *receiver)
+run_plan(ExportState *state, PlannedStmt *plan, ObReceiver *receiver)
 {
-	const ObExport *export = job->export;
+	const ObExportSpec *export = state->export;
 	QueryDesc *query = CreateQueryDesc(
 		plan, export->query, GetActiveSnapshot(), InvalidSnapshot,
 		&receiver->base, export->parameters, NULL, 0);
 
 	ExecutorStart(query, 0);
-	ob_parallel_attach(job->parallel, query->planstate);
+	ob_parallel_attach(state->parallel, query->planstate);
 	ob_executor_run(query);
 	ExecutorFinish(query);
 	ExecutorEnd(query);
@@ -84,18 +84,18 @@ run_plan(Job *job, PlannedStmt *plan, ObReceiver *receiver)
 }
 
 static void
-run_query(Job *job, ObReceiver *receiver)
+run_query(ExportState *state, ObReceiver *receiver)
 {
-	const ObExport *export = job->export;
+	const ObExportSpec *export = state->export;
 	MemoryContext context = AllocSetContextCreate(
-		job->context, "onboard query", ALLOCSET_DEFAULT_SIZES);
+		state->context, "onboard query", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
 	ErrorContextCallback error_context;
 
 	ob_query_context(&error_context, export->query);
 	run_plan(
-		job,
-		ob_parallel_plan(job->parallel, export->query, export->parameters),
+		state,
+		ob_parallel_plan(state->parallel, export->query, export->parameters),
 		receiver);
 	error_context_stack = error_context.previous;
 	MemoryContextSwitchTo(before);
@@ -103,110 +103,101 @@ run_query(Job *job, ObReceiver *receiver)
 }
 
 static void
-open_stream(Job *job)
+open_stream(ExportState *state)
 {
-	MemoryContext before = MemoryContextSwitchTo(job->core);
+	MemoryContext before = MemoryContextSwitchTo(state->core);
 
-	job->stream = ob_stream_open(job->export);
-	job->stream->progress = job->progress;
+	state->stream = ob_stream_open(state->export);
+	state->stream->progress = state->progress;
 	MemoryContextSwitchTo(before);
 }
 
 /* A multipart upload was begun for nothing: what little there is to an empty
  * object starts anew, as a PutObject. */
 static ObEncoder *
-start_anew(Job *job)
+start_anew(ExportState *state)
 {
-	const ObExport *export = job->export;
+	const ObExportSpec *export = state->export;
 	ObEncoder *encoder;
 	ObFigures figures;
 
-	ob_stream_figures(job->stream, &figures);
-	job->retries = figures.retries;
-	(void) ob_stream_abort(job->stream, job->place);
-	job->stream = NULL;
-	MemoryContextReset(job->core);
+	ob_stream_figures(state->stream, &figures);
+	state->retries = figures.retries;
+	(void) ob_stream_abort(state->stream, state->place);
+	state->stream = NULL;
+	MemoryContextReset(state->core);
 	if (!export->options->write_empty)
 		return NULL;
-	open_stream(job);
-	job->stream->ending = true;
+	open_stream(state);
+	state->stream->ending = true;
 	encoder =
-		ob_encoder_new(&export->options->copy, ob_parallel_desc(job->parallel),
-					   &job->stream->out);
-	job->stream->rows = &encoder->rows;
+		ob_encoder_new(&export->options->copy,
+					   ob_parallel_desc(state->parallel), &state->stream->out);
+	state->stream->rows = &encoder->rows;
 	ob_encoder_start(encoder);
 	return encoder;
 }
 
-/* The query has ended; true: there is nothing to land. */
+/* The query has ended; false: there is nothing to land. */
 static bool
-finish(Job *job, ObEncoder *encoder)
+finish(ExportState *state, ObEncoder *encoder)
 {
-	bool pushed = ob_parallel_pushed(job->parallel);
+	bool pushed_down = ob_parallel_is_pushed_down(state->parallel);
 	ObFigures figures;
 
-	job->stream->ending = true;
-	ob_stream_figures(job->stream, &figures);
-	if (pushed && figures.rows > 0)
+	state->stream->ending = true;
+	ob_stream_figures(state->stream, &figures);
+	if (pushed_down && figures.rows > 0)
 	{
-		ob_parallel_finish(job->parallel);
-		return false;
-	}
-	if (pushed)
-		encoder = start_anew(job);
-	if (figures.rows == 0 && !job->export->options->write_empty)
+		ob_parallel_finish(state->parallel);
 		return true;
+	}
+	if (pushed_down)
+		encoder = start_anew(state);
+	if (figures.rows == 0 && !state->export->options->write_empty)
+		return false;
 	ob_encoder_end(encoder);
-	ob_stream_finish(job->stream);
-	return false;
-}
-
-static void
-tell(const Job *job, ObExportResult *result)
-{
-	ObFigures figures = {0};
-
-	if (!result->empty)
-		ob_stream_figures(job->stream, &figures);
-	result->rows = figures.rows;
-	result->raw_bytes = figures.raw_bytes;
-	result->bytes = figures.bytes;
-	result->parts = figures.parts;
-	result->retries = job->retries + figures.retries;
+	ob_stream_finish(state->stream);
+	return true;
 }
 
 /* The object is there, or held: then it is not ours to abort any more. */
 static void
-hand_over(Job *job, ObExportResult *result)
+hand_over(ExportState *state, ObExportResult *result)
 {
-	const ObExport *export = job->export;
+	const ObExportSpec *export = state->export;
+	ObUploadHeld held;
 
-	result->crc32 = ob_upload_crc32(job->stream->upload);
+	result->crc32 = ob_upload_crc32(state->stream->upload);
 	if (!export->held)
 		return;
-	export->held(export->held_arg, job->stream->upload);
-	job->stream = NULL;
+	ob_upload_hand_over(state->stream->upload, &held);
+	export->held(export->held_arg, &held);
+	state->stream = NULL;
 }
 
 static void
-run(Job *job, ObExportResult *result)
+run(ExportState *state, ObExportResult *result)
 {
 	ObReceiver receiver;
-	ObReceiverHooks hooks = {&job->export->options->copy, job->stream,
-							 job->parallel, job->context};
+	ObReceiverHooks hooks = {&state->export->options->copy, state->stream,
+							 state->parallel, state->context};
 	Oid user = GetUserId();
 
 	ob_receiver_init(&receiver, &hooks);
-	run_query(job, &receiver);
+	run_query(state, &receiver);
 	/* the role whose rights counted owns the row of the history */
 	if (GetUserId() != user)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_TRANSACTION_STATE),
 						errmsg("the query has changed the role"),
 						errhint("SET ROLE before the export.")));
-	result->empty = finish(job, receiver.encoder);
-	tell(job, result);
-	if (!result->empty)
-		hand_over(job, result);
+	if (finish(state, receiver.encoder))
+	{
+		ob_stream_figures(state->stream, &result->figures);
+		result->figures.files = 1;
+		hand_over(state, result);
+	}
+	result->figures.retries += state->retries;
 }
 
 /*
@@ -218,30 +209,30 @@ run(Job *job, ObExportResult *result)
 static void
 give_up(void *arg)
 {
-	Job *job = arg;
+	ExportState *state = arg;
 
 	nested--;
-	if (job->parallel)
-		ob_parallel_end_workers(job->parallel);
-	if (job->stream)
+	if (state->parallel)
+		ob_parallel_end_workers(state->parallel);
+	if (state->stream)
 	{
-		ObFate fate = ob_stream_abort(job->stream, job->place);
+		ObFate fate = ob_stream_abort(state->stream, state->place);
 
-		if (job->fate && (job->fate_shared || !proc_exit_inprogress))
-			*job->fate = fate;
+		if (state->fate && (state->fate_shared || !proc_exit_inprogress))
+			*state->fate = fate;
 	}
-	job->stream = NULL;
-	MemoryContextDelete(job->core);
+	state->stream = NULL;
+	MemoryContextDelete(state->core);
 }
 
 /* Context of all errors, and the hint that some of them need. */
 static void
 name_export(void *arg)
 {
-	const Job *job = arg;
+	const ExportState *state = arg;
 
-	errcontext("export of \"%s\"", job->export->name);
-	if (job->parallel && ob_parallel_pushed(job->parallel) &&
+	errcontext("export of \"%s\"", state->export->name);
+	if (state->parallel && ob_parallel_is_pushed_down(state->parallel) &&
 		geterrcode() == ERRCODE_INVALID_TRANSACTION_STATE)
 		errhint("A function that the query calls is marked PARALLEL SAFE, but "
 				"is not. Mark it PARALLEL UNSAFE, or use the option "
@@ -249,30 +240,30 @@ name_export(void *arg)
 }
 
 static void
-export_query(Job *job, ObExportResult *result)
+export_query(ExportState *state, ObExportResult *result)
 {
-	const ObExport *export = job->export;
+	const ObExportSpec *export = state->export;
 	ObProgressLabel label = {export->run_id, export->name, MyProcPid,
 							 GetCurrentTimestamp()};
 
-	job->progress = ob_progress_begin(&label);
-	open_stream(job);
-	job->parallel = ob_parallel_new(export->options, export, job->stream);
-	run(job, result);
-	ob_progress_end(job->progress);
+	state->progress = ob_progress_begin(&label);
+	open_stream(state);
+	state->parallel = ob_parallel_new(export->options, export, state->stream);
+	run(state, result);
+	ob_progress_end(state->progress);
 }
 
 /* Nobody feeds it, but only a shared upload begins before it is fed. */
 static void
-rehearse(Job *job, ObExportResult *result)
+rehearse(ExportState *state, ObExportResult *result)
 {
 	static const ObUploadShare nobody;
 
-	open_stream(job);
-	ob_stream_share(job->stream, &nobody, NULL,
+	open_stream(state);
+	ob_stream_share(state->stream, &nobody, NULL,
 					(size_t) onboard_upload_memory * 1024, 1);
-	ob_stream_upload_id(job->stream);
-	ob_stream_undo(job->stream);
+	ob_stream_upload_id(state->stream);
+	ob_stream_undo(state->stream);
 }
 
 static void
@@ -293,42 +284,43 @@ check_depth(void)
 static void
 do_work(void *arg)
 {
-	Job *job = arg;
+	ExportState *state = arg;
 
-	job->work(job, job->result);
+	state->work(state, state->result);
 }
 
-/* Does work(job), and cleans up whichever way it ends. */
+/* Does work(state), and cleans up whichever way it ends. */
 static void
-run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
-		ObExportResult *result)
+run_work(const ObExportSpec *export,
+		 void (*work)(ExportState *state, ObExportResult *result),
+		 ObExportResult *result)
 {
 	MemoryContext before = CurrentMemoryContext;
 	/* after an error it goes with the (sub)transaction, before any handler */
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard export", ALLOCSET_DEFAULT_SIZES);
 	ErrorContextCallback error_context;
-	Job *job;
+	ExportState *state;
 
 	MemoryContextSwitchTo(context);
-	job = palloc0(sizeof(Job));
-	job->export = export;
-	job->fate = export->fate;
-	job->fate_shared = export->fate_shared;
-	job->result = result;
-	job->work = work;
-	job->context = context;
-	job->core =
+	state = palloc0(sizeof(ExportState));
+	state->export = export;
+	state->fate = export->fate;
+	state->fate_shared = export->fate_shared;
+	state->result = result;
+	state->work = work;
+	state->context = context;
+	state->core =
 		AllocSetContextCreate(context, "onboard stream", ALLOCSET_SMALL_SIZES);
-	job->place =
+	state->place =
 		psprintf("s3://%s/%s", export->bucket, ob_report_text(export->key));
 	error_context.callback = name_export;
-	error_context.arg = job;
+	error_context.arg = state;
 	error_context.previous = error_context_stack;
 	error_context_stack = &error_context;
 	check_depth();
 	nested++;
-	ob_unwind(do_work, give_up, job);
+	ob_unwind(do_work, give_up, state);
 	nested--;
 	error_context_stack = error_context.previous;
 	MemoryContextSwitchTo(before);
@@ -336,15 +328,15 @@ run_job(const ObExport *export, void (*work)(Job *job, ObExportResult *result),
 }
 
 void
-ob_export_run(const ObExport *export, ObExportResult *result)
+ob_export_run(const ObExportSpec *export, ObExportResult *result)
 {
 	memset(result, 0, sizeof(*result));
 	ob_query_check(export->query);
-	run_job(export, export_query, result);
+	run_work(export, export_query, result);
 }
 
 void
-ob_export_rehearse(const ObExport *export)
+ob_export_rehearse(const ObExportSpec *export)
 {
-	run_job(export, rehearse, NULL);
+	run_work(export, rehearse, NULL);
 }

@@ -7,29 +7,25 @@
 #ifndef OB_EXPORT_H
 #define OB_EXPORT_H
 
+#include "pg/base/figures.h"
 #include "pg/store/export_spec.h"
 
 typedef struct ObExportResult
 {
-	bool empty; /* no rows, and nothing landed */
-	uint64 rows;
-	uint64 raw_bytes; /* before compression */
-	uint64 bytes;     /* of the object */
-	int parts;        /* of the upload; 1 for a single request */
-	int retries;
-	uint32 crc32; /* of the object, if options->manifest */
+	ObFigures figures; /* no files: no rows, and nothing landed */
+	uint32 crc32;      /* of the object, if options->manifest */
 } ObExportResult;
 
 /*
  * Runs it.  Raises on failure, after the upload was aborted (for which it may
  * take five seconds; everything else answers interrupts at once).
  */
-extern void ob_export_run(const ObExport *export, ObExportResult *result);
+extern void ob_export_run(const ObExportSpec *export, ObExportResult *result);
 
 /*
  * Begins its upload, with all that it would say, and aborts it: whether it
  * may. No object is written.  Raises as ob_export_run() does.
  */
-extern void ob_export_rehearse(const ObExport *export);
+extern void ob_export_rehearse(const ObExportSpec *export);
 
 #endif

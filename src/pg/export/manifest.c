@@ -193,7 +193,7 @@ add_watermark(Json *json, const ObWatermark *mark)
 }
 
 Jsonb *
-ob_manifest_details(const ObTask *task, TupleDesc columns,
+ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 					const ObExportResult *result)
 {
 	Json json = {NULL};
@@ -201,7 +201,7 @@ ob_manifest_details(const ObTask *task, TupleDesc columns,
 
 	ob_crc32_text(result->crc32, crc32);
 	push(&json, WJB_BEGIN_OBJECT);
-	add_text(&json, "crc32", result->empty ? NULL : crc32);
+	add_text(&json, "crc32", result->figures.files == 0 ? NULL : crc32);
 	add_format(&json, task->export.options);
 	add_columns(&json, columns);
 	if (task->watermark)
@@ -230,21 +230,21 @@ add_object(Json *json, ObFate fate)
 }
 
 static void
-add_table(Json *json, const ObTask *task)
+add_table(Json *json, const ObTableExport *task)
 {
-	const ObRun *run = &task->run;
+	const ObHistoryRow *row = &task->row;
 
 	push(json, WJB_BEGIN_OBJECT);
-	add_text(json, "name", run->name);
-	add_text(json, "status", run->status);
-	add_text(json, "uri", run->uri);
-	add_number(json, "rows", run->rows);
-	add_number(json, "bytes", run->bytes);
-	add_time(json, "started", run->started);
-	add_time(json, "ended", run->ended);
-	if (run->error)
+	add_text(json, "name", row->name);
+	add_text(json, "status", row->status);
+	add_text(json, "uri", row->uri);
+	add_number(json, "rows", row->figures.rows);
+	add_number(json, "bytes", row->figures.bytes);
+	add_time(json, "started", row->started);
+	add_time(json, "ended", row->ended);
+	if (row->error)
 	{
-		add_text(json, "sqlstate", unpack_sql_state(run->sqlstate));
+		add_text(json, "sqlstate", unpack_sql_state(row->sqlstate));
 		add_object(json, task->fate);
 	}
 	if (task->details)
@@ -276,12 +276,12 @@ add_origin(Json *json)
 
 /* All tables have the same, those that could tell. */
 static void
-add_lsn(Json *json, const ObTask *const *tasks, int n)
+add_lsn(Json *json, const ObTableExport *const *tasks, int n)
 {
 	XLogRecPtr lsn = 0;
 
 	for (int i = 0; i < n && lsn == 0; i++)
-		lsn = tasks[i]->run.lsn;
+		lsn = tasks[i]->row.lsn;
 	add_text(json, "lsn",
 			 lsn == 0 ? NULL
 					  : DatumGetCString(DirectFunctionCall1(
@@ -289,7 +289,7 @@ add_lsn(Json *json, const ObTask *const *tasks, int n)
 }
 
 static Jsonb *
-build(const ObManifest *manifest, const ObTask *const *tasks, int n)
+build(const ObManifest *manifest, const ObTableExport *const *tasks, int n)
 {
 	Json json = {NULL};
 
@@ -312,7 +312,7 @@ build(const ObManifest *manifest, const ObTask *const *tasks, int n)
 
 /* UTF-8, as keys are. */
 char *
-ob_manifest_key(const ObExport *where, const char *file)
+ob_manifest_key(const ObExportSpec *where, const char *file)
 {
 	char *key = psprintf("%s" OB_KEY_OWN_FOLDER "%s/%s", where->server->prefix,
 						 ob_manifest_run_text(&where->run_id), file);
@@ -328,8 +328,8 @@ say_run(void *arg)
 }
 
 void
-ob_manifest_write(const ObManifest *manifest, const ObTask *const *tasks,
-				  int n)
+ob_manifest_write(const ObManifest *manifest,
+				  const ObTableExport *const *tasks, int n)
 {
 	ErrorContextCallback context = {error_context_stack, say_run,
 									ob_manifest_run_text(&manifest->run_id)};
@@ -351,11 +351,11 @@ ob_manifest_write(const ObManifest *manifest, const ObTask *const *tasks,
 }
 
 void
-ob_manifest_write_one(const ObTask *task)
+ob_manifest_write_one(const ObTableExport *task)
 {
 	const ObManifest manifest = {
-		.run_id = task->run.run_id,
-		.started = task->run.started,
+		.run_id = task->row.run_id,
+		.started = task->row.started,
 		.success = true,
 		.where = &task->export,
 	};

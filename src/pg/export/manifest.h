@@ -19,7 +19,7 @@
  * query, the format, the object's checksum, the bounds of an increment.
  * palloc'd; for task->details.
  */
-extern Jsonb *ob_manifest_details(const ObTask *task, TupleDesc columns,
+extern Jsonb *ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 								  const ObExportResult *result);
 
 typedef struct ObManifest
@@ -30,23 +30,23 @@ typedef struct ObManifest
 	bool success;        /* with _SUCCESS */
 	/* An export of the run: the files go to its server and bucket, with its
 	 * options of requests and its encryption. */
-	const ObExport *where;
+	const ObExportSpec *where;
 } ObManifest;
 
 #define OB_MANIFEST_FILE "manifest.json"
 #define OB_SUCCESS_FILE "_SUCCESS"
 
 /* Where such a file of where's run stands; UTF-8. */
-extern char *ob_manifest_key(const ObExport *where, const char *file);
+extern char *ob_manifest_key(const ObExportSpec *where, const char *file);
 
 /* A run's id as a text; palloc'd. */
 extern char *ob_manifest_run_text(const pg_uuid_t *run_id);
 
 /* Writes the files; raises if it cannot. */
 extern void ob_manifest_write(const ObManifest *manifest,
-							  const ObTask *const *tasks, int n);
+							  const ObTableExport *const *tasks, int n);
 
-/* Of a run of one table, which has landed. */
-extern void ob_manifest_write_one(const ObTask *task);
+/* Writes that of a run of one table, which has landed. */
+extern void ob_manifest_write_one(const ObTableExport *task);
 
 #endif

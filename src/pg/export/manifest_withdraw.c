@@ -15,7 +15,6 @@
 
 #include "core/text/json.h"
 #include "pg/catalog/history.h"
-#include "pg/store/call.h"
 #include "pg/store/client.h"
 #include "pg/store/object_headers.h"
 #include "pg/export/manifest.h"
@@ -28,7 +27,7 @@
 
 typedef struct Withdrawal
 {
-	const ObExport *where;
+	const ObExportSpec *where;
 	const char **names; /* in UTF-8, sorted */
 	int n;
 	ObPair common[OB_COMMON_HEADERS_MAX];
@@ -57,7 +56,7 @@ finish(Withdrawal *this)
 /* An attempt that was ended may have deleted the manifest, and written none.
  */
 static void
-refuse_others(Oid schema, const ObExport *where, const char *const *names,
+refuse_others(Oid schema, const ObExportSpec *where, const char *const *names,
 			  int n)
 {
 	const char *other = ob_history_other(schema, &where->run_id, names, n);
@@ -126,7 +125,7 @@ read_manifest(Withdrawal *this)
 static bool
 look(Withdrawal *this)
 {
-	const ObExport *where = this->where;
+	const ObExportSpec *where = this->where;
 	const ObError *error;
 
 	ob_s3_get_object(&this->call->core, where->bucket,
@@ -197,7 +196,8 @@ take_back(Withdrawal *this)
 }
 
 void
-ob_withdraw(Oid schema, const ObExport *where, const char *const *names, int n)
+ob_withdraw(Oid schema, const ObExportSpec *where, const char *const *names,
+			int n)
 {
 	/* also holds the client, and ends it before this returns */
 	MemoryContext context = AllocSetContextCreate(

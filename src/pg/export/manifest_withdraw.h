@@ -8,8 +8,8 @@
  * _SUCCESS must not stand beside objects of which some are replaced and others
  * are not, nor its manifest name what is not there any more.
  */
-#ifndef OB_WITHDRAW_H
-#define OB_WITHDRAW_H
+#ifndef OB_MANIFEST_WITHDRAW_H
+#define OB_MANIFEST_WITHDRAW_H
 
 #include "pg/store/export_spec.h"
 
@@ -20,7 +20,7 @@
  * them; and if it cannot be known, or brought about, that no _SUCCESS is
  * there. Answers interrupts.  schema is the extension's.
  */
-extern void ob_withdraw(Oid schema, const ObExport *where,
+extern void ob_withdraw(Oid schema, const ObExportSpec *where,
 						const char *const *names, int n);
 
 #endif

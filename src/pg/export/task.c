@@ -17,6 +17,7 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
+#include "core/base/text.h"
 #include "core/text/place.h"
 #include "pg/base/subtransaction.h"
 #include "pg/config/key.h"
@@ -32,7 +33,7 @@
 
 /* The registry's options first, then the call's over them. */
 static ObOptions *
-read_options(const ObRequest *request)
+read_options(const ObExportRequest *request)
 {
 	ObOptions *options = ob_options_new();
 
@@ -48,7 +49,7 @@ read_options(const ObRequest *request)
 }
 
 char *
-ob_task_key(const ObRequest *request, const ObOptions *options,
+ob_task_key(const ObExportRequest *request, const ObOptions *options,
 			const ObServer *server)
 {
 	ObKeyFields fields = {
@@ -69,17 +70,17 @@ ob_task_key(const ObRequest *request, const ObOptions *options,
 }
 
 void
-ob_task_recall(const ObRequest *request, ObTask *task)
+ob_task_recall(const ObExportRequest *request, ObTableExport *task)
 {
-	ObRun *run;
+	ObHistoryRow *row;
 
 	if (!request->given_id)
 		return;
-	run = palloc0(sizeof(ObRun));
-	run->run_id = request->run_id;
-	run->name = request->name;
-	if (ob_history_recall(request->schema, run))
-		task->earlier = run;
+	row = palloc0(sizeof(ObHistoryRow));
+	row->run_id = request->run_id;
+	row->name = request->name;
+	if (ob_history_recall(request->schema, row))
+		task->earlier = row;
 }
 
 /*
@@ -89,11 +90,11 @@ ob_task_recall(const ObRequest *request, ObTask *task)
  * ones.
  */
 static bool
-has_landed(const ObRequest *request, ObTask *task)
+has_landed(const ObExportRequest *request, ObTableExport *task)
 {
-	const ObRun *run = task->earlier;
+	const ObHistoryRow *row = task->earlier;
 
-	if (!run || strcmp(run->status, OB_STATUS_DONE) != 0)
+	if (!row || strcmp(row->status, OB_STATUS_DONE) != 0)
 		return false;
 	if (task->export.options->together)
 		ereport(ERROR,
@@ -103,9 +104,9 @@ has_landed(const ObRequest *request, ObTask *task)
 				 errdetail("Its object is visible already, so it cannot be "
 						   "published together with others: \"%s\", %llu "
 						   "rows.",
-						   run->uri, (unsigned long long) run->rows),
+						   row->uri, (unsigned long long) row->figures.rows),
 				 errhint("Give another run_id, or none.")));
-	task->landed = run;
+	task->landed = row;
 	return true;
 }
 
@@ -124,7 +125,8 @@ refuse_after_increment(const char *name)
 }
 
 void
-ob_task_spare_increments(const ObRequest *request, ObTask *const *tasks, int n)
+ob_task_spare_increments(const ObExportRequest *request,
+						 ObTableExport *const *tasks, int n)
 {
 	const char **uris = palloc(sizeof(char *) * n);
 	const char *name;
@@ -144,7 +146,7 @@ ob_task_spare_increments(const ObRequest *request, ObTask *const *tasks, int n)
 }
 
 char *
-ob_task_place(const ObExport *export, const char *key)
+ob_task_place(const ObExportSpec *export, const char *key)
 {
 	char *text = NULL;
 	ObBuf place;
@@ -165,7 +167,7 @@ ob_task_place(const ObExport *export, const char *key)
 
 /* Its query is the registered one, so that of a call cannot be bounded. */
 static void
-prepare_watermark(const ObRequest *request, ObTask *task)
+prepare_watermark(const ObExportRequest *request, ObTableExport *task)
 {
 	const ObOptions *options = task->export.options;
 	ObWatermarkRequest wanted = {
@@ -177,7 +179,7 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 
 	if (!options->watermark)
 	{
-		const ObRun *earlier = task->earlier;
+		const ObHistoryRow *earlier = task->earlier;
 
 		/* the option was removed since */
 		if (earlier && earlier->increment &&
@@ -185,7 +187,7 @@ prepare_watermark(const ObRequest *request, ObTask *task)
 			refuse_after_increment(request->name);
 		return;
 	}
-	task->run.increment = true;
+	task->row.increment = true;
 	if (request->query)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
@@ -219,26 +221,20 @@ typedef struct KnownServer
 	ObServer *server;
 } KnownServer;
 
-static bool
-same_name(const char *a, const char *b)
-{
-	return a && b ? strcmp(a, b) == 0 : a == b;
-}
-
 static ObServer *
-find_server(const ObRequest *request, const char *name)
+find_server(const ObExportRequest *request, const char *name)
 {
 	KnownServer *found;
 	ListCell *cell;
 
 	if (request->server)
-		return ob_server_image_get(request->server);
+		return ob_server_get_row(request->server);
 	if (!request->servers)
 		return ob_server_get(name);
 	foreach (cell, *request->servers)
 	{
 		found = lfirst(cell);
-		if (same_name(found->name, name))
+		if (ob_text_equal(found->name, name))
 			return found->server;
 	}
 	found = palloc(sizeof(KnownServer));
@@ -255,7 +251,7 @@ find_server(const ObRequest *request, const char *name)
 }
 
 void
-ob_task_prepare(const ObRequest *request, ObTask *task)
+ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
 {
 	const ObEntry *entry = request->entry;
 	const char *query = request->query;
@@ -263,7 +259,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	ObOptions *options;
 	const ObServer *server;
 
-	task->run.lsn = request->lsn ? request->lsn : ob_task_lsn();
+	task->row.lsn = request->lsn ? request->lsn : ob_task_lsn();
 	ob_history_require(request->schema);
 	options = read_options(request);
 	if (!query && entry)
@@ -282,7 +278,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 	task->given_id = request->given_id;
 	task->export.name = request->name;
 	task->export.query = query;
-	task->run.query = query;
+	task->row.query = query;
 	task->export.options = options;
 	task->export.server = server;
 	task->export.bucket = ob_server_bucket(server, bucket);
@@ -295,7 +291,7 @@ ob_task_prepare(const ObRequest *request, ObTask *task)
 
 /* False: there is nothing to land, and nothing shall be. */
 static bool
-bound(ObTask *task)
+bound(ObTableExport *task)
 {
 	return !task->watermark ||
 		   ob_watermark_bound(task->schema, task->watermark, &task->export) ||
@@ -308,12 +304,12 @@ bound(ObTask *task)
  * replace the object of the other.  A lock excludes that.
  */
 static void
-require_alone(const ObTask *task)
+require_alone(const ObTableExport *task)
 {
 	const pg_uuid_t *run_id = &task->export.run_id;
 
-	if (ob_run_hold_table(GetUserId(), run_id, task->export.name) &&
-		!(task->alone && ob_run_is_held(GetUserId(), run_id)))
+	if (ob_run_lock_table(GetUserId(), run_id, task->export.name) &&
+		!(task->alone && ob_run_is_locked(GetUserId(), run_id)))
 		return;
 	ereport(ERROR,
 			(errcode(ERRCODE_OBJECT_IN_USE),
@@ -332,7 +328,7 @@ hint_at_run_id(void *arg)
 				"or none.");
 }
 
-static void export(const ObTask *task, ObExportResult *result)
+static void export(const ObTableExport *task, ObExportResult *result)
 {
 	ErrorContextCallback context = {error_context_stack, hint_at_run_id, NULL};
 
@@ -344,16 +340,16 @@ static void export(const ObTask *task, ObExportResult *result)
 
 /* Reports what the run has landed before.  Nothing is written or sent. */
 static void
-tell_again(ObTask *task)
+report_earlier(ObTableExport *task)
 {
-	task->run = *task->landed;
+	task->row = *task->landed;
 	ereport(
 		NOTICE,
 		(errmsg("the run has landed an increment of \"%s\" before",
-				ob_report_client_text(task->run.name)),
+				ob_report_client_text(task->row.name)),
 		 errdetail("It is at \"%s\". Rows that have come since are left to "
 				   "the next run.",
-				   ob_report_client_text(task->run.uri))));
+				   ob_report_client_text(task->row.uri))));
 }
 
 /*
@@ -362,35 +358,36 @@ tell_again(ObTask *task)
  * would each not see what the other one says.
  */
 static void
-begin_run(const ObTask *task)
+begin_run(const ObTableExport *task)
 {
 	if (!task->given_id)
 		return;
-	if (!ob_run_hold(GetUserId(), &task->run.run_id))
+	if (!ob_run_lock(GetUserId(), &task->row.run_id))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));
-	ob_withdraw(task->schema, &task->export, &task->run.name, 1);
+	ob_withdraw(task->schema, &task->export, &task->row.name, 1);
 }
 
 void
-ob_task_run(ObTask *task)
+ob_task_run(ObTableExport *task)
 {
-	ObExportResult result = {.empty = true};
+	ObExportResult result = {0};
 	TupleDesc columns = NULL;
 	bool lands;
+	bool landed;
 
 	if (task->landed)
 	{
-		tell_again(task);
+		report_earlier(task);
 		return;
 	}
 	/* onboard_all() may have prepared it hours ago */
 	ob_server_require_usage(task->export.server);
 	ob_server_renew_keys(task->export.server);
-	task->run.started = GetCurrentTimestamp();
+	task->row.started = GetCurrentTimestamp();
 	if (task->export.options->manifest)
-		columns = ob_query_describe(task->run.query);
+		columns = ob_query_describe(task->row.query);
 	if (task->watermark)
 		require_alone(task);
 	lands = bound(task);
@@ -399,19 +396,15 @@ ob_task_run(ObTask *task)
 	if (lands)
 		export(task, &result);
 	/* what fails from here on does not take it away */
-	if (!result.empty && !task->export.held)
+	if (result.figures.files > 0 && !task->export.held)
 		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
 		task->details = ob_manifest_details(task, columns, &result);
-	task->run.ended = GetCurrentTimestamp();
-	task->run.rows = result.rows;
-	task->run.raw_bytes = result.raw_bytes;
-	task->run.bytes = result.bytes;
-	task->run.parts = result.parts;
-	task->run.retries = result.retries;
-	task->run.files = result.empty ? 0 : 1;
-	task->run.status = result.empty ? OB_STATUS_EMPTY : OB_STATUS_DONE;
-	task->run.uri = result.empty ? NULL : task->uri;
+	task->row.ended = GetCurrentTimestamp();
+	task->row.figures = result.figures;
+	landed = result.figures.files > 0;
+	task->row.status = landed ? OB_STATUS_DONE : OB_STATUS_EMPTY;
+	task->row.uri = landed ? task->uri : NULL;
 	if (columns && task->alone)
 		ob_manifest_write_one(task);
 }
@@ -419,69 +412,65 @@ ob_task_run(ObTask *task)
 /* Nothing of it is there, or nothing that counts.  Its URI may be in memory
  * that is gone. */
 static void
-clear_outcome(ObRun *run)
+clear_outcome(ObHistoryRow *row)
 {
-	run->uri = NULL;
-	run->files = 0;
-	run->rows = 0;
-	run->raw_bytes = 0;
-	run->bytes = 0;
-	run->parts = 0;
+	row->uri = NULL;
+	row->figures = (ObFigures){.retries = row->figures.retries};
 }
 
 void
-ob_task_fail(ObTask *task, const ErrorData *error)
+ob_task_fail(ObTableExport *task, const ErrorData *error)
 {
-	clear_outcome(&task->run);
-	task->run.ended = GetCurrentTimestamp();
-	if (task->run.started == 0)
-		task->run.started = task->run.ended;
-	task->run.status = OB_STATUS_FAILED;
+	clear_outcome(&task->row);
+	task->row.ended = GetCurrentTimestamp();
+	if (task->row.started == 0)
+		task->row.started = task->row.ended;
+	task->row.status = OB_STATUS_FAILED;
 	if (task->export.fate)
 		task->fate = *task->export.fate;
 	if (task->fate == OB_FATE_NONE && task->earlier)
 	{
 		task->fate = OB_FATE_EARLIER;
-		task->run.uri = task->earlier->uri;
+		task->row.uri = task->earlier->uri;
 	}
 	else if (task->fate != OB_FATE_NONE)
-		task->run.uri = task->uri;
-	task->run.error = ob_fate_error(task->fate, error->message);
-	task->run.sqlstate = error->sqlerrcode;
+		task->row.uri = task->uri;
+	task->row.error = ob_fate_error(task->fate, error->message);
+	task->row.sqlstate = error->sqlerrcode;
 }
 
 void
-ob_task_doubt(ObTask *task)
+ob_task_doubt(ObTableExport *task)
 {
-	clear_outcome(&task->run);
+	clear_outcome(&task->row);
 	task->fate = OB_FATE_UNKNOWN;
-	task->run.status = OB_STATUS_FAILED;
-	task->run.uri = task->uri;
-	task->run.error = "it is not known whether the object is visible";
-	task->run.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
+	task->row.status = OB_STATUS_FAILED;
+	task->row.uri = task->uri;
+	task->row.error = "it is not known whether the object is visible";
+	task->row.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
 }
 
 void
-ob_task_withhold(ObTask *task)
+ob_task_withhold(ObTableExport *task)
 {
-	clear_outcome(&task->run);
-	task->run.status = OB_STATUS_WITHHELD;
+	clear_outcome(&task->row);
+	task->row.status = OB_STATUS_WITHHELD;
 	if (task->earlier)
-		task->run.uri = task->earlier->uri;
+		task->row.uri = task->earlier->uri;
 }
 
 static const char *
-keep_watermark(Oid schema, const ObTask *task)
+keep_watermark(Oid schema, const ObTableExport *task)
 {
 	if (!task->watermark)
 		return NULL;
-	return ob_watermark_keep(schema, task->watermark, &task->run);
+	return ob_watermark_keep(schema, task->watermark, &task->row);
 }
 
 const char *
-ob_task_end(Oid schema, const ObTask *task)
+ob_task_end(Oid schema, const ObTableExport *task)
 {
-	ob_history_end(schema, &task->run);
+	ob_notify_end(schema, &task->row);
 	return keep_watermark(schema, task);
 }
 
@@ -490,28 +479,28 @@ ob_task_end(Oid schema, const ObTask *task)
 typedef struct Ending
 {
 	Oid schema;
-	const ObTask *task;
+	const ObTableExport *task;
 } Ending;
 
 static void
 write_end(void *arg)
 {
 	const Ending *ending = arg;
-	const ObTask *task = ending->task;
+	const ObTableExport *task = ending->task;
 	const char *left;
 
-	ob_history_write_end(ending->schema, &task->run);
+	ob_history_write(ending->schema, &task->row);
 	left = keep_watermark(ending->schema, task);
 	if (left)
-		ob_watermark_warn_left(ob_report_client_text(task->run.name),
+		ob_watermark_warn_left(ob_report_client_text(task->row.name),
 							   ob_report_client_text(left));
 }
 
 static void
-warn_unwritten(const ObTask *task, const ErrorData *error)
+warn_unwritten(const ObTableExport *task, const ErrorData *error)
 {
-	const ObRun *run = &task->run;
-	const char *name = ob_report_client_text(run->name);
+	const ObHistoryRow *row = &task->row;
+	const char *name = ob_report_client_text(row->name);
 
 	ereport(WARNING,
 			(errcode(error ? error->sqlerrcode : ERRCODE_QUERY_CANCELED),
@@ -520,30 +509,30 @@ warn_unwritten(const ObTask *task, const ErrorData *error)
 							name, ob_report_client_text(error->message))
 				   : errmsg("the end of \"%s\" was not written to the history",
 							name),
-			 !run->uri
-				 ? errdetail("It is %s; there is no object.", run->status)
-			 : run->files > 0
+			 !row->uri
+				 ? errdetail("It is %s; there is no object.", row->status)
+			 : row->figures.files > 0
 				 ? errdetail("The object is there: \"%s\", %llu rows, %llu "
 							 "bytes.",
-							 ob_report_client_text(run->uri),
-							 (unsigned long long) run->rows,
-							 (unsigned long long) run->bytes)
+							 ob_report_client_text(row->uri),
+							 (unsigned long long) row->figures.rows,
+							 (unsigned long long) row->figures.bytes)
 				 : errdetail("It is %s; an object may be at \"%s\".",
-							 run->status, ob_report_client_text(run->uri)),
-			 task->watermark && run->files > 0
+							 row->status, ob_report_client_text(row->uri)),
+			 task->watermark && row->figures.files > 0
 				 ? errhint("The next increment has the same rows again.")
 				 : 0));
 }
 
 void
-ob_task_end_or_warn(Oid schema, const ObTask *task)
+ob_task_end_or_warn(Oid schema, const ObTableExport *task)
 {
 	Ending ending = {schema, task};
 	ErrorData *volatile error = NULL;
 
 	if (task->landed)
 		return;
-	ob_tell_log(&task->run);
+	ob_notify_log(&task->row);
 	PG_TRY();
 	{
 		error = ob_attempt(write_end, &ending);
@@ -556,5 +545,5 @@ ob_task_end_or_warn(Oid schema, const ObTask *task)
 	PG_END_TRY();
 	if (error)
 		warn_unwritten(task, error);
-	ob_tell_table(&task->run);
+	ob_notify_table(&task->row);
 }

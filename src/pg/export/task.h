@@ -10,11 +10,11 @@
 #include "pg/export/export.h"
 #include "pg/catalog/history.h"
 #include "pg/catalog/registry.h"
-#include "pg/config/server_image.h"
+#include "pg/config/server.h"
 #include "pg/increment/watermark.h"
 
 /* What was asked for; NULL where nothing was said. */
-typedef struct ObRequest
+typedef struct ObExportRequest
 {
 	const char *name;
 	const char *query;
@@ -27,13 +27,13 @@ typedef struct ObRequest
 	bool given_id;      /* by the caller, so it may have run before */
 	TimestampTz when;   /* the date and time in keys */
 	const char *source; /* ob_history_source() of who asked; NULL: here */
-	bool in_worker;     /* of a crew, whose leader has prepared it, too */
+	bool in_worker;     /* of a run, whose leader has prepared it, too */
 	/* NULL, or the server as that leader has read it */
-	const ObServerImage *server;
+	const ObServerRow *server;
 	/* NULL, or those that the run has read so far: each is read once */
 	List **servers;
 	XLogRecPtr lsn; /* ob_task_lsn() when the run began; 0: now */
-} ObRequest;
+} ObExportRequest;
 
 /*
  * Where the log ends (on a standby: how far it is replayed).  What a snapshot
@@ -41,81 +41,83 @@ typedef struct ObRequest
  */
 extern XLogRecPtr ob_task_lsn(void);
 
-typedef struct ObTask
+typedef struct ObTableExport
 {
 	Oid schema; /* the extension's */
-	ObExport export;
-	char *uri;              /* in the database's encoding */
-	ObFate fate;            /* of the object, if it has failed */
-	ObWatermark *watermark; /* NULL: all rows */
-	const ObRun *earlier;   /* what the run has of an object; NULL: nothing */
-	const ObRun *landed;    /* the same, if that is all that it shall have */
-	bool alone;             /* no part of a run of several tables */
-	bool given_id;          /* the run may have been tried before */
-	Jsonb *details; /* for the manifest: ob_manifest_details(); or NULL */
-	ObRun run;      /* what there is to tell, also after a failure */
-} ObTask;
+	ObExportSpec export;
+	char *uri;                   /* in the database's encoding */
+	ObFate fate;                 /* of the object, if it has failed */
+	ObWatermark *watermark;      /* NULL: all rows */
+	const ObHistoryRow *earlier; /* what the run has of an object; or NULL */
+	const ObHistoryRow *landed;  /* the same, if it shall have no more */
+	bool alone;                  /* no part of a run of several tables */
+	bool given_id;               /* the run may have been tried before */
+	Jsonb *details;   /* for the manifest: ob_manifest_details(); or NULL */
+	ObHistoryRow row; /* what there is to tell, also after a failure */
+} ObTableExport;
 
 /*
- * Before all else: asks the history what an earlier attempt of the run has
+ * Asks the history, before all else, what an earlier attempt of the run has
  * left at this name.  What is there is not forgotten when this one fails,
  * whether or not it comes to ob_task_prepare().  Allocates in the current
  * memory context.
  */
-extern void ob_task_recall(const ObRequest *request, ObTask *task);
+extern void ob_task_recall(const ObExportRequest *request,
+						   ObTableExport *task);
 
 /*
  * Fills a task in the current memory context: options merged and checked,
  * server, bucket and key found.  Nothing is sent.  Raises for all that can be
  * known to be wrong.
  */
-extern void ob_task_prepare(const ObRequest *request, ObTask *task);
+extern void ob_task_prepare(const ObExportRequest *request,
+							ObTableExport *task);
 
 /*
- * Of tasks that are prepared, all of that run: raises if one that is no
- * increment would replace the object of an increment that the run has landed,
- * under another name.
+ * Raises if one of the tasks, which are prepared and all of that run, is no
+ * increment and would replace the object of an increment that the run has
+ * landed, under another name.
  */
-extern void ob_task_spare_increments(const ObRequest *request,
-									 ObTask *const *tasks, int n);
+extern void ob_task_spare_increments(const ObExportRequest *request,
+									 ObTableExport *const *tasks, int n);
 
 /* The key that the request's name and run id land at. */
-extern char *ob_task_key(const ObRequest *request, const ObOptions *options,
-						 const ObServer *server);
+extern char *ob_task_key(const ObExportRequest *request,
+						 const ObOptions *options, const ObServer *server);
 
 /* A text that is the same for two objects that are known to be one (see
  * core/text/place.h); with an empty key, it tells the store and the bucket. */
-extern char *ob_task_place(const ObExport *export, const char *key);
+extern char *ob_task_place(const ObExportSpec *export, const char *key);
 
-/* Runs the export and fills task->run; raises on failure.  If task->landed is
+/* Runs the export and fills task->row; raises on failure.  If task->landed is
  * set, only reports that. */
-extern void ob_task_run(ObTask *task);
+extern void ob_task_run(ObTableExport *task);
 
-/* Fills task->run for one that failed.  Its object may be there nevertheless,
+/* Fills task->row for one that failed.  Its object may be there nevertheless,
  * or that of an earlier attempt (task->fate): then it has a URI, and its error
  * says so. */
-extern void ob_task_fail(ObTask *task, const ErrorData *error);
+extern void ob_task_fail(ObTableExport *task, const ErrorData *error);
 
 /* The same of one that is not known to be visible.  Allocates nothing. */
-extern void ob_task_doubt(ObTask *task);
+extern void ob_task_doubt(ObTableExport *task);
 
-/* Fills task->run for one that has landed, but is not to be seen, because
+/* Fills task->row for one that has landed, but is not to be seen, because
  * something else of its run has failed.  If it has a URI, that is an earlier
  * attempt's.  Does not raise. */
-extern void ob_task_withhold(ObTask *task);
+extern void ob_task_withhold(ObTableExport *task);
 
 /*
- * In a transaction that may write: how it ended goes into the history, and, if
- * an increment has landed, where the next one begins.  Returns why that is not
- * kept, palloc'd; NULL: it is, or there is none.
+ * Writes into the history how it ended, and, if an increment has landed, where
+ * the next one begins, in a transaction that may write.  Returns why that is
+ * not kept, palloc'd; NULL: it is, or there is none.
  */
-extern const char *ob_task_end(Oid schema, const ObTask *task);
+extern const char *ob_task_end(Oid schema, const ObTableExport *task);
 
 /*
  * The same in a session's transaction, of which other things may be a part:
  * that it cannot be written is a WARNING, which says what has landed.  Raises
  * a cancel and its like, after that warning.
  */
-extern void ob_task_end_or_warn(Oid schema, const ObTask *task);
+extern void ob_task_end_or_warn(Oid schema, const ObTableExport *task);
 
 #endif

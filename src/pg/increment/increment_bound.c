@@ -449,7 +449,7 @@ rehearse(void *arg)
 						errmsg("its text stands for another value")));
 }
 
-/* Before anything lands, so that an increment can follow. */
+/* Checks before anything lands, so that an increment can follow. */
 static void
 check_next(const Bounding *b)
 {
@@ -500,7 +500,7 @@ find_bounds(Bounding *b, const char *query)
 }
 
 bool
-ob_watermark_bound(Oid schema, ObWatermark *mark, ObExport *export)
+ob_watermark_bound(Oid schema, ObWatermark *mark, ObExportSpec *export)
 {
 	Bounding b = {.mark = mark};
 

@@ -246,8 +246,8 @@ subtract_float4(float4 value, double overlap)
 	return nextafterf(nextafterf(lower, -INFINITY), -INFINITY);
 }
 
-/* Of days since 2000-01-01.  The end of a month is that of a shorter one, too,
- * as in PostgreSQL. */
+/* Days count from 2000-01-01.  The end of a month is that of a shorter one,
+ * too, as in PostgreSQL. */
 static bool
 subtract_months(int64 *days, int32 months)
 {

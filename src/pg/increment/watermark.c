@@ -32,71 +32,32 @@
 #define TABLE "onboard_watermarks"
 #define REGISTRY "onboard_tables"
 #define RESETS "onboard_resets"
-#define PARAMS 16
-
-typedef struct Row
-{
-	int n;
-	Oid types[PARAMS];
-	Datum values[PARAMS];
-	char nulls[PARAMS + 1];
-} Row;
-
-static void
-add(Row *row, Oid type, Datum value)
-{
-	row->types[row->n] = type;
-	row->nulls[row->n] = ' ';
-	row->values[row->n++] = value;
-}
-
-/* text may be NULL. */
-static void
-add_text(Row *row, const char *text)
-{
-	add(row, TEXTOID, text ? CStringGetTextDatum(text) : (Datum) 0);
-	row->nulls[row->n - 1] = text ? ' ' : 'n';
-}
+#define PARAMETERS 16
 
 /* sql has one or two %s for the schema. */
 static uint64
-execute(Oid schema, const char *sql, const Row *row, bool read_only,
-		int result)
+execute(Oid schema, const char *sql, const ObParameters *parameters,
+		bool read_only, int result)
 {
 	const ObOwnQuery query = {
 		.sql = sql,
-		.n = row->n,
-		.types = row->types,
-		.values = row->values,
-		.nulls = row->nulls,
+		.parameters = parameters,
 		.writes = !read_only,
 		.result = result,
 	};
 
-	ob_own_query(schema, &query);
-	return SPI_processed;
+	return ob_own_query(schema, &query);
 }
 
 /* ---- reading ---- */
 
 typedef struct Reading
 {
-	Row row;
+	ObParameters row;
 	MemoryContext context; /* for what is found */
 	ObWatermarkKept *kept;
 	char *resets;
 } Reading;
-
-/* The column's value, or NULL for a null. */
-static char *
-text_column(int number)
-{
-	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								number, &isnull);
-
-	return isnull ? NULL : TextDatumGetCString(value);
-}
 
 static void
 read_kept(Oid schema, void *arg)
@@ -114,18 +75,17 @@ read_kept(Oid schema, void *arg)
 		return;
 	before = MemoryContextSwitchTo(reading->context);
 	reading->kept = palloc0(sizeof(ObWatermarkKept));
-	reading->kept->column = text_column(1);
-	reading->kept->type = text_column(2);
-	reading->kept->value = text_column(3);
-	reading->kept->run_id = *DatumGetUUIDP(SPI_getbinval(
-		SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 4, &isnull));
-	reading->kept->table_id = text_column(5);
-	reading->kept->query = text_column(6);
-	reading->kept->relations = text_column(7);
-	reading->kept->destination = text_column(8);
-	reading->kept->row_security = text_column(9);
-	reading->kept->system = text_column(10);
-	reading->kept->ordering = text_column(11);
+	reading->kept->column = ob_own_text(0, 1);
+	reading->kept->type = ob_own_text(0, 2);
+	reading->kept->value = ob_own_text(0, 3);
+	reading->kept->run_id = *DatumGetUUIDP(ob_own_column(0, 4, &isnull));
+	reading->kept->table_id = ob_own_text(0, 5);
+	reading->kept->query = ob_own_text(0, 6);
+	reading->kept->relations = ob_own_text(0, 7);
+	reading->kept->destination = ob_own_text(0, 8);
+	reading->kept->row_security = ob_own_text(0, 9);
+	reading->kept->system = ob_own_text(0, 10);
+	reading->kept->ordering = ob_own_text(0, 11);
 	MemoryContextSwitchTo(before);
 }
 
@@ -142,7 +102,7 @@ read_resets(Oid schema, void *arg)
 			" WHERE name = $1 AND pg_has_role(role_id, $2, 'MEMBER')",
 			&reading->row, true, SPI_OK_SELECT);
 	before = MemoryContextSwitchTo(reading->context);
-	reading->resets = text_column(1);
+	reading->resets = ob_own_text(0, 1);
 	MemoryContextSwitchTo(before);
 }
 
@@ -153,8 +113,8 @@ begin_reading(const char *name)
 
 	memset(&reading, 0, sizeof(reading));
 	reading.context = CurrentMemoryContext;
-	add_text(&reading.row, name);
-	add(&reading.row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	ob_parameter_text(&reading.row, name);
+	ob_parameter_oid(&reading.row, GetUserId());
 	return reading;
 }
 
@@ -267,7 +227,7 @@ ob_watermark_copy(const ObWatermark *mark)
 static void
 write_kept(Oid schema, void *arg)
 {
-	Row *row = arg;
+	const ObParameters *row = arg;
 
 	execute(
 		schema,
@@ -284,7 +244,7 @@ write_kept(Oid schema, void *arg)
 static void
 write_first(Oid schema, void *arg)
 {
-	Row *row = arg;
+	const ObParameters *row = arg;
 
 	execute(
 		schema,
@@ -299,7 +259,7 @@ write_first(Oid schema, void *arg)
 
 typedef struct Registered
 {
-	Row row;
+	ObParameters row;
 	bool found;
 } Registered;
 
@@ -322,9 +282,8 @@ is_registered(Oid schema, const char *name, const pg_uuid_t *id)
 	Registered registered;
 
 	memset(&registered, 0, sizeof(registered));
-	add_text(&registered.row, name);
-	add(&registered.row, UUIDOID, id ? UUIDPGetDatum(id) : (Datum) 0);
-	registered.row.nulls[1] = id ? ' ' : 'n';
+	ob_parameter_text(&registered.row, name);
+	ob_parameter_uuid(&registered.row, id);
 	ob_as_owner(schema, REGISTRY, find_registered, &registered);
 	return registered.found;
 }
@@ -353,8 +312,8 @@ typedef struct Writing
 {
 	Oid schema;
 	const ObWatermark *mark;
-	const ObRun *run;
-	Row row;
+	const ObHistoryRow *landed;
+	ObParameters row;
 	bool written;
 } Writing;
 
@@ -367,40 +326,38 @@ write_mark(Oid schema, void *arg)
 	(writing->mark->kept ? write_kept : write_first)(schema, &writing->row);
 	writing->written = SPI_processed > 0;
 	/* the column is made of the name: see check_role() of history.c */
-	if (writing->written &&
-		DatumGetObjectId(SPI_getbinval(SPI_tuptable->vals[0],
-									   SPI_tuptable->tupdesc, 1, &isnull)) !=
-			DatumGetObjectId(writing->row.values[1]))
+	if (writing->written && DatumGetObjectId(ob_own_column(0, 1, &isnull)) !=
+								DatumGetObjectId(writing->row.values[1]))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 						errmsg("the role was renamed meanwhile")));
 }
 
 static void
-make_row(Row *row, const ObWatermark *mark, const ObRun *run)
+make_row(ObParameters *row, const ObWatermark *mark,
+		 const ObHistoryRow *landed)
 {
 	const ObWatermarkOrigin *origin = &mark->origin;
 
 	memset(row, 0, sizeof(*row));
 	/* the role may have another name since the query began */
 	AcceptInvalidationMessages();
-	add_text(row, mark->name);
-	add(row, OIDOID, ObjectIdGetDatum(GetUserId()));
-	add_text(row, GetUserNameFromId(GetUserId(), false));
-	add_text(row, mark->column);
-	add_text(row, mark->type);
-	add_text(row, mark->to);
-	add_text(row, run->uri);
-	add(row, UUIDOID, UUIDPGetDatum(&run->run_id));
-	add(row, UUIDOID,
-		UUIDPGetDatum(mark->kept ? &mark->kept->run_id : &run->run_id));
-	add(row, UUIDOID, UUIDPGetDatum(&origin->table_id));
-	add_text(row, origin->query);
-	add_text(row, origin->relations);
-	add_text(row, origin->destination);
-	add_text(row, origin->row_security);
-	add_text(row, origin->system);
-	add_text(row, origin->ordering);
-	Assert(row->n == PARAMS);
+	ob_parameter_text(row, mark->name);
+	ob_parameter_oid(row, GetUserId());
+	ob_parameter_text(row, GetUserNameFromId(GetUserId(), false));
+	ob_parameter_text(row, mark->column);
+	ob_parameter_text(row, mark->type);
+	ob_parameter_text(row, mark->to);
+	ob_parameter_text(row, landed->uri);
+	ob_parameter_uuid(row, &landed->run_id);
+	ob_parameter_uuid(row, mark->kept ? &mark->kept->run_id : &landed->run_id);
+	ob_parameter_uuid(row, &origin->table_id);
+	ob_parameter_text(row, origin->query);
+	ob_parameter_text(row, origin->relations);
+	ob_parameter_text(row, origin->destination);
+	ob_parameter_text(row, origin->row_security);
+	ob_parameter_text(row, origin->system);
+	ob_parameter_text(row, origin->ordering);
+	Assert(row->n == PARAMETERS);
 }
 
 static void
@@ -408,19 +365,19 @@ write_if_wanted(void *arg)
 {
 	Writing *writing = arg;
 
-	make_row(&writing->row, writing->mark, writing->run);
+	make_row(&writing->row, writing->mark, writing->landed);
 	if (writing->mark->kept || is_still_wanted(writing->schema, writing->mark))
 		ob_as_owner(writing->schema, TABLE, write_mark, writing);
 }
 
 const char *
-ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObRun *run)
+ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObHistoryRow *row)
 {
-	Writing writing = {.schema = schema, .mark = mark, .run = run};
+	Writing writing = {.schema = schema, .mark = mark, .landed = row};
 	const ErrorData *error;
 
-	if (!mark->to || strcmp(run->status, OB_STATUS_DONE) != 0 ||
-		run->rows == 0)
+	if (!mark->to || strcmp(row->status, OB_STATUS_DONE) != 0 ||
+		row->figures.rows == 0)
 		return NULL;
 	/* The object has landed, so a failure here must not undo its row of the
 	 * history.  A REPEATABLE READ transaction fails if another run has moved
@@ -445,7 +402,7 @@ ob_watermark_warn_left(const char *name, const char *why)
 
 typedef struct Reset
 {
-	Row row;
+	ObParameters row;
 	bool keep;
 	uint64 n;
 } Reset;
@@ -487,16 +444,15 @@ note_reset(Oid schema, void *arg)
  * matter of the role that lands them, of its search_path and of its call.
  */
 static void
-add_registered(Row *row, Oid schema, const char *name)
+add_registered(ObParameters *row, Oid schema, const char *name)
 {
 	const ObEntry *entry = ob_registry_find(schema, name);
 	const char *query = entry ? entry->query : NULL;
 
 	if (entry && !query)
 		query = ob_query_of_table(name);
-	add(row, UUIDOID, entry ? UUIDPGetDatum(&entry->id) : (Datum) 0);
-	row->nulls[row->n - 1] = entry ? ' ' : 'n';
-	add_text(row, query);
+	ob_parameter_uuid(row, entry ? &entry->id : NULL);
+	ob_parameter_text(row, query);
 }
 
 int
@@ -506,9 +462,9 @@ ob_watermark_reset(Oid schema, const char *name, bool keep)
 
 	memset(&request, 0, sizeof(request));
 	request.keep = keep;
-	add_text(&request.row, name);
+	ob_parameter_text(&request.row, name);
 	/* The caller's id, read before ob_as_owner() changes it. */
-	add(&request.row, OIDOID, ObjectIdGetDatum(GetUserId()));
+	ob_parameter_oid(&request.row, GetUserId());
 	if (keep)
 		add_registered(&request.row, schema, name);
 	ob_as_owner(schema, TABLE, reset, &request);

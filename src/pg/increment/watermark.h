@@ -84,7 +84,7 @@ extern ObWatermark *ob_watermark_copy(const ObWatermark *mark);
  * or the column's type would make later increments miss rows.
  */
 extern bool ob_watermark_bound(Oid schema, ObWatermark *mark,
-							   ObExport *export);
+							   ObExportSpec *export);
 
 /*
  * Warns, once for each ObWatermark, of sequences, time zones and prepared
@@ -101,7 +101,7 @@ extern void ob_watermark_warn(Oid schema, ObWatermark *mark,
  * then this returns why, palloc'd, else NULL.
  */
 extern const char *ob_watermark_keep(Oid schema, const ObWatermark *mark,
-									 const ObRun *run);
+									 const ObHistoryRow *row);
 
 /* Says so in a WARNING, with texts that can be said to the client: see
  * errors.h. */

@@ -98,8 +98,8 @@ extern Datum ob_watermark_value(Oid type, const char *text);
 /* The type's name, likewise. */
 extern char *ob_watermark_type(Oid type);
 
-/* Until AtEOXact_GUC(true, level), texts do not depend on the session, and
- * names outside of pg_catalog are written with their schema. */
+/* Makes texts independent of the session, and has names outside of pg_catalog
+ * written with their schema, until AtEOXact_GUC(true, level). */
 extern int ob_watermark_fix_settings(void);
 
 /* Parses an overlap into an interval or a numeric, by the column's type.  The

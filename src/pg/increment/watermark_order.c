@@ -45,7 +45,7 @@ text_of(int cache, HeapTuple tuple, AttrNumber attribute)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
-/* Of the library, as it is now; NULL: it has none. */
+/* The library's version, as it is now; NULL: it has none. */
 static char *
 actual_version(PGFunction function, Oid oid)
 {

@@ -107,7 +107,7 @@ typedef struct Scope
 	bool lateral; /* it is run for each row of others */
 } Scope;
 
-/* Of the Vars in an expression of the scope. */
+/* Looks at the Vars in an expression of the scope. */
 typedef struct Walk
 {
 	Tracing *tracing;
@@ -320,8 +320,8 @@ trace_parts(const Walk *walk, const Node *node, AttrNumber number)
 	}
 }
 
-/* Without LIMIT ALL, LIMIT NULL, and OFFSET 0, which only keeps the planner
- * from flattening a subquery. */
+/* LIMIT ALL and LIMIT NULL do not count, nor OFFSET 0, which only keeps the
+ * planner from flattening a subquery. */
 static bool
 has_limit(const Query *query)
 {

@@ -56,18 +56,11 @@ array_of(const List *relations)
 
 /* ---- queries on catalogs ---- */
 
-static char *
-text_column(int number)
-{
-	return SPI_getvalue(SPI_tuptable->vals[0], SPI_tuptable->tupdesc, number);
-}
-
 static int64
 number_column(int number)
 {
 	bool isnull;
-	Datum value = SPI_getbinval(SPI_tuptable->vals[0], SPI_tuptable->tupdesc,
-								number, &isnull);
+	Datum value = ob_own_column(0, number, &isnull);
 
 	return isnull ? 0 : DatumGetInt64(value);
 }
@@ -130,28 +123,26 @@ look_at_sequence(Oid schema, void *arg)
 {
 	const Looking *looking = arg;
 	const ObWatermarkKept *kept = looking->mark->kept;
-	Oid types[] = {OIDOID, INT2OID};
-	Datum values[] = {ObjectIdGetDatum(looking->column->relation),
-					  Int16GetDatum(looking->column->attribute)};
+	ObParameters parameters = {0};
 	const ObOwnQuery query = {
 		.sql = SEQUENCE_OF_COLUMN,
-		.n = lengthof(types),
-		.types = types,
-		.values = values,
+		.parameters = &parameters,
 		.result = SPI_OK_SELECT,
 	};
 	int64 cache;
 	int64 last;
 
-	ob_own_query(schema, &query);
-	if (SPI_processed == 0)
+	ob_parameter_oid(&parameters, looking->column->relation);
+	ob_parameter_add(&parameters, INT2OID,
+					 Int16GetDatum(looking->column->attribute), true);
+	if (ob_own_query(schema, &query) == 0)
 		return;
 	cache = number_column(2);
 	last = number_column(3);
 	if (cache > 1)
-		warn_of_cache(looking, text_column(1), cache);
+		warn_of_cache(looking, ob_own_text(0, 1), cache);
 	if (kept && INTEGERS(looking->column->type) && last < atoll(kept->value))
-		warn_of_restart(looking, text_column(1), last);
+		warn_of_restart(looking, ob_own_text(0, 1), last);
 }
 
 /* ---- prepared transactions ---- */
@@ -177,18 +168,16 @@ static void
 look_at_prepared(Oid schema, void *arg)
 {
 	const Looking *looking = arg;
-	Oid types[] = {OIDARRAYOID};
-	Datum values[] = {PointerGetDatum(looking->relations)};
+	ObParameters parameters = {0};
 	const ObOwnQuery query = {
 		.sql = PREPARED_TRANSACTION,
-		.n = lengthof(types),
-		.types = types,
-		.values = values,
+		.parameters = &parameters,
 		.result = SPI_OK_SELECT,
 	};
 
-	ob_own_query(schema, &query);
-	if (SPI_processed == 0)
+	ob_parameter_add(&parameters, OIDARRAYOID,
+					 PointerGetDatum(looking->relations), true);
+	if (ob_own_query(schema, &query) == 0)
 		return;
 	ereport(WARNING,
 			(errmsg("a prepared transaction may have written rows of \"%s\"",
@@ -196,7 +185,7 @@ look_at_prepared(Oid schema, void *arg)
 			 errdetail("It is \"%s\", prepared at %s. If it is committed, its "
 					   "rows below the watermark are not landed, unless the "
 					   "overlap covers them.",
-					   shown(text_column(1)), text_column(2)),
+					   shown(ob_own_text(0, 1)), ob_own_text(0, 2)),
 			 errhint("See pg_prepared_xacts. With a column of type xid8, "
 					 "increments wait for such transactions.")));
 }

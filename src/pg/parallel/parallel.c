@@ -30,7 +30,7 @@ free_head(void *arg)
 }
 
 bool
-ob_parallel_for_one(const ObCopyOptions *copy)
+ob_parallel_unsupported(const ObCopyOptions *copy)
 {
 	int client = pg_get_client_encoding();
 
@@ -44,7 +44,7 @@ ob_parallel_for_one(const ObCopyOptions *copy)
 }
 
 ObParallel *
-ob_parallel_new(const ObOptions *options, const ObExport *export,
+ob_parallel_new(const ObOptions *options, const ObExportSpec *export,
 				ObStream *stream)
 {
 	ObParallel *parallel = palloc0(sizeof(ObParallel));
@@ -65,7 +65,7 @@ ob_parallel_new(const ObOptions *options, const ObExport *export,
 }
 
 bool
-ob_parallel_pushed(const ObParallel *parallel)
+ob_parallel_is_pushed_down(const ObParallel *parallel)
 {
 	return parallel->scan != NULL;
 }
@@ -219,7 +219,7 @@ end_object(ObParallel *parallel)
 	ObRaw pending = ob_upload_pending_raw(parallel->stream->upload);
 
 	for (int i = 0; i < n; i++)
-		ob_raw_add(&raw, &ob_shared_part(shared, i + 1)->raw);
+		ob_raw_add(&raw, &ob_shared_raw(shared)[i]);
 	ob_raw_add(&raw, &pending);
 	ob_stream_end_object(parallel->stream, &raw);
 }
@@ -229,7 +229,6 @@ ob_parallel_finish(ObParallel *parallel)
 {
 	ObStream *stream = parallel->stream;
 	ObShared *shared = parallel->shared;
-	ObUploadPart *parts;
 	uint64 bytes;
 	int n;
 
@@ -242,15 +241,8 @@ ob_parallel_finish(ObParallel *parallel)
 	ob_stream_end_part(stream, 1);
 	ob_stream_drain(stream);
 	n = pg_atomic_read_u32(&shared->parts);
-	parts = palloc(sizeof(ObUploadPart) * n);
-	for (int i = 0; i < n; i++)
-	{
-		const ObSharedPart *part = ob_shared_part(shared, i + 1);
-
-		parts[i] = (ObUploadPart){part->etag, part->len, part->crc32};
-	}
 	bytes = ob_stream_bytes(stream) + pg_atomic_read_u64(&shared->bytes);
-	ob_stream_finish_shared(stream, parts, n, bytes);
+	ob_stream_finish_shared(stream, ob_shared_parts(shared), n, bytes);
 }
 
 /*

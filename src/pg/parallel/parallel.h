@@ -40,11 +40,13 @@ typedef struct ObParallel ObParallel;
 extern void ob_parallel_init(void);
 
 /* Whether one process must write all rows. */
-extern bool ob_parallel_for_one(const ObCopyOptions *copy);
+extern bool ob_parallel_unsupported(const ObCopyOptions *copy);
 
-/* In the current memory context.  stream NULL: only to look at the plan. */
+/* Allocates in the current memory context.  stream NULL: only to look at the
+ * plan. */
 extern ObParallel *ob_parallel_new(const ObOptions *options,
-								   const ObExport *export, ObStream *stream);
+								   const ObExportSpec *export,
+								   ObStream *stream);
 
 /*
  * Plans the export's query, or the one that is to be explained, and moves the
@@ -71,7 +73,7 @@ extern bool ob_parallel_crowded(const ObParallel *parallel);
 extern bool ob_parallel_equal(const ObParallel *parallel);
 
 /* Whether the sink was moved below Gather, and by how many workers. */
-extern bool ob_parallel_pushed(const ObParallel *parallel);
+extern bool ob_parallel_is_pushed_down(const ObParallel *parallel);
 extern int ob_parallel_workers(const ObParallel *parallel);
 
 /* The columns of the query's result, when it was. */
@@ -83,7 +85,7 @@ extern void ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot);
 /* The query has ended: sends what is left and completes the upload. */
 extern void ob_parallel_finish(ObParallel *parallel);
 
-/* On an error: ends the workers, so that no part of theirs comes late. */
+/* Ends the workers on an error, so that no part of theirs comes late. */
 extern void ob_parallel_end_workers(ObParallel *parallel);
 
 #endif

@@ -13,20 +13,8 @@
 #include "storage/spin.h"
 
 #include "core/base/buf.h"
-#include "pg/store/object_headers.h"
+#include "pg/config/image.h"
 #include "pg/parallel/parallel.h"
-
-/* An ETag of a part with its NUL: S3's are 34 characters. */
-#define OB_SHARED_ETAG 128
-
-/* A part that has landed. */
-typedef struct ObSharedPart
-{
-	uint64 len;
-	uint32 crc32;
-	ObRaw raw; /* of its pieces; there as soon as it has its number */
-	char etag[OB_SHARED_ETAG];
-} ObSharedPart;
 
 /* What a worker hands up at its end: a bytea that begins with this, and has
  * the bytes that were too few for a part behind it. */
@@ -36,10 +24,10 @@ typedef struct ObTail
 } ObTail;
 
 /*
- * In dynamic shared memory, or, before there is any, in the leader's.  Fixed
- * fields first; then max_parts ObSharedPart; then texts, which only
- * parallel_shared.c reads.  It holds the secrets: the plan, which can end up
- * in a log, must not.
+ * The state is in dynamic shared memory, or, before there is any, in the
+ * leader's.  Fixed fields come first; then, by number, the ObUploadPart and
+ * the ObRaw of max_parts parts; then an image of an ObSharedView.  That holds
+ * the secrets: the plan, which can end up in a log, must not.
  */
 typedef struct ObShared
 {
@@ -56,30 +44,13 @@ typedef struct ObShared
 	/* each process's part of what the export may use */
 	int connections;
 	size_t memory;
-	size_t part_size;
-
-	int compression_level;
-	bool header;
-	bool force_quote_all;
-	char delimiter;
-	char quote;
-	char escape;
-	int encoding;
-	ObChecksum checksum;
-	bool crc32; /* of all parts, whatever the checksum */
-	bool content_md5;
-	ObEndpoint endpoint;
-	ObAddressing addressing;
-	ObCredentialsSource source;
-	int64 known_expires;
-	Size texts; /* offset from the beginning */
-	Size size;  /* of all */
+	Size image; /* offset from the beginning: an ObSharedView */
 } ObShared;
 
 struct ObParallel
 {
 	const ObOptions *options;
-	const ObExport *export; /* NULL: only to look at the plan */
+	const ObExportSpec *export; /* NULL: only to look at the plan */
 	ObStream *stream;
 	MemoryContext context;
 
@@ -109,7 +80,11 @@ extern void ob_parallel_begin(ObParallel *parallel);
 extern int ob_shared_take_number(void *arg, const ObRaw *raw);
 extern ObCode ob_shared_landed(void *arg, int number, const ObUploadPart *part,
 							   ObError *error);
-extern const ObSharedPart *ob_shared_part(const ObShared *shared, int number);
+
+/* The parts that have landed, by number - 1, and what is in them before it is
+ * compressed, which is there as soon as a part has its number. */
+extern ObUploadPart *ob_shared_parts(const ObShared *shared);
+extern ObRaw *ob_shared_raw(const ObShared *shared);
 
 /* A worker has ended. */
 extern void ob_shared_add(ObShared *shared, const ObFigures *figures);
@@ -133,21 +108,29 @@ extern void ob_shared_fill(ObShared *shared, const ObParallel *parallel,
 extern void ob_shared_wipe(ObShared *shared);
 extern bool ob_shared_is_wiped(ObShared *shared);
 
-/* A worker's reading of it: all borrowed from the shared memory but the lists,
- * which are palloc'd. */
+/* What a worker must know, written by the leader and read as an image. */
 typedef struct ObSharedView
 {
-	ObServer server;
-	const char *bucket;
-	const char *key;
+	/* the secrets: what the leader was given, with which a worker renews, and
+	 * what it has got with that */
+	ObCredentials keys;
+	ObCredentials known;
+	int64 known_expires;
+
+	ObServerRow server;
+	/* what the store has taught the leader */
+	ObEndpoint endpoint;
+	const char *region;
+	bool content_md5;
+
+	ObStreamOptions stream; /* without what only the leader does */
 	const char *upload_id;
-	const ObCodec *codec;
 	ObCopyOptions copy;
-	ObPair common[OB_COMMON_HEADERS_MAX];
-	int ncommon;
-	ObHead head;
+	const char *head; /* what the object begins with, compressed */
+	size_t head_len;
 } ObSharedView;
 
+/* Reads it in a worker, in the current memory context. */
 extern void ob_shared_read(const ObShared *shared, ObSharedView *view);
 
 /* The Custom Scan over a Gather's child: columns are the numbers of the

@@ -152,7 +152,7 @@ ob_parallel_plan(ObParallel *parallel, const char *text,
 
 	if (options->parallel == 0)
 		statement = ob_plan_query(query, text, 0, parameters);
-	else if (ob_parallel_for_one(&options->copy) || parallel->equal)
+	else if (ob_parallel_unsupported(&options->copy) || parallel->equal)
 		statement =
 			ob_plan_query(query, text, CURSOR_OPT_PARALLEL_OK, parameters);
 	else

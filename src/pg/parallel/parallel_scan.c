@@ -214,29 +214,15 @@ static void
 open_stream(SinkScan *scan, const ObSharedView *view)
 {
 	const ObShared *shared = scan->shared;
-	ObStreamOptions options = {
-		.server = &view->server,
-		.bucket = view->bucket,
-		.key = view->key,
-		.common = view->common,
-		.ncommon = view->ncommon,
-		.checksum = shared->checksum,
-		.crc32 = shared->crc32,
-		.codec = view->codec,
-		.compression_level = shared->compression_level,
-		.part_size = shared->part_size,
-		.memory = shared->memory,
-		.connections = shared->connections,
-	};
-
 	ObProgressLabel label = {shared->run_id, "", shared->leader, 0};
 
-	scan->stream = ob_stream_new(&options);
+	scan->stream = ob_stream_new(&view->stream);
 	scan->stream->progress = ob_progress_begin(&label);
 	scan->share.take_number = ob_shared_take_number;
 	scan->share.landed = ob_shared_landed;
 	scan->share.arg = &scan->shared;
-	scan->share.head = view->head;
+	scan->share.head =
+		ob_codec_head_of(view->stream.codec, view->head, view->head_len);
 	ob_stream_share(scan->stream, &scan->share, view->upload_id,
 					shared->memory, shared->connections);
 }
@@ -382,8 +368,8 @@ shutdown_scan(CustomScanState *node)
 		return;
 	shared = parallel->shared;
 	ob_shared_wipe(shared);
-	parallel->shared = MemoryContextAlloc(parallel->context, shared->texts);
-	memcpy(parallel->shared, shared, shared->texts);
+	parallel->shared = MemoryContextAlloc(parallel->context, shared->image);
+	memcpy(parallel->shared, shared, shared->image);
 	parallel->pcxt = NULL;
 }
 

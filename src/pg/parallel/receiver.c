@@ -34,7 +34,7 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 
 	ob_progress_estimate(receiver->hooks.stream->progress,
 						 ob_parallel_estimate(receiver->hooks.parallel));
-	if (ob_parallel_pushed(receiver->hooks.parallel))
+	if (ob_parallel_is_pushed_down(receiver->hooks.parallel))
 	{
 		check_tails(desc);
 		return;

@@ -24,61 +24,43 @@
 
 #define POLL_MS 50
 
-static Size
-text_size(const char *text)
-{
-	return text ? MAXALIGN(strlen(text) + 1) : 0;
-}
+OB_IMAGE_KNOWS(ObJobRequest, 72);
 
-/* Appends what there is at *end; its offset, or 0. */
-static Size
-put(ObJobShared *shared, const void *data, Size len, Size *end)
+void
+ob_job_image(ObImage *image, ObJobRequest *job)
 {
-	Size offset = *end;
-
-	if (!data)
-		return 0;
-	memcpy((char *) shared + offset, data, len);
-	*end += MAXALIGN(len);
-	return offset;
-}
-
-static Size
-put_text(ObJobShared *shared, const char *text, Size *end)
-{
-	return put(shared, text, text ? strlen(text) + 1 : 0, end);
+	ob_image_struct(image, job, sizeof(*job));
+	ob_image_text(image, &job->name);
+	ob_image_text(image, &job->query);
+	ob_image_text(image, &job->bucket);
+	ob_image_jsonb(image, &job->options);
+	ob_image_text(image, &job->source);
 }
 
 static dsm_segment *
-write_down(const ObJob *job)
+write_down(const ObJobRequest *given)
 {
-	const char *source = ob_history_source();
+	ObJobRequest job = *given;
 	Size session = ob_session_estimate(false);
-	Size end = MAXALIGN(sizeof(ObJobShared));
-	Size size = end + text_size(job->name) + text_size(job->query) +
-				text_size(job->bucket) + text_size(source) +
-				(job->options ? MAXALIGN(VARSIZE(job->options)) : 0) + session;
-	dsm_segment *segment = dsm_create(size, 0);
-	ObJobShared *shared = dsm_segment_address(segment);
+	Size begin = MAXALIGN(sizeof(ObJobShared));
+	ObImage image = ob_image_count();
+	dsm_segment *segment;
+	ObJobShared *shared;
 
-	memset(shared, 0, end);
+	job.source = ob_history_source();
+	ob_job_image(&image, &job);
+	segment = dsm_create(begin + image.size + session, 0);
+	shared = dsm_segment_address(segment);
+	memset(shared, 0, begin);
 	shared->magic = OB_JOB_MAGIC;
 	pg_atomic_init_u32(&shared->state, OB_JOB_NEW);
 	shared->submitter = MyProc;
-	shared->schema = job->schema;
-	shared->role = job->role;
-	shared->run_id = job->run_id;
-	shared->given_id = job->given_id;
-	shared->all = job->all;
-	shared->name = put_text(shared, job->name, &end);
-	shared->query = put_text(shared, job->query, &end);
-	shared->bucket = put_text(shared, job->bucket, &end);
-	shared->source = put_text(shared, source, &end);
-	shared->options = put(shared, job->options,
-						  job->options ? VARSIZE(job->options) : 0, &end);
-	shared->session = end;
-	ob_session_save((ObSession *) ((char *) shared + end), session, false);
-	shared->when = ob_session_now((ObSession *) ((char *) shared + end));
+	shared->job = begin;
+	shared->session = begin + image.size;
+	image = ob_image_write((char *) shared + begin);
+	ob_job_image(&image, &job);
+	ob_session_save((ObSession *) ((char *) shared + shared->session), session,
+					false);
 	return segment;
 }
 
@@ -108,9 +90,9 @@ launch(dsm_segment *segment)
 }
 
 /*
- * Else both would wait: the job for the end of this transaction, say, which
- * has exported under the same id.  It is gone before the error is raised, so
- * that it does not begin when the transaction has ended.
+ * Both would wait otherwise: the job for the end of this transaction, say,
+ * which has exported under the same id.  It is gone before the error is
+ * raised, so that it does not begin when the transaction has ended.
  */
 static void
 end_deadlocked(BackgroundWorkerHandle *handle)
@@ -157,7 +139,7 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
  * finds out which server it uses, unless the call names one.
  */
 static void
-require_some_server(const ObJob *job)
+require_some_server(const ObJobRequest *job)
 {
 	JsonbValue *server = NULL;
 
@@ -171,7 +153,7 @@ require_some_server(const ObJob *job)
 }
 
 void
-ob_job_submit(const ObJob *job)
+ob_job_submit(const ObJobRequest *job)
 {
 	dsm_segment *segment;
 	ObJobShared *shared;
@@ -222,7 +204,7 @@ ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms)
 	int64 end = now + timeout_ms;
 	int64 look = now + OB_DEADLOCK_MS;
 
-	while (ob_run_is_held(role, run_id))
+	while (ob_run_is_locked(role, run_id))
 	{
 		now = ob_http_now_ms();
 		if (timeout_ms >= 0 && now >= end)

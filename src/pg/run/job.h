@@ -13,7 +13,7 @@
 
 #include "pg/export/task.h"
 
-typedef struct ObJob
+typedef struct ObJobRequest
 {
 	Oid schema; /* the extension's */
 	Oid role;   /* whose run it is */
@@ -24,11 +24,12 @@ typedef struct ObJob
 	const char *query;  /* the one's; may be NULL */
 	const char *bucket; /* likewise */
 	Jsonb *options;     /* NULL: none */
-} ObJob;
+	const char *source; /* ob_history_source(); set by ob_job_submit() */
+} ObJobRequest;
 
 /* Starts it.  Raises if no worker can be had, or if it could not begin; with
  * 40P01 if it could not because of a lock of this session. */
-extern void ob_job_submit(const ObJob *job);
+extern void ob_job_submit(const ObJobRequest *job);
 
 /* Waits until no process works on that role's run, or for so long (-1: for
  * ever); false if the time was not enough.  Answers interrupts, and raises

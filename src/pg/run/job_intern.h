@@ -10,6 +10,7 @@
 #include "port/atomics.h"
 #include "storage/proc.h"
 
+#include "pg/config/image.h"
 #include "pg/workers/worker_limits.h"
 #include "pg/run/job.h"
 #include "pg/workers/session.h"
@@ -27,34 +28,28 @@ typedef enum ObJobState
 	OB_JOB_FAILED
 } ObJobState;
 
-/* Until the state is told; then the submitter, and with it this, may go. */
+/* Exists until the state is set; then the submitter, and with it this, may go.
+ */
 typedef struct ObJobShared
 {
 	uint32 magic;
 	pg_atomic_uint32 state;
 	PGPROC *submitter;
-	Oid schema;
-	Oid role; /* whose run it is */
-	pg_uuid_t run_id;
-	bool given_id;
-	TimestampTz when;
-	bool all;
-	/* offsets; 0: none */
-	Size name;
-	Size query;
-	Size bucket;
-	Size options;
-	Size source;
-	Size session;
+	Size job;      /* offset: the image of an ObJobRequest */
+	Size session;  /* offset */
 	ObBound bound; /* of OB_JOB_REFUSED */
 	int sqlstate;  /* of OB_JOB_FAILED */
 	char error[1024];
 } ObJobShared;
 
-static inline void *
-ob_job_at(const ObJobShared *shared, Size offset)
+/* What is to be done; it is read from memory that outlives the ObJobRequest.
+ */
+extern void ob_job_image(ObImage *image, ObJobRequest *job);
+
+static inline const ObSession *
+ob_job_session(const ObJobShared *shared)
 {
-	return offset ? (char *) shared + offset : NULL;
+	return (const ObSession *) ((const char *) shared + shared->session);
 }
 
 #endif

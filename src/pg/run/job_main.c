@@ -27,15 +27,15 @@
 
 extern PGDLLEXPORT void onboard_job_main(Datum main_arg);
 
-typedef struct Job
+typedef struct JobState
 {
-	const ObJobShared *shared; /* our own copy */
+	ObJobRequest wanted; /* in memory of our own, as the session */
 	const ObSession *session;
-	ObRequest common;
+	ObExportRequest common;
 	List *names; /* of the tables of the history's first rows */
 	bool none;   /* there were no tables: the run has a row itself */
 	bool known;
-} Job;
+} JobState;
 
 static ObJobShared *
 attach(Datum main_arg, dsm_segment **segment)
@@ -53,7 +53,7 @@ attach(Datum main_arg, dsm_segment **segment)
 }
 
 static void
-tell(ObJobShared *shared, ObJobState state)
+set_state(ObJobShared *shared, ObJobState state)
 {
 	pg_write_barrier();
 	pg_atomic_write_u32(&shared->state, state);
@@ -62,18 +62,18 @@ tell(ObJobShared *shared, ObJobState state)
 
 /* ---- what the history says first ---- */
 
-/* Of the row that stands for the run itself, where no table's says how it is:
- * no table has it. */
+/* The name of the row that stands for the run itself, where no table's says
+ * how it is: no table has it. */
 #define RUN_ITSELF ""
 
-static ObRun
-first_row(const Job *job, const char *name)
+static ObHistoryRow
+first_row(const JobState *job, const char *name)
 {
-	return (ObRun){
-		.run_id = job->shared->run_id,
+	return (ObHistoryRow){
+		.run_id = job->wanted.run_id,
 		.name = name,
 		.status = OB_STATUS_QUEUED,
-		.source = ob_job_at(job->shared, job->shared->source),
+		.source = job->wanted.source,
 		.started = GetCurrentTimestamp(),
 	};
 }
@@ -81,23 +81,22 @@ first_row(const Job *job, const char *name)
 static void
 write_queued(void *arg)
 {
-	Job *job = arg;
-	const ObJobShared *shared = job->shared;
+	JobState *job = arg;
+	const ObJobRequest *wanted = &job->wanted;
 	MemoryContext before = CurrentMemoryContext;
 	ListCell *cell;
 
 	/* ob_work_write() may call this twice */
 	job->names = NIL;
-	job->known = ob_history_knows(shared->schema, &shared->run_id);
+	job->known = ob_history_knows(wanted->schema, &wanted->run_id);
 	if (job->known)
 		return;
 	MemoryContextSwitchTo(TopMemoryContext);
-	if (!shared->all)
-		job->names = list_make1(ob_job_at(shared, shared->name));
+	if (!wanted->all)
+		job->names = list_make1(unconstify(char *, wanted->name));
 	else
 	{
-		foreach (cell, ob_registry_list(shared->schema,
-										ob_job_at(shared, shared->name)))
+		foreach (cell, ob_registry_list(wanted->schema, wanted->name))
 			job->names = lappend(job->names, ((ObEntry *) lfirst(cell))->name);
 		job->none = job->names == NIL;
 		if (job->none)
@@ -106,28 +105,26 @@ write_queued(void *arg)
 	MemoryContextSwitchTo(before);
 	foreach (cell, job->names)
 	{
-		ObRun run = first_row(job, lfirst(cell));
+		ObHistoryRow row = first_row(job, lfirst(cell));
 
-		ob_history_begin(shared->schema, &run);
+		ob_history_write(wanted->schema, &row);
 	}
 }
 
 /* ---- one table ---- */
 
 static void
-run_one(const Job *job)
+run_one(const JobState *job)
 {
-	const ObJobShared *shared = job->shared;
-	ObWork *work = palloc0(sizeof(ObWork));
+	const ObJobRequest *wanted = &job->wanted;
+	ObWorkerExport *work = palloc0(sizeof(ObWorkerExport));
 
 	work->session = job->session;
-	work->schema = shared->schema;
-	work->source = ob_job_at(shared, shared->source);
 	work->request = job->common;
-	work->request.name = ob_job_at(shared, shared->name);
-	work->request.query = ob_job_at(shared, shared->query);
-	work->request.bucket = ob_job_at(shared, shared->bucket);
-	work->request.options = ob_job_at(shared, shared->options);
+	work->request.name = wanted->name;
+	work->request.query = wanted->query;
+	work->request.bucket = wanted->bucket;
+	work->request.options = wanted->options;
 	work->request.options_for = OB_OPTIONS_TABLE;
 	ob_work_run(work);
 }
@@ -136,31 +133,31 @@ run_one(const Job *job)
 
 /* Nobody is told of it as of a table. */
 static void
-write_run_itself(const Job *job, const char *status, const ErrorData *error)
+write_run_itself(const JobState *job, const char *status,
+				 const ErrorData *error)
 {
-	ObRun run = first_row(job, RUN_ITSELF);
+	ObHistoryRow row = first_row(job, RUN_ITSELF);
 
-	run.status = status;
-	run.ended = run.started;
+	row.status = status;
+	row.ended = row.started;
 	if (error)
 	{
-		run.error = error->message;
-		run.sqlstate = error->sqlerrcode;
+		row.error = error->message;
+		row.sqlstate = error->sqlerrcode;
 	}
-	ob_history_begin(job->shared->schema, &run);
+	ob_history_write(job->wanted.schema, &row);
 }
 
 static void
-run_entries(const Job *job)
+run_entries(const JobState *job)
 {
-	const ObJobShared *shared = job->shared;
-	ObRequest common = job->common;
+	const ObJobRequest *wanted = &job->wanted;
+	ObExportRequest common = job->common;
 
 	ob_session_begin(job->session);
 	common.lsn = ob_task_lsn();
-	ob_run_all(
-		ob_registry_list(shared->schema, ob_job_at(shared, shared->name)),
-		ob_job_at(shared, shared->options), &common);
+	ob_run_all(ob_registry_list(wanted->schema, wanted->name), wanted->options,
+			   &common);
 	if (job->none)
 		write_run_itself(job, OB_STATUS_EMPTY, NULL);
 	ob_session_commit();
@@ -168,7 +165,7 @@ run_entries(const Job *job)
 
 typedef struct Failure
 {
-	const Job *job;
+	const JobState *job;
 	const ErrorData *error;
 } Failure;
 
@@ -177,21 +174,23 @@ static void
 write_failure(void *arg)
 {
 	const Failure *failure = arg;
-	const Job *job = failure->job;
-	Oid schema = job->shared->schema;
-	ObTotals totals = {.run_id = job->shared->run_id};
+	const JobState *job = failure->job;
+	Oid schema = job->wanted.schema;
+	ObTotals totals = {.run_id = job->wanted.run_id};
 	ListCell *cell;
 
 	foreach (cell, job->names)
 	{
-		ObRun run = first_row(job, lfirst(cell));
+		ObHistoryRow row = first_row(job, lfirst(cell));
 
-		run.status = OB_STATUS_FAILED;
-		run.ended = run.started;
-		run.error = failure->error->message;
-		run.sqlstate = failure->error->sqlerrcode;
-		if (!job->none)
-			ob_history_end_if_open(schema, &run);
+		row.status = OB_STATUS_FAILED;
+		row.ended = row.started;
+		row.error = failure->error->message;
+		row.sqlstate = failure->error->sqlerrcode;
+		if (job->none || !ob_history_write_if_open(schema, &row))
+			continue;
+		ob_notify_log(&row);
+		ob_notify_table(&row);
 	}
 	ob_history_sum(schema, &totals);
 	/* all have landed, and the run has failed nonetheless */
@@ -200,12 +199,12 @@ write_failure(void *arg)
 	totals.run_failed = true;
 	totals.ended = GetCurrentTimestamp();
 	if (totals.started == 0)
-		totals.started = job->shared->when;
-	ob_tell_run(&totals);
+		totals.started = job->common.when;
+	ob_notify_run(&totals);
 }
 
 static void
-run_every(const Job *job)
+run_every(const JobState *job)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
@@ -245,32 +244,36 @@ onboard_job_main(Datum main_arg)
 {
 	dsm_segment *segment;
 	ObJobShared *shared;
+	const ObJobShared *own;
 	const ErrorData *error;
-	Job job;
+	ObImage image;
+	JobState job;
 
 	ob_work_signals();
 	shared = attach(main_arg, &segment);
-	ob_session_restore(ob_job_at(shared, shared->session));
-	ob_history_is_of_job();
+	ob_session_restore(ob_job_session(shared));
+	ob_history_set_background();
 	MemoryContextSwitchTo(AllocSetContextCreate(
 		TopMemoryContext, "onboard job", ALLOCSET_DEFAULT_SIZES));
 	memset(&job, 0, sizeof(job));
-	job.shared = copy(shared, segment);
-	job.session = ob_job_at(job.shared, job.shared->session);
-	job.common.schema = shared->schema;
-	job.common.run_id = shared->run_id;
-	job.common.given_id = shared->given_id;
-	job.common.when = shared->when;
-	job.common.source = ob_job_at(job.shared, job.shared->source);
+	own = copy(shared, segment);
+	image = ob_image_read((const char *) own + own->job);
+	ob_job_image(&image, &job.wanted);
+	job.session = ob_job_session(own);
+	job.common.schema = job.wanted.schema;
+	job.common.run_id = job.wanted.run_id;
+	job.common.given_id = job.wanted.given_id;
+	job.common.when = ob_session_now(job.session);
+	job.common.source = job.wanted.source;
 	shared->bound = ob_bounds_take_job();
 	if (shared->bound != OB_BOUND_NONE)
 	{
-		tell(shared, OB_JOB_REFUSED);
+		set_state(shared, OB_JOB_REFUSED);
 		return;
 	}
-	if (!ob_run_hold_for_good(shared->role, &shared->run_id))
+	if (!ob_run_lock_session(job.wanted.role, &job.wanted.run_id))
 	{
-		tell(shared, OB_JOB_KNOWN);
+		set_state(shared, OB_JOB_KNOWN);
 		return;
 	}
 	error = ob_work_write(job.session, write_queued, &job);
@@ -278,14 +281,14 @@ onboard_job_main(Datum main_arg)
 	{
 		shared->sqlstate = error->sqlerrcode;
 		ob_report_copy(shared->error, sizeof(shared->error), error->message);
-		tell(shared, OB_JOB_FAILED);
+		set_state(shared, OB_JOB_FAILED);
 		return;
 	}
-	tell(shared, job.known ? OB_JOB_KNOWN : OB_JOB_STARTED);
+	set_state(shared, job.known ? OB_JOB_KNOWN : OB_JOB_STARTED);
 	dsm_detach(segment);
 	if (job.known)
 		return;
-	if (job.shared->all)
+	if (job.wanted.all)
 		run_every(&job);
 	else
 		run_one(&job);

@@ -19,12 +19,11 @@
 #include "utils/timestamp.h"
 
 #include "pg/base/subtransaction.h"
-#include "pg/store/call.h"
 #include "pg/sql/check.h"
 #include "pg/store/client.h"
 #include "pg/store/object_headers.h"
-#include "pg/sql/reach.h"
 #include "pg/base/errors.h"
+#include "pg/base/wait.h"
 #include "pg/export/task.h"
 
 /* {name} of the key at which it asks: an export of that name would land
@@ -36,6 +35,8 @@
 
 /* S3 refuses requests whose time is further off. */
 #define SKEW_MAX_S (15 * 60)
+
+#define URL_MAX 4096
 
 #define NO_ENCRYPTION "ServerSideEncryptionConfigurationNotFoundError"
 
@@ -167,7 +168,7 @@ check_bucket(Check *check)
 static void
 check_key(Check *check)
 {
-	ObRequest request = {
+	ObExportRequest request = {
 		.name = NAME, .run_id = *check->run_id, .when = GetCurrentTimestamp()};
 
 	check->key = ob_task_key(&request, check->options, check->server);
@@ -175,10 +176,121 @@ check_key(Check *check)
 		check->bucket, ob_report_text(check->key));
 }
 
+typedef struct Reach
+{
+	const ObServer *server;
+	const char *bucket;
+	ObHttp *http;
+	ObHttpRequest request;
+	bool done;
+	int descriptors;
+	MemoryContextCallback callback;
+} Reach;
+
+static void
+free_reach(void *arg)
+{
+	Reach *reach = arg;
+
+	ob_http_request_free(&reach->request);
+	ob_http_free(reach->http);
+	ob_client_release_descriptors(&reach->descriptors);
+}
+
+static void
+on_reached(ObHttpRequest *request)
+{
+	((Reach *) request->arg)->done = true;
+}
+
+static ObCode
+prepare_reach(ObHttpRequest *request, ObError *error)
+{
+	const Reach *reach = request->arg;
+	const ObServer *server = reach->server;
+	ObBuf host;
+	ObBuf path;
+	ObCode code;
+
+	ob_buf_init(&host, URL_MAX);
+	ob_buf_init(&path, URL_MAX);
+	ob_uri_target(&server->endpoint, server->addressing, reach->bucket, NULL,
+				  &host, &path);
+	code = ob_buf_check(&host, error);
+	if (code == OB_OK)
+		code = ob_buf_check(&path, error);
+	if (code == OB_OK)
+		ob_buf_addf(&request->url, "%s://%s%s",
+					server->endpoint.https ? "https" : "http", host.data,
+					path.data);
+	ob_buf_free(&host);
+	ob_buf_free(&path);
+	return code;
+}
+
+static Reach *
+start_reach(const ObServer *server, const char *bucket)
+{
+	Reach *reach = palloc0(sizeof(Reach));
+	ObHttpOptions options;
+	ObError error;
+
+	reach->server = server;
+	reach->bucket = bucket;
+	ob_http_request_init(&reach->request);
+	reach->callback.func = free_reach;
+	reach->callback.arg = reach;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reach->callback);
+	ob_client_hold_descriptors(&reach->descriptors, 3);
+	ob_client_http_options(server, 1, &options);
+	ob_error_clear(&error);
+	reach->http = ob_http_new(&options, &error);
+	if (!reach->http)
+		ob_report(&error);
+	reach->request.method = "HEAD";
+	reach->request.arg = reach;
+	reach->request.prepare = prepare_reach;
+	reach->request.done = on_reached;
+	ob_http_start(reach->http, &reach->request, 0);
+	return reach;
+}
+
+/*
+ * Asks for a bucket, without credentials, once: the request is not signed, so
+ * that an unreachable network can be told apart from missing credentials.
+ * Raises unless an HTTP server answers, whatever it says.  Returns the region
+ * in which it says that the bucket is, palloc'd, or NULL if it does not.
+ */
+static char *
+reach(const ObServer *server, const char *bucket)
+{
+	Reach *state = start_reach(server, bucket);
+	char region[OB_REGION_MAX + 1];
+
+	while (!state->done)
+		ob_wait(state->http);
+	if (state->request.error.code != OB_OK)
+	{
+		char port[16] = "";
+
+		if (server->endpoint.port)
+			snprintf(port, sizeof(port), ":%d", server->endpoint.port);
+		ob_error_what(&state->request.error, "could not reach \"%s://%s%s\"",
+					  server->endpoint.https ? "https" : "http",
+					  server->endpoint.host, port);
+		ob_report(&state->request.error);
+	}
+	if (!ob_http_response_header(&state->request, "x-amz-bucket-region",
+								 region, sizeof(region)))
+		return NULL;
+	/* a server's text may hold anything */
+	return ob_region_is_valid(region) ? pstrdup(region) : NULL;
+}
+
 static void
 check_endpoint(Check *check)
 {
-	check->told_region = ob_reach(check->server, check->bucket);
+	check->told_region = reach(check->server, check->bucket);
 	say_endpoint(check);
 	say(check, " answers");
 	if (check->server->proxy)
@@ -205,8 +317,8 @@ say_expiry(Check *check, int64 expires)
 }
 
 /*
- * With a list, since its answer has a document that says what is wrong.  That
- * they may not list is another item.
+ * Lists uploads, since that response has a document that says what is wrong.
+ * Whether they may list is another item.
  */
 static void
 try_credentials(Check *check)
@@ -259,7 +371,8 @@ check_credentials(Check *check)
 
 /* ---- the bucket ---- */
 
-/* By an answer that needs no rights, by one that does, or by a redirect. */
+/* The region comes from a response that needs no rights, from one that does,
+ * or from a redirect. */
 static const char *
 true_region(Check *check)
 {
@@ -442,7 +555,7 @@ check_encryption(Check *check)
 static void
 check_put(Check *check)
 {
-	ObExport export = {
+	ObExportSpec export = {
 		.name = NAME,
 		.options = check->options,
 		.server = check->server,

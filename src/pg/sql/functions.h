@@ -4,8 +4,8 @@
  *
  * src/pg/sql/functions.h
  */
-#ifndef OB_FUNCTIONS_INTERN_H
-#define OB_FUNCTIONS_INTERN_H
+#ifndef OB_FUNCTIONS_H
+#define OB_FUNCTIONS_H
 
 #include "fmgr.h"
 #include "utils/builtins.h"
@@ -46,6 +46,7 @@ extern bool ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 
 /* run_id, name, status, uri, files, rows, bytes, elapsed */
-extern void ob_result_values(const ObRun *run, Datum *values, bool *nulls);
+extern void ob_result_values(const ObHistoryRow *row, Datum *values,
+							 bool *nulls);
 
 #endif

@@ -46,9 +46,9 @@ begin(FunctionCallInfo fcinfo)
 	char *pattern = text_argument(fcinfo, 0);
 	Jsonb *options = PG_ARGISNULL(1) ? NULL : PG_GETARG_JSONB_P_COPY(1);
 	List *entries;
-	ObRequest common = {.schema = schema,
-						.when = GetCurrentTransactionStartTimestamp(),
-						.lsn = ob_task_lsn()};
+	ObExportRequest common = {.schema = schema,
+							  .when = GetCurrentTransactionStartTimestamp(),
+							  .lsn = ob_task_lsn()};
 
 	ob_require_no_parallel("onboard_all");
 	entries = ob_registry_list(schema, pattern);
@@ -60,7 +60,7 @@ begin(FunctionCallInfo fcinfo)
 				 errhint("Register tables with onboard_load() or INSERT INTO "
 						 "onboard_tables.")));
 	common.given_id = ob_run_id_argument(fcinfo, 2, &common.run_id);
-	if (!ob_run_hold(GetUserId(), &common.run_id))
+	if (!ob_run_lock(GetUserId(), &common.run_id))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),
 						errmsg("another process works on that run"),
 						errhint("See onboard_runs and onboard_wait().")));
@@ -68,12 +68,12 @@ begin(FunctionCallInfo fcinfo)
 }
 
 static void
-row_values(const ObRun *run, Datum *values, bool *nulls)
+row_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 {
-	ob_result_values(run, values, nulls);
-	nulls[OB_RESULT_COLUMNS] = run->error == NULL;
+	ob_result_values(row, values, nulls);
+	nulls[OB_RESULT_COLUMNS] = row->error == NULL;
 	values[OB_RESULT_COLUMNS] =
-		run->error ? CStringGetTextDatum(run->error) : (Datum) 0;
+		row->error ? CStringGetTextDatum(row->error) : (Datum) 0;
 }
 
 /* ---- all rows at once ---- */
@@ -82,7 +82,7 @@ static Datum
 materialize(FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
-	const ObRun *row;
+	const ObHistoryRow *row;
 	ObRunAll *run;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -155,7 +155,7 @@ static Datum
 stream_rows(FunctionCallInfo fcinfo)
 {
 	FuncCallContext *call;
-	const ObRun *row;
+	const ObHistoryRow *row;
 	Stream *stream;
 
 	if (SRF_IS_FIRSTCALL())
@@ -167,7 +167,7 @@ stream_rows(FunctionCallInfo fcinfo)
 	stream = call->user_fctx;
 	require_same_role(stream);
 	/* the row before this one must not wait with us */
-	ob_tell_flush();
+	ob_notify_flush();
 	row = ob_run_next(stream->run);
 	if (row)
 	{

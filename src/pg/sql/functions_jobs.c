@@ -26,7 +26,7 @@ PG_FUNCTION_INFO_V1(onboard_wait);
 Datum
 onboard_submit(PG_FUNCTION_ARGS)
 {
-	ObJob *job = palloc0(sizeof(ObJob));
+	ObJobRequest *job = palloc0(sizeof(ObJobRequest));
 
 	ob_require_no_parallel("onboard_submit");
 	job->schema = own_schema(fcinfo);
@@ -51,7 +51,7 @@ onboard_submit(PG_FUNCTION_ARGS)
 Datum
 onboard_submit_all(PG_FUNCTION_ARGS)
 {
-	ObJob *job = palloc0(sizeof(ObJob));
+	ObJobRequest *job = palloc0(sizeof(ObJobRequest));
 
 	ob_require_no_parallel("onboard_submit_all");
 	job->schema = own_schema(fcinfo);

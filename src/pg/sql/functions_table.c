@@ -69,20 +69,20 @@ require(const void *argument, const char *name, const char *hint)
 }
 
 void
-ob_result_values(const ObRun *run, Datum *values, bool *nulls)
+ob_result_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 {
 	memset(nulls, 0, sizeof(bool) * OB_RESULT_COLUMNS);
-	values[0] = UUIDPGetDatum(&run->run_id);
-	values[1] = CStringGetTextDatum(run->name);
-	values[2] = CStringGetTextDatum(run->status);
-	nulls[3] = run->uri == NULL;
-	values[3] = run->uri ? CStringGetTextDatum(run->uri) : (Datum) 0;
-	values[4] = Int32GetDatum(run->files);
-	values[5] = Int64GetDatum((int64) run->rows);
-	values[6] = Int64GetDatum((int64) run->bytes);
+	values[0] = UUIDPGetDatum(&row->run_id);
+	values[1] = CStringGetTextDatum(row->name);
+	values[2] = CStringGetTextDatum(row->status);
+	nulls[3] = row->uri == NULL;
+	values[3] = row->uri ? CStringGetTextDatum(row->uri) : (Datum) 0;
+	values[4] = Int32GetDatum((int32) row->figures.files);
+	values[5] = Int64GetDatum((int64) row->figures.rows);
+	values[6] = Int64GetDatum((int64) row->figures.bytes);
 	values[7] =
-		DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(run->ended),
-							TimestampTzGetDatum(run->started));
+		DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(row->ended),
+							TimestampTzGetDatum(row->started));
 }
 
 void
@@ -106,8 +106,8 @@ ob_require_no_parallel(const char *function)
 Datum
 onboard_table(PG_FUNCTION_ARGS)
 {
-	ObRequest request = {.options_for = OB_OPTIONS_TABLE};
-	ObTask task;
+	ObExportRequest request = {.options_for = OB_OPTIONS_TABLE};
+	ObTableExport task;
 	ObTotals totals = {0};
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	Datum values[OB_RESULT_COLUMNS];
@@ -128,17 +128,17 @@ onboard_table(PG_FUNCTION_ARGS)
 	request.schema = own_schema(fcinfo);
 	request.when = GetCurrentTransactionStartTimestamp();
 	memset(&task, 0, sizeof(task));
-	task.run.run_id = request.run_id;
-	task.run.name = request.name;
+	task.row.run_id = request.run_id;
+	task.row.name = request.name;
 	ob_task_recall(&request, &task);
 	ob_task_prepare(&request, &task);
-	ob_task_spare_increments(&request, (ObTask *[]){&task}, 1);
+	ob_task_spare_increments(&request, (ObTableExport *[]){&task}, 1);
 	ob_task_run(&task);
 	ob_task_end_or_warn(request.schema, &task);
-	ob_totals_add(&totals, &task.run);
-	ob_tell_run(&totals);
-	ob_tell_client(&totals, request.name);
-	ob_result_values(&task.run, values, nulls);
+	ob_totals_add(&totals, &task.row);
+	ob_notify_run(&totals);
+	ob_notify_client(&totals, request.name);
+	ob_result_values(&task.row, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	return (Datum) 0;
 }

@@ -39,28 +39,24 @@ find_name(Oid schema, void *arg)
 {
 	Naming *naming = arg;
 	const ObProgressRow *row = naming->row;
-	Oid types[] = {UUIDOID, INT8OID, TEXTOID, INT4OID};
-	Datum values[] = {UUIDPGetDatum(&row->run_id), Int64GetDatum(row->pid),
-					  CStringGetTextDatum(row->name),
-					  Int32GetDatum(row->name_len)};
+	ObParameters parameters = {0};
 	const ObOwnQuery query = {
 		.sql = "SELECT name FROM %s.onboard_history WHERE run_id = $1 AND "
 			   "pid = $2 AND ended IS NULL AND starts_with(name, $3) AND "
 			   "least(octet_length(name), 65535) = $4 LIMIT 2",
-		.n = lengthof(types),
-		.types = types,
-		.values = values,
+		.parameters = &parameters,
 		.result = SPI_OK_SELECT,
 	};
 	MemoryContext before;
-	bool isnull;
 
-	ob_own_query(schema, &query);
-	if (SPI_processed != 1)
+	ob_parameter_uuid(&parameters, &row->run_id);
+	ob_parameter_add(&parameters, INT8OID, Int64GetDatum(row->pid), true);
+	ob_parameter_text(&parameters, row->name);
+	ob_parameter_add(&parameters, INT4OID, Int32GetDatum(row->name_len), true);
+	if (ob_own_query(schema, &query) != 1)
 		return;
 	before = MemoryContextSwitchTo(naming->context);
-	naming->name = TextDatumGetCString(SPI_getbinval(
-		SPI_tuptable->vals[0], SPI_tuptable->tupdesc, 1, &isnull));
+	naming->name = ob_own_text(0, 1);
 	MemoryContextSwitchTo(before);
 }
 
@@ -109,9 +105,9 @@ onboard_progress_rows(PG_FUNCTION_ARGS)
 			Int64GetDatum((int64) figures->rows),
 			Int64GetDatum((int64) figures->raw_bytes),
 			Int64GetDatum((int64) figures->bytes),
-			Int32GetDatum(figures->parts),
-			Int32GetDatum(figures->in_flight),
-			Int32GetDatum(figures->retries),
+			Int32GetDatum((int32) figures->parts),
+			Int32GetDatum(row->in_flight),
+			Int32GetDatum((int32) figures->retries),
 			Int64GetDatum(bytes_per_second(row)),
 			Int64GetDatum(row->estimated_bytes),
 			TimestampTzGetDatum(row->started),

@@ -17,7 +17,6 @@
 #include "utils/memutils.h"
 #include "utils/timestamp.h"
 
-#include "pg/store/call.h"
 #include "pg/store/client.h"
 #include "pg/store/object_headers.h"
 #include "pg/base/errors.h"

@@ -1,6 +1,6 @@
 /*
  * client.c
- *		The core's S3 client, owned by a memory context.
+ *		The core's S3 client and its calls, owned by a memory context.
  *
  * src/pg/store/client.c
  */
@@ -192,4 +192,41 @@ ob_client_warn_of_clock(const ObS3 *s3, const ObServer *server)
 			 errdetail("Requests are signed with the time of S3."),
 			 errhint("Synchronize the clock of the database server: S3 allows "
 					 "a difference of 15 minutes.")));
+}
+
+/* ---- single calls ---- */
+
+static void
+free_call(void *arg)
+{
+	ob_s3_call_free(&((ObCall *) arg)->core);
+}
+
+static void
+on_done(ObS3Call *core)
+{
+	((ObCall *) core->arg)->done = true;
+}
+
+ObCall *
+ob_call_new(ObS3 *s3, const ObPair *common, int ncommon)
+{
+	ObCall *call = palloc0(sizeof(ObCall));
+
+	ob_s3_call_init(&call->core, s3, on_done, call);
+	call->core.common = common;
+	call->core.ncommon = ncommon;
+	/* registered after the client's, so it runs before it */
+	call->callback.func = free_call;
+	call->callback.arg = call;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext, &call->callback);
+	return call;
+}
+
+void
+ob_call_wait(ObCall *call)
+{
+	while (!call->done)
+		ob_wait(ob_s3_http(call->core.s3));
+	call->done = false;
 }

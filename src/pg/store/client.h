@@ -1,6 +1,6 @@
 /*
  * client.h
- *		The core's S3 client, owned by a memory context.
+ *		The core's S3 client and its calls, owned by a memory context.
  *
  * src/pg/store/client.h
  */
@@ -43,5 +43,26 @@ extern void ob_client_wait_credentials(ObS3 *s3, const ObServer *server);
 /* A WARNING if the store has taught the client another time than ours; once a
  * session and server. */
 extern void ob_client_warn_of_clock(const ObS3 *s3, const ObServer *server);
+
+/* ---- single calls ---- */
+
+/* core is to be started by the caller, again and again if he likes. */
+typedef struct ObCall
+{
+	ObS3Call core;
+	bool done;
+	MemoryContextCallback callback;
+} ObCall;
+
+/*
+ * Makes a call in the current memory context, in which the client must have
+ * been made before; it ends with it.  common is borrowed: headers of each
+ * call.
+ */
+extern ObCall *ob_call_new(ObS3 *s3, const ObPair *common, int ncommon);
+
+/* Waits until what was started is done; its outcome is in core.error.  Answers
+ * interrupts, so it may raise. */
+extern void ob_call_wait(ObCall *call);
 
 #endif

@@ -16,7 +16,7 @@
 #include "pg/config/server.h"
 
 /* Set by the caller; all borrowed. */
-typedef struct ObExport
+typedef struct ObExportSpec
 {
 	pg_uuid_t run_id;
 	const char *name;
@@ -31,13 +31,13 @@ typedef struct ObExport
 	 * is.  If it returns, who gets that to see has it to complete or abort;
 	 * if it raises, the upload is aborted.  Not for one that is empty.
 	 */
-	void (*held)(void *arg, const ObUpload *upload);
+	void (*held)(void *arg, const ObUploadHeld *held);
 	void *held_arg;
 	/* NULL, or is set if it fails: what there is of the object then.  When a
 	 * backend exits, memory of queries may be gone: only a fate that is shared
 	 * is set then. */
 	ObFate *fate;
 	bool fate_shared;
-} ObExport;
+} ObExportSpec;
 
 #endif

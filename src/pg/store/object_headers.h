@@ -4,8 +4,8 @@
  *
  * src/pg/store/object_headers.h
  */
-#ifndef OB_HEADERS_H
-#define OB_HEADERS_H
+#ifndef OB_OBJECT_HEADERS_H
+#define OB_OBJECT_HEADERS_H
 
 #include "core/aws/sigv4.h"
 #include "pg/config/options.h"

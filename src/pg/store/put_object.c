@@ -15,7 +15,7 @@
 
 typedef struct Put
 {
-	ObExport export;
+	ObExportSpec export;
 	ObOptions options;
 	MemoryContext core; /* of the stream and its client */
 	ObStream *stream;
@@ -48,7 +48,7 @@ send(void *arg)
 }
 
 static void
-fill(Put *put, const ObExport *like, const char *key, const char *type)
+fill(Put *put, const ObExportSpec *like, const char *key, const char *type)
 {
 	put->options = *like->options;
 	put->options.content_type = unconstify(char *, type);
@@ -66,7 +66,7 @@ fill(Put *put, const ObExport *like, const char *key, const char *type)
 }
 
 void
-ob_put_object(const ObExport *like, const char *key, const char *type,
+ob_put_object(const ObExportSpec *like, const char *key, const char *type,
 			  const char *data, size_t len)
 {
 	MemoryContext context = AllocSetContextCreate(

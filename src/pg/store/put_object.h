@@ -4,8 +4,8 @@
  *
  * src/pg/store/put_object.h
  */
-#ifndef OB_PUT_H
-#define OB_PUT_H
+#ifndef OB_PUT_OBJECT_H
+#define OB_PUT_OBJECT_H
 
 #include "pg/store/export_spec.h"
 
@@ -14,7 +14,7 @@
  * requests, its encryption and its ACL.  key is UTF-8.  Raises if it cannot;
  * answers interrupts.
  */
-extern void ob_put_object(const ObExport *like, const char *key,
+extern void ob_put_object(const ObExportSpec *like, const char *key,
 						  const char *type, const char *data, size_t len);
 
 #endif

@@ -19,7 +19,7 @@
 
 #define ABORT_MS 5000
 #define AGAIN_MS 200
-/* For an object of one request there is nothing to abort, only to look for. */
+/* An object of one request has nothing to abort, and is only looked for. */
 #define LOOK_MS 1000
 /* How often transfers are looked at while rows come slowly. */
 #define PUMP_MS 10
@@ -34,21 +34,28 @@ coarse_ms(void)
 	return (int64) now.tv_sec * 1000 + now.tv_nsec / 1000000;
 }
 
+static void
+make_figures(const ObStream *stream, const ObUploadStats *stats,
+			 ObFigures *figures)
+{
+	*figures = (ObFigures){
+		.rows = stream->rows ? *stream->rows : 0,
+		.raw_bytes = stream->raw_bytes,
+		.bytes = stats->landed,
+		.parts = stats->parts,
+		.retries = stats->retries,
+	};
+	if (stream->add_others)
+		stream->add_others(figures, stream->others);
+}
+
 void
 ob_stream_figures(const ObStream *stream, ObFigures *figures)
 {
 	ObUploadStats stats;
 
 	ob_upload_stats(stream->upload, &stats);
-	figures->rows = stream->rows ? *stream->rows : 0;
-	figures->raw_bytes = stream->raw_bytes;
-	figures->bytes = stats.landed;
-	figures->parts = stats.parts;
-	figures->in_flight = stats.in_flight;
-	figures->retries = stats.retries;
-	figures->completing = stats.completing;
-	if (stream->add_others)
-		stream->add_others(figures, stream->others);
+	make_figures(stream, &stats, figures);
 }
 
 static void
@@ -64,13 +71,16 @@ static void
 show(const ObStream *stream)
 {
 	ObPhase phase = stream->ending ? OB_PHASE_UPLOAD : OB_PHASE_QUERY;
+	ObUploadStats stats;
 	ObFigures figures;
 
 	if (!stream->progress)
 		return;
-	ob_stream_figures(stream, &figures);
+	ob_upload_stats(stream->upload, &stats);
+	make_figures(stream, &stats, &figures);
 	ob_progress_show(stream->progress,
-					 figures.completing ? OB_PHASE_COMPLETE : phase, &figures);
+					 stats.completing ? OB_PHASE_COMPLETE : phase, &figures,
+					 stats.in_flight);
 }
 
 static void
@@ -235,32 +245,40 @@ ob_stream_new(const ObStreamOptions *options)
 	return stream;
 }
 
-ObStream *
-ob_stream_open(const ObExport *export)
+void
+ob_stream_options(const ObExportSpec *export, ObStreamOptions *options)
 {
-	const ObOptions *options = export->options;
-	ObPair headers[OB_OBJECT_HEADERS_MAX];
-	ObPair common[OB_COMMON_HEADERS_MAX];
-	ObStreamOptions stream = {
+	const ObOptions *wanted = export->options;
+	ObPair *headers = palloc(sizeof(ObPair) * OB_OBJECT_HEADERS_MAX);
+	ObPair *common = palloc(sizeof(ObPair) * OB_COMMON_HEADERS_MAX);
+
+	*options = (ObStreamOptions){
 		.server = export->server,
 		.bucket = export->bucket,
 		.key = export->key,
 		.headers = headers,
-		.nheaders = ob_headers_of_object(options, headers),
+		.nheaders = ob_headers_of_object(wanted, headers),
 		.common = common,
-		.ncommon = ob_headers_common(options, common),
-		.checksum = options->checksum,
-		.keep_existing = options->keep_existing,
-		.crc32 = options->manifest,
+		.ncommon = ob_headers_common(wanted, common),
+		.checksum = wanted->checksum,
+		.keep_existing = wanted->keep_existing,
+		.crc32 = wanted->manifest,
 		.hold = export->held != NULL,
-		.codec = options->codec,
-		.compression_level = options->compression_level,
-		.part_size = options->part_size,
+		.codec = wanted->codec,
+		.compression_level = wanted->compression_level,
+		.part_size = wanted->part_size,
 		.memory = (size_t) onboard_upload_memory * 1024,
-		.connections = options->connections,
+		.connections = wanted->connections,
 	};
+}
 
-	return ob_stream_new(&stream);
+ObStream *
+ob_stream_open(const ObExportSpec *export)
+{
+	ObStreamOptions options;
+
+	ob_stream_options(export, &options);
+	return ob_stream_new(&options);
 }
 
 /* The warning is the leader's: it was the first to send something. */
@@ -350,7 +368,7 @@ ob_stream_end_part(ObStream *stream, size_t at_least)
 		ob_report(&error);
 }
 
-/* Past the codec. */
+/* These bytes go past the codec. */
 static void
 write_as_it_is(ObStream *stream, const char *data, size_t len)
 {

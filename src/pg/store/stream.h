@@ -68,16 +68,22 @@ typedef struct ObStream
 	MemoryContextCallback callback;
 } ObStream;
 
-/* In the current memory context; nothing is sent yet, except to whom
- * credentials are asked of. */
+/* Makes one in the current memory context.  Nothing is sent yet, except
+ * requests for credentials. */
 extern ObStream *ob_stream_new(const ObStreamOptions *options);
 
-/* Makes the stream that an export writes into, likewise. */
-extern ObStream *ob_stream_open(const ObExport *export);
+/* What an export's stream is made with, with all of the memory and connections
+ * that it may use; palloc'd or borrowed from the export. */
+extern void ob_stream_options(const ObExportSpec *export,
+							  ObStreamOptions *options);
 
+/* Makes the stream that an export writes into, likewise. */
+extern ObStream *ob_stream_open(const ObExportSpec *export);
+
+/* What it has done, and with add_others the others; no files. */
 extern void ob_stream_figures(const ObStream *stream, ObFigures *figures);
 
-/* After each row: moves transfers, and ends parts of a shared upload. */
+/* Moves transfers after each row, and ends parts of a shared upload. */
 extern void ob_stream_after_row(ObOut *out);
 
 /* All is written: sends the rest, and waits until S3 has the object, or all

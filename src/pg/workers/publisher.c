@@ -48,32 +48,20 @@ struct ObPublisher
 /* ---- what is held ---- */
 
 void
-ob_held_note_parts(ObHeldPart *parts, const ObUpload *upload, int nparts)
+ob_held_note(ObHeld *held, ObUploadPart *parts, const ObExportSpec *export,
+			 const ObUploadHeld *upload)
 {
-	for (int i = 0; i < nparts; i++)
-	{
-		ObUploadPart part = ob_upload_held_part(upload, i + 1);
-
-		parts[i].len = part.len;
-		parts[i].crc32 = part.crc32;
-		strlcpy(parts[i].etag, part.etag, sizeof(parts[i].etag));
-	}
-}
-
-void
-ob_held_note(ObHeld *held, const ObExport *export, const ObUpload *upload)
-{
-	ObUploadHeld over;
-
-	ob_upload_hand_over(upload, &over);
-	held->bytes = over.bytes;
-	held->nparts = over.nparts;
-	strlcpy(held->id, over.id, sizeof(held->id));
-	strlcpy(held->marker, over.marker, sizeof(held->marker));
+	if (upload->nparts > 0)
+		memcpy(parts, upload->parts,
+			   sizeof(ObUploadPart) * (Size) upload->nparts);
+	held->bytes = upload->bytes;
+	held->nparts = upload->nparts;
+	strlcpy(held->id, upload->id, sizeof(held->id));
+	strlcpy(held->marker, upload->marker, sizeof(held->marker));
 	strlcpy(held->bucket, export->bucket, sizeof(held->bucket));
 	strlcpy(held->key, export->key, sizeof(held->key));
 	pg_write_barrier();
-	held->there = true;
+	held->valid = true;
 }
 
 /* ---- making it ---- */
@@ -106,7 +94,7 @@ make_client(ObPublisher *publisher)
 }
 
 ObPublisher *
-ob_publisher_new(const ObExport *any, int n)
+ob_publisher_new(const ObExportSpec *any, int n)
 {
 	ObPublisher *publisher = palloc0(sizeof(ObPublisher));
 
@@ -143,7 +131,7 @@ ob_publisher_item(ObPublisher *publisher, int i)
 static bool
 is_held(const ObPublication *item)
 {
-	return item->held.there && item->state == OB_PUBLISHED_NOT;
+	return item->held.valid && item->state == OB_PUBLISHED_NOT;
 }
 
 /* An upload that has adopted what is held; NULL: error says why. */
@@ -153,7 +141,7 @@ adopt(ObPublisher *publisher, const ObPublication *item,
 {
 	const ObHeld *held = &item->held;
 	ObUploadHeld over = {held->id, held->marker, held->bytes,
-						 parts ? held->nparts : 0};
+						 parts ? held->nparts : 0, parts};
 	ObPair common[OB_COMMON_HEADERS_MAX];
 	ObUpload *upload;
 
@@ -168,7 +156,7 @@ adopt(ObPublisher *publisher, const ObPublication *item,
 	options->max_parts = publisher->server->max_parts;
 	ob_error_clear(error);
 	upload = ob_upload_new(options, error);
-	if (upload && ob_upload_adopt(upload, &over, parts, error) != OB_OK)
+	if (upload && ob_upload_adopt(upload, &over, error) != OB_OK)
 	{
 		ob_upload_free(upload);
 		upload = NULL;
@@ -196,17 +184,11 @@ begin(ObPublisher *publisher, Lane *lane, ObPublication *item)
 		.checksum = item->export->options->checksum,
 		.keep_existing = item->export->options->keep_existing,
 	};
-	int n = item->held.nparts;
-	ObUploadPart *parts = palloc(sizeof(ObUploadPart) * (n + 1));
 
-	for (int i = 0; i < n; i++)
-		parts[i] = (ObUploadPart){item->parts[i].etag, item->parts[i].len,
-								  item->parts[i].crc32};
 	lane->item = item;
-	lane->upload = adopt(publisher, item, &options, parts, &item->error);
+	lane->upload = adopt(publisher, item, &options, item->parts, &item->error);
 	if (!lane->upload)
 		ob_report(&item->error);
-	pfree(parts);
 	ob_upload_publish(lane->upload);
 }
 
@@ -438,14 +420,14 @@ ob_publisher_discard(ObPublisher *publisher)
 	for (int i = 0; i < publisher->nlanes; i++)
 	{
 		if (publisher->lanes[i].upload)
-			publisher->lanes[i].item->held.there = false;
+			publisher->lanes[i].item->held.valid = false;
 	}
 	publisher->next = 0;
 	if (!ob_wait_bounded(ob_s3_http(publisher->s3), discard_some, publisher,
 						 DISCARD_MS))
 		give_lanes_up(publisher);
 	for (int i = 0; i < publisher->n; i++)
-		publisher->items[i].held.there = false;
+		publisher->items[i].held.valid = false;
 	warn_of_left(publisher);
 	RESUME_INTERRUPTS();
 }

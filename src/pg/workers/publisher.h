@@ -9,8 +9,8 @@
  *own exports and from those of its workers, and in the end publishes all of
  *it, or discards all of it.
  */
-#ifndef OB_PUBLISH_H
-#define OB_PUBLISH_H
+#ifndef OB_PUBLISHER_H
+#define OB_PUBLISHER_H
 
 #include "core/s3/upload.h"
 #include "pg/store/export_spec.h"
@@ -18,7 +18,7 @@
 /* A held upload, fit for shared memory. */
 typedef struct ObHeld
 {
-	bool there;
+	bool valid;
 	uint64 bytes;
 	int nparts;
 	char id[OB_UPLOAD_ID_MAX];
@@ -27,19 +27,11 @@ typedef struct ObHeld
 	char key[OB_KEY_MAX + 1];
 } ObHeld;
 
-typedef struct ObHeldPart
-{
-	uint64 len;
-	uint32 crc32;
-	char etag[OB_ETAG_MAX];
-} ObHeldPart;
-
-/* Notes an export's upload; "there" is set last, so that who has died before
- * has left nothing to take. */
-extern void ob_held_note(ObHeld *held, const ObExport *export,
-						 const ObUpload *upload);
-extern void ob_held_note_parts(ObHeldPart *parts, const ObUpload *upload,
-							   int nparts);
+/* Notes an export's upload, and copies its parts; "valid" is set last, so that
+ * a process that has died before has left nothing to take. */
+extern void ob_held_note(ObHeld *held, ObUploadPart *parts,
+						 const ObExportSpec *export,
+						 const ObUploadHeld *upload);
 
 typedef enum ObPublished
 {
@@ -53,10 +45,10 @@ typedef enum ObPublished
 typedef struct ObPublication
 {
 	/* as the leader has prepared it; borrowed */
-	const ObExport *export;
+	const ObExportSpec *export;
 	const char *place; /* s3://bucket/key, in the database's encoding */
 	ObHeld held;
-	ObHeldPart *parts; /* NULL: it can only be discarded */
+	ObUploadPart *parts; /* NULL: it can only be discarded */
 	ObPublished state;
 	bool failed; /* error says why it could not be published */
 	ObError error;
@@ -65,10 +57,11 @@ typedef struct ObPublication
 typedef struct ObPublisher ObPublisher;
 
 /*
- * For n objects, which all go to one server, in the current memory context.
+ * Makes one for n objects, which all go to one server, in the current memory
+ * context.
  * Here all is allocated that ob_publisher_discard() needs.
  */
-extern ObPublisher *ob_publisher_new(const ObExport *any, int n);
+extern ObPublisher *ob_publisher_new(const ObExportSpec *any, int n);
 extern ObPublication *ob_publisher_item(ObPublisher *publisher, int i);
 
 /* What is held may have waited for hours: goes on with the keys that the user

@@ -25,7 +25,7 @@ extern void ob_session_save(ObSession *session, Size size, bool snapshot);
 /* What now() is in the transactions of such a worker. */
 extern TimestampTz ob_session_now(const ObSession *session);
 
-/* In a worker that has attached to the memory, once: connects. */
+/* Connects a worker that has attached to the memory; once. */
 extern void ob_session_restore(const ObSession *session);
 
 /* Transactions of such a worker: as the session's current role, and with its

@@ -129,29 +129,29 @@ ob_work_write(const ObSession *session, void (*step)(void *arg), void *arg)
 static void
 write_begin(void *arg)
 {
-	const ObWork *work = arg;
+	const ObWorkerExport *work = arg;
 
-	ob_history_begin(work->schema, &work->task.run);
+	ob_history_write(work->request.schema, &work->task.row);
 }
 
 static void
 write_end(void *arg)
 {
-	ObWork *work = arg;
+	ObWorkerExport *work = arg;
 	ObTotals totals = {0};
-	const char *left = ob_task_end(work->schema, &work->task);
+	const char *left = ob_task_end(work->request.schema, &work->task);
 
 	work->left = left ? MemoryContextStrdup(work->context, left) : NULL;
-	ob_totals_add(&totals, &work->task.run);
+	ob_totals_add(&totals, &work->task.row);
 	/* the run's only table */
 	if (work->request.options_for == OB_OPTIONS_TABLE)
-		ob_tell_run(&totals);
+		ob_notify_run(&totals);
 }
 
 /* Copies what ob_task_run() allocated in the transaction, and what needs it.
  */
 static void
-keep(ObWork *work, MemoryContext context)
+keep(ObWorkerExport *work, MemoryContext context)
 {
 	MemoryContext before = MemoryContextSwitchTo(context);
 
@@ -164,9 +164,9 @@ keep(ObWork *work, MemoryContext context)
 }
 
 static void
-export_table(ObWork *work, MemoryContext context)
+export_table(ObWorkerExport *work, MemoryContext context)
 {
-	ObRequest *request = &work->request;
+	ObExportRequest *request = &work->request;
 	MemoryContext transaction;
 
 	if (work->snapshot)
@@ -178,7 +178,7 @@ export_table(ObWork *work, MemoryContext context)
 	 * preparing it fails halfway. */
 	MemoryContextSwitchTo(context);
 	ob_task_recall(request, &work->task);
-	request->entry = ob_registry_find(work->schema, request->name);
+	request->entry = ob_registry_find(work->request.schema, request->name);
 	if (work->registered && !request->entry)
 		ereport(ERROR,
 				(errcode(ERRCODE_UNDEFINED_OBJECT),
@@ -187,32 +187,31 @@ export_table(ObWork *work, MemoryContext context)
 	MemoryContextSwitchTo(transaction);
 	/* a run's leader has looked, for all tables at once */
 	if (!request->in_worker)
-		ob_task_spare_increments(request, (ObTask *[]){&work->task}, 1);
+		ob_task_spare_increments(request, (ObTableExport *[]){&work->task}, 1);
 	ob_task_run(&work->task);
 	keep(work, context);
 	ob_session_commit();
 }
 
 void
-ob_work_run(ObWork *work)
+ob_work_run(ObWorkerExport *work)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
-	ObRun *run = &work->task.run;
+	ObHistoryRow *row = &work->task.row;
 
 	work->context = context;
-	work->request.schema = work->schema;
 	work->request.in_worker = work->snapshot;
-	run->run_id = work->request.run_id;
-	run->name = work->request.name;
-	run->source = work->source;
-	run->lsn = work->request.lsn;
-	run->status = OB_STATUS_RUNNING;
-	run->started = GetCurrentTimestamp();
-	run->logged = &work->logged;
+	row->run_id = work->request.run_id;
+	row->name = work->request.name;
+	row->source = work->request.source;
+	row->lsn = work->request.lsn;
+	row->status = OB_STATUS_RUNNING;
+	row->started = GetCurrentTimestamp();
+	row->logged = &work->logged;
 	hurried = false;
 	pgstat_report_activity(STATE_RUNNING,
-						   psprintf("onboard: export of \"%s\"", run->name));
+						   psprintf("onboard: export of \"%s\"", row->name));
 	/* a history that cannot be written is told in the server log, and is no
 	 * reason to land nothing */
 	(void) ob_work_write(work->session, write_begin, work);
@@ -229,38 +228,39 @@ ob_work_run(ObWork *work)
 	if (error)
 		ob_task_fail(&work->task, error);
 	work->error = error;
-	if (!work->waits || work->task.run.files == 0)
+	if (!work->waits || work->task.row.figures.files == 0)
 		ob_work_end(work);
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
 /* A background worker's warnings go to the server log. */
 static void
-warn_of_unwritten(const ObRun *run, const ErrorData *error)
+warn_of_unwritten(const ObHistoryRow *row, const ErrorData *error)
 {
 	ereport(WARNING,
 			(errcode(error->sqlerrcode),
 			 errmsg("the history does not say how the export of \"%s\" ended",
-					run->name),
-			 run->files > 0
+					row->name),
+			 row->figures.files > 0
 				 ? errdetail("It has landed at \"%s\": %llu rows, %llu "
 							 "bytes. The history: %s",
-							 run->uri, (unsigned long long) run->rows,
-							 (unsigned long long) run->bytes, error->message)
+							 row->uri, (unsigned long long) row->figures.rows,
+							 (unsigned long long) row->figures.bytes,
+							 error->message)
 				 : errdetail("It has ended as \"%s\": %s. The history: %s",
-							 run->status, run->error ? run->error : "no rows",
+							 row->status, row->error ? row->error : "no rows",
 							 error->message)));
 }
 
 void
-ob_work_end(ObWork *work)
+ob_work_end(ObWorkerExport *work)
 {
 	const ErrorData *error = ob_work_write(work->session, write_end, work);
 
 	QueryCancelPending = false;
 	work->unwritten = error != NULL;
 	if (error)
-		warn_of_unwritten(&work->task.run, error);
+		warn_of_unwritten(&work->task.row, error);
 	else if (work->left)
-		ob_watermark_warn_left(work->task.run.name, work->left);
+		ob_watermark_warn_left(work->task.row.name, work->left);
 }

@@ -8,43 +8,41 @@
  * commits how it ended.  So the history tells the truth, whatever becomes of
  * the session.
  */
-#ifndef OB_WORK_H
-#define OB_WORK_H
+#ifndef OB_TABLE_WORKER_H
+#define OB_TABLE_WORKER_H
 
 #include "pg/workers/session.h"
 #include "pg/export/task.h"
 
-typedef struct ObWork
+typedef struct ObWorkerExport
 {
 	const ObSession *session;
-	bool snapshot;   /* see what the session saw */
-	bool registered; /* the entry must be there */
-	Oid schema;      /* the extension's */
-	ObRequest request;
-	const char *source; /* ob_history_source() of the session */
-	bool waits;         /* if it lands, ob_work_end() tells how it ended */
+	bool snapshot;           /* see what the session saw */
+	bool registered;         /* the entry must be there */
+	ObExportRequest request; /* with the session's source */
+	bool waits; /* if it lands, ob_work_end() tells how it ended */
 
 	/* the outcome, in this context */
 	MemoryContext context;
-	ObTask task; /* task.run is complete, whatever happened */
+	ObTableExport task; /* task.row is complete, whatever happened */
 	const ErrorData *error;
 	bool unwritten; /* the history does not say how it ended */
 	/* why the watermark is left as it is, which the server's log says, too;
 	 * NULL: it is not, or there is none */
 	const char *left;
 	bool logged;
-} ObWork;
+} ObWorkerExport;
 
 /* First of all in a background worker: it can be cancelled and terminated. */
 extern void ob_work_signals(void);
 
-/* In no transaction; raises nothing but on the way to the process's end.  The
- * outcome is in the current memory context. */
-extern void ob_work_run(ObWork *work);
+/* Called in no transaction; raises nothing but on the way to the process's
+ * end.  The outcome is in the current memory context. */
+extern void ob_work_run(ObWorkerExport *work);
 
 /* The last of the three transactions; ob_work_run() does it for those that do
  * not wait.  A cancel that comes now is too late. */
-extern void ob_work_end(ObWork *work);
+extern void ob_work_end(ObWorkerExport *work);
 
 /*
  * step(arg) in a transaction of the session's current role, in which it may
@@ -55,8 +53,8 @@ extern void ob_work_end(ObWork *work);
 extern const ErrorData *ob_work_write(const ObSession *session,
 									  void (*step)(void *arg), void *arg);
 
-/* In PG_CATCH: ends the transaction that failed; the error, logged and copied
- * into context. */
+/* Ends, in PG_CATCH, the transaction that failed; returns the error, logged
+ * and copied into context. */
 extern ErrorData *ob_work_recover(MemoryContext context);
 
 #endif

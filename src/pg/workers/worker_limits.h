@@ -12,8 +12,8 @@
  *
  * A process that is counted holds one of so many locks, which go when it does.
  */
-#ifndef OB_BOUNDS_H
-#define OB_BOUNDS_H
+#ifndef OB_WORKER_LIMITS_H
+#define OB_WORKER_LIMITS_H
 
 typedef enum ObBound
 {

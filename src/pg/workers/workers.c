@@ -4,11 +4,11 @@
  *
  * src/pg/workers/workers.c
  *
- * Workers must be gone before the leader's snapshot is.  A crew may outlive
- * the call that has started it (rows of onboard_all() are given one by one),
- * so three things see to it: the error handler of a step; the memory context
- * that the crew is in, which goes when its query does; and the resource owner
- * of that query, since after an error memory may be kept until ROLLBACK.
+ * Workers must be gone before the leader's snapshot is.  They may outlive the
+ * call that has started them (rows of onboard_all() are given one by one), so
+ * three things see to it: the error handler of a step; the memory context that
+ * an ObWorkers is in, which goes when its query does; and the resource owner
+ *of that query, since after an error memory may be kept until ROLLBACK.
  */
 #include "postgres.h"
 
@@ -27,6 +27,8 @@
 #include "utils/resowner.h"
 
 #include "pg/base/subtransaction.h"
+#include "pg/catalog/notify.h"
+#include "pg/config/image.h"
 #include "pg/workers/worker_limits.h"
 #include "pg/workers/workers_intern.h"
 #include "pg/workers/deadlock.h"
@@ -42,28 +44,28 @@
 #define CANCEL_MS 6000
 #define END_MS 8000
 
-struct ObCrew
+struct ObWorkers
 {
-	ObCrewJob job;
+	ObWorkersSpec spec;
 	MemoryContext context; /* of its own */
 	MemoryContextCallback callback;
 	ResourceOwner owner;  /* of the query that it works for */
-	dlist_node node;      /* in crews */
+	dlist_node node;      /* in all_workers */
 	dsm_segment *segment; /* NULL: not yet, or not any more */
-	ObCrewShared *shared;
+	ObWorkersShared *shared;
 	dsa_area *area; /* NULL: none */
 	int nworkers;
 	BackgroundWorkerHandle **handles;
 	int taken; /* no table from this one on is taken any more */
-	int ntold;
-	bool *told;   /* by table */
-	bool *landed; /* likewise */
-	bool settling;
+	int nreported;
+	bool *reported; /* by table */
+	bool *landed;   /* likewise */
+	bool finishing;
 	bool more; /* than the last step has told */
 };
 
 /* Those of this process. */
-static dlist_head crews = DLIST_STATIC_INIT(crews);
+static dlist_head all_workers = DLIST_STATIC_INIT(all_workers);
 
 static void
 say_why(const char *why)
@@ -81,7 +83,7 @@ has_temporary_tables(void)
 }
 
 bool
-ob_crew_possible(void)
+ob_workers_possible(void)
 {
 	if (TransactionIdIsValid(GetTopTransactionIdIfAny()))
 		say_why("This transaction has written, which workers would not see.");
@@ -96,10 +98,140 @@ ob_crew_possible(void)
 	return false;
 }
 
+/* ---- what is shared ---- */
+
+OB_IMAGE_KNOWS(ObExportRequest, 120);
+
+static void
+image_of_common(ObImage *image, ObExportRequest *common)
+{
+	ob_image_struct(image, common, sizeof(*common));
+	ob_image_text(image, &common->source);
+	ob_image_jsonb(image, &common->options);
+}
+
+static void
+image_of_table(ObImage *image, const char **name, ObServerRow *server)
+{
+	ob_image_text(image, name);
+	ob_image_server(image, server);
+}
+
+ObExportRequest
+ob_workers_request(const ObWorkersShared *shared, const ObWorkerSlot *slot)
+{
+	ObImage common = ob_image_read((const char *) shared + shared->common);
+	ObImage table = ob_image_read((const char *) shared + slot->request);
+	ObServerRow *server = palloc(sizeof(ObServerRow));
+	ObExportRequest request;
+
+	image_of_common(&common, &request);
+	image_of_table(&table, &request.name, server);
+	/* the other pointers are the leader's */
+	request.server = server;
+	request.query = NULL;
+	request.bucket = NULL;
+	request.entry = NULL;
+	request.servers = NULL;
+	return request;
+}
+
+/* Writes all images behind the slots, whose offsets are noted; with shared
+ * NULL, only counts.  Returns where they end. */
+static Size
+lay_out(ObWorkersShared *shared, const ObWorkersSpec *spec)
+{
+	Size begin = MAXALIGN(offsetof(ObWorkersShared, slots) +
+						  sizeof(ObWorkerSlot) * spec->ntables);
+	ObImage image =
+		shared ? ob_image_write((char *) shared + begin) : ob_image_count();
+	ObExportRequest common = *spec->common;
+
+	if (shared)
+		shared->common = begin;
+	image_of_common(&image, &common);
+	for (int i = 0; i < spec->ntables; i++)
+	{
+		const char *name = spec->tables[i].name;
+		ObServerRow server =
+			ob_server_row(spec->tables[i].task->export.server);
+
+		if (shared)
+			shared->slots[i].request = begin + image.size;
+		image_of_table(&image, &name, &server);
+	}
+	return begin + image.size;
+}
+
+static Size
+estimate(const ObWorkersSpec *spec, Size *session)
+{
+	*session = ob_session_estimate(true);
+	return lay_out(NULL, spec) + *session;
+}
+
+static void
+fill(ObWorkersShared *shared, const ObWorkersSpec *spec, Size session)
+{
+	memset(shared, 0,
+		   offsetof(ObWorkersShared, slots) +
+			   sizeof(ObWorkerSlot) * spec->ntables);
+	shared->magic = OB_WORKERS_MAGIC;
+	pg_atomic_init_u32(&shared->next, 0);
+	pg_atomic_init_u32(&shared->stop, 0);
+	pg_atomic_init_u32(&shared->verdict, OB_VERDICT_NONE);
+	shared->together = spec->finish != NULL;
+	shared->area = DSM_HANDLE_INVALID;
+	shared->leader = MyProc;
+	shared->nslots = spec->ntables;
+	for (int i = 0; i < spec->ntables; i++)
+		pg_atomic_init_u32(&shared->slots[i].state, OB_WORKER_WAITING);
+	shared->session = lay_out(shared, spec);
+	ob_session_save((ObSession *) ((char *) shared + shared->session), session,
+					true);
+}
+
+static char *
+text_or_null(const char *text)
+{
+	return text[0] ? pstrdup(text) : NULL;
+}
+
+void
+ob_workers_write_outcome(ObWorkerSlot *slot, const ObHistoryRow *row)
+{
+	ob_report_copy(slot->status, sizeof(slot->status), row->status);
+	slot->figures = row->figures;
+	slot->sqlstate = row->sqlstate;
+	ob_report_copy(slot->uri, sizeof(slot->uri), row->uri);
+	ob_report_copy(slot->error, sizeof(slot->error), row->error);
+}
+
+void
+ob_workers_read_outcome(const ObWorkerSlot *slot, ObHistoryRow *row)
+{
+	row->status = pstrdup(slot->status);
+	row->figures = slot->figures;
+	row->sqlstate = slot->sqlstate;
+	row->uri = text_or_null(slot->uri);
+	row->error = text_or_null(slot->error);
+}
+
+int
+ob_workers_take(ObWorkersShared *shared)
+{
+	uint32 next;
+
+	if (pg_atomic_read_u32(&shared->stop))
+		return -1;
+	next = pg_atomic_fetch_add_u32(&shared->next, 1);
+	return next < (uint32) shared->nslots ? (int) next : -1;
+}
+
 /* ---- workers ---- */
 
 static bool
-launch(ObCrew *crew, BackgroundWorkerHandle **handle)
+launch(ObWorkers *workers, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
@@ -108,10 +240,10 @@ launch(ObCrew *crew, BackgroundWorkerHandle **handle)
 		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;
 	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(crew->segment));
+	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(workers->segment));
 	worker.bgw_notify_pid = MyProcPid;
-	strcpy(worker.bgw_library_name, OB_CREW_LIBRARY);
-	strcpy(worker.bgw_function_name, OB_CREW_MAIN);
+	strcpy(worker.bgw_library_name, OB_WORKERS_LIBRARY);
+	strcpy(worker.bgw_function_name, OB_WORKERS_MAIN);
 	strcpy(worker.bgw_type, "onboard worker");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "onboard worker for PID %d",
 			 MyProcPid);
@@ -121,20 +253,20 @@ launch(ObCrew *crew, BackgroundWorkerHandle **handle)
 static void
 launch_all(void *arg)
 {
-	ObCrew *crew = arg;
-	int wanted = Min(crew->job.workers, crew->job.ntables);
+	ObWorkers *workers = arg;
+	int wanted = Min(workers->spec.workers, workers->spec.ntables);
 	int allowed = ob_bounds_workers(wanted);
 
-	crew->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
-	while (crew->nworkers < allowed &&
-		   launch(crew, &crew->handles[crew->nworkers]))
-		crew->nworkers++;
-	if (crew->nworkers < wanted)
+	workers->handles = palloc0(sizeof(BackgroundWorkerHandle *) * wanted);
+	while (workers->nworkers < allowed &&
+		   launch(workers, &workers->handles[workers->nworkers]))
+		workers->nworkers++;
+	if (workers->nworkers < wanted)
 		ereport(
 			NOTICE,
-			(errmsg("%d of %d workers could be started", crew->nworkers,
+			(errmsg("%d of %d workers could be started", workers->nworkers,
 					wanted),
-			 crew->nworkers > 0
+			 workers->nworkers > 0
 				 ? errdetail("They share the tables out.")
 				 : errdetail("This session exports the tables itself."),
 			 errhint("Raise max_worker_processes, or lower "
@@ -155,11 +287,11 @@ pid_of(BackgroundWorkerHandle *handle)
 }
 
 static bool
-all_ended(const ObCrew *crew)
+all_ended(const ObWorkers *workers)
 {
-	for (int i = 0; i < crew->nworkers; i++)
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		if (pid_of(crew->handles[i]) != 0)
+		if (pid_of(workers->handles[i]) != 0)
 			return false;
 	}
 	return true;
@@ -167,106 +299,92 @@ all_ended(const ObCrew *crew)
 
 /* ---- what became of the tables ---- */
 
-static const char *
-text_or_null(const char *text)
-{
-	return text[0] ? pstrdup(text) : NULL;
-}
-
 /* What a worker has written down about its table. */
 static void
-learn(ObCrew *crew, int i)
+read_slot(ObWorkers *workers, int i)
 {
-	const ObCrewSlot *slot = &crew->shared->slots[i];
-	ObCrewTable *table = &crew->job.tables[i];
-	ObRun *run = &table->task->run;
+	const ObWorkerSlot *slot = &workers->shared->slots[i];
+	ObWorkerTable *table = &workers->spec.tables[i];
+	ObHistoryRow *row = &table->task->row;
 
-	run->status = pstrdup(slot->status);
-	run->files = slot->files;
-	run->rows = slot->rows;
-	run->raw_bytes = slot->raw_bytes;
-	run->bytes = slot->bytes;
-	run->parts = slot->parts;
-	run->retries = slot->retries;
-	run->started = slot->started;
-	run->ended = slot->ended;
-	run->sqlstate = slot->sqlstate;
-	run->uri = text_or_null(slot->uri);
-	run->error = text_or_null(slot->error);
+	ob_workers_read_outcome(slot, row);
+	row->started = slot->started;
+	row->ended = slot->ended;
 	table->task->fate = slot->fate;
 	table->detail = text_or_null(slot->detail);
 	table->hint = text_or_null(slot->hint);
 	if (DsaPointerIsValid(slot->details))
 		table->task->details = DatumGetJsonbPCopy(
-			PointerGetDatum(dsa_get_address(crew->area, slot->details)));
+			PointerGetDatum(dsa_get_address(workers->area, slot->details)));
 }
 
 /* One has failed: none shall be published, so no other one is begun. */
 static void
-take_no_more(ObCrew *crew)
+take_no_more(ObWorkers *workers)
 {
-	int next = (int) pg_atomic_exchange_u32(&crew->shared->next,
-											crew->shared->nslots);
+	int next = (int) pg_atomic_exchange_u32(&workers->shared->next,
+											workers->shared->nslots);
 
-	crew->taken = Min(crew->taken, next);
+	workers->taken = Min(workers->taken, next);
 }
 
 static void
-tell(ObCrew *crew, int i)
+report(ObWorkers *workers, int i)
 {
-	ObCrewTable *table = &crew->job.tables[i];
+	ObWorkerTable *table = &workers->spec.tables[i];
 
-	crew->told[i] = true;
-	crew->ntold++;
-	if (table->task->run.error && crew->job.settle)
-		take_no_more(crew);
-	crew->job.ended(table);
+	workers->reported[i] = true;
+	workers->nreported++;
+	if (table->task->row.error && workers->spec.finish)
+		take_no_more(workers);
+	workers->spec.ended(table);
 }
 
 /* Its worker has told how it ended, but could not write it down. */
 static void
-warn_of_unwritten(const ObRun *run)
+warn_of_unwritten(const ObHistoryRow *row)
 {
-	const char *name = ob_report_client_text(run->name);
+	const char *name = ob_report_client_text(row->name);
 
 	ereport(WARNING,
 			(errmsg("the history does not say how the export of \"%s\" ended",
 					name),
-			 run->files > 0 ? errdetail("It has landed at \"%s\".",
-										ob_report_client_text(run->uri))
-							: 0,
+			 row->figures.files > 0
+				 ? errdetail("It has landed at \"%s\".",
+							 ob_report_client_text(row->uri))
+				 : 0,
 			 errhint("The server log has the reason.")));
 }
 
 /* A worker's own warning is in the server log alone. */
 static void
-warn_of_object(const ObCrew *crew, int i)
+warn_of_object(const ObWorkers *workers, int i)
 {
-	ObTask *task = crew->job.tables[i].task;
+	ObTableExport *task = workers->spec.tables[i].task;
 
-	ob_fate_warn(crew->shared->slots[i].fate, task->uri);
+	ob_fate_warn(workers->shared->slots[i].fate, task->uri);
 }
 
 static void
-tell_of_worker(ObCrew *crew, int i)
+report_ended(ObWorkers *workers, int i)
 {
-	const ObCrewSlot *slot = &crew->shared->slots[i];
-	const ObRun *run = &crew->job.tables[i].task->run;
+	const ObWorkerSlot *slot = &workers->shared->slots[i];
+	const ObHistoryRow *row = &workers->spec.tables[i].task->row;
 
 	if (slot->unwritten)
-		warn_of_unwritten(run);
+		warn_of_unwritten(row);
 	if (slot->left[0])
-		ob_watermark_warn_left(ob_report_client_text(run->name),
+		ob_watermark_warn_left(ob_report_client_text(row->name),
 							   ob_report_client_text(slot->left));
-	if (run->error)
-		warn_of_object(crew, i);
-	tell(crew, i);
+	if (row->error)
+		warn_of_object(workers, i);
+	report(workers, i);
 }
 
 typedef struct Ending
 {
 	Oid schema;
-	const ObRun *run;
+	const ObHistoryRow *row;
 } Ending;
 
 static void
@@ -274,7 +392,7 @@ write_ending(void *arg)
 {
 	const Ending *ending = arg;
 
-	ob_history_end(ending->schema, ending->run);
+	ob_notify_end(ending->schema, ending->row);
 }
 
 /*
@@ -283,9 +401,9 @@ write_ending(void *arg)
  * is no reason to end the others.
  */
 static void
-write_for_worker(const ObCrew *crew, const ObRun *run)
+write_for_worker(const ObWorkers *workers, const ObHistoryRow *row)
 {
-	Ending ending = {crew->job.schema, run};
+	Ending ending = {workers->spec.common->schema, row};
 	const ErrorData *error = ob_attempt(write_ending, &ending);
 
 	if (error)
@@ -293,39 +411,39 @@ write_for_worker(const ObCrew *crew, const ObRun *run)
 			WARNING,
 			(errmsg("the history does not say how the export of \"%s\" "
 					"ended",
-					ob_report_client_text(run->name)),
+					ob_report_client_text(row->name)),
 			 errdetail_internal("%s", ob_report_client_text(error->message)),
 			 errhint("onboard_runs shows it as lost.")));
 }
 
 /* Its worker is gone without a word: terminated, or it could not begin. */
 static void
-tell_lost(ObCrew *crew, int i)
+report_lost(ObWorkers *workers, int i)
 {
-	ObCrewSlot *slot = &crew->shared->slots[i];
-	ObCrewTable *table = &crew->job.tables[i];
-	ObRun *run = &table->task->run;
+	ObWorkerSlot *slot = &workers->shared->slots[i];
+	ObWorkerTable *table = &workers->spec.tables[i];
+	ObHistoryRow *row = &table->task->row;
 	ErrorData error = {.sqlerrcode = ERRCODE_ADMIN_SHUTDOWN};
 
 	error.message = pstrdup("the worker that exported it was terminated");
-	run->started = slot->started;
+	row->started = slot->started;
 	*table->task->export.fate = slot->fate;
 	ob_task_fail(table->task, &error);
-	warn_of_object(crew, i);
+	warn_of_object(workers, i);
 	table->hint = "See the server log.";
-	write_for_worker(crew, run);
-	tell(crew, i);
+	write_for_worker(workers, row);
+	report(workers, i);
 }
 
 /* What a worker has handed over, and, if it is to be published, its parts. */
 static void
-take_over(ObCrew *crew, int i, bool with_parts)
+adopt_held(ObWorkers *workers, int i, bool with_parts)
 {
-	const ObCrewSlot *slot = &crew->shared->slots[i];
-	ObPublication *publication = crew->job.tables[i].publication;
-	Size size = sizeof(ObHeldPart) * (Size) slot->held.nparts;
+	const ObWorkerSlot *slot = &workers->shared->slots[i];
+	ObPublication *publication = workers->spec.tables[i].publication;
+	Size size = sizeof(ObUploadPart) * (Size) slot->held.nparts;
 
-	if (!slot->held.there || publication->held.there)
+	if (!slot->held.valid || publication->held.valid)
 		return;
 	pg_read_barrier();
 	if (with_parts)
@@ -333,7 +451,7 @@ take_over(ObCrew *crew, int i, bool with_parts)
 		publication->parts =
 			MemoryContextAllocHuge(CurrentMemoryContext, size + 1);
 		memcpy(publication->parts,
-			   dsa_get_address(crew->area, slot->held_parts), size);
+			   dsa_get_address(workers->area, slot->held_parts), size);
 	}
 	publication->held = slot->held;
 }
@@ -341,11 +459,11 @@ take_over(ObCrew *crew, int i, bool with_parts)
 /* A worker can be running a table before the postmaster has recorded its pid;
  * while any worker's pid is unknown, none is taken for dead. */
 static bool
-is_alive(const ObCrew *crew, int pid)
+is_alive(const ObWorkers *workers, int pid)
 {
-	for (int i = 0; i < crew->nworkers; i++)
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		int other = pid_of(crew->handles[i]);
+		int other = pid_of(workers->handles[i]);
 
 		if (other == pid || other < 0)
 			return true;
@@ -355,14 +473,14 @@ is_alive(const ObCrew *crew, int pid)
 
 /* Whether it runs in a process that is gone, unless it has ended since. */
 static bool
-is_gone(const ObCrew *crew, ObCrewSlot *slot)
+is_gone(const ObWorkers *workers, ObWorkerSlot *slot)
 {
 	bool gone = false;
 
-	if (pg_atomic_read_u32(&slot->state) == OB_CREW_RUNNING)
+	if (pg_atomic_read_u32(&slot->state) == OB_WORKER_RUNNING)
 	{
 		pg_read_barrier(); /* its pid was written before */
-		gone = !is_alive(crew, slot->pid);
+		gone = !is_alive(workers, slot->pid);
 	}
 	pg_memory_barrier();
 	return gone;
@@ -370,40 +488,40 @@ is_gone(const ObCrew *crew, ObCrewSlot *slot)
 
 /* How many tables are neither ended nor landed yet. */
 static int
-collect(ObCrew *crew)
+collect(ObWorkers *workers)
 {
 	int left = 0;
 
-	for (int i = 0; i < crew->taken; i++)
+	for (int i = 0; i < workers->taken; i++)
 	{
-		ObCrewSlot *slot = &crew->shared->slots[i];
+		ObWorkerSlot *slot = &workers->shared->slots[i];
 		bool gone;
 		uint32 state;
 
-		if (crew->told[i] || crew->landed[i])
+		if (workers->reported[i] || workers->landed[i])
 			continue;
 		/* before the state: a worker may end in between */
-		gone = is_gone(crew, slot);
+		gone = is_gone(workers, slot);
 		state = pg_atomic_read_u32(&slot->state);
 		pg_read_barrier(); /* before what belongs to it */
-		if (state == OB_CREW_ENDED)
+		if (state == OB_WORKER_ENDED)
 		{
-			learn(crew, i);
-			if (crew->job.settle)
-				take_over(crew, i, false); /* it failed after that */
-			tell_of_worker(crew, i);
+			read_slot(workers, i);
+			if (workers->spec.finish)
+				adopt_held(workers, i, false); /* it failed after that */
+			report_ended(workers, i);
 		}
-		else if (state == OB_CREW_LANDED)
+		else if (state == OB_WORKER_LANDED)
 		{
-			learn(crew, i);
-			take_over(crew, i, true);
-			crew->landed[i] = true;
+			read_slot(workers, i);
+			adopt_held(workers, i, true);
+			workers->landed[i] = true;
 		}
 		else if (gone)
 		{
-			if (crew->job.settle)
-				take_over(crew, i, false);
-			tell_lost(crew, i);
+			if (workers->spec.finish)
+				adopt_held(workers, i, false);
+			report_lost(workers, i);
 		}
 		else
 			left++;
@@ -413,11 +531,11 @@ collect(ObCrew *crew)
 
 /* Else it would wait for ever. */
 static void
-end_deadlocked(const ObCrew *crew)
+end_deadlocked(const ObWorkers *workers)
 {
-	for (int i = 0; i < crew->nworkers; i++)
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		int pid = pid_of(crew->handles[i]);
+		int pid = pid_of(workers->handles[i]);
 
 		if (pid > 0 && ob_deadlock_with(pid))
 			ereport(ERROR,
@@ -429,23 +547,23 @@ end_deadlocked(const ObCrew *crew)
 	}
 }
 
-/* Until another one has ended; false: none will. */
+/* Waits until another one has ended; false: none will. */
 static bool
-wait_for_one(ObCrew *crew)
+wait_for_one(ObWorkers *workers)
 {
-	int before = crew->ntold;
+	int before = workers->nreported;
 
 	for (;;)
 	{
-		bool gone = all_ended(crew);
-		int left = collect(crew);
+		bool gone = all_ended(workers);
+		int left = collect(workers);
 
-		if (crew->ntold > before)
+		if (workers->nreported > before)
 			return true;
 		if (left == 0 || gone)
 			return false;
 		if (!ob_wait_latch(OB_DEADLOCK_MS))
-			end_deadlocked(crew);
+			end_deadlocked(workers);
 		CHECK_FOR_INTERRUPTS();
 	}
 }
@@ -454,30 +572,19 @@ wait_for_one(ObCrew *crew)
 
 /* Tells the workers that wait what has become of their tables. */
 static void
-judge(ObCrew *crew, ObCrewVerdict verdict)
+post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
 {
-	for (int i = 0; i < crew->job.ntables; i++)
+	for (int i = 0; i < workers->spec.ntables; i++)
 	{
-		ObCrewSlot *slot = &crew->shared->slots[i];
-		const ObRun *run = &crew->job.tables[i].task->run;
-
-		if (!crew->landed[i])
-			continue;
-		ob_report_copy(slot->status, sizeof(slot->status), run->status);
-		slot->files = run->files;
-		slot->rows = run->rows;
-		slot->raw_bytes = run->raw_bytes;
-		slot->bytes = run->bytes;
-		slot->parts = run->parts;
-		slot->sqlstate = run->sqlstate;
-		ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
-		ob_report_copy(slot->error, sizeof(slot->error), run->error);
+		if (workers->landed[i])
+			ob_workers_write_outcome(&workers->shared->slots[i],
+									 &workers->spec.tables[i].task->row);
 	}
 	pg_write_barrier();
-	pg_atomic_write_u32(&crew->shared->verdict, verdict);
-	for (int i = 0; i < crew->nworkers; i++)
+	pg_atomic_write_u32(&workers->shared->verdict, verdict);
+	for (int i = 0; i < workers->nworkers; i++)
 	{
-		int pid = pid_of(crew->handles[i]);
+		int pid = pid_of(workers->handles[i]);
 		PGPROC *process = pid > 0 ? BackendPidGetProc(pid) : NULL;
 
 		if (process)
@@ -487,39 +594,39 @@ judge(ObCrew *crew, ObCrewVerdict verdict)
 
 /* Its worker has gone while it waited: the history is ours to write. */
 static void
-end_orphan(ObCrew *crew, int i, ObCrewVerdict verdict)
+end_orphan(ObWorkers *workers, int i, ObWorkersVerdict verdict)
 {
-	ObTask *task = crew->job.tables[i].task;
+	ObTableExport *task = workers->spec.tables[i].task;
 
-	write_for_worker(crew, &task->run);
-	if (task->watermark && verdict == OB_CREW_PUBLISHED)
-		ob_watermark_warn_left(ob_report_client_text(task->run.name),
+	write_for_worker(workers, &task->row);
+	if (task->watermark && verdict == OB_VERDICT_PUBLISHED)
+		ob_watermark_warn_left(ob_report_client_text(task->row.name),
 							   "The worker that has landed the increment was "
 							   "terminated.");
-	tell(crew, i);
+	report(workers, i);
 }
 
 /* How many workers have tables to end. */
 static int
-collect_ends(ObCrew *crew, ObCrewVerdict verdict)
+collect_ends(ObWorkers *workers, ObWorkersVerdict verdict)
 {
 	int left = 0;
 
-	for (int i = 0; i < crew->job.ntables; i++)
+	for (int i = 0; i < workers->spec.ntables; i++)
 	{
-		ObCrewSlot *slot = &crew->shared->slots[i];
-		bool gone = !is_alive(crew, slot->pid);
+		ObWorkerSlot *slot = &workers->shared->slots[i];
+		bool gone = !is_alive(workers, slot->pid);
 
-		if (!crew->landed[i] || crew->told[i])
+		if (!workers->landed[i] || workers->reported[i])
 			continue;
 		pg_memory_barrier();
-		if (pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED)
+		if (pg_atomic_read_u32(&slot->state) == OB_WORKER_ENDED)
 		{
 			pg_read_barrier();
-			tell_of_worker(crew, i);
+			report_ended(workers, i);
 		}
 		else if (gone)
-			end_orphan(crew, i, verdict);
+			end_orphan(workers, i, verdict);
 		else
 			left++;
 	}
@@ -527,16 +634,16 @@ collect_ends(ObCrew *crew, ObCrewVerdict verdict)
 }
 
 static void
-settle(ObCrew *crew)
+finish(ObWorkers *workers)
 {
-	ObCrewVerdict verdict;
+	ObWorkersVerdict verdict;
 
-	crew->settling = true;
-	verdict =
-		crew->job.settle(crew->job.arg) ? OB_CREW_PUBLISHED : OB_CREW_SETTLED;
-	crew->settling = false;
-	judge(crew, verdict);
-	while (collect_ends(crew, verdict) > 0)
+	workers->finishing = true;
+	verdict = workers->spec.finish(workers->spec.arg) ? OB_VERDICT_PUBLISHED
+													  : OB_VERDICT_FINISHED;
+	workers->finishing = false;
+	post_verdict(workers, verdict);
+	while (collect_ends(workers, verdict) > 0)
 	{
 		ob_wait_latch(OB_DEADLOCK_MS);
 		CHECK_FOR_INTERRUPTS();
@@ -547,73 +654,74 @@ settle(ObCrew *crew)
 
 /* Nobody will ask any more how it ended. */
 static void
-warn_if_untold(ObCrew *crew, int i)
+warn_if_unreported(ObWorkers *workers, int i)
 {
-	ObCrewSlot *slot = &crew->shared->slots[i];
-	bool ended = pg_atomic_read_u32(&slot->state) == OB_CREW_ENDED;
+	ObWorkerSlot *slot = &workers->shared->slots[i];
+	bool ended = pg_atomic_read_u32(&slot->state) == OB_WORKER_ENDED;
 
 	pg_read_barrier();
-	if (!crew->told[i] && (!ended || slot->error[0] != '\0'))
-		warn_of_object(crew, i);
-	if (!crew->told[i] && ended && slot->left[0] != '\0')
-		ob_watermark_warn_left(ob_report_plain_text(crew->job.tables[i].name),
-							   ob_report_plain_text(slot->left));
-	crew->told[i] = true;
+	if (!workers->reported[i] && (!ended || slot->error[0] != '\0'))
+		warn_of_object(workers, i);
+	if (!workers->reported[i] && ended && slot->left[0] != '\0')
+		ob_watermark_warn_left(
+			ob_report_plain_text(workers->spec.tables[i].name),
+			ob_report_plain_text(slot->left));
+	workers->reported[i] = true;
 }
 
 /*
- * On an error, when this backend is terminated, and when nobody wants to know
- * more.  Workers are cancelled, so that they abort their uploads and write
- * into the history what became of their tables; who has not ended then is
- * terminated.  Only then may our snapshot go.  Must not raise; perhaps more
- * than once.
+ * Called on an error, when this backend is terminated, and when nobody wants
+ * to know more.  Workers are cancelled, so that they abort their uploads and
+ * write into the history what became of their tables; those that have not
+ * ended then are terminated.  Only then may our snapshot go.  Must not raise;
+ * perhaps more than once.
  */
 static void
 end_workers(void *arg)
 {
-	ObCrew *crew = arg;
+	ObWorkers *workers = arg;
 
-	if (crew->segment == NULL)
+	if (workers->segment == NULL)
 		return;
 	HOLD_INTERRUPTS();
-	if (crew->settling)
+	if (workers->finishing)
 	{
-		crew->settling = false;
-		crew->job.abandon(crew->job.arg);
-		judge(crew, OB_CREW_SETTLED);
+		workers->finishing = false;
+		workers->spec.abort(workers->spec.arg);
+		post_verdict(workers, OB_VERDICT_FINISHED);
 	}
-	pg_atomic_write_u32(&crew->shared->stop, 1);
-	for (int waited = 0; waited < END_MS && !all_ended(crew);
+	pg_atomic_write_u32(&workers->shared->stop, 1);
+	for (int waited = 0; waited < END_MS && !all_ended(workers);
 		 waited += LOOK_MS)
 	{
-		for (int i = 0; i < crew->nworkers; i++)
+		for (int i = 0; i < workers->nworkers; i++)
 		{
-			int pid = pid_of(crew->handles[i]);
+			int pid = pid_of(workers->handles[i]);
 
 			if (waited >= CANCEL_MS)
-				TerminateBackgroundWorker(crew->handles[i]);
+				TerminateBackgroundWorker(workers->handles[i]);
 			else if (pid > 0)
 				kill(pid, SIGINT);
 		}
 		ob_wait_latch(LOOK_MS);
 	}
-	for (int i = 0; crew->job.settle && i < crew->job.ntables; i++)
-		take_over(crew, i, false);
-	for (int i = 0; i < crew->job.ntables; i++)
-		warn_if_untold(crew, i);
+	for (int i = 0; workers->spec.finish && i < workers->spec.ntables; i++)
+		adopt_held(workers, i, false);
+	for (int i = 0; i < workers->spec.ntables; i++)
+		warn_if_unreported(workers, i);
 	RESUME_INTERRUPTS();
 }
 
 static void
-detach(ObCrew *crew)
+detach(ObWorkers *workers)
 {
-	if (crew->segment == NULL)
+	if (workers->segment == NULL)
 		return;
-	dlist_delete(&crew->node);
-	if (crew->area)
-		dsa_detach(crew->area);
-	dsm_detach(crew->segment);
-	crew->segment = NULL;
+	dlist_delete(&workers->node);
+	if (workers->area)
+		dsa_detach(workers->area);
+	dsm_detach(workers->segment);
+	workers->segment = NULL;
 }
 
 static void
@@ -633,101 +741,102 @@ end_those_of_owner(ResourceReleasePhase phase, bool is_commit,
 
 	if (phase != RESOURCE_RELEASE_BEFORE_LOCKS)
 		return;
-	dlist_foreach_modify(at, &crews)
+	dlist_foreach_modify(at, &all_workers)
 	{
-		ObCrew *crew = dlist_container(ObCrew, node, at.cur);
+		ObWorkers *workers = dlist_container(ObWorkers, node, at.cur);
 
-		if (crew->owner == CurrentResourceOwner)
-			give_up(crew);
+		if (workers->owner == CurrentResourceOwner)
+			give_up(workers);
 	}
 }
 
 /* ---- running ---- */
 
-static ObCrew *
-make(const ObCrewJob *job)
+static ObWorkers *
+make(const ObWorkersSpec *spec)
 {
 	MemoryContext context = AllocSetContextCreate(
-		CurrentMemoryContext, "onboard crew", ALLOCSET_DEFAULT_SIZES);
-	ObCrew *crew = MemoryContextAllocZero(context, sizeof(ObCrew));
+		CurrentMemoryContext, "onboard workers", ALLOCSET_DEFAULT_SIZES);
+	ObWorkers *workers = MemoryContextAllocZero(context, sizeof(ObWorkers));
 
-	crew->context = context;
-	crew->job = *job;
-	crew->owner = CurrentResourceOwner;
-	crew->taken = job->ntables;
-	crew->told = MemoryContextAllocZero(context, sizeof(bool) * job->ntables);
-	crew->landed =
-		MemoryContextAllocZero(context, sizeof(bool) * job->ntables);
-	crew->callback.func = give_up;
-	crew->callback.arg = crew;
-	MemoryContextRegisterResetCallback(context, &crew->callback);
-	return crew;
+	workers->context = context;
+	workers->spec = *spec;
+	workers->owner = CurrentResourceOwner;
+	workers->taken = spec->ntables;
+	workers->reported =
+		MemoryContextAllocZero(context, sizeof(bool) * spec->ntables);
+	workers->landed =
+		MemoryContextAllocZero(context, sizeof(bool) * spec->ntables);
+	workers->callback.func = give_up;
+	workers->callback.arg = workers;
+	MemoryContextRegisterResetCallback(context, &workers->callback);
+	return workers;
 }
 
-/* Its mappings are the crew's, not those of a resource owner, which would let
- * go of them before it tells that it is released. */
+/* The mappings are pinned: a resource owner would let go of its own before it
+ * calls those who want to know that it is released. */
 static void
-share(ObCrew *crew)
+share(ObWorkers *workers)
 {
 	static bool registered = false;
-	const ObCrewJob *job = &crew->job;
+	const ObWorkersSpec *spec = &workers->spec;
 	Size session;
-	Size size = ob_crew_estimate(job, &session);
+	Size size = estimate(spec, &session);
 
 	if (!registered)
 		RegisterResourceReleaseCallback(end_those_of_owner, NULL);
 	registered = true;
-	crew->segment = dsm_create(size, 0);
-	dsm_pin_mapping(crew->segment);
-	dlist_push_tail(&crews, &crew->node);
-	crew->shared = dsm_segment_address(crew->segment);
-	ob_crew_fill(crew->shared, job, session);
-	if (job->details || job->settle)
+	workers->segment = dsm_create(size, 0);
+	dsm_pin_mapping(workers->segment);
+	dlist_push_tail(&all_workers, &workers->node);
+	workers->shared = dsm_segment_address(workers->segment);
+	fill(workers->shared, spec, session);
+	if (spec->details || spec->finish)
 	{
-		crew->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
-		dsa_pin_mapping(crew->area);
-		crew->shared->area = dsa_get_handle(crew->area);
+		workers->area = dsa_create(LWTRANCHE_PARALLEL_QUERY_DSA);
+		dsa_pin_mapping(workers->area);
+		workers->shared->area = dsa_get_handle(workers->area);
 	}
 }
 
-ObCrew *
-ob_crew_start(const ObCrewJob *job)
+ObWorkers *
+ob_workers_start(const ObWorkersSpec *spec)
 {
-	ObCrew *crew = make(job);
-	MemoryContext before = MemoryContextSwitchTo(crew->context);
+	ObWorkers *workers = make(spec);
+	MemoryContext before = MemoryContextSwitchTo(workers->context);
 
-	share(crew);
-	ob_unwind(launch_all, end_workers, crew);
+	share(workers);
+	ob_unwind(launch_all, end_workers, workers);
 	MemoryContextSwitchTo(before);
-	return crew;
+	return workers;
 }
 
 static void
 step(void *arg)
 {
-	ObCrew *crew = arg;
+	ObWorkers *workers = arg;
 
-	crew->more = wait_for_one(crew);
-	if (!crew->more && crew->job.settle)
-		settle(crew);
+	workers->more = wait_for_one(workers);
+	if (!workers->more && workers->spec.finish)
+		finish(workers);
 }
 
 bool
-ob_crew_step(ObCrew *crew)
+ob_workers_step(ObWorkers *workers)
 {
-	ob_unwind(step, end_workers, crew);
-	return crew->more;
+	ob_unwind(step, end_workers, workers);
+	return workers->more;
 }
 
 void
-ob_crew_end(ObCrew *crew)
+ob_workers_end(ObWorkers *workers)
 {
-	detach(crew);
-	MemoryContextDelete(crew->context);
+	detach(workers);
+	MemoryContextDelete(workers->context);
 }
 
 void
-ob_crew_stop(ObCrew *crew)
+ob_workers_stop(ObWorkers *workers)
 {
-	MemoryContextDelete(crew->context);
+	MemoryContextDelete(workers->context);
 }

@@ -11,81 +11,77 @@
  * The leader waits, and tells its caller.  It holds the snapshot, so it must
  * outlive them: when it ends for whatever reason, it ends them first.
  */
-#ifndef OB_CREW_H
-#define OB_CREW_H
+#ifndef OB_WORKERS_H
+#define OB_WORKERS_H
 
 #include "pg/workers/publisher.h"
 #include "pg/export/task.h"
 
 /* One table of a run.  The caller's; in the order in which they are taken. */
-typedef struct ObCrewTable
+typedef struct ObWorkerTable
 {
 	const char *name;
-	ObTask *task; /* its run and details are filled when it has ended */
+	ObTableExport *task; /* its row and details are filled when it has ended */
 	const char *detail;
 	const char *hint; /* of its error; NULL: none */
 	void *arg;        /* the caller's own */
 	/* of a run that is published together: filled when it has landed */
 	ObPublication *publication;
-} ObCrewTable;
+} ObWorkerTable;
 
-typedef struct ObCrewJob
+/* What workers are started for. */
+typedef struct ObWorkersSpec
 {
-	Oid schema; /* the extension's */
-	pg_uuid_t run_id;
-	TimestampTz when;   /* the date and time in keys */
-	bool given_id;      /* by the caller */
-	XLogRecPtr lsn;     /* of the snapshot */
-	const char *source; /* ob_history_source() of who asked */
-	Jsonb *options;     /* of the call; NULL: none */
-	bool details;       /* are wanted, for a manifest */
-	int workers;        /* at most */
-	ObCrewTable *tables;
+	const ObExportRequest *common; /* of all tables; with a source */
+	bool details;                  /* are wanted, for a manifest */
+	int workers;                   /* at most */
+	ObWorkerTable *tables;
 	int ntables;
-	/* As each ends, in no order. */
-	void (*ended)(ObCrewTable *table);
+	/* Called as each ends, in no order. */
+	void (*ended)(ObWorkerTable *table);
 
 	/*
-	 * Of a run that is published together; else NULL.  settle is called once
+	 * NULL, unless the run is published together.  finish is called once
 	 * all tables have landed, failed, or are left to the caller, and workers
-	 * wait.  It publishes or discards, and sets each landed table's run to
+	 * wait.  It publishes or discards, and sets each landed table's row to
 	 * what became of it; true: increments end there.  After the first failure
-	 * no other table is begun.  abandon, if settle does not return, does the
+	 * no other table is begun.  abort, if finish does not return, does the
 	 * latter without raising.
 	 */
-	bool (*settle)(void *arg);
-	void (*abandon)(void *arg);
+	bool (*finish)(void *arg);
+	void (*abort)(void *arg);
 	void *arg;
-} ObCrewJob;
+} ObWorkersSpec;
 
 /* Whether workers would see and may do what this session does; if not, says
  * why in a NOTICE.  (It has written, say.) */
-extern bool ob_crew_possible(void);
+extern bool ob_workers_possible(void);
 
 /*
  * Starts workers, as many as there are: perhaps none.  The tables, names and
- * tasks of the job are borrowed.  The crew is in a memory context below the
- * current one, and ends with it, or with the current resource owner, whichever
- * goes first: so it may live on when the caller returns rows of its query.
+ * tasks of the spec are borrowed.  The result is in a memory context below the
+ * current one, and the workers end with it, or with the current resource
+ * owner, whichever goes first: so they may go on when the caller returns rows
+ * of its query.
  */
-typedef struct ObCrew ObCrew;
-extern ObCrew *ob_crew_start(const ObCrewJob *job);
+typedef struct ObWorkers ObWorkers;
+extern ObWorkers *ob_workers_start(const ObWorkersSpec *spec);
 
 /*
  * Waits until "ended" has been called for another table, or for some; false:
  * every table has ended but those that no worker could take, because none was
  * free or the last one died: they are left to the caller, who finds them by
- * run.status, which is NULL.  Answers interrupts; an error ends the workers
+ * row.status, which is NULL.  Answers interrupts; an error ends the workers
  * first, and their uploads, but those that were held already: they are noted
  * in the publications.  What became of the tables is in the current memory
  * context.
  */
-extern bool ob_crew_step(ObCrew *crew);
+extern bool ob_workers_step(ObWorkers *workers);
 
-/* After the last step. */
-extern void ob_crew_end(ObCrew *crew);
+/* Comes after the last step. */
+extern void ob_workers_end(ObWorkers *workers);
 
-/* Before it: ends the workers and their uploads.  Does not raise. */
-extern void ob_crew_stop(ObCrew *crew);
+/* Ends the workers and their uploads before that.  Does not raise. */
+extern void ob_workers_stop(ObWorkers *workers);
 
 #endif

@@ -4,8 +4,8 @@
  *
  * src/pg/workers/workers_intern.h
  */
-#ifndef OB_CREW_INTERN_H
-#define OB_CREW_INTERN_H
+#ifndef OB_WORKERS_INTERN_H
+#define OB_WORKERS_INTERN_H
 
 #include "port/atomics.h"
 #include "storage/proc.h"
@@ -14,37 +14,31 @@
 #include "pg/workers/workers.h"
 #include "pg/workers/session.h"
 
-#define OB_CREW_MAGIC 0x6f6e6264
+#define OB_WORKERS_MAGIC 0x6f6e6264
 
 /* What a worker's entry point is told. */
-#define OB_CREW_LIBRARY "onboard"
-#define OB_CREW_MAIN "onboard_crew_main"
+#define OB_WORKERS_LIBRARY "onboard"
+#define OB_WORKERS_MAIN "onboard_workers_main"
 
-typedef enum ObCrewState
+typedef enum ObWorkerState
 {
-	OB_CREW_WAITING,
-	OB_CREW_RUNNING,
-	OB_CREW_LANDED, /* and held: its worker waits for the verdict */
-	OB_CREW_ENDED
-} ObCrewState;
+	OB_WORKER_WAITING,
+	OB_WORKER_RUNNING,
+	OB_WORKER_LANDED, /* and held: its worker waits for the verdict */
+	OB_WORKER_ENDED
+} ObWorkerState;
 
 /* A table as leader and workers see it.  What is below the state belongs to
  * the worker that runs it, and to the leader once it has ended. */
-typedef struct ObCrewSlot
+typedef struct ObWorkerSlot
 {
-	Size name;   /* offset */
-	Size server; /* offset: an ObServerImage */
+	Size request; /* offset: an image of what is this table's */
 	pg_atomic_uint32 state;
 	int pid;     /* the worker's, 0 before it runs */
 	ObFate fate; /* of the object; also of a worker that dies */
 
 	char status[16];
-	int files;
-	uint64 rows;
-	uint64 raw_bytes;
-	uint64 bytes;
-	int parts;
-	int retries;
+	ObFigures figures;
 	TimestampTz started;
 	TimestampTz ended;
 	int sqlstate;
@@ -56,51 +50,50 @@ typedef struct ObCrewSlot
 	char left[1024]; /* why the watermark is left as it is; "": it is not */
 	dsa_pointer details; /* a jsonb; or none */
 	ObHeld held;
-	dsa_pointer held_parts; /* ObHeldPart */
-} ObCrewSlot;
+	dsa_pointer held_parts; /* ObUploadPart */
+} ObWorkerSlot;
 
 /* What becomes of a run's held objects; each table's is in its slot. */
-typedef enum ObCrewVerdict
+typedef enum ObWorkersVerdict
 {
-	OB_CREW_NO_VERDICT,
-	OB_CREW_SETTLED,
-	OB_CREW_PUBLISHED /* all of it: increments end there */
-} ObCrewVerdict;
+	OB_VERDICT_NONE,
+	OB_VERDICT_FINISHED,
+	OB_VERDICT_PUBLISHED /* all of it: increments end there */
+} ObWorkersVerdict;
 
-typedef struct ObCrewShared
+typedef struct ObWorkersShared
 {
 	uint32 magic;
 	pg_atomic_uint32 next; /* the table to be taken next */
 	pg_atomic_uint32 stop; /* not 0: take no more */
 	pg_atomic_uint32 verdict;
 	bool together;   /* objects are held */
-	bool given_id;   /* the run may have been tried before */
 	dsa_handle area; /* for what has no bounds */
 	PGPROC *leader;  /* to wake */
-	Oid schema;
-	pg_uuid_t run_id;
-	TimestampTz when;
-	XLogRecPtr lsn;
 	int nslots;
-	Size options; /* offset; 0: none */
-	Size source;  /* offset: ob_history_source() of the leader */
+	Size common;  /* offset: an image of what all requests have in common */
 	Size session; /* offset */
-	ObCrewSlot slots[FLEXIBLE_ARRAY_MEMBER];
-} ObCrewShared;
+	ObWorkerSlot slots[FLEXIBLE_ARRAY_MEMBER];
+} ObWorkersShared;
 
-static inline void *
-ob_crew_at(ObCrewShared *shared, Size offset)
+/* The request for a table, in the current memory context; borrowed from the
+ * shared memory. */
+extern ObExportRequest ob_workers_request(const ObWorkersShared *shared,
+										  const ObWorkerSlot *slot);
+
+static inline const ObSession *
+ob_workers_session(const ObWorkersShared *shared)
 {
-	return (char *) shared + offset;
+	return (const ObSession *) ((const char *) shared + shared->session);
 }
 
-/* How much is shared; of that, "session" are the session's state. */
-extern Size ob_crew_estimate(const ObCrewJob *job, Size *session);
-
-extern void ob_crew_fill(ObCrewShared *shared, const ObCrewJob *job,
-						 Size session);
+/* How a table has ended, from one process to the other, but for its times. */
+extern void ob_workers_write_outcome(ObWorkerSlot *slot,
+									 const ObHistoryRow *row);
+extern void ob_workers_read_outcome(const ObWorkerSlot *slot,
+									ObHistoryRow *row);
 
 /* The number of a table that nobody has taken, now this process's; -1: none */
-extern int ob_crew_take(ObCrewShared *shared);
+extern int ob_workers_take(ObWorkersShared *shared);
 
 #endif

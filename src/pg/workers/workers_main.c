@@ -17,58 +17,55 @@
 #include "pg/base/wait.h"
 #include "pg/workers/table_worker.h"
 
-extern PGDLLEXPORT void onboard_crew_main(Datum main_arg);
+extern PGDLLEXPORT void onboard_workers_main(Datum main_arg);
 
 /* How often a worker looks whether it is to end. */
 #define LOOK_MS 1000
 
-typedef struct Member
+typedef struct Worker
 {
-	ObCrewShared *shared;
+	ObWorkersShared *shared;
 	dsa_area *area;
-	List *waiting; /* of Landed *: for the verdict */
-} Member;
+	List *waiting; /* of PendingTable *: for the verdict */
+} Worker;
 
-typedef struct Landed
+typedef struct PendingTable
 {
-	ObWork work;
-	ObCrewSlot *slot;
-	const Member *member;
-} Landed;
+	ObWorkerExport work;
+	ObWorkerSlot *slot;
+	const Worker *worker;
+} PendingTable;
 
-/* Without them there is less in the manifest. */
+/* The manifest has less without them. */
 static void
-note_details(const Member *member, ObCrewSlot *slot, const Jsonb *details)
+write_details(const Worker *worker, ObWorkerSlot *slot, const Jsonb *details)
 {
 	if (!details)
 		return;
-	slot->details = dsa_allocate_extended(member->area, VARSIZE(details),
+	slot->details = dsa_allocate_extended(worker->area, VARSIZE(details),
 										  DSA_ALLOC_HUGE | DSA_ALLOC_NO_OOM);
 	if (DsaPointerIsValid(slot->details))
-		memcpy(dsa_get_address(member->area, slot->details), details,
+		memcpy(dsa_get_address(worker->area, slot->details), details,
 			   VARSIZE(details));
 }
 
 /* An export's callback: from now on the upload is the leader's. */
 static void
-hand_over(void *arg, const ObUpload *upload)
+hand_over(void *arg, const ObUploadHeld *held)
 {
-	Landed *landed = arg;
-	ObCrewSlot *slot = landed->slot;
-	dsa_area *area = landed->member->area;
-	ObUploadHeld held;
+	PendingTable *pending = arg;
+	ObWorkerSlot *slot = pending->slot;
+	dsa_area *area = pending->worker->area;
 
-	ob_upload_hand_over(upload, &held);
 	slot->held_parts =
-		dsa_allocate(area, sizeof(ObHeldPart) * (Size) (held.nparts + 1));
-	ob_held_note_parts(dsa_get_address(area, slot->held_parts), upload,
-					   held.nparts);
-	ob_held_note(&slot->held, &landed->work.task.export, upload);
+		dsa_allocate(area, sizeof(ObUploadPart) * (Size) (held->nparts + 1));
+	ob_held_note(&slot->held, dsa_get_address(area, slot->held_parts),
+				 &pending->work.task.export, held);
 }
 
 /* What became of the history's row, and of the watermark. */
 static void
-note_end(ObCrewSlot *slot, const ObWork *work)
+write_end(ObWorkerSlot *slot, const ObWorkerExport *work)
 {
 	slot->unwritten = work->unwritten;
 	ob_report_copy(slot->left, sizeof(slot->left),
@@ -77,33 +74,24 @@ note_end(ObCrewSlot *slot, const ObWork *work)
 
 /* Writes down how a table ended. */
 static void
-note(ObCrewSlot *slot, const ObWork *work)
+write_slot(ObWorkerSlot *slot, const ObWorkerExport *work)
 {
 	const ErrorData *error = work->error;
-	const ObRun *run = &work->task.run;
+	const ObHistoryRow *row = &work->task.row;
 
-	ob_report_copy(slot->status, sizeof(slot->status), run->status);
-	slot->files = run->files;
-	slot->rows = run->rows;
-	slot->raw_bytes = run->raw_bytes;
-	slot->bytes = run->bytes;
-	slot->parts = run->parts;
-	slot->retries = run->retries;
-	slot->started = run->started;
-	slot->ended = run->ended;
-	slot->sqlstate = run->sqlstate;
-	note_end(slot, work);
-	if (run->error)
+	ob_workers_write_outcome(slot, row);
+	slot->started = row->started;
+	slot->ended = row->ended;
+	write_end(slot, work);
+	if (row->error)
 		slot->fate = work->task.fate;
-	ob_report_copy(slot->uri, sizeof(slot->uri), run->uri);
-	ob_report_copy(slot->error, sizeof(slot->error), run->error);
 	ob_report_copy(slot->detail, sizeof(slot->detail),
 				   error ? error->detail : NULL);
 	ob_report_copy(slot->hint, sizeof(slot->hint), error ? error->hint : NULL);
 }
 
 static void
-tell(ObCrewShared *shared, ObCrewSlot *slot, ObCrewState state)
+set_state(ObWorkersShared *shared, ObWorkerSlot *slot, ObWorkerState state)
 {
 	pg_write_barrier();
 	pg_atomic_write_u32(&slot->state, state);
@@ -112,58 +100,48 @@ tell(ObCrewShared *shared, ObCrewSlot *slot, ObCrewState state)
 
 /* True: it has landed, and waits. */
 static bool
-run_table(Member *member, ObCrewSlot *slot)
+run_table(Worker *worker, ObWorkerSlot *slot)
 {
-	ObCrewShared *shared = member->shared;
-	Landed *landed = palloc0(sizeof(Landed));
-	ObWork *work = &landed->work;
+	ObWorkersShared *shared = worker->shared;
+	PendingTable *pending = palloc0(sizeof(PendingTable));
+	ObWorkerExport *work = &pending->work;
 
-	landed->slot = slot;
-	landed->member = member;
-	work->session = ob_crew_at(shared, shared->session);
+	pending->slot = slot;
+	pending->worker = worker;
+	work->session = ob_workers_session(shared);
 	work->snapshot = true;
 	work->registered = true;
-	work->schema = shared->schema;
-	work->source = ob_crew_at(shared, shared->source);
 	work->waits = shared->together;
-	work->request.name = ob_crew_at(shared, slot->name);
-	work->request.server = ob_crew_at(shared, slot->server);
-	work->request.when = shared->when;
-	work->request.lsn = shared->lsn;
-	work->request.run_id = shared->run_id;
-	work->request.given_id = shared->given_id;
-	work->request.options_for = OB_OPTIONS_ALL;
-	if (shared->options)
-		work->request.options = ob_crew_at(shared, shared->options);
+	work->request = ob_workers_request(shared, slot);
 	work->task.export.fate = &slot->fate;
 	work->task.export.fate_shared = true;
 	if (shared->together)
 	{
 		work->task.export.held = hand_over;
-		work->task.export.held_arg = landed;
+		work->task.export.held_arg = pending;
 	}
 	slot->started = GetCurrentTimestamp();
 	slot->pid = MyProcPid;
 	pg_write_barrier();
-	pg_atomic_write_u32(&slot->state, OB_CREW_RUNNING);
+	pg_atomic_write_u32(&slot->state, OB_WORKER_RUNNING);
 	ob_work_run(work);
-	note_details(member, slot, work->task.details);
-	note(slot, work);
-	if (!work->waits || work->task.run.files == 0)
+	write_details(worker, slot, work->task.details);
+	write_slot(slot, work);
+	if (!work->waits || work->task.row.figures.files == 0)
 	{
-		tell(shared, slot, OB_CREW_ENDED);
+		set_state(shared, slot, OB_WORKER_ENDED);
 		return false;
 	}
-	member->waiting = lappend(member->waiting, landed);
-	tell(shared, slot, OB_CREW_LANDED);
+	worker->waiting = lappend(worker->waiting, pending);
+	set_state(shared, slot, OB_WORKER_LANDED);
 	return true;
 }
 
 /* ---- the verdict ---- */
 
 /* A leader that ends without one has discarded what was held. */
-static ObCrewVerdict
-wait_for_verdict(ObCrewShared *shared)
+static ObWorkersVerdict
+wait_for_verdict(ObWorkersShared *shared)
 {
 	bool stop;
 
@@ -172,7 +150,7 @@ wait_for_verdict(ObCrewShared *shared)
 	{
 		stop = pg_atomic_read_u32(&shared->stop) != 0;
 		pg_memory_barrier();
-		if (pg_atomic_read_u32(&shared->verdict) != OB_CREW_NO_VERDICT)
+		if (pg_atomic_read_u32(&shared->verdict) != OB_VERDICT_NONE)
 			break;
 		if (!stop)
 			ob_wait_latch(LOOK_MS);
@@ -183,65 +161,48 @@ wait_for_verdict(ObCrewShared *shared)
 	return pg_atomic_read_u32(&shared->verdict);
 }
 
-static const char *
-text_or_null(const char *text)
-{
-	return text[0] ? pstrdup(text) : NULL;
-}
-
 static void
-end_table(Landed *landed, ObCrewVerdict verdict)
+end_table(PendingTable *pending, ObWorkersVerdict verdict)
 {
-	ObTask *task = &landed->work.task;
-	const ObCrewSlot *slot = landed->slot;
+	ObTableExport *task = &pending->work.task;
 
-	if (verdict == OB_CREW_NO_VERDICT)
+	if (verdict == OB_VERDICT_NONE)
 		ob_task_withhold(task);
 	else
-	{
-		task->run.status = pstrdup(slot->status);
-		task->run.files = slot->files;
-		task->run.rows = slot->rows;
-		task->run.raw_bytes = slot->raw_bytes;
-		task->run.bytes = slot->bytes;
-		task->run.parts = slot->parts;
-		task->run.uri = text_or_null(slot->uri);
-		task->run.sqlstate = slot->sqlstate;
-		task->run.error = text_or_null(slot->error);
-	}
-	if (verdict != OB_CREW_PUBLISHED)
+		ob_workers_read_outcome(pending->slot, &task->row);
+	if (verdict != OB_VERDICT_PUBLISHED)
 		task->watermark = NULL;
-	ob_work_end(&landed->work);
-	note_end(landed->slot, &landed->work);
-	tell(landed->member->shared, landed->slot, OB_CREW_ENDED);
+	ob_work_end(&pending->work);
+	write_end(pending->slot, &pending->work);
+	set_state(pending->worker->shared, pending->slot, OB_WORKER_ENDED);
 }
 
 static void
-end_waiting(Member *member)
+end_waiting(Worker *worker)
 {
-	ObCrewVerdict verdict;
+	ObWorkersVerdict verdict;
 	ListCell *cell;
 
-	if (member->waiting == NIL)
+	if (worker->waiting == NIL)
 		return;
-	verdict = wait_for_verdict(member->shared);
-	foreach (cell, member->waiting)
+	verdict = wait_for_verdict(worker->shared);
+	foreach (cell, worker->waiting)
 		end_table(lfirst(cell), verdict);
 }
 
 /* ---- the process ---- */
 
-static ObCrewShared *
+static ObWorkersShared *
 attach(Datum main_arg)
 {
 	dsm_segment *segment = dsm_attach(DatumGetUInt32(main_arg));
-	ObCrewShared *shared;
+	ObWorkersShared *shared;
 
 	/* the leader is gone already */
 	if (segment == NULL)
 		proc_exit(0);
 	shared = dsm_segment_address(segment);
-	if (shared->magic != OB_CREW_MAGIC)
+	if (shared->magic != OB_WORKERS_MAGIC)
 		elog(FATAL, "unknown contents of dynamic shared memory");
 	return shared;
 }
@@ -270,30 +231,30 @@ attach_area(dsa_handle handle)
 }
 
 void
-onboard_crew_main(Datum main_arg)
+onboard_workers_main(Datum main_arg)
 {
-	Member member = {NULL, NULL, NIL};
+	Worker worker = {NULL, NULL, NIL};
 	int number;
 
 	ob_work_signals();
-	member.shared = attach(main_arg);
-	ob_session_restore(ob_crew_at(member.shared, member.shared->session));
+	worker.shared = attach(main_arg);
+	ob_session_restore(ob_workers_session(worker.shared));
 	if (ob_bounds_take_worker() != OB_BOUND_NONE)
 		return;
 	MemoryContextSwitchTo(TopMemoryContext);
-	if (member.shared->area != DSM_HANDLE_INVALID)
-		member.area = attach_area(member.shared->area);
-	while ((number = ob_crew_take(member.shared)) >= 0)
+	if (worker.shared->area != DSM_HANDLE_INVALID)
+		worker.area = attach_area(worker.shared->area);
+	while ((number = ob_workers_take(worker.shared)) >= 0)
 	{
 		MemoryContext context = AllocSetContextCreate(
 			TopMemoryContext, "onboard table", ALLOCSET_DEFAULT_SIZES);
 
 		MemoryContextSwitchTo(context);
-		if (!run_table(&member, &member.shared->slots[number]))
+		if (!run_table(&worker, &worker.shared->slots[number]))
 		{
 			MemoryContextSwitchTo(TopMemoryContext);
 			MemoryContextDelete(context);
 		}
 	}
-	end_waiting(&member);
+	end_waiting(&worker);
 }
