@@ -21,7 +21,7 @@ from lib.process import wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-NOTICES = "Notices, log lines and notifications"
+MESSAGES = "Messages, log lines and notifications"
 NAME = re.compile(r"`([^`]*)`")
 TYPES = {"timestamptz": "timestamp with time zone"}
 
@@ -360,11 +360,11 @@ def test_phases(db, pg, bucket, proxy, proxied):
 
 def test_notifications(db, pg, bucket):
     documented = names_of(
-        row[0] for row in table_of(section(NOTICES), "key")
+        row[0] for row in table_of(section(MESSAGES), "key")
     )
     examples = re.search(
         r"^    (\{\"event\":\"table\".*?\}\n)    (\{\"event\":\"run\".*?\})\n",
-        section(NOTICES), re.S | re.M,
+        section(MESSAGES), re.S | re.M,
     )
     listener = pg.connect("onboard")
     select(listener, "LISTEN onboard")

@@ -239,7 +239,8 @@ ob_tell_client(const ObTotals *totals, const char *name)
 	char *what;
 	char *figures = name ? "no rows, nothing landed" : "nothing landed";
 
-	if (MyBackendType == B_BG_WORKER || totals->tables == 0)
+	if (MyBackendType == B_BG_WORKER || totals->tables == 0 ||
+		!message_level_is_interesting(DEBUG1))
 		return;
 	what = name ? psprintf("\"%s\"", ob_report_client_text(name))
 				: psprintf("%s (%s)", counted(totals->tables, "table"),
@@ -249,7 +250,7 @@ ob_tell_client(const ObTotals *totals, const char *name)
 			"%s, %s in %s, %.1f seconds", counted(totals->rows, "row"),
 			counted(totals->bytes, "byte"), counted(totals->files, "object"),
 			seconds(totals->started, totals->ended));
-	ereport(NOTICE, (errmsg("export of %s: %s", what, figures)));
+	ereport(DEBUG1, (errmsg_internal("export of %s: %s", what, figures)));
 }
 
 void

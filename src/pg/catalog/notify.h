@@ -42,8 +42,10 @@ extern void ob_tell_log(const ObRun *run);
 extern void ob_tell_table(const ObRun *run);
 extern void ob_tell_run(const ObTotals *totals);
 
-/* The client, in a NOTICE, unless this is a background worker.  name: of the
- * run's one table; NULL: it is a run of registered tables. */
+/* The client, at DEBUG1, unless this is a background worker: the row that the
+ * call returns says the same, and cron mails what psql writes to stderr.  The
+ * name is that of the run's one table, or NULL for a run of registered tables.
+ */
 extern void ob_tell_client(const ObTotals *totals, const char *name);
 
 /* What the client was sent already leaves the server's buffer, as far as it
