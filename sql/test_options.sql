@@ -250,7 +250,7 @@ SELECT onboard_all(options => '{"watermark": {"column": "a"}}');
 CREATE FUNCTION registered(VARIADIC options text[]) RETURNS SETOF text
 LANGUAGE sql AS $$
 	SELECT o || E'\n    ' || outcome(format(
-		'SELECT onboard_load(%L)', json_build_object('Tables', json_build_array(
+		'SELECT onboard_register(%L)', json_build_object('Tables', json_build_array(
 			json_build_object('table_name', 't', 'options', o::json)))))
 	FROM unnest(options) WITH ORDINALITY AS u (o, n) ORDER BY n
 $$;
@@ -273,8 +273,8 @@ SELECT registered(
 	'{"watermark": {"column": "a"}}');
 SELECT export('{}', NULL);
 SELECT export('{"key": "{name}"}', NULL);
-SELECT onboard_reset(NULL);
-SELECT onboard_reset('t');
+SELECT onboard_reset_watermark(NULL);
+SELECT onboard_reset_watermark('t');
 
 -- Bounds on texts, told before anything is sent
 

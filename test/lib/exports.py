@@ -67,6 +67,11 @@ def value(connection, sql, parameters=None):
         return cursor.fetchone()[0]
 
 
+def run_pid(connection, run_id):
+    """The process that works on a run, or None; for superusers alone."""
+    return value(connection, "SELECT onboard_internal.run_pid(%s)", (run_id,))
+
+
 def warnings(connection):
     """The session's messages: an export that went well sends none."""
     return list(connection.notices)

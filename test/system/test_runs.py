@@ -23,7 +23,7 @@ REGISTRY = (
 
 def load(db, *tables):
     config = json.dumps({"Tables": tables})
-    return value(db, "SELECT onboard_load(%s)", (config,))
+    return value(db, "SELECT onboard_register(%s)", (config,))
 
 
 def register(db, bucket, **queries):
@@ -40,13 +40,13 @@ def outcome(found):
     return [(row["name"], row["status"]) for row in found]
 
 
-# onboard_load()
+# onboard_register()
 
 
 def test_load_the_example(db, registry):
     config = EXAMPLE.read_text()
     tables = json.loads(config)["Tables"]
-    found = value(db, "SELECT onboard_load(%s)", (config,))
+    found = value(db, "SELECT onboard_register(%s)", (config,))
     assert found == len(tables) == 4
     assert select(db, REGISTRY) == sorted(
         (
@@ -140,16 +140,16 @@ def test_load_refuses(db, registry, config):
         config,
         config.replace('"Tables": [', '"Tables": [{"table_name": "good"}, '),
     ):
-        error = failure(select, db, "SELECT onboard_load(%s)", (text,))
+        error = failure(select, db, "SELECT onboard_register(%s)", (text,))
         assert error.pgcode == "22023"
         assert REFUSED[config] in str(error)
         assert select(db, REGISTRY) == []
 
 
 def test_load_refuses_null_and_junk(db, registry):
-    error = failure(select, db, "SELECT onboard_load(NULL)")
+    error = failure(select, db, "SELECT onboard_register(NULL)")
     assert error.pgcode == "22004"
-    error = failure(select, db, "SELECT onboard_load('{')")
+    error = failure(select, db, "SELECT onboard_register('{')")
     assert error.pgcode == "22P02"
 
 
@@ -332,7 +332,7 @@ def test_wrong_options_of_the_call(db, s3, registry, bucket):
 
 
 def test_wrong_options_in_the_registry(db, s3, registry, bucket):
-    """INSERT takes what onboard_load() would not: that table fails."""
+    """INSERT takes what onboard_register() would not: that table fails."""
     register(db, bucket, a="SELECT 1", b="SELECT 1")
     select(
         db, """UPDATE onboard_tables SET options = '{"form": "csv"}'

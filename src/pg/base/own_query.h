@@ -27,7 +27,7 @@ typedef struct ObOwnQuery
  * Runs it by SPI, to which the caller is connected and which has the rows
  * afterwards.  Raises, before anything of it is planned, if it is about a
  * relation outside of that schema and pg_catalog, or calls a function, by an
- * operator or otherwise, that neither pg_catalog has nor we.
+ * operator or otherwise, that pg_catalog does not have.
  */
 extern void ob_own_query(Oid schema, const ObOwnQuery *query);
 

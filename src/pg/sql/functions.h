@@ -29,12 +29,16 @@ jsonb_argument(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n);
 }
 
-/* The extension's schema: our tables are where our functions are. */
+/* The extension's schema, for functions that users call: the tables are in the
+ * same one. */
 static inline Oid
 own_schema(FunctionCallInfo fcinfo)
 {
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
+
+/* The same for functions of the schema onboard_internal. */
+extern Oid ob_extension_schema(void);
 
 /* Raises in a parallel query, before anything is sent: what is written down
  * about it could not be there. */

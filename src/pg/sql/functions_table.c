@@ -28,10 +28,10 @@
 #include "pg/catalog/notify.h"
 
 PG_FUNCTION_INFO_V1(onboard_table);
-PG_FUNCTION_INFO_V1(onboard_load);
+PG_FUNCTION_INFO_V1(onboard_register);
 PG_FUNCTION_INFO_V1(onboard_abort_uploads);
 PG_FUNCTION_INFO_V1(onboard_explain);
-PG_FUNCTION_INFO_V1(onboard_reset);
+PG_FUNCTION_INFO_V1(onboard_reset_watermark);
 PG_FUNCTION_INFO_V1(onboard_check);
 
 #define NAME_HINT "It is the export's name: a table, if no query is given."
@@ -143,9 +143,9 @@ onboard_table(PG_FUNCTION_ARGS)
 	return (Datum) 0;
 }
 
-/* onboard_load(config) -> number of tables */
+/* onboard_register(config) -> number of tables */
 Datum
-onboard_load(PG_FUNCTION_ARGS)
+onboard_register(PG_FUNCTION_ARGS)
 {
 	char *config = text_argument(fcinfo, 0);
 	Datum parsed;
@@ -157,9 +157,9 @@ onboard_load(PG_FUNCTION_ARGS)
 		ob_registry_load(own_schema(fcinfo), DatumGetJsonbP(parsed)));
 }
 
-/* onboard_reset(name, keep) -> number of watermarks */
+/* onboard_reset_watermark(name, keep) -> number of watermarks */
 Datum
-onboard_reset(PG_FUNCTION_ARGS)
+onboard_reset_watermark(PG_FUNCTION_ARGS)
 {
 	char *name = text_argument(fcinfo, 0);
 
