@@ -396,7 +396,8 @@ CREATE TYPE onboard_result AS (
 	files integer,
 	rows bigint,
 	bytes bigint,
-	elapsed interval
+	elapsed interval,
+	increment boolean
 );
 
 COMMENT ON TYPE onboard_result IS 'how an export has ended';
@@ -409,6 +410,8 @@ COMMENT ON COLUMN onboard_result.files IS 'number of objects: 1 or 0';
 COMMENT ON COLUMN onboard_result.rows IS 'number of rows';
 COMMENT ON COLUMN onboard_result.bytes IS 'size of the object';
 COMMENT ON COLUMN onboard_result.elapsed IS 'how long the export took';
+COMMENT ON COLUMN onboard_result.increment IS
+	'whether it has only the rows above a watermark';
 
 CREATE FUNCTION onboard_table(
 	name pg_catalog.text,
@@ -432,6 +435,7 @@ CREATE FUNCTION onboard_all(
 	OUT rows bigint,
 	OUT bytes bigint,
 	OUT elapsed interval,
+	OUT increment boolean,
 	OUT error pg_catalog.text
 ) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;

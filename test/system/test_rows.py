@@ -243,7 +243,11 @@ def test_on_error_raise(db, observer, s3, registry, session, workers, bucket):
     assert len(fetch(session)) == 1
     error = failure(fetch, session)
     assert error.pgcode == "38000"
-    assert error.diag.message_primary == "1 of 3 tables could not be exported"
+    assert error.diag.message_primary == (
+        "1 of 3 tables could not be exported; the first error was that of"
+        ' "b": division by zero'
+    )
+    assert 'These failed: "b".' in error.diag.message_detail
     assert count_workers(observer) == 0
     select(session, "ROLLBACK")
     assert keys(s3, bucket) == [key_of("a"), key_of("c")]

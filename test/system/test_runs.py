@@ -282,7 +282,13 @@ def test_on_error_raise(db, s3, registry, bucket):
     )
     error = failure(land_all, db, on_error="raise")
     assert error.pgcode == "38000"
-    assert "1 of 3 tables could not be exported" in str(error)
+    assert error.diag.message_primary == (
+        "1 of 3 tables could not be exported; the first error was that of"
+        ' "b": division by zero'
+    )
+    assert error.diag.message_detail == (
+        'These failed: "b". Each of them was reported in a warning.'
+    )
     assert 'could not export "b": division by zero' in "".join(db.notices)
     # At the call's end: the others have landed.
     assert keys(s3, bucket) == [key_of("a"), key_of("c")]
@@ -290,6 +296,19 @@ def test_on_error_raise(db, s3, registry, bucket):
     assert outcome(land_all(db, on_error="raise")) == [
         ("a", "done"), ("b", "done"), ("c", "done")
     ]
+
+
+def test_on_error_raise_of_many(db, registry, bucket):
+    """Some names, and how many more; the first error is that of the first."""
+    register(db, bucket, **{f"t{n:02}": f"SELECT {n} / 0" for n in range(30)})
+    select(db, "SET onboard.parallel_tables = 0")
+    error = failure(land_all, db, on_error="raise")
+    assert error.diag.message_primary == (
+        "30 of 30 tables could not be exported; the first error was that of"
+        ' "t00": division by zero'
+    )
+    names = ", ".join(f'"t{n:02}"' for n in range(20))
+    assert f"These failed: {names} and 10 more." in error.diag.message_detail
 
 
 def test_layers_of_options(db, s3, registry, bucket, make_server, rgw):

@@ -200,6 +200,36 @@ def test_log_of_all(db, pg, registry, bucket, workers):
     ]
 
 
+@pytest.mark.parametrize("workers", [0, 4])
+def test_an_increment_says_so(db, pg, registry, bucket, workers):
+    """Its rows are not the table's: neither in the log nor in the result."""
+    register(db, bucket, whole="SELECT 1 AS n", grows="SELECT 2 AS n")
+    select(
+        db, "UPDATE onboard_tables SET options = %s WHERE name = 'grows'",
+        ('{"watermark": {"column": "n"}, "key": "{name}/{run_id}"}',),
+    )
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    select(db, "SET client_min_messages = debug1")
+    before = len(pg.log_text())
+    found = select(
+        db, "SELECT name, status, increment FROM onboard_all() ORDER BY name"
+    )
+    assert found == [
+        {"name": "grows", "status": "done", "increment": True},
+        {"name": "whole", "status": "done", "increment": False},
+    ]
+    assert log_of(pg, before, "grows") == []
+    assert len(log_of(pg, before, "whole")) == 1
+    start = 'LOG:  export of an increment of "grows" by "postgres" to "s3://'
+    assert pg.log_text()[before:].count(start) == 1
+    del db.notices[:]
+    assert value(db, "SELECT (onboard_table('grows')).increment") is True
+    assert messages(db) == [
+        'DEBUG:  export of an increment of "grows": no rows, nothing landed\n'
+    ]
+    assert value(db, "SELECT increment FROM onboard_table('whole')") is False
+
+
 def test_log_has_no_statement(db, pg, bucket):
     """Nor a context: an auditor's line is one line."""
     select(

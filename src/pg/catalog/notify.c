@@ -65,6 +65,13 @@ seconds(TimestampTz started, TimestampTz ended)
 
 /* ---- the log ---- */
 
+/* Messages say of an increment that it is one, since its rows are not all. */
+static const char *
+kind_of(const ObRun *run)
+{
+	return run->increment ? "an increment of " : "";
+}
+
 void
 ob_tell_log(const ObRun *run)
 {
@@ -75,14 +82,15 @@ ob_tell_log(const ObRun *run)
 	if (run->logged)
 		*run->logged = true;
 	if (run->error)
-		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
-							 run->name, ob_history_role(), run->error),
+		ereport(LOG, (errmsg("export of %s\"%s\" by \"%s\" failed: %s",
+							 kind_of(run), run->name, ob_history_role(),
+							 run->error),
 					  errhidestmt(true), errhidecontext(true)));
 	else
-		ereport(LOG, (errmsg("export of \"%s\" by \"%s\"%s: %s, %llu rows, "
+		ereport(LOG, (errmsg("export of %s\"%s\" by \"%s\"%s: %s, %llu rows, "
 							 "%llu bytes, %.3f seconds",
-							 run->name, ob_history_role(), to, run->status,
-							 (unsigned long long) run->rows,
+							 kind_of(run), run->name, ob_history_role(), to,
+							 run->status, (unsigned long long) run->rows,
 							 (unsigned long long) run->bytes,
 							 seconds(run->started, run->ended)),
 					  errhidestmt(true), errhidecontext(true)));
@@ -234,17 +242,18 @@ outcomes(const ObTotals *totals)
 }
 
 void
-ob_tell_client(const ObTotals *totals, const char *name)
+ob_tell_client(const ObTotals *totals, const ObRun *table)
 {
 	char *what;
-	char *figures = name ? "no rows, nothing landed" : "nothing landed";
+	char *figures = table ? "no rows, nothing landed" : "nothing landed";
 
 	if (MyBackendType == B_BG_WORKER || totals->tables == 0 ||
 		!message_level_is_interesting(DEBUG1))
 		return;
-	what = name ? psprintf("\"%s\"", ob_report_client_text(name))
-				: psprintf("%s (%s)", counted(totals->tables, "table"),
-						   outcomes(totals));
+	what = table ? psprintf("%s\"%s\"", kind_of(table),
+							ob_report_client_text(table->name))
+				 : psprintf("%s (%s)", counted(totals->tables, "table"),
+							outcomes(totals));
 	if (totals->files > 0)
 		figures = psprintf(
 			"%s, %s in %s, %.1f seconds", counted(totals->rows, "row"),

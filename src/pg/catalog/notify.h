@@ -44,9 +44,8 @@ extern void ob_tell_run(const ObTotals *totals);
 
 /* The client, at DEBUG1, unless this is a background worker: the row that the
  * call returns says the same, and cron mails what psql writes to stderr.  The
- * name is that of the run's one table, or NULL for a run of registered tables.
- */
-extern void ob_tell_client(const ObTotals *totals, const char *name);
+ * table is the run's only one, or NULL for a run of registered tables. */
+extern void ob_tell_client(const ObTotals *totals, const ObRun *table);
 
 /* What the client was sent already leaves the server's buffer, as far as it
  * does without waiting. */

@@ -15,7 +15,7 @@
 #include "pg/catalog/history.h"
 
 /* Of one export, as onboard_table() and onboard_all() give it. */
-#define OB_RESULT_COLUMNS 8
+#define OB_RESULT_COLUMNS 9
 
 static inline char *
 text_argument(FunctionCallInfo fcinfo, int n)
@@ -49,7 +49,7 @@ extern void ob_require_no_parallel(const char *function);
 extern bool ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 
-/* run_id, name, status, uri, files, rows, bytes, elapsed */
+/* run_id, name, status, uri, files, rows, bytes, elapsed, increment */
 extern void ob_result_values(const ObRun *run, Datum *values, bool *nulls);
 
 #endif

@@ -83,6 +83,7 @@ ob_result_values(const ObRun *run, Datum *values, bool *nulls)
 	values[7] =
 		DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(run->ended),
 							TimestampTzGetDatum(run->started));
+	values[8] = BoolGetDatum(run->increment);
 }
 
 void
@@ -137,7 +138,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	ob_task_end_or_warn(request.schema, &task);
 	ob_totals_add(&totals, &task.run);
 	ob_tell_run(&totals);
-	ob_tell_client(&totals, request.name);
+	ob_tell_client(&totals, &task.run);
 	ob_result_values(&task.run, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	return (Datum) 0;
