@@ -18,32 +18,48 @@
 
 \echo Use "CREATE EXTENSION onboard" to load this file. \quit
 
+-- Functions that the wrapper, tables, views and functions below are made of,
+-- and that users do not call.  The schema is new, so nobody else has anything
+-- there; no role is granted USAGE on it, which what refers to its functions
+-- does not need, since PostgreSQL keeps their OIDs.  So its name does not
+-- matter later, either.
+
+CREATE SCHEMA onboard_internal;
+
+COMMENT ON SCHEMA onboard_internal IS
+	'functions that the extension onboard is made of, not to be called';
+
 -- Destinations are servers of this wrapper.  USAGE on a server lets a role
 -- export there; whoever may create servers may name endpoints, so USAGE on the
 -- wrapper is granted to nobody.
 
-CREATE FUNCTION onboard_fdw_validator(pg_catalog.text[], pg_catalog.oid)
-	RETURNS pg_catalog.void
-	AS 'MODULE_PATHNAME' LANGUAGE C STRICT;
+CREATE FUNCTION onboard_internal.fdw_validator(
+	pg_catalog.text[], pg_catalog.oid
+) RETURNS pg_catalog.void
+	AS 'MODULE_PATHNAME', 'onboard_fdw_validator' LANGUAGE C STRICT;
 
 CREATE FOREIGN DATA WRAPPER onboard
 	NO HANDLER
-	VALIDATOR @extschema@.onboard_fdw_validator;
+	VALIDATOR onboard_internal.fdw_validator;
 
 COMMENT ON FOREIGN DATA WRAPPER onboard IS 'S3 destinations of onboard_table()';
 
 -- What rows of the tables below belong by, and its name today.
 
-CREATE FUNCTION onboard_role_id(role pg_catalog.text) RETURNS pg_catalog.oid
-	AS 'MODULE_PATHNAME' LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION onboard_internal.role_id(role pg_catalog.text)
+	RETURNS pg_catalog.oid
+	AS 'MODULE_PATHNAME', 'onboard_role_id'
+	LANGUAGE C IMMUTABLE STRICT PARALLEL SAFE;
 
-COMMENT ON FUNCTION onboard_role_id IS 'see onboard_history';
+COMMENT ON FUNCTION onboard_internal.role_id IS 'see onboard_history';
 
-CREATE FUNCTION onboard_role_name(role_id pg_catalog.oid, role pg_catalog.text)
-	RETURNS pg_catalog.text
-	AS 'MODULE_PATHNAME' LANGUAGE C STABLE STRICT PARALLEL SAFE;
+CREATE FUNCTION onboard_internal.role_name(
+	role_id pg_catalog.oid, role pg_catalog.text
+) RETURNS pg_catalog.text
+	AS 'MODULE_PATHNAME', 'onboard_role_name'
+	LANGUAGE C STABLE STRICT PARALLEL SAFE;
 
-COMMENT ON FUNCTION onboard_role_name IS 'see onboard_runs';
+COMMENT ON FUNCTION onboard_internal.role_name IS 'see onboard_runs';
 
 -- What onboard_all() exports.  Whoever may write it chooses SQL that others
 -- run, so its owner grants it with care.
@@ -85,7 +101,7 @@ CREATE TABLE onboard_history (
 	name pg_catalog.text NOT NULL,
 	role pg_catalog.text NOT NULL,
 	role_id pg_catalog.oid NOT NULL
-		GENERATED ALWAYS AS (@extschema@.onboard_role_id(role)) STORED,
+		GENERATED ALWAYS AS (onboard_internal.role_id(role)) STORED,
 	source pg_catalog.text NOT NULL,
 	query pg_catalog.text,
 	status pg_catalog.text NOT NULL,
@@ -158,34 +174,30 @@ CREATE POLICY onboard_history_prune ON onboard_history FOR DELETE
 -- Which process works on a run: it holds an advisory lock, which goes when the
 -- process does, however it ends.
 
-CREATE FUNCTION onboard_pid(run_id pg_catalog.uuid) RETURNS integer
-	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
-
-COMMENT ON FUNCTION onboard_pid IS
-	'the process that works on that run, or null';
-
-CREATE FUNCTION onboard_run_pid(run_id pg_catalog.uuid, role_id pg_catalog.oid)
+CREATE FUNCTION onboard_internal.run_pid(run_id pg_catalog.uuid)
 	RETURNS integer
-	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+	AS 'MODULE_PATHNAME', 'onboard_run_pid'
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_run_pid IS
-	'the process that works on that role''s run, or null';
+COMMENT ON FUNCTION onboard_internal.run_pid IS
+	'the process that works on that run, or null; see onboard_cancel()';
 
-CREATE FUNCTION onboard_run_status(
+CREATE FUNCTION onboard_internal.run_status(
 	run_id pg_catalog.uuid,
 	role_id pg_catalog.oid,
 	name pg_catalog.text,
 	status pg_catalog.text
 ) RETURNS pg_catalog.text
-	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
+	AS 'MODULE_PATHNAME', 'onboard_run_status'
+	LANGUAGE C VOLATILE STRICT PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_run_status IS 'see onboard_runs';
+COMMENT ON FUNCTION onboard_internal.run_status IS 'see onboard_runs';
 
 CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 	SELECT h.run_id, h.name,
-		@extschema@.onboard_role_name(h.role_id, h.role) AS role,
+		onboard_internal.role_name(h.role_id, h.role) AS role,
 		h.source, h.query,
-		@extschema@.onboard_run_status(h.run_id, h.role_id, h.name, h.status)
+		onboard_internal.run_status(h.run_id, h.role_id, h.name, h.status)
 			AS status,
 		h.uri, h.files, h.rows, h.raw_bytes, h.bytes, h.parts, h.retries,
 		h.started, h.ended, h.lsn, h.pid, h.error, h.sqlstate
@@ -230,7 +242,7 @@ COMMENT ON FUNCTION onboard_prune IS
 
 -- Exports under way, out of the server's shared memory.
 
-CREATE FUNCTION onboard_progress_rows(
+CREATE FUNCTION onboard_internal.progress(
 	OUT pid integer,
 	OUT run_id pg_catalog.uuid,
 	OUT name pg_catalog.text,
@@ -245,15 +257,16 @@ CREATE FUNCTION onboard_progress_rows(
 	OUT estimated_bytes bigint,
 	OUT started pg_catalog.timestamptz
 ) RETURNS SETOF pg_catalog.record
-	AS 'MODULE_PATHNAME' LANGUAGE C STABLE PARALLEL RESTRICTED;
+	AS 'MODULE_PATHNAME', 'onboard_progress_rows'
+	LANGUAGE C STABLE PARALLEL RESTRICTED;
 
-COMMENT ON FUNCTION onboard_progress_rows IS 'see onboard_progress';
+COMMENT ON FUNCTION onboard_internal.progress IS 'see onboard_progress';
 
 CREATE VIEW onboard_progress WITH (security_invoker = true) AS
 	SELECT p.pid, p.run_id, p.name, p.phase, p.rows, p.raw_bytes, p.bytes,
 		p.parts, p.in_flight, p.retries, p.bytes_per_second,
 		p.estimated_bytes, p.started
-	FROM @extschema@.onboard_progress_rows() p;
+	FROM onboard_internal.progress() p;
 
 COMMENT ON VIEW onboard_progress IS 'exports under way';
 COMMENT ON COLUMN onboard_progress.pid IS
@@ -285,7 +298,7 @@ CREATE TABLE onboard_watermarks (
 		ON UPDATE CASCADE ON DELETE CASCADE,
 	role pg_catalog.text NOT NULL,
 	role_id pg_catalog.oid NOT NULL
-		GENERATED ALWAYS AS (@extschema@.onboard_role_id(role)) STORED,
+		GENERATED ALWAYS AS (onboard_internal.role_id(role)) STORED,
 	column_name pg_catalog.text NOT NULL,
 	type pg_catalog.text NOT NULL,
 	value pg_catalog.text NOT NULL,
@@ -339,7 +352,7 @@ CREATE UNIQUE INDEX onboard_watermarks_of_role
 
 ALTER TABLE onboard_watermarks ENABLE ROW LEVEL SECURITY;
 
--- A first increment that is under way has no row yet that onboard_reset() could
+-- A first increment that is under way has no row yet that onboard_reset_watermark() could
 -- delete.  What it leaves here instead, for each role that has called it, is
 -- compared when that increment ends.  No dump needs it: nothing is under way
 -- where it is restored.  It refers to nothing, since a foreign key would lock
@@ -352,10 +365,10 @@ CREATE TABLE onboard_resets (
 	PRIMARY KEY (name, role_id)
 );
 
-COMMENT ON TABLE onboard_resets IS 'see onboard_reset()';
+COMMENT ON TABLE onboard_resets IS 'see onboard_reset_watermark()';
 COMMENT ON COLUMN onboard_resets.name IS 'registered table';
 COMMENT ON COLUMN onboard_resets.role_id IS
-	'OID of the role that has called onboard_reset()';
+	'OID of the role that has called onboard_reset_watermark()';
 COMMENT ON COLUMN onboard_resets.reset_id IS
 	'random: another one for each call';
 
@@ -365,8 +378,8 @@ CREATE POLICY onboard_watermarks_of_own_roles ON onboard_watermarks FOR SELECT
 SELECT pg_catalog.pg_extension_config_dump('onboard_tables', '');
 SELECT pg_catalog.pg_extension_config_dump('onboard_history', '');
 -- The name must still mean the role: it is all that a dump tells of it.  This
--- text is read by each dump, so it must not say onboard_role_id(role): by then,
--- another schema may have the name of ours.
+-- text is read by each dump, so it must not call role_id(): by then, another
+-- schema may have the name of ours.
 SELECT pg_catalog.pg_extension_config_dump('onboard_watermarks',
 	'WHERE role_id OPERATOR(pg_catalog.=) COALESCE((SELECT r.oid
 		FROM pg_catalog.pg_roles r
@@ -383,7 +396,8 @@ CREATE TYPE onboard_result AS (
 	files integer,
 	rows bigint,
 	bytes bigint,
-	elapsed interval
+	elapsed interval,
+	increment boolean
 );
 
 COMMENT ON TYPE onboard_result IS 'how an export has ended';
@@ -396,6 +410,8 @@ COMMENT ON COLUMN onboard_result.files IS 'number of objects: 1 or 0';
 COMMENT ON COLUMN onboard_result.rows IS 'number of rows';
 COMMENT ON COLUMN onboard_result.bytes IS 'size of the object';
 COMMENT ON COLUMN onboard_result.elapsed IS 'how long the export took';
+COMMENT ON COLUMN onboard_result.increment IS
+	'whether it has only the rows above a watermark';
 
 CREATE FUNCTION onboard_table(
 	name pg_catalog.text,
@@ -419,25 +435,26 @@ CREATE FUNCTION onboard_all(
 	OUT rows bigint,
 	OUT bytes bigint,
 	OUT elapsed interval,
+	OUT increment boolean,
 	OUT error pg_catalog.text
 ) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_all IS 'lands every registered table in S3';
 
-CREATE FUNCTION onboard_load(config pg_catalog.json) RETURNS integer
+CREATE FUNCTION onboard_register(config pg_catalog.json) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_load IS
+COMMENT ON FUNCTION onboard_register IS
 	'registers tables from {"Tables": [{"table_name": ..., "sql_query": ...}]}';
 
-CREATE FUNCTION onboard_reset(
+CREATE FUNCTION onboard_reset_watermark(
 	name pg_catalog.text,
 	keep boolean DEFAULT false
 ) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_reset IS
+COMMENT ON FUNCTION onboard_reset_watermark IS
 	'forgets where the increments of a registered table have ended';
 
 CREATE FUNCTION onboard_abort_uploads(
@@ -514,13 +531,6 @@ CREATE FUNCTION onboard_status(
 
 COMMENT ON FUNCTION onboard_status IS 'how far a run is';
 
-CREATE FUNCTION onboard_await(run_id pg_catalog.uuid, timeout interval)
-	RETURNS boolean
-	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
-
-COMMENT ON FUNCTION onboard_await IS
-	'waits until no process works on the run; see onboard_wait()';
-
 CREATE FUNCTION onboard_wait(
 	run_id pg_catalog.uuid,
 	timeout interval DEFAULT NULL,
@@ -543,15 +553,16 @@ CREATE FUNCTION onboard_cancel(run_id pg_catalog.uuid) RETURNS boolean
 	LANGUAGE sql VOLATILE
 	BEGIN ATOMIC
 		SELECT COALESCE(
-			pg_catalog.pg_cancel_backend(@extschema@.onboard_pid(run_id)),
+			pg_catalog.pg_cancel_backend(
+				onboard_internal.run_pid(run_id)),
 			false);
 	END;
 
 COMMENT ON FUNCTION onboard_cancel IS
 	'cancels a run; false if no process works on it';
 
--- What default privileges have granted on tables and views is taken back:
--- TRIGGER on the history, say, is the right to act as its owner.
+-- What default privileges have granted on tables, views and the schema is taken
+-- back: TRIGGER on the history, say, is the right to act as its owner.
 
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -571,6 +582,15 @@ BEGIN
 		WHERE e.extname = 'onboard' AND a.grantee <> c.relowner
 	LOOP
 		EXECUTE format('REVOKE ALL ON %s FROM %s', one.name, one.grantee);
+	END LOOP;
+	FOR one IN
+		SELECT DISTINCT CASE a.grantee WHEN 0 THEN 'PUBLIC'
+			ELSE quote_ident(pg_get_userbyid(a.grantee)) END AS grantee
+		FROM pg_namespace n, aclexplode(n.nspacl) a
+		WHERE n.nspname = 'onboard_internal' AND a.grantee <> n.nspowner
+	LOOP
+		EXECUTE format('REVOKE ALL ON SCHEMA onboard_internal FROM %s',
+			one.grantee);
 	END LOOP;
 END
 $$;

@@ -41,12 +41,11 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Of an export of no rows, which lands nothing and so needs no network; without
--- the NOTICE that says so.
+-- Of an export of no rows, which lands nothing and so needs no network.
 CREATE FUNCTION export(options text,
 	query text DEFAULT 'SELECT 1 AS a, 2 AS b WHERE false',
 	name text DEFAULT 't', bucket text DEFAULT NULL)
-RETURNS text LANGUAGE sql SET client_min_messages = warning AS $$
+RETURNS text LANGUAGE sql AS $$
 	SELECT public.outcome(format(
 		'SELECT status FROM onboard_table(%L, %L, %L, %L)',
 		name, query, bucket, options))

@@ -84,7 +84,7 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER s3 OPTIONS (
 SET search_path = pg_catalog, trap;
 SET onboard.retry_deadline = '100ms';
 \set VERBOSITY terse
-SELECT trap.onboard_load('{"Tables": [{"table_name": "t", "sql_query": "SELECT WHERE false"}]}');
+SELECT trap.onboard_register('{"Tables": [{"table_name": "t", "sql_query": "SELECT WHERE false"}]}');
 INSERT INTO trap.onboard_tables (name, options) VALUES ('', '{}');
 INSERT INTO trap.onboard_tables (name, options) VALUES ('x', '[]');
 SELECT name, status FROM trap.onboard_table('t', run_id => '00000000-0000-4000-8000-000000000001');
@@ -92,11 +92,11 @@ SELECT name, status FROM trap.onboard_all();
 SELECT trap.onboard_submit('t', run_id => '00000000-0000-4000-8000-000000000002');
 SELECT status, tables FROM trap.onboard_wait('00000000-0000-4000-8000-000000000002');
 SELECT trap.onboard_submit_all(run_id => '00000000-0000-4000-8000-000000000003');
-SELECT trap.onboard_await('00000000-0000-4000-8000-000000000003', '1 minute');
+SELECT status FROM trap.onboard_wait('00000000-0000-4000-8000-000000000003', '1 minute');
 SELECT status, tables FROM trap.onboard_status('00000000-0000-4000-8000-000000000003');
 SELECT trap.onboard_cancel('00000000-0000-4000-8000-000000000003');
-SELECT trap.onboard_pid('00000000-0000-4000-8000-000000000003');
-SELECT trap.onboard_reset('t');
+SELECT onboard_internal.run_pid('00000000-0000-4000-8000-000000000003');
+SELECT trap.onboard_reset_watermark('t');
 SELECT trap.onboard_explain('SELECT 1') IS NOT NULL AS explained;
 SELECT count(*) FROM trap.onboard_check();
 SELECT trap.onboard_abort_uploads();
@@ -184,10 +184,12 @@ WHERE extname = 'onboard' AND condition <> '';
 SELECT count(*) FROM pg_extension, unnest(extcondition) AS condition
 WHERE extname = 'onboard' AND condition ~ 'trap';
 
--- Another schema of the name has all that ours has
+-- Other schemas of the names have all that ours have
 
 ALTER SCHEMA trap RENAME TO moved;
+ALTER SCHEMA onboard_internal RENAME TO moved_internal;
 CREATE SCHEMA trap;
+CREATE SCHEMA onboard_internal;
 \set ECHO none
 CREATE FUNCTION trap.sprung() RETURNS void LANGUAGE plpgsql AS $$
 BEGIN
@@ -199,8 +201,9 @@ DECLARE
 	what text;
 	relation regclass;
 BEGIN
-	FOR what IN SELECT format('CREATE FUNCTION trap.%I(%s) RETURNS %s LANGUAGE plpgsql
-		AS $f$ BEGIN PERFORM trap.sprung(); END $f$', proname,
+	FOR what IN SELECT format('CREATE FUNCTION %s.%I(%s) RETURNS %s LANGUAGE plpgsql
+		AS $f$ BEGIN PERFORM trap.sprung(); END $f$',
+		CASE pronamespace WHEN 'moved'::regnamespace THEN 'trap' ELSE 'onboard_internal' END, proname,
 		(SELECT string_agg(format_type(t, NULL), ', ' ORDER BY n) FROM unnest(proargtypes) WITH ORDINALITY AS a (t, n)),
 		format_type(prorettype, NULL))
 		FROM pg_proc JOIN own ON classid = 'pg_proc'::regclass AND objid = oid
@@ -219,19 +222,20 @@ END
 $$;
 \set ECHO all
 SELECT count(*) > 5 AS many FROM pg_proc WHERE pronamespace = 'trap'::regnamespace;
+SELECT proname FROM pg_proc WHERE pronamespace = 'onboard_internal'::regnamespace ORDER BY proname COLLATE "C";
 SELECT relname FROM pg_class WHERE relnamespace = 'trap'::regnamespace ORDER BY relname COLLATE "C";
 SET search_path = pg_catalog, moved;
 \set VERBOSITY terse
-SELECT moved.onboard_load('{"Tables": [{"table_name": "t", "sql_query": "SELECT WHERE false"}]}');
+SELECT moved.onboard_register('{"Tables": [{"table_name": "t", "sql_query": "SELECT WHERE false"}]}');
 SELECT name, status FROM moved.onboard_table('t', run_id => '00000000-0000-4000-8000-000000000011');
 SELECT name, status FROM moved.onboard_all();
 SELECT moved.onboard_submit('t', run_id => '00000000-0000-4000-8000-000000000012');
 SELECT status, tables FROM moved.onboard_wait('00000000-0000-4000-8000-000000000012');
 SELECT moved.onboard_submit_all(run_id => '00000000-0000-4000-8000-000000000013');
-SELECT moved.onboard_await('00000000-0000-4000-8000-000000000013', '1 minute');
+SELECT status FROM moved.onboard_wait('00000000-0000-4000-8000-000000000013', '1 minute');
 SELECT status, tables FROM moved.onboard_status('00000000-0000-4000-8000-000000000013');
 SELECT moved.onboard_cancel('00000000-0000-4000-8000-000000000013');
-SELECT moved.onboard_reset('t');
+SELECT moved.onboard_reset_watermark('t');
 INSERT INTO moved.onboard_history (run_id, name, role, source, status, files, rows, raw_bytes, bytes, parts, retries, started, pid)
 	VALUES ('00000000-0000-4000-8000-000000000014', 'gone', current_user, 'local', 'running', 0, 0, 0, 0, 0, 0, now(), 0);
 SELECT name, status FROM moved.onboard_runs ORDER BY name, started;
@@ -242,12 +246,14 @@ RESET search_path;
 \set VERBOSITY default
 \set ECHO none
 SET client_min_messages = warning;
-DROP SCHEMA trap CASCADE;
+DROP SCHEMA trap, onboard_internal CASCADE;
 RESET client_min_messages;
 \set ECHO all
 ALTER SCHEMA moved RENAME TO trap;
+ALTER SCHEMA moved_internal RENAME TO onboard_internal;
 
--- A function of a name of ours that is there before: the extension is not made
+-- A function, type or schema of a name of ours that is there before: the extension
+-- is not made
 
 SET client_min_messages = warning;
 DROP EXTENSION onboard CASCADE;
@@ -256,4 +262,7 @@ CREATE FUNCTION trap.onboard_status(text) RETURNS text LANGUAGE sql AS $$ SELECT
 CREATE EXTENSION onboard SCHEMA trap;
 DROP FUNCTION trap.onboard_status(text);
 CREATE TYPE trap.onboard_result AS (a int);
+CREATE EXTENSION onboard SCHEMA trap;
+DROP TYPE trap.onboard_result;
+CREATE SCHEMA onboard_internal;
 CREATE EXTENSION onboard SCHEMA trap;

@@ -17,7 +17,7 @@ AND classid <> 'pg_type'::regclass -- those of tables differ by version
 AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'onboard')
 ORDER BY member;
 
--- Functions
+-- Functions that users call, then those of which the extension is made
 
 \pset format unaligned
 \pset tuples_only on
@@ -28,12 +28,20 @@ SELECT format(E'%s(%s)\n    returns %s%s%s%s',
 	CASE WHEN prosecdef THEN ', security definer' ELSE ', security invoker' END)
 FROM pg_proc WHERE proname LIKE 'onboard%'
 ORDER BY proname COLLATE "C";
+SELECT format(E'%s(%s)\n    returns %s%s',
+	oid::regproc, pg_get_function_arguments(oid), pg_get_function_result(oid),
+	CASE WHEN prosecdef THEN ', security definer' ELSE ', security invoker' END)
+FROM pg_proc WHERE pronamespace = 'onboard_internal'::regnamespace
+ORDER BY proname COLLATE "C";
 \pset tuples_only off
 \pset format aligned
 
 SELECT proname, proacl, obj_description(oid, 'pg_proc') AS comment
 FROM pg_proc WHERE proname LIKE 'onboard%'
 ORDER BY proname COLLATE "C";
+
+SELECT nspacl, nspowner = extowner AS same_owner, obj_description(n.oid, 'pg_namespace') AS comment
+FROM pg_namespace n, pg_extension WHERE nspname = 'onboard_internal' AND extname = 'onboard';
 
 SELECT fdwhandler::regproc, fdwvalidator::regproc, fdwoptions,
 	fdwacl, obj_description(oid, 'pg_foreign_data_wrapper') AS comment
@@ -85,7 +93,7 @@ CREATE SERVER s3 FOREIGN DATA WRAPPER onboard OPTIONS (
 CREATE USER MAPPING FOR CURRENT_USER SERVER s3 OPTIONS (
 	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
 SET search_path = '';
-SELECT "My lake".onboard_load(
+SELECT "My lake".onboard_register(
 	'{"Tables": [{"table_name": "empty", "sql_query": "SELECT WHERE false"}]}');
 SELECT name, status FROM "My lake".onboard_all();
 SELECT name, status, uri, files, rows, bytes FROM "My lake".onboard_table('empty');
@@ -104,6 +112,7 @@ SELECT
 	(SELECT count(*) FROM pg_class WHERE relname ~ 'onboard') AS relations,
 	(SELECT count(*) FROM pg_proc WHERE proname ~ 'onboard') AS functions,
 	(SELECT count(*) FROM pg_type WHERE typname ~ 'onboard') AS types,
+	(SELECT count(*) FROM pg_namespace WHERE nspname ~ 'onboard') AS schemas,
 	(SELECT count(*) FROM pg_foreign_data_wrapper) AS wrappers,
 	(SELECT count(*) FROM pg_foreign_server) AS servers,
 	(SELECT count(*) FROM pg_user_mapping) AS mappings,

@@ -38,6 +38,19 @@ SELECT target('{"key": "größe/100 €?a=b&c#d%20+"}');
 SELECT target('{"key": "{date}/{time}.x"}') ~ '^s3://lake/\d{4}-\d\d-\d\d/\d{6}\.x$';
 SELECT split_part(target('{"key": "{run_id}"}'), '/', 4)::uuid IS NOT NULL;
 
+-- The fields of a moment: in UTC, or in the time zone that is given
+
+SELECT target('{"key": "{year}/{month}/{day}/{hour}"}') ~ '^s3://lake/\d{4}/\d\d/\d\d/\d\d$';
+SELECT target('{"key": "{year}/{month}/{day}/{hour}|{date}T{time}", "as_of": "2026-01-05 06:07:08"}');
+SELECT target('{"key": "year={year}/month={month}/day={day}", "as_of": "2026-01-05", "timezone": "Europe/Berlin"}');
+SET TimeZone = 'Asia/Tokyo';
+SET DateStyle = 'German, DMY';
+SELECT target('{"key": "{date}T{time}", "as_of": "2026-01-05"}');
+SELECT target('{"key": "{date}T{time}", "as_of": "2026-01-05T23:30:00+00:00"}');
+SELECT target('{"key": "{date}T{time}", "as_of": "2026-01-05T23:30:00Z", "timezone": "Europe/Berlin"}');
+RESET TimeZone;
+RESET DateStyle;
+
 -- A name is one segment of the key
 
 SELECT target('{}', 'public.t');
@@ -58,7 +71,7 @@ ALTER SERVER s3 OPTIONS (DROP prefix);
 -- Templates
 
 SELECT each('{name}', '{nme}', '{}', '{ name }', '{Name}', '{name', 'name}',
-	'{{name}', '{name}}', '{{', '}}', '{', '}', 'a{b{c}', '{name:x}', '');
+	'{{name}', '{name}}', '{{', '}}', '{', '}', 'a{b{c}', '{name:x}', '{Year}', '{minute}', '');
 
 -- Keys
 

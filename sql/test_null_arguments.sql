@@ -13,7 +13,7 @@ SELECT onboard_table(NULL);
 SELECT onboard_table('');
 \echo :LAST_ERROR_SQLSTATE
 SELECT onboard_table(NULL, 'SELECT 1', 'lake', '{}');
-SELECT onboard_load(NULL);
+SELECT onboard_register(NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT onboard_abort_uploads(older_than => NULL);
 \echo :LAST_ERROR_SQLSTATE

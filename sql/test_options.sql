@@ -199,6 +199,32 @@ SELECT each(
 	'{"checksum": "auto"}', '{"checksum": "sha256"}', '{"checksum": "crc32"}',
 	'{"checksum": "none"}', '{"checksum": "crc32c"}', '{"checksum": ""}', '{"checksum": false}');
 
+-- The moment that keys show
+
+SELECT each(
+	'{"timezone": "UTC"}', '{"timezone": "Europe/Berlin"}',
+	'{"timezone": "europe/berlin"}', '{"timezone": "CET"}',
+	'{"timezone": "Etc/GMT-1"}',
+	'{"timezone": 1}', '{"timezone": null}', '{"timezone": ""}',
+	'{"timezone": "Europe/Berln"}', '{"timezone": "CEST"}',
+	'{"timezone": "UTC+2"}', '{"timezone": "+02:00"}', '{"timezone": "2"}',
+	'{"timezone": "EST5EDT"}', '{"timezone": "default"}',
+	'{"timezone": "../UTC"}', '{"timezone": "Etc/GMT-1 "}');
+SELECT each(
+	'{"as_of": "2026-01-31"}', '{"as_of": "2024-02-29"}',
+	'{"as_of": "2026-01-31 02:03"}', '{"as_of": "2026-01-31T02:03:04.5678-0930"}',
+	'{"as_of": 20260131}', '{"as_of": null}', '{"as_of": ""}',
+	'{"as_of": "today"}', '{"as_of": "infinity"}', '{"as_of": "2026-1-5"}',
+	'{"as_of": "20260131"}', '{"as_of": "31.01.2026"}', '{"as_of": "2026-02-29"}',
+	'{"as_of": "2026-13-01"}', '{"as_of": "2026-00-01"}', '{"as_of": "0000-01-01"}',
+	'{"as_of": "12026-01-01"}', '{"as_of": " 2026-01-31"}', '{"as_of": "2026-01-31 "}',
+	'{"as_of": "2026-01-31T"}', '{"as_of": "2026-01-31T02"}',
+	'{"as_of": "2026-01-31T24:00"}', '{"as_of": "2026-01-31T02:60"}',
+	'{"as_of": "2026-01-31T02:00:60"}', '{"as_of": "2026-01-31T02:00:00."}',
+	'{"as_of": "2026-01-31T02:00+16"}', '{"as_of": "2026-01-31T02:00+1"}',
+	'{"as_of": "2026-01-31T02:00+01:"}', '{"as_of": "2026-01-31T02:00z"}',
+	'{"as_of": "2026-01-31 02:00 Europe/Berlin"}', '{"as_of": "2026-01-31Z"}');
+
 -- Layers: the whole counts
 
 INSERT INTO onboard_tables VALUES ('kms', 'SELECT 1 AS a WHERE false', NULL,
@@ -217,7 +243,7 @@ FROM unnest(ARRAY['[]', '{"sse": "AES256"}', '{"server": "s3"}', '{"fromat": "cs
 
 -- All at once
 
-SELECT export('{"acl": "private", "bucket_key": true, "checksum": "sha256", "compression": "zstd", "compression_level": 3,
+SELECT export('{"acl": "private", "as_of": "2026-01-31", "bucket_key": true, "checksum": "sha256", "compression": "zstd", "compression_level": 3,
 	"connections": 4, "content_type": "text/csv", "delimiter": ";",
 	"empty": "skip", "encoding": "UTF8", "escape": "\\",
 	"expected_bucket_owner": "111122223333", "force_quote": ["a"],
@@ -225,7 +251,7 @@ SELECT export('{"acl": "private", "bucket_key": true, "checksum": "sha256", "com
 	"metadata": {"a": "b"}, "null": "NULL", "overwrite": "error",
 	"parallel": "off", "part_size": "16MB", "quote": "''",
 	"requester_pays": true, "server": "s3", "sse": "aws:kms",
-	"storage_class": "STANDARD", "tags": {"a": "b"}}');
+	"storage_class": "STANDARD", "tags": {"a": "b"}, "timezone": "Europe/Berlin"}');
 
 -- Where it stands is said
 
@@ -250,11 +276,13 @@ SELECT onboard_all(options => '{"watermark": {"column": "a"}}');
 CREATE FUNCTION registered(VARIADIC options text[]) RETURNS SETOF text
 LANGUAGE sql AS $$
 	SELECT o || E'\n    ' || outcome(format(
-		'SELECT onboard_load(%L)', json_build_object('Tables', json_build_array(
+		'SELECT onboard_register(%L)', json_build_object('Tables', json_build_array(
 			json_build_object('table_name', 't', 'options', o::json)))))
 	FROM unnest(options) WITH ORDINALITY AS u (o, n) ORDER BY n
 $$;
 SELECT registered(
+	'{"as_of": "2026-01-31"}',
+	'{"timezone": "Mars/Phobos"}',
 	'{"manifest": true}',
 	'{"publish": "together"}',
 	'{"watermark": "a"}',
@@ -273,8 +301,8 @@ SELECT registered(
 	'{"watermark": {"column": "a"}}');
 SELECT export('{}', NULL);
 SELECT export('{"key": "{name}"}', NULL);
-SELECT onboard_reset(NULL);
-SELECT onboard_reset('t');
+SELECT onboard_reset_watermark(NULL);
+SELECT onboard_reset_watermark('t');
 
 -- Bounds on texts, told before anything is sent
 

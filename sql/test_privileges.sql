@@ -82,10 +82,10 @@ SELECT export_closed_as_caller();
 
 SELECT * FROM onboard_tables;
 INSERT INTO onboard_tables (name) VALUES ('x');
-SELECT onboard_load('{"Tables": [{"table_name": "x"}]}');
+SELECT onboard_register('{"Tables": [{"table_name": "x"}]}');
 SELECT onboard_all();
 RESET ROLE;
-SELECT onboard_load('{"Tables": [
+SELECT onboard_register('{"Tables": [
 	{"table_name": "open"}, {"table_name": "closed"},
 	{"table_name": "aliased", "sql_query": "SELECT * FROM open"}]}');
 SET ROLE regress_onboard_b;
@@ -97,7 +97,7 @@ GRANT SELECT ON onboard_tables TO regress_onboard_b;
 SET ROLE regress_onboard_b;
 SELECT status FROM onboard_table('aliased');
 SELECT name, status, error FROM onboard_all();
-SELECT onboard_load('{"Tables": [{"table_name": "x"}]}');
+SELECT onboard_register('{"Tables": [{"table_name": "x"}]}');
 \set SHOW_CONTEXT errors
 
 -- The history: nobody writes it, a role sees its own and its groups' runs
@@ -149,10 +149,23 @@ DROP ROLE regress_onboard_a, regress_onboard_b, regress_onboard_team;
 
 CREATE ROLE "regress_onboard Odd";
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO "regress_onboard Odd", PUBLIC;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON SCHEMAS TO "regress_onboard Odd", PUBLIC;
 CREATE EXTENSION onboard;
 ALTER DEFAULT PRIVILEGES REVOKE ALL ON TABLES FROM "regress_onboard Odd", PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON SCHEMAS FROM "regress_onboard Odd", PUBLIC;
 SELECT c.relname, a.grantee, string_agg(privilege_type, ' ') AS privileges
 FROM pg_class c, aclexplode(relacl) a
 WHERE relname ~ '^onboard' AND relkind IN ('r', 'v') AND a.grantee <> relowner
 GROUP BY 1, 2 ORDER BY relname COLLATE "C";
+SELECT a.grantee, a.privilege_type FROM pg_namespace, aclexplode(nspacl) a
+WHERE nspname = 'onboard_internal' AND a.grantee <> nspowner;
+
+-- Nobody needs the schema of what the extension is made of
+
+SET ROLE "regress_onboard Odd";
+SELECT onboard_internal.run_pid('00000000-0000-4000-8000-000000000001');
+SELECT count(*) FROM onboard_runs;
+SELECT count(*) FROM onboard_progress;
+SELECT onboard_cancel('00000000-0000-4000-8000-000000000001');
+RESET ROLE;
 DROP ROLE "regress_onboard Odd";

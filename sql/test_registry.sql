@@ -1,4 +1,4 @@
--- The registry: its table, onboard_load, and onboard_all over it.
+-- The registry: its table, onboard_register, and onboard_all over it.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -24,22 +24,22 @@ DELETE FROM onboard_tables;
 
 -- Loading
 
-SELECT onboard_load('{"Tables": [
+SELECT onboard_register('{"Tables": [
 	{"table_name": "employee", "sql_query": "select 1 as a where false"},
 	{"table_name": "department", "sql_query": "select 1 as a where false;",
 	 "bucket": "lake-hr", "options": {"format": "jsonl"}, "enabled": false},
 	{"table_name": "plain"}]}');
 SELECT name, query, bucket, options, enabled FROM onboard_tables ORDER BY name;
 -- what is given replaces, what is not stays
-SELECT onboard_load('{"Tables": [
+SELECT onboard_register('{"Tables": [
 	{"table_name": "employee", "options": {"header": false}},
 	{"table_name": "department", "bucket": null, "enabled": true},
 	{"table_name": "plain", "sql_query": "select 2 as b where false"}]}');
 SELECT name, query, bucket, options, enabled FROM onboard_tables ORDER BY name;
-SELECT onboard_load('{"Tables": [{"table_name": "plain", "sql_query": null}]}');
+SELECT onboard_register('{"Tables": [{"table_name": "plain", "sql_query": null}]}');
 SELECT query FROM onboard_tables WHERE name = 'plain';
-SELECT onboard_load('{"Tables": []}');
-SELECT onboard_load('{"Tables": [{"table_name": "employee"}], "Version": 1}');
+SELECT onboard_register('{"Tables": []}');
+SELECT onboard_register('{"Tables": [{"table_name": "employee"}], "Version": 1}');
 SELECT count(*) FROM onboard_tables;
 
 -- Refusals, in which nothing is loaded
@@ -49,7 +49,7 @@ SELECT count(*) FROM onboard_tables;
 CREATE FUNCTION load(VARIADIC configs text[]) RETURNS SETOF text
 LANGUAGE sql AS $$
 	SELECT c || E'\n    ' ||
-		outcome(format('SELECT onboard_load(%L)', c))
+		outcome(format('SELECT onboard_register(%L)', c))
 	FROM unnest(configs) WITH ORDINALITY AS u (c, n) ORDER BY n
 $$;
 SELECT load('[]', '{}', 'null', '"Tables"', '{"tables": []}',
@@ -83,9 +83,9 @@ SELECT load(
 	'{"Tables": [{"table_name": "x", "options": {"on_error": "raise"}}]}',
 	'{"Tables": [{"table_name": "x", "options": {"format": "text", "quote": "x"}}]}',
 	'{"Tables": [{"table_name": "x", "bucket": "A_b"}]}');
-SELECT onboard_load('{"Tables": [{"table_name": "y"}, {"table_name": "x", "sql_query": "select 1 form x"}]}');
-SELECT onboard_load('{"Tables": [{"table_name": "y"}, {"table_name": "x", "sql_query": "drop table x"}]}');
-SELECT onboard_load('{"Tables": [{"table_name": "y"}, {"table_name": "x", "options": {"header": 1}}]}');
+SELECT onboard_register('{"Tables": [{"table_name": "y"}, {"table_name": "x", "sql_query": "select 1 form x"}]}');
+SELECT onboard_register('{"Tables": [{"table_name": "y"}, {"table_name": "x", "sql_query": "drop table x"}]}');
+SELECT onboard_register('{"Tables": [{"table_name": "y"}, {"table_name": "x", "options": {"header": 1}}]}');
 SELECT count(*) FROM onboard_tables WHERE name IN ('x', 'y');
 
 -- onboard_table takes what the call leaves out from the registry
@@ -93,7 +93,7 @@ SELECT count(*) FROM onboard_tables WHERE name IN ('x', 'y');
 \pset format aligned
 \pset tuples_only off
 DELETE FROM onboard_tables;
-SELECT onboard_load('{"Tables": [
+SELECT onboard_register('{"Tables": [
 	{"table_name": "t", "sql_query": "SELECT 1 AS a WHERE false", "bucket": "lake-t",
 	 "options": {"format": "jsonl", "key": "{name}.{ext}"}}]}');
 SELECT name, status, uri, files, rows, bytes FROM onboard_table('t');
@@ -119,7 +119,7 @@ SELECT count(*) FROM onboard_all();
 DELETE FROM onboard_tables;
 SELECT * FROM onboard_all();
 SELECT * FROM onboard_all('sales%');
-SELECT onboard_load('{"Tables": [
+SELECT onboard_register('{"Tables": [
 	{"table_name": "b_empty", "sql_query": "SELECT 1 AS a WHERE false"},
 	{"table_name": "a_empty", "sql_query": "SELECT 1 AS a WHERE false"},
 	{"table_name": "c_other", "sql_query": "SELECT 1 AS a WHERE false", "enabled": false}]}');

@@ -95,7 +95,7 @@ def land(cluster, rgw):
     )
     sql(
         cluster,
-        f"\\set config `cat {EXAMPLE}`\nSELECT onboard_load(:'config');",
+        f"\\set config `cat {EXAMPLE}`\nSELECT onboard_register(:'config');",
     )
     sql(cluster, "SELECT * FROM onboard_all();")
 

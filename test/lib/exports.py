@@ -67,12 +67,14 @@ def value(connection, sql, parameters=None):
         return cursor.fetchone()[0]
 
 
+def run_pid(connection, run_id):
+    """The process that works on a run, or None; for superusers alone."""
+    return value(connection, "SELECT onboard_internal.run_pid(%s)", (run_id,))
+
+
 def warnings(connection):
-    """What the session was told, but for how its exports have ended."""
-    return [
-        notice for notice in connection.notices
-        if not notice.startswith("NOTICE:  export of ")
-    ]
+    """The session's messages: an export that went well sends none."""
+    return list(connection.notices)
 
 
 def failure(do, *arguments, **options):

@@ -1072,7 +1072,7 @@ class Episode:
         try:
             select(session, ADMIN_SETTINGS)
             reached = value(
-                session, f"SELECT onboard_reset(%s{keep})", (name,)
+                session, f"SELECT onboard_reset_watermark(%s{keep})", (name,)
             )
             self.say(f"-- {reached} watermarks")
         except LOCKED:
@@ -1177,7 +1177,7 @@ class Episode:
                     self.refused.pop((role, name), None)
                     break
                 self.refused[role, name] = call.error
-                if "onboard_reset" not in call.said + str(
+                if "onboard_reset_watermark" not in call.said + str(
                     call.error.diag.message_hint
                 ):
                     break

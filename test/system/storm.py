@@ -323,7 +323,7 @@ PLAIN_STATEMENTS = [
     "EXPLAIN (ANALYZE, COSTS OFF) SELECT * FROM storm.medium",
     "SELECT * FROM onboard_progress", "SELECT * FROM onboard_watermarks",
     "SELECT name, status FROM onboard_runs ORDER BY started DESC LIMIT 5",
-    "SELECT onboard_reset('all_3')", "SELECT onboard_prune('1 day')",
+    "SELECT onboard_reset_watermark('all_3')", "SELECT onboard_prune('1 day')",
     "SELECT * FROM onboard_check()", "LISTEN onboard", "UNLISTEN *",
     "NOTIFY storm, 'x'", "DISCARD TEMP", "DISCARD PLANS", "DISCARD ALL",
     "SELECT onboard_cancel(run_id) FROM onboard_runs"

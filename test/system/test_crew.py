@@ -8,7 +8,7 @@ from conftest import Server
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, copy, failure, key_of, keys, land_all,
-    no_upload_left, own_event, rows, select, value, wait_for_event,
+    no_upload_left, own_event, rows, run_pid, select, value, wait_for_event,
     wait_for_worker,
 )
 from lib.postgres import Cluster
@@ -312,7 +312,7 @@ def test_a_run_cannot_be_prepared(rgw, s3, bucket, canaries, workers):
         assert error.pgcode == "0A000"
         assert "onboard_all" in error.diag.message_primary
         assert "onboard_submit_all" in error.diag.message_hint
-        assert value(session, "SELECT onboard_pid(%s)", (run_id,)) is None
+        assert run_pid(session, run_id) is None
         # one that has taken back the run can be
         select(session, "BEGIN")
         select(session, "SAVEPOINT before")

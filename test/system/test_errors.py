@@ -589,9 +589,9 @@ def wrong_queries(stage):
     ]
 
 
-@produces("22023", "a configuration of `onboard_load` that is not valid")
+@produces("22023", "a configuration of `onboard_register` that is not valid")
 def wrong_configuration(stage):
-    return [stage.sql("SELECT onboard_load('{\"tables\": []}')")]
+    return [stage.sql("SELECT onboard_register('{\"tables\": []}')")]
 
 
 @produces("22023", "a server without region and endpoint")
@@ -625,7 +625,7 @@ def nulls(stage):
         stage.sql("SELECT onboard_wait(NULL)"),
         stage.sql("SELECT onboard_submit(NULL)"),
         stage.sql("SELECT onboard_table(NULL)"),
-        stage.sql("SELECT onboard_load(NULL)"),
+        stage.sql("SELECT onboard_register(NULL)"),
         stage.sql("SELECT onboard_abort_uploads('lake', older_than => NULL)"),
     ]
 
@@ -868,7 +868,7 @@ def watermark_is_left(stage):
     def end():
         with Running(stage.db, "SELECT onboard_table('t')") as run:
             wait_for_event(observer, run.pid, "advisory")
-            select(observer, "SELECT onboard_reset('t')")
+            select(observer, "SELECT onboard_reset_watermark('t')")
             select(observer, "SELECT pg_advisory_unlock(46)")
             run.rows()
 

@@ -11,7 +11,7 @@ from conftest import Server
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, copy, failure, key_of, keys, no_upload_left, rows,
-    select, value, wait_for_event,
+    run_pid, select, value, wait_for_event,
 )
 from lib.proxy import s3_error
 from lib.roles import Role, may_land
@@ -53,10 +53,6 @@ def history(db, run_id):
     return [tuple(row.values()) for row in select(db, sql, (run_id,))]
 
 
-def pid_of(db, run_id):
-    return value(db, "SELECT onboard_pid(%s)", (run_id,))
-
-
 def test_submit(db, s3, bucket):
     query = rows(20)
     run_id = submit(db, "job", query, bucket)
@@ -69,7 +65,7 @@ def test_submit(db, s3, bucket):
     assert row["started"] <= row["ended"]
     assert body(s3, bucket, key_of("job")) == wanted
     assert history(db, run_id) == [("job", "done", None)]
-    assert pid_of(db, run_id) is None
+    assert run_pid(db, run_id) is None
 
 
 def test_submit_all(db, s3, registry, bucket):
@@ -108,7 +104,7 @@ def test_it_outlives_the_session(pg, db, s3, bucket):
         run_id = submit(session, "job", query, bucket)
         assert value(db, "SELECT status FROM onboard_status(%s)",
                      (run_id,)) == "running"
-        wait_for_event(db, pid_of(db, run_id), "advisory")
+        wait_for_event(db, run_pid(db, run_id), "advisory")
         session.close()
     finally:
         select(db, "SELECT pg_advisory_unlock(77)")
@@ -131,7 +127,7 @@ def test_a_run_id_given_twice(db, s3, bucket):
     select(db, "SELECT pg_advisory_lock(78)")
     try:
         assert submit(db, "job", query, bucket, run_id) == run_id
-        wait_for_event(db, pid_of(db, run_id), "advisory")
+        wait_for_event(db, run_pid(db, run_id), "advisory")
         assert submit(db, "other", "SELECT 1", bucket, run_id) == run_id
     finally:
         select(db, "SELECT pg_advisory_unlock(78)")
@@ -155,7 +151,7 @@ def test_run_ids_in_order(db, s3, bucket, id_):
         for n, run_id in enumerate(ids):
             query = "SELECT pg_advisory_xact_lock_shared(85) IS NULL AS x"
             submit(db, f"job{n}", query, bucket, run_id)
-        pids = [pid_of(db, run_id) for run_id in ids]
+        pids = [run_pid(db, run_id) for run_id in ids]
         assert None not in pids and len(set(pids)) == 2
         for pid in pids:
             wait_for_event(db, pid, "advisory")
@@ -185,7 +181,7 @@ def test_wait_times_out(db, bucket):
 def test_cancel(db, rgw, s3, registry, bucket, tables):
     if tables == "one":
         run_id = submit(db, "job", SLEEPS, bucket)
-        wait_for_event(db, pid_of(db, run_id), "PgSleep")
+        wait_for_event(db, run_pid(db, run_id), "PgSleep")
     else:
         register(db, bucket, job=SLEEPS, other=SLEEPS)
         run_id = submit_all(db)
@@ -217,7 +213,7 @@ def test_cancel_while_it_is_prepared(pg, db, observer, registry, bucket):
         locker.autocommit = False
         select(locker, "LOCK TABLE onboard_watermarks")
         run_id = value(db, "SELECT onboard_submit('long')")
-        wait_for_event(observer, pid_of(db, run_id), "relation")
+        wait_for_event(observer, run_pid(db, run_id), "relation")
         assert value(db, "SELECT onboard_cancel(%s)", (run_id,)) is True
         assert wait(db, run_id)["status"] == "failed"
         locker.rollback()
@@ -232,7 +228,7 @@ def test_cancel_while_it_is_prepared(pg, db, observer, registry, bucket):
 def test_terminated(db, rgw, s3, bucket):
     """A run without a live worker reads lost, never running."""
     run_id = submit(db, "job", SLEEPS, bucket)
-    pid = pid_of(db, run_id)
+    pid = run_pid(db, run_id)
     wait_for_event(db, pid, "PgSleep")
     assert history(db, run_id) == [("job", "running", None)]
     select(db, "SELECT pg_terminate_backend(%s, 10000)", (pid,))
@@ -333,7 +329,7 @@ def test_waiting_takes_no_memory(db, bucket):
     """Who waits for a run asks again and again, for as long as it takes."""
     run_id = submit(db, "job", "SELECT pg_sleep(300) IS NULL AS a", bucket)
     used = (
-        "SELECT onboard_await(%s, %s), (SELECT sum(used_bytes)::int"
+        "SELECT onboard_wait(%s, %s), (SELECT sum(used_bytes)::int"
         " FROM pg_backend_memory_contexts) AS used"
     )
     try:
@@ -370,7 +366,7 @@ def test_what_has_ended_meanwhile_is_not_lost(pg, db, observer, bucket):
         run_id = submit(
             db, "job", "SELECT pg_advisory_xact_lock(81) IS NULL", bucket
         )
-        wait_for_event(db, pid_of(db, run_id), "advisory")
+        wait_for_event(db, run_pid(db, run_id), "advisory")
         sql = (
             "WITH late AS MATERIALIZED (SELECT pg_advisory_lock_shared(82))"
             " SELECT status FROM late, LATERAL (SELECT status FROM"
@@ -441,7 +437,7 @@ def test_the_extension_is_dropped(pg, rgw, s3, bucket, canaries):
         run_id = submit(
             session, "job", "SELECT pg_advisory_xact_lock(83) IS NULL", bucket
         )
-        pid = pid_of(session, run_id)
+        pid = run_pid(session, run_id)
         wait_for_event(session, pid, "advisory")
         with Running(dropper, "DROP EXTENSION onboard CASCADE") as drop:
             wait_for_event(session, drop.pid, "relation")
@@ -481,7 +477,7 @@ def test_the_role_is_dropped(pg, db, rgw, make_server, s3, bucket):
             leaver.session, "job",
             "SELECT pg_advisory_xact_lock(84) IS NULL AS x", bucket,
         )
-        wait_for_event(db, pid_of(db, run_id), "advisory")
+        wait_for_event(db, run_pid(db, run_id), "advisory")
         leaver.drop()
     finally:
         select(db, "SELECT pg_advisory_unlock_all()")
@@ -517,7 +513,7 @@ def test_rights(pg, db, rgw, make_server, s3, bucket):
         )
         select(db, "SET ROLE job_other")
         assert value(db, "SELECT onboard_cancel(%s)", (run_id,)) is False
-        assert pid_of(db, run_id) is None
+        assert run_pid(db, run_id) is None
     finally:
         select(db, "RESET ROLE")
         select(db, "SELECT pg_advisory_unlock_all()")
@@ -710,14 +706,13 @@ def test_another_id_is_another_lock(db, strangers, bucket):
     query = "SELECT pg_advisory_xact_lock_shared(86) IS NULL AS x"
     try:
         submit(db, "job", query, bucket, first)
-        assert pid_of(db, first) is not None
-        assert pid_of(db, twin) is None
-        assert value(db, "SELECT onboard_await(%s, '0 s')", (twin,))
+        assert run_pid(db, first) is not None
+        assert run_pid(db, twin) is None
+        sql = "SELECT status FROM onboard_wait(%s, '0 s')"
+        assert value(db, sql, (twin,)) is None
         assert value(db, "SELECT onboard_cancel(%s)", (twin,)) is False
         # Nor does a stranger see, wait for or cancel this one.
-        assert pid_of(strangers[0], first) is None
-        sql = "SELECT onboard_await(%s, '0 s')"
-        assert value(strangers[0], sql, (first,))
+        assert value(strangers[0], sql, (first,)) is None
         sql = "SELECT onboard_cancel(%s)"
         assert value(strangers[0], sql, (first,)) is False
     finally:
@@ -728,7 +723,7 @@ def test_another_id_is_another_lock(db, strangers, bucket):
 
 # In a target list the series is not stored before it is read.
 LOOKS = (
-    "SELECT count(onboard_await(%s, '0 s'))"
+    "SELECT count(onboard_wait(%s, '0 s'))"
     " FROM (SELECT generate_series(1, 100000000)) g"
 )
 
@@ -774,7 +769,7 @@ def test_wait_in_each_isolation_level(pg, db, bucket, level):
     query = "SELECT pg_advisory_xact_lock(87) IS NULL AS x"
     try:
         run_id = submit(db, "job", query, bucket)
-        wait_for_event(db, pid_of(db, run_id), "advisory")
+        wait_for_event(db, run_pid(db, run_id), "advisory")
         select(session, f"BEGIN ISOLATION LEVEL {level}")
         assert history(session, run_id) == [("job", "running", None)]
         with Running(
@@ -892,7 +887,7 @@ def test_waiting_for_a_session_that_waits_for_this_one(
 def test_waiting_for_a_job_that_waits_for_another(pg, db, bucket, lock):
     """That is no deadlock."""
     run_id = submit(db, "job", LOCKED, bucket)
-    wait_for_event(db, pid_of(db, run_id), "advisory")
+    wait_for_event(db, run_pid(db, run_id), "advisory")
     with contextlib.closing(pg.connect("onboard")) as session:
         assert wait(session, run_id, "3s")["status"] == "running"
     select(lock, "ROLLBACK")

@@ -7,7 +7,8 @@ import re
 import pytest
 
 from lib.exports import (
-    Running, call, copy, failure, land, network_event, rows, select, value,
+    Running, call, copy, failure, land, network_event, rows, run_pid, select,
+    value,
 )
 from lib.process import wait_until
 from lib.proxy import s3_error
@@ -423,7 +424,7 @@ def test_a_job_has_its_whole_name(db, bucket, proxy, proxied):
     held.wait()
     row = seen(db, in_flight=1)
     assert (row["name"], row["run_id"]) == (name, run_id)
-    assert row["pid"] == value(db, "SELECT onboard_pid(%s)", (run_id,))
+    assert row["pid"] == run_pid(db, run_id)
     held.release()
     assert value(
         db, "SELECT status FROM onboard_wait(%s, '30s')", (run_id,)) == "done"

@@ -169,6 +169,7 @@ def test_pg_cron(cron, canaries, rgw, s3, bucket):
     process.wait_until(lambda: value(db, sql) > 0, 90, "the job has run")
     (row,) = select(db, failed)[:1]
     assert "1 of 2 tables could not be exported" in row["return_message"]
+    assert '"bad": ' in row["return_message"]
     assert {(row["name"], row["status"]) for row in select(db, history)} == {
         ("bad", "failed")
     }

@@ -13,7 +13,7 @@ import select as sockets
 import pytest
 
 from lib.exports import (
-    Running, call, failure, land, land_all, rows, select, value,
+    Running, call, failure, land, land_all, rows, run_pid, select, value,
     wait_for_event,
 )
 from lib.process import wait_until
@@ -21,7 +21,7 @@ from lib.process import wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
-NOTICES = "Notices, log lines and notifications"
+MESSAGES = "Messages, log lines and notifications"
 NAME = re.compile(r"`([^`]*)`")
 TYPES = {"timestamptz": "timestamp with time zone"}
 
@@ -110,17 +110,13 @@ def split(text):
     ]
 
 
-# What views and the wrapper are made of.
-INSIDE = {
-    "onboard_fdw_validator", "onboard_progress_rows", "onboard_role_id",
-    "onboard_role_name", "onboard_run_pid", "onboard_run_status",
-}
 FUNCTIONS = """
     SELECT p.proname, pg_get_function_arguments(p.oid)
     FROM pg_proc p JOIN pg_depend d ON d.objid = p.oid
         AND d.classid = 'pg_proc'::regclass AND d.deptype = 'e'
     JOIN pg_extension e ON e.oid = d.refobjid
     WHERE e.extname = 'onboard'
+    AND p.pronamespace <> 'onboard_internal'::regnamespace
 """
 
 
@@ -139,7 +135,7 @@ def test_functions(db):
         ]
         both = [part.split(" DEFAULT")[0] for part in both]
         there[name] = (given, both + out)
-    assert set(documented) == set(there) - INSIDE
+    assert set(documented) == set(there)
     for name, found in documented.items():
         assert found == there[name], name
 
@@ -169,7 +165,7 @@ def test_options(db):
                     (wrong,))
     there |= hint_of(db, "SELECT onboard_all(options => %s)", (wrong,))
     config = {"Tables": [{"table_name": "t", "options": {"nonsense": 1}}]}
-    there |= hint_of(db, "SELECT onboard_load(%s)", (json.dumps(config),))
+    there |= hint_of(db, "SELECT onboard_register(%s)", (json.dumps(config),))
     assert documented == there
 
 
@@ -208,7 +204,7 @@ def test_index(db):
         text for title, text in index.items() if "unctions" in title
     )
     for text, sql, inside in (
-        (functions, FUNCTIONS, INSIDE),
+        (functions, FUNCTIONS, set()),
         (index["Tables, views and types"], RELATIONS, {"onboard_resets"}),
     ):
         there = {next(iter(row.values())) for row in select(db, sql)}
@@ -309,7 +305,7 @@ def test_statuses(db, registry, bucket):
         see(run_id, ["queued"])
         one = value(db, "SELECT onboard_submit('one', %s, %s)",
                     (LOCKED, bucket))
-        pid = value(db, "SELECT onboard_pid(%s)", (one,))
+        pid = run_pid(db, one)
         wait_for_event(db, pid, "advisory")
         see(one, ["running"])
         select(db, "SELECT pg_terminate_backend(%s, 10000)", (pid,))
@@ -360,11 +356,11 @@ def test_phases(db, pg, bucket, proxy, proxied):
 
 def test_notifications(db, pg, bucket):
     documented = names_of(
-        row[0] for row in table_of(section(NOTICES), "key")
+        row[0] for row in table_of(section(MESSAGES), "key")
     )
     examples = re.search(
         r"^    (\{\"event\":\"table\".*?\}\n)    (\{\"event\":\"run\".*?\})\n",
-        section(NOTICES), re.S | re.M,
+        section(MESSAGES), re.S | re.M,
     )
     listener = pg.connect("onboard")
     select(listener, "LISTEN onboard")

@@ -19,11 +19,8 @@ CAPTURE = """
     CREATE SCHEMA public;
     CREATE FUNCTION public.capture() RETURNS boolean LANGUAGE plpgsql AS $$
     BEGIN RAISE EXCEPTION 'captured'; END $$;
-    CREATE FUNCTION public.onboard_role_id(role text) RETURNS oid
+    CREATE FUNCTION public.role_id(role text) RETURNS oid
     LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'captured'; END $$;
-    CREATE FUNCTION public.onboard_run_pid(run_id uuid, role_id oid)
-    RETURNS integer LANGUAGE plpgsql AS
-    $$ BEGIN RAISE EXCEPTION 'captured'; END $$;
     CREATE VIEW public.onboard_history AS
     SELECT h.* FROM moved.onboard_history h
     RIGHT JOIN (VALUES (1)) AS v ON true WHERE public.capture();
@@ -102,7 +99,7 @@ def test_all_goes_on_under_the_new_name(
     ) == 3
     assert value(session, "SELECT value FROM moved.onboard_watermarks") == "2"
     assert value(session, "SELECT moved.onboard_prune('0')") == 3
-    assert value(session, "SELECT moved.onboard_reset('grows')") == 1
+    assert value(session, "SELECT moved.onboard_reset_watermark('grows')") == 1
     assert warnings(session) == []
 
 
@@ -145,9 +142,9 @@ def test_a_dump_runs_nothing_of_the_schema_s_owner(
         ("tables", "ACCESS EXCLUSIVE", "SELECT * FROM onboard_all()"),
         (
             "tables", "SHARE",
-            """SELECT onboard_load('{{"Tables": [{{"table_name": "t"}}]}}')""",
+            """SELECT onboard_register('{{"Tables": [{{"table_name": "t"}}]}}')""",
         ),
-        ("watermarks", "SHARE", "SELECT onboard_reset('grows')"),
+        ("watermarks", "SHARE", "SELECT onboard_reset_watermark('grows')"),
     ],
 )
 def test_a_swap_while_a_query_waits(

@@ -212,7 +212,7 @@ def test_history_is_seen_by_membership(db, alice, bob, bucket):
         "SELECT * FROM onboard_tables",
         "INSERT INTO onboard_tables (name) VALUES ('forged')",
         "SELECT * FROM onboard_all()",
-        """SELECT onboard_load('{"Tables": [{"table_name": "forged"}]}')""",
+        """SELECT onboard_register('{"Tables": [{"table_name": "forged"}]}')""",
     ],
 )
 def test_only_the_owner_may(alice, sql, bucket):
@@ -648,7 +648,7 @@ def test_evil_search_path(db, registry, s3, bucket):
             '{"Tables": [{"table_name": "good", "sql_query": "SELECT 1"}]}'
         )
         for _ in range(2):
-            assert value(db, "SELECT onboard_load(%s)", (config,)) == 1
+            assert value(db, "SELECT onboard_register(%s)", (config,)) == 1
         select(
             db, "UPDATE public.onboard_tables SET bucket = %s", (bucket,)
         )
@@ -696,7 +696,7 @@ def test_extension_in_another_schema(pg, make_server, rgw, s3, bucket):
         try:
             select(session, f"SET onboard.server = {server}")
             sql = (
-                """SELECT "Odd schema".onboard_load('{"Tables": ["""
+                """SELECT "Odd schema".onboard_register('{"Tables": ["""
                 """{"table_name": "t", "sql_query": "SELECT 1 AS one"}]}')"""
             )
             assert value(session, sql) == 1

@@ -23,7 +23,7 @@ REGISTRY = (
 
 def load(db, *tables):
     config = json.dumps({"Tables": tables})
-    return value(db, "SELECT onboard_load(%s)", (config,))
+    return value(db, "SELECT onboard_register(%s)", (config,))
 
 
 def register(db, bucket, **queries):
@@ -40,13 +40,13 @@ def outcome(found):
     return [(row["name"], row["status"]) for row in found]
 
 
-# onboard_load()
+# onboard_register()
 
 
 def test_load_the_example(db, registry):
     config = EXAMPLE.read_text()
     tables = json.loads(config)["Tables"]
-    found = value(db, "SELECT onboard_load(%s)", (config,))
+    found = value(db, "SELECT onboard_register(%s)", (config,))
     assert found == len(tables) == 4
     assert select(db, REGISTRY) == sorted(
         (
@@ -140,16 +140,16 @@ def test_load_refuses(db, registry, config):
         config,
         config.replace('"Tables": [', '"Tables": [{"table_name": "good"}, '),
     ):
-        error = failure(select, db, "SELECT onboard_load(%s)", (text,))
+        error = failure(select, db, "SELECT onboard_register(%s)", (text,))
         assert error.pgcode == "22023"
         assert REFUSED[config] in str(error)
         assert select(db, REGISTRY) == []
 
 
 def test_load_refuses_null_and_junk(db, registry):
-    error = failure(select, db, "SELECT onboard_load(NULL)")
+    error = failure(select, db, "SELECT onboard_register(NULL)")
     assert error.pgcode == "22004"
-    error = failure(select, db, "SELECT onboard_load('{')")
+    error = failure(select, db, "SELECT onboard_register('{')")
     assert error.pgcode == "22P02"
 
 
@@ -282,7 +282,13 @@ def test_on_error_raise(db, s3, registry, bucket):
     )
     error = failure(land_all, db, on_error="raise")
     assert error.pgcode == "38000"
-    assert "1 of 3 tables could not be exported" in str(error)
+    assert error.diag.message_primary == (
+        "1 of 3 tables could not be exported; the first error was that of"
+        ' "b": division by zero'
+    )
+    assert error.diag.message_detail == (
+        'These failed: "b". Each of them was reported in a warning.'
+    )
     assert 'could not export "b": division by zero' in "".join(db.notices)
     # At the call's end: the others have landed.
     assert keys(s3, bucket) == [key_of("a"), key_of("c")]
@@ -290,6 +296,19 @@ def test_on_error_raise(db, s3, registry, bucket):
     assert outcome(land_all(db, on_error="raise")) == [
         ("a", "done"), ("b", "done"), ("c", "done")
     ]
+
+
+def test_on_error_raise_of_many(db, registry, bucket):
+    """Some names, and how many more; the first error is that of the first."""
+    register(db, bucket, **{f"t{n:02}": f"SELECT {n} / 0" for n in range(30)})
+    select(db, "SET onboard.parallel_tables = 0")
+    error = failure(land_all, db, on_error="raise")
+    assert error.diag.message_primary == (
+        "30 of 30 tables could not be exported; the first error was that of"
+        ' "t00": division by zero'
+    )
+    names = ", ".join(f'"t{n:02}"' for n in range(20))
+    assert f"These failed: {names} and 10 more." in error.diag.message_detail
 
 
 def test_layers_of_options(db, s3, registry, bucket, make_server, rgw):
@@ -332,7 +351,7 @@ def test_wrong_options_of_the_call(db, s3, registry, bucket):
 
 
 def test_wrong_options_in_the_registry(db, s3, registry, bucket):
-    """INSERT takes what onboard_load() would not: that table fails."""
+    """INSERT takes what onboard_register() would not: that table fails."""
     register(db, bucket, a="SELECT 1", b="SELECT 1")
     select(
         db, """UPDATE onboard_tables SET options = '{"form": "csv"}'

@@ -9,7 +9,7 @@ from conftest import Server
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, failure, key_of, keys, land_all, no_upload_left,
-    rows, select, value, wait_for_worker,
+    rows, run_pid, select, value, wait_for_worker,
 )
 from lib.postgres import Cluster
 
@@ -289,7 +289,7 @@ def test_killed(doomed, rgw, s3, bucket, who):
     register(db, bucket, a=SLEEPS, b="SELECT 1 AS b", c="SELECT 1 AS c")
     if who in ("job", "restart a job"):
         run_id = value(db, "SELECT onboard_submit('a')")
-        pid = value(db, "SELECT onboard_pid(%s)", (run_id,))
+        pid = run_pid(db, run_id)
         process.wait_until(
             lambda: value(
                 db, "SELECT wait_event FROM pg_stat_activity WHERE pid = %s",

@@ -111,7 +111,7 @@ def test_explain_needs_what_explain_needs(db, bob):
 def test_a_long_configuration_can_be_cancelled(bob):
     """Which anybody may give: rights are looked at when it is written.  What
     it says is compared with itself, for minutes."""
-    config = """SELECT onboard_load((SELECT json_build_object('Tables',
+    config = """SELECT onboard_register((SELECT json_build_object('Tables',
         json_agg(json_build_object('table_name', 't' || g)))
         FROM generate_series(1, 100000) g))"""
     select(bob.session, "SET statement_timeout = '2s'")
@@ -120,7 +120,7 @@ def test_a_long_configuration_can_be_cancelled(bob):
     select(bob.session, "RESET statement_timeout")
     config = """{"Tables": [{"table_name": "t"}]}"""
     error = failure(
-        select, bob.session, "SELECT onboard_load(%s)", (config,)
+        select, bob.session, "SELECT onboard_register(%s)", (config,)
     )
     assert error.pgcode == "42501"
 
@@ -514,9 +514,6 @@ def test_row_security_off_and_the_own_runs(db, guest, bucket):
         )
         status = "SELECT status FROM onboard_status(%s)"
         assert value(session, status, (run_id,)) == "running"
-        pid = value(db, "SELECT onboard_run_pid(%s, %s::regrole)",
-                    (run_id, guest.name))
-        assert value(session, "SELECT onboard_pid(%s)", (run_id,)) == pid
         assert value(session, "SELECT onboard_cancel(%s)", (run_id,)) is True
         wait = "SELECT status FROM onboard_wait(%s, '30s')"
         assert value(session, wait, (run_id,)) == "failed"
@@ -571,7 +568,7 @@ def test_what_the_owner_of_a_table_chooses(db, bob, s3, bucket):
                " 'view, foreign-table'")
         error = failure(land, db, "theirs.t", None, bucket)
         assert error.pgcode == "55000"
-        select(db, "SELECT onboard_load('{\"Tables\": []}')")
+        select(db, "SELECT onboard_register('{\"Tables\": []}')")
     finally:
         select(db, "RESET SESSION AUTHORIZATION;"
                "DROP SCHEMA theirs CASCADE")

@@ -99,15 +99,21 @@ def counts(line):
 # ---- the client ----
 
 
+def messages(db):
+    """PostgreSQL's own messages of that level aside."""
+    return [text for text in db.notices if text.startswith("DEBUG:  export of")]
+
+
 @pytest.mark.parametrize("query, words", [
     (rows(1), r"1000 rows, 1004902 bytes in 1 object, \d+\.\d seconds"),
     ("SELECT 1 AS n", r"1 row, 4 bytes in 1 object, \d+\.\d seconds"),
     ("SELECT 1 WHERE false", "no rows, nothing landed"),
 ])
 def test_client(db, bucket, query, words):
+    select(db, "SET client_min_messages = debug1")
     land(db, "t", query, bucket)
-    (notice,) = db.notices
-    assert re.fullmatch(f'NOTICE:  export of "t": {words}\n', notice)
+    (message,) = messages(db)
+    assert re.fullmatch(f'DEBUG:  export of "t": {words}\n', message)
 
 
 @pytest.mark.parametrize("workers", [0, 4])
@@ -117,24 +123,28 @@ def test_client_of_all(db, registry, bucket, workers):
         d="SELECT 1 WHERE false",
     )
     select(db, f"SET onboard.parallel_tables = {workers}")
+    select(db, "SET client_min_messages = debug1")
     land_all(db)
-    warning, notice = db.notices
-    assert "division by zero" in warning
+    assert any("division by zero" in warning for warning in db.notices)
+    (message,) = messages(db)
     assert re.fullmatch(
-        r"NOTICE:  export of 4 tables \(2 done, 1 empty, 1 failed\): 1001"
-        r" rows, 1004906 bytes in 2 objects, \d+\.\d seconds\n", notice
+        r"DEBUG:  export of 4 tables \(2 done, 1 empty, 1 failed\): 1001"
+        r" rows, 1004906 bytes in 2 objects, \d+\.\d seconds\n", message
     )
 
 
-def test_client_can_be_spared(db, bucket):
-    select(db, "SET client_min_messages = warning")
+def test_success_is_silent(db, registry, bucket):
+    """Cron mails what psql writes to stderr."""
+    register(db, bucket, a="SELECT 1 AS n", d="SELECT 1 WHERE false")
+    select(db, "SET client_min_messages = notice")
     land(db, "t", "SELECT 1", bucket)
+    land_all(db)
     assert db.notices == []
 
 
 def test_no_client(db, pg, bucket):
     """A background worker has none; what it does is in the log once."""
-    select(db, "SET log_min_messages = notice")
+    select(db, "SET log_min_messages = debug1")
     before = len(pg.log_text())
     land(db, "here", "SELECT 1", bucket)
     run_id = value(
@@ -142,9 +152,9 @@ def test_no_client(db, pg, bucket):
     )
     value(db, "SELECT onboard_wait(%s, '30s')", (run_id,))
     log = pg.log_text()[before:]
-    assert 'NOTICE:  export of "here"' in log
+    assert 'DEBUG:  export of "here"' in log
     assert 'LOG:  export of "there"' in log
-    assert 'NOTICE:  export of "there"' not in log
+    assert 'DEBUG:  export of "there"' not in log
 
 
 # ---- the log ----
@@ -188,6 +198,36 @@ def test_log_of_all(db, pg, registry, bucket, workers):
     assert log_of(pg, before, "two") == [
         'export of "two" by "postgres" failed: division by zero'
     ]
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_an_increment_says_so(db, pg, registry, bucket, workers):
+    """Its rows are not the table's: neither in the log nor in the result."""
+    register(db, bucket, whole="SELECT 1 AS n", grows="SELECT 2 AS n")
+    select(
+        db, "UPDATE onboard_tables SET options = %s WHERE name = 'grows'",
+        ('{"watermark": {"column": "n"}, "key": "{name}/{run_id}"}',),
+    )
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    select(db, "SET client_min_messages = debug1")
+    before = len(pg.log_text())
+    found = select(
+        db, "SELECT name, status, increment FROM onboard_all() ORDER BY name"
+    )
+    assert found == [
+        {"name": "grows", "status": "done", "increment": True},
+        {"name": "whole", "status": "done", "increment": False},
+    ]
+    assert log_of(pg, before, "grows") == []
+    assert len(log_of(pg, before, "whole")) == 1
+    start = 'LOG:  export of an increment of "grows" by "postgres" to "s3://'
+    assert pg.log_text()[before:].count(start) == 1
+    del db.notices[:]
+    assert value(db, "SELECT (onboard_table('grows')).increment") is True
+    assert messages(db) == [
+        'DEBUG:  export of an increment of "grows": no rows, nothing landed\n'
+    ]
+    assert value(db, "SELECT increment FROM onboard_table('whole')") is False
 
 
 def test_log_has_no_statement(db, pg, bucket):

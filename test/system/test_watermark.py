@@ -561,7 +561,7 @@ def test_reset_meanwhile(pg, db, s3, table, bucket):
     try:
         with Running(slow, "SELECT * FROM onboard_all()") as run:
             wait_for_event(db, run.pid, "advisory")
-            assert value(db, "SELECT onboard_reset('increments')") == 1
+            assert value(db, "SELECT onboard_reset_watermark('increments')") == 1
             select(holder, "SELECT pg_advisory_unlock(42)")
             (found,) = run.rows()
         assert (found["status"], found["rows"]) == ("done", 1)
@@ -576,13 +576,13 @@ def test_reset(db, s3, table, bucket):
     table("id int")
     register(db, "increments", bucket, "id")
     select(db, "INSERT INTO increments VALUES (1)")
-    assert value(db, "SELECT onboard_reset('increments')") == 0
+    assert value(db, "SELECT onboard_reset_watermark('increments')") == 0
     assert increment(db, s3, bucket) == ["1"]
     assert increment(db, s3, bucket) is None
-    assert value(db, "SELECT onboard_reset('other')") == 0
-    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert value(db, "SELECT onboard_reset_watermark('other')") == 0
+    assert value(db, "SELECT onboard_reset_watermark('increments')") == 1
     assert increment(db, s3, bucket) == ["1"]
-    assert failure(select, db, "SELECT onboard_reset(NULL)").pgcode == "22004"
+    assert failure(select, db, "SELECT onboard_reset_watermark(NULL)").pgcode == "22004"
 
 
 def test_it_goes_with_the_registered_table(db, s3, table, bucket):
@@ -613,12 +613,12 @@ def test_another_column_or_type(db, s3, table, bucket):
         'the watermark of "increments" is one of column "id" of type integer,'
         ' not of "other" of type integer'
     )
-    assert "onboard_reset('increments')" in "".join(db.notices)
+    assert "onboard_reset_watermark('increments')" in "".join(db.notices)
     select(db, "UPDATE onboard_tables SET options ="
            """ options || '{"watermark": {"column": "id"}}'""")
     select(db, "ALTER TABLE increments ALTER id TYPE bigint")
     assert "not of \"id\" of type bigint" in land_all(db)[0]["error"]
-    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert value(db, "SELECT onboard_reset_watermark('increments')") == 1
     assert increment(db, s3, bucket) == ["1,2"]
 
 
@@ -692,11 +692,11 @@ def test_each_role_has_its_own(db, s3, table, role, bucket):
         "INSERT INTO onboard_watermarks (name) VALUES ('x')",
     ):
         assert failure(select, role, sql).pgcode == "42501"
-    assert value(role, "SELECT onboard_reset('increments')") == 1
+    assert value(role, "SELECT onboard_reset_watermark('increments')") == 1
     assert [row["role"] for row in select(db, marks)] == ["postgres"]
     assert increment(role, s3, bucket) == ["1", "3"]
     # A superuser is a member of all.
-    assert value(db, "SELECT onboard_reset('increments')") == 2
+    assert value(db, "SELECT onboard_reset_watermark('increments')") == 2
 
 
 def test_a_role_that_is_renamed_keeps_its_own(
@@ -720,7 +720,7 @@ def test_a_role_that_is_renamed_keeps_its_own(
     newcomer = pg.connect("onboard", user="lander")
     try:
         assert select(newcomer, marks) == []
-        assert value(newcomer, "SELECT onboard_reset('increments')") == 0
+        assert value(newcomer, "SELECT onboard_reset_watermark('increments')") == 0
         assert increment(role, s3, bucket) == ["2"]
         assert select(role, marks) == [{"role": "lander_old", "value": "2"}]
         may_land(pg, rgw, "lander")
@@ -763,7 +763,7 @@ def test_operators_of_the_caller_are_not_used(db, s3, table, role, bucket):
     try:
         assert increment(role, s3, bucket) == ["1"]
         assert increment(role, s3, bucket) is None
-        assert value(role, "SELECT onboard_reset('increments')") == 1
+        assert value(role, "SELECT onboard_reset_watermark('increments')") == 1
     finally:
         select(db, "DROP SCHEMA trap CASCADE")
 
@@ -799,7 +799,7 @@ def test_standby(pg, db, s3, table, bucket):
         session = standby.connect("onboard")
         found = {row["name"]: row for row in land_all(session)}
         error = failure(land, session, "increments", None, None)
-        reset = failure(select, session, "SELECT onboard_reset('increments')")
+        reset = failure(select, session, "SELECT onboard_reset_watermark('increments')")
         session.close()
     finally:
         standby.close()

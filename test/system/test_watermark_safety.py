@@ -87,8 +87,8 @@ def refused(db, s3, bucket, error, name="increments"):
     assert error in found["error"]
     assert keys(s3, bucket) == before
     told = "".join(db.notices)
-    assert f"onboard_reset('{name}')" in told
-    assert f"onboard_reset('{name}', keep => true)" in told
+    assert f"onboard_reset_watermark('{name}')" in told
+    assert f"onboard_reset_watermark('{name}', keep => true)" in told
     sql = "SELECT sqlstate FROM onboard_runs WHERE run_id = %s"
     assert value(db, sql, (found["run_id"],)) == "55000"
 
@@ -429,7 +429,7 @@ def test_62_another_query(db, s3, table, landed, bucket):
     refused(db, s3, bucket, 'the query of "increments" has changed')
     error = failure(select, db, "SELECT onboard_table('increments')")
     assert error.pgcode == "55000"
-    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert value(db, "SELECT onboard_reset_watermark('increments')") == 1
     assert len(increment(db, s3, bucket)) == 5
 
 
@@ -438,7 +438,7 @@ def test_62_going_on_nevertheless(db, s3, landed, bucket):
     select(db, "UPDATE onboard_tables SET query ="
            " 'SELECT id, tenant, 1 AS more FROM increments'")
     refused(db, s3, bucket, 'the query of "increments" has changed')
-    assert value(db, "SELECT onboard_reset('increments', true)") == 1
+    assert value(db, "SELECT onboard_reset_watermark('increments', true)") == 1
     assert mark(db) == "10"
     assert increment(db, s3, bucket) is None
     select(db, "INSERT INTO increments VALUES (11)")
@@ -453,7 +453,7 @@ def test_62_another_query_after_going_on(db, s3, landed, role, bucket):
     select(db, "GRANT SELECT ON increments TO lander")
     assert len(increment(role, s3, bucket)) == 10
     select(db, "UPDATE onboard_tables SET query = 'SELECT id FROM increments'")
-    assert value(db, "SELECT onboard_reset('increments', true)") == 2
+    assert value(db, "SELECT onboard_reset_watermark('increments', true)") == 2
     kept = select(db, "SELECT table_id, query, relations FROM"
                   " onboard_watermarks")
     registered = value(db, "SELECT id FROM onboard_tables")
@@ -466,11 +466,11 @@ def test_62_another_query_after_going_on(db, s3, landed, role, bucket):
     refused(db, s3, bucket, 'the query of "increments" has changed')
     refused(role, s3, bucket, 'the query of "increments" has changed')
     select(db, "UPDATE onboard_tables SET query = NULL")
-    assert value(role, "SELECT onboard_reset('increments', true)") == 1
+    assert value(role, "SELECT onboard_reset_watermark('increments', true)") == 1
     assert increment(role, s3, bucket) is None
     # Who may not read the registry knows no query.
     select(db, "REVOKE SELECT ON onboard_tables FROM lander")
-    assert value(role, "SELECT onboard_reset('increments', true)") == 1
+    assert value(role, "SELECT onboard_reset_watermark('increments', true)") == 1
     assert select(role, "SELECT query FROM onboard_watermarks") == [
         {"query": None}
     ]
@@ -515,7 +515,7 @@ def test_62_another_view(db, s3, table, bucket):
         select(db, "CREATE OR REPLACE VIEW inner_v AS"
                " SELECT id FROM increments WHERE id > 2")
         refused(db, s3, bucket, 'what the query of "increments" reads has')
-        select(db, "SELECT onboard_reset('increments')")
+        select(db, "SELECT onboard_reset_watermark('increments')")
         assert len(increment(db, s3, bucket)) == 8
     finally:
         select(db, "DROP VIEW outer_v, inner_v")
@@ -580,7 +580,7 @@ def test_62_row_security_behind_a_view(db, s3, landed, role, bucket):
            "CREATE VIEW shown WITH (security_invoker) AS"
            " SELECT * FROM increments;"
            "GRANT SELECT ON shown TO lander;"
-           "SELECT onboard_reset('increments');"
+           "SELECT onboard_reset_watermark('increments');"
            "UPDATE onboard_tables SET query = 'TABLE shown'")
     try:
         assert len(increment(role, s3, bucket)) == 10
@@ -682,7 +682,7 @@ def test_63_reset_during_the_first(db, observer, s3, table, workers, bucket):
         with Running(db, "SELECT * FROM onboard_all()") as run:
             sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
             process.wait_until(lambda: value(observer, sql), 30, "it waits")
-            assert value(observer, "SELECT onboard_reset('increments')") == 0
+            assert value(observer, "SELECT onboard_reset_watermark('increments')") == 0
             select(observer, "SELECT pg_advisory_unlock(47)")
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
@@ -711,7 +711,7 @@ def test_63_reset_of_a_run_together(
         ) as run:
             sql = "SELECT count(*) FROM pg_locks WHERE NOT granted"
             process.wait_until(lambda: value(observer, sql), 30, "it waits")
-            assert value(observer, "SELECT onboard_reset('increments')") == 0
+            assert value(observer, "SELECT onboard_reset_watermark('increments')") == 0
             select(observer, "SELECT pg_advisory_unlock(47)")
             assert {row["status"] for row in run.rows()} == {"done"}
             select(observer, "SELECT pg_advisory_lock(47)")
@@ -742,7 +742,7 @@ def test_63_reset_and_nobody_asks(
                 process.wait_until(
                     lambda: value(observer, waits), 30, "it waits"
                 )
-                value(observer, "SELECT onboard_reset('increments')")
+                value(observer, "SELECT onboard_reset_watermark('increments')")
                 process.wait_until(
                     lambda: value(observer, sql) == "running", 30, "it runs"
                 )
@@ -773,13 +773,13 @@ def test_63_a_stranger_s_reset_disturbs_nobody(
     with hold(observer):
         with Running(db, "SELECT onboard_table('increments')") as run:
             wait_for_event(observer, run.pid, "advisory")
-            assert value(role, "SELECT onboard_reset('increments')") == 0
+            assert value(role, "SELECT onboard_reset_watermark('increments')") == 0
             select(observer, "SELECT pg_advisory_unlock(47)")
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
     assert mark(db) == "1"
     # Nor does an open transaction of his keep anybody waiting.
-    select(role, "BEGIN; SELECT onboard_reset('increments')")
+    select(role, "BEGIN; SELECT onboard_reset_watermark('increments')")
     select(db, "SET lock_timeout = '5s'; DELETE FROM onboard_tables")
     select(role, "ROLLBACK")
 
@@ -939,7 +939,7 @@ def test_67_a_sequence_that_was_restarted(db, s3, table, bucket):
     (told,) = warnings(db)
     assert "is below the watermark" in told
     assert "is at 1, the watermark at 10" in told
-    select(db, "SELECT onboard_reset('increments')")
+    select(db, "SELECT onboard_reset_watermark('increments')")
     del db.notices[:]
     assert increment(db, s3, bucket) == ["1,b"]
     assert warnings(db) == []
@@ -1124,15 +1124,15 @@ def test_69_transaction_ids_of_another_cluster(db, s3, by_xid, bucket):
     assert ids(increment(db, s3, bucket)) == [1]
     select(db, "UPDATE onboard_watermarks SET system_identifier = '1'")
     refused(db, s3, bucket, "is a transaction id of another cluster")
-    assert value(db, "SELECT onboard_reset('increments', keep => true)") == 1
+    assert value(db, "SELECT onboard_reset_watermark('increments', keep => true)") == 1
     assert increment(db, s3, bucket) is None
     select(db, "UPDATE onboard_watermarks SET value = '4294967296000'")
     (found,) = land_all(db)
     assert "a transaction id that this cluster has not reached" in (
         found["error"]
     )
-    assert "onboard_reset('increments')" in "".join(db.notices)
-    select(db, "SELECT onboard_reset('increments')")
+    assert "onboard_reset_watermark('increments')" in "".join(db.notices)
+    select(db, "SELECT onboard_reset_watermark('increments')")
     assert ids(increment(db, s3, bucket)) == [1]
 
 

@@ -229,7 +229,7 @@ def test_62_another_order(db, s3, ordered, bucket, order):
     assert increment(db, s3, bucket)
     select(db, change)
     refused(db, s3, bucket, 'the order of column "v" of "increments" has')
-    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert value(db, "SELECT onboard_reset_watermark('increments')") == 1
     assert increment(db, s3, bucket)
 
 
@@ -287,7 +287,7 @@ def test_62_another_version_of_a_collation(
     select(db, "UPDATE onboard_watermarks SET ordering ="
            " replace(ordering, %s, '1.2.3')", (actual,))
     refused(db, s3, bucket, 'the order of column "v" of "increments" has')
-    assert value(db, "SELECT onboard_reset('increments', keep => true)") == 1
+    assert value(db, "SELECT onboard_reset_watermark('increments', keep => true)") == 1
     assert len(increment(db, s3, bucket)) == 1
     assert value(db, "SELECT ordering FROM onboard_watermarks") == kept
 
@@ -328,13 +328,13 @@ def test_66_a_watermark_that_is_of_no_use_any_more(db, s3, ordered, bucket):
     """It says what to do."""
     ordered("v mood", "('ok')")
     select(db, "ALTER TYPE mood RENAME VALUE 'ok' TO 'good';"
-           "SELECT onboard_reset('increments', keep => true)")
+           "SELECT onboard_reset_watermark('increments', keep => true)")
     (found,) = land_all(db)
     assert found["error"] == (
         'the watermark of "increments" cannot be used any more'
     )
     told = "".join(db.notices)
     assert 'invalid input value for enum public.mood: "ok"' in told
-    assert "onboard_reset('increments') forgets it" in told
-    assert value(db, "SELECT onboard_reset('increments')") == 1
+    assert "onboard_reset_watermark('increments') forgets it" in told
+    assert value(db, "SELECT onboard_reset_watermark('increments')") == 1
     assert increment(db, s3, bucket) == ["good"]

@@ -8,8 +8,8 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    SLEEPS, Running, body, failure, key_of, keys, no_upload_left, select,
-    value, wait_for_event, wait_for_sleep,
+    SLEEPS, Running, body, failure, key_of, keys, no_upload_left, run_pid,
+    select, value, wait_for_event, wait_for_sleep,
 )
 
 RUN = "SELECT * FROM onboard_all(options => %s) ORDER BY name"
@@ -150,7 +150,7 @@ def test_a_new_transaction_has_a_new_time(db, observer, s3, bucket):
     try:
         value(db, "SELECT onboard_submit('job', %s, %s, '{}', %s)",
               (query, bucket, run_id))
-        pid = value(db, "SELECT onboard_pid(%s)", (run_id,))
+        pid = run_pid(db, run_id)
         wait_for_event(db, pid, "advisory")
         select(observer, "BEGIN")
         # The export has read the history, for its id was given.
@@ -354,7 +354,7 @@ def submit_held(db, locker, bucket):
     """A job whose query has ended, and that waits for the history."""
     select(locker, "SELECT pg_advisory_lock(64)")
     run_id = value(db, "SELECT onboard_submit('job', %s, %s)", (HELD, bucket))
-    pid = value(db, "SELECT onboard_pid(%s)", (run_id,))
+    pid = run_pid(db, run_id)
     wait_for_event(db, pid, "advisory")
     select(locker, "BEGIN")
     select(locker, "LOCK TABLE onboard_history")
@@ -482,8 +482,8 @@ def test_awaiting_for_no_time(db, observer, bucket):
         for timeout in ("0 s", "-1 day", "-infinity"):
             if timeout == "-infinity" and db.server_version < 170000:
                 continue  # not an interval yet
-            assert value(db, "SELECT onboard_await(%s, %s)",
-                         (run_id, timeout)) is False
+            assert value(db, "SELECT status FROM onboard_wait(%s, %s)",
+                         (run_id, timeout)) == "running"
     finally:
         select(observer, "SELECT pg_advisory_unlock(64)")
     assert wait(db, run_id) == "done"
@@ -524,7 +524,7 @@ def test_jobs_of_a_role(pg, db, observer, holds, alice, bucket):
         )
         assert denied.pgcode == "42501"
         assert failure(submit, session, alice, bucket).pgcode == "53400"
-        pid = value(db, "SELECT onboard_pid(%s)", (runs[0],))
+        pid = run_pid(db, runs[0])
         assert value(session, "SELECT onboard_cancel(%s)", (runs[0],))
         gone(observer, pid)
         runs[0] = submit(session, alice, bucket, 3)
@@ -553,10 +553,10 @@ def test_a_query_that_unlocks_all(
             (f"SELECT unlock_all({0 if fails else 1}) AS n", bucket,
              json.dumps({"server": alice.server})),
         )
-        pid = value(session, "SELECT onboard_pid(%s)", (run_id,))
+        pid = run_pid(db, run_id)
         wait_for_event(observer, pid, "advisory")
         assert value(session, status, (run_id,)) == "running"
-        assert value(session, "SELECT onboard_pid(%s)", (run_id,)) == pid
+        assert run_pid(db, run_id) == pid
         assert failure(submit, session, alice, bucket).pgcode == "53400"
         select(observer, "SELECT pg_advisory_unlock(64)")
         ended = "failed" if fails else "done"

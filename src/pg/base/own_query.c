@@ -12,9 +12,7 @@
  */
 #include "postgres.h"
 
-#include "catalog/pg_language.h"
 #include "catalog/pg_namespace.h"
-#include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "nodes/makefuncs.h"
@@ -24,7 +22,6 @@
 #include "utils/builtins.h"
 #include "utils/inval.h"
 #include "utils/lsyscache.h"
-#include "utils/syscache.h"
 
 #include "pg/base/compat.h"
 #include "pg/base/own_query.h"
@@ -39,23 +36,10 @@ static post_parse_analyze_hook_type previous_hook;
 
 /* ---- what it has become ---- */
 
-/* Only superusers make functions in C. */
 static bool
 is_foreign_function(Oid function, void *context)
 {
-	const Running *running = context;
-	HeapTuple tuple = SearchSysCache1(PROCOID, ObjectIdGetDatum(function));
-	const FormData_pg_proc *form;
-	bool known;
-
-	if (!HeapTupleIsValid(tuple))
-		return true;
-	form = (Form_pg_proc) GETSTRUCT(tuple);
-	known = form->pronamespace == PG_CATALOG_NAMESPACE ||
-			(form->pronamespace == running->schema &&
-			 form->prolang == ClanguageId);
-	ReleaseSysCache(tuple);
-	return !known;
+	return get_func_namespace(function) != PG_CATALOG_NAMESPACE;
 }
 
 static bool

@@ -46,7 +46,7 @@ typedef struct ObOwnQuery
  * Runs it by SPI, to which the caller is connected and which has the rows
  * afterwards; returns how many.  Raises, before anything of it is planned, if
  * it is about a relation outside of that schema and pg_catalog, or calls a
- * function, by an operator or otherwise, that neither pg_catalog has nor we.
+ * function, by an operator or otherwise, that pg_catalog does not have.
  */
 extern uint64 ob_own_query(Oid schema, const ObOwnQuery *query);
 

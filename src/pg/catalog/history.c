@@ -326,16 +326,46 @@ typedef struct Pruning
 	uint64 n;
 } Pruning;
 
+/* An array of the keys of those rows whose run a process works on. */
+static Datum
+read_open_keys(void)
+{
+	Datum *keys = palloc(sizeof(Datum) * (SPI_processed + 1));
+	int n = 0;
+
+	for (uint64 i = 0; i < SPI_processed; i++)
+	{
+		HeapTuple row = SPI_tuptable->vals[i];
+		TupleDesc columns = SPI_tuptable->tupdesc;
+		bool isnull;
+		Datum run_id = SPI_getbinval(row, columns, 2, &isnull);
+		Datum role = SPI_getbinval(row, columns, 3, &isnull);
+
+		if (ob_run_pid(DatumGetObjectId(role), DatumGetUUIDP(run_id)) != 0)
+			keys[n++] = SPI_getbinval(row, columns, 1, &isnull);
+	}
+	return PointerGetDatum(
+		construct_array(keys, n, UUIDOID, UUID_LEN, false, TYPALIGN_CHAR));
+}
+
+/* SQL does not see which process works on a run, so the rows of such runs are
+ * looked up first, and left out of the DELETE. */
 static void
 prune(Oid schema, void *arg)
 {
 	Pruning *pruning = arg;
 
+	execute(schema,
+			"SELECT key, run_id, role_id FROM %s.onboard_history "
+			"WHERE ended IS NULL AND started < $1",
+			1, &pruning->row, SPI_OK_SELECT);
+	ob_parameter_add(&pruning->row.parameters, UUIDARRAYOID, read_open_keys(),
+					 true);
 	pruning->n = execute(
 		schema,
 		"DELETE FROM %s.onboard_history WHERE ended < $1 OR (ended IS NULL "
-		"AND started < $1 AND %s.onboard_run_pid(run_id, role_id) IS NULL)",
-		1, &pruning->row, SPI_OK_DELETE);
+		"AND started < $1 AND key <> ALL ($2))",
+		2, &pruning->row, SPI_OK_DELETE);
 }
 
 uint64

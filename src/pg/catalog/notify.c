@@ -44,6 +44,13 @@ seconds(TimestampTz started, TimestampTz ended)
 
 /* ---- the log ---- */
 
+/* Messages say of an increment that it is one, since its rows are not all. */
+static const char *
+kind_of(const ObHistoryRow *row)
+{
+	return row->increment ? "an increment of " : "";
+}
+
 void
 ob_notify_log(const ObHistoryRow *row)
 {
@@ -54,17 +61,19 @@ ob_notify_log(const ObHistoryRow *row)
 	if (row->logged)
 		*row->logged = true;
 	if (row->error)
-		ereport(LOG, (errmsg("export of \"%s\" by \"%s\" failed: %s",
-							 row->name, ob_history_role(), row->error),
+		ereport(LOG, (errmsg("export of %s\"%s\" by \"%s\" failed: %s",
+							 kind_of(row), row->name, ob_history_role(),
+							 row->error),
 					  errhidestmt(true), errhidecontext(true)));
 	else
-		ereport(LOG, (errmsg("export of \"%s\" by \"%s\"%s: %s, %llu rows, "
-							 "%llu bytes, %.3f seconds",
-							 row->name, ob_history_role(), to, row->status,
-							 (unsigned long long) row->figures.rows,
-							 (unsigned long long) row->figures.bytes,
-							 seconds(row->started, row->ended)),
-					  errhidestmt(true), errhidecontext(true)));
+		ereport(LOG,
+				(errmsg("export of %s\"%s\" by \"%s\"%s: %s, %llu rows, "
+						"%llu bytes, %.3f seconds",
+						kind_of(row), row->name, ob_history_role(), to,
+						row->status, (unsigned long long) row->figures.rows,
+						(unsigned long long) row->figures.bytes,
+						seconds(row->started, row->ended)),
+				 errhidestmt(true), errhidecontext(true)));
 }
 
 /* ---- listeners ---- */
@@ -221,23 +230,25 @@ outcomes(const ObTotals *totals)
 }
 
 void
-ob_notify_client(const ObTotals *totals, const char *name)
+ob_notify_client(const ObTotals *totals, const ObHistoryRow *table)
 {
 	char *what;
-	char *figures = name ? "no rows, nothing landed" : "nothing landed";
+	char *figures = table ? "no rows, nothing landed" : "nothing landed";
 
-	if (MyBackendType == B_BG_WORKER || totals->tables == 0)
+	if (MyBackendType == B_BG_WORKER || totals->tables == 0 ||
+		!message_level_is_interesting(DEBUG1))
 		return;
-	what = name ? psprintf("\"%s\"", ob_report_client_text(name))
-				: psprintf("%s (%s)", counted(totals->tables, "table"),
-						   outcomes(totals));
+	what = table ? psprintf("%s\"%s\"", kind_of(table),
+							ob_report_client_text(table->name))
+				 : psprintf("%s (%s)", counted(totals->tables, "table"),
+							outcomes(totals));
 	if (totals->figures.files > 0)
 		figures = psprintf("%s, %s in %s, %.1f seconds",
 						   counted(totals->figures.rows, "row"),
 						   counted(totals->figures.bytes, "byte"),
 						   counted(totals->figures.files, "object"),
 						   seconds(totals->started, totals->ended));
-	ereport(NOTICE, (errmsg("export of %s: %s", what, figures)));
+	ereport(DEBUG1, (errmsg_internal("export of %s: %s", what, figures)));
 }
 
 void

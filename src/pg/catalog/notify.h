@@ -26,9 +26,10 @@ extern void ob_notify_run(const ObTotals *totals);
  * listeners. */
 extern void ob_notify_end(Oid schema, const ObHistoryRow *row);
 
-/* The client, in a NOTICE, unless this is a background worker.  name: of the
- * run's one table; NULL: it is a run of registered tables. */
-extern void ob_notify_client(const ObTotals *totals, const char *name);
+/* The client, at DEBUG1, unless this is a background worker: the row that the
+ * call returns says the same, and cron mails what psql writes to stderr.  The
+ * table is the run's only one, or NULL for a run of registered tables. */
+extern void ob_notify_client(const ObTotals *totals, const ObHistoryRow *table);
 
 /* What the client was sent already leaves the server's buffer, as far as it
  * does without waiting. */

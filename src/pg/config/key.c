@@ -17,9 +17,10 @@
 
 #define DEFAULT_TEMPLATE "{prefix}{name}/data/inbox/{name}_data.{ext}"
 
-#define TEMPLATE_HINT                                                         \
-	"Fields: {database}, {date}, {ext}, {name}, {part}, {prefix}, {run_id}, " \
-	"{time}. Write {{ and }} for the braces themselves."
+#define TEMPLATE_HINT                                                      \
+	"Fields: {database}, {date}, {day}, {ext}, {hour}, {month}, {name}, "  \
+	"{part}, {prefix}, {run_id}, {time}, {year}. Write {{ and }} for the " \
+	"braces themselves."
 
 /* Appends text percent-encoded, so that it is one segment of the key. */
 static void
@@ -55,22 +56,46 @@ append_encoded(StringInfo out, const char *text)
 				 errdetail("%s", error.cause)));
 }
 
-/* UTC, so that a key does not depend on who exports. */
-static void
-append_time(StringInfo out, TimestampTz when, bool date)
+/* The session's TimeZone does not count, so that a key does not depend on who
+ * exports. */
+static struct pg_tm
+local_time(const ObKeyFields *fields)
 {
 	struct pg_tm tm;
 	fsec_t fsec;
+	int offset;
 
-	if (timestamp2tm(when, NULL, &tm, &fsec, NULL, NULL) != 0)
+	if (timestamp2tm(fields->when, fields->zone ? &offset : NULL, &tm, &fsec,
+					 NULL, fields->zone) != 0)
 		ereport(ERROR, (errcode(ERRCODE_DATETIME_VALUE_OUT_OF_RANGE),
 						errmsg("timestamp out of range")));
-	if (date)
+	return tm;
+}
+
+/* Returns false if the field is none of those that show the moment.  Each is
+ * padded with zeros, so that keys sort as their moments do. */
+static bool
+append_moment(StringInfo out, const char *name, const ObKeyFields *fields)
+{
+	const struct pg_tm tm = local_time(fields);
+
+	if (strcmp(name, "date") == 0)
 		appendStringInfo(out, "%04d-%02d-%02d", tm.tm_year, tm.tm_mon,
 						 tm.tm_mday);
-	else
+	else if (strcmp(name, "time") == 0)
 		appendStringInfo(out, "%02d%02d%02d", tm.tm_hour, tm.tm_min,
 						 tm.tm_sec);
+	else if (strcmp(name, "year") == 0)
+		appendStringInfo(out, "%04d", tm.tm_year);
+	else if (strcmp(name, "month") == 0)
+		appendStringInfo(out, "%02d", tm.tm_mon);
+	else if (strcmp(name, "day") == 0)
+		appendStringInfo(out, "%02d", tm.tm_mday);
+	else if (strcmp(name, "hour") == 0)
+		appendStringInfo(out, "%02d", tm.tm_hour);
+	else
+		return false;
+	return true;
 }
 
 static void
@@ -89,17 +114,13 @@ append_field(StringInfo out, const char *name, const ObKeyFields *fields)
 		append_encoded(out, fields->name);
 	else if (strcmp(name, "database") == 0)
 		append_encoded(out, fields->database);
-	else if (strcmp(name, "date") == 0)
-		append_time(out, fields->when, true);
-	else if (strcmp(name, "time") == 0)
-		append_time(out, fields->when, false);
 	else if (strcmp(name, "run_id") == 0)
 		append_plain(out, fields->run_id);
 	else if (strcmp(name, "part") == 0)
 		appendStringInfo(out, "%d", fields->part);
 	else if (strcmp(name, "ext") == 0)
 		append_plain(out, fields->ext);
-	else
+	else if (!append_moment(out, name, fields))
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 				 errmsg("unknown field \"{%s}\" in option \"key\"", name),

@@ -13,6 +13,7 @@
 #define OB_KEY_H
 
 #include "datatype/timestamp.h"
+#include "pgtime.h"
 
 /* Below the server's prefix: what onboard writes itself, of each run in a
  * folder of its own.  No export lands there. */
@@ -24,7 +25,8 @@ typedef struct ObKeyFields
 	const char *prefix;   /* the server's */
 	const char *name;     /* of the table or export; encoded here */
 	const char *database; /* encoded here */
-	TimestampTz when;     /* {date} YYYY-MM-DD and {time} HHMMSS, in UTC */
+	TimestampTz when;     /* {date}, {time}, {year} and so on show it */
+	pg_tz *zone;          /* in this time zone; NULL: UTC */
 	const char *run_id;
 	int part;        /* the file's number within the run */
 	const char *ext; /* the format's and the codec's: "csv.gz" */
@@ -44,8 +46,9 @@ extern void ob_key_check_own(const char *key, const char *prefix);
 /* Raises for a bad template, before there is anything to fill it with. */
 extern void ob_key_check(const char *template);
 
-/* Whether the template has {run_id}, so that no two runs share a key.  Dates
- * and times do not count: concurrent runs can have the same ones. */
+/* Whether the template has {run_id}, so that no two runs share a key.  No
+ * field of dates and times counts: concurrent runs can have the same ones, and
+ * so can those to which the caller gives one moment. */
 extern bool ob_key_is_of_run(const char *template);
 
 #endif

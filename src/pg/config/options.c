@@ -296,6 +296,7 @@ read_on_error(ObOptionReader *reader)
 /* Sorted: the hint lists them in this order. */
 static const OptionSpec specs[] = {
 	{"acl", ob_read_acl, EXPORTS},
+	{"as_of", ob_read_as_of, CALLS},
 	{"bucket_key", ob_read_bucket_key, EXPORTS},
 	{"checksum", ob_read_checksum, EXPORTS},
 	{"compression", read_compression, EXPORTS},
@@ -326,6 +327,7 @@ static const OptionSpec specs[] = {
 	{"sse", ob_read_sse, EXPORTS},
 	{"storage_class", ob_read_storage_class, EXPORTS},
 	{"tags", ob_read_tags, EXPORTS},
+	{"timezone", ob_read_timezone, EXPORTS},
 	{"watermark", ob_read_watermark, FOR(OB_OPTIONS_REGISTRY)},
 };
 
@@ -605,5 +607,6 @@ ob_options_finish(ObOptions *options)
 	ob_options_check_s3(options);
 	finish_compression(options);
 	finish_upload(options);
+	ob_options_finish_time(options);
 	ob_options_finish_run(options);
 }

@@ -13,6 +13,8 @@
 #ifndef OB_OPTIONS_H
 #define OB_OPTIONS_H
 
+#include "datatype/timestamp.h"
+#include "pgtime.h"
 #include "utils/jsonb.h"
 
 #include "core/base/hash.h"
@@ -41,12 +43,15 @@ typedef struct ObOptions
 	int compression_level; /* the codec's default if not given */
 	bool has_level;
 
-	char *server;      /* NULL: the setting onboard.server */
-	char *key;         /* key template; NULL: the default one */
-	int64 part_size;   /* bytes; the setting if not given */
-	int connections;   /* the setting if not given */
-	bool write_empty;  /* "empty": "write" */
-	bool raise_errors; /* "on_error": "raise"; onboard_all only */
+	char *server;       /* NULL: the setting onboard.server */
+	char *key;          /* key template; NULL: the default one */
+	pg_tz *timezone;    /* of the fields of keys; NULL: UTC */
+	char *as_of;        /* what they show; NULL: the run's own time */
+	TimestampTz moment; /* the same, once all options are read */
+	int64 part_size;    /* bytes; the setting if not given */
+	int connections;    /* the setting if not given */
+	bool write_empty;   /* "empty": "write" */
+	bool raise_errors;  /* "on_error": "raise"; onboard_all only */
 	int parallel; /* workers; OB_PARALLEL_AUTO: as the planner likes; 0: off */
 	bool has_parallel;
 

@@ -7,6 +7,7 @@
  *	   options.c		the table of options; layers; the whole
  *	   options_run.c	those of a whole run, and of increments
  *	   options_s3.c		S3's: the object's headers, and how it is written
+ *	   options_time.c	the moment that keys show
  *	   options_value.c	one value, by its JSON type
  */
 #ifndef OB_OPTIONS_INTERN_H
@@ -75,6 +76,11 @@ extern void ob_read_tags(ObOptionReader *reader);
 
 /* Checks what only several of them show. */
 extern void ob_options_check_s3(const ObOptions *options);
+
+/* Those of the moment that keys show */
+extern void ob_read_as_of(ObOptionReader *reader);
+extern void ob_read_timezone(ObOptionReader *reader);
+extern void ob_options_finish_time(ObOptions *options);
 
 /* Those of a run */
 extern void ob_read_manifest(ObOptionReader *reader);

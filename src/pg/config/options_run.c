@@ -122,7 +122,7 @@ ob_options_finish_run(ObOptions *options)
 		return;
 	if (!ob_key_is_of_run(options->key))
 		fail("option \"watermark\" needs a key that no other run has",
-			 "Put {run_id} into option \"key\": two runs at once have one "
-			 "{date} and one {time}.");
+			 "Put {run_id} into option \"key\": two runs can have the same "
+			 "date and time.");
 	options->keep_existing = true;
 }

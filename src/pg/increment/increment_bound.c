@@ -232,8 +232,8 @@ check_xid(const Bounding *b)
 					b->mark->name),
 			 errdetail("It is %s; the next one is " UINT64_FORMAT ".",
 					   b->mark->kept->value, next),
-			 errhint("onboard_reset(%s) forgets it, and the next increment "
-					 "has all rows.",
+			 errhint("onboard_reset_watermark(%s) forgets it, and the next "
+					 "increment has all rows.",
 					 quote_literal_cstr(b->mark->name))));
 }
 
@@ -254,8 +254,8 @@ check_kept(const Bounding *b)
 					"%s, not of \"%s\" of type %s",
 					mark->name, kept->column, kept->type, mark->column,
 					mark->type),
-			 errhint("onboard_reset(%s) forgets it, and the next increment "
-					 "has all rows.",
+			 errhint("onboard_reset_watermark(%s) forgets it, and the next "
+					 "increment has all rows.",
 					 quote_literal_cstr(mark->name))));
 }
 
@@ -301,8 +301,8 @@ find_lower(Bounding *b)
 				 errmsg("the watermark of \"%s\" cannot be used any more",
 						mark->name),
 				 errdetail("It is %s: %s.", mark->kept->value, error->message),
-				 errhint("onboard_reset(%s) forgets it, and the next "
-						 "increment has all rows.",
+				 errhint("onboard_reset_watermark(%s) forgets it, and the "
+						 "next increment has all rows.",
 						 quote_literal_cstr(mark->name))));
 	b->kept = resuming.kept;
 	b->from = resuming.from;

@@ -42,9 +42,10 @@ refuse(const ObWatermark *mark, const char *message)
 			 errmsg("%s", message),
 			 errdetail("Rows below the watermark may never have landed, and "
 					   "later increments would not include them."),
-			 errhint("onboard_reset(%s) forgets the watermark, and the next "
-					 "increment has all rows. If no row was missed, "
-					 "onboard_reset(%s, keep => true) goes on from there.",
+			 errhint("onboard_reset_watermark(%s) forgets the watermark, and "
+					 "the next increment has all rows. If no row was missed, "
+					 "onboard_reset_watermark(%s, keep => true) goes on from "
+					 "there.",
 					 name, name)));
 }
 

@@ -113,8 +113,9 @@ warn_of_restart(const Looking *looking, const char *sequence, int64 last)
 					   "numbers in between are never landed.",
 					   shown(sequence), (long long) last,
 					   looking->mark->kept->value),
-			 errhint("If the sequence was restarted, onboard_reset(%s) lets "
-					 "the next increment have all rows.",
+			 errhint("If the sequence was restarted, "
+					 "onboard_reset_watermark(%s) lets the next increment "
+					 "have all rows.",
 					 quote_literal_cstr(shown(looking->mark->name)))));
 }
 

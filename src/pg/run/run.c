@@ -727,14 +727,62 @@ close_run(ObRunAll *all)
 	report_run(all);
 }
 
+/* A run may have thousands of tables, and all may fail for one reason. */
+#define NAMES_MAX 20
+
+static char *
+names_of_failed(const ObRunAll *all)
+{
+	StringInfoData text;
+	int n = 0;
+
+	initStringInfo(&text);
+	for (int i = 0; i < all->nended && n < NAMES_MAX; i++)
+	{
+		const RunTable *table = all->ended[i];
+
+		if (table->failed)
+			appendStringInfo(&text, "%s\"%s\"", n++ > 0 ? ", " : "",
+							 ob_report_client_text(table->request.name));
+	}
+	if (all->failed > n)
+		appendStringInfo(&text, " and %d more", all->failed - n);
+	return text.data;
+}
+
+static const ObHistoryRow *
+first_failed(const ObRunAll *all)
+{
+	for (int i = 0; i < all->nended; i++)
+	{
+		if (all->ended[i]->failed && all->ended[i]->task.row.error)
+			return &all->ended[i]->task.row;
+	}
+	return NULL;
+}
+
+/* The message has the first error, since schedulers often keep nothing else.
+ */
 static void
 raise_errors(const ObRunAll *all)
 {
-	if (all->failed > 0 && all->checked->raise_errors)
-		ereport(ERROR, (errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
-						errmsg("%d of %d tables could not be exported",
-							   all->failed, all->n),
-						errdetail("Each of them was reported in a warning.")));
+	const ObHistoryRow *first;
+
+	if (all->failed == 0 || !all->checked->raise_errors)
+		return;
+	first = first_failed(all);
+	ereport(ERROR,
+			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
+			 first ? errmsg("%d of %d tables could not be exported; the "
+							"first error was that of \"%s\": %s",
+							all->failed, all->n,
+							ob_report_client_text(first->name),
+							ob_report_client_text(first->error))
+				   : errmsg("%d of %d tables could not be exported",
+							all->failed, all->n),
+			 errdetail("These failed: %s. Each of them was reported in "
+					   "a warning.",
+					   names_of_failed(all))));
 }
 
 /* The session runs the next table that no worker has run. */

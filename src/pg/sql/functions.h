@@ -15,7 +15,7 @@
 #include "pg/catalog/history.h"
 
 /* Of one export, as onboard_table() and onboard_all() give it. */
-#define OB_RESULT_COLUMNS 8
+#define OB_RESULT_COLUMNS 9
 
 static inline char *
 text_argument(FunctionCallInfo fcinfo, int n)
@@ -29,12 +29,16 @@ jsonb_argument(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n);
 }
 
-/* The extension's schema: our tables are where our functions are. */
+/* The extension's schema, for functions that users call: the tables are in the
+ * same one. */
 static inline Oid
 own_schema(FunctionCallInfo fcinfo)
 {
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
+
+/* The same for functions of the schema onboard_internal. */
+extern Oid ob_extension_schema(void);
 
 /* Raises in a parallel query, before anything is sent: what is written down
  * about it could not be there. */
@@ -45,7 +49,7 @@ extern void ob_require_no_parallel(const char *function);
 extern bool ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 
-/* run_id, name, status, uri, files, rows, bytes, elapsed */
+/* run_id, name, status, uri, files, rows, bytes, elapsed, increment */
 extern void ob_result_values(const ObHistoryRow *row, Datum *values,
 							 bool *nulls);
 

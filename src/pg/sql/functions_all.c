@@ -57,8 +57,8 @@ begin(FunctionCallInfo fcinfo)
 				(errmsg("no enabled table is registered%s%s%s",
 						pattern ? " that matches \"" : "",
 						pattern ? pattern : "", pattern ? "\"" : ""),
-				 errhint("Register tables with onboard_load() or INSERT INTO "
-						 "onboard_tables.")));
+				 errhint("Register tables with onboard_register() or INSERT "
+						 "INTO onboard_tables.")));
 	common.given_id = ob_run_id_argument(fcinfo, 2, &common.run_id);
 	if (!ob_run_lock(GetUserId(), &common.run_id))
 		ereport(ERROR, (errcode(ERRCODE_OBJECT_IN_USE),

@@ -9,12 +9,20 @@
  */
 #include "postgres.h"
 
+#include "access/genam.h"
+#include "access/htup_details.h"
+#include "access/table.h"
 #include "access/xact.h"
+#include "catalog/indexing.h"
+#include "catalog/pg_extension.h"
+#include "commands/extension.h"
 #include "fmgr.h"
 #include "miscadmin.h"
 #include "utils/acl.h"
 #include "utils/builtins.h"
+#include "utils/fmgroids.h"
 #include "utils/fmgrprotos.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 
 #include "pg/sql/functions.h"
@@ -25,11 +33,33 @@ PG_FUNCTION_INFO_V1(onboard_role_id);
 PG_FUNCTION_INFO_V1(onboard_role_name);
 PG_FUNCTION_INFO_V1(onboard_run_status);
 PG_FUNCTION_INFO_V1(onboard_run_pid);
-PG_FUNCTION_INFO_V1(onboard_pid);
 PG_FUNCTION_INFO_V1(onboard_prune);
 
+/* PostgreSQL 15 has a function for this, but keeps it to itself. */
+Oid
+ob_extension_schema(void)
+{
+	Oid extension = get_extension_oid("onboard", false);
+	Relation catalog = table_open(ExtensionRelationId, AccessShareLock);
+	Oid schema = InvalidOid;
+	ScanKeyData key;
+	SysScanDesc scan;
+	HeapTuple tuple;
+
+	ScanKeyInit(&key, Anum_pg_extension_oid, BTEqualStrategyNumber, F_OIDEQ,
+				ObjectIdGetDatum(extension));
+	scan =
+		systable_beginscan(catalog, ExtensionOidIndexId, true, NULL, 1, &key);
+	tuple = systable_getnext(scan);
+	if (HeapTupleIsValid(tuple))
+		schema = ((Form_pg_extension) GETSTRUCT(tuple))->extnamespace;
+	systable_endscan(scan);
+	table_close(catalog, AccessShareLock);
+	return schema;
+}
+
 /*
- * onboard_role_id(role) -> oid; 0: there is no such role
+ * role_id(role) -> oid; 0: there is no such role
  *
  * What rows of the history belong by.  It is called immutable since a column
  * is generated with it: when the row is written or a dump is restored, and not
@@ -45,7 +75,7 @@ onboard_role_id(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(get_role_oid(name, true));
 }
 
-/* onboard_role_name(role_id, role) -> its name; that which it had if there is
+/* role_name(role_id, role) -> its name; that which it had if there is
  * none any more */
 Datum
 onboard_role_name(PG_FUNCTION_ARGS)
@@ -56,7 +86,7 @@ onboard_role_name(PG_FUNCTION_ARGS)
 }
 
 /*
- * onboard_run_status(run_id, role_id, name, status) -> status
+ * run_status(run_id, role_id, name, status) -> status
  *
  * For the view onboard_runs: what a statement sees may have ended since, and
  * its process be gone therefore; so such a row is looked at again.
@@ -67,34 +97,22 @@ onboard_run_status(PG_FUNCTION_ARGS)
 	char *status = text_to_cstring(PG_GETARG_TEXT_PP(3));
 
 	if (ob_status_is_open(status) &&
-		ob_run_is_lost(own_schema(fcinfo), PG_GETARG_UUID_P(0),
+		ob_run_is_lost(ob_extension_schema(), PG_GETARG_UUID_P(0),
 					   PG_GETARG_OID(1),
 					   text_to_cstring(PG_GETARG_TEXT_PP(2))))
 		PG_RETURN_TEXT_P(cstring_to_text(OB_STATUS_LOST));
 	PG_RETURN_DATUM(PG_GETARG_DATUM(3));
 }
 
-/* onboard_run_pid(run_id, role_id) -> the process that works on that role's
- * run, or null */
+/* run_pid(run_id) -> the process that works on the run, or null */
 Datum
 onboard_run_pid(PG_FUNCTION_ARGS)
-{
-	int pid = ob_run_pid(PG_GETARG_OID(1), PG_GETARG_UUID_P(0));
-
-	if (pid == 0)
-		PG_RETURN_NULL();
-	PG_RETURN_INT32(pid);
-}
-
-/* onboard_pid(run_id) -> the process that works on the run, or null */
-Datum
-onboard_pid(PG_FUNCTION_ARGS)
 {
 	const pg_uuid_t *run_id = PG_GETARG_UUID_P(0);
 	Oid role;
 	int pid = 0;
 
-	if (ob_run_find_role(own_schema(fcinfo), run_id, &role))
+	if (ob_run_find_role(ob_extension_schema(), run_id, &role))
 		pid = ob_run_pid(role, run_id);
 	if (pid == 0)
 		PG_RETURN_NULL();

@@ -19,7 +19,6 @@
 PG_FUNCTION_INFO_V1(onboard_submit);
 PG_FUNCTION_INFO_V1(onboard_submit_all);
 PG_FUNCTION_INFO_V1(onboard_status);
-PG_FUNCTION_INFO_V1(onboard_await);
 PG_FUNCTION_INFO_V1(onboard_wait);
 
 /* onboard_submit(name, query, bucket, options, run_id) -> run_id */
@@ -125,8 +124,8 @@ timeout_argument(FunctionCallInfo fcinfo, int n)
 	return end <= now ? 0 : (end - now) / 1000;
 }
 
-static bool
-await(FunctionCallInfo fcinfo)
+static void
+wait_for_run(FunctionCallInfo fcinfo)
 {
 	const pg_uuid_t *run_id;
 	int64 timeout;
@@ -137,21 +136,14 @@ await(FunctionCallInfo fcinfo)
 						errmsg("run_id must not be null")));
 	run_id = PG_GETARG_UUID_P(0);
 	timeout = timeout_argument(fcinfo, 1);
-	return !ob_run_find_role(own_schema(fcinfo), run_id, &role) ||
-		   ob_job_wait(run_id, role, timeout);
-}
-
-/* onboard_await(run_id, timeout) -> whether it has ended */
-Datum
-onboard_await(PG_FUNCTION_ARGS)
-{
-	PG_RETURN_BOOL(await(fcinfo));
+	if (ob_run_find_role(own_schema(fcinfo), run_id, &role))
+		(void) ob_job_wait(run_id, role, timeout);
 }
 
 /* onboard_wait(run_id, timeout) -> how it has ended, or how far it is */
 Datum
 onboard_wait(PG_FUNCTION_ARGS)
 {
-	(void) await(fcinfo);
+	wait_for_run(fcinfo);
 	PG_RETURN_DATUM(status_row(fcinfo, PG_GETARG_UUID_P(0)));
 }

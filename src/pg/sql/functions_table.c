@@ -28,10 +28,10 @@
 #include "pg/catalog/notify.h"
 
 PG_FUNCTION_INFO_V1(onboard_table);
-PG_FUNCTION_INFO_V1(onboard_load);
+PG_FUNCTION_INFO_V1(onboard_register);
 PG_FUNCTION_INFO_V1(onboard_abort_uploads);
 PG_FUNCTION_INFO_V1(onboard_explain);
-PG_FUNCTION_INFO_V1(onboard_reset);
+PG_FUNCTION_INFO_V1(onboard_reset_watermark);
 PG_FUNCTION_INFO_V1(onboard_check);
 
 #define NAME_HINT "It is the export's name: a table, if no query is given."
@@ -83,6 +83,7 @@ ob_result_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 	values[7] =
 		DirectFunctionCall2(timestamp_mi, TimestampTzGetDatum(row->ended),
 							TimestampTzGetDatum(row->started));
+	values[8] = BoolGetDatum(row->increment);
 }
 
 void
@@ -137,15 +138,15 @@ onboard_table(PG_FUNCTION_ARGS)
 	ob_task_end_or_warn(request.schema, &task);
 	ob_totals_add(&totals, &task.row);
 	ob_notify_run(&totals);
-	ob_notify_client(&totals, request.name);
+	ob_notify_client(&totals, &task.row);
 	ob_result_values(&task.row, values, nulls);
 	tuplestore_putvalues(result->setResult, result->setDesc, values, nulls);
 	return (Datum) 0;
 }
 
-/* onboard_load(config) -> number of tables */
+/* onboard_register(config) -> number of tables */
 Datum
-onboard_load(PG_FUNCTION_ARGS)
+onboard_register(PG_FUNCTION_ARGS)
 {
 	char *config = text_argument(fcinfo, 0);
 	Datum parsed;
@@ -157,9 +158,9 @@ onboard_load(PG_FUNCTION_ARGS)
 		ob_registry_load(own_schema(fcinfo), DatumGetJsonbP(parsed)));
 }
 
-/* onboard_reset(name, keep) -> number of watermarks */
+/* onboard_reset_watermark(name, keep) -> number of watermarks */
 Datum
-onboard_reset(PG_FUNCTION_ARGS)
+onboard_reset_watermark(PG_FUNCTION_ARGS)
 {
 	char *name = text_argument(fcinfo, 0);
 

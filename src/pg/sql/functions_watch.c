@@ -84,11 +84,12 @@ bytes_per_second(const ObProgressRow *row)
 						Max((double) taken / USECS_PER_SEC, 0.001));
 }
 
-/* onboard_progress_rows() -> the rows of the view onboard_progress */
+/* progress() -> the rows of the view onboard_progress */
 Datum
 onboard_progress_rows(PG_FUNCTION_ARGS)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
+	Oid schema = ob_extension_schema();
 	ListCell *cell;
 
 	InitMaterializedSRF(fcinfo, 0);
@@ -100,7 +101,7 @@ onboard_progress_rows(PG_FUNCTION_ARGS)
 		Datum values[PROGRESS_COLUMNS] = {
 			Int32GetDatum(row->pid),
 			UUIDPGetDatum(&row->run_id),
-			CStringGetTextDatum(whole_name(own_schema(fcinfo), row)),
+			CStringGetTextDatum(whole_name(schema, row)),
 			CStringGetTextDatum(ob_phase_name(row->phase)),
 			Int64GetDatum((int64) figures->rows),
 			Int64GetDatum((int64) figures->raw_bytes),
