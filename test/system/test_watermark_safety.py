@@ -1025,7 +1025,7 @@ def test_69_a_catalog_that_is_closed(db, s3, table, role, bucket):
     try:
         assert increment(role, s3, bucket) == ["1"]
         (told,) = warnings(role)
-        assert "could not look for what lets rows of" in told
+        assert "could not check whether rows of" in told
     finally:
         select(db, "GRANT SELECT ON pg_sequence TO PUBLIC")
 

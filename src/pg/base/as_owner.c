@@ -51,7 +51,7 @@ owner_of(Oid schema, const char *name, LOCKMODE unlock)
 	if (!OidIsValid(table))
 		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
 						errmsg("table \"%s\" does not exist", name),
-						errhint("Create the extension onboard anew.")));
+						errhint("Drop the extension onboard, and create it again.")));
 	relation = table_open(table, AccessShareLock);
 	refuse_deferrable(relation);
 	owner = relation->rd_rel->relowner;

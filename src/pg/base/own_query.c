@@ -111,8 +111,8 @@ check_analysed(ParseState *state, Query *query, ObJumbleState jumble)
 		ereport(ERROR,
 				(errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
 				 errmsg("the schema of the extension onboard was renamed "
-						"meanwhile"),
-				 errdetail("Another one has its name.")));
+						"during the statement"),
+				 errdetail("Another schema has its name now.")));
 	if (previous_hook)
 		previous_hook(state, query, jumble);
 }

@@ -176,12 +176,12 @@ check_role(const Row *row)
 	if (isnull)
 		ereport(ERROR, (errcode(ERRCODE_TRIGGERED_ACTION_EXCEPTION),
 						errmsg("a row of onboard_history was not written"),
-						errhint("Look at the table's triggers and rules.")));
+						errhint("Check the table's triggers and rules.")));
 	if (found != row->role &&
 		(OidIsValid(found) ||
 		 SearchSysCacheExists1(AUTHOID, ObjectIdGetDatum(row->role))))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("the role was renamed meanwhile")));
+						errmsg("the role was renamed during the export")));
 }
 
 static void

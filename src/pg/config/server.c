@@ -194,7 +194,7 @@ fail_option(const ObServer *server, const char *option)
 			(errcode(ERRCODE_FDW_INVALID_ATTRIBUTE_VALUE),
 			 errmsg("invalid value for option \"%s\" of server \"%s\"", option,
 					server->name),
-			 errhint("Set it anew: ALTER SERVER %s OPTIONS (SET %s '...');",
+			 errhint("Set it again: ALTER SERVER %s OPTIONS (SET %s '...');",
 					 quote_identifier(server->name), option)));
 }
 

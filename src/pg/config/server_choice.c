@@ -117,10 +117,10 @@ ob_server_check_default(const ForeignServer *server)
 		 errmsg("server \"%s\" of role \"%s\" is not used by default for "
 				"exports of role \"%s\"",
 				server->servername, role_name(owner), role_name(user)),
-		 errdetail("Nobody but its owner has chosen it, who is neither a "
+		 errdetail("Only its owner has chosen it, and the owner is neither a "
 				   "superuser nor a role that \"%s\" is a member of.",
 				   role_name(user)),
-		 errhint("If exports shall go there, name it in option \"server\", "
+		 errhint("To export there, name it in option \"server\", "
 				 "or SET " SETTING " = '%s', which ALTER ROLE ... IN "
 				 "DATABASE can do for good. Or let a superuser own it: ALTER "
 				 "SERVER %s OWNER "

@@ -521,7 +521,7 @@ warn_unwritten(const ObTableExport *task, const ErrorData *error)
 				 : errdetail("It is %s; an object may be at \"%s\".",
 							 row->status, ob_report_client_text(row->uri)),
 			 task->watermark && row->figures.files > 0
-				 ? errhint("The next increment has the same rows again.")
+				 ? errhint("The next increment will export the same rows.")
 				 : 0));
 }
 

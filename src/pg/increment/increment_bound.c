@@ -425,8 +425,8 @@ check_upper(Bounding *b)
 			(errcode(ERRCODE_DATA_EXCEPTION),
 			 errmsg("column \"%s\" of \"%s\" has the value %s", mark->column,
 					mark->name, ob_watermark_text(b->type, b->to.value)),
-			 errdetail("It would be the watermark, above which nothing "
-					   "would ever lie."),
+			 errdetail("No later row could have a value above this "
+					   "watermark."),
 			 errhint("Leave such rows out in the registered query.")));
 	if (b->kept.given && !is_greater(b, b->to.value, b->kept.value))
 		b->to.value = b->kept.value;

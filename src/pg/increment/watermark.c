@@ -329,7 +329,7 @@ write_mark(Oid schema, void *arg)
 	if (writing->written && DatumGetObjectId(ob_own_column(0, 1, &isnull)) !=
 								DatumGetObjectId(writing->row.values[1]))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
-						errmsg("the role was renamed meanwhile")));
+						errmsg("the role was renamed during the export")));
 }
 
 static void
@@ -395,7 +395,7 @@ ob_watermark_warn_left(const char *name, const char *why)
 {
 	ereport(WARNING, (errmsg("the watermark of \"%s\" is left as it is", name),
 					  errdetail_internal("%s", why),
-					  errhint("The next increment has the same rows again.")));
+					  errhint("The next increment will export the same rows.")));
 }
 
 /* ---- forgetting ---- */

@@ -280,7 +280,7 @@ ob_watermark_look(Oid schema, ObWatermark *mark, const ObWatermarkQuery *query,
 	if (error)
 		ereport(WARNING,
 				(errcode(error->sqlerrcode),
-				 errmsg("could not look for what lets rows of \"%s\" come "
+				 errmsg("could not check whether rows of \"%s\" may come "
 						"late: %s",
 						shown(mark->name), shown(error->message))));
 }

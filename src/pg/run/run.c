@@ -471,8 +471,8 @@ report_part(const ObRunAll *all, int level)
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 			 errmsg("the run was published in part"),
 			 errdetail_internal("%s", say_what_is_visible(all)),
-			 errhint("It has no _SUCCESS, so who waits for that does not see "
-					 "it. Run it again.")));
+			 errhint("Readers that wait for _SUCCESS ignore this run. Run it "
+					 "again.")));
 }
 
 /* All that there is, with nothing to say so. */
@@ -482,8 +482,8 @@ warn_of_all(void)
 	ereport(WARNING,
 			(errmsg("all objects of the run are visible, but it has no "
 					"manifest"),
-			 errhint("It has no _SUCCESS, so who waits for that does not see "
-					 "it. Run it again.")));
+			 errhint("Readers that wait for _SUCCESS ignore this run. Run it "
+					 "again.")));
 }
 
 static bool

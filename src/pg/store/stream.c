@@ -497,7 +497,7 @@ warn_of_upload(const ObStream *stream, const char *place)
 			(errcode(ERRCODE_CONNECTION_FAILURE),
 			 errmsg("could not abort the upload of \"%s\" in time", place),
 			 id[0] ? errdetail("Upload id \"%s\".", id)
-				   : errdetail("The store has not told its upload id."),
+				   : errdetail("The store has not sent an upload id."),
 			 id[0] ? errhint("onboard_abort_uploads() removes it.")
 				   : errhint("If the upload was begun, "
 							 "onboard_abort_uploads() removes it.")));
