@@ -110,6 +110,8 @@ def test_errors_of_jobs(session, bucket):
         CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
             RAISE EXCEPTION '%', repeat('x', length(NEW.name))
+                || repeat('{PAIRS['UTF8']}', 1500)
+                USING DETAIL = repeat('y', length(NEW.name))
                 || repeat('{PAIRS['UTF8']}', 1500);
         END $$
         """
@@ -125,6 +127,9 @@ def test_errors_of_jobs(session, bucket):
             )
             assert error.diag.message_primary == (
                 "could not begin the run: " + beginning(session, whole, 1024)
+            )
+            assert error.diag.message_detail == beginning(
+                session, whole.replace("x", "y"), 1024
             )
     finally:
         select(session, "DROP FUNCTION refuses() CASCADE")

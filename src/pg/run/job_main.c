@@ -283,6 +283,7 @@ onboard_job_main(Datum main_arg)
 	{
 		shared->sqlstate = error->sqlerrcode;
 		ob_report_copy(shared->error, sizeof(shared->error), error->message);
+		ob_report_copy(shared->detail, sizeof(shared->detail), error->detail);
 		set_state(shared, OB_JOB_FAILED);
 		return;
 	}
