@@ -117,6 +117,7 @@ CREATE TABLE onboard_history (
 	lsn pg_catalog.pg_lsn,
 	pid bigint NOT NULL,
 	error pg_catalog.text,
+	detail pg_catalog.text,
 	sqlstate pg_catalog.text,
 	increment boolean NOT NULL DEFAULT false
 );
@@ -151,6 +152,8 @@ COMMENT ON COLUMN onboard_history.lsn IS
 COMMENT ON COLUMN onboard_history.pid IS 'process that has written the row';
 COMMENT ON COLUMN onboard_history.error IS
 	'message of the error, if it failed';
+COMMENT ON COLUMN onboard_history.detail IS
+	'DETAIL of the error, if it has one';
 COMMENT ON COLUMN onboard_history.sqlstate IS
 	'SQLSTATE of the error, if it failed';
 COMMENT ON COLUMN onboard_history.increment IS
@@ -200,7 +203,8 @@ CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 		onboard_internal.run_status(h.run_id, h.role_id, h.name, h.status)
 			AS status,
 		h.uri, h.files, h.rows, h.raw_bytes, h.bytes, h.parts, h.retries,
-		h.started, h.ended, h.lsn, h.pid, h.error, h.sqlstate
+		h.started, h.ended, h.lsn, h.pid, h.error,
+		h.detail, h.sqlstate
 	FROM @extschema@.onboard_history h;
 
 COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
@@ -229,6 +233,7 @@ COMMENT ON COLUMN onboard_runs.lsn IS
 	'end of the write-ahead log when the run began: later writes are not in the object';
 COMMENT ON COLUMN onboard_runs.pid IS 'process that has written the row';
 COMMENT ON COLUMN onboard_runs.error IS 'message of the error, if it failed';
+COMMENT ON COLUMN onboard_runs.detail IS 'DETAIL of the error, if it has one';
 COMMENT ON COLUMN onboard_runs.sqlstate IS
 	'SQLSTATE of the error, if it failed';
 
@@ -436,7 +441,8 @@ CREATE FUNCTION onboard_all(
 	OUT bytes bigint,
 	OUT elapsed interval,
 	OUT increment boolean,
-	OUT error pg_catalog.text
+	OUT error pg_catalog.text,
+	OUT detail pg_catalog.text
 ) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 

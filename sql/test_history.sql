@@ -33,6 +33,16 @@ TABLE runs;
 SELECT count(DISTINCT run_id) FROM onboard_runs;
 TRUNCATE onboard_history;
 
+-- The DETAIL of an error is kept, if it has one
+
+INSERT INTO onboard_tables (name, query) VALUES ('t4', 'SELECT json ''{''');
+\set VERBOSITY terse
+SELECT name, error, detail FROM onboard_all();
+\set VERBOSITY default
+SELECT name, status, error, detail FROM onboard_runs ORDER BY started, name;
+DELETE FROM onboard_tables WHERE name = 't4';
+TRUNCATE onboard_history;
+
 -- The row is the returned one's
 
 WITH r AS MATERIALIZED (SELECT * FROM onboard_table('t', 'SELECT 1 WHERE false'))

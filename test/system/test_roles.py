@@ -760,7 +760,14 @@ def test_no_secret_is_shown(rgw, s3, bucket, canaries, proxy):
             shown.append(str(select(observer, "TABLE pg_stat_activity")))
             rule.release()
             shown.append(str(export.rows()))
+        # a row of the history, with what the store has answered
+        sql = "INSERT INTO onboard_tables VALUES ('kept', 'SELECT 1', %s)"
+        select(session, sql, (bucket,))
+        (kept,) = land_all(session, server="wrong")
+        assert "S3 answered HTTP" in kept["detail"]
+        shown.append(str(kept))
         shown.append(str(select(session, "TABLE onboard_runs")))
+        assert kept["detail"] in shown[-1]
         shown.append(str(session.notices))
         session.close()
         observer.close()

@@ -211,7 +211,7 @@ def test_all(db, rgw, s3, registry, bucket, workers):
     )
     for row, kept in zip(found, history, strict=True):
         for column in ("name", "status", "uri", "files", "rows", "bytes",
-                       "error"):
+                       "error", "detail"):
             assert kept[column] == row[column]
         assert kept["role"] == "postgres"
         assert kept["ended"] - kept["started"] == row["elapsed"]
@@ -517,9 +517,11 @@ def test_all_from_a_function(db, s3, registry, bucket):
 
 def test_dump_and_restore(pg, db, registry, bucket):
     """Both tables are the users' data, so pg_dump carries them."""
-    register(db, bucket, kept="SELECT 1", wrong="SELECT 1 / 0")
+    register(db, bucket, kept="SELECT 1", wrong="SELECT json '{'")
     load(db, {"table_name": "kept", "options": {"format": "text"}})
-    assert len(land_all(db)) == 2
+    kept, wrong = land_all(db)
+    assert kept["detail"] is None
+    assert wrong["detail"] == "The input string ended unexpectedly."
     tables = ("TABLE onboard_tables ORDER BY name",
               "TABLE onboard_runs ORDER BY run_id, name")
     expected = [select(db, sql) for sql in tables]

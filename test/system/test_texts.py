@@ -90,15 +90,17 @@ def test_errors_of_workers(session, bucket, client):
         whole = wholes[row["name"]]
         error = beginning(session, whole, 2048)
         assert row["error"] == error != whole
+        assert row["detail"] == beginning(session, whole, 1024)
         assert f'could not export "{row["name"]}": {error}\n' in told
         assert f"DETAIL:  {beginning(session, whole, 1024)}\n" in told
         assert f"HINT:  {beginning(session, whole, 512)}\n" in told
     # the history has all of it
     errors = select(
-        session, "SELECT name, error FROM onboard_runs WHERE run_id = %s",
-        (rows[0]["run_id"],),
+        session, "SELECT name, error, detail FROM onboard_runs"
+        " WHERE run_id = %s", (rows[0]["run_id"],),
     )
     assert {row["name"]: row["error"] for row in errors} == wholes
+    assert {row["name"]: row["detail"] for row in errors} == wholes
 
 
 def test_errors_of_jobs(session, bucket):
@@ -108,6 +110,8 @@ def test_errors_of_jobs(session, bucket):
         CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN
             RAISE EXCEPTION '%', repeat('x', length(NEW.name))
+                || repeat('{PAIRS['UTF8']}', 1500)
+                USING DETAIL = repeat('y', length(NEW.name))
                 || repeat('{PAIRS['UTF8']}', 1500);
         END $$
         """
@@ -123,6 +127,9 @@ def test_errors_of_jobs(session, bucket):
             )
             assert error.diag.message_primary == (
                 "could not begin the run: " + beginning(session, whole, 1024)
+            )
+            assert error.diag.message_detail == beginning(
+                session, whole.replace("x", "y"), 1024
             )
     finally:
         select(session, "DROP FUNCTION refuses() CASCADE")
@@ -215,3 +222,37 @@ def test_what_a_store_says(pg, database, session, proxy, rgw, canaries, bucket,
             error.diag.message_detail.encode("ascii")
     finally:
         server.drop()
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+@pytest.mark.parametrize("client", CLIENTS)
+def test_a_detail_that_the_client_cannot_read(
+    pg, database, session, bucket, client, workers
+):
+    """It ends no run, and the history has it."""
+    whole = "m" + PAIRS["UTF8"]  # which SJIS does not have
+    for name in "ab":
+        select(
+            session, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, format('SELECT raises(''x'', %%L, ''x'')',"
+            " %s::text), %s)", (name, whole, bucket),
+        )
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    session.set_client_encoding(client)
+    found = select(session, "SELECT * FROM onboard_all()")
+    assert len(found) == 2
+    for row in found:
+        if client != "SJIS":
+            assert row["detail"] == whole
+        else:  # PostgreSQL's conversion from EUC_JP has a sign for it
+            assert row["detail"] in ("m??", "m\u8868\u3013")
+    observer = pg.connect(database)
+    try:
+        observer.set_client_encoding("UTF8")
+        kept = select(
+            observer, "SELECT detail FROM onboard_runs WHERE run_id = %s",
+            (found[0]["run_id"],),
+        )
+        assert [row["detail"] for row in kept] == [whole] * 2
+    finally:
+        observer.close()

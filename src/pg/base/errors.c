@@ -267,8 +267,8 @@ detail(const ObError *error, const char *cause)
 	return text.data;
 }
 
-/* That there is an object is the whole story, so the message tells it: the
- * history and onboard_all()'s rows have nothing else. */
+/* That there is an object is the whole story, so the message tells it: log
+ * lines of tables have nothing else. */
 static _Noreturn void
 report_existing(const ObError *error)
 {

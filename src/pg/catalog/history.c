@@ -30,7 +30,7 @@
 #include "pg/catalog/run_lock.h"
 
 #define TABLE "onboard_history"
-#define PARAMETERS 22
+#define PARAMETERS 23
 
 /* Parameters that are set later, from 0. */
 #define ROLE_NAME 4
@@ -131,6 +131,7 @@ make_row(Row *row, const ObHistoryRow *from)
 	add_number(parameters, MyProcPid);
 	Assert(parameters->n == ERROR_TEXT);
 	ob_parameter_text(parameters, from->error);
+	ob_parameter_text(parameters, from->error ? from->detail : NULL);
 	ob_parameter_text(parameters,
 					  from->error ? unpack_sql_state(from->sqlstate) : NULL);
 	ob_parameter_add(parameters, BOOLOID, BoolGetDatum(from->increment), true);
@@ -197,11 +198,12 @@ insert(Oid schema, void *arg)
 	execute(schema,
 			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
 			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
-			"retries, started, ended, lsn, pid, error, sqlstate, increment) "
-			"VALUES ($1, "
+			"retries, started, ended, lsn, pid, error, detail, sqlstate, "
+			"increment) VALUES ($1, "
 			"$3, COALESCE((SELECT pg_catalog.gen_random_uuid() FROM "
 			"%s.onboard_history WHERE key = $4), $4), $5, $6, $7, $8, $9, "
-			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22) "
+			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, "
+			"$23) "
 			"RETURNING role_id",
 			PARAMETERS, row, SPI_OK_INSERT_RETURNING);
 	check_role(row);

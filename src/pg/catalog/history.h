@@ -31,9 +31,10 @@ typedef struct ObHistoryRow
 	const char *query;
 	const char *source; /* NULL: this session */
 	TimestampTz started;
-	TimestampTz ended; /* 0: not yet */
-	XLogRecPtr lsn;    /* of its snapshot; 0: not known */
-	const char *error; /* NULL unless failed */
+	TimestampTz ended;  /* 0: not yet */
+	XLogRecPtr lsn;     /* of its snapshot; 0: not known */
+	const char *error;  /* NULL unless failed */
+	const char *detail; /* of the error; NULL: none */
 	int sqlstate;
 	bool increment; /* its row stays when a repetition of the run fails */
 	bool *logged;   /* set when its end is in the log; NULL: it is told once */

@@ -437,6 +437,7 @@ ob_task_fail(ObTableExport *task, const ErrorData *error)
 	else if (task->fate != OB_FATE_NONE)
 		task->row.uri = task->uri;
 	task->row.error = ob_fate_error(task->fate, error->message);
+	task->row.detail = error->detail;
 	task->row.sqlstate = error->sqlerrcode;
 }
 
@@ -448,6 +449,7 @@ ob_task_doubt(ObTableExport *task)
 	task->row.status = OB_STATUS_FAILED;
 	task->row.uri = task->uri;
 	task->row.error = "it is not known whether the object is visible";
+	task->row.detail = NULL;
 	task->row.sqlstate = ERRCODE_TRANSACTION_RESOLUTION_UNKNOWN;
 }
 

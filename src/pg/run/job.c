@@ -176,8 +176,11 @@ ob_job_submit(const ObJobRequest *job)
 	if (pg_atomic_read_u32(&shared->state) == OB_JOB_REFUSED)
 		ob_bounds_refuse(shared->bound);
 	if (pg_atomic_read_u32(&shared->state) == OB_JOB_FAILED)
-		ereport(ERROR, (errcode(shared->sqlstate),
-						errmsg("could not begin the run: %s", shared->error)));
+		ereport(ERROR,
+				(errcode(shared->sqlstate),
+				 errmsg("could not begin the run: %s", shared->error),
+				 shared->detail[0] ? errdetail_internal("%s", shared->detail)
+								   : 0));
 	dsm_detach(segment);
 }
 

@@ -40,6 +40,7 @@ typedef struct ObJobShared
 	ObBound bound; /* of OB_JOB_REFUSED */
 	int sqlstate;  /* of OB_JOB_FAILED */
 	char error[1024];
+	char detail[1024]; /* "": none */
 } ObJobShared;
 
 /* What is to be done; it is read from memory that outlives the ObJobRequest.

@@ -143,6 +143,7 @@ write_run_itself(const JobState *job, const char *status,
 	if (error)
 	{
 		row.error = error->message;
+		row.detail = error->detail;
 		row.sqlstate = error->sqlerrcode;
 	}
 	ob_history_write(job->wanted.schema, &row);
@@ -186,6 +187,7 @@ write_failure(void *arg)
 		row.status = OB_STATUS_FAILED;
 		row.ended = row.started;
 		row.error = failure->error->message;
+		row.detail = failure->error->detail;
 		row.sqlstate = failure->error->sqlerrcode;
 		if (job->none || !ob_history_write_if_open(schema, &row))
 			continue;
@@ -281,6 +283,7 @@ onboard_job_main(Datum main_arg)
 	{
 		shared->sqlstate = error->sqlerrcode;
 		ob_report_copy(shared->error, sizeof(shared->error), error->message);
+		ob_report_copy(shared->detail, sizeof(shared->detail), error->detail);
 		set_state(shared, OB_JOB_FAILED);
 		return;
 	}

@@ -293,7 +293,7 @@ ended_elsewhere(ObWorkerTable *worker_table)
 		ErrorData error = {
 			.sqlerrcode = row->sqlstate,
 			.message = unconstify(char *, row->error),
-			.detail = unconstify(char *, worker_table->detail),
+			.detail = unconstify(char *, row->detail),
 			.hint = unconstify(char *, worker_table->hint),
 		};
 

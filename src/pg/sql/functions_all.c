@@ -18,6 +18,7 @@
 #include "miscadmin.h"
 #include "utils/tuplestore.h"
 
+#include "pg/base/errors.h"
 #include "pg/sql/functions.h"
 #include "pg/catalog/registry.h"
 #include "pg/run/run.h"
@@ -26,7 +27,9 @@
 
 PG_FUNCTION_INFO_V1(onboard_all);
 
-#define COLUMNS (OB_RESULT_COLUMNS + 1)
+#define ERROR_TEXT OB_RESULT_COLUMNS
+#define DETAIL (OB_RESULT_COLUMNS + 1)
+#define COLUMNS (OB_RESULT_COLUMNS + 2)
 
 /* A run whose rows are given one by one. */
 typedef struct Stream
@@ -68,12 +71,22 @@ begin(FunctionCallInfo fcinfo)
 }
 
 static void
+set_text(Datum *values, bool *nulls, int number, const char *text)
+{
+	nulls[number] = text == NULL;
+	values[number] = text ? CStringGetTextDatum(text) : (Datum) 0;
+}
+
+/* A DETAIL may quote data in characters that the client's encoding lacks: an
+ * error about that would end a run whose other tables have landed. */
+static void
 row_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 {
 	ob_result_values(row, values, nulls);
-	nulls[OB_RESULT_COLUMNS] = row->error == NULL;
-	values[OB_RESULT_COLUMNS] =
-		row->error ? CStringGetTextDatum(row->error) : (Datum) 0;
+	set_text(values, nulls, ERROR_TEXT, row->error);
+	set_text(values, nulls, DETAIL,
+			 row->error && row->detail ? ob_report_client_text(row->detail)
+									   : NULL);
 }
 
 /* ---- all rows at once ---- */
@@ -183,8 +196,8 @@ stream_rows(FunctionCallInfo fcinfo)
 	SRF_RETURN_DONE(call);
 }
 
-/* onboard_all(pattern, options, run_id) -> the columns of onboard_table(), and
- * error */
+/* onboard_all(pattern, options, run_id) -> the columns of onboard_table(),
+ * error and detail */
 Datum
 onboard_all(PG_FUNCTION_ARGS)
 {

@@ -205,6 +205,7 @@ ob_workers_write_outcome(ObWorkerSlot *slot, const ObHistoryRow *row)
 	slot->sqlstate = row->sqlstate;
 	ob_report_copy(slot->uri, sizeof(slot->uri), row->uri);
 	ob_report_copy(slot->error, sizeof(slot->error), row->error);
+	ob_report_copy(slot->detail, sizeof(slot->detail), row->detail);
 }
 
 void
@@ -215,6 +216,7 @@ ob_workers_read_outcome(const ObWorkerSlot *slot, ObHistoryRow *row)
 	row->sqlstate = slot->sqlstate;
 	row->uri = text_or_null(slot->uri);
 	row->error = text_or_null(slot->error);
+	row->detail = text_or_null(slot->detail);
 }
 
 int
@@ -311,7 +313,6 @@ read_slot(ObWorkers *workers, int i)
 	row->started = slot->started;
 	row->ended = slot->ended;
 	table->task->fate = slot->fate;
-	table->detail = text_or_null(slot->detail);
 	table->hint = text_or_null(slot->hint);
 	if (DsaPointerIsValid(slot->details))
 		table->task->details = DatumGetJsonbPCopy(

@@ -22,9 +22,8 @@ typedef struct ObWorkerTable
 {
 	const char *name;
 	ObTableExport *task; /* its row and details are filled when it has ended */
-	const char *detail;
-	const char *hint; /* of its error; NULL: none */
-	void *arg;        /* the caller's own */
+	const char *hint;    /* of its error; NULL: none */
+	void *arg;           /* the caller's own */
 	/* of a run that is published together: filled when it has landed */
 	ObPublication *publication;
 } ObWorkerTable;

@@ -85,8 +85,6 @@ write_slot(ObWorkerSlot *slot, const ObWorkerExport *work)
 	write_end(slot, work);
 	if (row->error)
 		slot->fate = work->task.fate;
-	ob_report_copy(slot->detail, sizeof(slot->detail),
-				   error ? error->detail : NULL);
 	ob_report_copy(slot->hint, sizeof(slot->hint), error ? error->hint : NULL);
 }
 
