@@ -35,7 +35,7 @@ declare -A cflags=(
 # processes.  Not here: what needs programs that these servers lack (the
 # recipes' pg_cron and mysql_fdw), what measures memory or time, what brings a
 # checker of its own (valgrind), and what is about S3 and HTTP alone.
-system=(bytes rows json objects random parallel crew jobs publish progress
+system=(bytes rows json objects random parallel run_workers jobs publish progress
     roles storm)
 
 usage() {

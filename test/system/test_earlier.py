@@ -14,7 +14,7 @@ from lib.exports import (
 )
 from lib.proxy import Answer
 
-SERIAL, CREW = 0, 4
+SERIAL, WORKERS = 0, 4
 R1 = "4ae3d5f2-1c10-4a4f-8d3a-000000000074"
 MANIFEST, SUCCESS = f"_onboard/{R1}/manifest.json", f"_onboard/{R1}/_SUCCESS"
 EARLIER = "(an object of an earlier attempt may be there)"
@@ -32,7 +32,7 @@ def unknown(db):
     select(db, "DELETE FROM onboard_history WHERE run_id = %s", (R1,))
 
 
-@pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
+@pytest.fixture(params=[SERIAL, WORKERS], ids=["serial", "workers"])
 def workers(request, db):
     select(db, f"SET onboard.parallel_tables = {request.param}")
     return request.param

@@ -73,7 +73,7 @@ ELSEWHERE = {
     ("22023", '"a run with a manifest must have one destination"'):
         ("test/system/test_publish.py", "test_two_destinations"),
     ("40P01", "a worker waits for a lock that the session holds"):
-        ("test/system/test_crew.py", "test_a_lock_of_the_session"),
+        ("test/system/test_run_workers.py", "test_a_lock_of_the_session"),
     ("40P01", "the job cannot begin, because it waits for a lock that the "
         "session holds. It is ended"):
         ("test/system/test_jobs.py",
@@ -83,7 +83,7 @@ ELSEWHERE = {
         ("test/system/test_jobs.py",
          "test_waiting_for_a_job_that_waits_for_the_session"),
     ("0A000", "PREPARE TRANSACTION after `onboard_all`"):
-        ("test/system/test_crew.py", "test_a_run_cannot_be_prepared"),
+        ("test/system/test_run_workers.py", "test_a_run_cannot_be_prepared"),
     ("55000", "the role has changed between two rows of "
         "`SELECT onboard_all()`"):
         ("test/system/test_rows.py", "test_another_role"),
@@ -100,7 +100,7 @@ ELSEWHERE = {
     ("55006", "another process works on the run of that id"):
         ("test/system/test_jobs.py", "test_a_run_id_of_ones_own"),
     ("53000", "no background worker is free"):
-        ("test/system/test_crew.py", "test_no_worker_is_free"),
+        ("test/system/test_run_workers.py", "test_no_worker_is_free"),
     ("53400", "the role has as many jobs as it may have, see "
         "`onboard.max_jobs_per_role`"):
         ("test/system/test_workers.py", "test_jobs_of_a_role"),

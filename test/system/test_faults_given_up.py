@@ -439,10 +439,10 @@ def test_72_what_fails_after_it_has_landed(db, observer, s3, bucket, proxied,
 # Together
 
 
-SERIAL, CREW = 0, 4
+SERIAL, WORKERS = 0, 4
 
 
-@pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
+@pytest.fixture(params=[SERIAL, WORKERS], ids=["serial", "workers"])
 def workers(request):
     return request.param
 
@@ -478,7 +478,7 @@ def test_72_together(
         assert "the run was published in part" in said and detail in said
     session.close()
     assert keys(s3, bucket) == ([key_of("k1")] if visible else [])
-    if workers == CREW:
+    if workers == WORKERS:
         k1, k2 = row_of(observer, "k1"), row_of(observer, "k2")
         assert (k2["status"], k2["uri"]) == ("withheld", None)
         assert k1["status"] == ("done" if visible else "failed")
@@ -508,7 +508,7 @@ def test_72_all_of_it_is_visible(
     assert text in "".join(db.notices)
     assert f"WARNING:  01000: {text}" in pg.log_text()[before:]
     assert keys(s3, bucket) == [key_of("k1"), key_of("k2")]
-    if workers == CREW:
+    if workers == WORKERS:
         for name in ("k1", "k2"):
             assert row_of(observer, name)["status"] == "done"
 

@@ -17,12 +17,12 @@ from lib.exports import (
 )
 from lib.proxy import s3_error
 
-SERIAL, CREW = 0, 4
+SERIAL, WORKERS = 0, 4
 
 TOGETHER = "SELECT * FROM onboard_all(NULL, %s)"
 
 
-@pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
+@pytest.fixture(params=[SERIAL, WORKERS], ids=["serial", "workers"])
 def workers(request, db):
     """How the tables are run: by the session, or by workers."""
     select(db, f"SET onboard.parallel_tables = {request.param}")
@@ -331,7 +331,7 @@ def test_manifest_cannot_be_written(
     assert error.pgcode == "42501"
     assert "whose objects are visible" in error.diag.context
     assert keys(s3, bucket) == [key_of("a"), key_of("b")]
-    if workers == CREW:
+    if workers == WORKERS:
         assert last_history(observer) == {"a": "done", "b": "done"}
     error = failure(land, db, "one", "SELECT 1 AS one", bucket, manifest=True,
                     server=proxied)
@@ -673,7 +673,7 @@ def test_the_third_complete_is_refused(
     assert objects(s3, bucket) == [key_of(name) for name in visible]
     assert len(keys(s3, bucket)) == len(visible)
     no_upload_left(rgw, bucket)
-    if workers == CREW:
+    if workers == WORKERS:
         expected = {name: "withheld" for name in names}
         expected |= {name: "done" for name in visible} | {"c": "failed"}
         assert last_history(observer) == expected
@@ -742,7 +742,7 @@ def test_the_manifest_is_refused(
     assert "whose objects are visible" in error.diag.context
     assert objects(s3, bucket) == [key_of("a"), key_of("b")]
     assert not any("_SUCCESS" in key for key in keys(s3, bucket))
-    if workers == CREW:
+    if workers == WORKERS:
         assert last_history(observer) == {"a": "done", "b": "done"}
     no_worker_left(observer)
 
@@ -845,7 +845,7 @@ def test_ended_while_tables_are_exported(
         session, TOGETHER, (json.dumps({"publish": "together"}),)
     ) as run:
         wait_for_sleep(observer)
-        if workers == CREW:
+        if workers == WORKERS:
             # (their history is written once it is known)
             process.wait_until(
                 lambda: len(rgw.unfinished(bucket)) == 3
@@ -859,7 +859,7 @@ def test_ended_while_tables_are_exported(
     no_upload_left(rgw, bucket)
     no_worker_left(observer)
     assert keys(s3, bucket) == []
-    if workers == CREW:
+    if workers == WORKERS:
         found = last_history(observer)
         assert found.pop("b") == "failed"
         assert set(found.values()) <= {"withheld"}
@@ -918,7 +918,7 @@ def test_ended_while_it_is_published(
     assert (
         'Visible: "a". Perhaps visible: "b". Not visible: "c".' in said
     )
-    if workers == CREW:
+    if workers == WORKERS:
         assert last_history(observer) == {
             "a": "done", "b": "failed", "c": "withheld"
         }
@@ -1148,7 +1148,7 @@ def test_on_a_standby(pg, db, s3, registry, bucket):
     try:
         standby.wait_for_replay(pg)
         session = standby.connect("onboard")
-        for count in (SERIAL, CREW):
+        for count in (SERIAL, WORKERS):
             select(session, f"SET onboard.parallel_tables = {count}")
             found = land_all(session, publish="together")
             assert outcome(found) == {"a": "done", "b": "done"}

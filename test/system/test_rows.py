@@ -12,13 +12,13 @@ from lib.exports import (
     wait_for_sleep, wait_for_worker, warnings,
 )
 
-SERIAL, CREW = 0, 4
+SERIAL, WORKERS = 0, 4
 
 NAMES = "SELECT (onboard_all(options => %s)).name"
 ENDED = "the run was ended before its last table"
 
 
-@pytest.fixture(params=[SERIAL, CREW], ids=["serial", "crew"])
+@pytest.fixture(params=[SERIAL, WORKERS], ids=["serial", "workers"])
 def workers(request):
     """How the tables are run: by the session, or by workers."""
     return request.param

@@ -357,7 +357,7 @@ POINTS = {
 
 
 @pytest.mark.parametrize("how, point", [
-    *(("crew", point) for point in POINTS), ("serial", "between the Completes")
+    *(("workers", point) for point in POINTS), ("serial", "between the Completes")
 ])
 def test_killed_while_it_is_published(
     doomed, canaries, rgw, s3, bucket, proxy, point, how
@@ -368,7 +368,7 @@ def test_killed_while_it_is_published(
         proxy.endpoint, rgw.access_key, rgw.secret_key, dbname="postgres",
     )
     db = doomed.connect()
-    select(db, f"SET onboard.parallel_tables = {4 if how == 'crew' else 0}")
+    select(db, f"SET onboard.parallel_tables = {4 if how == 'workers' else 0}")
     register(db, bucket, **{name: f"SELECT '{name}' AS n" for name in names})
     options = {
         "publish": "together", "manifest": True, "connections": 1,
@@ -404,7 +404,7 @@ def test_killed_while_it_is_published(
         row["status"] for row in select(db, "SELECT status FROM onboard_runs")
     }
     # the session's rows went with its transaction; workers' never ended
-    assert status == ({"lost"} if how == "crew" else set())
+    assert status == ({"lost"} if how == "workers" else set())
     found = land_all(db, **options)
     assert statuses(found) == dict.fromkeys(names, "done")
     assert f"_onboard/{found[0]['run_id']}/_SUCCESS" in keys(s3, bucket)

@@ -4,10 +4,10 @@
  *
  * src/pg/base/as_owner.h
  *
- * Some of the extension's tables may be written by nobody but their owner, so
- * that they can be trusted.  What must be written there is written under the
+ * Some of the extension's tables may be written by their owner only, so that
+ * they can be trusted.  What must be written there is written under the
  * owner's id, as foreign key triggers do it; there is no SECURITY DEFINER
- * function that somebody could call with rows of his own.
+ * function that a role could call with rows of its own.
  */
 #ifndef OB_AS_OWNER_H
 #define OB_AS_OWNER_H

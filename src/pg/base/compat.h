@@ -147,7 +147,7 @@ ob_rte_group_expressions(const RangeTblEntry *entry)
 }
 
 /* Where pg_collation and pg_database have the locale of any provider but libc,
- * which 17 named anew, and the rules that 16 lets be added to it. */
+ * which 17 renamed, and the rules that 16 lets be added to it. */
 #if PG_VERSION_NUM >= 170000
 #define OB_COLLATION_LOCALE Anum_pg_collation_colllocale
 #define OB_DATABASE_LOCALE Anum_pg_database_datlocale

@@ -102,8 +102,8 @@ code_info(ObCode code)
 	return (CodeInfo){ERRCODE_INTERNAL_ERROR, NULL};
 }
 
-/* What helps depends on who refused: nobody was asked, it was about a key for
- * encryption, or S3 knows where the bucket is. */
+/* The hint depends on the source of the refusal: no request was sent, a KMS
+ * key was involved, or S3 has named the bucket's region. */
 static const char *
 hint(const ObError *error)
 {
@@ -143,7 +143,7 @@ needs_no_conversion(const char *text)
 		   (GetDatabaseEncoding() == PG_UTF8 && is_utf8(text));
 }
 
-/* With "?" for each character beyond ASCII. */
+/* Replaces each character beyond ASCII by "?". */
 static char *
 mask(const char *text)
 {

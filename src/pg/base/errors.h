@@ -41,8 +41,8 @@ extern const char *ob_report_plain_text(const char *text);
  * characters where it is too long; NULL becomes "". */
 extern void ob_report_copy(char *field, Size size, const char *text);
 
-/* The beginning of a text of the database's, for a message that repeats what
- * somebody gave. */
+/* The beginning of a text in the database's encoding, for a message that
+ * repeats the user's input. */
 extern const char *ob_report_clip(const char *text);
 
 #endif

@@ -17,7 +17,7 @@
  */
 extern void ob_query_check(const char *query);
 
-/* "TABLE name" for a possibly qualified name, quoted anew; palloc'd. */
+/* "TABLE name" for a possibly qualified name, quoted again; palloc'd. */
 extern char *ob_query_of_table(const char *name);
 
 /* The text without what may end a statement, for "SELECT ... FROM (text\n)":

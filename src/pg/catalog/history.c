@@ -4,7 +4,7 @@
  *
  * src/pg/catalog/history.c
  *
- * Nobody but its owner may write the history, so that it can be trusted: see
+ * Only its owner may write the history, so that it can be trusted: see
  * as_owner.h.
  */
 #include "postgres.h"
@@ -155,7 +155,7 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 	return ob_own_query(schema, &query);
 }
 
-/* As the index onboard_history_run_id has it. */
+/* The expression of the index onboard_history_run_id. */
 #define ROW_OF_TABLE                                                       \
 	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3 " \
 	"AND hashtext(name) = hashtext($3)"

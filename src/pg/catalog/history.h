@@ -57,8 +57,8 @@ typedef struct ObTotals
 /* Adds a table that has ended. */
 extern void ob_totals_add(ObTotals *totals, const ObHistoryRow *row);
 
-/* The current role's name; of one that was dropped meanwhile, what
- * PostgreSQL's views say then: how its export ended is told nonetheless. */
+/* The current role's name.  A role that was dropped during its export gets the
+ * name that PostgreSQL's views show, so that the outcome is still reported. */
 extern const char *ob_history_role(void);
 
 /*
@@ -83,8 +83,9 @@ extern void ob_history_require(Oid schema);
  * written in those that default_transaction_read_only makes read-only, too. */
 extern void ob_history_set_background(void);
 
-/* Deletes, as the caller, what ended before, and what began before and nobody
- * works on any more; how many rows. */
+/* Deletes, as the caller, rows that ended before that time, and rows that
+ * began before it and that no process works on any more.  Returns their
+ * number. */
 extern uint64 ob_history_prune(Oid schema, TimestampTz before);
 
 /* Fills the totals of the current role's run totals->run_id out of its rows,
@@ -113,9 +114,9 @@ extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 
 /*
  * Raises if another role has landed something under that id, and the current
- * one has no row of it.  Rows of both would not meet, but tell whoever sees
- * both of one run where there are two.  Failures without an object do not bind
- * an id: they need no right to export, and would let anybody take an id away.
+ * one has no row of it.  Rows of both would not conflict, but a role that sees
+ * both would take two runs for one.  Failures without an object do not bind an
+ * id: they need no right to export, and would let any role claim an id.
  */
 extern void ob_history_require_own(Oid schema, const pg_uuid_t *run_id);
 

@@ -5,9 +5,9 @@
  * src/pg/catalog/kept_lock.h
  *
  * A lock of the session goes when a query of the transaction calls
- * pg_advisory_unlock_all(), whatever its class; one of the transaction stays,
- * and goes with that.  So a worker has both, and takes the one anew while it
- * still has the other.
+ * pg_advisory_unlock_all(), whatever its class; one of the transaction stays
+ * until the transaction ends.  So a worker holds both, and takes the session's
+ * again while it still holds the transaction's.
  */
 #ifndef OB_KEPT_LOCK_H
 #define OB_KEPT_LOCK_H

@@ -178,7 +178,8 @@ status_of_export(int number)
 	return status;
 }
 
-/* As for onboard_runs, besides the session's own user and the monitors. */
+/* The rule of onboard_runs, besides the session's own user and the monitors.
+ */
 static bool
 may_see(const PgBackendStatus *status)
 {

@@ -5,7 +5,7 @@
  * src/pg/catalog/registry.c
  *
  * It is read and written as the calling role, with that role's privileges:
- * whoever may write it chooses SQL that others will run.
+ * a role that may write it chooses SQL that others will run.
  */
 #include "postgres.h"
 

@@ -7,7 +7,7 @@
  * A run is a role's: the same id given by another role is another run.  Its
  * process holds an advisory lock, which goes when the process does, however it
  * ends.  The lock's key is a cryptographic hash of database, role and id, so
- * that nobody can hold another role's.
+ * that no role can hold the lock of another role's run.
  */
 #ifndef OB_RUN_LOCK_H
 #define OB_RUN_LOCK_H
@@ -16,20 +16,21 @@
 
 /*
  * Marks the run as one that this process works on, until its transaction ends,
- * or until the process does: rows that say "queued" or "running" are believed
- * only as long as somebody does; see the view onboard_runs.  False if another
+ * or until the process does: a "queued" or "running" row is valid only while
+ * a process holds this lock; see the view onboard_runs.  False if another
  * process has it.  A transaction that has marked one cannot be prepared.
  */
 extern bool ob_run_lock(Oid role, const pg_uuid_t *run_id);
 extern bool ob_run_lock_session(Oid role, const pg_uuid_t *run_id);
 
-/* Locks one table of a run until the transaction ends, whoever holds the run
- * itself.  Returns false if another process has locked that table. */
+/* Locks one table of a run until the transaction ends, regardless of which
+ * process holds the run itself.  Returns false if another process has locked
+ * that table. */
 extern bool ob_run_lock_table(Oid role, const pg_uuid_t *run_id,
 							  const char *name);
 
-/* The process that works on it, perhaps this one; 0: none.  Nobody who wants
- * to hold the run is hindered by the look. */
+/* The pid of the process that works on the run, perhaps this one; 0: none.
+ * The check does not take the lock, so it never keeps a process from it. */
 extern int ob_run_pid(Oid role, const pg_uuid_t *run_id);
 
 /* Whether another process works on it. */

@@ -7,7 +7,7 @@
  * Rows are read with the caller's rights, and with a snapshot of their own:
  * what a transaction of REPEATABLE READ or SERIALIZABLE saw first says nothing
  * of what has ended since.  The process is looked for before the rows are
- * read: a row that is open then, and that nobody works on, is lost.
+ * read: an open row without a process is lost.
  */
 #ifndef OB_RUN_STATUS_H
 #define OB_RUN_STATUS_H
@@ -43,7 +43,7 @@ extern void ob_run_status(Oid schema, const pg_uuid_t *run_id, Oid role,
 /* Whether a row that says so is one of a table that is yet to end. */
 extern bool ob_status_is_open(const char *status);
 
-/* Whether such a row is one that nobody works on any more. */
+/* Whether an open row is one that no process works on any more. */
 extern bool ob_run_is_lost(Oid schema, const pg_uuid_t *run_id, Oid role,
 						   const char *name);
 

@@ -38,10 +38,10 @@ typedef struct ObServer
 /*
  * The server of that name, or of the setting onboard.server if NULL, for the
  * current user: raises if there is none, if it is not one of ours, without
- * USAGE on it, without the user mapping that it needs, and if nobody has
- * chosen it who may (server_choice.h).  All is allocated in the current memory
- * context; the secrets are wiped before its memory is freed, so nothing of the
- * server may be freed one by one.
+ * USAGE on it, without the user mapping that it needs, and if no role
+ * that may has chosen it (server_choice.h).  All is allocated in the current
+ * memory context; the secrets are wiped before its memory is freed, so nothing
+ * of the server may be freed one by one.
  */
 extern ObServer *ob_server_get(const char *name);
 
@@ -86,7 +86,7 @@ extern bool ob_server_wants_equal_parts(const char *name);
 extern void ob_server_require_usage(const ObServer *server);
 
 /* Raises if there is no server that the current user may use, or not the one
- * of that name (NULL: any; one that is not there is somebody else's error). */
+ * of that name (NULL: any).  A name without a server is not an error here. */
 extern void ob_server_require_some(const char *name);
 
 /*

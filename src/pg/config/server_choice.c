@@ -4,16 +4,16 @@
  *
  * src/pg/config/server_choice.c
  *
- * Data goes where somebody says who could have read it anyway.  Two things
- * must not lead it elsewhere:
+ * Only a role that could read the data may choose where the data goes.  Two
+ * things must not lead it elsewhere:
  *
  * The setting onboard.server is a session's, and the current user may be
  * another role, in a SECURITY DEFINER function.  PostgreSQL keeps the role
  * that gave a setting its value ("srole"), also where a function's SET clause
  * did, and hands it to background workers with the value.
  *
- * A server that nobody has named is found by its name alone, and whoever may
- * create servers can give that name to his own.
+ * A server that no role has named is found by its default name alone, and any
+ * role that may create servers can give that name to its own.
  */
 #include "postgres.h"
 
@@ -38,7 +38,7 @@ role_name(Oid role)
 
 /*
  * The role that has set it.  InvalidOid: an administrator has, in a file, on
- * the command line, or for all roles of a database; or nobody, and it is the
+ * the command line, or for all roles of a database; or it is the built-in
  * default.
  */
 static Oid

@@ -11,13 +11,12 @@
 
 /*
  * The name of the server to use: the given one, or that of the setting if
- * NULL.  Raises if the setting is the word of a role that has no say in what
- * the current user exports.  *named tells whether somebody has named it.
+ * NULL.  Raises if the setting comes from a role that could not act as the
+ * current user.  *named is false if the name is only the default.
  */
 extern const char *ob_server_choose(const char *given, bool *named);
 
-/* Raises if a server that nobody has named is not to be trusted by its name
- * alone. */
+/* Raises if a server that was found by its default name must not be used. */
 extern void ob_server_check_default(const ForeignServer *server);
 
 #endif

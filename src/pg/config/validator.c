@@ -342,9 +342,9 @@ check_mapping(List *options)
 }
 
 /*
- * What belongs to the machine, and not to who uses the database, is not given
- * away by whoever may create servers.  The check is made whenever the server
- * changes: with another endpoint it would be used otherwise.
+ * What belongs to the machine, and not to users of the database, is not given
+ * away by roles that may create servers.  The check is made whenever the
+ * server changes: with another endpoint it would be used otherwise.
  */
 static void
 check_privileges(List *options)
@@ -392,8 +392,8 @@ check_role(List *options)
 		fail_value("external_id", id, "It needs option \"role_arn\".");
 }
 
-/* They choose among AWS's own endpoints; another one is what it is, and
- * whoever asks for FIPS must not believe that he has it. */
+/* These options choose among AWS's own endpoints.  With another endpoint they
+ * would have no effect, and the owner would wrongly assume FIPS. */
 static void
 check_variant(List *options, const char *name)
 {

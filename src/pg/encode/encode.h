@@ -35,8 +35,8 @@ struct ObOut
 	void (*refill)(ObOut *out);
 };
 
-/* Room for n bytes (n <= OB_OUT_RESERVE) at the returned pointer; whoever
- * writes them advances out->ptr. */
+/* Returns room for n bytes (n <= OB_OUT_RESERVE).  The caller advances
+ * out->ptr by what it writes. */
 static inline char *
 ob_out_reserve(ObOut *out, size_t n)
 {

@@ -198,7 +198,7 @@ needs_to_json(Oid base_type)
 		type_is_rowtype(base_type))
 		return true;
 
-	/* As the server, do not look for casts of built-in types. */
+	/* Like the server, do not look for casts of built-in types. */
 	return base_type >= FirstNormalObjectId &&
 		   find_coercion_pathway(JSONOID, base_type, COERCION_EXPLICIT,
 								 &cast) == COERCION_PATH_FUNC;

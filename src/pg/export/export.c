@@ -56,7 +56,7 @@ struct ExportState
 	MemoryContext context;
 	MemoryContext core; /* the stream and its client, in that one */
 	int64 retries;      /* of a stream before this one */
-	ObFate *fate;       /* NULL: nobody wants to know */
+	ObFate *fate;       /* NULL: not reported */
 	bool fate_shared;
 	char *place; /* "s3://bucket/key", for warnings */
 };
@@ -112,10 +112,10 @@ open_stream(ExportState *state)
 	MemoryContextSwitchTo(before);
 }
 
-/* A multipart upload was begun for nothing: what little there is to an empty
- * object starts anew, as a PutObject. */
+/* A multipart upload was begun, but there are no rows: the object, with its
+ * header at most, is written by a PutObject instead. */
 static ObEncoder *
-start_anew(ExportState *state)
+start_again(ExportState *state)
 {
 	const ObExportSpec *export = state->export;
 	ObEncoder *encoder;
@@ -153,7 +153,7 @@ finish(ExportState *state, ObEncoder *encoder)
 		return true;
 	}
 	if (pushed_down)
-		encoder = start_anew(state);
+		encoder = start_again(state);
 	if (figures.rows == 0 && !state->export->options->write_empty)
 		return false;
 	ob_encoder_end(encoder);
@@ -253,14 +253,15 @@ export_query(ExportState *state, ObExportResult *result)
 	ob_progress_end(state->progress);
 }
 
-/* Nobody feeds it, but only a shared upload begins before it is fed. */
+/* No data will be written.  A shared upload is used because only that one
+ * sends CreateMultipartUpload before the first part. */
 static void
 rehearse(ExportState *state, ObExportResult *result)
 {
-	static const ObUploadShare nobody;
+	static const ObUploadShare unshared;
 
 	open_stream(state);
-	ob_stream_share(state->stream, &nobody, NULL,
+	ob_stream_share(state->stream, &unshared, NULL,
 					(size_t) onboard_upload_memory * 1024, 1);
 	ob_stream_upload_id(state->stream);
 	ob_stream_undo(state->stream);

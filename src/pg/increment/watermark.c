@@ -5,8 +5,8 @@
  * src/pg/increment/watermark.c
  *
  * A watermark belongs to a table and a role, because the role's privileges and
- * row security decide which rows it stands for: whoever sees less must not
- * move that of whoever sees more.
+ * row security decide which rows it stands for: a role that sees fewer rows
+ *must not move the watermark of a role that sees more.
  */
 #include "postgres.h"
 
@@ -393,9 +393,10 @@ ob_watermark_keep(Oid schema, const ObWatermark *mark, const ObHistoryRow *row)
 void
 ob_watermark_warn_left(const char *name, const char *why)
 {
-	ereport(WARNING, (errmsg("the watermark of \"%s\" is left as it is", name),
-					  errdetail_internal("%s", why),
-					  errhint("The next increment will export the same rows.")));
+	ereport(WARNING,
+			(errmsg("the watermark of \"%s\" is left as it is", name),
+			 errdetail_internal("%s", why),
+			 errhint("The next increment will export the same rows.")));
 }
 
 /* ---- forgetting ---- */

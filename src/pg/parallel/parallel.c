@@ -152,7 +152,7 @@ make_raw_head(ObParallel *parallel)
 			  &error);
 }
 
-/* Nobody knows yet who will send part 1. */
+/* It is not known yet which process will send part 1. */
 static void
 make_head(ObParallel *parallel)
 {
@@ -207,7 +207,7 @@ ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot)
 					 VARSIZE_ANY_EXHDR(bytes) - sizeof(tail), &tail.raw);
 }
 
-/* What the object ends with goes into the last part, whose number nobody has
+/* The end of the object goes into the last part, whose number no process has
  * taken yet; the numbers of all others, and what is in them, are known. */
 static void
 end_object(ObParallel *parallel)

@@ -36,7 +36,7 @@
 
 typedef struct ObParallel ObParallel;
 
-/* From _PG_init: parallel workers look the Custom Scan up by its name. */
+/* Called by _PG_init: parallel workers look the Custom Scan up by its name. */
 extern void ob_parallel_init(void);
 
 /* Whether one process must write all rows. */

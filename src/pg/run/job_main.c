@@ -131,7 +131,7 @@ run_one(const JobState *job)
 
 /* ---- all tables ---- */
 
-/* Nobody is told of it as of a table. */
+/* Listeners get no message for the run's own row, as they do for a table. */
 static void
 write_run_itself(const JobState *job, const char *status,
 				 const ErrorData *error)
@@ -195,7 +195,7 @@ write_failure(void *arg)
 		ob_notify_table(&row);
 	}
 	ob_history_sum(schema, &totals);
-	/* all have landed, and the run has failed nonetheless */
+	/* all have landed, and yet the run has failed */
 	if (totals.failed == 0 || job->none)
 		write_run_itself(job, OB_STATUS_FAILED, failure->error);
 	totals.run_failed = true;

@@ -264,8 +264,8 @@ run_in_session(RunTable *table)
 /* ---- by workers ---- */
 
 /*
- * Planning takes locks, and a worker that wants one would wait behind whoever
- * waits for ours: so they are let go at once, by an error.
+ * Planning takes locks, and a worker that needs one would queue behind any
+ * process that waits for ours.  So they are released at once, by an error.
  */
 static void
 guess_size(void *arg)
@@ -402,8 +402,8 @@ make_publications(ObRunAll *all)
 	}
 }
 
-/* What has landed, but is not visible, is withheld, unless nobody knows.  Must
- * not raise. */
+/* Marks as withheld what has landed and is not visible; where that is unknown,
+ * nothing changes.  Must not raise. */
 static void
 withhold_unpublished(ObRunAll *all)
 {
@@ -869,7 +869,8 @@ ob_run_next(ObRunAll *all)
 
 	while (all->nended < all->n && all->given == all->nended)
 		step(all);
-	/* before the last row is given: nobody may ask again after it */
+	/* before the last row is returned: the client may not fetch again after it
+	 */
 	if (all->nended == all->n && !all->closed)
 		close_run(all);
 	MemoryContextSwitchTo(before);

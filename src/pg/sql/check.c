@@ -30,7 +30,7 @@
  * there. */
 #define NAME "onboard_check"
 
-/* Somebody is waiting for the answer. */
+/* A user waits for the result, so requests are retried only briefly. */
 #define ATTEMPTS 3
 
 /* S3 refuses requests whose time is further off. */
@@ -56,7 +56,7 @@ typedef enum CheckItem
 	NITEMS
 } CheckItem;
 
-/* As the rows say it. */
+/* The texts of the rows. */
 static const char *const item_names[NITEMS] = {
 	[ITEM_SERVER] = "server",
 	[ITEM_BUCKET] = "bucket",
@@ -88,7 +88,7 @@ typedef struct Check
 	ObPair common[OB_COMMON_HEADERS_MAX];
 	ObError list_error; /* of the call that tried the credentials */
 
-	/* of the item at hand */
+	/* of the current item */
 	ObVerdict verdict;
 	StringInfoData detail;
 
@@ -594,7 +594,8 @@ static const struct
 	[ITEM_PUT] = {NEEDS(ITEM_REGION) | NEEDS(ITEM_KEY), check_put},
 };
 
-/* What somebody reads who has only the row. */
+/* Formats message, detail and hint into one text, since the row is all that
+ * the user sees. */
 static void
 say_failure(Check *check, const ErrorData *error)
 {

@@ -14,7 +14,9 @@
 
 #include "pg/catalog/history.h"
 
-/* Of one export, as onboard_table() and onboard_all() give it. */
+/* The result row of one export, as onboard_table() and onboard_all() return
+ * it.
+ */
 #define OB_RESULT_COLUMNS 9
 
 static inline char *

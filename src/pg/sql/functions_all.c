@@ -41,7 +41,7 @@ typedef struct Stream
 	ExprContext *query;
 } Stream;
 
-/* In the current memory context. */
+/* The result is allocated in the current memory context. */
 static ObRunAll *
 begin(FunctionCallInfo fcinfo)
 {

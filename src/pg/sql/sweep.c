@@ -1,12 +1,12 @@
 /*
  * sweep.c
- *		Removing multipart uploads that nobody will finish.
+ *		Aborting multipart uploads that no export will complete.
  *
  * src/pg/sql/sweep.c
  *
  * A backend that is killed outright, or a machine that loses its power, cannot
  * abort its upload.  S3 keeps the parts, invisible and charged for, until
- * somebody does.
+ * the upload is aborted.
  *
  * What a server lists may have no end, so it is aborted page by page, and
  * nothing is kept of a page but the place to go on from.

@@ -1,6 +1,6 @@
 /*
  * sweep.h
- *		Removing multipart uploads that nobody will finish.
+ *		Aborting multipart uploads that no export will complete.
  *
  * src/pg/sql/sweep.h
  */

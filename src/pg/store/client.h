@@ -35,8 +35,8 @@ extern void ob_client_hold_descriptors(int *held, int n);
 extern void ob_client_release_descriptors(int *held);
 
 /*
- * Waits until its credentials are at hand; raises if there are none to be had.
- * So an export without any fails before its query runs, not after.
+ * Waits until its credentials are available; raises if it cannot get any.  So
+ * an export without credentials fails before its query runs, not after.
  */
 extern void ob_client_wait_credentials(ObS3 *s3, const ObServer *server);
 

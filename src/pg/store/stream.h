@@ -7,8 +7,8 @@
  * A stream is an ObOut over a chain that ends in an upload.  It hands windows
  * to the encoder, keeps transfers moving, waits when all buffers are busy, and
  * raises what goes wrong.  It lives in a memory context, whose reset frees the
- * core's objects without any network traffic; whoever gives up must say so to
- * S3 before, with ob_stream_abort().
+ * core's objects without any network traffic; a caller that gives up must
+ *abort the upload before, with ob_stream_abort().
  */
 #ifndef OB_STREAM_H
 #define OB_STREAM_H
@@ -32,7 +32,7 @@ typedef struct ObStreamOptions
 	int ncommon;
 	ObChecksum checksum;
 	bool keep_existing;
-	bool crc32; /* to be had from the upload */
+	bool crc32; /* the upload computes the object's CRC-32 */
 	bool hold;  /* the upload is held, not completed */
 	const ObCodec *codec;
 	int compression_level;

@@ -5,9 +5,9 @@
  * src/pg/workers/publisher.h
  *
  * Each export of such a run ends with all of its parts landed, and is held
- * (core/s3/upload.h).  Whoever leads the run collects what is held, from its
- *own exports and from those of its workers, and in the end publishes all of
- *it, or discards all of it.
+ * (core/s3/upload.h).  The leader of the run collects what is held, from its
+ * own exports and from those of its workers, and in the end publishes all of
+ * it, or discards all of it.
  */
 #ifndef OB_PUBLISHER_H
 #define OB_PUBLISHER_H

@@ -4,8 +4,8 @@
  *
  * src/pg/workers/table_worker.c
  *
- * Errors are caught here because nobody is above: it is where postgres.c's
- * loop would be.
+ * Errors are caught here because there is no caller above: this is the place
+ *of postgres.c's main loop.
  */
 #include "postgres.h"
 
@@ -106,7 +106,7 @@ time_out_only(SIGNAL_ARGS)
 	InterruptPending = true;
 	QueryCancelPending = true;
 	ob_wait_wake(MyProc);
-	/* before 17, nobody else sees to it */
+	/* before 17, each signal handler must restore errno itself */
 	errno = kept;
 }
 

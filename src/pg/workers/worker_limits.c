@@ -65,7 +65,7 @@ max_workers(void)
 	return max_worker_processes - onboard_reserved_workers;
 }
 
-/* Whether nobody has it: a job may look at what it has itself. */
+/* Whether no process holds the lock; a lock of this process counts as held. */
 static bool
 is_free(const LOCKTAG *tag)
 {
@@ -77,8 +77,8 @@ is_free(const LOCKTAG *tag)
 	return result == LOCKACQUIRE_OK;
 }
 
-/* Finds one of the locks that nobody has, and may take it; false: there is
- * none. */
+/* Finds a lock that no process holds, and takes it if it is for good; false:
+ * there is none. */
 static bool
 take(uint16 class, Oid role, int n, bool for_good)
 {

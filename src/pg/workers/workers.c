@@ -653,7 +653,7 @@ finish(ObWorkers *workers)
 
 /* ---- ending ---- */
 
-/* Nobody will ask any more how it ended. */
+/* The caller will not ask for the outcome any more. */
 static void
 warn_if_unreported(ObWorkers *workers, int i)
 {
@@ -671,8 +671,8 @@ warn_if_unreported(ObWorkers *workers, int i)
 }
 
 /*
- * Called on an error, when this backend is terminated, and when nobody wants
- * to know more.  Workers are cancelled, so that they abort their uploads and
+ * Called on an error, when this backend is terminated, and when no more rows
+ * are fetched.  Workers are cancelled, so that they abort their uploads and
  * write into the history what became of their tables; those that have not
  * ended then are terminated.  Only then may our snapshot go.  Must not raise;
  * perhaps more than once.

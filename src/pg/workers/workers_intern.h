@@ -93,7 +93,7 @@ extern void ob_workers_write_outcome(ObWorkerSlot *slot,
 extern void ob_workers_read_outcome(const ObWorkerSlot *slot,
 									ObHistoryRow *row);
 
-/* The number of a table that nobody has taken, now this process's; -1: none */
+/* Takes a table for this process, and returns its number; -1: none is left */
 extern int ob_workers_take(ObWorkersShared *shared);
 
 #endif

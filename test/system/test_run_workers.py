@@ -70,9 +70,9 @@ def test_workers_do_it(db, observer, s3, registry, bucket):
 
 def test_settings_and_role(pg, db, s3, registry, bucket):
     """Workers have the caller's settings, and are the caller."""
-    select(db, "CREATE ROLE crew_reader")
-    select(db, "GRANT USAGE ON FOREIGN SERVER s3 TO crew_reader")
-    select(db, "GRANT SELECT ON onboard_tables TO crew_reader")
+    select(db, "CREATE ROLE run_reader")
+    select(db, "GRANT USAGE ON FOREIGN SERVER s3 TO run_reader")
+    select(db, "GRANT SELECT ON onboard_tables TO run_reader")
     query = (
         "SELECT current_user AS u, session_user AS s, DATE '2024-02-01' AS d,"
         " TIMESTAMPTZ '2024-02-01 00:00Z' AS t, 1.1::float8 / 3 AS f,"
@@ -80,7 +80,7 @@ def test_settings_and_role(pg, db, s3, registry, bucket):
     )
     register(db, bucket, a=query, b=query)
     mapping = (
-        "CREATE USER MAPPING FOR crew_reader SERVER s3 OPTIONS"
+        "CREATE USER MAPPING FOR run_reader SERVER s3 OPTIONS"
         " (access_key_id 'x', secret_access_key 'x')"
     )
     try:
@@ -94,7 +94,7 @@ def test_settings_and_role(pg, db, s3, registry, bucket):
         assert body(s3, bucket, key_of("a")) == wanted
         assert body(s3, bucket, key_of("b")) == wanted
         select(db, "SET log_statement = none; " + mapping)
-        select(db, "SET ROLE crew_reader")
+        select(db, "SET ROLE run_reader")
         found = land_all(db)
         # Its keys are wrong: so it was it that asked.
         assert {row["status"] for row in found} == {"failed"}
@@ -102,8 +102,8 @@ def test_settings_and_role(pg, db, s3, registry, bucket):
     finally:
         select(db, "RESET ROLE")
         select(db, "DROP USER MAPPING IF EXISTS FOR"
-                   " crew_reader SERVER s3; DROP OWNED BY crew_reader;"
-                   " DROP ROLE crew_reader")
+                   " run_reader SERVER s3; DROP OWNED BY run_reader;"
+                   " DROP ROLE run_reader")
 
 
 @pytest.mark.parametrize("why", ["written", "temporary"])
