@@ -27,6 +27,7 @@ assert_header_names(const ServerRequest *request, const char *want)
 static void
 requests_of_all_verbs(void **state)
 {
+#define ETAG "ETag: \"etag-1\"\r\n"
 #define HEAD "Host User-Agent Accept x-amz-content-sha256 x-amz-date "
 	static const ObPair headers[] = {{"x-amz-meta-a", "  b   c "},
 									 {"Content-Type", "text/csv"},
@@ -286,12 +287,18 @@ faults_that_pass(void **state)
 		{OB_S3_UPLOAD_PART, {.status = 408}},
 		{OB_S3_UPLOAD_PART, {.status = 200}}, /* no ETag */
 		{OB_S3_UPLOAD_PART, {.status = 200, .headers = "ETag:\r\n"}},
+		{OB_S3_UPLOAD_PART,
+		 {.status = 200, .headers = ETAG, .body = XML_ERROR("InternalError")}},
+		{OB_S3_UPLOAD_PART, {.status = 202, .headers = ETAG}},
 		{OB_S3_UPLOAD_PART, {.act = SERVER_DROP}},
 		{OB_S3_UPLOAD_PART, {.act = SERVER_DROP, .read = 2}},
 		{OB_S3_UPLOAD_PART,
 		 {.act = SERVER_CUT, .status = 500, .body = "12345", .cut = 2}},
 		{OB_S3_PUT_OBJECT, {.status = 503, .body = XML_ERROR("SlowDown")}},
 		{OB_S3_PUT_OBJECT, {.status = 200}},
+		{OB_S3_PUT_OBJECT,
+		 {.status = 200, .headers = ETAG, .body = XML_ERROR("SlowDown")}},
+		{OB_S3_PUT_OBJECT, {.status = 204, .headers = ETAG}},
 		{OB_S3_PUT_OBJECT, {.act = SERVER_DROP}},
 		{OB_S3_CREATE, {.status = 500, .body = XML_ERROR("InternalError")}},
 		{OB_S3_CREATE, {.status = 200, .body = XML_ERROR("InternalError")}},
@@ -361,6 +368,11 @@ attempts_are_bounded(void **state)
 		/* by their class */
 		{OB_S3_ABORT, {.status = 500}, 0, OB_ESERVER, 2},
 		{OB_S3_UPLOAD_PART, {.status = 200}, 0, OB_EPROTO, 3},
+		{OB_S3_PUT_OBJECT,
+		 {.status = 202, .headers = ETAG, .body = "queued"},
+		 0,
+		 OB_EPROTO,
+		 3},
 		{OB_S3_PUT_OBJECT,
 		 {.act = SERVER_RAW, .body = "220 smtp.example.com ready\r\n"},
 		 0,
@@ -582,6 +594,12 @@ static const struct
 	{"an error in a 200",
 	 OB_S3_CREATE,
 	 {.status = 200, .body = XML_ERROR("AccessDenied")},
+	 OB_EDENIED,
+	 "S3 answered HTTP 200 AccessDenied: why not",
+	 ""},
+	{"an error in a 200 with an ETag",
+	 OB_S3_PUT_OBJECT,
+	 {.status = 200, .headers = ETAG, .body = XML_ERROR("AccessDenied")},
 	 OB_EDENIED,
 	 "S3 answered HTTP 200 AccessDenied: why not",
 	 ""},

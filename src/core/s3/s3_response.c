@@ -609,12 +609,24 @@ is_corrupt(const ObS3Call *call)
 	return strcmp(sent, got) != 0;
 }
 
+/* The success of S3 and of RGW is a 200 here.  Any other status, such as the
+ * 202 of a gateway that has a queue, does not promise that the bytes have
+ * landed, and neither does a 200 with an error in its body. */
 static void
 read_etag(ObS3Call *call)
 {
-	if (!ob_http_response_header(&call->request, "ETag", call->etag,
-								 sizeof(call->etag)) ||
-		call->etag[0] == '\0')
+	const ObBuf *body = &call->request.response;
+	ObXmlError xml;
+	ObError ignored;
+
+	ob_error_clear(&ignored);
+	if (ob_xml_read_error(body->data, body->len, &xml, &ignored) == OB_OK)
+		fail_response(call, &xml);
+	else if (call->request.status != 200)
+		fail_protocol(call, "the response's status is not 200");
+	else if (!ob_http_response_header(&call->request, "ETag", call->etag,
+									  sizeof(call->etag)) ||
+			 call->etag[0] == '\0')
 		fail_protocol(call, "the response has no ETag");
 	else if (is_corrupt(call))
 		fail_success(call, OB_RETRY_CORRUPT,
