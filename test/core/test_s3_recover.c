@@ -41,6 +41,12 @@ run_verb(Fixture *fixture, Call *call, ObS3Verb verb)
 	return &call->call.error;
 }
 
+static bool
+has_come_one(void *arg)
+{
+	return count(arg) > 0;
+}
+
 /* ---- the region ---- */
 
 static void
@@ -238,6 +244,72 @@ region_is_looked_up(void **state)
 			assert_signed(again, &own_keys, "eu-west-3");
 		}
 		call_free(&call);
+	}
+}
+
+/* Two calls were signed for the wrong region, and one of them has taught the
+ * right one to the client before the other is refused. */
+static void
+region_is_learnt_by_another(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		ServerRule fault;
+		int heads;
+	} rows[] = {
+		{"document",
+		 OB_S3_COMPLETE,
+		 {.status = 400,
+		  .body = REGION_ERROR("AuthorizationHeaderMalformed", "eu-west-3")},
+		 0},
+		{"an abort",
+		 OB_S3_ABORT,
+		 {.status = 301, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
+		 0},
+		{"looked up", OB_S3_PUT_OBJECT, {.status = 301}, 2},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ServerRule fault = rows[i].fault;
+		Call calls[2];
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		fault.times = 1;
+		fault.target = "first";
+		server_rule(fixture->server, fault);
+		fault.target = "second";
+		fault.act = SERVER_HOLD;
+		server_rule(fixture->server, fault);
+		server_rule(
+			fixture->server,
+			(ServerRule){.method = "HEAD",
+						 .status = 200,
+						 .headers = "x-amz-bucket-region: eu-west-3\r\n"});
+		server_rule(fixture->server, success(rows[i].verb, NULL));
+		call_init(&calls[0], fixture);
+		call_init(&calls[1], fixture);
+		start_verb(&calls[1], rows[i].verb, "second");
+		host_watch(ob_s3_http(fixture->s3), has_come_one, fixture);
+		start_verb(&calls[0], rows[i].verb, "first");
+		wait_done(&calls[0]);
+		assert_row(rows[i].name, calls[0].call.error.code == OB_OK);
+		server_release(fixture->server);
+		wait_done(&calls[1]);
+		assert_row(rows[i].name, calls[1].call.error.code == OB_OK);
+		assert_int_equal(server_count(fixture->server, "HEAD", NULL),
+						 rows[i].heads);
+		assert_int_equal(server_count(fixture->server, NULL, "second"), 2);
+		assert_signed(server_request(fixture->server, NULL, "second", 0),
+					  &own_keys, "us-east-1");
+		assert_signed(server_request(fixture->server, NULL, "second", 1),
+					  &own_keys, "eu-west-3");
+		call_free(&calls[0]);
+		call_free(&calls[1]);
 	}
 }
 
@@ -1507,6 +1579,7 @@ main(void)
 		TEST(region_is_learnt_once),
 		TEST(regions_that_teach_nothing),
 		TEST(region_is_looked_up),
+		TEST(region_is_learnt_by_another),
 		TEST(redirects_to_other_hosts),
 		TEST(redirects_to_the_same_host),
 		TEST(aws_in_another_region),

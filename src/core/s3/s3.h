@@ -168,8 +168,10 @@ struct ObS3Call
 	/* of the last try */
 	int64_t signed_at;
 	char signer[OB_S3_SIGNER_MAX]; /* access key id */
-	ObBuf secrets;                 /* each with a NUL */
-	ObLeaks leaks;                 /* of the secrets, once they are needed */
+	/* the region of the last try that did not look for one */
+	char signed_region[OB_REGION_MAX + 1];
+	ObBuf secrets; /* each with a NUL */
+	ObLeaks leaks; /* of the secrets, once they are needed */
 	bool leaks_known;
 	bool no_credentials; /* the try was not made: they are being fetched */
 	bool held;           /* the try was not made: another call is the probe */

@@ -344,9 +344,12 @@ move_to(ObS3Call *call, const char *region)
 	ObError ignored;
 
 	/* errors show the region */
-	if (!ob_region_is_valid(region) || ob_s3_repeats_secret(call, region) ||
-		strcmp(region, ob_s3_region(s3)) == 0)
+	if (!ob_region_is_valid(region) || ob_s3_repeats_secret(call, region))
 		return false;
+	/* a call that ran beside this one may have taught it to the client, after
+	 * this one was signed */
+	if (strcmp(region, ob_s3_region(s3)) == 0)
+		return strcmp(region, call->signed_region) != 0;
 	if (s3->regional)
 	{
 		ob_error_clear(&ignored);
