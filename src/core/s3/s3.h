@@ -57,6 +57,11 @@ extern void ob_s3_free(ObS3 *s3);
  * could be reached before does not count any more. */
 extern void ob_s3_reset(ObS3 *s3);
 
+/* Another client has been served by the store for the same export or run: the
+ * store is waited for if it is away, as if it had served this client since
+ * ob_s3_reset(). */
+extern void ob_s3_note_served(ObS3 *s3);
+
 /* The requests that the host waits for. */
 extern ObHttp *ob_s3_http(const ObS3 *s3);
 

@@ -1218,6 +1218,10 @@ ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held, ObError *error)
 	if (!copy_parts(upload, held->parts, held->nparts,
 					&upload->acknowledged_bytes))
 		return fail_memory(upload, error);
+	/* the requests that look for the object do not show it by an upload's id,
+	 * as Complete does */
+	if (upload->id[0] != '\0')
+		ob_s3_note_served(upload->s3);
 	upload->hold = true;
 	upload->state = OB_UPLOAD_HELD;
 	return OB_OK;
