@@ -201,6 +201,27 @@ def test_55_while_a_run_is_published(
     )
 
 
+@OF_RUNS
+@pytest.mark.parametrize("file", ["manifest.json", "_SUCCESS"])
+def test_55_when_a_run_is_described(
+    db, s3, rgw, registry, bucket, served, kind, workers, file
+):
+    published_in_spite_of(
+        db, s3, rgw, registry, bucket, served, kind, workers, ("PUT", file)
+    )
+
+
+def test_55_never_there_for_a_manifest(db, registry, bucket, proxy, proxied):
+    """What has not served any table of a run is not waited for."""
+    registry("t", "SELECT 1 AS one", bucket)
+    proxy.refuse()
+    options = json.dumps({"server": proxied, "manifest": True})
+    began = time.monotonic()
+    with Running(db, TOGETHER, (options,)) as run:
+        run.error(90)
+    assert time.monotonic() - began < 80
+
+
 def test_55_deadline_ends_it(db, rgw, bucket, proxy, proxied):
     """Not the number of tries, nor the quota."""
     select(db, SETTINGS + "SET onboard.retry_deadline = '8s';")
