@@ -153,7 +153,10 @@ struct ObS3Call
 
 	/* the outcome: OB_OK, or error.what says what could not be done */
 	ObError error;
-	bool uncertain;         /* it failed, but a response may have been lost */
+	bool uncertain;         /* it failed, but a try may have been carried out:
+							 * nothing that the store has said denies it */
+	bool doubtful;          /* the store has said of a try that it failed on
+							 * the store's side, which need not be true */
 	char etag[OB_ETAG_MAX]; /* PutObject, UploadPart */
 	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
 	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */

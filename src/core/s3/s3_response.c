@@ -219,11 +219,31 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 	return true;
 }
 
+/*
+ * Notes whether the server may have done what it was asked for, although the
+ * try has failed: the response was lost, is a gateway's, or one of success
+ * that we cannot read; or the store itself has met an error.  Only a refusal
+ * denies it, also one in a 200.
+ */
+static void
+note_doubt(ObS3Call *call, ObRetryClass class, const ObXmlError *xml)
+{
+	const ObHttpRequest *request = &call->request;
+
+	if (!request->sent || (request->status >= 300 && request->status < 500))
+		return;
+	if (xml->code[0] == '\0')
+		call->uncertain = true;
+	else if (request->status >= 500 || class != OB_RETRY_FINAL)
+		call->doubtful = true;
+}
+
 /* Tries again after a failure, or ends the call. */
 static void
 fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 	 const ObXmlError *xml)
 {
+	note_doubt(call, class, xml);
 	if (is_unclear(call, failure, xml))
 	{
 		call->retry.attempts++;
@@ -453,8 +473,6 @@ fail_transport(ObS3Call *call)
 	static const ObXmlError none;
 	ObError failure = request->error;
 
-	if (request->sent && request->status == 0)
-		call->uncertain = true;
 	fail(call, &failure,
 		 request->final
 			 ? OB_RETRY_FINAL
