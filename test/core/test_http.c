@@ -949,6 +949,34 @@ early_refusal_that_is_cut(void **state)
 	test_free(body);
 }
 
+/* The connection breaks within a response to a request that has gone out
+ * whole: the status of a refusal counts, that of a success does not. */
+static void
+responses_that_are_cut(void **state)
+{
+	static const int statuses[] = {200, 301, 400, 403, 503};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(statuses); i++)
+	{
+		Client client;
+
+		server_reset(fixture->server);
+		server_rule(fixture->server, (ServerRule){.act = SERVER_CUT,
+												  .status = statuses[i],
+												  .body = "denied",
+												  .cut = 3});
+		client_init(&client, fixture, "PUT", "/");
+		run(&client);
+		assert_int_equal(client.request.status, statuses[i]);
+		assert_int_equal(client.request.cut, statuses[i] >= 400);
+		assert_int_equal(client.request.error.code,
+						 statuses[i] >= 400 ? OB_OK : OB_ECONNECT);
+		assert_response(&client, "den");
+		client_free(&client);
+	}
+}
+
 /* ---- failures of the transport ---- */
 
 /* A listening socket that accepts no connection: further connects hang. */
@@ -1911,6 +1939,7 @@ main(void)
 		TEST(redirects_are_responses),
 		TEST(early_refusal_of_a_big_body),
 		TEST(early_refusal_that_is_cut),
+		TEST(responses_that_are_cut),
 		TEST(connection_refused),
 		TEST(connecting_takes_too_long),
 		TEST(connecting_within_the_requests_own_time),

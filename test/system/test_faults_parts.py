@@ -365,6 +365,20 @@ def test_46_early_refusal_and_reset(export, proxy):
 
 
 @pytest.mark.parametrize(
+    "request_", [OBJECT, CREATE, PART, COMPLETE],
+    ids=["object", "create", "part", "complete"],
+)
+def test_46_refusal_that_is_cut(export, proxy, request_):
+    """The connection ends within the document that says why."""
+    answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
+    answer.headers["Content-Length"] = len(answer.body) + 50
+    proxy.rule(*request_, answer=answer, times=None)
+    error = export.fails("42501", SMALL if request_ is OBJECT else rows(12))
+    assert "S3 answered HTTP 403" in error.diag.message_detail
+    assert export.statuses(request_) == [403]
+
+
+@pytest.mark.parametrize(
     "action", [dict(drop="before"), dict(drop="after")],
     ids=["before", "after"],
 )

@@ -490,6 +490,16 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
 }
 
+/* Whether a refusal that is cut has lost the code on which all depends: a 400
+ * may be about a digest, the region or the time, and those of other statuses
+ * hardly differ. */
+static bool
+has_lost_code(const ObS3Call *call, const ObXmlError *xml)
+{
+	return call->request.cut && call->request.status == 400 &&
+		   xml->code[0] == '\0';
+}
+
 /* The server responded with an error: a status, an <Error>, or both. */
 static void
 fail_response(ObS3Call *call, const ObXmlError *xml)
@@ -498,7 +508,7 @@ fail_response(ObS3Call *call, const ObXmlError *xml)
 	ObRetryClass class = ob_retry_class(request->status, xml->code);
 	ObError failure;
 
-	if (is_put_conflict(call, xml))
+	if (is_put_conflict(call, xml) || has_lost_code(call, xml))
 		class = OB_RETRY_TRANSIENT;
 	ob_error_clear(&failure);
 	failure.http_status = request->status;
