@@ -199,7 +199,6 @@ region_is_looked_up(void **state)
 		{"where we are",
 		 {.status = 200, .headers = "x-amz-bucket-region: us-east-1\r\n"},
 		 false},
-		{"no response", {.act = SERVER_DROP}, false},
 	};
 	Fixture *fixture = *state;
 
@@ -245,6 +244,71 @@ region_is_looked_up(void **state)
 		}
 		call_free(&call);
 	}
+}
+
+/* The HEAD fails for a while: the request is tried again, and asks again. */
+static void
+region_is_looked_up_again(void **state)
+{
+	static const ServerRule heads[] = {{.status = 503},
+									   {.act = SERVER_DROP, .close = true}};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(heads); i++)
+	{
+		ServerRule head = heads[i];
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		server_rule(fixture->server,
+					(ServerRule){.method = "PUT",
+								 .times = 2,
+								 .status = 301,
+								 .body = XML_ERROR("PermanentRedirect"),
+								 .close = true});
+		head.method = "HEAD";
+		head.times = 1;
+		server_rule(fixture->server, head);
+		server_rule(
+			fixture->server,
+			(ServerRule){.method = "HEAD",
+						 .status = 200,
+						 .headers = "x-amz-bucket-region: eu-west-3\r\n"});
+		server_rule(fixture->server, success(OB_S3_PUT_OBJECT, NULL));
+		run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+		assert_int_equal(call.call.error.code, OB_OK);
+		assert_int_equal(call.call.error.attempts, 1);
+		assert_int_equal(server_count(fixture->server, "PUT", NULL), 3);
+		assert_int_equal(server_count(fixture->server, "HEAD", NULL), 2);
+		assert_signed(server_request(fixture->server, "PUT", NULL, 2),
+					  &own_keys, "eu-west-3");
+		call_free(&call);
+	}
+}
+
+/* It fails for ever: the tries are counted, and the failure is not blamed on
+ * the region. */
+static void
+region_cannot_be_looked_up(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	server_rule(fixture->server,
+				(ServerRule){.method = "POST", .status = 301});
+	server_rule(fixture->server,
+				(ServerRule){.method = "HEAD", .status = 500});
+	call_init(&call, fixture);
+	start_verb(&call, OB_S3_COMPLETE, "k");
+	call.call.max_attempts = 3;
+	wait_done(&call);
+	assert_error(&call.call.error, OB_ESERVER, "HTTP 500");
+	assert_int_equal(call.call.error.attempts, 3);
+	assert_false(call.call.uncertain);
+	assert_int_equal(server_count(fixture->server, "POST", NULL), 3);
+	assert_int_equal(server_count(fixture->server, "HEAD", NULL), 3);
+	call_free(&call);
 }
 
 /* Two calls were signed for the wrong region, and one of them has taught the
@@ -1579,6 +1643,8 @@ main(void)
 		TEST(region_is_learnt_once),
 		TEST(regions_that_teach_nothing),
 		TEST(region_is_looked_up),
+		TEST(region_is_looked_up_again),
+		TEST(region_cannot_be_looked_up),
 		TEST(region_is_learnt_by_another),
 		TEST(redirects_to_other_hosts),
 		TEST(redirects_to_the_same_host),

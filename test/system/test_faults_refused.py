@@ -8,7 +8,9 @@ import json
 
 import pytest
 
-from faults import ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL
+from faults import (
+    ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL, html,
+)
 from lib.exports import (
     Running, key_of, keys, no_upload_left, rows, warnings,
 )
@@ -146,6 +148,18 @@ def test_24_region_is_asked_for(export, proxy):
     proxy.rule("HEAD", answer=answer)
     export.lands(SMALL)
     assert [r.method for r in proxy.requests()] == ["PUT", "HEAD", "PUT"]
+    assert regions(export)[-1] == "eu-north-1"
+
+
+def test_24_region_is_asked_for_again(export, proxy):
+    """The HEAD was not answered at first."""
+    proxy.rule(*OBJECT, times=2, answer=s3_error(301, "PermanentRedirect"))
+    proxy.rule("HEAD", answer=html(503))
+    answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
+    proxy.rule("HEAD", nth=2, answer=answer)
+    export.lands(SMALL)
+    asked = ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
+    assert [r.method for r in proxy.requests()] == asked
     assert regions(export)[-1] == "eu-north-1"
 
 

@@ -107,6 +107,44 @@ give_up(ObS3Call *call, const ObError *failure)
 	end_call(call);
 }
 
+/* ---- what has failed ---- */
+
+static void
+describe_refusal(const ObS3Call *call, const ObXmlError *xml, ObError *failure)
+{
+	const ObHttpRequest *request = &call->request;
+
+	ob_error_clear(failure);
+	failure->http_status = request->status;
+	ob_error_copy(failure->s3_code, sizeof(failure->s3_code), xml->code,
+				  strlen(xml->code));
+	/* the header is about the bucket, the document about the request */
+	if (!ob_http_response_header(request, "x-amz-bucket-region",
+								 failure->region, sizeof(failure->region)))
+		ob_error_copy(failure->region, sizeof(failure->region), xml->region,
+					  strlen(xml->region));
+	ob_error_copy(failure->request_id, sizeof(failure->request_id),
+				  xml->request_id, strlen(xml->request_id));
+	if (failure->request_id[0] == '\0')
+		ob_http_response_header(request, "x-amz-request-id",
+								failure->request_id,
+								sizeof(failure->request_id));
+	ob_error_set(failure, ob_retry_code(request->status, xml->code),
+				 "S3 answered HTTP %d%s%s%s%s", request->status,
+				 xml->code[0] ? " " : "", xml->code,
+				 xml->message[0] ? ": " : "", xml->message);
+}
+
+static ObRetryClass
+transport_class(const ObS3Call *call)
+{
+	const ObHttpRequest *request = &call->request;
+
+	return request->final ? OB_RETRY_FINAL
+						  : ob_retry_transport_class(request->error.code,
+													 ob_outage_reached(call));
+}
+
 /* ---- whether to try again ---- */
 
 /* Whether we can only guess what the server did. */
@@ -411,25 +449,54 @@ relocate(ObS3Call *call, const ObError *failure)
 	return true;
 }
 
+/* Describes why the HEAD did not tell the region; OB_RETRY_FINAL: it was
+ * answered, and would be answered so again. */
+static ObRetryClass
+read_lookup(const ObS3Call *call, ObError *failure)
+{
+	static const ObXmlError none;
+	const ObHttpRequest *request = &call->request;
+
+	if (request->error.code == OB_OK)
+	{
+		describe_refusal(call, &none, failure);
+		return ob_retry_class(request->status, "");
+	}
+	*failure = request->error;
+	return transport_class(call);
+}
+
 static void
 on_located(ObS3Call *call)
 {
-	ObError failure = call->error;
+	static const ObXmlError none;
+	ObError redirect = call->error;
+	ObError failure;
+	ObRetryClass class = read_lookup(call, &failure);
 
 	call->locating = false;
-	call->relocated = true;
+	ob_error_clear(&call->error);
 	if (call->request.status > 0 &&
 		ob_http_response_header(&call->request, "x-amz-bucket-region",
-								failure.region, sizeof(failure.region)) &&
-		move_to(call, failure.region))
+								redirect.region, sizeof(redirect.region)) &&
+		move_to(call, redirect.region))
 	{
-		ob_error_clear(&call->error);
+		call->relocated = true;
 		call->s3->retries++;
 		ob_s3_try(call, 0);
-		return;
 	}
-	call->retry.attempts++;
-	give_up(call, &failure);
+	else if (class == OB_RETRY_FINAL)
+	{
+		call->retry.attempts++;
+		give_up(call, &redirect);
+	}
+	else
+	{
+		/* the same redirect may be asked about again */
+		call->located = false;
+		if (!try_again(call, &failure, class, &none))
+			give_up(call, &failure);
+	}
 }
 
 /* ---- recovering: MD5 ---- */
@@ -469,15 +536,10 @@ recover(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 static void
 fail_transport(ObS3Call *call)
 {
-	const ObHttpRequest *request = &call->request;
 	static const ObXmlError none;
-	ObError failure = request->error;
+	ObError failure = call->request.error;
 
-	fail(call, &failure,
-		 request->final
-			 ? OB_RETRY_FINAL
-			 : ob_retry_transport_class(failure.code, ob_outage_reached(call)),
-		 &none);
+	fail(call, &failure, transport_class(call), &none);
 }
 
 /* Whether S3 has refused one of two simultaneous writes, without a look at the
@@ -510,25 +572,7 @@ fail_response(ObS3Call *call, const ObXmlError *xml)
 
 	if (is_put_conflict(call, xml) || has_lost_code(call, xml))
 		class = OB_RETRY_TRANSIENT;
-	ob_error_clear(&failure);
-	failure.http_status = request->status;
-	ob_error_copy(failure.s3_code, sizeof(failure.s3_code), xml->code,
-				  strlen(xml->code));
-	/* the header is about the bucket, the document about the request */
-	if (!ob_http_response_header(request, "x-amz-bucket-region",
-								 failure.region, sizeof(failure.region)))
-		ob_error_copy(failure.region, sizeof(failure.region), xml->region,
-					  strlen(xml->region));
-	ob_error_copy(failure.request_id, sizeof(failure.request_id),
-				  xml->request_id, strlen(xml->request_id));
-	if (failure.request_id[0] == '\0')
-		ob_http_response_header(request, "x-amz-request-id",
-								failure.request_id,
-								sizeof(failure.request_id));
-	ob_error_set(&failure, ob_retry_code(request->status, xml->code),
-				 "S3 answered HTTP %d%s%s%s%s", request->status,
-				 xml->code[0] ? " " : "", xml->code,
-				 xml->message[0] ? ": " : "", xml->message);
+	describe_refusal(call, xml, &failure);
 	if (!recover(call, &failure, xml))
 		fail(call, &failure, class, xml);
 }
