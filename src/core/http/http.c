@@ -485,6 +485,10 @@ set_route(Transfer *transfer)
 	{
 		SET(CURLOPT_CAINFO, http->ca_file);
 		SET(CURLOPT_CAPATH, NULL);
+		/* libcurl would keep the file's content for a day, while an authority
+		 * is renewed; reading it takes less than a ms a certificate, for each
+		 * handshake */
+		SET(CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	}
 	transfer->connect_ms = connect_timeout(transfer);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, transfer->connect_ms);
