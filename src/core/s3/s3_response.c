@@ -33,6 +33,7 @@ set_what(ObS3Call *call)
 {
 	char part[32] = "";
 
+	call->error.looked = call->verb == OB_S3_HEAD;
 	if (call->verb == OB_S3_UPLOAD_PART)
 		snprintf(part, sizeof(part), " part %d of", call->part_number);
 	ob_error_what(&call->error, "%s%s \"s3://%s%s%s\"",

@@ -102,11 +102,26 @@ code_info(ObCode code)
 	return (CodeInfo){ERRCODE_INTERNAL_ERROR, NULL};
 }
 
-/* What helps depends on who refused: nobody was asked, it was about a key for
- * encryption, or S3 knows where the bucket is. */
+/* A 503 without S3's code is not S3's own, but a balancer's that has no
+ * backend: fewer requests would not help. */
+static bool
+is_out_of_service(const ObError *error)
+{
+	return error->code == OB_ETHROTTLE && error->http_status == 503 &&
+		   error->s3_code[0] == '\0';
+}
+
+/* What helps depends on who refused, and what: nobody was asked, it was about
+ * a key for encryption, or S3 knows where the bucket is. */
 static const char *
 hint(const ObError *error)
 {
+	if (is_out_of_service(error))
+		return "The store, or a balancer in front of it, is out of service: "
+			   "try again later.";
+	if (error->code == OB_EDENIED && error->looked)
+		return "The policy of these credentials must allow s3:GetObject, and "
+			   "s3:ListBucket for an object that is not there.";
 	if (error->code == OB_ECREDS && error->http_status == 0)
 		return "The server's option \"credentials\" says where they come "
 			   "from.";
