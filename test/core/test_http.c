@@ -466,6 +466,56 @@ whose_certificates(void **state)
 	client_free(&client);
 }
 
+static void
+copy_file(const char *from, const char *to)
+{
+	char data[8192];
+	FILE *in = fopen(from, "r");
+	FILE *out = fopen(to, "w");
+	size_t len;
+
+	assert_non_null(in);
+	assert_non_null(out);
+	len = fread(data, 1, sizeof(data), in);
+	assert_int_equal(fwrite(data, 1, len, out), len);
+	fclose(in);
+	fclose(out);
+}
+
+/* An authority is renewed, and with it the file, while a client is kept. */
+static void
+certificates_are_read_again(void **state)
+{
+	Fixture *fixture = *state;
+	ObHttpOptions options = usual_options;
+	char file[] = "/tmp/onboard-ca-XXXXXX";
+	int fd = mkstemp(file);
+
+	assert_true(fd >= 0);
+	close(fd);
+	options.ca_file = file;
+	use_http(fixture, &options);
+	for (int i = 0; i < 2; i++)
+	{
+		Server *server = server_new();
+		char origin[64];
+		Client client;
+
+		server_tls(server);
+		copy_file(server_ca(server), file);
+		server_rule(server, (ServerRule){.status = 200, .close = true});
+		snprintf(origin, sizeof(origin), "https://127.0.0.1:%d",
+				 server_port(server));
+		client_init(&client, fixture, "GET", "/");
+		client.origin = origin;
+		run(&client);
+		assert_status(&client, 200);
+		client_free(&client);
+		server_free(server);
+	}
+	unlink(file);
+}
+
 /* ---- responses ---- */
 
 static void
@@ -947,6 +997,34 @@ early_refusal_that_is_cut(void **state)
 	assert_response(&client, "den");
 	client_free(&client);
 	test_free(body);
+}
+
+/* The connection breaks within a response to a request that has gone out
+ * whole: the status of a refusal counts, that of a success does not. */
+static void
+responses_that_are_cut(void **state)
+{
+	static const int statuses[] = {200, 301, 400, 403, 503};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(statuses); i++)
+	{
+		Client client;
+
+		server_reset(fixture->server);
+		server_rule(fixture->server, (ServerRule){.act = SERVER_CUT,
+												  .status = statuses[i],
+												  .body = "denied",
+												  .cut = 3});
+		client_init(&client, fixture, "PUT", "/");
+		run(&client);
+		assert_int_equal(client.request.status, statuses[i]);
+		assert_int_equal(client.request.cut, statuses[i] >= 400);
+		assert_int_equal(client.request.error.code,
+						 statuses[i] >= 400 ? OB_OK : OB_ECONNECT);
+		assert_response(&client, "den");
+		client_free(&client);
+	}
 }
 
 /* ---- failures of the transport ---- */
@@ -1898,6 +1976,7 @@ main(void)
 		TEST(around_the_proxy),
 		TEST(proxy_refuses_a_tunnel),
 		TEST(whose_certificates),
+		TEST(certificates_are_read_again),
 		TEST(response_headers),
 		TEST(responses_as_they_come),
 		TEST(response_longer_than_allowed),
@@ -1911,6 +1990,7 @@ main(void)
 		TEST(redirects_are_responses),
 		TEST(early_refusal_of_a_big_body),
 		TEST(early_refusal_that_is_cut),
+		TEST(responses_that_are_cut),
 		TEST(connection_refused),
 		TEST(connecting_takes_too_long),
 		TEST(connecting_within_the_requests_own_time),

@@ -398,6 +398,59 @@ outage_of_two_processes(void **state)
 	}
 }
 
+static bool
+is_held(void *arg)
+{
+	return ob_upload_held(((Fixture *) arg)->upload);
+}
+
+/* A publisher completes what other clients have uploaded.  Its own client has
+ * not even reached the store when it goes away, and must look for the object
+ * of a Complete whose outcome is unclear. */
+static void
+outage_while_published(void **state)
+{
+	static const Kind rows[] = {GATEWAY_503, REFUSED, TLS_CUT, LOST};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		Where where = rows[i] == TLS_CUT ? TLS : PLAIN;
+		ObUploadOptions options;
+		ObUploadHeld held;
+		Fixture publisher;
+		ObError error;
+
+		ob_error_clear(&error);
+		set_speed(1);
+		patient_s3(fixture, where);
+		options = usual_options(fixture);
+		options.hold = true;
+		begin_with(fixture, &options);
+		write_all(fixture, PART + 1);
+		finish(fixture);
+		host_drive(fixture->http, is_held, fixture);
+		ob_upload_hand_over(fixture->upload, &held);
+		publisher = *fixture;
+		make_client(&publisher, where);
+		options = usual_options(&publisher);
+		begin_with(&publisher, &options);
+		publisher.written = fixture->written;
+		assert_int_equal(ob_upload_adopt(publisher.upload, &held, &error),
+						 OB_OK);
+		go_away(fixture, rows[i]);
+		ob_upload_publish(publisher.upload);
+		set_speed(SPEED);
+		assert_row(kinds[rows[i]], !drive_fast(&publisher, has_ended, 300000));
+		come_back(fixture, rows[i]);
+		assert_row(kinds[rows[i]], drive_on(&publisher));
+		assert_landed(&publisher);
+		set_speed(1);
+		ob_upload_free(publisher.upload);
+		ob_s3_free(publisher.s3);
+	}
+}
+
 /* One that lasts: the deadline ends it, and nothing else does. */
 static void
 deadline_of_an_outage(void **state)
@@ -672,6 +725,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(outages),
 		TEST(outage_of_two_processes),
+		TEST(outage_while_published),
 		TEST(deadline_of_an_outage),
 		TEST(outage_at_the_end),
 		TEST(one_probe),

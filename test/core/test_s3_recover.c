@@ -41,6 +41,12 @@ run_verb(Fixture *fixture, Call *call, ObS3Verb verb)
 	return &call->call.error;
 }
 
+static bool
+has_come_one(void *arg)
+{
+	return count(arg) > 0;
+}
+
 /* ---- the region ---- */
 
 static void
@@ -193,7 +199,6 @@ region_is_looked_up(void **state)
 		{"where we are",
 		 {.status = 200, .headers = "x-amz-bucket-region: us-east-1\r\n"},
 		 false},
-		{"no response", {.act = SERVER_DROP}, false},
 	};
 	Fixture *fixture = *state;
 
@@ -238,6 +243,137 @@ region_is_looked_up(void **state)
 			assert_signed(again, &own_keys, "eu-west-3");
 		}
 		call_free(&call);
+	}
+}
+
+/* The HEAD fails for a while: the request is tried again, and asks again. */
+static void
+region_is_looked_up_again(void **state)
+{
+	static const ServerRule heads[] = {{.status = 503},
+									   {.act = SERVER_DROP, .close = true}};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(heads); i++)
+	{
+		ServerRule head = heads[i];
+		Call call;
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		server_rule(fixture->server,
+					(ServerRule){.method = "PUT",
+								 .times = 2,
+								 .status = 301,
+								 .body = XML_ERROR("PermanentRedirect"),
+								 .close = true});
+		head.method = "HEAD";
+		head.times = 1;
+		server_rule(fixture->server, head);
+		server_rule(
+			fixture->server,
+			(ServerRule){.method = "HEAD",
+						 .status = 200,
+						 .headers = "x-amz-bucket-region: eu-west-3\r\n"});
+		server_rule(fixture->server, success(OB_S3_PUT_OBJECT, NULL));
+		run_verb(fixture, &call, OB_S3_PUT_OBJECT);
+		assert_int_equal(call.call.error.code, OB_OK);
+		assert_int_equal(call.call.error.attempts, 1);
+		assert_int_equal(server_count(fixture->server, "PUT", NULL), 3);
+		assert_int_equal(server_count(fixture->server, "HEAD", NULL), 2);
+		assert_signed(server_request(fixture->server, "PUT", NULL, 2),
+					  &own_keys, "eu-west-3");
+		call_free(&call);
+	}
+}
+
+/* It fails for ever: the tries are counted, and the failure is not blamed on
+ * the region. */
+static void
+region_cannot_be_looked_up(void **state)
+{
+	Fixture *fixture = *state;
+	Call call;
+
+	server_rule(fixture->server,
+				(ServerRule){.method = "POST", .status = 301});
+	server_rule(fixture->server,
+				(ServerRule){.method = "HEAD", .status = 500});
+	call_init(&call, fixture);
+	start_verb(&call, OB_S3_COMPLETE, "k");
+	call.call.max_attempts = 3;
+	wait_done(&call);
+	assert_error(&call.call.error, OB_ESERVER, "HTTP 500");
+	assert_int_equal(call.call.error.attempts, 3);
+	assert_false(call.call.uncertain);
+	assert_int_equal(server_count(fixture->server, "POST", NULL), 3);
+	assert_int_equal(server_count(fixture->server, "HEAD", NULL), 3);
+	call_free(&call);
+}
+
+/* Two calls were signed for the wrong region, and one of them has taught the
+ * right one to the client before the other is refused. */
+static void
+region_is_learnt_by_another(void **state)
+{
+	static const struct
+	{
+		const char *name;
+		ObS3Verb verb;
+		ServerRule fault;
+		int heads;
+	} rows[] = {
+		{"document",
+		 OB_S3_COMPLETE,
+		 {.status = 400,
+		  .body = REGION_ERROR("AuthorizationHeaderMalformed", "eu-west-3")},
+		 0},
+		{"an abort",
+		 OB_S3_ABORT,
+		 {.status = 301, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
+		 0},
+		{"looked up", OB_S3_PUT_OBJECT, {.status = 301}, 2},
+	};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ServerRule fault = rows[i].fault;
+		Call calls[2];
+
+		use_s3(fixture, NULL, 0);
+		server_reset(fixture->server);
+		fault.times = 1;
+		fault.target = "first";
+		server_rule(fixture->server, fault);
+		fault.target = "second";
+		fault.act = SERVER_HOLD;
+		server_rule(fixture->server, fault);
+		server_rule(
+			fixture->server,
+			(ServerRule){.method = "HEAD",
+						 .status = 200,
+						 .headers = "x-amz-bucket-region: eu-west-3\r\n"});
+		server_rule(fixture->server, success(rows[i].verb, NULL));
+		call_init(&calls[0], fixture);
+		call_init(&calls[1], fixture);
+		start_verb(&calls[1], rows[i].verb, "second");
+		host_watch(ob_s3_http(fixture->s3), has_come_one, fixture);
+		start_verb(&calls[0], rows[i].verb, "first");
+		wait_done(&calls[0]);
+		assert_row(rows[i].name, calls[0].call.error.code == OB_OK);
+		server_release(fixture->server);
+		wait_done(&calls[1]);
+		assert_row(rows[i].name, calls[1].call.error.code == OB_OK);
+		assert_int_equal(server_count(fixture->server, "HEAD", NULL),
+						 rows[i].heads);
+		assert_int_equal(server_count(fixture->server, NULL, "second"), 2);
+		assert_signed(server_request(fixture->server, NULL, "second", 0),
+					  &own_keys, "us-east-1");
+		assert_signed(server_request(fixture->server, NULL, "second", 1),
+					  &own_keys, "eu-west-3");
+		call_free(&calls[0]);
+		call_free(&calls[1]);
 	}
 }
 
@@ -1507,6 +1643,9 @@ main(void)
 		TEST(region_is_learnt_once),
 		TEST(regions_that_teach_nothing),
 		TEST(region_is_looked_up),
+		TEST(region_is_looked_up_again),
+		TEST(region_cannot_be_looked_up),
+		TEST(region_is_learnt_by_another),
 		TEST(redirects_to_other_hosts),
 		TEST(redirects_to_the_same_host),
 		TEST(aws_in_another_region),

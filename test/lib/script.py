@@ -105,6 +105,10 @@ class Script:
             self._rules = []
             self._requests = []
 
+    def present(self, tls):
+        """Give new connections the certificate of that context."""
+        self._tls = tls
+
     def break_connections(self, times=1):
         """Reset the next new connections when their first byte has come,
         which is in the middle of TLS's handshake."""

@@ -279,6 +279,15 @@ def status_403(stage):
     return [stage.answered(Answer(403))]
 
 
+@produces(
+    "42501", "HTTP 403 to a look at the object, for an increment or"
+    ' `"overwrite": "error"` (not on AWS)'
+)
+def no_right_to_look(stage):
+    answer = Answer(403)
+    return [stage.answered(answer, ("HEAD", "_data.csv$"), overwrite="error")]
+
+
 @produces("42501", "a KMS key that must not be used")
 def kms_denied(stage):
     answer = s3_error(403, "AccessDenied", "may not: kms:GenerateDataKey")
@@ -389,7 +398,7 @@ def throttled(stage):
     ]
 
 
-@produces("53000", "HTTP 503")
+@produces("53000", "HTTP 503 without a code of S3")
 def status_503(stage):
     return [stage.answered(Answer(503))]
 

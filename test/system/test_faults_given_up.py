@@ -1,5 +1,5 @@
 """What there is of an object when its export is given up in the moment in which
-the store completes it: rows 70 to 72 of docs/faults.md.
+the store completes it: rows 70 to 72 and 76 of docs/faults.md.
 
 The request that makes it is held, before the store sees it or before we see
 the answer.  Whatever is said of the object must be true.
@@ -7,12 +7,14 @@ the answer.  Whatever is said of the object must be true.
 
 import json
 import time
+import uuid
 
 import pytest
 
+from faults import html
 from lib import process
 from lib.exports import (
-    Running, body, call, copy, key_of, keys, land, network_event,
+    Running, body, call, copy, failure, key_of, keys, land, network_event,
     no_upload_left, rows, select, value, wait_for_event, wait_for_worker,
     warnings,
 )
@@ -285,6 +287,91 @@ def test_71_the_truth_in_a_race(
         done = f'export of "{name}" by "postgres" to' in pg.log_text()
         assert not there or done or WRITTEN in said or PERHAPS in said
     no_upload_left(rgw, bucket)
+
+
+# Its answer says that it failed
+
+
+GATEWAY = html(504)
+SAYS_NOT = {
+    "gateway": GATEWAY,
+    "internal": s3_error(500, "InternalError"),
+    "slow-down": s3_error(503, "SlowDown"),
+    "no-etag": Answer(200),
+    "cut": Answer(200, b"x", {"Content-Length": 100, "ETag": '"x"',
+                              "Connection": "close"}),
+}
+OF_THE_STORE = ("internal", "slow-down")
+
+
+@pytest.mark.parametrize("answer", list(SAYS_NOT))
+@pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
+def test_76_it_says_that_it_failed(db, s3, bucket, proxy, proxied, answer,
+                                   done):
+    """Not only once.  What the store itself says of its failure can be proved
+    by a look; behind a gateway, it may still be at work."""
+    select(db, "SET onboard.retry_deadline = '300ms'")
+    how = "instead" if done else "answer"
+    proxy.rule(*OBJECT, times=None, **{how: SAYS_NOT[answer]})
+    del db.notices[:]
+    failure(select, db, *call("late", SMALL, bucket, server=proxied))
+    said = "".join(warnings(db))
+    assert (WRITTEN in said) == done
+    assert (PERHAPS in said) == (not done and answer not in OF_THE_STORE)
+    assert keys(s3, bucket) == ([key_of("late")] if done else [])
+    assert [r.status for r in proxy.requests(*HEAD)] == [200 if done else 404]
+
+
+def test_76_complete_says_that_it_failed(db, rgw, s3, bucket, proxy, proxied):
+    select(db, "SET onboard.retry_deadline = '300ms'")
+    proxy.rule(*COMPLETE, times=None,
+               instead=s3_error(500, "InternalError"))
+    failure(select, db, *call("late", BIG, bucket, server=proxied))
+    assert WRITTEN in "".join(warnings(db))
+    assert keys(s3, bucket) == [key_of("late")]
+    no_upload_left(rgw, bucket)
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_76_a_run_again(
+    db, observer, s3, registry, bucket, proxy, proxied, workers
+):
+    """It replaces an object of the first attempt: that is not an earlier one's
+    any more, in result, history and manifest."""
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    select(db, "SET onboard.retry_deadline = '300ms'")
+    register(db, bucket, a="SELECT 'first'", b="SELECT 'b'")
+    run_id = str(uuid.uuid4())
+    sql = "SELECT * FROM onboard_all(NULL, %s, %s) ORDER BY name"
+    options = json.dumps({"server": proxied, "manifest": True})
+    select(db, sql, (options, run_id))
+    select(db, "UPDATE onboard_tables SET query = $$SELECT 'second'$$"
+           " WHERE name = 'a'")
+    proxy.rule("PUT", key_of("a"), times=None, instead=GATEWAY)
+    a, b = select(db, sql, (options, run_id))
+    assert b"second" in body(s3, bucket, key_of("a"))
+    uri = f"s3://{bucket}/{key_of('a')}"
+    assert (a["status"], a["uri"]) == ("failed", uri)
+    assert a["error"].endswith("(the object was written)")
+    kept = row_of(observer, "a")
+    assert (kept["uri"], kept["error"]) == (uri, a["error"])
+    said = json.loads(body(s3, bucket, f"_onboard/{run_id}/manifest.json"))
+    assert said["tables"][0]["object"] == "written"
+
+
+def test_76_success_says_that_it_failed(
+    db, s3, registry, bucket, proxy, proxied
+):
+    """The call fails, and tells of the file that is there."""
+    select(db, "SET onboard.retry_deadline = '300ms'")
+    register(db, bucket, a="SELECT 1 AS n")
+    proxy.rule("PUT", "_SUCCESS", times=None, instead=GATEWAY)
+    options = json.dumps({"server": proxied, "publish": "together"})
+    del db.notices[:]
+    failure(select, db, ALL, (options,))
+    said = "".join(warnings(db))
+    assert "_SUCCESS" in said and WRITTEN in said
+    assert [k for k in keys(s3, bucket) if k.endswith("/_SUCCESS")]
 
 
 # Workers

@@ -6,15 +6,16 @@ process and with several.  Core's test_outage.c has outages of minutes, by a
 clock that runs faster.
 """
 
+import json
 import os
 import time
 
 import pytest
 
-from faults import PARTS, html
+from faults import COMPLETE, PARTS, html
 from lib.exports import (
-    Running, body, call, copy, failure, key_of, land, no_upload_left, select,
-    value,
+    Running, body, call, copy, failure, key_of, keys, land, no_upload_left,
+    select, value,
 )
 
 LONG = os.environ.get("ONBOARD_LONG") == "1"
@@ -29,6 +30,7 @@ TABLE = """
     ANALYZE wide;
 """
 QUERY = "SELECT * FROM wide"
+TOGETHER = "SELECT * FROM onboard_all(NULL, %s) ORDER BY name"
 SETTINGS = """
     SET min_parallel_table_scan_size = 0;
     SET parallel_setup_cost = 0;
@@ -148,6 +150,76 @@ def test_55_store_is_away(
         expected.sort()
     assert landed == expected
     no_upload_left(rgw, bucket)
+
+
+# Ways that end such requests after few tries, as long as tries are counted.
+RUNS = [(kind, workers) for kind in ((Gateway, Refused, Cut) if LONG
+                                     else (Cut,)) for workers in (0, 4)]
+OF_RUNS = pytest.mark.parametrize(
+    "served, kind, workers", [(kind, kind, how) for kind, how in RUNS],
+    ids=[f"{kind.__name__.lower()}-{how}" for kind, how in RUNS],
+    indirect=["served"],
+)
+
+
+def published_in_spite_of(
+    db, s3, rgw, registry, bucket, served, kind, workers, request
+):
+    """The store goes away when it gets such a request of a run's end."""
+    proxy, server = served
+    select(db, f"SET onboard.parallel_tables = {workers}")
+    for n in range(3):
+        registry(f"t{n}", f"SELECT {n} AS one", bucket, key="{name}.{ext}")
+    last = proxy.rule(*request, hold=True, when="request", drop="before")
+    options = json.dumps({"server": server, "publish": "together"})
+    with Running(db, TOGETHER, (options,)) as run:
+        last.wait()
+        outage = kind(proxy)
+        last.release()
+        # Not to wait for something: this is the fault.
+        time.sleep(AWAY)
+        if not run.running():
+            run.rows()  # raises what it failed with
+        assert run.running()
+        outage.mend()
+        found = run.rows(LIMIT)
+    assert {row["status"] for row in found} == {"done"}
+    own = f"_onboard/{found[0]['run_id']}"
+    assert keys(s3, bucket) == [
+        f"{own}/_SUCCESS", f"{own}/manifest.json",
+        "t0.csv", "t1.csv", "t2.csv",
+    ]
+    no_upload_left(rgw, bucket)
+
+
+@OF_RUNS
+def test_55_while_a_run_is_published(
+    db, s3, rgw, registry, bucket, served, kind, workers
+):
+    published_in_spite_of(
+        db, s3, rgw, registry, bucket, served, kind, workers, COMPLETE
+    )
+
+
+@OF_RUNS
+@pytest.mark.parametrize("file", ["manifest.json", "_SUCCESS"])
+def test_55_when_a_run_is_described(
+    db, s3, rgw, registry, bucket, served, kind, workers, file
+):
+    published_in_spite_of(
+        db, s3, rgw, registry, bucket, served, kind, workers, ("PUT", file)
+    )
+
+
+def test_55_never_there_for_a_manifest(db, registry, bucket, proxy, proxied):
+    """What has not served any table of a run is not waited for."""
+    registry("t", "SELECT 1 AS one", bucket)
+    proxy.refuse()
+    options = json.dumps({"server": proxied, "manifest": True})
+    began = time.monotonic()
+    with Running(db, TOGETHER, (options,)) as run:
+        run.error(90)
+    assert time.monotonic() - began < 80
 
 
 def test_55_deadline_ends_it(db, rgw, bucket, proxy, proxied):

@@ -10,7 +10,8 @@ import datetime
 import pytest
 
 from faults import (
-    ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL, html, ok_with,
+    ABORT, COMPLETE, CREATE, ERROR_IN_200, OBJECT, PART, PARTS, SMALL, html,
+    ok_with,
 )
 from lib.exports import body, key_of, land, rows, warnings
 from lib.process import wait_until
@@ -234,9 +235,43 @@ def test_11_no_etag_once(export, proxy):
 def test_11_no_etag_ever(export, proxy):
     proxy.rule(*PART, answer=Answer(200), times=None)
     error = export.fails("08P01")
-    assert "answer has no ETag" in error.diag.message_detail
+    assert "response has no ETag" in error.diag.message_detail
     assert error.diag.message_hint == "Is the endpoint an S3 server?"
     assert export.statuses(PART) == [200] * 3
+
+
+@pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
+def test_11_error_in_200_with_an_etag(export, proxy, request_):
+    """The store has nothing, whatever the head of its answer says."""
+    query = SMALL if request_ is OBJECT else rows(12)
+    slow_down = ok_with(ERROR_IN_200.format("SlowDown"), ETag='"x"')
+    proxy.rule(*request_, answer=slow_down)
+    export.lands(query)
+    assert export.statuses(request_) == [200, 200]
+    export.s3.delete_object(Bucket=export.bucket, Key=key_of("t"))
+    proxy.clear()
+    refusal = ok_with(ERROR_IN_200.format("AccessDenied"), ETag='"x"')
+    proxy.rule(*request_, answer=refusal, times=None)
+    error = export.fails("42501", query)
+    assert "S3 answered HTTP 200 AccessDenied" in error.diag.message_detail
+    assert export.statuses(request_) == [200]
+
+
+@pytest.mark.parametrize("status", [202, 204])
+@pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
+def test_11_another_success(export, proxy, request_, status):
+    """What a gateway may have put into a queue has not landed."""
+    query = SMALL if request_ is OBJECT else rows(12)
+    answer = Answer(status, b"", {"ETag": '"x"'})
+    proxy.rule(*request_, answer=answer)
+    export.lands(query)
+    assert export.statuses(request_) == [status, 200]
+    export.s3.delete_object(Bucket=export.bucket, Key=key_of("t"))
+    proxy.clear()
+    proxy.rule(*request_, answer=answer, times=None)
+    error = export.fails("08P01", query)
+    assert "response's status is not 200" in error.diag.message_detail
+    assert export.statuses(request_) == [status] * 3
 
 
 DIGESTS = ["BadDigest", "XAmzContentSHA256Mismatch"]
@@ -327,6 +362,20 @@ def test_46_early_refusal_and_reset(export, proxy):
         *PART, answer=answer, early=True, reset=True, at=MB, times=None
     )
     export.fails("42501")
+
+
+@pytest.mark.parametrize(
+    "request_", [OBJECT, CREATE, PART, COMPLETE],
+    ids=["object", "create", "part", "complete"],
+)
+def test_46_refusal_that_is_cut(export, proxy, request_):
+    """The connection ends within the document that says why."""
+    answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
+    answer.headers["Content-Length"] = len(answer.body) + 50
+    proxy.rule(*request_, answer=answer, times=None)
+    error = export.fails("42501", SMALL if request_ is OBJECT else rows(12))
+    assert "S3 answered HTTP 403" in error.diag.message_detail
+    assert export.statuses(request_) == [403]
 
 
 @pytest.mark.parametrize(

@@ -4,10 +4,17 @@ Each has its SQLSTATE and hint, is not asked for again, and no message says
 more than the user may know.
 """
 
+import json
+
 import pytest
 
-from faults import ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL
-from lib.exports import key_of, rows, warnings
+from faults import (
+    ABORT, COMPLETE, CREATE, OBJECT, PART, PARTS, SMALL, html,
+)
+from lib.exports import (
+    Running, key_of, keys, no_upload_left, rows, warnings,
+)
+from lib.process import wait_until
 from lib.proxy import Answer, Proxy, redirect, s3_error
 
 BIG = rows(12)
@@ -144,6 +151,18 @@ def test_24_region_is_asked_for(export, proxy):
     assert regions(export)[-1] == "eu-north-1"
 
 
+def test_24_region_is_asked_for_again(export, proxy):
+    """The HEAD was not answered at first."""
+    proxy.rule(*OBJECT, times=2, answer=s3_error(301, "PermanentRedirect"))
+    proxy.rule("HEAD", answer=html(503))
+    answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
+    proxy.rule("HEAD", nth=2, answer=answer)
+    export.lands(SMALL)
+    asked = ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
+    assert [r.method for r in proxy.requests()] == asked
+    assert regions(export)[-1] == "eu-north-1"
+
+
 @pytest.mark.parametrize("answer", list(ELSEWHERE))
 def test_24_not_there_either(export, proxy, answer):
     """Nobody is sent around in circles."""
@@ -151,6 +170,40 @@ def test_24_not_there_either(export, proxy, answer):
     error = export.fails("22023", SMALL)
     assert '"eu-north-1"' in error.diag.message_hint
     assert regions(export) == ["us-east-1", "eu-north-1"]
+
+
+@pytest.mark.parametrize("answer", list(ELSEWHERE))
+@pytest.mark.parametrize("request_", [COMPLETE, ABORT],
+                         ids=["complete", "abort"])
+def test_24_several_at_once(
+    db, s3, rgw, registry, bucket, proxy, proxied, request_, answer
+):
+    """All were signed before the first one was answered."""
+    aborted = request_ is ABORT
+    for n in range(4):
+        registry(f"t{n}", f"SELECT {n} AS one", bucket, key="{name}.{ext}")
+    if aborted:
+        registry("z", "SELECT 1 / 0 AS one", bucket, key="{name}.{ext}")
+    rule = proxy.rule(
+        *request_, times=4, hold=True, when="request",
+        answer=ELSEWHERE[answer],
+    )
+    options = json.dumps({"server": proxied, "publish": "together"})
+    sql = "SELECT name, status FROM onboard_all(NULL, %s)"
+    with Running(db, sql, (options,)) as run:
+        wait_until(lambda: rule.used == 4, 60, "all are under way")
+        rule.release()
+        found = run.rows(60)
+    no_upload_left(rgw, bucket)
+    objects = [k for k in keys(s3, bucket) if not k.startswith("_onboard/")]
+    if aborted:
+        assert objects == []
+        assert not [text for text in warnings(db) if "abort" in text]
+    else:
+        assert {row["status"] for row in found} == {"done"}
+        assert objects == [f"t{n}.csv" for n in range(4)]
+    signed = [r.scope.split("/")[1] for r in proxy.requests(*request_)]
+    assert sorted(signed) == ["eu-north-1"] * 4 + ["us-east-1"] * 4
 
 
 @pytest.mark.parametrize("status", [301, 302, 307, 308])

@@ -10,6 +10,7 @@ from lib.exports import (
     body, copy, failure, key_of, keys, land, rows, select,
 )
 from lib.rgw import Rgw
+from lib.tls import Authority
 
 BIG = rows(12)
 CHECK_CA = "option ca_file"
@@ -72,6 +73,29 @@ def test_26_ca_file_is_missing(db, bucket, tls_proxy, server):
     assert CHECK_CA in error.diag.message_hint
     assert "/nonesuch/ca.pem" in error.diag.message_detail
     assert proxy.requests() == []
+
+
+def test_26_ca_file_is_renewed(
+    pg, db, bucket, authority, tls_proxy, server
+):
+    """And with it the store's certificate: the session reads it again."""
+    folder = os.path.join(pg.folder, "renewed")
+    os.mkdir(folder)
+    os.chmod(folder, 0o755)
+    renewed = Authority(folder)
+    ca_file = os.path.join(folder, "current.pem")
+    shutil.copy(authority.ca_file, ca_file)
+    os.chmod(ca_file, 0o644)
+    proxy = tls_proxy()
+    name = server(proxy, ca_file)
+    land(db, "t", SMALL, bucket, server=name)
+    proxy.refuse()
+    proxy.present(renewed.context())
+    proxy.listen()
+    error = failure(land, db, "t", SMALL, bucket, server=name)
+    assert error.pgcode == "08001"
+    shutil.copy(renewed.ca_file, ca_file)
+    assert land(db, "t", SMALL, bucket, server=name)["status"] == "done"
 
 
 def test_27_handshake_is_reset_once(db, s3, bucket, tls_proxy, server):

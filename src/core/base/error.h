@@ -50,6 +50,7 @@ typedef struct ObError
 	ObCode code;
 	int http_status; /* 0: no HTTP response */
 	int attempts;    /* how many requests were tried, 0: none */
+	bool looked;     /* the request was to look at an object, not to write */
 	char what[1400]; /* a key may have 1,024 bytes */
 	char cause[512];
 	char s3_code[64];     /* "" or S3's <Code> */

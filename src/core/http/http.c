@@ -485,6 +485,10 @@ set_route(Transfer *transfer)
 	{
 		SET(CURLOPT_CAINFO, http->ca_file);
 		SET(CURLOPT_CAPATH, NULL);
+		/* libcurl would keep the file's content for a day, while an authority
+		 * is renewed; reading it takes less than a ms a certificate, for each
+		 * handshake */
+		SET(CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	}
 	transfer->connect_ms = connect_timeout(transfer);
 	SET(CURLOPT_CONNECTTIMEOUT_MS, transfer->connect_ms);
@@ -758,6 +762,19 @@ is_own_failure(Transfer *transfer, CURLcode result)
 	return true;
 }
 
+/*
+ * Whether the status counts although the transfer has failed.  A server that
+ * responds early with 4xx or 5xx and closes makes our sends fail, and one that
+ * refuses may cut what it says of the reason.
+ */
+static bool
+is_refused(CURLcode result, long status)
+{
+	return status >= 400 &&
+		   (result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR ||
+			result == CURLE_PARTIAL_FILE);
+}
+
 /* Handles the end of a transfer in libcurl. */
 static void
 conclude(Transfer *transfer, CURLcode result)
@@ -771,15 +788,10 @@ conclude(Transfer *transfer, CURLcode result)
 	request->status = (int) status;
 	request->sent = size > 0;
 	request->unresolved = is_unresolved(transfer->easy, result);
+	request->cut = is_refused(result, status);
 	if (result != CURLE_OK && !is_own_failure(transfer, result) &&
-		!((result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR) &&
-		  status >= 400))
+		!request->cut)
 	{
-		/*
-		 * A server that responds early with 4xx or 5xx and closes makes our
-		 * sends fail; then its status counts, which the condition above lets
-		 * through.
-		 */
 		ObCode code = curl_code(result, status, &request->final);
 
 		ob_error_set(&request->error, code, "%s",
@@ -1108,7 +1120,7 @@ ob_http_start(ObHttp *http, ObHttpRequest *request, int64_t delay_ms)
 	ob_error_clear(&request->error);
 	request->final = false;
 	request->status = 0;
-	request->sent = false;
+	request->sent = request->cut = false;
 	request->unresolved = false;
 	if (!transfer)
 	{

@@ -247,7 +247,7 @@ start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	snprintf(call->payload_hash, sizeof(call->payload_hash), "%s",
 			 sha256 ? sha256 : "");
 	call->md5[0] = '\0';
-	call->uncertain = false;
+	call->uncertain = call->doubtful = false;
 	call->etag[0] = '\0';
 	call->new_id[0] = '\0';
 	call->marker[0] = '\0';

@@ -57,6 +57,11 @@ extern void ob_s3_free(ObS3 *s3);
  * could be reached before does not count any more. */
 extern void ob_s3_reset(ObS3 *s3);
 
+/* Another client has been served by the store for the same export or run: the
+ * store is waited for if it is away, as if it had served this client since
+ * ob_s3_reset(). */
+extern void ob_s3_note_served(ObS3 *s3);
+
 /* The requests that the host waits for. */
 extern ObHttp *ob_s3_http(const ObS3 *s3);
 
@@ -148,7 +153,10 @@ struct ObS3Call
 
 	/* the outcome: OB_OK, or error.what says what could not be done */
 	ObError error;
-	bool uncertain;         /* it failed, but a response may have been lost */
+	bool uncertain;         /* it failed, but a try may have been carried out:
+							 * nothing that the store has said denies it */
+	bool doubtful;          /* the store has said of a try that it failed on
+							 * the store's side, which need not be true */
 	char etag[OB_ETAG_MAX]; /* PutObject, UploadPart */
 	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
 	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */
@@ -168,8 +176,10 @@ struct ObS3Call
 	/* of the last try */
 	int64_t signed_at;
 	char signer[OB_S3_SIGNER_MAX]; /* access key id */
-	ObBuf secrets;                 /* each with a NUL */
-	ObLeaks leaks;                 /* of the secrets, once they are needed */
+	/* the region of the last try that did not look for one */
+	char signed_region[OB_REGION_MAX + 1];
+	ObBuf secrets; /* each with a NUL */
+	ObLeaks leaks; /* of the secrets, once they are needed */
 	bool leaks_known;
 	bool no_credentials; /* the try was not made: they are being fetched */
 	bool held;           /* the try was not made: another call is the probe */

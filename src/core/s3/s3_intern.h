@@ -18,7 +18,8 @@
 typedef struct ObOutage
 {
 	bool reached;    /* a response has come since ob_s3_reset() */
-	bool served;     /* a response of the store has come since then */
+	bool served;     /* a response of the store has come since then, perhaps
+					  * to another client */
 	int failures;    /* failed tries of all calls since the last success */
 	int probes;      /* those of them on which the pauses depend */
 	ObS3Call *probe; /* the only one that is tried; NULL: there is no outage */

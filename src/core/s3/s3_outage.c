@@ -178,6 +178,12 @@ ob_outage_over(ObS3 *s3)
 }
 
 void
+ob_s3_note_served(ObS3 *s3)
+{
+	s3->outage.reached = s3->outage.served = true;
+}
+
+void
 ob_outage_forget(ObS3 *s3)
 {
 	memset(&s3->outage, 0, sizeof(s3->outage));

@@ -296,6 +296,9 @@ sign(ObS3Call *call, const ObCredentials *credentials, const char *host,
 	call->signed_at = (int64_t) time(NULL) + s3->clock_offset;
 	snprintf(call->signer, sizeof(call->signer), "%s",
 			 credentials->access_key_id);
+	if (!call->locating)
+		snprintf(call->signed_region, sizeof(call->signed_region), "%s",
+				 ob_s3_region(s3));
 	if (list_headers(call, credentials, host, payload_hash, &list, error) !=
 		OB_OK)
 		return error->code;

@@ -33,6 +33,7 @@ set_what(ObS3Call *call)
 {
 	char part[32] = "";
 
+	call->error.looked = call->verb == OB_S3_HEAD;
 	if (call->verb == OB_S3_UPLOAD_PART)
 		snprintf(part, sizeof(part), " part %d of", call->part_number);
 	ob_error_what(&call->error, "%s%s \"s3://%s%s%s\"",
@@ -105,6 +106,44 @@ give_up(ObS3Call *call, const ObError *failure)
 {
 	call->error = *failure;
 	end_call(call);
+}
+
+/* ---- what has failed ---- */
+
+static void
+describe_refusal(const ObS3Call *call, const ObXmlError *xml, ObError *failure)
+{
+	const ObHttpRequest *request = &call->request;
+
+	ob_error_clear(failure);
+	failure->http_status = request->status;
+	ob_error_copy(failure->s3_code, sizeof(failure->s3_code), xml->code,
+				  strlen(xml->code));
+	/* the header is about the bucket, the document about the request */
+	if (!ob_http_response_header(request, "x-amz-bucket-region",
+								 failure->region, sizeof(failure->region)))
+		ob_error_copy(failure->region, sizeof(failure->region), xml->region,
+					  strlen(xml->region));
+	ob_error_copy(failure->request_id, sizeof(failure->request_id),
+				  xml->request_id, strlen(xml->request_id));
+	if (failure->request_id[0] == '\0')
+		ob_http_response_header(request, "x-amz-request-id",
+								failure->request_id,
+								sizeof(failure->request_id));
+	ob_error_set(failure, ob_retry_code(request->status, xml->code),
+				 "S3 answered HTTP %d%s%s%s%s", request->status,
+				 xml->code[0] ? " " : "", xml->code,
+				 xml->message[0] ? ": " : "", xml->message);
+}
+
+static ObRetryClass
+transport_class(const ObS3Call *call)
+{
+	const ObHttpRequest *request = &call->request;
+
+	return request->final ? OB_RETRY_FINAL
+						  : ob_retry_transport_class(request->error.code,
+													 ob_outage_reached(call));
 }
 
 /* ---- whether to try again ---- */
@@ -219,11 +258,31 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 	return true;
 }
 
+/*
+ * Notes whether the server may have done what it was asked for, although the
+ * try has failed: the response was lost, is a gateway's, or one of success
+ * that we cannot read; or the store itself has met an error.  Only a refusal
+ * denies it, also one in a 200.
+ */
+static void
+note_doubt(ObS3Call *call, ObRetryClass class, const ObXmlError *xml)
+{
+	const ObHttpRequest *request = &call->request;
+
+	if (!request->sent || (request->status >= 300 && request->status < 500))
+		return;
+	if (xml->code[0] == '\0')
+		call->uncertain = true;
+	else if (request->status >= 500 || class != OB_RETRY_FINAL)
+		call->doubtful = true;
+}
+
 /* Tries again after a failure, or ends the call. */
 static void
 fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 	 const ObXmlError *xml)
 {
+	note_doubt(call, class, xml);
 	if (is_unclear(call, failure, xml))
 	{
 		call->retry.attempts++;
@@ -344,9 +403,12 @@ move_to(ObS3Call *call, const char *region)
 	ObError ignored;
 
 	/* errors show the region */
-	if (!ob_region_is_valid(region) || ob_s3_repeats_secret(call, region) ||
-		strcmp(region, ob_s3_region(s3)) == 0)
+	if (!ob_region_is_valid(region) || ob_s3_repeats_secret(call, region))
 		return false;
+	/* a call that ran beside this one may have taught it to the client, after
+	 * this one was signed */
+	if (strcmp(region, ob_s3_region(s3)) == 0)
+		return strcmp(region, call->signed_region) != 0;
 	if (s3->regional)
 	{
 		ob_error_clear(&ignored);
@@ -388,25 +450,54 @@ relocate(ObS3Call *call, const ObError *failure)
 	return true;
 }
 
+/* Describes why the HEAD did not tell the region; OB_RETRY_FINAL: it was
+ * answered, and would be answered so again. */
+static ObRetryClass
+read_lookup(const ObS3Call *call, ObError *failure)
+{
+	static const ObXmlError none;
+	const ObHttpRequest *request = &call->request;
+
+	if (request->error.code == OB_OK)
+	{
+		describe_refusal(call, &none, failure);
+		return ob_retry_class(request->status, "");
+	}
+	*failure = request->error;
+	return transport_class(call);
+}
+
 static void
 on_located(ObS3Call *call)
 {
-	ObError failure = call->error;
+	static const ObXmlError none;
+	ObError redirect = call->error;
+	ObError failure;
+	ObRetryClass class = read_lookup(call, &failure);
 
 	call->locating = false;
-	call->relocated = true;
+	ob_error_clear(&call->error);
 	if (call->request.status > 0 &&
 		ob_http_response_header(&call->request, "x-amz-bucket-region",
-								failure.region, sizeof(failure.region)) &&
-		move_to(call, failure.region))
+								redirect.region, sizeof(redirect.region)) &&
+		move_to(call, redirect.region))
 	{
-		ob_error_clear(&call->error);
+		call->relocated = true;
 		call->s3->retries++;
 		ob_s3_try(call, 0);
-		return;
 	}
-	call->retry.attempts++;
-	give_up(call, &failure);
+	else if (class == OB_RETRY_FINAL)
+	{
+		call->retry.attempts++;
+		give_up(call, &redirect);
+	}
+	else
+	{
+		/* the same redirect may be asked about again */
+		call->located = false;
+		if (!try_again(call, &failure, class, &none))
+			give_up(call, &failure);
+	}
 }
 
 /* ---- recovering: MD5 ---- */
@@ -446,17 +537,10 @@ recover(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 static void
 fail_transport(ObS3Call *call)
 {
-	const ObHttpRequest *request = &call->request;
 	static const ObXmlError none;
-	ObError failure = request->error;
+	ObError failure = call->request.error;
 
-	if (request->sent && request->status == 0)
-		call->uncertain = true;
-	fail(call, &failure,
-		 request->final
-			 ? OB_RETRY_FINAL
-			 : ob_retry_transport_class(failure.code, ob_outage_reached(call)),
-		 &none);
+	fail(call, &failure, transport_class(call), &none);
 }
 
 /* Whether S3 has refused one of two simultaneous writes, without a look at the
@@ -469,6 +553,16 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
 }
 
+/* Whether a refusal that is cut has lost the code on which all depends: a 400
+ * may be about a digest, the region or the time, and those of other statuses
+ * hardly differ. */
+static bool
+has_lost_code(const ObS3Call *call, const ObXmlError *xml)
+{
+	return call->request.cut && call->request.status == 400 &&
+		   xml->code[0] == '\0';
+}
+
 /* The server responded with an error: a status, an <Error>, or both. */
 static void
 fail_response(ObS3Call *call, const ObXmlError *xml)
@@ -477,27 +571,9 @@ fail_response(ObS3Call *call, const ObXmlError *xml)
 	ObRetryClass class = ob_retry_class(request->status, xml->code);
 	ObError failure;
 
-	if (is_put_conflict(call, xml))
+	if (is_put_conflict(call, xml) || has_lost_code(call, xml))
 		class = OB_RETRY_TRANSIENT;
-	ob_error_clear(&failure);
-	failure.http_status = request->status;
-	ob_error_copy(failure.s3_code, sizeof(failure.s3_code), xml->code,
-				  strlen(xml->code));
-	/* the header is about the bucket, the document about the request */
-	if (!ob_http_response_header(request, "x-amz-bucket-region",
-								 failure.region, sizeof(failure.region)))
-		ob_error_copy(failure.region, sizeof(failure.region), xml->region,
-					  strlen(xml->region));
-	ob_error_copy(failure.request_id, sizeof(failure.request_id),
-				  xml->request_id, strlen(xml->request_id));
-	if (failure.request_id[0] == '\0')
-		ob_http_response_header(request, "x-amz-request-id",
-								failure.request_id,
-								sizeof(failure.request_id));
-	ob_error_set(&failure, ob_retry_code(request->status, xml->code),
-				 "S3 answered HTTP %d%s%s%s%s", request->status,
-				 xml->code[0] ? " " : "", xml->code,
-				 xml->message[0] ? ": " : "", xml->message);
+	describe_refusal(call, xml, &failure);
 	if (!recover(call, &failure, xml))
 		fail(call, &failure, class, xml);
 }
@@ -609,12 +685,24 @@ is_corrupt(const ObS3Call *call)
 	return strcmp(sent, got) != 0;
 }
 
+/* The success of S3 and of RGW is a 200 here.  Any other status, such as the
+ * 202 of a gateway that has a queue, does not promise that the bytes have
+ * landed, and neither does a 200 with an error in its body. */
 static void
 read_etag(ObS3Call *call)
 {
-	if (!ob_http_response_header(&call->request, "ETag", call->etag,
-								 sizeof(call->etag)) ||
-		call->etag[0] == '\0')
+	const ObBuf *body = &call->request.response;
+	ObXmlError xml;
+	ObError ignored;
+
+	ob_error_clear(&ignored);
+	if (ob_xml_read_error(body->data, body->len, &xml, &ignored) == OB_OK)
+		fail_response(call, &xml);
+	else if (call->request.status != 200)
+		fail_protocol(call, "the response's status is not 200");
+	else if (!ob_http_response_header(&call->request, "ETag", call->etag,
+									  sizeof(call->etag)) ||
+			 call->etag[0] == '\0')
 		fail_protocol(call, "the response has no ETag");
 	else if (is_corrupt(call))
 		fail_success(call, OB_RETRY_CORRUPT,

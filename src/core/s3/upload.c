@@ -85,8 +85,19 @@ fail(ObUpload *upload, const ObError *error)
 	reword_existing(upload, &upload->error);
 	upload->state = OB_UPLOAD_FAILED;
 	/* a refusal is certain, unless an earlier Complete was unclear */
-	upload->last_sent =
+	upload->last_sent = upload->response_lost =
 		error->code == OB_EUNKNOWN || upload->complete_tries > 1;
+}
+
+/* Fails after the last request, a try of which may have been carried out. */
+static void
+fail_last(ObUpload *upload, const ObS3Call *call)
+{
+	fail(upload, &call->error);
+	if (call->uncertain)
+		upload->response_lost = true;
+	if (call->uncertain || call->doubtful)
+		upload->last_sent = true;
 }
 
 static ObCode
@@ -586,7 +597,7 @@ static void
 stay_failed(ObUpload *upload, bool may_exist)
 {
 	upload->state = OB_UPLOAD_FAILED;
-	upload->last_sent = may_exist;
+	upload->last_sent = upload->response_lost = may_exist;
 }
 
 static bool
@@ -794,15 +805,12 @@ note_unthrottled(ObUpload *upload)
 static void
 fail_part(ObUpload *upload, const ObS3Call *call)
 {
-	if (!upload->multipart && found_object(upload, &call->error))
-	{
+	if (upload->multipart)
+		fail(upload, &call->error);
+	else if (found_object(upload, &call->error))
 		find_out(upload, &call->error);
-		return;
-	}
-	fail(upload, &call->error);
-	/* the response to a PutObject may have been lost */
-	if (!upload->multipart && call->uncertain)
-		upload->last_sent = true;
+	else
+		fail_last(upload, call);
 }
 
 static void
@@ -998,7 +1006,7 @@ note_last_request(ObUpload *upload)
 			upload->doubtful = true;
 			break;
 		default:
-			upload->response_lost = upload->doubtful = upload->last_sent;
+			upload->doubtful = upload->last_sent;
 			break;
 	}
 	upload->last_sent = upload->doubtful || upload->last;
@@ -1055,6 +1063,8 @@ on_control(ObS3Call *call)
 		reconcile_complete(upload, call);
 	else if (call->verb == OB_S3_COMPLETE && call->error.code == OB_EUNKNOWN)
 		find_out(upload, &call->error);
+	else if (call->verb == OB_S3_COMPLETE && call->error.code != OB_OK)
+		fail_last(upload, call);
 	else if (call->error.code != OB_OK)
 		fail(upload, &call->error);
 	else if (call->verb == OB_S3_COMPLETE)
@@ -1218,6 +1228,10 @@ ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held, ObError *error)
 	if (!copy_parts(upload, held->parts, held->nparts,
 					&upload->acknowledged_bytes))
 		return fail_memory(upload, error);
+	/* the requests that look for the object do not show it by an upload's id,
+	 * as Complete does */
+	if (upload->id[0] != '\0')
+		ob_s3_note_served(upload->s3);
 	upload->hold = true;
 	upload->state = OB_UPLOAD_HELD;
 	return OB_OK;

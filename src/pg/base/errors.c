@@ -102,11 +102,26 @@ code_info(ObCode code)
 	return (CodeInfo){ERRCODE_INTERNAL_ERROR, NULL};
 }
 
-/* The hint depends on the source of the refusal: no request was sent, a KMS
- * key was involved, or S3 has named the bucket's region. */
+/* A 503 without S3's code is not S3's own, but a balancer's that has no
+ * backend: fewer requests would not help. */
+static bool
+is_out_of_service(const ObError *error)
+{
+	return error->code == OB_ETHROTTLE && error->http_status == 503 &&
+		   error->s3_code[0] == '\0';
+}
+
+/* The hint depends on the source of the refusal: no request was sent, a HEAD
+ * was refused, a KMS key was involved, or S3 has named the bucket's region. */
 static const char *
 hint(const ObError *error)
 {
+	if (is_out_of_service(error))
+		return "The store, or a balancer in front of it, is out of service: "
+			   "try again later.";
+	if (error->code == OB_EDENIED && error->looked)
+		return "The policy of these credentials must allow s3:GetObject, and "
+			   "s3:ListBucket for an object that is not there.";
 	if (error->code == OB_ECREDS && error->http_status == 0)
 		return "The server's option \"credentials\" says where they come "
 			   "from.";

@@ -327,6 +327,17 @@ say_run(void *arg)
 			   (const char *) arg);
 }
 
+/* Whether the store has an object of the run, and so was there.  If it was
+ * away from the beginning, it is not waited for once more. */
+static bool
+was_served(const ObTableExport *const *tasks, int n)
+{
+	for (int i = 0; i < n; i++)
+		if (!tasks[i]->landed && tasks[i]->row.figures.files > 0)
+			return true;
+	return false;
+}
+
 void
 ob_manifest_write(const ObManifest *manifest,
 				  const ObTableExport *const *tasks, int n)
@@ -340,13 +351,13 @@ ob_manifest_write(const ObManifest *manifest,
 	text = JsonbToCStringIndent(NULL, &build(manifest, tasks, n)->root, 0);
 	text = psprintf("%s\n", text);
 	text = pg_server_to_any(text, strlen(text), PG_UTF8);
-	ob_put_object(manifest->where,
-				  ob_manifest_key(manifest->where, OB_MANIFEST_FILE),
-				  "application/json", text, strlen(text));
+	ob_put_object(
+		manifest->where, ob_manifest_key(manifest->where, OB_MANIFEST_FILE),
+		"application/json", text, strlen(text), was_served(tasks, n));
 	if (manifest->success)
 		ob_put_object(manifest->where,
 					  ob_manifest_key(manifest->where, OB_SUCCESS_FILE),
-					  "application/octet-stream", "", 0);
+					  "application/octet-stream", "", 0, true);
 	error_context_stack = context.previous;
 }
 

@@ -21,6 +21,7 @@ typedef struct Put
 	ObStream *stream;
 	const char *data;
 	size_t len;
+	bool served; /* the run, by the store */
 	char *place; /* for messages */
 } Put;
 
@@ -42,6 +43,9 @@ send(void *arg)
 
 	MemoryContextSwitchTo(put->core);
 	put->stream = ob_stream_open(&put->export);
+	/* the client has forgotten it, or was never used by the run */
+	if (put->served)
+		ob_s3_note_served(put->stream->s3);
 	if (put->len > 0)
 		ob_out_write(&put->stream->out, put->data, put->len);
 	ob_stream_finish(put->stream);
@@ -67,7 +71,7 @@ fill(Put *put, const ObExportSpec *like, const char *key, const char *type)
 
 void
 ob_put_object(const ObExportSpec *like, const char *key, const char *type,
-			  const char *data, size_t len)
+			  const char *data, size_t len, bool served)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard object", ALLOCSET_DEFAULT_SIZES);
@@ -80,6 +84,7 @@ ob_put_object(const ObExportSpec *like, const char *key, const char *type,
 		AllocSetContextCreate(context, "onboard stream", ALLOCSET_SMALL_SIZES);
 	put->data = data;
 	put->len = len;
+	put->served = served;
 	ob_unwind(send, give_up, put);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);
