@@ -49,9 +49,10 @@ owner_of(Oid schema, const char *name, LOCKMODE unlock)
 	Oid owner;
 
 	if (!OidIsValid(table))
-		ereport(ERROR, (errcode(ERRCODE_UNDEFINED_TABLE),
-						errmsg("table \"%s\" does not exist", name),
-						errhint("Drop the extension onboard, and create it again.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_TABLE),
+				 errmsg("table \"%s\" does not exist", name),
+				 errhint("Drop the extension onboard, and create it again.")));
 	relation = table_open(table, AccessShareLock);
 	refuse_deferrable(relation);
 	owner = relation->rd_rel->relowner;
