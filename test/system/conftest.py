@@ -7,6 +7,7 @@ and no secret stands in any server log.
 """
 
 import contextlib
+import fcntl
 import json
 import os
 import pathlib
@@ -240,6 +241,14 @@ def bucket(request, rgw, s3):
             s3.delete_objects(Bucket=name, Delete={"Objects": found})
     s3.delete_bucket(Bucket=name)
     assert not unfinished, f"the test left uploads: {unfinished}"
+
+
+@pytest.fixture(scope="module")
+def gigabytes():
+    """Of the modules that take some, one runs at a time, not one a process."""
+    with open(__file__) as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ LEAST = f"""
 
 
 @pytest.fixture(scope="module")
-def crowd(rgw, canaries):
+def crowd(gigabytes, rgw, canaries):
     """A cluster, and so many sessions that have done an export each.
 
     A first export leaves what a session keeps: caches, and a client.

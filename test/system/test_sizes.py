@@ -285,7 +285,7 @@ def hash_of_object(s3, bucket, key):
     return found
 
 
-def test_2_gb(pg, db, s3, bucket):
+def test_2_gb(gigabytes, pg, db, s3, bucket):
     """Under the default settings."""
     query = query_of_size(2 * GB, row=65536)
     result = land(db, query, bucket, key="k", format="text")
