@@ -18,6 +18,7 @@ import subprocess
 import tempfile
 import threading
 import uuid
+from urllib.parse import unquote_plus
 
 import boto3
 import botocore.config
@@ -209,13 +210,25 @@ class Rgw:
         return [bucket["Name"] for bucket in answer["Buckets"]]
 
     def unfinished(self, bucket):
-        """All multipart uploads of the bucket that nobody ended."""
-        pages = self.s3.get_paginator("list_multipart_uploads")
-        return [
-            upload
-            for page in pages.paginate(Bucket=bucket)
-            for upload in page.get("Uploads", [])
-        ]
+        """All multipart uploads of the bucket that nobody ended.
+
+        Keys are listed encoded, since XML cannot write control characters.
+        """
+        found, place = [], {}
+        while True:
+            page = self.s3.list_multipart_uploads(
+                Bucket=bucket, EncodingType="url", **place
+            )
+            found += [
+                {**upload, "Key": unquote_plus(upload["Key"])}
+                for upload in page.get("Uploads", [])
+            ]
+            if not page["IsTruncated"]:
+                return found
+            place = {
+                "KeyMarker": unquote_plus(page["NextKeyMarker"]),
+                "UploadIdMarker": page["NextUploadIdMarker"],
+            }
 
     def add_user(self, name):
         """Another user, who may not use the first one's buckets.

@@ -8,12 +8,14 @@ import contextlib
 import itertools
 from urllib.parse import quote_plus
 
+import botocore.exceptions
 import botocore.parsers
 import pytest
 
 from lib.exports import Running, failure, key_of, keys, land, select, value
 from lib.postgres import PeakMemory
 from lib.proxy import Answer, s3_error
+from lib.rgw import release
 from lib.script import Script
 
 SWEEP = (
@@ -169,9 +171,14 @@ CONTROL = ["a\x01b", "\x1f", "tab\tnew\nline\r", "%01", "&#1;", "a+b\x02 c"]
 
 
 def begin_unread(s3, bucket, *names):
-    """The same where boto3 cannot read the answer, which has the key."""
+    """The same where the response, which has the key, is not XML.
+
+    boto3 cannot read it, and RGW 18 begins the upload and says 500.
+    """
     for name in names:
-        with contextlib.suppress(botocore.parsers.ResponseParserError):
+        with contextlib.suppress(
+            botocore.parsers.ResponseParserError, botocore.exceptions.ClientError
+        ):
             s3.create_multipart_upload(Bucket=bucket, Key=name)
 
 
@@ -179,16 +186,23 @@ def test_control_characters(db, rgw, s3, bucket):
     """XML cannot write them: the store encodes the keys, or writes what XML
     does not allow."""
     begin_unread(s3, bucket, *CONTROL)
+    assert len(rgw.unfinished(bucket)) == len(CONTROL)
     assert sorted(row["key"] for row in sweep(db, bucket)) == sorted(CONTROL)
     assert rgw.unfinished(bucket) == []
 
 
 def test_a_page_that_ends_at_a_control_character(db, rgw, s3, bucket):
-    """Its key is where the next page begins, too."""
+    """Its key is where the next page begins, too.
+
+    RGW 18 does not encode that one, and answers 500 instead: there, the keys
+    are plain, and test_a_page_that_ends_at_an_encoded_key is the witness.
+    """
     count = 1050
-    names = [f"k{number:04}\x01" for number in range(count)]
+    ending = "" if release() >= 18 else "\x01"
+    names = [f"k{number:04}{ending}" for number in range(count)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
         list(pool.map(lambda name: begin_unread(s3, bucket, name), names))
+    assert len(rgw.unfinished(bucket)) == count
     assert len(sweep(db, bucket)) == count
     assert rgw.unfinished(bucket) == []
 
@@ -257,6 +271,19 @@ def test_a_store_that_says_that_it_encodes(db, store):
     assert one.lists == 1
     aborted = [request.path for request in one.requests("DELETE")]
     assert aborted == ["/bucket/a%01b", "/bucket/%2541", "/bucket/%C3%A9%2B%20"]
+
+
+def test_a_page_that_ends_at_an_encoded_key(db, store):
+    def answer(request):
+        if "key-marker=a%01b" in request.query:
+            return listing(["c"], encoding="url")
+        assert "key-marker" not in request.query
+        return listing(["a%01b"], marker="a%01b", encoding="url")
+
+    one = store(answer)
+    swept = sweep(db, "bucket", server=one.server)
+    assert [row["key"] for row in swept] == ["a\x01b", "c"]
+    assert one.lists == 2
 
 
 @pytest.mark.parametrize("silent", [True, False])
