@@ -56,12 +56,13 @@ ob_out_char(ObOut *out, char c)
 
 extern void ob_out_write_long(ObOut *out, const char *data, size_t len);
 
-/* Any length; copies in as many windows as it takes. */
+/* Writes any length, in as many windows as it takes.  Before the first window
+ * there is no memory at all, not even for nothing. */
 static inline void
 ob_out_write(ObOut *out, const char *data, size_t len)
 {
 	Assert(out->ptr <= out->end);
-	if (likely(out->end - out->ptr >= (ptrdiff_t) len))
+	if (likely(out->end - out->ptr > (ptrdiff_t) len))
 	{
 		memcpy(out->ptr, data, len);
 		out->ptr += len;
