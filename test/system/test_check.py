@@ -239,7 +239,7 @@ def test_clock_is_not_told(db, bucket, proxy, proxied):
     for method in ("HEAD", "GET"):
         proxy.rule(method, "", times=None, answer=Answer(403))
     found = check(db, bucket, server=proxied)
-    assert found["clock"] == (None, "the endpoint has not told the time")
+    assert found["clock"] == (None, "the endpoint's responses have no time")
 
 
 def test_no_such_bucket(db):
@@ -340,9 +340,9 @@ ENCRYPTION = (
     (s3_error(404, "ServerSideEncryptionConfigurationNotFoundError"), True,
      "the bucket has no default"),
     (s3_error(501, "NotImplemented"), None,
-     "the store does not tell the bucket's default"),
+     "the store does not return the bucket's default"),
     (Answer(200, b"<html>"), None,
-     "the store does not tell the bucket's default"),
+     "the store does not return the bucket's default"),
     (s3_error(400, "InvalidRequest", "not so"), False,
      'could not read the encryption of "s3://'),
 ])

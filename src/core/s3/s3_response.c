@@ -450,7 +450,7 @@ relocate(ObS3Call *call, const ObError *failure)
 	return true;
 }
 
-/* Describes why the HEAD did not tell the region; OB_RETRY_FINAL: it was
+/* Describes why the HEAD did not find the region; OB_RETRY_FINAL: it was
  * answered, and would be answered so again. */
 static ObRetryClass
 read_lookup(const ObS3Call *call, ObError *failure)

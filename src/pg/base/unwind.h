@@ -19,7 +19,7 @@ extern void ob_unwind(void (*step)(void *arg), void (*give_up)(void *arg),
  * Tells the reset callback of a memory context that has arg whether a step
  * with it is under way.  Its give_up() is not called any more, so the callback
  * does the same.  This happens only when a backend exits, whose abort frees
- * the memory of queries before it tells anybody.
+ * the memory of queries before it calls any callback.
  */
 extern bool ob_unwind_forget(const void *arg);
 

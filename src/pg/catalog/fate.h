@@ -5,7 +5,7 @@
  * src/pg/catalog/fate.h
  *
  * S3 may be completing it in that very moment.  Then the client, the history
- * and the manifest all tell the same of it.
+ * and the manifest all report the same.
  */
 #ifndef OB_FATE_H
 #define OB_FATE_H

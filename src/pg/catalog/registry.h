@@ -18,7 +18,7 @@ typedef struct ObEntry
 	char *query;
 	char *bucket;
 	Jsonb *options;
-	pg_uuid_t id; /* tells it from later rows of the same name */
+	pg_uuid_t id; /* distinguishes it from later rows of the name */
 } ObEntry;
 
 /*

@@ -164,7 +164,7 @@ ob_scan_copy16(const ObScan *scan, char *to, const char *data)
 }
 
 /*
- * Copies a whole block, and tells whether its first len bytes have a hit.
+ * Copies a whole block, and returns whether its first len bytes have a hit.
  */
 static inline bool
 ob_scan_copy_block(const ObScan *scan, char *to, const char *data, size_t len)
@@ -177,7 +177,7 @@ ob_scan_copy_block(const ObScan *scan, char *to, const char *data, size_t len)
 }
 
 /*
- * Copies data, and tells whether it has a hit: for texts of which most have
+ * Copies data, and returns whether it has a hit: for texts of which most have
  * none, and are done then.
  */
 static inline bool

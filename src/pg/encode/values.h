@@ -40,8 +40,8 @@ typedef struct ObValueState
 
 /*
  * Chooses write and write_fast by the column's output function.
- * is_special(state, bytes) tells whether one of these bytes means something to
- * the format.
+ * is_special(state, bytes) returns whether one of these bytes means something
+ * to the format.
  */
 extern void ob_value_choose(ObColumn *column,
 							bool (*is_special)(const ObEncoder *encoder,

@@ -274,7 +274,7 @@ add_origin(Json *json)
 	add_text(json, "onboard", ONBOARD_VERSION);
 }
 
-/* All tables have the same, those that could tell. */
+/* The LSN is the same for all tables that have one. */
 static void
 add_lsn(Json *json, const ObTableExport *const *tasks, int n)
 {

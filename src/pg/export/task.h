@@ -53,7 +53,7 @@ typedef struct ObTableExport
 	bool alone;                  /* no part of a run of several tables */
 	bool given_id;               /* the run may have been tried before */
 	Jsonb *details;   /* for the manifest: ob_manifest_details(); or NULL */
-	ObHistoryRow row; /* what there is to tell, also after a failure */
+	ObHistoryRow row; /* what is reported, even after a failure */
 } ObTableExport;
 
 /*

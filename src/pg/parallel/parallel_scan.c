@@ -265,7 +265,7 @@ export_in_worker(SinkScan *scan)
 	tail = take_tail(scan->stream->upload);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
-	/* an empty one tells the leader that we have ended, too */
+	/* an empty one also informs the leader that this worker has ended */
 	ExecClearTuple(slot);
 	slot->tts_values[0] = PointerGetDatum(tail);
 	slot->tts_isnull[0] = false;

@@ -53,13 +53,13 @@ struct ObRunAll
 	RunTable *tables;
 	int n;
 	int failed;
-	ObTotals totals;           /* of tables that were told */
+	ObTotals totals;           /* of tables that were reported */
 	const ObExportSpec *where; /* of the manifest; NULL: there is none */
 
 	MemoryContext context; /* of all this */
 	ObWorkers *workers;    /* of one that is not together; NULL: none */
 	bool begun;            /* all is prepared; workers, if any, run */
-	bool closed;           /* all is told */
+	bool closed;           /* everything is reported */
 	int next;              /* the table that the session looks at next */
 	RunTable **ended;      /* in the order in which they have */
 	int nended;
@@ -139,7 +139,7 @@ spare_increments(const ObRunAll *all)
 	pfree(tasks);
 }
 
-/* The manifest stands beside all objects that it tells of. */
+/* The manifest stands in the bucket of the objects that it names. */
 static void
 find_destination(ObRunAll *all)
 {

@@ -425,8 +425,8 @@ check_region(Check *check)
 	}
 	if (error->code != OB_OK && !region)
 	{
-		say(check, "; whether the bucket exists is not told without "
-				   "s3:ListBucket");
+		say(check, "; without s3:ListBucket it is unknown whether the bucket "
+				   "exists");
 		check->verdict = OB_CHECK_UNKNOWN;
 	}
 }
@@ -438,7 +438,7 @@ check_clock(Check *check)
 
 	if (!check->s3 || !ob_s3_clock_skew(check->s3, &skew))
 	{
-		say(check, "the endpoint has not told the time");
+		say(check, "the endpoint's responses have no time");
 		check->verdict = OB_CHECK_UNKNOWN;
 		return;
 	}
@@ -488,7 +488,7 @@ check_read(Check *check)
 static void
 say_unknown_default(Check *check)
 {
-	say(check, "the store does not tell the bucket's default");
+	say(check, "the store does not return the bucket's default");
 	check->verdict = OB_CHECK_UNKNOWN;
 }
 
@@ -509,8 +509,8 @@ say_default_encryption(Check *check)
 	if (ob_s3_repeats_secret(&check->call->core, found.algorithm) ||
 		ob_s3_repeats_secret(&check->call->core, found.kms_key_id))
 	{
-		say(check, "the bucket's default is not shown: it repeats what the "
-				   "store was told in confidence");
+		say(check, "the bucket's default is not shown, because it repeats a "
+				   "secret that was sent to the store");
 		check->verdict = OB_CHECK_UNKNOWN;
 		return;
 	}
@@ -537,13 +537,13 @@ check_encryption(Check *check)
 		say(check, "the bucket has no default");
 	else if (error->http_status == 403)
 	{
-		say(check, "the bucket's default is not told without "
+		say(check, "the bucket's default is unknown without "
 				   "s3:GetEncryptionConfiguration, which exports do not need");
 		check->verdict = OB_CHECK_UNKNOWN;
 	}
 	else if (error->http_status == 405 || error->http_status == 501)
 	{
-		say(check, "the store does not tell the bucket's default");
+		say(check, "the store does not return the bucket's default");
 		check->verdict = OB_CHECK_UNKNOWN;
 	}
 	else

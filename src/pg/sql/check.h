@@ -15,7 +15,7 @@ typedef enum ObVerdict
 {
 	OB_CHECK_FAILED,
 	OB_CHECK_OK,
-	OB_CHECK_UNKNOWN /* it could not be checked, or S3 does not tell */
+	OB_CHECK_UNKNOWN /* it could not be checked, or S3 does not say */
 } ObVerdict;
 
 typedef struct ObFinding

@@ -1,6 +1,6 @@
 /*
  * functions_watch.c
- *		The SQL functions that tell of exports under way.
+ *		The SQL functions that show exports in progress.
  *
  * src/pg/sql/functions_watch.c
  */

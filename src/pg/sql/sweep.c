@@ -81,7 +81,7 @@ collect(void *arg, const ObXmlUpload *upload)
 	UploadList *list = arg;
 	TimestampTz initiated = time_t_to_timestamptz(upload->initiated);
 
-	/* one whose age cannot be told is left alone */
+	/* one whose age is unknown is left alone */
 	if (upload->initiated == 0 || initiated >= list->before)
 		return OB_OK;
 	ob_buf_add(&list->packed, &initiated, sizeof(initiated));
@@ -198,8 +198,8 @@ check_texts(Sweep *sweep, const char *packed, Size len)
 		CHECK_FOR_INTERRUPTS();
 		if (ob_s3_repeats_secret(&sweep->call->core, key) ||
 			ob_s3_repeats_secret(&sweep->call->core, id))
-			fail_repeated(sweep, "the list repeats what the store was told "
-								 "in confidence");
+			fail_repeated(sweep, "the list repeats a secret that was sent to "
+								 "the store");
 		at = id + strlen(id) + 1;
 	}
 }

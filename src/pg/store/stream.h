@@ -62,7 +62,7 @@ typedef struct ObStream
 	/* NULL, or adds what other processes have done. */
 	void (*add_others)(ObFigures *figures, void *arg);
 	void *others;
-	/* NULL: it is not told.  Borrowed; set after it was made. */
+	/* NULL: not reported.  Borrowed; set after the stream was made. */
 	ObProgress *progress;
 	bool ending; /* no more rows come */
 	MemoryContextCallback callback;
@@ -125,7 +125,7 @@ extern uint64 ob_stream_bytes(const ObStream *stream);
 extern void ob_stream_undo(ObStream *stream);
 
 /*
- * Gives up: tells S3 to forget the upload, in bounded time.  Raises nothing;
+ * Gives up: aborts the upload, in bounded time.  Raises nothing;
  * says in a WARNING what may be left behind, or may have been written.  place
  * is "s3://bucket/key", in the database's encoding.
  */

@@ -5,7 +5,7 @@
  * src/pg/workers/table_worker.h
  *
  * Three transactions: one commits that it has begun, one exports, and one
- * commits how it ended.  So the history tells the truth, whatever becomes of
+ * commits how it ended.  So the history is right, whatever becomes of
  * the session.
  */
 #ifndef OB_TABLE_WORKER_H
@@ -20,7 +20,7 @@ typedef struct ObWorkerExport
 	bool snapshot;           /* see what the session saw */
 	bool registered;         /* the entry must be there */
 	ObExportRequest request; /* with the session's source */
-	bool waits; /* if it lands, ob_work_end() tells how it ended */
+	bool waits;              /* if it lands, ob_work_end() sets the outcome */
 
 	/* the outcome, in this context */
 	MemoryContext context;

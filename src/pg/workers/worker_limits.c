@@ -22,7 +22,7 @@
 #define CLASS_DOOR 5   /* a role */
 #define CLASS_WORKER 6 /* the number of a worker of anybody's */
 
-/* A job whose end the history tells may still be about to exit. */
+/* A job that has ended in the history may still be about to exit. */
 #define GRACE_MS 1000
 #define POLL_MS 20
 

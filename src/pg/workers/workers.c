@@ -341,7 +341,7 @@ report(ObWorkers *workers, int i)
 	workers->spec.ended(table);
 }
 
-/* Its worker has told how it ended, but could not write it down. */
+/* Its worker has reported the outcome, but could not write it. */
 static void
 warn_of_unwritten(const ObHistoryRow *row)
 {

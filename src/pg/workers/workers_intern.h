@@ -16,7 +16,7 @@
 
 #define OB_WORKERS_MAGIC 0x6f6e6264
 
-/* What a worker's entry point is told. */
+/* A worker's entry point. */
 #define OB_WORKERS_LIBRARY "onboard"
 #define OB_WORKERS_MAIN "onboard_workers_main"
 
