@@ -34,6 +34,9 @@ FORMS = {
 }
 
 
+UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
+
+
 def canary():
     """A secret with the signs that encodings change."""
     return "Can+/" + secrets.token_urlsafe(30) + "/+" + secrets.token_hex(12)
@@ -223,7 +226,9 @@ def test_an_echo_is_not_passed_on(
     finally:
         servers.drop()
     assert len(echo.requests()) > before
-    shown = {size: windows("\n".join(said), size) for size in (8, 16)}
+    # Eight digits of some run's id could be those of a signature by chance.
+    text = re.sub(UUID, "", "\n".join(said))
+    shown = {size: windows(text, size) for size in (8, 16)}
     for name, secret in [*told.items(), *(("signed", s) for s in echo.told)]:
         for size, hidden in pieces(secret).items():
             assert not hidden & shown[size], name

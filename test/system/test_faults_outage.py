@@ -183,7 +183,7 @@ def published_in_spite_of(
         assert run.running()
         outage.mend()
         found = run.rows(LIMIT)
-    assert {row["status"] for row in found} == {"done"}
+    assert {row["status"] for row in found} == {"done"}, found
     own = f"_onboard/{found[0]['run_id']}"
     assert keys(s3, bucket) == [
         f"{own}/_SUCCESS", f"{own}/manifest.json",

@@ -518,7 +518,7 @@ def test_what_the_docs_ask(db, session, bucket, table, proxy, proxied):
         run.rows()
     for query in others:
         select(db, query)
-    assert len(others) == 6
+    assert len(others) == 7
 
 
 def test_another_database(pg, db, session, bucket, proxy, proxied):
