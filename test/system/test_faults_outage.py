@@ -8,6 +8,7 @@ clock that runs faster.
 
 import json
 import os
+import re
 import time
 
 import pytest
@@ -207,7 +208,8 @@ def test_55_when_a_run_is_described(
     db, s3, rgw, registry, bucket, served, kind, workers, file
 ):
     published_in_spite_of(
-        db, s3, rgw, registry, bucket, served, kind, workers, ("PUT", file)
+        db, s3, rgw, registry, bucket, served, kind, workers,
+        ("PUT", re.escape("/" + file)),
     )
 
 
