@@ -19,10 +19,10 @@
 \echo Use "CREATE EXTENSION onboard" to load this file. \quit
 
 -- Functions that the wrapper, tables, views and functions below are made of,
--- and that users do not call.  The schema is new, so nobody else has anything
--- there; no role is granted USAGE on it, which what refers to its functions
--- does not need, since PostgreSQL keeps their OIDs.  So its name does not
--- matter later, either.
+-- and that users do not call.  The schema is new, so it holds no other
+-- role's objects.  No role is granted USAGE on it: tables and views refer to
+-- its functions by OID, and need no such right.  For the same reason the schema
+-- can be renamed later.
 
 CREATE SCHEMA onboard_internal;
 

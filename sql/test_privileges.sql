@@ -160,7 +160,7 @@ GROUP BY 1, 2 ORDER BY relname COLLATE "C";
 SELECT a.grantee, a.privilege_type FROM pg_namespace, aclexplode(nspacl) a
 WHERE nspname = 'onboard_internal' AND a.grantee <> nspowner;
 
--- Nobody needs the schema of what the extension is made of
+-- No role has USAGE on the extension's internal schema
 
 SET ROLE "regress_onboard Odd";
 SELECT onboard_internal.run_pid('00000000-0000-4000-8000-000000000001');

@@ -46,12 +46,12 @@ typedef struct ObProgress ObProgress;
  * it: the end of the (sub)transaction does. */
 extern ObProgress *ob_progress_begin(const ObProgressLabel *label);
 
-/* Cheap, but not for each row.  progress NULL: nothing is told.  in_flight:
- * parts. */
+/* Publishes the figures; cheap, but not meant for each row.  in_flight counts
+ * parts.  With progress NULL, nothing is published. */
 extern void ob_progress_show(ObProgress *progress, ObPhase phase,
 							 const ObFigures *figures, int in_flight);
 
-/* Shown from the next time on. */
+/* The estimate is shown from the next ob_progress_show() on. */
 extern void ob_progress_estimate(ObProgress *progress, double bytes);
 
 extern void ob_progress_end(ObProgress *progress);
