@@ -204,6 +204,56 @@ def test_61_a_run_id_again(db, s3, table, workers, bucket, alone):
     assert union(s3, bucket) == sorted(str(n) for n in range(1, 31))
 
 
+def test_61_a_run_id_at_once(db, other, observer, s3, table, bucket):
+    """The later one has been prepared before the earlier one ends."""
+    table("id int")
+    run_id = str(uuid.uuid4())
+    register(db, "first", bucket, "id", query=(
+        "SELECT 7 AS id, (SELECT pg_advisory_xact_lock_shared(48)) IS NULL AS no"
+    ))
+    select(db, "UPDATE onboard_tables SET options = options - 'watermark'"
+           " WHERE name = 'first'")
+    register(db, "increments", bucket, "id", query=HELD)
+    select(db, "INSERT INTO increments VALUES (1)")
+    select(other, "SET onboard.parallel_tables = 0")
+    sql = (
+        "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
+        " AND objid = %s AND NOT granted"
+    )
+    alone = "SELECT * FROM onboard_table('increments', run_id => %s)"
+    both = "SELECT * FROM onboard_all(NULL, %s, %s)"
+    options = '{"key": "other/{run_id}/{name}.{ext}"}'
+    select(observer, "SELECT pg_advisory_lock(47), pg_advisory_lock(48)")
+    try:
+        with Running(db, alone, (run_id,)) as earlier:
+            process.wait_until(
+                lambda: value(observer, sql, (47,)), 30, "it waits"
+            )
+            with Running(other, both, (options, run_id)) as later:
+                process.wait_until(
+                    lambda: value(observer, sql, (48,)), 30, "it waits"
+                )
+                select(observer, "SELECT pg_advisory_unlock(47)")
+                (landed,) = earlier.rows()
+                select(observer, "SELECT pg_advisory_unlock(48)")
+                found = {row["name"]: row for row in later.rows()}
+    finally:
+        select(observer, "SELECT pg_advisory_unlock_all()")
+    assert landed["status"] == "done"
+    assert found["first"]["status"] == "done"
+    assert found["increments"]["error"] == (
+        'another process has landed that run\'s increment of "increments"'
+    )
+    history = (
+        "SELECT uri FROM onboard_runs WHERE run_id = %s"
+        " AND name = 'increments'"
+    )
+    assert value(db, history, (run_id,)) == landed["uri"]
+    assert len(union(s3, bucket, "other")) == 1
+    again = land_run(db, run_id)
+    assert (again["status"], again["uri"]) == ("done", landed["uri"])
+
+
 def test_61_a_part_of_a_run_again(db, s3, table, workers, bucket):
     """What has failed lands with the rest, and the manifest has all."""
     table("id int")

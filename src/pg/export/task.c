@@ -15,6 +15,7 @@
 #include "utils/fmgrprotos.h"
 #include "utils/lsyscache.h"
 #include "utils/memutils.h"
+#include "utils/snapmgr.h"
 #include "utils/timestamp.h"
 
 #include "core/base/text.h"
@@ -319,6 +320,39 @@ require_alone(const ObTableExport *task)
 			 errhint("Give another run_id, or none.")));
 }
 
+/*
+ * Another process may have landed the same increment between this task's
+ * preparation and its lock, and that process's row must not be replaced.  The
+ * history is read in its latest state: the transaction's snapshot may be
+ * older.
+ */
+static void
+require_not_landed(const ObTableExport *task)
+{
+	ObHistoryRow row = {
+		.run_id = task->row.run_id,
+		.name = task->row.name,
+	};
+	bool found;
+
+	if (!task->given_id)
+		return;
+	PushActiveSnapshot(GetLatestSnapshot());
+	found = ob_history_recall(task->schema, &row);
+	PopActiveSnapshot();
+	if (!found || strcmp(row.status, OB_STATUS_DONE) != 0)
+		return;
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_OBJECT_IN_USE),
+		 errmsg("another process has landed that run's increment of \"%s\"",
+				row.name),
+		 errdetail("It ended after this run had begun: \"%s\", %llu rows.",
+				   row.uri, (unsigned long long) row.figures.rows),
+		 errhint("Repeat the run to have that increment reported, or give "
+				 "another run_id.")));
+}
+
 /* The usual hint, another key or "overwrite": "replace", does not help an
  * increment. */
 static void
@@ -390,7 +424,10 @@ ob_task_run(ObTableExport *task)
 	if (task->export.options->manifest)
 		columns = ob_query_describe(task->row.query);
 	if (task->watermark)
+	{
 		require_alone(task);
+		require_not_landed(task);
+	}
 	lands = bound(task);
 	if (task->export.options->manifest && task->alone)
 		begin_run(task);
