@@ -1,0 +1,817 @@
+/*
+ * chunk.c
+ *		A leaf's values of one row group: from batches to pages.
+ *
+ * src/core/parquet/chunk.c
+ *
+ * A page's values are either numbers of a dictionary or the values themselves.
+ * A chunk begins with a dictionary, and gives it up for good when the values
+ * that were seen so far let expect that it would not pay.  This is decided
+ * early: pages that are made by then stay as they are.
+ */
+#include <math.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/parquet/parquet_intern.h"
+
+/* Values after which it is decided whether a dictionary pays; each is four
+ * times the one before. */
+#define FIRST_LOOK 4096
+#define LOOKS_MAX 65536
+/* Chunks that go without a dictionary after one that was given up. */
+#define PAUSE 8
+/* A dictionary must take less than this part of what the values would. */
+#define WORTH 0.9
+#define LEVELS_PREFIX 4
+
+static int
+size_of(const ObPqLeaf *leaf)
+{
+	switch (leaf->type)
+	{
+		case OB_PQ_INT32:
+		case OB_PQ_FLOAT:
+			return 4;
+		case OB_PQ_INT64:
+		case OB_PQ_DOUBLE:
+			return 8;
+		case OB_PQ_FIXED:
+			return leaf->length;
+		case OB_PQ_BOOLEAN:
+			return 1;
+		default:
+			return 0;
+	}
+}
+
+static ObPqOrder
+order_of(const ObPqNode *node)
+{
+	switch (node->type)
+	{
+		case OB_PQ_BOOLEAN:
+			return OB_PQ_ORDER_BOOLEAN;
+		case OB_PQ_INT32:
+			return OB_PQ_ORDER_INT32;
+		case OB_PQ_INT64:
+			return OB_PQ_ORDER_INT64;
+		case OB_PQ_FLOAT:
+			return OB_PQ_ORDER_FLOAT;
+		case OB_PQ_DOUBLE:
+			return OB_PQ_ORDER_DOUBLE;
+		case OB_PQ_FIXED:
+			return node->meaning == OB_PQ_DECIMAL ? OB_PQ_ORDER_DECIMAL
+												  : OB_PQ_ORDER_FIXED;
+		default:
+			return OB_PQ_ORDER_BYTES;
+	}
+}
+
+static bool
+is_text(const ObPqChunk *chunk)
+{
+	return chunk->leaf.type == OB_PQ_BYTE_ARRAY &&
+		   chunk->node->meaning != OB_PQ_PLAIN;
+}
+
+ObPqEncoding
+ob_pq_chunk_encoding(const ObPqChunk *chunk)
+{
+	if (!chunk->options->delta)
+		return OB_PQ_ENC_PLAIN;
+	switch (chunk->leaf.type)
+	{
+		case OB_PQ_INT32:
+		case OB_PQ_INT64:
+			return OB_PQ_ENC_DELTA;
+		case OB_PQ_FLOAT:
+		case OB_PQ_DOUBLE:
+			return OB_PQ_ENC_SPLIT;
+		case OB_PQ_BYTE_ARRAY:
+			return OB_PQ_ENC_LENGTHS;
+		default:
+			return OB_PQ_ENC_PLAIN;
+	}
+}
+
+/* ---- its life ---- */
+
+static bool
+grow_array(ObPqMemory *memory, void **array, size_t size, int old, int new)
+{
+	void *to = ob_pq_resize(memory, *array, size * old, size * new);
+
+	if (to)
+		*array = to;
+	return to != NULL;
+}
+
+static size_t
+element_size(const ObPqLeaf *leaf)
+{
+	int size = size_of(leaf);
+
+	return size ? size : sizeof(size_t);
+}
+
+bool
+ob_pq_more_values(ObPqLeaf *leaf)
+{
+	ObPqChunk *chunk = (ObPqChunk *) leaf;
+	int capacity = leaf->capacity ? leaf->capacity * 2 : 8;
+	void *array = leaf->values.fixed;
+
+	if (!grow_array(chunk->memory, &array, element_size(leaf), leaf->capacity,
+					capacity))
+	{
+		leaf->failed = leaf->writer->failed = true;
+		return false;
+	}
+	leaf->values.fixed = array;
+	leaf->capacity = capacity;
+	return true;
+}
+
+bool
+ob_pq_more_bytes(ObPqLeaf *leaf, size_t len)
+{
+	ObPqChunk *chunk = (ObPqChunk *) leaf;
+	ObPqBytes bytes = {(uint8_t *) leaf->bytes, leaf->nbytes,
+					   leaf->bytes_capacity};
+
+	if (!ob_pq_more(chunk->memory, &bytes, len))
+	{
+		leaf->failed = leaf->writer->failed = true;
+		return false;
+	}
+	leaf->bytes = (char *) bytes.data;
+	leaf->bytes_capacity = bytes.capacity;
+	return true;
+}
+
+static bool
+grow_levels(ObPqLeaf *leaf, int capacity)
+{
+	ObPqMemory *memory = ((ObPqChunk *) leaf)->memory;
+	void *definitions = leaf->definitions;
+	void *repetitions = leaf->repetitions;
+	bool done = grow_array(memory, &definitions, 1, leaf->levels_capacity,
+						   capacity) &&
+				(leaf->max_repetition == 0 ||
+				 grow_array(memory, &repetitions, 1, leaf->levels_capacity,
+							capacity));
+
+	leaf->definitions = definitions;
+	leaf->repetitions = repetitions;
+	if (done)
+		leaf->levels_capacity = capacity;
+	return done;
+}
+
+bool
+ob_pq_more_levels(ObPqLeaf *leaf)
+{
+	int capacity = leaf->levels_capacity ? leaf->levels_capacity * 2 : 64;
+
+	if (grow_levels(leaf, capacity))
+		return true;
+	leaf->failed = leaf->writer->failed = true;
+	return false;
+}
+
+static void
+reset_batch(ObPqLeaf *leaf)
+{
+	leaf->nvalues = 0;
+	leaf->nbytes = 0;
+	leaf->nlevels = 0;
+	leaf->has_nulls = leaf->max_repetition > 0;
+}
+
+bool
+ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer, const ObPqNode *node,
+				 int max_definition, int max_repetition, int capacity)
+{
+	ObPqLeaf *leaf = &chunk->leaf;
+
+	leaf->writer = writer;
+	leaf->type = node->type;
+	leaf->length = node->length;
+	leaf->max_definition = max_definition;
+	leaf->max_repetition = max_repetition;
+	chunk->node = node;
+	chunk->memory = &writer->memory;
+	chunk->compressor = writer->compressor;
+	chunk->options = &writer->options;
+	chunk->order = order_of(node);
+	chunk->last = &chunk->first;
+	reset_batch(leaf);
+	if (max_repetition == 0 && max_definition > 0)
+	{
+		if (!grow_levels(leaf, capacity))
+			return false;
+		memset(leaf->definitions, max_definition, capacity);
+	}
+	if (leaf->type == OB_PQ_BYTE_ARRAY && !ob_pq_more_bytes(leaf, 64))
+		return false;
+	while (leaf->capacity < capacity)
+	{
+		if (!ob_pq_more_values(leaf))
+			return false;
+	}
+	if (node->dictionary && leaf->type != OB_PQ_BOOLEAN &&
+		!ob_pq_dictionary_init(&chunk->dictionary, chunk->memory,
+							   size_of(leaf)))
+		return false;
+	ob_pq_chunk_reset(chunk);
+	return true;
+}
+
+static void
+free_blocks(ObPqChunk *chunk)
+{
+	ObPqBlock *block = chunk->first;
+
+	if (chunk->dictionary_block)
+		ob_pq_release(chunk->memory, chunk->dictionary_block,
+					  chunk->dictionary_block->size);
+	while (block)
+	{
+		ObPqBlock *next = block->next;
+
+		ob_pq_release(chunk->memory, block, block->size);
+		block = next;
+	}
+}
+
+void
+ob_pq_chunk_free(ObPqChunk *chunk)
+{
+	ObPqLeaf *leaf = &chunk->leaf;
+	ObPqMemory *memory = chunk->memory;
+
+	if (!memory)
+		return;
+	free_blocks(chunk);
+	ob_pq_release(memory, leaf->values.fixed,
+				  element_size(leaf) * leaf->capacity);
+	ob_pq_release(memory, leaf->bytes, leaf->bytes_capacity);
+	ob_pq_release(memory, leaf->definitions, leaf->levels_capacity);
+	ob_pq_release(memory, leaf->repetitions, leaf->levels_capacity);
+	ob_pq_dictionary_free(&chunk->dictionary);
+	ob_pq_bytes_free(memory, &chunk->numbers);
+	ob_pq_bytes_free(memory, &chunk->plain);
+	ob_pq_bytes_free(memory, &chunk->lengths);
+	ob_pq_bytes_free(memory, &chunk->definitions);
+	ob_pq_bytes_free(memory, &chunk->repetitions);
+	ob_pq_bytes_free(memory, &chunk->pages);
+}
+
+static void
+reset_page(ObPqChunk *chunk)
+{
+	chunk->page_rows = 0;
+	chunk->page_values = 0;
+	chunk->page_nulls = 0;
+	chunk->page_stats.valid = false;
+	chunk->numbers.len = 0;
+	chunk->plain.len = 0;
+	chunk->lengths.len = 0;
+	chunk->definitions.len = 0;
+	chunk->repetitions.len = 0;
+}
+
+void
+ob_pq_chunk_reset(ObPqChunk *chunk)
+{
+	reset_page(chunk);
+	chunk->rows = 0;
+	chunk->values = 0;
+	chunk->nulls = 0;
+	chunk->uncompressed = 0;
+	chunk->compressed = 0;
+	chunk->stats.valid = false;
+	chunk->pages.len = 0;
+	chunk->dictionary_pages = 0;
+	chunk->plain_pages = 0;
+	chunk->delta_pages = 0;
+	chunk->dictionary_block = NULL;
+	chunk->first = NULL;
+	chunk->last = &chunk->first;
+	chunk->next_look = FIRST_LOOK;
+	chunk->dictionary_on = false;
+	if (!chunk->dictionary.memory)
+		return;
+	if (chunk->dictionary.n > 0)
+		ob_pq_dictionary_reset(&chunk->dictionary);
+	if (chunk->dictionary_pause > 0)
+		chunk->dictionary_pause--;
+	else
+		chunk->dictionary_on = true;
+}
+
+/* ---- pages ---- */
+
+/* The levels as a page has them: their length, and they. */
+static bool
+write_levels(ObPqChunk *chunk, ObPqBytes *body, const ObPqBytes *levels,
+			 int max)
+{
+	int width = ob_pq_width(max);
+	size_t n = chunk->page_values;
+	uint8_t *begin;
+	uint8_t *end;
+	uint32_t len;
+
+	if (max == 0)
+		return true;
+	begin = ob_pq_reserve(chunk->memory, body,
+						  LEVELS_PREFIX + ob_pq_rle_max(n, width));
+	if (!begin)
+		return false;
+	if (levels->len == 0)
+		end = ob_pq_rle_run(begin + LEVELS_PREFIX, max, n, width);
+	else
+		end = ob_pq_rle_levels(begin + LEVELS_PREFIX, levels->data, n, width);
+	len = end - begin - LEVELS_PREFIX;
+	memcpy(begin, &len, sizeof(len));
+	body->len += end - begin;
+	return true;
+}
+
+static bool
+write_numbers(ObPqChunk *chunk, ObPqBytes *body)
+{
+	size_t n = chunk->numbers.len / sizeof(uint32_t);
+	int width =
+		ob_pq_width(chunk->dictionary.n > 1 ? chunk->dictionary.n - 1 : 1);
+	uint8_t *to =
+		ob_pq_reserve(chunk->memory, body, 1 + ob_pq_rle_max(n, width));
+	uint8_t *end;
+
+	if (!to)
+		return false;
+	to[0] = width;
+	end = ob_pq_rle(to + 1, (const uint32_t *) chunk->numbers.data, n, width);
+	body->len += end - to;
+	return true;
+}
+
+static bool
+write_plain(ObPqChunk *chunk, ObPqBytes *body)
+{
+	uint8_t *to = ob_pq_reserve(chunk->memory, body, chunk->plain.len);
+
+	if (!to)
+		return false;
+	if (chunk->plain.len > 0)
+		memcpy(to, chunk->plain.data, chunk->plain.len);
+	body->len += chunk->plain.len;
+	return true;
+}
+
+static bool
+write_booleans(ObPqChunk *chunk, ObPqBytes *body)
+{
+	size_t n = chunk->plain.len;
+	uint8_t *to = ob_pq_reserve(chunk->memory, body, (n + 7) / 8);
+
+	if (!to)
+		return false;
+	memset(to, 0, (n + 7) / 8);
+	for (size_t i = 0; i < n; i++)
+		to[i / 8] |= chunk->plain.data[i] << i % 8;
+	body->len += (n + 7) / 8;
+	return true;
+}
+
+static bool
+write_delta(ObPqChunk *chunk, ObPqBytes *body, const ObPqBytes *values,
+			int size)
+{
+	size_t n = values->len / size;
+	uint8_t *to =
+		ob_pq_reserve(chunk->memory, body, ob_pq_delta_max(n, size));
+	uint8_t *end;
+
+	if (!to)
+		return false;
+	if (size == 4)
+		end = ob_pq_delta32(to, (const int32_t *) values->data, n);
+	else
+		end = ob_pq_delta64(to, (const int64_t *) values->data, n);
+	body->len += end - to;
+	return true;
+}
+
+static bool
+write_split(ObPqChunk *chunk, ObPqBytes *body)
+{
+	int size = size_of(&chunk->leaf);
+	uint8_t *to = ob_pq_reserve(chunk->memory, body, chunk->plain.len);
+
+	if (!to)
+		return false;
+	ob_pq_split(to, chunk->plain.data, chunk->plain.len / size, size);
+	body->len += chunk->plain.len;
+	return true;
+}
+
+static bool
+write_values(ObPqChunk *chunk, ObPqBytes *body, ObPqEncoding encoding)
+{
+	switch (encoding)
+	{
+		case OB_PQ_ENC_DICTIONARY:
+			return write_numbers(chunk, body);
+		case OB_PQ_ENC_DELTA:
+			return write_delta(chunk, body, &chunk->plain,
+							   size_of(&chunk->leaf));
+		case OB_PQ_ENC_LENGTHS:
+			return write_delta(chunk, body, &chunk->lengths,
+							   sizeof(int32_t)) &&
+				   write_plain(chunk, body);
+		case OB_PQ_ENC_SPLIT:
+			return write_split(chunk, body);
+		default:
+			return chunk->leaf.type == OB_PQ_BOOLEAN
+					   ? write_booleans(chunk, body)
+					   : write_plain(chunk, body);
+	}
+}
+
+/* Of one page, and with its bounds as they are written. */
+static void
+round_bounds(const ObPqChunk *chunk, ObPqStats *stats)
+{
+	if (!stats->valid)
+		return;
+	ob_pq_bound_down(&stats->min, is_text(chunk));
+	if (!ob_pq_bound_up(&stats->max, is_text(chunk)))
+		stats->valid = false;
+}
+
+/* A page without a value needs no encoding, and some readers know none of the
+ * others without a value. */
+static ObPqEncoding
+page_encoding(const ObPqChunk *chunk)
+{
+	if (chunk->page_nulls == chunk->page_values)
+		return OB_PQ_ENC_PLAIN;
+	if (chunk->dictionary_on)
+		return OB_PQ_ENC_DICTIONARY;
+	return ob_pq_chunk_encoding(chunk);
+}
+
+static bool
+end_page(ObPqChunk *chunk)
+{
+	ObPqBytes *scratch = &chunk->leaf.writer->scratch;
+	ObPqEncoding encoding = page_encoding(chunk);
+	ObPqPage page = {
+		.first_row = chunk->rows - chunk->page_rows,
+		.nulls = chunk->page_nulls,
+		.all_null = chunk->page_nulls == chunk->page_values,
+		.stats = chunk->page_stats,
+	};
+	uint8_t *to;
+
+	scratch->len = 0;
+	if (!write_levels(chunk, scratch, &chunk->repetitions,
+					  chunk->leaf.max_repetition) ||
+		!write_levels(chunk, scratch, &chunk->definitions,
+					  chunk->leaf.max_definition) ||
+		!write_values(chunk, scratch, encoding) ||
+		!ob_pq_page_add(chunk, scratch->data, scratch->len, encoding, &page))
+		return false;
+	if (encoding == OB_PQ_ENC_DICTIONARY)
+		chunk->dictionary_pages++;
+	else if (encoding == OB_PQ_ENC_PLAIN)
+		chunk->plain_pages++;
+	else
+		chunk->delta_pages++;
+	ob_pq_stats_merge(&chunk->stats, chunk->order, chunk->leaf.length,
+					  &chunk->page_stats);
+	round_bounds(chunk, &page.stats);
+	to = ob_pq_reserve(chunk->memory, &chunk->pages, sizeof(page));
+	if (!to)
+		return false;
+	memcpy(to, &page, sizeof(page));
+	chunk->pages.len += sizeof(page);
+	reset_page(chunk);
+	return true;
+}
+
+/* ---- values that are in no dictionary ---- */
+
+static bool
+append_fixed(ObPqChunk *chunk, const void *values, int n)
+{
+	size_t len = (size_t) n * size_of(&chunk->leaf);
+	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->plain, len);
+
+	if (!to)
+		return false;
+	memcpy(to, values, len);
+	chunk->plain.len += len;
+	return true;
+}
+
+/* Lengths and bytes apart. */
+static bool
+append_apart(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
+{
+	size_t len = n > 0 ? ends[n - 1] : 0;
+	uint8_t *lengths = ob_pq_reserve(chunk->memory, &chunk->lengths,
+									 n * sizeof(int32_t));
+	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->plain, len);
+	size_t start = 0;
+
+	if (!lengths || !to)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		int32_t one = ends[i] - start;
+
+		memcpy(lengths + i * sizeof(one), &one, sizeof(one));
+		start = ends[i];
+	}
+	memcpy(to, bytes, len);
+	chunk->lengths.len += n * sizeof(int32_t);
+	chunk->plain.len += len;
+	return true;
+}
+
+/* Each length before its bytes. */
+static bool
+append_bytes(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
+{
+	size_t len = (n > 0 ? ends[n - 1] : 0) + (size_t) n * sizeof(uint32_t);
+	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->plain, len);
+	size_t start = 0;
+
+	if (!to)
+		return false;
+	for (int i = 0; i < n; i++)
+	{
+		uint32_t one = ends[i] - start;
+
+		memcpy(to, &one, sizeof(one));
+		memcpy(to + sizeof(one), bytes + start, one);
+		to += sizeof(one) + one;
+		start = ends[i];
+	}
+	chunk->plain.len += len;
+	return true;
+}
+
+static bool
+append_values(ObPqChunk *chunk)
+{
+	const ObPqLeaf *leaf = &chunk->leaf;
+
+	if (leaf->type != OB_PQ_BYTE_ARRAY)
+		return append_fixed(chunk, leaf->values.fixed, leaf->nvalues);
+	if (chunk->options->delta)
+		return append_apart(chunk, leaf->bytes, leaf->values.ends,
+							leaf->nvalues);
+	return append_bytes(chunk, leaf->bytes, leaf->values.ends, leaf->nvalues);
+}
+
+/* ---- the dictionary ---- */
+
+static bool
+append_one(ObPqChunk *chunk, uint32_t number)
+{
+	const ObPqDictionary *dictionary = &chunk->dictionary;
+	const uint8_t *plain = dictionary->plain.data;
+	uint32_t start;
+	uint32_t len;
+	size_t end;
+
+	if (dictionary->size)
+		return append_fixed(chunk, plain + (size_t) number * dictionary->size,
+							1);
+	start = ((const uint32_t *) dictionary->starts.data)[number];
+	memcpy(&len, plain + start, sizeof(len));
+	end = len;
+	if (chunk->options->delta)
+		return append_apart(chunk,
+							(const char *) plain + start + sizeof(len), &end,
+							1);
+	return append_bytes(chunk, (const char *) plain + start + sizeof(len),
+						&end, 1);
+}
+
+/* Without pages that need it, the dictionary goes, too. */
+static bool
+give_up(ObPqChunk *chunk)
+{
+	const uint32_t *numbers = (const uint32_t *) chunk->numbers.data;
+	size_t n = chunk->numbers.len / sizeof(uint32_t);
+
+	chunk->dictionary_pause = PAUSE;
+	if (chunk->dictionary_pages > 0)
+	{
+		if (chunk->page_values > 0 && !end_page(chunk))
+			return false;
+		chunk->dictionary_on = false;
+		return true;
+	}
+	for (size_t i = 0; i < n; i++)
+	{
+		if (!append_one(chunk, numbers[i]))
+			return false;
+	}
+	chunk->numbers.len = 0;
+	chunk->dictionary_on = false;
+	ob_pq_dictionary_reset(&chunk->dictionary);
+	return true;
+}
+
+/*
+ * How many distinct values there are, if n values that were drawn from them
+ * have d: the solution of d = all * (1 - exp(-n / all)).
+ */
+static double
+estimate_distinct(double n, double d)
+{
+	double low = d;
+	double high = 1e12;
+
+	if (d >= n * 0.9999)
+		return high;
+	for (int i = 0; i < 60; i++)
+	{
+		double middle = sqrt(low * high);
+
+		if (middle * (1 - exp(-n / middle)) < d)
+			low = middle;
+		else
+			high = middle;
+	}
+	return low;
+}
+
+/* How many values the chunk will have, at n of them. */
+static double
+expected_values(const ObPqChunk *chunk, int64_t n)
+{
+	int64_t rows = chunk->leaf.writer->expected_rows;
+
+	return rows > chunk->rows ? (double) n * rows / chunk->rows : n;
+}
+
+/* Whether it pays, as far as one can see after n values. */
+static bool
+pays(const ObPqChunk *chunk, int64_t n)
+{
+	const ObPqDictionary *dictionary = &chunk->dictionary;
+	double d = dictionary->n;
+	double one = dictionary->plain.len / d;
+	double expected = expected_values(chunk, n);
+	double all = estimate_distinct(n, d);
+	double distinct = all * (1 - exp(-expected / all));
+	double numbers = expected * ob_pq_width(distinct) / 8;
+
+	if (distinct * one > chunk->dictionary_limit)
+		return false;
+	return distinct * one + numbers < WORTH * expected * one;
+}
+
+static bool
+add_numbers(ObPqChunk *chunk)
+{
+	int n = chunk->leaf.nvalues;
+	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->numbers,
+								n * sizeof(uint32_t));
+
+	if (!to || !ob_pq_dictionary_add(&chunk->dictionary, &chunk->leaf,
+									 (uint32_t *) to))
+		return false;
+	chunk->numbers.len += n * sizeof(uint32_t);
+	return true;
+}
+
+/* After a batch. */
+static bool
+look_at_dictionary(ObPqChunk *chunk)
+{
+	int64_t seen = chunk->values - chunk->nulls;
+
+	if (chunk->dictionary.plain.len > chunk->dictionary_limit)
+		return give_up(chunk);
+	if (seen < chunk->next_look)
+		return true;
+	chunk->next_look =
+		chunk->next_look < LOOKS_MAX ? chunk->next_look * 4 : INT64_MAX;
+	return pays(chunk, seen) || give_up(chunk);
+}
+
+/* ---- batches ---- */
+
+/* The definition levels, if there are some that are not the greatest. */
+static bool
+add_definitions(ObPqChunk *chunk, int entries)
+{
+	ObPqBytes *levels = &chunk->definitions;
+	ObPqLeaf *leaf = &chunk->leaf;
+	size_t before = levels->len ? 0 : chunk->page_values;
+	uint8_t *to;
+
+	if (!leaf->has_nulls && levels->len == 0)
+		return true;
+	to = ob_pq_reserve(chunk->memory, levels, before + entries);
+	if (!to)
+		return false;
+	memset(to, leaf->max_definition, before);
+	memcpy(to + before, leaf->definitions, entries);
+	levels->len += before + entries;
+	return true;
+}
+
+static bool
+add_levels(ObPqChunk *chunk, int entries)
+{
+	ObPqBytes *levels = &chunk->repetitions;
+	ObPqLeaf *leaf = &chunk->leaf;
+	uint8_t *to;
+
+	if (leaf->max_definition > 0 && !add_definitions(chunk, entries))
+		return false;
+	if (leaf->max_repetition == 0)
+	{
+		if (leaf->has_nulls)
+			memset(leaf->definitions, leaf->max_definition, entries);
+		return true;
+	}
+	to = ob_pq_reserve(chunk->memory, levels, entries);
+	if (!to)
+		return false;
+	memcpy(to, leaf->repetitions, entries);
+	levels->len += entries;
+	return true;
+}
+
+static size_t
+page_bytes(const ObPqChunk *chunk)
+{
+	size_t values = chunk->plain.len + chunk->lengths.len;
+
+	if (chunk->dictionary_on)
+		values = chunk->numbers.len / sizeof(uint32_t) *
+				 ob_pq_width(chunk->dictionary.n) / 8;
+	if (chunk->leaf.type == OB_PQ_BOOLEAN)
+		values /= 8;
+	return values + chunk->definitions.len / 8 + chunk->repetitions.len / 8;
+}
+
+bool
+ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
+{
+	ObPqLeaf *leaf = &chunk->leaf;
+	int entries = leaf->max_repetition > 0 ? leaf->nlevels : rows;
+	int nulls = entries - leaf->nvalues;
+
+	ob_pq_stats_add(&chunk->page_stats, chunk->order, leaf);
+	if (!add_levels(chunk, entries))
+		return false;
+	if (leaf->nvalues > 0 &&
+		!(chunk->dictionary_on ? add_numbers(chunk) : append_values(chunk)))
+		return false;
+	chunk->page_rows += rows;
+	chunk->page_values += entries;
+	chunk->page_nulls += nulls;
+	chunk->rows += rows;
+	chunk->values += entries;
+	chunk->nulls += nulls;
+	reset_batch(leaf);
+	if (chunk->dictionary_on && !look_at_dictionary(chunk))
+		return false;
+	return page_bytes(chunk) < chunk->page_limit || end_page(chunk);
+}
+
+bool
+ob_pq_chunk_end(ObPqChunk *chunk)
+{
+	const ObPqDictionary *dictionary = &chunk->dictionary;
+
+	if (chunk->page_values > 0 && !end_page(chunk))
+		return false;
+	round_bounds(chunk, &chunk->stats);
+	return chunk->dictionary_pages == 0 ||
+		   ob_pq_page_add(chunk, dictionary->plain.data, dictionary->plain.len,
+						  OB_PQ_ENC_PLAIN, NULL);
+}
+
+size_t
+ob_pq_chunk_size(const ObPqChunk *chunk)
+{
+	size_t pending = page_bytes(chunk) + chunk->dictionary.plain.len;
+
+	/* as well as the pages before it were */
+	if (chunk->uncompressed > 0)
+		pending = (double) pending * chunk->compressed / chunk->uncompressed;
+	return chunk->compressed + pending;
+}

@@ -1,0 +1,259 @@
+/*
+ * dictionary.c
+ *		The distinct values of a column chunk, and their numbers.
+ *
+ * src/core/parquet/dictionary.c
+ *
+ * A hash table with open addressing.  A slot holds half of the hash beside the
+ * value's number, so other values are hardly ever looked at.
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
+#include "core/parquet/parquet_intern.h"
+
+#define FIRST_SLOTS 256
+
+static uint64_t
+hash_number(uint64_t value)
+{
+	value *= UINT64_C(0x9E3779B97F4A7C15);
+	return value ^ value >> 32;
+}
+
+/* ---- its life ---- */
+
+static bool
+new_slots(ObPqDictionary *dictionary, uint32_t n)
+{
+	uint64_t *slots =
+		ob_pq_resize(dictionary->memory, NULL, 0, n * sizeof(uint64_t));
+
+	if (!slots)
+		return false;
+	memset(slots, 0, n * sizeof(uint64_t));
+	dictionary->slots = slots;
+	dictionary->mask = n - 1;
+	return true;
+}
+
+bool
+ob_pq_dictionary_init(ObPqDictionary *dictionary, ObPqMemory *memory, int size)
+{
+	dictionary->memory = memory;
+	dictionary->size = size;
+	return new_slots(dictionary, FIRST_SLOTS);
+}
+
+void
+ob_pq_dictionary_reset(ObPqDictionary *dictionary)
+{
+	memset(dictionary->slots, 0, (dictionary->mask + 1) * sizeof(uint64_t));
+	memset(dictionary->one_byte, 0, sizeof(dictionary->one_byte));
+	dictionary->n = 0;
+	dictionary->plain.len = 0;
+	dictionary->starts.len = 0;
+}
+
+void
+ob_pq_dictionary_free(ObPqDictionary *dictionary)
+{
+	if (!dictionary->memory)
+		return;
+	ob_pq_release(dictionary->memory, dictionary->slots,
+				  ((size_t) dictionary->mask + 1) * sizeof(uint64_t));
+	ob_pq_bytes_free(dictionary->memory, &dictionary->plain);
+	ob_pq_bytes_free(dictionary->memory, &dictionary->starts);
+}
+
+/* Twice the slots.  Half of the hash is in them, which is enough to find the
+ * new place: there are never 2^32 slots. */
+static bool
+grow(ObPqDictionary *dictionary)
+{
+	uint64_t *old = dictionary->slots;
+	uint32_t n = dictionary->mask + 1;
+
+	if (!new_slots(dictionary, n * 2))
+		return false;
+	for (uint32_t i = 0; i < n; i++)
+	{
+		uint32_t at = (uint32_t) (old[i] >> 32) & dictionary->mask;
+
+		if (old[i] == 0)
+			continue;
+		while (dictionary->slots[at] != 0)
+			at = (at + 1) & dictionary->mask;
+		dictionary->slots[at] = old[i];
+	}
+	ob_pq_release(dictionary->memory, old, n * sizeof(uint64_t));
+	return true;
+}
+
+/* ---- values ---- */
+
+static inline bool
+is_value(const ObPqDictionary *dictionary, uint32_t number, const void *value,
+		 size_t len)
+{
+	const uint8_t *plain = dictionary->plain.data;
+	uint32_t start;
+	uint32_t held;
+
+	if (dictionary->size)
+		return memcmp(plain + (size_t) number * len, value, len) == 0;
+	start = ((const uint32_t *) dictionary->starts.data)[number];
+	memcpy(&held, plain + start, sizeof(held));
+	return held == len && memcmp(plain + start + sizeof(held), value, len) == 0;
+}
+
+static bool
+append_value(ObPqDictionary *dictionary, const void *value, size_t len)
+{
+	ObPqBytes *plain = &dictionary->plain;
+	uint32_t start = plain->len;
+	uint32_t prefix = len;
+	uint8_t *to = ob_pq_reserve(dictionary->memory, plain,
+								len + (dictionary->size ? 0 : sizeof(prefix)));
+
+	if (!to)
+		return false;
+	if (!dictionary->size)
+	{
+		ObPqBytes *starts = &dictionary->starts;
+		uint8_t *at =
+			ob_pq_reserve(dictionary->memory, starts, sizeof(start));
+
+		if (!at)
+			return false;
+		memcpy(at, &start, sizeof(start));
+		starts->len += sizeof(start);
+		memcpy(to, &prefix, sizeof(prefix));
+		to += sizeof(prefix);
+		plain->len += sizeof(prefix);
+	}
+	memcpy(to, value, len);
+	plain->len += len;
+	dictionary->n++;
+	return true;
+}
+
+/* The number of a value; UINT32_MAX: out of memory. */
+static inline __attribute__((always_inline)) uint32_t
+number_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
+		  size_t len)
+{
+	uint32_t half = (uint32_t) hash;
+	uint32_t at = half & dictionary->mask;
+	uint64_t slot;
+
+	while ((slot = dictionary->slots[at]) != 0)
+	{
+		uint32_t number = (uint32_t) slot - 1;
+
+		if ((uint32_t) (slot >> 32) == half &&
+			is_value(dictionary, number, value, len))
+			return number;
+		at = (at + 1) & dictionary->mask;
+	}
+	if (!append_value(dictionary, value, len))
+		return UINT32_MAX;
+	dictionary->slots[at] = (uint64_t) half << 32 | dictionary->n;
+	if (dictionary->n > dictionary->mask / 2 && !grow(dictionary))
+		return UINT32_MAX;
+	return dictionary->n - 1;
+}
+
+static bool
+add_int32(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+{
+	const uint32_t *values = (const uint32_t *) leaf->values.i32;
+
+	for (int i = 0; i < leaf->nvalues; i++)
+	{
+		numbers[i] = number_of(dictionary, hash_number(values[i]), &values[i],
+							   sizeof(uint32_t));
+		if (numbers[i] == UINT32_MAX)
+			return false;
+	}
+	return true;
+}
+
+static bool
+add_int64(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+{
+	const uint64_t *values = (const uint64_t *) leaf->values.i64;
+
+	for (int i = 0; i < leaf->nvalues; i++)
+	{
+		numbers[i] = number_of(dictionary, hash_number(values[i]), &values[i],
+							   sizeof(uint64_t));
+		if (numbers[i] == UINT32_MAX)
+			return false;
+	}
+	return true;
+}
+
+static bool
+add_fixed(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+{
+	for (int i = 0; i < leaf->nvalues; i++)
+	{
+		const uint8_t *value = leaf->values.fixed + (size_t) i * leaf->length;
+
+		numbers[i] =
+			number_of(dictionary, XXH3_64bits(value, leaf->length), value,
+					  leaf->length);
+		if (numbers[i] == UINT32_MAX)
+			return false;
+	}
+	return true;
+}
+
+static bool
+add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+{
+	size_t start = 0;
+
+	for (int i = 0; i < leaf->nvalues; i++)
+	{
+		const uint8_t *value = (const uint8_t *) leaf->bytes + start;
+		size_t len = leaf->values.ends[i] - start;
+
+		start = leaf->values.ends[i];
+		if (len == 1 && dictionary->one_byte[value[0]] != 0)
+		{
+			numbers[i] = dictionary->one_byte[value[0]] - 1;
+			continue;
+		}
+		numbers[i] =
+			number_of(dictionary, XXH3_64bits(value, len), value, len);
+		if (numbers[i] == UINT32_MAX)
+			return false;
+		if (len == 1)
+			dictionary->one_byte[value[0]] = numbers[i] + 1;
+	}
+	return true;
+}
+
+bool
+ob_pq_dictionary_add(ObPqDictionary *dictionary, const ObPqLeaf *leaf,
+					 uint32_t *numbers)
+{
+	switch (leaf->type)
+	{
+		case OB_PQ_INT32:
+		case OB_PQ_FLOAT:
+			return add_int32(dictionary, leaf, numbers);
+		case OB_PQ_INT64:
+		case OB_PQ_DOUBLE:
+			return add_int64(dictionary, leaf, numbers);
+		case OB_PQ_FIXED:
+			return add_fixed(dictionary, leaf, numbers);
+		default:
+			return add_bytes(dictionary, leaf, numbers);
+	}
+}

@@ -1,0 +1,320 @@
+/*
+ * encodings.c
+ *		Parquet's encodings of levels, numbers and dictionary indexes.
+ *
+ * src/core/parquet/encodings.c
+ *
+ * All of them write into memory of which the caller knows that it suffices.
+ *
+ * Format: github.com/apache/parquet-format, Encodings.md.
+ */
+#include <string.h>
+
+#include "core/parquet/parquet_intern.h"
+
+/* Values of a bit-packed run come in groups of eight. */
+#define GROUP 8
+#define VARINT_MAX 10
+
+/* DELTA_BINARY_PACKED: blocks of four miniblocks. */
+#define BLOCK 128
+#define MINIBLOCKS 4
+#define MINIBLOCK (BLOCK / MINIBLOCKS)
+
+int
+ob_pq_width(uint64_t value)
+{
+	return value ? 64 - __builtin_clzll(value) : 0;
+}
+
+uint8_t *
+ob_pq_varint(uint8_t *to, uint64_t value)
+{
+	while (value >= 0x80)
+	{
+		*to++ = (uint8_t) (value | 0x80);
+		value >>= 7;
+	}
+	*to++ = (uint8_t) value;
+	return to;
+}
+
+static uint8_t *
+put_zigzag(uint8_t *to, int64_t value)
+{
+	return ob_pq_varint(to, ((uint64_t) value << 1) ^
+								(uint64_t) (value >> 63));
+}
+
+/* ---- bit packing ---- */
+
+static inline void
+store64(uint8_t *to, uint64_t value)
+{
+#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
+	value = __builtin_bswap64(value);
+#endif
+	memcpy(to, &value, sizeof(value));
+}
+
+uint8_t *
+ob_pq_pack32(uint8_t *to, const uint32_t *values, size_t n, int width)
+{
+	uint64_t held = 0;
+	int bits = 0;
+
+	if (width == 0)
+		return to;
+	for (size_t i = 0; i < n; i++)
+	{
+		held |= (uint64_t) values[i] << bits;
+		bits += width;
+		if (bits >= 32)
+		{
+			store64(to, held);
+			to += 4;
+			held >>= 32;
+			bits -= 32;
+		}
+	}
+	store64(to, held);
+	return to + (bits + 7) / 8;
+}
+
+uint8_t *
+ob_pq_pack64(uint8_t *to, const uint64_t *values, size_t n, int width)
+{
+	uint64_t held = 0;
+	int bits = 0;
+
+	if (width == 0)
+		return to;
+	for (size_t i = 0; i < n; i++)
+	{
+		held |= values[i] << bits;
+		bits += width;
+		if (bits >= 64)
+		{
+			store64(to, held);
+			to += 8;
+			bits -= 64;
+			/* what did not fit; a shift by 64 would be undefined */
+			held = bits ? values[i] >> (width - bits) : 0;
+		}
+	}
+	store64(to, held);
+	return to + (bits + 7) / 8;
+}
+
+/* ---- runs and bit packing ---- */
+
+size_t
+ob_pq_rle_max(size_t n, int width)
+{
+	size_t groups = (n + GROUP - 1) / GROUP;
+
+	/* a run of eight takes no more than the group that it replaces and one
+	 * more header; two headers at least stand for each change */
+	return groups * (width + 2 * VARINT_MAX + 4) + 2 * VARINT_MAX + width +
+		   OB_PQ_PACK_SLACK;
+}
+
+uint8_t *
+ob_pq_rle_run(uint8_t *to, uint32_t value, size_t n, int width)
+{
+	to = ob_pq_varint(to, (uint64_t) n << 1);
+	for (int bits = 0; bits < width; bits += 8)
+		*to++ = (uint8_t) (value >> bits);
+	return to;
+}
+
+/* The value at i of an array whose elements have that size, 1 or 4. */
+static inline __attribute__((always_inline)) uint32_t
+element(const void *values, int size, size_t i)
+{
+	return size == 1 ? ((const uint8_t *) values)[i]
+					 : ((const uint32_t *) values)[i];
+}
+
+/* The values from "from" to "to" as groups, of which the last one is filled up
+ * by zeros. */
+static inline __attribute__((always_inline)) uint8_t *
+put_packed(uint8_t *out, const void *values, int size, size_t from, size_t to,
+		   int width)
+{
+	size_t groups = (to - from + GROUP - 1) / GROUP;
+	uint8_t *begin;
+	uint64_t held = 0;
+	int bits = 0;
+
+	if (groups == 0)
+		return out;
+	begin = out = ob_pq_varint(out, (uint64_t) groups << 1 | 1);
+	for (size_t i = from; i < to; i++)
+	{
+		held |= (uint64_t) element(values, size, i) << bits;
+		bits += width;
+		if (bits >= 32)
+		{
+			store64(out, held);
+			out += 4;
+			held >>= 32;
+			bits -= 32;
+		}
+	}
+	/* what fills up the last group is at most seven values */
+	store64(out, held);
+	memset(out + 8, 0, width);
+	return begin + groups * width;
+}
+
+static inline __attribute__((always_inline)) uint8_t *
+put_hybrid(uint8_t *out, const void *values, int size, size_t n, int width)
+{
+	size_t packed = 0; /* where the values begin that were not written */
+	size_t i = 0;
+
+	while (i < n)
+	{
+		uint32_t value = element(values, size, i);
+		size_t run = 1;
+
+		while (i + run < n && element(values, size, i + run) == value)
+			run++;
+		if (run < GROUP)
+		{
+			i += GROUP;
+			continue;
+		}
+		out = put_packed(out, values, size, packed, i, width);
+		out = ob_pq_rle_run(out, value, run, width);
+		i += run;
+		packed = i;
+	}
+	return put_packed(out, values, size, packed, n, width);
+}
+
+uint8_t *
+ob_pq_rle(uint8_t *to, const uint32_t *values, size_t n, int width)
+{
+	return put_hybrid(to, values, sizeof(uint32_t), n, width);
+}
+
+uint8_t *
+ob_pq_rle_levels(uint8_t *to, const uint8_t *levels, size_t n, int width)
+{
+	return put_hybrid(to, levels, sizeof(uint8_t), n, width);
+}
+
+/* ---- differences ---- */
+
+size_t
+ob_pq_delta_max(size_t n, int size)
+{
+	size_t blocks = (n + BLOCK - 1) / BLOCK;
+
+	return 4 * VARINT_MAX +
+		   blocks * (VARINT_MAX + MINIBLOCKS + (size_t) BLOCK * size) +
+		   OB_PQ_PACK_SLACK;
+}
+
+static uint8_t *
+put_delta_header(uint8_t *to, size_t n, int64_t first)
+{
+	to = ob_pq_varint(to, BLOCK);
+	to = ob_pq_varint(to, MINIBLOCKS);
+	to = ob_pq_varint(to, n);
+	return put_zigzag(to, first);
+}
+
+/* The differences of 32 bits are made, and added by readers, with a carry that
+ * is lost, so they never take more than 32 bits. */
+uint8_t *
+ob_pq_delta32(uint8_t *to, const int32_t *values, size_t n)
+{
+	to = put_delta_header(to, n, n > 0 ? values[0] : 0);
+	for (size_t at = 1; at < n; at += BLOCK)
+	{
+		size_t now = n - at < BLOCK ? n - at : BLOCK;
+		uint32_t deltas[BLOCK] = {0};
+		int32_t least = INT32_MAX;
+		uint8_t *widths;
+
+		for (size_t i = 0; i < now; i++)
+		{
+			int32_t delta = (int32_t) ((uint32_t) values[at + i] -
+									   (uint32_t) values[at + i - 1]);
+
+			deltas[i] = (uint32_t) delta;
+			if (delta < least)
+				least = delta;
+		}
+		for (size_t i = 0; i < now; i++)
+			deltas[i] -= (uint32_t) least;
+		to = put_zigzag(to, least);
+		widths = to;
+		to += MINIBLOCKS;
+		for (size_t mini = 0; mini < MINIBLOCKS; mini++)
+		{
+			uint32_t all = 0;
+
+			for (size_t i = 0; i < MINIBLOCK; i++)
+				all |= deltas[mini * MINIBLOCK + i];
+			widths[mini] = ob_pq_width(all);
+			if (mini * MINIBLOCK < now)
+				to = ob_pq_pack32(to, deltas + mini * MINIBLOCK, MINIBLOCK,
+								  widths[mini]);
+		}
+	}
+	return to;
+}
+
+uint8_t *
+ob_pq_delta64(uint8_t *to, const int64_t *values, size_t n)
+{
+	to = put_delta_header(to, n, n > 0 ? values[0] : 0);
+	for (size_t at = 1; at < n; at += BLOCK)
+	{
+		size_t now = n - at < BLOCK ? n - at : BLOCK;
+		uint64_t deltas[BLOCK] = {0};
+		int64_t least = INT64_MAX;
+		uint8_t *widths;
+
+		for (size_t i = 0; i < now; i++)
+		{
+			int64_t delta = (int64_t) ((uint64_t) values[at + i] -
+									   (uint64_t) values[at + i - 1]);
+
+			deltas[i] = (uint64_t) delta;
+			if (delta < least)
+				least = delta;
+		}
+		for (size_t i = 0; i < now; i++)
+			deltas[i] -= (uint64_t) least;
+		to = put_zigzag(to, least);
+		widths = to;
+		to += MINIBLOCKS;
+		for (size_t mini = 0; mini < MINIBLOCKS; mini++)
+		{
+			uint64_t all = 0;
+
+			for (size_t i = 0; i < MINIBLOCK; i++)
+				all |= deltas[mini * MINIBLOCK + i];
+			widths[mini] = ob_pq_width(all);
+			if (mini * MINIBLOCK < now)
+				to = ob_pq_pack64(to, deltas + mini * MINIBLOCK, MINIBLOCK,
+								  widths[mini]);
+		}
+	}
+	return to;
+}
+
+void
+ob_pq_split(uint8_t *to, const uint8_t *values, size_t n, int size)
+{
+	for (int byte = 0; byte < size; byte++)
+	{
+		for (size_t i = 0; i < n; i++)
+			*to++ = values[i * size + byte];
+	}
+}

@@ -1,0 +1,303 @@
+/*
+ * writer.c
+ *		The life of a Parquet writer: rows, batches, row groups.
+ *
+ * src/core/parquet/writer.c
+ */
+#include <stdlib.h>
+#include <string.h>
+
+#include "core/parquet/parquet_intern.h"
+
+/* Rows of a batch: fewer where there are many columns. */
+#define BATCH_MAX 1024
+#define BATCH_MIN 16
+/* Of the memory, one part in so many is for batches, pages and dictionaries
+ * of all columns.  A page that is full exists up to four times: as values, as
+ * a body, compressed, and in buffers that have grown. */
+#define BATCH_SHARE 16
+#define PAGE_SHARE 8
+#define DICTIONARY_SHARE 8
+#define PAGE_LEAST 1024
+#define DICTIONARY_MAX ((size_t) 1024 * 1024)
+/* What a single row may take beyond the memory at which a row group ends. */
+#define SLACK_SHARE 2
+#define VALUE_BYTES 16
+
+static int
+count_leaves(const ObPqNode *nodes, int nnodes)
+{
+	int n = 0;
+
+	for (int i = 0; i < nnodes; i++)
+		n += nodes[i].nchildren == 0;
+	return n;
+}
+
+static size_t
+between(size_t value, size_t least, size_t most)
+{
+	if (value < least)
+		return least;
+	return value > most ? most : value;
+}
+
+/* Makes the chunks of a node's leaves; returns the node after it. */
+static int
+add_chunks(ObParquet *writer, int node, int definition, int repetition,
+		   int *chunk, bool *failed)
+{
+	const ObPqNode *it = &writer->nodes[node++];
+	const ObParquetOptions *options = &writer->options;
+	ObPqChunk *made;
+
+	definition += it->repetition != OB_PQ_REQUIRED;
+	repetition += it->repetition == OB_PQ_REPEATED;
+	for (int i = 0; i < it->nchildren; i++)
+		node = add_chunks(writer, node, definition, repetition, chunk, failed);
+	if (it->nchildren > 0 || *failed)
+		return node;
+	made = &writer->chunks[(*chunk)++];
+	if (!ob_pq_chunk_init(made, writer, it, definition, repetition,
+						  writer->batch_rows))
+		*failed = true;
+	made->page_limit = between(
+		options->memory / PAGE_SHARE / writer->nchunks, PAGE_LEAST,
+		options->page_size);
+	made->dictionary_limit =
+		between(options->memory / DICTIONARY_SHARE / writer->nchunks,
+				PAGE_LEAST, DICTIONARY_MAX);
+	return node;
+}
+
+static ObCode
+build(ObParquet *writer, ObError *error)
+{
+	size_t share = writer->options.memory / BATCH_SHARE / writer->nchunks;
+	bool failed = false;
+	int chunk = 0;
+
+	writer->batch_rows = between(share / VALUE_BYTES, BATCH_MIN, BATCH_MAX);
+	writer->batch_bytes = between(share * writer->nchunks, 64 * 1024,
+								  16 * 1024 * 1024);
+	for (int node = 0; node < writer->nnodes;)
+		node = add_chunks(writer, node, 0, 0, &chunk, &failed);
+	if (failed)
+		return ob_pq_no_memory(&writer->memory, error);
+	return OB_OK;
+}
+
+ObParquet *
+ob_parquet_new(const ObPqNode *nodes, int nnodes,
+			   const ObParquetOptions *options, ObError *error)
+{
+	ObParquet *writer = calloc(1, sizeof(ObParquet));
+	int nleaves = count_leaves(nodes, nnodes);
+
+	if (nleaves == 0)
+	{
+		free(writer);
+		ob_error_set(error, OB_EINVAL, "a Parquet file needs a column");
+		return NULL;
+	}
+	if (writer)
+	{
+		writer->options = *options;
+		writer->memory.limit = options->memory + options->memory / SLACK_SHARE;
+		writer->nnodes = nnodes;
+		writer->nodes = malloc(nnodes * sizeof(ObPqNode));
+		writer->chunks = calloc(nleaves, sizeof(ObPqChunk));
+		writer->compressor =
+			ob_pq_compressor_new(options->codec, options->level);
+	}
+	if (!writer || !writer->nodes || !writer->chunks || !writer->compressor)
+	{
+		ob_parquet_free(writer);
+		ob_error_set(error, OB_ENOMEM, "out of memory");
+		return NULL;
+	}
+	memcpy(writer->nodes, nodes, nnodes * sizeof(ObPqNode));
+	writer->nchunks = writer->taking = nleaves;
+	writer->expected_rows = options->row_group_rows;
+	if (build(writer, error) != OB_OK)
+	{
+		ob_parquet_free(writer);
+		return NULL;
+	}
+	return writer;
+}
+
+void
+ob_parquet_free(ObParquet *writer)
+{
+	if (!writer)
+		return;
+	for (int i = 0; writer->chunks && i < writer->nchunks; i++)
+		ob_pq_chunk_free(&writer->chunks[i]);
+	if (writer->taken)
+		ob_pq_release(&writer->memory, writer->taken, writer->taken->size);
+	ob_pq_bytes_free(&writer->memory, &writer->scratch);
+	ob_pq_compressor_free(writer->compressor);
+	free(writer->chunks);
+	free(writer->nodes);
+	free(writer);
+}
+
+ObPqLeaf *
+ob_parquet_leaf(ObParquet *writer, int number)
+{
+	return &writer->chunks[number].leaf;
+}
+
+int
+ob_parquet_nleaves(const ObParquet *writer)
+{
+	return writer->nchunks;
+}
+
+/* ---- rows ---- */
+
+int
+ob_parquet_row(const ObParquet *writer)
+{
+	return writer->row;
+}
+
+static ObCode
+drain(ObParquet *writer, ObError *error)
+{
+	size_t size = 0;
+
+	for (int i = 0; i < writer->nchunks; i++)
+	{
+		if (!ob_pq_chunk_drain(&writer->chunks[i], writer->row))
+			return ob_pq_no_memory(&writer->memory, error);
+		size += ob_pq_chunk_size(&writer->chunks[i]);
+	}
+	writer->row = 0;
+	writer->size = size;
+	writer->expected_rows = writer->options.row_group_rows;
+	if (size > 0 && (double) writer->rows * writer->options.row_group_size /
+							size <
+						writer->expected_rows)
+		writer->expected_rows =
+			(double) writer->rows * writer->options.row_group_size / size;
+	return OB_OK;
+}
+
+static bool
+is_wide(const ObParquet *writer)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < writer->nchunks; i++)
+	{
+		const ObPqLeaf *leaf = &writer->chunks[i].leaf;
+
+		bytes += leaf->nbytes + leaf->nlevels;
+	}
+	return bytes >= writer->batch_bytes;
+}
+
+ObCode
+ob_parquet_end_row(ObParquet *writer, ObError *error)
+{
+	if (writer->failed)
+		return ob_pq_no_memory(&writer->memory, error);
+	writer->row++;
+	writer->rows++;
+	if (writer->row < writer->batch_rows &&
+		writer->rows < writer->options.row_group_rows && !is_wide(writer))
+		return OB_OK;
+	return drain(writer, error);
+}
+
+bool
+ob_parquet_is_full(const ObParquet *writer)
+{
+	if (writer->row > 0)
+		return false;
+	return writer->rows >= writer->options.row_group_rows ||
+		   writer->size >= writer->options.row_group_size ||
+		   writer->memory.used >= writer->options.memory;
+}
+
+int64_t
+ob_parquet_rows(const ObParquet *writer)
+{
+	return writer->rows;
+}
+
+size_t
+ob_parquet_size(const ObParquet *writer)
+{
+	return writer->size;
+}
+
+/* ---- row groups ---- */
+
+ObCode
+ob_parquet_end_group(ObParquet *writer, ObBuf *record, ObError *error)
+{
+	if (writer->failed)
+		return ob_pq_no_memory(&writer->memory, error);
+	if (writer->row > 0 && drain(writer, error) != OB_OK)
+		return error->code;
+	for (int i = 0; i < writer->nchunks; i++)
+	{
+		if (!ob_pq_chunk_end(&writer->chunks[i]))
+			return ob_pq_no_memory(&writer->memory, error);
+	}
+	if (ob_pq_record_write(writer, record, error) != OB_OK)
+		return error->code;
+	writer->taking = 0;
+	return OB_OK;
+}
+
+static void
+begin_group(ObParquet *writer)
+{
+	for (int i = 0; i < writer->nchunks; i++)
+		ob_pq_chunk_reset(&writer->chunks[i]);
+	writer->rows = 0;
+	writer->size = 0;
+}
+
+/* The next block, which leaves its chunk. */
+static ObPqBlock *
+next_block(ObParquet *writer)
+{
+	while (writer->taking < writer->nchunks)
+	{
+		ObPqChunk *chunk = &writer->chunks[writer->taking];
+		ObPqBlock *block = chunk->dictionary_block;
+
+		if (block)
+			chunk->dictionary_block = NULL;
+		else
+		{
+			block = chunk->first;
+			if (block)
+				chunk->first = block->next;
+		}
+		if (block)
+			return block;
+		chunk->last = &chunk->first;
+		if (++writer->taking == writer->nchunks)
+			begin_group(writer);
+	}
+	return NULL;
+}
+
+bool
+ob_parquet_take(ObParquet *writer, const char **data, size_t *len)
+{
+	if (writer->taken)
+		ob_pq_release(&writer->memory, writer->taken, writer->taken->size);
+	writer->taken = next_block(writer);
+	if (!writer->taken)
+		return false;
+	*data = writer->taken->data + writer->taken->start;
+	*len = writer->taken->len;
+	return true;
+}
