@@ -115,7 +115,7 @@ DATA = $(filter-out $(DATA_built),$(patsubst $(here)/%,%,\
 REGRESS = $(patsubst $(here)/sql/%.sql,%,\
 	$(sort $(wildcard $(here)/sql/test_*.sql)))
 
-PKGS = libcurl libcrypto expat zlib libisal libzstd liblz4
+PKGS = libcurl libcrypto expat zlib libisal libzstd liblz4 snappy libxxhash
 
 # Without the libraries, what is built would be linked with nothing, and not
 # load.  What is filtered out builds nothing.

@@ -156,11 +156,10 @@ grow_levels(ObPqLeaf *leaf, int capacity)
 	ObPqMemory *memory = ((ObPqChunk *) leaf)->memory;
 	void *definitions = leaf->definitions;
 	void *repetitions = leaf->repetitions;
-	bool done = grow_array(memory, &definitions, 1, leaf->levels_capacity,
-						   capacity) &&
-				(leaf->max_repetition == 0 ||
-				 grow_array(memory, &repetitions, 1, leaf->levels_capacity,
-							capacity));
+	bool done =
+		grow_array(memory, &definitions, 1, leaf->levels_capacity, capacity) &&
+		(leaf->max_repetition == 0 ||
+		 grow_array(memory, &repetitions, 1, leaf->levels_capacity, capacity));
 
 	leaf->definitions = definitions;
 	leaf->repetitions = repetitions;
@@ -391,8 +390,7 @@ write_delta(ObPqChunk *chunk, ObPqBytes *body, const ObPqBytes *values,
 			int size)
 {
 	size_t n = values->len / size;
-	uint8_t *to =
-		ob_pq_reserve(chunk->memory, body, ob_pq_delta_max(n, size));
+	uint8_t *to = ob_pq_reserve(chunk->memory, body, ob_pq_delta_max(n, size));
 	uint8_t *end;
 
 	if (!to)
@@ -523,8 +521,8 @@ static bool
 append_apart(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
 {
 	size_t len = n > 0 ? ends[n - 1] : 0;
-	uint8_t *lengths = ob_pq_reserve(chunk->memory, &chunk->lengths,
-									 n * sizeof(int32_t));
+	uint8_t *lengths =
+		ob_pq_reserve(chunk->memory, &chunk->lengths, n * sizeof(int32_t));
 	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->plain, len);
 	size_t start = 0;
 
@@ -597,9 +595,8 @@ append_one(ObPqChunk *chunk, uint32_t number)
 	memcpy(&len, plain + start, sizeof(len));
 	end = len;
 	if (chunk->options->delta)
-		return append_apart(chunk,
-							(const char *) plain + start + sizeof(len), &end,
-							1);
+		return append_apart(chunk, (const char *) plain + start + sizeof(len),
+							&end, 1);
 	return append_bytes(chunk, (const char *) plain + start + sizeof(len),
 						&end, 1);
 }
@@ -684,8 +681,8 @@ static bool
 add_numbers(ObPqChunk *chunk)
 {
 	int n = chunk->leaf.nvalues;
-	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->numbers,
-								n * sizeof(uint32_t));
+	uint8_t *to =
+		ob_pq_reserve(chunk->memory, &chunk->numbers, n * sizeof(uint32_t));
 
 	if (!to || !ob_pq_dictionary_add(&chunk->dictionary, &chunk->leaf,
 									 (uint32_t *) to))

@@ -107,7 +107,8 @@ is_value(const ObPqDictionary *dictionary, uint32_t number, const void *value,
 		return memcmp(plain + (size_t) number * len, value, len) == 0;
 	start = ((const uint32_t *) dictionary->starts.data)[number];
 	memcpy(&held, plain + start, sizeof(held));
-	return held == len && memcmp(plain + start + sizeof(held), value, len) == 0;
+	return held == len &&
+		   memcmp(plain + start + sizeof(held), value, len) == 0;
 }
 
 static bool
@@ -124,8 +125,7 @@ append_value(ObPqDictionary *dictionary, const void *value, size_t len)
 	if (!dictionary->size)
 	{
 		ObPqBytes *starts = &dictionary->starts;
-		uint8_t *at =
-			ob_pq_reserve(dictionary->memory, starts, sizeof(start));
+		uint8_t *at = ob_pq_reserve(dictionary->memory, starts, sizeof(start));
 
 		if (!at)
 			return false;
@@ -204,9 +204,8 @@ add_fixed(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 	{
 		const uint8_t *value = leaf->values.fixed + (size_t) i * leaf->length;
 
-		numbers[i] =
-			number_of(dictionary, XXH3_64bits(value, leaf->length), value,
-					  leaf->length);
+		numbers[i] = number_of(dictionary, XXH3_64bits(value, leaf->length),
+							   value, leaf->length);
 		if (numbers[i] == UINT32_MAX)
 			return false;
 	}

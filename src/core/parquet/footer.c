@@ -736,8 +736,7 @@ begin(ObPqFooter *footer, ObError *error)
 {
 	if (footer->indexes || footer->ngroups == 0)
 		return OB_OK;
-	footer->indexes =
-		calloc(footer->ngroups * footer->nleaves, sizeof(Index));
+	footer->indexes = calloc(footer->ngroups * footer->nleaves, sizeof(Index));
 	if (!footer->indexes)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	return OB_OK;

@@ -106,7 +106,7 @@ typedef enum ObPqCodec
 typedef struct ObParquetOptions
 {
 	ObPqCodec codec;
-	int level; /* of gzip and zstd */
+	int level;  /* of gzip and zstd */
 	bool delta; /* DELTA_* and BYTE_STREAM_SPLIT instead of PLAIN */
 	int64_t row_group_rows;
 	size_t row_group_size; /* of the bytes that are written */
@@ -286,8 +286,7 @@ extern ObCode ob_parquet_end_group(ObParquet *writer, ObBuf *record,
 
 /* The next bytes of the row group that was ended, valid until the next call;
  * false: there are no more. */
-extern bool ob_parquet_take(ObParquet *writer, const char **data,
-							size_t *len);
+extern bool ob_parquet_take(ObParquet *writer, const char **data, size_t *len);
 
 /* ---- the file ---- */
 
@@ -353,8 +352,8 @@ typedef struct ObPqLeafStats
 {
 	int64_t values; /* nulls among them */
 	int64_t nulls;
-	int64_t bytes;    /* compressed */
-	bool bounded;     /* the bounds are set */
+	int64_t bytes; /* compressed */
+	bool bounded;  /* the bounds are set */
 	size_t min_len;
 	size_t max_len;
 	bool min_exact;

@@ -54,10 +54,10 @@ typedef enum ObPqEncoding
 {
 	OB_PQ_ENC_PLAIN = 0,
 	OB_PQ_ENC_RLE = 3,
-	OB_PQ_ENC_DELTA = 5, /* DELTA_BINARY_PACKED */
-	OB_PQ_ENC_LENGTHS = 6, /* DELTA_LENGTH_BYTE_ARRAY */
+	OB_PQ_ENC_DELTA = 5,      /* DELTA_BINARY_PACKED */
+	OB_PQ_ENC_LENGTHS = 6,    /* DELTA_LENGTH_BYTE_ARRAY */
 	OB_PQ_ENC_DICTIONARY = 8, /* RLE_DICTIONARY */
-	OB_PQ_ENC_SPLIT = 9 /* BYTE_STREAM_SPLIT */
+	OB_PQ_ENC_SPLIT = 9       /* BYTE_STREAM_SPLIT */
 } ObPqEncoding;
 
 /* The bits that values up to this one need; 0 for 0. */
@@ -164,9 +164,9 @@ typedef struct ObPqDictionary
 	ObPqMemory *memory;
 	int size; /* bytes of a value; 0: of any length */
 	uint32_t n;
-	ObPqBytes plain; /* the values, in PLAIN encoding */
+	ObPqBytes plain;  /* the values, in PLAIN encoding */
 	ObPqBytes starts; /* of texts: uint32_t offsets into plain, and the end */
-	uint64_t *slots; /* hash << 32 | number + 1 */
+	uint64_t *slots;  /* hash << 32 | number + 1 */
 	uint32_t mask;
 	uint32_t one_byte[256]; /* number + 1 of texts of one byte */
 } ObPqDictionary;
@@ -238,7 +238,7 @@ typedef struct ObPqChunk
 	int64_t uncompressed; /* headers included */
 	int64_t compressed;
 	ObPqStats stats;
-	ObPqBytes pages; /* of ObPqPage */
+	ObPqBytes pages;      /* of ObPqPage */
 	int dictionary_pages; /* data pages by encoding */
 	int plain_pages;
 	int delta_pages; /* of ob_pq_chunk_encoding() */
@@ -281,8 +281,9 @@ struct ObParquet
 	int nchunks;
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
-	ObPqBytes scratch; /* a page's body */
-	size_t batch_bytes; /* of texts, of which a batch has more only in its last row */
+	ObPqBytes scratch;  /* a page's body */
+	size_t batch_bytes; /* of texts, of which a batch has more only in its last
+						   row */
 	int batch_rows;
 	int row; /* in the batch */
 	int64_t rows;

@@ -33,61 +33,61 @@ set_both(ObPqStats *stats, const void *min, const void *max, size_t len)
 
 /* ---- numbers ---- */
 
-#define ADD_NUMBERS(name, type, field) \
-	static void name(ObPqStats *stats, const ObPqLeaf *leaf) \
-	{ \
-		const type *values = leaf->values.field; \
-		type least = values[0]; \
-		type greatest = values[0]; \
-\
-		for (int i = 1; i < leaf->nvalues; i++) \
-		{ \
-			least = values[i] < least ? values[i] : least; \
+#define ADD_NUMBERS(name, type, field)                              \
+	static void name(ObPqStats *stats, const ObPqLeaf *leaf)        \
+	{                                                               \
+		const type *values = leaf->values.field;                    \
+		type least = values[0];                                     \
+		type greatest = values[0];                                  \
+                                                                    \
+		for (int i = 1; i < leaf->nvalues; i++)                     \
+		{                                                           \
+			least = values[i] < least ? values[i] : least;          \
 			greatest = values[i] > greatest ? values[i] : greatest; \
-		} \
-		if (stats->valid) \
-		{ \
-			type held; \
-\
-			memcpy(&held, stats->min.data, sizeof(held)); \
-			least = held < least ? held : least; \
-			memcpy(&held, stats->max.data, sizeof(held)); \
-			greatest = held > greatest ? held : greatest; \
-		} \
-		set_both(stats, &least, &greatest, sizeof(type)); \
+		}                                                           \
+		if (stats->valid)                                           \
+		{                                                           \
+			type held;                                              \
+                                                                    \
+			memcpy(&held, stats->min.data, sizeof(held));           \
+			least = held < least ? held : least;                    \
+			memcpy(&held, stats->max.data, sizeof(held));           \
+			greatest = held > greatest ? held : greatest;           \
+		}                                                           \
+		set_both(stats, &least, &greatest, sizeof(type));           \
 	}
 
 ADD_NUMBERS(add_boolean, uint8_t, boolean)
 ADD_NUMBERS(add_int32, int32_t, i32)
 ADD_NUMBERS(add_int64, int64_t, i64)
 
-#define ADD_FLOATS(name, type, field) \
-	static void name(ObPqStats *stats, const ObPqLeaf *leaf) \
-	{ \
-		const type *values = leaf->values.field; \
-		type least = 0; \
-		type greatest = 0; \
-\
-		if (stats->valid) \
-		{ \
-			memcpy(&least, stats->min.data, sizeof(least)); \
+#define ADD_FLOATS(name, type, field)                             \
+	static void name(ObPqStats *stats, const ObPqLeaf *leaf)      \
+	{                                                             \
+		const type *values = leaf->values.field;                  \
+		type least = 0;                                           \
+		type greatest = 0;                                        \
+                                                                  \
+		if (stats->valid)                                         \
+		{                                                         \
+			memcpy(&least, stats->min.data, sizeof(least));       \
 			memcpy(&greatest, stats->max.data, sizeof(greatest)); \
-		} \
-		for (int i = 0; i < leaf->nvalues; i++) \
-		{ \
-			if (isnan(values[i])) \
-				continue; \
-			if (!stats->valid || values[i] < least) \
-				least = values[i]; \
-			if (!stats->valid || values[i] > greatest) \
-				greatest = values[i]; \
-			stats->valid = true; \
-		} \
-		if (!stats->valid) \
-			return; \
-		least = least == 0 ? (type) -0.0 : least; \
-		greatest = greatest == 0 ? (type) 0.0 : greatest; \
-		set_both(stats, &least, &greatest, sizeof(type)); \
+		}                                                         \
+		for (int i = 0; i < leaf->nvalues; i++)                   \
+		{                                                         \
+			if (isnan(values[i]))                                 \
+				continue;                                         \
+			if (!stats->valid || values[i] < least)               \
+				least = values[i];                                \
+			if (!stats->valid || values[i] > greatest)            \
+				greatest = values[i];                             \
+			stats->valid = true;                                  \
+		}                                                         \
+		if (!stats->valid)                                        \
+			return;                                               \
+		least = least == 0 ? (type) -0.0 : least;                 \
+		greatest = greatest == 0 ? (type) 0.0 : greatest;         \
+		set_both(stats, &least, &greatest, sizeof(type));         \
 	}
 
 ADD_FLOATS(add_float, float, f32)
@@ -220,15 +220,15 @@ ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf)
 
 /* ---- of pages ---- */
 
-#define COMPARE(type, a, b) \
-	do \
-	{ \
-		type x; \
-		type y; \
-\
+#define COMPARE(type, a, b)               \
+	do                                    \
+	{                                     \
+		type x;                           \
+		type y;                           \
+                                          \
 		memcpy(&x, (a)->data, sizeof(x)); \
 		memcpy(&y, (b)->data, sizeof(y)); \
-		return (x > y) - (x < y); \
+		return (x > y) - (x < y);         \
 	} while (0)
 
 /* Of bounds that were not rounded yet. */

@@ -61,9 +61,8 @@ add_chunks(ObParquet *writer, int node, int definition, int repetition,
 	if (!ob_pq_chunk_init(made, writer, it, definition, repetition,
 						  writer->batch_rows))
 		*failed = true;
-	made->page_limit = between(
-		options->memory / PAGE_SHARE / writer->nchunks, PAGE_LEAST,
-		options->page_size);
+	made->page_limit = between(options->memory / PAGE_SHARE / writer->nchunks,
+							   PAGE_LEAST, options->page_size);
 	made->dictionary_limit =
 		between(options->memory / DICTIONARY_SHARE / writer->nchunks,
 				PAGE_LEAST, DICTIONARY_MAX);
@@ -78,8 +77,8 @@ build(ObParquet *writer, ObError *error)
 	int chunk = 0;
 
 	writer->batch_rows = between(share / VALUE_BYTES, BATCH_MIN, BATCH_MAX);
-	writer->batch_bytes = between(share * writer->nchunks, 64 * 1024,
-								  16 * 1024 * 1024);
+	writer->batch_bytes =
+		between(share * writer->nchunks, 64 * 1024, 16 * 1024 * 1024);
 	for (int node = 0; node < writer->nnodes;)
 		node = add_chunks(writer, node, 0, 0, &chunk, &failed);
 	if (failed)
@@ -177,9 +176,9 @@ drain(ObParquet *writer, ObError *error)
 	writer->row = 0;
 	writer->size = size;
 	writer->expected_rows = writer->options.row_group_rows;
-	if (size > 0 && (double) writer->rows * writer->options.row_group_size /
-							size <
-						writer->expected_rows)
+	if (size > 0 &&
+		(double) writer->rows * writer->options.row_group_size / size <
+			writer->expected_rows)
 		writer->expected_rows =
 			(double) writer->rows * writer->options.row_group_size / size;
 	return OB_OK;

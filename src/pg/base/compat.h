@@ -228,4 +228,17 @@ ob_wait_event(const char *name)
 #endif
 }
 
+/* The digits that a numeric's type modifier allows; false: any. */
+static inline bool
+ob_numeric_typmod(int32 typmod, int *precision, int *scale)
+{
+	if (typmod < (int32) VARHDRSZ)
+		return false;
+	typmod -= VARHDRSZ;
+	*precision = (typmod >> 16) & 0xffff;
+	/* 11 bits with a sign */
+	*scale = ((typmod & 0x7ff) ^ 1024) - 1024;
+	return true;
+}
+
 #endif

@@ -114,8 +114,8 @@ read_escape(ObOptionReader *reader)
 	reader->options->has_escape = true;
 }
 
-static List *
-read_names(const ObOptionReader *reader, const char *what)
+List *
+ob_option_names(const ObOptionReader *reader, const char *what)
 {
 	JsonbIterator *it;
 	JsonbIteratorToken token;
@@ -156,7 +156,7 @@ read_force_quote(ObOptionReader *reader)
 	reader->options->has_force_quote = !ob_option_is_boolean(reader, false);
 	if (!copy->force_quote_all && reader->options->has_force_quote)
 		copy->force_quote =
-			read_names(reader, "a boolean, \"*\" or an array of column names");
+			ob_option_names(reader, "a boolean, \"*\" or an array of column names");
 }
 
 static void
@@ -181,19 +181,21 @@ static void
 read_compression(ObOptionReader *reader)
 {
 	char *text = ob_option_string(reader);
-	const ObCodec *codec = ob_codec_lookup(text);
 
-	if (codec == NULL)
+	/* Parquet has one more than objects as a whole */
+	if (!ob_codec_lookup(text) && strcmp(text, "snappy") != 0)
 	{
 		StringInfoData hint;
 
 		initStringInfo(&hint);
-		for (codec = ob_codecs(); codec->name; codec++)
+		for (const ObCodec *codec = ob_codecs(); codec->name; codec++)
 			appendStringInfo(&hint, "%s%s", hint.len ? ", " : "", codec->name);
 		ob_option_fail_value(reader, text,
-							 psprintf("Allowed values: %s.", hint.data));
+							 psprintf("Allowed values: %s; with format "
+									  "parquet, also snappy.",
+									  hint.data));
 	}
-	reader->options->codec = codec;
+	reader->options->compression = text;
 }
 
 /* Its range depends on the codec, which a later layer may change. */
@@ -304,8 +306,10 @@ static const OptionSpec specs[] = {
 	{"connections", read_connections, EXPORTS},
 	{"content_type", ob_read_content_type, EXPORTS},
 	{"delimiter", read_delimiter, EXPORTS},
+	{"dictionary", ob_read_dictionary, EXPORTS},
 	{"empty", read_empty, EXPORTS},
 	{"encoding", read_encoding, EXPORTS},
+	{"encodings", ob_read_encodings, EXPORTS},
 	{"escape", read_escape, EXPORTS},
 	{"expected_bucket_owner", ob_read_expected_bucket_owner, EVERYBODY},
 	{"force_quote", read_force_quote, EXPORTS},
@@ -316,18 +320,24 @@ static const OptionSpec specs[] = {
 	{"manifest", ob_read_manifest, CALLS},
 	{"metadata", ob_read_metadata, EXPORTS},
 	{"null", read_null, EXPORTS},
+	{"numeric", ob_read_numeric, EXPORTS},
 	{"on_error", read_on_error, FOR(OB_OPTIONS_ALL)},
 	{"overwrite", ob_read_overwrite, EXPORTS},
+	{"page_size", ob_read_page_size, EXPORTS},
 	{"parallel", read_parallel, EXPORTS},
 	{"part_size", read_part_size, EXPORTS},
 	{"publish", ob_read_publish, FOR(OB_OPTIONS_ALL)},
 	{"quote", read_quote, EXPORTS},
 	{"requester_pays", ob_read_requester_pays, EVERYBODY},
+	{"row_group_rows", ob_read_row_group_rows, EXPORTS},
+	{"row_group_size", ob_read_row_group_size, EXPORTS},
 	{"server", read_server, EXPORTS},
 	{"sse", ob_read_sse, EXPORTS},
 	{"storage_class", ob_read_storage_class, EXPORTS},
 	{"tags", ob_read_tags, EXPORTS},
 	{"timezone", ob_read_timezone, EXPORTS},
+	{"unrepresentable", ob_read_unrepresentable, EXPORTS},
+	{"uuid", ob_read_uuid, EXPORTS},
 	{"watermark", ob_read_watermark, FOR(OB_OPTIONS_REGISTRY)},
 };
 
@@ -453,6 +463,14 @@ check_conflict(const ObOptions *options, bool given, const char *option,
 						errhint("It is for %s.", formats)));
 }
 
+/* Formats that have an encoding of their own. */
+static bool
+is_utf8_format(ObFormatKind kind)
+{
+	return kind == OB_FORMAT_JSONL || kind == OB_FORMAT_JSON ||
+		   kind == OB_FORMAT_PARQUET;
+}
+
 static void
 check_conflicts(const ObOptions *options)
 {
@@ -475,14 +493,14 @@ check_conflicts(const ObOptions *options)
 		check_conflict(options, options->has_force_quote, "force_quote",
 					   formats);
 	}
-	if ((kind == OB_FORMAT_JSONL || kind == OB_FORMAT_JSON) &&
-		options->has_encoding && options->copy.encoding != PG_UTF8)
+	if (is_utf8_format(kind) && options->has_encoding &&
+		options->copy.encoding != PG_UTF8)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
 						errmsg("encoding \"%s\" cannot be used with format "
 							   "\"%s\"",
 							   pg_encoding_to_char(options->copy.encoding),
 							   options->copy.format->name),
-						errhint("JSON is always written in UTF8.")));
+						errhint("It is always written in UTF8.")));
 }
 
 static void
@@ -490,8 +508,6 @@ fill_copy_defaults(ObOptions *options)
 {
 	ObCopyOptions *copy = &options->copy;
 	bool csv = copy->format->kind == OB_FORMAT_CSV;
-	bool json = copy->format->kind == OB_FORMAT_JSONL ||
-				copy->format->kind == OB_FORMAT_JSON;
 
 	if (!options->has_header)
 		copy->header = csv;
@@ -503,7 +519,7 @@ fill_copy_defaults(ObOptions *options)
 		copy->quote = '"';
 	if (!options->has_escape)
 		copy->escape = copy->quote;
-	if (json)
+	if (is_utf8_format(copy->format->kind))
 		copy->encoding = PG_UTF8;
 	else if (!options->has_encoding)
 		copy->encoding = pg_get_client_encoding();
@@ -546,8 +562,8 @@ check_characters(const ObCopyOptions *copy)
 static void
 finish_compression(ObOptions *options)
 {
-	if (options->codec == NULL)
-		options->codec = ob_codec_lookup("none");
+	options->codec = ob_codec_lookup(
+		options->compression ? options->compression : "none");
 	if (!options->has_level)
 		options->compression_level = options->codec->default_level;
 	else if (options->codec->create == NULL)
@@ -605,7 +621,9 @@ ob_options_finish(ObOptions *options)
 	if (kind == OB_FORMAT_CSV || kind == OB_FORMAT_TEXT)
 		check_characters(&options->copy);
 	ob_options_check_s3(options);
-	finish_compression(options);
+	ob_options_finish_parquet(options);
+	if (kind != OB_FORMAT_PARQUET)
+		finish_compression(options);
 	finish_upload(options);
 	ob_options_finish_time(options);
 	ob_options_finish_run(options);

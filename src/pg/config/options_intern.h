@@ -5,6 +5,7 @@
  * src/pg/config/options_intern.h
  *
  *	   options.c		the table of options; layers; the whole
+ *	   options_parquet.c	Parquet's
  *	   options_run.c	those of a whole run, and of increments
  *	   options_s3.c		S3's: the object's headers, and how it is written
  *	   options_time.c	the moment that keys show
@@ -57,6 +58,9 @@ extern bool ob_option_is_boolean(const ObOptionReader *reader, bool value);
 extern char *ob_option_item(const ObOptionReader *reader,
 							const JsonbValue *value, size_t max);
 
+/* An array of names, of one at least, as a list of char *. */
+extern List *ob_option_names(const ObOptionReader *reader, const char *what);
+
 /* A JSON string, palloc'd. */
 extern char *ob_option_copy(const JsonbValue *value);
 
@@ -81,6 +85,17 @@ extern void ob_options_check_s3(const ObOptions *options);
 extern void ob_read_as_of(ObOptionReader *reader);
 extern void ob_read_timezone(ObOptionReader *reader);
 extern void ob_options_finish_time(ObOptions *options);
+
+/* Those of format "parquet" */
+extern void ob_read_dictionary(ObOptionReader *reader);
+extern void ob_read_encodings(ObOptionReader *reader);
+extern void ob_read_numeric(ObOptionReader *reader);
+extern void ob_read_page_size(ObOptionReader *reader);
+extern void ob_read_row_group_rows(ObOptionReader *reader);
+extern void ob_read_row_group_size(ObOptionReader *reader);
+extern void ob_read_unrepresentable(ObOptionReader *reader);
+extern void ob_read_uuid(ObOptionReader *reader);
+extern void ob_options_finish_parquet(ObOptions *options);
 
 /* Those of a run */
 extern void ob_read_manifest(ObOptionReader *reader);

@@ -26,6 +26,9 @@ static const ObFormat formats[] = {
 	 ob_json_prepare, NULL, ob_jsonl_row, NULL},
 	{OB_FORMAT_JSON, "json", "json", "application/json", ob_json_prepare,
 	 ob_json_start, ob_json_row, ob_json_end},
+	{OB_FORMAT_PARQUET, "parquet", "parquet",
+	 "application/vnd.apache.parquet", ob_parquet_prepare, ob_parquet_start,
+	 ob_parquet_row_of, ob_parquet_end},
 	{.name = NULL},
 };
 

@@ -24,6 +24,8 @@
 #include "fmgr.h"
 #include "nodes/pg_list.h"
 
+#include "core/parquet/parquet.h"
+
 /* refill() leaves at least this many contiguous bytes. */
 #define OB_OUT_RESERVE 4096
 
@@ -77,7 +79,8 @@ typedef enum ObFormatKind
 	OB_FORMAT_TEXT,
 	OB_FORMAT_BINARY,
 	OB_FORMAT_JSONL,
-	OB_FORMAT_JSON
+	OB_FORMAT_JSON,
+	OB_FORMAT_PARQUET
 } ObFormatKind;
 
 typedef struct ObEncoder ObEncoder;
@@ -103,6 +106,34 @@ extern const ObFormat *ob_format_lookup(const char *name);
 /* All formats, ended by an entry whose name is NULL. */
 extern const ObFormat *ob_formats(void);
 
+/* What becomes of a numeric without a precision. */
+typedef enum ObNumericAs
+{
+	OB_NUMERIC_ERROR,
+	OB_NUMERIC_TEXT,
+	OB_NUMERIC_DOUBLE,
+	OB_NUMERIC_DECIMAL
+} ObNumericAs;
+
+/* The options of format "parquet", complete and checked. */
+typedef struct ObParquetChoices
+{
+	ObPqCodec codec;
+	int level;
+	bool delta; /* "encodings": "delta" */
+	int64 row_group_rows;
+	int64 row_group_size; /* bytes */
+	int64 page_size;      /* bytes */
+	int64 memory;         /* bytes, of one process */
+	ObNumericAs numeric;
+	int precision; /* of OB_NUMERIC_DECIMAL */
+	int scale;
+	bool uuid_text;
+	bool to_null; /* what cannot be stored becomes null; else it is an error */
+	bool no_dictionary;
+	List *dictionary; /* of char *, column names; NIL: all columns */
+} ObParquetChoices;
+
 /* COPY's options, complete and checked (options.c fills them). */
 typedef struct ObCopyOptions
 {
@@ -115,7 +146,8 @@ typedef struct ObCopyOptions
 	bool force_quote_all;
 	List *force_quote; /* of char *, column names */
 	int encoding;      /* a pg_enc: client_encoding if not given, as COPY;
-						* PG_UTF8 for the JSON formats */
+						* PG_UTF8 for JSON and Parquet */
+	ObParquetChoices parquet;
 } ObCopyOptions;
 
 /*
@@ -157,6 +189,7 @@ struct ObEncoder
 	struct ObWalk *walk;     /* over rows as they are stored */
 	bool transcode;          /* the target encoding needs a conversion */
 	bool embeds_ascii;       /* it has ASCII bytes inside of characters */
+	void *state;             /* the format's own */
 	const char *null_client; /* null_text in the target encoding */
 	size_t null_client_len;
 };
@@ -195,5 +228,10 @@ extern void ob_json_start(ObEncoder *encoder);
 extern void ob_jsonl_row(ObEncoder *encoder, TupleTableSlot *slot);
 extern void ob_json_row(ObEncoder *encoder, TupleTableSlot *slot);
 extern void ob_json_end(ObEncoder *encoder);
+/* pg/parquet/format.c */
+extern void ob_parquet_prepare(ObEncoder *encoder);
+extern void ob_parquet_start(ObEncoder *encoder);
+extern void ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot);
+extern void ob_parquet_end(ObEncoder *encoder);
 
 #endif

@@ -35,7 +35,8 @@ ob_parallel_unsupported(const ObCopyOptions *copy)
 	int client = pg_get_client_encoding();
 
 	/* they need a comma between them, wherever they end up */
-	if (copy->format->kind == OB_FORMAT_JSON)
+	if (copy->format->kind == OB_FORMAT_JSON ||
+		copy->format->kind == OB_FORMAT_PARQUET)
 		return true;
 	/* send functions write in client_encoding, which a parallel worker does
 	 * not know: its own is always the database's */

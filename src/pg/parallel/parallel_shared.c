@@ -76,10 +76,10 @@ ob_shared_add_others(ObFigures *figures, void *others)
 
 /* ---- what a worker must know ---- */
 
-OB_IMAGE_KNOWS(ObSharedView, 800);
+OB_IMAGE_KNOWS(ObSharedView, 872);
 OB_IMAGE_KNOWS(ObCredentials, 24);
 OB_IMAGE_KNOWS(ObStreamOptions, 104);
-OB_IMAGE_KNOWS(ObCopyOptions, 48);
+OB_IMAGE_KNOWS(ObCopyOptions, 120);
 
 static void
 image_of_keys(ObImage *image, ObCredentials *keys)
@@ -122,6 +122,7 @@ image_of_copy(ObImage *image, ObCopyOptions *copy)
 	copy->format = ob_format_lookup(format);
 	ob_image_text(image, &copy->null_text);
 	ob_image_texts(image, &copy->force_quote);
+	ob_image_texts(image, &copy->parquet.dictionary);
 }
 
 static void

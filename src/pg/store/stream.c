@@ -267,7 +267,8 @@ ob_stream_options(const ObExportSpec *export, ObStreamOptions *options)
 		.codec = wanted->codec,
 		.compression_level = wanted->compression_level,
 		.part_size = wanted->part_size,
-		.memory = (size_t) onboard_upload_memory * 1024,
+		.memory = (size_t) onboard_upload_memory * 1024 -
+				  wanted->copy.parquet.memory,
 		.connections = wanted->connections,
 	};
 }

@@ -1,0 +1,97 @@
+/*
+ * columns.h
+ *		PostgreSQL's types as columns of Parquet.
+ *
+ * src/pg/parquet/columns.h
+ *
+ * Each column of a query's result becomes a node of the schema: a leaf, or,
+ * for arrays, composite types and hstore, a group with leaves below it.
+ */
+#ifndef OB_COLUMNS_H
+#define OB_COLUMNS_H
+
+#include "access/tupdesc.h"
+#include "fmgr.h"
+#include "nodes/pg_list.h"
+
+#include "core/parquet/parquet.h"
+#include "pg/encode/encode.h"
+
+typedef struct ObParquetColumn ObParquetColumn;
+
+/* Appends a value that is not null to the column's leaf.  False: it cannot be
+ * stored, and is to become null. */
+typedef bool (*ObColumnAppend)(ObParquetColumn *column, Datum value);
+
+/* A column of the result, or a part of one. */
+struct ObParquetColumn
+{
+	ObColumnAppend append; /* NULL: a group */
+	ObPqLeaf *leaf;        /* NULL: a group */
+	ObPqType physical;
+	int length; /* bytes of a decimal of OB_PQ_FIXED */
+	int precision;
+	int scale;
+	FmgrInfo function; /* output function, or hstore_to_array() */
+	struct ObParquetColumns *whole;
+	const char *name; /* of the result's column, for errors */
+
+	/* of a group */
+	enum
+	{
+		OB_GROUP_NONE,
+		OB_GROUP_LIST,
+		OB_GROUP_STRUCT,
+		OB_GROUP_MAP
+	} group;
+	int nchildren; /* a list has one, a map two */
+	ObParquetColumn *children;
+	TupleDesc desc; /* of a struct */
+	int *fields;    /* of a struct's children: number in desc, from 0 on */
+	Oid element;    /* of a list */
+	int16 typlen;
+	bool typbyval;
+	char typalign;
+	int repetition; /* of a list's or map's second element */
+};
+
+typedef struct ObParquetColumns
+{
+	const ObParquetChoices *options; /* borrowed */
+	int n;
+	ObParquetColumn *columns;
+	ObPqNode *nodes;
+	int nnodes;
+	int nodes_max;
+	bool convert; /* texts are not UTF-8, or may not be */
+	int64 rows;   /* that were appended, for errors */
+	int row;      /* of the writer's batch */
+} ObParquetColumns;
+
+/*
+ * Makes the columns of a result, in the current memory context.  Raises for
+ * what no Parquet file can have: two columns of one name, one without a name,
+ * a numeric whose precision is not known.  Warns of names that Spark and
+ * Athena refuse, if warn.
+ */
+extern ObParquetColumns *ob_columns_new(TupleDesc desc,
+										const ObParquetChoices *options,
+										bool warn);
+
+/* Sets the leaves, once there is a writer. */
+extern void ob_columns_bind(ObParquetColumns *columns, ObParquet *writer);
+
+/* Appends one value of column i; columns->row must be set. */
+extern void ob_columns_add(ObParquetColumns *columns, int i, Datum value,
+						   bool isnull);
+
+/* values.c: chooses how the values of a type are appended, and describes the
+ * leaf.  Returns false for what is a group. */
+extern void ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
+							 int32 typmod);
+
+/* Raises that a value cannot be stored, or returns false if it is to become
+ * null. */
+extern bool ob_column_refuse(const ObParquetColumn *column, const char *why);
+
+#endif

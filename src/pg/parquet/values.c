@@ -1,0 +1,458 @@
+/*
+ * values.c
+ *		PostgreSQL's values as those of Parquet's leaves.
+ *
+ * src/pg/parquet/values.c
+ *
+ * Types that Parquet does not have are texts, as their output functions write
+ * them.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "common/int.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/date.h"
+#include "utils/fmgrprotos.h"
+#include "utils/lsyscache.h"
+#include "utils/numeric.h"
+#include "utils/timestamp.h"
+#include "utils/uuid.h"
+
+#include "pg/base/compat.h"
+#include "pg/encode/digits.h"
+#include "pg/parquet/columns.h"
+
+/* Days and microseconds from 1970 to 2000. */
+#define EPOCH_DAYS (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
+#define EPOCH_USECS (INT64CONST(86400) * 1000000 * EPOCH_DAYS)
+#define DECIMAL_MAX 38 /* digits */
+#define DIGITS_OF_GROUP 4
+
+/* ---- texts ---- */
+
+static void
+say_where(void *arg)
+{
+	const ObParquetColumn *column = arg;
+
+	errcontext("row " INT64_FORMAT ", column \"%s\"", column->whole->rows + 1,
+			   column->name);
+}
+
+/* In UTF-8; raises for what has no such form. */
+static const char *
+convert(ObParquetColumn *column, const char *data, size_t *len)
+{
+	ErrorContextCallback context = {error_context_stack, say_where, column};
+	char *converted;
+
+	error_context_stack = &context;
+	converted = pg_server_to_any(data, *len, PG_UTF8);
+	/* of SQL_ASCII, nothing is known or converted */
+	if (GetDatabaseEncoding() == PG_SQL_ASCII)
+		pg_verify_mbstr(PG_UTF8, converted, *len, false);
+	error_context_stack = context.previous;
+	if (converted != data)
+		*len = strlen(converted);
+	return converted;
+}
+
+static bool
+append_text(ObParquetColumn *column, const char *data, size_t len)
+{
+	char *to;
+
+	if (column->whole->convert)
+		data = convert(column, data, &len);
+	to = ob_pq_bytes(column->leaf, len);
+	if (to)
+		memcpy(to, data, len);
+	return true;
+}
+
+/* text, varchar, bpchar, json */
+static bool
+append_varlena(ObParquetColumn *column, Datum value)
+{
+	const struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
+
+	return append_text(column, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+}
+
+static bool
+append_bytea(ObParquetColumn *column, Datum value)
+{
+	const struct varlena *bytes = PG_DETOAST_DATUM_PACKED(value);
+	char *to = ob_pq_bytes(column->leaf, VARSIZE_ANY_EXHDR(bytes));
+
+	if (to)
+		memcpy(to, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	return true;
+}
+
+static bool
+append_name(ObParquetColumn *column, Datum value)
+{
+	const char *name = NameStr(*DatumGetName(value));
+
+	return append_text(column, name, strlen(name));
+}
+
+static bool
+append_output(ObParquetColumn *column, Datum value)
+{
+	const char *text = OutputFunctionCall(&column->function, value);
+
+	return append_text(column, text, strlen(text));
+}
+
+/* ---- numbers ---- */
+
+static bool
+append_bool(ObParquetColumn *column, Datum value)
+{
+	ob_pq_boolean(column->leaf, DatumGetBool(value));
+	return true;
+}
+
+static bool
+append_int2(ObParquetColumn *column, Datum value)
+{
+	ob_pq_int32(column->leaf, DatumGetInt16(value));
+	return true;
+}
+
+static bool
+append_int4(ObParquetColumn *column, Datum value)
+{
+	ob_pq_int32(column->leaf, DatumGetInt32(value));
+	return true;
+}
+
+static bool
+append_int8(ObParquetColumn *column, Datum value)
+{
+	ob_pq_int64(column->leaf, DatumGetInt64(value));
+	return true;
+}
+
+static bool
+append_oid(ObParquetColumn *column, Datum value)
+{
+	ob_pq_int64(column->leaf, DatumGetObjectId(value));
+	return true;
+}
+
+static bool
+append_float4(ObParquetColumn *column, Datum value)
+{
+	ob_pq_float(column->leaf, DatumGetFloat4(value));
+	return true;
+}
+
+static bool
+append_float8(ObParquetColumn *column, Datum value)
+{
+	ob_pq_double(column->leaf, DatumGetFloat8(value));
+	return true;
+}
+
+static bool
+append_numeric_double(ObParquetColumn *column, Datum value)
+{
+	ob_pq_double(column->leaf,
+				 DatumGetFloat8(DirectFunctionCall1(numeric_float8, value)));
+	return true;
+}
+
+/* ---- decimals ---- */
+
+static __int128
+power_of_ten(int n)
+{
+	__int128 power = 1;
+
+	while (n-- > 0)
+		power *= 10;
+	return power;
+}
+
+/* The numeric times 10 to the power of scale.  False: it has more than
+ * precision digits then, or more after the point than scale. */
+static bool
+scale_numeric(const ObStoredNumeric *numeric, int precision, int scale,
+			  __int128 *result)
+{
+	__int128 value = 0;
+	/* the last digit's worth is 10,000 to the power of this */
+	int exponent = numeric->weight - numeric->ndigits + 1;
+	int zeros = scale + DIGITS_OF_GROUP * exponent;
+
+	for (int i = 0; i < numeric->ndigits; i++)
+	{
+		uint32 digit = ob_numeric_digit(numeric, i);
+
+		if (__builtin_mul_overflow(value, (__int128) 10000, &value) ||
+			__builtin_add_overflow(value, (__int128) digit, &value))
+			return false;
+	}
+	for (; zeros > 0 && value != 0; zeros--)
+	{
+		if (__builtin_mul_overflow(value, (__int128) 10, &value))
+			return false;
+	}
+	for (; zeros < 0 && value != 0; zeros++)
+	{
+		if (value % 10 != 0)
+			return false;
+		value /= 10;
+	}
+	if (value >= power_of_ten(precision))
+		return false;
+	*result = numeric->negative ? -value : value;
+	return true;
+}
+
+/* Two's complement, big-endian. */
+static void
+append_int128(ObParquetColumn *column, __int128 value)
+{
+	uint8 *to = ob_pq_fixed(column->leaf);
+
+	for (int i = column->length - 1; to && i >= 0; i--)
+	{
+		to[i] = (uint8) value;
+		value >>= 8;
+	}
+}
+
+static bool
+append_decimal(ObParquetColumn *column, Datum value)
+{
+	const struct varlena *packed = PG_DETOAST_DATUM_PACKED(value);
+	ObStoredNumeric numeric = {0};
+	__int128 scaled;
+
+	/* it also returns false for many digits, of which zeros may be most */
+	if (!ob_read_numeric(packed, &numeric) && numeric.digits == NULL)
+		return ob_column_refuse(
+			column, numeric_is_nan((Numeric) PG_DETOAST_DATUM(value))
+						? "it is NaN"
+						: "it is infinite");
+	if (numeric.ndigits > DECIMAL_MAX / DIGITS_OF_GROUP + 2 ||
+		!scale_numeric(&numeric, column->precision, column->scale, &scaled))
+		return ob_column_refuse(column,
+								psprintf("it does not fit into decimal(%d,%d)",
+										 column->precision, column->scale));
+	if (column->physical == OB_PQ_INT32)
+		ob_pq_int32(column->leaf, (int32) scaled);
+	else if (column->physical == OB_PQ_INT64)
+		ob_pq_int64(column->leaf, (int64) scaled);
+	else
+		append_int128(column, scaled);
+	return true;
+}
+
+/* ---- dates and times ---- */
+
+static bool
+append_date(ObParquetColumn *column, Datum value)
+{
+	DateADT date = DatumGetDateADT(value);
+
+	if (DATE_NOT_FINITE(date))
+		return ob_column_refuse(column, "it is an infinite date");
+	ob_pq_int32(column->leaf, date + EPOCH_DAYS);
+	return true;
+}
+
+static bool
+append_time(ObParquetColumn *column, Datum value)
+{
+	TimeADT time = DatumGetTimeADT(value);
+
+	if (time >= USECS_PER_DAY)
+		return ob_column_refuse(column, "it is 24:00:00");
+	ob_pq_int64(column->leaf, time);
+	return true;
+}
+
+static bool
+append_timestamp(ObParquetColumn *column, Datum value)
+{
+	Timestamp timestamp = DatumGetTimestamp(value);
+	int64 usecs;
+
+	if (TIMESTAMP_NOT_FINITE(timestamp))
+		return ob_column_refuse(column, "it is an infinite timestamp");
+	if (pg_add_s64_overflow(timestamp, EPOCH_USECS, &usecs))
+		return ob_column_refuse(column, "it is after the year 294246");
+	ob_pq_int64(column->leaf, usecs);
+	return true;
+}
+
+static bool
+append_uuid(ObParquetColumn *column, Datum value)
+{
+	uint8 *to = ob_pq_fixed(column->leaf);
+
+	if (to)
+		memcpy(to, DatumGetUUIDP(value)->data, UUID_LEN);
+	return true;
+}
+
+/* ---- choosing ---- */
+
+typedef struct Mapping
+{
+	Oid type;
+	ObColumnAppend append;
+	ObPqType physical;
+	ObPqMeaning meaning;
+} Mapping;
+
+static const Mapping mappings[] = {
+	{BOOLOID, append_bool, OB_PQ_BOOLEAN, OB_PQ_PLAIN},
+	{INT2OID, append_int2, OB_PQ_INT32, OB_PQ_INT16},
+	{INT4OID, append_int4, OB_PQ_INT32, OB_PQ_PLAIN},
+	{INT8OID, append_int8, OB_PQ_INT64, OB_PQ_PLAIN},
+	{OIDOID, append_oid, OB_PQ_INT64, OB_PQ_PLAIN},
+	{FLOAT4OID, append_float4, OB_PQ_FLOAT, OB_PQ_PLAIN},
+	{FLOAT8OID, append_float8, OB_PQ_DOUBLE, OB_PQ_PLAIN},
+	{TEXTOID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
+	{VARCHAROID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
+	{BPCHAROID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
+	{NAMEOID, append_name, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
+	{JSONOID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_JSON},
+	{JSONBOID, append_output, OB_PQ_BYTE_ARRAY, OB_PQ_JSON},
+	{BYTEAOID, append_bytea, OB_PQ_BYTE_ARRAY, OB_PQ_PLAIN},
+	{DATEOID, append_date, OB_PQ_INT32, OB_PQ_DATE},
+	{TIMEOID, append_time, OB_PQ_INT64, OB_PQ_TIME},
+	{TIMESTAMPOID, append_timestamp, OB_PQ_INT64, OB_PQ_LOCAL},
+	{TIMESTAMPTZOID, append_timestamp, OB_PQ_INT64, OB_PQ_INSTANT},
+};
+
+/* The bytes that hold numbers of so many digits. */
+static int
+bytes_of_digits(int digits)
+{
+	int bytes = 1;
+
+	while (bytes < 16 &&
+		   ((__int128) 1 << (8 * bytes - 1)) < power_of_ten(digits))
+		bytes++;
+	return bytes;
+}
+
+static void
+choose_decimal(ObParquetColumn *column, ObPqNode *node, int precision,
+			   int scale)
+{
+	column->append = append_decimal;
+	column->precision = node->precision = precision;
+	column->scale = node->scale = scale;
+	node->meaning = OB_PQ_DECIMAL;
+	node->type = precision <= 9    ? OB_PQ_INT32
+				 : precision <= 18 ? OB_PQ_INT64
+								   : OB_PQ_FIXED;
+	if (node->type == OB_PQ_FIXED)
+		column->length = node->length = bytes_of_digits(precision);
+}
+
+static void
+choose_text(ObParquetColumn *column, ObPqNode *node, Oid type)
+{
+	bool varlena;
+	Oid function;
+
+	getTypeOutputInfo(type, &function, &varlena);
+	fmgr_info(function, &column->function);
+	column->append = append_output;
+	node->type = OB_PQ_BYTE_ARRAY;
+	node->meaning =
+		get_typtype(type) == TYPTYPE_ENUM ? OB_PQ_ENUM : OB_PQ_STRING;
+}
+
+static void
+choose_numeric(ObParquetColumn *column, ObPqNode *node, int32 typmod)
+{
+	const ObParquetChoices *options = column->whole->options;
+	bool bounded =
+		ob_numeric_typmod(typmod, &column->precision, &column->scale);
+
+	/* zeros in front of the point or behind it make it wider */
+	if (bounded && column->scale < 0)
+	{
+		column->precision -= column->scale;
+		column->scale = 0;
+	}
+	if (bounded && column->scale > column->precision)
+		column->precision = column->scale;
+	if (bounded && column->precision <= DECIMAL_MAX)
+	{
+		choose_decimal(column, node, column->precision, column->scale);
+		return;
+	}
+	switch (options->numeric)
+	{
+		case OB_NUMERIC_TEXT:
+			choose_text(column, node, NUMERICOID);
+			return;
+		case OB_NUMERIC_DOUBLE:
+			column->append = append_numeric_double;
+			node->type = OB_PQ_DOUBLE;
+			return;
+		case OB_NUMERIC_DECIMAL:
+			choose_decimal(column, node, options->precision, options->scale);
+			return;
+		default:
+			break;
+	}
+	ereport(ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 bounded ? errmsg("numeric column \"%s\" has more than %d digits",
+							  column->name, DECIMAL_MAX)
+					 : errmsg("numeric column \"%s\" has no precision",
+							  column->name),
+			 errdetail("Parquet's decimals have at most %d digits, of which a "
+					   "fixed number is after the point.",
+					   DECIMAL_MAX),
+			 errhint("Cast it in the query, or set \"numeric\" to \"text\", "
+					 "\"double\", or a type such as \"decimal(38,9)\".")));
+}
+
+void
+ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
+				 int32 typmod)
+{
+	if (type == NUMERICOID)
+		choose_numeric(column, node, typmod);
+	else if (type == UUIDOID && !column->whole->options->uuid_text)
+	{
+		column->append = append_uuid;
+		node->type = OB_PQ_FIXED;
+		node->length = UUID_LEN;
+		node->meaning = OB_PQ_UUID;
+	}
+	else
+	{
+		const Mapping *found = NULL;
+
+		for (int i = 0; i < lengthof(mappings) && !found; i++)
+		{
+			if (mappings[i].type == type)
+				found = &mappings[i];
+		}
+		if (!found || found->append == append_output)
+			choose_text(column, node, type);
+		if (found)
+		{
+			column->append = found->append;
+			node->type = found->physical;
+			node->meaning = found->meaning;
+		}
+	}
+	column->physical = node->type;
+}
