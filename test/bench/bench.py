@@ -107,6 +107,16 @@ def real_server(bench, store):
     yield ways.psql()
 
 
+def parquet(bench, store):
+    yield copy("csv")
+    for parallel in bench.parallel:
+        for compression, encodings in (
+            ("none", "compatible"), ("snappy", "compatible"),
+            ("zstd", "compatible"), ("snappy", "delta"), ("zstd", "delta"),
+        ):
+            yield peers.parquet(compression, encodings, parallel)
+
+
 def forty_tables(bench, store):
     yield peers.all_tables(1, store)
     yield peers.all_tables(4, store)
@@ -150,6 +160,7 @@ QUICK = Group("quick", "Landing lineitem", LINEITEM, quick, 5)
 # In this order: groups on one table follow each other.
 FULL = (
     Group("targets", "Landing lineitem", LINEITEM, targets, 7),
+    Group("parquet", "Landing lineitem as Parquet", LINEITEM, parquet, 5),
     Group("formats", "Formats and compression", LINEITEM, formats, 3),
     Group("peers", "Other ways to S3", LINEITEM, others, 3),
     Group(
