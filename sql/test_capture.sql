@@ -27,7 +27,7 @@ DECLARE
 	types regtype[] := '{text,name,uuid,bit,varbit,bigint,integer,numeric,
 		float8,interval,timestamptz,oid,xid,regclass,jsonb,boolean,pg_lsn,
 		text[]}';
-	-- those that give a boolean, and others
+	-- operators that return a boolean, and others
 	operators text[] := '{=,<>,<,>,<=,>=,~~,@>,+,-,*,/,||,#,&}';
 	functions text[] := '{coalesce,greatest,least,extract,count,min,max,sum,
 		now,left,right,replace,starts_with,octet_length,clock_timestamp,

@@ -13,7 +13,7 @@ FROM pg_extension WHERE extname = 'onboard';
 SELECT pg_describe_object(classid, objid, objsubid) COLLATE "C" AS member
 FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-AND classid <> 'pg_type'::regclass -- those of tables differ by version
+AND classid <> 'pg_type'::regclass -- types of tables differ between versions
 AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'onboard')
 ORDER BY member;
 

@@ -25,7 +25,7 @@ BEGIN;
 SELECT count(*) FROM onboard_all('nothing', run_id => '00000000-0000-4000-8000-000000000001');
 SELECT remember('runs', 'postgres', 'running', '3 days', '00000000-0000-4000-8000-000000000001'),
 	remember('waits', 'postgres', 'queued', '3 days', '00000000-0000-4000-8000-000000000001'),
-	-- another role's run of that id, which nobody works on
+	-- the run of another role with the same id, on which no process works
 	remember('not that run', 'x', 'running', '3 days', '00000000-0000-4000-8000-000000000001');
 TABLE left_over;
 SELECT onboard_prune('30 days');
