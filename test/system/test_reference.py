@@ -268,6 +268,43 @@ def test_options_of_ddl(db, title, statement):
     assert set(documented) == there
 
 
+def bound_of(db, sql, parameters=None):
+    """The greatest length that the hint names; None if it names none."""
+    hint = failure(select, db, sql, parameters).diag.message_hint or ""
+    found = re.search(r"It may have at most (\d+)", hint)
+    return found and f"{int(found[1]):,}"
+
+
+@pytest.mark.parametrize("title, statement", [
+    ("Servers", "CREATE SERVER never FOREIGN DATA WRAPPER onboard"),
+    ("User mappings", "CREATE USER MAPPING FOR PUBLIC SERVER s3"),
+])
+def test_bounds_of_ddl(db, title, statement):
+    """Each length that an error names is in the option's row."""
+    bounds = 0
+    for row in table_of(section(title), "option"):
+        for name in NAME.findall(row[0]):
+            bound = bound_of(
+                db, f"{statement} OPTIONS ({name} '{'x' * 20000}')")
+            bounds += bound is not None
+            assert bound is None or bound in " ".join(row), name
+    assert bounds >= 3
+
+
+def test_bounds_of_options(db):
+    bounds = 0
+    for title in ("COPY options", "Upload options", "Object options"):
+        for row in table_of(section(title), "option"):
+            for name in NAME.findall(row[0]):
+                options = json.dumps({name: "x" * 20000})
+                bound = bound_of(
+                    db, "SELECT onboard_table('t', 'SELECT 1', 'b', %s)",
+                    (options,))
+                bounds += bound is not None
+                assert bound is None or bound in " ".join(row), name
+    assert bounds >= 3
+
+
 def test_checks(db, bucket):
     found = select(db, "SELECT item FROM onboard_check(%s)", (bucket,))
     documented = names_of(
