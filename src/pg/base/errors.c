@@ -332,7 +332,9 @@ ob_report_not_aborted(const ObError *error, const char *place)
 	if (!needs_no_conversion(cause))
 		cause = mask(cause);
 	ereport(WARNING, (errcode(code_info(error->code).sqlstate),
-					  errmsg("could not abort the upload of \"%s\"", place),
-					  errdetail_internal("%s", detail(error, cause)),
+					  errmsg("could not abort the upload of \"%s\"",
+							 ob_report_plain_text(place)),
+					  errdetail_internal(
+						  "%s", detail(error, ob_report_plain_text(cause))),
 					  errhint("onboard_abort_uploads() removes it.")));
 }
