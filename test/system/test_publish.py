@@ -783,6 +783,22 @@ def test_aborts_that_are_refused(
     assert keys(s3, bucket) == []
 
 
+def test_many_aborts_take_their_time(
+    db, rgw, s3, registry, workers, proxied, proxy, bucket
+):
+    """No clean-up in a hurry: the store does what it is asked for."""
+    names = [f"t{n}" for n in range(6)]
+    register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
+    register(db, bucket, wrong="SELECT 1 / (pg_sleep(2) IS NULL)::int")
+    proxy.rule("DELETE", delay=1.5, times=None)
+    found = land_all(db, publish="together", server=proxied, connections=1)
+    assert outcome(found) == {
+        **dict.fromkeys(names, "withheld"), "wrong": "failed"
+    }
+    assert rgw.unfinished(bucket) == []
+    assert "could not abort" not in "".join(db.notices)
+
+
 def test_an_object_that_comes_meanwhile(
     pg, db, observer, rgw, s3, registry, workers, bucket
 ):

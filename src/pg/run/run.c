@@ -607,7 +607,10 @@ finish_run(void *arg)
 			run_in_session(table);
 	}
 	if (all->failed > 0)
+	{
+		ob_publisher_drain(all->publisher);
 		discard(all);
+	}
 	else
 		publish(all);
 	for (int i = 0; i < all->n; i++)
