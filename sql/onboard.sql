@@ -614,6 +614,10 @@ BEGIN
 END
 $$;
 
+-- And what they have not granted is.  GRANT ... ON ALL FUNCTIONS IN SCHEMA, for
+-- the schema that users know, does not reach what its views call.
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA onboard_internal TO PUBLIC;
+
 GRANT SELECT ON @extschema@.onboard_history TO PUBLIC;
 GRANT SELECT ON @extschema@.onboard_runs TO PUBLIC;
 GRANT SELECT ON @extschema@.onboard_progress TO PUBLIC;

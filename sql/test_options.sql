@@ -204,11 +204,15 @@ SELECT each(
 SELECT each(
 	'{"timezone": "UTC"}', '{"timezone": "Europe/Berlin"}',
 	'{"timezone": "europe/berlin"}', '{"timezone": "CET"}',
-	'{"timezone": "Etc/GMT-1"}',
+	'{"timezone": "Etc/GMT-1"}', '{"timezone": "etc/gmt-14"}',
+	'{"timezone": "Etc/GMT+12"}', '{"timezone": "Etc/GMT0"}',
 	'{"timezone": 1}', '{"timezone": null}', '{"timezone": ""}',
 	'{"timezone": "Europe/Berln"}', '{"timezone": "CEST"}',
 	'{"timezone": "UTC+2"}', '{"timezone": "+02:00"}', '{"timezone": "2"}',
 	'{"timezone": "EST5EDT"}', '{"timezone": "default"}',
+	'{"timezone": "Etc/UTC+2"}', '{"timezone": "Etc/Berlin5"}',
+	'{"timezone": "Etc/GMT+13"}', '{"timezone": "Etc/GMT-05"}',
+	'{"timezone": "Etc/GMT5EDT"}', '{"timezone": "Etc/GMT-"}',
 	'{"timezone": "../UTC"}', '{"timezone": "Etc/GMT-1 "}');
 SELECT each(
 	'{"as_of": "2026-01-31"}', '{"as_of": "2024-02-29"}',

@@ -168,4 +168,23 @@ SELECT count(*) FROM onboard_runs;
 SELECT count(*) FROM onboard_progress;
 SELECT onboard_cancel('00000000-0000-4000-8000-000000000001');
 RESET ROLE;
+
+-- Default privileges that grant no EXECUTE leave only what users call to be granted
+
+DROP EXTENSION onboard;
+CREATE SCHEMA exports;
+GRANT USAGE ON SCHEMA exports TO PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;
+CREATE EXTENSION onboard SCHEMA exports;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
+SET ROLE "regress_onboard Odd";
+SELECT count(*) FROM exports.onboard_runs;
+SELECT count(*) FROM exports.onboard_progress;
+SELECT exports.onboard_cancel('00000000-0000-4000-8000-000000000001');
+RESET ROLE;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA exports TO "regress_onboard Odd";
+SET ROLE "regress_onboard Odd";
+SELECT exports.onboard_cancel('00000000-0000-4000-8000-000000000001');
+RESET ROLE;
+DROP OWNED BY "regress_onboard Odd";
 DROP ROLE "regress_onboard Odd";

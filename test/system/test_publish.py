@@ -783,6 +783,22 @@ def test_aborts_that_are_refused(
     assert keys(s3, bucket) == []
 
 
+def test_many_aborts_take_their_time(
+    db, rgw, s3, registry, workers, proxied, proxy, bucket
+):
+    """No clean-up in a hurry: the store does what it is asked for."""
+    names = [f"t{n}" for n in range(6)]
+    register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
+    register(db, bucket, wrong="SELECT 1 / (pg_sleep(2) IS NULL)::int")
+    proxy.rule("DELETE", delay=1.5, times=None)
+    found = land_all(db, publish="together", server=proxied, connections=1)
+    assert outcome(found) == {
+        **dict.fromkeys(names, "withheld"), "wrong": "failed"
+    }
+    assert rgw.unfinished(bucket) == []
+    assert "could not abort" not in "".join(db.notices)
+
+
 def test_an_object_that_comes_meanwhile(
     pg, db, observer, rgw, s3, registry, workers, bucket
 ):
@@ -922,6 +938,46 @@ def test_ended_while_it_is_published(
         assert last_history(observer) == {
             "a": "done", "b": "failed", "c": "withheld"
         }
+
+
+def test_ended_with_names_that_the_client_cannot_read(
+    pg, observer, rgw, s3, registry, bucket, db, proxied, proxy, workers
+):
+    """The warning raises nothing, so the history has what is visible."""
+    names = ["\u8868a", "\u8868b", "\u8868c"]
+    register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
+    rule = proxy.rule("POST", "A8b_data.*uploadId=", hold=True, when="request")
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    session.set_client_encoding("LATIN1")
+    options = {"publish": "together", "server": proxied, "connections": 1}
+    with Running(session, TOGETHER, (json.dumps(options),)) as run:
+        rule.wait()
+        select(observer, f"SELECT pg_cancel_backend({run.pid})")
+        assert run.error().pgcode == "57014"
+    (warning,) = session.notices
+    assert 'Visible: "?a". Perhaps visible: "?b". Not visible: "?c".' in warning
+    session.close()
+    no_worker_left(observer)
+    no_upload_left(rgw, bucket)
+    if workers == WORKERS:
+        assert last_history(observer) == dict(
+            zip(names, ["done", "failed", "withheld"])
+        )
+
+
+def test_published_in_part_with_names_that_the_client_cannot_read(
+    db, registry, workers, proxied, proxy, bucket
+):
+    names = ["\u8868a", "\u8868b"]
+    register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
+    proxy.rule("POST", "A8b_data.*uploadId=", times=None,
+               answer=s3_error(403, "AccessDenied"))
+    db.set_client_encoding("LATIN1")
+    options = {"publish": "together", "server": proxied, "connections": 1}
+    error = failure(land_all, db, **options)
+    assert error.pgcode == "38000"
+    assert error.diag.message_detail == 'Visible: "?a". Not visible: "?b".'
 
 
 def test_a_worker_is_terminated(

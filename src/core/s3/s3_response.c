@@ -685,18 +685,26 @@ is_corrupt(const ObS3Call *call)
 	return strcmp(sent, got) != 0;
 }
 
+static bool
+is_error(const ObS3Call *call, ObXmlError *xml)
+{
+	const ObBuf *body = &call->request.response;
+	ObError ignored;
+
+	memset(xml, 0, sizeof(*xml));
+	ob_error_clear(&ignored);
+	return ob_xml_read_error(body->data, body->len, xml, &ignored) == OB_OK;
+}
+
 /* The success of S3 and of RGW is a 200 here.  Any other status, such as the
  * 202 of a gateway that has a queue, does not promise that the bytes have
  * landed, and neither does a 200 with an error in its body. */
 static void
 read_etag(ObS3Call *call)
 {
-	const ObBuf *body = &call->request.response;
 	ObXmlError xml;
-	ObError ignored;
 
-	ob_error_clear(&ignored);
-	if (ob_xml_read_error(body->data, body->len, &xml, &ignored) == OB_OK)
+	if (is_error(call, &xml))
 		fail_response(call, &xml);
 	else if (call->request.status != 200)
 		fail_protocol(call, "the response's status is not 200");
@@ -707,6 +715,21 @@ read_etag(ObS3Call *call)
 	else if (is_corrupt(call))
 		fail_success(call, OB_RETRY_CORRUPT,
 					 "the response's checksum is not that of what was sent");
+	else
+		end_call(call);
+}
+
+/* The same of what is to be gone: a _SUCCESS that stays would belie the run
+ * that comes after it. */
+static void
+read_deleted(ObS3Call *call)
+{
+	ObXmlError xml;
+
+	if (is_error(call, &xml))
+		fail_response(call, &xml);
+	else if (call->request.status != 200 && call->request.status != 204)
+		fail_protocol(call, "the response's status is neither 200 nor 204");
 	else
 		end_call(call);
 }
@@ -728,6 +751,10 @@ read_success(ObS3Call *call)
 		case OB_S3_PUT_OBJECT:
 		case OB_S3_UPLOAD_PART:
 			read_etag(call);
+			return;
+		case OB_S3_ABORT:
+		case OB_S3_DELETE_OBJECT:
+			read_deleted(call);
 			return;
 		default:
 			end_call(call);

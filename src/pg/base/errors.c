@@ -175,6 +175,17 @@ mask(const char *text)
 	return out.data;
 }
 
+/* Whether the client takes the text as it is.  Texts of a database in
+ * SQL_ASCII are not converted, but must be valid in the client's encoding. */
+static bool
+is_readable(const char *text, int here, int there)
+{
+	if (pg_is_ascii(text) || here == there || there == PG_SQL_ASCII)
+		return true;
+	return here == PG_SQL_ASCII &&
+		   pg_verify_mbstr(there, text, (int) strlen(text), true);
+}
+
 const char *
 ob_report_client_text(const char *text)
 {
@@ -185,8 +196,7 @@ ob_report_client_text(const char *text)
 	unsigned char *piece;
 	Oid conversion;
 
-	if (pg_is_ascii(text) || here == there || here == PG_SQL_ASCII ||
-		there == PG_SQL_ASCII)
+	if (is_readable(text, here, there))
 		return text;
 	conversion = FindDefaultConversionProc(here, there);
 	if (!OidIsValid(conversion))
@@ -202,11 +212,7 @@ ob_report_client_text(const char *text)
 const char *
 ob_report_plain_text(const char *text)
 {
-	int here = GetDatabaseEncoding();
-	int there = pg_get_client_encoding();
-
-	if (pg_is_ascii(text) || here == there || here == PG_SQL_ASCII ||
-		there == PG_SQL_ASCII)
+	if (is_readable(text, GetDatabaseEncoding(), pg_get_client_encoding()))
 		return text;
 	return mask(text);
 }
@@ -332,7 +338,9 @@ ob_report_not_aborted(const ObError *error, const char *place)
 	if (!needs_no_conversion(cause))
 		cause = mask(cause);
 	ereport(WARNING, (errcode(code_info(error->code).sqlstate),
-					  errmsg("could not abort the upload of \"%s\"", place),
-					  errdetail_internal("%s", detail(error, cause)),
+					  errmsg("could not abort the upload of \"%s\"",
+							 ob_report_plain_text(place)),
+					  errdetail_internal(
+						  "%s", detail(error, ob_report_plain_text(cause))),
 					  errhint("onboard_abort_uploads() removes it.")));
 }

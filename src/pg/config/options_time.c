@@ -29,11 +29,27 @@
 	"\"2026-01-31T02:00:00+01:00\"; without an offset it is in the time " \
 	"zone of option \"timezone\"."
 
+/* The zones of fixed offsets, as "Etc/GMT-2": those that there are. */
+static bool
+is_fixed(const char *name)
+{
+	const char *offset = name + strlen("Etc/GMT");
+	bool west;
+	size_t digits;
+
+	if (pg_strncasecmp(name, "Etc/GMT", strlen("Etc/GMT")) != 0)
+		return false;
+	west = *offset == '+';
+	offset += west || *offset == '-';
+	digits = strspn(offset, "0123456789");
+	return offset[digits] == '\0' && (digits == 1 || offset[0] == '1') &&
+		   digits <= 2 && atoi(offset) <= (west ? 12 : 14);
+}
+
 /*
  * PostgreSQL takes a name that it does not know, if it has a digit, for a
  * specification in POSIX's form.  There "UTC+2" is two hours west, so that
- * nearly all of them are mistakes.  Names with a digit that mean what they say
- * begin with "Etc/".
+ * nearly all of them are mistakes, and so is "Etc/UTC+2".
  */
 static bool
 is_name(const char *name)
@@ -43,8 +59,7 @@ is_name(const char *name)
 		if (!isalnum((unsigned char) *p) && strchr("/_+-", *p) == NULL)
 			return false;
 	}
-	return strpbrk(name, "0123456789") == NULL ||
-		   pg_strncasecmp(name, "Etc/", strlen("Etc/")) == 0;
+	return strpbrk(name, "0123456789") == NULL || is_fixed(name);
 }
 
 void

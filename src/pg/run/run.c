@@ -433,9 +433,18 @@ count(const ObRunAll *all, ObPublished state)
 	return n;
 }
 
+/* A warning may come from the clean-up after an error, which must not raise,
+ * and where conversions are out of reach. */
+static const char *
+shown(const RunTable *table, int level)
+{
+	return level < ERROR ? ob_report_plain_text(table->request.name)
+						 : ob_report_client_text(table->request.name);
+}
+
 static void
 append_names(StringInfo text, const ObRunAll *all, ObPublished state,
-			 const char *what)
+			 const char *what, int level)
 {
 	int n = 0;
 
@@ -445,21 +454,21 @@ append_names(StringInfo text, const ObRunAll *all, ObPublished state,
 
 		if (table->publication->state == state)
 			appendStringInfo(text, "%s\"%s\"", n++ > 0 ? ", " : what,
-							 table->request.name);
+							 shown(table, level));
 	}
 	if (n > 0)
 		appendStringInfoString(text, ". ");
 }
 
 static char *
-say_what_is_visible(const ObRunAll *all)
+say_what_is_visible(const ObRunAll *all, int level)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
-	append_names(&text, all, OB_PUBLISHED_DONE, "Visible: ");
-	append_names(&text, all, OB_PUBLISHED_UNKNOWN, "Perhaps visible: ");
-	append_names(&text, all, OB_PUBLISHED_DISCARDED, "Not visible: ");
+	append_names(&text, all, OB_PUBLISHED_DONE, "Visible: ", level);
+	append_names(&text, all, OB_PUBLISHED_UNKNOWN, "Perhaps visible: ", level);
+	append_names(&text, all, OB_PUBLISHED_DISCARDED, "Not visible: ", level);
 	text.data[--text.len] = '\0';
 	return text.data;
 }
@@ -470,7 +479,7 @@ report_part(const ObRunAll *all, int level)
 	ereport(level,
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 			 errmsg("the run was published in part"),
-			 errdetail_internal("%s", say_what_is_visible(all)),
+			 errdetail_internal("%s", say_what_is_visible(all, level)),
 			 errhint("Readers that wait for _SUCCESS ignore this run. Run it "
 					 "again.")));
 }
@@ -598,7 +607,10 @@ finish_run(void *arg)
 			run_in_session(table);
 	}
 	if (all->failed > 0)
+	{
+		ob_publisher_drain(all->publisher);
 		discard(all);
+	}
 	else
 		publish(all);
 	for (int i = 0; i < all->n; i++)

@@ -74,19 +74,18 @@ static void
 set_text(Datum *values, bool *nulls, int number, const char *text)
 {
 	nulls[number] = text == NULL;
-	values[number] = text ? CStringGetTextDatum(text) : (Datum) 0;
+	values[number] =
+		text ? CStringGetTextDatum(ob_report_client_text(text)) : (Datum) 0;
 }
 
-/* A DETAIL may quote data in characters that the client's encoding lacks: an
+/* A message may quote data in characters that the client's encoding lacks: an
  * error about that would end a run whose other tables have landed. */
 static void
 row_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 {
 	ob_result_values(row, values, nulls);
 	set_text(values, nulls, ERROR_TEXT, row->error);
-	set_text(values, nulls, DETAIL,
-			 row->error && row->detail ? ob_report_client_text(row->detail)
-									   : NULL);
+	set_text(values, nulls, DETAIL, row->error ? row->detail : NULL);
 }
 
 /* ---- all rows at once ---- */

@@ -188,7 +188,8 @@ ob_client_warn_of_clock(const ObS3 *s3, const ObServer *server)
 			(errmsg("the clock of the database server is " INT64_FORMAT
 					" seconds %s that of \"%s\"",
 					offset > 0 ? offset : -offset,
-					offset > 0 ? "behind" : "ahead of", server->name),
+					offset > 0 ? "behind" : "ahead of",
+					ob_report_client_text(server->name)),
 			 errdetail("Requests are signed with the time of S3."),
 			 errhint("Synchronize the clock of the database server: S3 allows "
 					 "a difference of 15 minutes.")));

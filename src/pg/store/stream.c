@@ -495,7 +495,8 @@ warn_of_upload(const ObStream *stream, const char *place)
 
 	ereport(WARNING,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("could not abort the upload of \"%s\" in time", place),
+			 errmsg("could not abort the upload of \"%s\" in time",
+					ob_report_plain_text(place)),
 			 id[0] ? errdetail("Upload id \"%s\".", id)
 				   : errdetail("The store has not sent an upload id."),
 			 id[0] ? errhint("onboard_abort_uploads() removes it.")

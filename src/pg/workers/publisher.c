@@ -386,7 +386,7 @@ give_lanes_up(ObPublisher *publisher)
 }
 
 static void
-warn_of_left(const ObPublisher *publisher)
+warn_of_left(ObPublisher *publisher)
 {
 	if (publisher->left == 0)
 		return;
@@ -395,6 +395,7 @@ warn_of_left(const ObPublisher *publisher)
 		ereport(WARNING, (errcode(ERRCODE_CONNECTION_FAILURE),
 						  errmsg("%d uploads of the run could not be aborted",
 								 publisher->left)));
+	publisher->left = 0;
 }
 
 static bool
@@ -409,12 +410,16 @@ has_something(ObPublisher *publisher)
 }
 
 void
-ob_publisher_discard(ObPublisher *publisher)
+ob_publisher_drain(ObPublisher *publisher)
 {
-	if (!has_something(publisher))
-		return;
-	HOLD_INTERRUPTS();
-	publisher->left = 0;
+	publisher->next = 0;
+	while (publisher->left < publisher->nlanes && !discard_some(publisher))
+		ob_wait(ob_s3_http(publisher->s3));
+}
+
+static void
+discard_bounded(ObPublisher *publisher)
+{
 	abort_lanes(publisher);
 	/* those that have a lane must not get another one */
 	for (int i = 0; i < publisher->nlanes; i++)
@@ -428,6 +433,14 @@ ob_publisher_discard(ObPublisher *publisher)
 		give_lanes_up(publisher);
 	for (int i = 0; i < publisher->n; i++)
 		publisher->items[i].held.valid = false;
+}
+
+void
+ob_publisher_discard(ObPublisher *publisher)
+{
+	HOLD_INTERRUPTS();
+	if (has_something(publisher))
+		discard_bounded(publisher);
 	warn_of_left(publisher);
 	RESUME_INTERRUPTS();
 }

@@ -76,6 +76,13 @@ extern void ob_publisher_renew(ObPublisher *publisher);
 extern bool ob_publish(ObPublisher *publisher);
 
 /*
+ * Aborts what is held while nothing is to be published, for as long as the
+ * store does what it is asked for.  ob_publisher_discard() must follow.
+ * Answers interrupts, so it may raise.
+ */
+extern void ob_publisher_drain(ObPublisher *publisher);
+
+/*
  * Aborts all that is held still, in bounded time, and waits for it.  Raises
  * nothing; says in a WARNING what may be left behind.  May be called again.
  */
