@@ -190,12 +190,6 @@ extern ObHead ob_codec_head_of(const ObCodec *codec, const char *data,
  * returns the length. */
 extern size_t ob_codec_end(const ObCodec *codec, const ObRaw *raw, char *out);
 
-/* Compresses a few bytes as a piece, and appends it. */
-extern ObCode ob_codec_piece(ObSink *(*create)(ObSink *next, int level,
-											   ObError *error),
-							 int level, const void *raw, size_t len,
-							 ObBuf *out, ObError *error) OB_MUST_CHECK;
-
 extern ObCode ob_gzip_head(int level, const void *raw, size_t len, ObBuf *out,
 						   ObError *error);
 extern ObCode ob_zstd_head(int level, const void *raw, size_t len, ObBuf *out,
