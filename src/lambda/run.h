@@ -7,7 +7,7 @@
  *		run.c         from an event to a mode, and to a result
  *		run_wait.c    mode wait
  *		run_submit.c  mode submit, and the status of such a run
- *		invoke.c      mode fanout
+ *		run_fanout.c  mode fanout
  *		tables.c      the list of tables, and which of them have landed
  *		primary.c     statements on the connection to the primary
  */
@@ -47,6 +47,11 @@ extern int64_t obl_run_deadline(int64_t deadline_unix_ms);
 extern ObCode obl_run_wait(OblRun *run, ObError *error);
 extern ObCode obl_run_submit(OblRun *run, ObError *error);
 extern ObCode obl_run_status(OblRun *run, ObError *error);
+
+/* Invokes a child for each table, or for several, so that there are at most
+ * 1,000 children.  Tables become OBL_TABLE_QUEUED (accepted with 202) or
+ * OBL_TABLE_FAILED (refused). */
+extern ObCode obl_run_fanout(OblRun *run, ObError *error);
 
 /*
  * Waits for a statement on the connection to the primary, which is opened when
