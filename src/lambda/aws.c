@@ -357,7 +357,7 @@ void
 ob_aws_call_init(ObAwsCall *call)
 {
 	memset(call, 0, sizeof(*call));
-	ob_http_request_init(&call->request);
+	ob_http_request_init(&call->request, prepare, on_done, call);
 	ob_error_clear(&call->error);
 	call->query = "";
 }
@@ -373,9 +373,6 @@ ob_aws_call_start(ObAwsCall *call)
 	request->response_max = call->response_max;
 	request->connect_timeout_ms = CONNECT_MS;
 	request->timeout_ms = TRY_MS;
-	request->arg = call;
-	request->prepare = prepare;
-	request->done = on_done;
 	call->wait.wake = wake;
 	call->wait.arg = call;
 	call->payload_hash[0] = '\0';

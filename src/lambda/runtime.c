@@ -63,16 +63,13 @@ static void
 begin(ApiCall *call, const char *method, const char *api, const char *path)
 {
 	memset(call, 0, sizeof(*call));
-	ob_http_request_init(&call->request);
+	ob_http_request_init(&call->request, prepare, done, call);
 	call->api = api;
 	call->path = path;
 	call->request.method = method;
 	call->request.direct = true;
 	call->request.link_local = true;
 	call->request.connect_timeout_ms = CONNECT_MS;
-	call->request.prepare = prepare;
-	call->request.done = done;
-	call->request.arg = call;
 }
 
 /* Waits until the request has ended; true if a response came. */

@@ -205,11 +205,8 @@ never_through_a_proxy(void **state)
 							 .connect_timeout_ms = 5000,
 							 .stall_timeout_ms = 5000,
 							 .max_connections = 1};
-	ObError error;
 
-	ob_error_clear(&error);
-	ob_http_free(identity->http);
-	identity->http = ob_http_new(&options, &error);
+	identity_use_http(identity, &options);
 	setenv("http_proxy", "http://127.0.0.1:1", 1);
 	identity_json(identity, "/v1/keys", 0, ID, 3600);
 	use_container(identity);

@@ -88,13 +88,10 @@ client_init(Client *client, Fixture *fixture, const char *method,
 			const char *path)
 {
 	memset(client, 0, sizeof(*client));
-	ob_http_request_init(&client->request);
+	ob_http_request_init(&client->request, prepare, on_done, client);
 	client->fixture = fixture;
 	client->path = path;
 	client->request.method = method;
-	client->request.arg = client;
-	client->request.prepare = prepare;
-	client->request.done = on_done;
 }
 
 static void

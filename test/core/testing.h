@@ -43,6 +43,18 @@ assert_in_range_at(uintmax_t value, uintmax_t minimum, uintmax_t maximum,
 	_fail(file, line);
 }
 
+/* xorshift64, from a fixed seed: the same numbers in every run. */
+static inline uint64_t
+next_random(void)
+{
+	static uint64_t state = 88172645463325252u;
+
+	state ^= state << 13;
+	state ^= state >> 7;
+	state ^= state << 17;
+	return state;
+}
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The code is this one and the cause contains that text. */

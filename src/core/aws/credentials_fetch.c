@@ -110,12 +110,10 @@ ob_credential_request_init(ObCredentialRequest *request, ObHttp *http,
 						   void *arg)
 {
 	memset(request, 0, sizeof(*request));
-	ob_http_request_init(&request->http_request);
+	ob_http_request_init(&request->http_request, on_prepare, on_response,
+						 request);
 	request->http = http;
 	request->arg = arg;
-	request->http_request.arg = request;
-	request->http_request.prepare = on_prepare;
-	request->http_request.done = on_response;
 	request->http_request.response_max = OB_CREDENTIALS_RESPONSE_MAX;
 	request->http_request.system_ca = true;
 }

@@ -1092,9 +1092,14 @@ ob_http_free(ObHttp *http)
 /* ---- requests ---- */
 
 void
-ob_http_request_init(ObHttpRequest *request)
+ob_http_request_init(ObHttpRequest *request,
+					 ObCode (*prepare)(ObHttpRequest *request, ObError *error),
+					 void (*done)(ObHttpRequest *request), void *arg)
 {
 	memset(request, 0, sizeof(*request));
+	request->prepare = prepare;
+	request->done = done;
+	request->arg = arg;
 	request->response_max = HEADERS_MAX;
 	ob_buf_init(&request->url, URL_MAX);
 	ob_buf_init(&request->response, HEADERS_MAX);

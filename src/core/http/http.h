@@ -43,6 +43,19 @@ typedef struct ObHttpOptions
  */
 struct ObHttpRequest
 {
+	/* set by ob_http_request_init() */
+
+	/*
+	 * Called right before each start, even a delayed one: sets "url" and adds
+	 * headers, both empty at that time.  If it fails, the request is done with
+	 * that error.
+	 */
+	ObCode (*prepare)(ObHttpRequest *request, ObError *error);
+
+	/* Called once per start, unless cancelled. */
+	void (*done)(ObHttpRequest *request);
+	void *arg;
+
 	/* set by the owner before ob_http_start() */
 	const char *method; /* GET HEAD PUT POST DELETE; static */
 	const char *body;   /* borrowed; may be NULL */
@@ -62,17 +75,6 @@ struct ObHttpRequest
 							 * connection is not reused */
 	bool system_ca;         /* ca_file is not used, since the server
 							 * is not the store */
-	void *arg;
-
-	/*
-	 * Called right before each start, even a delayed one: sets "url" and adds
-	 * headers, both empty at that time.  If it fails, the request is done with
-	 * that error.
-	 */
-	ObCode (*prepare)(ObHttpRequest *request, ObError *error);
-
-	/* Called once per start, unless cancelled. */
-	void (*done)(ObHttpRequest *request);
 
 	/* set by prepare */
 	ObBuf url;
@@ -106,7 +108,11 @@ extern int ob_http_timeout_ms(const ObHttp *http);
  * only if the machinery itself is broken. */
 extern ObCode ob_http_drive(ObHttp *http, ObError *error) OB_MUST_CHECK;
 
-extern void ob_http_request_init(ObHttpRequest *request);
+extern void ob_http_request_init(ObHttpRequest *request,
+								 ObCode (*prepare)(ObHttpRequest *request,
+												   ObError *error),
+								 void (*done)(ObHttpRequest *request),
+								 void *arg);
 extern void ob_http_request_free(ObHttpRequest *request);
 
 /* Adds a header line; only prepare may call it.  A value of "" is sent as it
