@@ -39,19 +39,26 @@ obl_class_of(const char *sqlstate)
 	return OBL_CLASS_FINAL;
 }
 
+void
+obl_copy_line(char *field, size_t size, const char *text)
+{
+	char *line = text ? strndup(text, strcspn(text, "\n")) : NULL;
+
+	ob_error_text(field, size, line ? line : "");
+	free(line);
+}
+
 static void
-report(OblConnection *connection, OblClass class, const char *sqlstate,
-	   const char *message)
+report_detail(OblConnection *connection, OblClass class, const char *sqlstate,
+			  const char *message, const char *detail)
 {
 	PGresult *result = connection->result;
-	char *line = message ? strndup(message, strcspn(message, "\n")) : NULL;
 
 	connection->class = class;
 	snprintf(connection->sqlstate, sizeof(connection->sqlstate), "%s",
 			 sqlstate ? sqlstate : "");
-	ob_error_text(connection->message, sizeof(connection->message),
-				  line ? line : "");
-	free(line);
+	obl_copy_line(connection->message, sizeof(connection->message), message);
+	obl_copy_line(connection->detail, sizeof(connection->detail), detail);
 	connection->result = NULL;
 	connection->busy = false;
 	connection->connecting = false;
@@ -59,6 +66,13 @@ report(OblConnection *connection, OblClass class, const char *sqlstate,
 	connection->done(connection, result);
 	/* "done" has copied the rows that it keeps */
 	PQclear(result);
+}
+
+static void
+report(OblConnection *connection, OblClass class, const char *sqlstate,
+	   const char *message)
+{
+	report_detail(connection, class, sqlstate, message, NULL);
 }
 
 /* ---- connecting ---- */
@@ -145,7 +159,8 @@ statement_ended(OblConnection *connection)
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
 		report(connection, OBL_CLASS_OK, "", "");
 	else if (sqlstate)
-		report(connection, obl_class_of(sqlstate), sqlstate, message);
+		report_detail(connection, obl_class_of(sqlstate), sqlstate, message,
+					  PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
 	else
 		report(connection, OBL_CLASS_AGAIN, "08006",
 			   "the connection to the database was lost");

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lambda/database.h"
+
 #define FAILURES_MAX 50
 
 void
@@ -28,6 +30,7 @@ obl_result_free(OblResult *result)
 		free(result->tables[i].name);
 		free(result->tables[i].query);
 		free(result->tables[i].message);
+		free(result->tables[i].detail);
 	}
 	free(result->tables);
 	memset(result, 0, sizeof(*result));
@@ -105,18 +108,24 @@ obl_result_count(const OblResult *result, OblTableState state)
 }
 
 void
-obl_table_fail(OblTable *table, const char *sqlstate, const char *message)
+obl_table_fail(OblTable *table, const char *sqlstate, const char *message,
+			   const char *detail)
 {
+	char line[OBL_TEXT];
+
 	table->state = OBL_TABLE_FAILED;
 	snprintf(table->sqlstate, sizeof(table->sqlstate), "%s", sqlstate);
 	free(table->message);
 	table->message = strdup(message);
+	obl_copy_line(line, sizeof(line), detail);
+	free(table->detail);
+	table->detail = line[0] ? strdup(line) : NULL;
 }
 
 void
 obl_table_read_row(OblTable *table, const char *status, const char *rows,
 				   const char *bytes, const char *sqlstate,
-				   const char *message)
+				   const char *message, const char *detail)
 {
 	if (strcmp(status, "done") == 0)
 		table->state = OBL_TABLE_DONE;
@@ -126,7 +135,7 @@ obl_table_read_row(OblTable *table, const char *status, const char *rows,
 		table->state = OBL_TABLE_QUEUED;
 	else
 		obl_table_fail(table, sqlstate[0] ? sqlstate : "",
-					   message[0] ? message : status);
+					   message[0] ? message : status, detail);
 	table->rows = strtoll(rows, NULL, 10);
 	table->bytes = strtoll(bytes, NULL, 10);
 }
@@ -205,10 +214,10 @@ failure(const OblTable *table)
 
 	if (!message)
 		message = late ? "deadline exceeded" : "";
-	return json_pack("{s:s, s:s, s:s, s:i}", "table", table->name, "sqlstate",
-					 table->sqlstate[0] || !late ? table->sqlstate
-												 : "deadline",
-					 "message", message, "attempts", table->attempts);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s*, s:i}", "table", table->name, "sqlstate",
+		table->sqlstate[0] || !late ? table->sqlstate : "deadline", "message",
+		message, "detail", table->detail, "attempts", table->attempts);
 }
 
 static json_t *

@@ -40,6 +40,7 @@ typedef struct OblTable
 	int64_t bytes;
 	char sqlstate[6]; /* or "" */
 	char *message;    /* malloc'd; NULL: none */
+	char *detail;     /* the same */
 } OblTable;
 
 typedef struct OblResult
@@ -61,14 +62,15 @@ extern OblTable *obl_result_find(OblResult *result, const char *name);
 extern void obl_result_sort(OblResult *result); /* by size, descending */
 extern int obl_result_count(const OblResult *result, OblTableState state);
 
-/* Sets the failure of a table. */
+/* Sets the failure of a table.  A detail of NULL or "" is none. */
 extern void obl_table_fail(OblTable *table, const char *sqlstate,
-						   const char *message);
+						   const char *message, const char *detail);
 
 /* Sets a table's state and figures from the texts of a row of the history. */
 extern void obl_table_read_row(OblTable *table, const char *status,
 							   const char *rows, const char *bytes,
-							   const char *sqlstate, const char *message);
+							   const char *sqlstate, const char *message,
+							   const char *detail);
 
 /* "done", "running", "partial" or "failed". */
 extern const char *obl_result_state(const OblResult *result);
@@ -78,8 +80,8 @@ extern bool obl_result_failed(const OblResult *result, OblFailOn fail_on);
 /*
  * {"run_id", "state", "tables", "exported", "empty", "landed_before" (of these
  * two), "failed", "unfinished", "running", "rows", "bytes", "failures":
- * [{"table", "sqlstate", "message", "attempts"}] (50 at most, then "more")};
- * malloc'd.
+ * [{"table", "sqlstate", "message", "detail" (if there is one), "attempts"}]
+ * (50 at most, then "more")}; malloc'd.
  */
 extern char *obl_result_json(const OblResult *result);
 

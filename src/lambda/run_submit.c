@@ -32,13 +32,13 @@ static const char submit_one[] =
 /* the run's own row, whose name is empty, only matters if it is bad */
 static const char rows_of_run[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
-	" coalesce(error, '') FROM onboard_runs WHERE run_id = $1::uuid"
-	" AND role = current_user"
+	" coalesce(error, ''), coalesce(detail, '') FROM onboard_runs"
+	" WHERE run_id = $1::uuid AND role = current_user"
 	" AND (name <> '' OR status IN ('failed', 'lost')) ORDER BY name";
 static const char rows_of_jobs[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
-	" coalesce(error, '') FROM onboard_runs WHERE run_id = ANY ($1::uuid[])"
-	" AND role = current_user";
+	" coalesce(error, ''), coalesce(detail, '') FROM onboard_runs"
+	" WHERE run_id = ANY ($1::uuid[]) AND role = current_user";
 
 /* Rows of the history into the result, whose tables may not be known yet. */
 static ObCode
@@ -58,7 +58,8 @@ read_rows(OblRun *run, const PGresult *rows, ObError *error)
 		table->attempts = 1;
 		obl_table_read_row(table, PQgetvalue(rows, i, 1),
 						   PQgetvalue(rows, i, 2), PQgetvalue(rows, i, 3),
-						   PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5));
+						   PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5),
+						   PQgetvalue(rows, i, 6));
 	}
 	return OB_OK;
 }
@@ -243,7 +244,8 @@ submit_table(OblRun *run, OblTable *table)
 		table->state = OBL_TABLE_QUEUED;
 	else
 		obl_table_fail(table, run->primary ? run->primary->sqlstate : "",
-					   error.cause);
+					   error.cause,
+					   run->primary ? run->primary->detail : NULL);
 	PQclear(rows);
 }
 

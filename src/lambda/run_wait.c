@@ -153,7 +153,7 @@ read_landed(OblTable *table, const PGresult *result)
 {
 	obl_table_read_row(table, PQgetvalue(result, 0, 0),
 					   PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2), "",
-					   "");
+					   "", "");
 	table->landed_before = is_true(result, 3);
 }
 
@@ -174,7 +174,8 @@ read_failure(Slot *slot)
 	else if (connection->class == OBL_CLASS_AGAIN && has_another_try(slot))
 		table->state = OBL_TABLE_WAITING;
 	else
-		obl_table_fail(table, connection->sqlstate, connection->message);
+		obl_table_fail(table, connection->sqlstate, connection->message,
+					   connection->detail);
 }
 
 static void
@@ -281,7 +282,7 @@ fail_rest(Slots *slots, const char *sqlstate, const char *message)
 	while ((table = next_table(slots)) != NULL)
 	{
 		table->attempts++;
-		obl_table_fail(table, sqlstate, message);
+		obl_table_fail(table, sqlstate, message, NULL);
 	}
 }
 

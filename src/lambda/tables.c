@@ -137,7 +137,7 @@ add_unknown(OblRun *run, ObError *error)
 		if (!obl_result_add(&run->result, name, NULL, 0))
 			return ob_error_set(error, OB_ENOMEM, "out of memory");
 		obl_table_fail(obl_result_find(&run->result, name), "42704",
-					   "it is not registered");
+					   "it is not registered", NULL);
 	}
 	return OB_OK;
 }
@@ -161,7 +161,7 @@ mark_landed(OblRun *run, ObError *error)
 			continue;
 		obl_table_read_row(table, PQgetvalue(rows, i, 1),
 						   PQgetvalue(rows, i, 2), PQgetvalue(rows, i, 3), "",
-						   "");
+						   "", "");
 		table->landed_before = true;
 	}
 	PQclear(rows);
