@@ -172,7 +172,7 @@ unfinished(const OblResult *result)
 }
 
 static int
-going_on(const OblResult *result)
+in_progress(const OblResult *result)
 {
 	return obl_result_count(result, OBL_TABLE_QUEUED) +
 		   obl_result_count(result, OBL_TABLE_RUNNING) +
@@ -185,8 +185,8 @@ obl_result_state(const OblResult *result)
 	int bad = obl_result_count(result, OBL_TABLE_FAILED) + unfinished(result);
 
 	if (bad > 0)
-		return landed(result) + going_on(result) > 0 ? "partial" : "failed";
-	return going_on(result) > 0 ? "running" : "done";
+		return landed(result) + in_progress(result) > 0 ? "partial" : "failed";
+	return in_progress(result) > 0 ? "running" : "done";
 }
 
 bool
@@ -199,7 +199,7 @@ obl_result_failed(const OblResult *result, OblFailOn fail_on)
 		case OBL_FAIL_ON_ANY:
 			return bad > 0;
 		case OBL_FAIL_ON_ALL:
-			return bad > 0 && landed(result) + going_on(result) == 0;
+			return bad > 0 && landed(result) + in_progress(result) == 0;
 		case OBL_FAIL_ON_NEVER:
 			break;
 	}
@@ -264,7 +264,7 @@ obl_result_json(const OblResult *result)
 		"empty", obl_result_count(result, OBL_TABLE_EMPTY), "landed_before",
 		landed_before(result), "failed",
 		obl_result_count(result, OBL_TABLE_FAILED), "unfinished",
-		unfinished(result), "running", going_on(result), "rows",
+		unfinished(result), "running", in_progress(result), "rows",
 		(json_int_t) rows, "bytes", (json_int_t) bytes, "failures", list);
 	if (!object)
 		return NULL;

@@ -65,7 +65,7 @@ read_rows(OblRun *run, const PGresult *rows, ObError *error)
 }
 
 static bool
-has_lost(const PGresult *rows)
+has_lost_row(const PGresult *rows)
 {
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
@@ -79,13 +79,13 @@ has_lost(const PGresult *rows)
  * snapshot, but its lock has gone since.  So the rows are read again if one
  * seems lost. */
 static ObCode
-look(OblRun *run, const char *sql, const char *ids, ObError *error)
+read_history(OblRun *run, const char *sql, const char *ids, ObError *error)
 {
 	const char *values[] = {ids};
 	PGresult *rows = NULL;
 	ObCode code = obl_run_query(run, sql, 1, values, &rows, error);
 
-	if (code == OB_OK && has_lost(rows))
+	if (code == OB_OK && has_lost_row(rows))
 	{
 		PQclear(rows);
 		code = obl_run_query(run, sql, 1, values, &rows, error);
@@ -160,15 +160,16 @@ ids_of_jobs(const OblRun *run)
 }
 
 static ObCode
-look_at_jobs(OblRun *run, ObError *error)
+read_jobs(OblRun *run, ObError *error)
 {
 	char *ids = ids_of_jobs(run);
 	ObCode code;
 
 	if (!ids)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	code =
-		strcmp(ids, "{}") == 0 ? OB_OK : look(run, rows_of_jobs, ids, error);
+	code = strcmp(ids, "{}") == 0
+			   ? OB_OK
+			   : read_history(run, rows_of_jobs, ids, error);
 	free(ids);
 	return code;
 }
@@ -209,7 +210,7 @@ find_jobs(OblRun *run, ObError *error)
 		}
 		if (!any)
 			break;
-		if (look_at_jobs(run, error) != OB_OK)
+		if (read_jobs(run, error) != OB_OK)
 			return error->code;
 	}
 	for (int i = 0; i < run->result.ntables; i++)
@@ -263,7 +264,7 @@ submit_more(OblRun *run)
 }
 
 static ObCode
-submit_some(OblRun *run, ObError *error)
+submit_tables(OblRun *run, ObError *error)
 {
 	int64_t wait = POLL_MIN_MS / 4;
 
@@ -275,7 +276,7 @@ submit_some(OblRun *run, ObError *error)
 
 		submit_more(run);
 		before = open_tables(run);
-		if (look_at_jobs(run, error) != OB_OK || is_late(run, wait))
+		if (read_jobs(run, error) != OB_OK || is_late(run, wait))
 			break;
 		if (open_tables(run) == 0 &&
 			obl_result_count(&run->result, OBL_TABLE_WAITING) == 0)
@@ -295,7 +296,7 @@ submit_some(OblRun *run, ObError *error)
 
 /* Tables that land together, or with a manifest, have no jobs of their own. */
 static bool
-is_one_whole(const OblRun *run)
+is_one_job(const OblRun *run)
 {
 	json_t *options = json_loads(run->options, 0, NULL);
 	bool whole = json_object_get(options, "publish") ||
@@ -318,19 +319,20 @@ submit_once(OblRun *run, ObError *error)
 }
 
 static ObCode
-submit_every(OblRun *run, ObError *error)
+submit_run(OblRun *run, ObError *error)
 {
 	int64_t wait = POLL_MIN_MS / 4;
 	bool again;
 
-	if (look(run, rows_of_run, run->result.run_id, error) != OB_OK)
+	if (read_history(run, rows_of_run, run->result.run_id, error) != OB_OK)
 		return error->code;
 	again = run->result.ntables > 0;
 	if (!again && submit_once(run, error) != OB_OK)
 		return error->code;
 	for (;;)
 	{
-		if (look(run, rows_of_run, run->result.run_id, error) != OB_OK ||
+		if (read_history(run, rows_of_run, run->result.run_id, error) !=
+				OB_OK ||
 			is_late(run, wait))
 			return error->code;
 		if (open_tables(run) == 0)
@@ -341,7 +343,7 @@ submit_every(OblRun *run, ObError *error)
 	}
 	/* an earlier delivery has submitted the run, and some tables may have
 	 * failed */
-	return again && !is_one_whole(run) ? submit_some(run, error) : OB_OK;
+	return again && !is_one_job(run) ? submit_tables(run, error) : OB_OK;
 }
 
 /* ---- the modes ---- */
@@ -350,16 +352,16 @@ ObCode
 obl_run_submit(OblRun *run, ObError *error)
 {
 	if (is_for_all(run))
-		return submit_every(run, error);
+		return submit_run(run, error);
 	if (obl_run_tables(run, error) != OB_OK)
 		return error->code;
 	obl_result_sort(&run->result);
-	return submit_some(run, error);
+	return submit_tables(run, error);
 }
 
 /* Leaves the tables that would be submitted in another mode than status. */
 static void
-leave_waiting(OblRun *run)
+restore_failures(OblRun *run)
 {
 	for (int i = 0; i < run->result.ntables; i++)
 	{
@@ -374,7 +376,7 @@ leave_waiting(OblRun *run)
 ObCode
 obl_run_status(OblRun *run, ObError *error)
 {
-	if (look(run, rows_of_run, run->result.run_id, error) != OB_OK)
+	if (read_history(run, rows_of_run, run->result.run_id, error) != OB_OK)
 		return error->code;
 	/* tables that are jobs of their own */
 	if (run->result.ntables == 0 && !is_for_all(run) &&
@@ -382,6 +384,6 @@ obl_run_status(OblRun *run, ObError *error)
 		return error->code;
 	if (find_jobs(run, error) != OB_OK)
 		return error->code;
-	leave_waiting(run);
+	restore_failures(run);
 	return OB_OK;
 }

@@ -206,7 +206,7 @@ pause_slot(Slot *slot, int try)
 
 /* Ends the work on a table, whose transaction may still be open. */
 static void
-leave_table(Slot *slot)
+finish_table(Slot *slot)
 {
 	log_table(slot->table);
 	slot->table = NULL;
@@ -223,7 +223,7 @@ statement_failed(Slot *slot)
 	if (slot->table)
 	{
 		read_failure(slot);
-		leave_table(slot);
+		finish_table(slot);
 	}
 	if (lost)
 		pause_slot(slot, attempts);
@@ -234,15 +234,15 @@ statement_failed(Slot *slot)
 }
 
 static void
-lock_ended(Slot *slot, bool mine)
+lock_ended(Slot *slot, bool acquired)
 {
-	if (mine && !slot->slots->cancelled)
+	if (acquired && !slot->slots->cancelled)
 	{
 		export_table(slot);
 		return;
 	}
-	slot->table->state = mine ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;
-	leave_table(slot);
+	slot->table->state = acquired ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;
+	finish_table(slot);
 	send(slot, SLOT_COMMITTING, commit, 0, NULL);
 }
 
@@ -263,7 +263,7 @@ statement_done(Slot *slot, const PGresult *result)
 			break;
 		default:
 			if (slot->table)
-				leave_table(slot);
+				finish_table(slot);
 			begin_table(slot);
 	}
 }
@@ -273,7 +273,7 @@ statement_done(Slot *slot, const PGresult *result)
 /* Fails all remaining tables with the error of a slot, if no slot is left to
  * take them. */
 static void
-fail_rest(Slots *slots, const char *sqlstate, const char *message)
+fail_remaining(Slots *slots, const char *sqlstate, const char *message)
 {
 	OblTable *table;
 
@@ -294,7 +294,7 @@ give_up(Slot *slot)
 	obl_log(OBL_WARN, "no connection", "sqlstate", connection->sqlstate,
 			"message", connection->message, NULL);
 	end_slot(slot);
-	fail_rest(slot->slots, connection->sqlstate, connection->message);
+	fail_remaining(slot->slots, connection->sqlstate, connection->message);
 }
 
 static void

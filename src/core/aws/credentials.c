@@ -271,7 +271,7 @@ is_due(const ObProvider *provider)
 }
 
 static void
-drop(ObProvider *provider)
+drop_keys(ObProvider *provider)
 {
 	ob_keys_wipe(&provider->keys);
 	provider->origin[0] = '\0';
@@ -341,7 +341,7 @@ ob_provider_origin(const ObProvider *provider)
 /* Whether the source would give the same keys again: those of a user mapping,
  * or those that the environment and the files still have. */
 static bool
-would_give_same(const ObProvider *provider)
+source_has_same_keys(const ObProvider *provider)
 {
 	ObCredentials same = provider->view;
 	ObPlan plan = {0};
@@ -361,7 +361,7 @@ ob_provider_refused(ObProvider *provider, const char *access_key_id)
 {
 	if (!ob_text_equal(provider->keys.access_key_id, access_key_id))
 		return true;
-	if (would_give_same(provider))
+	if (source_has_same_keys(provider))
 		return false;
 	provider->refused = true;
 	return true;
@@ -373,7 +373,7 @@ ob_provider_reset(ObProvider *provider)
 	provider->failed = false;
 	ob_error_clear(&provider->failure);
 	if (provider->keys.expires == 0)
-		drop(provider);
+		drop_keys(provider);
 }
 
 void

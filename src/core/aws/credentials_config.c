@@ -367,7 +367,7 @@ add_link(Chain *chain, const Files *files, const char *profile, ObError *error)
 /* Checks that exactly one of the three keys names the credentials that a role
  * is assumed with. */
 static ObCode
-check_way(const Files *files, const char *profile, ObError *error)
+check_credential_keys(const Files *files, const char *profile, ObError *error)
 {
 	int n = (get(files, profile, "source_profile") != NULL) +
 			(get(files, profile, "credential_source") != NULL) +
@@ -385,7 +385,8 @@ check_way(const Files *files, const char *profile, ObError *error)
 /* The keys of a source profile go before its role; so a profile may also name
  * itself. */
 static ObCode
-follow(Chain *chain, const Files *files, const char *profile, ObError *error)
+follow_chain(Chain *chain, const Files *files, const char *profile,
+			 ObError *error)
 {
 	for (;;)
 	{
@@ -398,7 +399,7 @@ follow(Chain *chain, const Files *files, const char *profile, ObError *error)
 			return OB_OK;
 		}
 		if (add_link(chain, files, profile, error) != OB_OK ||
-			check_way(files, profile, error) != OB_OK)
+			check_credential_keys(files, profile, error) != OB_OK)
 			return error->code;
 		if (get(files, profile, "web_identity_token_file"))
 			return OB_OK;
@@ -474,7 +475,7 @@ plan_named(ObPlan *plan, const Files *files, const char *profile,
 		   ObError *error)
 {
 	Chain chain = {.n = 0};
-	ObCode code = follow(&chain, files, profile, error);
+	ObCode code = follow_chain(&chain, files, profile, error);
 
 	if (code == OB_OK)
 		code = plan_base(plan, files, &chain, error);

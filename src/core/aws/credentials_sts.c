@@ -66,7 +66,7 @@ choose_endpoint(ObFetch *fetch, ObError *error)
  * STS is not trusted by the authority of a private store.
  */
 static bool
-is_of_other_authority(const ObFetch *fetch)
+needs_system_ca(const ObFetch *fetch)
 {
 	return ob_host_is_aws(fetch->endpoint.host, "sts") !=
 		   fetch->options->store_is_aws;
@@ -406,7 +406,7 @@ start(ObFetch *fetch)
 	snprintf(request->label, sizeof(request->label),
 			 "role %.130s could not be assumed by STS at %s",
 			 current_role(fetch)->arn, name);
-	request->http_request.system_ca = is_of_other_authority(fetch);
+	request->http_request.system_ca = needs_system_ca(fetch);
 	fetch->retried = false;
 	send_request(fetch);
 }

@@ -121,7 +121,7 @@ cut_comment(char *text)
 }
 
 static ObCode
-wrong(const Reading *reading, const char *what)
+syntax_error(const Reading *reading, const char *what)
 {
 	return ob_error_set(reading->error, OB_ECREDS, "line %d %s", reading->line,
 						what);
@@ -133,7 +133,7 @@ add_entry(Reading *reading, const char *parent, const char *key, char *value)
 	Text *text = reading->text;
 
 	if (text->nentries == ENTRIES_MAX)
-		return wrong(reading, "is one too many: the file is too long");
+		return syntax_error(reading, "is one too many: the file is too long");
 	if (text->nentries == text->capacity)
 	{
 		int capacity = text->capacity > 0 ? text->capacity * 2 : 32;
@@ -153,7 +153,7 @@ add_entry(Reading *reading, const char *parent, const char *key, char *value)
 /* The rest after a first word, without blanks and quotes around it; NULL if
  * the first word is another one. */
 static char *
-after_word(char *name, const char *word)
+skip_word(char *name, const char *word)
 {
 	size_t len = strlen(word);
 
@@ -182,12 +182,12 @@ set_section(Reading *reading, char *name)
 		reading->kind = SECTION_PROFILE;
 	else if (strcmp(name, "default") == 0)
 		reading->kind = SECTION_DEFAULT;
-	else if ((rest = after_word(name, "profile")) != NULL)
+	else if ((rest = skip_word(name, "profile")) != NULL)
 	{
 		reading->kind = SECTION_PROFILE;
 		reading->section = rest;
 	}
-	else if ((rest = after_word(name, "services")) != NULL)
+	else if ((rest = skip_word(name, "services")) != NULL)
 	{
 		reading->kind = SECTION_SERVICES;
 		reading->section = rest;
@@ -201,14 +201,14 @@ read_section(Reading *reading, char *line)
 	char *name;
 
 	if (!end)
-		return wrong(reading, "has a \"[\" without its \"]\"");
+		return syntax_error(reading, "has a \"[\" without its \"]\"");
 	name = trim(end + 1);
 	if (name[0] != '\0' && name[0] != '#' && name[0] != ';')
-		return wrong(reading, "goes on after its \"]\"");
+		return syntax_error(reading, "goes on after its \"]\"");
 	*end = '\0';
 	name = trim(line + 1);
 	if (name[0] == '\0')
-		return wrong(reading, "names no section");
+		return syntax_error(reading, "names no section");
 	set_section(reading, name);
 	reading->in_section = true;
 	reading->last = -1;
@@ -222,13 +222,14 @@ split_pair(const Reading *reading, char *line, char **key, char **value)
 	char *equals = strchr(line, '=');
 
 	if (!equals)
-		return wrong(reading, "is neither a section nor \"key = value\"");
+		return syntax_error(reading,
+							"is neither a section nor \"key = value\"");
 	*equals = '\0';
 	*key = trim(line);
 	cut_comment(equals + 1);
 	*value = trim(equals + 1);
 	if ((*key)[0] == '\0')
-		return wrong(reading, "has no key before its \"=\"");
+		return syntax_error(reading, "has no key before its \"=\"");
 	return OB_OK;
 }
 
@@ -240,7 +241,7 @@ read_pair(Reading *reading, char *line)
 	ObCode code;
 
 	if (!reading->in_section)
-		return wrong(reading, "stands before the first section");
+		return syntax_error(reading, "stands before the first section");
 	code = split_pair(reading, line, &key, &value);
 	if (code == OB_OK)
 		code = add_entry(reading, NULL, key, value);
@@ -264,7 +265,7 @@ read_indented(Reading *reading, char *line)
 		size_t len = strlen(owner->value);
 
 		if (len > VALUE_MAX)
-			return wrong(reading, "makes a value too long");
+			return syntax_error(reading, "makes a value too long");
 		line = trim(line);
 		owner->value[len] = '\n';
 		memmove(owner->value + len + 1, line, strlen(line) + 1);

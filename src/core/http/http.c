@@ -142,7 +142,7 @@ read_v4(const unsigned char *byte)
 /* The IPv4 address that one of IPv6 leads to, by the host itself or by a
  * gateway: mapped, compatible, NAT64's, 6to4's. */
 static bool
-leads_to_v4(const unsigned char *byte, uint32_t *number)
+embeds_v4(const unsigned char *byte, uint32_t *number)
 {
 	static const unsigned char zeros[12] = {0};
 	static const unsigned char mapped[12] = {[10] = 0xFF, [11] = 0xFF};
@@ -178,7 +178,7 @@ is_metadata_v6(const struct in6_addr *address)
 	};
 	uint32_t number;
 
-	if (leads_to_v4(address->s6_addr, &number) && is_metadata_v4(number))
+	if (embeds_v4(address->s6_addr, &number) && is_metadata_v4(number))
 		return true;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
 		if (memcmp(address->s6_addr, places[i].byte, places[i].len) == 0)
@@ -777,7 +777,7 @@ is_refused(CURLcode result, long status)
 
 /* Handles the end of a transfer in libcurl. */
 static void
-conclude(Transfer *transfer, CURLcode result)
+complete_transfer(Transfer *transfer, CURLcode result)
 {
 	ObHttpRequest *request = transfer->request;
 	long status = 0;
@@ -879,7 +879,7 @@ fail_overdue(ObHttp *http)
 }
 
 static void
-conclude_all(ObHttp *http)
+complete_transfers(ObHttp *http)
 {
 	CURLMsg *message;
 	int left;
@@ -892,7 +892,7 @@ conclude_all(ObHttp *http)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-		conclude((Transfer *) (void *) transfer, result);
+		complete_transfer((Transfer *) (void *) transfer, result);
 	}
 }
 
@@ -966,7 +966,7 @@ ob_http_drive(ObHttp *http, ObError *error)
 	advance_clock(http);
 	start_due(http, http->driven_at);
 	code = pump(http, error);
-	conclude_all(http);
+	complete_transfers(http);
 	fail_overdue(http);
 	/* requests that the callbacks started may begin at once */
 	start_due(http, http->driven_at);

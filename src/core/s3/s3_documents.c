@@ -232,7 +232,7 @@ read_control(const char *text, const char *end, unsigned char *control)
 /* Writes a document without control characters; *found is set if it had
  * any. */
 static void
-stand_in(ObBuf *out, const char *data, size_t len, bool *found)
+encode_controls(ObBuf *out, const char *data, size_t len, bool *found)
 {
 	const char *end = data + len;
 	const char *kept = data;
@@ -259,7 +259,7 @@ stand_in(ObBuf *out, const char *data, size_t len, bool *found)
 
 /* Restores the control characters in place. */
 static void
-take_back(char *text)
+decode_controls(char *text)
 {
 	char *to = text;
 
@@ -283,7 +283,7 @@ static ObCode
 read_key(const UploadsReading *reading, char *key, ObError *error)
 {
 	if (reading->stands_in)
-		take_back(key);
+		decode_controls(key);
 	return reading->url_encoded ? decode_key(key, error) : OB_OK;
 }
 
@@ -388,7 +388,7 @@ ob_xml_read_uploads(const char *data, size_t len,
 	ObCode code = OB_OK;
 
 	ob_buf_init(&copy, len * 3 + 1);
-	stand_in(&copy, data, len, &reading.stands_in);
+	encode_controls(&copy, data, len, &reading.stands_in);
 	if (reading.stands_in)
 		code = ob_buf_check(&copy, error);
 	if (code == OB_OK && reading.stands_in)

@@ -32,7 +32,7 @@
 /* Whether it may wait for the store: an Abort does not last, nor a call whose
  * owner has set max_attempts to 1. */
 static bool
-is_patient(const ObS3Call *call)
+may_wait(const ObS3Call *call)
 {
 	return call->s3->retry_deadline_ms > 0 && call->verb != OB_S3_ABORT &&
 		   call->max_attempts > 1 && !call->hurried;
@@ -65,17 +65,17 @@ ob_outage_failed(ObS3Call *call)
 	else
 		away =
 			outage->failures >= SURE && (outage->served || has_upload(call));
-	if (!away || !is_patient(call))
+	if (!away || !may_wait(call))
 		return false;
 	if (!outage->probe || outage->probe == call)
 		outage->probes++;
 	return true;
 }
 
-/* ---- the line ---- */
+/* ---- the queue of held calls ---- */
 
 static void
-hold(ObS3Call *call)
+enqueue(ObS3Call *call)
 {
 	ObS3Call **link = &call->s3->outage.held;
 
@@ -87,7 +87,7 @@ hold(ObS3Call *call)
 }
 
 static void
-take_out(ObS3Call *call)
+dequeue(ObS3Call *call)
 {
 	ObS3Call **link = &call->s3->outage.held;
 
@@ -98,7 +98,7 @@ take_out(ObS3Call *call)
 	call->held = false;
 }
 
-/* The first call in the line is tried after the delay. */
+/* The first call in the queue is tried after the delay. */
 static void
 probe_next(ObS3 *s3, int64_t delay_ms)
 {
@@ -107,7 +107,7 @@ probe_next(ObS3 *s3, int64_t delay_ms)
 	s3->outage.probe = call;
 	if (!call)
 		return;
-	take_out(call);
+	dequeue(call);
 	ob_s3_try(call, delay_ms);
 }
 
@@ -116,7 +116,7 @@ ob_outage_wait(ObS3Call *call, int64_t delay_ms)
 {
 	ObOutage *outage = &call->s3->outage;
 
-	hold(call);
+	enqueue(call);
 	if (!outage->probe || outage->probe == call)
 		probe_next(call->s3, delay_ms);
 }
@@ -126,9 +126,9 @@ ob_outage_holds(ObS3Call *call)
 {
 	const ObOutage *outage = &call->s3->outage;
 
-	if (!outage->probe || outage->probe == call || !is_patient(call))
+	if (!outage->probe || outage->probe == call || !may_wait(call))
 		return false;
-	hold(call);
+	enqueue(call);
 	return true;
 }
 
@@ -138,7 +138,7 @@ ob_outage_leave(ObS3Call *call)
 	ObOutage *outage = &call->s3->outage;
 
 	if (call->held)
-		take_out(call);
+		dequeue(call);
 	if (outage->probe == call)
 		probe_next(call->s3, 0);
 }
@@ -172,7 +172,7 @@ ob_outage_over(ObS3 *s3)
 	{
 		ObS3Call *call = outage->held;
 
-		take_out(call);
+		dequeue(call);
 		resume(call);
 	}
 }

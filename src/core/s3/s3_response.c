@@ -192,7 +192,8 @@ requested_pause(const ObS3Call *call)
 /* Whether a failure looks like that of a store that is away: no response, or
  * that of a gateway.  A response of the store itself is about the request. */
 static bool
-looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
+looks_unavailable(const ObError *failure, ObRetryClass class,
+				  const ObXmlError *xml)
 {
 	int status = failure->http_status;
 
@@ -228,7 +229,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 {
 	ObS3 *s3 = call->s3;
 	ObRetryPolicy policy = {call->max_attempts, s3->retry_deadline_ms, 0};
-	bool away = looks_away(failure, class, xml);
+	bool away = looks_unavailable(failure, class, xml);
 	int64_t delay;
 
 	if (!away && failure->http_status > 0 && failure->http_status != 500)
@@ -265,7 +266,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
  * denies it, also one in a 200.
  */
 static void
-note_doubt(ObS3Call *call, ObRetryClass class, const ObXmlError *xml)
+note_uncertainty(ObS3Call *call, ObRetryClass class, const ObXmlError *xml)
 {
 	const ObHttpRequest *request = &call->request;
 
@@ -282,7 +283,7 @@ static void
 fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 	 const ObXmlError *xml)
 {
-	note_doubt(call, class, xml);
+	note_uncertainty(call, class, xml);
 	if (is_unclear(call, failure, xml))
 	{
 		call->retry.attempts++;
@@ -377,7 +378,7 @@ set_clock(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 
 /* Whether a redirect names another server than the one of the request. */
 static bool
-leads_away(const ObS3Call *call)
+redirects_to_other_host(const ObS3Call *call)
 {
 	const ObHttpRequest *request = &call->request;
 	char location[1024];
@@ -396,7 +397,7 @@ leads_away(const ObS3Call *call)
 
 /* True: requests will go there from now on. */
 static bool
-move_to(ObS3Call *call, const char *region)
+switch_region(ObS3Call *call, const char *region)
 {
 	ObS3 *s3 = call->s3;
 	ObEndpoint endpoint;
@@ -422,10 +423,10 @@ move_to(ObS3Call *call, const char *region)
 }
 
 static bool
-is_elsewhere(const ObS3Call *call, const ObError *failure)
+is_in_other_region(const ObS3Call *call, const ObError *failure)
 {
 	if (failure->code == OB_EREGION)
-		return call->s3->regional || !leads_away(call);
+		return call->s3->regional || !redirects_to_other_host(call);
 	return is_head(call) && failure->http_status == 400 &&
 		   failure->region[0] != '\0';
 }
@@ -434,12 +435,12 @@ is_elsewhere(const ObS3Call *call, const ObError *failure)
 static bool
 relocate(ObS3Call *call, const ObError *failure)
 {
-	if (call->relocated || !is_elsewhere(call, failure))
+	if (call->relocated || !is_in_other_region(call, failure))
 		return false;
 	if (failure->region[0] != '\0')
 	{
 		call->relocated = true;
-		return move_to(call, failure->region);
+		return switch_region(call, failure->region);
 	}
 	if (call->located || call->verb == OB_S3_HEAD_BUCKET)
 		return false;
@@ -480,7 +481,7 @@ on_located(ObS3Call *call)
 	if (call->request.status > 0 &&
 		ob_http_response_header(&call->request, "x-amz-bucket-region",
 								redirect.region, sizeof(redirect.region)) &&
-		move_to(call, redirect.region))
+		switch_region(call, redirect.region))
 	{
 		call->relocated = true;
 		call->s3->retries++;
@@ -557,7 +558,7 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
  * may be about a digest, the region or the time, and those of other statuses
  * hardly differ. */
 static bool
-has_lost_code(const ObS3Call *call, const ObXmlError *xml)
+lacks_error_code(const ObS3Call *call, const ObXmlError *xml)
 {
 	return call->request.cut && call->request.status == 400 &&
 		   xml->code[0] == '\0';
@@ -571,7 +572,7 @@ fail_response(ObS3Call *call, const ObXmlError *xml)
 	ObRetryClass class = ob_retry_class(request->status, xml->code);
 	ObError failure;
 
-	if (is_put_conflict(call, xml) || has_lost_code(call, xml))
+	if (is_put_conflict(call, xml) || lacks_error_code(call, xml))
 		class = OB_RETRY_TRANSIENT;
 	describe_refusal(call, xml, &failure);
 	if (!recover(call, &failure, xml))

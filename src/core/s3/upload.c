@@ -18,7 +18,7 @@
  *	                complete(), all parts have landed    COMPLETING, or HELD
  *	   HELD         ob_upload_publish()                  FINISHING
  *	   COMPLETING   success                              DONE
- *	                find_out(): the outcome is unclear   RECONCILING
+ *	                reconcile(): the outcome is unclear   RECONCILING
  *	   RECONCILING  the object is ours                   DONE
  *	                the parts are still there            COMPLETING
  *	                anything else                        FAILED
@@ -592,9 +592,9 @@ succeed(ObUpload *upload)
 	upload->state = OB_UPLOAD_DONE;
 }
 
-/* Fails with the error that was kept by find_out(). */
+/* Fails with the error that was kept by reconcile(). */
 static void
-stay_failed(ObUpload *upload, bool may_exist)
+keep_failure(ObUpload *upload, bool may_exist)
 {
 	upload->state = OB_UPLOAD_FAILED;
 	upload->last_sent = upload->response_lost = may_exist;
@@ -609,7 +609,7 @@ found_object(const ObUpload *upload, const ObError *error)
 }
 
 static void
-find_out(ObUpload *upload, const ObError *error)
+reconcile(ObUpload *upload, const ObError *error)
 {
 	upload->state = OB_UPLOAD_RECONCILING;
 	/* the error that is reported if the object is not ours, or we cannot find
@@ -632,10 +632,10 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 		succeed(upload);
 	}
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
-		stay_failed(upload, false);
+		keep_failure(upload, false);
 	else
 		/* libcurl may have sent it twice, without a word */
-		stay_failed(upload, true);
+		keep_failure(upload, true);
 }
 
 /* Reads the HEAD or ListParts after a Complete with an unclear outcome, or one
@@ -650,11 +650,11 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 		if (is_ours(upload, call))
 			succeed(upload);
 		else if (call->error.code == OB_OK && found)
-			stay_failed(upload, false);
+			keep_failure(upload, false);
 		else if (call->error.code == OB_OK || call->error.http_status == 404)
 			ob_s3_list_parts(call, upload->bucket, upload->key, upload->id);
 		else
-			stay_failed(upload, true);
+			keep_failure(upload, true);
 		return;
 	}
 	/* ListParts: the upload is still there, so Complete was not done */
@@ -664,7 +664,7 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 		send_complete(upload);
 	}
 	else
-		stay_failed(upload, true);
+		keep_failure(upload, true);
 }
 
 /* ---- sending ---- */
@@ -808,7 +808,7 @@ fail_part(ObUpload *upload, const ObS3Call *call)
 	if (upload->multipart)
 		fail(upload, &call->error);
 	else if (found_object(upload, &call->error))
-		find_out(upload, &call->error);
+		reconcile(upload, &call->error);
 	else
 		fail_last(upload, call);
 }
@@ -858,7 +858,7 @@ end_abort(ObUpload *upload)
 }
 
 static void
-end_existing(ObUpload *upload)
+end_with_object(ObUpload *upload)
 {
 	upload->exists = true;
 	upload->last_sent = true;
@@ -874,7 +874,7 @@ send_abort(ObUpload *upload, int delay_ms)
 }
 
 static void
-look_for_object(ObUpload *upload, int delay_ms)
+check_object(ObUpload *upload, int delay_ms)
 {
 	if (!upload->doubtful && !upload->last)
 	{
@@ -889,12 +889,12 @@ look_for_object(ObUpload *upload, int delay_ms)
 }
 
 static void
-give_up(ObUpload *upload, int delay_ms)
+start_abort(ObUpload *upload, int delay_ms)
 {
 	if (upload->id[0] != '\0')
 		send_abort(upload, delay_ms);
 	else
-		look_for_object(upload, delay_ms);
+		check_object(upload, delay_ms);
 }
 
 static void
@@ -911,17 +911,17 @@ on_aborted(ObUpload *upload, const ObS3Call *call)
 	}
 	else
 		upload->forgotten = true;
-	look_for_object(upload, 0);
+	check_object(upload, 0);
 }
 
 /* An object that is not there now may still appear, if a request is under
  * way. */
 static void
-on_looked(ObUpload *upload, const ObS3Call *call)
+on_head(ObUpload *upload, const ObS3Call *call)
 {
 	if (is_ours(upload, call))
 	{
-		end_existing(upload);
+		end_with_object(upload);
 		return;
 	}
 	if (call->error.code == OB_OK || call->error.http_status == 404)
@@ -937,7 +937,7 @@ on_closing(ObS3Call *call)
 	ObUpload *upload = call->arg;
 
 	if (call->verb == OB_S3_HEAD)
-		on_looked(upload, call);
+		on_head(upload, call);
 	else
 		on_aborted(upload, call);
 }
@@ -957,7 +957,7 @@ on_last_response(ObUpload *upload, ObS3Call *call)
 	upload->last = NULL;
 	if (call->error.code == OB_OK)
 	{
-		end_existing(upload);
+		end_with_object(upload);
 		return;
 	}
 	if (call->uncertain || call->error.code == OB_EUNKNOWN)
@@ -967,7 +967,7 @@ on_last_response(ObUpload *upload, ObS3Call *call)
 	if (!ob_http_sent(&upload->closing.request))
 	{
 		ob_s3_call_cancel(&upload->closing);
-		give_up(upload, 0);
+		start_abort(upload, 0);
 	}
 }
 
@@ -978,7 +978,7 @@ on_late_create(ObUpload *upload, const ObS3Call *call)
 {
 	if (call->error.code == OB_OK)
 		snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
-	give_up(upload, 0);
+	start_abort(upload, 0);
 }
 
 /* Notes what is known of the last request at this moment. */
@@ -1019,7 +1019,7 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 		return;
 	if (upload->state == OB_UPLOAD_DONE)
 	{
-		end_existing(upload);
+		end_with_object(upload);
 		return;
 	}
 	note_last_request(upload);
@@ -1041,7 +1041,7 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 		ob_s3_call_cancel(&upload->control);
 	if (upload->last)
 		ob_s3_call_last_try(upload->last);
-	give_up(upload, upload->last ? patience_ms : 0);
+	start_abort(upload, upload->last ? patience_ms : 0);
 }
 
 /* ---- the control call ---- */
@@ -1062,7 +1062,7 @@ on_control(ObS3Call *call)
 	else if (upload->state == OB_UPLOAD_RECONCILING)
 		reconcile_complete(upload, call);
 	else if (call->verb == OB_S3_COMPLETE && call->error.code == OB_EUNKNOWN)
-		find_out(upload, &call->error);
+		reconcile(upload, &call->error);
 	else if (call->verb == OB_S3_COMPLETE && call->error.code != OB_OK)
 		fail_last(upload, call);
 	else if (call->error.code != OB_OK)
