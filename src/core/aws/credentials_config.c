@@ -1,6 +1,6 @@
 /*
  * credentials_config.c
- *		Which source of credentials is configured here, as a plan.
+ *		Making a plan: which source of credentials is configured.
  *
  * src/core/aws/credentials_config.c
  *
@@ -160,7 +160,7 @@ typedef struct Files
 static const struct
 {
 	const char *variable;
-	const char *name; /* under the home folder */
+	const char *name; /* its path under the home folder */
 } places[OB_PROFILE_ANY] = {
 	[OB_PROFILE_CREDENTIALS] = {"AWS_SHARED_CREDENTIALS_FILE",
 								"/.aws/credentials"},
@@ -239,7 +239,7 @@ get(const Files *files, const char *profile, const char *key)
 	return ob_profiles_get(files->profiles, OB_PROFILE_ANY, profile, key);
 }
 
-/* Whether the profile has any key about credentials. */
+/* Returns whether the profile has any key about credentials. */
 static bool
 has_credentials(const Files *files, const char *profile)
 {
@@ -262,7 +262,8 @@ has_keys(const Files *files, const char *profile)
 		   get(files, profile, "aws_secret_access_key");
 }
 
-/* The three belong together, so they come from one file. */
+/* The id, the secret and the token belong together, so they come from one
+ * file. */
 static ObCode
 plan_keys(ObPlan *plan, const Files *files, const char *profile,
 		  ObError *error)
@@ -290,7 +291,7 @@ plan_keys(ObPlan *plan, const Files *files, const char *profile,
 	return fault.code;
 }
 
-/* Refuses profiles whose credentials need a way that is not supported. */
+/* Refuses profiles whose source of credentials is not supported. */
 static ObCode
 refuse_unsupported(const Files *files, const char *profile, ObError *error)
 {
@@ -331,14 +332,15 @@ read_duration(const Files *files, const char *profile, int *seconds,
 
 /* ---- roles ---- */
 
-/* Where following source_profile leads to. */
+/* The profiles that source_profile links, and the end of that chain. */
 typedef struct Chain
 {
-	const char *profiles[OB_ROLES_MAX]; /* with a role, the first one named */
+	const char *profiles[OB_ROLES_MAX]; /* profiles with a role, from the first
+										 * one named */
 	int n;
 	const char *keys;   /* the profile that has keys; or */
-	const char *source; /* a credential_source; or neither, and the last
-						 * role is one of a web identity */
+	const char *source; /* a credential_source; if both are NULL, the last role
+						 * is assumed with a web identity */
 } Chain;
 
 /* Adds a profile with a role to the chain. */
@@ -382,8 +384,8 @@ check_credential_keys(const Files *files, const char *profile, ObError *error)
 						profile, n == 0 ? "none" : "more than one");
 }
 
-/* The keys of a source profile go before its role; so a profile may also name
- * itself. */
+/* The keys of a source profile take precedence over its role, so a profile may
+ * name itself. */
 static ObCode
 follow_chain(Chain *chain, const Files *files, const char *profile,
 			 ObError *error)
@@ -578,7 +580,8 @@ plan_source(ObPlan *plan, const ObCredentialsOptions *options, ObError *error)
 	return ob_error_set(error, OB_EINVAL, "there is no such source");
 }
 
-/* The options' endpoint, the environment's, or the profile's, which is set. */
+/* Chooses the endpoint of the options, else of the environment, else of the
+ * profile. */
 static ObCode
 choose_sts_endpoint(ObPlan *plan, const ObCredentialsOptions *options,
 					ObError *error)

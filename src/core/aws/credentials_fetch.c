@@ -1,11 +1,11 @@
 /*
  * credentials_fetch.c
- *		Carrying out a plan, one request after the other.
+ *		Carrying out a plan, one request after another.
  *
  * src/core/aws/credentials_fetch.c
  *
- * Time-outs go by the clock of the host's driving, so that a query which
- * computes in the meantime does not make a service look dead.
+ * Time-outs use the clock that runs while the host drives, so that a query
+ * which computes in the meantime does not make a service look dead.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -18,10 +18,10 @@
 #include "core/text/timestamp.h"
 
 #define TARGET_MAX ((size_t) 8 * 1024)
-/* a token may have to be encoded */
+/* a token may need encoding */
 #define BODY_MAX (4 * OB_TOKEN_MAX)
 #define ATTEMPTS 3
-/* Another try is not made with less time left. */
+/* No further try is made with less time left. */
 #define TRY_MIN_MS 200
 
 /* ---- requests ---- */
@@ -50,7 +50,7 @@ finish_request(ObCredentialRequest *request, const ObError *failure)
 	request->done(request, &error);
 }
 
-/* Starts a try after the delay, if there is time for it. */
+/* Starts a try after the delay; returns false if there is no time for it. */
 static bool
 start_try(ObCredentialRequest *request, int64_t delay_ms)
 {
@@ -155,7 +155,7 @@ ob_fetch_init(ObFetch *fetch)
 	ob_buf_init(&fetch->sent_secret, OB_TOKEN_MAX);
 }
 
-/* Forgets what belongs to one fetch; the outcome stays. */
+/* Clears the state of one fetch, but not its outcome. */
 static void
 clear(ObFetch *fetch)
 {
@@ -288,7 +288,7 @@ ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error)
 				 "request");
 }
 
-/* Whether a server's word can go into an error. */
+/* Returns whether a server's error code may be shown in an error. */
 static bool
 is_code(const ObFetch *fetch, const char *code)
 {

@@ -4,9 +4,9 @@
  *
  * src/core/aws/profile.c
  *
- * A text is copied once and cut into lines, names and values where it lies, so
- * there is one piece of memory to wipe.  The entries point into it, in the
- * order of the file.
+ * A text is copied once, and split into lines, names and values in place, so
+ * that only one block of memory must be wiped.  The entries point into it, in
+ * the order of the file.
  */
 #include "core/aws/profile.h"
 
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define ENTRIES_MAX 20000
-#define VALUE_MAX (16 * 1024) /* of several lines */
+#define VALUE_MAX (16 * 1024) /* a value may have several lines */
 
 typedef enum SectionKind
 {
@@ -25,13 +25,13 @@ typedef enum SectionKind
 	SECTION_SERVICES
 } SectionKind;
 
-/* A key in its section; a section also has an entry of its own, without key.
- */
+/* A key in its section; a section also has an entry of its own, without
+ * key. */
 typedef struct Entry
 {
 	SectionKind kind;
-	const char *section; /* the profile's or the services' name */
-	const char *parent;  /* of a nested key; else NULL */
+	const char *section; /* the name of the profile or the services section */
+	const char *parent;  /* the key that a nested key is under; else NULL */
 	const char *key;
 	char *value;
 } Entry;
@@ -50,7 +50,7 @@ struct ObProfiles
 	Text texts[OB_PROFILE_ANY];
 };
 
-/* Where the reading of a text is. */
+/* The state of the parser. */
 typedef struct Reading
 {
 	Text *text;
@@ -150,8 +150,8 @@ add_entry(Reading *reading, const char *parent, const char *key, char *value)
 	return OB_OK;
 }
 
-/* The rest after a first word, without blanks and quotes around it; NULL if
- * the first word is another one. */
+/* Returns the rest of the text after its first word, without blanks and quotes
+ * around it; NULL if it begins with another word. */
 static char *
 skip_word(char *name, const char *word)
 {
@@ -170,7 +170,7 @@ skip_word(char *name, const char *word)
 	return name;
 }
 
-/* Sets what "[name]" stands for in this file. */
+/* Begins the section that "[name]" stands for in this file. */
 static void
 set_section(Reading *reading, char *name)
 {
@@ -215,7 +215,7 @@ read_section(Reading *reading, char *line)
 	return add_entry(reading, NULL, NULL, NULL);
 }
 
-/* "key = value"; the line is cut in two. */
+/* Splits "key = value" in place. */
 static ObCode
 split_pair(const Reading *reading, char *line, char **key, char **value)
 {
@@ -250,7 +250,7 @@ read_pair(Reading *reading, char *line)
 }
 
 /* Reads a nested key, under an empty value, or the next line of a value.  The
- * line is moved right behind the value, where everything has been read
+ * line is moved to the end of the value, over text that has been read
  * already. */
 static ObCode
 read_indented(Reading *reading, char *line)
@@ -277,7 +277,7 @@ read_indented(Reading *reading, char *line)
 	return code;
 }
 
-/* A line belongs to the key before it if it is indented more than that: then
+/* A line belongs to the previous key if it is indented more than that key, so
  * whole sections may be indented, as AWS's own tools allow. */
 static ObCode
 read_line(Reading *reading, char *line)
@@ -318,7 +318,7 @@ ob_profiles_read(ObProfiles *profiles, ObProfileFile file, const char *data,
 	text->len = len;
 	line = text->data;
 	if (strncmp(line, "\xEF\xBB\xBF", 3) == 0)
-		line += 3; /* some editors begin UTF-8 with a byte order mark */
+		line += 3; /* some editors write a byte order mark before UTF-8 */
 	while (line && code == OB_OK)
 	{
 		char *end =
@@ -355,7 +355,8 @@ same_key(const char *a, const char *b)
 	return *a == '\0' && *b == '\0';
 }
 
-/* The last entry of that name; key NULL: any one of the section. */
+/* Returns the last entry of that name; if key is NULL, any entry of the
+ * section. */
 static const Entry *
 find(const Text *text, SectionKind kind, const char *section,
 	 const char *parent, const char *key)

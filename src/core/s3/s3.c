@@ -4,8 +4,8 @@
  *
  * src/core/s3/s3.c
  *
- * The client, and the beginning of calls; s3_intern.h lists the files for the
- * rest of a call's life.
+ * This file has the client and starts calls; s3_intern.h lists the files for
+ * the rest of a call's life.
  */
 #include "core/s3/s3.h"
 
@@ -28,7 +28,7 @@ same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
 		   ob_text_equal(a->base, b->base);
 }
 
-/* Whether the host follows when the region changes. */
+/* Returns whether the host depends on the region. */
 static bool
 is_regional(const ObS3Options *options)
 {
@@ -212,7 +212,7 @@ ob_s3_call_free(ObS3Call *call)
 		ob_s3_call_cancel(call);
 	ob_http_request_free(&call->request);
 	ob_buf_free(&call->document);
-	/* a buffer of zeros was never set up */
+	/* a call of zeros was never initialised */
 	if (call->secrets.data)
 		ob_buf_wipe(&call->secrets);
 	ob_leaks_free(&call->leaks);
@@ -266,7 +266,7 @@ start_empty(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key)
 	start(call, verb, bucket, key, NULL, 0, OB_SHA256_EMPTY);
 }
 
-/* Forgets what another verb has left in a call that is used again. */
+/* Clears what another verb has left in a call that is reused. */
 static void
 clear_target(ObS3Call *call)
 {

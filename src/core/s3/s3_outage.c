@@ -1,21 +1,21 @@
 /*
  * s3_outage.c
- *		A store that goes away in the middle: which call probes it, and how
- *often.
+ *		Outages of the store: which call probes it, and how often.
  *
  * src/core/s3/s3_outage.c
  *
- * A store that has served this client and then fails every try is away: a
+ * An outage begins when a store that has served this client fails every try: a
  * balancer without a backend, a gateway that restarts, a network that is cut.
- * The number of tries would only show how short they are, so none is counted
- * then, and nothing is taken from the quota: onboard.retry_deadline ends it.
+ * Such tries fail so fast that their number means nothing.  So none is counted
+ * during an outage, and nothing is taken from the quota; only
+ * onboard.retry_deadline ends it.
  *
- * One call at a time is tried, the probe, with longer and longer pauses; all
+ * One call at a time is tried, the probe, with longer and longer pauses.  All
  * others are held, and each takes its turn as the probe, so that one request
- * which always fails does not stand for all.  A response to any call that only
- * the store can give ends the outage, and all calls continue.
+ * which always fails does not decide for all.  A response that only the store
+ * can give, to any call, ends the outage, and all calls continue.
  *
- * Failures between successes are no outage: they are counted as always.
+ * Failures between successes are not an outage: they are counted as usual.
  */
 #include "core/s3/s3_intern.h"
 
@@ -23,14 +23,14 @@
 
 #include "core/base/random.h"
 
-/* The number of tries that have failed in a row before the store counts as
- * away. */
+/* The number of consecutive failed tries after which an outage begins. */
 #define SURE 3
-/* The calls continue within this time after an outage, not all at once. */
+/* The calls continue within this time after an outage, rather than all at
+ * once. */
 #define SPREAD_MS 1000
 
-/* Whether it may wait for the store: an Abort does not last, nor a call whose
- * owner has set max_attempts to 1. */
+/* Returns whether the call may wait for the store.  An Abort does not wait,
+ * nor does a call whose owner has set max_attempts to 1. */
 static bool
 may_wait(const ObS3Call *call)
 {
@@ -61,7 +61,8 @@ ob_outage_failed(ObS3Call *call)
 
 	outage->failures++;
 	if (!request->sent && request->status == 0)
-		away = ob_outage_reached(call); /* this has cost the store nothing */
+		away = ob_outage_reached(
+			call); /* a try that did not reach the store costs it nothing */
 	else
 		away =
 			outage->failures >= SURE && (outage->served || has_upload(call));
@@ -160,8 +161,8 @@ ob_outage_over(ObS3 *s3)
 	outage->served = true;
 	outage->failures = outage->probes = 0;
 	outage->probe = NULL;
-	/* another call got a response, while the probe may have a long pause
-	 * left */
+	/* a response to another call ended the outage, while the probe may still
+	 * have to pause for long */
 	if (probe && ob_http_running(&probe->request) &&
 		!ob_http_sent(&probe->request))
 	{

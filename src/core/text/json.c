@@ -32,7 +32,8 @@ fail(Json *json, const char *what)
 	return false;
 }
 
-/* The next character; NUL at the end, where no valid text has one. */
+/* Returns the next character; NUL at the end, since no valid text contains
+ * one. */
 static char
 peek(const Json *json)
 {
@@ -47,7 +48,7 @@ skip_blanks(Json *json)
 		json->at++;
 }
 
-/* Skips blanks and that character. */
+/* Skips blanks and the character c. */
 static bool
 expect(Json *json, char c)
 {
@@ -58,7 +59,7 @@ expect(Json *json, char c)
 	return true;
 }
 
-/* The four digits after "\u". */
+/* Reads the four digits after "\u". */
 static bool
 read_unit(Json *json, unsigned *unit)
 {
@@ -142,8 +143,8 @@ read_escape(Json *json, char **to)
 	return true;
 }
 
-/* Decodes a text, which never gets longer, and ends it with a NUL.  "to" has
- * room for what is left of the document. */
+/* Decodes a text, which never gets longer by that, and adds a NUL.  "to" has
+ * room for the rest of the document. */
 static bool
 read_text(Json *json, char *to)
 {
@@ -246,7 +247,7 @@ read_between(Json *json, char open, char close,
 	return expect(json, close);
 }
 
-/* The name of a member, its colon and the blanks behind it. */
+/* Reads the name of a member, its colon and the blanks after it. */
 static bool
 read_name(Json *json)
 {

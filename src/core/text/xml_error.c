@@ -50,7 +50,7 @@ ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
 
 /* ---- STS ---- */
 
-/* Whether the path is that of this element, below the root. */
+/* Returns whether the path, without its root, is "rest". */
 static bool
 is_below_root(const char *path, const char *rest)
 {
