@@ -4,8 +4,8 @@
  *
  * src/lambda/database.c
  *
- * The last NULL of PQgetResult() comes with no socket event of its own, so
- * everything that can be read is read before the next wait.
+ * The final NULL of PQgetResult() causes no socket event, so all results that
+ * are available are read before the next wait.
  */
 #include "lambda/database.h"
 
@@ -78,9 +78,9 @@ report(OblConnection *connection, OblClass class, const char *sqlstate,
 /* ---- connecting ---- */
 
 /*
- * Verbosity "sqlstate" makes the text of a failed login end with its code, the
- * only way to learn it; nothing else of the text is passed on, since it may
- * name what the secret holds.
+ * With verbosity "sqlstate", the text of a failed login contains its code,
+ * which is available in no other way.  The rest of the text is not passed on,
+ * since it may show parts of the secret.
  */
 static void
 login_failed(OblConnection *connection)
@@ -126,13 +126,14 @@ continue_connecting(OblConnection *connection)
 			login_failed(connection);
 			return;
 	}
-	/* libpq may have gone on to another address */
+	/* libpq may have moved on to another address */
 	connection->socket.fd = PQsocket(connection->conn);
 }
 
 /* ---- statements ---- */
 
-/* Keeps the first result of a statement that failed, else the last. */
+/* Keeps the first error of a statement, or its last result if there is
+ * none. */
 static void
 keep(OblConnection *connection, PGresult *result)
 {

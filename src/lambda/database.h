@@ -44,10 +44,10 @@ struct OblConnection
 	/* the outcome */
 	OblClass class;
 	char sqlstate[6];
-	char message[OBL_TEXT]; /* redacted for logins */
-	char detail[OBL_TEXT];  /* of a statement's error; or "" */
+	char message[OBL_TEXT]; /* redacted for failed logins */
+	char detail[OBL_TEXT];  /* the DETAIL of a statement's error; or "" */
 
-	int tries; /* the owner's, to count */
+	int tries; /* a counter for the owner */
 
 	/* private */
 	PGconn *conn;
@@ -68,8 +68,8 @@ extern void obl_connection_cancel(OblConnection *connection);
 extern void obl_connection_close(OblConnection *connection);
 extern OblClass obl_class_of(const char *sqlstate);
 
-/* Copies the first line of a server's text, made as those of an ObError; NULL
- * is "". */
+/* Copies the first line of a server's text, cut and masked as the texts of an
+ * ObError; NULL is copied as "". */
 extern void obl_copy_line(char *field, size_t size, const char *text);
 
 #endif

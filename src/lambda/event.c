@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* PostgreSQL's names have up to 63 bytes, and a schema before them. */
+/* PostgreSQL's names have up to 63 bytes each, and may be qualified. */
 #define NAME_MAX_LEN 200
 
 /* ---- UUIDs ---- */
@@ -72,8 +72,8 @@ obl_uuid5(const char *run_id, const char *name, char *out)
 	uuid5(run_id, name, out);
 }
 
-/* Lambda's request ids are UUIDs; those of a test or another runtime need not
- * be. */
+/* Makes a run id of the request id, which is a UUID in Lambda, but need not be
+ * in tests and other runtimes. */
 static void
 run_of_request(OblEvent *event, const char *request_id)
 {
@@ -98,7 +98,8 @@ text_of(const json_t *object, const char *name)
 	return json_string_value(json_object_get(object, name));
 }
 
-/* An EventBridge rule's: its id stays the same when it is delivered again. */
+/* Reads the event of an EventBridge rule, whose id stays the same when it is
+ * delivered again. */
 static ObCode
 read_scheduled(OblEvent *event, const json_t *root, ObError *error)
 {

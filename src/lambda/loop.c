@@ -31,7 +31,7 @@ obl_loop_remove(OblLoop *loop, OblSocket *socket)
 	}
 }
 
-/* The earlier of two times, of which -1 is never. */
+/* Returns the earlier of two times, where -1 means never. */
 static int64_t
 earlier(int64_t a, int64_t b)
 {
@@ -40,8 +40,8 @@ earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* The time-out of poll(), rounded up, so that the loop does not spin for the
- * rest of a millisecond. */
+/* Returns the time-out for poll(), rounded up, so that the loop does not spin
+ * for the rest of a millisecond. */
 static int
 timeout(const OblLoop *loop, int64_t until_ms)
 {

@@ -42,7 +42,7 @@ obl_result_add(OblResult *result, const char *name, const char *query,
 {
 	OblTable *table;
 
-	/* grows by doubling: at each power of two */
+	/* the array doubles at each power of two */
 	if ((result->ntables & (result->ntables - 1)) == 0)
 	{
 		size_t room = result->ntables ? (size_t) result->ntables * 2 : 1;

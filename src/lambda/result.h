@@ -20,16 +20,16 @@ typedef enum OblTableState
 	OBL_TABLE_DONE,
 	OBL_TABLE_EMPTY,
 	OBL_TABLE_FAILED,
-	OBL_TABLE_DEADLINE, /* cancelled, or not begun, for want of time */
-	OBL_TABLE_SKIPPED,  /* another delivery of the event works on it */
-	OBL_TABLE_QUEUED    /* fanout: a child was invoked; submit: the
-						 * database works on it */
+	OBL_TABLE_DEADLINE, /* cancelled or not started at the deadline */
+	OBL_TABLE_SKIPPED,  /* another delivery of the event is exporting it */
+	OBL_TABLE_QUEUED    /* fanout: a child was invoked; submit: a job in the
+						 * database exports it */
 } OblTableState;
 
 typedef struct OblTable
 {
 	char *name;  /* malloc'd */
-	char *query; /* the file's; NULL: registered */
+	char *query; /* from the file; NULL: the table is registered */
 	double size; /* estimated rows; the largest first */
 	OblTableState state;
 	bool landed_before; /* by another delivery of the event */
@@ -54,10 +54,10 @@ typedef struct OblResult
 
 extern void obl_result_init(OblResult *result, const char *run_id);
 extern void obl_result_free(OblResult *result);
-/* Takes copies; false without memory. */
+/* Adds copies; returns false if out of memory. */
 extern bool obl_result_add(OblResult *result, const char *name,
 						   const char *query, double size);
-/* NULL if there is none of that name. */
+/* Returns NULL if no table has that name. */
 extern OblTable *obl_result_find(OblResult *result, const char *name);
 extern void obl_result_sort(OblResult *result); /* by size, descending */
 extern int obl_result_count(const OblResult *result, OblTableState state);
@@ -74,7 +74,7 @@ extern void obl_table_read_row(OblTable *table, const char *status,
 
 /* "done", "running", "partial" or "failed". */
 extern const char *obl_result_state(const OblResult *result);
-/* Whether the invocation is to fail, by fail_on. */
+/* Returns whether the invocation must fail, according to fail_on. */
 extern bool obl_result_failed(const OblResult *result, OblFailOn fail_on);
 
 /*

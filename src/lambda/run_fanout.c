@@ -26,7 +26,7 @@ typedef struct Invocation
 {
 	ObAwsCall call;
 	bool running;
-	OblTable **tables; /* within the fanout's */
+	OblTable **tables; /* a slice of the fanout's tables */
 	int ntables;
 	char *body;
 	struct Fanout *fanout;
@@ -228,7 +228,7 @@ obl_run_fanout(OblRun *run, ObError *error)
 		(ObPair){"content-type", "application/json"};
 	fanout->headers[fanout->nheaders++] =
 		(ObPair){"x-amz-invocation-type", "Event"};
-	/* Lambda's detection of loops counts by it */
+	/* Lambda's detection of recursive loops uses this header */
 	if (run->trace_id && run->trace_id[0])
 		fanout->headers[fanout->nheaders++] =
 			(ObPair){"x-amzn-trace-id", run->trace_id};

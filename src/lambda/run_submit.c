@@ -5,14 +5,14 @@
  * src/lambda/run_submit.c
  *
  * All registered tables are one job, under one snapshot, whose run id is the
- * event's.  Tables that were named, or that the file has, are a job each, some
- * at a time, and so are those that failed in an earlier delivery of the event;
- * their run ids are made of the event's and their names, and those of further
- * tries of the id before.  Jobs that have not ended at the deadline continue
- * in the database; a status event shows them later.
+ * event's.  Named tables and tables of the file are a job each, several at a
+ * time, and so are tables that failed in an earlier delivery of the event. The
+ * run id of such a job is derived from the event's and the table's name; that
+ * of a further try, from the id of the try before.  Jobs that have not ended
+ * at the deadline continue in the database; a status event shows them later.
  *
- * A run belongs to a role: rows of the same id that another role has made, and
- * that ours may see, are ignored.
+ * A run belongs to a role: rows of another role with the same id, which ours
+ * may be able to see, are ignored.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -29,7 +29,8 @@ static const char submit_all[] =
 	"SELECT onboard_submit_all(NULL, $1::jsonb, $2::uuid)";
 static const char submit_one[] =
 	"SELECT onboard_submit($1, $2, $3, $4::jsonb, $5::uuid)";
-/* the run's own row, whose name is empty, only matters if it is bad */
+/* the run's own row, whose name is empty, only matters if the run has
+ * failed */
 static const char rows_of_run[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
 	" coalesce(error, ''), coalesce(detail, '') FROM onboard_runs"
@@ -40,7 +41,8 @@ static const char rows_of_jobs[] =
 	" coalesce(error, ''), coalesce(detail, '') FROM onboard_runs"
 	" WHERE run_id = ANY ($1::uuid[]) AND role = current_user";
 
-/* Rows of the history into the result, whose tables may not be known yet. */
+/* Stores rows of the history in the result, whose tables may not be known
+ * yet. */
 static ObCode
 read_rows(OblRun *run, const PGresult *rows, ObError *error)
 {
@@ -75,9 +77,9 @@ has_lost_row(const PGresult *rows)
 	return false;
 }
 
-/* A job that ends while the view looks seems lost: its row is that of the
- * snapshot, but its lock has gone since.  So the rows are read again if one
- * seems lost. */
+/* Reads rows of the history into the result.  If a job ends while the view is
+ * read, it appears lost: the snapshot has its old row, but its lock is gone.
+ * So the rows are read again if one is lost. */
 static ObCode
 read_history(OblRun *run, const char *sql, const char *ids, ObError *error)
 {
@@ -174,9 +176,9 @@ read_jobs(OblRun *run, ObError *error)
 	return code;
 }
 
-/* Whether the table needs a job that was not looked for yet: it has none, or
- * the last one has failed.  A table that failed without a try is not
- * registered. */
+/* Returns whether the table needs another job that has not been searched for
+ * yet: it has no job, or its last one failed.  A table that failed without a
+ * try is not registered. */
 static bool
 needs_job(const OblTable *table)
 {
@@ -232,7 +234,7 @@ is_for_all(const OblRun *run)
 static void
 submit_table(OblRun *run, OblTable *table)
 {
-	/* the registry has the bucket for all tables */
+	/* for all tables, the registry has the bucket */
 	const char *bucket = is_for_all(run) ? NULL : run->config->bucket;
 	const char *values[] = {table->name, table->query, bucket, run->options,
 							table->job};
@@ -294,7 +296,8 @@ submit_tables(OblRun *run, ObError *error)
 
 /* ---- all tables: one job ---- */
 
-/* Tables that land together, or with a manifest, have no jobs of their own. */
+/* Returns whether the run is a single job: tables that are published together,
+ * or with a manifest, have no jobs of their own. */
 static bool
 is_one_job(const OblRun *run)
 {
@@ -359,7 +362,8 @@ obl_run_submit(OblRun *run, ObError *error)
 	return submit_tables(run, error);
 }
 
-/* Leaves the tables that would be submitted in another mode than status. */
+/* Restores the state of tables that find_jobs() has prepared for another job,
+ * which action status does not submit. */
 static void
 restore_failures(OblRun *run)
 {

@@ -58,8 +58,8 @@ typedef struct Slot
 	OblConnection connection;
 	OblSecret *secret;
 	SlotState state;
-	bool refused;              /* the password was, once */
-	char version[OBL_VERSION]; /* of the secret that was logged in with */
+	bool refused;              /* the password was refused once */
+	char version[OBL_VERSION]; /* the version of the secret that was used */
 	int64_t open_at_ms;        /* of SLOT_PAUSING */
 	OblTable *table;           /* NULL: none */
 } Slot;
@@ -383,7 +383,8 @@ open_slot(Slot *slot, ObError *error)
 
 /* ---- the whole ---- */
 
-/* The time at which the first pausing slot continues; -1: none does. */
+/* Returns the time at which the first pausing slot continues; -1: no slot is
+ * pausing. */
 static int64_t
 next_opening(const Slots *slots)
 {

@@ -4,11 +4,11 @@
  *
  * src/lambda/runtime.c
  *
- * Plain HTTP to an address of the sandbox: never through a proxy.  AWS has it
- * at 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The sandbox
- * may be frozen while the next event is waited for, so only the connection has
- * a time-out here, and a connection that died while frozen is just followed by
- * another try.
+ * The API is plain HTTP at an address of the sandbox, never through a proxy.
+ * AWS uses 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The
+ * sandbox may be frozen while the program waits for the next event, so only
+ * connecting has a time-out here, and a connection that died in the meantime
+ * just leads to another try.
  */
 #include "lambda/runtime.h"
 
@@ -31,7 +31,7 @@ typedef struct ApiCall
 {
 	const char *api;
 	const char *path;
-	const char *type; /* of an error; NULL: none */
+	const char *type; /* the error's type; NULL: none */
 	bool ended;
 	ObHttpRequest request;
 } ApiCall;
@@ -72,7 +72,8 @@ begin(ApiCall *call, const char *method, const char *api, const char *path)
 	call->request.connect_timeout_ms = CONNECT_MS;
 }
 
-/* Waits until the request has ended; true if a response came. */
+/* Waits until the request has ended; returns whether a response was
+ * received. */
 static bool
 wait_for(OblLoop *loop, ApiCall *call, int64_t delay_ms, ObError *error)
 {

@@ -45,7 +45,7 @@ obl_secret_wipe(OblSecret *secret)
 
 /* ---- reading it ---- */
 
-/* No cause repeats a value. */
+/* Sets an error whose cause never repeats a value. */
 static ObCode
 refuse(ObError *error, const char *name, const char *why)
 {
@@ -151,7 +151,7 @@ read_response(OblSecret *secret, const ObBuf *response, char *version,
 		code = ob_error_set(error, OB_EPROTO, "it has no SecretString");
 	else
 		code = read_fields(secret, object, error);
-	/* jansson has no way to wipe the memory that it frees */
+	/* jansson does not wipe the memory that it frees */
 	if (json_is_string(text))
 		OPENSSL_cleanse((char *) json_string_value(text),
 						json_string_length(text));

@@ -11,7 +11,7 @@
 
 #include "lambda/run.h"
 
-/* The pattern of names is the event's list, as JSON; NULL: all. */
+/* The parameter is the event's list of names, as JSON; NULL: all tables. */
 static const char registered[] =
 	"SELECT t.name, coalesce(c.reltuples, 0)::float8"
 	" FROM onboard_tables t LEFT JOIN pg_catalog.pg_class c"
@@ -142,8 +142,7 @@ add_unknown(OblRun *run, ObError *error)
 	return OB_OK;
 }
 
-/* Marks the tables that a delivery before this one, or beside it, has
- * exported. */
+/* Marks the tables that an earlier or concurrent delivery has exported. */
 static ObCode
 mark_landed(OblRun *run, ObError *error)
 {
