@@ -135,7 +135,7 @@ package_folder(char *path, size_t size, ObError *error)
 	len = readlink("/proc/self/exe", path, size - 1);
 	if (len <= 0)
 	{
-		ob_error_set(error, OB_EIO, "the program's own path is not known");
+		ob_error_set(error, OB_EIO, "could not determine the program's path");
 		return false;
 	}
 	path[len] = '\0';

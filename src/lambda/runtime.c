@@ -160,7 +160,8 @@ obl_runtime_next(OblLoop *loop, const char *api, OblInvocation *invocation,
 		if (call.request.status == 500)
 			break;
 	}
-	ob_error_set(error, code, "the Runtime API gave none (HTTP status %d)",
+	ob_error_set(error, code,
+				 "the Runtime API returned no event (HTTP status %d)",
 				 call.request.status);
 	ob_http_request_free(&call.request);
 	return error->code;

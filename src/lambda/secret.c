@@ -89,7 +89,7 @@ check(const OblSecret *secret, const json_t *object, ObError *error)
 
 	if (engine && strncmp(engine, "postgres", strlen("postgres")) != 0 &&
 		strncmp(engine, "aurora-postgres", strlen("aurora-postgres")) != 0)
-		return refuse(error, "engine", "is not PostgreSQL's");
+		return refuse(error, "engine", "is not PostgreSQL");
 	if (secret->port)
 	{
 		long port = strtol(secret->port, &end, 10);
@@ -104,7 +104,7 @@ check(const OblSecret *secret, const json_t *object, ObError *error)
 		if (strcmp(secret->sslmode, modes[i]) == 0)
 			return OB_OK;
 	}
-	return refuse(error, "sslmode", "is none of libpq's");
+	return refuse(error, "sslmode", "is not one of libpq's modes");
 }
 
 static ObCode
@@ -117,7 +117,7 @@ read_fields(OblSecret *secret, const json_t *object, ObError *error)
 			: "dbname";
 
 	if (!json_is_object(object))
-		return ob_error_set(error, OB_EPROTO, "it is no JSON object");
+		return ob_error_set(error, OB_EPROTO, "it is not a JSON object");
 	if (read_text(object, "host", true, &secret->host, error) != OB_OK ||
 		read_text(object, "port", false, &secret->port, error) != OB_OK ||
 		read_text(object, "username", true, &secret->user, error) != OB_OK ||

@@ -93,7 +93,7 @@ read_entry(OblRun *run, const json_t *entry, size_t number, ObError *error)
 	if (json_object_size(entry) != 2)
 		return refuse(error, number, "has an unknown key");
 	if (obl_result_find(&run->result, name))
-		return refuse(error, number, "has a table_name that was there before");
+		return refuse(error, number, "has a duplicate table_name");
 	if (is_wanted(run->event, name) &&
 		!obl_result_add(&run->result, name, query, 0))
 		return ob_error_set(error, OB_ENOMEM, "out of memory");

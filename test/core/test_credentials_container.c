@@ -335,12 +335,12 @@ hostile_responses(void **state)
 		int requests;
 		const char *cause;
 	} rows[] = {
-		{200, "", 1, "the JSON response is malformed, or cut off"},
+		{200, "", 1, "the JSON response is malformed or truncated"},
 		{200, "canary", 1, "the JSON response is malformed"},
 		{200, "<html>canary</html>", 1, "the JSON response is malformed"},
 		{200, "[]", 1, "the JSON response is malformed"},
-		{200, "{" FOUR, 1, "the JSON response is malformed, or cut off"},
-		{200, "{" FOUR "} canary", 1, "goes on after its end"},
+		{200, "{" FOUR, 1, "the JSON response is malformed or truncated"},
+		{200, "{" FOUR "} canary", 1, "has text after its end"},
 		{200, "{}", 1, "the response's access key id is missing"},
 		{200, "{\"AccessKeyId\":\"AK\"}", 1,
 		 "the response's secret access key is missing"},
@@ -362,7 +362,7 @@ hostile_responses(void **state)
 		{200,
 		 "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"canary\","
 		 "\"Expiration\":\"canary\"}",
-		 1, "the response's Expiration is unreadable"},
+		 1, "the response's Expiration is invalid"},
 		{200, "{\"Code\":\"AccessDenied\"," FOUR "}", 1,
 		 "the response's Code is AccessDenied"},
 		{200, "{\"Code\":\"canary-told\"," FOUR "}", 1,

@@ -429,7 +429,7 @@ no_keys(void **state)
 		{404, "canary",
 		 "it has no credentials for the instance's role \"lake\""},
 		{500, "canary", "HTTP status 500 (after 3 attempts)"},
-		{200, "", "the JSON response is malformed, or cut off"},
+		{200, "", "the JSON response is malformed or truncated"},
 		{200, "<html>canary", "the JSON response is malformed"},
 		{200,
 		 "{\"Code\":\"AssumeRoleUnauthorizedAccess\",\"Message\":\"EC2 cannot "
@@ -495,7 +495,7 @@ it_hangs(void **state)
 				(ServerRule){.target = ROLES_PATH "lake", .act = SERVER_HOLD});
 	serve_instance(identity, ID, 3600);
 	use_instance(identity);
-	assert_failed(identity, "no whole response came within");
+	assert_failed(identity, "no complete response was received within");
 	assert_in_range(ob_http_clock_ms(identity->http) - begin, 4000, 5000);
 }
 

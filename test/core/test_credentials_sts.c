@@ -175,14 +175,14 @@ role_without_a_region(void **state)
 									.sts_endpoint = identity->url};
 
 	identity_use(identity, &options);
-	assert_failed(identity, "a region must be given");
+	assert_failed(identity, "a region is required");
 	options.region = "EU/west";
 	options.sts_endpoint = NULL;
 	identity_use(identity, &options);
-	assert_failed(identity, "no endpoint of STS: ");
+	assert_failed(identity, "no STS endpoint: ");
 	options.sts_endpoint = "http://user:canary@127.0.0.1/";
 	identity_use(identity, &options);
-	assert_failed(identity, "no endpoint of STS: ");
+	assert_failed(identity, "no STS endpoint: ");
 	options.role_arn = "arn:aws:iam::1:role/a b";
 	identity_use(identity, &options);
 	assert_failed(identity, "ARN is not of printable ASCII");

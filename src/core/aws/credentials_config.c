@@ -298,8 +298,8 @@ refuse_unsupported(const Files *files, const char *profile, ObError *error)
 	if (get(files, profile, "sso_session") ||
 		get(files, profile, "sso_start_url"))
 		return ob_error_set(error, OB_ECREDS,
-							"profile \"%s\" signs in by SSO (sso_*), which "
-							"onboard does not do",
+							"profile \"%s\" uses SSO (sso_*), which "
+							"onboard does not support",
 							profile);
 	if (get(files, profile, "credential_process") &&
 		!ob_profiles_get(files->profiles, OB_PROFILE_CREDENTIALS, profile,
@@ -350,7 +350,7 @@ add_link(Chain *chain, const Files *files, const char *profile, ObError *error)
 	for (int i = 0; i < chain->n; i++)
 		if (strcmp(chain->profiles[i], profile) == 0)
 			return ob_error_set(error, OB_ECREDS,
-								"profile \"%s\" comes back to itself by "
+								"profile \"%s\" refers to itself through "
 								"source_profile",
 								profile);
 	if (chain->n == OB_ROLES_MAX)
@@ -359,8 +359,8 @@ add_link(Chain *chain, const Files *files, const char *profile, ObError *error)
 							chain->profiles[0], OB_ROLES_MAX);
 	if (get(files, profile, "mfa_serial"))
 		return ob_error_set(error, OB_ECREDS,
-							"profile \"%s\" asks for a second factor "
-							"(mfa_serial), which a server cannot give",
+							"profile \"%s\" requires a second factor "
+							"(mfa_serial), which a server cannot provide",
 							profile);
 	chain->profiles[chain->n++] = profile;
 	return OB_OK;

@@ -148,7 +148,7 @@ add_authorization(ObFetch *fetch, const char *token, ObError *error)
 		if ((unsigned char) *c < 0x20 || (unsigned char) *c > 0x7E)
 			return ob_error_set(error, OB_ECREDS,
 								"the authorization token has a line break or "
-								"another character that headers do not have");
+								"another character that headers cannot have");
 	ob_fetch_note_secret(fetch, token);
 	return ob_http_header(&fetch->request.http_request, "Authorization", token,
 						  error);

@@ -127,7 +127,7 @@ ob_credential_request_start(ObCredentialRequest *request)
 	if (start_try(request, 0))
 		return;
 	ob_error_clear(&error);
-	ob_error_set(&error, OB_ETIMEOUT, "it takes too long");
+	ob_error_set(&error, OB_ETIMEOUT, "timed out");
 	finish_request(request, &error);
 }
 
@@ -185,8 +185,8 @@ finish(ObFetch *fetch)
 	if (fetch->error.code == OB_OK && fetch->keys.expires != 0 &&
 		fetch->keys.expires <= ob_fetch_now(fetch))
 		ob_error_set(&fetch->error, OB_ECREDS,
-					 "%s gave credentials that have expired already, if the "
-					 "clock of this host is right",
+					 "%s returned credentials that have expired, according "
+					 "to this host's clock",
 					 fetch->origin);
 	if (fetch->error.code != OB_OK)
 		ob_keys_wipe(&fetch->keys);
@@ -335,7 +335,7 @@ take_fields(ObFetch *fetch, const ObJsonField *fields, ObError *error)
 							is_code(fetch, code) ? code : "not Success");
 	if (expiration && (expires = ob_timestamp_parse(expiration)) <= 0)
 		return ob_error_set(error, OB_ECREDS,
-							"the response's Expiration is unreadable");
+							"the response's Expiration is invalid");
 	if (found.session_token && found.session_token[0] == '\0')
 		found.session_token = NULL;
 	return ob_keys_set(&fetch->keys, &found, expires, "the response's", error);

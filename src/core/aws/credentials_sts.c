@@ -47,7 +47,7 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 
 	if (!fetch->options->region)
 		return ob_error_set(error, OB_ECREDS,
-							"to assume a role, a region must be given");
+							"a region is required to assume a role");
 	ob_error_clear(&fault);
 	if (given)
 		code = ob_endpoint_parse(endpoint, given, &fault);
@@ -55,7 +55,7 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 		code = ob_endpoint_service(endpoint, "sts", fetch->options->region,
 								   fetch->options->variant, &fault);
 	if (code != OB_OK)
-		return ob_error_set(error, OB_ECREDS, "no endpoint of STS: %s",
+		return ob_error_set(error, OB_ECREDS, "no STS endpoint: %s",
 							fault.cause);
 	return OB_OK;
 }
@@ -239,8 +239,8 @@ ob_xml_read_role(const char *data, size_t len, ObXmlRole *out, ObError *error)
 		(out->access_key_id[0] == '\0' || out->secret_access_key[0] == '\0' ||
 		 out->session_token[0] == '\0' || out->expires <= 0))
 		code = ob_error_set(error, OB_EPROTO,
-							"the XML response has no credentials, or not all "
-							"of what belongs to them");
+							"the XML response has no credentials, or "
+							"incomplete ones");
 	if (code != OB_OK)
 		OPENSSL_cleanse(out, sizeof(*out));
 	return code;

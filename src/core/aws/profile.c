@@ -133,7 +133,7 @@ add_entry(Reading *reading, const char *parent, const char *key, char *value)
 	Text *text = reading->text;
 
 	if (text->nentries == ENTRIES_MAX)
-		return syntax_error(reading, "is one too many: the file is too long");
+		return syntax_error(reading, "exceeds the maximum number of lines");
 	if (text->nentries == text->capacity)
 	{
 		int capacity = text->capacity > 0 ? text->capacity * 2 : 32;
@@ -204,11 +204,11 @@ read_section(Reading *reading, char *line)
 		return syntax_error(reading, "has a \"[\" without its \"]\"");
 	name = trim(end + 1);
 	if (name[0] != '\0' && name[0] != '#' && name[0] != ';')
-		return syntax_error(reading, "goes on after its \"]\"");
+		return syntax_error(reading, "has text after its \"]\"");
 	*end = '\0';
 	name = trim(line + 1);
 	if (name[0] == '\0')
-		return syntax_error(reading, "names no section");
+		return syntax_error(reading, "has no section name");
 	set_section(reading, name);
 	reading->in_section = true;
 	reading->last = -1;
@@ -241,7 +241,7 @@ read_pair(Reading *reading, char *line)
 	ObCode code;
 
 	if (!reading->in_section)
-		return syntax_error(reading, "stands before the first section");
+		return syntax_error(reading, "is before the first section");
 	code = split_pair(reading, line, &key, &value);
 	if (code == OB_OK)
 		code = add_entry(reading, NULL, key, value);

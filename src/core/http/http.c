@@ -849,9 +849,9 @@ is_overdue(const ObHttp *http, Transfer *transfer)
 		request->sent = false;
 	}
 	else if (total > 0 && age > (limit = total))
-		what = "no whole response came within";
+		what = "no complete response was received within";
 	else if (http->pumped_ms - transfer->progress_at > (limit = stall))
-		what = "no byte moved for";
+		what = "no data was transferred for";
 	else
 		return false;
 	ob_error_set(&request->error, OB_ETIMEOUT, "%s %g s", what,

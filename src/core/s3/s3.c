@@ -169,7 +169,7 @@ prepare(ObHttpRequest *request, ObError *error)
 	ObS3Call *call = request->arg;
 
 	if (ob_outage_holds(call))
-		return ob_error_set(error, OB_ECONNECT, "the store is away");
+		return ob_error_set(error, OB_ECONNECT, "the store is unavailable");
 	return ob_s3_build(call, error);
 }
 

@@ -181,8 +181,9 @@ decode_key(char *key, ObError *error)
 		high = OPENSSL_hexchar2int((unsigned char) from[1]);
 		low = high < 0 ? -1 : OPENSSL_hexchar2int((unsigned char) from[2]);
 		if (low < 0 || (high == 0 && low == 0))
-			return ob_error_set(error, OB_EPROTO,
-								"the XML response has a wrongly encoded key");
+			return ob_error_set(
+				error, OB_EPROTO,
+				"the XML response has an incorrectly encoded key");
 		*to++ = (char) (high * 16 + low);
 		from += 2;
 	}

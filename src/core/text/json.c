@@ -54,7 +54,7 @@ expect(Json *json, char c)
 {
 	skip_blanks(json);
 	if (peek(json) != c)
-		return fail(json, "is malformed, or cut off");
+		return fail(json, "is malformed or truncated");
 	json->at++;
 	return true;
 }
@@ -69,7 +69,7 @@ read_unit(Json *json, unsigned *unit)
 		int digit = OPENSSL_hexchar2int((unsigned char) peek(json));
 
 		if (digit < 0)
-			return fail(json, "has a wrong escape in a text");
+			return fail(json, "has an invalid escape in a string");
 		*unit = *unit * 16 + (unsigned) digit;
 		json->at++;
 	}
@@ -109,16 +109,16 @@ read_character(Json *json, char **to)
 	{
 		if (json->end - json->at < 2 || json->at[0] != '\\' ||
 			json->at[1] != 'u')
-			return fail(json, "has half a character in a text");
+			return fail(json, "has an incomplete surrogate pair in a string");
 		json->at += 2;
 		if (!read_unit(json, &low))
 			return false;
 		if (low < 0xDC00 || low > 0xDFFF)
-			return fail(json, "has half a character in a text");
+			return fail(json, "has an incomplete surrogate pair in a string");
 		high = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
 	}
 	else if (high >= 0xDC00 && high <= 0xDFFF)
-		return fail(json, "has half a character in a text");
+		return fail(json, "has an incomplete surrogate pair in a string");
 	if (high == 0)
 		return fail(json, "has a NUL in a text");
 	*to = put_utf8(*to, high);
@@ -138,7 +138,7 @@ read_escape(Json *json, char **to)
 	if (c == 'u')
 		return read_character(json, to);
 	if (name == NULL)
-		return fail(json, "has a wrong escape in a text");
+		return fail(json, "has an invalid escape in a string");
 	*(*to)++ = values[name - names];
 	return true;
 }
@@ -155,8 +155,8 @@ read_text(Json *json, char *to)
 		char c = peek(json);
 
 		if ((unsigned char) c < 0x20)
-			return fail(json, "is cut off in a text, or has a control "
-							  "character in it");
+			return fail(json, "has a truncated string, or a control "
+							  "character in one");
 		json->at++;
 		if (c == '"')
 			break;
@@ -205,7 +205,7 @@ skip_number(Json *json)
 			json->at++;
 		valid = skip_digits(json);
 	}
-	return valid || fail(json, "is malformed, or cut off");
+	return valid || fail(json, "is malformed or truncated");
 }
 
 static bool
@@ -215,7 +215,7 @@ skip_word(Json *json, const char *word)
 
 	if ((size_t) (json->end - json->at) < len ||
 		memcmp(json->at, word, len) != 0)
-		return fail(json, "is malformed, or cut off");
+		return fail(json, "is malformed or truncated");
 	json->at += len;
 	return true;
 }
@@ -298,7 +298,7 @@ static bool
 expect_end(Json *json)
 {
 	skip_blanks(json);
-	return json->at == json->end || fail(json, "goes on after its end");
+	return json->at == json->end || fail(json, "has text after its end");
 }
 
 /* Reads a document that is an object, whose members "one" reads. */
