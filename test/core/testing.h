@@ -43,16 +43,16 @@ assert_in_range_at(uintmax_t value, uintmax_t minimum, uintmax_t maximum,
 	_fail(file, line);
 }
 
-/* xorshift64, from a fixed seed: the same numbers in every run. */
+static uint64_t random_state = 88172645463325252u;
+
+/* xorshift64: the same numbers in every run. */
 static inline uint64_t
 next_random(void)
 {
-	static uint64_t state = 88172645463325252u;
-
-	state ^= state << 13;
-	state ^= state >> 7;
-	state ^= state << 17;
-	return state;
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
 }
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
