@@ -341,13 +341,6 @@ class Seen(set):
         wait_until(all_seen, 30, lambda: f"{wanted} of {self}")
 
 
-@pytest.fixture
-def registry(db):
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
 def register(db, bucket, **queries):
     select(db, "DELETE FROM onboard_tables")
     for name, query in queries.items():

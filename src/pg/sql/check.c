@@ -237,7 +237,7 @@ start_reach(const ObServer *server, const char *bucket)
 
 	reach->server = server;
 	reach->bucket = bucket;
-	ob_http_request_init(&reach->request);
+	ob_http_request_init(&reach->request, prepare_reach, on_reached, reach);
 	reach->callback.func = free_reach;
 	reach->callback.arg = reach;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reach->callback);
@@ -248,9 +248,6 @@ start_reach(const ObServer *server, const char *bucket)
 	if (!reach->http)
 		ob_report(&error);
 	reach->request.method = "HEAD";
-	reach->request.arg = reach;
-	reach->request.prepare = prepare_reach;
-	reach->request.done = on_reached;
 	ob_http_start(reach->http, &reach->request, 0);
 	return reach;
 }
