@@ -12,7 +12,8 @@
 
 #include "utils/jsonb.h"
 
-#include "pg/export/task.h"
+#include "pg/export/export.h"
+#include "pg/export/table_export.h"
 
 /*
  * What only the process knows that has exported a table: the columns of its

@@ -7,11 +7,9 @@
 #ifndef OB_TASK_H
 #define OB_TASK_H
 
-#include "pg/export/export.h"
-#include "pg/catalog/history.h"
 #include "pg/catalog/registry.h"
 #include "pg/config/server.h"
-#include "pg/increment/watermark.h"
+#include "pg/export/table_export.h"
 
 /* What was asked for; NULL where nothing was said. */
 typedef struct ObExportRequest
@@ -40,21 +38,6 @@ typedef struct ObExportRequest
  * that was taken before shows was written before it.
  */
 extern XLogRecPtr ob_task_lsn(void);
-
-typedef struct ObTableExport
-{
-	Oid schema; /* the extension's */
-	ObExportSpec export;
-	char *uri;                   /* in the database's encoding */
-	ObFate fate;                 /* of the object, if it has failed */
-	ObWatermark *watermark;      /* NULL: all rows */
-	const ObHistoryRow *earlier; /* what the run has of an object; or NULL */
-	const ObHistoryRow *landed;  /* the same, if it shall have no more */
-	bool alone;                  /* no part of a run of several tables */
-	bool given_id;               /* the run may have been tried before */
-	Jsonb *details;   /* for the manifest: ob_manifest_details(); or NULL */
-	ObHistoryRow row; /* what is reported, even after a failure */
-} ObTableExport;
 
 /*
  * Asks the history, before all else, what an earlier attempt of the run has

@@ -24,6 +24,7 @@
 #include "pg/store/object_headers.h"
 #include "pg/base/errors.h"
 #include "pg/base/wait.h"
+#include "pg/export/export.h"
 #include "pg/export/task.h"
 
 /* {name} of the key at which it asks: an export of that name would land
