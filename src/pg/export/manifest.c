@@ -338,6 +338,24 @@ was_served(const ObTableExport *const *tasks, int n)
 	return false;
 }
 
+static void
+put_file(const ObManifest *manifest, const char *file, const char *type,
+		 const char *data, bool served)
+{
+	const ObExportSpec *where = manifest->where;
+
+	ob_put_object(&(ObSmallObject){
+		.server = where->server,
+		.bucket = where->bucket,
+		.key = ob_manifest_key(where, file),
+		.content_type = type,
+		.data = data,
+		.len = strlen(data),
+		.options = where->options,
+		.served = served,
+	});
+}
+
 void
 ob_manifest_write(const ObManifest *manifest,
 				  const ObTableExport *const *tasks, int n)
@@ -351,13 +369,11 @@ ob_manifest_write(const ObManifest *manifest,
 	text = JsonbToCStringIndent(NULL, &build(manifest, tasks, n)->root, 0);
 	text = psprintf("%s\n", text);
 	text = pg_server_to_any(text, strlen(text), PG_UTF8);
-	ob_put_object(
-		manifest->where, ob_manifest_key(manifest->where, OB_MANIFEST_FILE),
-		"application/json", text, strlen(text), was_served(tasks, n));
+	put_file(manifest, OB_MANIFEST_FILE, "application/json", text,
+			 was_served(tasks, n));
 	if (manifest->success)
-		ob_put_object(manifest->where,
-					  ob_manifest_key(manifest->where, OB_SUCCESS_FILE),
-					  "application/octet-stream", "", 0, true);
+		put_file(manifest, OB_SUCCESS_FILE, "application/octet-stream", "",
+				 true);
 	error_context_stack = context.previous;
 }
 

@@ -80,6 +80,18 @@ ob_headers_of_object(const ObOptions *options, ObPair *headers)
 }
 
 int
+ob_headers_of_small_object(const ObOptions *options, const char *content_type,
+						   ObPair *headers)
+{
+	int n = 0;
+
+	headers[n++] = (ObPair){"Content-Type", content_type};
+	if (options->acl)
+		headers[n++] = (ObPair){"x-amz-acl", options->acl};
+	return n + encryption_headers(options, &headers[n]);
+}
+
+int
 ob_headers_common(const ObOptions *options, ObPair *headers)
 {
 	int n = 0;

@@ -17,6 +17,12 @@
  * how many; values are palloc'd or the options' own. */
 extern int ob_headers_of_object(const ObOptions *options, ObPair *headers);
 
+/* Those that make a small object of our own beside an export's, with the same
+ * ACL and encryption.  Returns how many; values are borrowed. */
+extern int ob_headers_of_small_object(const ObOptions *options,
+									  const char *content_type,
+									  ObPair *headers);
+
 /* Those of every request: who owns the bucket, and who pays. */
 extern int ob_headers_common(const ObOptions *options, ObPair *headers);
 
