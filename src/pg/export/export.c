@@ -107,8 +107,7 @@ open_stream(ExportState *state)
 {
 	MemoryContext before = MemoryContextSwitchTo(state->core);
 
-	state->stream = ob_stream_open(state->export);
-	state->stream->progress = state->progress;
+	state->stream = ob_stream_open(state->export, state->progress);
 	MemoryContextSwitchTo(before);
 }
 
@@ -129,11 +128,9 @@ start_again(ExportState *state)
 	if (!export->options->write_empty)
 		return NULL;
 	open_stream(state);
-	state->stream->ending = true;
-	encoder =
-		ob_encoder_new(&export->options->copy,
-					   ob_parallel_desc(state->parallel), &state->stream->out);
-	state->stream->rows = &encoder->rows;
+	ob_stream_end_rows(state->stream);
+	encoder = ob_stream_encoder(state->stream, &export->options->copy,
+								ob_parallel_desc(state->parallel));
 	ob_encoder_start(encoder);
 	return encoder;
 }
@@ -145,7 +142,7 @@ finish(ExportState *state, ObEncoder *encoder)
 	bool pushed_down = ob_parallel_is_pushed_down(state->parallel);
 	ObFigures figures;
 
-	state->stream->ending = true;
+	ob_stream_end_rows(state->stream);
 	ob_stream_figures(state->stream, &figures);
 	if (pushed_down && figures.rows > 0)
 	{
@@ -168,10 +165,10 @@ hand_over(ExportState *state, ObExportResult *result)
 	const ObExportSpec *export = state->export;
 	ObUploadHeld held;
 
-	result->crc32 = ob_upload_crc32(state->stream->upload);
+	result->crc32 = ob_stream_crc32(state->stream);
 	if (!export->held)
 		return;
-	ob_upload_hand_over(state->stream->upload, &held);
+	ob_stream_hand_over(state->stream, &held);
 	export->held(export->held_arg, &held);
 	state->stream = NULL;
 }
@@ -181,7 +178,7 @@ run(ExportState *state, ObExportResult *result)
 {
 	ObReceiver receiver;
 	ObReceiverHooks hooks = {&state->export->options->copy, state->stream,
-							 state->parallel, state->context};
+							 state->parallel, state->progress, state->context};
 	Oid user = GetUserId();
 
 	ob_receiver_init(&receiver, &hooks);
@@ -259,10 +256,14 @@ static void
 rehearse(ExportState *state, ObExportResult *result)
 {
 	static const ObUploadShare unshared;
+	const ObStreamShare share = {
+		.upload = &unshared,
+		.memory = (size_t) onboard_upload_memory * 1024,
+		.connections = 1,
+	};
 
 	open_stream(state);
-	ob_stream_share(state->stream, &unshared, NULL,
-					(size_t) onboard_upload_memory * 1024, 1);
+	ob_stream_share(state->stream, &share);
 	ob_stream_upload_id(state->stream);
 	ob_stream_undo(state->stream);
 }

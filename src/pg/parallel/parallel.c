@@ -173,19 +173,22 @@ void
 ob_parallel_begin(ObParallel *parallel)
 {
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+	ObStreamShare share = {
+		.upload = &parallel->share,
+		.add_others = ob_shared_add_others,
+	};
 
 	make_head(parallel);
-	parallel->stream->raw_bytes += parallel->raw_head.len;
 	parallel->shared = ob_shared_new(parallel);
-	parallel->stream->add_others = ob_shared_add_others;
-	parallel->stream->others = &parallel->shared;
 	parallel->share.take_number = ob_shared_take_number;
 	parallel->share.landed = ob_shared_landed;
 	parallel->share.arg = &parallel->shared;
 	parallel->share.head = ob_codec_head_of(
 		parallel->options->codec, parallel->head.data, parallel->head.len);
-	ob_stream_share(parallel->stream, &parallel->share, NULL,
-					parallel->shared->memory, parallel->shared->connections);
+	share.head_len = parallel->raw_head.len;
+	share.memory = parallel->shared->memory;
+	share.connections = parallel->shared->connections;
+	ob_stream_share(parallel->stream, &share);
 	MemoryContextSwitchTo(before);
 }
 
@@ -216,11 +219,9 @@ end_object(ObParallel *parallel)
 	const ObShared *shared = parallel->shared;
 	int n = pg_atomic_read_u32(&parallel->shared->parts);
 	ObRaw raw = {head->len, ob_crc32(0, head->data, head->len)};
-	ObRaw pending = ob_upload_pending_raw(parallel->stream->upload);
 
 	for (int i = 0; i < n; i++)
 		ob_raw_add(&raw, &ob_shared_raw(shared)[i]);
-	ob_raw_add(&raw, &pending);
 	ob_stream_end_object(parallel->stream, &raw);
 }
 
@@ -234,7 +235,7 @@ ob_parallel_finish(ObParallel *parallel)
 
 	/* binary has a trailer */
 	ob_encoder_end(ob_encoder_new(&parallel->options->copy, parallel->desc,
-								  &stream->out));
+								  ob_stream_out(stream)));
 	ob_stream_end_piece(stream);
 	end_object(parallel);
 	/* what is left */

@@ -89,8 +89,8 @@ extern ObRaw *ob_shared_raw(const ObShared *shared);
 /* A worker has ended. */
 extern void ob_shared_add(ObShared *shared, const ObFigures *figures);
 
-/* Callback of an ObStream; others is an ObShared **. */
-extern void ob_shared_add_others(ObFigures *figures, void *others);
+/* Callback of an ObStreamShare; arg is an ObShared **. */
+extern void ob_shared_add_others(ObFigures *figures, void *arg);
 
 /* The leader's own, palloc'd. */
 extern ObShared *ob_shared_new(const ObParallel *parallel);

@@ -40,6 +40,7 @@ typedef struct SinkScan
 	bool done;
 	MemoryContext context; /* of a worker's stream */
 	ObStream *stream;
+	ObProgress *progress;
 	ObUploadShare share;
 } SinkScan;
 
@@ -167,10 +168,9 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 			TupleDesc desc)
 {
 	PlanState *child = linitial(scan->base.custom_ps);
-	ObEncoder *encoder = ob_encoder_new(copy, desc, &stream->out);
+	ObEncoder *encoder = ob_stream_encoder(stream, copy, desc);
 	TupleTableSlot *chosen = NULL;
 
-	stream->rows = &encoder->rows;
 	if (!is_whole_row(scan, ExecGetResultType(child)))
 		chosen = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	for (;;)
@@ -187,7 +187,7 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 			slot = chosen;
 		}
 		ob_encoder_row(encoder, slot);
-		ob_stream_after_row(&stream->out);
+		ob_stream_after_row(stream);
 	}
 	if (chosen)
 		ExecDropSingleTupleTableSlot(chosen);
@@ -215,25 +215,30 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 {
 	const ObShared *shared = scan->shared;
 	ObProgressLabel label = {shared->run_id, "", shared->leader, 0};
+	const ObStreamShare share = {
+		.upload = &scan->share,
+		.id = view->upload_id,
+		.memory = shared->memory,
+		.connections = shared->connections,
+	};
 
-	scan->stream = ob_stream_new(&view->stream);
-	scan->stream->progress = ob_progress_begin(&label);
+	scan->progress = ob_progress_begin(&label);
+	scan->stream = ob_stream_new(&view->stream, scan->progress);
 	scan->share.take_number = ob_shared_take_number;
 	scan->share.landed = ob_shared_landed;
 	scan->share.arg = &scan->shared;
 	scan->share.head =
 		ob_codec_head_of(view->stream.codec, view->head, view->head_len);
-	ob_stream_share(scan->stream, &scan->share, view->upload_id,
-					shared->memory, shared->connections);
+	ob_stream_share(scan->stream, &share);
 }
 
 /* What of this process is left for the leader to send: see ObTail. */
 static bytea *
-take_tail(ObUpload *upload)
+take_tail(ObStream *stream)
 {
-	ObTail tail = {ob_upload_pending_raw(upload)};
+	ObTail tail;
 	size_t len;
-	const char *bytes = ob_upload_take_tail(upload, &len);
+	const char *bytes = ob_stream_take_tail(stream, &len, &tail.raw);
 	bytea *result = palloc(VARHDRSZ + sizeof(tail) + len);
 
 	SET_VARSIZE(result, VARHDRSZ + sizeof(tail) + len);
@@ -260,9 +265,9 @@ export_in_worker(SinkScan *scan)
 	ob_stream_end_part(scan->stream, OB_PART_MIN);
 	ob_stream_drain(scan->stream);
 	ob_stream_figures(scan->stream, &figures);
-	ob_progress_end(scan->stream->progress);
+	ob_progress_end(scan->progress);
 	ob_shared_add(scan->shared, &figures);
-	tail = take_tail(scan->stream->upload);
+	tail = take_tail(scan->stream);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
 	/* an empty one also informs the leader that this worker has ended */
@@ -344,8 +349,7 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
 	ObParallel *parallel = export_of((SinkScan *) node);
 
-	ob_shared_fill(coordinate, parallel,
-				   ob_upload_id(parallel->stream->upload),
+	ob_shared_fill(coordinate, parallel, ob_stream_upload_id(parallel->stream),
 				   parallel->shared_size);
 	parallel->shared = coordinate;
 	parallel->pcxt = pcxt;

@@ -63,9 +63,9 @@ ob_shared_add(ObShared *shared, const ObFigures *figures)
 }
 
 void
-ob_shared_add_others(ObFigures *figures, void *others)
+ob_shared_add_others(ObFigures *figures, void *arg)
 {
-	ObShared *shared = *(ObShared **) others;
+	ObShared *shared = *(ObShared **) arg;
 	ObFigures ended;
 
 	SpinLockAcquire(&shared->mutex);
@@ -141,7 +141,7 @@ make_view(const ObParallel *parallel, const char *upload_id,
 		  ObSharedView *view)
 {
 	const ObServer *server = parallel->export->server;
-	ObS3 *s3 = parallel->stream->s3;
+	ObS3 *s3 = ob_stream_client(parallel->stream);
 	const ObCredentials *known = ob_provider_get(ob_s3_provider(s3));
 
 	memset(view, 0, sizeof(*view));

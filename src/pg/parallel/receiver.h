@@ -17,7 +17,8 @@ typedef struct ObReceiverHooks
 	const ObCopyOptions *copy;
 	struct ObStream *stream;
 	struct ObParallel *parallel;
-	MemoryContext context; /* outlives the query's execution */
+	struct ObProgress *progress; /* gets the planner's estimate */
+	MemoryContext context;       /* outlives the query's execution */
 } ObReceiverHooks;
 
 typedef struct ObReceiver

@@ -54,9 +54,10 @@ open_stream(const ObSmallObject *object)
 		.memory = (size_t) onboard_upload_memory * 1024,
 		/* the same as an export's, so that its connections are kept */
 		.connections = wanted->connections,
+		.served = object->served,
 	};
 
-	return ob_stream_new(&options);
+	return ob_stream_new(&options, NULL);
 }
 
 static void
@@ -67,11 +68,8 @@ send(void *arg)
 
 	MemoryContextSwitchTo(put->core);
 	put->stream = open_stream(object);
-	/* the client has forgotten it, or was never used by the run */
-	if (object->served)
-		ob_s3_note_served(put->stream->s3);
 	if (object->len > 0)
-		ob_out_write(&put->stream->out, object->data, object->len);
+		ob_out_write(ob_stream_out(put->stream), object->data, object->len);
 	ob_stream_finish(put->stream);
 }
 

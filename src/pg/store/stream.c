@@ -24,6 +24,31 @@
 /* How often transfers are looked at while rows come slowly. */
 #define PUMP_MS 10
 
+struct ObStream
+{
+	ObOut out; /* first: the encoder hands it back to us */
+	const ObServer *server;
+	ObS3 *s3;
+	ObHttp *http;
+	ObUpload *upload;
+	ObSink *terminal;
+	ObSink *chain; /* the codec, or the terminal */
+	const ObCodec *codec;
+	char *window;    /* where out.ptr began */
+	int64 pumped_at; /* coarse clock, ms */
+	bool shared;     /* with other processes: parts end where rows do */
+	ObRaw piece;     /* if shared: of the piece that is being written */
+
+	const ObEncoder *encoder; /* NULL: there is none yet */
+	/* Counted where windows are handed on, not for each row. */
+	uint64 raw_bytes;
+	void (*add_others)(ObFigures *figures, void *arg); /* of ObStreamShare */
+	void *others;
+	ObProgress *progress; /* NULL: not shown */
+	bool ending;          /* no more rows come */
+	MemoryContextCallback callback;
+};
+
 /* Good to about 4 ms, at a tenth of the price of the exact clock. */
 static int64
 coarse_ms(void)
@@ -39,7 +64,7 @@ make_figures(const ObStream *stream, const ObUploadStats *stats,
 			 ObFigures *figures)
 {
 	*figures = (ObFigures){
-		.rows = stream->rows ? *stream->rows : 0,
+		.rows = stream->encoder ? stream->encoder->rows : 0,
 		.raw_bytes = stream->raw_bytes,
 		.bytes = stats->landed,
 		.parts = stats->parts,
@@ -153,11 +178,37 @@ refill(ObOut *out)
 	out->end = stream->window + avail;
 }
 
-void
-ob_stream_after_row(ObOut *out)
+ObEncoder *
+ob_stream_encoder(ObStream *stream, const ObCopyOptions *options,
+				  TupleDesc desc)
 {
-	ObStream *stream = (ObStream *) out;
+	ObEncoder *encoder = ob_encoder_new(options, desc, &stream->out);
 
+	stream->encoder = encoder;
+	return encoder;
+}
+
+ObOut *
+ob_stream_out(ObStream *stream)
+{
+	return &stream->out;
+}
+
+ObS3 *
+ob_stream_client(const ObStream *stream)
+{
+	return stream->s3;
+}
+
+void
+ob_stream_end_rows(ObStream *stream)
+{
+	stream->ending = true;
+}
+
+void
+ob_stream_after_row(ObStream *stream)
+{
 	if (stream->shared && ob_upload_part_full(stream->upload))
 	{
 		ob_stream_end_piece(stream);
@@ -202,7 +253,7 @@ make_chain(ObStream *stream, const ObStreamOptions *options)
 }
 
 ObStream *
-ob_stream_new(const ObStreamOptions *options)
+ob_stream_new(const ObStreamOptions *options, ObProgress *progress)
 {
 	ObStream *stream = palloc0(sizeof(ObStream));
 	ObS3 *s3 = ob_client_new(options->server, options->connections);
@@ -233,6 +284,7 @@ ob_stream_new(const ObStreamOptions *options)
 									   &stream->callback);
 	stream->server = options->server;
 	stream->codec = options->codec;
+	stream->progress = progress;
 	stream->s3 = s3;
 	stream->http = ob_s3_http(s3);
 	stream->out.refill = refill;
@@ -242,6 +294,9 @@ ob_stream_new(const ObStreamOptions *options)
 		ob_report(&error);
 	make_chain(stream, options);
 	ob_client_wait_credentials(s3, options->server);
+	/* the client has forgotten it, or was never used by the run */
+	if (options->served)
+		ob_s3_note_served(s3);
 	return stream;
 }
 
@@ -273,12 +328,12 @@ ob_stream_options(const ObExportSpec *export, ObStreamOptions *options)
 }
 
 ObStream *
-ob_stream_open(const ObExportSpec *export)
+ob_stream_open(const ObExportSpec *export, ObProgress *progress)
 {
 	ObStreamOptions options;
 
 	ob_stream_options(export, &options);
-	return ob_stream_new(&options);
+	return ob_stream_new(&options, progress);
 }
 
 /* The warning is the leader's: it was the first to send something. */
@@ -309,18 +364,33 @@ ob_stream_finish(ObStream *stream)
 	wait_until_done(stream);
 }
 
+uint32
+ob_stream_crc32(const ObStream *stream)
+{
+	return ob_upload_crc32(stream->upload);
+}
+
+void
+ob_stream_hand_over(const ObStream *stream, ObUploadHeld *held)
+{
+	ob_upload_hand_over(stream->upload, held);
+}
+
 /* ---- shared by several processes ---- */
 
 void
-ob_stream_share(ObStream *stream, const ObUploadShare *share, const char *id,
-				size_t memory, int connections)
+ob_stream_share(ObStream *stream, const ObStreamShare *share)
 {
 	ObError error;
 
 	ob_error_clear(&error);
 	stream->shared = true;
+	stream->raw_bytes += share->head_len;
+	stream->add_others = share->add_others;
+	stream->others = share->upload->arg;
 	if (ob_chain_in_pieces(stream->chain, &error) != OB_OK ||
-		ob_upload_begin_shared(stream->upload, share, id, memory, connections,
+		ob_upload_begin_shared(stream->upload, share->upload, share->id,
+							   share->memory, share->connections,
 							   &error) != OB_OK)
 		ob_report(&error);
 	pump(stream);
@@ -406,8 +476,18 @@ void
 ob_stream_end_object(ObStream *stream, const ObRaw *raw)
 {
 	char end[OB_CODEC_END_MAX];
+	ObRaw pending = ob_upload_pending_raw(stream->upload);
+	ObRaw all = *raw;
 
-	write_as_it_is(stream, end, ob_codec_end(stream->codec, raw, end));
+	ob_raw_add(&all, &pending);
+	write_as_it_is(stream, end, ob_codec_end(stream->codec, &all, end));
+}
+
+const char *
+ob_stream_take_tail(ObStream *stream, size_t *len, ObRaw *raw)
+{
+	*raw = ob_upload_pending_raw(stream->upload);
+	return ob_upload_take_tail(stream->upload, len);
 }
 
 void

@@ -32,8 +32,9 @@ typedef struct ObStreamOptions
 	int ncommon;
 	ObChecksum checksum;
 	bool keep_existing;
-	bool crc32; /* the upload computes the object's CRC-32 */
-	bool hold;  /* the upload is held, not completed */
+	bool crc32;  /* the upload computes the object's CRC-32 */
+	bool hold;   /* the upload is held, not completed */
+	bool served; /* the store has served the run: if away, it is waited for */
 	const ObCodec *codec;
 	int compression_level;
 	size_t part_size;
@@ -41,36 +42,13 @@ typedef struct ObStreamOptions
 	int connections;
 } ObStreamOptions;
 
-typedef struct ObStream
-{
-	ObOut out; /* first: the encoder hands it back to us */
-	const ObServer *server;
-	ObS3 *s3;
-	ObHttp *http;
-	ObUpload *upload;
-	ObSink *terminal;
-	ObSink *chain; /* the codec, or the terminal */
-	const ObCodec *codec;
-	char *window;    /* where out.ptr began */
-	int64 pumped_at; /* coarse clock, ms */
-	bool shared;     /* with other processes: parts end where rows do */
-	ObRaw piece;     /* if shared: of the piece that is being written */
-
-	/* Counted where windows are handed on, not for each row. */
-	const uint64 *rows; /* the encoder's; NULL: there is none yet */
-	uint64 raw_bytes;
-	/* NULL, or adds what other processes have done. */
-	void (*add_others)(ObFigures *figures, void *arg);
-	void *others;
-	/* NULL: not reported.  Borrowed; set after the stream was made. */
-	ObProgress *progress;
-	bool ending; /* no more rows come */
-	MemoryContextCallback callback;
-} ObStream;
+typedef struct ObStream ObStream;
 
 /* Makes one in the current memory context.  Nothing is sent yet, except
- * requests for credentials. */
-extern ObStream *ob_stream_new(const ObStreamOptions *options);
+ * requests for credentials.  Its progress is shown there, if that is not NULL;
+ * borrowed. */
+extern ObStream *ob_stream_new(const ObStreamOptions *options,
+							   ObProgress *progress);
 
 /* What an export's stream is made with, with all of the memory and connections
  * that it may use; palloc'd or borrowed from the export. */
@@ -78,21 +56,55 @@ extern void ob_stream_options(const ObExportSpec *export,
 							  ObStreamOptions *options);
 
 /* Makes the stream that an export writes into, likewise. */
-extern ObStream *ob_stream_open(const ObExportSpec *export);
+extern ObStream *ob_stream_open(const ObExportSpec *export,
+								ObProgress *progress);
 
-/* What it has done, and with add_others the others; no files. */
+/* Makes an encoder that writes into the stream, whose rows are the stream's
+ * from now on. */
+extern ObEncoder *ob_stream_encoder(ObStream *stream,
+									const ObCopyOptions *options,
+									TupleDesc desc);
+
+/* Where bytes are written that are no rows. */
+extern ObOut *ob_stream_out(ObStream *stream);
+
+/* Its client, which the store may have taught something. */
+extern ObS3 *ob_stream_client(const ObStream *stream);
+
+/* What it has done, and the processes that it is shared with; no files. */
 extern void ob_stream_figures(const ObStream *stream, ObFigures *figures);
 
 /* Moves transfers after each row, and ends parts of a shared upload. */
-extern void ob_stream_after_row(ObOut *out);
+extern void ob_stream_after_row(ObStream *stream);
+
+/* No more rows come: the progress shows that the rest is sent. */
+extern void ob_stream_end_rows(ObStream *stream);
 
 /* All is written: sends the rest, and waits until S3 has the object, or all
  * parts of one that is held. */
 extern void ob_stream_finish(ObStream *stream);
 
+/* The object's CRC-32 and a held upload, once it is finished: what
+ * ob_upload_crc32() and ob_upload_hand_over() say. */
+extern uint32 ob_stream_crc32(const ObStream *stream);
+extern void ob_stream_hand_over(const ObStream *stream, ObUploadHeld *held);
+
+typedef struct ObStreamShare
+{
+	const ObUploadShare *upload; /* borrowed, longer than this struct */
+	const char *id; /* of the upload; NULL: this process begins it */
+	/* this process's part of what the export may use */
+	size_t memory;
+	int connections;
+	/* what the object begins with, before compression, if this process is to
+	 * count it */
+	size_t head_len;
+	/* NULL, or adds what other processes have done; arg is upload->arg */
+	void (*add_others)(ObFigures *figures, void *arg);
+} ObStreamShare;
+
 /* ob_upload_begin_shared(), raising. */
-extern void ob_stream_share(ObStream *stream, const ObUploadShare *share,
-							const char *id, size_t memory, int connections);
+extern void ob_stream_share(ObStream *stream, const ObStreamShare *share);
 
 /* Waits for the id of a shared upload that this process began. */
 extern const char *ob_stream_upload_id(ObStream *stream);
@@ -107,8 +119,14 @@ extern void ob_stream_end_part(ObStream *stream, size_t at_least);
 extern void ob_stream_append(ObStream *stream, const char *data, size_t len,
 							 const ObRaw *raw);
 
-/* Adds what the object ends with; raw is of all of it. */
+/* Adds what the object ends with; raw is of all parts before the one that is
+ * being filled. */
 extern void ob_stream_end_object(ObStream *stream, const ObRaw *raw);
+
+/* Takes the bytes that are too few for a part, for another process to append:
+ * see ob_upload_take_tail(). */
+extern const char *ob_stream_take_tail(ObStream *stream, size_t *len,
+									   ObRaw *raw);
 
 /* Waits until all parts that were ended have landed. */
 extern void ob_stream_drain(ObStream *stream);
