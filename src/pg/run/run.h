@@ -9,7 +9,7 @@
 
 #include "pg/export/task.h"
 
-typedef struct ObRunAll ObRunAll;
+typedef struct ObRun ObRun;
 
 /*
  * Prepares the export of the entries, in a memory context below the current
@@ -17,8 +17,8 @@ typedef struct ObRunAll ObRunAll;
  * common: schema, run id, time.  Raises, before a byte is sent, for what is
  * wrong with the call, and if two of them would land on one key.
  */
-extern ObRunAll *ob_run_begin(List *entries, Jsonb *options,
-							  const ObExportRequest *common);
+extern ObRun *ob_run_begin(List *entries, Jsonb *options,
+						   const ObExportRequest *common);
 
 /*
  * Runs until one more table has ended; NULL: there is none.  A table's failure
@@ -28,11 +28,11 @@ extern ObRunAll *ob_run_begin(List *entries, Jsonb *options,
  * In between workers go on, see ob_workers_start() for how long.  The active
  * snapshot must be the same at each call, and the role.
  */
-extern const ObHistoryRow *ob_run_next(ObRunAll *run);
+extern const ObHistoryRow *ob_run_next(ObRun *run);
 
 /* Ends the run early; how many tables were not returned because of it.  What
  * is under way is undone.  Does not raise. */
-extern int ob_run_stop(ObRunAll *run);
+extern int ob_run_stop(ObRun *run);
 
 /* All of it. */
 extern void ob_run_all(List *entries, Jsonb *options,

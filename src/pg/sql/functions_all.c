@@ -34,7 +34,7 @@ PG_FUNCTION_INFO_V1(onboard_all);
 /* A run whose rows are given one by one. */
 typedef struct Stream
 {
-	ObRunAll *run;
+	ObRun *run;
 	TupleDesc desc;
 	Oid user;
 	int security_context;
@@ -42,7 +42,7 @@ typedef struct Stream
 } Stream;
 
 /* The result is allocated in the current memory context. */
-static ObRunAll *
+static ObRun *
 begin(FunctionCallInfo fcinfo)
 {
 	Oid schema = own_schema(fcinfo);
@@ -96,7 +96,7 @@ materialize(FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	const ObHistoryRow *row;
-	ObRunAll *run;
+	ObRun *run;
 
 	InitMaterializedSRF(fcinfo, 0);
 	run = begin(fcinfo);
