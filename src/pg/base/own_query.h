@@ -1,6 +1,6 @@
 /*
  * own_query.h
- *		Queries of the extension's own.
+ *		Queries of the extension's own, and whose rights they have.
  *
  * src/pg/base/own_query.h
  *
@@ -8,6 +8,11 @@
  * owner's to change: another schema may have it when the query is analysed,
  * with tables and functions that run as the caller.  So what a query of our
  * own has become is compared with what was meant.
+ *
+ * Some of the extension's tables may be written by their owner only, so that
+ * they can be trusted.  Such writes are done under the owner's id, as those of
+ * foreign key triggers are; there is no SECURITY DEFINER function that a role
+ * could call with rows of its own.
  */
 #ifndef OB_OWN_QUERY_H
 #define OB_OWN_QUERY_H
@@ -55,6 +60,30 @@ extern uint64 ob_own_query(Oid schema, const ObOwnQuery *query);
 extern Datum ob_own_column(uint64 row, int number, bool *isnull);
 extern char *ob_own_text(uint64 row, int number);
 
+/* ---- whose rights they have ---- */
+
+/*
+ * step(arg) under the id of the owner of that table in the extension's schema,
+ * connected to SPI, with a search_path of pg_catalog alone and row_security
+ * on, as a security-restricted operation.  Raises if the table is not there,
+ * or if something of it could be deferred to the transaction's end, when the
+ * owner's code would run as the caller; whatever is raised in between puts the
+ * caller's id and settings back at the (sub)transaction's abort.
+ */
+extern void ob_as_owner(Oid schema, const char *table,
+						void (*step)(Oid schema, void *arg), void *arg);
+
+/* Whether the caller has the owner's rights anyway, as superusers do. */
+extern bool ob_owner_is_caller(Oid schema, const char *table);
+
+/* Raises what ob_as_owner() would, before it is too late. */
+extern void ob_owner_require(Oid schema, const char *table);
+
+/* The same as the caller, with the caller's rights. */
+extern void ob_as_caller(Oid schema, void (*step)(Oid schema, void *arg),
+						 void *arg);
+
+/* Called by _PG_init. */
 extern void ob_own_query_init(void);
 
 #endif

@@ -5,7 +5,7 @@
  * src/pg/catalog/history.c
  *
  * Only its owner may write the history, so that it can be trusted: see
- * as_owner.h.
+ * own_query.h.
  */
 #include "postgres.h"
 
@@ -26,7 +26,6 @@
 #include "pg/catalog/fate.h"
 #include "pg/catalog/history.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/catalog/run_lock.h"
 
 #define TABLE "onboard_history"

@@ -18,7 +18,6 @@
 
 #include "pg/catalog/history.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/catalog/run_lock.h"
 #include "pg/catalog/run_status.h"
 

@@ -23,7 +23,6 @@
 
 #include "pg/base/subtransaction.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/base/query.h"
 #include "pg/catalog/registry.h"
 #include "pg/base/errors.h"

@@ -22,7 +22,6 @@
 
 #include "pg/base/subtransaction.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/base/errors.h"
 #include "pg/increment/watermark_intern.h"
 

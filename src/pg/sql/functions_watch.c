@@ -18,7 +18,6 @@
 
 #include "pg/sql/functions.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/catalog/progress.h"
 
 PG_FUNCTION_INFO_V1(onboard_progress_rows);
