@@ -21,7 +21,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -47,27 +46,6 @@
 #else
 #define OB_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
-
-/* 19 keeps the result beside what is being built. */
-#if PG_VERSION_NUM >= 190000
-typedef JsonbInState ObJsonb;
-#else
-typedef struct ObJsonb
-{
-	JsonbValue *result; /* NULL until it is complete */
-	JsonbParseState *state;
-} ObJsonb;
-#endif
-
-static inline void
-ob_jsonb_push(ObJsonb *json, JsonbIteratorToken token, JsonbValue *value)
-{
-#if PG_VERSION_NUM >= 190000
-	pushJsonbValue(json, token, value);
-#else
-	json->result = pushJsonbValue(&json->state, token, value);
-#endif
-}
 
 /* The last argument of the hook after parse analysis, whether const or not. */
 typedef __typeof__(_Generic(

@@ -10,18 +10,16 @@
 #ifndef OB_MANIFEST_H
 #define OB_MANIFEST_H
 
-#include "utils/jsonb.h"
-
 #include "pg/export/export.h"
 #include "pg/export/table_export.h"
 
 /*
  * What only the process knows that has exported a table: the columns of its
  * query, the format, the object's checksum, the bounds of an increment.
- * palloc'd; for task->details.
+ * Returns a JSON object, palloc'd, for task->details.
  */
-extern Jsonb *ob_manifest_details(const ObTableExport *task, TupleDesc columns,
-								  const ObExportResult *result);
+extern char *ob_manifest_details(const ObTableExport *task, TupleDesc columns,
+								 const ObExportResult *result);
 
 typedef struct ObManifest
 {

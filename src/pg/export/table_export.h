@@ -9,8 +9,6 @@
 #ifndef OB_TABLE_EXPORT_H
 #define OB_TABLE_EXPORT_H
 
-#include "utils/jsonb.h"
-
 #include "pg/catalog/history.h"
 #include "pg/increment/watermark.h"
 #include "pg/store/export_spec.h"
@@ -26,8 +24,8 @@ typedef struct ObTableExport
 	const ObHistoryRow *landed;  /* the same, if it shall have no more */
 	bool alone;                  /* no part of a run of several tables */
 	bool given_id;               /* the run may have been tried before */
-	Jsonb *details;   /* for the manifest: ob_manifest_details(); or NULL */
-	ObHistoryRow row; /* what is reported, even after a failure */
+	const char *details; /* for the manifest: ob_manifest_details(); or NULL */
+	ObHistoryRow row;    /* what is reported, even after a failure */
 } ObTableExport;
 
 #endif

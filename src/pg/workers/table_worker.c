@@ -158,8 +158,7 @@ keep(ObWorkerExport *work, MemoryContext context)
 	if (work->task.watermark)
 		work->task.watermark = ob_watermark_copy(work->task.watermark);
 	if (work->task.details)
-		work->task.details =
-			DatumGetJsonbPCopy(JsonbPGetDatum(work->task.details));
+		work->task.details = pstrdup(work->task.details);
 	MemoryContextSwitchTo(before);
 }
 

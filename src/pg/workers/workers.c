@@ -315,8 +315,8 @@ read_slot(ObWorkers *workers, int i)
 	table->task->fate = slot->fate;
 	table->hint = text_or_null(slot->hint);
 	if (DsaPointerIsValid(slot->details))
-		table->task->details = DatumGetJsonbPCopy(
-			PointerGetDatum(dsa_get_address(workers->area, slot->details)));
+		table->task->details =
+			pstrdup(dsa_get_address(workers->area, slot->details));
 }
 
 /* One has failed: none shall be published, so no other one is begun. */

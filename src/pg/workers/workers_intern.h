@@ -48,7 +48,7 @@ typedef struct ObWorkerSlot
 	char detail[1024]; /* likewise */
 	char hint[512];
 	char left[1024]; /* why the watermark is left as it is; "": it is not */
-	dsa_pointer details; /* a jsonb; or none */
+	dsa_pointer details; /* a text; or none */
 	ObHeld held;
 	dsa_pointer held_parts; /* ObUploadPart */
 } ObWorkerSlot;

@@ -38,15 +38,17 @@ typedef struct PendingTable
 
 /* The manifest has less without them. */
 static void
-write_details(const Worker *worker, ObWorkerSlot *slot, const Jsonb *details)
+write_details(const Worker *worker, ObWorkerSlot *slot, const char *details)
 {
+	Size size;
+
 	if (!details)
 		return;
-	slot->details = dsa_allocate_extended(worker->area, VARSIZE(details),
+	size = strlen(details) + 1;
+	slot->details = dsa_allocate_extended(worker->area, size,
 										  DSA_ALLOC_HUGE | DSA_ALLOC_NO_OOM);
 	if (DsaPointerIsValid(slot->details))
-		memcpy(dsa_get_address(worker->area, slot->details), details,
-			   VARSIZE(details));
+		memcpy(dsa_get_address(worker->area, slot->details), details, size);
 }
 
 /* An export's callback: from now on the upload is the leader's. */
