@@ -70,14 +70,8 @@ launch(dsm_segment *segment)
 	BackgroundWorkerHandle *handle;
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	ob_session_init_worker(&worker, segment);
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
-	worker.bgw_notify_pid = MyProcPid;
-	strcpy(worker.bgw_library_name, OB_JOB_LIBRARY);
 	strcpy(worker.bgw_function_name, OB_JOB_MAIN);
 	strcpy(worker.bgw_type, "onboard job");
 	strcpy(worker.bgw_name, "onboard job");

@@ -16,7 +16,6 @@
 #include "pg/workers/session.h"
 
 #define OB_JOB_MAGIC 0x6f6e6a62
-#define OB_JOB_LIBRARY "onboard"
 #define OB_JOB_MAIN "onboard_job_main"
 
 typedef enum ObJobState

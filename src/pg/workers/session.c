@@ -15,7 +15,6 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "storage/proc.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
@@ -95,6 +94,18 @@ TimestampTz
 ob_session_now(const ObSession *session)
 {
 	return session->transaction_start;
+}
+
+void
+ob_session_init_worker(BackgroundWorker *worker, dsm_segment *segment)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	worker->bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	worker->bgw_notify_pid = MyProcPid;
+	strcpy(worker->bgw_library_name, "onboard");
 }
 
 void

@@ -14,6 +14,8 @@
 #define OB_SESSION_H
 
 #include "datatype/timestamp.h"
+#include "postmaster/bgworker.h"
+#include "storage/dsm.h"
 
 typedef struct ObSession ObSession; /* in dynamic shared memory */
 
@@ -24,6 +26,11 @@ extern void ob_session_save(ObSession *session, Size size, bool snapshot);
 
 /* What now() is in the transactions of such a worker. */
 extern TimestampTz ob_session_now(const ObSession *session);
+
+/* Fills what all such workers have in common: the library, and the segment to
+ * attach to.  The caller adds function, names and start time. */
+extern void ob_session_init_worker(BackgroundWorker *worker,
+								   dsm_segment *segment);
 
 /* Connects a worker that has attached to the memory; once. */
 extern void ob_session_restore(const ObSession *session);

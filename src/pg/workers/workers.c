@@ -237,14 +237,8 @@ launch(ObWorkers *workers, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	ob_session_init_worker(&worker, workers->segment);
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(workers->segment));
-	worker.bgw_notify_pid = MyProcPid;
-	strcpy(worker.bgw_library_name, OB_WORKERS_LIBRARY);
 	strcpy(worker.bgw_function_name, OB_WORKERS_MAIN);
 	strcpy(worker.bgw_type, "onboard worker");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "onboard worker for PID %d",

@@ -16,8 +16,7 @@
 
 #define OB_WORKERS_MAGIC 0x6f6e6264
 
-/* A worker's entry point. */
-#define OB_WORKERS_LIBRARY "onboard"
+/* The entry point of a worker. */
 #define OB_WORKERS_MAIN "onboard_workers_main"
 
 typedef enum ObWorkerState
