@@ -1,8 +1,8 @@
 /*
- * functions_watch.c
+ * functions_progress.c
  *		The SQL functions that show exports in progress.
  *
- * src/pg/sql/functions_watch.c
+ * src/pg/sql/functions_progress.c
  */
 #include "postgres.h"
 
