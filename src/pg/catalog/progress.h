@@ -27,16 +27,16 @@
 typedef enum ObPhase
 {
 	OB_PHASE_QUERY,   /* rows come */
-	OB_PHASE_UPLOAD,  /* there are no more; what is left is sent */
+	OB_PHASE_UPLOAD,  /* no more rows come; the rest is sent */
 	OB_PHASE_COMPLETE /* S3 puts the parts together */
 } ObPhase;
 
-/* What does not change.  Borrowed. */
+/* The constant part of a process's progress.  Borrowed. */
 typedef struct ObProgressLabel
 {
 	pg_uuid_t run_id;
 	const char *name;
-	int leader; /* the pid under which this process's work is shown */
+	int leader; /* pid under which the work of this process is shown */
 	TimestampTz started;
 } ObProgressLabel;
 
@@ -62,10 +62,10 @@ typedef struct ObProgressRow
 {
 	int pid;
 	pg_uuid_t run_id;
-	const char *name; /* its beginning */
-	int name_len;     /* of all of it; at most PG_UINT16_MAX */
+	const char *name; /* beginning of the name */
+	int name_len;     /* length of the whole name; at most PG_UINT16_MAX */
 	ObPhase phase;
-	/* of all processes */
+	/* sums over all processes */
 	ObFigures figures;
 	int in_flight;
 	int64 estimated_bytes;
@@ -74,7 +74,8 @@ typedef struct ObProgressRow
 
 extern const char *ob_phase_name(ObPhase phase);
 
-/* ObProgressRow *, palloc'd: those that the current role may see. */
+/* Returns a list of ObProgressRow *, palloc'd, that the current role may see.
+ */
 extern List *ob_progress_list(void);
 
 #endif

@@ -15,17 +15,19 @@
 
 typedef struct ObTableExport
 {
-	Oid schema; /* the extension's */
+	Oid schema; /* the extension's schema */
 	ObExportSpec export;
-	char *uri;                   /* in the database's encoding */
-	ObFate fate;                 /* of the object, if it has failed */
-	ObWatermark *watermark;      /* NULL: all rows */
-	const ObHistoryRow *earlier; /* what the run has of an object; or NULL */
-	const ObHistoryRow *landed;  /* the same, if it shall have no more */
-	bool alone;                  /* no part of a run of several tables */
-	bool given_id;               /* the run may have been tried before */
-	const char *details; /* for the manifest: ob_manifest_details(); or NULL */
-	ObHistoryRow row;    /* what is reported, even after a failure */
+	char *uri;              /* in the database's encoding */
+	ObFate fate;            /* fate of the object, if the export has failed */
+	ObWatermark *watermark; /* NULL: all rows */
+	const ObHistoryRow
+		*earlier; /* row of an earlier attempt that has an object; or NULL */
+	const ObHistoryRow *landed; /* the same row, if nothing more is exported */
+	bool alone;                 /* not part of a run of several tables */
+	bool given_id; /* the caller has given the run id, so the run may have been
+					  tried before */
+	const char *details; /* ob_manifest_details(); or NULL */
+	ObHistoryRow row; /* the outcome that is reported, even after a failure */
 } ObTableExport;
 
 #endif

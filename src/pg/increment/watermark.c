@@ -6,7 +6,7 @@
  *
  * A watermark belongs to a table and a role, because the role's privileges and
  * row security decide which rows it stands for: a role that sees fewer rows
- *must not move the watermark of a role that sees more.
+ * must not move the watermark of a role that sees more.
  */
 #include "postgres.h"
 

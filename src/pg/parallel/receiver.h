@@ -11,7 +11,7 @@
 
 #include "pg/encode/encode.h"
 
-/* What the receiver needs to know of the export it belongs to. */
+/* The parts of the export that the receiver uses. */
 typedef struct ObReceiverHooks
 {
 	const ObCopyOptions *copy;
@@ -25,8 +25,8 @@ typedef struct ObReceiver
 {
 	DestReceiver base;
 	ObReceiverHooks hooks;
-	ObEncoder *encoder; /* NULL until the query's columns are known, and where
-						 * workers encode: then rows are the workers' tails */
+	ObEncoder *encoder; /* NULL until the query's columns are known, and if
+						   workers encode: then rows are the workers' tails */
 } ObReceiver;
 
 extern void ob_receiver_init(ObReceiver *receiver,

@@ -15,25 +15,26 @@
 
 typedef struct ObJobRequest
 {
-	Oid schema; /* the extension's */
-	Oid role;   /* whose run it is */
+	Oid schema; /* the extension's schema */
+	Oid role;   /* owner of the run */
 	pg_uuid_t run_id;
-	bool given_id;      /* by the caller, so it may have run before */
-	bool all;           /* every registered table; else one */
-	const char *name;   /* of the one; else a pattern, or NULL */
-	const char *query;  /* the one's; may be NULL */
+	bool given_id; /* the caller has given the run id, so the run may have been
+					  tried before */
+	bool all;      /* every registered table; else one */
+	const char *name;   /* name of the table; else a pattern, or NULL */
+	const char *query;  /* query of the table; may be NULL */
 	const char *bucket; /* likewise */
 	Jsonb *options;     /* NULL: none */
 	const char *source; /* ob_history_source(); set by ob_job_submit() */
 } ObJobRequest;
 
-/* Starts it.  Raises if no worker can be had, or if it could not begin; with
- * 40P01 if it could not because of a lock of this session. */
+/* Starts the job.  Raises if there is no free worker, or if the worker could
+ * not begin; with 40P01 if it could not because of a lock of this session. */
 extern void ob_job_submit(const ObJobRequest *job);
 
-/* Waits until no process works on that role's run, or for so long (-1: for
- * ever); false if the time was not enough.  Answers interrupts, and raises
- * 40P01 if the run waits for a lock of this session. */
+/* Waits until no process works on that role's run, or until the time is over
+ * (-1: no limit).  Returns false in the latter case.  Answers interrupts, and
+ * raises 40P01 if the run waits for a lock of this session. */
 extern bool ob_job_wait(const pg_uuid_t *run_id, Oid role, int64 timeout_ms);
 
 #endif

@@ -10,7 +10,7 @@
 #include "pg/config/options.h"
 #include "pg/config/server.h"
 
-/* All borrowed. */
+/* All pointers are borrowed. */
 typedef struct ObSmallObject
 {
 	const ObServer *server;
@@ -19,13 +19,13 @@ typedef struct ObSmallObject
 	const char *content_type;
 	const char *data;
 	size_t len;
-	/* Requests, encryption and ACL are as these say. */
+	/* options of the requests, the encryption and the ACL */
 	const ObOptions *options;
 	/* The store has served the run: if it is away, it is waited for. */
 	bool served;
 } ObSmallObject;
 
-/* Writes the object, also over an earlier one.  Raises on failure; answers
+/* Writes the object, or replaces an earlier one.  Raises on failure; answers
  * interrupts. */
 extern void ob_put_object(const ObSmallObject *object);
 

@@ -15,16 +15,16 @@
 
 #include "utils/uuid.h"
 
-/* How long a wait goes on before it looks (again). */
+/* The time for which a wait goes on between two checks. */
 #define OB_DEADLOCK_MS 1000
 
-/* Whether that process waits for a lock of this one, itself or behind others
- * that do.  False if there is no such process. */
+/* Whether that process waits for a lock of this one, directly or behind others
+ * that do.  Returns false if there is no such process. */
 extern bool ob_deadlock_with(int pid);
 
-/* The process that does, out of those that work on the run: the one that holds
- * it, and the workers that the caller may see in onboard_progress.  0: none.
- */
+/* Returns the process that waits for a lock of this one, among those that work
+ * on the run: its owner, and the workers that the caller may see in
+ * onboard_progress.  0: none does. */
 extern int ob_deadlock_with_run(Oid role, const pg_uuid_t *run_id);
 
 #endif

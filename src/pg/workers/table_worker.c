@@ -5,7 +5,7 @@
  * src/pg/workers/table_worker.c
  *
  * Errors are caught here because there is no caller above: this is the place
- *of postgres.c's main loop.
+ * of postgres.c's main loop.
  */
 #include "postgres.h"
 

@@ -18,28 +18,28 @@
 typedef enum ObBound
 {
 	OB_BOUND_NONE,
-	OB_BOUND_JOBS,   /* of the role */
-	OB_BOUND_WORKERS /* of all */
+	OB_BOUND_JOBS,   /* the limit of the role */
+	OB_BOUND_WORKERS /* the limit of all roles */
 } ObBound;
 
-/* Settings. */
-extern int onboard_max_jobs_per_role; /* -1: half of all there are */
+/* The settings. */
+extern int onboard_max_jobs_per_role; /* -1: half of max_worker_processes */
 extern int onboard_reserved_workers;
 
-/* The start of a job stands between these two, so that each role starts one at
- * a time.  The first one waits, and raises if there may be no other job. */
+/* Enclose the start of a job, so that each role starts one at a time.
+ * ob_bounds_enter() waits, and raises if the role may have no other job. */
 extern void ob_bounds_enter(void);
 extern void ob_bounds_leave(void);
 
-/* Whether this process, a job or a worker of onboard_all(), may go on: it then
- * counts until it ends. */
+/* Count this process, a job or a worker of onboard_all(), until it ends, and
+ * return OB_BOUND_NONE; or return the limit that is reached. */
 extern ObBound ob_bounds_take_job(void);
 extern ObBound ob_bounds_take_worker(void);
 
-/* How many workers of onboard_all() may be started, out of those wanted. */
+/* Returns how many of the wanted workers of onboard_all() may be started. */
 extern int ob_bounds_workers(int wanted);
 
-/* Raises that a bound is reached. */
+/* Raises the error that a limit is reached. */
 extern _Noreturn void ob_bounds_refuse(ObBound bound);
 
 #endif
