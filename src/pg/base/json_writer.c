@@ -15,8 +15,9 @@
 
 #include "pg/base/json_writer.h"
 
-/* What stands before a value.  No value ends like the beginning of an object
- * or array, not even a text, which ends with its quote. */
+/* Writes the comma and the key before a value.  No value ends like the
+ * beginning of an object or array, not even a text, which ends with its quote.
+ */
 static void
 put_key(StringInfo json, const char *key)
 {

@@ -194,7 +194,7 @@ ob_own_query(Oid schema, const ObOwnQuery *query)
 	const char *name;
 	int result;
 
-	/* it may have another name since the caller's query began */
+	/* the schema may have another name since the caller's query began */
 	AcceptInvalidationMessages();
 	name = get_namespace_name(schema);
 	if (!name)
@@ -228,10 +228,8 @@ ob_own_text(uint64 row, int number)
 
 /* ---- whose rights they have ---- */
 
-/*
- * What a trigger defers runs when the transaction ends, as the exporter.  The
- * owner need not be trusted by all who export.
- */
+/* A deferred trigger runs when the transaction ends, as the exporter.  Not
+ * every exporter trusts the owner. */
 static void
 refuse_deferrable(const Relation relation)
 {
@@ -324,8 +322,8 @@ ob_owner_is_caller(Oid schema, const char *table)
 	return has_privs_of_role(GetUserId(), owner_of(schema, table, NoLock));
 }
 
-/* Nothing that the owner has made (triggers, rules, expressions of an index)
- * may defer anything, or leave a setting behind. */
+/* The owner's code (triggers, rules, expressions of an index) may neither
+ * defer anything nor leave a setting behind. */
 void
 ob_as_owner(Oid schema, const char *table, void (*step)(Oid schema, void *arg),
 			void *arg)

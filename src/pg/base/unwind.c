@@ -26,17 +26,17 @@
 
 #include "pg/base/unwind.h"
 
-/* One is on the stack of ob_unwind(), which is still there when a backend
- * exits. */
+/* A step that is under way.  It is on the stack of ob_unwind(), which still
+ * exists when a backend exits. */
 typedef struct Open
 {
 	dlist_node node;
 	void (*give_up)(void *arg);
 	void *arg;
-	int level; /* of subtransactions */
+	int level; /* level of subtransactions */
 } Open;
 
-/* The innermost first. */
+/* The steps that are under way, the innermost first. */
 static dlist_head all = DLIST_STATIC_INIT(all);
 
 static bool aborting = false;
@@ -47,7 +47,8 @@ ob_unwind_aborting(void)
 	return aborting;
 }
 
-/* Gives up what was begun at that level of subtransactions, or below it. */
+/* Gives up the steps that began at that level of subtransactions, or below it.
+ */
 static void
 give_up_from(int level)
 {
@@ -79,7 +80,7 @@ ob_unwind_forget(const void *arg)
 		dlist_delete(at.cur);
 		found = true;
 	}
-	/* else ob_unwind() would take it out of the list once more */
+	/* else ob_unwind() would remove it from the list once more */
 	Assert(!found || proc_exit_inprogress);
 	return found;
 }

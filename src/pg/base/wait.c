@@ -20,8 +20,8 @@
 #include "pg/base/errors.h"
 #include "pg/base/wait.h"
 
-/* The events that pg_stat_activity shows, where they have names of their own;
- * 0: not registered yet. */
+/* The wait events in pg_stat_activity, where they have names of their own; 0:
+ * not registered yet. */
 static uint32 s3_event = 0;
 static uint32 worker_event = 0;
 

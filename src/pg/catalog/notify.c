@@ -18,16 +18,15 @@
 #include "pg/base/json_writer.h"
 #include "pg/catalog/notify.h"
 
-/* Its headers may not be installed, nothing here needs them, and libpq-be.h
- * keeps its struct's offsets the same without them. */
+/* The headers of GSS may not be installed and nothing here needs them.  libpq-
+ * be.h keeps the offsets of its struct the same without them. */
 #undef ENABLE_GSS
 #include "libpq/libpq.h"
 
 #define CHANNEL "onboard"
 
-/*
- * Beginnings of names: a payload has less than 8,000 bytes, JSON makes up to
- * six of one, and a key has 1,024 at most, without control characters.
+/* Names are cut: a payload has less than 8,000 bytes, JSON makes up to six
+ * bytes of one, and a key has 1,024 bytes at most, without control characters.
  */
 #define NAME_MAX_LEN 400
 #define PAYLOAD_MAX 8000
@@ -40,7 +39,7 @@ seconds(TimestampTz started, TimestampTz ended)
 
 /* ---- the log ---- */
 
-/* Messages say of an increment that it is one, since its rows are not all. */
+/* Messages name increments as such, since their rows are not all rows. */
 static const char *
 kind_of(const ObHistoryRow *row)
 {

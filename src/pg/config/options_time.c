@@ -30,10 +30,10 @@
 	"zone of option \"timezone\"."
 
 /*
- * PostgreSQL takes a name that it does not know, if it has a digit, for a
- * specification in POSIX's form.  There "UTC+2" is two hours west, so that
- * nearly all of them are mistakes.  Names with a digit that mean what they say
- * begin with "Etc/".
+ * Whether the text can be meant as the name of a time zone.  PostgreSQL takes
+ * an unknown name with a digit for a specification in POSIX form, where
+ * "UTC+2" is two hours west, so nearly all of them are mistakes.  Correct
+ * names with a digit begin with "Etc/".
  */
 static bool
 is_name(const char *name)
@@ -58,7 +58,8 @@ ob_read_timezone(ObOptionReader *reader)
 	reader->options->timezone = zone;
 }
 
-/* Reads a number of so many digits, if it is one from min to max. */
+/* Reads a number of so many digits.  Returns false if there is none, or none
+ * from min to max. */
 static bool
 read_number(const char **rest, int digits, int min, int max, int *number)
 {
@@ -93,8 +94,8 @@ read_date(const char **rest, struct pg_tm *tm)
 					   &tm->tm_mday);
 }
 
-/* Seconds may be missing; their fraction is skipped, since no field of a key
- * shows it. */
+/* Reads a time of day.  Seconds may be missing; their fraction is skipped,
+ * since no field of a key shows it. */
 static bool
 read_time(const char **rest, struct pg_tm *tm)
 {
@@ -140,8 +141,8 @@ read_offset(const char **rest, int *west)
 	return true;
 }
 
-/* Reads the whole text, in that time zone unless it has an offset.  A zone of
- * NULL stands for UTC. */
+/* Reads the whole text, in that time zone unless it has an offset.  zone NULL
+ * stands for UTC. */
 static bool
 read_moment(const char *text, pg_tz *zone, TimestampTz *moment)
 {

@@ -11,9 +11,7 @@
 #include "pg/config/options_intern.h"
 #include "pg/base/errors.h"
 
-/*
- * Errors about one value
- */
+/* Errors of one value */
 
 static const char *
 type_name(const JsonbValue *value)
@@ -121,7 +119,7 @@ number_text(const ObOptionReader *reader)
 		numeric_out, NumericGetDatum(reader->value->val.numeric)));
 }
 
-/* A whole number; hint says what is allowed. */
+/* Reads a whole number.  hint lists what is allowed. */
 int64
 ob_option_integer(const ObOptionReader *reader, int64 min, int64 max,
 				  const char *hint)
@@ -140,7 +138,7 @@ ob_option_integer(const ObOptionReader *reader, int64 min, int64 max,
 	return number;
 }
 
-/* One of two words; true: the second. */
+/* Reads one of two words, and returns whether it is the second. */
 bool
 ob_option_either(const ObOptionReader *reader, const char *no, const char *yes)
 {

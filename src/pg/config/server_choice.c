@@ -27,7 +27,8 @@
 
 #define SETTING "onboard.server"
 
-/* A role's name for an error; roles may have been dropped meanwhile. */
+/* Returns a role's name for an error; the role may have been dropped
+ * meanwhile. */
 static const char *
 role_name(Oid role)
 {
@@ -37,9 +38,9 @@ role_name(Oid role)
 }
 
 /*
- * The role that has set it.  InvalidOid: an administrator has, in a file, on
- * the command line, or for all roles of a database; or it is the built-in
- * default.
+ * Returns the role that has set the setting.  InvalidOid stands for an
+ * administrator, who has set it in a file, on the command line, or for all
+ * roles of a database, and for the built-in default.
  */
 static Oid
 find_setter(const struct config_generic *setting)
@@ -95,7 +96,7 @@ ob_server_choose(const char *given, bool *named)
 	if (OidIsValid(setter))
 	{
 		check_setter(setter);
-		/* a setting for all databases means no server of this one */
+		/* a setting for all databases does not mean a server of this one */
 		*named = setting->source != PGC_S_USER;
 	}
 	return onboard_server;
