@@ -66,8 +66,8 @@ ob_out_write_long(ObOut *out, const char *data, size_t len)
 	}
 }
 
-/* COPY writes what has an output function; most pseudo-types have none, and
- * that of void says nothing. */
+/* COPY writes all types that have an output function.  Most pseudo-types have
+ * none, and that of void writes nothing. */
 static void
 check_type(Form_pg_attribute attribute)
 {
@@ -99,7 +99,7 @@ add_columns(ObEncoder *encoder)
 	}
 }
 
-/* The first of that name, if there are several: so does COPY. */
+/* Finds the first column of that name, as COPY does. */
 static ObColumn *
 find_column(ObEncoder *encoder, const char *name)
 {
@@ -195,8 +195,8 @@ ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot)
 	MemoryContext row_context = encoder->row_context;
 	MemoryContext old;
 
-	/* most rows leave it as it is; MemoryContextReset would find that out
-	 * behind two calls */
+	/* most rows leave the context empty; MemoryContextReset() would need two
+	 * calls to find that out */
 	if (!row_context->isReset || row_context->firstchild)
 		MemoryContextReset(row_context);
 	old = MemoryContextSwitchTo(row_context);

@@ -31,10 +31,10 @@
 #include "pg/encode/values.h"
 #include "pg/encode/fast_stored.h"
 
-/* One for all columns. */
+/* The state of all columns. */
 typedef struct JsonState
 {
-	ObValueState base; /* puts a string */
+	ObValueState base; /* writes a string */
 	ObScan escaped;    /* marked with what follows the backslash */
 	ObScan breaks;     /* LF and CR */
 } JsonState;
@@ -188,7 +188,8 @@ write_to_json(ObEncoder *encoder, ObColumn *column, Datum value)
  * Which of them a column gets
  */
 
-/* Arrays, rows and types with a cast to json are for the server to write. */
+/* Whether the server writes values of that type: arrays, rows, and types with
+ * a cast to json. */
 static bool
 needs_to_json(Oid base_type)
 {
@@ -219,7 +220,7 @@ use_to_json(ObColumn *column)
 	column->write = write_to_json;
 }
 
-/* Nothing that a short value may be made of is special in a string. */
+/* No byte of a short value has a meaning in a string. */
 static bool
 means_nothing(const ObEncoder *encoder, const void *state, const char *bytes)
 {
@@ -233,7 +234,7 @@ choose_string(ObColumn *column, const ObEncoder *encoder)
 	column->quote_short = true;
 }
 
-/* Settings change what a date looks like elsewhere, but not in JSON. */
+/* Settings change the form of dates in other formats, but not in JSON. */
 static void
 choose_datetime(ObColumn *column, Oid type, ObValueWrite write)
 {
@@ -285,7 +286,8 @@ choose_write(ObColumn *column, const ObEncoder *encoder)
 	}
 }
 
-/* A reader would keep one of two members of one name, and not say which. */
+/* A reader would keep one of two members of the same name, without a warning.
+ */
 static void
 refuse_duplicate_names(const ObEncoder *encoder)
 {
@@ -388,7 +390,7 @@ put_key(ObOut *out, const ObColumn *column, bool first)
 	ob_out_write(out, column->key, column->key_len);
 }
 
-/* One that has no short form, or none that will do. */
+/* Writes a value that has no short form, or one that cannot be used here. */
 static void
 put_long(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull)
 {
@@ -440,7 +442,8 @@ put_stored(ObOut *out, const ObColumn *column, ObWalk *walk, int i)
 static void
 put_stored_members(ObEncoder *encoder)
 {
-	ObWalk walk = *encoder->walk; /* for the compiler to keep in registers */
+	ObWalk walk =
+		*encoder->walk; /* a copy, which the compiler can keep in registers */
 
 	for (int i = 0; i < encoder->ncolumns; i++)
 	{

@@ -38,10 +38,8 @@
 #include "pg/store/stream.h"
 #include "pg/base/unwind.h"
 
-/*
- * A query may export, and that export's query, too.  Each has buffers and
- * connections of its own.
- */
+/* The query of an export may export, too, and so may the query of that export.
+ * Each has buffers and connections of its own. */
 #define NESTED_MAX 8
 
 typedef struct ExportState ExportState;
@@ -54,19 +52,19 @@ struct ExportState
 	ObParallel *parallel;
 	ObProgress *progress;
 	MemoryContext context;
-	MemoryContext core; /* the stream and its client, in that one */
-	int64 retries;      /* of a stream before this one */
+	MemoryContext core; /* context of the stream and its client, in that one */
+	int64 retries;      /* number of retries of a stream before this one */
 	ObFate *fate;       /* NULL: not reported */
 	bool fate_shared;
 	char *place; /* "s3://bucket/key", for warnings */
 };
 
-/* How many of this session's exports are under way. */
+/* The number of this session's exports that are under way. */
 static int nested = 0;
 
 /* ---- running ---- */
 
-/* The query sees the caller's snapshot, as SPI does it for what only reads. */
+/* The query sees the caller's snapshot, as a read-only query of SPI does. */
 static void
 run_plan(ExportState *state, PlannedStmt *plan, ObReceiver *receiver)
 {
@@ -111,8 +109,8 @@ open_stream(ExportState *state)
 	MemoryContextSwitchTo(before);
 }
 
-/* A multipart upload was begun, but there are no rows: the object, with its
- * header at most, is written by a PutObject instead. */
+/* A multipart upload was begun, but there are no rows.  So it is aborted, and
+ * the object, which has at most a header, is written by a PutObject. */
 static ObEncoder *
 start_again(ExportState *state)
 {
@@ -135,7 +133,8 @@ start_again(ExportState *state)
 	return encoder;
 }
 
-/* The query has ended; false: there is nothing to land. */
+/* Lands the object when the query has ended.  Returns false if there is
+ * nothing to land. */
 static bool
 finish(ExportState *state, ObEncoder *encoder)
 {
@@ -158,7 +157,7 @@ finish(ExportState *state, ObEncoder *encoder)
 	return true;
 }
 
-/* The object is there, or held: then it is not ours to abort any more. */
+/* Passes a held upload on: it must not be aborted here any more. */
 static void
 hand_over(ExportState *state, ObExportResult *result)
 {
@@ -198,10 +197,10 @@ run(ExportState *state, ObExportResult *result)
 }
 
 /*
- * Runs on an error and when the backend is terminated: must not raise, and
- * must come to an end.  Workers go first: a part of theirs that lands after
- * the abort would stay behind.  Buffers and connections go here, too: the rest
- * stays until a failed transaction is rolled back.
+ * Runs on an error and when the backend is terminated, so it must not raise,
+ * and must come to an end.  Workers end first: if a part of theirs landed
+ * after the abort, it would stay behind.  Buffers and connections are freed
+ * here, too, since all else stays until a failed transaction is rolled back.
  */
 static void
 give_up(void *arg)
@@ -222,7 +221,7 @@ give_up(void *arg)
 	MemoryContextDelete(state->core);
 }
 
-/* Context of all errors, and the hint that some of them need. */
+/* Adds the context of all errors, and the hint that some of them need. */
 static void
 name_export(void *arg)
 {
@@ -250,7 +249,7 @@ export_query(ExportState *state, ObExportResult *result)
 	ob_progress_end(state->progress);
 }
 
-/* No data will be written.  A shared upload is used because only that one
+/* Begins an upload without data.  It is a shared upload, because only that one
  * sends CreateMultipartUpload before the first part. */
 static void
 rehearse(ExportState *state, ObExportResult *result)
@@ -291,14 +290,15 @@ do_work(void *arg)
 	state->work(state, state->result);
 }
 
-/* Does work(state), and cleans up whichever way it ends. */
+/* Calls work(state), and cleans up in any case. */
 static void
 run_work(const ObExportSpec *export,
 		 void (*work)(ExportState *state, ObExportResult *result),
 		 ObExportResult *result)
 {
 	MemoryContext before = CurrentMemoryContext;
-	/* after an error it goes with the (sub)transaction, before any handler */
+	/* after an error, the context goes with the (sub)transaction, before any
+	 * handler runs */
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard export", ALLOCSET_DEFAULT_SIZES);
 	ErrorContextCallback error_context;

@@ -117,7 +117,7 @@ ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 	return json.data;
 }
 
-/* What there is of the object of a table that failed. */
+/* Adds what exists of the object of a table that failed. */
 static void
 add_object(StringInfo json, ObFate fate)
 {
@@ -220,7 +220,7 @@ build(const ObManifest *manifest, const ObTableExport *const *tasks, int n)
 	return json.data;
 }
 
-/* For those who look at it: indented, and with a line's end. */
+/* Indents the document, for human readers, and ends it with a newline. */
 static char *
 lay_out(char *json)
 {
@@ -230,7 +230,7 @@ lay_out(char *json)
 	return psprintf("%s\n", JsonbToCStringIndent(NULL, &document->root, 0));
 }
 
-/* UTF-8, as keys are. */
+/* The key is in UTF-8, as all keys are. */
 char *
 ob_manifest_key(const ObExportSpec *where, const char *file)
 {
@@ -247,7 +247,7 @@ say_run(void *arg)
 			   (const char *) arg);
 }
 
-/* Whether the store has an object of the run, and so was there.  If it was
+/* Whether the store has an object of the run, and so was available.  If it was
  * away from the beginning, it is not waited for once more. */
 static bool
 was_served(const ObTableExport *const *tasks, int n)

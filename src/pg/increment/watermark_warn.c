@@ -32,7 +32,7 @@ typedef struct Looking
 	Oid schema; /* the extension's */
 	const ObWatermark *mark;
 	const ObWatermarkColumn *column;
-	ArrayType *relations; /* all that the query reads */
+	ArrayType *relations; /* all relations that the query reads */
 } Looking;
 
 static const char *

@@ -28,17 +28,17 @@
 #include "pg/parallel/parallel_intern.h"
 #include "pg/base/errors.h"
 
-/* The plan's number of our node: the planner's own are small. */
+/* The plan_node_id of our node; those of the planner are small. */
 #define PLAN_NODE_ID 0x0B0A0D
 
 typedef struct SinkScan
 {
 	CustomScanState base;
-	ObParallel *parallel; /* the leader's; NULL in a worker */
-	ObShared *shared;     /* a worker's */
-	List *columns;        /* of the child, that make up the result */
+	ObParallel *parallel; /* set in the leader */
+	ObShared *shared;     /* set in a worker */
+	List *columns; /* numbers of the child's columns that make up the result */
 	bool done;
-	MemoryContext context; /* of a worker's stream */
+	MemoryContext context; /* context of a worker's stream */
 	ObStream *stream;
 	ObProgress *progress;
 	ObUploadShare share;
@@ -50,7 +50,8 @@ static Node *create_state(CustomScan *scan);
 
 static const CustomScanMethods scan_methods = {"OnboardSink", create_state};
 
-/* Names and types, for the workers: {columns, names, types, typmods}, what. */
+/* Describes the result for the workers: {columns, names, types, typmods},
+ * what. */
 static List *
 describe(List *columns, TupleDesc desc, const char *what)
 {
@@ -77,7 +78,7 @@ ob_sink_scan_plan(Plan *child, List *columns, TupleDesc desc, const char *what)
 	CustomScan *scan = makeNode(CustomScan);
 	Plan *plan = &scan->scan.plan;
 
-	/* costs and parameters are the child's */
+	/* costs and parameters are those of the child */
 	*plan = *child;
 	plan->type = T_CustomScan;
 	plan->lefttree = NULL;
@@ -114,8 +115,8 @@ described(const CustomScan *scan)
 	return desc;
 }
 
-/* The export that it was attached to: a plan of ours that others have kept
- * has none. */
+/* Returns the export that the scan was attached to.  A plan of ours that
+ * another extension has kept has none. */
 static ObParallel *
 export_of(const SinkScan *scan)
 {
@@ -126,7 +127,7 @@ export_of(const SinkScan *scan)
 
 /* ---- rows ---- */
 
-/* Whether the result is the child's row as it is. */
+/* Whether the result is the child's row without changes. */
 static bool
 is_whole_row(const SinkScan *scan, TupleDesc desc)
 {
@@ -194,10 +195,8 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 	ob_stream_end_piece(stream);
 }
 
-/*
- * Parts must not wait while the leader waits for its workers, so they are all
- * sent before.  What is left goes with the workers' tails.
- */
+/* All full parts are sent before this returns, since they must not wait while
+ * the leader waits for its workers.  The rest goes with the workers' tails. */
 static void
 export_in_leader(SinkScan *scan)
 {
@@ -232,7 +231,8 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 	ob_stream_share(scan->stream, &share);
 }
 
-/* What of this process is left for the leader to send: see ObTail. */
+/* Returns the rest of this process's bytes, for the leader to send: see
+ * ObTail. */
 static bytea *
 take_tail(ObStream *stream)
 {
@@ -288,7 +288,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
 
 	scan->columns = linitial(plan->custom_private);
-	/* what walks over plans reaches the child only through this list */
+	/* functions that walk over plans reach the child only through this list */
 	node->custom_ps =
 		list_make1(ExecInitNode(linitial(plan->custom_plans), estate, eflags));
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
@@ -311,7 +311,7 @@ exec_scan(CustomScanState *node)
 		export_in_leader(scan);
 		return NULL;
 	}
-	/* its leader has failed meanwhile, and is about to end it */
+	/* the leader has failed meanwhile, and is about to end this worker */
 	if (ob_shared_is_wiped(scan->shared))
 		return NULL;
 	return export_in_worker(scan);
@@ -361,7 +361,8 @@ initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate)
 	((SinkScan *) node)->shared = coordinate;
 }
 
-/* The workers have ended, and the shared memory is about to go. */
+/* Takes the state back from shared memory, which is about to go since the
+ * workers have ended. */
 static void
 shutdown_scan(CustomScanState *node)
 {

@@ -17,7 +17,7 @@
 #include "pg/parallel/receiver.h"
 #include "pg/store/stream.h"
 
-/* Workers' last bytes, which nothing else must be taken for. */
+/* Raises unless the rows are the workers' last bytes. */
 static void
 check_tails(TupleDesc desc)
 {

@@ -12,7 +12,7 @@
 
 #define SSE "x-amz-server-side-encryption"
 
-/* k=v&k2=v2, encoded */
+/* Returns the tags as "k=v&k2=v2", percent-encoded. */
 static char *
 tagging(const ObPairList *tags)
 {
@@ -59,8 +59,9 @@ ob_headers_of_object(const ObOptions *options, ObPair *headers)
 	int n = 0;
 	char *type = options->content_type;
 
-	/* a compressed object is no csv any more; it is not marked as encoded
-	 * either, because clients that decode on the fly would store it so */
+	/* A compressed object is no csv any more.  It is not marked as encoded
+	 * either, because clients that decode transparently would store it
+	 * decoded. */
 	if (!type && options->codec->create)
 		type = "application/octet-stream";
 	headers[n++] = (ObPair){"Content-Type",

@@ -17,7 +17,7 @@
 typedef struct Put
 {
 	const ObSmallObject *object;
-	MemoryContext core; /* of the stream and its client */
+	MemoryContext core; /* context of the stream and its client */
 	ObStream *stream;
 	char *place; /* for messages */
 } Put;
@@ -52,7 +52,7 @@ open_stream(const ObSmallObject *object)
 		.codec = ob_codec_lookup("none"),
 		.part_size = wanted->part_size,
 		.memory = (size_t) onboard_upload_memory * 1024,
-		/* the same as an export's, so that its connections are kept */
+		/* as for an export, so that its connections can be used again */
 		.connections = wanted->connections,
 		.served = object->served,
 	};

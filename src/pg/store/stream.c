@@ -19,14 +19,15 @@
 
 #define ABORT_MS 5000
 #define AGAIN_MS 200
-/* An object of one request has nothing to abort, and is only looked for. */
+/* The time to look for an object of one request, which has no upload to abort.
+ */
 #define LOOK_MS 1000
-/* How often transfers are looked at while rows come slowly. */
+/* The time between two pumps while rows come slowly. */
 #define PUMP_MS 10
 
 struct ObStream
 {
-	ObOut out; /* first: the encoder hands it back to us */
+	ObOut out; /* first: ObOut's callback gets the stream by it */
 	const ObServer *server;
 	ObS3 *s3;
 	ObHttp *http;
@@ -34,22 +35,23 @@ struct ObStream
 	ObSink *terminal;
 	ObSink *chain; /* the codec, or the terminal */
 	const ObCodec *codec;
-	char *window;    /* where out.ptr began */
+	char *window;    /* out.ptr at the beginning of the window */
 	int64 pumped_at; /* coarse clock, ms */
 	bool shared;     /* with other processes: parts end where rows do */
-	ObRaw piece;     /* if shared: of the piece that is being written */
+	ObRaw piece;     /* if shared: the piece that is being written */
 
 	const ObEncoder *encoder; /* NULL: there is none yet */
-	/* Counted where windows are handed on, not for each row. */
+	/* counted where windows are handed on, not for each row */
 	uint64 raw_bytes;
-	void (*add_others)(ObFigures *figures, void *arg); /* of ObStreamShare */
+	void (*add_others)(ObFigures *figures, void *arg); /* from ObStreamShare */
 	void *others;
 	ObProgress *progress; /* NULL: not shown */
 	bool ending;          /* no more rows come */
 	MemoryContextCallback callback;
 };
 
-/* Good to about 4 ms, at a tenth of the price of the exact clock. */
+/* Returns the time, exact to about 4 ms, at a tenth of the cost of the exact
+ * clock. */
 static int64
 coarse_ms(void)
 {
@@ -132,7 +134,7 @@ flush(ObStream *stream)
 	ObError error;
 	size_t len = stream->out.ptr - stream->window;
 
-	/* it may be memory of anybody else, perhaps of all processes */
+	/* the memory behind it may be in use, perhaps by all processes */
 	if (unlikely(stream->out.ptr > stream->out.end))
 		elog(PANIC, "rows were written beyond their buffer");
 	if (len == 0)
@@ -158,7 +160,7 @@ wait_for_room(ObStream *stream)
 	}
 }
 
-/* The encoder needs more room: ObOut's callback. */
+/* Makes room for the encoder: the callback of ObOut. */
 static void
 refill(ObOut *out)
 {
@@ -219,7 +221,7 @@ ob_stream_after_row(ObStream *stream)
 		pump(stream);
 }
 
-/* ---- making it ---- */
+/* ---- making a stream ---- */
 
 static void
 free_core(void *arg)
@@ -336,7 +338,7 @@ ob_stream_open(const ObExportSpec *export, ObProgress *progress)
 	return ob_stream_new(&options, progress);
 }
 
-/* The warning is the leader's: it was the first to send something. */
+/* Only the leader warns of the clock: it was the first to send something. */
 static void
 wait_until_done(ObStream *stream)
 {
@@ -438,7 +440,7 @@ ob_stream_end_part(ObStream *stream, size_t at_least)
 		ob_report(&error);
 }
 
-/* These bytes go past the codec. */
+/* Writes bytes that do not pass through the codec. */
 static void
 write_as_it_is(ObStream *stream, const char *data, size_t len)
 {
@@ -548,9 +550,10 @@ is_aborted(const void *arg)
 }
 
 /*
- * Exports that are nested fail one right after the other.  If the store has
- * not answered the abort of one in time, the next one's is sent, but hardly
- * waited for: else each level would take its time while interrupts are held.
+ * Aborts the upload in bounded time.  Exports that are nested fail one right
+ * after the other: if the store has not responded to one abort in time, the
+ * next abort is sent, but hardly waited for.  Otherwise each level would take
+ * its time while interrupts are held.
  */
 static bool
 abort_bounded(ObStream *stream, bool multipart)
