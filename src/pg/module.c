@@ -18,7 +18,7 @@
 
 OB_MODULE_MAGIC;
 
-#define WORKERS_MAX 262143 /* that of max_worker_processes */
+#define WORKERS_MAX 262143 /* the maximum of max_worker_processes */
 
 char *onboard_server;
 int onboard_part_size;

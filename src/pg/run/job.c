@@ -84,9 +84,10 @@ launch(dsm_segment *segment)
 }
 
 /*
- * Both would wait otherwise: the job for the end of this transaction, say,
- * which has exported under the same id.  It is gone before the error is
- * raised, so that it does not begin when the transaction has ended.
+ * Ends a job that waits for a lock of this session.  Otherwise both would
+ * wait, for instance the job for the end of this transaction, which has
+ * exported under the same id.  The job ends before the error is raised, so
+ * that it does not begin when the transaction has ended.
  */
 static void
 end_deadlocked(BackgroundWorkerHandle *handle)
@@ -115,7 +116,7 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 
 		if (pg_atomic_read_u32(&shared->state) != OB_JOB_NEW)
 		{
-			pg_read_barrier(); /* before what belongs to the state */
+			pg_read_barrier(); /* before the fields that belong to the state */
 			return;
 		}
 		if (stopped)
@@ -178,7 +179,7 @@ ob_job_submit(const ObJobRequest *job)
 	dsm_detach(segment);
 }
 
-/* The job goes on when this transaction has been rolled back. */
+/* The job goes on even if this transaction is rolled back. */
 static void
 refuse_deadlock(const pg_uuid_t *run_id, Oid role)
 {

@@ -35,43 +35,45 @@ typedef struct RunTable
 	ObRun *run;
 	ObExportRequest request;
 	ObTableExport task;
-	ErrorData *error;           /* of its preparation */
-	char *where;                /* it lands: see core/text/place.h */
-	double size;                /* estimated, in bytes */
+	ErrorData *error;           /* error of its preparation */
+	char *where;                /* where it lands: see core/text/place.h */
+	double size;                /* estimated size, in bytes */
 	bool here;                  /* run by this session, not by a worker */
 	bool reported;              /* in run->ended */
-	bool failed;                /* and warned of */
-	ObPublication *publication; /* NULL: it is published for itself */
+	bool failed;                /* and a WARNING was raised */
+	ObPublication *publication; /* NULL: it is published by itself */
 } RunTable;
 
 struct ObRun
 {
-	ObExportRequest common;   /* what all requests have in common */
-	List *servers;            /* of the tables, each once */
-	const ObOptions *checked; /* those that are of the call alone */
+	ObExportRequest common;   /* the part that all requests share */
+	List *servers;            /* servers of the tables, each once */
+	const ObOptions *checked; /* the options of the call alone */
 	TimestampTz started;
 	RunTable *tables;
 	int n;
 	int failed;
-	ObTotals totals;           /* of tables that were reported */
-	const ObExportSpec *where; /* of the manifest; NULL: there is none */
+	ObTotals totals; /* sums over the tables that were reported */
+	const ObExportSpec
+		*where; /* destination of the manifest; NULL: there is none */
 
-	MemoryContext context; /* of all this */
-	ObWorkers *workers;    /* of one that is not together; NULL: none */
-	bool begun;            /* all is prepared; workers, if any, run */
+	MemoryContext context; /* context of all this */
+	ObWorkers *workers;    /* workers of a run that is not published together;
+							  NULL: none */
+	bool begun;            /* all tables are prepared; workers, if any, run */
 	bool closed;           /* everything is reported */
 	int next;              /* the table that the session looks at next */
-	RunTable **ended;      /* in the order in which they have */
+	RunTable **ended;      /* in the order of their ends */
 	int nended;
-	int given; /* of them, by ob_run_next() */
+	int given; /* number of those that ob_run_next() has returned */
 
-	/* of one whose objects are published together */
+	/* set if the objects are published together */
 	MemoryContext publication;
-	ObPublisher *publisher; /* NULL: each for itself */
+	ObPublisher *publisher; /* NULL: each is published by itself */
 	MemoryContextCallback callback;
-	bool visible;   /* all objects */
-	bool published; /* all, with the manifest */
-	bool warned;    /* of what is visible nevertheless */
+	bool visible;   /* all objects are visible */
+	bool published; /* the manifest is written, too */
+	bool warned;    /* a WARNING has named visible objects of a failed run */
 };
 
 /* ---- preparing them ---- */
@@ -92,7 +94,8 @@ compare_places(const void *a, const void *b)
 				  (*(RunTable *const *) b)->where);
 }
 
-/* Two tables on one key would silently leave only the later one. */
+/* Raises if two tables have one key, where only the later one would be left.
+ */
 static void
 check_keys(const ObRun *run)
 {
@@ -139,7 +142,8 @@ spare_increments(const ObRun *run)
 	pfree(tasks);
 }
 
-/* The manifest stands in the bucket of the objects that it names. */
+/* Finds the destination of the manifest, which is the bucket of the objects
+ * that it names. */
 static void
 find_destination(ObRun *run)
 {
@@ -263,10 +267,8 @@ run_in_session(RunTable *table)
 
 /* ---- by workers ---- */
 
-/*
- * Planning takes locks, and a worker that needs one would queue behind any
- * process that waits for ours.  So they are released at once, by an error.
- */
+/* Planning takes locks, and a worker that needs one would queue behind a
+ * process that waits for ours.  So they are released at once, by an error. */
 static void
 guess_size(void *arg)
 {
@@ -281,7 +283,8 @@ guess_size(void *arg)
 	ereport(ERROR, (errcode(ERRCODE_SUCCESSFUL_COMPLETION), errmsg("done")));
 }
 
-/* A worker has ended the table, and written the history's row. */
+/* Takes over the outcome of a table that a worker has ended, whose row of the
+ * history it has written. */
 static void
 ended_elsewhere(ObWorkerTable *worker_table)
 {
@@ -302,7 +305,7 @@ ended_elsewhere(ObWorkerTable *worker_table)
 	add_ended(table);
 }
 
-/* The largest first, so that no long one is left to the end. */
+/* Orders the largest table first, so that no long one is left to the end. */
 static int
 compare_sizes(const void *a, const void *b)
 {
@@ -372,7 +375,7 @@ write_manifest(const ObRun *run, bool success)
 
 /* ---- published together: what is held ---- */
 
-/* The callback of an export in this session. */
+/* Holds the upload: the callback of an export in this session. */
 static void
 hold_here(void *arg, const ObUploadHeld *held)
 {
@@ -402,8 +405,8 @@ make_publications(ObRun *run)
 	}
 }
 
-/* Marks as withheld what has landed and is not visible; where that is unknown,
- * nothing changes.  Must not raise. */
+/* Marks objects that have landed but are not visible as withheld.  If that is
+ * unknown, nothing changes.  Must not raise. */
 static void
 withhold_unpublished(ObRun *run)
 {
@@ -475,7 +478,7 @@ report_part(const ObRun *run, int level)
 					 "again.")));
 }
 
-/* All that there is, with nothing to say so. */
+/* Reports all objects as visible although the run has failed. */
 static void
 warn_of_all(void)
 {
@@ -505,7 +508,8 @@ discard(ObRun *run)
 	withhold_unpublished(run);
 }
 
-/* Called on an error, and when this backend is terminated; perhaps twice. */
+/* Discards on an error, and when this backend is terminated; may be called
+ * twice. */
 static void
 abort_run(void *arg)
 {
@@ -521,7 +525,7 @@ abort_run(void *arg)
 		warn_of_all();
 }
 
-/* The run's memory goes while objects may be held. */
+/* Frees the publisher when the run's memory goes while objects may be held. */
 static void
 abort_with_memory(void *arg)
 {
@@ -537,7 +541,7 @@ raise_failure(void *arg)
 	ob_report(&table->publication->error);
 }
 
-/* Objects that could not be published: their tables have failed after all. */
+/* Fails the tables whose objects could not be published. */
 static void
 report_failures(ObRun *run)
 {
@@ -558,7 +562,7 @@ publish(ObRun *run)
 	if (!ob_publish(run->publisher))
 	{
 		discard(run);
-		/* what was unclear may turn out to be visible after all */
+		/* the state of unclear objects may turn out to be visible after all */
 		if (count(run, OB_PUBLISHED_UNKNOWN) > 0 ||
 			count(run, OB_PUBLISHED_DISCARDED) > 0)
 		{
@@ -571,7 +575,7 @@ publish(ObRun *run)
 	run->published = true;
 }
 
-/* One that is not even begun, because another one has failed. */
+/* Withholds a table that is not begun because another one has failed. */
 static void
 skip_table(RunTable *table)
 {
@@ -580,7 +584,8 @@ skip_table(RunTable *table)
 	ob_task_withhold(&table->task);
 }
 
-/* All that has a status was run by workers. */
+/* Finishes the run.  Tables with a status were run by workers; the others run
+ * here. */
 static bool
 finish_run(void *arg)
 {
@@ -614,7 +619,7 @@ finish_run(void *arg)
 	return run->published;
 }
 
-/* What is wrong with them is known before anything is sent. */
+/* Fails the tables that could not be prepared, before anything is sent. */
 static void
 fail_unprepared(ObRun *run)
 {
@@ -625,7 +630,7 @@ fail_unprepared(ObRun *run)
 	}
 }
 
-/* Workers run them, or this session does. */
+/* Runs the tables in workers, or in this session. */
 static void
 run_all(void *arg)
 {
@@ -680,7 +685,7 @@ all_prepared(const ObRun *run)
 	return true;
 }
 
-/* What an earlier attempt has said of the run goes before anything is sent, if
+/* Deletes the manifest of an earlier attempt before anything is sent, if
  * something will be. */
 static void
 withdraw(const ObRun *run)
@@ -708,7 +713,7 @@ report_run(ObRun *run)
 	ob_notify_client(totals, NULL);
 }
 
-/* Every table has ended. */
+/* Closes the run when every table has ended. */
 static void
 close_run(ObRun *run)
 {
@@ -761,7 +766,7 @@ first_failed(const ObRun *run)
 	return NULL;
 }
 
-/* The message has the first error, since schedulers often keep nothing else.
+/* The message has the first error, since schedulers often store nothing else.
  */
 static void
 raise_errors(const ObRun *run)
@@ -785,7 +790,7 @@ raise_errors(const ObRun *run)
 					   names_of_failed(run))));
 }
 
-/* The session runs the next table that no worker has run. */
+/* Runs, in the session, the next table that no worker has run. */
 static void
 run_next_here(ObRun *run)
 {
@@ -801,8 +806,8 @@ run_next_here(ObRun *run)
 	elog(ERROR, "not all tables of the run have ended");
 }
 
-/* Waits until another table has ended; those published together end at once.
- */
+/* Waits until one more table has ended.  Tables that are published together
+ * end at once. */
 static void
 step(ObRun *run)
 {
@@ -831,7 +836,7 @@ prepare_run(ObRun *run, List *entries)
 {
 	ObOptions *checked = ob_options_new();
 
-	/* what is wrong with the call itself is not each table's failure */
+	/* an error in the call itself is not the failure of each table */
 	if (run->common.options)
 		ob_options_read(checked, run->common.options, OB_OPTIONS_ALL,
 						"options");
@@ -876,7 +881,8 @@ ob_run_next(ObRun *run)
 	MemoryContextSwitchTo(before);
 	if (run->given == run->nended)
 		return NULL;
-	/* the last row's place; those before it may have ended with it */
+	/* instead of the last row, since the rows before it may have ended with it
+	 */
 	if (run->given == run->n - 1)
 		raise_errors(run);
 	return &run->ended[run->given++]->task.row;

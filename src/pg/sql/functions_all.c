@@ -41,7 +41,7 @@ typedef struct Stream
 	ExprContext *query;
 } Stream;
 
-/* The result is allocated in the current memory context. */
+/* Begins the run.  It is allocated in the current memory context. */
 static ObRun *
 begin(FunctionCallInfo fcinfo)
 {
@@ -77,7 +77,7 @@ set_text(Datum *values, bool *nulls, int number, const char *text)
 	values[number] = text ? CStringGetTextDatum(text) : (Datum) 0;
 }
 
-/* A DETAIL may quote data in characters that the client's encoding lacks: an
+/* A DETAIL may quote data in characters that the client's encoding lacks.  An
  * error about that would end a run whose other tables have landed. */
 static void
 row_values(const ObHistoryRow *row, Datum *values, bool *nulls)
@@ -114,7 +114,7 @@ materialize(FunctionCallInfo fcinfo)
 
 /* ---- one by one ---- */
 
-/* The query ends, or begins again, before the last row. */
+/* Stops the run when the query ends, or begins again, before the last row. */
 static void
 stop(Datum arg)
 {
@@ -149,7 +149,8 @@ begin_stream(FunctionCallInfo fcinfo, MemoryContext context)
 	return stream;
 }
 
-/* It was prepared with the rights of the role that has begun it. */
+/* Raises if the role has changed, since the run was prepared with the rights
+ * of the role that began it. */
 static void
 require_same_role(const Stream *stream)
 {
@@ -179,7 +180,7 @@ stream_rows(FunctionCallInfo fcinfo)
 	call = SRF_PERCALL_SETUP();
 	stream = call->user_fctx;
 	require_same_role(stream);
-	/* the row before this one must not wait with us */
+	/* the row before this one must not wait for this one */
 	ob_notify_flush();
 	row = ob_run_next(stream->run);
 	if (row)

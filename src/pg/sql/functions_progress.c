@@ -24,13 +24,13 @@ PG_FUNCTION_INFO_V1(onboard_progress_rows);
 
 #define PROGRESS_COLUMNS 13
 
-/* ---- names that shared memory has no room for ---- */
+/* ---- names that are too long for shared memory ---- */
 
 typedef struct Naming
 {
 	const ObProgressRow *row;
 	MemoryContext context;
-	char *name; /* NULL: not known */
+	char *name; /* NULL: not found */
 } Naming;
 
 static void
@@ -59,7 +59,8 @@ find_name(Oid schema, void *arg)
 	MemoryContextSwitchTo(before);
 }
 
-/* It is in the history, where a worker works; else its beginning. */
+/* Returns the whole name from the history, if the table has a row of a worker
+ * there; else its beginning. */
 static const char *
 whole_name(Oid schema, const ObProgressRow *row)
 {

@@ -34,14 +34,15 @@ struct ObPublisher
 	ObPublication *items;
 	int nslots;
 	Slot *slots;
-	int next;  /* the item to be looked at next */
-	bool stop; /* no other one is to be published */
-	/* of what could not be discarded */
+	int next;  /* the item to look at next */
+	bool stop; /* no other object is published */
+	/* uploads that could not be discarded */
 	int left;
-	ObError left_error; /* of the first */
+	ObError left_error; /* error of the first one */
 	const char *left_place;
 	MemoryContext context;
-	MemoryContextCallback callbacks[2]; /* before each client's */
+	MemoryContextCallback
+		callbacks[2]; /* registered before the callback of each client */
 	int nclients;
 };
 
@@ -78,7 +79,7 @@ free_uploads(void *arg)
 	}
 }
 
-/* The last one is used.  No upload is under way. */
+/* Makes the client for what follows.  No upload is under way. */
 static void
 make_client(ObPublisher *publisher)
 {
@@ -134,7 +135,8 @@ is_held(const ObPublication *item)
 	return item->held.valid && item->state == OB_PUBLISHED_NOT;
 }
 
-/* An upload that has adopted what is held; NULL: error says why. */
+/* Makes an upload that has adopted a held one.  Returns NULL on failure; error
+ * says why. */
 static ObUpload *
 adopt(ObPublisher *publisher, const ObPublication *item,
 	  ObUploadOptions *options, const ObUploadPart *parts, ObError *error)
@@ -192,7 +194,7 @@ begin(ObPublisher *publisher, Slot *slot, ObPublication *item)
 	ob_upload_publish(slot->upload);
 }
 
-/* A slot that is done becomes free; one that failed keeps its upload, for
+/* Frees a slot whose upload is done.  One that failed keeps its upload, for
  * ob_publisher_discard() to abort. */
 static void
 look(ObPublisher *publisher, Slot *slot)
@@ -213,7 +215,7 @@ look(ObPublisher *publisher, Slot *slot)
 	}
 }
 
-/* The next that is held and has no slot; NULL: none. */
+/* Returns the next held object that has no slot, or NULL. */
 static ObPublication *
 next_held(ObPublisher *publisher)
 {
@@ -227,7 +229,7 @@ next_held(ObPublisher *publisher)
 	return NULL;
 }
 
-/* False when there is nothing to wait for. */
+/* Returns false when there is nothing to wait for. */
 static bool
 publish_some(ObPublisher *publisher)
 {
@@ -272,7 +274,7 @@ note_left(ObPublisher *publisher, const ObPublication *item,
 	publisher->left_place = item->place;
 }
 
-/* What is known of it when nothing more is said to the store. */
+/* Returns what is known of the object without another request. */
 static ObPublished
 state_of(const ObUpload *upload)
 {
@@ -317,7 +319,8 @@ end_abort(ObPublisher *publisher, Slot *slot)
 	clear_slot(slot);
 }
 
-/* A wait that knows nothing of it calls it, hence the const. */
+/* Starts and ends aborts.  Returns true when none is left.  ob_wait_bounded()
+ * calls it with a const pointer. */
 static bool
 discard_some(const void *arg)
 {
@@ -339,7 +342,7 @@ discard_some(const void *arg)
 	return !busy;
 }
 
-/* What is done meanwhile is done; all else is aborted. */
+/* Aborts all uploads, except those that are done by now. */
 static void
 abort_slots(ObPublisher *publisher)
 {
@@ -357,7 +360,8 @@ abort_slots(ObPublisher *publisher)
 	}
 }
 
-/* Those that have a slot, and those that never got one, stay behind. */
+/* Gives up those that have a slot, and those that never got one: they stay
+ * behind. */
 static void
 give_slots_up(ObPublisher *publisher)
 {

@@ -16,11 +16,11 @@
 #include "pg/catalog/kept_lock.h"
 #include "pg/base/wait.h"
 
-/* Advisory locks of classes of their own (run_lock.c has 3), in no database.
+/* Advisory locks of classes of their own (run_lock.c uses 3), in no database.
  */
 #define CLASS_JOB 4    /* a role, and the number of one of its jobs */
 #define CLASS_DOOR 5   /* a role */
-#define CLASS_WORKER 6 /* the number of a worker of anybody's */
+#define CLASS_WORKER 6 /* the number of a worker of any role */
 
 /* A job that has ended in the history may still be about to exit. */
 #define GRACE_MS 1000
@@ -77,8 +77,8 @@ is_free(const LOCKTAG *tag)
 	return result == LOCKACQUIRE_OK;
 }
 
-/* Finds a lock that no process holds, and takes it if it is for good; false:
- * there is none. */
+/* Finds a lock that no process holds.  Takes it if the process is to keep it.
+ * Returns false if there is none. */
 static bool
 take(uint16 class, Oid role, int n, bool for_good)
 {
