@@ -1,6 +1,6 @@
 /*
  * errors.h
- *		From the core's ObError to PostgreSQL's ereport.
+ *		An ObError of the core as an ereport of PostgreSQL.
  *
  * src/pg/base/errors.h
  */

@@ -1,6 +1,6 @@
 /*
  * figures.h
- *		How much was exported: by a process, an export, or a run.
+ *		The amounts that a process, an export or a run has exported.
  *
  * src/pg/base/figures.h
  *

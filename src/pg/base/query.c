@@ -1,11 +1,11 @@
 /*
  * query.c
- *		What may be exported: one statement that only reads.
+ *		The queries that may be exported: one statement that only reads.
  *
  * src/pg/base/query.c
  *
- * The executor is told so as well (SPI's read_only), so this is about clear
- * errors, not about safety.
+ * The executor enforces the same (SPI's read_only), so this file is for clear
+ * errors, not for safety.
  */
 #include "postgres.h"
 

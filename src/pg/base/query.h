@@ -1,6 +1,6 @@
 /*
  * query.h
- *		What may be exported: one statement that only reads.
+ *		The queries that may be exported: one statement that only reads.
  *
  * src/pg/base/query.h
  */

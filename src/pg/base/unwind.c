@@ -6,16 +6,16 @@
  *
  * PG_ENSURE_ERROR_CLEANUP is made for steps that register nothing that stays,
  * and that do not nest: its callback must be the latest of few.  A query may
- * do both.  So there is one callback for the whole session, and a list of what
- * is open.
+ * do both.  So there is one callback for the whole session, and a list of open
+ * steps.
  *
  * When a backend exits, callbacks that were registered later run before ours,
  * and one of them may abort the transaction: the one that removes temporary
- * tables does.  The memory of what is open goes with that, so the list is also
- * looked at when a (sub)transaction aborts.  Only then is something of it
- * still open: any other abort comes after PG_CATCH.  Even earlier, the abort
- * frees what queries have allocated, with their portals: ob_unwind_forget() is
- * for what is in such memory.
+ * tables does.  The memory of open steps goes with that, so the list is also
+ * checked when a (sub)transaction aborts.  It can only have steps then: any
+ * other abort comes after PG_CATCH.  Even earlier, the abort frees the memory
+ * of queries with their portals; for data in such memory there is
+ * ob_unwind_forget().
  */
 #include "postgres.h"
 

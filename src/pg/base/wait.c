@@ -1,12 +1,12 @@
 /*
  * wait.c
- *		How a backend waits for the network.
+ *		Waits of a backend for the network.
  *
  * src/pg/base/wait.c
  *
- * The only file that knows latches.  The core gives one descriptor and a
- * time-out; interrupts are handled here, between calls into the core, so an
- * error or a cancel never jumps across a frame of libcurl's.
+ * Only this file uses latches.  The core has one descriptor and a timeout;
+ * interrupts are handled here, between calls into the core, so an error or a
+ * cancel never jumps across a frame of libcurl's.
  */
 #include "postgres.h"
 

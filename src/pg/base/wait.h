@@ -1,6 +1,6 @@
 /*
  * wait.h
- *		How a backend waits for the network.
+ *		Waits of a backend for the network.
  *
  * src/pg/base/wait.h
  */

@@ -1,11 +1,11 @@
 /*
  * fate.h
- *		What there is of an object whose export was given up.
+ *		The fate of an object whose export was given up.
  *
  * src/pg/catalog/fate.h
  *
- * S3 may be completing it in that very moment.  Then the client, the history
- * and the manifest all report the same.
+ * S3 may be completing the object at that very moment.  Then the client, the
+ * history and the manifest all report the same.
  */
 #ifndef OB_FATE_H
 #define OB_FATE_H

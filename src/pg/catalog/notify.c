@@ -1,6 +1,6 @@
 /*
  * notify.c
- *		Telling others that an export or a run has ended.
+ *		Notifications that an export or a run has ended.
  *
  * src/pg/catalog/notify.c
  */

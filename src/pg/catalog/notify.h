@@ -1,6 +1,6 @@
 /*
  * notify.h
- *		Telling others that an export or a run has ended.
+ *		Notifications that an export or a run has ended.
  *
  * src/pg/catalog/notify.h
  *

@@ -1,6 +1,6 @@
 /*
  * progress.c
- *		How far the exports of this database are.
+ *		The progress of the exports of this database.
  *
  * src/pg/catalog/progress.c
  */

@@ -1,15 +1,14 @@
 /*
  * progress.h
- *		How far the exports of this database are.
+ *		The progress of the exports of this database.
  *
  * src/pg/catalog/progress.h
  *
- * Each process tells it in its own PgBackendStatus, where COPY and VACUUM tell
- * theirs: memory that every server has, so nothing needs to be preloaded; that
- * costs the teller no lock; and that PostgreSQL clears when the transaction or
- * the process ends, however it does.  The command is COPY TO, so exports are
- * also in pg_stat_progress_copy; what is ours stands in parameters which COPY
- * does not use.
+ * Each process reports in its own PgBackendStatus, as COPY and VACUUM do.
+ * Every server has that memory, so nothing needs to be preloaded; reporting
+ * takes no lock; and PostgreSQL clears it when the transaction or the process
+ * ends, in whatever way.  The command is COPY TO, so exports are also in
+ * pg_stat_progress_copy; our own data is in parameters that COPY does not use.
  *
  * A backend has room for one command.  An export within another command (a
  * COPY whose query calls onboard_table()) takes its place, and gives it back

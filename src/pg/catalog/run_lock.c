@@ -1,6 +1,6 @@
 /*
  * run_lock.c
- *		Which process works on a run.
+ *		The lock that shows which process works on a run.
  *
  * src/pg/catalog/run_lock.c
  */

@@ -1,6 +1,6 @@
 /*
  * run_status.c
- *		How far a run is, by its rows and its process.
+ *		The status of a run, from its rows and its process.
  *
  * src/pg/catalog/run_status.c
  */

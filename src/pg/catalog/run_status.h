@@ -1,13 +1,13 @@
 /*
  * run_status.h
- *		How far a run is, by its rows and its process.
+ *		The status of a run, from its rows and its process.
  *
  * src/pg/catalog/run_status.h
  *
- * Rows are read with the caller's rights, and with a snapshot of their own:
- * what a transaction of REPEATABLE READ or SERIALIZABLE saw first says nothing
- * of what has ended since.  The process is looked for before the rows are
- * read: an open row without a process is lost.
+ * Rows are read with the caller's rights, and with a new snapshot: the first
+ * one of a REPEATABLE READ or SERIALIZABLE transaction does not show later
+ * ends.  The process is looked up before the rows are read: an open row
+ * without a process is lost.
  */
 #ifndef OB_RUN_STATUS_H
 #define OB_RUN_STATUS_H

@@ -1,6 +1,6 @@
 /*
  * key.c
- *		Where an export lands: the key template and its fields.
+ *		The key of an export: its template and its fields.
  *
  * src/pg/config/key.c
  */

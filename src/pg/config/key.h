@@ -1,13 +1,13 @@
 /*
  * key.h
- *		Where an export lands: the key template and its fields.
+ *		The key of an export: its template and its fields.
  *
  * src/pg/config/key.h
  *
  * A template is a text with fields in braces: "{prefix}{name}.{ext}".  "{{"
  * and "}}" stand for the braces themselves.  Names are percent-encoded, so
- * that no table's name can make a folder of its own; all other text is taken
- * as it is.
+ * that no table's name can make a folder of its own; all other text stays as
+ * it is.
  */
 #ifndef OB_KEY_H
 #define OB_KEY_H

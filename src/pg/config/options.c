@@ -5,10 +5,10 @@
  * src/pg/config/options.c
  *
  * One table names the options, each with the function that reads it; a new
- * option is one line there and one function.  What an option's own value
- * shows is checked by its reader, what only several together show by
- * ob_options_finish().  Messages are our own also where the rule is COPY's, so
- * that they name the option and stay the same over PostgreSQL's versions.
+ * option is one line there and one function.  A reader checks the value of its
+ * own option; ob_options_finish() checks the conflicts between options.
+ * Messages are our own even if the rule is COPY's, so that they name the
+ * option and stay the same over PostgreSQL's versions.
  */
 #include "postgres.h"
 
@@ -44,7 +44,7 @@ typedef struct OptionSpec
 	unsigned who; /* sources that may give it: FOR(OB_OPTIONS_...) */
 } OptionSpec;
 
-/* The options of COPY */
+/* ---- COPY's options ---- */
 
 static void
 read_format(ObOptionReader *reader)
@@ -171,7 +171,7 @@ read_encoding(ObOptionReader *reader)
 	reader->options->has_encoding = true;
 }
 
-/* The options of the object and its upload */
+/* ---- the object and its upload ---- */
 
 static void
 read_compression(ObOptionReader *reader)
@@ -285,9 +285,7 @@ read_on_error(ObOptionReader *reader)
 		ob_option_either(reader, "continue", "raise");
 }
 
-/*
- * Reading a layer
- */
+/* ---- reading a layer ---- */
 
 /* Sorted: the hint lists them in this order. */
 static const OptionSpec specs[] = {
@@ -433,7 +431,7 @@ ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor who,
 	error_context_stack = context.previous;
 }
 
-/* Checking the options as a whole */
+/* ---- checking the options as a whole ---- */
 
 static void
 check_conflict(const ObOptions *options, bool given, const char *option,

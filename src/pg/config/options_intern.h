@@ -1,6 +1,6 @@
 /*
  * options_intern.h
- *		What the options*.c files have in common.
+ *		Declarations that the options*.c files share.
  *
  * src/pg/config/options_intern.h
  *

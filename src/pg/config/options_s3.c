@@ -4,8 +4,8 @@
  *
  * src/pg/config/options_s3.c
  *
- * What a store does with most of them is its business, so values are checked
- * for what could never be right, and for what contradicts each other.
+ * The effect of most of these options depends on the store, so values are only
+ * checked for what no store could accept, and for contradictions.
  */
 #include "postgres.h"
 
@@ -211,9 +211,7 @@ ob_read_metadata(ObOptionReader *reader)
 						 2048 - METADATA_BYTES_MAX)));
 }
 
-/*
- * Encryption
- */
+/* ---- encryption ---- */
 
 void
 ob_read_sse(ObOptionReader *reader)
@@ -247,7 +245,7 @@ ob_read_bucket_key(ObOptionReader *reader)
 	reader->options->has_bucket_key = true;
 }
 
-/* The owner of the bucket, and who pays for requests */
+/* ---- the owner of the bucket, and the payer of requests ---- */
 
 void
 ob_read_expected_bucket_owner(ObOptionReader *reader)
@@ -267,7 +265,7 @@ ob_read_requester_pays(ObOptionReader *reader)
 	reader->options->requester_pays = ob_option_boolean(reader);
 }
 
-/* The way in which it is written */
+/* ---- the write ---- */
 
 void
 ob_read_overwrite(ObOptionReader *reader)
@@ -286,7 +284,7 @@ ob_read_checksum(ObOptionReader *reader)
 			reader, text, "Allowed values: auto, sha256, crc32, md5, none.");
 }
 
-/* The options as a whole */
+/* ---- conflicts ---- */
 
 void
 ob_options_check_s3(const ObOptions *options)

@@ -1,13 +1,13 @@
 /*
  * options_time.c
- *		The options that say which moment the fields of a key show.
+ *		The options for the moment that the fields of a key show.
  *
  * src/pg/config/options_time.c
  *
- * PostgreSQL's own input functions are not used: what they make of a text
- * depends on DateStyle and TimeZone, while a key must not depend on the
- * session, and they take "yesterday", whose meaning would change until a job
- * or a worker reads it.
+ * PostgreSQL's own input functions are not used: their results depend on
+ * DateStyle and TimeZone, while a key must not depend on the session, and they
+ * accept "yesterday", whose meaning would change until a job or a worker reads
+ * it.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * options_value.c
- *		Reading one value of an option, and saying what is wrong with it.
+ *		The value of one option, and the errors about it.
  *
  * src/pg/config/options_value.c
  */
@@ -11,7 +11,7 @@
 #include "pg/config/options_intern.h"
 #include "pg/base/errors.h"
 
-/* Errors of one value */
+/* ---- errors of one value ---- */
 
 static const char *
 type_name(const JsonbValue *value)
@@ -60,9 +60,7 @@ ob_option_check_length(const ObOptionReader *reader, size_t len, size_t max)
 						errhint("It may have at most %zu.", max)));
 }
 
-/*
- * JSON types
- */
+/* ---- JSON types ---- */
 
 bool
 ob_option_is_boolean(const ObOptionReader *reader, bool value)

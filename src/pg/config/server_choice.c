@@ -1,19 +1,19 @@
 /*
  * server_choice.c
- *		Who has chosen the server: roles that may, for the current user.
+ *		The choice of the server, by roles that may act as the current user.
  *
  * src/pg/config/server_choice.c
  *
- * Only a role that could read the data may choose where the data goes.  Two
- * things must not lead it elsewhere:
+ * A role may choose the destination of data only if it could read the data.
+ * Two ways around that are closed here:
  *
- * The setting onboard.server is a session's, and the current user may be
- * another role, in a SECURITY DEFINER function.  PostgreSQL keeps the role
- * that gave a setting its value ("srole"), also where a function's SET clause
- * did, and hands it to background workers with the value.
+ * The setting onboard.server belongs to the session, and the current user may
+ * be another role, in a SECURITY DEFINER function.  PostgreSQL keeps the role
+ * that gave a setting its value ("srole"), also for a function's SET clause,
+ * and passes it to background workers with the value.
  *
  * A server that no role has named is found by its default name alone, and any
- * role that may create servers can give that name to its own.
+ * role that may create servers can give that name to its own server.
  */
 #include "postgres.h"
 
@@ -38,8 +38,8 @@ role_name(Oid role)
 }
 
 /*
- * Returns the role that has set the setting.  InvalidOid stands for an
- * administrator, who has set it in a file, on the command line, or for all
+ * Returns the role that has set the setting.  InvalidOid stands for a value
+ * that an administrator has set in a file, on the command line, or for all
  * roles of a database, and for the built-in default.
  */
 static Oid

@@ -1,6 +1,6 @@
 /*
  * server_choice.h
- *		Who has chosen the server: roles that may, for the current user.
+ *		The choice of the server, by roles that may act as the current user.
  *
  * src/pg/config/server_choice.h
  */

@@ -1,6 +1,6 @@
 /*
  * encode.h
- *		Rows into bytes: the format table and what encoders share.
+ *		Rows as bytes: the format table, and what encoders share.
  *
  * src/pg/encode/encode.h
  *

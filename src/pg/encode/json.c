@@ -39,9 +39,7 @@ typedef struct JsonState
 	ObScan breaks;     /* LF and CR */
 } JsonState;
 
-/*
- * Strings and ready-made JSON
- */
+/* ---- strings and ready-made JSON ---- */
 
 static void
 put_escape(ObOut *out, uint8 escape, uint8 byte)
@@ -105,9 +103,7 @@ put_json(ObEncoder *encoder, ObColumn *column, const char *data, size_t len)
 	}
 }
 
-/*
- * Write functions
- */
+/* ---- write functions ---- */
 
 static void
 write_bool(ObEncoder *encoder, ObColumn *column, Datum value)
@@ -184,9 +180,7 @@ write_to_json(ObEncoder *encoder, ObColumn *column, Datum value)
 	write_json(encoder, column, FunctionCall1(&column->output, value));
 }
 
-/*
- * Which of them a column gets
- */
+/* ---- their choice ---- */
 
 /* Whether the server writes values of that type: arrays, rows, and types with
  * a cast to json. */
@@ -378,9 +372,7 @@ ob_json_prepare(ObEncoder *encoder)
 	}
 }
 
-/*
- * Rows and the document around them
- */
+/* ---- rows and the document around them ---- */
 
 static inline void
 put_key(ObOut *out, const ObColumn *column, bool first)

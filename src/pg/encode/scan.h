@@ -1,15 +1,17 @@
 /*
  * scan.h
- *		Finding the bytes that a format must quote or escape.
+ *		The search for bytes that a format must quote or escape.
  *
  * src/pg/encode/scan.h
  *
  * Most values have no such byte, so the first question is only whether there
- * is one.  It is asked in blocks, the last of which overlaps the one before,
- * so that nothing is left over: has this block one of up to four given bytes,
- * or one below a blank, where control characters matter?  Where the answer is
- * yes, the byte is looked up.  The blocks are GCC's vector types, so the code
- * is the same on each processor.
+ * is one.  Values are searched in blocks, the last of which overlaps the one
+ * before, so that no byte is left over: a block is a hit if it has one of up
+ * to four given bytes, or one below a blank, where control characters matter.
+ * Only then is the byte looked up.
+ *
+ * The blocks are GCC's vector types, so the code is the same on each
+ * processor.
  */
 #ifndef OB_SCAN_H
 #define OB_SCAN_H

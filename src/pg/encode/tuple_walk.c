@@ -1,6 +1,6 @@
 /*
  * tuple_walk.c
- *		Reading a stored row's columns one by one, as they are encoded.
+ *		A walk over the columns of a stored row, as they are encoded.
  *
  * src/pg/encode/tuple_walk.c
  */

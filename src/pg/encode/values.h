@@ -1,6 +1,6 @@
 /*
  * values.h
- *		What the formats made of characters share: values, conversion, rows.
+ *		Values, conversion and rows for the formats made of characters.
  *
  * src/pg/encode/values.h
  *

@@ -1,6 +1,6 @@
 /*
  * explain.c
- *		The plan that an export would run, and where its sink sits.
+ *		The plan of an export, and the place of its sink.
  *
  * src/pg/export/explain.c
  */

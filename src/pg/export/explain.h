@@ -1,6 +1,6 @@
 /*
  * explain.h
- *		The plan that an export would run, and where its sink sits.
+ *		The plan of an export, and the place of its sink.
  *
  * src/pg/export/explain.h
  */

@@ -1,23 +1,24 @@
 /*
  * export.c
- *		One export, from its query to the landed object.
+ *		One export, from its query to the object.
  *
  * src/pg/export/export.c
  *
- * The query is planned and run here, as COPY does it, not by SPI: so that what
- * is changed in its plan is beyond doubt its plan.  It runs into our receiver,
- * whose encoder writes each row into a stream (stream.h), the sink chain with
- * an upload at its end:
+ * The query is planned and run here, as COPY does it, instead of by SPI,
+ * because its plan is changed.  It runs into our receiver, whose encoder
+ * writes each row into a stream (stream.h), the sink chain with an upload at
+ * its end:
  *
  *	   executor -> receiver -> encoder -> [codec] -> upload -> S3
  *
- * Where the plan allows it, that is moved below the plan's Gather, so that
- * parallel workers do the same with their rows, and what the receiver gets are
- * only the workers' last bytes (parallel.h).
+ * If the plan allows it, the encoder and the stream are moved below the plan's
+ * Gather, so that parallel workers do the same with their rows, and the
+ * receiver gets only the workers' last bytes (parallel.h).
  *
- * All of an export hangs on one memory context.  The core's objects are freed
- * by the reset callbacks of a child of it, which do no network traffic.
- * What must be said to S3 when an export fails is said before, in give_up().
+ * All memory of an export hangs on one memory context.  The objects of the
+ * core are freed by the reset callbacks of a child context, which do no
+ * network traffic: requests that follow a failure are sent before, by
+ * give_up().
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * export.h
- *		One export, from its query to the landed object.
+ *		One export, from its query to the object.
  *
  * src/pg/export/export.h
  */

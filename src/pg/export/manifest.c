@@ -1,11 +1,11 @@
 /*
  * manifest.c
- *		What a run has landed, for those who read it.
+ *		The manifest of a run: a list of its objects, for their readers.
  *
  * src/pg/export/manifest.c
  *
- * A failure's message is not in it, only its SQLSTATE: messages may quote
- * data, and who reads the bucket need not be allowed to see that.
+ * Of a failure it only has the SQLSTATE: messages may quote data, which not
+ * every reader of the bucket may see.
  */
 #include "postgres.h"
 

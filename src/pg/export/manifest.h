@@ -1,11 +1,12 @@
 /*
  * manifest.h
- *		What a run has landed, for those who read it.
+ *		The manifest of a run: a list of its objects, for their readers.
  *
  * src/pg/export/manifest.h
  *
- * Beside the objects of a run: {prefix}_onboard/{run_id}/manifest.json, and
- * an empty _SUCCESS once all went well.
+ * Two objects stand beside those of a run:
+ * {prefix}_onboard/{run_id}/manifest.json, and an empty _SUCCESS once all went
+ * well.
  */
 #ifndef OB_MANIFEST_H
 #define OB_MANIFEST_H

@@ -1,12 +1,12 @@
 /*
  * manifest_withdraw.c
- *		Taking back what an earlier attempt of a run has said of it.
+ *		The removal of the manifest of an earlier attempt of a run.
  *
  * src/pg/export/manifest_withdraw.c
  *
- * The manifest is read first: who may not delete need not, if it says that the
- * attempt has failed.  _SUCCESS goes before the manifest, so at no moment it
- * stands there alone.
+ * The manifest is read first: if it says that the attempt has failed, a caller
+ * without the right to delete does not need it.  _SUCCESS goes before the
+ * manifest, so it never stands there alone.
  */
 #include "postgres.h"
 

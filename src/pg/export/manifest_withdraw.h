@@ -1,12 +1,12 @@
 /*
  * manifest_withdraw.h
- *		Taking back what an earlier attempt of a run has said of it.
+ *		The removal of the manifest of an earlier attempt of a run.
  *
  * src/pg/export/manifest_withdraw.h
  *
- * A run id that the caller has given may be one that has run before.  Its
- * _SUCCESS must not stand beside objects of which some are replaced and others
- * are not, nor its manifest name what is not there any more.
+ * A run id that the caller has given may have run before.  Its _SUCCESS must
+ * not stand beside objects of which only some were replaced, nor may its
+ * manifest name objects that do not exist any more.
  */
 #ifndef OB_MANIFEST_WITHDRAW_H
 #define OB_MANIFEST_WITHDRAW_H

@@ -1,10 +1,10 @@
 /*
  * table_export.h
- *		One table of a run: how it is exported, and what has come of it.
+ *		One table of a run: its export and its outcome.
  *
  * src/pg/export/table_export.h
  *
- * task.h prepares and runs it; manifest.h reports it.
+ * task.h prepares and runs the export; manifest.h reports it.
  */
 #ifndef OB_TABLE_EXPORT_H
 #define OB_TABLE_EXPORT_H

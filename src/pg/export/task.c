@@ -1,6 +1,6 @@
 /*
  * task.c
- *		From what a caller asked for to an export that is ready to run.
+ *		The task of one table: from a caller's request to its outcome.
  *
  * src/pg/export/task.c
  */

@@ -1,6 +1,6 @@
 /*
  * increment_bound.c
- *		Increments: which rows are one.
+ *		Increments: the bounds of their rows.
  *
  * src/pg/increment/increment_bound.c
  *

@@ -1,6 +1,6 @@
 /*
  * watermark.c
- *		Increments: where the last one ended.
+ *		Increments: the table onboard_watermarks.
  *
  * src/pg/increment/watermark.c
  *

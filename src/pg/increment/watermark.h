@@ -1,17 +1,17 @@
 /*
  * watermark.h
- *		Increments: what of a registered table was not landed before.
+ *		Increments: the rows of a registered table that have not landed yet.
  *
  * src/pg/increment/watermark.h
  *
- * The greatest value of a column that has landed is kept, for each table and
- * role, in the table onboard_watermarks.  The next increment is what lies
+ * The greatest value of a column that has landed is stored, for each table and
+ * role, in the table onboard_watermarks.  The next increment has the rows
  * above it, up to the greatest value that the run's snapshot shows.
  *
- * The value is only meaningful together with what it was made from: the
- * registered row and its query, the tables and views that the query reads, the
- * destination, and the row security that applied.  All of these are kept
- * beside the value, and an increment for which one of them differs is refused.
+ * The value is only meaningful together with its origin: the registered row
+ * and its query, the tables and views that the query reads, the destination,
+ * and the row security that applied.  All of these are stored beside the
+ * value, and an increment for which one of them differs is refused.
  */
 #ifndef OB_WATERMARK_H
 #define OB_WATERMARK_H

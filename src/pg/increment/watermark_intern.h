@@ -1,6 +1,6 @@
 /*
  * watermark_intern.h
- *		What the watermark*.c files have in common.
+ *		Declarations that the watermark*.c and increment*.c files share.
  *
  * src/pg/increment/watermark_intern.h
  *

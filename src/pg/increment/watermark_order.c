@@ -4,11 +4,11 @@
  *
  * src/pg/increment/watermark_order.c
  *
- * Which rows lie above a watermark depends on how the column's values compare:
- * on a collation and its library's version, on the labels of an enum, on the
- * precision of a timestamp.  If that changes, a row may come to lie below the
- * watermark that has never landed.  So the order is described as a text, which
- * is kept beside the value.
+ * The rows above a watermark depend on how the column's values compare: on a
+ * collation and its library's version, on the labels of an enum, on the
+ * precision of a timestamp.  If that changes, rows that have never landed may
+ * come to lie below the watermark.  So the order is described as a text, which
+ * is stored beside the value.
  */
 #include "postgres.h"
 

@@ -1,10 +1,10 @@
 /*
  * watermark_origin.c
- *		Increments: what a watermark is made from.
+ *		Increments: the origin of a watermark.
  *
  * src/pg/increment/watermark_origin.c
  *
- * Views and policies are kept as SQL, because OIDs and node trees do not
+ * Views and policies are stored as SQL, because OIDs and node trees do not
  * survive pg_dump and pg_upgrade.  SQL that was dumped and restored can come
  * out with other casts between string types than before (status IN ('a', 'b')
  * on a varchar column does), so these casts are removed first.

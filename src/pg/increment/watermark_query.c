@@ -1,13 +1,13 @@
 /*
  * watermark_query.c
- *		Increments: the registered query, and where its column comes from.
+ *		Increments: the registered query, and the origin of its column.
  *
  * src/pg/increment/watermark_query.c
  *
- * The query is analysed once for each increment.  What is wanted of it is
- * read from the result: its tables and policies (watermark_origin.c), and the
- * expressions of which the watermark's column is made, through subqueries,
- * views, CTEs and joins down to tables.
+ * The query is analysed once for each increment.  Its tables and policies are
+ * read from the result (watermark_origin.c), and so are the expressions of
+ * which the watermark's column is made, through subqueries, views, CTEs and
+ * joins down to tables.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * watermark_warn.c
- *		Increments: what lets rows come below the watermark later.
+ *		Increments: warnings of rows that may come below the watermark later.
  *
  * src/pg/increment/watermark_warn.c
  *

@@ -1,6 +1,6 @@
 /*
  * parallel_intern.h
- *		What the parallel_*.c files have in common.
+ *		Declarations that the parallel_*.c files share.
  *
  * src/pg/parallel/parallel_intern.h
  */

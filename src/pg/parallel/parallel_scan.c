@@ -4,15 +4,15 @@
  *
  * src/pg/parallel/parallel_scan.c
  *
- * In the leader it writes into the export's own stream and returns nothing.  A
- * worker makes a stream of its own from what is in dynamic shared memory, and
+ * The leader writes into the export's own stream and returns nothing.  A
+ * worker makes a stream of its own from the data in dynamic shared memory, and
  * returns one row at the end: the bytes that were too few for a part.
  *
  * The order of calls is, in the leader: Begin, EstimateDSM, InitializeDSM,
  * Exec, Shutdown, End; in a worker: Begin, InitializeWorker, Exec, Shutdown,
  * End.  The shared memory is gone after the leader's Shutdown.  There is none
  * at all when the executor runs the plan without workers, in which case the
- * leader does it alone.
+ * leader does all the work.
  */
 #include "postgres.h"
 

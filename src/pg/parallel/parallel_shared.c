@@ -1,12 +1,12 @@
 /*
  * parallel_shared.c
- *		What the processes of one export share, in dynamic shared memory.
+ *		The state that the processes of an export share.
  *
  * src/pg/parallel/parallel_shared.c
  *
- * What the leader has of the export goes to the workers as one image
- * (config/image.h).  The server is made again from its options, so one more of
- * those needs nothing here.
+ * The leader passes its data to the workers as one image (config/image.h).
+ * The server is made again from its options, so a new option needs nothing
+ * here.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * job.c
- *		Exports that outlive the session: the submitter.
+ *		Jobs: the submitter.
  *
  * src/pg/run/job.c
  */

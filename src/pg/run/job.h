@@ -1,12 +1,12 @@
 /*
  * job.h
- *		Exports that outlive the session: a background worker does them.
+ *		Jobs: exports by a background worker that outlive the session.
  *
  * src/pg/run/job.h
  *
- * The submitter waits until the worker has written into the history what it is
- * going to do; from then on the two have nothing in common.  A role that
- * submits an id again gets the same run.
+ * The submitter waits until the worker has written the first rows of the run
+ * into the history; from then on they share nothing.  A role that submits an
+ * id again gets the same run.
  */
 #ifndef OB_JOB_H
 #define OB_JOB_H

@@ -1,6 +1,6 @@
 /*
  * job_intern.h
- *		What a submitter and its worker share.
+ *		Declarations that a submitter and its worker share.
  *
  * src/pg/run/job_intern.h
  */

@@ -1,10 +1,10 @@
 /*
  * job_main.c
- *		Exports that outlive the session: the worker.
+ *		Jobs: the worker.
  *
  * src/pg/run/job_main.c
  *
- * What is to be done is copied before the submitter is told that it has begun,
+ * The request is copied before the submitter learns that the worker has begun,
  * since its memory may go then.
  */
 #include "postgres.h"

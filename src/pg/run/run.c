@@ -1,6 +1,6 @@
 /*
  * run.c
- *		Exporting every registered table.
+ *		Runs: the export of all registered tables.
  *
  * src/pg/run/run.c
  *
@@ -9,9 +9,9 @@
  * session itself, one after another, each in a subtransaction.
  *
  * If they are published together, no object is completed before every table
- * has ended without an error.  Then all are, several at a time: what can fail
- * there is little, but if it does, those that are visible stay, and the error
- * says which.
+ * has ended without an error.  Then all are completed, several at a time.
+ * Little can fail there; if something does, the visible objects stay, and the
+ * error names them.
  */
 #include "postgres.h"
 

@@ -1,6 +1,6 @@
 /*
  * run.h
- *		Exporting every registered table.
+ *		Runs: the export of all registered tables.
  *
  * src/pg/run/run.h
  */

@@ -1,13 +1,12 @@
 /*
  * check.c
- *		Whether an export would work: a row for each thing that it needs.
+ *		The preflight: a row for each thing that an export needs.
  *
  * src/pg/sql/check.c
  *
- * Each item is a step of its own; what it raises is its finding, and those
- * that need it are not tried.  A step may also say itself that something is
- * not as it should be, where that does not stop an export; then the others go
- * on.
+ * Each item is a step of its own; an error that it raises is its finding, and
+ * items that need it are not tried.  A step may also report a fault that does
+ * not stop an export; then the others go on.
  */
 #include "postgres.h"
 

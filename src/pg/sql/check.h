@@ -1,6 +1,6 @@
 /*
  * check.h
- *		Whether an export would work: a row for each thing that it needs.
+ *		The preflight: a row for each thing that an export needs.
  *
  * src/pg/sql/check.h
  */

@@ -1,6 +1,6 @@
 /*
  * functions.h
- *		What the functions*.c files have in common.
+ *		Declarations that the functions*.c files share.
  *
  * src/pg/sql/functions.h
  */

@@ -4,11 +4,11 @@
  *
  * src/pg/sql/functions_all.c
  *
- * In FROM, PostgreSQL stores all rows of a function before it gives the first
- * one away, so they are put into a tuplestore.  In a target list each call
- * gives one row, and between two calls whatever the caller likes may happen,
- * as with a cursor: he may ask for no more (then the query's expression
- * context tells us), or an error may end the query (see workers.c).
+ * PostgreSQL stores all rows of a function in FROM before it returns the first
+ * one, so they are put into a tuplestore.  In a target list each call returns
+ * one row, and anything may happen between two calls, as with a cursor: the
+ * caller may fetch no more (then a callback of the query's expression context
+ * is called), or an error may end the query (see workers.c).
  */
 #include "postgres.h"
 

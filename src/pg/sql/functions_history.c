@@ -1,11 +1,11 @@
 /*
  * functions_history.c
- *		The SQL functions that the history is made of and looked at with.
+ *		The SQL functions that make the history, and that read it.
  *
  * src/pg/sql/functions_history.c
  *
- * They are in C because in SQL each operator would be another one to resolve
- * in a schema that others may write.
+ * They are in C because in SQL each operator would have to be resolved in a
+ * schema that others may write.
  */
 #include "postgres.h"
 

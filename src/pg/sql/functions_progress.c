@@ -1,6 +1,6 @@
 /*
  * functions_progress.c
- *		The SQL functions that show exports in progress.
+ *		The SQL function behind the view onboard_progress.
  *
  * src/pg/sql/functions_progress.c
  */

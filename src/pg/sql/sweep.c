@@ -5,11 +5,11 @@
  * src/pg/sql/sweep.c
  *
  * A backend that is killed outright, or a machine that loses its power, cannot
- * abort its upload.  S3 keeps the parts, invisible and charged for, until
- * the upload is aborted.
+ * abort its upload.  S3 keeps the parts, invisible and charged for, until the
+ * upload is aborted.
  *
- * What a server lists may have no end, so it is aborted page by page, and
- * nothing is kept of a page but the place to go on from.
+ * The list of a server may have no end, so its uploads are aborted page by
+ * page, and only the end of each page is kept.
  */
 #include "postgres.h"
 

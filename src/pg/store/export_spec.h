@@ -1,6 +1,6 @@
 /*
  * export_spec.h
- *		What is exported, and where to: the input of an export.
+ *		The input of an export: its query and its destination.
  *
  * src/pg/store/export_spec.h
  */

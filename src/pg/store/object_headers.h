@@ -25,8 +25,8 @@ extern int ob_headers_of_small_object(const ObOptions *options,
 									  const char *content_type,
 									  ObPair *headers);
 
-/* Fills the headers of every request: who owns the bucket, and who pays.
- * Returns their number; values are borrowed. */
+/* Fills the headers of every request: the owner of the bucket, and the payer
+ * of requests.  Returns their number; values are borrowed. */
 extern int ob_headers_common(const ObOptions *options, ObPair *headers);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * stream.c
- *		From an encoder's bytes to S3: the sink chain as a backend drives it.
+ *		A stream: the sink chain as a backend drives it.
  *
  * src/pg/store/stream.c
  */

@@ -1,14 +1,14 @@
 /*
  * stream.h
- *		From an encoder's bytes to S3: the sink chain as a backend drives it.
+ *		A stream: the sink chain as a backend drives it.
  *
  * src/pg/store/stream.h
  *
  * A stream is an ObOut over a chain that ends in an upload.  It hands windows
  * to the encoder, keeps transfers moving, waits when all buffers are busy, and
- * raises what goes wrong.  It lives in a memory context, whose reset frees the
- * core's objects without any network traffic; a caller that gives up must
- * abort the upload before, with ob_stream_abort().
+ * raises errors.  It lives in a memory context, whose reset frees the core's
+ * objects without any network traffic; a caller that gives up must abort the
+ * upload before, with ob_stream_abort().
  */
 #ifndef OB_STREAM_H
 #define OB_STREAM_H

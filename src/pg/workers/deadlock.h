@@ -6,9 +6,8 @@
  *
  * A session that waits for a worker or for a job waits for no lock.  So no
  * deadlock detector notices when that process waits for a lock of the session:
- * each such wait must look for itself, about once a second.
- *
- * A look keeps no memory, since a wait may last for hours.
+ * each such wait must check that itself, about once a second.  A check keeps
+ * no memory, since a wait may last for hours.
  */
 #ifndef OB_DEADLOCK_H
 #define OB_DEADLOCK_H

@@ -1,11 +1,11 @@
 /*
  * publisher.c
- *		Objects that become visible together.
+ *		The publication of objects that become visible together.
  *
  * src/pg/workers/publisher.c
  *
- * One client completes them, as many at a time as it has connections.  A slot
- * is one of these: an upload that has adopted what is held.
+ * One client completes the uploads, as many at a time as it has connections.
+ * A slot is one of these: an upload that has adopted a held one.
  */
 #include "postgres.h"
 

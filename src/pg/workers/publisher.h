@@ -1,13 +1,13 @@
 /*
  * publisher.h
- *		Objects that become visible together.
+ *		The publication of objects that become visible together.
  *
  * src/pg/workers/publisher.h
  *
- * Each export of such a run ends with all of its parts landed, and is held
- * (core/s3/upload.h).  The leader of the run collects what is held, from its
- * own exports and from those of its workers, and in the end publishes all of
- * it, or discards all of it.
+ * Each export of such a run ends with all of its parts landed, and its upload
+ * is held (core/s3/upload.h).  The leader of the run collects the held
+ * uploads, its own and those of its workers, and in the end publishes or
+ * discards all of them.
  */
 #ifndef OB_PUBLISHER_H
 #define OB_PUBLISHER_H

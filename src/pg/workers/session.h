@@ -4,9 +4,9 @@
  *
  * src/pg/workers/session.h
  *
- * What a parallel worker of PostgreSQL's gets, a worker of ours gets, too: the
+ * A worker of ours gets the same as a parallel worker of PostgreSQL: the
  * database, the roles, the loaded libraries, the settings, and, if it is to
- * see what the session sees, its snapshot.  Unlike a parallel worker it runs
+ * see the same as the session, its snapshot.  Unlike a parallel worker it runs
  * transactions of its own, so it can write, but does not see what the
  * session's transaction has written.
  */

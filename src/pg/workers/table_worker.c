@@ -4,8 +4,8 @@
  *
  * src/pg/workers/table_worker.c
  *
- * Errors are caught here because there is no caller above: this is the place
- * of postgres.c's main loop.
+ * Errors are caught here because there is no caller above, as in the main loop
+ * of postgres.c.
  */
 #include "postgres.h"
 

@@ -4,9 +4,9 @@
  *
  * src/pg/workers/table_worker.h
  *
- * Three transactions: one commits that it has begun, one exports, and one
- * commits how it ended.  So the history is right, whatever becomes of
- * the session.
+ * There are three transactions: the first commits that the table has begun,
+ * the second exports it, and the third commits the outcome.  So the history is
+ * right even if the session ends.
  */
 #ifndef OB_TABLE_WORKER_H
 #define OB_TABLE_WORKER_H

@@ -1,6 +1,6 @@
 /*
  * worker_limits.c
- *		How many background workers roles may take up.
+ *		The limits of how many background workers roles may use.
  *
  * src/pg/workers/worker_limits.c
  */

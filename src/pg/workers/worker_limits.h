@@ -1,16 +1,17 @@
 /*
  * worker_limits.h
- *		How many background workers roles may take up.
+ *		The limits of how many background workers roles may use.
  *
  * src/pg/workers/worker_limits.h
  *
- * The places that there are, max_worker_processes, are every role's, and of
- * parallel queries and replication as well.  So a role may have so many jobs
- * at a time (onboard.max_jobs_per_role), and all roles together leave some
- * places free (onboard.reserved_workers).  The role that counts is the one
- * that has logged in.  As with max_connections, superusers are not bound.
+ * All roles share max_worker_processes, with parallel queries and replication
+ * as well.  So the jobs of a role at a time are limited
+ * (onboard.max_jobs_per_role), and all roles together leave some places free
+ * (onboard.reserved_workers).  The role that counts is the one that has logged
+ * in.  As with max_connections, superusers are not bound.
  *
- * A process that is counted holds one of so many locks, which go when it does.
+ * A process that counts holds one of as many locks as there are places; the
+ * lock goes when the process does.
  */
 #ifndef OB_WORKER_LIMITS_H
 #define OB_WORKER_LIMITS_H

@@ -5,10 +5,10 @@
  * src/pg/workers/workers.c
  *
  * Workers must be gone before the leader's snapshot is.  They may outlive the
- * call that has started them (rows of onboard_all() are given one by one), so
- * three things see to it: the error handler of a step; the memory context that
- * an ObWorkers is in, which goes when its query does; and the resource owner
- * of that query, since after an error memory may be kept until ROLLBACK.
+ * call that has started them (rows of onboard_all() are returned one by one),
+ * so three things make sure: the error handler of a step; the memory context
+ * that an ObWorkers is in, which goes when its query does; and the resource
+ * owner of that query, since after an error memory may be kept until ROLLBACK.
  */
 #include "postgres.h"
 

@@ -4,12 +4,13 @@
  *
  * src/pg/workers/workers.h
  *
- * The leader, a session that calls onboard_all(), writes down what is to do in
+ * The leader, a session that calls onboard_all(), writes the tables into
  * dynamic shared memory and starts workers.  Each takes the next table,
  * exports it under the leader's snapshot in a transaction of its own, commits
- * its row of the history, and writes down how it ended; until none is left.
- * The leader waits, and tells its caller.  It holds the snapshot, so it must
- * outlive them: when it ends for whatever reason, it ends them first.
+ * its row of the history, and writes the outcome into the shared memory, until
+ * no table is left.  The leader waits, and reports to its caller.  It holds
+ * the snapshot, so it must outlive the workers: when it ends, for whatever
+ * reason, it ends them first.
  */
 #ifndef OB_WORKERS_H
 #define OB_WORKERS_H

@@ -1,6 +1,6 @@
 /*
  * workers_intern.h
- *		What leader and workers of a run share.
+ *		Declarations that the leader and the workers of a run share.
  *
  * src/pg/workers/workers_intern.h
  */
