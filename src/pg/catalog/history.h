@@ -18,17 +18,16 @@
 #define OB_STATUS_DONE "done"
 #define OB_STATUS_EMPTY "empty"
 #define OB_STATUS_FAILED "failed"
-#define OB_STATUS_WITHHELD \
-	"withheld" /* together with the run: see publisher.h */
+#define OB_STATUS_WITHHELD "withheld" /* with the run: see publisher.h */
 
 typedef struct ObHistoryRow
 {
 	pg_uuid_t run_id;
 	const char *name;
 	const char *status;
-	const char
-		*uri; /* in the database's encoding; NULL: none. Unless the status is
-				 "done", it is that of an object that may exist nevertheless */
+	/* in the database's encoding; NULL: none.  Unless the status is "done", it
+	 * is that of an object that may exist nevertheless */
+	const char *uri;
 	ObFigures figures;
 	const char *query;
 	const char *source; /* NULL: this session */

@@ -23,9 +23,8 @@
  * NULL counts as "". */
 typedef struct ObKeyFields
 {
-	const char *prefix; /* the server's prefix */
-	const char
-		*name; /* name of the table or export; encoded by ob_key_expand() */
+	const char *prefix;   /* the server's prefix */
+	const char *name;     /* name of the export; encoded here */
 	const char *database; /* encoded by ob_key_expand() */
 	TimestampTz when; /* moment that {date}, {time}, {year} and so on show */
 	pg_tz *zone;      /* time zone in which they show it; NULL: UTC */

@@ -53,7 +53,7 @@ typedef struct ObOptions
 	bool write_empty;   /* "empty": "write" */
 	bool raise_errors;  /* "on_error": "raise"; onboard_all only */
 	int parallel; /* number of workers; 0: off; OB_PARALLEL_AUTO: the planner
-					 decides */
+				   * decides */
 	bool has_parallel;
 
 	/* options of the run: see options_run.c */

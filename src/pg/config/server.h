@@ -29,13 +29,11 @@ typedef struct ObServer
 	char *proxy;   /* NULL: no proxy */
 	int max_parts;
 	bool equal_parts; /* parts of one size, but the last: one process writes an
-						 object */
+					   * object */
 	bool content_md5; /* as far as the store is known: see core/s3/s3.h */
-	ObCredentialsOptions
-		credentials; /* "keys" are those of the user mapping */
-	List
-		*options; /* of DefElem: all that the rest was made from, but "keys" */
-	MemoryContext context; /* the memory context of the server */
+	ObCredentialsOptions credentials; /* "keys" are the mapping's */
+	List *options;                    /* of DefElem: the server's options */
+	MemoryContext context;            /* the memory context of the server */
 } ObServer;
 
 /*

@@ -115,7 +115,7 @@ typedef struct ObCopyOptions
 	bool force_quote_all;
 	List *force_quote; /* names of columns, char * */
 	int encoding;      /* a pg_enc: client_encoding if not given, as for COPY;
-						  PG_UTF8 for the JSON formats */
+						* PG_UTF8 for the JSON formats */
 } ObCopyOptions;
 
 /*
@@ -129,13 +129,12 @@ typedef int (*ObFastWrite)(const ObColumn *column, Datum value, char *to);
 
 struct ObColumn
 {
-	Form_pg_attribute
-		attribute;   /* the column in the encoder's tuple descriptor */
-	FmgrInfo output; /* output or send function */
+	Form_pg_attribute attribute; /* in the encoder's descriptor */
+	FmgrInfo output;             /* output or send function */
 	Oid output_oid;
 	bool force_quote;
 	char *key; /* JSON formats: "name": with its quotes and colon, escaped, in
-				  UTF-8; the row function adds the comma before it */
+				* UTF-8; the row function adds the comma before it */
 	size_t key_len;
 	void *state; /* state of the write function, palloc'd by prepare */
 	/* The function that is tried first, or NULL.  A column has one only if no
@@ -158,7 +157,7 @@ struct ObEncoder
 	struct ObWalk *walk;     /* reads rows as they are stored */
 	bool transcode;          /* the target encoding needs a conversion */
 	bool embeds_ascii;       /* the target encoding has ASCII bytes inside of
-								characters */
+							  * characters */
 	const char *null_client; /* null_text in the target encoding */
 	size_t null_client_len;
 };

@@ -20,12 +20,10 @@ typedef struct ObTableExport
 	char *uri;              /* in the database's encoding */
 	ObFate fate;            /* fate of the object, if the export has failed */
 	ObWatermark *watermark; /* NULL: all rows */
-	const ObHistoryRow
-		*earlier; /* row of an earlier attempt that has an object; or NULL */
+	const ObHistoryRow *earlier; /* row of an attempt with an object */
 	const ObHistoryRow *landed; /* the same row, if nothing more is exported */
 	bool alone;                 /* not part of a run of several tables */
-	bool given_id; /* the caller has given the run id, so the run may have been
-					  tried before */
+	bool given_id;       /* by the caller, so the run may have been tried */
 	const char *details; /* ob_manifest_details(); or NULL */
 	ObHistoryRow row; /* the outcome that is reported, even after a failure */
 } ObTableExport;

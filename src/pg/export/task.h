@@ -22,13 +22,11 @@ typedef struct ObExportRequest
 	const ObEntry *entry; /* the registry's row of that name */
 	Oid schema;           /* the extension's schema */
 	pg_uuid_t run_id;
-	bool given_id; /* the caller has given the run id, so the run may have been
-					  tried before */
+	bool given_id;      /* by the caller, so the run may have been tried */
 	TimestampTz when;   /* date and time in keys */
 	const char *source; /* ob_history_source() of the calling session; NULL:
-						   this session */
-	bool
-		in_worker; /* in a worker of a run whose leader has prepared it, too */
+						 * this session */
+	bool in_worker;     /* the leader has prepared it, too */
 	/* NULL, or the server as the leader has read it */
 	const ObServerRow *server;
 	/* NULL, or the servers that the run has read so far: each is read once */

@@ -62,8 +62,8 @@ typedef struct ObWatermarkRequest
 	const char *name;
 	pg_uuid_t run_id;
 	const ObOptions *options;
-	ObWatermarkOrigin
-		origin;     /* without the fields that ob_watermark_bound() sets */
+	/* without the fields that ob_watermark_bound() sets */
+	ObWatermarkOrigin origin;
 	bool in_worker; /* the leader has checked it before */
 } ObWatermarkRequest;
 

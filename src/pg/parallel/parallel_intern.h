@@ -125,8 +125,7 @@ typedef struct ObSharedView
 	const char *region;
 	bool content_md5;
 
-	ObStreamOptions
-		stream; /* without the options that only the leader needs */
+	ObStreamOptions stream; /* without the leader's options */
 	const char *upload_id;
 	ObCopyOptions copy;
 	const char *head; /* beginning of the object, compressed */

@@ -26,7 +26,7 @@ typedef struct ObReceiver
 	DestReceiver base;
 	ObReceiverHooks hooks;
 	ObEncoder *encoder; /* NULL until the query's columns are known, and if
-						   workers encode: then rows are the workers' tails */
+						 * workers encode: then rows are the workers' tails */
 } ObReceiver;
 
 extern void ob_receiver_init(ObReceiver *receiver,

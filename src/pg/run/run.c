@@ -53,13 +53,11 @@ struct ObRun
 	RunTable *tables;
 	int n;
 	int failed;
-	ObTotals totals; /* sums over the tables that were reported */
-	const ObExportSpec
-		*where; /* destination of the manifest; NULL: there is none */
+	ObTotals totals;           /* sums over the tables that were reported */
+	const ObExportSpec *where; /* of the manifest; NULL: no manifest */
 
 	MemoryContext context; /* context of all this */
-	ObWorkers *workers;    /* workers of a run that is not published together;
-							  NULL: none */
+	ObWorkers *workers;    /* NULL: none, or published together */
 	bool begun;            /* all tables are prepared; workers, if any, run */
 	bool closed;           /* everything is reported */
 	int next;              /* the table that the session looks at next */

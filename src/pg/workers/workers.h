@@ -34,10 +34,9 @@ typedef struct ObWorkerTable
 /* The work that workers are started for. */
 typedef struct ObWorkersSpec
 {
-	const ObExportRequest
-		*common;  /* common part of all tables' requests, with a source */
-	bool details; /* details for a manifest are wanted */
-	int workers;  /* number of workers at most */
+	const ObExportRequest *common; /* shared part, with a source */
+	bool details;                  /* details for a manifest are wanted */
+	int workers;                   /* number of workers at most */
 	ObWorkerTable *tables;
 	int ntables;
 	/* Called when each table ends, in no order. */
