@@ -44,6 +44,15 @@ typedef struct OptionSpec
 	unsigned who; /* sources that may give it: FOR(OB_OPTIONS_...) */
 } OptionSpec;
 
+char *onboard_server;
+int onboard_part_size;
+int onboard_upload_memory;
+int onboard_connections;
+int onboard_parallel_tables;
+int onboard_connect_timeout;
+int onboard_stall_timeout;
+int onboard_retry_deadline;
+
 /* ---- COPY's options ---- */
 
 static void

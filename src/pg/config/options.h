@@ -107,8 +107,8 @@ extern void ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor who,
  * settings). */
 extern void ob_options_finish(ObOptions *options);
 
-/* The settings, defined in module.c.  Sizes are in kB and times in ms, as the
- * units of their GUCs say. */
+/* The settings, which module.c defines as GUCs.  Sizes are in kB and times in
+ * ms, as the units of their GUCs say. */
 extern char *onboard_server;
 extern int onboard_part_size;     /* kB */
 extern int onboard_upload_memory; /* kB */

@@ -26,6 +26,9 @@
 #define GRACE_MS 1000
 #define POLL_MS 20
 
+int onboard_max_jobs_per_role;
+int onboard_reserved_workers;
+
 static LOCKTAG
 lock_tag(uint16 class, Oid role, int number)
 {
