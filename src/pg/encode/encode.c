@@ -46,26 +46,6 @@ ob_formats(void)
 	return formats;
 }
 
-void
-ob_out_write_long(ObOut *out, const char *data, size_t len)
-{
-	while (len > 0)
-	{
-		ptrdiff_t room = out->end - out->ptr;
-		size_t now = Min((size_t) room, len);
-
-		if (room <= 0)
-		{
-			out->refill(out);
-			continue;
-		}
-		memcpy(out->ptr, data, now);
-		out->ptr += now;
-		data += now;
-		len -= now;
-	}
-}
-
 /* COPY writes all types that have an output function.  Most pseudo-types have
  * none, and that of void writes nothing. */
 static void
