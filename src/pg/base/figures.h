@@ -14,7 +14,7 @@ typedef struct ObFigures
 {
 	int64 files; /* objects that exist */
 	uint64 rows;
-	uint64 raw_bytes; /* before compression */
+	uint64 raw_bytes; /* size before compression */
 	uint64 bytes; /* size of the objects, as far as S3 has acknowledged it */
 	int64 parts;  /* parts that S3 has acknowledged; 1 for a single request */
 	int64 retries;

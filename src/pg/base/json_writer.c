@@ -90,7 +90,7 @@ ob_json_put_time(StringInfo json, const char *key, TimestampTz time, bool utc)
 void
 ob_json_put_members(StringInfo json, const char *object)
 {
-	int len = (int) strlen(object) - 2; /* without its brackets */
+	int len = (int) strlen(object) - 2; /* length without its brackets */
 
 	if (len <= 0)
 		return;

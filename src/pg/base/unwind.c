@@ -80,7 +80,7 @@ ob_unwind_forget(const void *arg)
 		dlist_delete(at.cur);
 		found = true;
 	}
-	/* else ob_unwind() would remove it from the list once more */
+	/* ob_unwind() would remove it from the list once more */
 	Assert(!found || proc_exit_inprogress);
 	return found;
 }

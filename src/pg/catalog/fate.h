@@ -15,7 +15,7 @@
 typedef enum ObFate
 {
 	OB_FATE_NONE,    /* the export has not written it */
-	OB_FATE_EARLIER, /* the same, and an earlier attempt's may be there */
+	OB_FATE_EARLIER, /* an earlier attempt may have */
 	OB_FATE_UNKNOWN, /* it may have been written, or may yet be */
 	OB_FATE_WRITTEN
 } ObFate;

@@ -18,7 +18,7 @@
 #define OB_STATUS_DONE "done"
 #define OB_STATUS_EMPTY "empty"
 #define OB_STATUS_FAILED "failed"
-#define OB_STATUS_WITHHELD "withheld" /* with the run: see publisher.h */
+#define OB_STATUS_WITHHELD "withheld" /* its run failed: see publisher.h */
 
 typedef struct ObHistoryRow
 {

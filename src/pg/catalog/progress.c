@@ -162,8 +162,8 @@ ob_phase_name(ObPhase phase)
 	return phase < lengthof(names) ? names[phase] : "unknown";
 }
 
-/* Returns NULL if the backend runs another command, or an export of something
- * else. */
+/* Returns NULL if the backend runs another command, or a COPY that is not an
+ * export. */
 static const PgBackendStatus *
 status_of_export(int number)
 {
@@ -177,8 +177,8 @@ status_of_export(int number)
 	return status;
 }
 
-/* The rule of the view onboard_runs; the session's own user and monitors may
- * see all. */
+/* Whether the current user may see it: by the rule of the view onboard_runs,
+ * as the session's own user, or as a monitor. */
 static bool
 may_see(const PgBackendStatus *status)
 {

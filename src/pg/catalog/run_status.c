@@ -25,7 +25,7 @@
 
 typedef struct Question
 {
-	const char *sql; /* with a %s for the schema, or without one */
+	const char *sql; /* may have a %s for the schema */
 	ObParameters parameters;
 	void (*answer)(void *arg); /* reads SPI_tuptable */
 	void *arg;

@@ -48,7 +48,7 @@ typedef struct ObOptions
 	pg_tz *timezone;    /* time zone of the fields of keys; NULL: UTC */
 	char *as_of;        /* moment that they show; NULL: the time of the run */
 	TimestampTz moment; /* the same moment, once all options are read */
-	int64 part_size;    /* in bytes; the setting if not given */
+	int64 part_size;    /* bytes; the setting if not given */
 	int connections;    /* the setting if not given */
 	bool write_empty;   /* "empty": "write" */
 	bool raise_errors;  /* "on_error": "raise"; onboard_all only */
@@ -87,7 +87,7 @@ typedef struct ObOptions
 typedef enum ObOptionsFor
 {
 	OB_OPTIONS_TABLE,
-	OB_OPTIONS_ALL, /* also on_error */
+	OB_OPTIONS_ALL, /* has on_error, too */
 	OB_OPTIONS_REGISTRY,
 	OB_OPTIONS_ABORT /* only those that all requests carry */
 } ObOptionsFor;

@@ -255,7 +255,7 @@ copy_option(List *options, const char *name)
 	return copy_text(ob_server_find_option(options, name));
 }
 
-/* Without an endpoint, the region selects one; with an endpoint it is only
+/* The region selects the endpoint if none is given; otherwise it is only
  * signed, and most stores other than AWS ignore it. */
 static void
 fill_endpoint(ObServer *server, List *options)

@@ -32,7 +32,7 @@ typedef struct ObServer
 					   * object */
 	bool content_md5; /* as far as the store is known: see core/s3/s3.h */
 	ObCredentialsOptions credentials; /* "keys" are the mapping's */
-	List *options;                    /* of DefElem: the server's options */
+	List *options;                    /* DefElem nodes: the server's options */
 	MemoryContext context;            /* the memory context of the server */
 } ObServer;
 
@@ -57,7 +57,7 @@ typedef struct ObServerRow
 {
 	Oid serverid;
 	const char *name;
-	List *options; /* of DefElem */
+	List *options; /* DefElem nodes */
 } ObServerRow;
 
 /* Makes a server without keys, and without a check of privileges. */

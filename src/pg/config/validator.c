@@ -31,7 +31,7 @@
 #include "pg/base/errors.h"
 #include "pg/config/server.h"
 
-#define PREFIX_MAX 900 /* of the 1,024 bytes of a key */
+#define PREFIX_MAX 900 /* a key has 1,024 bytes */
 #define PATTERNS_MAX 8192
 /* The limits are above those of AWS's keys, for the sake of other stores. */
 #define KEY_ID_MAX 128
@@ -48,7 +48,7 @@ typedef struct ValidOption
 {
 	const char *name;
 	Oid catalog;
-	size_t max; /* in bytes; 0: the check function limits it */
+	size_t max; /* bytes; 0: the check function limits it */
 	void (*check)(const char *name, const char *value);
 } ValidOption;
 

@@ -160,7 +160,7 @@ static int
 format_date(DateADT date, char *to)
 {
 	if (date < OB_FIRST_DAY || date > OB_LAST_DAY)
-		return -1; /* also the infinities */
+		return -1; /* the infinities, too */
 	return ob_put_day(to, date) - to;
 }
 
@@ -177,7 +177,7 @@ format_timestamp(Timestamp stamp, char separator, char *to)
 		days--;
 	}
 	if (days < OB_FIRST_DAY || days > OB_LAST_DAY)
-		return -1; /* also the infinities */
+		return -1; /* the infinities, too */
 	to = ob_put_day(to, (int32) days);
 	*to++ = separator;
 	return put_time_of_day(to, usecs) - start;

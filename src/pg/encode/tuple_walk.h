@@ -43,7 +43,7 @@ typedef struct ObWalk
 	TupleDesc checked; /* the descriptor of slots that was compared last */
 	bool matches;      /* it has exactly the columns of the result */
 
-	/* for OB_STORED_TEXT: as in ObValueState */
+	/* the field of ObValueState, for OB_STORED_TEXT */
 	const struct ObScan *plain;
 	size_t special_len;
 

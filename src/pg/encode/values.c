@@ -214,7 +214,7 @@ put_value(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull,
 	return put_long(encoder, column, value, isnull, to);
 }
 
-#define ROOM (OB_FAST_MAX + 1) /* for a short value and a delimiter */
+#define ROOM (OB_FAST_MAX + 1) /* a short value and a delimiter */
 
 static char *
 reserve(ObOut *out, char *to)

@@ -298,8 +298,8 @@ run_work(const ObExportSpec *export,
 		 ObExportResult *result)
 {
 	MemoryContext before = CurrentMemoryContext;
-	/* after an error, the context goes with the (sub)transaction, before any
-	 * handler runs */
+	/* an error frees the context with the (sub)transaction, before any handler
+	 * runs */
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard export", ALLOCSET_DEFAULT_SIZES);
 	ErrorContextCallback error_context;

@@ -12,7 +12,7 @@
 
 typedef struct ObExportResult
 {
-	ObFigures figures; /* without files, no object has landed */
+	ObFigures figures; /* no files: no object has landed */
 	uint32 crc32;      /* checksum of the object, if options->manifest */
 } ObExportResult;
 

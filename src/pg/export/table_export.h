@@ -23,7 +23,7 @@ typedef struct ObTableExport
 	const ObHistoryRow *earlier; /* row of an attempt with an object */
 	const ObHistoryRow *landed; /* the same row, if nothing more is exported */
 	bool alone;                 /* not part of a run of several tables */
-	bool given_id;       /* by the caller, so the run may have been tried */
+	bool given_id; /* the caller gave the id, so the run may be a retry */
 	const char *details; /* ob_manifest_details(); or NULL */
 	ObHistoryRow row; /* the outcome that is reported, even after a failure */
 } ObTableExport;

@@ -22,7 +22,7 @@ typedef struct ObExportRequest
 	const ObEntry *entry; /* the registry's row of that name */
 	Oid schema;           /* the extension's schema */
 	pg_uuid_t run_id;
-	bool given_id;      /* by the caller, so the run may have been tried */
+	bool given_id;      /* the caller gave the id, so the run may be a retry */
 	TimestampTz when;   /* date and time in keys */
 	const char *source; /* ob_history_source() of the calling session; NULL:
 						 * this session */

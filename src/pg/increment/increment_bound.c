@@ -140,8 +140,8 @@ operator_of(const Bounding *b, StrategyNumber strategy)
 	return text;
 }
 
-/* Casts a domain over an enum to the enum, since operators of enums do not
- * take domains. */
+/* Casts a domain to its base type, since the operators of enums do not take
+ * domains over them. */
 static char *
 cast_to_base(const char *column, Oid type)
 {

@@ -335,7 +335,7 @@ ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
 	switch (type)
 	{
 		case TIMESTAMPTZOID:
-			/* in UTC, where a day has 24 hours */
+			/* UTC, where a day has 24 hours */
 		case TIMESTAMPOID:
 			fits = subtract_from_timestamp(DatumGetTimestamp(value),
 										   DatumGetIntervalP(overlap),

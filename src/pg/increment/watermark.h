@@ -31,7 +31,7 @@ typedef struct ObWatermarkOrigin
 	/* set by ob_watermark_bound() */
 	const char *relations;    /* tables, and views as SQL */
 	const char *row_security; /* the policies that apply */
-	const char *system;       /* for xid8: the system identifier; else NULL */
+	const char *system;       /* the system identifier, if xid8; else NULL */
 	const char *ordering;     /* describes how the column's values compare */
 } ObWatermarkOrigin;
 
@@ -62,7 +62,7 @@ typedef struct ObWatermarkRequest
 	const char *name;
 	pg_uuid_t run_id;
 	const ObOptions *options;
-	/* without the fields that ob_watermark_bound() sets */
+	/* lacks the fields that ob_watermark_bound() sets */
 	ObWatermarkOrigin origin;
 	bool in_worker; /* the leader has checked it before */
 } ObWatermarkRequest;

@@ -152,7 +152,7 @@ text_of_relations(const ObWatermarkQuery *query)
 
 typedef struct Policies
 {
-	List *lines; /* of char * */
+	List *lines; /* char * */
 } Policies;
 
 static bool

@@ -125,7 +125,7 @@ typedef struct ObSharedView
 	const char *region;
 	bool content_md5;
 
-	ObStreamOptions stream; /* without the leader's options */
+	ObStreamOptions stream; /* lacks the leader's own options */
 	const char *upload_id;
 	ObCopyOptions copy;
 	const char *head; /* beginning of the object, compressed */

@@ -116,7 +116,7 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 
 		if (pg_atomic_read_u32(&shared->state) != OB_JOB_NEW)
 		{
-			pg_read_barrier(); /* before the fields that belong to the state */
+			pg_read_barrier(); /* the state was written after the fields */
 			return;
 		}
 		if (stopped)

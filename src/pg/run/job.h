@@ -18,7 +18,7 @@ typedef struct ObJobRequest
 	Oid schema; /* the extension's schema */
 	Oid role;   /* owner of the run */
 	pg_uuid_t run_id;
-	bool given_id;      /* by the caller, so the run may have been tried */
+	bool given_id;      /* the caller gave the id, so the run may be a retry */
 	bool all;           /* every registered table; else one */
 	const char *name;   /* name of the table; else a pattern, or NULL */
 	const char *query;  /* query of the table; may be NULL */

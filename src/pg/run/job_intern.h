@@ -36,8 +36,8 @@ typedef struct ObJobShared
 	PGPROC *submitter;
 	Size job;      /* offset of the image of an ObJobRequest */
 	Size session;  /* offset of an ObSession */
-	ObBound bound; /* the limit, for OB_JOB_REFUSED */
-	int sqlstate;  /* for OB_JOB_FAILED */
+	ObBound bound; /* set with OB_JOB_REFUSED */
+	int sqlstate;  /* set with OB_JOB_FAILED */
 	char error[1024];
 	char detail[1024]; /* "": none */
 } ObJobShared;

@@ -29,7 +29,7 @@ extern PGDLLEXPORT void onboard_job_main(Datum main_arg);
 
 typedef struct JobState
 {
-	ObJobRequest wanted; /* in memory of our own, like the session */
+	ObJobRequest wanted; /* a copy, like the session */
 	const ObSession *session;
 	ObExportRequest common;
 	List *names; /* names of the tables in the history's first rows */

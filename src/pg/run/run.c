@@ -39,7 +39,7 @@ typedef struct RunTable
 	char *where;                /* where it lands: see core/text/place.h */
 	double size;                /* estimated size, in bytes */
 	bool here;                  /* run by this session, not by a worker */
-	bool reported;              /* in run->ended */
+	bool reported;              /* it is in run->ended */
 	bool failed;                /* and a WARNING was raised */
 	ObPublication *publication; /* NULL: it is published by itself */
 } RunTable;
@@ -54,7 +54,7 @@ struct ObRun
 	int n;
 	int failed;
 	ObTotals totals;           /* sums over the tables that were reported */
-	const ObExportSpec *where; /* of the manifest; NULL: no manifest */
+	const ObExportSpec *where; /* manifest's destination; NULL: none */
 
 	MemoryContext context; /* context of all this */
 	ObWorkers *workers;    /* NULL: none, or published together */
@@ -523,7 +523,7 @@ abort_run(void *arg)
 		warn_of_all();
 }
 
-/* Frees the publisher when the run's memory goes while objects may be held. */
+/* Aborts the run when its memory goes while objects may be held. */
 static void
 abort_with_memory(void *arg)
 {

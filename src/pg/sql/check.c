@@ -81,7 +81,7 @@ typedef struct Check
 	ObServer *server;
 	char *bucket;
 	char *key;         /* UTF-8 */
-	char *told_region; /* from a response; NULL: from none */
+	char *told_region; /* NULL: no response said it */
 	MemoryContext requests;
 	ObS3 *s3; /* in that context, like the call */
 	ObCall *call;

@@ -19,7 +19,7 @@ typedef struct Put
 	const ObSmallObject *object;
 	MemoryContext core; /* context of the stream and its client */
 	ObStream *stream;
-	char *place; /* for messages */
+	char *place; /* "s3://bucket/key", for messages */
 } Put;
 
 static void
@@ -52,7 +52,7 @@ open_stream(const ObSmallObject *object)
 		.codec = ob_codec_lookup("none"),
 		.part_size = wanted->part_size,
 		.memory = (size_t) onboard_upload_memory * 1024,
-		/* as for an export, so that its connections can be used again */
+		/* the export's number lets its connections be used again */
 		.connections = wanted->connections,
 		.served = object->served,
 	};

@@ -37,7 +37,7 @@ struct ObStream
 	const ObCodec *codec;
 	char *window;    /* out.ptr at the beginning of the window */
 	int64 pumped_at; /* coarse clock, ms */
-	bool shared;     /* with other processes: parts end where rows do */
+	bool shared;     /* other processes write, too: parts end where rows do */
 	ObRaw piece;     /* if shared: the piece that is being written */
 
 	const ObEncoder *encoder; /* NULL: there is none yet */

@@ -41,8 +41,7 @@ struct ObPublisher
 	ObError left_error; /* error of the first one */
 	const char *left_place;
 	MemoryContext context;
-	MemoryContextCallback
-		callbacks[2]; /* registered before the callback of each client */
+	MemoryContextCallback callbacks[2]; /* run before those of clients */
 	int nclients;
 };
 

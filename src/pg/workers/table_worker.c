@@ -105,7 +105,7 @@ time_out_only(SIGNAL_ARGS)
 	InterruptPending = true;
 	QueryCancelPending = true;
 	ob_wait_wake(MyProc);
-	/* before 17, each signal handler must restore errno itself */
+	/* a signal handler must restore errno itself before PostgreSQL 17 */
 	errno = kept;
 }
 

@@ -19,7 +19,7 @@ typedef struct ObWorkerExport
 	const ObSession *session;
 	bool snapshot;           /* the session's snapshot is used */
 	bool registered;         /* the registered table must exist */
-	ObExportRequest request; /* with the source of the session */
+	ObExportRequest request; /* has the source of the session */
 	bool waits; /* if the export lands, ob_work_end() sets the outcome */
 
 	/* the outcome, in this context */

@@ -6,9 +6,10 @@
  *
  * Workers must be gone before the leader's snapshot is.  They may outlive the
  * call that has started them (rows of onboard_all() are returned one by one),
- * so three things make sure: the error handler of a step; the memory context
- * that an ObWorkers is in, which goes when its query does; and the resource
- * owner of that query, since after an error memory may be kept until ROLLBACK.
+ * so three things make sure of it: the error handler of a step; the memory
+ * context that an ObWorkers is in, which goes when its query does; and the
+ * resource owner of that query, since after an error memory may be kept until
+ * ROLLBACK.
  */
 #include "postgres.h"
 
@@ -59,7 +60,7 @@ struct ObWorkers
 	BackgroundWorkerHandle **handles;
 	int taken; /* no table from this one on is taken any more */
 	int nreported;
-	bool *reported; /* by number of the table */
+	bool *reported; /* index: number of the table */
 	bool *landed;   /* likewise */
 	bool finishing;
 	bool more; /* more tables have ended than the last step has returned */
@@ -503,10 +504,10 @@ collect(ObWorkers *workers)
 
 		if (workers->reported[i] || workers->landed[i])
 			continue;
-		/* before the state is read, since a worker may end in between */
+		/* a worker may end in between, so the state is read later */
 		gone = is_gone(workers, slot);
 		state = pg_atomic_read_u32(&slot->state);
-		pg_read_barrier(); /* before the fields that belong to the state */
+		pg_read_barrier(); /* the state was written after the fields */
 		if (state == OB_WORKER_ENDED)
 		{
 			read_slot(workers, i);

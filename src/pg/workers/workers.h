@@ -25,7 +25,7 @@ typedef struct ObWorkerTable
 	const char *name;
 	ObTableExport *task; /* row and details are filled when it has ended */
 	const char *hint;    /* hint of its error; NULL: none */
-	void *arg;           /* for the caller */
+	void *arg;           /* the caller's own */
 	/* for a run that is published together: filled when the table has landed
 	 */
 	ObPublication *publication;

@@ -68,7 +68,7 @@ typedef struct ObWorkersShared
 	pg_atomic_uint32 stop; /* not 0: no more tables are taken */
 	pg_atomic_uint32 verdict;
 	bool together;   /* objects are held */
-	dsa_handle area; /* for data of any size */
+	dsa_handle area; /* has data of any size */
 	PGPROC *leader;  /* process to wake */
 	int nslots;
 	Size common;  /* offset of the image of the requests' common part */

@@ -36,7 +36,7 @@ typedef struct PendingTable
 	const Worker *worker;
 } PendingTable;
 
-/* Without memory for them, the manifest lacks the details. */
+/* The manifest lacks the details if there is no memory for them. */
 static void
 write_details(const Worker *worker, ObWorkerSlot *slot, const char *details)
 {
