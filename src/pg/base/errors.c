@@ -1,6 +1,6 @@
 /*
  * errors.c
- *		From the core's ObError to PostgreSQL's ereport.
+ *		An ObError of the core as an ereport of PostgreSQL.
  *
  * src/pg/base/errors.c
  *
@@ -102,8 +102,8 @@ code_info(ObCode code)
 	return (CodeInfo){ERRCODE_INTERNAL_ERROR, NULL};
 }
 
-/* A 503 without S3's code is not S3's own, but a balancer's that has no
- * backend: fewer requests would not help. */
+/* A 503 without a code of S3 comes from a load balancer without a backend:
+ * fewer requests would not help. */
 static bool
 is_out_of_service(const ObError *error)
 {
@@ -132,7 +132,7 @@ hint(const ObError *error)
 	if (error->code == OB_EDENIED && strstr(error->cause, "kms:"))
 		return "The policy of these credentials, and that of the key, must "
 			   "allow kms:GenerateDataKey and kms:Decrypt.";
-	/* as OpenSSL says it of HTTP */
+	/* OpenSSL's error for plain HTTP */
 	if (error->code == OB_ETLS && strstr(error->cause, "wrong version number"))
 		return "What answers there does not speak TLS: check the port of the "
 			   "endpoint, and whether it begins with http:// instead.";
@@ -150,7 +150,7 @@ is_utf8(const char *text)
 	return pg_verify_mbstr(PG_UTF8, text, strlen(text), true);
 }
 
-/* Whether the database takes the text as it is. */
+/* Whether the text is valid in the database's encoding. */
 static bool
 needs_no_conversion(const char *text)
 {
@@ -288,8 +288,8 @@ detail(const ObError *error, const char *cause)
 	return text.data;
 }
 
-/* That there is an object is the whole story, so the message tells it: log
- * lines of tables have nothing else. */
+/* The existence of an object is the whole error, so the message says it: log
+ * lines of tables have no DETAIL. */
 static _Noreturn void
 report_existing(const ObError *error)
 {
@@ -328,8 +328,7 @@ ob_report_hint(const ObError *error, const char *help)
 	pg_unreachable();
 }
 
-/* The catalogs are out of reach on the way to a transaction's abort, and so
- * are conversions. */
+/* Neither catalogs nor conversions can be used while a transaction aborts. */
 void
 ob_report_not_aborted(const ObError *error, const char *place)
 {

@@ -1,13 +1,13 @@
 /*
  * options_time.c
- *		The options that say which moment the fields of a key show.
+ *		The options for the moment that the fields of a key show.
  *
  * src/pg/config/options_time.c
  *
- * PostgreSQL's own input functions are not used: what they make of a text
- * depends on DateStyle and TimeZone, while a key must not depend on the
- * session, and they take "yesterday", whose meaning would change until a job
- * or a worker reads it.
+ * PostgreSQL's own input functions are not used: their results depend on
+ * DateStyle and TimeZone, while a key must not depend on the session, and they
+ * accept "yesterday", whose meaning would change until a job or a worker reads
+ * it.
  */
 #include "postgres.h"
 
@@ -29,7 +29,7 @@
 	"\"2026-01-31T02:00:00+01:00\"; without an offset it is in the time " \
 	"zone of option \"timezone\"."
 
-/* The zones of fixed offsets, as "Etc/GMT-2": those that there are. */
+/* Whether it is the name of a zone of a fixed offset, such as "Etc/GMT-2". */
 static bool
 is_fixed(const char *name)
 {
@@ -47,9 +47,10 @@ is_fixed(const char *name)
 }
 
 /*
- * PostgreSQL takes a name that it does not know, if it has a digit, for a
- * specification in POSIX's form.  There "UTC+2" is two hours west, so that
- * nearly all of them are mistakes, and so is "Etc/UTC+2".
+ * Whether the text can be meant as the name of a time zone.  PostgreSQL takes
+ * an unknown name with a digit for a specification in POSIX form, where
+ * "UTC+2" is two hours west, so nearly all of them are mistakes, and so is
+ * "Etc/UTC+2".
  */
 static bool
 is_name(const char *name)
@@ -73,7 +74,8 @@ ob_read_timezone(ObOptionReader *reader)
 	reader->options->timezone = zone;
 }
 
-/* Reads a number of so many digits, if it is one from min to max. */
+/* Reads a number of so many digits.  Returns false if there is none, or none
+ * from min to max. */
 static bool
 read_number(const char **rest, int digits, int min, int max, int *number)
 {
@@ -108,8 +110,8 @@ read_date(const char **rest, struct pg_tm *tm)
 					   &tm->tm_mday);
 }
 
-/* Seconds may be missing; their fraction is skipped, since no field of a key
- * shows it. */
+/* Reads a time of day.  Seconds may be missing; their fraction is skipped,
+ * since no field of a key shows it. */
 static bool
 read_time(const char **rest, struct pg_tm *tm)
 {
@@ -155,8 +157,8 @@ read_offset(const char **rest, int *west)
 	return true;
 }
 
-/* Reads the whole text, in that time zone unless it has an offset.  A zone of
- * NULL stands for UTC. */
+/* Reads the whole text, in that time zone unless it has an offset.  zone NULL
+ * stands for UTC. */
 static bool
 read_moment(const char *text, pg_tz *zone, TimestampTz *moment)
 {
