@@ -780,7 +780,7 @@ def test_many_aborts_take_their_time(
     register(db, bucket, wrong="SELECT 1 / (pg_sleep(2) IS NULL)::int")
     proxy.rule("DELETE", delay=1.5, times=None)
     found = land_all(db, publish="together", server=proxied, connections=1)
-    assert outcome(found) == {
+    assert statuses(found) == {
         **dict.fromkeys(names, "withheld"), "wrong": "failed"
     }
     assert rgw.unfinished(bucket) == []
