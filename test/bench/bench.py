@@ -172,7 +172,7 @@ FULL = (
         (datasets.FORTY,), forty_tables, 3, stores.Far,
     ),
     Group(
-        "seed", "All of it in memory, as JSON: 50 MB", SMALL, in_memory, 3
+        "seed", "The whole table in memory, as JSON: 50 MB", SMALL, in_memory, 3
     ),
     Group(
         "sizes", "50 MB and 2 GB", SMALL + (datasets.LINEITEM_2GB,), sizes, 5

@@ -49,28 +49,8 @@ ob_formats(void)
 	return formats;
 }
 
-void
-ob_out_write_long(ObOut *out, const char *data, size_t len)
-{
-	while (len > 0)
-	{
-		ptrdiff_t room = out->end - out->ptr;
-		size_t now = Min((size_t) room, len);
-
-		if (room <= 0)
-		{
-			out->refill(out);
-			continue;
-		}
-		memcpy(out->ptr, data, now);
-		out->ptr += now;
-		data += now;
-		len -= now;
-	}
-}
-
-/* COPY writes what has an output function; most pseudo-types have none, and
- * that of void says nothing. */
+/* COPY writes all types that have an output function.  Most pseudo-types have
+ * none, and that of void writes nothing. */
 static void
 check_type(Form_pg_attribute attribute)
 {
@@ -102,7 +82,7 @@ add_columns(ObEncoder *encoder)
 	}
 }
 
-/* The first of that name, if there are several: so does COPY. */
+/* Finds the first column of that name, as COPY does. */
 static ObColumn *
 find_column(ObEncoder *encoder, const char *name)
 {
@@ -198,8 +178,8 @@ ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot)
 	MemoryContext row_context = encoder->row_context;
 	MemoryContext old;
 
-	/* most rows leave it as it is; MemoryContextReset would find that out
-	 * behind two calls */
+	/* most rows leave the context empty; MemoryContextReset() would need two
+	 * calls to find that out */
 	if (!row_context->isReset || row_context->firstchild)
 		MemoryContextReset(row_context);
 	old = MemoryContextSwitchTo(row_context);

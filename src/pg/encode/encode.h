@@ -1,6 +1,6 @@
 /*
  * encode.h
- *		Rows into bytes: the format table and what encoders share.
+ *		Rows as bytes: the format table, and what encoders share.
  *
  * src/pg/encode/encode.h
  *
@@ -58,8 +58,8 @@ ob_out_char(ObOut *out, char c)
 
 extern void ob_out_write_long(ObOut *out, const char *data, size_t len);
 
-/* Writes any length, in as many windows as it takes.  Before the first window
- * there is no memory at all, not even for nothing. */
+/* Writes data of any length, in as many windows as it needs.  Before the first
+ * window there is no memory at all, not even for zero bytes. */
 static inline void
 ob_out_write(ObOut *out, const char *data, size_t len)
 {
@@ -91,19 +91,19 @@ typedef struct ObFormat
 	ObFormatKind kind;
 	const char *name;         /* the option's value */
 	const char *extension;    /* without a dot: csv txt bin jsonl json */
-	const char *content_type; /* of the uncompressed object */
+	const char *content_type; /* type of the uncompressed object */
 	/* Chooses each column's write function; may raise. */
 	void (*prepare)(ObEncoder *encoder);
-	/* What comes before the first row: a header line, a signature. */
+	/* Writes what precedes the first row: a header line, a signature. */
 	void (*start)(ObEncoder *encoder);
 	void (*row)(ObEncoder *encoder, TupleTableSlot *slot);
-	/* What comes after the last row. */
+	/* Writes what follows the last row. */
 	void (*end)(ObEncoder *encoder);
 } ObFormat;
 
-/* NULL if there is none of that name. */
+/* Returns the format of that name, or NULL. */
 extern const ObFormat *ob_format_lookup(const char *name);
-/* All formats, ended by an entry whose name is NULL. */
+/* Returns all formats, ended by an entry whose name is NULL. */
 extern const ObFormat *ob_formats(void);
 
 /* What becomes of a numeric without a precision. */
@@ -134,7 +134,7 @@ typedef struct ObParquetChoices
 	List *dictionary; /* of char *, column names; NIL: all columns */
 } ObParquetChoices;
 
-/* COPY's options, complete and checked (options.c fills them). */
+/* The options of COPY, complete and checked (options.c fills them). */
 typedef struct ObCopyOptions
 {
 	const ObFormat *format;
@@ -144,8 +144,8 @@ typedef struct ObCopyOptions
 	char escape;
 	const char *null_text; /* in the database's encoding */
 	bool force_quote_all;
-	List *force_quote; /* of char *, column names */
-	int encoding;      /* a pg_enc: client_encoding if not given, as COPY;
+	List *force_quote; /* names of columns, char * */
+	int encoding;      /* a pg_enc: client_encoding if not given, as for COPY;
 						* PG_UTF8 for JSON and Parquet */
 	ObParquetChoices parquet;
 } ObCopyOptions;
@@ -161,18 +161,18 @@ typedef int (*ObFastWrite)(const ObColumn *column, Datum value, char *to);
 
 struct ObColumn
 {
-	Form_pg_attribute attribute; /* in the encoder's tuple descriptor */
+	Form_pg_attribute attribute; /* in the encoder's descriptor */
 	FmgrInfo output;             /* output or send function */
 	Oid output_oid;
 	bool force_quote;
 	char *key; /* JSON formats: "name": with its quotes and colon, escaped, in
-				* UTF-8; the comma before it is the row function's */
+				* UTF-8; the row function adds the comma before it */
 	size_t key_len;
-	void *state; /* a write function's own, palloc'd by prepare */
-	/* Tried first; NULL: none.  Only where no byte that it may write means
-	 * anything to the format. */
+	void *state; /* state of the write function, palloc'd by prepare */
+	/* The function that is tried first, or NULL.  A column has one only if no
+	 * byte that it may write has a meaning in the format. */
 	ObFastWrite write_fast;
-	bool quote_short; /* JSON: it is a string */
+	bool quote_short; /* JSON: the value is a string */
 	/* Writes one value that is not NULL, of any kind and length. */
 	void (*write)(ObEncoder *encoder, ObColumn *column, Datum value);
 };
@@ -186,33 +186,34 @@ struct ObEncoder
 	ObColumn *columns;
 	MemoryContext row_context; /* reset for each row by ob_encoder_row */
 	uint64 rows;
-	struct ObWalk *walk;     /* over rows as they are stored */
+	struct ObWalk *walk;     /* reads rows as they are stored */
 	bool transcode;          /* the target encoding needs a conversion */
-	bool embeds_ascii;       /* it has ASCII bytes inside of characters */
-	void *state;             /* the format's own */
+	bool embeds_ascii;       /* the target encoding has ASCII bytes inside of
+							  * characters */
+	void *state;             /* of the format */
 	const char *null_client; /* null_text in the target encoding */
 	size_t null_client_len;
 };
 
 /*
- * An encoder for rows of desc, allocated in the current memory context, as
- * are the copies it makes; desc and options are borrowed.  Raises for a column
- * of a pseudo-type (record and its array are fine: they have an output), for a
- * force_quote column that is not there, and for duplicate column names in the
- * JSON formats.  Nothing is written yet.
+ * Makes an encoder for rows of desc in the current memory context, as are the
+ * copies that it makes; desc and options are borrowed.  Raises for a column of
+ * a pseudo-type (record and its array are fine: they have an output function),
+ * for a column in force_quote that does not exist, and for duplicate column
+ * names in the JSON formats.  Writes nothing yet.
  */
 extern ObEncoder *ob_encoder_new(const ObCopyOptions *options, TupleDesc desc,
 								 ObOut *out);
 
-/* Must be called exactly once each, before the first and after the last row.
- */
+/* Each of these must be called exactly once, before the first and after the
+ * last row. */
 extern void ob_encoder_start(ObEncoder *encoder);
 extern void ob_encoder_end(ObEncoder *encoder);
 
 /* Encodes one row in the encoder's row context, and counts it. */
 extern void ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot);
 
-/* The formats, one file each. */
+/* The functions of the formats, each in a file of its own. */
 extern void ob_csv_prepare(ObEncoder *encoder);
 extern void ob_csv_start(ObEncoder *encoder);
 extern void ob_csv_row(ObEncoder *encoder, TupleTableSlot *slot);

@@ -34,7 +34,7 @@ ob_parallel_unsupported(const ObCopyOptions *copy)
 {
 	int client = pg_get_client_encoding();
 
-	/* they need a comma between them, wherever they end up */
+	/* the rows of any two processes need a comma between them */
 	if (copy->format->kind == OB_FORMAT_JSON ||
 		copy->format->kind == OB_FORMAT_PARQUET)
 		return true;
@@ -101,7 +101,7 @@ ob_parallel_desc(const ObParallel *parallel)
 	return parallel->desc;
 }
 
-/* ---- what the object begins with ---- */
+/* ---- the beginning of the object ---- */
 
 typedef struct HeadOut
 {
@@ -135,7 +135,7 @@ refill_head(ObOut *out)
 	out->end = head->window + avail;
 }
 
-/* The header line, or binary's signature. */
+/* Makes the header line, or the signature of the binary format. */
 static void
 make_raw_head(ObParallel *parallel)
 {
@@ -153,7 +153,8 @@ make_raw_head(ObParallel *parallel)
 			  &error);
 }
 
-/* It is not known yet which process will send part 1. */
+/* Makes the compressed head, which any process may need: the one that will
+ * send part 1 is not known yet. */
 static void
 make_head(ObParallel *parallel)
 {
@@ -174,19 +175,22 @@ void
 ob_parallel_begin(ObParallel *parallel)
 {
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+	ObStreamShare share = {
+		.upload = &parallel->share,
+		.add_others = ob_shared_add_others,
+	};
 
 	make_head(parallel);
-	parallel->stream->raw_bytes += parallel->raw_head.len;
 	parallel->shared = ob_shared_new(parallel);
-	parallel->stream->add_others = ob_shared_add_others;
-	parallel->stream->others = &parallel->shared;
 	parallel->share.take_number = ob_shared_take_number;
 	parallel->share.landed = ob_shared_landed;
 	parallel->share.arg = &parallel->shared;
 	parallel->share.head = ob_codec_head_of(
 		parallel->options->codec, parallel->head.data, parallel->head.len);
-	ob_stream_share(parallel->stream, &parallel->share, NULL,
-					parallel->shared->memory, parallel->shared->connections);
+	share.head_len = parallel->raw_head.len;
+	share.memory = parallel->shared->memory;
+	share.connections = parallel->shared->connections;
+	ob_stream_share(parallel->stream, &share);
 	MemoryContextSwitchTo(before);
 }
 
@@ -208,8 +212,8 @@ ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot)
 					 VARSIZE_ANY_EXHDR(bytes) - sizeof(tail), &tail.raw);
 }
 
-/* The end of the object goes into the last part, whose number no process has
- * taken yet; the numbers of all others, and what is in them, are known. */
+/* Adds the end of the object to the last part, whose number no process has
+ * taken yet; the numbers and sums of all other parts are known. */
 static void
 end_object(ObParallel *parallel)
 {
@@ -217,11 +221,9 @@ end_object(ObParallel *parallel)
 	const ObShared *shared = parallel->shared;
 	int n = pg_atomic_read_u32(&parallel->shared->parts);
 	ObRaw raw = {head->len, ob_crc32(0, head->data, head->len)};
-	ObRaw pending = ob_upload_pending_raw(parallel->stream->upload);
 
 	for (int i = 0; i < n; i++)
 		ob_raw_add(&raw, &ob_shared_raw(shared)[i]);
-	ob_raw_add(&raw, &pending);
 	ob_stream_end_object(parallel->stream, &raw);
 }
 
@@ -233,12 +235,12 @@ ob_parallel_finish(ObParallel *parallel)
 	uint64 bytes;
 	int n;
 
-	/* binary has a trailer */
+	/* the binary format has a trailer */
 	ob_encoder_end(ob_encoder_new(&parallel->options->copy, parallel->desc,
-								  &stream->out));
+								  ob_stream_out(stream)));
 	ob_stream_end_piece(stream);
 	end_object(parallel);
-	/* what is left */
+	/* the rest */
 	ob_stream_end_part(stream, 1);
 	ob_stream_drain(stream);
 	n = pg_atomic_read_u32(&shared->parts);
@@ -246,10 +248,8 @@ ob_parallel_finish(ObParallel *parallel)
 	ob_stream_finish_shared(stream, ob_shared_parts(shared), n, bytes);
 }
 
-/*
- * The transaction's abort would do the same, but only after the upload's
- * abort, and free what the head was made with only at its end.
- */
+/* Ends the workers before the upload is aborted, which the transaction's abort
+ * would do too late, and frees the head, which it would do only at its end. */
 void
 ob_parallel_end_workers(ObParallel *parallel)
 {
