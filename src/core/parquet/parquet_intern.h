@@ -171,7 +171,7 @@ typedef struct ObPqDictionary
 	uint32_t n;
 	ObPqBytes plain;  /* the values, in PLAIN encoding */
 	ObPqBytes starts; /* of texts: uint32_t offsets into plain, and the end */
-	ObPqBytes seen;         /* uint32_t: the last page that has it; 0: none */
+	ObPqBytes seen;   /* uint32_t: the last page that has it; 0: none */
 	uint64_t *slots;  /* hash << 32 | number + 1 */
 	uint32_t mask;
 	uint32_t one_byte[256]; /* number + 1 of texts of one byte */

@@ -1131,6 +1131,12 @@ ob_upload_end_piece(ObUpload *upload, const ObRaw *raw)
 	ob_raw_add(&part->raw, raw);
 }
 
+int
+ob_upload_last_number(const ObUpload *upload)
+{
+	return upload->last_number;
+}
+
 ObRaw
 ob_upload_pending_raw(const ObUpload *upload)
 {

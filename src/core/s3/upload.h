@@ -169,6 +169,9 @@ extern bool ob_upload_part_full(const ObUpload *upload);
 extern void ob_upload_end_piece(ObUpload *upload, const ObRaw *raw);
 
 /* Returns the sum of the pieces in the part that is being filled. */
+/* Returns the number of the part that this process has ended last; 0: none. */
+extern int ob_upload_last_number(const ObUpload *upload);
+
 extern ObRaw ob_upload_pending_raw(const ObUpload *upload);
 
 /* Ends the part, and with it a piece; S3 requires OB_PART_MIN bytes

@@ -22,6 +22,7 @@
 #include "access/tupdesc.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 
 #include "core/parquet/parquet.h"
@@ -86,6 +87,30 @@ typedef enum ObFormatKind
 typedef struct ObEncoder ObEncoder;
 typedef struct ObColumn ObColumn;
 
+/*
+ * An object that several processes write consists of parts, which are at
+ * places that no process knows while it writes.  A format whose end needs to
+ * know where its rows are gets, from each process, a description of what that
+ * process has written, and, once all parts are there, the places.
+ */
+typedef struct ObDescription
+{
+	const char *data; /* as ObFormat.describe has made it */
+	size_t len;
+	/* where bytes are that were in no part when the process ended: the part's
+	 * number, 0 for the last part, and the offset in it */
+	int part;
+	uint64 offset;
+} ObDescription;
+
+typedef struct ObPlaces
+{
+	List *descriptions;   /* of ObDescription * */
+	const uint64 *starts; /* of the parts, by number - 1 */
+	uint64 last;          /* where the last part begins */
+	uint64 length;        /* of the object so far */
+} ObPlaces;
+
 typedef struct ObFormat
 {
 	ObFormatKind kind;
@@ -99,6 +124,13 @@ typedef struct ObFormat
 	void (*row)(ObEncoder *encoder, TupleTableSlot *slot);
 	/* Writes what follows the last row. */
 	void (*end)(ObEncoder *encoder);
+	/* Of a format that needs ObPlaces; else NULL, all of them.  Writes the
+	 * rows of this process that were held back; */
+	void (*flush)(ObEncoder *encoder);
+	/* notes that a part has ended with what was written so far; */
+	void (*part_ended)(ObEncoder *encoder, int number);
+	/* appends the description of what this process has written. */
+	void (*describe)(ObEncoder *encoder, StringInfo to);
 } ObFormat;
 
 /* Returns the format of that name, or NULL. */
@@ -191,6 +223,8 @@ struct ObEncoder
 	bool embeds_ascii;       /* the target encoding has ASCII bytes inside of
 							  * characters */
 	void *state;             /* of the format */
+	uint64 part_start;       /* bytes in the part before the encoder's first */
+	const ObPlaces *places;  /* set for the end of an object in parts */
 	const char *null_client; /* null_text in the target encoding */
 	size_t null_client_len;
 };
@@ -234,5 +268,8 @@ extern void ob_parquet_prepare(ObEncoder *encoder);
 extern void ob_parquet_start(ObEncoder *encoder);
 extern void ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot);
 extern void ob_parquet_end(ObEncoder *encoder);
+extern void ob_parquet_flush(ObEncoder *encoder);
+extern void ob_parquet_part_ended(ObEncoder *encoder, int number);
+extern void ob_parquet_describe(ObEncoder *encoder, StringInfo to);
 
 #endif

@@ -21,6 +21,7 @@
 typedef struct ObTail
 {
 	ObRaw raw;
+	uint64 described; /* bytes of a description, which come first */
 } ObTail;
 
 /*
@@ -51,6 +52,7 @@ typedef struct ObShared
 struct ObParallel
 {
 	const ObOptions *options;
+	ObCopyOptions copy;         /* of one process */
 	const ObExportSpec *export; /* NULL: only the plan is wanted */
 	ObStream *stream;
 	MemoryContext context;
@@ -68,7 +70,8 @@ struct ObParallel
 	ParallelContext *pcxt; /* NULL: no workers, or they have ended */
 	Size shared_size;      /* size in dynamic shared memory */
 	ObUploadShare share;
-	ObBuf head; /* beginning of the object, compressed */
+	List *descriptions; /* of ObDescription *, of all processes */
+	ObBuf head;         /* beginning of the object, compressed */
 	ObBuf raw_head;
 	ObSink *making; /* the sink that makes the head */
 	MemoryContextCallback callback;
@@ -94,6 +97,9 @@ extern void ob_shared_add(ObShared *shared, const ObFigures *figures);
 extern void ob_shared_add_others(ObFigures *figures, void *arg);
 
 /* Makes the state in the leader's memory; palloc'd. */
+extern void ob_parallel_part_ended(ObParallel *parallel, int number);
+extern void ob_parallel_describe(ObParallel *parallel, const char *data,
+								 size_t len, uint64 offset);
 extern ObShared *ob_shared_new(const ObParallel *parallel);
 
 /* Returns its size in dynamic shared memory.  Nothing may be sent between this

@@ -85,7 +85,8 @@ plain_columns(const Gather *gather, bool *plain)
 static int
 choose_workers(const ObParallel *parallel, const Gather *gather)
 {
-	int64 memory = (int64) onboard_upload_memory * 1024;
+	int64 memory = (int64) onboard_upload_memory * 1024 -
+				   parallel->options->copy.parquet.memory;
 	int fitting = (int) (memory / (2 * parallel->options->part_size)) - 1;
 	int workers = parallel->options->parallel > 0 ? parallel->options->parallel
 												  : gather->num_workers;

@@ -163,15 +163,35 @@ choose_columns(const SinkScan *scan, TupleTableSlot *from, TupleTableSlot *to)
 	ExecStoreVirtualTuple(to);
 }
 
-/* Encodes all rows that this process gets. */
+/* Informs those who must know where the rows are of a part that has ended. */
 static void
+note_part(SinkScan *scan, ObEncoder *encoder, ObStream *stream, int *last)
+{
+	const ObFormat *format = encoder->options->format;
+	int number = ob_stream_last_part(stream);
+
+	if (!format->part_ended || number == *last)
+		return;
+	*last = number;
+	format->part_ended(encoder, number);
+	if (scan->parallel)
+		ob_parallel_part_ended(scan->parallel, number);
+}
+
+/* Encodes all rows that this process gets.  A worker's last part ends if it is
+ * large enough.  Returns the format's description of all parts, with len 0 if
+ * it has none. */
+static StringInfo
 export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 			TupleDesc desc)
 {
 	PlanState *child = linitial(scan->base.custom_ps);
 	ObEncoder *encoder = ob_stream_encoder(stream, copy, desc);
+	int last = ob_stream_last_part(stream);
+	StringInfo description = makeStringInfo();
 	TupleTableSlot *chosen = NULL;
 
+	encoder->part_start = ob_stream_pending(stream);
 	if (!is_whole_row(scan, ExecGetResultType(child)))
 		chosen = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	for (;;)
@@ -189,10 +209,19 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 		}
 		ob_encoder_row(encoder, slot);
 		ob_stream_after_row(stream);
+		note_part(scan, encoder, stream, &last);
 	}
 	if (chosen)
 		ExecDropSingleTupleTableSlot(chosen);
+	if (copy->format->flush)
+		copy->format->flush(encoder);
 	ob_stream_end_piece(stream);
+	if (!scan->parallel)
+		ob_stream_end_part(stream, OB_PART_MIN);
+	note_part(scan, encoder, stream, &last);
+	if (copy->format->describe)
+		copy->format->describe(encoder, description);
+	return description;
 }
 
 /* All full parts are sent before this returns, since they must not wait while
@@ -202,9 +231,11 @@ export_in_leader(SinkScan *scan)
 {
 	ObParallel *parallel = export_of(scan);
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+	StringInfo description;
 
-	export_rows(scan, parallel->stream, &parallel->options->copy,
-				parallel->desc);
+	description =
+		export_rows(scan, parallel->stream, &parallel->copy, parallel->desc);
+	ob_parallel_describe(parallel, description->data, description->len, 0);
 	ob_stream_drain(parallel->stream);
 	MemoryContextSwitchTo(before);
 }
@@ -234,17 +265,28 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 /* Returns the rest of this process's bytes, for the leader to send: see
  * ObTail. */
 static bytea *
-take_tail(ObStream *stream)
+take_tail(ObStream *stream, const StringInfoData *description)
 {
-	ObTail tail;
+	ObTail tail = {.described = description->len};
 	size_t len;
 	const char *bytes = ob_stream_take_tail(stream, &len, &tail.raw);
-	bytea *result = palloc(VARHDRSZ + sizeof(tail) + len);
+	Size size = VARHDRSZ + sizeof(tail) + description->len + len;
+	bytea *result;
+	char *to;
 
-	SET_VARSIZE(result, VARHDRSZ + sizeof(tail) + len);
-	memcpy(VARDATA(result), &tail, sizeof(tail));
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the row groups of a parallel worker are too many"),
+				 errhint("Raise \"row_group_size\" and \"part_size\".")));
+	result = palloc(size);
+	SET_VARSIZE(result, size);
+	to = VARDATA(result);
+	memcpy(to, &tail, sizeof(tail));
+	to += sizeof(tail);
+	memcpy(to, description->data, description->len);
 	if (len > 0)
-		memcpy(VARDATA(result) + sizeof(tail), bytes, len);
+		memcpy(to + description->len, bytes, len);
 	return result;
 }
 
@@ -256,18 +298,18 @@ export_in_worker(SinkScan *scan)
 	MemoryContext before = MemoryContextSwitchTo(scan->context);
 	ObSharedView view;
 	ObFigures figures;
+	StringInfo description;
 	bytea *tail;
 
 	ob_shared_read(scan->shared, &view);
 	open_stream(scan, &view);
-	export_rows(scan, scan->stream, &view.copy,
-				described((CustomScan *) scan->base.ss.ps.plan));
-	ob_stream_end_part(scan->stream, OB_PART_MIN);
+	description = export_rows(scan, scan->stream, &view.copy,
+							  described((CustomScan *) scan->base.ss.ps.plan));
 	ob_stream_drain(scan->stream);
 	ob_stream_figures(scan->stream, &figures);
 	ob_progress_end(scan->progress);
 	ob_shared_add(scan->shared, &figures);
-	tail = take_tail(scan->stream);
+	tail = take_tail(scan->stream, description);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
 	/* an empty one also informs the leader that this worker has ended */

@@ -162,7 +162,7 @@ make_view(const ObParallel *parallel, const char *upload_id,
 	view->stream.memory = parallel->shared->memory;
 	view->stream.connections = parallel->shared->connections;
 	view->upload_id = upload_id;
-	view->copy = parallel->options->copy;
+	view->copy = parallel->copy;
 	view->head = parallel->head.data;
 	view->head_len = parallel->head.len;
 }
@@ -218,7 +218,9 @@ ob_shared_new(const ObParallel *parallel)
 	SpinLockInit(&shared->mutex);
 	shared->max_parts = max_parts;
 	shared->image = size;
-	shared->memory = (size_t) onboard_upload_memory * 1024 / processes;
+	shared->memory = ((size_t) onboard_upload_memory * 1024 -
+					  parallel->options->copy.parquet.memory) /
+					 processes;
 	shared->connections = Max(parallel->options->connections / processes, 1);
 	return shared;
 }

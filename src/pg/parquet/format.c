@@ -30,7 +30,8 @@
 typedef struct RowGroup
 {
 	ObBuf record;
-	int64 offset;
+	int part;     /* of the object; 0: none, or that which is being filled */
+	int64 offset; /* in the part, or in the file */
 	struct RowGroup *next;
 } RowGroup;
 
@@ -38,7 +39,7 @@ typedef struct Parquet
 {
 	ObParquetColumns *columns;
 	ObParquet *writer;
-	int64 offset; /* in the file */
+	int64 written; /* since the part began, or the file */
 	RowGroup *groups;
 	RowGroup **last;
 	ObPqFooter *footer;
@@ -87,7 +88,7 @@ ob_parquet_prepare(ObEncoder *encoder)
 	};
 	ObError error;
 
-	parquet->columns = ob_columns_new(encoder->desc, choices, true);
+	parquet->columns = ob_columns_new(encoder->desc, choices);
 	parquet->context = CurrentMemoryContext;
 	ob_error_clear(&parquet->error);
 	parquet->last = &parquet->groups;
@@ -111,12 +112,15 @@ write_bytes(ObEncoder *encoder, const char *data, size_t len)
 	Parquet *parquet = encoder->state;
 
 	ob_out_write(encoder->out, data, len);
-	parquet->offset += len;
+	parquet->written += len;
 }
 
 void
 ob_parquet_start(ObEncoder *encoder)
 {
+	Parquet *parquet = encoder->state;
+
+	ob_columns_warn(parquet->columns);
 	write_bytes(encoder, OB_PQ_MAGIC, strlen(OB_PQ_MAGIC));
 }
 
@@ -124,13 +128,14 @@ static void
 end_group(ObEncoder *encoder)
 {
 	Parquet *parquet = encoder->state;
-	RowGroup *group = MemoryContextAllocZero(parquet->context, sizeof(RowGroup));
+	RowGroup *group =
+		MemoryContextAllocZero(parquet->context, sizeof(RowGroup));
 	const char *data;
 	size_t len;
 	ObError error;
 
 	ob_buf_init(&group->record, RECORD_MAX);
-	group->offset = parquet->offset;
+	group->offset = encoder->part_start + parquet->written;
 	*parquet->last = group;
 	parquet->last = &group->next;
 	ob_error_clear(&error);
@@ -181,8 +186,7 @@ add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	uint32 weight; /* and one: that of the first digit is 0 to 2 */
 	int64 scaled;
 
-	if (!OB_LITTLE_ENDIAN_WORDS || column->scale > 4 ||
-		!ob_stored_short(at) ||
+	if (!OB_LITTLE_ENDIAN_WORDS || column->scale > 4 || !ob_stored_short(at) ||
 		!ob_stored_within(walk, VARDATA_1B(at), OB_NUMERIC_WORD))
 		return false;
 	ndigits = (VARSIZE_1B(at) - VARHDRSZ_SHORT - 2) / 2;
@@ -195,8 +199,8 @@ add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	word = word >> 16 & ~(UINT64_MAX << 16 * ndigits);
 	word <<= 16 * (2 - weight);
 	scaled = (word & 0xFFFF) * 10000 + (word >> 16 & 0xFFFF);
-	scaled = scaled * column->unit +
-			 (int64) (word >> 32 & 0xFFFF) / column->part;
+	scaled =
+		scaled * column->unit + (int64) (word >> 32 & 0xFFFF) / column->part;
 	if (scaled >= column->limit)
 		return false;
 	if (header & 0x2000)
@@ -227,8 +231,7 @@ add_stored(ObParquetColumn *column, const ObWalk *walk, Datum value)
 		case OB_STORED_DATE:
 			if (DATE_NOT_FINITE(DatumGetDateADT(value)))
 				return false;
-			ob_pq_int32(column->leaf,
-						DatumGetDateADT(value) + OB_EPOCH_DAYS);
+			ob_pq_int32(column->leaf, DatumGetDateADT(value) + OB_EPOCH_DAYS);
 			return true;
 		default:
 			return false;
@@ -298,6 +301,127 @@ describe_types(const ObEncoder *encoder)
 	return pg_server_to_any(types.data, types.len, PG_UTF8);
 }
 
+/* ---- an object of several processes ---- */
+
+/* What precedes a record in a description. */
+typedef struct Described
+{
+	int part; /* 0: that which was being filled at the end */
+	int64 offset;
+	uint64 len;
+} Described;
+
+void
+ob_parquet_flush(ObEncoder *encoder)
+{
+	Parquet *parquet = encoder->state;
+
+	if (ob_parquet_rows(parquet->writer) > 0)
+		end_group(encoder);
+}
+
+void
+ob_parquet_part_ended(ObEncoder *encoder, int number)
+{
+	Parquet *parquet = encoder->state;
+
+	for (RowGroup *group = parquet->groups; group; group = group->next)
+	{
+		if (group->part == 0)
+			group->part = number;
+	}
+	encoder->part_start = 0;
+	parquet->written = 0;
+}
+
+void
+ob_parquet_describe(ObEncoder *encoder, StringInfo to)
+{
+	Parquet *parquet = encoder->state;
+
+	for (RowGroup *group = parquet->groups; group; group = group->next)
+	{
+		Described described = {group->part, group->offset, group->record.len};
+
+		appendBinaryStringInfo(to, (const char *) &described,
+							   sizeof(described));
+		appendBinaryStringInfo(to, group->record.data, group->record.len);
+	}
+}
+
+/* Where a row group is, in the file. */
+typedef struct Placed
+{
+	const char *record;
+	size_t len;
+	int64 offset;
+} Placed;
+
+static int
+compare_placed(const void *a, const void *b)
+{
+	int64 x = ((const Placed *) a)->offset;
+	int64 y = ((const Placed *) b)->offset;
+
+	return (x > y) - (x < y);
+}
+
+/* Appends the row groups of a description. */
+static void
+read_description(const ObPlaces *places, const ObDescription *description,
+				 StringInfo to)
+{
+	size_t at = 0;
+
+	while (at < description->len)
+	{
+		Described described;
+		Placed placed;
+		int part;
+
+		memcpy(&described, description->data + at, sizeof(described));
+		at += sizeof(described);
+		placed.record = description->data + at;
+		placed.len = described.len;
+		placed.offset = described.offset;
+		part = described.part;
+		if (part == 0)
+		{
+			part = description->part;
+			placed.offset += description->offset;
+		}
+		placed.offset += part > 0 ? places->starts[part - 1] : places->last;
+		at += described.len;
+		appendBinaryStringInfo(to, (const char *) &placed, sizeof(placed));
+	}
+}
+
+/* Returns all row groups of the object, in their order. */
+static Placed *
+place_groups(const ObEncoder *encoder, int *n)
+{
+	const Parquet *parquet = encoder->state;
+	StringInfoData groups;
+	ListCell *cell;
+
+	initStringInfo(&groups);
+	for (RowGroup *group = parquet->groups; group; group = group->next)
+	{
+		Placed placed = {group->record.data, group->record.len, group->offset};
+
+		appendBinaryStringInfo(&groups, (const char *) &placed,
+							   sizeof(placed));
+	}
+	if (encoder->places)
+	{
+		foreach (cell, encoder->places->descriptions)
+			read_description(encoder->places, lfirst(cell), &groups);
+	}
+	*n = groups.len / sizeof(Placed);
+	qsort(groups.data, *n, sizeof(Placed), compare_placed);
+	return (Placed *) groups.data;
+}
+
 static void
 write_footer(ObEncoder *encoder)
 {
@@ -308,6 +432,9 @@ write_footer(ObEncoder *encoder)
 		.properties = &types,
 		.nproperties = 1,
 	};
+	int n;
+	Placed *groups = place_groups(encoder, &n);
+	int64 start = encoder->places ? encoder->places->length : 0;
 	ObError error;
 
 	ob_error_clear(&error);
@@ -315,16 +442,15 @@ write_footer(ObEncoder *encoder)
 		parquet->columns->nodes, parquet->columns->nnodes, &options, &error);
 	if (!parquet->footer)
 		report(&error);
-	for (RowGroup *group = parquet->groups; group; group = group->next)
+	for (int i = 0; i < n; i++)
 	{
-		if (ob_pq_footer_add(parquet->footer, group->record.data,
-							 group->record.len, group->offset,
-							 &error) != OB_OK)
+		if (ob_pq_footer_add(parquet->footer, groups[i].record, groups[i].len,
+							 groups[i].offset, &error) != OB_OK)
 			report(&error);
 	}
 	for (;;)
 	{
-		if (ob_pq_footer_next(parquet->footer, parquet->offset,
+		if (ob_pq_footer_next(parquet->footer, start + parquet->written,
 							  &parquet->bytes, &error) != OB_OK)
 			report(&error);
 		if (parquet->bytes.len == 0)
@@ -336,9 +462,6 @@ write_footer(ObEncoder *encoder)
 void
 ob_parquet_end(ObEncoder *encoder)
 {
-	Parquet *parquet = encoder->state;
-
-	if (ob_parquet_rows(parquet->writer) > 0)
-		end_group(encoder);
+	ob_parquet_flush(encoder);
 	write_footer(encoder);
 }

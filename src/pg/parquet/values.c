@@ -217,15 +217,7 @@ scale_numeric(const ObStoredNumeric *numeric, int precision, int scale,
 }
 
 static const int64 powers[] = {
-	1,
-	10,
-	100,
-	1000,
-	10000,
-	100000,
-	1000000,
-	10000000,
-	100000000,
+	1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
 };
 
 /* The same in 64 bits, for what has few digits; false: it has not. */
@@ -233,8 +225,8 @@ static inline bool
 scale_small(const ObStoredNumeric *numeric, int precision, int scale,
 			int64 *result)
 {
-	int zeros = scale + DIGITS_OF_GROUP *
-							(numeric->weight - numeric->ndigits + 1);
+	int zeros =
+		scale + DIGITS_OF_GROUP * (numeric->weight - numeric->ndigits + 1);
 	int64 value = 0;
 
 	if ((unsigned int) numeric->ndigits > 4 || precision > 18 || zeros < -3 ||
@@ -289,7 +281,8 @@ append_decimal(ObParquetColumn *column, Datum value)
 		Abs(small) < column->limit)
 		scaled = small;
 	else if (numeric.ndigits > DECIMAL_MAX / DIGITS_OF_GROUP + 2 ||
-		!scale_numeric(&numeric, column->precision, column->scale, &scaled))
+			 !scale_numeric(&numeric, column->precision, column->scale,
+							&scaled))
 		return ob_column_refuse(column,
 								psprintf("it does not fit into decimal(%d,%d)",
 										 column->precision, column->scale));

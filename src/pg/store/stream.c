@@ -461,6 +461,18 @@ write_as_it_is(ObStream *stream, const char *data, size_t len)
 	}
 }
 
+int
+ob_stream_last_part(const ObStream *stream)
+{
+	return ob_upload_last_number(stream->upload);
+}
+
+uint64
+ob_stream_pending(const ObStream *stream)
+{
+	return ob_upload_pending(stream->upload);
+}
+
 void
 ob_stream_append(ObStream *stream, const char *data, size_t len,
 				 const ObRaw *raw)

@@ -119,6 +119,13 @@ extern void ob_stream_end_piece(ObStream *stream);
  * piece. */
 extern void ob_stream_end_part(ObStream *stream, size_t at_least);
 
+/* Returns the number of the part that this process has ended last; 0: none. */
+extern int ob_stream_last_part(const ObStream *stream);
+
+/* Returns how many bytes the part has that is being filled, after the end of a
+ * piece. */
+extern uint64 ob_stream_pending(const ObStream *stream);
+
 /* Adds a piece that another process has made, without changes. */
 extern void ob_stream_append(ObStream *stream, const char *data, size_t len,
 							 const ObRaw *raw);
