@@ -273,7 +273,7 @@ reset_page(ObPqChunk *chunk)
 	chunk->page_rows = 0;
 	chunk->page_values = 0;
 	chunk->page_nulls = 0;
-	chunk->page_stats.valid = false;
+	chunk->page_stats.valid = chunk->page_stats.none = false;
 	chunk->numbers.len = 0;
 	chunk->plain.len = 0;
 	chunk->lengths.len = 0;
@@ -290,7 +290,7 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 	chunk->nulls = 0;
 	chunk->uncompressed = 0;
 	chunk->compressed = 0;
-	chunk->stats.valid = false;
+	chunk->stats.valid = chunk->stats.none = false;
 	chunk->pages.len = 0;
 	chunk->dictionary_pages = 0;
 	chunk->plain_pages = 0;
