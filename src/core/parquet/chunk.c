@@ -772,6 +772,10 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	int nulls = entries - leaf->nvalues;
 
 	ob_pq_stats_add(&chunk->page_stats, chunk->order, leaf);
+	/* texts that are no values of a dictionary would only be copied into it */
+	if (chunk->dictionary_on && leaf->nbytes > chunk->dictionary_limit &&
+		!give_up(chunk))
+		return false;
 	if (!add_levels(chunk, entries))
 		return false;
 	if (leaf->nvalues > 0 &&
