@@ -48,7 +48,8 @@ if [ "$mode" = major ]; then
 fi
 
 core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
-    libexpat1-dev zlib1g-dev libisal-dev libzstd-dev liblz4-dev"
+    libexpat1-dev zlib1g-dev libisal-dev libzstd-dev liblz4-dev libsnappy-dev
+    libxxhash-dev"
 build="$core postgresql-$major postgresql-server-dev-$major"
 demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
     python3-boto3 python3-psycopg2"
@@ -59,6 +60,8 @@ recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
 tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
     python3-pytest-xdist python3-lz4 python3-zstandard lz4 zstd gzip faketime git iproute2
     valgrind awscli python3-pandas"
+# Readers of Parquet come by npm (readers/install.sh).
+command -v npm >/dev/null || tests="$tests nodejs npm"
 # What is not in Debian comes by pip, into a virtual environment (lambda.sh).
 command -v moto_server >/dev/null && command -v cfn-lint >/dev/null ||
     tests="$tests python3-venv"

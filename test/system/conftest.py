@@ -22,8 +22,10 @@ import pytest
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent))
 
 from faults import Export  # noqa: E402
+from landing import Parquet, execute  # noqa: E402
 from lib.exports import select  # noqa: E402
 from lib.identity import Identity  # noqa: E402
+from lib.parquet import UNAVAILABLE, Readers, available  # noqa: E402
 from lib.postgres import Cluster, crashes  # noqa: E402
 from lib.proxy import Proxy  # noqa: E402
 from lib.rgw import Rgw  # noqa: E402
@@ -70,6 +72,27 @@ def canaries(request):
         pytest.fail(
             "secrets in server logs:\n" + "\n".join(leaks), pytrace=False
         )
+
+
+def pytest_terminal_summary(terminalreporter):
+    for report in terminalreporter.stats.get("skipped", ()):
+        terminalreporter.write_line("skipped: " + report.nodeid)
+
+
+@pytest.fixture(scope="session")
+def readers():
+    """Three readers of Parquet; without npm, who asks is skipped."""
+    if not available():
+        pytest.skip(UNAVAILABLE)
+    with Readers() as found:
+        yield found
+
+
+@pytest.fixture
+def parquet(db, s3, bucket, readers, tmp_path):
+    """Exports as Parquet, and has all readers compare; see landing.py."""
+    execute(db, "SET TimeZone = 'UTC'; SET search_path = public")
+    return Parquet(db, s3, bucket, readers, tmp_path)
 
 
 @pytest.fixture

@@ -10,6 +10,8 @@ import json
 from psycopg2.extras import NamedTupleCursor
 
 from lib.exports import body
+from lib.parquet import READERS, copied
+from lib.parquet_file import ParquetFile
 
 FORMATS = ("csv", "text", "binary")
 
@@ -120,3 +122,80 @@ def query_of_size(size, row=1024):
     if rest:
         query += f" UNION ALL SELECT repeat('z', {rest - 1})"
     return query
+
+
+class Parquet:
+    """Lands queries as Parquet, which must hold what COPY writes.
+
+    Each file is checked against the specification (lib/parquet_file.py), and
+    read by three readers, whose values are compared as PostgreSQL's texts.
+    """
+
+    def __init__(self, db, s3, bucket, readers, folder):
+        self.db, self.s3, self.bucket = db, s3, bucket
+        self.readers = readers
+        self.folder = folder
+        self.number = 0
+        self.path = None  # of the last file
+
+    def land(self, query, **options):
+        """The file, checked but not yet compared."""
+        self.number += 1
+        data = landed(
+            self.db, self.s3, query, self.bucket, key=f"file{self.number}",
+            **{"format": "parquet", "empty": "write", **options},
+        )
+        return self.open(data)
+
+    def open(self, data):
+        self.number += 1
+        self.path = self.folder / f"{self.number}.parquet"
+        self.path.write_bytes(data)
+        return ParquetFile(data).check()
+
+    def check(self, query, expected=None, readers=READERS, **options):
+        """Lands a query; the file, which holds what COPY says of expected."""
+        file = self.land(query, **options)
+        self.compare(file, expected or query, readers)
+        return file
+
+    def compare(self, file, expected, readers=READERS, in_order=True):
+        data = copy(self.db, expected, format="text", encoding="UTF8")
+        rows = copied(data)
+        assert file.rows == len(rows)
+        for reader in readers:
+            found = self.texts(reader, file)
+            if not in_order:
+                found, rows = sort_rows(found), sort_rows(rows)
+            if found != rows:
+                raise AssertionError(f"{reader}: {first_other(found, rows)}")
+
+    def texts(self, reader, file):
+        """The rows that a reader finds in the last file."""
+        columns = self.readers.read(reader, self.path)
+        kinds = file.kinds()
+        assert [c.name for c in columns] == [name for name, _ in kinds]
+        for column, (_, kind) in zip(columns, kinds):
+            column.adopt(kind)
+        return list(map(list, zip(*(column.texts for column in columns))))
+
+    def query(self, sql):
+        """DuckDB's answer; %s is the last file."""
+        return self.readers.query(sql.replace("%s", f"'{self.path}'"))
+
+
+def sort_rows(rows):
+    return sorted(rows, key=lambda row: [(v is None, v or "") for v in row])
+
+
+def first_other(found, rows):
+    if len(found) != len(rows):
+        return f"{len(found)} rows, not {len(rows)}"
+    for number, (mine, theirs) in enumerate(zip(found, rows)):
+        for column, (one, other) in enumerate(zip(mine, theirs)):
+            if one != other:
+                return (
+                    f"row {number}, column {column}: {str(one)[:300]!r}, not"
+                    f" {str(other)[:300]!r}"
+                )
+    return "the columns"

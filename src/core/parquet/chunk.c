@@ -286,7 +286,7 @@ reset_page(ObPqChunk *chunk)
 	chunk->page_rows = 0;
 	chunk->page_values = 0;
 	chunk->page_nulls = 0;
-	chunk->page_stats.valid = false;
+	chunk->page_stats.valid = chunk->page_stats.none = false;
 	chunk->numbers.len = 0;
 	chunk->plain.len = 0;
 	chunk->lengths.len = 0;
@@ -303,7 +303,7 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 	chunk->nulls = 0;
 	chunk->uncompressed = 0;
 	chunk->compressed = 0;
-	chunk->stats.valid = false;
+	chunk->stats.valid = chunk->stats.none = false;
 	chunk->pages.len = 0;
 	chunk->dictionary_pages = 0;
 	chunk->plain_pages = 0;
@@ -800,6 +800,10 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	int entries = leaf->max_repetition > 0 ? leaf->nlevels : rows;
 	int nulls = entries - leaf->nvalues;
 
+	/* texts that are no values of a dictionary would only be copied into it */
+	if (chunk->dictionary_on && leaf->nbytes > chunk->dictionary_limit &&
+		!give_up(chunk))
+		return false;
 	if (!add_levels(chunk, entries))
 		return false;
 	if (leaf->nvalues > 0 &&

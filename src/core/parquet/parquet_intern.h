@@ -123,6 +123,7 @@ typedef struct ObPqBound
 typedef struct ObPqStats
 {
 	bool valid; /* min and max are set */
+	bool none;  /* there are none, since one value is a NaN */
 	ObPqBound min;
 	ObPqBound max;
 } ObPqStats;

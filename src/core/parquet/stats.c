@@ -6,9 +6,11 @@
  *
  * Readers skip pages and row groups by them, so a bound that is wrong loses
  * rows without a word.  Numbers are compared as numbers, texts and UUIDs as
- * unsigned bytes, decimals in bytes as the signed numbers that they are.  A
- * NaN is no bound; a zero is -0.0 as a minimum and +0.0 as a maximum, since
- * the format does not say which of them is greater.
+ * unsigned bytes, decimals in bytes as the signed numbers that they are. Where
+ * there is a NaN, there are no bounds: some readers hold that it is greater
+ * than all numbers, and would not look for it above the maximum of the others.
+ * A zero is -0.0 as a minimum and +0.0 as a maximum, since the format does not
+ * say which of them is greater.
  */
 #include <math.h>
 #include <string.h>
@@ -73,18 +75,21 @@ ADD_NUMBERS(add_int64, int64_t, i64)
 			memcpy(&least, stats->min.data, sizeof(least));       \
 			memcpy(&greatest, stats->max.data, sizeof(greatest)); \
 		}                                                         \
-		for (int i = 0; i < leaf->nvalues; i++)                   \
+		for (int i = 0; i < leaf->nvalues && !stats->none; i++)   \
 		{                                                         \
 			if (isnan(values[i]))                                 \
-				continue;                                         \
+				stats->none = true;                               \
 			if (!stats->valid || values[i] < least)               \
 				least = values[i];                                \
 			if (!stats->valid || values[i] > greatest)            \
 				greatest = values[i];                             \
 			stats->valid = true;                                  \
 		}                                                         \
-		if (!stats->valid)                                        \
+		if (stats->none)                                          \
+		{                                                         \
+			stats->valid = false;                                 \
 			return;                                               \
+		}                                                         \
 		least = least == 0 ? (type) -0.0 : least;                 \
 		greatest = greatest == 0 ? (type) 0.0 : greatest;         \
 		set_both(stats, &least, &greatest, sizeof(type));         \
@@ -306,7 +311,10 @@ void
 ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
 				  const ObPqStats *other)
 {
-	if (!other->valid)
+	stats->none = stats->none || other->none;
+	if (stats->none)
+		stats->valid = false;
+	if (!other->valid || stats->none)
 		return;
 	if (!stats->valid)
 	{

@@ -25,7 +25,10 @@
 #define RECORD_MAX ((size_t) 512 * 1024 * 1024)
 #define FOOTER_MAX ((size_t) 1024 * 1024 * 1024)
 #define TYPES_KEY "onboard.postgresql_types"
-#define CREATED_BY "onboard version " ONBOARD_VERSION " (build " PG_VERSION ")"
+/* Readers that find no version and build in it ignore statistics; Debian has
+ * parentheses in PG_VERSION. */
+#define CREATED_BY \
+	"onboard version " ONBOARD_VERSION " (build pg" PG_MAJORVERSION ")"
 
 typedef struct RowGroup
 {

@@ -187,28 +187,30 @@ scale_numeric(const ObStoredNumeric *numeric, int precision, int scale,
 			  __int128 *result)
 {
 	__int128 value = 0;
-	/* the last digit's worth is 10,000 to the power of this */
-	int exponent = numeric->weight - numeric->ndigits + 1;
-	int zeros = scale + DIGITS_OF_GROUP * exponent;
+	int zeros = 0; /* between the last group and the scale */
 
 	for (int i = 0; i < numeric->ndigits; i++)
 	{
-		uint32 digit = ob_numeric_digit(numeric, i);
+		uint32 digits = ob_numeric_digit(numeric, i);
+		__int128 factor = 10000;
 
-		if (__builtin_mul_overflow(value, (__int128) 10000, &value) ||
-			__builtin_add_overflow(value, (__int128) digit, &value))
+		zeros = scale + DIGITS_OF_GROUP * (numeric->weight - i);
+		/* a group that goes beyond the scale: all of it might overflow */
+		for (int n = zeros; n < 0; n++)
+		{
+			if (digits % 10 != 0)
+				return false;
+			digits /= 10;
+			factor = factor > 1 ? factor / 10 : 1;
+		}
+		if (__builtin_mul_overflow(value, factor, &value) ||
+			__builtin_add_overflow(value, (__int128) digits, &value))
 			return false;
 	}
 	for (; zeros > 0 && value != 0; zeros--)
 	{
 		if (__builtin_mul_overflow(value, (__int128) 10, &value))
 			return false;
-	}
-	for (; zeros < 0 && value != 0; zeros++)
-	{
-		if (value % 10 != 0)
-			return false;
-		value /= 10;
 	}
 	if (value >= power_of_ten(precision))
 		return false;

@@ -1,0 +1,468 @@
+"""What Parquet refuses: options, columns, values, encodings, and who ends it.
+
+An error of options and columns comes before a byte moves: the proxy has seen no
+request.
+"""
+
+import json
+
+import pytest
+
+from landing import execute
+from lib.exports import (
+    Running, call, failure, keys, land, no_trace, select, value,
+    wait_for_network, wait_for_sleep,
+)
+
+INVALID, MISMATCH = "22023", "42804"
+SPARK = "Spark and Athena refuse"
+
+
+def refused(db, query, bucket, server, options):
+    error = failure(
+        land, db, "t", query, bucket, server=server,
+        **{"format": "parquet", **options},
+    )
+    return error.pgcode, error.diag
+
+
+# options, SQLSTATE, message, hint
+OPTIONS = {
+    "level of snappy": (
+        {"compression": "snappy", "compression_level": 1}, INVALID,
+        'option "compression_level" cannot be used with compression "snappy"'
+        ' and format "parquet"', "It has no levels.",
+    ),
+    "level of lz4": (
+        {"compression": "lz4", "compression_level": 1}, INVALID,
+        'option "compression_level" cannot be used with compression "lz4"'
+        ' and format "parquet"', "It has no levels.",
+    ),
+    "level of zstd": (
+        {"compression_level": 23}, INVALID,
+        'invalid value "23" for option "compression_level"',
+        "Allowed values for zstd: 1 to 22.",
+    ),
+    "level of gzip": (
+        {"compression": "gzip", "compression_level": 0}, INVALID,
+        'invalid value "0" for option "compression_level"',
+        "Allowed values for gzip: 1 to 9.",
+    ),
+    "codec": (
+        {"compression": "brotli"}, INVALID,
+        'invalid value "brotli" for option "compression"', "also snappy",
+    ),
+    "snappy elsewhere": (
+        {"compression": "snappy", "format": "csv"}, INVALID,
+        'compression "snappy" cannot be used with format "csv"',
+        "It is for format parquet.",
+    ),
+    "encoding": (
+        {"encoding": "LATIN1"}, INVALID,
+        'encoding "LATIN1" cannot be used with format "parquet"',
+        "It is always written in UTF8.",
+    ),
+    "encodings": (
+        {"encodings": "plain"}, INVALID,
+        'invalid value "plain" for option "encodings"', "compatible",
+    ),
+    "row groups of no rows": (
+        {"row_group_rows": 0}, INVALID,
+        'invalid value "0" for option "row_group_rows"',
+        "Allowed values: integers from 1 to 1000000000.",
+    ),
+    "small row groups": (
+        {"row_group_size": "10kB"}, INVALID,
+        'invalid value "10kB" for option "row_group_size"', "1 MB to 2047 MB",
+    ),
+    "large row groups": (
+        {"row_group_size": "1GB"}, INVALID,
+        "row group size of 1073741824 bytes is more than half of"
+        " onboard.upload_memory",
+        'Lower "row_group_size" to at most 33554432 bytes, or raise'
+        " onboard.upload_memory.",
+    ),
+    "pages": (
+        {"page_size": 10}, INVALID, 'invalid value "10" for option "page_size"',
+        "4 kB to 64 MB",
+    ),
+    "numeric": (
+        {"numeric": "float"}, INVALID,
+        'invalid value "float" for option "numeric"', "decimal(p,s)",
+    ),
+    "decimal": (
+        {"numeric": "decimal(39,0)"}, INVALID,
+        'invalid value "decimal(39,0)" for option "numeric"', "38 digits",
+    ),
+    "decimal's scale": (
+        {"numeric": "decimal(3,4)"}, INVALID,
+        'invalid value "decimal(3,4)" for option "numeric"', "38 digits",
+    ),
+    "decimal's end": (
+        {"numeric": "decimal(3,2)x"}, INVALID,
+        'invalid value "decimal(3,2)x" for option "numeric"', "38 digits",
+    ),
+    "uuid": (
+        {"uuid": "string"}, INVALID,
+        'invalid value "string" for option "uuid"', "",
+    ),
+    "unrepresentable": (
+        {"unrepresentable": "clamp"}, INVALID,
+        'invalid value "clamp" for option "unrepresentable"', "",
+    ),
+    "dictionary of no column": (
+        {"dictionary": ["a", "nix"]}, "42703",
+        'column "nix" of option "dictionary" does not exist',
+        "Name columns of the query's result.",
+    ),
+    **{f"csv's {name}": (
+        {name: setting}, INVALID,
+        f'option "{name}" cannot be used with format "parquet"', "It is for",
+    ) for name, setting in {
+        "delimiter": ";", "quote": "'", "escape": "\\", "null": "x",
+        "header": True, "force_quote": "*",
+    }.items()},
+    **{f"{name} for csv": (
+        {name: setting, "format": "csv"}, INVALID,
+        f'option "{name}" cannot be used with format "csv"',
+        "It is for format parquet.",
+    ) for name, setting in {
+        "encodings": "delta", "row_group_rows": 1000, "page_size": "1MB",
+        "row_group_size": "8MB", "numeric": "text", "uuid": "text",
+        "unrepresentable": "null", "dictionary": True,
+    }.items()},
+}
+
+
+@pytest.mark.parametrize("what", OPTIONS)
+def test_options(db, bucket, proxy, proxied, what):
+    options, sqlstate, message, hint = OPTIONS[what]
+    execute(db, "SET onboard.upload_memory = '64MB'")
+    code, diag = refused(db, "SELECT 1 AS a", bucket, proxied, options)
+    assert (code, diag.message_primary) == (sqlstate, message)
+    assert hint in (diag.message_hint or "")
+    assert proxy.requests() == []
+
+
+COLUMNS = {
+    "no precision": (
+        "SELECT 1.5::numeric AS n", MISMATCH,
+        'numeric column "n" has no precision', '"decimal(38,9)"',
+    ),
+    "no precision inside": (
+        "SELECT ARRAY[1.5::numeric] AS n", MISMATCH,
+        'numeric column "n" has no precision', '"numeric"',
+    ),
+    "many digits": (
+        "SELECT 1.5::numeric(39,1) AS n", MISMATCH,
+        'numeric column "n" has more than 38 digits', '"numeric"',
+    ),
+    "many zeros": (
+        "SELECT 1::numeric(30,-20) AS n", MISMATCH,
+        'numeric column "n" has more than 38 digits', '"numeric"',
+    ),
+    "twice": (
+        "SELECT 1 AS a, 2 AS b, 3 AS a", "42701", 'column "a" is there twice',
+        "Give one of them another name by AS.",
+    ),
+    "no name": (
+        "SELECT 1 AS a, 2", "42611",
+        "a column of the query's result has no name", "Add AS and a name.",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", COLUMNS)
+def test_columns(db, bucket, proxy, proxied, what):
+    query, sqlstate, message, hint = COLUMNS[what]
+    code, diag = refused(db, query, bucket, proxied, {})
+    assert (code, diag.message_primary) == (sqlstate, message)
+    assert hint in diag.message_hint
+    assert proxy.requests() == []
+
+
+# a type, and a value that Parquet does not have
+VALUES = {
+    "NaN": ("numeric(9,2)", "'NaN'", "it is NaN"),
+    "infinite date": ("date", "'infinity'", "it is an infinite date"),
+    "infinite timestamp": (
+        "timestamp", "'-infinity'", "it is an infinite timestamp"
+    ),
+    "infinite timestamptz": (
+        "timestamptz", "'infinity'", "it is an infinite timestamp"
+    ),
+    "late timestamp": (
+        "timestamp", "'294276-12-31'", "it is after the year 294246"
+    ),
+    "24:00": ("time", "'24:00'", "it is 24:00:00"),
+    "dimensions": (
+        "int[]", "'{{1},{2}}'", "it is an array of more than one dimension"
+    ),
+    "lower bound": (
+        "int[]", "'[2:3]={1,2}'", "it is an array whose lower bound is not 1"
+    ),
+    "in an array": ("date[]", "'{infinity}'", "it is an infinite date"),
+}
+
+
+@pytest.mark.parametrize("what", VALUES)
+def test_values(db, bucket, rgw, what):
+    type, strange, why = VALUES[what]
+    query = (
+        f"SELECT g AS id, CASE WHEN g = 1234 THEN {strange} END::{type} AS v"
+        " FROM generate_series(1, 3000) g"
+    )
+    error = failure(land, db, "t", query, bucket, format="parquet")
+    assert error.pgcode == MISMATCH
+    assert error.diag.message_primary == (
+        'a value of column "v" cannot be stored in Parquet'
+    )
+    assert error.diag.message_detail == f"In row 1234, {why}."
+    assert '"unrepresentable": "null"' in error.diag.message_hint
+    no_trace(rgw, bucket)
+
+
+@pytest.mark.parametrize("strange,why", [
+    ("'Infinity'", "it is infinite"), ("'NaN'", "it is NaN"),
+    ("1e29", "it does not fit into decimal(38,9)"),
+    ("1e5000", "it does not fit into decimal(38,9)"),
+    ("1e-10", "it does not fit into decimal(38,9)"),
+    ("-1e-5000", "it does not fit into decimal(38,9)"),
+    ("99999999999999999999999999999.9999999999",
+     "it does not fit into decimal(38,9)"),
+])
+def test_numbers(db, bucket, rgw, strange, why):
+    error = failure(
+        land, db, "t", f"SELECT {strange}::numeric AS v", bucket,
+        format="parquet", numeric="decimal(38,9)",
+    )
+    assert error.diag.message_detail == f"In row 1, {why}."
+    no_trace(rgw, bucket)
+
+
+# ---- databases of other encodings ----
+
+
+@pytest.fixture
+def other(pg, rgw, canaries, request):
+    """A session in a database of another encoding."""
+    name = f"pq_{request.param.lower()}"
+    pg.psql(f"CREATE DATABASE {name} ENCODING {request.param} LOCALE 'C'"
+            " TEMPLATE template0")
+    pg.psql("CREATE EXTENSION onboard", name)
+    from conftest import Server
+
+    Server(pg, canaries)(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3", dbname=name
+    )
+    connection = pg.connect(name)
+    yield connection
+    connection.close()
+    pg.psql(f"DROP DATABASE {name}")
+
+
+@pytest.mark.parametrize("other", ["LATIN1"], indirect=True)
+def test_latin1(parquet, other):
+    parquet.db = other
+    execute(other, "CREATE TYPE pq_colour AS ENUM (E'gr\\xfcn', 'rot');"
+            "CREATE TABLE pq_words (id int, E text)".replace(" E ", " e "))
+    execute(other, r"INSERT INTO pq_words SELECT g, repeat(chr(224 + g), 40)"
+            " FROM generate_series(1, 30) g")
+    file = parquet.check(
+        "SELECT id, e, e::varchar(9) AS v, e::name AS n, to_json(e) AS j,"
+        " ARRAY[e] AS a, enum_last(NULL::pq_colour) AS last,"
+        " enum_first(NULL::pq_colour) AS \"f\u00fcr\" FROM pq_words ORDER BY id",
+    )
+    assert file.kinds()[-1] == ["f\u00fcr", "text"]
+
+
+@pytest.mark.parametrize("other", ["SQL_ASCII"], indirect=True)
+def test_sql_ascii(parquet, other, rgw):
+    """What is UTF-8 is taken as such, and nothing else is."""
+    execute(other, "SET client_encoding = SQL_ASCII")
+    parquet.db = other
+    file = parquet.land(r"SELECT 1 AS id, E'\303\274 \342\202\254' AS t, 'x' AS u")
+    assert file.leaves[1].values == ["\u00fc \u20ac".encode()]
+    error = failure(
+        land, other, "t", r"SELECT g AS id, CASE WHEN g = 7 THEN E'a\374'"
+        " ELSE 'x' END AS t FROM generate_series(1, 9) g",
+        parquet.bucket, format="parquet", key="k",
+    )
+    assert error.pgcode == "22021"
+    assert 'row 7, column "t"' in error.diag.context
+    assert "k" not in keys(rgw.s3, parquet.bucket)
+
+
+# ---- who ends it ----
+
+# Rows that fill row groups and parts, and something in the middle.
+ROWS = (
+    "SELECT g AS id, md5(g::text) || md5((-g)::text) || repeat('x', g % 9) AS t,"
+    " {} AS v FROM generate_series(1, 300000) g"
+)
+SMALL = {
+    "format": "parquet", "compression": "none", "dictionary": False,
+    "row_group_size": "1MB", "part_size": "5MB",
+}
+
+
+def test_error_at_a_row(db, bucket, rgw):
+    query = ROWS.format("1 / (g - 250000)")
+    error = failure(land, db, "t", query, bucket, **SMALL)
+    assert error.pgcode == "22012"
+    no_trace(rgw, bucket)
+
+
+@pytest.mark.parametrize("function", ["pg_cancel_backend", "pg_terminate_backend"])
+@pytest.mark.parametrize("where", ["query", "upload"])
+def test_ended(
+    pg, db, observer, bucket, rgw, proxy, proxied, function, where
+):
+    victim = pg.connect("onboard")
+    if where == "query":
+        query = ROWS.format(
+            "CASE g WHEN 250000 THEN pg_sleep(300)::text END"
+        )
+        rule = None
+    else:
+        query = ROWS.format("1")
+        rule = proxy.rule("PUT", "partNumber=2", hold=True, when="request")
+    statement = call("t", query, bucket, server=proxied, **SMALL)
+    with Running(victim, *statement) as export:
+        if rule:
+            rule.wait()
+            wait_for_network(observer, export.pid)
+        else:
+            wait_for_sleep(observer)
+        select(observer, f"SELECT {function}({export.pid})")
+        error = export.error()
+        if rule:
+            rule.release()
+    assert error.pgcode in ("57014", "57P01", None)
+    no_trace(rgw, bucket)
+    victim.close()
+
+
+# ---- beside the other features ----
+
+
+def test_together(db, s3, registry, bucket, parquet):
+    """Tables of both formats appear at once; the manifest has their columns."""
+    for name, options in (("a", {}), ("b", {"format": "csv"})):
+        registry(
+            name, f"SELECT g AS id, '{name}' AS t FROM generate_series(1, 9) g",
+            bucket, **{"format": "parquet", **options},
+        )
+    found = select(
+        db, "SELECT * FROM onboard_all(NULL, %s) ORDER BY name",
+        (json.dumps({"publish": "together", "manifest": True}),),
+    )
+    assert [row["status"] for row in found] == ["done", "done"]
+    assert found[0]["uri"].endswith("/a_data.parquet")
+    key = found[0]["uri"].split("/", 3)[3]
+    head = s3.head_object(Bucket=bucket, Key=key)
+    assert head["ContentType"] == "application/vnd.apache.parquet"
+    file = parquet.open(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    parquet.compare(file, "SELECT g AS id, 'a' AS t FROM generate_series(1, 9) g")
+    manifest = json.loads(s3.get_object(
+        Bucket=bucket, Key=f"_onboard/{found[0]['run_id']}/manifest.json"
+    )["Body"].read())
+    (table,) = [t for t in manifest["tables"] if t["name"] == "a"]
+    assert "parquet" in json.dumps(table)
+
+
+@pytest.mark.parametrize("tables", [0, 2], ids=["serial", "workers"])
+def test_tables(db, s3, registry, bucket, parquet, tables):
+    execute(db, f"SET onboard.parallel_tables = {tables}")
+    queries = {
+        name: f"SELECT g AS id, '{name}' || g AS t, ARRAY[g, NULL] AS a"
+        f" FROM generate_series(1, {rows}) g"
+        for name, rows in (("a", 10), ("b", 5000), ("c", 100))
+    }
+    for name, query in queries.items():
+        registry(name, query, bucket, format="parquet", row_group_rows=1000)
+    for row in select(db, "SELECT * FROM onboard_all()"):
+        assert row["status"] == "done", row
+        key = row["uri"].split("/", 3)[3]
+        file = parquet.open(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+        parquet.compare(file, queries[row["name"]])
+
+
+def test_job(db, s3, bucket, parquet):
+    query = "SELECT g AS id, g::numeric(20,2) / 2 AS n FROM generate_series(1, 99) g"
+    query = f"SELECT id, n::numeric(20,2) AS n FROM ({query}) q"
+    run_id = value(
+        db, "SELECT onboard_submit('job', %s, %s, %s)",
+        (query, bucket, json.dumps({"format": "parquet"})),
+    )
+    (row,) = select(db, "SELECT * FROM onboard_wait(%s, '60s')", (run_id,))
+    assert row["status"] == "done"
+    (key,) = keys(s3, bucket)
+    file = parquet.open(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
+    parquet.compare(file, query)
+
+
+def test_increments(db, s3, registry, bucket, parquet):
+    execute(db, "CREATE TABLE pq_growing (id int, at timestamptz)")
+    try:
+        select(
+            db, "INSERT INTO onboard_tables VALUES (%s, NULL, %s, %s)",
+            ("pq_growing", bucket, json.dumps({
+                "format": "parquet", "key": "{name}/{run_id}.{ext}",
+                "watermark": {"column": "id"},
+            })),
+        )
+        for first in (1, 101, 201):
+            execute(db, "INSERT INTO pq_growing SELECT g, '2024-01-01 00:00+00'"
+                    f" FROM generate_series({first}, {first + 99}) g")
+            (row,) = select(db, "SELECT * FROM onboard_all()")
+            assert (row["status"], row["rows"]) == ("done", 100)
+            key = row["uri"].split("/", 3)[3]
+            file = parquet.open(
+                s3.get_object(Bucket=bucket, Key=key)["Body"].read()
+            )
+            parquet.compare(
+                file, f"SELECT * FROM pq_growing WHERE id >= {first}",
+                in_order=False,
+            )
+        (row,) = select(db, "SELECT * FROM onboard_all()")
+        assert row["status"] == "empty"
+    finally:
+        execute(db, "DROP TABLE pq_growing")
+
+
+def test_parallel(db, s3, bucket, parquet):
+    """Workers of a query, if any, make one file."""
+    execute(db, "CREATE TABLE pq_big AS SELECT g AS id, md5(g::text) AS t FROM"
+            " generate_series(1, 9000) g; ANALYZE pq_big;"
+            "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0;"
+            "SET parallel_tuple_cost = 0")
+    try:
+        for parallel in ("off", "auto", 2):
+            file = parquet.land(
+                "SELECT * FROM pq_big", parallel=parallel, row_group_rows=2000
+            )
+            parquet.compare(
+                file, "SELECT * FROM pq_big ORDER BY id", in_order=False
+            )
+    finally:
+        execute(db, "DROP TABLE pq_big")
+
+
+def test_explain_and_check(db, registry, bucket):
+    options = json.dumps({"format": "parquet"})
+    lines = select(
+        db, "SELECT * FROM onboard_explain('SELECT 1 AS a', %s)", (options,)
+    )
+    assert lines[0]["onboard_explain"].startswith("Sink: ")
+    found = select(
+        db, "SELECT * FROM onboard_check(%s, %s)", (bucket, options)
+    )
+    assert not [row for row in found if row["ok"] is False], found
+    error = failure(
+        select, db, "SELECT * FROM onboard_check(%s, %s)",
+        (bucket, json.dumps({"format": "parquet", "header": True})),
+    )
+    assert error.diag.message_primary == (
+        'option "header" cannot be used with format "parquet"'
+    )
