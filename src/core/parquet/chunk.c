@@ -24,6 +24,10 @@
 /* A dictionary must take less than this part of what the values would. */
 #define WORTH 0.9
 #define LEVELS_PREFIX 4
+/* Memory of texts that each leaf begins with; and the most that a buffer keeps
+ * when it is emptied. */
+#define BYTES_LEAST 48
+#define KEPT_MAX ((size_t) 1024 * 1024)
 
 static int
 size_of(const ObPqLeaf *leaf)
@@ -115,15 +119,6 @@ element_size(const ObPqLeaf *leaf)
 	return size ? size : sizeof(size_t);
 }
 
-/* A batch that needs more memory than batches have taken so far ends with its
- * row, if it is large. */
-static void
-count_growth(ObParquet *writer, size_t bytes)
-{
-	writer->grown += bytes;
-	writer->wide = writer->wide || writer->grown > writer->batch_bytes;
-}
-
 bool
 ob_pq_more_values(ObPqLeaf *leaf)
 {
@@ -137,8 +132,6 @@ ob_pq_more_values(ObPqLeaf *leaf)
 		leaf->failed = leaf->writer->failed = true;
 		return false;
 	}
-	count_growth(leaf->writer,
-				 element_size(leaf) * (capacity - leaf->capacity));
 	leaf->values.fixed = array;
 	leaf->capacity = capacity;
 	return true;
@@ -156,7 +149,6 @@ ob_pq_more_bytes(ObPqLeaf *leaf, size_t len)
 		leaf->failed = leaf->writer->failed = true;
 		return false;
 	}
-	count_growth(leaf->writer, bytes.capacity - leaf->bytes_capacity);
 	leaf->bytes = (char *) bytes.data;
 	leaf->bytes_capacity = bytes.capacity;
 	return true;
@@ -224,7 +216,7 @@ ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer, const ObPqNode *node,
 			return false;
 		memset(leaf->definitions, max_definition, capacity);
 	}
-	if (leaf->type == OB_PQ_BYTE_ARRAY && !ob_pq_more_bytes(leaf, 64))
+	if (leaf->type == OB_PQ_BYTE_ARRAY && !ob_pq_more_bytes(leaf, BYTES_LEAST))
 		return false;
 	while (leaf->capacity < capacity)
 	{
@@ -463,6 +455,13 @@ round_bounds(const ObPqChunk *chunk, ObPqStats *stats)
 		stats->valid = false;
 }
 
+static void
+release_large(ObPqChunk *chunk, ObPqBytes *bytes)
+{
+	if (bytes->capacity > KEPT_MAX)
+		ob_pq_bytes_free(chunk->memory, bytes);
+}
+
 /* A page without a value needs no encoding, and some readers know none of the
  * others without a value. */
 static ObPqEncoding
@@ -511,6 +510,8 @@ end_page(ObPqChunk *chunk)
 	memcpy(to, &page, sizeof(page));
 	chunk->pages.len += sizeof(page);
 	reset_page(chunk);
+	release_large(chunk, &chunk->plain);
+	release_large(chunk, scratch);
 	return true;
 }
 
@@ -780,6 +781,19 @@ add_levels(ObPqChunk *chunk, int entries)
 	return true;
 }
 
+/* The memory of large values is not kept: the page needs as much again. */
+static void
+release_bytes(ObPqLeaf *leaf)
+{
+	if (leaf->bytes_capacity <= KEPT_MAX)
+		return;
+	ob_pq_release(((ObPqChunk *) leaf)->memory, leaf->bytes,
+				  leaf->bytes_capacity);
+	leaf->bytes = NULL;
+	leaf->bytes_capacity = 0;
+	(void) ob_pq_more_bytes(leaf, BYTES_LEAST);
+}
+
 static size_t
 page_bytes(const ObPqChunk *chunk)
 {
@@ -816,6 +830,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	chunk->values += entries;
 	chunk->nulls += nulls;
 	reset_batch(leaf);
+	release_bytes(leaf);
 	if (chunk->dictionary_on && !look_at_dictionary(chunk))
 		return false;
 	return page_bytes(chunk) < chunk->page_limit || end_page(chunk);
