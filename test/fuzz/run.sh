@@ -14,13 +14,13 @@ cd "$(dirname "$0")/../.." || exit 1
 build=${OB_BUILD:-build/fuzz}
 seconds=${FUZZ_SECONDS:-60}
 cc=${FUZZ_CC:-clang}
-packages="libcurl libcrypto expat zlib libisal libzstd liblz4"
+packages="libcurl libcrypto expat zlib libisal libzstd liblz4 snappy libxxhash"
 cflags="-std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined
     -fno-sanitize-recover=all -fno-omit-frame-pointer
     -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare ${COPT:-}
     -Wno-missing-field-initializers
     -Isrc -Itest/fuzz $(pkg-config --cflags $packages)" || exit 1
-libs="-Wl,--as-needed $(pkg-config --libs $packages)" || exit 1
+libs="-Wl,--as-needed $(pkg-config --libs $packages) -lm" || exit 1
 
 # object SOURCE: where it is compiled to; two folders may have one name
 object() {
