@@ -1,5 +1,6 @@
--- A database of its own for each test, whatever the templates of the server have
--- or the test before has left, with PostgreSQL's defaults, not pg_regress's.
+-- Each test gets a new database from template0, with PostgreSQL's defaults
+-- instead of pg_regress's, so that it depends neither on the server's
+-- template1 nor on earlier tests.
 
 SET client_min_messages = warning;
 DROP DATABASE IF EXISTS regression_onboard WITH (FORCE);
@@ -14,7 +15,7 @@ ALTER DATABASE regression_onboard SET lc_messages = 'C';
 ALTER DATABASE regression_onboard SET lc_monetary = 'C';
 ALTER DATABASE regression_onboard SET lc_numeric = 'C';
 ALTER DATABASE regression_onboard SET lc_time = 'C';
--- What pg_regress has set comes from the environment, and with the connection.
+-- pg_regress passes its settings in the environment, for new connections.
 \setenv PGTZ
 \setenv PGDATESTYLE
 \setenv PGOPTIONS

@@ -1,42 +1,46 @@
--- onboard: lands tables and query results in S3.
--- The living install script; the build copies it to onboard--VERSION.sql.
+-- onboard: exports tables and query results to S3. The current install script;
+-- the build copies it to onboard--VERSION.sql.
 --
--- It runs as a superuser, and so may each view and function that it makes,
--- while somebody else may own the schema and have made operators, functions
--- and types there before.  PostgreSQL looks into pg_catalog first, but takes a
--- function or an operator from elsewhere if that fits the arguments better.
--- Therefore functions and types are named with their schema, nothing here uses
--- an operator (nor IN, LIKE, BETWEEN, CASE x WHEN, NULLIF, IS DISTINCT FROM,
--- which are operators) but by OPERATOR(pg_catalog...), and what needs many is
--- in C.  What is kept as text and read later (bodies in quotes, conditions of
--- dumps) must not say @extschema@: schemas can be renamed, and another one
--- given the name.  sql/test_capture.sql tests it.
+-- This script runs as a superuser, and a superuser may also use the views and
+-- functions that it creates, while the schema may belong to another role,
+-- which may have created operators, functions and types there in advance.
+-- PostgreSQL searches pg_catalog first, but prefers a function or an operator
+-- of another schema if that matches the argument types better.  Therefore
+-- functions and types are schema-qualified, and operators are written only as
+-- OPERATOR(pg_catalog...), which rules out IN, LIKE, BETWEEN, CASE x WHEN,
+-- NULLIF and IS DISTINCT FROM.  Functions that need many operators are written
+-- in C.  Text that is stored and parsed later (quoted bodies, conditions of
+-- dumps) must not contain @extschema@, because a schema can be renamed and its
+-- name given to another one.  sql/test_capture.sql tests these rules.
 --
--- Nothing says OR REPLACE or IF NOT EXISTS, and COMMENT names functions without
--- their arguments: so CREATE EXTENSION fails where an object of such a name,
--- or another function of it, is there already.
+-- The script uses neither OR REPLACE nor IF NOT EXISTS, and COMMENT names
+-- functions without their arguments.  So CREATE EXTENSION fails if an object
+-- of the same name, or an overloaded function, exists already.
 
 \echo Use "CREATE EXTENSION onboard" to load this file. \quit
 
--- Functions that the wrapper, tables, views and functions below are made of,
--- and that users do not call.  The schema is new, so it holds no other
--- role's objects.  No role is granted USAGE on it: tables and views refer to
--- its functions by OID, and need no such right.  For the same reason the schema
--- can be renamed later.
+-- This schema holds the functions that the wrapper, tables, views and
+-- functions below use, and that users do not call.  It is new, so it contains
+-- no objects of other roles.  No role is granted USAGE on it: tables and views
+-- refer to its functions by OID and do not need that privilege.  For the same
+-- reason the schema can be renamed later.
 
 CREATE SCHEMA onboard_internal;
 
 COMMENT ON SCHEMA onboard_internal IS
-	'functions that the extension onboard is made of, not to be called';
+	'internal functions of the extension onboard';
 
 -- Destinations are servers of this wrapper.  USAGE on a server lets a role
--- export there; whoever may create servers may name endpoints, so USAGE on the
--- wrapper is granted to nobody.
+-- export to it.  A role that may create servers chooses the endpoints that the
+-- database server connects to, so USAGE on the wrapper is granted to no role.
 
 CREATE FUNCTION onboard_internal.fdw_validator(
 	pg_catalog.text[], pg_catalog.oid
 ) RETURNS pg_catalog.void
 	AS 'MODULE_PATHNAME', 'onboard_fdw_validator' LANGUAGE C STRICT;
+
+COMMENT ON FUNCTION onboard_internal.fdw_validator IS
+	'checks the options of servers and user mappings';
 
 CREATE FOREIGN DATA WRAPPER onboard
 	NO HANDLER
@@ -44,7 +48,8 @@ CREATE FOREIGN DATA WRAPPER onboard
 
 COMMENT ON FOREIGN DATA WRAPPER onboard IS 'S3 destinations of onboard_table()';
 
--- What rows of the tables below belong by, and its name today.
+-- The rows of the tables below belong to a role by its OID.  These functions
+-- look up the OID of a role and the current name of an OID.
 
 CREATE FUNCTION onboard_internal.role_id(role pg_catalog.text)
 	RETURNS pg_catalog.oid
@@ -61,8 +66,9 @@ CREATE FUNCTION onboard_internal.role_name(
 
 COMMENT ON FUNCTION onboard_internal.role_name IS 'see onboard_runs';
 
--- What onboard_all() exports.  Whoever may write it chooses SQL that others
--- run, so its owner grants it with care.
+-- The tables that onboard_all() exports.  A role that may write to this table
+-- chooses SQL that other roles run, so its owner must grant privileges with
+-- care.
 
 CREATE TABLE onboard_tables (
 	name pg_catalog.text PRIMARY KEY CHECK (name OPERATOR(pg_catalog.<>) ''),
@@ -84,16 +90,18 @@ COMMENT ON COLUMN onboard_tables.options IS
 	'options of the export, as in the argument "options" of onboard_table()';
 COMMENT ON COLUMN onboard_tables.enabled IS 'whether onboard_all() exports it';
 COMMENT ON COLUMN onboard_tables.id IS
-	'identifies the row: one of the same name that is made later has another id';
+	'random id of the row; a later row of the same name has another one';
 
--- What is and was exported.  Rows are written under the owner's id and by
--- nobody else; a role sees the runs of the roles that it is a member of.
+-- The history of exports, including those in progress.  The extension writes
+-- the rows as the table's owner; no other role can write them.  A role sees
+-- the runs of the roles that it is a member of.
 --
--- Roles are told by their OIDs, since names change hands.  Another cluster has
--- other OIDs, so pg_dump writes the name alone (it leaves generated columns
--- out), and who that is is looked up when the row is restored; 0 is nobody.
--- The key stands for role, run and name of any length; it is not made of
--- columns, so that what is restored does not collide.
+-- Roles are identified by their OIDs, since a name can be given to another
+-- role. OIDs differ between clusters, so pg_dump dumps only the name (it omits
+-- generated columns), and the OID is looked up when the row is restored; it is
+-- 0 if there is no such role.  The key is a hash of role, run and name, which
+-- may have any length.  It is not a generated column, so that restored rows do
+-- not collide.
 
 CREATE TABLE onboard_history (
 	key pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
@@ -123,7 +131,7 @@ CREATE TABLE onboard_history (
 );
 
 COMMENT ON TABLE onboard_history IS 'see onboard_runs';
-COMMENT ON COLUMN onboard_history.key IS 'made of role, run and name';
+COMMENT ON COLUMN onboard_history.key IS 'hash of role, run and name';
 COMMENT ON COLUMN onboard_history.run_id IS 'run that the export belongs to';
 COMMENT ON COLUMN onboard_history.name IS
 	'name of the export; empty: the run itself';
@@ -135,7 +143,7 @@ COMMENT ON COLUMN onboard_history.source IS
 	'address of the client, or "local", and its application_name';
 COMMENT ON COLUMN onboard_history.query IS 'query that was exported';
 COMMENT ON COLUMN onboard_history.status IS
-	'as it was written; onboard_runs says whether it still holds';
+	'status when the row was written; onboard_runs shows the current one';
 COMMENT ON COLUMN onboard_history.uri IS 's3://bucket/key of the object';
 COMMENT ON COLUMN onboard_history.files IS 'number of objects: 1 or 0';
 COMMENT ON COLUMN onboard_history.rows IS 'number of rows';
@@ -157,7 +165,7 @@ COMMENT ON COLUMN onboard_history.detail IS
 COMMENT ON COLUMN onboard_history.sqlstate IS
 	'SQLSTATE of the error, if it failed';
 COMMENT ON COLUMN onboard_history.increment IS
-	'whether an increment has landed; see option "watermark"';
+	'whether it was exported as an increment; see option "watermark"';
 
 -- A run may have thousands of tables, and each is looked up several times; a
 -- name may be too long for an index.
@@ -170,12 +178,12 @@ ALTER TABLE onboard_history ENABLE ROW LEVEL SECURITY;
 CREATE POLICY onboard_history_of_own_roles ON onboard_history FOR SELECT
 	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
 
--- for roles that the owner grants DELETE to
+-- This policy is for roles to which the owner grants DELETE.
 CREATE POLICY onboard_history_prune ON onboard_history FOR DELETE
 	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
 
--- Which process works on a run: it holds an advisory lock, which goes when the
--- process does, however it ends.
+-- The process that works on a run holds an advisory lock on it, which
+-- PostgreSQL releases when the process ends, for whatever reason.
 
 CREATE FUNCTION onboard_internal.run_pid(run_id pg_catalog.uuid)
 	RETURNS integer
@@ -207,7 +215,7 @@ CREATE VIEW onboard_runs WITH (security_invoker = true) AS
 		h.detail, h.sqlstate
 	FROM @extschema@.onboard_history h;
 
-COMMENT ON VIEW onboard_runs IS 'exports, those that run and those that ended';
+COMMENT ON VIEW onboard_runs IS 'exports, in progress and ended';
 COMMENT ON COLUMN onboard_runs.run_id IS 'run that the export belongs to';
 COMMENT ON COLUMN onboard_runs.name IS
 	'name of the export; empty: the run itself';
@@ -237,15 +245,16 @@ COMMENT ON COLUMN onboard_runs.detail IS 'DETAIL of the error, if it has one';
 COMMENT ON COLUMN onboard_runs.sqlstate IS
 	'SQLSTATE of the error, if it failed';
 
--- With the caller's rights; rows of a run that somebody works on stay.
+-- onboard_prune() runs with the caller's privileges.  It keeps the rows of a
+-- run on which a process works.
 
 CREATE FUNCTION onboard_prune(older_than interval) RETURNS bigint
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_prune IS
-	'deletes what ended long ago from the history; returns how many rows';
+	'deletes old rows from the history; returns their number';
 
--- Exports under way, out of the server's shared memory.
+-- Exports in progress are read from the server's shared memory.
 
 CREATE FUNCTION onboard_internal.progress(
 	OUT pid integer,
@@ -273,9 +282,9 @@ CREATE VIEW onboard_progress WITH (security_invoker = true) AS
 		p.estimated_bytes, p.started
 	FROM onboard_internal.progress() p;
 
-COMMENT ON VIEW onboard_progress IS 'exports under way';
+COMMENT ON VIEW onboard_progress IS 'exports in progress';
 COMMENT ON COLUMN onboard_progress.pid IS
-	'process that exports, or that leads those that do';
+	'process that exports, or the leader of its parallel workers';
 COMMENT ON COLUMN onboard_progress.run_id IS 'run that the export belongs to';
 COMMENT ON COLUMN onboard_progress.name IS 'name of the export';
 COMMENT ON COLUMN onboard_progress.phase IS 'query, upload or complete';
@@ -288,14 +297,14 @@ COMMENT ON COLUMN onboard_progress.parts IS 'parts that S3 has acknowledged';
 COMMENT ON COLUMN onboard_progress.in_flight IS 'parts that are being sent';
 COMMENT ON COLUMN onboard_progress.retries IS 'requests that were sent again';
 COMMENT ON COLUMN onboard_progress.bytes_per_second IS
-	'raw_bytes by the time since the export began';
+	'raw_bytes divided by the seconds since the export began';
 COMMENT ON COLUMN onboard_progress.estimated_bytes IS
-	'what the planner expects of raw_bytes';
+	'raw_bytes as the planner estimates it';
 COMMENT ON COLUMN onboard_progress.started IS 'when the export began';
 
--- Where the increments of registered tables have ended, for each role that has
--- landed some.  Written and read like the history.  From table_id on, each
--- column says what the value was made from; null: whatever it is now.
+-- The end of the last increment of each registered table, for each role that
+-- has exported one.  Access is the same as to the history.  The columns from
+-- table_id on record what the value was derived from; null matches anything.
 
 CREATE TABLE onboard_watermarks (
 	key pg_catalog.uuid PRIMARY KEY DEFAULT pg_catalog.gen_random_uuid(),
@@ -321,47 +330,48 @@ CREATE TABLE onboard_watermarks (
 
 COMMENT ON TABLE onboard_watermarks IS
 	'where the increments of registered tables have ended';
-COMMENT ON COLUMN onboard_watermarks.key IS 'random';
+COMMENT ON COLUMN onboard_watermarks.key IS 'random id of the row';
 COMMENT ON COLUMN onboard_watermarks.name IS 'registered table';
 COMMENT ON COLUMN onboard_watermarks.role IS
-	'name of the role that has landed the increments, when the row was written';
+	'name of the role that exported the increments, when the row was written';
 COMMENT ON COLUMN onboard_watermarks.role_id IS
 	'OID of that role; 0 if there is none';
 COMMENT ON COLUMN onboard_watermarks.column_name IS
 	'column of option "watermark"';
 COMMENT ON COLUMN onboard_watermarks.type IS 'type of that column';
 COMMENT ON COLUMN onboard_watermarks.value IS
-	'greatest value that has landed, as text in ISO format and UTC';
+	'greatest value that was exported, as text in ISO format and UTC';
 COMMENT ON COLUMN onboard_watermarks.uri IS 'object of the last increment';
 COMMENT ON COLUMN onboard_watermarks.run_id IS 'run of the last increment';
 COMMENT ON COLUMN onboard_watermarks.landed IS 'when the row was written';
 COMMENT ON COLUMN onboard_watermarks.table_id IS
-	'id of the row of onboard_tables that the watermark was made from';
+	'id of the row of onboard_tables that the watermark belongs to';
 COMMENT ON COLUMN onboard_watermarks.query IS
-	'registered query that it was made from';
+	'registered query of the last increment';
 COMMENT ON COLUMN onboard_watermarks.relations IS
-	'tables and views that the query read, a line each';
+	'tables and views that the query read, one on each line';
 COMMENT ON COLUMN onboard_watermarks.destination IS 'store and bucket';
 COMMENT ON COLUMN onboard_watermarks.row_security IS
-	'policies that applied to the role, a line each';
+	'policies that applied to the role, one on each line';
 COMMENT ON COLUMN onboard_watermarks.ordering IS
 	'how values of that column compare';
 COMMENT ON COLUMN onboard_watermarks.system_identifier IS
-	'cluster that has given the transaction ids, for a column of type xid8';
+	'cluster that assigned the transaction ids, for a column of type xid8';
 
--- A dump may have the rows of several roles that are missing where it is
--- restored; nobody has them then.
+-- A dump may contain rows of several roles that do not exist where it is
+-- restored.  Those rows all have the OID 0 and belong to no role.
 CREATE UNIQUE INDEX onboard_watermarks_of_role
 	ON onboard_watermarks (name, role_id)
 	WHERE role_id OPERATOR(pg_catalog.<>) '0'::pg_catalog.oid;
 
 ALTER TABLE onboard_watermarks ENABLE ROW LEVEL SECURITY;
 
--- A first increment that is under way has no row yet that onboard_reset_watermark() could
--- delete.  What it leaves here instead, for each role that has called it, is
--- compared when that increment ends.  No dump needs it: nothing is under way
--- where it is restored.  It refers to nothing, since a foreign key would lock
--- the registered row, and anybody may call the function.
+-- A first increment that is in progress has no row yet that
+-- onboard_reset_watermark() could delete.  Therefore the function writes a row
+-- here, one for each role that has called it, and the increment compares it
+-- when it ends.  The table is not dumped, since no increment is in progress
+-- where the dump is restored.  It has no foreign key, which would lock the
+-- registered row, because any role may call the function.
 
 CREATE TABLE onboard_resets (
 	name pg_catalog.text NOT NULL,
@@ -375,23 +385,23 @@ COMMENT ON COLUMN onboard_resets.name IS 'registered table';
 COMMENT ON COLUMN onboard_resets.role_id IS
 	'OID of the role that has called onboard_reset_watermark()';
 COMMENT ON COLUMN onboard_resets.reset_id IS
-	'random: another one for each call';
+	'random; changes with each call';
 
 CREATE POLICY onboard_watermarks_of_own_roles ON onboard_watermarks FOR SELECT
 	USING (pg_catalog.pg_has_role(role_id, 'MEMBER'));
 
 SELECT pg_catalog.pg_extension_config_dump('onboard_tables', '');
 SELECT pg_catalog.pg_extension_config_dump('onboard_history', '');
--- The name must still mean the role: it is all that a dump tells of it.  This
--- text is read by each dump, so it must not call role_id(): by then, another
--- schema may have the name of ours.
+-- The role's name must still belong to that role, since the dump contains
+-- nothing else that identifies it.  Each dump parses this text, so it must not
+-- call role_id(): another schema may have the name of ours by then.
 SELECT pg_catalog.pg_extension_config_dump('onboard_watermarks',
 	'WHERE role_id OPERATOR(pg_catalog.=) COALESCE((SELECT r.oid
 		FROM pg_catalog.pg_roles r
 		WHERE r.rolname OPERATOR(pg_catalog.=) role), ''0''::pg_catalog.oid)');
 
--- Exports.  SECURITY INVOKER all: the caller's privileges and row security
--- decide what is read.
+-- Export functions.  All are SECURITY INVOKER: the caller's privileges and row
+-- security decide which rows are read.
 
 CREATE TYPE onboard_result AS (
 	run_id pg_catalog.uuid,
@@ -405,7 +415,7 @@ CREATE TYPE onboard_result AS (
 	increment boolean
 );
 
-COMMENT ON TYPE onboard_result IS 'how an export has ended';
+COMMENT ON TYPE onboard_result IS 'result of an export';
 COMMENT ON COLUMN onboard_result.run_id IS 'run that the export belongs to';
 COMMENT ON COLUMN onboard_result.name IS 'name of the export';
 COMMENT ON COLUMN onboard_result.status IS 'done or empty';
@@ -427,7 +437,7 @@ CREATE FUNCTION onboard_table(
 ) RETURNS SETOF @extschema@.onboard_result
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE ROWS 1;
 
-COMMENT ON FUNCTION onboard_table IS 'lands one query''s result in S3';
+COMMENT ON FUNCTION onboard_table IS 'exports the result of a query to S3';
 
 CREATE FUNCTION onboard_all(
 	pattern pg_catalog.text DEFAULT NULL,
@@ -446,7 +456,7 @@ CREATE FUNCTION onboard_all(
 ) RETURNS SETOF pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_all IS 'lands every registered table in S3';
+COMMENT ON FUNCTION onboard_all IS 'exports all registered tables to S3';
 
 CREATE FUNCTION onboard_register(config pg_catalog.json) RETURNS integer
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
@@ -461,7 +471,7 @@ CREATE FUNCTION onboard_reset_watermark(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_reset_watermark IS
-	'forgets where the increments of a registered table have ended';
+	'forgets the watermarks of a registered table';
 
 CREATE FUNCTION onboard_abort_uploads(
 	bucket pg_catalog.text DEFAULT NULL,
@@ -476,7 +486,7 @@ CREATE FUNCTION onboard_abort_uploads(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_abort_uploads IS
-	'aborts multipart uploads that were never finished';
+	'aborts unfinished multipart uploads';
 
 CREATE FUNCTION onboard_check(
 	bucket pg_catalog.text DEFAULT NULL,
@@ -488,7 +498,7 @@ CREATE FUNCTION onboard_check(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_check IS
-	'whether an export would work: a row for each thing that it needs';
+	'checks whether an export would work; returns a row for each requirement';
 
 CREATE FUNCTION onboard_explain(
 	query pg_catalog.text,
@@ -497,9 +507,9 @@ CREATE FUNCTION onboard_explain(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_explain IS
-	'the plan that an export would run, and where its sink sits';
+	'shows the plan of an export, and which processes would upload';
 
--- Jobs: the same work in a background worker, which outlives the session.
+-- Jobs do the same work in a background worker, which outlives the session.
 
 CREATE FUNCTION onboard_submit(
 	name pg_catalog.text,
@@ -510,7 +520,8 @@ CREATE FUNCTION onboard_submit(
 ) RETURNS pg_catalog.uuid
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_submit IS 'onboard_table() in the background';
+COMMENT ON FUNCTION onboard_submit IS
+	'runs onboard_table() in a background worker';
 
 CREATE FUNCTION onboard_submit_all(
 	pattern pg_catalog.text DEFAULT NULL,
@@ -519,7 +530,8 @@ CREATE FUNCTION onboard_submit_all(
 ) RETURNS pg_catalog.uuid
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_submit_all IS 'onboard_all() in the background';
+COMMENT ON FUNCTION onboard_submit_all IS
+	'runs onboard_all() in a background worker';
 
 CREATE FUNCTION onboard_status(
 	run_id pg_catalog.uuid,
@@ -535,7 +547,7 @@ CREATE FUNCTION onboard_status(
 ) RETURNS pg_catalog.record
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
-COMMENT ON FUNCTION onboard_status IS 'how far a run is';
+COMMENT ON FUNCTION onboard_status IS 'returns the state of a run';
 
 CREATE FUNCTION onboard_wait(
 	run_id pg_catalog.uuid,
@@ -553,7 +565,7 @@ CREATE FUNCTION onboard_wait(
 	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
 
 COMMENT ON FUNCTION onboard_wait IS
-	'waits for a run to end, and tells how it did';
+	'waits for a run to end, and returns its state';
 
 CREATE FUNCTION onboard_cancel(run_id pg_catalog.uuid) RETURNS boolean
 	LANGUAGE sql VOLATILE
@@ -567,8 +579,9 @@ CREATE FUNCTION onboard_cancel(run_id pg_catalog.uuid) RETURNS boolean
 COMMENT ON FUNCTION onboard_cancel IS
 	'cancels a run; false if no process works on it';
 
--- What default privileges have granted on tables, views and the schema is taken
--- back: TRIGGER on the history, say, is the right to act as its owner.
+-- Revoke the privileges on tables, views and the schema that default
+-- privileges have granted.  TRIGGER on the history, for example, would allow a
+-- role to act as its owner.
 
 SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);
 
@@ -600,6 +613,10 @@ BEGIN
 	END LOOP;
 END
 $$;
+
+-- And what they have not granted is.  GRANT ... ON ALL FUNCTIONS IN SCHEMA, for
+-- the schema that users know, does not reach what its views call.
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA onboard_internal TO PUBLIC;
 
 GRANT SELECT ON @extschema@.onboard_history TO PUBLIC;
 GRANT SELECT ON @extschema@.onboard_runs TO PUBLIC;

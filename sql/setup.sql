@@ -1,6 +1,6 @@
--- What the tests start from: a server that refuses each connection at once, so
--- that what is left to fail is the network alone, and functions that say how a
--- statement ends.
+-- Setup of the tests: a foreign server that refuses each connection at once,
+-- so that only the network can fail, and functions that return how a statement
+-- ended.
 
 \ir database.sql
 
@@ -10,10 +10,11 @@ CREATE USER MAPPING FOR CURRENT_USER SERVER s3 OPTIONS (
 	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
 SET onboard.retry_deadline = '100ms';
 
--- One table after another, in the order of their names.
+-- Export one table after another, in the order of their names.
 SET onboard.parallel_tables = 0;
 
--- A SELECT's value, "ok" of another statement, or SQLSTATE and texts.
+-- Returns the value of a SELECT, "ok" for another statement, or the SQLSTATE
+-- and texts of its error.
 CREATE FUNCTION outcome(statement text) RETURNS text LANGUAGE plpgsql AS $$
 DECLARE
 	result text;
@@ -32,7 +33,7 @@ EXCEPTION WHEN OTHERS THEN
 	GET STACKED DIAGNOSTICS
 		state = RETURNED_SQLSTATE, message = MESSAGE_TEXT,
 		detail = PG_EXCEPTION_DETAIL, hint = PG_EXCEPTION_HINT;
-	-- libcurl's own words, and how often it was tried
+	-- The detail has libcurl's message and the number of tries.
 	IF state = '08001' THEN
 		detail := NULL;
 	END IF;
@@ -41,7 +42,8 @@ EXCEPTION WHEN OTHERS THEN
 END
 $$;
 
--- Of an export of no rows, which lands nothing and so needs no network.
+-- Returns the outcome of an export of no rows, which sends nothing and so
+-- needs no network.
 CREATE FUNCTION export(options text,
 	query text DEFAULT 'SELECT 1 AS a, 2 AS b WHERE false',
 	name text DEFAULT 't', bucket text DEFAULT NULL)

@@ -1,4 +1,4 @@
--- Buckets: their names, and which of them the server allows.
+-- Names of buckets, and the buckets that a server allows.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -33,7 +33,7 @@ ALTER SERVER s3 OPTIONS (DROP bucket);
 SELECT export('{}', bucket => NULL);
 SELECT export('{}', bucket => 'lake');
 
--- Those that the server allows
+-- The server's list of buckets
 
 ALTER SERVER s3 OPTIONS (ADD buckets 'lake-*, archive,log[0-9]?,*.eu');
 SELECT each('lake-raw', 'lake-', 'archive', 'log12', 'x.eu', 'lake-a.b',
@@ -41,7 +41,7 @@ SELECT each('lake-raw', 'lake-', 'archive', 'log12', 'x.eu', 'lake-a.b',
 ALTER SERVER s3 OPTIONS (SET buckets '*');
 SELECT each('lake-raw', 'mine', 'A_b');
 
--- In full
+-- The complete errors
 
 ALTER SERVER s3 OPTIONS (SET buckets 'lake-*');
 SELECT onboard_table('t', 'SELECT 1', 'mine');

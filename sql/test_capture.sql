@@ -1,5 +1,5 @@
--- Whoever may create in the extension's schema makes, before, what would be a
--- better match for its operators, functions and casts: nothing of it is used.
+-- A role that may create objects in the extension's schema creates operators,
+-- functions and casts that match better, in advance: none of them is used.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -12,8 +12,8 @@ DROP EXTENSION onboard CASCADE;
 RESET client_min_messages;
 CREATE SCHEMA trap;
 
--- For all operators that there are, each pair of types that has none; for all
--- functions of one and two arguments likewise
+-- An operator for each pair of types that has none, under the name of each
+-- existing operator; the same for functions of one and two arguments
 
 \set ECHO none
 CREATE DOMAIN trap.d AS int;
@@ -27,7 +27,7 @@ DECLARE
 	types regtype[] := '{text,name,uuid,bit,varbit,bigint,integer,numeric,
 		float8,interval,timestamptz,oid,xid,regclass,jsonb,boolean,pg_lsn,
 		text[]}';
-	-- those that give a boolean, and others
+	-- operators that return a boolean, and others
 	operators text[] := '{=,<>,<,>,<=,>=,~~,@>,+,-,*,/,||,#,&}';
 	functions text[] := '{coalesce,greatest,least,extract,count,min,max,sum,
 		now,left,right,replace,starts_with,octet_length,clock_timestamp,
@@ -64,7 +64,7 @@ BEGIN
 	END LOOP;
 END
 $$;
--- types by names that the script uses, which pg_catalog has as well
+-- Types with names of pg_catalog that the script uses
 CREATE DOMAIN trap.uuid AS pg_catalog.uuid CHECK (trap.sprung() IS NULL);
 CREATE DOMAIN trap.text AS pg_catalog.text CHECK (trap.sprung() IS NULL);
 CREATE DOMAIN trap."interval" AS pg_catalog.interval CHECK (trap.sprung() IS NULL);
@@ -75,7 +75,7 @@ CREATE DOMAIN trap.timestamptz AS pg_catalog.timestamptz CHECK (trap.sprung() IS
 SELECT count(*) > 2000 AS many FROM pg_operator WHERE oprnamespace = 'trap'::regnamespace;
 CREATE EXTENSION onboard SCHEMA trap;
 
--- Each view is read and each function called, with the schema in front
+-- Each view is read and each function called, schema-qualified
 
 CREATE SERVER s3 FOREIGN DATA WRAPPER onboard OPTIONS (
 	endpoint 'http://127.0.0.1:1', region 'eu-central-1', bucket 'lake');
@@ -100,7 +100,7 @@ SELECT trap.onboard_reset_watermark('t');
 SELECT trap.onboard_explain('SELECT 1') IS NOT NULL AS explained;
 SELECT count(*) FROM trap.onboard_check();
 SELECT trap.onboard_abort_uploads();
--- rows that are read again, since they say that they run
+-- Rows with the status "running", which is checked when they are read
 INSERT INTO trap.onboard_history (run_id, name, role, source, status, files, rows, raw_bytes, bytes, parts, retries, started, pid)
 	VALUES ('00000000-0000-4000-8000-000000000004', 'gone', current_user, 'local', 'running', 0, 0, 0, 0, 0, 0, now(), 0);
 SELECT name, status, role = current_user AS own FROM trap.onboard_runs ORDER BY name, started;
@@ -119,8 +119,8 @@ SELECT trap.onboard_prune('0');
 RESET search_path;
 \set VERBOSITY default
 
--- What is stored names nothing outside of pg_catalog and the extension: by
--- dependencies, which what is built in has none of
+-- Stored expressions refer only to objects of pg_catalog and of the extension.
+-- Dependencies show the others, since built-in objects have none
 
 CREATE TEMP TABLE own AS
 	WITH RECURSIVE own AS (
@@ -143,7 +143,7 @@ AND pg_describe_object(d.refclassid, d.refobjid, d.refobjsubid) NOT IN
 	('extension onboard', 'schema trap', 'language plpgsql')
 ORDER BY 1, 2;
 
--- and by each operator and function in what is stored
+-- The operators and functions in stored expressions
 
 CREATE TEMP TABLE stored (what text, tree text);
 INSERT INTO stored
@@ -172,8 +172,8 @@ SELECT attrelid::regclass, attname, atttypid::regtype FROM pg_attribute
 JOIN own ON classid = 'pg_class'::regclass AND objid = attrelid
 JOIN pg_type t ON t.oid = atttypid WHERE typnamespace <> 'pg_catalog'::regnamespace;
 
--- What is stored as text, and read when it is used, does not name the schema,
--- which may have another name by then: bodies, conditions of dumps
+-- Bodies and conditions of dumps, which are stored as text and parsed later,
+-- do not name the schema, which may have been renamed by then
 
 SELECT p.oid::regprocedure, lanname, prosrc FROM pg_proc p
 JOIN own ON classid = 'pg_proc'::regclass AND objid = p.oid
@@ -184,7 +184,7 @@ WHERE extname = 'onboard' AND condition <> '';
 SELECT count(*) FROM pg_extension, unnest(extcondition) AS condition
 WHERE extname = 'onboard' AND condition ~ 'trap';
 
--- Other schemas of the names have all that ours have
+-- Other schemas take the old names, with the same objects
 
 ALTER SCHEMA trap RENAME TO moved;
 ALTER SCHEMA onboard_internal RENAME TO moved_internal;
@@ -252,8 +252,7 @@ RESET client_min_messages;
 ALTER SCHEMA moved RENAME TO trap;
 ALTER SCHEMA moved_internal RENAME TO onboard_internal;
 
--- A function, type or schema of a name of ours that is there before: the extension
--- is not made
+-- CREATE EXTENSION fails if a function, type or schema of the same name exists
 
 SET client_min_messages = warning;
 DROP EXTENSION onboard CASCADE;

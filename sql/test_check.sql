@@ -1,4 +1,4 @@
--- onboard_check(): what shows without a network, and what is an error.
+-- onboard_check(): results without a network, and errors.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -8,7 +8,7 @@
 \pset format unaligned
 \pset tuples_only on
 
--- libcurl's own words are cut out
+-- Remove libcurl's messages
 CREATE FUNCTION checked(bucket text DEFAULT NULL, options jsonb DEFAULT '{}')
 RETURNS SETOF text LANGUAGE sql AS $$
 	SELECT format('%s %s: %s', item, coalesce(ok::text, '-'),
@@ -16,14 +16,14 @@ RETURNS SETOF text LANGUAGE sql AS $$
 	FROM onboard_check(bucket, options)
 $$;
 
--- All of it but the network
+-- All items; only the network is missing
 
 SELECT checked();
--- the same again, and null is what is not given
+-- The same result for null as for omitted arguments
 SELECT count(*) FROM checked(NULL, NULL);
 SELECT checked(options => '{"key": "raw/{name}.{ext}", "format": "jsonl", "compression": "gzip"}') LIMIT 3;
 
--- Each that fails here, and what it keeps from being checked
+-- Each item that can fail here, and the items that then cannot be checked
 
 SELECT checked(options => '{"server": "nowhere"}');
 CREATE FOREIGN DATA WRAPPER other;
@@ -47,7 +47,7 @@ END
 $$;
 SELECT checked('archive-1', jsonb_build_object('key', '{prefix}' || repeat('k', 125))) OFFSET 2 LIMIT 2;
 
--- Rights
+-- Privileges
 
 CREATE ROLE regress_onboard_checks;
 SET ROLE regress_onboard_checks;
@@ -60,7 +60,7 @@ RESET ROLE;
 REVOKE USAGE ON FOREIGN SERVER s3 FROM regress_onboard_checks;
 DROP ROLE regress_onboard_checks;
 
--- Arguments that are wrong are errors
+-- Wrong arguments are errors
 
 \set VERBOSITY default
 SELECT onboard_check('No_Bucket');
@@ -71,7 +71,7 @@ SELECT onboard_check('archive-1', '{"fromat": "csv"}');
 SELECT onboard_check('archive-1', '{"format": "jsonl", "header": true}');
 SELECT onboard_check('archive-1', '{"sse": "AES256", "kms_key_id": "k"}');
 
--- Nothing is left of it
+-- It leaves nothing behind
 
 SELECT count(*) FROM onboard_runs;
 BEGIN READ ONLY;

@@ -1,4 +1,4 @@
--- The columns of the result: names that occur twice, types without a value.
+-- Columns of the result: duplicate names, pseudo-types.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -41,7 +41,7 @@ SELECT in_formats($$SELECT event_object_table FROM information_schema.triggers W
 
 SELECT in_formats($$SELECT '=r/postgres'::aclitem AS acl WHERE false$$);
 
--- In full, before the first row is read
+-- The complete error, before the first row is read
 
 SELECT onboard_table('t', 'SELECT 1/(x - x) AS a, x AS a FROM generate_series(1, 3) AS x',
 	options => '{"format": "json"}');
@@ -51,7 +51,7 @@ SELECT onboard_table('t', $$SELECT pg_notify('x', 'y')$$);
 SELECT onboard_table('t', 'SELECT 1 AS a', options => '{"force_quote": ["A"]}');
 \echo :LAST_ERROR_SQLSTATE
 
--- Each kind of type, no rows
+-- Each kind of type, without rows
 
 CREATE TYPE mood AS ENUM ('sad', 'happy');
 CREATE DOMAIN positive AS int CHECK (VALUE > 0);

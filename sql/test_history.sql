@@ -1,4 +1,4 @@
--- The history: one row for each export that ended.
+-- The history: a row for each export that ended.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -11,7 +11,7 @@ CREATE VIEW runs AS
 	SELECT name, role, status, uri, files, rows, bytes, started <= ended AS in_order, error, sqlstate
 	FROM onboard_runs ORDER BY started, name;
 
--- An export that fails ends with its transaction
+-- A failed export leaves no row, since its transaction rolls back
 
 SELECT status FROM onboard_table('t1', 'SELECT 1 WHERE false');
 SELECT onboard_table('t2', 'SELECT 1/0');
@@ -43,7 +43,7 @@ SELECT name, status, error, detail FROM onboard_runs ORDER BY started, name;
 DELETE FROM onboard_tables WHERE name = 't4';
 TRUNCATE onboard_history;
 
--- The row is the returned one's
+-- The row has the values that the call returned
 
 WITH r AS MATERIALIZED (SELECT * FROM onboard_table('t', 'SELECT 1 WHERE false'))
 SELECT name FROM r;
@@ -67,7 +67,7 @@ SELECT status FROM onboard_table('t', 'SELECT 1 WHERE false');
 COMMIT;
 TABLE runs;
 
--- In a block that catches the error, more than once
+-- In a block that catches the error, repeatedly
 
 DO $$
 BEGIN
@@ -89,7 +89,7 @@ SELECT status FROM onboard_table('outer',
 	$q$SELECT status FROM onboard_table('inner', 'SELECT 1 WHERE false') WHERE status = 'x'$q$);
 SELECT name, status FROM runs WHERE name IN ('inner', 'outer');
 
--- One row, whichever way it is called: (f()).* is one call
+-- One row for each form of the call: (f()).* is one call
 
 TRUNCATE onboard_history;
 SELECT (onboard_table('star', 'SELECT 1 WHERE false')).*, count(*) OVER () \gset x_
@@ -128,11 +128,11 @@ FETCH ALL FROM c \gset y_
 FETCH ALL FROM c;
 COMMIT;
 SELECT name, count(*) FROM onboard_runs GROUP BY name ORDER BY name COLLATE "C";
--- where PostgreSQL takes no set
+-- Where PostgreSQL does not accept a set
 SELECT CASE WHEN true THEN onboard_table('case', 'SELECT 1 WHERE false') END;
 SELECT 1 WHERE (onboard_table('where', 'SELECT 1 WHERE false')).status = 'empty';
 
--- Between landing and history: the export stands, and a WARNING has the facts
+-- The export stands if the history cannot be written: a WARNING reports it
 
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
@@ -150,7 +150,7 @@ CREATE TRIGGER leave_out BEFORE INSERT ON onboard_history FOR EACH ROW EXECUTE F
 SELECT name, status FROM onboard_table('left out', 'SELECT 1 WHERE false');
 DROP TRIGGER leave_out ON onboard_history;
 
--- What could be deferred is refused before anything is sent
+-- Deferrable triggers and constraints are refused before anything is sent
 
 CREATE CONSTRAINT TRIGGER later AFTER INSERT ON onboard_history
 	DEFERRABLE INITIALLY DEFERRED FOR EACH ROW EXECUTE FUNCTION refuse();
@@ -158,14 +158,14 @@ SELECT name, status FROM onboard_table('deferred', 'SELECT 1 WHERE false');
 DROP TRIGGER later ON onboard_history;
 \set SHOW_CONTEXT errors
 
--- The key of a restored row, whose role is another one by now
+-- The key of a restored row that now belongs to another role
 
 SELECT name, status FROM onboard_table('key', 'SELECT 1 WHERE false', run_id => '00000000-0000-4000-8000-0000000000aa');
 UPDATE onboard_history SET role = 'nobody_here', status = 'failed' WHERE name = 'key';
 SELECT name, status FROM onboard_table('key', 'SELECT 1 WHERE false', run_id => '00000000-0000-4000-8000-0000000000aa');
 SELECT role, role_id = 0 AS of_nobody, count(DISTINCT key) FROM onboard_history WHERE name = 'key' GROUP BY 1, 2 ORDER BY 1;
 
--- A query that changes the role, whose row it would be
+-- A query that changes the role
 
 CREATE ROLE regress_onboard_other;
 SELECT outcome($$SELECT onboard_table('role', 'SELECT set_config(''role'', ''regress_onboard_other'', false)')$$);
@@ -181,7 +181,7 @@ SELECT length(name), status FROM onboard_table(
 SELECT length(name), status FROM onboard_runs WHERE length(name) > 1000;
 RESET client_min_messages;
 
--- Without the table there is no export
+-- Without the table, the export fails
 
 DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP TABLE onboard_history;

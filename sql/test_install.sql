@@ -1,4 +1,4 @@
--- What the extension makes.
+-- The objects of the extension.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -13,11 +13,11 @@ FROM pg_extension WHERE extname = 'onboard';
 SELECT pg_describe_object(classid, objid, objsubid) COLLATE "C" AS member
 FROM pg_depend
 WHERE refclassid = 'pg_extension'::regclass AND deptype = 'e'
-AND classid <> 'pg_type'::regclass -- those of tables differ by version
+AND classid <> 'pg_type'::regclass -- types of tables differ between versions
 AND refobjid = (SELECT oid FROM pg_extension WHERE extname = 'onboard')
 ORDER BY member;
 
--- Functions that users call, then those of which the extension is made
+-- Functions that users call, then internal ones
 
 \pset format unaligned
 \pset tuples_only on
@@ -70,7 +70,7 @@ SELECT relname, relkind, relrowsecurity, relforcerowsecurity,
 FROM pg_class WHERE relname ~ '^onboard' AND relkind IN ('r', 'c')
 ORDER BY relname COLLATE "C";
 
--- Each column of those, and of the views, has a comment
+-- Each column of tables, views and types has a comment
 
 SELECT attrelid::regclass AS of, attname FROM pg_attribute a
 JOIN pg_class c ON c.oid = attrelid
@@ -82,7 +82,7 @@ SELECT polname, polcmd, polpermissive, polroles::text FROM pg_policy;
 SELECT indexname, indexdef FROM pg_indexes WHERE tablename ~ '^onboard'
 ORDER BY indexname COLLATE "C";
 
--- Another schema, also one whose name needs quotes; search_path is no matter
+-- Another schema, also one whose name needs quotes; search_path has no effect
 
 SELECT count(*) FROM onboard_all();
 DROP EXTENSION onboard;
@@ -101,11 +101,11 @@ SELECT name, status, uri, files, rows, bytes FROM "My lake".onboard_runs;
 RESET search_path;
 ALTER EXTENSION onboard SET SCHEMA public;
 
--- A server keeps the extension
+-- A server prevents DROP EXTENSION
 
 DROP EXTENSION onboard;
 
--- It leaves nothing
+-- DROP EXTENSION leaves nothing behind
 
 DROP EXTENSION onboard CASCADE;
 SELECT
@@ -119,7 +119,7 @@ SELECT
 	(SELECT count(*) FROM pg_policy) AS policies,
 	(SELECT count(*) FROM pg_description WHERE description ~ 'S3|onboard') AS comments;
 
--- Only superusers create it
+-- Only superusers may create the extension
 
 CREATE ROLE regress_onboard_maker;
 GRANT ALL ON DATABASE regression_onboard TO regress_onboard_maker;

@@ -1,4 +1,4 @@
--- Where an export lands: the key template.
+-- Keys and their templates.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -15,7 +15,7 @@ LANGUAGE sql AS $$
 	FROM unnest(keys) WITH ORDINALITY AS u (k, n) ORDER BY n
 $$;
 
--- Where a row would land, as the failure to send it says
+-- The URI of an export, from the error that sending it raises
 
 CREATE FUNCTION target(options text, name text DEFAULT 't') RETURNS text
 LANGUAGE sql AS $$
@@ -38,7 +38,7 @@ SELECT target('{"key": "größe/100 €?a=b&c#d%20+"}');
 SELECT target('{"key": "{date}/{time}.x"}') ~ '^s3://lake/\d{4}-\d\d-\d\d/\d{6}\.x$';
 SELECT split_part(target('{"key": "{run_id}"}'), '/', 4)::uuid IS NOT NULL;
 
--- The fields of a moment: in UTC, or in the time zone that is given
+-- Fields of date and time: in UTC, or in the given time zone
 
 SELECT target('{"key": "{year}/{month}/{day}/{hour}"}') ~ '^s3://lake/\d{4}/\d\d/\d\d/\d\d$';
 SELECT target('{"key": "{year}/{month}/{day}/{hour}|{date}T{time}", "as_of": "2026-01-05 06:07:08"}');
@@ -51,7 +51,7 @@ SELECT target('{"key": "{date}T{time}", "as_of": "2026-01-05T23:30:00Z", "timezo
 RESET TimeZone;
 RESET DateStyle;
 
--- A name is one segment of the key
+-- A name is a single segment of the key
 
 SELECT target('{}', 'public.t');
 SELECT target('{}', 'a/b');
@@ -85,7 +85,7 @@ SELECT left(export('{"key": "{name}"}', name => repeat('€', 114)), 80);
 SELECT left(export('{}', name => repeat('n', 501)), 80);
 SELECT left(export('{}', name => repeat('n', 502)), 80);
 
--- It is checked with the other options, before the query
+-- The key is checked with the other options, before the query
 
 SELECT onboard_table('t', 'SELECT 1/0', 'lake', '{"key": "{nme}"}');
 \echo :LAST_ERROR_SQLSTATE

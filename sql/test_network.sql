@@ -1,4 +1,4 @@
--- A server that cannot be reached: all before it is fine, so this is the end.
+-- A server that cannot be reached: only the network fails.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -18,7 +18,7 @@ SELECT export('{}', 'SELECT 1');
 
 SELECT export('{"part_size": "5MB"}', 'SELECT repeat(''x'', 1000) FROM generate_series(1, 20000)');
 
--- The session goes on
+-- The session can still be used
 
 SELECT export('{}', 'SELECT 1');
 SELECT export('{}');

@@ -18,7 +18,7 @@ SELECT onboard_register(NULL);
 SELECT onboard_abort_uploads(older_than => NULL);
 \echo :LAST_ERROR_SQLSTATE
 
--- Elsewhere null means what leaving the argument out does
+-- For other arguments, null means the same as leaving them out
 
 SELECT name, status, uri, files, rows, bytes, elapsed >= '0' AS took
 FROM onboard_table('t', NULL, NULL, NULL);

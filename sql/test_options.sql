@@ -1,4 +1,4 @@
--- The options of a call: names, types, values, and what contradicts what.
+-- Options of a call: names, types, values and conflicts.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -14,7 +14,7 @@ LANGUAGE sql AS $$
 	FROM unnest(options) WITH ORDINALITY AS u (o, n) ORDER BY n
 $$;
 
--- The object itself
+-- The value of the argument "options"
 
 SELECT each('{}', '[]', '[{"format": "csv"}]', '"csv"', 'null', '1');
 SELECT export(NULL);
@@ -28,7 +28,7 @@ SELECT each(
 	'{"format": "csv", "region": "eu-central-1"}',
 	'{"on_error": "raise"}');
 
--- Types: null is none of them
+-- Types; null is not a value
 
 SELECT each('{"format": null}', '{"header": null}', '{"tags": null}');
 SELECT each(
@@ -86,12 +86,12 @@ SELECT each(
 	'{"format": "jsonl", "encoding": "SJIS"}',
 	'{"format": "binary", "encoding": "LATIN1"}');
 
--- A header line that the encoding cannot hold
+-- A header line with characters that the encoding does not have
 
 SELECT export('{"encoding": "LATIN1"}', 'SELECT 1 AS "price in €" WHERE false');
 SELECT export('{"encoding": "LATIN1", "header": false}', 'SELECT 1 AS "price in €" WHERE false');
 
--- What is for other formats
+-- Options of other formats
 
 SELECT each(
 	'{"format": "text", "quote": "''"}', '{"format": "text", "escape": "''"}',
@@ -123,7 +123,7 @@ SELECT each(
 	'{"compression": "lz4", "compression_level": 11}',
 	'{"compression": "lz4", "compression_level": 13}');
 
--- How it is sent
+-- Options of the upload
 
 SELECT each(
 	'{"part_size": "16MB"}', '{"part_size": 5242880}', '{"part_size": "5 MB"}',
@@ -140,7 +140,7 @@ SELECT each(
 	'{"overwrite": "replace"}', '{"overwrite": "error"}',
 	'{"overwrite": "append"}', '{"server": ""}');
 
--- What S3 keeps with the object
+-- Options of the object
 
 SELECT each(
 	'{"content_type": "text/csv; charset=utf-8"}', '{"content_type": ""}',
@@ -174,7 +174,7 @@ SELECT each(
 	(SELECT jsonb_build_object('metadata', jsonb_object_agg(n, '')) FROM generate_series(1, 50) n)::text,
 	(SELECT jsonb_build_object('metadata', jsonb_object_agg(n, '')) FROM generate_series(1, 51) n)::text);
 
--- How S3 keeps and takes it
+-- Encryption, bucket options and checksums
 
 SELECT each(
 	'{"sse": "AES256"}', '{"sse": "aws:kms"}', '{"sse": "aws:kms:dsse"}',
@@ -199,16 +199,20 @@ SELECT each(
 	'{"checksum": "auto"}', '{"checksum": "sha256"}', '{"checksum": "crc32"}',
 	'{"checksum": "none"}', '{"checksum": "crc32c"}', '{"checksum": ""}', '{"checksum": false}');
 
--- The moment that keys show
+-- The date and time in keys
 
 SELECT each(
 	'{"timezone": "UTC"}', '{"timezone": "Europe/Berlin"}',
 	'{"timezone": "europe/berlin"}', '{"timezone": "CET"}',
-	'{"timezone": "Etc/GMT-1"}',
+	'{"timezone": "Etc/GMT-1"}', '{"timezone": "etc/gmt-14"}',
+	'{"timezone": "Etc/GMT+12"}', '{"timezone": "Etc/GMT0"}',
 	'{"timezone": 1}', '{"timezone": null}', '{"timezone": ""}',
 	'{"timezone": "Europe/Berln"}', '{"timezone": "CEST"}',
 	'{"timezone": "UTC+2"}', '{"timezone": "+02:00"}', '{"timezone": "2"}',
 	'{"timezone": "EST5EDT"}', '{"timezone": "default"}',
+	'{"timezone": "Etc/UTC+2"}', '{"timezone": "Etc/Berlin5"}',
+	'{"timezone": "Etc/GMT+13"}', '{"timezone": "Etc/GMT-05"}',
+	'{"timezone": "Etc/GMT5EDT"}', '{"timezone": "Etc/GMT-"}',
 	'{"timezone": "../UTC"}', '{"timezone": "Etc/GMT-1 "}');
 SELECT each(
 	'{"as_of": "2026-01-31"}', '{"as_of": "2024-02-29"}',
@@ -225,7 +229,7 @@ SELECT each(
 	'{"as_of": "2026-01-31T02:00+01:"}', '{"as_of": "2026-01-31T02:00z"}',
 	'{"as_of": "2026-01-31 02:00 Europe/Berlin"}', '{"as_of": "2026-01-31Z"}');
 
--- Layers: the whole counts
+-- Conflicts between registered options and those of the call
 
 INSERT INTO onboard_tables VALUES ('kms', 'SELECT 1 AS a WHERE false', NULL,
 	'{"sse": "aws:kms", "kms_key_id": "k"}');
@@ -234,14 +238,14 @@ SELECT export('{"sse": "aws:kms:dsse"}', NULL, 'kms');
 SELECT export('{"sse": "AES256"}', NULL, 'kms');
 DELETE FROM onboard_tables;
 
--- Only some of them are for onboard_abort_uploads()
+-- onboard_abort_uploads() accepts only some of them
 
 SELECT outcome(format($$SELECT count(*) FROM onboard_abort_uploads(options => %L)$$, o))
 FROM unnest(ARRAY['[]', '{"sse": "AES256"}', '{"server": "s3"}', '{"fromat": "csv"}',
 	'{"requester_pays": 1}', '{"on_error": "raise"}',
 	'{"requester_pays": true, "expected_bucket_owner": "111122223333"}']) AS o;
 
--- All at once
+-- All options together
 
 SELECT export('{"acl": "private", "as_of": "2026-01-31", "bucket_key": true, "checksum": "sha256", "compression": "zstd", "compression_level": 3,
 	"connections": 4, "content_type": "text/csv", "delimiter": ";",
@@ -253,7 +257,7 @@ SELECT export('{"acl": "private", "as_of": "2026-01-31", "bucket_key": true, "ch
 	"requester_pays": true, "server": "s3", "sse": "aws:kms",
 	"storage_class": "STANDARD", "tags": {"a": "b"}, "timezone": "Europe/Berlin"}');
 
--- Where it stands is said
+-- The error names the place of the option
 
 SELECT onboard_table('t', 'SELECT 1', 'lake', '{"header": "yes"}');
 SELECT onboard_all(options => '{"on_error": "stop"}');
@@ -262,7 +266,7 @@ SELECT onboard_all(options => '[]');
 SELECT count(*) FROM onboard_all(options => '{"on_error": "continue"}');
 SELECT count(*) FROM onboard_all(options => '{"on_error": "raise"}');
 
--- Of runs, and of increments: where they are allowed
+-- Options of runs and of increments, and the calls that accept them
 SELECT each(
 	'{"manifest": 1}',
 	'{"manifest": null}',
@@ -304,7 +308,7 @@ SELECT export('{"key": "{name}"}', NULL);
 SELECT onboard_reset_watermark(NULL);
 SELECT onboard_reset_watermark('t');
 
--- Bounds on texts, told before anything is sent
+-- Lengths of texts, checked before anything is sent
 
 DELETE FROM onboard_tables;
 CREATE FUNCTION short(said text) RETURNS text LANGUAGE sql AS $$

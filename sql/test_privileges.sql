@@ -1,4 +1,4 @@
--- Who may do what: PostgreSQL's own privileges decide.
+-- Privileges, which are PostgreSQL's own.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -18,7 +18,7 @@ ALTER TABLE rows_of ENABLE ROW LEVEL SECURITY;
 CREATE POLICY own ON rows_of USING (owner = current_user);
 GRANT SELECT ON open, rows_of TO PUBLIC;
 
--- Servers and mappings are made by those who may
+-- Creating servers and user mappings
 
 SET ROLE regress_onboard_a;
 CREATE SERVER mine FOREIGN DATA WRAPPER onboard OPTIONS (endpoint 'http://127.0.0.1:1');
@@ -50,7 +50,7 @@ GRANT USAGE ON FOREIGN SERVER s3 TO PUBLIC;
 CREATE USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (
 	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
 
--- What is read is read as the caller
+-- The query reads as the caller
 
 SET ROLE regress_onboard_b;
 SELECT status FROM onboard_table('open');
@@ -66,7 +66,7 @@ SET row_security = off;
 SELECT onboard_table('rows_of');
 RESET row_security;
 
--- A function of the owner's exports as the owner, one of the caller's as him
+-- A SECURITY DEFINER function exports as its owner, others as the caller
 
 RESET ROLE;
 CREATE FUNCTION export_closed() RETURNS text SECURITY DEFINER LANGUAGE sql
@@ -78,7 +78,7 @@ SET ROLE regress_onboard_b;
 SELECT export_closed();
 SELECT export_closed_as_caller();
 
--- The registry is its owner's
+-- The registry belongs to its owner
 
 SELECT * FROM onboard_tables;
 INSERT INTO onboard_tables (name) VALUES ('x');
@@ -89,7 +89,7 @@ SELECT onboard_register('{"Tables": [
 	{"table_name": "open"}, {"table_name": "closed"},
 	{"table_name": "aliased", "sql_query": "SELECT * FROM open"}]}');
 SET ROLE regress_onboard_b;
--- without the right to read it, a registered query is not found
+-- Without SELECT on the registry, a registered query is not found
 SELECT status FROM onboard_table('open');
 SELECT onboard_table('aliased');
 RESET ROLE;
@@ -100,7 +100,7 @@ SELECT name, status, error FROM onboard_all();
 SELECT onboard_register('{"Tables": [{"table_name": "x"}]}');
 \set SHOW_CONTEXT errors
 
--- The history: nobody writes it, a role sees its own and its groups' runs
+-- The history: no role may write it; a role sees its own and its groups' runs
 
 INSERT INTO onboard_history (run_id, name, role) SELECT run_id, name, role FROM onboard_runs;
 UPDATE onboard_history SET rows = 0;
@@ -115,7 +115,7 @@ SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 
 RESET ROLE;
 SELECT role, name, status, count(*) FROM onboard_runs GROUP BY 1, 2, 3 ORDER BY 1, 2, 3;
 
--- Rows of the history are written whoever may not, and whatever he set
+-- Rows of the history are written whatever the role may do or has set
 
 REVOKE SELECT ON onboard_history FROM PUBLIC;
 SET ROLE regress_onboard_b;
@@ -126,14 +126,14 @@ RESET row_security;
 RESET ROLE;
 GRANT SELECT ON onboard_history TO PUBLIC;
 
--- EXECUTE can be taken away
+-- EXECUTE can be revoked
 
 REVOKE EXECUTE ON FUNCTION onboard_table FROM PUBLIC;
 SET ROLE regress_onboard_b;
 SELECT onboard_table('open');
 RESET ROLE;
 
--- Nobody but superusers reads another's secret
+-- Only superusers can read another role's secret
 
 SET ROLE regress_onboard_a;
 SELECT usename, umoptions IS NULL AS hidden FROM pg_user_mappings ORDER BY usename COLLATE "C";
@@ -145,7 +145,7 @@ DROP EXTENSION onboard CASCADE;
 DROP OWNED BY regress_onboard_a, regress_onboard_b, regress_onboard_team;
 DROP ROLE regress_onboard_a, regress_onboard_b, regress_onboard_team;
 
--- Default privileges grant nothing on what the extension makes
+-- Default privileges grant nothing on the extension's objects
 
 CREATE ROLE "regress_onboard Odd";
 ALTER DEFAULT PRIVILEGES GRANT ALL ON TABLES TO "regress_onboard Odd", PUBLIC;
@@ -168,4 +168,23 @@ SELECT count(*) FROM onboard_runs;
 SELECT count(*) FROM onboard_progress;
 SELECT onboard_cancel('00000000-0000-4000-8000-000000000001');
 RESET ROLE;
+
+-- Default privileges that grant no EXECUTE leave only what users call to be granted
+
+DROP EXTENSION onboard;
+CREATE SCHEMA exports;
+GRANT USAGE ON SCHEMA exports TO PUBLIC;
+ALTER DEFAULT PRIVILEGES REVOKE ALL ON FUNCTIONS FROM PUBLIC;
+CREATE EXTENSION onboard SCHEMA exports;
+ALTER DEFAULT PRIVILEGES GRANT ALL ON FUNCTIONS TO PUBLIC;
+SET ROLE "regress_onboard Odd";
+SELECT count(*) FROM exports.onboard_runs;
+SELECT count(*) FROM exports.onboard_progress;
+SELECT exports.onboard_cancel('00000000-0000-4000-8000-000000000001');
+RESET ROLE;
+GRANT EXECUTE ON ALL FUNCTIONS IN SCHEMA exports TO "regress_onboard Odd";
+SET ROLE "regress_onboard Odd";
+SELECT exports.onboard_cancel('00000000-0000-4000-8000-000000000001');
+RESET ROLE;
+DROP OWNED BY "regress_onboard Odd";
 DROP ROLE "regress_onboard Odd";

@@ -1,4 +1,4 @@
--- onboard_prune(): what goes from the history, and by whom.
+-- onboard_prune(): the rows that it deletes, and the privileges that it needs.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -16,7 +16,7 @@ $$;
 CREATE VIEW left_over AS
 	SELECT name, status FROM onboard_runs ORDER BY name COLLATE "C";
 
--- What ended before; not what runs, but what was lost
+-- Rows that ended before, and lost ones, but not those of a run in progress
 
 SELECT remember('done', 'x', 'done', '3 days'), remember('empty', 'x', 'empty', '3 days'),
 	remember('failed', 'x', 'failed', '3 days'), remember('new', 'x', 'done', '1 day'),
@@ -25,14 +25,14 @@ BEGIN;
 SELECT count(*) FROM onboard_all('nothing', run_id => '00000000-0000-4000-8000-000000000001');
 SELECT remember('runs', 'postgres', 'running', '3 days', '00000000-0000-4000-8000-000000000001'),
 	remember('waits', 'postgres', 'queued', '3 days', '00000000-0000-4000-8000-000000000001'),
-	-- another role's run of that id, which nobody works on
+	-- the run of another role with the same id, on which no process works
 	remember('not that run', 'x', 'running', '3 days', '00000000-0000-4000-8000-000000000001');
 TABLE left_over;
 SELECT onboard_prune('30 days');
 SELECT onboard_prune('2 days');
 TABLE left_over;
 COMMIT;
--- nobody works on that run any more
+-- No process works on that run any more
 SELECT onboard_prune('2 days');
 TABLE left_over;
 SELECT onboard_prune('0');
@@ -43,7 +43,7 @@ TABLE left_over;
 SELECT outcome('SELECT onboard_prune(NULL)');
 SELECT outcome($$SELECT onboard_prune('-1 day')$$);
 
--- Who was granted DELETE deletes what he sees
+-- A role with DELETE deletes the rows that it sees
 
 CREATE ROLE prune_other;
 CREATE ROLE prune_exporter;
@@ -57,7 +57,7 @@ SET ROLE prune_deleter;
 SELECT outcome($$SELECT onboard_prune('1 day')$$);
 RESET ROLE;
 TABLE left_over;
--- also if he asks for nothing in particular
+-- The same for a DELETE without a condition
 SELECT remember('d', 'prune_deleter', 'done', '3 days');
 SET ROLE prune_deleter;
 DELETE FROM onboard_history;

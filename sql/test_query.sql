@@ -1,4 +1,4 @@
--- What may be exported: one statement that only reads.
+-- Queries that can be exported: one statement that only reads.
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -21,7 +21,7 @@ LANGUAGE sql AS $$
 	FROM unnest(queries) WITH ORDINALITY AS u (q, n) ORDER BY n
 $$;
 
--- Reading
+-- Queries that read
 
 SELECT each(
 	'SELECT * FROM t',
@@ -39,7 +39,7 @@ SELECT each(
 	'SELECT ''a;b'' AS "c;d" WHERE false',
 	'SELECT * FROM ONLY t TABLESAMPLE SYSTEM (10)');
 
--- Nothing, something else, more than one
+-- No statement, another statement, several statements
 
 SELECT each(
 	'', ' ', ';', '-- nothing', '/* nothing */', E';\n--\n;');
@@ -56,7 +56,7 @@ SELECT each(
 	'SELECT 1; SELECT 2', 'SELECT 1; DROP TABLE t', 'SELECT 1;; TABLE t;',
 	'DROP TABLE t; SELECT 1');
 
--- Reading that writes
+-- Queries that write or lock
 
 SELECT each(
 	'WITH d AS (DELETE FROM t RETURNING *) SELECT * FROM d',
@@ -101,7 +101,7 @@ SELECT named('t', 'T', 'public.t', 'pg_temp.t', '"t"', '"T"', 'v', 'm', 'parted'
 	'regression_onboard.public.t', 'other.public.t', 'a.b.c.d', 'a b', '"', '.', 't;',
 	't; DROP TABLE t', 't WHERE true', ' t ');
 
--- A position is one in the query; who asked is said
+-- The error position is in the query; the context names the export
 
 SELECT onboard_table('t', 'SELECT id FORM t');
 SELECT onboard_table('t', 'my-lake');
@@ -120,7 +120,7 @@ SELECT count(*) FROM t;
 SELECT to_regclass('u');
 SELECT count(*) FROM onboard_runs WHERE status <> 'empty';
 
--- The plan, and where the sink sits.  Nothing runs, so there is no network.
+-- onboard_explain(): the plan, and the processes that upload, without network.
 CREATE TABLE wide AS SELECT g, 'x' || g AS t FROM generate_series(1, 100000) g;
 ANALYZE wide;
 SET max_parallel_workers_per_gather = 2;
@@ -141,6 +141,6 @@ SELECT * FROM onboard_explain('SELCT 1');
 SELECT * FROM onboard_explain('SELECT 1', '{"parallel": -1}');
 SELECT * FROM onboard_explain(NULL);
 SELECT * FROM onboard_explain('DELETE FROM wide');
--- an error leaves nothing behind for the next statement's planning
+-- An error has no effect on the planning of the next statement
 EXPLAIN (COSTS OFF) SELECT * FROM wide WHERE g > 0;
 DROP TABLE wide;

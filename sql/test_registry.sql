@@ -1,4 +1,4 @@
--- The registry: its table, onboard_register, and onboard_all over it.
+-- The registry: its table, onboard_register(), and onboard_all().
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR
@@ -22,7 +22,7 @@ INSERT INTO onboard_tables (name) VALUES ('t');
 SELECT name, query, bucket, options, enabled FROM onboard_tables;
 DELETE FROM onboard_tables;
 
--- Loading
+-- Registering
 
 SELECT onboard_register('{"Tables": [
 	{"table_name": "employee", "sql_query": "select 1 as a where false"},
@@ -30,7 +30,7 @@ SELECT onboard_register('{"Tables": [
 	 "bucket": "lake-hr", "options": {"format": "jsonl"}, "enabled": false},
 	{"table_name": "plain"}]}');
 SELECT name, query, bucket, options, enabled FROM onboard_tables ORDER BY name;
--- what is given replaces, what is not stays
+-- An entry replaces the values that it has, and keeps the others
 SELECT onboard_register('{"Tables": [
 	{"table_name": "employee", "options": {"header": false}},
 	{"table_name": "department", "bucket": null, "enabled": true},
@@ -42,7 +42,7 @@ SELECT onboard_register('{"Tables": []}');
 SELECT onboard_register('{"Tables": [{"table_name": "employee"}], "Version": 1}');
 SELECT count(*) FROM onboard_tables;
 
--- Refusals, in which nothing is loaded
+-- Errors, after which nothing is registered
 
 \pset format unaligned
 \pset tuples_only on
@@ -72,7 +72,7 @@ SELECT load('[]', '{}', 'null', '"Tables"', '{"tables": []}',
 	'{"Tables": [{"table_name": "x", "options": []}]}',
 	'{"Tables": [{"table_name": "x"}, {"table_name": "y"}, {"table_name": "x"}]}',
 	'{"Tables": [{"table_name": "a\u0000b"}]}');
--- what the entries say is checked, too
+-- The values of entries are checked, too
 SELECT load(
 	'{"Tables": [{"table_name": "x", "sql_query": ""}]}',
 	'{"Tables": [{"table_name": "x", "sql_query": "delete from x"}]}',
@@ -88,7 +88,7 @@ SELECT onboard_register('{"Tables": [{"table_name": "y"}, {"table_name": "x", "s
 SELECT onboard_register('{"Tables": [{"table_name": "y"}, {"table_name": "x", "options": {"header": 1}}]}');
 SELECT count(*) FROM onboard_tables WHERE name IN ('x', 'y');
 
--- onboard_table takes what the call leaves out from the registry
+-- onboard_table() takes omitted arguments from the registry
 
 \pset format aligned
 \pset tuples_only off
@@ -97,24 +97,24 @@ SELECT onboard_register('{"Tables": [
 	{"table_name": "t", "sql_query": "SELECT 1 AS a WHERE false", "bucket": "lake-t",
 	 "options": {"format": "jsonl", "key": "{name}.{ext}"}}]}');
 SELECT name, status, uri, files, rows, bytes FROM onboard_table('t');
--- the bucket and the key of a row that cannot be sent
+-- Bucket and key of a registered row
 \set VERBOSITY terse
 SELECT onboard_table('t', 'SELECT 1');
 SELECT onboard_table('t', 'SELECT 1', 'lake');
 SELECT onboard_table('t', 'SELECT 1', options => '{"format": "text"}');
 SELECT onboard_table('t', 'SELECT 1', options => '{"header": true}');
 \set VERBOSITY default
--- whose option is wrong is said
+-- The error names the table whose option is wrong
 UPDATE onboard_tables SET options = '{"fromat": "csv"}';
 SELECT onboard_table('t');
 UPDATE onboard_tables SET options = '{"format": "text"}';
 SELECT onboard_table('t', options => '{"quote": "x"}');
--- disabled ones are left out by onboard_all alone
+-- Only onboard_all() skips disabled rows
 UPDATE onboard_tables SET enabled = false;
 SELECT status FROM onboard_table('t');
 SELECT count(*) FROM onboard_all();
 
--- onboard_all
+-- onboard_all()
 
 DELETE FROM onboard_tables;
 SELECT * FROM onboard_all();
@@ -131,7 +131,7 @@ SELECT name, status FROM onboard_all('c%');
 SELECT name, status FROM onboard_all(pattern => '%empty', options => '{"format": "jsonl"}');
 SELECT name, status FROM onboard_all(NULL, NULL);
 
--- One that fails does not stop the others
+-- A failed table does not stop the others
 
 INSERT INTO onboard_tables (name, query, bucket, options) VALUES
 	('f1', 'SELECT 1/0', NULL, '{}'),
@@ -150,13 +150,13 @@ SELECT name FROM onboard_all('f%', '{"on_error": "raise"}');
 SELECT name FROM onboard_all('f1', '{"on_error": "raise"}');
 SELECT name FROM onboard_all('f4', '{"on_error": "raise"}');
 SELECT name, status FROM onboard_all('f7', '{"on_error": "raise"}');
--- what is wrong with the call is nobody's failure
+-- An error of the call is not a table's failure
 SELECT name FROM onboard_all('f%', '{"fromat": "csv"}');
--- the session goes on
+-- The session can still be used
 SELECT name, status FROM onboard_all('a%');
 SELECT count(*) FROM pg_foreign_server;
 
--- Two tables on one key
+-- Two tables with the same key
 
 DELETE FROM onboard_tables;
 INSERT INTO onboard_tables (name, query, bucket, options) VALUES
@@ -171,6 +171,6 @@ UPDATE onboard_tables SET query = 'SELECT 1 WHERE false';
 SELECT name, status FROM onboard_all('b');
 UPDATE onboard_tables SET options = '{"key": "{name}"}';
 SELECT name, status FROM onboard_all();
--- one that is off is not in the way
+-- A disabled table does not conflict
 UPDATE onboard_tables SET options = '{"key": "same"}', enabled = name <> 'a';
 SELECT name, status FROM onboard_all();

@@ -122,7 +122,7 @@ SELECT server(options) FROM (VALUES
 	($$region 'cn-north-1', fips 'on'$$),
 	($$region 'cn-north-1', dualstack 'on'$$)) AS v (options);
 
--- Bounds on all texts
+-- Lengths of texts
 
 CREATE FUNCTION sized(object text, option text, len int) RETURNS text
 LANGUAGE sql AS $$
@@ -198,11 +198,11 @@ SELECT server(options) FROM (VALUES
 	($$buckets 'Lake-*'$$),
 	($$buckets 's3://lake-*'$$),
 	($$buckets 'lake-*;archive'$$)) AS v (options);
--- a default that is not allowed
+-- A default bucket that is not in the list
 SELECT server($$bucket 'mine', buckets 'lake-*'$$);
 SELECT server($$bucket 'lake-raw', buckets 'lake-*'$$);
 
--- ALTER is checked as a whole
+-- ALTER checks all options together
 
 \pset tuples_only off
 \set VERBOSITY default
@@ -215,7 +215,7 @@ ALTER SERVER s3 OPTIONS (SET bucket 'archive-1', ADD buckets 'archive-*');
 ALTER SERVER s3 OPTIONS (SET bucket 'lake');
 ALTER SERVER s3 OPTIONS (SET region 'eu-central-1', SET bucket 'lake', DROP buckets);
 
--- What belongs to the machine is given away by a superuser alone
+-- Only superusers may use the machine's credentials and files
 
 CREATE ROLE regress_onboard_owner;
 GRANT USAGE ON FOREIGN DATA WRAPPER onboard TO regress_onboard_owner;
@@ -237,7 +237,7 @@ ALTER SERVER owned OPTIONS (ADD ca_file '/etc/ssl/cert.pem');
 RESET ROLE;
 ALTER SERVER owned OPTIONS (SET credentials 'instance');
 SET ROLE regress_onboard_owner;
--- nor is what it is used for changed by its owner
+-- The owner of such a server may not change its other options
 ALTER SERVER owned OPTIONS (SET endpoint 'http://127.0.0.1:2');
 ALTER SERVER owned OPTIONS (SET endpoint 'http://127.0.0.1:2', DROP credentials);
 RESET ROLE;
@@ -266,7 +266,7 @@ ALTER USER MAPPING FOR regress_onboard_mapped SERVER s3 OPTIONS (DROP secret_acc
 DROP USER MAPPING FOR regress_onboard_mapped SERVER s3;
 DROP ROLE regress_onboard_mapped;
 
--- Nothing else of a foreign-data wrapper
+-- Foreign tables and options of the wrapper are refused
 
 ALTER FOREIGN DATA WRAPPER onboard OPTIONS (ADD region 'eu-central-1');
 \echo :LAST_ERROR_SQLSTATE
@@ -274,7 +274,7 @@ CREATE FOREIGN TABLE t (a int) SERVER s3;
 \echo :LAST_ERROR_SQLSTATE
 IMPORT FOREIGN SCHEMA public FROM SERVER s3 INTO public;
 
--- When the server is used
+-- Errors when the server is used
 
 \pset tuples_only on
 ALTER SERVER s3 OPTIONS (DROP region);
@@ -294,7 +294,7 @@ CREATE USER MAPPING FOR PUBLIC SERVER s3 OPTIONS (
 	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
 SELECT export('{}');
 
--- A superuser can take the validator off; what it let through is refused here
+-- Options that were stored without the validator are refused on use
 
 ALTER FOREIGN DATA WRAPPER onboard NO VALIDATOR;
 CREATE FUNCTION altered(options text) RETURNS text LANGUAGE plpgsql AS $$

@@ -1,4 +1,4 @@
--- The settings: names, units, ranges, and who may set them.
+-- Settings: names, units, ranges and privileges.
 
 LOAD 'onboard';
 SELECT name, setting, unit, vartype, context, min_val, max_val
@@ -10,11 +10,11 @@ SHOW onboard.part_size;
 SHOW onboard.upload_memory;
 SHOW onboard.retry_deadline;
 
--- The prefix is ours, so a misspelt name is an error
+-- The prefix is reserved, so a misspelled name is an error
 
 SET onboard.retry_dealine = '1s';
 
--- Limits; the texts are PostgreSQL's own and differ over its versions
+-- Limits; PostgreSQL's messages differ between versions
 
 \set VERBOSITY sqlstate
 SET onboard.part_size = '4MB';
@@ -33,7 +33,7 @@ SET onboard.retry_deadline = -1;
 SET onboard.retry_deadline = 'soon';
 \set VERBOSITY default
 
--- They take part in what is checked
+-- The checks use the settings
 
 \set ECHO none
 \getenv abs_srcdir PG_ABS_SRCDIR

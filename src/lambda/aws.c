@@ -27,8 +27,8 @@
 
 /* ---- where ---- */
 
-/* Named as AWS's SDKs do: by the service's id, which is not always the name in
- * its hosts. */
+/* Writes the name of a variable as AWS's SDKs do: by the service's id, which
+ * may differ from the name in its hosts. */
 static void
 name_variable(const char *service, char *name, size_t size)
 {
@@ -71,8 +71,8 @@ find_endpoint(const ObAwsCall *call, ObEndpoint *endpoint, ObError *error)
 
 /* ---- a try ---- */
 
-/* Headers that may be changed on the way are not signed, as in AWS's own
- * clients. */
+/* Returns whether a header is signed.  As in AWS's own clients, headers that
+ * may change in transit are not. */
 static bool
 is_signed(const char *name)
 {
@@ -85,7 +85,7 @@ add_headers(ObAwsCall *call, const ObPair *headers, int n,
 {
 	ObHttpRequest *request = &call->request;
 
-	/* the first one is the host, which libcurl writes itself */
+	/* the first header is Host, which libcurl writes itself */
 	for (int i = 1; i < n; i++)
 	{
 		if (ob_http_header(request, headers[i].name, headers[i].value,
@@ -193,7 +193,7 @@ prepare(ObHttpRequest *request, ObError *error)
 
 /* ---- the response ---- */
 
-/* "com.amazonaws.x#NotFound:http://..." is NotFound. */
+/* Copies the code: "com.amazonaws.x#NotFound:http://..." is NotFound. */
 static void
 copy_code(ObError *error, const char *type)
 {
@@ -357,7 +357,7 @@ void
 ob_aws_call_init(ObAwsCall *call)
 {
 	memset(call, 0, sizeof(*call));
-	ob_http_request_init(&call->request);
+	ob_http_request_init(&call->request, prepare, on_done, call);
 	ob_error_clear(&call->error);
 	call->query = "";
 }
@@ -373,9 +373,6 @@ ob_aws_call_start(ObAwsCall *call)
 	request->response_max = call->response_max;
 	request->connect_timeout_ms = CONNECT_MS;
 	request->timeout_ms = TRY_MS;
-	request->arg = call;
-	request->prepare = prepare;
-	request->done = on_done;
 	call->wait.wake = wake;
 	call->wait.arg = call;
 	call->payload_hash[0] = '\0';

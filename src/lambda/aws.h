@@ -37,7 +37,7 @@ struct ObAwsCall
 	const char *body;
 	size_t len;
 	size_t response_max;
-	int64_t deadline_ms; /* of ob_http_now_ms(): no try begins after it */
+	int64_t deadline_ms; /* in ob_http_now_ms(): no try begins after it */
 	void (*done)(ObAwsCall *call); /* NULL: the caller looks at "ended" */
 	void *arg;
 
@@ -57,13 +57,13 @@ struct ObAwsCall
 	char payload_hash[OB_SHA256_HEX];
 	char host[300];
 	char signer[129];    /* the access key id of the last try */
-	bool no_credentials; /* they are being fetched */
-	bool refused;        /* they were refused once */
+	bool no_credentials; /* credentials are being fetched */
+	bool refused;        /* the credentials were refused once */
 };
 
 extern void ob_aws_call_init(ObAwsCall *call);
 extern void ob_aws_call_start(ObAwsCall *call);
-/* Cancels it if it runs, wipes the response, which may be secret. */
+/* Cancels a running call, and wipes the response, which may be secret. */
 extern void ob_aws_call_free(ObAwsCall *call);
 
 #endif

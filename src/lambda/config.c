@@ -17,7 +17,7 @@
 #define CONCURRENCY 4
 #define CONCURRENCY_MAX 64
 
-/* The first of the variables that is set and not empty. */
+/* Returns the first of the two variables that is set and not empty. */
 static const char *
 variable(const char *name, const char *other)
 {
@@ -36,7 +36,8 @@ copy(const char *text, ObError *error)
 	return ob_text_copy(&result, text, error) == OB_OK ? result : NULL;
 }
 
-/* The number of the value among the choices; the first one if it is unset. */
+/* Returns the index of the value among the choices; 0 if the variable is
+ * unset. */
 static int
 choice(const char *name, const char *const *choices, ObError *error)
 {
@@ -119,7 +120,7 @@ read_options(OblConfig *config, ObError *error)
 	config->options = copy(value, error);
 }
 
-/* The folder of the deployed package. */
+/* Finds the folder of the deployed package. */
 static bool
 package_folder(char *path, size_t size, ObError *error)
 {
@@ -134,7 +135,7 @@ package_folder(char *path, size_t size, ObError *error)
 	len = readlink("/proc/self/exe", path, size - 1);
 	if (len <= 0)
 	{
-		ob_error_set(error, OB_EIO, "the program's own path is not known");
+		ob_error_set(error, OB_EIO, "could not determine the program's path");
 		return false;
 	}
 	path[len] = '\0';
@@ -157,7 +158,8 @@ file_path(const char *name, ObError *error)
 	return result;
 }
 
-/* The package's bundle; NULL if there is none, as where it was built. */
+/* Returns the path of the package's bundle; NULL if there is none, as in the
+ * build folder. */
 static char *
 bundled_ca_file(ObError *error)
 {

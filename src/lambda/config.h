@@ -4,9 +4,9 @@
  *
  * src/lambda/config.h
  *
- * Read once, at the start; anything wrong is an init error that names the
- * variable.  The variables of the program that onboard replaces are used where
- * ours are absent.
+ * The configuration is read once, at the start; an invalid value is an init
+ * error that names the variable.  Variables of the program that onboard
+ * replaces are used where ours are unset.
  */
 #ifndef OBL_CONFIG_H
 #define OBL_CONFIG_H
@@ -25,7 +25,7 @@ typedef enum OblMode
 typedef enum OblFailOn
 {
 	OBL_FAIL_ON_ANY, /* a failed table makes the invocation fail */
-	OBL_FAIL_ON_ALL, /* only if none has landed */
+	OBL_FAIL_ON_ALL, /* only if no table has landed */
 	OBL_FAIL_ON_NEVER
 } OblFailOn;
 
@@ -45,8 +45,8 @@ typedef struct OblConfig
 	char *prefix;  /* TargetLoc: "{TargetLoc}{name}/data/inbox/..." as the
 					* key; NULL: the database's template */
 	char *options; /* ONBOARD_OPTIONS, a JSON object; NULL: none */
-	bool as_predecessor; /* targetS3Bucket names the bucket: the format is
-						  * json unless ONBOARD_OPTIONS has another */
+	bool as_predecessor; /* targetS3Bucket names the bucket, so the format is
+						  * json unless ONBOARD_OPTIONS sets another */
 	OblFailOn fail_on;   /* ONBOARD_FAIL_ON: any, all, never */
 	char *topic;         /* ONBOARD_TOPIC_ARN; NULL: none */
 	char *region;        /* AWS_REGION, AWS_DEFAULT_REGION */
@@ -55,7 +55,7 @@ typedef struct OblConfig
 	char *ca_file;       /* ONBOARD_CA_FILE; NULL: the bundle of the package */
 } OblConfig;
 
-/* Fills config from the environment; NULL-terminated texts of malloc. */
+/* Fills config from the environment; its texts are malloc'd. */
 extern ObCode obl_config_read(OblConfig *config, ObError *error) OB_MUST_CHECK;
 extern void obl_config_free(OblConfig *config);
 

@@ -4,8 +4,8 @@
  *
  * src/lambda/database.c
  *
- * The last NULL of PQgetResult() comes with no socket event of its own, so
- * everything that can be read is read before the next wait.
+ * The final NULL of PQgetResult() causes no socket event, so all results that
+ * are available are read before the next wait.
  */
 #include "lambda/database.h"
 
@@ -39,19 +39,26 @@ obl_class_of(const char *sqlstate)
 	return OBL_CLASS_FINAL;
 }
 
+void
+obl_copy_line(char *field, size_t size, const char *text)
+{
+	char *line = text ? strndup(text, strcspn(text, "\n")) : NULL;
+
+	ob_error_text(field, size, line ? line : "");
+	free(line);
+}
+
 static void
-report(OblConnection *connection, OblClass class, const char *sqlstate,
-	   const char *message)
+report_detail(OblConnection *connection, OblClass class, const char *sqlstate,
+			  const char *message, const char *detail)
 {
 	PGresult *result = connection->result;
-	char *line = message ? strndup(message, strcspn(message, "\n")) : NULL;
 
 	connection->class = class;
 	snprintf(connection->sqlstate, sizeof(connection->sqlstate), "%s",
 			 sqlstate ? sqlstate : "");
-	ob_error_text(connection->message, sizeof(connection->message),
-				  line ? line : "");
-	free(line);
+	obl_copy_line(connection->message, sizeof(connection->message), message);
+	obl_copy_line(connection->detail, sizeof(connection->detail), detail);
 	connection->result = NULL;
 	connection->busy = false;
 	connection->connecting = false;
@@ -61,12 +68,19 @@ report(OblConnection *connection, OblClass class, const char *sqlstate,
 	PQclear(result);
 }
 
+static void
+report(OblConnection *connection, OblClass class, const char *sqlstate,
+	   const char *message)
+{
+	report_detail(connection, class, sqlstate, message, NULL);
+}
+
 /* ---- connecting ---- */
 
 /*
- * Verbosity "sqlstate" makes the text of a failed login end with its code, the
- * only way to learn it; nothing else of the text is passed on, since it may
- * name what the secret holds.
+ * With verbosity "sqlstate", the text of a failed login contains its code,
+ * which is available in no other way.  The rest of the text is not passed on,
+ * since it may show parts of the secret.
  */
 static void
 login_failed(OblConnection *connection)
@@ -112,13 +126,14 @@ continue_connecting(OblConnection *connection)
 			login_failed(connection);
 			return;
 	}
-	/* libpq may have gone on to another address */
+	/* libpq may have moved on to another address */
 	connection->socket.fd = PQsocket(connection->conn);
 }
 
 /* ---- statements ---- */
 
-/* Keeps the first result of a statement that failed, else the last. */
+/* Keeps the first error of a statement, or its last result if there is
+ * none. */
 static void
 keep(OblConnection *connection, PGresult *result)
 {
@@ -145,7 +160,8 @@ statement_ended(OblConnection *connection)
 	if (status == PGRES_TUPLES_OK || status == PGRES_COMMAND_OK)
 		report(connection, OBL_CLASS_OK, "", "");
 	else if (sqlstate)
-		report(connection, obl_class_of(sqlstate), sqlstate, message);
+		report_detail(connection, obl_class_of(sqlstate), sqlstate, message,
+					  PQresultErrorField(result, PG_DIAG_MESSAGE_DETAIL));
 	else
 		report(connection, OBL_CLASS_AGAIN, "08006",
 			   "the connection to the database was lost");

@@ -17,6 +17,8 @@
 #include "lambda/loop.h"
 #include "lambda/secret.h"
 
+#define OBL_TEXT 1024 /* a message's or detail's maximum, with its NUL */
+
 typedef struct OblConnection OblConnection;
 
 typedef enum OblClass
@@ -42,9 +44,10 @@ struct OblConnection
 	/* the outcome */
 	OblClass class;
 	char sqlstate[6];
-	char message[1024]; /* redacted for logins */
+	char message[OBL_TEXT]; /* redacted for failed logins */
+	char detail[OBL_TEXT];  /* the DETAIL of a statement's error; or "" */
 
-	int tries; /* the owner's, to count */
+	int tries; /* a counter for the owner */
 
 	/* private */
 	PGconn *conn;
@@ -64,5 +67,9 @@ extern void obl_connection_send(OblConnection *connection, const char *sql,
 extern void obl_connection_cancel(OblConnection *connection);
 extern void obl_connection_close(OblConnection *connection);
 extern OblClass obl_class_of(const char *sqlstate);
+
+/* Copies the first line of a server's text, cut and masked as the texts of an
+ * ObError; NULL is copied as "". */
+extern void obl_copy_line(char *field, size_t size, const char *text);
 
 #endif

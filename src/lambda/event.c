@@ -13,7 +13,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-/* PostgreSQL's names have up to 63 bytes, and a schema before them. */
+/* PostgreSQL's names have up to 63 bytes each, and may be qualified. */
 #define NAME_MAX_LEN 200
 
 /* ---- UUIDs ---- */
@@ -72,8 +72,8 @@ obl_uuid5(const char *run_id, const char *name, char *out)
 	uuid5(run_id, name, out);
 }
 
-/* Lambda's request ids are UUIDs; those of a test or another runtime need not
- * be. */
+/* Makes a run id of the request id, which is a UUID in Lambda, but need not be
+ * in tests and other runtimes. */
 static void
 run_of_request(OblEvent *event, const char *request_id)
 {
@@ -98,7 +98,8 @@ text_of(const json_t *object, const char *name)
 	return json_string_value(json_object_get(object, name));
 }
 
-/* An EventBridge rule's: its id stays the same when it is delivered again. */
+/* Reads the event of an EventBridge rule, whose id stays the same when it is
+ * delivered again. */
 static ObCode
 read_scheduled(OblEvent *event, const json_t *root, ObError *error)
 {
@@ -106,8 +107,7 @@ read_scheduled(OblEvent *event, const json_t *root, ObError *error)
 	const char *id = text_of(root, "id");
 
 	if (json_object_get(root, "onboard"))
-		return refuse(error,
-					  "it is a scheduled event and \"onboard\" at once");
+		return refuse(error, "it is both a scheduled event and \"onboard\"");
 	if (!source || strcmp(source, "aws.events") != 0)
 		return refuse(error, "a scheduled event's source must be aws.events");
 	if (!id || !is_uuid(id))
@@ -161,8 +161,9 @@ read_run_id(OblEvent *event, const json_t *request, const char *request_id,
 					 json_object_get(request, "scheduled_time");
 
 	if (scheduled && (!arn || !time || !arn[0] || !time[0]))
-		return refuse(error, "schedule_arn and scheduled_time must be texts, "
-							 "and come together");
+		return refuse(error,
+					  "schedule_arn and scheduled_time must be strings, "
+					  "and given together");
 
 	if (json_object_get(request, "run_id"))
 	{
@@ -222,12 +223,12 @@ read_action(OblEvent *event, const json_t *request, ObError *error)
 	{
 		event->depth = OBL_DEPTH_MAX;
 		if (!json_object_get(request, "tables"))
-			return refuse(error, "action table needs tables");
+			return refuse(error, "action table requires tables");
 	}
 	else if (event->depth > 0)
-		return refuse(error, "depth is for action table only");
+		return refuse(error, "depth requires action table");
 	if (event->action != OBL_ACTION_RUN && !json_object_get(request, "run_id"))
-		return refuse(error, "this action needs a run_id");
+		return refuse(error, "this action requires a run_id");
 	return OB_OK;
 }
 
@@ -262,7 +263,7 @@ obl_event_read(OblEvent *event, const char *text, size_t len,
 		return refuse(error, "it is larger than 1 MiB");
 	root = json_loadb(text, len, JSON_REJECT_DUPLICATES, &where);
 	if (!root)
-		return refuse(error, "it is no JSON");
+		return refuse(error, "it is not JSON");
 	type = text_of(root, "detail-type");
 	if (type && strcmp(type, "Scheduled Event") == 0)
 		code = read_scheduled(event, root, error);

@@ -4,11 +4,11 @@
  *
  * src/lambda/event.h
  *
- * Two events are known: EventBridge's scheduled event (detail-type and
- * source), and the object {"onboard": {...}} (from a schedule of EventBridge
- * Scheduler, an operator, or ourselves) with action run, table or status.  All
- * others are refused, so that a caller of the function can choose no SQL, host
- * or key.
+ * There are two kinds of events: EventBridge's scheduled event (detail-type
+ * and source), and the object {"onboard": {...}} (from EventBridge Scheduler,
+ * an operator, or the function itself) with action run, table or status.  All
+ * others are refused, so that a caller of the function cannot choose SQL,
+ * hosts or keys.
  */
 #ifndef OBL_EVENT_H
 #define OBL_EVENT_H
@@ -24,8 +24,8 @@
 
 typedef enum OblAction
 {
-	OBL_ACTION_RUN,   /* all tables, or those named */
-	OBL_ACTION_TABLE, /* a child's: those named, depth >= 1 */
+	OBL_ACTION_RUN,   /* all tables, or the named ones */
+	OBL_ACTION_TABLE, /* a child's: the named tables, depth >= 1 */
 	OBL_ACTION_STATUS
 } OblAction;
 
@@ -42,17 +42,19 @@ typedef struct OblEvent
 	int depth; /* 0: not a child */
 } OblEvent;
 
-/* code OB_EINVAL: Onboard.BadEvent. */
+/* The error's code is OB_EINVAL, which is reported as Onboard.BadEvent. */
 extern ObCode obl_event_read(OblEvent *event, const char *text, size_t len,
 							 const char *request_id,
 							 ObError *error) OB_MUST_CHECK;
 extern void obl_event_free(OblEvent *event);
 
-/* The JSON of a child's event: names only; malloc'd, NULL without memory. */
+/* Returns the JSON of a child's event, which only has names; malloc'd, NULL if
+ * out of memory. */
 extern char *obl_event_child(const char *run_id, char *const *tables,
 							 int ntables, int depth);
 
-/* The version 5 UUID of a name within a run, for jobs of single tables. */
+/* Writes the version 5 UUID of a name within a run, for jobs of single
+ * tables. */
 extern void obl_uuid5(const char *run_id, const char *name, char *out);
 
 #endif

@@ -26,7 +26,8 @@ obl_log_context(const char *request_id, const char *run_id)
 	context_run = run_id;
 }
 
-/* A text that is not UTF-8 is logged as such, rather than left out. */
+/* Adds a text; one that is not UTF-8 is logged as "(not UTF-8)", rather than
+ * left out. */
 static void
 add(json_t *line, const char *name, const char *text)
 {

@@ -5,7 +5,7 @@
  *
  * src/lambda/log.h
  *
- * Never a payload, an SQL text or a secret.
+ * Lines never contain payloads, SQL or secrets.
  */
 #ifndef OBL_LOG_H
 #define OBL_LOG_H
@@ -30,6 +30,7 @@ extern void obl_log_error(OblLevel level, const char *event,
 						  const ObError *error);
 
 /* Logs the metrics, once per run; see
+ *
  * https://docs.aws.amazon.com/AmazonCloudWatch/latest/monitoring/CloudWatch_Embedded_Metric_Format_Specification.html
  */
 struct OblResult;

@@ -31,7 +31,7 @@ obl_loop_remove(OblLoop *loop, OblSocket *socket)
 	}
 }
 
-/* The earlier of two times, of which -1 is never. */
+/* Returns the earlier of two times, where -1 means never. */
 static int64_t
 earlier(int64_t a, int64_t b)
 {
@@ -40,8 +40,8 @@ earlier(int64_t a, int64_t b)
 	return a < b ? a : b;
 }
 
-/* The time-out of poll(), rounded up, so that the loop does not spin for the
- * rest of a millisecond. */
+/* Returns the time-out for poll(), rounded up, so that the loop does not spin
+ * for the rest of a millisecond. */
 static int
 timeout(const OblLoop *loop, int64_t until_ms)
 {
@@ -59,7 +59,7 @@ timeout(const OblLoop *loop, int64_t until_ms)
 }
 
 static bool
-is_there(const OblLoop *loop, const OblSocket *socket)
+is_registered(const OblLoop *loop, const OblSocket *socket)
 {
 	for (int i = 0; i < loop->nsockets; i++)
 	{
@@ -94,7 +94,7 @@ obl_loop_step(OblLoop *loop, int64_t until_ms, ObError *error)
 		bool due = sockets[i]->wake_at >= 0 && sockets[i]->wake_at <= now;
 
 		/* a callback before this one may have removed it */
-		if ((fds[i].revents || due) && is_there(loop, sockets[i]))
+		if ((fds[i].revents || due) && is_registered(loop, sockets[i]))
 			sockets[i]->ready(sockets[i], fds[i].revents);
 	}
 	return ob_http_drive(loop->http, error) == OB_OK;

@@ -5,7 +5,7 @@
  * src/lambda/loop.h
  *
  * One process, one thread, one poll(2).  Nothing else in the program blocks,
- * but for small files.
+ * except for reads of small files.
  */
 #ifndef OBL_LOOP_H
 #define OBL_LOOP_H
@@ -39,8 +39,8 @@ struct OblLoop
 extern bool obl_loop_add(OblLoop *loop, OblSocket *socket);
 extern void obl_loop_remove(OblLoop *loop, OblSocket *socket);
 
-/* Waits for the first event, at most until then (-1: for ever), and handles
- * all that have come.  False only if the machinery is broken. */
+/* Waits for an event, at most until until_ms (-1: for ever), and handles all
+ * pending events.  Returns false only if waiting itself fails. */
 extern bool obl_loop_step(OblLoop *loop, int64_t until_ms, ObError *error);
 
 #endif

@@ -4,8 +4,8 @@
  *
  * src/lambda/main.c
  *
- * It never sees a row: it starts exports in the database, which lands the
- * tables in S3 itself.
+ * Rows do not pass through this program: it starts exports in the database,
+ * which writes the tables to S3 itself.
  */
 #include <signal.h>
 #include <stdio.h>

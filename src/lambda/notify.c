@@ -34,7 +34,7 @@ write_form(ObBuf *form, const OblAws *aws, const OblResult *result,
 	snprintf(subject, sizeof(subject), "onboard: run %s %s",
 			 obl_result_state(result), result->run_id);
 	ob_sigv4_query(&query, pairs, sizeof(pairs) / sizeof(pairs[0]));
-	/* in a form a blank is a plus */
+	/* a form encodes a blank as a plus */
 	for (const char *p = query.data; p && *p; p++)
 	{
 		bool blank = strncmp(p, "%20", 3) == 0;

@@ -9,7 +9,7 @@
 
 #include "lambda/run.h"
 
-/* A failure is logged, and changes nothing. */
+/* A failure is only logged. */
 extern void obl_notify(const OblAws *aws, const OblResult *result);
 
 #endif

@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "lambda/database.h"
+
 #define FAILURES_MAX 50
 
 void
@@ -28,6 +30,7 @@ obl_result_free(OblResult *result)
 		free(result->tables[i].name);
 		free(result->tables[i].query);
 		free(result->tables[i].message);
+		free(result->tables[i].detail);
 	}
 	free(result->tables);
 	memset(result, 0, sizeof(*result));
@@ -39,7 +42,7 @@ obl_result_add(OblResult *result, const char *name, const char *query,
 {
 	OblTable *table;
 
-	/* grows by doubling: at each power of two */
+	/* the array doubles at each power of two */
 	if ((result->ntables & (result->ntables - 1)) == 0)
 	{
 		size_t room = result->ntables ? (size_t) result->ntables * 2 : 1;
@@ -105,18 +108,24 @@ obl_result_count(const OblResult *result, OblTableState state)
 }
 
 void
-obl_table_fail(OblTable *table, const char *sqlstate, const char *message)
+obl_table_fail(OblTable *table, const char *sqlstate, const char *message,
+			   const char *detail)
 {
+	char line[OBL_TEXT];
+
 	table->state = OBL_TABLE_FAILED;
 	snprintf(table->sqlstate, sizeof(table->sqlstate), "%s", sqlstate);
 	free(table->message);
 	table->message = strdup(message);
+	obl_copy_line(line, sizeof(line), detail);
+	free(table->detail);
+	table->detail = line[0] ? strdup(line) : NULL;
 }
 
 void
 obl_table_read_row(OblTable *table, const char *status, const char *rows,
 				   const char *bytes, const char *sqlstate,
-				   const char *message)
+				   const char *message, const char *detail)
 {
 	if (strcmp(status, "done") == 0)
 		table->state = OBL_TABLE_DONE;
@@ -126,7 +135,7 @@ obl_table_read_row(OblTable *table, const char *status, const char *rows,
 		table->state = OBL_TABLE_QUEUED;
 	else
 		obl_table_fail(table, sqlstate[0] ? sqlstate : "",
-					   message[0] ? message : status);
+					   message[0] ? message : status, detail);
 	table->rows = strtoll(rows, NULL, 10);
 	table->bytes = strtoll(bytes, NULL, 10);
 }
@@ -163,7 +172,7 @@ unfinished(const OblResult *result)
 }
 
 static int
-going_on(const OblResult *result)
+in_progress(const OblResult *result)
 {
 	return obl_result_count(result, OBL_TABLE_QUEUED) +
 		   obl_result_count(result, OBL_TABLE_RUNNING) +
@@ -176,8 +185,8 @@ obl_result_state(const OblResult *result)
 	int bad = obl_result_count(result, OBL_TABLE_FAILED) + unfinished(result);
 
 	if (bad > 0)
-		return landed(result) + going_on(result) > 0 ? "partial" : "failed";
-	return going_on(result) > 0 ? "running" : "done";
+		return landed(result) + in_progress(result) > 0 ? "partial" : "failed";
+	return in_progress(result) > 0 ? "running" : "done";
 }
 
 bool
@@ -190,7 +199,7 @@ obl_result_failed(const OblResult *result, OblFailOn fail_on)
 		case OBL_FAIL_ON_ANY:
 			return bad > 0;
 		case OBL_FAIL_ON_ALL:
-			return bad > 0 && landed(result) + going_on(result) == 0;
+			return bad > 0 && landed(result) + in_progress(result) == 0;
 		case OBL_FAIL_ON_NEVER:
 			break;
 	}
@@ -205,10 +214,10 @@ failure(const OblTable *table)
 
 	if (!message)
 		message = late ? "deadline exceeded" : "";
-	return json_pack("{s:s, s:s, s:s, s:i}", "table", table->name, "sqlstate",
-					 table->sqlstate[0] || !late ? table->sqlstate
-												 : "deadline",
-					 "message", message, "attempts", table->attempts);
+	return json_pack(
+		"{s:s, s:s, s:s, s:s*, s:i}", "table", table->name, "sqlstate",
+		table->sqlstate[0] || !late ? table->sqlstate : "deadline", "message",
+		message, "detail", table->detail, "attempts", table->attempts);
 }
 
 static json_t *
@@ -255,7 +264,7 @@ obl_result_json(const OblResult *result)
 		"empty", obl_result_count(result, OBL_TABLE_EMPTY), "landed_before",
 		landed_before(result), "failed",
 		obl_result_count(result, OBL_TABLE_FAILED), "unfinished",
-		unfinished(result), "running", going_on(result), "rows",
+		unfinished(result), "running", in_progress(result), "rows",
 		(json_int_t) rows, "bytes", (json_int_t) bytes, "failures", list);
 	if (!object)
 		return NULL;

@@ -20,16 +20,16 @@ typedef enum OblTableState
 	OBL_TABLE_DONE,
 	OBL_TABLE_EMPTY,
 	OBL_TABLE_FAILED,
-	OBL_TABLE_DEADLINE, /* cancelled, or not begun, for want of time */
-	OBL_TABLE_SKIPPED,  /* another delivery of the event works on it */
-	OBL_TABLE_QUEUED    /* fanout: a child was invoked; submit: the
-						 * database works on it */
+	OBL_TABLE_DEADLINE, /* cancelled or not started at the deadline */
+	OBL_TABLE_SKIPPED,  /* another delivery of the event is exporting it */
+	OBL_TABLE_QUEUED    /* fanout: a child was invoked; submit: a job in the
+						 * database exports it */
 } OblTableState;
 
 typedef struct OblTable
 {
 	char *name;  /* malloc'd */
-	char *query; /* the file's; NULL: registered */
+	char *query; /* from the file; NULL: the table is registered */
 	double size; /* estimated rows; the largest first */
 	OblTableState state;
 	bool landed_before; /* by another delivery of the event */
@@ -40,6 +40,7 @@ typedef struct OblTable
 	int64_t bytes;
 	char sqlstate[6]; /* or "" */
 	char *message;    /* malloc'd; NULL: none */
+	char *detail;     /* the same */
 } OblTable;
 
 typedef struct OblResult
@@ -53,33 +54,34 @@ typedef struct OblResult
 
 extern void obl_result_init(OblResult *result, const char *run_id);
 extern void obl_result_free(OblResult *result);
-/* Takes copies; false without memory. */
+/* Adds copies; returns false if out of memory. */
 extern bool obl_result_add(OblResult *result, const char *name,
 						   const char *query, double size);
-/* NULL if there is none of that name. */
+/* Returns NULL if no table has that name. */
 extern OblTable *obl_result_find(OblResult *result, const char *name);
 extern void obl_result_sort(OblResult *result); /* by size, descending */
 extern int obl_result_count(const OblResult *result, OblTableState state);
 
-/* Sets the failure of a table. */
+/* Sets the failure of a table.  A detail of NULL or "" is none. */
 extern void obl_table_fail(OblTable *table, const char *sqlstate,
-						   const char *message);
+						   const char *message, const char *detail);
 
 /* Sets a table's state and figures from the texts of a row of the history. */
 extern void obl_table_read_row(OblTable *table, const char *status,
 							   const char *rows, const char *bytes,
-							   const char *sqlstate, const char *message);
+							   const char *sqlstate, const char *message,
+							   const char *detail);
 
 /* "done", "running", "partial" or "failed". */
 extern const char *obl_result_state(const OblResult *result);
-/* Whether the invocation is to fail, by fail_on. */
+/* Returns whether the invocation must fail, according to fail_on. */
 extern bool obl_result_failed(const OblResult *result, OblFailOn fail_on);
 
 /*
  * {"run_id", "state", "tables", "exported", "empty", "landed_before" (of these
  * two), "failed", "unfinished", "running", "rows", "bytes", "failures":
- * [{"table", "sqlstate", "message", "attempts"}] (50 at most, then "more")};
- * malloc'd.
+ * [{"table", "sqlstate", "message", "detail" (if there is one), "attempts"}]
+ * (50 at most, then "more")}; malloc'd.
  */
 extern char *obl_result_json(const OblResult *result);
 

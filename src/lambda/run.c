@@ -12,8 +12,6 @@
 #include <string.h>
 #include <time.h>
 
-#include "lambda/invoke.h"
-
 #define MARGIN_MIN_MS 2000
 #define MARGIN_MAX_MS 15000
 
@@ -73,7 +71,7 @@ run_by_mode(OblRun *run, ObError *error)
 		return error->code;
 	obl_result_sort(&run->result);
 	if (mode == OBL_MODE_FANOUT)
-		return obl_invoke_children(run, error);
+		return obl_run_fanout(run, error);
 	/* workers have connections of their own */
 	obl_run_disconnect(run);
 	return obl_run_wait(run, error);

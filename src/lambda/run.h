@@ -7,7 +7,7 @@
  *		run.c         from an event to a mode, and to a result
  *		run_wait.c    mode wait
  *		run_submit.c  mode submit, and the status of such a run
- *		invoke.c      mode fanout
+ *		run_fanout.c  mode fanout
  *		tables.c      the list of tables, and which of them have landed
  *		primary.c     statements on the connection to the primary
  */
@@ -29,24 +29,30 @@ typedef struct OblRun
 	const char *request_id;
 	const char *function_arn;
 	const char *trace_id;
-	int64_t deadline_ms; /* of ob_http_now_ms(): work ends here, a margin
-						  * before the invocation does */
+	int64_t deadline_ms; /* on ob_http_now_ms()'s clock: work ends here, a
+						  * margin before the invocation does */
 	char *options; /* jsonb for every table: ONBOARD_OPTIONS and the key */
-	OblConnection *primary; /* of obl_run_query(); NULL: not open */
+	OblConnection *primary; /* for obl_run_query(); NULL: not open */
 	OblResult result;
 } OblRun;
 
-/* Fills run->result; an error is one of the run as a whole (no secret, no
- * database, no tables). */
+/* Fills run->result.  An error concerns the run as a whole: no secret, no
+ * database, no tables. */
 extern ObCode obl_run(OblRun *run, ObError *error) OB_MUST_CHECK;
 extern void obl_run_free(OblRun *run);
 
-/* clamp(5 % of what remains, 2 s, 15 s) before the invocation's own. */
+/* Returns the deadline of the work: before the invocation's deadline by 5% of
+ * the remaining time, at least 2 s and at most 15 s. */
 extern int64_t obl_run_deadline(int64_t deadline_unix_ms);
 
 extern ObCode obl_run_wait(OblRun *run, ObError *error);
 extern ObCode obl_run_submit(OblRun *run, ObError *error);
 extern ObCode obl_run_status(OblRun *run, ObError *error);
+
+/* Invokes a child for each table, or for several, so that there are at most
+ * 1,000 children.  Tables become OBL_TABLE_QUEUED (accepted with 202) or
+ * OBL_TABLE_FAILED (refused). */
+extern ObCode obl_run_fanout(OblRun *run, ObError *error);
 
 /*
  * Waits for a statement on the connection to the primary, which is opened when
@@ -61,12 +67,12 @@ extern ObCode obl_run_query(OblRun *run, const char *sql, int nparams,
 /* Closes that connection, if it is open. */
 extern void obl_run_disconnect(OblRun *run);
 
-/* The event's tables, or all: from the registry (enabled ones, with the rows
- * that pg_class guesses) or the file; those that have landed in this run
- * already are DONE or EMPTY. */
+/* Lists the event's tables, or all of them, from the registry (enabled ones,
+ * with pg_class's estimate of their rows) or from the file.  Tables that have
+ * landed in this run already are DONE or EMPTY. */
 extern ObCode obl_run_tables(OblRun *run, ObError *error) OB_MUST_CHECK;
 
-/* The delay before try n (from 1), with full jitter, in ms. */
+/* Returns the delay before try n (from 1), with full jitter, in ms. */
 extern int64_t obl_run_delay(int n);
 
 #endif

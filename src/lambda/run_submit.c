@@ -5,14 +5,14 @@
  * src/lambda/run_submit.c
  *
  * All registered tables are one job, under one snapshot, whose run id is the
- * event's.  Tables that were named, or that the file has, are a job each, some
- * at a time, and so are those that failed in an earlier delivery of the event;
- * their run ids are made of the event's and their names, and those of further
- * tries of the id before.  Jobs that have not ended at the deadline continue
- * in the database; a status event shows them later.
+ * event's.  Named tables and tables of the file are a job each, several at a
+ * time, and so are tables that failed in an earlier delivery of the event. The
+ * run id of such a job is derived from the event's and the table's name; that
+ * of a further try, from the id of the try before.  Jobs that have not ended
+ * at the deadline continue in the database; a status event shows them later.
  *
- * A run belongs to a role: rows of the same id that another role has made, and
- * that ours may see, are ignored.
+ * A run belongs to a role: rows of another role with the same id, which ours
+ * may be able to see, are ignored.
  */
 #include <jansson.h>
 #include <stdlib.h>
@@ -29,18 +29,20 @@ static const char submit_all[] =
 	"SELECT onboard_submit_all(NULL, $1::jsonb, $2::uuid)";
 static const char submit_one[] =
 	"SELECT onboard_submit($1, $2, $3, $4::jsonb, $5::uuid)";
-/* the run's own row, whose name is empty, only matters if it is bad */
+/* the run's own row, whose name is empty, only matters if the run has
+ * failed */
 static const char rows_of_run[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
-	" coalesce(error, '') FROM onboard_runs WHERE run_id = $1::uuid"
-	" AND role = current_user"
+	" coalesce(error, ''), coalesce(detail, '') FROM onboard_runs"
+	" WHERE run_id = $1::uuid AND role = current_user"
 	" AND (name <> '' OR status IN ('failed', 'lost')) ORDER BY name";
 static const char rows_of_jobs[] =
 	"SELECT name, status, rows, bytes, coalesce(sqlstate, ''),"
-	" coalesce(error, '') FROM onboard_runs WHERE run_id = ANY ($1::uuid[])"
-	" AND role = current_user";
+	" coalesce(error, ''), coalesce(detail, '') FROM onboard_runs"
+	" WHERE run_id = ANY ($1::uuid[]) AND role = current_user";
 
-/* Rows of the history into the result, whose tables may not be known yet. */
+/* Stores rows of the history in the result, whose tables may not be known
+ * yet. */
 static ObCode
 read_rows(OblRun *run, const PGresult *rows, ObError *error)
 {
@@ -58,13 +60,14 @@ read_rows(OblRun *run, const PGresult *rows, ObError *error)
 		table->attempts = 1;
 		obl_table_read_row(table, PQgetvalue(rows, i, 1),
 						   PQgetvalue(rows, i, 2), PQgetvalue(rows, i, 3),
-						   PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5));
+						   PQgetvalue(rows, i, 4), PQgetvalue(rows, i, 5),
+						   PQgetvalue(rows, i, 6));
 	}
 	return OB_OK;
 }
 
 static bool
-has_lost(const PGresult *rows)
+has_lost_row(const PGresult *rows)
 {
 	for (int i = 0; i < PQntuples(rows); i++)
 	{
@@ -74,17 +77,17 @@ has_lost(const PGresult *rows)
 	return false;
 }
 
-/* A job that ends while the view looks seems lost: its row is that of the
- * snapshot, but its lock has gone since.  So the rows are read again if one
- * seems lost. */
+/* Reads rows of the history into the result.  If a job ends while the view is
+ * read, it appears lost: the snapshot has its old row, but its lock is gone.
+ * So the rows are read again if one is lost. */
 static ObCode
-look(OblRun *run, const char *sql, const char *ids, ObError *error)
+read_history(OblRun *run, const char *sql, const char *ids, ObError *error)
 {
 	const char *values[] = {ids};
 	PGresult *rows = NULL;
 	ObCode code = obl_run_query(run, sql, 1, values, &rows, error);
 
-	if (code == OB_OK && has_lost(rows))
+	if (code == OB_OK && has_lost_row(rows))
 	{
 		PQclear(rows);
 		code = obl_run_query(run, sql, 1, values, &rows, error);
@@ -159,22 +162,23 @@ ids_of_jobs(const OblRun *run)
 }
 
 static ObCode
-look_at_jobs(OblRun *run, ObError *error)
+read_jobs(OblRun *run, ObError *error)
 {
 	char *ids = ids_of_jobs(run);
 	ObCode code;
 
 	if (!ids)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
-	code =
-		strcmp(ids, "{}") == 0 ? OB_OK : look(run, rows_of_jobs, ids, error);
+	code = strcmp(ids, "{}") == 0
+			   ? OB_OK
+			   : read_history(run, rows_of_jobs, ids, error);
 	free(ids);
 	return code;
 }
 
-/* Whether the table needs a job that was not looked for yet: it has none, or
- * the last one has failed.  A table that failed without a try is not
- * registered. */
+/* Returns whether the table needs another job that has not been searched for
+ * yet: it has no job, or its last one failed.  A table that failed without a
+ * try is not registered. */
 static bool
 needs_job(const OblTable *table)
 {
@@ -208,7 +212,7 @@ find_jobs(OblRun *run, ObError *error)
 		}
 		if (!any)
 			break;
-		if (look_at_jobs(run, error) != OB_OK)
+		if (read_jobs(run, error) != OB_OK)
 			return error->code;
 	}
 	for (int i = 0; i < run->result.ntables; i++)
@@ -230,7 +234,7 @@ is_for_all(const OblRun *run)
 static void
 submit_table(OblRun *run, OblTable *table)
 {
-	/* the registry has the bucket for all tables */
+	/* for all tables, the registry has the bucket */
 	const char *bucket = is_for_all(run) ? NULL : run->config->bucket;
 	const char *values[] = {table->name, table->query, bucket, run->options,
 							table->job};
@@ -243,7 +247,8 @@ submit_table(OblRun *run, OblTable *table)
 		table->state = OBL_TABLE_QUEUED;
 	else
 		obl_table_fail(table, run->primary ? run->primary->sqlstate : "",
-					   error.cause);
+					   error.cause,
+					   run->primary ? run->primary->detail : NULL);
 	PQclear(rows);
 }
 
@@ -261,7 +266,7 @@ submit_more(OblRun *run)
 }
 
 static ObCode
-submit_some(OblRun *run, ObError *error)
+submit_tables(OblRun *run, ObError *error)
 {
 	int64_t wait = POLL_MIN_MS / 4;
 
@@ -273,7 +278,7 @@ submit_some(OblRun *run, ObError *error)
 
 		submit_more(run);
 		before = open_tables(run);
-		if (look_at_jobs(run, error) != OB_OK || is_late(run, wait))
+		if (read_jobs(run, error) != OB_OK || is_late(run, wait))
 			break;
 		if (open_tables(run) == 0 &&
 			obl_result_count(&run->result, OBL_TABLE_WAITING) == 0)
@@ -291,9 +296,10 @@ submit_some(OblRun *run, ObError *error)
 
 /* ---- all tables: one job ---- */
 
-/* Tables that land together, or with a manifest, have no jobs of their own. */
+/* Returns whether the run is a single job: tables that are published together,
+ * or with a manifest, have no jobs of their own. */
 static bool
-is_one_whole(const OblRun *run)
+is_one_job(const OblRun *run)
 {
 	json_t *options = json_loads(run->options, 0, NULL);
 	bool whole = json_object_get(options, "publish") ||
@@ -316,19 +322,20 @@ submit_once(OblRun *run, ObError *error)
 }
 
 static ObCode
-submit_every(OblRun *run, ObError *error)
+submit_run(OblRun *run, ObError *error)
 {
 	int64_t wait = POLL_MIN_MS / 4;
 	bool again;
 
-	if (look(run, rows_of_run, run->result.run_id, error) != OB_OK)
+	if (read_history(run, rows_of_run, run->result.run_id, error) != OB_OK)
 		return error->code;
 	again = run->result.ntables > 0;
 	if (!again && submit_once(run, error) != OB_OK)
 		return error->code;
 	for (;;)
 	{
-		if (look(run, rows_of_run, run->result.run_id, error) != OB_OK ||
+		if (read_history(run, rows_of_run, run->result.run_id, error) !=
+				OB_OK ||
 			is_late(run, wait))
 			return error->code;
 		if (open_tables(run) == 0)
@@ -339,7 +346,7 @@ submit_every(OblRun *run, ObError *error)
 	}
 	/* an earlier delivery has submitted the run, and some tables may have
 	 * failed */
-	return again && !is_one_whole(run) ? submit_some(run, error) : OB_OK;
+	return again && !is_one_job(run) ? submit_tables(run, error) : OB_OK;
 }
 
 /* ---- the modes ---- */
@@ -348,16 +355,17 @@ ObCode
 obl_run_submit(OblRun *run, ObError *error)
 {
 	if (is_for_all(run))
-		return submit_every(run, error);
+		return submit_run(run, error);
 	if (obl_run_tables(run, error) != OB_OK)
 		return error->code;
 	obl_result_sort(&run->result);
-	return submit_some(run, error);
+	return submit_tables(run, error);
 }
 
-/* Leaves the tables that would be submitted in another mode than status. */
+/* Restores the state of tables that find_jobs() has prepared for another job,
+ * which action status does not submit. */
 static void
-leave_waiting(OblRun *run)
+restore_failures(OblRun *run)
 {
 	for (int i = 0; i < run->result.ntables; i++)
 	{
@@ -372,7 +380,7 @@ leave_waiting(OblRun *run)
 ObCode
 obl_run_status(OblRun *run, ObError *error)
 {
-	if (look(run, rows_of_run, run->result.run_id, error) != OB_OK)
+	if (read_history(run, rows_of_run, run->result.run_id, error) != OB_OK)
 		return error->code;
 	/* tables that are jobs of their own */
 	if (run->result.ntables == 0 && !is_for_all(run) &&
@@ -380,6 +388,6 @@ obl_run_status(OblRun *run, ObError *error)
 		return error->code;
 	if (find_jobs(run, error) != OB_OK)
 		return error->code;
-	leave_waiting(run);
+	restore_failures(run);
 	return OB_OK;
 }

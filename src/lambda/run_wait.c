@@ -58,8 +58,8 @@ typedef struct Slot
 	OblConnection connection;
 	OblSecret *secret;
 	SlotState state;
-	bool refused;              /* the password was, once */
-	char version[OBL_VERSION]; /* of the secret that was logged in with */
+	bool refused;              /* the password was refused once */
+	char version[OBL_VERSION]; /* the version of the secret that was used */
 	int64_t open_at_ms;        /* of SLOT_PAUSING */
 	OblTable *table;           /* NULL: none */
 } Slot;
@@ -153,7 +153,7 @@ read_landed(OblTable *table, const PGresult *result)
 {
 	obl_table_read_row(table, PQgetvalue(result, 0, 0),
 					   PQgetvalue(result, 0, 1), PQgetvalue(result, 0, 2), "",
-					   "");
+					   "", "");
 	table->landed_before = is_true(result, 3);
 }
 
@@ -174,7 +174,8 @@ read_failure(Slot *slot)
 	else if (connection->class == OBL_CLASS_AGAIN && has_another_try(slot))
 		table->state = OBL_TABLE_WAITING;
 	else
-		obl_table_fail(table, connection->sqlstate, connection->message);
+		obl_table_fail(table, connection->sqlstate, connection->message,
+					   connection->detail);
 }
 
 static void
@@ -205,7 +206,7 @@ pause_slot(Slot *slot, int try)
 
 /* Ends the work on a table, whose transaction may still be open. */
 static void
-leave_table(Slot *slot)
+finish_table(Slot *slot)
 {
 	log_table(slot->table);
 	slot->table = NULL;
@@ -222,7 +223,7 @@ statement_failed(Slot *slot)
 	if (slot->table)
 	{
 		read_failure(slot);
-		leave_table(slot);
+		finish_table(slot);
 	}
 	if (lost)
 		pause_slot(slot, attempts);
@@ -233,15 +234,15 @@ statement_failed(Slot *slot)
 }
 
 static void
-lock_ended(Slot *slot, bool mine)
+lock_ended(Slot *slot, bool acquired)
 {
-	if (mine && !slot->slots->cancelled)
+	if (acquired && !slot->slots->cancelled)
 	{
 		export_table(slot);
 		return;
 	}
-	slot->table->state = mine ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;
-	leave_table(slot);
+	slot->table->state = acquired ? OBL_TABLE_DEADLINE : OBL_TABLE_SKIPPED;
+	finish_table(slot);
 	send(slot, SLOT_COMMITTING, commit, 0, NULL);
 }
 
@@ -262,7 +263,7 @@ statement_done(Slot *slot, const PGresult *result)
 			break;
 		default:
 			if (slot->table)
-				leave_table(slot);
+				finish_table(slot);
 			begin_table(slot);
 	}
 }
@@ -272,7 +273,7 @@ statement_done(Slot *slot, const PGresult *result)
 /* Fails all remaining tables with the error of a slot, if no slot is left to
  * take them. */
 static void
-fail_rest(Slots *slots, const char *sqlstate, const char *message)
+fail_remaining(Slots *slots, const char *sqlstate, const char *message)
 {
 	OblTable *table;
 
@@ -281,7 +282,7 @@ fail_rest(Slots *slots, const char *sqlstate, const char *message)
 	while ((table = next_table(slots)) != NULL)
 	{
 		table->attempts++;
-		obl_table_fail(table, sqlstate, message);
+		obl_table_fail(table, sqlstate, message, NULL);
 	}
 }
 
@@ -293,7 +294,7 @@ give_up(Slot *slot)
 	obl_log(OBL_WARN, "no connection", "sqlstate", connection->sqlstate,
 			"message", connection->message, NULL);
 	end_slot(slot);
-	fail_rest(slot->slots, connection->sqlstate, connection->message);
+	fail_remaining(slot->slots, connection->sqlstate, connection->message);
 }
 
 static void
@@ -382,7 +383,8 @@ open_slot(Slot *slot, ObError *error)
 
 /* ---- the whole ---- */
 
-/* The time at which the first pausing slot continues; -1: none does. */
+/* Returns the time at which the first pausing slot continues; -1: no slot is
+ * pausing. */
 static int64_t
 next_opening(const Slots *slots)
 {

@@ -4,11 +4,11 @@
  *
  * src/lambda/runtime.c
  *
- * Plain HTTP to an address of the sandbox: never through a proxy.  AWS has it
- * at 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The sandbox
- * may be frozen while the next event is waited for, so only the connection has
- * a time-out here, and a connection that died while frozen is just followed by
- * another try.
+ * The API is plain HTTP at an address of the sandbox, never through a proxy.
+ * AWS uses 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The
+ * sandbox may be frozen while the program waits for the next event, so only
+ * connecting has a time-out here, and a connection that died in the meantime
+ * just leads to another try.
  */
 #include "lambda/runtime.h"
 
@@ -31,7 +31,7 @@ typedef struct ApiCall
 {
 	const char *api;
 	const char *path;
-	const char *type; /* of an error; NULL: none */
+	const char *type; /* the error's type; NULL: none */
 	bool ended;
 	ObHttpRequest request;
 } ApiCall;
@@ -63,19 +63,17 @@ static void
 begin(ApiCall *call, const char *method, const char *api, const char *path)
 {
 	memset(call, 0, sizeof(*call));
-	ob_http_request_init(&call->request);
+	ob_http_request_init(&call->request, prepare, done, call);
 	call->api = api;
 	call->path = path;
 	call->request.method = method;
 	call->request.direct = true;
 	call->request.link_local = true;
 	call->request.connect_timeout_ms = CONNECT_MS;
-	call->request.prepare = prepare;
-	call->request.done = done;
-	call->request.arg = call;
 }
 
-/* Waits until the request has ended; true if a response came. */
+/* Waits until the request has ended; returns whether a response was
+ * received. */
 static bool
 wait_for(OblLoop *loop, ApiCall *call, int64_t delay_ms, ObError *error)
 {
@@ -162,7 +160,8 @@ obl_runtime_next(OblLoop *loop, const char *api, OblInvocation *invocation,
 		if (call.request.status == 500)
 			break;
 	}
-	ob_error_set(error, code, "the Runtime API gave none (HTTP status %d)",
+	ob_error_set(error, code,
+				 "the Runtime API returned no event (HTTP status %d)",
 				 call.request.status);
 	ob_http_request_free(&call.request);
 	return error->code;

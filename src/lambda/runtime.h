@@ -21,9 +21,9 @@ typedef struct OblInvocation
 	ObBuf payload;
 } OblInvocation;
 
-/* Waits for the next event, for ever.  A failure (403, 500, a broken
- * connection) is retried a few times, with growing delays, and is then an
- * error that ends the program. */
+/* Waits for the next event, without a time-out.  A failure (403, 500, a broken
+ * connection) is retried a few times, with growing delays; then it is an error
+ * that ends the program. */
 extern ObCode obl_runtime_next(OblLoop *loop, const char *api,
 							   OblInvocation *invocation,
 							   ObError *error) OB_MUST_CHECK;

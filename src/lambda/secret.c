@@ -45,7 +45,7 @@ obl_secret_wipe(OblSecret *secret)
 
 /* ---- reading it ---- */
 
-/* No cause repeats a value. */
+/* Sets an error whose cause never repeats a value. */
 static ObCode
 refuse(ObError *error, const char *name, const char *why)
 {
@@ -89,7 +89,7 @@ check(const OblSecret *secret, const json_t *object, ObError *error)
 
 	if (engine && strncmp(engine, "postgres", strlen("postgres")) != 0 &&
 		strncmp(engine, "aurora-postgres", strlen("aurora-postgres")) != 0)
-		return refuse(error, "engine", "is not PostgreSQL's");
+		return refuse(error, "engine", "is not PostgreSQL");
 	if (secret->port)
 	{
 		long port = strtol(secret->port, &end, 10);
@@ -104,7 +104,7 @@ check(const OblSecret *secret, const json_t *object, ObError *error)
 		if (strcmp(secret->sslmode, modes[i]) == 0)
 			return OB_OK;
 	}
-	return refuse(error, "sslmode", "is none of libpq's");
+	return refuse(error, "sslmode", "is not one of libpq's modes");
 }
 
 static ObCode
@@ -117,7 +117,7 @@ read_fields(OblSecret *secret, const json_t *object, ObError *error)
 			: "dbname";
 
 	if (!json_is_object(object))
-		return ob_error_set(error, OB_EPROTO, "it is no JSON object");
+		return ob_error_set(error, OB_EPROTO, "it is not a JSON object");
 	if (read_text(object, "host", true, &secret->host, error) != OB_OK ||
 		read_text(object, "port", false, &secret->port, error) != OB_OK ||
 		read_text(object, "username", true, &secret->user, error) != OB_OK ||
@@ -151,7 +151,7 @@ read_response(OblSecret *secret, const ObBuf *response, char *version,
 		code = ob_error_set(error, OB_EPROTO, "it has no SecretString");
 	else
 		code = read_fields(secret, object, error);
-	/* jansson has no way to wipe the memory that it frees */
+	/* jansson does not wipe the memory that it frees */
 	if (json_is_string(text))
 		OPENSSL_cleanse((char *) json_string_value(text),
 						json_string_length(text));

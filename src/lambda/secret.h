@@ -4,10 +4,10 @@
  *
  * src/lambda/secret.h
  *
- * Kept for five minutes, wiped when dropped.  The JSON is that of RDS's
- * secrets: username, password, host, port (number or text), dbname or
- * database, engine ("postgres..." if there), and of ours sslmode (default
- * verify-full) and sslrootcert.
+ * A secret is cached for five minutes, and wiped when it is dropped.  Its JSON
+ * is that of RDS's secrets: username, password, host, port (number or text),
+ * dbname or database, engine ("postgres..." if there), and of ours sslmode
+ * (default verify-full) and sslrootcert.
  */
 #ifndef OBL_SECRET_H
 #define OBL_SECRET_H
@@ -35,9 +35,10 @@ typedef struct OblAws /* what all calls to AWS need */
 	int64_t deadline_ms;
 } OblAws;
 
-/* Waits until the secret is there; refresh: not from the cache. *changed (may
- * be NULL) is set if it is another version than the cached one.  OB_ECREDS,
- * OB_EDENIED, OB_EMISSING, OB_EPROTO for a secret that is not as above, ... */
+/* Fetches the secret and waits for it, unless it is cached and refresh is
+ * false.  *changed (may be NULL) is set if the version differs from the cached
+ * one.  Errors are OB_ECREDS, OB_EDENIED, OB_EMISSING, OB_EPROTO for a secret
+ * that is not as above, and others */
 extern ObCode obl_secret_get(OblSecret *secret, const OblAws *aws,
 							 bool refresh, bool *changed,
 							 ObError *error) OB_MUST_CHECK;

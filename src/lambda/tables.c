@@ -11,7 +11,7 @@
 
 #include "lambda/run.h"
 
-/* The pattern of names is the event's list, as JSON; NULL: all. */
+/* The parameter is the event's list of names, as JSON; NULL: all tables. */
 static const char registered[] =
 	"SELECT t.name, coalesce(c.reltuples, 0)::float8"
 	" FROM onboard_tables t LEFT JOIN pg_catalog.pg_class c"
@@ -93,7 +93,7 @@ read_entry(OblRun *run, const json_t *entry, size_t number, ObError *error)
 	if (json_object_size(entry) != 2)
 		return refuse(error, number, "has an unknown key");
 	if (obl_result_find(&run->result, name))
-		return refuse(error, number, "has a table_name that was there before");
+		return refuse(error, number, "has a duplicate table_name");
 	if (is_wanted(run->event, name) &&
 		!obl_result_add(&run->result, name, query, 0))
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
@@ -137,13 +137,12 @@ add_unknown(OblRun *run, ObError *error)
 		if (!obl_result_add(&run->result, name, NULL, 0))
 			return ob_error_set(error, OB_ENOMEM, "out of memory");
 		obl_table_fail(obl_result_find(&run->result, name), "42704",
-					   "it is not registered");
+					   "it is not registered", NULL);
 	}
 	return OB_OK;
 }
 
-/* Marks the tables that a delivery before this one, or beside it, has
- * exported. */
+/* Marks the tables that an earlier or concurrent delivery has exported. */
 static ObCode
 mark_landed(OblRun *run, ObError *error)
 {
@@ -161,7 +160,7 @@ mark_landed(OblRun *run, ObError *error)
 			continue;
 		obl_table_read_row(table, PQgetvalue(rows, i, 1),
 						   PQgetvalue(rows, i, 2), PQgetvalue(rows, i, 3), "",
-						   "");
+						   "", "");
 		table->landed_before = true;
 	}
 	PQclear(rows);

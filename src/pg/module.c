@@ -18,18 +18,7 @@
 
 OB_MODULE_MAGIC;
 
-#define WORKERS_MAX 262143 /* that of max_worker_processes */
-
-char *onboard_server;
-int onboard_part_size;
-int onboard_upload_memory;
-int onboard_connections;
-int onboard_parallel_tables;
-int onboard_max_jobs_per_role;
-int onboard_reserved_workers;
-int onboard_connect_timeout;
-int onboard_stall_timeout;
-int onboard_retry_deadline;
+#define WORKERS_MAX 262143 /* the maximum of max_worker_processes */
 
 extern void _PG_init(void);
 

@@ -107,6 +107,16 @@ def real_server(bench, store):
     yield ways.psql()
 
 
+def parquet(bench, store):
+    yield copy("csv")
+    for parallel in bench.parallel:
+        for compression, encodings in (
+            ("none", "compatible"), ("snappy", "compatible"),
+            ("zstd", "compatible"), ("snappy", "delta"), ("zstd", "delta"),
+        ):
+            yield peers.parquet(compression, encodings, parallel)
+
+
 def forty_tables(bench, store):
     yield peers.all_tables(1, store)
     yield peers.all_tables(4, store)
@@ -150,6 +160,7 @@ QUICK = Group("quick", "Landing lineitem", LINEITEM, quick, 5)
 # In this order: groups on one table follow each other.
 FULL = (
     Group("targets", "Landing lineitem", LINEITEM, targets, 7),
+    Group("parquet", "Landing lineitem as Parquet", LINEITEM, parquet, 5),
     Group("formats", "Formats and compression", LINEITEM, formats, 3),
     Group("peers", "Other ways to S3", LINEITEM, others, 3),
     Group(
@@ -161,7 +172,7 @@ FULL = (
         (datasets.FORTY,), forty_tables, 3, stores.Far,
     ),
     Group(
-        "seed", "All of it in memory, as JSON: 50 MB", SMALL, in_memory, 3
+        "seed", "The whole table in memory, as JSON: 50 MB", SMALL, in_memory, 3
     ),
     Group(
         "sizes", "50 MB and 2 GB", SMALL + (datasets.LINEITEM_2GB,), sizes, 5

@@ -3,7 +3,6 @@
 import contextlib
 import os
 import subprocess
-import threading
 import time
 import typing
 
@@ -87,7 +86,7 @@ def _wait(check):
     process.wait_until(check, 10, "PostgreSQL's processes end", 0.005)
 
 
-class Watch:
+class Watch(process.Background):
     """Samples the memory of the processes that work while the block runs.
 
     These are the roots, what a command starts (add it), and the processes that
@@ -98,21 +97,12 @@ class Watch:
     INTERVAL = 0.02
 
     def __init__(self, postmaster, roots=()):
+        super().__init__()
         self.postmaster = postmaster
         self.roots = set(roots)
         self.old = children(postmaster)
         self.workers = set()
         self.memory = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._stop.set()
-        self._thread.join()
 
     def add(self, pid):
         self.roots = self.roots | {pid}

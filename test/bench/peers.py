@@ -101,6 +101,23 @@ def onboard(
     )
 
 
+def parquet(compression, encodings, parallel="off", table="lineitem"):
+    """Parquet, beside COPY in csv: COPY has no columns."""
+    options = {
+        "format": "parquet", "server": "s3", "compression": compression,
+        "encodings": encodings,
+        "parallel": int(parallel) if parallel.isdigit() else parallel,
+    }
+    words = f"onboard parquet {compression} {encodings}"
+    if parallel != "off":
+        words += f", parallel {parallel}"
+    return Contestant(
+        _label(words, table), table, baseline=copy_label("csv", table),
+        sql=f"SELECT * FROM onboard_table('{table}', NULL, '{BUCKET}',"
+        f" '{json.dumps(options)}')",
+    )
+
+
 REGISTER_FORTY = f"""
     DELETE FROM onboard_tables;
     INSERT INTO onboard_tables (name, query, bucket)

@@ -13,23 +13,23 @@ RSS_MARGIN = 32 * MIB
 _INTRO = """\
 # Benchmarks
 
-How long landing a table in S3 takes, beside `COPY ... TO '/dev/null'`, which
-is what PostgreSQL itself needs to make the bytes and throw them away, and
-beside other ways to get them to S3. This page and its charts are written by
-the benchmark itself.
+This page compares the time of exporting a table to S3 with that of
+`COPY ... TO '/dev/null'`, in which PostgreSQL produces the same bytes and
+discards them, and with other ways to export to S3. The benchmark writes this
+page and its charts.
 
-Only ratios count: seconds differ from machine to machine. The contestants of a
-group run in turns, each in a new session or process, every second round
-backwards; tables lie in memory before. All times are medians, and a ratio is
-one median divided by another of the same group.
+Only ratios are significant, since seconds differ between machines. The
+contestants of a group run in turns, each in a new session or process, in
+reverse order every second round; the tables are in memory before. All times
+are medians, and a ratio is one median divided by another of the same group.
 
-Unless said otherwise, the objects go over HTTP on loopback to a server that
-discards them, without TLS and with the SHA-256 of each payload signed. Nothing
-here shows a network.
+Unless noted otherwise, the objects are sent over HTTP on loopback to a server
+that discards them, without TLS and with the SHA-256 of each payload signed. So
+the results do not include the effects of a network.
 """
 
 _REPEAT = """\
-## How to repeat them
+## Running the benchmarks
 
 On a quiet machine with Debian 12, as root or with sudo:
 
@@ -39,9 +39,8 @@ make bench                                  # csv and text, three minutes
 make bench BENCH_OPTS='--full --report docs/benchmarks.md'
 ```
 
-The second command writes this page, in about half an hour. It needs some 10 GB of
-memory and 8 GB on `/tmp`. The programs and options are described in
-`test/bench/README.md`.
+The second command writes this page, in about half an hour. It needs about 10 GB of
+memory and 8 GB on `/tmp`. `test/bench/README.md` describes the programs and options.
 """
 
 _PEERS = """\
@@ -54,40 +53,40 @@ _PEERS = """\
   lines).
 
 `aws` and boto3 run with their defaults, except for
-`AWS_REQUEST_CHECKSUM_CALCULATION=when_required`, which spares newer versions
-the CRC of each part.
+`AWS_REQUEST_CHECKSUM_CALCULATION=when_required`, with which newer versions do
+not compute a CRC of each part.
 """
 
 _ABOUT = {
     "rgw": """\
-Ceph RGW on the same machine checks signatures and payload hashes and keeps the
-objects in memory; it takes processor time from all. `aws, the finished csv
-file` only uploads what COPY has written to a file before.
+Ceph RGW on the same machine checks signatures and payload hashes, and keeps the
+objects in memory; it uses the same processors. `aws, the finished csv file`
+only uploads a file that COPY has written before.
 """,
     "peers": _PEERS,
     "seed": """\
-A Python process that reads all rows through SQLAlchemy, makes each value a
-string and `{"Results": [...]}` of it by `json.dumps`, and puts it with boto3.
-As memory grows with the table, it gets a small one. onboard's `json` is the
-same document with real types.
+A Python process reads all rows through SQLAlchemy, converts each value to a
+string, serializes `{"Results": [...]}` by `json.dumps`, and uploads it with
+boto3. Its memory grows with the table, so the table is small. onboard's `json`
+is the same document with real types.
 """,
     "forty": """\
-`onboard_all()` over forty tables of 100 rows each, to a server that answers
-each request after 100 ms.
+`onboard_all()` exports forty tables of 100 rows each to a server that responds
+to each request after 100 ms.
 """,
     "sizes": """\
-The 2 GB are the 50 MB forty times, so only the size differs.
+The 2 GB are the 50 MB repeated forty times, so only the size differs.
 """,
 }
 
 _COLUMNS = """\
 - from - to: the fastest and the slowest round.
-- CPU s: of all processes that work for the contestant: backend, parallel
-  workers, clients. server CPU s: of the S3 server.
-- peak MB: the greatest memory of any of those processes, without shared
+- CPU s: the time of all processes of the contestant: backend, parallel
+  workers, clients. server CPU s: that of the S3 server.
+- peak MB: the maximum memory of any of those processes, without shared
   buffers, in any round; sampled every 20 ms.
-- workers: parallel workers, beside the backend itself.
-- MB: what landed; parts: in how many UploadParts.
+- workers: parallel workers, in addition to the backend.
+- MB: size of the objects; parts: number of UploadParts.
 """
 
 

@@ -141,6 +141,19 @@ on_wake(ObProviderWait *wait)
 }
 
 void
+identity_use_http(Identity *identity, const ObHttpOptions *options)
+{
+	ObError error;
+
+	ob_provider_free(identity->provider);
+	identity->provider = NULL;
+	ob_http_free(identity->http);
+	ob_error_clear(&error);
+	identity->http = ob_http_new(options, &error);
+	assert_non_null(identity->http);
+}
+
+void
 identity_use(Identity *identity, const ObCredentialsOptions *options)
 {
 	ObError error;

@@ -48,6 +48,10 @@ extern void identity_env(const char *name, const char *format, ...)
 extern const char *identity_file(Identity *identity, const char *name,
 								 const char *text);
 
+/* Replaces the client, and frees the provider that uses it. */
+extern void identity_use_http(Identity *identity,
+							  const ObHttpOptions *options);
+
 /* Makes the provider, instead of the one before. */
 extern void identity_use(Identity *identity,
 						 const ObCredentialsOptions *options);

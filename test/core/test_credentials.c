@@ -528,7 +528,8 @@ expired_when_they_come(void **state)
 
 	serve_container(identity, 0, ID, -10);
 	identity_use_source(identity, OB_CREDENTIALS_CONTAINER);
-	assert_failed(identity, "container gave credentials that have expired");
+	assert_failed(identity,
+				  "container returned credentials that have expired");
 	assert_int_equal(server_count(identity->server, NULL, NULL), 1);
 	/* but it was our clock */
 	ob_provider_set_clock_offset(identity->provider, -60);

@@ -205,11 +205,8 @@ never_through_a_proxy(void **state)
 							 .connect_timeout_ms = 5000,
 							 .stall_timeout_ms = 5000,
 							 .max_connections = 1};
-	ObError error;
 
-	ob_error_clear(&error);
-	ob_http_free(identity->http);
-	identity->http = ob_http_new(&options, &error);
+	identity_use_http(identity, &options);
 	setenv("http_proxy", "http://127.0.0.1:1", 1);
 	identity_json(identity, "/v1/keys", 0, ID, 3600);
 	use_container(identity);
@@ -338,12 +335,12 @@ hostile_responses(void **state)
 		int requests;
 		const char *cause;
 	} rows[] = {
-		{200, "", 1, "the JSON response is malformed, or cut off"},
+		{200, "", 1, "the JSON response is malformed or truncated"},
 		{200, "canary", 1, "the JSON response is malformed"},
 		{200, "<html>canary</html>", 1, "the JSON response is malformed"},
 		{200, "[]", 1, "the JSON response is malformed"},
-		{200, "{" FOUR, 1, "the JSON response is malformed, or cut off"},
-		{200, "{" FOUR "} canary", 1, "goes on after its end"},
+		{200, "{" FOUR, 1, "the JSON response is malformed or truncated"},
+		{200, "{" FOUR "} canary", 1, "has text after its end"},
 		{200, "{}", 1, "the response's access key id is missing"},
 		{200, "{\"AccessKeyId\":\"AK\"}", 1,
 		 "the response's secret access key is missing"},
@@ -365,7 +362,7 @@ hostile_responses(void **state)
 		{200,
 		 "{\"AccessKeyId\":\"AK\",\"SecretAccessKey\":\"canary\","
 		 "\"Expiration\":\"canary\"}",
-		 1, "the response's Expiration is unreadable"},
+		 1, "the response's Expiration is invalid"},
 		{200, "{\"Code\":\"AccessDenied\"," FOUR "}", 1,
 		 "the response's Code is AccessDenied"},
 		{200, "{\"Code\":\"canary-told\"," FOUR "}", 1,

@@ -326,11 +326,8 @@ never_through_a_proxy(void **state)
 							 .connect_timeout_ms = 5000,
 							 .stall_timeout_ms = 5000,
 							 .max_connections = 1};
-	ObError error;
 
-	ob_error_clear(&error);
-	ob_http_free(identity->http);
-	identity->http = ob_http_new(&options, &error);
+	identity_use_http(identity, &options);
 	serve_instance(identity, ID, 3600);
 	use_instance(identity);
 	assert_ready(identity, ID, SECRET, TOKEN);
@@ -432,7 +429,7 @@ no_keys(void **state)
 		{404, "canary",
 		 "it has no credentials for the instance's role \"lake\""},
 		{500, "canary", "HTTP status 500 (after 3 attempts)"},
-		{200, "", "the JSON response is malformed, or cut off"},
+		{200, "", "the JSON response is malformed or truncated"},
 		{200, "<html>canary", "the JSON response is malformed"},
 		{200,
 		 "{\"Code\":\"AssumeRoleUnauthorizedAccess\",\"Message\":\"EC2 cannot "
@@ -498,7 +495,7 @@ it_hangs(void **state)
 				(ServerRule){.target = ROLES_PATH "lake", .act = SERVER_HOLD});
 	serve_instance(identity, ID, 3600);
 	use_instance(identity);
-	assert_failed(identity, "no whole response came within");
+	assert_failed(identity, "no complete response was received within");
 	assert_in_range(ob_http_clock_ms(identity->http) - begin, 4000, 5000);
 }
 

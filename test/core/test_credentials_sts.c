@@ -175,14 +175,14 @@ role_without_a_region(void **state)
 									.sts_endpoint = identity->url};
 
 	identity_use(identity, &options);
-	assert_failed(identity, "a region must be given");
+	assert_failed(identity, "a region is required");
 	options.region = "EU/west";
 	options.sts_endpoint = NULL;
 	identity_use(identity, &options);
-	assert_failed(identity, "no endpoint of STS: ");
+	assert_failed(identity, "no STS endpoint: ");
 	options.sts_endpoint = "http://user:canary@127.0.0.1/";
 	identity_use(identity, &options);
-	assert_failed(identity, "no endpoint of STS: ");
+	assert_failed(identity, "no STS endpoint: ");
 	options.role_arn = "arn:aws:iam::1:role/a b";
 	identity_use(identity, &options);
 	assert_failed(identity, "ARN is not of printable ASCII");
@@ -215,14 +215,9 @@ endpoints_of_aws(void **state)
 										.keys = {"AKBASE", SECRET, TOKEN},
 										.role_arn = ROLE,
 										.region = rows[i].region};
-		ObError error;
 
 		/* a proxy that is not there keeps this test at home */
-		ob_provider_free(identity->provider);
-		identity->provider = NULL;
-		ob_http_free(identity->http);
-		ob_error_clear(&error);
-		identity->http = ob_http_new(&http, &error);
+		identity_use_http(identity, &http);
 		identity_use(identity, &options);
 		assert_failed(identity, rows[i].host);
 		assert_failed(identity, "after 3 attempts");
@@ -548,14 +543,8 @@ authorities(void **state)
 										.sts_endpoint =
 											rows[i].sts_is_aws ? NULL : https,
 										.store_is_aws = rows[i].store_is_aws};
-		ObError error;
 
-		ob_provider_free(identity->provider);
-		identity->provider = NULL;
-		ob_http_free(identity->http);
-		ob_error_clear(&error);
-		identity->http = ob_http_new(&http, &error);
-		assert_non_null(identity->http);
+		identity_use_http(identity, &http);
 		identity_use(identity, &options);
 		if (rows[i].trusted)
 			assert_ready(identity, ID, SECRET, TOKEN);

@@ -20,16 +20,9 @@ static unsigned char *data;
 static int
 setup_data(void **state)
 {
-	uint64_t x = 88172645463325252u;
-
 	data = test_malloc(SIZE);
 	for (size_t i = 0; i < SIZE; i++)
-	{
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
-		data[i] = (unsigned char) x;
-	}
+		data[i] = (unsigned char) next_random();
 	return 0;
 }
 

@@ -88,13 +88,10 @@ client_init(Client *client, Fixture *fixture, const char *method,
 			const char *path)
 {
 	memset(client, 0, sizeof(*client));
-	ob_http_request_init(&client->request);
+	ob_http_request_init(&client->request, prepare, on_done, client);
 	client->fixture = fixture;
 	client->path = path;
 	client->request.method = method;
-	client->request.arg = client;
-	client->request.prepare = prepare;
-	client->request.done = on_done;
 }
 
 static void
@@ -1212,7 +1209,7 @@ silence_is_a_stall(void **state)
 	client.request.stall_timeout_ms = 500;
 	run(&client);
 	assert_error(&client.request.error, OB_ETIMEOUT,
-				 "no byte moved for 0.5 s");
+				 "no data was transferred for 0.5 s");
 	assert_false(client.request.final);
 	/* it is looked for now and then */
 	assert_in_range(ob_http_now_ms() - begin, 500, 2500);
@@ -1235,7 +1232,7 @@ response_that_takes_too_long(void **state)
 	client.request.timeout_ms = 500;
 	run(&client);
 	assert_error(&client.request.error, OB_ETIMEOUT,
-				 "no whole response came within 0.5 s");
+				 "no complete response was received within 0.5 s");
 	assert_false(client.request.final);
 	assert_in_range(ob_http_now_ms() - begin, 500, STALL_MS / 2);
 	client_free(&client);

@@ -90,45 +90,21 @@ drive_fast(Fixture *fixture, bool (*condition)(void *arg), int64_t ms)
 
 /* ---- an upload, and what befalls the store ---- */
 
-static void
-make_client(Fixture *fixture, Where where)
+static ObS3Options
+patient_options(void)
 {
-	ObS3Options options = {
-		.region = "us-east-1",
-		.credentials = {.keys = {"AKIATEST", "secret", NULL}},
-		.retry_deadline_ms = DEADLINE_MS,
-		.http = {.user_agent = "onboard-test/1",
-				 .connect_timeout_ms = 5000,
-				 .stall_timeout_ms = STALL_MS,
-				 .max_connections = 9},
-	};
-	char url[64];
-	ObError error;
+	ObS3Options options = s3_options();
 
-	if (where == TLS)
-		options.http.ca_file = server_ca(fixture->server);
-	ob_error_clear(&error);
-	snprintf(url, sizeof(url), "%s://127.0.0.1:%d",
-			 where == TLS ? "https" : "http", server_port(fixture->server));
-	assert_int_equal(ob_endpoint_parse(&options.endpoint, url, &error), OB_OK);
-	fixture->s3 = ob_s3_new(&options, &error);
-	assert_non_null(fixture->s3);
-	fixture->http = ob_s3_http(fixture->s3);
+	options.retry_deadline_ms = DEADLINE_MS;
+	options.http.stall_timeout_ms = STALL_MS;
+	return options;
 }
 
 /* A new server, and a client that has the time. */
 static void
 patient_s3(Fixture *fixture, Where where)
 {
-	ob_upload_free(fixture->upload);
-	fixture->upload = NULL;
-	ob_s3_free(fixture->s3);
-	server_free(fixture->server);
-	fixture->server = server_new();
-	server_s3(fixture->server);
-	if (where == TLS)
-		server_tls(fixture->server);
-	make_client(fixture, where);
+	renew_with(fixture, where, patient_options());
 }
 
 static bool
@@ -360,7 +336,7 @@ outage_of_two_processes(void **state)
 		set_speed(1);
 		patient_s3(fixture, PLAIN);
 		processes[0] = processes[1] = *fixture;
-		make_client(&processes[1], PLAIN);
+		new_s3_with(&processes[1], PLAIN, patient_options());
 		for (int n = 0; n < 2; n++)
 		{
 			options = usual_options(&processes[n]);
@@ -432,7 +408,7 @@ outage_while_published(void **state)
 		host_drive(fixture->http, is_held, fixture);
 		ob_upload_hand_over(fixture->upload, &held);
 		publisher = *fixture;
-		make_client(&publisher, where);
+		new_s3_with(&publisher, where, patient_options());
 		options = usual_options(&publisher);
 		begin_with(&publisher, &options);
 		publisher.written = fixture->written;

@@ -27,18 +27,8 @@
 static char folder[] = "/tmp/onboard_test_pieces_XXXXXX";
 static char *data;
 static char *head_line; /* of the greatest length */
-static uint64_t random_state = 88172645463325252u;
 
 #define HEAD_MAX (300 * KIB) /* several blocks of zstd */
-
-static uint64_t
-next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
 
 /* Rows that come again and again, so that a codec refers far back and repeats
  * its last distances; noise; and one letter, for a run of which a codec would

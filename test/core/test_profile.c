@@ -216,14 +216,14 @@ faulty_files(void **state)
 		{"[default]\n" CANARY "\n",
 		 "line 2 is neither a section nor \"key = value\""},
 		{"[default]\n\n\nkey = 1\n\n" CANARY " 2", "line 6 is neither"},
-		{"key = " CANARY "\n", "line 1 stands before the first section"},
-		{"  key = " CANARY "\n", "line 1 stands before the first section"},
+		{"key = " CANARY "\n", "line 1 is before the first section"},
+		{"  key = " CANARY "\n", "line 1 is before the first section"},
 		{"[default]\n  " CANARY "\n", "line 2 is neither"},
 		{"[default\nkey = " CANARY "\n", "line 1 has a \"[\""},
-		{"[default] " CANARY "\n", "line 1 goes on after"},
-		{"[default]" CANARY " = 1\n", "line 1 goes on after"},
-		{"[]\n", "line 1 names no section"},
-		{"[  ]\n", "line 1 names no section"},
+		{"[default] " CANARY "\n", "line 1 has text after"},
+		{"[default]" CANARY " = 1\n", "line 1 has text after"},
+		{"[]\n", "line 1 has no section name"},
+		{"[  ]\n", "line 1 has no section name"},
 		{"[default]\n = " CANARY "\n", "line 2 has no key before"},
 		{"[default]\n= " CANARY "\n", "line 2 has no key"},
 		{"[default]\ns3 =\n  " CANARY "\n", "line 3 is neither"},
@@ -272,8 +272,8 @@ huge_files(void **state)
 		const char *line;
 		const char *cause;
 	} rows[] = {
-		{"[default]\n", "k=v\n", "one too many"},
-		{"", "[s]\n", "one too many"},
+		{"[default]\n", "k=v\n", "exceeds the maximum number"},
+		{"", "[s]\n", "exceeds the maximum number"},
 		{"[default]\nkey = a\n", " b\n", "makes a value too long"},
 	};
 	size_t size = (size_t) 1024 * 1024;

@@ -1121,6 +1121,11 @@ outcomes_of_small_objects(void **state)
 		 OB_EMISSING},
 		{"not to be deleted", OB_S3_DELETE_OBJECT, 403,
 		 XML_ERROR("AccessDenied"), OB_EDENIED},
+		{"not deleted, with 200", OB_S3_DELETE_OBJECT, 200,
+		 XML_ERROR("AccessDenied"), OB_EDENIED},
+		{"to be deleted later", OB_S3_DELETE_OBJECT, 202, NULL, OB_EPROTO},
+		{"not aborted, with 200", OB_S3_ABORT, 200, XML_ERROR("AccessDenied"),
+		 OB_EDENIED},
 	};
 	Fixture *fixture = *state;
 
@@ -1135,8 +1140,8 @@ outcomes_of_small_objects(void **state)
 		start_verb(&call, rows[i].verb, "k");
 		wait_done(&call);
 		assert_row(rows[i].name, call.call.error.code == rows[i].code);
-		assert_row(rows[i].name,
-				   server_count(fixture->server, NULL, "/b/k") == 1);
+		assert_row(rows[i].name, server_count(fixture->server, NULL, "/b/k") ==
+									 (rows[i].status == 202 ? 3 : 1));
 		if (rows[i].verb == OB_S3_GET_OBJECT && rows[i].code == OB_OK)
 			assert_string_equal(call.call.request.response.data, rows[i].body);
 		call_free(&call);

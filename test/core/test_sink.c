@@ -36,18 +36,6 @@ static char folder[] = "/tmp/onboard_test_sink_XXXXXX";
 
 /* ---------- data ---------- */
 
-static uint64_t random_state = 88172645463325252u;
-
-/* xorshift64: the same data in every run. */
-static uint64_t
-next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
 static void
 fill_random(char *data, size_t len)
 {

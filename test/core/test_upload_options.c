@@ -588,31 +588,10 @@ static void
 md5_at_backblaze(void **state)
 {
 	Fixture *fixture = *state;
-	ObS3Options options = {
-		.region = "eu-central-003",
-		.credentials = {.keys = {"AKIATEST", "secret", NULL}},
-		.http = {.user_agent = "onboard-test/1",
-				 .connect_timeout_ms = 5000,
-				 .stall_timeout_ms = 20000,
-				 .max_connections = 9},
-	};
-	char url[64];
-	ObError error;
+	ObS3Options options = s3_options();
 
-	renew_at(fixture, TLS);
-	ob_error_clear(&error);
-	snprintf(url, sizeof(url), "http://127.0.0.1:%d",
-			 server_port(fixture->server));
-	options.http.proxy = url;
-	options.http.ca_file = server_ca(fixture->server);
-	assert_int_equal(
-		ob_endpoint_parse(&options.endpoint,
-						  "https://s3.eu-central-003.backblazeb2.com", &error),
-		OB_OK);
-	ob_s3_free(fixture->s3);
-	fixture->s3 = ob_s3_new(&options, &error);
-	assert_non_null(fixture->s3);
-	fixture->http = ob_s3_http(fixture->s3);
+	options.region = "eu-central-003";
+	renew_with(fixture, BACKBLAZE, options);
 	begin(fixture);
 	write_all(fixture, 1000);
 	finish(fixture);

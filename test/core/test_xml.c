@@ -1112,7 +1112,7 @@ text_is_limited(void **state)
 			ob_xml_read_error(document, strlen(document), &out, &error),
 			len <= 16384 ? OB_OK : OB_EPROTO);
 		if (len > 16384)
-			assert_error(&error, OB_EPROTO, "too long a text");
+			assert_error(&error, OB_EPROTO, "text is too long");
 	}
 }
 

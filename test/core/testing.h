@@ -43,6 +43,18 @@ assert_in_range_at(uintmax_t value, uintmax_t minimum, uintmax_t maximum,
 	_fail(file, line);
 }
 
+static uint64_t random_state = 88172645463325252u;
+
+/* xorshift64: the same numbers in every run. */
+static inline uint64_t
+next_random(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
 /* The code is this one and the cause contains that text. */

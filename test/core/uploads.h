@@ -39,17 +39,21 @@ static char *data;
 
 /* ---- fixtures ---- */
 
+#define BACKBLAZE_URL "https://s3.eu-central-003.backblazeb2.com"
+
+/* All but PLAIN need server_tls(). */
 typedef enum Where
 {
-	PLAIN, /* http://127.0.0.1 */
-	TLS,   /* https://127.0.0.1 */
-	AWS    /* through the server as a proxy; server_tls() first, as for TLS */
+	PLAIN,    /* http://127.0.0.1 */
+	TLS,      /* https://127.0.0.1 */
+	AWS,      /* through the server as a proxy */
+	BACKBLAZE /* the same */
 } Where;
 
-static inline void
-new_s3_at(Fixture *fixture, Where where)
+static inline ObS3Options
+s3_options(void)
 {
-	ObS3Options options = {
+	return (ObS3Options){
 		.region = "us-east-1",
 		.credentials = {.keys = {"AKIATEST", "secret", NULL}},
 		.http = {.user_agent = "onboard-test/1",
@@ -57,32 +61,33 @@ new_s3_at(Fixture *fixture, Where where)
 				 .stall_timeout_ms = 20000,
 				 .max_connections = 9},
 	};
+}
+
+/* Replaces the endpoint of the options, and what it takes to get there. */
+static inline void
+new_s3_with(Fixture *fixture, Where where, ObS3Options options)
+{
 	char url[64];
 	ObError error;
 
 	ob_error_clear(&error);
 	snprintf(url, sizeof(url), "%s://127.0.0.1:%d",
 			 where == TLS ? "https" : "http", server_port(fixture->server));
-	if (where == AWS)
-	{
+	if (where == AWS || where == BACKBLAZE)
 		options.http.proxy = url;
+	if (where == AWS)
 		assert_int_equal(
 			ob_endpoint_aws(&options.endpoint, "us-east-1", &error), OB_OK);
-	}
 	else
-		assert_int_equal(ob_endpoint_parse(&options.endpoint, url, &error),
+		assert_int_equal(ob_endpoint_parse(
+							 &options.endpoint,
+							 where == BACKBLAZE ? BACKBLAZE_URL : url, &error),
 						 OB_OK);
 	if (where != PLAIN)
 		options.http.ca_file = server_ca(fixture->server);
 	fixture->s3 = ob_s3_new(&options, &error);
 	assert_non_null(fixture->s3);
 	fixture->http = ob_s3_http(fixture->s3);
-}
-
-static inline void
-new_s3(Fixture *fixture)
-{
-	new_s3_at(fixture, PLAIN);
 }
 
 static inline int
@@ -94,7 +99,7 @@ setup(void **state)
 	fixture->descriptors = host_descriptors();
 	fixture->server = server_new();
 	server_s3(fixture->server);
-	new_s3(fixture);
+	new_s3_with(fixture, PLAIN, s3_options());
 	*state = fixture;
 	return 0;
 }
@@ -116,14 +121,11 @@ teardown(void **state)
 static inline int
 setup_data(void **state)
 {
-	uint64_t x = 88172645463325252u;
-
 	data = test_malloc(DATA_SIZE);
-	for (size_t i = 0; i < DATA_SIZE; i += sizeof(x))
+	for (size_t i = 0; i < DATA_SIZE; i += sizeof(uint64_t))
 	{
-		x ^= x << 13;
-		x ^= x >> 7;
-		x ^= x << 17;
+		uint64_t x = next_random();
+
 		memcpy(data + i, &x, sizeof(x));
 	}
 	return 0;
@@ -305,9 +307,9 @@ abort_and_wait(Fixture *fixture)
 	assert_null(ob_upload_error(fixture->upload));
 }
 
-/* A new server, client and upload. */
+/* A new server, and a client with these options. */
 static inline void
-renew_at(Fixture *fixture, Where where)
+renew_with(Fixture *fixture, Where where, ObS3Options options)
 {
 	ob_upload_free(fixture->upload);
 	fixture->upload = NULL;
@@ -317,7 +319,13 @@ renew_at(Fixture *fixture, Where where)
 	server_s3(fixture->server);
 	if (where != PLAIN)
 		server_tls(fixture->server);
-	new_s3_at(fixture, where);
+	new_s3_with(fixture, where, options);
+}
+
+static inline void
+renew_at(Fixture *fixture, Where where)
+{
+	renew_with(fixture, where, s3_options());
 }
 
 static inline void

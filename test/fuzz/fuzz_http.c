@@ -44,7 +44,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	char *text = fuzz_text(data, size);
 	ObHttpRequest request;
 
-	ob_http_request_init(&request);
+	ob_http_request_init(&request, NULL, NULL, NULL);
 	ob_buf_add(&request.headers, data, size);
 	for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
 		look_up(&request, names[i]);

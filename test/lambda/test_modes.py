@@ -645,6 +645,36 @@ def test_09_long_texts(db, api, start, default_bucket, mode):
         assert message and wholes[name].startswith(message)
 
 
+@pytest.mark.parametrize("mode", ["wait", "submit"])
+def test_details(db, api, start, default_bucket, mode):
+    """DETAIL is passed on, S3's response among it, and cut as messages are."""
+    select(db, """
+        CREATE FUNCTION raises(detail text) RETURNS int LANGUAGE plpgsql AS $$
+        BEGIN
+            RAISE EXCEPTION 'as asked' USING DETAIL = detail;
+        END $$
+    """)
+    long = "\u8868\U0001f600" * 1000
+    register(
+        db, a=f"SELECT raises('{long}')", b="SELECT raises('one\ntwo')",
+        c="SELECT 1 / 0", d="SELECT 1 AS a",
+    )
+    select(db, "UPDATE onboard_tables SET bucket = 'no-such-bucket'")
+    try:
+        start(ONBOARD_MODE=mode, ONBOARD_BUCKET="no-such-bucket")
+        found = summary(failing(api.invoke(scheduled())))
+    finally:
+        select(db, "DROP FUNCTION raises(text)")
+    failures = {one["table"]: one for one in found["failures"]}
+    assert set(failures) == set("abcd")
+    cut = failures["a"]["detail"]
+    assert 500 < len(cut.encode()) < 1024 and long.startswith(cut)
+    assert failures["b"]["detail"] == "one"
+    assert "detail" not in failures["c"]
+    assert "NoSuchBucket" in failures["d"]["detail"]
+    assert "request id" in failures["d"]["detail"]
+
+
 @pytest.mark.parametrize("status", [403, 500, None], ids=str)
 def test_10_no_event(api, start, status):
     """Is never taken for one, and never asked for in a tight loop."""

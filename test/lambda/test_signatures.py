@@ -5,13 +5,11 @@ a server that keeps what comes.  The signature that botocore gives the request
 for the time that core has told is then core's, to the last byte.
 """
 
-import http.server
 import json
 import os
 import pathlib
 import re
 import subprocess
-import threading
 from urllib.parse import urlsplit
 
 import boto3
@@ -23,6 +21,7 @@ import pytest
 from conftest import REGION, ROOT
 
 from lib import process
+from lib.web import WebServer, body_of, respond
 
 TOKEN = "IQoJb3JpZ2luX2VjEJr//////////wEaCXVz+/=" * 8
 NAME = "arn:aws:lambda:us-east-1:123456789012:function:onboard:live"
@@ -157,29 +156,22 @@ def caller(tmp_path_factory):
     return program
 
 
+class Keeper(WebServer):
+    """Keeps each request, as (path, headers, body)."""
+
+    def __init__(self):
+        super().__init__()
+        self.kept = []
+
+    def _post(self, handler):
+        self.kept.append((handler.path, handler.headers, body_of(handler)))
+        respond(handler, 200)
+
+
 @pytest.fixture
 def keeper():
-    """A server that keeps what comes, as (path, headers, body)."""
-    class Handler(http.server.BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
-        kept = []
-
-        def log_message(self, *arguments):
-            pass
-
-        def do_POST(self):
-            body = self.rfile.read(int(self.headers["Content-Length"]))
-            self.kept.append((self.path, self.headers, body))
-            self.send_response(200)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    yield server
-    server.shutdown()
-    server.server_close()
+    with Keeper() as server:
+        yield server
 
 
 @pytest.mark.parametrize("token", [None, TOKEN], ids=["keys", "token"])
@@ -193,8 +185,7 @@ def test_13_twenty_requests(caller, keeper, token):
         "AWS_ACCESS_KEY_ID": credentials.access_key,
         "AWS_SECRET_ACCESS_KEY": credentials.secret_key,
         "AWS_REGION": REGION,
-        "AWS_ENDPOINT_URL":
-            "http://127.0.0.1:%d" % keeper.server_address[1],
+        "AWS_ENDPOINT_URL": keeper.endpoint,
     }
     if token:
         env["AWS_SESSION_TOKEN"] = token
@@ -203,7 +194,7 @@ def test_13_twenty_requests(caller, keeper, token):
         timeout=60, capture_output=True, check=False,
     )
     assert ended.returncode == 0, ended.stderr
-    kept = keeper.RequestHandlerClass.kept
+    kept = keeper.kept
     assert len(kept) == 20
     signatures = set()
     for call, (path, headers, body) in zip(calls, kept):

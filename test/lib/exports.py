@@ -24,6 +24,14 @@ SLEEPS = rows(
 )
 
 
+# The planner would not take workers for tables that a test can afford.
+EAGER = """
+    SET min_parallel_table_scan_size = 0;
+    SET parallel_setup_cost = 0;
+    SET max_parallel_workers_per_gather = 2;
+"""
+
+
 def wait_for_sleep(observer):
     """Until a table sleeps; the process that exports it."""
     sql = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
@@ -51,6 +59,20 @@ def land_all(connection, pattern=None, **options):
     """onboard_all(), as a list of dicts; workers end tables in any order."""
     sql = "SELECT * FROM onboard_all(%s, %s) ORDER BY name"
     return select(connection, sql, (pattern, json.dumps(options)))
+
+
+def register(db, bucket, **queries):
+    """Rows of onboard_tables: register(db, bucket, name=query, ...)."""
+    for name, query in queries.items():
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket)"
+            " VALUES (%s, %s, %s)", (name, query, bucket),
+        )
+
+
+def statuses(found):
+    """Each table's status, from rows of onboard_all() or onboard_runs."""
+    return {row["name"]: row["status"] for row in found}
 
 
 def select(connection, sql, parameters=None):
@@ -84,6 +106,15 @@ def failure(do, *arguments, **options):
     except psycopg2.Error as error:
         return error
     raise AssertionError(f"no error, but {result!r}")
+
+
+def assert_same_rows(landed, expected, ordered):
+    """The lines of two csv files, in any order unless they are ordered."""
+    landed, expected = landed.split(b"\n"), expected.split(b"\n")
+    if not ordered:
+        landed.sort()
+        expected.sort()
+    assert landed == expected
 
 
 def copy(connection, query, options="FORMAT csv, HEADER true"):
@@ -178,6 +209,12 @@ class Running:
 
     def running(self):
         return self._thread.is_alive()
+
+    def assert_running(self):
+        """Raises what the statement failed with, if it has ended."""
+        if not self.running():
+            self.rows()
+        assert self.running()
 
     def error(self, timeout=30):
         """The error that it ends with."""

@@ -4,7 +4,6 @@ What is accepted is kept in accepted, and given to deliver(payload, trace) if
 there is one: so children can be run.
 """
 
-import http.server
 import json
 import re
 import threading
@@ -13,11 +12,14 @@ import botocore.auth
 import botocore.awsrequest
 import botocore.credentials
 
+from .web import WebServer, body_of, respond
+
 PATH = re.compile(r"/2015-03-31/functions/([^/]+)/invocations$")
 
 
-class InvokeApi:
+class InvokeApi(WebServer):
     def __init__(self, access_key, secret_key, session_token=None):
+        super().__init__()
         self._credentials = botocore.credentials.Credentials(
             access_key, secret_key, session_token
         )
@@ -30,43 +32,14 @@ class InvokeApi:
         self.deliver = None
         self._lock = threading.Lock()
         self._count = 0
-        self._server = None
-
-    def __enter__(self):
-        api = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # Else a body waits for the acknowledgement of its head: 40 ms.
-            disable_nagle_algorithm = True
-
-            def log_message(self, *arguments):
-                pass
-
-            def do_POST(self):
-                api._post(self)
-
-        self._server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), Handler
-        )
-        self._server.daemon_threads = True
-        threading.Thread(
-            target=self._server.serve_forever, daemon=True
-        ).start()
-        return self
 
     def __exit__(self, *exception):
         if self.hold:
             self.hold.set()
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def endpoint(self):
-        return "http://127.0.0.1:%d" % self._server.server_address[1]
+        super().__exit__(*exception)
 
     def _post(self, handler):
-        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        body = body_of(handler)
         with self._lock:
             self._count += 1
             number = self._count
@@ -77,11 +50,9 @@ class InvokeApi:
         status, answer = self._judge(handler, body, number)
         with self._lock:
             self.open_now -= 1
-        handler.send_response(status)
-        handler.send_header("Content-Type", "application/json")
-        handler.send_header("Content-Length", str(len(answer)))
-        handler.end_headers()
-        handler.wfile.write(answer)
+        respond(
+            handler, status, answer, {"Content-Type": "application/json"}
+        )
 
     def _judge(self, handler, body, number):
         headers = {name.lower(): value for name, value in

@@ -15,7 +15,6 @@ import pwd
 import re
 import shutil
 import tempfile
-import threading
 
 import psycopg2
 
@@ -110,7 +109,7 @@ def crashes(log):
     return found
 
 
-class PeakMemory:
+class PeakMemory(process.Background):
     """The greatest anonymous memory of a process while the block runs.
 
     with PeakMemory(pid) as memory: ...
@@ -118,21 +117,12 @@ class PeakMemory:
     """
 
     def __init__(self, pid, interval=0.01):
+        super().__init__()
         self.pid = pid
         self.interval = interval
         self.before = self.peak = backend_rss(pid)["anon"]
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._watch, daemon=True)
 
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._stop.set()
-        self._thread.join()
-
-    def _watch(self):
+    def _run(self):
         while not self._stop.wait(self.interval):
             try:
                 self.peak = max(self.peak, backend_rss(self.pid)["anon"])

@@ -22,6 +22,22 @@ class RigError(Exception):
     """A server or a tool of the rig did not do what it should."""
 
 
+class Background:
+    """Runs _run() in a thread for as long as a block: until _stop is set."""
+
+    def __init__(self):
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, daemon=True)
+
+    def __enter__(self):
+        self._thread.start()
+        return self
+
+    def __exit__(self, *exception):
+        self._stop.set()
+        self._thread.join()
+
+
 def at_end(stop):
     """Have stop() called at the program's end, the last registered first."""
     _catch_signals()

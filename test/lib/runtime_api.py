@@ -6,7 +6,6 @@
             invocation.result()     # the response, or raises FunctionError
 """
 
-import http.server
 import json
 import os
 import queue
@@ -17,6 +16,7 @@ import time
 import uuid
 
 from . import process
+from .web import WebServer, body_of, respond
 
 PREFIX = "/2018-06-01/runtime"
 
@@ -58,60 +58,24 @@ class Invocation:
         return json.loads(self.body)
 
 
-class RuntimeApi:
+class RuntimeApi(WebServer):
     """next_statuses: what /next answers instead of an event, one by one; then
     events again.
 
     listener: a socket to use, such as one of another network namespace."""
 
     def __init__(self, listener=None):
-        self._listener = listener
+        super().__init__(listener)
         self._events = queue.Queue()
         self._running = {}
         self.requests = []  # (method, path)
         self.init_errors = []  # (header, document)
         self.next_statuses = []
-        self._server = None
         self._closing = False
-
-    def __enter__(self):
-        api = self
-
-        class Handler(http.server.BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-            # Else a body waits for the acknowledgement of its head: 40 ms.
-            disable_nagle_algorithm = True
-
-            def log_message(self, *arguments):
-                pass
-
-            def do_GET(self):
-                api._next(self)
-
-            def do_POST(self):
-                api._post(self)
-
-        self._server = http.server.ThreadingHTTPServer(
-            ("127.0.0.1", 0), Handler, bind_and_activate=not self._listener
-        )
-        if self._listener:
-            self._server.socket.close()
-            self._server.socket = self._listener
-            self._server.server_address = self._listener.getsockname()
-        self._server.daemon_threads = True
-        threading.Thread(
-            target=self._server.serve_forever, daemon=True
-        ).start()
-        return self
 
     def __exit__(self, *exception):
         self._closing = True
-        self._server.shutdown()
-        self._server.server_close()
-
-    @property
-    def address(self):
-        return "%s:%d" % self._server.server_address
+        super().__exit__(*exception)
 
     def invoke(self, payload, timeout=60, **more):
         invocation = Invocation(payload, timeout, **more)
@@ -123,16 +87,7 @@ class RuntimeApi:
 
     # Inside
 
-    @staticmethod
-    def _answer(handler, status, body=b"", headers=None):
-        handler.send_response(status)
-        for name, value in (headers or {}).items():
-            handler.send_header(name, value)
-        handler.send_header("Content-Length", str(len(body)))
-        handler.end_headers()
-        handler.wfile.write(body)
-
-    def _next(self, handler):
+    def _get(self, handler):
         self.requests.append(("GET", handler.path))
         if self.next_statuses:
             status = self.next_statuses.pop(0)
@@ -140,7 +95,7 @@ class RuntimeApi:
                 handler.close_connection = True
                 handler.connection.close()
                 return
-            self._answer(handler, status, b'{"errorType": "scripted"}')
+            respond(handler, status, b'{"errorType": "scripted"}')
             return
         while True:
             try:
@@ -160,21 +115,21 @@ class RuntimeApi:
         if invocation.trace_id:
             headers["Lambda-Runtime-Trace-Id"] = invocation.trace_id
         invocation.taken.set()
-        self._answer(handler, 200, invocation.payload, headers)
+        respond(handler, 200, invocation.payload, headers)
 
     def _post(self, handler):
         self.requests.append(("POST", handler.path))
-        body = handler.rfile.read(int(handler.headers["Content-Length"]))
+        body = body_of(handler)
         kind = handler.headers.get("Lambda-Runtime-Function-Error-Type")
         if handler.path == PREFIX + "/init/error":
             self.init_errors.append((kind, json.loads(body)))
-            self._answer(handler, 202, b'{"status": "OK"}')
+            respond(handler, 202, b'{"status": "OK"}')
             return
         _, _, rest = handler.path.partition(PREFIX + "/invocation/")
         request_id, _, what = rest.partition("/")
         invocation = self._running.pop(request_id, None)
         if invocation is None:
-            self._answer(handler, 400, b'{"errorType": "InvalidRequestID"}')
+            respond(handler, 400, b'{"errorType": "InvalidRequestID"}')
             return
         if what == "response":
             invocation.end(body=body)
@@ -185,7 +140,7 @@ class RuntimeApi:
                     document["errorType"], document["errorMessage"], kind
                 )
             )
-        self._answer(handler, 202, b'{"status": "OK"}')
+        respond(handler, 202, b'{"status": "OK"}')
 
 
 class Function:

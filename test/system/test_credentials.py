@@ -16,8 +16,8 @@ import pytest
 from conftest import Server
 from lib import process
 from lib.exports import (
-    Running, body, call, copy, failure, key_of, keys, land, no_trace, select,
-    value,
+    EAGER, Running, body, call, copy, failure, key_of, keys, land, no_trace,
+    select, value,
 )
 from lib.identity import CONTAINER, ROLE_ARN
 from lib.postgres import Cluster
@@ -31,11 +31,6 @@ TABLES = """
     CREATE TABLE big AS
         SELECT g, 'row ' || g AS t FROM generate_series(1, 100000) g;
     ANALYZE big;
-"""
-EAGER = """
-    SET min_parallel_table_scan_size = 0;
-    SET parallel_setup_cost = 0;
-    SET max_parallel_workers_per_gather = 2;
 """
 
 

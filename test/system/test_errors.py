@@ -62,10 +62,10 @@ def documented():
 ELSEWHERE = {
     ("53200", "no memory"):
         ("test/system/test_faults_host.py", "test_42_no_memory_for_a_part"),
-    ("08P01", "parts that do not add up to what was produced"):
+    ("08P01", "parts that do not add up to the data produced"):
         ("test/core/test_upload_shared.c", "bytes_are_missing"),
-    ("08P01", "`onboard_abort_uploads`: a list that cannot be read, that goes "
-        "round in a circle, or that repeats a secret"):
+    ("08P01", "`onboard_abort_uploads`: a list that cannot be read, that repeats "
+        "itself, or that contains a secret"):
         ("test/system/test_sweep.py", "test_a_list_that_cannot_be_read"),
     ("38000", '"the run was published in part", see [published together]'
         "(#published-together)"):
@@ -74,8 +74,8 @@ ELSEWHERE = {
         ("test/system/test_publish.py", "test_two_destinations"),
     ("40P01", "a worker waits for a lock that the session holds"):
         ("test/system/test_run_workers.py", "test_a_lock_of_the_session"),
-    ("40P01", "the job cannot begin, because it waits for a lock that the "
-        "session holds. It is ended"):
+    ("40P01", "the job could not begin, because it waited for a lock that the session "
+        "holds, and was ended"):
         ("test/system/test_jobs.py",
          "test_submitting_what_the_transaction_has_exported"),
     ("40P01", "the run waits for a lock that the session holds. The run goes "
@@ -87,10 +87,10 @@ ELSEWHERE = {
     ("55000", "the role has changed between two rows of "
         "`SELECT onboard_all()`"):
         ("test/system/test_rows.py", "test_another_role"),
-    ("42501", "another role has landed something under the run id"):
+    ("42501", "another role has exported under the run id"):
         ("test/system/test_jobs.py",
          "test_an_id_under_which_another_role_has_landed"),
-    ("42P08", "several roles have a run of the id that is asked for"):
+    ("42P08", "several roles have a run of that id"):
         ("test/system/test_jobs.py",
          "test_an_open_transaction_under_the_same_id_blocks_nobody"),
     ("55000", "the history or the watermarks have a deferrable trigger or "
@@ -104,8 +104,8 @@ ELSEWHERE = {
     ("53400", "the role has as many jobs as it may have, see "
         "`onboard.max_jobs_per_role`"):
         ("test/system/test_workers.py", "test_jobs_of_a_role"),
-    ("53400", "what is left of `max_worker_processes` is kept for others, "
-        "see `onboard.reserved_workers`"):
+    ("53400", "the remaining `max_worker_processes` are reserved for others, see "
+        "`onboard.reserved_workers`"):
         ("test/system/test_workers.py", "test_workers_for_others"),
     ("42501", "the role may use no server of the wrapper, or not the one that "
         "the call names"):
@@ -233,7 +233,7 @@ def test_elsewhere(entry):
 # From S3 and the network
 
 
-@produces("28000", "key id or secret wrong, token expired or invalid")
+@produces("28000", "wrong key id or secret, expired or invalid token")
 def wrong_credentials(stage):
     codes = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken",
              "InvalidToken")
@@ -246,8 +246,8 @@ def status_401(stage):
 
 
 @produces(
-    "28000", '"could not get credentials for server ...": the source has none,'
-    " or whom it asks refuses",
+    "28000", '"could not get credentials for server ...": the source has none, or its '
+    'service refuses the request',
 )
 def no_credentials(stage):
     rgw = stage.rgw
@@ -264,12 +264,12 @@ def no_credentials(stage):
     return errors
 
 
-@produces("28000", "the clocks differ too much, and S3 did not say by how much")
+@produces("28000", "the clocks differ too much, and S3 did not return its time")
 def clocks_differ(stage):
     return [stage.answered(s3_error(403, "RequestTimeTooSkewed"))]
 
 
-@produces("42501", "valid credentials without the right")
+@produces("42501", "valid credentials without the permission")
 def no_right(stage):
     return [stage.answered(s3_error(403, "AccessDenied"))]
 
@@ -280,8 +280,8 @@ def status_403(stage):
 
 
 @produces(
-    "42501", "HTTP 403 to a look at the object, for an increment or"
-    ' `"overwrite": "error"` (not on AWS)'
+    "42501", 'HTTP 403 to the HEAD of the object, for an increment or `"overwrite": '
+    '"error"` (not on AWS)'
 )
 def no_right_to_look(stage):
     answer = Answer(403)
@@ -311,8 +311,8 @@ def status_404(stage):
 
 
 @produces(
-    "58P02", '`"overwrite": "error"`, and there is an object of that name, or'
-    " another request was writing one",
+    "58P02", 'with `"overwrite": "error"`, an object of that key exists, or another '
+    'request was writing one',
 )
 def exists(stage):
     conflict = s3_error(409, "ConditionalRequestConflict")
@@ -373,7 +373,7 @@ def tls(stage):
     ]
 
 
-@produces("08001", "TLS is wanted of a port that speaks none")
+@produces("08001", "an https endpoint whose port does not speak TLS")
 def no_tls(stage):
     rgw = stage.rgw
     plain = stage.make_server(
@@ -433,7 +433,7 @@ def too_large(stage):
     ]
 
 
-@produces("08P01", "not an answer that S3 would give")
+@produces("08P01", "a response that S3 would not send")
 def no_s3(stage):
     return [
         stage.answered(ok_with("<html></html>")),
@@ -441,7 +441,7 @@ def no_s3(stage):
     ]
 
 
-@produces("08P01", "an answer that confirms another checksum than the one sent")
+@produces("08P01", "a response with another checksum than the one sent")
 def other_checksum(stage):
     answer = Answer(200, b"", {
         "ETag": '"0123456789abcdef0123456789abcdef"',
@@ -489,9 +489,8 @@ def not_aborted(stage):
 
 
 @produces(
-    "08006", "N uploads of the run could not be aborted: of those that are"
-    " [published together](#published-together), after a warning with the first"
-    " one's failure",
+    "08006", "N uploads of the run could not be aborted: for a run that is [published "
+    "together](#published-together), after a warning with the first failure",
 )
 def several_not_aborted(stage):
     for name in "ab":
@@ -662,7 +661,7 @@ def no_parameter(stage):
     return [stage.export("SELECT $1")]
 
 
-@produces("42602", "no query is given, and the name cannot be a table's")
+@produces("42602", "no query is given, and the name is not a valid table name")
 def no_name(stage):
     return [stage.sql("SELECT onboard_table('a b', bucket => 'lake')")]
 
@@ -696,7 +695,7 @@ def no_usage(stage):
     return [stage.export(session=stage.bob.session)]
 
 
-@produces("42501", "a server that nobody has named, of a stranger")
+@produces("42501", "a default server that belongs to an unrelated role")
 def server_of_a_stranger(stage):
     select(stage.db, f"ALTER SERVER s3 OWNER TO {stage.bob.name}")
     try:
@@ -706,7 +705,8 @@ def server_of_a_stranger(stage):
 
 
 @produces(
-    "42501", "a setting `onboard.server` of a role that has no say in it"
+    "42501", "a setting `onboard.server` of a role that cannot act as the exporting "
+    "one"
 )
 def setting_of_a_stranger(stage):
     select(stage.db, f"SET ROLE {stage.bob.name}")
@@ -725,7 +725,7 @@ def bucket_not_allowed(stage):
     return [stage.export(server=server)]
 
 
-@produces("42501", "PostgreSQL's own, on what the query reads")
+@produces("42501", "PostgreSQL's own errors about the query's tables")
 def table_not_allowed(stage):
     alice = stage.alice
     return [stage.export(
@@ -734,7 +734,7 @@ def table_not_allowed(stage):
 
 
 @produces(
-    "28000", "a user mapping is missing a value, or has one that is not valid"
+    "28000", "a user mapping lacks a value, or has an invalid one"
 )
 def half_a_mapping(stage):
     prepare = (
@@ -754,8 +754,7 @@ def half_a_mapping(stage):
 
 
 @produces(
-    "28000", "there are no credentials, which is found out before the query"
-    " runs",
+    "28000", "there are no credentials, which is detected before the query runs",
 )
 def no_credentials_before_the_query(stage):
     server = stage.make_server(
@@ -764,7 +763,7 @@ def no_credentials_before_the_query(stage):
     return [stage.export("SELECT 1 / 0", server=server)]
 
 
-@produces("42701", "two columns of one name, with jsonl or json")
+@produces("42701", "two columns of the same name, with jsonl or json")
 def two_columns(stage):
     return [
         stage.export("SELECT 1 AS a, 2 AS a", format=format)
@@ -777,7 +776,7 @@ def no_column_to_quote(stage):
     return [stage.export(force_quote=["nonesuch"])]
 
 
-@produces("42710", "two registered tables would land at the same place")
+@produces("42710", "two registered tables would have the same destination")
 def one_place(stage):
     for name in ("a", "b"):
         stage.registry(name, SMALL, stage.bucket, key="same")
@@ -955,14 +954,14 @@ def one_key(stage):
     return [increment(stage, key="{name}/{date}/{time}")]
 
 
-@produces("22023", "a column that a volatile function makes")
+@produces("22023", "a column that is computed by a volatile function")
 def a_volatile_column(stage):
     return [increment(stage, query="SELECT clock_timestamp() AS id")]
 
 
 @produces(
     "22023",
-    "a LIMIT, OFFSET, FETCH or TABLESAMPLE through which the column comes",
+    "a LIMIT, OFFSET, FETCH or TABLESAMPLE that the column passes through",
 )
 def a_limit(stage):
     return [increment(stage, query="SELECT 1 AS id LIMIT 1")]
@@ -980,8 +979,8 @@ def another_query(stage):
 
 
 @produces(
-    "22023", "an overlap that is negative, not finite, or of a type without"
-    " differences",
+    "22023", "an overlap that is negative, not finite, or for a type without "
+    "differences",
 )
 def wrong_overlaps(stage):
     text = "SELECT 'a' AS id"
@@ -1023,9 +1022,9 @@ def no_order(stage):
 
 
 @produces(
-    "42710", "the run has landed an increment of that table, or at that key,"
-    " which is not in the history any more, cannot be published together, or"
-    " would be replaced by what is no increment",
+    "42710", "the run has landed an increment of that table, or at that key, which is "
+    "no longer in the history, cannot be published together, or would be "
+    "replaced by an export that is not an increment",
 )
 def landed_before(stage):
     land_increment(stage)
@@ -1064,7 +1063,7 @@ def typed(db):
     select(db, "DROP TABLE typed")
 
 
-@produces("55000", "the watermark that is kept is of another column or type")
+@produces("55000", "the watermark belongs to another column or type")
 def another_type(stage):
     assert stage.typed is None
     land_increment(stage, query="TABLE typed")
@@ -1080,8 +1079,8 @@ def made_from_something_else(stage):
 
 
 @produces(
-    "55000", "it is a transaction id that the cluster has not reached, or cannot"
-    " be used any more, as an enum's label that was renamed",
+    "55000", "it is a transaction id that the cluster has not reached, or can no "
+    "longer be used, such as an enum's label that was renamed",
 )
 def not_reached(stage):
     land_increment(stage, query="SELECT '1'::xid8 AS id")
@@ -1090,7 +1089,10 @@ def not_reached(stage):
     )]
 
 
-@produces("55006", "another process works on that run's increment of the table")
+@produces(
+    "55006", "another process works on that run's increment of the table, or has"
+    " landed it since the run began",
+)
 def another_process(stage):
     register_increment(
         stage, "SELECT 1 AS id, (SELECT pg_advisory_xact_lock(46) IS NULL)"
@@ -1140,7 +1142,7 @@ def create_server(stage, options, session=None):
     )
 
 
-@produces("HV00D", "unknown option (the HINT lists those there are)")
+@produces("HV00D", "unknown option (the HINT lists the valid ones)")
 def unknown_option(stage):
     error = create_server(stage, "endpiont 'http://127.0.0.1'")
     assert "endpoint" in error.diag.message_hint

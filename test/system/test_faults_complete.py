@@ -14,8 +14,8 @@ from faults import (
     XML, html, ok_with,
 )
 from lib.exports import (
-    body, copy, key_of, keys, land, no_trace, no_upload_left, rows, select,
-    warnings,
+    body, copy, failure, key_of, keys, land, no_trace, no_upload_left, rows,
+    select, warnings,
 )
 from lib.proxy import Answer, s3_error
 
@@ -299,6 +299,27 @@ def test_48_abort_fails(export, proxy, db, rgw, bucket):
     )
     assert [row["upload_id"] for row in swept] == [upload["UploadId"]]
     no_trace(rgw, bucket)
+
+
+def test_48_abort_fails_at_a_key_that_the_client_cannot_read(
+    export, proxy, db, rgw, bucket
+):
+    """The query's own error stays the statement's."""
+    query = rows(12, "1 / (11500 - g), repeat('x', 1000)")
+    proxy.rule("DELETE", times=None, answer=DENIED)
+    db.set_client_encoding("LATIN1")
+    key = "convert_from('\\xe8a1a8', 'UTF8')"
+    error = failure(
+        select, db, "SELECT * FROM onboard_table('t', %s, %s,"
+        f" jsonb_build_object('server', %s::text, 'key', {key}))",
+        (query, bucket, export.server),
+    )
+    assert error.pgcode == "22012"
+    assert f'could not abort the upload of "s3://{bucket}/?"' in db.notices[0]
+    for left in rgw.unfinished(bucket):
+        rgw.s3.abort_multipart_upload(
+            Bucket=bucket, Key=left["Key"], UploadId=left["UploadId"]
+        )
 
 
 def test_48_abort_fails_once(export, proxy, db):

@@ -34,14 +34,6 @@ EARLY, LATE = 10, 18000  # rows of BIG: before and after parts were sent
 
 
 @pytest.fixture
-def observer(pg):
-    """A second session."""
-    connection = pg.connect("onboard")
-    yield connection
-    connection.close()
-
-
-@pytest.fixture
 def deaf_endpoint():
     """An address that answers no connect: its queue of them is full."""
     listener = socket.socket()

@@ -15,8 +15,8 @@ from faults import html
 from lib import process
 from lib.exports import (
     Running, body, call, copy, failure, key_of, keys, land, network_event,
-    no_upload_left, rows, select, value, wait_for_event, wait_for_worker,
-    warnings,
+    no_upload_left, register, rows, select, value, wait_for_event,
+    wait_for_worker, warnings,
 )
 from lib.proxy import Answer, s3_error
 
@@ -378,14 +378,6 @@ def test_76_success_says_that_it_failed(
 
 
 ALL = "SELECT * FROM onboard_all(NULL, %s)"
-
-
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
 
 
 def row_of(observer, name):

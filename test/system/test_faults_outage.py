@@ -15,8 +15,8 @@ import pytest
 
 from faults import COMPLETE, PARTS, html
 from lib.exports import (
-    Running, body, call, copy, failure, key_of, keys, land, no_upload_left,
-    select, value,
+    Running, assert_same_rows, body, call, copy, failure, key_of, keys, land,
+    no_upload_left, select, value,
 )
 
 LONG = os.environ.get("ONBOARD_LONG") == "1"
@@ -133,9 +133,7 @@ def test_55_store_is_away(
         part.release()
         # Not to wait for something: this is the fault.
         time.sleep(AWAY)
-        if not export.running():
-            export.rows()  # raises what it failed with
-        assert export.running()
+        export.assert_running()
         during = len(proxy.requests())
         outage.mend()
         began = time.monotonic()
@@ -144,12 +142,10 @@ def test_55_store_is_away(
          f" {time.monotonic() - began:.1f} s later, {during} requests by then")
     assert row["status"] == "done"
     assert row["rows"] == value(db, f"SELECT count(*) FROM ({QUERY}) q")
-    landed = body(s3, bucket, key_of("away")).split(b"\n")
-    expected = copy(db, QUERY).split(b"\n")
-    if parallel != "off":
-        landed.sort()
-        expected.sort()
-    assert landed == expected
+    assert_same_rows(
+        body(s3, bucket, key_of("away")), copy(db, QUERY),
+        ordered=parallel == "off",
+    )
     no_upload_left(rgw, bucket)
 
 
@@ -179,9 +175,7 @@ def published_in_spite_of(
         last.release()
         # Not to wait for something: this is the fault.
         time.sleep(AWAY)
-        if not run.running():
-            run.rows()  # raises what it failed with
-        assert run.running()
+        run.assert_running()
         outage.mend()
         found = run.rows(LIMIT)
     assert {row["status"] for row in found} == {"done"}, found

@@ -5,14 +5,10 @@ import json
 
 import pytest
 
-from lib.exports import body, copy, key_of, land, land_all, rows, select, value
+from lib.exports import (
+    EAGER, body, copy, key_of, land, land_all, rows, select, value,
+)
 from lib.proxy import s3_error
-
-EAGER = """
-    SET min_parallel_table_scan_size = 0;
-    SET parallel_setup_cost = 0;
-    SET max_parallel_workers_per_gather = 2;
-"""
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -24,13 +20,6 @@ def table(pg):
     )
     yield
     pg.psql("DROP TABLE figured", "onboard")
-
-
-@pytest.fixture
-def registry(db):
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
 
 
 def history(db, run_id, name=None):

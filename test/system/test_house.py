@@ -28,6 +28,7 @@ def tree(tmp_path):
             ROOT / folder, tmp_path / folder,
             ignore=shutil.ignore_patterns("*.o", "*.d", "__pycache__"),
         )
+    shutil.copy(ROOT / "CONTRIBUTING.md", tmp_path)
     assert problems("layers.py", tmp_path) == []
     assert problems("maps.py", tmp_path) == []
     return tmp_path
@@ -62,6 +63,13 @@ def test_a_map_that_names_what_is_not_there(tree):
     page.write_text(page.read_text() + "\nSee `pg/run/gone.c`.\n")
     (problem,) = problems("maps.py", tree)
     assert problem.endswith("there is no pg/run/gone.c")
+
+
+def test_a_glossary_that_is_out_of_order(tree):
+    page = tree / "CONTRIBUTING.md"
+    page.write_text(page.read_text() + "- **aardvark**: An animal.\n")
+    (problem,) = problems("maps.py", tree)
+    assert problem.endswith("aardvark comes before worker")
 
 
 def test_a_folder_that_no_map_names(tree):

@@ -10,19 +10,11 @@ from conftest import Server
 
 from lib import process
 from lib.exports import (
-    SLEEPS, Running, body, copy, failure, key_of, keys, no_upload_left, rows,
-    run_pid, select, value, wait_for_event,
+    SLEEPS, Running, body, copy, failure, key_of, keys, no_upload_left,
+    register, rows, run_pid, select, value, wait_for_event,
 )
 from lib.proxy import s3_error
 from lib.roles import Role, may_land
-
-
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
 
 
 def submit(db, name, query, bucket, run_id=None):

@@ -8,7 +8,6 @@ More or fewer of them, for a longer run or a smaller machine:
 
 import contextlib
 import os
-import threading
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
@@ -79,23 +78,14 @@ def together(do, items):
         return list(pool.map(do, items))
 
 
-class Watch:
+class Watch(process.Background):
     """The anonymous memory of processes, each by itself and all together."""
 
     def __init__(self, pids):
+        super().__init__()
         self._before = {pid: backend_rss(pid)["anon"] for pid in pids}
         self._peak = dict(self._before)
         self._peak_of_all = 0
-        self._stop = threading.Event()
-        self._thread = threading.Thread(target=self._run, daemon=True)
-
-    def __enter__(self):
-        self._thread.start()
-        return self
-
-    def __exit__(self, *exception):
-        self._stop.set()
-        self._thread.join()
 
     def growth(self):
         """Of the one that grew most, and of all at any one time."""

@@ -11,7 +11,8 @@ import pytest
 
 from conftest import Server
 from lib.exports import (
-    Running, body, call, copy, key_of, no_upload_left, select, value,
+    Running, assert_same_rows, body, call, copy, key_of, no_upload_left,
+    select, value,
 )
 from lib.network import Network
 from lib.postgres import Cluster
@@ -78,9 +79,7 @@ def test_54_network_cut(
         part.release()
         # Not to wait for something: this is the fault.
         time.sleep(CUT)
-        if not export.running():
-            export.rows()  # raises what it failed with
-        assert export.running()
+        export.assert_running()
         network.mend(end)
         (row,) = export.rows(LIMIT)
         elapsed = time.monotonic() - started
@@ -88,11 +87,9 @@ def test_54_network_cut(
     tell(f"{end}, parallel {parallel}: cut for {CUT} s, done after"
          f" {elapsed:.1f} s, {tries} requests for parts")
     assert row["rows"] == value(db, f"SELECT count(*) FROM ({QUERY}) q")
-    landed = body(s3, bucket, key_of("cut")).split(b"\n")
-    expected = copy(db, QUERY).split(b"\n")
-    if parallel != "off":
-        landed.sort()
-        expected.sort()
-    assert landed == expected
+    assert_same_rows(
+        body(s3, bucket, key_of("cut")), copy(db, QUERY),
+        ordered=parallel == "off",
+    )
     no_upload_left(rgw, bucket)
     db.close()

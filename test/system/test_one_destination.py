@@ -6,7 +6,8 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    Running, body, failure, key_of, keys, land, land_all, select, value,
+    Running, body, failure, key_of, keys, land, land_all, register, select,
+    value,
 )
 
 LOCKED = "SELECT pg_advisory_xact_lock(42) IS NULL AS n"
@@ -14,14 +15,6 @@ WAITING = (
     "SELECT count(*) FROM pg_locks WHERE locktype = 'advisory'"
     " AND NOT granted AND objid = 42"
 )
-
-
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
 
 
 def where(found):

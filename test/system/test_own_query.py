@@ -11,8 +11,8 @@ import psycopg2
 import pytest
 
 from lib.exports import (
-    ABORT_BOUND, Running, body, copy, failure, key_of, keys, land, no_trace,
-    no_upload_left, rows, select, value, wait_for_sleep,
+    ABORT_BOUND, EAGER, Running, body, copy, failure, key_of, keys, land,
+    no_trace, no_upload_left, rows, select, value, wait_for_sleep,
 )
 from lib.postgres import backend_rss
 from lib.process import wait_until
@@ -55,12 +55,6 @@ DROP = """
     DROP TYPE holder, span;
     DROP DOMAIN looked, refused;
     DROP FUNCTION looks, folds, sets, refuses, process;
-"""
-
-EAGER = """
-    SET min_parallel_table_scan_size = 0;
-    SET parallel_setup_cost = 0;
-    SET max_parallel_workers_per_gather = 2;
 """
 
 QUERIES = {

@@ -15,15 +15,7 @@ import zstandard
 
 from landing import assert_same
 from lib.exports import (
-    ABORT_BOUND,
-    Running,
-    body,
-    call,
-    copy,
-    failure,
-    keys,
-    land,
-    select,
+    ABORT_BOUND, EAGER, Running, body, call, copy, failure, keys, land, select,
     value,
 )
 from lib.process import wait_until
@@ -55,13 +47,6 @@ TABLES = """
             RETURN i;
         END $$;
     ANALYZE;
-"""
-
-# The planner would not take workers for tables that a test can afford.
-EAGER = """
-    SET min_parallel_table_scan_size = 0;
-    SET parallel_setup_cost = 0;
-    SET max_parallel_workers_per_gather = 2;
 """
 
 QUERIES = {

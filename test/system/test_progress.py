@@ -7,8 +7,8 @@ import re
 import pytest
 
 from lib.exports import (
-    Running, call, copy, failure, land, network_event, rows, run_pid, select,
-    value,
+    EAGER, Running, call, copy, failure, land, network_event, rows, run_pid,
+    select, value,
 )
 from lib.process import wait_until
 from lib.proxy import s3_error
@@ -22,12 +22,6 @@ COLUMNS = [
 SMALL = dict(parallel="off")
 MEMORY = "SET onboard.upload_memory = '10.5MB'; SET onboard.part_size = '5MB'"
 PART = 5 << 20
-
-EAGER = """
-    SET min_parallel_table_scan_size = 0;
-    SET parallel_setup_cost = 0;
-    SET max_parallel_workers_per_gather = 2;
-"""
 
 
 @pytest.fixture

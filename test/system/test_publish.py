@@ -13,7 +13,7 @@ import pytest
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, copy, failure, key_of, keys, land, land_all,
-    no_upload_left, rows, select, value, wait_for_sleep,
+    no_upload_left, register, rows, select, statuses, value, wait_for_sleep,
 )
 from lib.proxy import s3_error
 
@@ -35,22 +35,10 @@ def patient(db):
     select(db, "SET onboard.retry_deadline = '100ms'")
 
 
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
-
-
-def outcome(found):
-    return {row["name"]: row["status"] for row in found}
-
-
 def history(observer, run_id):
     """What others see: committed, or in their own transaction."""
     sql = "SELECT name, status FROM onboard_runs WHERE run_id = %s"
-    return outcome(select(observer, sql, (run_id,)))
+    return statuses(select(observer, sql, (run_id,)))
 
 
 def last_history(observer):
@@ -281,7 +269,7 @@ def test_of_a_run_that_failed(db, s3, registry, workers, bucket):
         a="SELECT 1 AS one", b="SELECT 'secret'::int", c="SELEC 1",
     )
     found = land_all(db, manifest=True)
-    assert outcome(found) == {"a": "done", "b": "failed", "c": "failed"}
+    assert statuses(found) == {"a": "done", "b": "failed", "c": "failed"}
     run_id = found[0]["run_id"]
     assert files(s3, bucket, run_id) == ["manifest.json"]
     said = manifest(s3, bucket, run_id)
@@ -300,7 +288,7 @@ def test_nowhere_to_put_it(db, s3, registry, bucket):
     """No table could be prepared, so no bucket is known."""
     register(db, bucket, a="SELEC 1")
     found = land_all(db, manifest=True)
-    assert outcome(found) == {"a": "failed"}
+    assert statuses(found) == {"a": "failed"}
     assert "the run has no manifest" in "".join(db.notices)
     assert land_all(db, "none", manifest=True) == []
 
@@ -387,7 +375,7 @@ def test_together(
         d=rows(6, "'d'"), e="SELECT 5 AS five",
     )
     found = land_all(db, publish="together", server=proxied)
-    assert outcome(found) == {
+    assert statuses(found) == {
         "a": "done", "b": "done", "c": "empty", "d": "done", "e": "done"
     }
     run_id = found[0]["run_id"]
@@ -400,7 +388,7 @@ def test_together(
             landed = body(s3, bucket, key_of(table["name"]))
             assert table["crc32"] == crc32(landed)
             assert table["bytes"] == len(landed)
-    assert history(observer, run_id) == outcome(found)
+    assert history(observer, run_id) == statuses(found)
 
     def when(method, pattern):
         found = proxy.requests(method, pattern)
@@ -443,7 +431,7 @@ def test_nothing_to_see_before(
             )
             assert keys(s3, bucket) == []
             select(observer, "SELECT pg_advisory_unlock(42)")
-            assert set(outcome(run.rows()).values()) == {"done"}
+            assert set(statuses(run.rows()).values()) == {"done"}
         assert len(objects(s3, bucket)) == 3
     finally:
         session.close()
@@ -458,7 +446,7 @@ def test_empty_objects(db, s3, registry, workers, bucket, format_, expected):
     select(db, """UPDATE onboard_tables SET options = '{"tags": {"x": "y"}}'""")
     found = land_all(db, publish="together", empty="write", format=format_,
                      key="{name}")
-    assert outcome(found) == {"a": "done", "b": "done"}
+    assert statuses(found) == {"a": "done", "b": "done"}
     assert body(s3, bucket, "a") == expected
     assert body(s3, bucket, "b") != expected
     tables = manifest(s3, bucket, found[0]["run_id"])["tables"]
@@ -472,7 +460,7 @@ def test_only_empty_tables(db, s3, registry, workers, bucket):
     register(db, bucket, a="SELECT 1 AS n WHERE false",
              b="SELECT 1 AS n WHERE false")
     found = land_all(db, publish="together")
-    assert outcome(found) == {"a": "empty", "b": "empty"}
+    assert statuses(found) == {"a": "empty", "b": "empty"}
     assert objects(s3, bucket) == []
     assert files(s3, bucket, found[0]["run_id"]) == [
         "_SUCCESS", "manifest.json"
@@ -505,7 +493,7 @@ def test_in_parallel(db, s3, registry, workers, bucket, compression):
                  " WHERE g < 0", small="SELECT 1 AS n")
         found = land_all(db, publish="together", parallel=2, part_size="5MB",
                          empty="write", compression=compression)
-        assert set(outcome(found).values()) == {"done"}
+        assert set(statuses(found).values()) == {"done"}
         expected = copy(db, "SELECT * FROM big").splitlines()
         assert sorted(landed("big").splitlines()) == sorted(expected)
         assert landed("none") == b"g,t\n"
@@ -529,7 +517,7 @@ def test_a_failure_withholds_all(
         d=rows(20, "1 / (g - 18000), repeat('x', 1000)"),
     )
     found = land_all(db, publish="together")
-    assert outcome(found) | {"a": None, "b": None, "c": None} == {
+    assert statuses(found) | {"a": None, "b": None, "c": None} == {
         "a": None, "b": None, "c": None, "d": "failed"
     }
     # Those that had begun; no other one is begun any more.
@@ -541,7 +529,7 @@ def test_a_failure_withholds_all(
         assert (row["error"] is None) == (row["name"] != "d")
     no_upload_left(rgw, bucket)
     assert keys(s3, bucket) == []
-    assert history(observer, found[0]["run_id"]) == outcome(found)
+    assert history(observer, found[0]["run_id"]) == statuses(found)
     said = "".join(db.notices)
     assert "nothing of the run was published" in said
     assert "1 of 4 tables failed" in said
@@ -581,9 +569,9 @@ def test_no_table_is_begun_after_a_failure(
         select(observer, "SELECT pg_advisory_unlock(42)")
         found = run.rows()
     session.close()
-    statuses = outcome(found)
-    assert statuses.pop("a") == "failed"
-    assert set(statuses.values()) == {"withheld"}
+    others = statuses(found)
+    assert others.pop("a") == "failed"
+    assert set(others.values()) == {"withheld"}
     begun = [row for row in found if row["elapsed"].total_seconds() > 0]
     assert len(begun) < 30
     no_upload_left(rgw, bucket)
@@ -596,11 +584,11 @@ def test_what_cannot_be_prepared_withholds_all(
     """Nothing is sent then."""
     register(db, bucket, a="SELECT 1 AS one", b="SELEC 1", c="SELECT 1 AS n")
     found = land_all(db, publish="together", server=proxied)
-    assert outcome(found) == {
+    assert statuses(found) == {
         "a": "withheld", "b": "failed", "c": "withheld"
     }
     assert proxy.requests() == []
-    assert history(observer, found[0]["run_id"]) == outcome(found)
+    assert history(observer, found[0]["run_id"]) == statuses(found)
 
 
 def test_raise(db, observer, rgw, s3, registry, workers, bucket):
@@ -615,7 +603,7 @@ def test_raise(db, observer, rgw, s3, registry, workers, bucket):
 def test_raise_without_a_failure(db, s3, registry, workers, bucket):
     register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
     found = land_all(db, publish="together", on_error="raise")
-    assert outcome(found) == {"a": "done", "b": "done"}
+    assert statuses(found) == {"a": "done", "b": "done"}
 
 
 def test_existing_objects_stay(db, s3, registry, workers, bucket):
@@ -688,12 +676,12 @@ def test_the_first_complete_is_refused(
     proxy.rule("POST", complete_of("a"), times=None,
                answer=s3_error(403, "AccessDenied"))
     found = land_all(db, publish="together", server=proxied, connections=1)
-    assert outcome(found) == {"a": "failed", "b": "withheld"}
+    assert statuses(found) == {"a": "failed", "b": "withheld"}
     assert "AccessDenied" in "".join(db.notices)
     assert found[0]["error"].startswith("could not complete the upload of")
     assert keys(s3, bucket) == []
     no_upload_left(rgw, bucket)
-    assert history(observer, found[0]["run_id"]) == outcome(found)
+    assert history(observer, found[0]["run_id"]) == statuses(found)
 
 
 def test_a_lost_answer(db, s3, registry, workers, proxied, proxy, bucket):
@@ -701,7 +689,7 @@ def test_a_lost_answer(db, s3, registry, workers, proxied, proxy, bucket):
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("POST", complete_of("b"), drop="after")
     found = land_all(db, publish="together", server=proxied)
-    assert outcome(found) == {"a": "done", "b": "done"}
+    assert statuses(found) == {"a": "done", "b": "done"}
     assert len(proxy.requests("HEAD", key_of("b"))) == 1
     assert manifest(s3, bucket, found[0]["run_id"])["success"]
 
@@ -768,7 +756,7 @@ def test_aborts_that_are_refused(
         found = run.rows()
     said = "".join(session.notices)
     session.close()
-    assert outcome(found) == {
+    assert statuses(found) == {
         "a": "withheld", "b": "withheld", "c": "failed"
     }
     assert len(rgw.unfinished(bucket)) == 2
@@ -781,6 +769,22 @@ def test_aborts_that_are_refused(
     )
     assert len(swept) == 2
     assert keys(s3, bucket) == []
+
+
+def test_many_aborts_take_their_time(
+    db, rgw, s3, registry, workers, proxied, proxy, bucket
+):
+    """No clean-up in a hurry: the store does what it is asked for."""
+    names = [f"t{n}" for n in range(6)]
+    register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
+    register(db, bucket, wrong="SELECT 1 / (pg_sleep(2) IS NULL)::int")
+    proxy.rule("DELETE", delay=1.5, times=None)
+    found = land_all(db, publish="together", server=proxied, connections=1)
+    assert statuses(found) == {
+        **dict.fromkeys(names, "withheld"), "wrong": "failed"
+    }
+    assert rgw.unfinished(bucket) == []
+    assert "could not abort" not in "".join(db.notices)
 
 
 def test_an_object_that_comes_meanwhile(
@@ -807,7 +811,7 @@ def test_an_object_that_comes_meanwhile(
         select(observer, "SELECT pg_advisory_unlock(42)")
         found = run.rows()
     session.close()
-    assert outcome(found) == {
+    assert statuses(found) == {
         "a": "failed", "b": "withheld", "c": "withheld"
     }
     error = {row["name"]: row["error"] for row in found}["a"]
@@ -924,6 +928,46 @@ def test_ended_while_it_is_published(
         }
 
 
+def test_ended_with_names_that_the_client_cannot_read(
+    pg, observer, rgw, s3, registry, bucket, db, proxied, proxy, workers
+):
+    """The warning raises nothing, so the history has what is visible."""
+    names = ["\u8868a", "\u8868b", "\u8868c"]
+    register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
+    rule = proxy.rule("POST", "A8b_data.*uploadId=", hold=True, when="request")
+    session = pg.connect("onboard")
+    select(session, f"SET onboard.parallel_tables = {workers}")
+    session.set_client_encoding("LATIN1")
+    options = {"publish": "together", "server": proxied, "connections": 1}
+    with Running(session, TOGETHER, (json.dumps(options),)) as run:
+        rule.wait()
+        select(observer, f"SELECT pg_cancel_backend({run.pid})")
+        assert run.error().pgcode == "57014"
+    (warning,) = session.notices
+    assert 'Visible: "?a". Perhaps visible: "?b". Not visible: "?c".' in warning
+    session.close()
+    no_worker_left(observer)
+    no_upload_left(rgw, bucket)
+    if workers == WORKERS:
+        assert last_history(observer) == dict(
+            zip(names, ["done", "failed", "withheld"])
+        )
+
+
+def test_published_in_part_with_names_that_the_client_cannot_read(
+    db, registry, workers, proxied, proxy, bucket
+):
+    names = ["\u8868a", "\u8868b"]
+    register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
+    proxy.rule("POST", "A8b_data.*uploadId=", times=None,
+               answer=s3_error(403, "AccessDenied"))
+    db.set_client_encoding("LATIN1")
+    options = {"publish": "together", "server": proxied, "connections": 1}
+    error = failure(land_all, db, **options)
+    assert error.pgcode == "38000"
+    assert error.diag.message_detail == 'Visible: "?a". Not visible: "?b".'
+
+
 def test_a_worker_is_terminated(
     db, observer, rgw, s3, registry, bucket
 ):
@@ -933,11 +977,11 @@ def test_a_worker_is_terminated(
         pid = wait_for_sleep(observer)
         select(observer, "SELECT pg_terminate_backend(%s)", (pid,))
         found = run.rows()
-    assert outcome(found)["b"] == "failed"
-    assert set(outcome(found).values()) == {"failed", "withheld"}
+    assert statuses(found)["b"] == "failed"
+    assert set(statuses(found).values()) == {"failed", "withheld"}
     no_upload_left(rgw, bucket)
     assert keys(s3, bucket) == []
-    assert history(observer, found[0]["run_id"]) == outcome(found)
+    assert history(observer, found[0]["run_id"]) == statuses(found)
 
 
 def test_waiting_workers_are_terminated(
@@ -964,10 +1008,10 @@ def test_waiting_workers_are_terminated(
         )
         select(observer, "SELECT pg_advisory_unlock(42)")
         found = run.rows()
-    assert set(outcome(found).values()) == {"done"}
+    assert set(statuses(found).values()) == {"done"}
     assert body(s3, bucket, key_of("b")) == copy(db, rows(7))
     assert manifest(s3, bucket, found[0]["run_id"])["success"]
-    assert history(observer, found[0]["run_id"]) == outcome(found)
+    assert history(observer, found[0]["run_id"]) == statuses(found)
 
 
 def test_the_callers_rollback(db, observer, s3, registry, bucket):
@@ -984,10 +1028,10 @@ def test_more_tables_than_workers(db, observer, s3, registry, bucket):
     """And more than are completed at a time."""
     register(db, bucket, **{f"t{n}": f"SELECT {n} AS n" for n in range(40)})
     found = land_all(db, publish="together", connections=3)
-    assert set(outcome(found).values()) == {"done"}
+    assert set(statuses(found).values()) == {"done"}
     for n in range(40):
         assert body(s3, bucket, key_of(f"t{n}")) == b"n\n%d\n" % n
-    assert history(observer, found[0]["run_id"]) == outcome(found)
+    assert history(observer, found[0]["run_id"]) == statuses(found)
 
 
 def test_no_worker_is_free(pg, db, s3, registry, bucket):
@@ -996,7 +1040,7 @@ def test_no_worker_is_free(pg, db, s3, registry, bucket):
     select(db, "BEGIN; CREATE TABLE written AS SELECT 1")
     found = land_all(db, publish="together")
     select(db, "ROLLBACK")
-    assert set(outcome(found).values()) == {"done"}
+    assert set(statuses(found).values()) == {"done"}
     assert len(objects(s3, bucket)) == 2
 
 
@@ -1049,14 +1093,14 @@ def test_increments_together(db, s3, increments, workers, bucket):
     assert marks(db) == {"i1": "2", "i2": "2"}
     select(db, "INSERT INTO i1 VALUES (3)")
     found = land_all(db, publish="together")
-    assert outcome(found) == {"i1": "done", "i2": "empty"}
+    assert statuses(found) == {"i1": "done", "i2": "empty"}
     assert marks(db) == {"i1": "3", "i2": "2"}
 
 
 def test_withheld_increments_come_again(db, s3, increments, workers, bucket):
     register(db, bucket, wrong="SELECT 1 / 0 AS n")
     found = land_all(db, publish="together")
-    assert "failed" in outcome(found).values()
+    assert "failed" in statuses(found).values()
     assert marks(db) == {}
     select(db, "DELETE FROM onboard_tables WHERE name = 'wrong'")
     assert {row["rows"] for row in land_all(db, publish="together")} == {2}
@@ -1151,7 +1195,7 @@ def test_on_a_standby(pg, db, s3, registry, bucket):
         for count in (SERIAL, WORKERS):
             select(session, f"SET onboard.parallel_tables = {count}")
             found = land_all(session, publish="together")
-            assert outcome(found) == {"a": "done", "b": "done"}
+            assert statuses(found) == {"a": "done", "b": "done"}
             said = manifest(s3, bucket, found[0]["run_id"])
             assert said["success"]
         session.close()

@@ -29,13 +29,6 @@ def recipe(heading, **places):
     return blocks
 
 
-@pytest.fixture
-def registry(db):
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
 def test_another_postgresql(pg, db, rgw, s3, registry, bucket):
     """postgres_fdw: a foreign table lands beside a local one."""
     with Cluster() as other:

@@ -152,6 +152,43 @@ def test_settings(db):
     assert sorted(documented) == sorted(row["name"] for row in there)
 
 
+UNITS = {"kB": 1024, "ms": 0.001}
+SIZES = {"kB": 1024, "MB": 1024 ** 2, "GB": 1024 ** 3,
+         "ms": 0.001, "s": 1, "min": 60}
+
+
+def number(text, unit=None):
+    """What a documented value is, in bytes or seconds if it has a unit."""
+    digits, name = re.fullmatch(
+        r"(-?[\d,]+)(\D*)", text.strip().strip("`")).groups()
+    return int(digits.replace(",", "")) * SIZES.get(name, UNITS.get(unit, 1))
+
+
+def test_values_of_settings(db):
+    """Units, defaults and ranges."""
+    value(db, "SELECT count(*) FROM onboard_explain('SELECT 1')")
+    there = {
+        row["name"]: row for row in select(
+            db, "SELECT name, unit, boot_val, min_val, max_val, vartype"
+            " FROM pg_settings WHERE name LIKE 'onboard.%'")
+    }
+    for names, unit, default, limits, _ in table_of(section("Settings"),
+                                                    "setting"):
+        row = there[NAME.findall(names)[0]]
+        assert unit == (row["unit"] or ""), names
+        if row["vartype"] != "integer":
+            assert default == f"`{row['boot_val']}`" and limits == "", names
+            continue
+        factor = UNITS.get(unit, 1)
+        assert number(default, unit) == int(row["boot_val"]) * factor, names
+        least, _, most = limits.removeprefix("from ").partition(" to ")
+        assert number(least, unit) == int(row["min_val"]) * factor, names
+        if most:
+            assert number(most, unit) == int(row["max_val"]) * factor, names
+        else:
+            assert int(row["max_val"]) >= 2 ** 30, names
+
+
 def hint_of(db, sql, parameters=None):
     hint = failure(select, db, sql, parameters).diag.message_hint
     return set(re.split(r"[:,.] ?", hint)[1:-1])
@@ -231,6 +268,43 @@ def test_options_of_ddl(db, title, statement):
     assert set(documented) == there
 
 
+def bound_of(db, sql, parameters=None):
+    """The greatest length that the hint names; None if it names none."""
+    hint = failure(select, db, sql, parameters).diag.message_hint or ""
+    found = re.search(r"It may have at most (\d+)", hint)
+    return found and f"{int(found[1]):,}"
+
+
+@pytest.mark.parametrize("title, statement", [
+    ("Servers", "CREATE SERVER never FOREIGN DATA WRAPPER onboard"),
+    ("User mappings", "CREATE USER MAPPING FOR PUBLIC SERVER s3"),
+])
+def test_bounds_of_ddl(db, title, statement):
+    """Each length that an error names is in the option's row."""
+    bounds = 0
+    for row in table_of(section(title), "option"):
+        for name in NAME.findall(row[0]):
+            bound = bound_of(
+                db, f"{statement} OPTIONS ({name} '{'x' * 20000}')")
+            bounds += bound is not None
+            assert bound is None or bound in " ".join(row), name
+    assert bounds >= 3
+
+
+def test_bounds_of_options(db):
+    bounds = 0
+    for title in ("COPY options", "Upload options", "Object options"):
+        for row in table_of(section(title), "option"):
+            for name in NAME.findall(row[0]):
+                options = json.dumps({name: "x" * 20000})
+                bound = bound_of(
+                    db, "SELECT onboard_table('t', 'SELECT 1', 'b', %s)",
+                    (options,))
+                bounds += bound is not None
+                assert bound is None or bound in " ".join(row), name
+    assert bounds >= 3
+
+
 def test_checks(db, bucket):
     found = select(db, "SELECT item FROM onboard_check(%s)", (bucket,))
     documented = names_of(
@@ -265,13 +339,6 @@ class Seen(set):
             return set(wanted) <= self
 
         wait_until(all_seen, 30, lambda: f"{wanted} of {self}")
-
-
-@pytest.fixture
-def registry(db):
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
 
 
 def register(db, bucket, **queries):

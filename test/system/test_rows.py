@@ -8,8 +8,8 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    SLEEPS, Running, failure, key_of, keys, land, no_upload_left, select, value,
-    wait_for_sleep, wait_for_worker, warnings,
+    SLEEPS, Running, failure, key_of, keys, land, no_upload_left, register,
+    select, value, wait_for_sleep, wait_for_worker, warnings,
 )
 
 SERIAL, WORKERS = 0, 4
@@ -30,14 +30,6 @@ def session(pg, workers):
     select(connection, f"SET onboard.parallel_tables = {workers}")
     yield connection
     connection.close()
-
-
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
 
 
 def declare(session, options="{}", kind=""):

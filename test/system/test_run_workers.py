@@ -8,22 +8,10 @@ from conftest import Server
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, copy, failure, key_of, keys, land_all,
-    no_upload_left, own_event, rows, run_pid, select, value, wait_for_event,
-    wait_for_worker,
+    no_upload_left, own_event, register, rows, run_pid, select, statuses,
+    value, wait_for_event, wait_for_worker,
 )
 from lib.postgres import Cluster
-
-
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
-
-
-def statuses(found):
-    return {row["name"]: row["status"] for row in found}
 
 
 def history(observer, run_id=None):

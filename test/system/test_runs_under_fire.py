@@ -9,30 +9,11 @@ from conftest import Server
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, failure, key_of, keys, land_all, no_upload_left,
-    rows, run_pid, select, value, wait_for_worker,
+    register, rows, run_pid, select, statuses, value, wait_for_worker,
 )
 from lib.postgres import Cluster
 
 LOCK = "SELECT pg_advisory_xact_lock_shared(5) IS NULL AS x"
-
-
-@pytest.fixture
-def registry(db):
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
-
-
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
-
-
-def statuses(found):
-    return {row["name"]: row["status"] for row in found}
 
 
 # One instant

@@ -7,7 +7,7 @@ import select as sockets
 import pytest
 
 from lib.exports import (
-    body, copy, failure, key_of, land, land_all, rows, select, value,
+    body, copy, failure, key_of, land, land_all, register, rows, select, value,
 )
 
 TABLE_KEYS = [
@@ -18,13 +18,6 @@ RUN_KEYS = [
     "event", "run_id", "role", "status", "tables", "done", "empty", "failed",
     "rows", "raw_bytes", "bytes", "started", "ended",
 ]
-
-
-@pytest.fixture
-def registry(db):
-    select(db, "DELETE FROM onboard_tables")
-    yield
-    select(db, "DELETE FROM onboard_tables")
 
 
 class Listener:
@@ -51,14 +44,6 @@ def listener(pg):
     connection = pg.connect("onboard")
     yield Listener(connection)
     connection.close()
-
-
-def register(db, bucket, **queries):
-    for name, query in queries.items():
-        select(
-            db, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, %s, %s)", (name, query, bucket),
-        )
 
 
 def history(db, run_id):

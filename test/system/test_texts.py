@@ -226,7 +226,7 @@ def test_what_a_store_says(pg, database, session, proxy, rgw, canaries, bucket,
 
 @pytest.mark.parametrize("workers", [0, 4])
 @pytest.mark.parametrize("client", CLIENTS)
-def test_a_detail_that_the_client_cannot_read(
+def test_an_error_that_the_client_cannot_read(
     pg, database, session, bucket, client, workers
 ):
     """It ends no run, and the history has it."""
@@ -234,25 +234,54 @@ def test_a_detail_that_the_client_cannot_read(
     for name in "ab":
         select(
             session, "INSERT INTO onboard_tables (name, query, bucket)"
-            " VALUES (%s, format('SELECT raises(''x'', %%L, ''x'')',"
-            " %s::text), %s)", (name, whole, bucket),
+            " VALUES (%s, format('SELECT raises(%%L, %%L, ''x'')',"
+            " %s::text, %s::text), %s)", (name, whole, whole, bucket),
         )
     select(session, f"SET onboard.parallel_tables = {workers}")
     session.set_client_encoding(client)
     found = select(session, "SELECT * FROM onboard_all()")
     assert len(found) == 2
     for row in found:
-        if client != "SJIS":
-            assert row["detail"] == whole
-        else:  # PostgreSQL's conversion from EUC_JP has a sign for it
-            assert row["detail"] in ("m??", "m\u8868\u3013")
+        for text in (row["error"], row["detail"]):
+            if client != "SJIS":
+                assert text == whole
+            else:  # PostgreSQL's conversion from EUC_JP has a sign for it
+                assert text in ("m??", "m\u8868\u3013")
     observer = pg.connect(database)
     try:
         observer.set_client_encoding("UTF8")
         kept = select(
-            observer, "SELECT detail FROM onboard_runs WHERE run_id = %s",
-            (found[0]["run_id"],),
+            observer, "SELECT error, detail FROM onboard_runs"
+            " WHERE run_id = %s", (found[0]["run_id"],),
         )
-        assert [row["detail"] for row in kept] == [whole] * 2
+        assert [tuple(row.values()) for row in kept] == [(whole, whole)] * 2
     finally:
         observer.close()
+
+
+@pytest.mark.parametrize("workers", [0, 4])
+def test_bytes_of_no_encoding(pg, rgw, canaries, bucket, workers):
+    """A database in SQL_ASCII has whatever bytes clients have sent."""
+    name = "texts_sql_ascii"
+    pg.psql(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII'"
+            " TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")
+    pg.psql("CREATE EXTENSION onboard", name)
+    Server(pg, canaries)(
+        rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3", dbname=name
+    )
+    session = pg.connect(name)
+    try:
+        session.set_client_encoding("UTF8")
+        select(
+            session, "INSERT INTO onboard_tables (name, query, bucket) VALUES"
+            " ('bad', format('SELECT %%L::int', 'caf' || chr(233)), %s),"
+            " ('good', 'SELECT 1', %s)", (bucket, bucket),
+        )
+        select(session, f"SET onboard.parallel_tables = {workers}")
+        found = select(session, "SELECT * FROM onboard_all() ORDER BY name")
+        assert [row["status"] for row in found] == ["failed", "done"]
+        assert '"caf?"' in found[0]["error"]
+        assert '"caf?"' in session.notices[0]
+    finally:
+        session.close()
+        pg.psql(f"DROP DATABASE {name} WITH (FORCE)")

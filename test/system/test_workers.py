@@ -9,7 +9,7 @@ import pytest
 from lib import process
 from lib.exports import (
     SLEEPS, Running, body, failure, key_of, keys, no_upload_left, run_pid,
-    select, value, wait_for_event, wait_for_sleep,
+    select, statuses, value, wait_for_event, wait_for_sleep,
 )
 
 RUN = "SELECT * FROM onboard_all(options => %s) ORDER BY name"
@@ -29,10 +29,6 @@ def register(registry, bucket):
 
 def run(db, **options):
     return select(db, RUN, (json.dumps(options),))
-
-
-def statuses(rows):
-    return {row["name"]: row["status"] for row in rows}
 
 
 def history(db, run_id):

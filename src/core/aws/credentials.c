@@ -1,14 +1,14 @@
 /*
  * credentials.c
- *		Credentials as AWS's users have them: found, fetched, renewed in time.
+ *		Credentials from AWS's usual sources: found, fetched, renewed in time.
  *
  * src/core/aws/credentials.c
  *
- * A provider keeps what was fetched last, and runs one fetch at a time
- * (credentials_fetch.c): in the foreground when it has no valid credentials,
- * or as a renewal while it has.  A renewal that fails is not reported as long
- * as the old credentials are valid; when they have expired, the next poll
- * fetches again, in the foreground.
+ * A provider keeps the credentials of its last fetch, and runs one fetch at a
+ * time (credentials_fetch.c): in the foreground when it has no valid
+ * credentials, or as a renewal while it has.  A renewal that fails is not
+ * reported as long as the old credentials are valid; when they have expired,
+ * the next poll fetches again, in the foreground.
  */
 #include "core/aws/credentials.h"
 
@@ -24,18 +24,18 @@
 
 struct ObProvider
 {
-	ObCredentialsOptions options; /* the texts are ours */
+	ObCredentialsOptions options; /* its texts are copies */
 	ObKeys given;                 /* options.keys point here */
-	ObKeys keys;                  /* those that were fetched last */
-	ObCredentials view;           /* the same, for callers */
-	bool refused;                 /* by the store: only an abort uses them */
+	ObKeys keys;                  /* the credentials of the last fetch */
+	ObCredentials view;           /* the same as callers see them */
+	bool refused; /* the store refused the keys: only an abort uses them */
 	char origin[OB_ORIGIN_MAX];
 	bool failed;
 	ObError failure;
 	int64_t renew_at; /* not before */
 	ObFetch fetch;
 	ObProviderWait *waits;
-	ObProviderWait *waking; /* those that are being woken */
+	ObProviderWait *waking; /* the callers that are being woken */
 };
 
 static const struct
@@ -197,7 +197,7 @@ ob_provider_free(ObProvider *provider)
 
 /* ---- waiting callers ---- */
 
-/* A callback may cancel others, and begin to wait again. */
+/* A callback may cancel other waits, and may begin to wait again. */
 static void
 wake_all(ObProvider *provider)
 {
@@ -258,8 +258,8 @@ is_alive(const ObProvider *provider)
 			ob_fetch_now(&provider->fetch) < provider->keys.expires);
 }
 
-/* Whether a renewal should begin.  A clock that was set back must not delay it
- * for longer. */
+/* Returns whether a renewal should begin.  If the clock was set back, that
+ * must not delay the renewal. */
 static bool
 is_due(const ObProvider *provider)
 {
@@ -271,7 +271,7 @@ is_due(const ObProvider *provider)
 }
 
 static void
-drop(ObProvider *provider)
+drop_keys(ObProvider *provider)
 {
 	ob_keys_wipe(&provider->keys);
 	provider->origin[0] = '\0';
@@ -295,7 +295,8 @@ on_fetched(ObFetch *fetch)
 		provider->failed = true;
 		provider->failure = fetch->error;
 	}
-	/* even after a success, which may have brought the same ones again */
+	/* even after a success, since the source may have returned the same
+	 * credentials */
 	provider->renew_at = ob_fetch_now(&provider->fetch) + RENEW_AGAIN_S;
 	wake_all(provider);
 }
@@ -338,10 +339,10 @@ ob_provider_origin(const ObProvider *provider)
 	return provider->origin;
 }
 
-/* Whether the source would give the same keys again: those of a user mapping,
- * or those that the environment and the files still have. */
+/* Returns whether a new fetch would give the same keys: those of a user
+ * mapping, or keys that the environment or the files still have. */
 static bool
-would_give_same(const ObProvider *provider)
+source_has_same_keys(const ObProvider *provider)
 {
 	ObCredentials same = provider->view;
 	ObPlan plan = {0};
@@ -361,7 +362,7 @@ ob_provider_refused(ObProvider *provider, const char *access_key_id)
 {
 	if (!ob_text_equal(provider->keys.access_key_id, access_key_id))
 		return true;
-	if (would_give_same(provider))
+	if (source_has_same_keys(provider))
 		return false;
 	provider->refused = true;
 	return true;
@@ -373,7 +374,7 @@ ob_provider_reset(ObProvider *provider)
 	provider->failed = false;
 	ob_error_clear(&provider->failure);
 	if (provider->keys.expires == 0)
-		drop(provider);
+		drop_keys(provider);
 }
 
 void

@@ -1,6 +1,6 @@
 /*
  * credentials_config.c
- *		Which source of credentials is configured here, as a plan.
+ *		Making a plan: which source of credentials is configured.
  *
  * src/core/aws/credentials_config.c
  *
@@ -160,7 +160,7 @@ typedef struct Files
 static const struct
 {
 	const char *variable;
-	const char *name; /* under the home folder */
+	const char *name; /* its path under the home folder */
 } places[OB_PROFILE_ANY] = {
 	[OB_PROFILE_CREDENTIALS] = {"AWS_SHARED_CREDENTIALS_FILE",
 								"/.aws/credentials"},
@@ -239,7 +239,7 @@ get(const Files *files, const char *profile, const char *key)
 	return ob_profiles_get(files->profiles, OB_PROFILE_ANY, profile, key);
 }
 
-/* Whether the profile has any key about credentials. */
+/* Returns whether the profile has any key about credentials. */
 static bool
 has_credentials(const Files *files, const char *profile)
 {
@@ -262,7 +262,8 @@ has_keys(const Files *files, const char *profile)
 		   get(files, profile, "aws_secret_access_key");
 }
 
-/* The three belong together, so they come from one file. */
+/* The id, the secret and the token belong together, so they come from one
+ * file. */
 static ObCode
 plan_keys(ObPlan *plan, const Files *files, const char *profile,
 		  ObError *error)
@@ -290,15 +291,15 @@ plan_keys(ObPlan *plan, const Files *files, const char *profile,
 	return fault.code;
 }
 
-/* Refuses profiles whose credentials need a way that is not supported. */
+/* Refuses profiles whose source of credentials is not supported. */
 static ObCode
 refuse_unsupported(const Files *files, const char *profile, ObError *error)
 {
 	if (get(files, profile, "sso_session") ||
 		get(files, profile, "sso_start_url"))
 		return ob_error_set(error, OB_ECREDS,
-							"profile \"%s\" signs in by SSO (sso_*), which "
-							"onboard does not do",
+							"profile \"%s\" uses SSO (sso_*), which "
+							"onboard does not support",
 							profile);
 	if (get(files, profile, "credential_process") &&
 		!ob_profiles_get(files->profiles, OB_PROFILE_CREDENTIALS, profile,
@@ -331,14 +332,15 @@ read_duration(const Files *files, const char *profile, int *seconds,
 
 /* ---- roles ---- */
 
-/* Where following source_profile leads to. */
+/* The profiles that source_profile links, and the end of that chain. */
 typedef struct Chain
 {
-	const char *profiles[OB_ROLES_MAX]; /* with a role, the first one named */
+	const char *profiles[OB_ROLES_MAX]; /* profiles with a role, from the first
+										 * one named */
 	int n;
 	const char *keys;   /* the profile that has keys; or */
-	const char *source; /* a credential_source; or neither, and the last
-						 * role is one of a web identity */
+	const char *source; /* a credential_source; if both are NULL, the last role
+						 * is assumed with a web identity */
 } Chain;
 
 /* Adds a profile with a role to the chain. */
@@ -348,7 +350,7 @@ add_link(Chain *chain, const Files *files, const char *profile, ObError *error)
 	for (int i = 0; i < chain->n; i++)
 		if (strcmp(chain->profiles[i], profile) == 0)
 			return ob_error_set(error, OB_ECREDS,
-								"profile \"%s\" comes back to itself by "
+								"profile \"%s\" refers to itself through "
 								"source_profile",
 								profile);
 	if (chain->n == OB_ROLES_MAX)
@@ -357,8 +359,8 @@ add_link(Chain *chain, const Files *files, const char *profile, ObError *error)
 							chain->profiles[0], OB_ROLES_MAX);
 	if (get(files, profile, "mfa_serial"))
 		return ob_error_set(error, OB_ECREDS,
-							"profile \"%s\" asks for a second factor "
-							"(mfa_serial), which a server cannot give",
+							"profile \"%s\" requires a second factor "
+							"(mfa_serial), which a server cannot provide",
 							profile);
 	chain->profiles[chain->n++] = profile;
 	return OB_OK;
@@ -367,7 +369,7 @@ add_link(Chain *chain, const Files *files, const char *profile, ObError *error)
 /* Checks that exactly one of the three keys names the credentials that a role
  * is assumed with. */
 static ObCode
-check_way(const Files *files, const char *profile, ObError *error)
+check_credential_keys(const Files *files, const char *profile, ObError *error)
 {
 	int n = (get(files, profile, "source_profile") != NULL) +
 			(get(files, profile, "credential_source") != NULL) +
@@ -382,10 +384,11 @@ check_way(const Files *files, const char *profile, ObError *error)
 						profile, n == 0 ? "none" : "more than one");
 }
 
-/* The keys of a source profile go before its role; so a profile may also name
- * itself. */
+/* The keys of a source profile take precedence over its role, so a profile may
+ * name itself. */
 static ObCode
-follow(Chain *chain, const Files *files, const char *profile, ObError *error)
+follow_chain(Chain *chain, const Files *files, const char *profile,
+			 ObError *error)
 {
 	for (;;)
 	{
@@ -398,7 +401,7 @@ follow(Chain *chain, const Files *files, const char *profile, ObError *error)
 			return OB_OK;
 		}
 		if (add_link(chain, files, profile, error) != OB_OK ||
-			check_way(files, profile, error) != OB_OK)
+			check_credential_keys(files, profile, error) != OB_OK)
 			return error->code;
 		if (get(files, profile, "web_identity_token_file"))
 			return OB_OK;
@@ -474,7 +477,7 @@ plan_named(ObPlan *plan, const Files *files, const char *profile,
 		   ObError *error)
 {
 	Chain chain = {.n = 0};
-	ObCode code = follow(&chain, files, profile, error);
+	ObCode code = follow_chain(&chain, files, profile, error);
 
 	if (code == OB_OK)
 		code = plan_base(plan, files, &chain, error);
@@ -577,7 +580,8 @@ plan_source(ObPlan *plan, const ObCredentialsOptions *options, ObError *error)
 	return ob_error_set(error, OB_EINVAL, "there is no such source");
 }
 
-/* The options' endpoint, the environment's, or the profile's, which is set. */
+/* Chooses the endpoint of the options, else of the environment, else of the
+ * profile. */
 static ObCode
 choose_sts_endpoint(ObPlan *plan, const ObCredentialsOptions *options,
 					ObError *error)

@@ -1,13 +1,13 @@
 /*
  * credentials_container.c
- *		Credentials of a container: ECS, EKS Pod Identity, and their kin.
+ *		Credentials of a container: ECS, EKS Pod Identity, and others.
  *
  * src/core/aws/credentials_container.c
  *
  * See
  * https://docs.aws.amazon.com/sdkref/latest/guide/feature-container-credentials.html
- * Without TLS we go to this host and to ECS's and EKS's own addresses only,
- * and only by their numbers: to look up a name would block.  libcurl resolves
+ * Without TLS, only this host and the addresses of ECS and EKS are allowed,
+ * and only as numbers, since looking up a name would block. libcurl resolves
  * "localhost" by itself.
  */
 #include "core/aws/credentials_intern.h"
@@ -68,8 +68,8 @@ is_allowed_host(const char *host)
 		   is_allowed_ipv6(host);
 }
 
-/* The URL up to its path: that may have characters that endpoints do not, and
- * it may be a secret. */
+/* Splits the URL before its path, which may have characters that endpoints do
+ * not allow, and may be a secret. */
 static ObCode
 split_full(const char *full, ObEndpoint *endpoint, ObBuf *target,
 		   ObError *error)
@@ -148,7 +148,7 @@ add_authorization(ObFetch *fetch, const char *token, ObError *error)
 		if ((unsigned char) *c < 0x20 || (unsigned char) *c > 0x7E)
 			return ob_error_set(error, OB_ECREDS,
 								"the authorization token has a line break or "
-								"another character that headers do not have");
+								"another character that headers cannot have");
 	ob_fetch_note_secret(fetch, token);
 	return ob_http_header(&fetch->request.http_request, "Authorization", token,
 						  error);

@@ -1,11 +1,11 @@
 /*
  * credentials_fetch.c
- *		Carrying out a plan, one request after the other.
+ *		Carrying out a plan, one request after another.
  *
  * src/core/aws/credentials_fetch.c
  *
- * Time-outs go by the clock of the host's driving, so that a query which
- * computes in the meantime does not make a service look dead.
+ * Time-outs use the clock that runs while the host drives, so that a query
+ * which computes in the meantime does not make a service look dead.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -18,10 +18,10 @@
 #include "core/text/timestamp.h"
 
 #define TARGET_MAX ((size_t) 8 * 1024)
-/* a token may have to be encoded */
+/* a token may need encoding */
 #define BODY_MAX (4 * OB_TOKEN_MAX)
 #define ATTEMPTS 3
-/* Another try is not made with less time left. */
+/* No further try is made with less time left. */
 #define TRY_MIN_MS 200
 
 /* ---- requests ---- */
@@ -50,7 +50,7 @@ finish_request(ObCredentialRequest *request, const ObError *failure)
 	request->done(request, &error);
 }
 
-/* Starts a try after the delay, if there is time for it. */
+/* Starts a try after the delay; returns false if there is no time for it. */
 static bool
 start_try(ObCredentialRequest *request, int64_t delay_ms)
 {
@@ -110,12 +110,10 @@ ob_credential_request_init(ObCredentialRequest *request, ObHttp *http,
 						   void *arg)
 {
 	memset(request, 0, sizeof(*request));
-	ob_http_request_init(&request->http_request);
+	ob_http_request_init(&request->http_request, on_prepare, on_response,
+						 request);
 	request->http = http;
 	request->arg = arg;
-	request->http_request.arg = request;
-	request->http_request.prepare = on_prepare;
-	request->http_request.done = on_response;
 	request->http_request.response_max = OB_CREDENTIALS_RESPONSE_MAX;
 	request->http_request.system_ca = true;
 }
@@ -129,7 +127,7 @@ ob_credential_request_start(ObCredentialRequest *request)
 	if (start_try(request, 0))
 		return;
 	ob_error_clear(&error);
-	ob_error_set(&error, OB_ETIMEOUT, "it takes too long");
+	ob_error_set(&error, OB_ETIMEOUT, "timed out");
 	finish_request(request, &error);
 }
 
@@ -157,7 +155,7 @@ ob_fetch_init(ObFetch *fetch)
 	ob_buf_init(&fetch->sent_secret, OB_TOKEN_MAX);
 }
 
-/* Forgets what belongs to one fetch; the outcome stays. */
+/* Clears the state of one fetch, but not its outcome. */
 static void
 clear(ObFetch *fetch)
 {
@@ -187,8 +185,8 @@ finish(ObFetch *fetch)
 	if (fetch->error.code == OB_OK && fetch->keys.expires != 0 &&
 		fetch->keys.expires <= ob_fetch_now(fetch))
 		ob_error_set(&fetch->error, OB_ECREDS,
-					 "%s gave credentials that have expired already, if the "
-					 "clock of this host is right",
+					 "%s returned credentials that have expired, according "
+					 "to this host's clock",
 					 fetch->origin);
 	if (fetch->error.code != OB_OK)
 		ob_keys_wipe(&fetch->keys);
@@ -290,7 +288,7 @@ ob_fetch_hide_secrets(const ObFetch *fetch, ObError *error)
 				 "request");
 }
 
-/* Whether a server's word can go into an error. */
+/* Returns whether a server's error code may be shown in an error. */
 static bool
 is_code(const ObFetch *fetch, const char *code)
 {
@@ -337,7 +335,7 @@ take_fields(ObFetch *fetch, const ObJsonField *fields, ObError *error)
 							is_code(fetch, code) ? code : "not Success");
 	if (expiration && (expires = ob_timestamp_parse(expiration)) <= 0)
 		return ob_error_set(error, OB_ECREDS,
-							"the response's Expiration is unreadable");
+							"the response's Expiration is invalid");
 	if (found.session_token && found.session_token[0] == '\0')
 		found.session_token = NULL;
 	return ob_keys_set(&fetch->keys, &found, expires, "the response's", error);

@@ -9,8 +9,8 @@
  * There are three requests: for a token, for the name of the role, for the
  * role's credentials.  Version 1 needs no token, and so gives its secrets to
  * any process that can make a host send a GET; we never fall back to it.  All
- * requests together take less than 5 s, because outside of EC2 there is no
- * response.
+ * requests together take less than 5 s, because nothing responds outside of
+ * EC2.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -157,8 +157,8 @@ prepare_get(ObCredentialRequest *request, ObError *error)
 						  fetch->instance_token, error);
 }
 
-/* Whether the token was refused for the first time: then it is no failure, and
- * "done" starts over. */
+/* Returns whether the token was refused for the first time, which is not a
+ * failure: "done" starts over. */
 static bool
 is_token_refused(ObFetch *fetch)
 {
@@ -215,9 +215,9 @@ read_keys(ObCredentialRequest *request, ObRetryClass *class, ObError *error)
 }
 
 /*
- * A service that cannot renew credentials keeps giving expired ones, which
- * AWS's other services accept for longer.  So AWS's own clients use them, and
- * send another request some minutes later, each at another time.
+ * If the service cannot renew credentials, it keeps returning expired ones,
+ * which AWS's other services then accept for longer.  AWS's own clients use
+ * them, and send another request some minutes later, at a random time.
  */
 static void
 extend_expired(ObFetch *fetch)

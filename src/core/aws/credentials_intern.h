@@ -1,6 +1,6 @@
 /*
  * credentials_intern.h
- *		What the files of the credentials' providers share.
+ *		Declarations that the files of the credentials provider share.
  *
  * src/core/aws/credentials_intern.h
  *
@@ -33,33 +33,35 @@
 
 /* ---- credentials_util.c ---- */
 
-/* A variable of the environment; NULL if it is not set, or empty. */
+/* Returns an environment variable; NULL if it is unset or empty. */
 extern const char *ob_env(const char *name);
 
 /* Wipes and frees a text; NULL is allowed. */
 extern void ob_secret_free(char *secret);
 
-/* Whether it is printable ASCII without blanks, and not empty. */
+/* Returns whether the value is printable ASCII without blanks, and not
+ * empty. */
 extern bool ob_is_plain(const char *value);
 
 /*
- * Reads a regular file of at most "max" bytes, which has no NUL, without
- * blocking for longer than a local file does.  OB_ECREDS and a cause with its
- * path, even for an empty file.  With "missing", the file is optional: it may
- * be empty, and *missing says whether it does not exist or is /dev/null.
+ * Reads a regular file of at most "max" bytes without a NUL; does not block on
+ * pipes and devices.  Otherwise, and for an empty file, the error is OB_ECREDS
+ * with the path in its cause.  If "missing" is not NULL, the file is optional:
+ * it may be empty, and *missing is set if it does not exist or is /dev/null.
  */
 extern ObCode ob_file_read(const char *path, size_t max, ObBuf *content,
 						   bool *missing, ObError *error) OB_MUST_CHECK;
 
-/* "https://host:port" of an endpoint, without its path. */
+/* Writes "https://host:port" of an endpoint, without its path. */
 extern void ob_endpoint_name(const ObEndpoint *endpoint, char *name,
 							 size_t size);
 
-/* A text for people of OB_ORIGIN_MAX bytes, cut as errors are. */
+/* Formats an origin, a text for display of OB_ORIGIN_MAX bytes, cut as errors
+ * are. */
 extern void ob_origin_set(char *origin, const char *format, ...)
 	OB_PRINTF(2, 3);
 
-/* Credentials in memory of their own.  access_key_id NULL: none. */
+/* Credentials whose texts are owned.  An access_key_id of NULL means none. */
 typedef struct ObKeys
 {
 	char *access_key_id;
@@ -69,15 +71,15 @@ typedef struct ObKeys
 } ObKeys;
 
 /*
- * Copies them.  OB_ECREDS if one cannot go into a header; "whose" names them
- * in the error ("the environment's").
+ * Copies the credentials.  OB_ECREDS if one cannot be sent in a header;
+ * "whose" names them in the error ("the environment's").
  */
 extern ObCode ob_keys_set(ObKeys *keys, const ObCredentials *from,
 						  int64_t expires, const char *whose,
 						  ObError *error) OB_MUST_CHECK;
 extern void ob_keys_wipe(ObKeys *keys);
 
-/* Moves them; "to" is wiped before. */
+/* Moves credentials; wipes "to" first. */
 extern void ob_keys_move(ObKeys *to, ObKeys *from);
 
 /* ---- credentials_config.c ---- */
@@ -87,31 +89,33 @@ typedef struct ObRole
 	char *arn;
 	char *external_id;  /* or NULL */
 	char *session_name; /* NULL: "onboard" */
-	char *token_file;   /* of a web identity; NULL: by a signed request */
-	int duration_s;     /* 0: STS's default */
+	char *token_file; /* the file of a web identity's token; NULL: the request
+					   * is signed */
+	int duration_s;   /* 0: STS's default */
 } ObRole;
 
 typedef struct ObPlan
 {
-	/* KEYS: they are in "keys".  WEB_IDENTITY: with nothing, the first role
-	 * has a token_file.  CONTAINER, INSTANCE: to be requested. */
+	/* KEYS: the credentials are in "keys".  WEB_IDENTITY: none are needed,
+	 * since the first role has a token_file.  CONTAINER, INSTANCE: they are
+	 * requested. */
 	ObCredentialsSource base;
 	ObKeys keys;
-	char origin[OB_ORIGIN_MAX]; /* of the base, as far as known */
-	ObRole roles[OB_ROLES_MAX]; /* to be assumed, in this order */
+	char origin[OB_ORIGIN_MAX]; /* the base's, if it is known yet */
+	ObRole roles[OB_ROLES_MAX]; /* the roles to assume, in this order */
 	int nroles;
 	char *sts_endpoint; /* NULL: AWS's */
 } ObPlan;
 
-/* Wipes the plan, and makes it again.  OB_ECREDS and a cause that names the
- * source if that is not configured, or wrongly. */
+/* Wipes the plan, and makes it again.  The error is OB_ECREDS, and names the
+ * source, if that is not configured, or not correctly. */
 extern ObCode ob_plan_make(ObPlan *plan, const ObCredentialsOptions *options,
 						   ObError *error) OB_MUST_CHECK;
 extern void ob_plan_wipe(ObPlan *plan);
 
 /* ---- credentials_fetch.c ---- */
 
-/* A request for credentials, with its tries, and its outcome. */
+/* A request for credentials, with its retries and its outcome. */
 typedef struct ObCredentialRequest ObCredentialRequest;
 struct ObCredentialRequest
 {
@@ -121,13 +125,14 @@ struct ObCredentialRequest
 
 	/* Sets the URL and the headers of a try. */
 	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);
-	/* Reads a response, of any status.  The class of a failure says whether to
-	 * try again; it is FINAL at first. */
+	/* Reads a response of any status.  Sets the class of a failure, which is
+	 * FINAL at first, if the request should be tried again. */
 	ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
 				   ObError *error);
 	/* Called at the end; the error is OB_OK if a response was read. */
 	void (*done)(ObCredentialRequest *request, const ObError *error);
-	/* The beginning of errors: "the container's credentials, from X". */
+	/* The beginning of error messages: "the container's credentials, from
+	 * X". */
 	char label[300];
 	int try_ms;         /* for one try */
 	int64_t give_up_at; /* the end of all tries, on ob_http_clock_ms() */
@@ -148,20 +153,19 @@ typedef struct ObFetch ObFetch;
 typedef struct ObSourceOps
 {
 	const char *method;
-	bool local;     /* on the machine's own network, and never by a proxy */
+	bool local;     /* on the machine's own network, never through a proxy */
 	int connect_ms; /* the time-out of a connection */
 	int try_ms;     /* the time-out of one try */
 	int whole_ms;   /* the time-out of all tries and requests together */
 
-	/* The callbacks of a request, where all requests have the same. */
+	/* The callbacks of its requests, if all requests have the same ones. */
 	ObCode (*prepare)(ObCredentialRequest *request, ObError *error);
 	ObCode (*read)(ObCredentialRequest *request, ObRetryClass *class,
 				   ObError *error);
 	void (*done)(ObCredentialRequest *request, const ObError *error);
 
-	/* Starts the first request, and ends, at once or later, with
-	 * ob_fetch_continue(), with the fetch's error set, or its keys and its
-	 * origin. */
+	/* Starts the first request.  Sets the fetch's error, or its keys and
+	 * origin, now or later, and then calls ob_fetch_continue(). */
 	void (*start)(ObFetch *fetch);
 } ObSourceOps;
 
@@ -185,7 +189,7 @@ struct ObFetch
 	int64_t clock_offset; /* may change while it runs */
 	void (*done)(ObFetch *fetch);
 	void *arg;
-	bool renewal; /* the owner's: there are others that live */
+	bool renewal; /* set by the owner: valid credentials exist */
 
 	/* the outcome, for "done" */
 	ObError error; /* OB_OK: keys and origin are set */
@@ -198,12 +202,12 @@ struct ObFetch
 	int roles_done;
 	ObCredentialRequest request;
 
-	/* what its source keeps from one question to the next */
+	/* the source's state between requests */
 	ObEndpoint endpoint;
-	ObBuf target; /* path and query, or a name in it */
+	ObBuf target; /* the path and query, or a name in the path */
 	ObBuf body;
 	ObBuf sent_secret; /* of the last try */
-	bool retried;      /* with another token or time, which is done once */
+	bool retried;      /* tried again with another token or time, once */
 	bool restart;      /* set by "read" for "done" */
 	char *instance_token;
 	int64_t instance_token_until; /* the store's time */
@@ -215,10 +219,10 @@ extern void ob_fetch_init(ObFetch *fetch);
 /* "done" may be called before it returns. */
 extern void ob_fetch_start(ObFetch *fetch);
 
-/* Stops it if it runs, without "done", and wipes everything. */
+/* Stops a running fetch, without calling "done", and wipes everything. */
 extern void ob_fetch_free(ObFetch *fetch);
 
-/* The real time, as far as we know it. */
+/* Returns the real time, corrected by the store's clock. */
 extern int64_t ob_fetch_now(const ObFetch *fetch);
 
 /* Continues with the next role, or ends the fetch. */
@@ -228,7 +232,8 @@ extern void ob_fetch_continue(ObFetch *fetch);
  * it. */
 extern void ob_fetch_note_secret(ObFetch *fetch, const char *secret);
 
-/* Whether a server's text repeats it, or a key that the fetch has. */
+/* Returns whether a server's text repeats that secret, or a key that the fetch
+ * has. */
 extern bool ob_fetch_repeats_secret(const ObFetch *fetch, const char *text);
 
 /* Replaces the cause of an error that repeats a secret. */
@@ -244,13 +249,13 @@ extern ObCode ob_fetch_status(const ObFetch *fetch, const char *code,
  * "read". */
 extern ObCode ob_fetch_read_json(ObFetch *fetch, ObError *error) OB_MUST_CHECK;
 
-/* The URL of a container's credentials, by its two variables (NULL: not set).
- * OB_ECREDS for a host that is not allowed. */
+/* Builds the URL of a container's credentials from its two variables (NULL:
+ * not set).  OB_ECREDS for a host that is not allowed. */
 extern ObCode ob_container_target(const char *relative, const char *full,
 								  ObEndpoint *endpoint, ObBuf *target,
 								  ObError *error) OB_MUST_CHECK;
 
-/* The same for an instance's. */
+/* Does the same for an instance's credentials. */
 extern ObCode ob_instance_endpoint(const char *given, const char *mode,
 								   ObEndpoint *endpoint,
 								   ObError *error) OB_MUST_CHECK;
@@ -265,7 +270,8 @@ typedef struct ObXmlRole
 	time_t expires;
 } ObXmlRole;
 
-/* OB_OK if all four are there; else *out is empty.  The caller wipes it. */
+/* Reads such a response.  OB_OK if all four fields are present; else *out is
+ * empty.  The caller wipes *out. */
 extern ObCode ob_xml_read_role(const char *data, size_t len, ObXmlRole *out,
 							   ObError *error) OB_MUST_CHECK;
 

@@ -4,10 +4,10 @@
  *
  * src/core/aws/credentials_sts.c
  *
- * See https://docs.aws.amazon.com/STS/latest/APIReference/
- * A role is assumed with the keys that the fetch has so far, by a signed
- * request; or with a token from a file, by one that is not signed.  Both are
- * POST: the token must not be in a URL, which ends up in logs.
+ * See https://docs.aws.amazon.com/STS/latest/APIReference/ A role is assumed
+ * with the keys that the fetch has so far, by a signed request, or with a
+ * token from a file, by an unsigned one.  Both are POSTs, since the token must
+ * not be in a URL, which would end up in logs.
  */
 #include "core/aws/credentials_intern.h"
 
@@ -26,7 +26,7 @@
 #define WHOLE_MS 20000
 #define FORM "application/x-www-form-urlencoded; charset=utf-8"
 #define PAIRS_MAX 8
-#define SKEW_MIN_S 60 /* less is no reason to refuse a signature */
+#define SKEW_MIN_S 60 /* no signature is refused for a smaller difference */
 
 /* The role that is being assumed. */
 static const ObRole *
@@ -47,7 +47,7 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 
 	if (!fetch->options->region)
 		return ob_error_set(error, OB_ECREDS,
-							"to assume a role, a region must be given");
+							"a region is required to assume a role");
 	ob_error_clear(&fault);
 	if (given)
 		code = ob_endpoint_parse(endpoint, given, &fault);
@@ -55,18 +55,19 @@ choose_endpoint(ObFetch *fetch, ObError *error)
 		code = ob_endpoint_service(endpoint, "sts", fetch->options->region,
 								   fetch->options->variant, &fault);
 	if (code != OB_OK)
-		return ob_error_set(error, OB_ECREDS, "no endpoint of STS: %s",
+		return ob_error_set(error, OB_ECREDS, "no STS endpoint: %s",
 							fault.cause);
 	return OB_OK;
 }
 
 /*
- * A private authority is that of all private hosts; and one that is given for
- * AWS's own hosts is that of a proxy in between, for STS as for S3.  But AWS's
- * STS is not trusted by the authority of a private store.
+ * ca_file verifies STS if both it and the store are private hosts.  If both
+ * are AWS's, a ca_file is that of an intercepting proxy, which STS is reached
+ * through as well.  AWS's STS is not verified by the authority of a private
+ * store.
  */
 static bool
-is_of_other_authority(const ObFetch *fetch)
+needs_system_ca(const ObFetch *fetch)
 {
 	return ob_host_is_aws(fetch->endpoint.host, "sts") !=
 		   fetch->options->store_is_aws;
@@ -74,7 +75,7 @@ is_of_other_authority(const ObFetch *fetch)
 
 /* ---- the request ---- */
 
-/* The token is what the file has without line breaks at its end. */
+/* The token is the file's content without trailing line breaks. */
 static ObCode
 read_token(const char *path, ObBuf *token, ObError *error)
 {
@@ -130,7 +131,7 @@ add_signature(ObFetch *fetch, const char *host, const char *path,
 						  fetch->keys.session_token};
 	char hash[OB_SHA256_HEX];
 	char stamp[17];
-	/* host and content-type go out by other ways */
+	/* libcurl sends the host, and prepare() the content type */
 	ObPair headers[4] = {{"host", host}, {"content-type", FORM}};
 	ObSignRequest sign = {.method = "POST",
 						  .path = path,
@@ -238,8 +239,8 @@ ob_xml_read_role(const char *data, size_t len, ObXmlRole *out, ObError *error)
 		(out->access_key_id[0] == '\0' || out->secret_access_key[0] == '\0' ||
 		 out->session_token[0] == '\0' || out->expires <= 0))
 		code = ob_error_set(error, OB_EPROTO,
-							"the XML response has no credentials, or not all "
-							"of what belongs to them");
+							"the XML response has no credentials, or "
+							"incomplete ones");
 	if (code != OB_OK)
 		OPENSSL_cleanse(out, sizeof(*out));
 	return code;
@@ -288,8 +289,8 @@ set_failure(ObFetch *fetch, const ObXmlError *xml, ObRetryClass *class,
 	return ob_error_set(error, OB_ECREDS, "%s", fault.cause);
 }
 
-/* Whether the token was refused, since it may have been renewed while we read
- * the old one. */
+/* Returns whether the token was refused: it may have been replaced after we
+ * read it. */
 static bool
 is_token_refused(const ObFetch *fetch, const char *code)
 {
@@ -299,8 +300,8 @@ is_token_refused(const ObFetch *fetch, const char *code)
 			strcmp(code, "ExpiredTokenException") == 0);
 }
 
-/* Whether STS refused the date of the request, which AWS reports as a
- * signature that does not match.  Its response has the right date. */
+/* Returns whether STS refused the date of the request, which AWS reports as a
+ * signature that does not match.  The response has the correct date. */
 static bool
 is_clock_wrong(ObFetch *fetch, const char *code)
 {
@@ -406,7 +407,7 @@ start(ObFetch *fetch)
 	snprintf(request->label, sizeof(request->label),
 			 "role %.130s could not be assumed by STS at %s",
 			 current_role(fetch)->arn, name);
-	request->http_request.system_ca = is_of_other_authority(fetch);
+	request->http_request.system_ca = needs_system_ca(fetch);
 	fetch->retried = false;
 	send_request(fetch);
 }

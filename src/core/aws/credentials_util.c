@@ -1,6 +1,6 @@
 /*
  * credentials_util.c
- *		Keys, files and texts, for the providers of credentials.
+ *		Keys, files and texts for the credentials provider.
  *
  * src/core/aws/credentials_util.c
  */

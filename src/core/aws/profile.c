@@ -4,9 +4,9 @@
  *
  * src/core/aws/profile.c
  *
- * A text is copied once and cut into lines, names and values where it lies, so
- * there is one piece of memory to wipe.  The entries point into it, in the
- * order of the file.
+ * A text is copied once, and split into lines, names and values in place, so
+ * that only one block of memory must be wiped.  The entries point into it, in
+ * the order of the file.
  */
 #include "core/aws/profile.h"
 
@@ -15,7 +15,7 @@
 #include <string.h>
 
 #define ENTRIES_MAX 20000
-#define VALUE_MAX (16 * 1024) /* of several lines */
+#define VALUE_MAX (16 * 1024) /* a value may have several lines */
 
 typedef enum SectionKind
 {
@@ -25,13 +25,13 @@ typedef enum SectionKind
 	SECTION_SERVICES
 } SectionKind;
 
-/* A key in its section; a section also has an entry of its own, without key.
- */
+/* A key in its section; a section also has an entry of its own, without
+ * key. */
 typedef struct Entry
 {
 	SectionKind kind;
-	const char *section; /* the profile's or the services' name */
-	const char *parent;  /* of a nested key; else NULL */
+	const char *section; /* the name of the profile or the services section */
+	const char *parent;  /* the key that a nested key is under; else NULL */
 	const char *key;
 	char *value;
 } Entry;
@@ -50,7 +50,7 @@ struct ObProfiles
 	Text texts[OB_PROFILE_ANY];
 };
 
-/* Where the reading of a text is. */
+/* The state of the parser. */
 typedef struct Reading
 {
 	Text *text;
@@ -121,7 +121,7 @@ cut_comment(char *text)
 }
 
 static ObCode
-wrong(const Reading *reading, const char *what)
+syntax_error(const Reading *reading, const char *what)
 {
 	return ob_error_set(reading->error, OB_ECREDS, "line %d %s", reading->line,
 						what);
@@ -133,7 +133,7 @@ add_entry(Reading *reading, const char *parent, const char *key, char *value)
 	Text *text = reading->text;
 
 	if (text->nentries == ENTRIES_MAX)
-		return wrong(reading, "is one too many: the file is too long");
+		return syntax_error(reading, "exceeds the maximum number of lines");
 	if (text->nentries == text->capacity)
 	{
 		int capacity = text->capacity > 0 ? text->capacity * 2 : 32;
@@ -150,10 +150,10 @@ add_entry(Reading *reading, const char *parent, const char *key, char *value)
 	return OB_OK;
 }
 
-/* The rest after a first word, without blanks and quotes around it; NULL if
- * the first word is another one. */
+/* Returns the rest of the text after its first word, without blanks and quotes
+ * around it; NULL if it begins with another word. */
 static char *
-after_word(char *name, const char *word)
+skip_word(char *name, const char *word)
 {
 	size_t len = strlen(word);
 
@@ -170,7 +170,7 @@ after_word(char *name, const char *word)
 	return name;
 }
 
-/* Sets what "[name]" stands for in this file. */
+/* Begins the section that "[name]" stands for in this file. */
 static void
 set_section(Reading *reading, char *name)
 {
@@ -182,12 +182,12 @@ set_section(Reading *reading, char *name)
 		reading->kind = SECTION_PROFILE;
 	else if (strcmp(name, "default") == 0)
 		reading->kind = SECTION_DEFAULT;
-	else if ((rest = after_word(name, "profile")) != NULL)
+	else if ((rest = skip_word(name, "profile")) != NULL)
 	{
 		reading->kind = SECTION_PROFILE;
 		reading->section = rest;
 	}
-	else if ((rest = after_word(name, "services")) != NULL)
+	else if ((rest = skip_word(name, "services")) != NULL)
 	{
 		reading->kind = SECTION_SERVICES;
 		reading->section = rest;
@@ -201,34 +201,35 @@ read_section(Reading *reading, char *line)
 	char *name;
 
 	if (!end)
-		return wrong(reading, "has a \"[\" without its \"]\"");
+		return syntax_error(reading, "has a \"[\" without its \"]\"");
 	name = trim(end + 1);
 	if (name[0] != '\0' && name[0] != '#' && name[0] != ';')
-		return wrong(reading, "goes on after its \"]\"");
+		return syntax_error(reading, "has text after its \"]\"");
 	*end = '\0';
 	name = trim(line + 1);
 	if (name[0] == '\0')
-		return wrong(reading, "names no section");
+		return syntax_error(reading, "has no section name");
 	set_section(reading, name);
 	reading->in_section = true;
 	reading->last = -1;
 	return add_entry(reading, NULL, NULL, NULL);
 }
 
-/* "key = value"; the line is cut in two. */
+/* Splits "key = value" in place. */
 static ObCode
 split_pair(const Reading *reading, char *line, char **key, char **value)
 {
 	char *equals = strchr(line, '=');
 
 	if (!equals)
-		return wrong(reading, "is neither a section nor \"key = value\"");
+		return syntax_error(reading,
+							"is neither a section nor \"key = value\"");
 	*equals = '\0';
 	*key = trim(line);
 	cut_comment(equals + 1);
 	*value = trim(equals + 1);
 	if ((*key)[0] == '\0')
-		return wrong(reading, "has no key before its \"=\"");
+		return syntax_error(reading, "has no key before its \"=\"");
 	return OB_OK;
 }
 
@@ -240,7 +241,7 @@ read_pair(Reading *reading, char *line)
 	ObCode code;
 
 	if (!reading->in_section)
-		return wrong(reading, "stands before the first section");
+		return syntax_error(reading, "is before the first section");
 	code = split_pair(reading, line, &key, &value);
 	if (code == OB_OK)
 		code = add_entry(reading, NULL, key, value);
@@ -249,7 +250,7 @@ read_pair(Reading *reading, char *line)
 }
 
 /* Reads a nested key, under an empty value, or the next line of a value.  The
- * line is moved right behind the value, where everything has been read
+ * line is moved to the end of the value, over text that has been read
  * already. */
 static ObCode
 read_indented(Reading *reading, char *line)
@@ -264,7 +265,7 @@ read_indented(Reading *reading, char *line)
 		size_t len = strlen(owner->value);
 
 		if (len > VALUE_MAX)
-			return wrong(reading, "makes a value too long");
+			return syntax_error(reading, "makes a value too long");
 		line = trim(line);
 		owner->value[len] = '\n';
 		memmove(owner->value + len + 1, line, strlen(line) + 1);
@@ -276,7 +277,7 @@ read_indented(Reading *reading, char *line)
 	return code;
 }
 
-/* A line belongs to the key before it if it is indented more than that: then
+/* A line belongs to the previous key if it is indented more than that key, so
  * whole sections may be indented, as AWS's own tools allow. */
 static ObCode
 read_line(Reading *reading, char *line)
@@ -317,7 +318,7 @@ ob_profiles_read(ObProfiles *profiles, ObProfileFile file, const char *data,
 	text->len = len;
 	line = text->data;
 	if (strncmp(line, "\xEF\xBB\xBF", 3) == 0)
-		line += 3; /* some editors begin UTF-8 with a byte order mark */
+		line += 3; /* some editors write a byte order mark before UTF-8 */
 	while (line && code == OB_OK)
 	{
 		char *end =
@@ -354,7 +355,8 @@ same_key(const char *a, const char *b)
 	return *a == '\0' && *b == '\0';
 }
 
-/* The last entry of that name; key NULL: any one of the section. */
+/* Returns the last entry of that name; if key is NULL, any entry of the
+ * section. */
 static const Entry *
 find(const Text *text, SectionKind kind, const char *section,
 	 const char *parent, const char *key)

@@ -6,11 +6,11 @@
  *
  * Pure: nothing here opens a file.  The format is that of
  * https://docs.aws.amazon.com/sdkref/latest/guide/file-format.html: sections
- * in brackets, "key = value" lines, indented lines that go on or hold nested
- * keys, comments with # or ;.  Names of sections are compared as they are,
- * keys without regard to case.  A section that occurs twice is one, and the
- * later of two values counts; but "[default]" does not count where there is a
- * "[profile default]".  Sections that we do not know are skipped.
+ * in brackets, "key = value" lines, indented lines that continue a value or
+ * hold nested keys, comments with # or ;. Names of sections are compared as
+ * they are, keys without regard to case.  A section that occurs twice is one,
+ * and the later of two values counts; but "[default]" does not count where
+ * there is a "[profile default]".  Sections that we do not know are skipped.
  */
 #ifndef OB_PROFILE_H
 #define OB_PROFILE_H
@@ -46,13 +46,14 @@ extern ObCode ob_profiles_read(ObProfiles *profiles, ObProfileFile file,
 
 extern bool ob_profiles_has(const ObProfiles *profiles, const char *profile);
 
-/* NULL if it is not there, or empty.  Borrowed. */
+/* Returns a key's value, borrowed; NULL if the key is missing or empty. */
 extern const char *ob_profiles_get(const ObProfiles *profiles,
 								   ObProfileFile file, const char *profile,
 								   const char *key);
 
-/* A nested key of a service ("sts", "endpoint_url") in the section [services
- * x] that the profile names.  NULL if it is not there, or empty.  Borrowed. */
+/* Returns a nested key of a service ("sts", "endpoint_url") in the section
+ * [services x] that the profile names, borrowed; NULL if the key is missing or
+ * empty. */
 extern const char *ob_profiles_get_service(const ObProfiles *profiles,
 										   const char *profile,
 										   const char *service,

@@ -30,7 +30,7 @@ typedef struct Verdict
 
 typedef struct CodeRow
 {
-	const char *name; /* a "*" at its end stands for any rest */
+	const char *name; /* a "*" at the end matches any rest */
 	Verdict verdict;
 } CodeRow;
 
@@ -96,8 +96,8 @@ row_matches(const CodeRow *row, const char *s3_code)
 	return strcmp(row->name, s3_code) == 0;
 }
 
-/* A server error without a code may pass; one with a code that is not in the
- * table is about the request, except with the four usual statuses. */
+/* A server error without a code may be temporary; one with a code that is not
+ * in the table concerns the request, except with the four usual statuses. */
 static Verdict
 status_verdict(int http_status, bool has_code)
 {
@@ -185,7 +185,7 @@ pause_after(ObRetryClass class, int n, double random)
 	return (int64_t) (random * (double) ceiling);
 }
 
-/* How often it has failed so, on which the pause depends. */
+/* Returns the number of failures that the pause depends on. */
 static int
 count_failures(const ObRetryPolicy *policy, const ObRetryState *state,
 			   ObRetryClass class)

@@ -23,16 +23,16 @@ typedef enum ObRetryClass
 	OB_RETRY_THROTTLE,  /* SlowDown, 429, Throttling* */
 	OB_RETRY_CORRUPT,   /* a damaged payload, a broken handshake: retried
 						 * twice only */
-	OB_RETRY_CUT_OFF    /* the store was reached before and is away: not
-						 * counted, only the deadline ends it */
+	OB_RETRY_CUT_OFF    /* an outage of a store that was reached before: not
+						 * counted, ends only at the deadline */
 } ObRetryClass;
 
 typedef struct ObRetryPolicy
 {
 	int max_attempts;    /* the first one counts */
-	int64_t deadline_ms; /* from the first failure on; 0: none */
-	int probes; /* for OB_RETRY_CUT_OFF: tries of all requests since the store
-				 * went away; 0: those of this one are all */
+	int64_t deadline_ms; /* measured from the first failure; 0: none */
+	int probes; /* for OB_RETRY_CUT_OFF: the tries of all requests since the
+				 * outage began; 0: only this request's */
 } ObRetryPolicy;
 
 /*
@@ -48,10 +48,11 @@ typedef struct ObRetryQuota
 
 extern void ob_retry_quota_init(ObRetryQuota *quota);
 
-/* Takes the cost of a try; returns it, or 0 if too little is left. */
+/* Takes the cost of a try from the quota; returns the cost, or 0 if too little
+ * is left. */
 extern int ob_retry_quota_take(ObRetryQuota *quota, ObRetryClass class);
 
-/* Gives back what a request that succeeded has taken for its tries. */
+/* Gives back the cost of the tries of a request that succeeded. */
 extern void ob_retry_quota_give(ObRetryQuota *quota, int spent);
 
 /* Zero it for each request. */
@@ -74,8 +75,8 @@ extern ObCode ob_retry_code(int http_status, const char *s3_code);
 
 /*
  * The class of a failure of the transport (OB_ECONNECT, OB_ETIMEOUT, ...).
- * OB_ETLS means an interrupted handshake: a lost connection like any other, if
- * the server is known to speak TLS, else perhaps a port that does not.  A
+ * OB_ETLS means an interrupted handshake: a lost connection like any other if
+ * the server is known to speak TLS, otherwise perhaps a port that does not.  A
  * rejected certificate sets ObHttpRequest.final instead.  OB_EPROTO means that
  * the peer did not speak HTTP.
  */
@@ -86,8 +87,8 @@ extern ObRetryClass ob_retry_transport_class(ObCode code, bool speaks_tls);
  * milliseconds: random * min(20 s, base * 2^n), with a base of 100 ms; after a
  * throttled try the base is 1 s, and only half of the pause is random, so that
  * eight tries outlast a storm of 30 s. retry_after_ms (-1: none; at most 60 s
- * is honoured) is a floor. random is in [0, 1).  False when the attempts or
- * the deadline would be exceeded, for OB_RETRY_FINAL, for OB_RETRY_CORRUPT
+ * is honoured) is a floor. random is in [0, 1).  Returns false if the attempts
+ * or the deadline would be exceeded, for OB_RETRY_FINAL, for OB_RETRY_CORRUPT
  * from the third time on, and for OB_RETRY_CUT_OFF without a deadline.  The
  * last pause of OB_RETRY_CUT_OFF ends at the deadline.
  */
@@ -96,8 +97,9 @@ extern bool ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 						  int64_t retry_after_ms, double random,
 						  int64_t *delay_ms);
 
-/* The value of a header that is a number of such units ("1000": seconds, as in
- * Retry-After) in ms; -1 if it is anything else. */
+/* Parses a header that is a number of units of unit_ms milliseconds (1000:
+ * seconds, as in Retry-After); returns milliseconds, or -1 for anything
+ * else. */
 extern int64_t ob_retry_after(const char *value, int unit_ms);
 
 #endif

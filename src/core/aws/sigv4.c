@@ -4,12 +4,13 @@
  *
  * src/core/aws/sigv4.c
  *
- * Queries have a handful of pairs and requests a few dozen headers at most.
- * So both are put in order by looking for the next one again and again, which
- * needs no memory of its own and cannot fail.
+ * Queries have a handful of pairs and requests a few dozen headers at most. So
+ * both are sorted by searching for the next one each time, which needs no
+ * memory and cannot fail.
  *
  * Secrets: the signing key lives in the caller's cache; everything else that
- * came from the secret is on the stack and wiped before the function returns.
+ * is derived from the secret is on the stack, and wiped before the function
+ * returns.
  */
 #include "core/aws/sigv4.h"
 
@@ -27,8 +28,8 @@
 
 /* ---- Queries ---- */
 
-/* Orders a byte as its percent-encoded form: "%" comes before every byte that
- * stays itself, the end of the text before "%". */
+/* Ranks a byte by its percent-encoded form: "%" sorts before every unencoded
+ * byte, and the end of the text before "%". */
 static int
 encoded_rank(char c)
 {
@@ -60,7 +61,7 @@ compare_pairs(const ObPair *a, const ObPair *b)
 		order = compare_encoded(a->value != NULL ? a->value : "",
 								b->value != NULL ? b->value : "");
 	if (order == 0)
-		order = (a > b) - (a < b); /* equal pairs, one after the other */
+		order = (a > b) - (a < b); /* equal pairs keep their order */
 	return order;
 }
 
@@ -147,8 +148,7 @@ add_lower(ObBuf *out, const char *name)
 		ob_buf_addc(out, lower(*name));
 }
 
-/* Adds a value without blanks at its ends, and with one for each run of
- * them. */
+/* Adds a value, trimmed, with each run of blanks reduced to one. */
 static void
 add_header_value(ObBuf *out, const char *value)
 {
@@ -216,8 +216,8 @@ ob_sigv4_timestamp(time_t when, char *out)
 	struct tm tm;
 	int64_t seconds = when;
 
-	/* A clock outside of four-digit years is wrong anyway: the server will
-	 * refuse the request, and the text fits. */
+	/* A time outside of four-digit years would not fit; such a clock is wrong,
+	 * and the server will refuse the request in any case. */
 	if (seconds < 0 || seconds > INT64_C(253402300799))
 		when = 0;
 	gmtime_r(&when, &tm);
@@ -253,7 +253,8 @@ derive_key(ObSigningKey *cache, const char *secret, const char *scope,
 	return code;
 }
 
-/* Makes the cache hold the key of this secret and this request. */
+/* Fills the cache with the key for this secret and this request, if it has
+ * another. */
 static ObCode
 find_key(ObSigningKey *cache, const char *secret, const char *timestamp,
 		 const ObSignRequest *request, ObError *error)

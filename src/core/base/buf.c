@@ -56,7 +56,8 @@ ob_buf_reset(ObBuf *buf)
 	buf->full = false;
 }
 
-/* Moves the content into new memory of that size; false on failure. */
+/* Moves the content into new memory of "cap" bytes; returns false on
+ * failure. */
 static bool
 move_to(ObBuf *buf, size_t cap)
 {
@@ -79,7 +80,7 @@ move_to(ObBuf *buf, size_t cap)
 	return true;
 }
 
-/* Makes room for that many bytes and a NUL, or marks the buffer failed. */
+/* Makes room for "extra" more bytes and a NUL, or marks the buffer failed. */
 static bool
 reserve(ObBuf *buf, size_t extra)
 {
@@ -137,7 +138,7 @@ ob_buf_addf(ObBuf *buf, const char *format, ...)
 	len = vsnprintf(NULL, 0, format, args);
 	va_end(args);
 	if (len < 0)
-		buf->failed = true; /* vsnprintf's own lack of memory */
+		buf->failed = true; /* vsnprintf() itself ran out of memory */
 	if (len <= 0 || !reserve(buf, (size_t) len))
 		return;
 	va_start(args, format);

@@ -32,10 +32,11 @@ extern void ob_buf_init(ObBuf *buf, size_t max);
 /* Frees the memory and makes the buffer empty and usable again. */
 extern void ob_buf_free(ObBuf *buf);
 
-/* The same, wiping the memory first: for buffers that held a secret. */
+/* Does the same, but wipes the memory first: for buffers that held a
+ * secret. */
 extern void ob_buf_wipe(ObBuf *buf);
 
-/* Empties it, keeping the memory; clears "failed". */
+/* Empties the buffer, but keeps its memory; clears "failed". */
 extern void ob_buf_reset(ObBuf *buf);
 
 extern void ob_buf_add(ObBuf *buf, const void *data, size_t len);
@@ -43,7 +44,8 @@ extern void ob_buf_adds(ObBuf *buf, const char *text);
 extern void ob_buf_addc(ObBuf *buf, char c);
 extern void ob_buf_addf(ObBuf *buf, const char *format, ...) OB_PRINTF(2, 3);
 
-/* OB_OK, or OB_ENOMEM (malloc) or OB_ELIMIT (max) with the cause set. */
+/* Returns OB_OK, or OB_ENOMEM (malloc failed) or OB_ELIMIT (the maximum was
+ * reached), with the cause set. */
 extern ObCode ob_buf_check(const ObBuf *buf, ObError *error) OB_MUST_CHECK;
 
 #endif

@@ -4,11 +4,11 @@
  *
  * src/core/base/error.c
  *
- * The texts end in a log and on a terminal, and servers, files and variables
- * of the environment are parts of them.  So control characters are replaced,
- * and so are bytes that are not UTF-8, which would make a host's encoding
- * conversion fail while it reports the error.  For the same reason a text that
- * must be cut is cut between two characters.
+ * The texts end up in logs and on terminals, and parts of them come from
+ * servers, files and environment variables.  So control characters are
+ * replaced, and so are bytes that are not UTF-8, which would make a host's
+ * encoding conversion fail while it reports the error.  For the same reason a
+ * text that must be cut is cut between two characters.
  */
 #include "core/base/error.h"
 
@@ -35,8 +35,8 @@ drop_partial_character(char *text, size_t len)
 		text[lead - 1] = '\0';
 }
 
-/* The length of the UTF-8 character that begins there; 0: none does.  See RFC
- * 3629, "UTF8-octets". */
+/* Returns the length of the UTF-8 character at c, or 0 if the bytes are not
+ * UTF-8.  See RFC 3629, "UTF8-octets". */
 static int
 character_length(const unsigned char *c)
 {

@@ -1,6 +1,6 @@
 /*
  * error.h
- *		What went wrong, in a form that any host can report.
+ *		Errors, in a form that any host can report.
  *
  * src/core/base/error.h
  *
@@ -41,7 +41,7 @@ typedef enum ObCode
 	OB_EREQUEST,  /* any other refusal (4xx) */
 	OB_ELIMIT,    /* part count or object size */
 	OB_EPROTO,    /* not a response that S3 would give */
-	OB_EUNKNOWN,  /* it is not known whether the object was written */
+	OB_EUNKNOWN,  /* whether the object was written is not known */
 	OB_EIO        /* a local file */
 } ObCode;
 
@@ -50,12 +50,12 @@ typedef struct ObError
 	ObCode code;
 	int http_status; /* 0: no HTTP response */
 	int attempts;    /* how many requests were tried, 0: none */
-	bool looked;     /* the request was to look at an object, not to write */
+	bool looked;     /* the request read an object's state; it wrote nothing */
 	char what[1400]; /* a key may have 1,024 bytes */
 	char cause[512];
 	char s3_code[64];     /* "" or S3's <Code> */
 	char request_id[128]; /* "" or x-amz-request-id */
-	char region[64];      /* "" or the bucket's, as the server has it */
+	char region[64]; /* "" or the bucket's region, as the server named it */
 } ObError;
 
 /* Resets to OB_OK with empty texts. */
@@ -74,16 +74,16 @@ extern ObCode ob_error_set(ObError *error, ObCode code, const char *format,
 extern void ob_error_what(ObError *error, const char *format, ...)
 	OB_PRINTF(2, 3);
 
-/* Copies a text into a field, made as those of an ObError: cut between two
- * characters of UTF-8, and masked. */
+/* Copies a text into a field as ob_error_set() does: cut between two UTF-8
+ * characters, with control characters masked. */
 extern void ob_error_text(char *field, size_t size, const char *text);
 
-/* Copies server text into a field, cut to its size, non-ASCII-printable
- * bytes replaced by "?". */
+/* Copies a server's text into a field, cut to its size; bytes other than
+ * printable ASCII become "?". */
 extern void ob_error_copy(char *field, size_t size, const char *text,
 						  size_t len);
 
-/* A stable lower-case name, e.g. "throttled"; static. */
+/* Returns a stable lower-case name, such as "throttled"; static. */
 extern const char *ob_code_name(ObCode code);
 
 #endif

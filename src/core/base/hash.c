@@ -104,7 +104,7 @@ ob_md5_text(const void *data, size_t len, char *text)
 
 	if (EVP_Q_digest(NULL, "MD5", NULL, data, len, digest, NULL) != 1)
 	{
-		ERR_clear_error(); /* the host's queue as well */
+		ERR_clear_error(); /* the host shares this queue */
 		return false;
 	}
 	EVP_EncodeBlock((unsigned char *) text, digest, sizeof(digest));
@@ -113,7 +113,7 @@ ob_md5_text(const void *data, size_t len, char *text)
 
 /* ---- SHA-256 ---- */
 
-/* libcrypto's error queue is shared with the host, which would report what we
+/* The host shares libcrypto's error queue.  It would report an error that we
  * leave there as the cause of its next TLS error. */
 static ObCode
 crypto_failure(ObError *error)

@@ -8,11 +8,11 @@
  * verifies, or by a CRC-32.  The CRC travels in x-amz-checksum-crc32, is far
  * cheaper, and AWS combines those of the parts to one of the whole object;
  * then the payload need not be hashed for the signature, provided that TLS
- * protects it.  Over http the payload is always hashed.  The CRC is that of
- * gzip, by ISA-L; zlib combines.
+ * protects it.  Over http the payload is always hashed.  The CRC is gzip's.
+ * ISA-L computes it; zlib combines two of them.
  *
- * MD5 travels in Content-MD5, which S3 has had from its beginning: stores that
- * know no CRC take it, and some require it where objects are locked.  See
+ * MD5 travels in Content-MD5, which S3 has had from its beginning: stores
+ * without CRC support accept it, and some require it for locked objects.  See
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/checking-object-integrity.html
  */
 #ifndef OB_HASH_H
@@ -51,24 +51,24 @@ extern void ob_hex(const void *data, size_t len, char *out);
 /* The text of x-amz-checksum-crc32: base64 of 4 bytes, and a NUL. */
 #define OB_CRC32_TEXT 9
 
-/* Continues the CRC of the bytes before, which is 0 at first. */
+/* Continues a CRC, which is 0 before the first byte. */
 extern uint32_t ob_crc32(uint32_t crc, const void *data, size_t len);
 
-/* The CRC of a followed by b, which has len bytes. */
+/* Returns the CRC of a followed by b, given b's length. */
 extern uint32_t ob_crc32_combine(uint32_t a, uint32_t b, uint64_t len);
 
 /* Writes OB_CRC32_TEXT bytes. */
 extern void ob_crc32_text(uint32_t crc, char *text);
 
-/* How long bytes are before they are compressed, and their CRC-32, which is
- * computed where a codec needs it. */
+/* The length of some bytes before compression, and their CRC-32, which is
+ * computed if the codec needs it. */
 typedef struct ObRaw
 {
 	uint64_t len;
 	uint32_t crc32;
 } ObRaw;
 
-/* Makes it that of its bytes followed by the others. */
+/* Appends the bytes that "next" describes. */
 extern void ob_raw_add(ObRaw *raw, const ObRaw *next);
 
 /* ---- MD5 ---- */
@@ -76,7 +76,7 @@ extern void ob_raw_add(ObRaw *raw, const ObRaw *next);
 /* The text of Content-MD5: base64 of 16 bytes, and a NUL. */
 #define OB_MD5_TEXT 25
 
-/* False if there is no MD5: OpenSSL has none where it is FIPS's. */
+/* Returns false if MD5 is unavailable, as in OpenSSL's FIPS mode. */
 extern bool ob_md5_text(const void *data, size_t len, char *text);
 
 /* ---- SHA-256 ---- */
@@ -100,9 +100,9 @@ extern ObCode ob_hmac_sha256(const unsigned char *key, size_t key_len,
 							 ObError *error) OB_MUST_CHECK;
 
 /*
- * SHA-256 of bytes that come piece by piece.  A part is hashed while it is
- * filled, a window at a time, when its bytes are still in the processor's
- * cache, and so its end needs no pause.
+ * SHA-256 of a stream of bytes.  A part is hashed while it is filled, a window
+ * at a time, when its bytes are still in the processor's cache, and so its end
+ * needs no pause.
  */
 typedef struct ObSha256 ObSha256;
 
@@ -110,7 +110,7 @@ typedef struct ObSha256 ObSha256;
 extern ObSha256 *ob_sha256_new(void);
 extern void ob_sha256_free(ObSha256 *sha);
 
-/* The first call, and the one that starts over. */
+/* Starts a new hash; the first call, or one that discards the hash so far. */
 extern bool ob_sha256_begin(ObSha256 *sha);
 extern bool ob_sha256_add(ObSha256 *sha, const void *data, size_t len);
 

@@ -1,12 +1,12 @@
 /*
  * leak.c
- *		Whether a server's text repeats a secret that it was sent.
+ *		Detecting secrets in texts of a server that was sent them.
  *
  * src/core/base/leak.c
  *
- * Both are reduced to letters and digits, so that what encodings do to the
- * other characters makes no difference, and compared by pieces of eight, which
- * are numbers then.
+ * The text and the secret are both reduced to letters and digits, so that
+ * encodings of other characters make no difference, and compared in pieces of
+ * eight characters, as 64-bit numbers.
  */
 #include "core/base/leak.h"
 
@@ -19,7 +19,8 @@
 /* Shorter pieces of a secret reveal nothing about it. */
 #define PIECE sizeof(uint64_t)
 #define TEXT_MAX ((size_t) 16 * 1024 * 1024)
-/* Encodings of encodings; each round makes the text shorter. */
+/* The number of nested encodings that are undone; each round makes the text
+ * shorter. */
 #define ROUNDS 3
 
 void
@@ -33,7 +34,7 @@ ob_leaks_free(ObLeaks *leaks)
 
 /* ---- texts ---- */
 
-/* Reads two hexadecimal digits; -1: there are none. */
+/* Reads two hexadecimal digits; returns -1 if they are not there. */
 static int
 read_hex(const char *text)
 {
@@ -43,8 +44,8 @@ read_hex(const char *text)
 	return low < 0 ? -1 : high * 16 + low;
 }
 
-/* Reads a backslash and three octal digits, up to the last character of ASCII;
- * -1: there are none. */
+/* Reads a backslash and three octal digits of an ASCII character; returns -1
+ * if they are not there. */
 static int
 read_octal(const char *text)
 {
@@ -56,8 +57,8 @@ read_octal(const char *text)
 	return (text[1] - '0') * 64 + (text[2] - '0') * 8 + (text[3] - '0');
 }
 
-/* Reads an escape: returns its length, and sets the character that it stands
- * for; 0: there is no escape. */
+/* Reads an escape sequence: returns its length, and sets the character that it
+ * stands for; returns 0 if there is none. */
 static size_t
 read_escape(const char *text, char *c)
 {
@@ -171,8 +172,9 @@ add_pieces(ObLeaks *leaks, const char *text, size_t len)
 	leaks->sorted = false;
 }
 
-/* A secret shows in three ways within a text that was encoded with it, by
- * where it begins there.  Its ends depend on what stands beside it. */
+/* Base64 encodes a secret in three ways, depending on its offset in the
+ * encoded text.  The first and last characters also depend on the bytes around
+ * it. */
 static void
 add_base64(ObLeaks *leaks, const char *secret, size_t len)
 {
@@ -235,7 +237,7 @@ compare(const void *a, const void *b)
 	return x < y ? -1 : x > y;
 }
 
-/* The text is changed. */
+/* Modifies the text. */
 static bool
 has_any(const ObLeaks *leaks, char *text)
 {
@@ -251,8 +253,8 @@ has_any(const ObLeaks *leaks, char *text)
 	return false;
 }
 
-/* A copy decoded from hexadecimal, with pairs of digits that begin at the
- * first or the second one; NULL: no memory. */
+/* Returns a copy decoded from hexadecimal, whose pairs of digits begin at the
+ * first or the second digit; NULL if out of memory. */
 static char *
 copy_unhexed(const char *text, size_t from)
 {
@@ -272,7 +274,7 @@ copy_unhexed(const char *text, size_t from)
 	return copy;
 }
 
-/* A copy without escapes; NULL: no memory. */
+/* Returns a copy with its escapes decoded; NULL if out of memory. */
 static char *
 copy_decoded(const char *text)
 {

@@ -1,14 +1,14 @@
 /*
  * leak.h
- *		Whether a server's text repeats a secret that it was sent.
+ *		Detecting secrets in texts of a server that was sent them.
  *
  * src/core/base/leak.h
  *
- * Servers write parts of our errors, and requests send them secrets: a session
- * token, a signature.  A text that holds a piece of one must not be shown, nor
- * one that holds it percent-encoded, escaped for XML or JSON, in base64 or
- * hexadecimal, or cut.  This protects from servers that echo and proxies that
- * explain; a server that disguises a secret on purpose succeeds.
+ * Our errors quote servers, and requests send secrets to them: a session
+ * token, a signature.  A text that contains a piece of one must not be shown,
+ * whether plain or truncated, percent-encoded, escaped for XML or JSON, in
+ * base64 or in hexadecimal.  This protects from servers that echo and proxies
+ * that explain; a server that disguises a secret on purpose succeeds.
  */
 #ifndef OB_LEAK_H
 #define OB_LEAK_H
@@ -25,20 +25,20 @@ typedef struct ObLeaks
 	size_t n;
 	size_t cap;
 	bool sorted;
-	bool failed; /* no memory: then each text counts as one that leaks */
+	bool failed; /* out of memory: every text then counts as a leak */
 } ObLeaks;
 
-/* Wipes it, and makes it empty. */
+/* Wipes the secrets, and makes the struct empty. */
 extern void ob_leaks_free(ObLeaks *leaks);
 
-/* Adds a secret.  NULL is ignored, and so is a secret without such a piece,
- * which words would look like. */
+/* Adds a secret.  NULL is ignored, and so is a secret shorter than a piece,
+ * which ordinary words would match. */
 extern void ob_leaks_add(ObLeaks *leaks, const char *secret);
 
-/* Whether the text repeats a piece of one of them. */
+/* Returns whether the text repeats a piece of one of the secrets. */
 extern bool ob_leaks_found(ObLeaks *leaks, const char *text);
 
-/* The same for a single secret, which counts as a whole if it is short. */
+/* Does the same for a single secret; a short one only counts as a whole. */
 extern bool ob_secret_leaks(const char *text, const char *secret);
 
 #endif

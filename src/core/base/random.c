@@ -15,7 +15,7 @@ ob_random_bytes(void *data, size_t len)
 {
 	if (RAND_bytes(data, (int) len) == 1)
 		return true;
-	ERR_clear_error(); /* the host shares the queue */
+	ERR_clear_error(); /* the host shares this queue */
 	return false;
 }
 

@@ -33,9 +33,9 @@
 
 #define URL_MAX (16 * 1024)
 #define HEADERS_MAX ((size_t) 64 * 1024)
-/* The limit of all heads of a response together, since any number of 100
- * Continue may come.  Some releases of libcurl have a limit of their own, of
- * 300 KiB, and report that receiving failed. */
+/* The limit for all heads of a response together, since any number of 100
+ * Continue responses may come.  Some releases of libcurl have a limit of 300
+ * KiB, and then report a failed receive. */
 #define HEADS_MAX ((size_t) 256 * 1024)
 /* A gap between two drives counts at most this much towards a time-out. */
 #define PUMP_GAP_MS 250
@@ -46,9 +46,9 @@
 	"are and no store is"
 
 /*
- * CURLMOPT_QUICK_EXIT, which came with libcurl 8.20: from then on it is the
- * multi handle that has the threads of the resolver, and without this waits
- * for them.  The library that runs may be newer than the header here.
+ * CURLMOPT_QUICK_EXIT appeared in libcurl 8.20, where the multi handle owns
+ * the resolver's threads, and waits for them without this option.  The library
+ * at run time may be newer than the header.
  * https://curl.se/libcurl/c/CURLMOPT_QUICK_EXIT.html
  */
 #define MULTI_QUICK_EXIT ((CURLMoption) (CURLOPTTYPE_LONG + 21))
@@ -114,9 +114,10 @@ ob_http_clock_ms(const ObHttp *http)
 /* ---- addresses of metadata services ---- */
 
 /*
- * Clouds have services there that give secrets to any process which can make
- * this host send a request, or that configure it; no store is there.  Most of
- * the addresses are link-local, but not all: each cloud documents its own.
+ * At these addresses, clouds have services that give secrets to any process
+ * that can make this host send a request, or that configure the host; no store
+ * is there.  Most of the addresses are link-local, but not all: each cloud
+ * documents its own.
  */
 static bool
 is_metadata_v4(uint32_t number)
@@ -139,10 +140,10 @@ read_v4(const unsigned char *byte)
 		   (uint32_t) byte[2] << 8 | byte[3];
 }
 
-/* The IPv4 address that one of IPv6 leads to, by the host itself or by a
- * gateway: mapped, compatible, NAT64's, 6to4's. */
+/* Extracts the IPv4 address that an IPv6 address reaches, through the host
+ * itself or a gateway: IPv4-mapped, IPv4-compatible, NAT64, 6to4. */
 static bool
-leads_to_v4(const unsigned char *byte, uint32_t *number)
+embeds_v4(const unsigned char *byte, uint32_t *number)
 {
 	static const unsigned char zeros[12] = {0};
 	static const unsigned char mapped[12] = {[10] = 0xFF, [11] = 0xFF};
@@ -164,7 +165,7 @@ is_metadata_v6(const struct in6_addr *address)
 		unsigned char byte[16];
 		size_t len; /* bytes that are compared */
 	} places[] = {
-		{{0xFD, 0x00, 0x0E, 0xC2}, 4}, /* AWS, all that it has there */
+		{{0xFD, 0x00, 0x0E, 0xC2}, 4}, /* AWS's whole range */
 		/* fd20:ce::254: Google */
 		{{0xFD, 0x20, 0x00, 0xCE, [14] = 0x02, [15] = 0x54}, 16},
 		/* fd00:c1::a9fe:a9fe: Oracle */
@@ -178,7 +179,7 @@ is_metadata_v6(const struct in6_addr *address)
 	};
 	uint32_t number;
 
-	if (leads_to_v4(address->s6_addr, &number) && is_metadata_v4(number))
+	if (embeds_v4(address->s6_addr, &number) && is_metadata_v4(number))
 		return true;
 	for (size_t i = 0; i < sizeof(places) / sizeof(places[0]); i++)
 		if (memcmp(address->s6_addr, places[i].byte, places[i].len) == 0)
@@ -203,7 +204,7 @@ is_link_local(const struct sockaddr *address)
 	return is_metadata_v6(&v6.sin6_addr);
 }
 
-/* Copies the host of a URL in the form for resolvers; false: it is too
+/* Copies the host of a URL as resolvers want it; returns false if it is too
  * long. */
 static bool
 copy_host(const char *url, char *host, size_t size)
@@ -231,9 +232,9 @@ copy_host(const char *url, char *host, size_t size)
 }
 
 /*
- * A proxy resolves names, and connects.  Numbers it need not resolve, in all
- * the ways in which they may be written; and some names mean the same
- * everywhere.
+ * With a proxy, it is the proxy that resolves names and connects.  We can
+ * still check numeric addresses, in all their notations, and the few names
+ * that mean the same everywhere.
  */
 bool
 ob_url_is_link_local(const char *url)
@@ -282,7 +283,7 @@ on_socket(CURL *easy, curl_socket_t fd, int what, void *arg, void *known)
 	if (epoll_ctl(http->epoll, known ? EPOLL_CTL_MOD : EPOLL_CTL_ADD, fd,
 				  &event) != 0)
 	{
-		/* a descriptor closed and reused behind our back, either way */
+		/* a descriptor may have been closed and reused without our notice */
 		int op = errno == ENOENT ? EPOLL_CTL_ADD : EPOLL_CTL_MOD;
 
 		if ((errno != ENOENT && errno != EEXIST) ||
@@ -319,7 +320,7 @@ on_open(void *arg, curlsocktype purpose, struct curl_sockaddr *address)
 				  address->protocol);
 }
 
-/* libcurl rewinds when a reused connection turned out to be dead. */
+/* libcurl rewinds the body if a reused connection turns out to be dead. */
 static int
 on_seek(void *arg, curl_off_t offset, int origin)
 {
@@ -462,7 +463,7 @@ set_method(CURL *easy, const ObHttpRequest *request)
 	return bad == CURLE_OK;
 }
 
-/* Sets the way to the server. */
+/* Sets how the server is reached. */
 static bool
 set_route(Transfer *transfer)
 {
@@ -478,16 +479,16 @@ set_route(Transfer *transfer)
 	SET(CURLOPT_NOPROXY, proxied ? "" : "*");
 	SET(CURLOPT_SUPPRESS_CONNECT_HEADERS, 1L);
 	SET(CURLOPT_FRESH_CONNECT, request->fresh ? 1L : 0L);
-	/* otherwise a request that may not connect there would find it
-	 * connected */
+	/* otherwise a request that must not connect there could reuse the
+	 * connection */
 	SET(CURLOPT_FORBID_REUSE, request->link_local ? 1L : 0L);
 	if (http->ca_file && !request->system_ca)
 	{
 		SET(CURLOPT_CAINFO, http->ca_file);
 		SET(CURLOPT_CAPATH, NULL);
-		/* libcurl would keep the file's content for a day, while an authority
-		 * is renewed; reading it takes less than a ms a certificate, for each
-		 * handshake */
+		/* libcurl would cache the file for a day, although it may be replaced;
+		 * reading it for each handshake takes less than a millisecond per
+		 * certificate */
 		SET(CURLOPT_CA_CACHE_TIMEOUT, 0L);
 	}
 	transfer->connect_ms = connect_timeout(transfer);
@@ -560,8 +561,8 @@ ob_http_header(ObHttpRequest *request, const char *name, const char *value,
 		return ob_error_set(error, OB_EINVAL,
 							"a header would have a line break");
 	ob_buf_init(&line, HEADERS_MAX);
-	/* "Name:" would remove the header, "Name;" sends it empty; blanks at the
-	 * ends of a value do not count */
+	/* "Name:" would remove the header, "Name;" sends it with an empty value;
+	 * libcurl ignores blanks around a value */
 	if (value && value[strspn(value, " \t")] == '\0')
 		ob_buf_addf(&line, "%s;", name);
 	else
@@ -688,12 +689,12 @@ curl_code(CURLcode result, long status, bool *final)
 		case CURLE_RECV_ERROR:
 		case CURLE_SEND_FAIL_REWIND:
 			return OB_ECONNECT;
-		/* no HTTP: surplus bytes after a response are taken for the next
-		 * response; a new connection begins clean */
+		/* not HTTP: surplus bytes after a response were taken for the next
+		 * response, so a new connection may succeed */
 		case CURLE_UNSUPPORTED_PROTOCOL:
 			return OB_EPROTO;
 		case CURLE_WEIRD_SERVER_REPLY:
-			/* libcurl 8 sometimes uses this code for the same */
+			/* libcurl 8 sometimes reports the same with this code */
 			if (status == 0)
 				return OB_EPROTO;
 			break;
@@ -763,9 +764,9 @@ is_own_failure(Transfer *transfer, CURLcode result)
 }
 
 /*
- * Whether the status counts although the transfer has failed.  A server that
- * responds early with 4xx or 5xx and closes makes our sends fail, and one that
- * refuses may cut what it says of the reason.
+ * Returns whether the status counts even though the transfer failed.  If a
+ * server responds early with 4xx or 5xx and closes the connection, our sends
+ * fail; and the body of a refusal may be truncated.
  */
 static bool
 is_refused(CURLcode result, long status)
@@ -777,7 +778,7 @@ is_refused(CURLcode result, long status)
 
 /* Handles the end of a transfer in libcurl. */
 static void
-conclude(Transfer *transfer, CURLcode result)
+complete_transfer(Transfer *transfer, CURLcode result)
 {
 	ObHttpRequest *request = transfer->request;
 	long status = 0;
@@ -824,8 +825,9 @@ start_due(ObHttp *http, int64_t now)
 	}
 }
 
-/* Whether a transfer takes too long; sets its error.  (libcurl looks for slow
- * connects, too, but not again after we have extended its time.) */
+/* Returns whether a transfer has taken too long, and sets its error.  libcurl
+ * checks for slow connects, too, but not again once we have extended its
+ * time-out. */
 static bool
 is_overdue(const ObHttp *http, Transfer *transfer)
 {
@@ -840,16 +842,16 @@ is_overdue(const ObHttp *http, Transfer *transfer)
 	if (!transfer->easy)
 		return false;
 	note_upload(transfer);
-	request->sent = true; /* or must be assumed to have gone out */
+	request->sent = true; /* or must be assumed to have been sent */
 	if (age > (limit = connect_timeout(transfer)) && !is_connected(transfer))
 	{
 		what = "no connection was made within";
 		request->sent = false;
 	}
 	else if (total > 0 && age > (limit = total))
-		what = "no whole response came within";
+		what = "no complete response was received within";
 	else if (http->pumped_ms - transfer->progress_at > (limit = stall))
-		what = "no byte moved for";
+		what = "no data was transferred for";
 	else
 		return false;
 	ob_error_set(&request->error, OB_ETIMEOUT, "%s %g s", what,
@@ -879,7 +881,7 @@ fail_overdue(ObHttp *http)
 }
 
 static void
-conclude_all(ObHttp *http)
+complete_transfers(ObHttp *http)
 {
 	CURLMsg *message;
 	int left;
@@ -892,7 +894,7 @@ conclude_all(ObHttp *http)
 		if (message->msg != CURLMSG_DONE)
 			continue;
 		curl_easy_getinfo(message->easy_handle, CURLINFO_PRIVATE, &transfer);
-		conclude((Transfer *) (void *) transfer, result);
+		complete_transfer((Transfer *) (void *) transfer, result);
 	}
 }
 
@@ -927,8 +929,8 @@ pump(ObHttp *http, ObError *error)
 	return OB_OK;
 }
 
-/* libcurl's time-out of connects goes by the wall: a handshake of two round
- * trips would be late when the host lets ten seconds pass between them. */
+/* libcurl's connect time-out runs on wall-clock time: a handshake of two round
+ * trips would fail if the host let ten seconds pass between them. */
 static void
 extend_connects(const ObHttp *http, int64_t lost_ms)
 {
@@ -966,7 +968,7 @@ ob_http_drive(ObHttp *http, ObError *error)
 	advance_clock(http);
 	start_due(http, http->driven_at);
 	code = pump(http, error);
-	conclude_all(http);
+	complete_transfers(http);
 	fail_overdue(http);
 	/* requests that the callbacks started may begin at once */
 	start_due(http, http->driven_at);
@@ -982,7 +984,7 @@ ob_http_timeout_ms(const ObHttp *http)
 
 	for (const Transfer *t = http->transfers; t; t = t->next)
 	{
-		/* a running transfer needs a look for time-outs now and then */
+		/* the time-outs of a running transfer are checked now and then */
 		int64_t look = t->easy ? now + PUMP_GAP_MS : t->start_ms;
 
 		if (at < 0 || look < at)
@@ -1023,8 +1025,8 @@ set_up_multi(ObHttp *http)
 	return true;
 }
 
-/* Memory is not the only cause: later versions of libcurl take descriptors,
- * and do not report that they found none. */
+/* Lack of memory is not the only cause: later versions of libcurl open
+ * descriptors, and do not report when none are left. */
 static void
 report_setup_failure(ObError *error)
 {
@@ -1092,9 +1094,14 @@ ob_http_free(ObHttp *http)
 /* ---- requests ---- */
 
 void
-ob_http_request_init(ObHttpRequest *request)
+ob_http_request_init(ObHttpRequest *request,
+					 ObCode (*prepare)(ObHttpRequest *request, ObError *error),
+					 void (*done)(ObHttpRequest *request), void *arg)
 {
 	memset(request, 0, sizeof(*request));
+	request->prepare = prepare;
+	request->done = done;
+	request->arg = arg;
 	request->response_max = HEADERS_MAX;
 	ob_buf_init(&request->url, URL_MAX);
 	ob_buf_init(&request->response, HEADERS_MAX);
@@ -1158,7 +1165,7 @@ ob_http_sent(const ObHttpRequest *request)
 		   is_connected(request->transfer);
 }
 
-/* The body of a POST is libcurl's from the beginning. */
+/* libcurl has the whole body of a POST from the beginning. */
 bool
 ob_http_sent_whole(const ObHttpRequest *request)
 {

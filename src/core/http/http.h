@@ -43,26 +43,7 @@ typedef struct ObHttpOptions
  */
 struct ObHttpRequest
 {
-	/* set by the owner before ob_http_start() */
-	const char *method; /* GET HEAD PUT POST DELETE; static */
-	const char *body;   /* borrowed; may be NULL */
-	size_t body_len;
-	size_t response_max;    /* a longer response is OB_EPROTO */
-	int stall_timeout_ms;   /* without a byte moved either way; 0: default.
-							 * Only time in which the host drives counts, so a
-							 * query that computes for a minute does no harm */
-	int connect_timeout_ms; /* 0: default */
-	int timeout_ms;         /* from the start to the end, on the same
-							 * clock; 0: none */
-	bool direct;            /* not through the proxy */
-	bool fresh;             /* on a new connection */
-	bool link_local;        /* may go to addresses of metadata
-							 * services on the machine's own network,
-							 * which is otherwise OB_EINVAL.  The
-							 * connection is not reused */
-	bool system_ca;         /* ca_file is not used, since the server
-							 * is not the store */
-	void *arg;
+	/* set by ob_http_request_init() */
 
 	/*
 	 * Called right before each start, even a delayed one: sets "url" and adds
@@ -73,6 +54,27 @@ struct ObHttpRequest
 
 	/* Called once per start, unless cancelled. */
 	void (*done)(ObHttpRequest *request);
+	void *arg;
+
+	/* set by the owner before ob_http_start() */
+	const char *method; /* GET HEAD PUT POST DELETE; static */
+	const char *body;   /* borrowed; may be NULL */
+	size_t body_len;
+	size_t response_max;  /* a longer response is OB_EPROTO */
+	int stall_timeout_ms; /* the longest time without a byte sent or received;
+						   * 0: default.  Only time in which the host drives
+						   * counts, so a query that computes for a minute does
+						   * no harm */
+	int connect_timeout_ms; /* 0: default */
+	int timeout_ms;         /* from the start to the end, on the same
+							 * clock; 0: none */
+	bool direct;            /* not through the proxy */
+	bool fresh;             /* on a new connection */
+	bool link_local;        /* the request may go to metadata services on the
+							 * machine's own network, which is otherwise OB_EINVAL;
+							 * the connection is not reused */
+	bool system_ca;         /* ca_file is not used, since the server
+							 * is not the store */
 
 	/* set by prepare */
 	ObBuf url;
@@ -102,34 +104,38 @@ extern int ob_http_fd(const ObHttp *http);
 /* How long the host may wait, in ms; -1: until the fd is readable. */
 extern int ob_http_timeout_ms(const ObHttp *http);
 
-/* Moves everything as far as it goes without waiting.  OB_ENOMEM or OB_EIO
- * only if the machinery itself is broken. */
+/* Makes all progress that is possible without waiting.  Fails with OB_ENOMEM
+ * or OB_EIO only if libcurl or epoll itself fails. */
 extern ObCode ob_http_drive(ObHttp *http, ObError *error) OB_MUST_CHECK;
 
-extern void ob_http_request_init(ObHttpRequest *request);
+extern void ob_http_request_init(ObHttpRequest *request,
+								 ObCode (*prepare)(ObHttpRequest *request,
+												   ObError *error),
+								 void (*done)(ObHttpRequest *request),
+								 void *arg);
 extern void ob_http_request_free(ObHttpRequest *request);
 
-/* Adds a header line; only prepare may call it.  A value of "" is sent as it
- * is, NULL takes away a header that libcurl adds by itself.  OB_EINVAL for a
- * line break in one of them: it would begin another header. */
+/* Adds a header line; only prepare may call it.  A value of "" is sent as
+ * such; NULL removes a header that libcurl adds by itself.  A line break in
+ * either is OB_EINVAL, since it would begin another header. */
 extern ObCode ob_http_header(ObHttpRequest *request, const char *name,
 							 const char *value, ObError *error) OB_MUST_CHECK;
 
-/* Begins after delay_ms.  Failures are reported by "done", never here. */
+/* Starts the request after delay_ms.  All failures are reported by "done". */
 extern void ob_http_start(ObHttp *http, ObHttpRequest *request,
 						  int64_t delay_ms);
 
 /* Forgets the request, running, delayed or not; "done" is not called. */
 extern void ob_http_cancel(ObHttp *http, ObHttpRequest *request);
 
-/* Whether it was started and is not done yet. */
+/* Returns whether the request was started and is not done yet. */
 extern bool ob_http_running(const ObHttpRequest *request);
 
-/* Whether the server may have seen anything of the try under way: false while
- * a delay or a connect is waited for. */
+/* Returns whether the server may have seen any of the current try: false
+ * during the delay and the connect. */
 extern bool ob_http_sent(const ObHttpRequest *request);
 
-/* Whether the server may have all of the request. */
+/* Returns whether the server may have received the whole request. */
 extern bool ob_http_sent_whole(const ObHttpRequest *request);
 
 /* Copies the value of a response's header, cut to size; false if there is
@@ -145,9 +151,9 @@ extern int64_t ob_http_now_ms(void);
  * time-outs. */
 extern int64_t ob_http_clock_ms(const ObHttp *http);
 
-/* Whether the host of a URL is an address of a metadata service, as far as
- * that is known without a resolver.  A proxy connects to addresses that we do
- * not see, so this checks URLs that go through one. */
+/* Returns whether the host of a URL is an address of a metadata service, as
+ * far as can be seen without resolving names.  A proxy connects to addresses
+ * that we do not see, so this checks the URLs of requests through a proxy. */
 extern bool ob_url_is_link_local(const char *url);
 
 #endif

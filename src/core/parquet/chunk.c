@@ -115,6 +115,15 @@ element_size(const ObPqLeaf *leaf)
 	return size ? size : sizeof(size_t);
 }
 
+/* A batch that needs more memory than batches have taken so far ends with its
+ * row, if it is large. */
+static void
+count_growth(ObParquet *writer, size_t bytes)
+{
+	writer->grown += bytes;
+	writer->wide = writer->wide || writer->grown > writer->batch_bytes;
+}
+
 bool
 ob_pq_more_values(ObPqLeaf *leaf)
 {
@@ -128,6 +137,8 @@ ob_pq_more_values(ObPqLeaf *leaf)
 		leaf->failed = leaf->writer->failed = true;
 		return false;
 	}
+	count_growth(leaf->writer,
+				 element_size(leaf) * (capacity - leaf->capacity));
 	leaf->values.fixed = array;
 	leaf->capacity = capacity;
 	return true;
@@ -140,11 +151,12 @@ ob_pq_more_bytes(ObPqLeaf *leaf, size_t len)
 	ObPqBytes bytes = {(uint8_t *) leaf->bytes, leaf->nbytes,
 					   leaf->bytes_capacity};
 
-	if (!ob_pq_more(chunk->memory, &bytes, len))
+	if (!ob_pq_more(chunk->memory, &bytes, len + OB_PQ_BYTES_SLACK))
 	{
 		leaf->failed = leaf->writer->failed = true;
 		return false;
 	}
+	count_growth(leaf->writer, bytes.capacity - leaf->bytes_capacity);
 	leaf->bytes = (char *) bytes.data;
 	leaf->bytes_capacity = bytes.capacity;
 	return true;
@@ -270,6 +282,7 @@ ob_pq_chunk_free(ObPqChunk *chunk)
 static void
 reset_page(ObPqChunk *chunk)
 {
+	chunk->page++;
 	chunk->page_rows = 0;
 	chunk->page_values = 0;
 	chunk->page_nulls = 0;
@@ -546,7 +559,8 @@ static bool
 append_bytes(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
 {
 	size_t len = (n > 0 ? ends[n - 1] : 0) + (size_t) n * sizeof(uint32_t);
-	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->plain, len);
+	uint8_t *to =
+		ob_pq_reserve(chunk->memory, &chunk->plain, len + OB_PQ_BYTES_SLACK);
 	size_t start = 0;
 
 	if (!to)
@@ -556,8 +570,13 @@ append_bytes(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
 		uint32_t one = ends[i] - start;
 
 		memcpy(to, &one, sizeof(one));
-		memcpy(to + sizeof(one), bytes + start, one);
-		to += sizeof(one) + one;
+		to += sizeof(one);
+		/* see OB_PQ_BYTES_SLACK, which both sides have */
+		if (one <= OB_PQ_BYTES_SLACK)
+			memcpy(to, bytes + start, OB_PQ_BYTES_SLACK);
+		else
+			memcpy(to, bytes + start, one);
+		to += one;
 		start = ends[i];
 	}
 	chunk->plain.len += len;
@@ -680,15 +699,25 @@ pays(const ObPqChunk *chunk, int64_t n)
 static bool
 add_numbers(ObPqChunk *chunk)
 {
+	ObPqDictionary *dictionary = &chunk->dictionary;
 	int n = chunk->leaf.nvalues;
-	uint8_t *to =
-		ob_pq_reserve(chunk->memory, &chunk->numbers, n * sizeof(uint32_t));
+	uint32_t *to = (uint32_t *) ob_pq_reserve(chunk->memory, &chunk->numbers,
+											  n * sizeof(uint32_t));
 
-	if (!to || !ob_pq_dictionary_add(&chunk->dictionary, &chunk->leaf,
-									 (uint32_t *) to))
+	if (!to || !ob_pq_dictionary_add(dictionary, &chunk->leaf, to))
 		return false;
 	chunk->numbers.len += n * sizeof(uint32_t);
+	ob_pq_stats_add(&chunk->page_stats, chunk->order, &chunk->leaf, to,
+					(uint32_t *) dictionary->seen.data, chunk->page);
 	return true;
+}
+
+static bool
+add_values(ObPqChunk *chunk)
+{
+	ob_pq_stats_add(&chunk->page_stats, chunk->order, &chunk->leaf, NULL, NULL,
+					0);
+	return append_values(chunk);
 }
 
 /* After a batch. */
@@ -771,7 +800,6 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	int entries = leaf->max_repetition > 0 ? leaf->nlevels : rows;
 	int nulls = entries - leaf->nvalues;
 
-	ob_pq_stats_add(&chunk->page_stats, chunk->order, leaf);
 	/* texts that are no values of a dictionary would only be copied into it */
 	if (chunk->dictionary_on && leaf->nbytes > chunk->dictionary_limit &&
 		!give_up(chunk))
@@ -779,7 +807,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	if (!add_levels(chunk, entries))
 		return false;
 	if (leaf->nvalues > 0 &&
-		!(chunk->dictionary_on ? add_numbers(chunk) : append_values(chunk)))
+		!(chunk->dictionary_on ? add_numbers(chunk) : add_values(chunk)))
 		return false;
 	chunk->page_rows += rows;
 	chunk->page_values += entries;

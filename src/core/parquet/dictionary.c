@@ -56,6 +56,7 @@ ob_pq_dictionary_reset(ObPqDictionary *dictionary)
 	dictionary->n = 0;
 	dictionary->plain.len = 0;
 	dictionary->starts.len = 0;
+	dictionary->seen.len = 0;
 }
 
 void
@@ -67,6 +68,7 @@ ob_pq_dictionary_free(ObPqDictionary *dictionary)
 				  ((size_t) dictionary->mask + 1) * sizeof(uint64_t));
 	ob_pq_bytes_free(dictionary->memory, &dictionary->plain);
 	ob_pq_bytes_free(dictionary->memory, &dictionary->starts);
+	ob_pq_bytes_free(dictionary->memory, &dictionary->seen);
 }
 
 /* Twice the slots.  Half of the hash is in them, which is enough to find the
@@ -95,6 +97,35 @@ grow(ObPqDictionary *dictionary)
 
 /* ---- values ---- */
 
+/* memcmp() costs more than most texts are long. */
+static inline bool
+is_same(const uint8_t *a, const uint8_t *b, size_t len)
+{
+	uint64_t words[4];
+	uint32_t halves[4];
+
+	if (len > 16)
+		return memcmp(a, b, len) == 0;
+	if (len >= 8)
+	{
+		memcpy(&words[0], a, 8);
+		memcpy(&words[1], b, 8);
+		memcpy(&words[2], a + len - 8, 8);
+		memcpy(&words[3], b + len - 8, 8);
+		return words[0] == words[1] && words[2] == words[3];
+	}
+	if (len >= 4)
+	{
+		memcpy(&halves[0], a, 4);
+		memcpy(&halves[1], b, 4);
+		memcpy(&halves[2], a + len - 4, 4);
+		memcpy(&halves[3], b + len - 4, 4);
+		return halves[0] == halves[1] && halves[2] == halves[3];
+	}
+	return len == 0 || (a[0] == b[0] && a[len / 2] == b[len / 2] &&
+						a[len - 1] == b[len - 1]);
+}
+
 static inline bool
 is_value(const ObPqDictionary *dictionary, uint32_t number, const void *value,
 		 size_t len)
@@ -104,11 +135,26 @@ is_value(const ObPqDictionary *dictionary, uint32_t number, const void *value,
 	uint32_t held;
 
 	if (dictionary->size)
-		return memcmp(plain + (size_t) number * len, value, len) == 0;
+		return is_same(plain + (size_t) number * len, value, len);
 	start = ((const uint32_t *) dictionary->starts.data)[number];
 	memcpy(&held, plain + start, sizeof(held));
 	return held == len &&
 		   memcmp(plain + start + sizeof(held), value, len) == 0;
+}
+
+/* No page has the new value yet. */
+static bool
+add_seen(ObPqDictionary *dictionary)
+{
+	const uint32_t never = 0;
+	uint8_t *to =
+		ob_pq_reserve(dictionary->memory, &dictionary->seen, sizeof(never));
+
+	if (!to)
+		return false;
+	memcpy(to, &never, sizeof(never));
+	dictionary->seen.len += sizeof(never);
+	return true;
 }
 
 static bool
@@ -118,7 +164,7 @@ append_value(ObPqDictionary *dictionary, const void *value, size_t len)
 	uint32_t start = plain->len;
 	uint32_t prefix = len;
 	uint8_t *to = ob_pq_reserve(dictionary->memory, plain,
-								len + (dictionary->size ? 0 : sizeof(prefix)));
+								len + sizeof(prefix) + OB_PQ_BYTES_SLACK);
 
 	if (!to)
 		return false;
@@ -138,7 +184,7 @@ append_value(ObPqDictionary *dictionary, const void *value, size_t len)
 	memcpy(to, value, len);
 	plain->len += len;
 	dictionary->n++;
-	return true;
+	return add_seen(dictionary);
 }
 
 /* The number of a value; UINT32_MAX: out of memory. */

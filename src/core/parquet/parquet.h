@@ -242,14 +242,18 @@ ob_pq_fixed(ObPqLeaf *leaf)
 	return leaf->values.fixed + (size_t) leaf->nvalues++ * leaf->length;
 }
 
+/* Bytes behind a value that may be overwritten, too. */
+#define OB_PQ_BYTES_SLACK 16
+
 /* Where the caller writes len bytes; NULL on error. */
 static inline char *
 ob_pq_bytes(ObPqLeaf *leaf, size_t len)
 {
 	char *to;
 
-	if (!ob_pq_room(leaf) || (leaf->bytes_capacity - leaf->nbytes < len &&
-							  !ob_pq_more_bytes(leaf, len)))
+	if (!ob_pq_room(leaf) ||
+		(leaf->bytes_capacity - leaf->nbytes < len + OB_PQ_BYTES_SLACK &&
+		 !ob_pq_more_bytes(leaf, len)))
 		return NULL;
 	to = leaf->bytes + leaf->nbytes;
 	leaf->nbytes += len;

@@ -141,9 +141,14 @@ typedef enum ObPqOrder
 	OB_PQ_ORDER_DECIMAL /* FIXED, signed, big-endian */
 } ObPqOrder;
 
-/* Adds the values of a leaf's batch. */
+/*
+ * Adds the values of a leaf's batch.  numbers is NULL, or their numbers in a
+ * dictionary: then a value that this page, from 1 on, has already is not
+ * looked at again.
+ */
 extern void ob_pq_stats_add(ObPqStats *stats, ObPqOrder order,
-							const ObPqLeaf *leaf);
+							const ObPqLeaf *leaf, const uint32_t *numbers,
+							uint32_t *seen, uint32_t page);
 
 /* Adds those of a page to those of its chunk. */
 extern void ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
@@ -167,6 +172,7 @@ typedef struct ObPqDictionary
 	uint32_t n;
 	ObPqBytes plain;  /* the values, in PLAIN encoding */
 	ObPqBytes starts; /* of texts: uint32_t offsets into plain, and the end */
+	ObPqBytes seen;   /* uint32_t: the last page that has it; 0: none */
 	uint64_t *slots;  /* hash << 32 | number + 1 */
 	uint32_t mask;
 	uint32_t one_byte[256]; /* number + 1 of texts of one byte */
@@ -222,6 +228,7 @@ typedef struct ObPqChunk
 	ObPqDictionary dictionary;
 
 	/* the page that is being filled */
+	uint32_t page; /* counts all pages, from 1 */
 	int64_t page_rows;
 	int64_t page_values; /* nulls among them */
 	int64_t page_nulls;
@@ -283,8 +290,9 @@ struct ObParquet
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
 	ObPqBytes scratch;  /* a page's body */
-	size_t batch_bytes; /* of texts, of which a batch has more only in its last
-						   row */
+	size_t grown;       /* by which batches of values have grown */
+	size_t batch_bytes; /* beyond which a batch that grows ends */
+	bool wide;          /* it has done so */
 	int batch_rows;
 	int row; /* in the batch */
 	int64_t rows;

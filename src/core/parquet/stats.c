@@ -100,10 +100,33 @@ ADD_FLOATS(add_double, double, f64)
 
 /* ---- bytes ---- */
 
+static uint64_t
+first_eight(const uint8_t *data)
+{
+	uint64_t word;
+
+	memcpy(&word, data, sizeof(word));
+#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
+	word = __builtin_bswap64(word);
+#endif
+	return word;
+}
+
 static int
 compare_bytes(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
-	int order = memcmp(a, b, a_len < b_len ? a_len : b_len);
+	int order;
+
+	/* mostly, these decide */
+	if (a_len >= 8 && b_len >= 8)
+	{
+		uint64_t x = first_eight(a);
+		uint64_t y = first_eight(b);
+
+		if (x != y)
+			return x < y ? -1 : 1;
+	}
+	order = memcmp(a, b, a_len < b_len ? a_len : b_len);
 
 	return order ? order : (a_len > b_len) - (a_len < b_len);
 }
@@ -146,8 +169,22 @@ is_above(const uint8_t *value, size_t len, const ObPqBound *bound)
 	return order > 0;
 }
 
+/* Whether the page has the value already; from now on, it has. */
+static inline bool
+is_known(const uint32_t *numbers, uint32_t *seen, uint32_t page, int i)
+{
+	bool known;
+
+	if (!numbers)
+		return false;
+	known = seen[numbers[i]] == page;
+	seen[numbers[i]] = page;
+	return known;
+}
+
 static void
-add_bytes(ObPqStats *stats, const ObPqLeaf *leaf)
+add_bytes(ObPqStats *stats, const ObPqLeaf *leaf, const uint32_t *numbers,
+		  uint32_t *seen, uint32_t page)
 {
 	size_t start = 0;
 
@@ -157,6 +194,8 @@ add_bytes(ObPqStats *stats, const ObPqLeaf *leaf)
 		size_t len = leaf->values.ends[i] - start;
 
 		start = leaf->values.ends[i];
+		if (is_known(numbers, seen, page, i))
+			continue;
 		if (!stats->valid)
 			set_both(stats, value, value, len);
 		else if (is_below(value, len, &stats->min))
@@ -174,12 +213,15 @@ compare_fixed(ObPqOrder order, const uint8_t *a, const uint8_t *b, size_t len)
 }
 
 static void
-add_fixed(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf)
+add_fixed(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
+		  const uint32_t *numbers, uint32_t *seen, uint32_t page)
 {
 	for (int i = 0; i < leaf->nvalues; i++)
 	{
 		const uint8_t *value = leaf->values.fixed + (size_t) i * leaf->length;
 
+		if (is_known(numbers, seen, page, i))
+			continue;
 		if (!stats->valid)
 			set_both(stats, value, value, leaf->length);
 		else if (compare_fixed(order, value, stats->min.data, leaf->length) <
@@ -192,7 +234,8 @@ add_fixed(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf)
 }
 
 void
-ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf)
+ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
+				const uint32_t *numbers, uint32_t *seen, uint32_t page)
 {
 	if (leaf->nvalues == 0)
 		return;
@@ -214,11 +257,11 @@ ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf)
 			add_double(stats, leaf);
 			break;
 		case OB_PQ_ORDER_BYTES:
-			add_bytes(stats, leaf);
+			add_bytes(stats, leaf, numbers, seen, page);
 			break;
 		case OB_PQ_ORDER_FIXED:
 		case OB_PQ_ORDER_DECIMAL:
-			add_fixed(stats, order, leaf);
+			add_fixed(stats, order, leaf, numbers, seen, page);
 			break;
 	}
 }

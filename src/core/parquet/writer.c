@@ -174,6 +174,7 @@ drain(ObParquet *writer, ObError *error)
 		size += ob_pq_chunk_size(&writer->chunks[i]);
 	}
 	writer->row = 0;
+	writer->wide = false;
 	writer->size = size;
 	writer->expected_rows = writer->options.row_group_rows;
 	if (size > 0 &&
@@ -184,20 +185,6 @@ drain(ObParquet *writer, ObError *error)
 	return OB_OK;
 }
 
-static bool
-is_wide(const ObParquet *writer)
-{
-	size_t bytes = 0;
-
-	for (int i = 0; i < writer->nchunks; i++)
-	{
-		const ObPqLeaf *leaf = &writer->chunks[i].leaf;
-
-		bytes += leaf->nbytes + leaf->nlevels;
-	}
-	return bytes >= writer->batch_bytes;
-}
-
 ObCode
 ob_parquet_end_row(ObParquet *writer, ObError *error)
 {
@@ -206,7 +193,7 @@ ob_parquet_end_row(ObParquet *writer, ObError *error)
 	writer->row++;
 	writer->rows++;
 	if (writer->row < writer->batch_rows &&
-		writer->rows < writer->options.row_group_rows && !is_wide(writer))
+		writer->rows < writer->options.row_group_rows && !writer->wide)
 		return OB_OK;
 	return drain(writer, error);
 }

@@ -1,6 +1,6 @@
 /*
  * part.c
- *		The parts of an upload: buffers, their checksums, and who has memory.
+ *		The parts of an upload: their buffers, checksums and memory.
  *
  * src/core/s3/part.c
  */
@@ -18,10 +18,10 @@
 #ifdef USE_GUARD_PAGES
 
 /*
- * Test builds end a buffer where its pages end, between two that must not be
- * touched, at an address unrelated to the one before, and move it whenever it
+ * In test builds, a buffer ends at the end of its pages, with an inaccessible
+ * page on either side, at an unpredictable address, and moves whenever it
  * grows.  So code that writes beyond a window's buffer, or into an old one,
- * crashes there.
+ * crashes.
  */
 static size_t
 pages(size_t cap)
@@ -31,7 +31,7 @@ pages(size_t cap)
 	return (cap + page - 1) / page * page;
 }
 
-/* Numbers of a simple generator, the same in each run, so that addresses go up
+/* Returns pseudo-random numbers, the same in each run, so that addresses go up
  * and down. */
 static unsigned
 scramble(void)
@@ -81,9 +81,9 @@ resize_buffer(char *data, size_t old_cap, size_t cap)
 #else
 
 /*
- * Buffers have pages of their own, which are the system's again when the
- * export is over.  Memory that is given back to malloc stays with the process,
- * at least as much as two parts, and there may be hundreds of sessions that
+ * Buffers have pages of their own, which return to the system after the
+ * export.  Memory that is freed through malloc may stay with the process, at
+ * least the size of two parts, and there may be hundreds of sessions that
  * exported once.
  */
 static char *
@@ -164,15 +164,16 @@ ob_parts_cancel(ObParts *parts)
 /* ---- memory ---- */
 
 /*
- * A part for a buffer of cap bytes: best one that has it, else one whose
- * buffer may be given or exchanged within the memory allowed.  Two buffers are
- * always allowed: with less, nothing would move.
+ * Finds an empty part for a buffer of cap bytes: preferably one that has such
+ * a buffer, else one that may get one within the memory allowed.  Two buffers
+ * are always allowed, since an upload makes no progress with fewer.
  */
 static ObPart *
 find_part(const ObParts *parts, size_t cap)
 {
 	ObPart *candidate = NULL;
-	size_t idle = 0; /* bytes in empty parts, which can be given back */
+	size_t idle =
+		0; /* bytes in the buffers of empty parts, which can be freed */
 	int busy = 0;
 
 	for (int i = 0; i < parts->n; i++)
@@ -194,7 +195,7 @@ find_part(const ObParts *parts, size_t cap)
 	return NULL;
 }
 
-/* Buffers of the size to keep stay. */
+/* Frees the buffers of empty parts, except those of the size to keep. */
 static void
 free_idle_buffers(ObParts *parts, size_t keep)
 {
@@ -233,7 +234,7 @@ ob_parts_begin(ObParts *parts, size_t size, size_t head_len)
 
 	if (!part)
 		return NULL;
-	/* others may have grown with a long row */
+	/* other buffers may have grown for a long row */
 	if (part->cap != cap || parts->used > parts->memory)
 		free_idle_buffers(parts, cap);
 	if (part->cap != cap)
@@ -316,7 +317,7 @@ ob_part_hash(ObPart *part, size_t len)
 	return !part->sha || ob_sha256_add(part->sha, from, more);
 }
 
-/* Takes the first piece's beginning and its end away. */
+/* Removes bytes at the beginning and the end of the first piece. */
 static void
 trim_first(ObPart *part, size_t skip, size_t drop)
 {
@@ -337,7 +338,8 @@ ob_part_add_head(ObPart *part, const ObHead *head)
 	memcpy(part->data + part->start, head->data, head->len);
 	part->len += head->len;
 	part->first += head->len;
-	/* these few bytes come first after all, once per export */
+	/* the head precedes bytes that were hashed already; this happens once per
+	 * export */
 	return begin_checksums(part);
 }
 

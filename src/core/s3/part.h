@@ -5,8 +5,8 @@
  * src/core/s3/part.h
  *
  * A part is a buffer and the call that sends it.  A pool has one part more
- * than may be in flight, so that one can be filled in the meantime; how many
- * of them get a buffer is bounded by the memory allowed.  They go around:
+ * than may be in flight, so that one can be filled in the meantime; the memory
+ * allowed limits how many of them have a buffer.  Their states:
  *
  *	   EMPTY -> FILLING -> FULL (waits for the upload id, or for its turn)
  *	     ^                   |
@@ -38,18 +38,18 @@ typedef struct ObPart
 	ObPartState state;
 	char *data;
 	size_t cap;   /* allocated; 0: no buffer */
-	size_t size;  /* of the part that it is for */
-	size_t start; /* where the part begins: room for a head is before it */
+	size_t size;  /* the size of the part that the buffer is for */
+	size_t start; /* the part's offset in the buffer, behind room for a head */
 	size_t len;
-	/* of the pieces in it: see ob_upload_end_piece() */
-	size_t first; /* the first one's length; 0: there is none */
+	/* the sum of its pieces: see ob_upload_end_piece() */
+	size_t first; /* the first piece's length; 0: there is none */
 	ObRaw raw;    /* of all */
-	int number;   /* of the part, once it is full */
+	int number;   /* the part's number, once it is full */
 	/* computed while it fills, each if it is wanted */
 	ObSha256 *sha; /* NULL: not wanted */
 	bool has_crc32;
 	uint32_t crc32;
-	size_t hashed; /* bytes of the part that went into them */
+	size_t hashed; /* bytes that the checksums cover so far */
 	ObS3Call call;
 } ObPart;
 
@@ -62,8 +62,8 @@ typedef struct ObParts
 	size_t used;
 } ObParts;
 
-/* n empty parts for uploads to s3 with that checksum (not AUTO), whose calls
- * end with "done"; call.arg is the part. */
+/* Makes n empty parts for an upload to s3 with that checksum (not AUTO). Their
+ * calls report to "done"; call.arg is the part. */
 extern bool ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
 						  void (*done)(ObS3Call *call), void *owner);
 
@@ -71,31 +71,32 @@ extern bool ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
 extern void ob_parts_free(ObParts *parts);
 extern void ob_parts_cancel(ObParts *parts);
 
-/* Whether ob_parts_begin() would have a buffer to give. */
+/* Returns whether ob_parts_begin() would find a buffer. */
 extern bool ob_parts_has_room(const ObParts *parts, size_t size,
 							  size_t head_len);
 
-/* A part to fill, of that size behind room for a head; NULL: no memory. */
+/* Begins a part of that size, with room for a head before it; returns NULL if
+ * out of memory. */
 extern ObPart *ob_parts_begin(ObParts *parts, size_t size, size_t head_len);
 
-/* The full part with the lowest number, or NULL. */
+/* Returns the full part with the lowest number, or NULL. */
 extern ObPart *ob_parts_next_full(const ObParts *parts);
 
-/* Where to write; if grow, it is OB_SINK_WINDOW_MIN bytes at least.  NULL: no
- * memory. */
+/* Returns where to write; with "grow", the window has at least
+ * OB_SINK_WINDOW_MIN bytes.  Returns NULL if out of memory. */
 extern char *ob_part_window(ObParts *parts, ObPart *part, bool grow,
 							size_t *avail);
 
-/* Takes the part's bytes up to that many into its checksums; false if OpenSSL
- * fails. */
+/* Extends the part's checksums to its first len bytes; returns false if
+ * OpenSSL fails. */
 extern bool ob_part_hash(ObPart *part, size_t len);
 
-/* Puts the head before the part's own bytes, where room was kept for it, and
- * takes from the first piece what that replaces. */
+/* Puts the head into the room before the part's bytes, and removes the bytes
+ * of the first piece that the head replaces. */
 extern bool ob_part_add_head(ObPart *part, const ObHead *head);
 
-/* The part is to be sent: writes its hash, "" if none is wanted; its crc32
- * holds from now on. */
+/* Finishes the checksums of a part before it is sent: writes its SHA-256, or
+ * "" if it has none, and sets crc32. */
 extern bool ob_part_seal(ObPart *part, char *sha256);
 
 #endif

@@ -4,8 +4,8 @@
  *
  * src/core/s3/s3.c
  *
- * The client, and the beginning of calls; s3_intern.h lists the files for the
- * rest of a call's life.
+ * This file has the client and starts calls; s3_intern.h lists the files for
+ * the rest of a call's life.
  */
 #include "core/s3/s3.h"
 
@@ -28,7 +28,7 @@ same_endpoint(const ObEndpoint *a, const ObEndpoint *b)
 		   ob_text_equal(a->base, b->base);
 }
 
-/* Whether the host follows when the region changes. */
+/* Returns whether the host depends on the region. */
 static bool
 is_regional(const ObS3Options *options)
 {
@@ -169,7 +169,7 @@ prepare(ObHttpRequest *request, ObError *error)
 	ObS3Call *call = request->arg;
 
 	if (ob_outage_holds(call))
-		return ob_error_set(error, OB_ECONNECT, "the store is away");
+		return ob_error_set(error, OB_ECONNECT, "the store is unavailable");
 	return ob_s3_build(call, error);
 }
 
@@ -191,10 +191,7 @@ ob_s3_call_init(ObS3Call *call, ObS3 *s3, void (*done)(ObS3Call *call),
 	call->checksum = OB_CHECKSUM_SHA256;
 	call->wait.wake = wake;
 	call->wait.arg = call;
-	ob_http_request_init(&call->request);
-	call->request.arg = call;
-	call->request.prepare = prepare;
-	call->request.done = ob_s3_on_response;
+	ob_http_request_init(&call->request, prepare, ob_s3_on_response, call);
 	ob_buf_init(&call->secrets, SECRETS_MAX);
 	/* 10,000 parts with their ETags take about 1 MB */
 	ob_buf_init(&call->document, 8 * 1024 * 1024);
@@ -215,7 +212,7 @@ ob_s3_call_free(ObS3Call *call)
 		ob_s3_call_cancel(call);
 	ob_http_request_free(&call->request);
 	ob_buf_free(&call->document);
-	/* a buffer of zeros was never set up */
+	/* a call of zeros was never initialised */
 	if (call->secrets.data)
 		ob_buf_wipe(&call->secrets);
 	ob_leaks_free(&call->leaks);
@@ -262,7 +259,14 @@ start(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key,
 	ob_s3_try(call, call->delay_ms);
 }
 
-/* Forgets what another verb has left in a call that is used again. */
+/* Starts a request without a body. */
+static void
+start_empty(ObS3Call *call, ObS3Verb verb, const char *bucket, const char *key)
+{
+	start(call, verb, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+}
+
+/* Clears what another verb has left in a call that is reused. */
 static void
 clear_target(ObS3Call *call)
 {
@@ -293,7 +297,7 @@ ob_s3_create(ObS3Call *call, const char *bucket, const char *key,
 	clear_target(call);
 	call->headers = headers;
 	call->nheaders = nheaders;
-	start(call, OB_S3_CREATE, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_CREATE, bucket, key);
 }
 
 void
@@ -325,28 +329,28 @@ ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
 {
 	clear_target(call);
 	call->upload_id = upload_id;
-	start(call, OB_S3_ABORT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_ABORT, bucket, key);
 }
 
 void
 ob_s3_head(ObS3Call *call, const char *bucket, const char *key)
 {
 	clear_target(call);
-	start(call, OB_S3_HEAD, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_HEAD, bucket, key);
 }
 
 void
 ob_s3_get_object(ObS3Call *call, const char *bucket, const char *key)
 {
 	clear_target(call);
-	start(call, OB_S3_GET_OBJECT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_GET_OBJECT, bucket, key);
 }
 
 void
 ob_s3_delete_object(ObS3Call *call, const char *bucket, const char *key)
 {
 	clear_target(call);
-	start(call, OB_S3_DELETE_OBJECT, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_DELETE_OBJECT, bucket, key);
 }
 
 void
@@ -355,7 +359,7 @@ ob_s3_list_parts(ObS3Call *call, const char *bucket, const char *key,
 {
 	clear_target(call);
 	call->upload_id = upload_id;
-	start(call, OB_S3_LIST_PARTS, bucket, key, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_LIST_PARTS, bucket, key);
 }
 
 void
@@ -367,19 +371,19 @@ ob_s3_list_uploads(ObS3Call *call, const char *bucket, const char *prefix,
 	call->prefix = prefix;
 	call->key_marker = key_marker;
 	call->id_marker = id_marker;
-	start(call, OB_S3_LIST_UPLOADS, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_LIST_UPLOADS, bucket, NULL);
 }
 
 void
 ob_s3_head_bucket(ObS3Call *call, const char *bucket)
 {
 	clear_target(call);
-	start(call, OB_S3_HEAD_BUCKET, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_HEAD_BUCKET, bucket, NULL);
 }
 
 void
 ob_s3_get_encryption(ObS3Call *call, const char *bucket)
 {
 	clear_target(call);
-	start(call, OB_S3_GET_ENCRYPTION, bucket, NULL, NULL, 0, OB_SHA256_EMPTY);
+	start_empty(call, OB_S3_GET_ENCRYPTION, bucket, NULL);
 }

@@ -30,7 +30,7 @@
 typedef struct ObS3 ObS3;
 typedef struct ObS3Call ObS3Call;
 
-/* The destination, the identity, and the patience of a client. */
+/* The destination, the identity and the time-outs of a client. */
 typedef struct ObS3Options
 {
 	ObEndpoint endpoint;
@@ -38,44 +38,44 @@ typedef struct ObS3Options
 	const char *region;
 	ObCredentialsOptions credentials;
 	int64_t retry_deadline_ms; /* 0: only the attempts bound a call */
-	bool content_md5;          /* what another client has learnt, see below */
+	bool content_md5;          /* as another client has found out; see below */
 	ObHttpOptions http;
 } ObS3Options;
 
 /* Copies the options; NULL on error. */
 extern ObS3 *ob_s3_new(const ObS3Options *options, ObError *error);
 
-/* Whether it is one that these options would make ("known" credentials and
- * content_md5 apart): then it may be used again, with the connections that it
- * has, and with what the store has taught it. */
+/* Returns whether the client was made from equal options ("known" credentials
+ * and content_md5 are not compared).  It may then be reused, with its
+ * connections and with what it knows about the store. */
 extern bool ob_s3_matches(const ObS3 *s3, const ObS3Options *options);
 
 /* Wipes the secrets; all calls must be freed before.  NULL is allowed. */
 extern void ob_s3_free(ObS3 *s3);
 
-/* Prepares it for another export: see ob_provider_reset().  Whether the store
- * could be reached before does not count any more. */
+/* Prepares the client for another export: see ob_provider_reset().  Earlier
+ * responses no longer count as a sign that the store can be reached. */
 extern void ob_s3_reset(ObS3 *s3);
 
-/* Another client has been served by the store for the same export or run: the
- * store is waited for if it is away, as if it had served this client since
+/* Notes that the store has served another client for the same export or run.
+ * This client then waits during an outage, as if it had been served since
  * ob_s3_reset(). */
 extern void ob_s3_note_served(ObS3 *s3);
 
 /* The requests that the host waits for. */
 extern ObHttp *ob_s3_http(const ObS3 *s3);
 
-/* Where its credentials come from; borrowed. */
+/* Returns the client's provider of credentials; borrowed. */
 extern ObProvider *ob_s3_provider(const ObS3 *s3);
 
 /*
- * What the store has taught us, kept as long as the client.
+ * What we know about the store, kept as long as the client.
  *
- * Region: the one that requests are signed for, which is the one given until a
- * redirect named another; borrowed until the next drive.  With an endpoint
- * that ob_endpoint_aws() makes, the host follows; any other endpoint stays, so
- * credentials never go to a host that a server has named.  Another process of
- * the same export begins with both.
+ * Region: the region that requests are signed for, which is the given one
+ * until a redirect names another; borrowed until the next drive.  With an
+ * endpoint that ob_endpoint_aws() makes, the host follows; any other endpoint
+ * stays, so credentials never go to a host that a server has named.  Other
+ * processes of the same export begin with both.
  *
  * Content-MD5: whether the store requires one with each body, as it may where
  * objects are locked.
@@ -93,7 +93,7 @@ extern bool ob_s3_content_md5(const ObS3 *s3);
 extern bool ob_s3_clock_skew(const ObS3 *s3, int64_t *seconds);
 extern int64_t ob_s3_clock_offset(const ObS3 *s3);
 
-/* Requests that were tried again, so far. */
+/* Returns the number of retries so far. */
 extern int ob_s3_retries(const ObS3 *s3);
 
 typedef enum ObS3Verb
@@ -122,21 +122,21 @@ struct ObS3Call
 	void (*done)(ObS3Call *call);
 	void *arg;
 	int max_attempts; /* the verb's default when a call starts */
-	int delay_ms;     /* of the first try; set before a call starts */
+	int delay_ms;     /* before the first try; set before a call starts */
 
 	/* set by the owner, before a call starts; borrowed, may be empty */
 	const ObPair *common; /* headers of each call: bucket owner, payer */
 	int ncommon;
 	ObRetryQuota *quota; /* shared by the calls of an upload; NULL: none */
-	/* A try was throttled, and will be made again; may be NULL. */
+	/* Called when a throttled try will be made again; may be NULL. */
 	void (*throttled)(ObS3Call *call);
 	ObChecksum checksum;  /* PutObject, Create, parts, Complete; never AUTO.
 						   * SHA256 at first */
-	uint32_t crc32;       /* with CRC32: of the body; Complete: the object's */
+	uint32_t crc32;       /* with CRC32: the body's; Complete: the object's */
 	uint64_t object_size; /* Complete, for AWS to compare; 0: not sent */
-	bool if_none_match;   /* PutObject and Complete: not over an object */
-	bool hurried;         /* a user waits, so the call does not wait for a
-						   * store that goes away in the middle */
+	bool if_none_match; /* PutObject and Complete: do not replace an object */
+	bool hurried; /* a user is waiting, so the call does not wait for an outage
+				   * to end */
 
 	/* set by the starting functions */
 	ObS3Verb verb;
@@ -146,24 +146,24 @@ struct ObS3Call
 	const char *prefix;
 	const char *key_marker;
 	const char *id_marker;
-	bool encode; /* the keys of a list */
+	bool encode; /* a list: percent-encoded keys */
 	int part_number;
 	const ObPair *headers; /* object headers, x-amz-meta-* and such */
 	int nheaders;
 
-	/* the outcome: OB_OK, or error.what says what could not be done */
+	/* the outcome: OB_OK, or an error whose "what" names the action */
 	ObError error;
-	bool uncertain;         /* it failed, but a try may have been carried out:
-							 * nothing that the store has said denies it */
-	bool doubtful;          /* the store has said of a try that it failed on
-							 * the store's side, which need not be true */
-	char etag[OB_ETAG_MAX]; /* PutObject, UploadPart */
+	bool uncertain; /* the call failed, but a try may have been carried out,
+					 * and no response of the store rules it out */
+	bool doubtful;  /* the store reported an error of its own for a try, which
+					 * may have been carried out nevertheless */
+	char etag[OB_ETAG_MAX];        /* PutObject, UploadPart */
 	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
 	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */
 	int64_t content_length;        /* HEAD; -1 if not known */
 	/* lists: request.response holds the document */
 
-	/* private, but that a finished call's request.response may be read */
+	/* private, but request.response may be read once the call is done */
 	ObHttpRequest request;
 	ObProviderWait wait; /* for credentials */
 	ObRetryState retry;
@@ -176,15 +176,16 @@ struct ObS3Call
 	/* of the last try */
 	int64_t signed_at;
 	char signer[OB_S3_SIGNER_MAX]; /* access key id */
-	/* the region of the last try that did not look for one */
+	/* the region of the last try other than a lookup of the region */
 	char signed_region[OB_REGION_MAX + 1];
 	ObBuf secrets; /* each with a NUL */
-	ObLeaks leaks; /* of the secrets, once they are needed */
+	ObLeaks leaks; /* made from the secrets once it is needed */
 	bool leaks_known;
-	bool no_credentials; /* the try was not made: they are being fetched */
+	bool no_credentials; /* the try was not made: credentials are being
+						  * fetched */
 	bool held;           /* the try was not made: another call is the probe */
 	ObS3Call *next_held;
-	bool locating; /* the try looks for the bucket's region instead */
+	bool locating; /* the try is a lookup of the bucket's region */
 	/* done once in a call */
 	bool renewed;
 	bool clock_set;
@@ -198,19 +199,20 @@ struct ObS3Call
 extern void ob_s3_call_init(ObS3Call *call, ObS3 *s3,
 							void (*done)(ObS3Call *call), void *arg);
 
-/* Cancels it if it runs; nothing to do for one that is all zeros. */
+/* Cancels a running call, and frees its memory; does nothing for a call of
+ * zeros. */
 extern void ob_s3_call_free(ObS3Call *call);
 
-/* Stops it if it runs; "done" is not called. */
+/* Stops a running call; "done" is not called. */
 extern void ob_s3_call_cancel(ObS3Call *call);
 
 extern bool ob_s3_call_running(const ObS3Call *call);
 
-/* The try under way is the last one, whatever its response says. */
+/* Makes the current try the last one, whatever its response. */
 extern void ob_s3_call_last_try(ObS3Call *call);
 
-/* Whether a text of the store's repeats a secret of the last try: then it must
- * not be shown. */
+/* Returns whether a text from the store repeats a secret of the last try, and
+ * so must not be shown. */
 extern bool ob_s3_repeats_secret(ObS3Call *call, const char *text);
 
 /* sha256 is the body's, in hexadecimal, and is copied; NULL: computed if it is
@@ -227,11 +229,11 @@ extern void ob_s3_upload_part(ObS3Call *call, const char *bucket,
 							  const char *sha256);
 
 /*
- * parts[i] has number i + 1; they are copied.  Retried only where the server
- * reported that it did not do it, or has received nothing.  Anything unclear
- * is OB_EUNKNOWN, and the caller finds out: a lost or unreadable response, and
- * NoSuchUpload or a 412, because libcurl sends again by itself when a
- * connection dies that was used before.
+ * parts[i] has number i + 1; they are copied.  A try is only retried if the
+ * server reported that it was not carried out, or received nothing.  An
+ * unclear outcome is OB_EUNKNOWN, which the caller must reconcile: a lost or
+ * unreadable response, but also NoSuchUpload or a 412, because libcurl sends a
+ * request again by itself if a reused connection dies.
  */
 extern void ob_s3_complete(ObS3Call *call, const char *bucket, const char *key,
 						   const char *upload_id, const ObUploadPart *parts,
@@ -243,22 +245,23 @@ extern void ob_s3_abort(ObS3Call *call, const char *bucket, const char *key,
 						const char *upload_id);
 extern void ob_s3_head(ObS3Call *call, const char *bucket, const char *key);
 
-/* Small objects of our own: the bytes are in request.response.  One that is
- * not there counts as deleted. */
+/* For small objects of our own: the bytes are in request.response.  Deleting
+ * an object that does not exist succeeds. */
 extern void ob_s3_get_object(ObS3Call *call, const char *bucket,
 							 const char *key);
 extern void ob_s3_delete_object(ObS3Call *call, const char *bucket,
 								const char *key);
 
-/* The status is 200 or 404, or 403 if the rights do not suffice. */
+/* The status is 200 or 404, or 403 without the permission. */
 extern void ob_s3_head_bucket(ObS3Call *call, const char *bucket);
 /* The document is in request.response. */
 extern void ob_s3_get_encryption(ObS3Call *call, const char *bucket);
 extern void ob_s3_list_parts(ObS3Call *call, const char *bucket,
 							 const char *key, const char *upload_id);
 
-/* A page of up to 1,000; the markers are NULL for the first one.  With encode,
- * percent-encoded keys are requested; the response says whether they are. */
+/* Lists a page of up to 1,000 uploads; the markers are NULL for the first
+ * page.  With encode, percent-encoded keys are requested; the response shows
+ * whether they are. */
 extern void ob_s3_list_uploads(ObS3Call *call, const char *bucket,
 							   const char *prefix, const char *key_marker,
 							   const char *id_marker, bool encode);

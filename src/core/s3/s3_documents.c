@@ -4,7 +4,7 @@
  *
  * src/core/s3/s3_documents.c
  *
- * A document's reader is a function that xml_reader.c calls for each element.
+ * For each kind of document, xml_reader.c calls a function with each element.
  */
 #include "core/s3/s3_documents.h"
 
@@ -78,7 +78,7 @@ complete_element(void *arg, const char *path, const char *text, ObError *error)
 ObCompleteOutcome
 ob_xml_read_complete(const char *data, size_t len, ObXmlError *out)
 {
-	ObError error = {0}; /* why it is unclear makes no difference */
+	ObError error = {0}; /* the cause of an unclear outcome is not used */
 	CompleteReading reading = {.out = out};
 	ObXmlReader reader = {
 		.element = complete_element, .arg = &reading, .error = &error};
@@ -148,21 +148,21 @@ ob_xml_read_encryption(const char *data, size_t len, ObXmlEncryption *out,
  * A key may have control characters, which XML 1.0 has no way to write.  That
  * is what the encoding is for; but servers that do not know it write a
  * reference (&#x1;) or the byte itself.  So those are read as characters of
- * Unicode's private use, U+E001 for U+0001, and become what they were again.
- */
+ * Unicode's private use, U+E001 for U+0001, and become what they were
+ * again. */
 
 typedef struct UploadsReading
 {
 	ObXmlUploadsPage *page;
 	bool url_encoded;
-	bool stands_in; /* characters of private use, for control characters */
+	bool stands_in; /* characters of private use replace control characters */
 	ObXmlUpload upload;
 	ObCode (*each)(void *arg, const ObXmlUpload *upload); /* NULL at first */
 	void *each_arg;
 } UploadsReading;
 
-/* Decodes in place.  AWS writes a blank as "+" here, and "+" as "%2B".  A NUL
- * is no part of a key: the rest of it would be lost. */
+/* Decodes a key in place.  AWS writes a blank as "+" here, and "+" as "%2B".
+ * A NUL is refused, since it would hide the rest of the key. */
 static ObCode
 decode_key(char *key, ObError *error)
 {
@@ -181,8 +181,9 @@ decode_key(char *key, ObError *error)
 		high = OPENSSL_hexchar2int((unsigned char) from[1]);
 		low = high < 0 ? -1 : OPENSSL_hexchar2int((unsigned char) from[2]);
 		if (low < 0 || (high == 0 && low == 0))
-			return ob_error_set(error, OB_EPROTO,
-								"the XML response has a wrongly encoded key");
+			return ob_error_set(
+				error, OB_EPROTO,
+				"the XML response has an incorrectly encoded key");
 		*to++ = (char) (high * 16 + low);
 		from += 2;
 	}
@@ -190,15 +191,15 @@ decode_key(char *key, ObError *error)
 	return OB_OK;
 }
 
-/* Whether XML has no way to write it. */
+/* Returns whether XML cannot represent the character. */
 static bool
 is_control(long c)
 {
 	return c > 0 && c < 0x20 && c != '\t' && c != '\n' && c != '\r';
 }
 
-/* The length of the control character, or of the reference to one, that is
- * there; 0: none is. */
+/* Returns the length of a control character, or of a reference to one, at
+ * "text"; 0 if there is none. */
 static size_t
 read_control(const char *text, const char *end, unsigned char *control)
 {
@@ -229,10 +230,10 @@ read_control(const char *text, const char *end, unsigned char *control)
 																	: 0;
 }
 
-/* Writes a document without control characters; *found is set if it had
- * any. */
+/* Copies a document with replaced control characters; sets *found if there
+ * were any. */
 static void
-stand_in(ObBuf *out, const char *data, size_t len, bool *found)
+encode_controls(ObBuf *out, const char *data, size_t len, bool *found)
 {
 	const char *end = data + len;
 	const char *kept = data;
@@ -259,7 +260,7 @@ stand_in(ObBuf *out, const char *data, size_t len, bool *found)
 
 /* Restores the control characters in place. */
 static void
-take_back(char *text)
+decode_controls(char *text)
 {
 	char *to = text;
 
@@ -283,7 +284,7 @@ static ObCode
 read_key(const UploadsReading *reading, char *key, ObError *error)
 {
 	if (reading->stands_in)
-		take_back(key);
+		decode_controls(key);
 	return reading->url_encoded ? decode_key(key, error) : OB_OK;
 }
 
@@ -360,8 +361,7 @@ read_twice(UploadsReading *reading, const char *data, size_t len,
 	ObXmlUploadsPage *page = reading->page;
 	ObCode code = read_uploads(reading, data, len, error);
 
-	/* without a place to continue from, the caller would start over for
-	 * ever */
+	/* without a marker, the caller would read the first page for ever */
 	if (code == OB_OK && page->truncated && page->next_key[0] == '\0')
 		code =
 			ob_error_set(error, OB_EPROTO,
@@ -388,7 +388,7 @@ ob_xml_read_uploads(const char *data, size_t len,
 	ObCode code = OB_OK;
 
 	ob_buf_init(&copy, len * 3 + 1);
-	stand_in(&copy, data, len, &reading.stands_in);
+	encode_controls(&copy, data, len, &reading.stands_in);
 	if (reading.stands_in)
 		code = ob_buf_check(&copy, error);
 	if (code == OB_OK && reading.stands_in)

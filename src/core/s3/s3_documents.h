@@ -20,16 +20,16 @@
 #define OB_UPLOAD_ID_MAX 1024
 #define OB_ETAG_MAX 256
 
-/* <InitiateMultipartUploadResult>/<UploadId>; one that is empty or not of
- * printable ASCII characters is OB_EPROTO. */
+/* Reads <InitiateMultipartUploadResult>/<UploadId>; an id that is empty or not
+ * printable ASCII is OB_EPROTO. */
 extern ObCode ob_xml_read_create(const char *data, size_t len, char *upload_id,
 								 size_t size, ObError *error) OB_MUST_CHECK;
 
 /*
- * The outcome in a response of 200 to CompleteMultipartUpload.  S3 sends the
- * status before it knows: only a complete document whose root begins with
- * "CompleteMultipartUpload" is a success.  RGW 16 sends an empty ETag, so that
- * is not required.
+ * The outcome of CompleteMultipartUpload according to the body of a 200, a
+ * status which S3 sends before it has finished: only a complete document whose
+ * root begins with "CompleteMultipartUpload" means success.  An ETag is not
+ * required, since RGW 16 sends an empty one.
  */
 typedef enum ObCompleteOutcome
 {
@@ -52,27 +52,27 @@ typedef struct ObXmlUpload
 typedef struct ObXmlUploadsPage
 {
 	bool truncated;
-	bool url_encoded; /* its EncodingType says so: keys are decoded */
+	bool url_encoded; /* its EncodingType is "url": keys are decoded */
 	char next_key[OB_KEY_MAX * 3 + 1];
 	char next_upload_id[OB_UPLOAD_ID_MAX];
 } ObXmlUploadsPage;
 
-/* Calls each(arg, upload) per <Upload>; a code other than OB_OK from it ends
- * the reading and is returned.  EncodingType "url" is decoded, and control
- * characters are read even where XML does not allow them. */
+/* Calls each(arg, upload) for each <Upload>; a code other than OB_OK from it
+ * stops the reader, and is returned.  EncodingType "url" is decoded, and
+ * control characters are read even where XML does not allow them. */
 extern ObCode ob_xml_read_uploads(const char *data, size_t len,
 								  ObCode (*each)(void *arg,
 												 const ObXmlUpload *upload),
 								  void *arg, ObXmlUploadsPage *page,
 								  ObError *error) OB_MUST_CHECK;
 
-/* ListParts: how many <Part> elements the page has, and whether more follow.
- */
+/* Reads a page of ListParts: the number of its <Part> elements, and whether
+ * more follow. */
 extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
 								bool *truncated, ObError *error) OB_MUST_CHECK;
 
-/* A part that has landed.  There are no pointers in it, so processes may share
- * it as it is. */
+/* A part that has landed.  It contains no pointers, so it can be in shared
+ * memory. */
 typedef struct ObUploadPart
 {
 	uint64_t len;
@@ -88,15 +88,16 @@ typedef struct ObXmlEncryption
 	bool bucket_key;
 } ObXmlEncryption;
 
-/* <ServerSideEncryptionConfiguration>; without an algorithm: OB_EPROTO. */
+/* Reads <ServerSideEncryptionConfiguration>; OB_EPROTO without an
+ * algorithm. */
 extern ObCode ob_xml_read_encryption(const char *data, size_t len,
 									 ObXmlEncryption *out,
 									 ObError *error) OB_MUST_CHECK;
 
 /*
- * <CompleteMultipartUpload> with parts 1..n; parts[i] has number i + 1, and
- * its ETag is written as the server gave it, quotes included (escaped for
- * XML).
+ * Writes <CompleteMultipartUpload> with parts 1 to n; parts[i] has number i +
+ * 1, and its ETag is written as the server gave it, quotes included (escaped
+ * for XML).
  */
 extern void ob_xml_write_complete(ObBuf *out, const ObUploadPart *parts,
 								  int n);

@@ -1,6 +1,6 @@
 /*
  * s3_intern.h
- *		What the s3*.c files have in common.
+ *		Declarations that the s3*.c files share.
  *
  * src/core/s3/s3_intern.h
  *
@@ -14,16 +14,17 @@
 
 #include "core/s3/s3.h"
 
-/* Whether the store is away; private to s3_outage.c except for "reached". */
+/* The state of an outage; private to s3_outage.c except for "reached". */
 typedef struct ObOutage
 {
-	bool reached;    /* a response has come since ob_s3_reset() */
-	bool served;     /* a response of the store has come since then, perhaps
-					  * to another client */
-	int failures;    /* failed tries of all calls since the last success */
-	int probes;      /* those of them on which the pauses depend */
-	ObS3Call *probe; /* the only one that is tried; NULL: there is no outage */
-	ObS3Call *held;  /* the others, by next_held */
+	bool reached; /* a response was received since ob_s3_reset() */
+	bool served;  /* a response from the store itself was received since then,
+				   * perhaps by another client */
+	int failures; /* failed tries of all calls since the last success */
+	int probes;   /* those failures that the pauses depend on */
+	ObS3Call
+		*probe;     /* the only call that is tried; NULL: there is no outage */
+	ObS3Call *held; /* the other calls, linked by next_held */
 } ObOutage;
 
 struct ObS3
@@ -61,16 +62,16 @@ typedef struct ObS3VerbInfo
 
 extern const ObS3VerbInfo ob_s3_verbs[];
 
-/* The verb of the call's try. */
+/* Returns the verb of the current try. */
 extern ObS3Verb ob_s3_try_verb(const ObS3Call *call);
 
 /* Makes the next try after a delay. */
 extern void ob_s3_try(ObS3Call *call, int64_t delay_ms);
 
-/* Whether its body is some of the object. */
+/* Returns whether the body of the try is a part of the object. */
 extern bool ob_s3_sends_data(const ObS3Call *call);
 
-/* Builds and signs the try; from the request's prepare callback only. */
+/* Builds and signs the try; only called by the request's prepare callback. */
 extern ObCode ob_s3_build(ObS3Call *call, ObError *error);
 
 /* The done callback of a call's request. */
@@ -78,28 +79,30 @@ extern void ob_s3_on_response(ObHttpRequest *request);
 
 /* ---- s3_outage.c ---- */
 
-/* Whether the store was there before, for this client or this upload. */
+/* Returns whether the store has responded before, to this client or for this
+ * upload. */
 extern bool ob_outage_reached(const ObS3Call *call);
 
-/* A try failed as it does when the store is away.  True: it is, so the failure
- * is of class OB_RETRY_CUT_OFF. */
+/* Called when a try failed as it does in an outage.  Returns whether it is
+ * one: the failure then has class OB_RETRY_CUT_OFF. */
 extern bool ob_outage_failed(ObS3Call *call);
 
-/* Called instead of ob_s3_try() after such a failure: some call is tried after
- * the pause, this one when it is its turn. */
+/* Called instead of ob_s3_try() after such a failure: the call is queued, and
+ * the first call of the queue is tried after the pause. */
 extern void ob_outage_wait(ObS3Call *call, int64_t delay_ms);
 
-/* Called before each try.  True: it is not made, and the call is held. */
+/* Called before each try.  Returns true if the try must not be made, and the
+ * call is held instead. */
 extern bool ob_outage_holds(ObS3Call *call);
 
 /* Called when a call ends or is cancelled: another one may become the
  * probe. */
 extern void ob_outage_leave(ObS3Call *call);
 
-/* The store has responded to some call. */
+/* Called when the store has responded to any call: ends the outage. */
 extern void ob_outage_over(ObS3 *s3);
 
-/* Forgets the outage, while no call runs. */
+/* Clears the state of the outage; only called while no call runs. */
 extern void ob_outage_forget(ObS3 *s3);
 
 #endif

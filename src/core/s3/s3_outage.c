@@ -1,21 +1,21 @@
 /*
  * s3_outage.c
- *		A store that goes away in the middle: which call probes it, and how
- *often.
+ *		Outages of the store: which call probes it, and how often.
  *
  * src/core/s3/s3_outage.c
  *
- * A store that has served this client and then fails every try is away: a
+ * An outage begins when a store that has served this client fails every try: a
  * balancer without a backend, a gateway that restarts, a network that is cut.
- * The number of tries would only show how short they are, so none is counted
- * then, and nothing is taken from the quota: onboard.retry_deadline ends it.
+ * Such tries fail so fast that their number means nothing.  So none is counted
+ * during an outage, and nothing is taken from the quota; only
+ * onboard.retry_deadline ends it.
  *
- * One call at a time is tried, the probe, with longer and longer pauses; all
+ * One call at a time is tried, the probe, with longer and longer pauses.  All
  * others are held, and each takes its turn as the probe, so that one request
- * which always fails does not stand for all.  A response to any call that only
- * the store can give ends the outage, and all calls continue.
+ * which always fails does not decide for all.  A response that only the store
+ * can give, to any call, ends the outage, and all calls continue.
  *
- * Failures between successes are no outage: they are counted as always.
+ * Failures between successes are not an outage: they are counted as usual.
  */
 #include "core/s3/s3_intern.h"
 
@@ -23,16 +23,16 @@
 
 #include "core/base/random.h"
 
-/* The number of tries that have failed in a row before the store counts as
- * away. */
+/* The number of consecutive failed tries after which an outage begins. */
 #define SURE 3
-/* The calls continue within this time after an outage, not all at once. */
+/* The calls continue within this time after an outage, rather than all at
+ * once. */
 #define SPREAD_MS 1000
 
-/* Whether it may wait for the store: an Abort does not last, nor a call whose
- * owner has set max_attempts to 1. */
+/* Returns whether the call may wait for the store.  An Abort does not wait,
+ * nor does a call whose owner has set max_attempts to 1. */
 static bool
-is_patient(const ObS3Call *call)
+may_wait(const ObS3Call *call)
 {
 	return call->s3->retry_deadline_ms > 0 && call->verb != OB_S3_ABORT &&
 		   call->max_attempts > 1 && !call->hurried;
@@ -61,21 +61,22 @@ ob_outage_failed(ObS3Call *call)
 
 	outage->failures++;
 	if (!request->sent && request->status == 0)
-		away = ob_outage_reached(call); /* this has cost the store nothing */
+		away = ob_outage_reached(
+			call); /* a try that did not reach the store costs it nothing */
 	else
 		away =
 			outage->failures >= SURE && (outage->served || has_upload(call));
-	if (!away || !is_patient(call))
+	if (!away || !may_wait(call))
 		return false;
 	if (!outage->probe || outage->probe == call)
 		outage->probes++;
 	return true;
 }
 
-/* ---- the line ---- */
+/* ---- the queue of held calls ---- */
 
 static void
-hold(ObS3Call *call)
+enqueue(ObS3Call *call)
 {
 	ObS3Call **link = &call->s3->outage.held;
 
@@ -87,7 +88,7 @@ hold(ObS3Call *call)
 }
 
 static void
-take_out(ObS3Call *call)
+dequeue(ObS3Call *call)
 {
 	ObS3Call **link = &call->s3->outage.held;
 
@@ -98,7 +99,7 @@ take_out(ObS3Call *call)
 	call->held = false;
 }
 
-/* The first call in the line is tried after the delay. */
+/* The first call in the queue is tried after the delay. */
 static void
 probe_next(ObS3 *s3, int64_t delay_ms)
 {
@@ -107,7 +108,7 @@ probe_next(ObS3 *s3, int64_t delay_ms)
 	s3->outage.probe = call;
 	if (!call)
 		return;
-	take_out(call);
+	dequeue(call);
 	ob_s3_try(call, delay_ms);
 }
 
@@ -116,7 +117,7 @@ ob_outage_wait(ObS3Call *call, int64_t delay_ms)
 {
 	ObOutage *outage = &call->s3->outage;
 
-	hold(call);
+	enqueue(call);
 	if (!outage->probe || outage->probe == call)
 		probe_next(call->s3, delay_ms);
 }
@@ -126,9 +127,9 @@ ob_outage_holds(ObS3Call *call)
 {
 	const ObOutage *outage = &call->s3->outage;
 
-	if (!outage->probe || outage->probe == call || !is_patient(call))
+	if (!outage->probe || outage->probe == call || !may_wait(call))
 		return false;
-	hold(call);
+	enqueue(call);
 	return true;
 }
 
@@ -138,7 +139,7 @@ ob_outage_leave(ObS3Call *call)
 	ObOutage *outage = &call->s3->outage;
 
 	if (call->held)
-		take_out(call);
+		dequeue(call);
 	if (outage->probe == call)
 		probe_next(call->s3, 0);
 }
@@ -160,8 +161,8 @@ ob_outage_over(ObS3 *s3)
 	outage->served = true;
 	outage->failures = outage->probes = 0;
 	outage->probe = NULL;
-	/* another call got a response, while the probe may have a long pause
-	 * left */
+	/* a response to another call ended the outage, while the probe may still
+	 * have to pause for long */
 	if (probe && ob_http_running(&probe->request) &&
 		!ob_http_sent(&probe->request))
 	{
@@ -172,7 +173,7 @@ ob_outage_over(ObS3 *s3)
 	{
 		ObS3Call *call = outage->held;
 
-		take_out(call);
+		dequeue(call);
 		resume(call);
 	}
 }

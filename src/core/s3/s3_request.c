@@ -5,7 +5,7 @@
  * src/core/s3/s3_request.c
  *
  * Each try is built when it is sent, with the credentials, the region and the
- * clock of that moment.  One table says how each verb looks on the wire.
+ * clock of that moment.  A table describes each verb's request.
  */
 #include "core/s3/s3_intern.h"
 
@@ -18,14 +18,14 @@
 #define HOST_MAX 512
 #define PATH_MAX_LEN (OB_KEY_MAX * 3 + 1024)
 #define QUERY_MAX (OB_KEY_MAX * 6 + OB_UPLOAD_ID_MAX * 6)
-#define HEADERS_MAX 96 /* an object may have 50 of its own metadata */
+#define HEADERS_MAX 96 /* an object may have 50 metadata headers */
 #define UNSIGNED_PAYLOAD "UNSIGNED-PAYLOAD"
 #define LIST_RESPONSE_MAX (8 * 1024 * 1024)
 #define RESPONSE_MAX (64 * 1024)
 #define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
-/* S3 may work on a Complete for minutes before it sends a byte. */
+/* S3 may process a Complete for minutes before it sends the first byte. */
 #define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
-/* Other requests have this time, and more for each 64 KiB of the body. */
+/* The time for other requests, which grows with each 64 KiB of the body. */
 #define TIMEOUT_MS (120 * 1000)
 #define TIMEOUT_MS_PER_64_KIB 1000
 
@@ -104,7 +104,7 @@ add_headers(ObS3Call *call, const ObPair *headers, int n,
 
 	for (int i = 0; i < n; i++)
 	{
-		/* libcurl writes Host itself, the same one from the URL */
+		/* libcurl writes the same Host header itself, from the URL */
 		if (strcasecmp(headers[i].name, "host") != 0 &&
 			ob_http_header(request, headers[i].name, headers[i].value,
 						   error) != OB_OK)
@@ -155,7 +155,7 @@ writes_object(const ObS3Call *call)
 	return call->verb == OB_S3_PUT_OBJECT || call->verb == OB_S3_COMPLETE;
 }
 
-/* A CRC of what the try sends, or of the object that it completes. */
+/* Adds the CRC of the try's body, or of the object that it completes. */
 static void
 add_checksum(const ObS3Call *call, HeaderList *list)
 {
@@ -247,8 +247,8 @@ hash_payload(ObS3Call *call, ObError *error)
 						 call->payload_hash, error);
 }
 
-/* Notes the secrets that the try sends, and that it is signed with: no error
- * may repeat them. */
+/* Notes the secrets that the try sends or is signed with: no error may repeat
+ * them. */
 static void
 note_secrets(ObS3Call *call, const ObCredentials *credentials,
 			 const char *authorization)
@@ -324,7 +324,8 @@ sign(ObS3Call *call, const ObCredentials *credentials, const char *host,
 	return code;
 }
 
-/* NULL: there are none, or none yet, and the error is set. */
+/* Returns NULL, with the error set, if there are no credentials, or none
+ * yet. */
 static const ObCredentials *
 get_credentials(ObS3Call *call, ObError *error)
 {
@@ -404,7 +405,7 @@ ob_s3_try_verb(const ObS3Call *call)
 	return call->locating ? OB_S3_HEAD_BUCKET : call->verb;
 }
 
-/* How long a try may take in all. */
+/* Returns the time-out of a try as a whole. */
 static int
 try_timeout(ObS3Verb verb, size_t body_len)
 {

@@ -4,11 +4,10 @@
  *
  * src/core/s3/s3_response.c
  *
- * We can recover from four refusals, and do, from each once in a call: the
- * session has expired, the bucket is in another region, our clock is wrong,
- * the store wants an MD5.  What was learnt is kept for all later requests of
- * the client.  A response to HEAD has no document, so a bare status must
- * suffice there.
+ * A call recovers from four refusals, once from each: an expired session, a
+ * bucket in another region, a wrong clock, a store that requires an MD5.  The
+ * client keeps what it has found out for all later requests.  A response to
+ * HEAD has no document, so recovery from it depends on the status alone.
  */
 #include "core/s3/s3_intern.h"
 
@@ -20,10 +19,10 @@
 #include "core/base/random.h"
 #include "core/text/timestamp.h"
 
-/* How long a name that cannot be resolved is tried. */
+/* The time for which resolving a host name is retried. */
 #define RESOLVE_DEADLINE_MS 10000
 
-/* A correction by less than this cannot have been the cause: S3 allows 15
+/* A smaller difference cannot have caused the refusal, since S3 allows 15
  * minutes. */
 #define SKEW_MIN_S 60
 #define SKEW_MAX_S (14 * 60)
@@ -148,7 +147,7 @@ transport_class(const ObS3Call *call)
 
 /* ---- whether to try again ---- */
 
-/* Whether we can only guess what the server did. */
+/* Returns whether the server may or may not have carried out the request. */
 static bool
 is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
@@ -159,8 +158,8 @@ is_unclear(const ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 		return call->request.sent || call->request.status > 0;
 	if (failure->code == OB_EPROTO)
 		return true;
-	/* it may have been done by the try before this one, which libcurl has made
-	 * if a connection died that was used before: it then sends once more */
+	/* an earlier transmission may have succeeded: libcurl sends a request
+	 * again if a reused connection dies */
 	if (strcmp(xml->code, "NoSuchUpload") == 0 ||
 		(failure->http_status == 404 && xml->code[0] == '\0') ||
 		(failure->code == OB_EEXISTS && call->if_none_match &&
@@ -179,7 +178,7 @@ read_pause(const ObS3Call *call, const char *name, int unit_ms)
 	return ob_retry_after(value, unit_ms);
 }
 
-/* The pause that the store asks for; -1: none. */
+/* Returns the pause that the store asks for, in ms; -1: none. */
 static int64_t
 requested_pause(const ObS3Call *call)
 {
@@ -189,10 +188,11 @@ requested_pause(const ObS3Call *call)
 	return seconds > ms ? seconds : ms;
 }
 
-/* Whether a failure looks like that of a store that is away: no response, or
- * that of a gateway.  A response of the store itself is about the request. */
+/* Returns whether a failure looks like an outage: no response, or one of a
+ * gateway.  A response of the store itself concerns the request. */
 static bool
-looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
+looks_unavailable(const ObError *failure, ObRetryClass class,
+				  const ObXmlError *xml)
 {
 	int status = failure->http_status;
 
@@ -202,8 +202,8 @@ looks_away(const ObError *failure, ObRetryClass class, const ObXmlError *xml)
 		   (status >= 500 && xml->code[0] == '\0');
 }
 
-/* Takes the cost of a try from the upload's quota.  False if it is used up,
- * which the failure then says. */
+/* Takes the cost of a try from the upload's quota.  Returns false, and says so
+ * in the failure, if the quota is used up. */
 static bool
 take_quota(ObS3Call *call, ObError *failure, ObRetryClass class)
 {
@@ -221,14 +221,14 @@ take_quota(ObS3Call *call, ObError *failure, ObRetryClass class)
 	return taken > 0;
 }
 
-/* False: the failure is the last one. */
+/* Returns false if the failure is final. */
 static bool
 try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 		  const ObXmlError *xml)
 {
 	ObS3 *s3 = call->s3;
 	ObRetryPolicy policy = {call->max_attempts, s3->retry_deadline_ms, 0};
-	bool away = looks_away(failure, class, xml);
+	bool away = looks_unavailable(failure, class, xml);
 	int64_t delay;
 
 	if (!away && failure->http_status > 0 && failure->http_status != 500)
@@ -259,13 +259,13 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 }
 
 /*
- * Notes whether the server may have done what it was asked for, although the
- * try has failed: the response was lost, is a gateway's, or one of success
- * that we cannot read; or the store itself has met an error.  Only a refusal
- * denies it, also one in a 200.
+ * Notes whether the server may have carried out a try that failed: the
+ * response was lost, came from a gateway, or reported success, but is
+ * unreadable; or the store reported an internal error.  Only a refusal, even
+ * one within a 200, rules it out.
  */
 static void
-note_doubt(ObS3Call *call, ObRetryClass class, const ObXmlError *xml)
+note_uncertainty(ObS3Call *call, ObRetryClass class, const ObXmlError *xml)
 {
 	const ObHttpRequest *request = &call->request;
 
@@ -282,7 +282,7 @@ static void
 fail(ObS3Call *call, ObError *failure, ObRetryClass class,
 	 const ObXmlError *xml)
 {
-	note_doubt(call, class, xml);
+	note_uncertainty(call, class, xml);
 	if (is_unclear(call, failure, xml))
 	{
 		call->retry.attempts++;
@@ -375,9 +375,9 @@ set_clock(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 
 /* ---- recovering: the region ---- */
 
-/* Whether a redirect names another server than the one of the request. */
+/* Returns whether a redirect names another host than the request's. */
 static bool
-leads_away(const ObS3Call *call)
+redirects_to_other_host(const ObS3Call *call)
 {
 	const ObHttpRequest *request = &call->request;
 	char location[1024];
@@ -394,19 +394,19 @@ leads_away(const ObS3Call *call)
 		   strchr("/?#", request->url.data[len]) == NULL;
 }
 
-/* True: requests will go there from now on. */
+/* Returns true if further requests go to that region. */
 static bool
-move_to(ObS3Call *call, const char *region)
+switch_region(ObS3Call *call, const char *region)
 {
 	ObS3 *s3 = call->s3;
 	ObEndpoint endpoint;
 	ObError ignored;
 
-	/* errors show the region */
+	/* the region is shown in errors */
 	if (!ob_region_is_valid(region) || ob_s3_repeats_secret(call, region))
 		return false;
-	/* a call that ran beside this one may have taught it to the client, after
-	 * this one was signed */
+	/* a concurrent call may have set the client's region after this one was
+	 * signed */
 	if (strcmp(region, ob_s3_region(s3)) == 0)
 		return strcmp(region, call->signed_region) != 0;
 	if (s3->regional)
@@ -422,24 +422,25 @@ move_to(ObS3Call *call, const char *region)
 }
 
 static bool
-is_elsewhere(const ObS3Call *call, const ObError *failure)
+is_in_other_region(const ObS3Call *call, const ObError *failure)
 {
 	if (failure->code == OB_EREGION)
-		return call->s3->regional || !leads_away(call);
+		return call->s3->regional || !redirects_to_other_host(call);
 	return is_head(call) && failure->http_status == 400 &&
 		   failure->region[0] != '\0';
 }
 
-/* True: another try was begun, in another region or to look for it. */
+/* Returns true if another try follows, in another region or to look up the
+ * region. */
 static bool
 relocate(ObS3Call *call, const ObError *failure)
 {
-	if (call->relocated || !is_elsewhere(call, failure))
+	if (call->relocated || !is_in_other_region(call, failure))
 		return false;
 	if (failure->region[0] != '\0')
 	{
 		call->relocated = true;
-		return move_to(call, failure->region);
+		return switch_region(call, failure->region);
 	}
 	if (call->located || call->verb == OB_S3_HEAD_BUCKET)
 		return false;
@@ -450,8 +451,8 @@ relocate(ObS3Call *call, const ObError *failure)
 	return true;
 }
 
-/* Describes why the HEAD did not find the region; OB_RETRY_FINAL: it was
- * answered, and would be answered so again. */
+/* Describes why the HEAD did not find the region; OB_RETRY_FINAL if another
+ * try would get the same response. */
 static ObRetryClass
 read_lookup(const ObS3Call *call, ObError *failure)
 {
@@ -480,7 +481,7 @@ on_located(ObS3Call *call)
 	if (call->request.status > 0 &&
 		ob_http_response_header(&call->request, "x-amz-bucket-region",
 								redirect.region, sizeof(redirect.region)) &&
-		move_to(call, redirect.region))
+		switch_region(call, redirect.region))
 	{
 		call->relocated = true;
 		call->s3->retries++;
@@ -493,7 +494,7 @@ on_located(ObS3Call *call)
 	}
 	else
 	{
-		/* the same redirect may be asked about again */
+		/* the region may be looked up again */
 		call->located = false;
 		if (!try_again(call, &failure, class, &none))
 			give_up(call, &failure);
@@ -503,8 +504,8 @@ on_located(ObS3Call *call)
 /* ---- recovering: MD5 ---- */
 
 /*
- * Where objects are locked, stores want Content-MD5 or a checksum of theirs
- * with each body; they have no code of its own for that.  See
+ * Stores require Content-MD5, or another checksum, with each body for locked
+ * objects, and have no specific error code for that.  See
  * https://docs.aws.amazon.com/AmazonS3/latest/userguide/object-lock-managing.html
  */
 static bool
@@ -522,7 +523,8 @@ add_md5(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 static bool
 recover(ObS3Call *call, const ObError *failure, const ObXmlError *xml)
 {
-	/* a bare 400 can be read in two ways; a named region is the surer one */
+	/* a 400 without a code can mean two things; a region in the response is
+	 * the more certain sign */
 	if (!relocate(call, failure) && !renew_credentials(call, failure, xml) &&
 		!set_clock(call, failure, xml) && !add_md5(call, failure, xml))
 		return false;
@@ -543,9 +545,9 @@ fail_transport(ObS3Call *call)
 	fail(call, &failure, transport_class(call), &none);
 }
 
-/* Whether S3 has refused one of two simultaneous writes, without a look at the
- * object.  A PutObject is made again, as AWS advises; a Complete would need
- * another upload. */
+/* Returns whether S3 has refused one of two simultaneous writes, whether or
+ * not the object exists.  A PutObject is retried, as AWS advises; a Complete
+ * would need another upload. */
 static bool
 is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 {
@@ -553,11 +555,11 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 		   strcmp(xml->code, "ConditionalRequestConflict") == 0;
 }
 
-/* Whether a refusal that is cut has lost the code on which all depends: a 400
- * may be about a digest, the region or the time, and those of other statuses
- * hardly differ. */
+/* Returns whether a truncated refusal lacks the error code that recovery
+ * depends on: a 400 may concern a digest, the region or the time, while the
+ * codes of other statuses hardly differ. */
 static bool
-has_lost_code(const ObS3Call *call, const ObXmlError *xml)
+lacks_error_code(const ObS3Call *call, const ObXmlError *xml)
 {
 	return call->request.cut && call->request.status == 400 &&
 		   xml->code[0] == '\0';
@@ -571,7 +573,7 @@ fail_response(ObS3Call *call, const ObXmlError *xml)
 	ObRetryClass class = ob_retry_class(request->status, xml->code);
 	ObError failure;
 
-	if (is_put_conflict(call, xml) || has_lost_code(call, xml))
+	if (is_put_conflict(call, xml) || lacks_error_code(call, xml))
 		class = OB_RETRY_TRANSIENT;
 	describe_refusal(call, xml, &failure);
 	if (!recover(call, &failure, xml))
@@ -597,7 +599,7 @@ fail_success(ObS3Call *call, ObRetryClass class, const char *cause)
 static void
 fail_protocol(ObS3Call *call, const char *cause)
 {
-	/* truncated responses happen: tried again, but not for long */
+	/* truncated responses are retried, but only twice */
 	fail_success(
 		call, call->retry.attempts < 2 ? OB_RETRY_TRANSIENT : OB_RETRY_FINAL,
 		cause);
@@ -638,7 +640,7 @@ read_create(ObS3Call *call)
 	if (ob_xml_read_create(body->data, body->len, call->new_id,
 						   sizeof(call->new_id), &error) == OB_OK)
 	{
-		/* the upload's id is shown with it */
+		/* the error would show the upload's id */
 		if (ob_s3_repeats_secret(call, call->new_id))
 			fail_success(call, OB_RETRY_FINAL,
 						 "the upload's id repeats a secret of the request");
@@ -670,7 +672,7 @@ read_head(ObS3Call *call)
 	end_call(call);
 }
 
-/* Whether the response confirms another CRC than the one that was sent. */
+/* Returns whether the response has another CRC than the request. */
 static bool
 is_corrupt(const ObS3Call *call)
 {
@@ -685,18 +687,26 @@ is_corrupt(const ObS3Call *call)
 	return strcmp(sent, got) != 0;
 }
 
-/* The success of S3 and of RGW is a 200 here.  Any other status, such as the
- * 202 of a gateway that has a queue, does not promise that the bytes have
- * landed, and neither does a 200 with an error in its body. */
+static bool
+is_error(const ObS3Call *call, ObXmlError *xml)
+{
+	const ObBuf *body = &call->request.response;
+	ObError ignored;
+
+	memset(xml, 0, sizeof(*xml));
+	ob_error_clear(&ignored);
+	return ob_xml_read_error(body->data, body->len, xml, &ignored) == OB_OK;
+}
+
+/* S3 and RGW report success with a 200 here.  Any other status, such as the
+ * 202 of a gateway with a queue, does not guarantee that the bytes are stored,
+ * and neither does a 200 with an error in its body. */
 static void
 read_etag(ObS3Call *call)
 {
-	const ObBuf *body = &call->request.response;
 	ObXmlError xml;
-	ObError ignored;
 
-	ob_error_clear(&ignored);
-	if (ob_xml_read_error(body->data, body->len, &xml, &ignored) == OB_OK)
+	if (is_error(call, &xml))
 		fail_response(call, &xml);
 	else if (call->request.status != 200)
 		fail_protocol(call, "the response's status is not 200");
@@ -707,6 +717,21 @@ read_etag(ObS3Call *call)
 	else if (is_corrupt(call))
 		fail_success(call, OB_RETRY_CORRUPT,
 					 "the response's checksum is not that of what was sent");
+	else
+		end_call(call);
+}
+
+/* The same of what is to be gone: a _SUCCESS that stays would belie the run
+ * that comes after it. */
+static void
+read_deleted(ObS3Call *call)
+{
+	ObXmlError xml;
+
+	if (is_error(call, &xml))
+		fail_response(call, &xml);
+	else if (call->request.status != 200 && call->request.status != 204)
+		fail_protocol(call, "the response's status is neither 200 nor 204");
 	else
 		end_call(call);
 }
@@ -728,6 +753,10 @@ read_success(ObS3Call *call)
 		case OB_S3_PUT_OBJECT:
 		case OB_S3_UPLOAD_PART:
 			read_etag(call);
+			return;
+		case OB_S3_ABORT:
+		case OB_S3_DELETE_OBJECT:
+			read_deleted(call);
 			return;
 		default:
 			end_call(call);

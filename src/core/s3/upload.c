@@ -18,7 +18,7 @@
  *	                complete(), all parts have landed    COMPLETING, or HELD
  *	   HELD         ob_upload_publish()                  FINISHING
  *	   COMPLETING   success                              DONE
- *	                find_out(): the outcome is unclear   RECONCILING
+ *	                reconcile(): the outcome is unclear   RECONCILING
  *	   RECONCILING  the object is ours                   DONE
  *	                the parts are still there            COMPLETING
  *	                anything else                        FAILED
@@ -52,7 +52,8 @@
 
 #define COMPLETE_TRIES 3
 #define ALLOWED_AT_FIRST 2
-/* One more part may be in flight after this many have landed unthrottled. */
+/* The number of parts that must land without throttling before one more part
+ * may be in flight. */
 #define UNTHROTTLED 16
 
 static void advance_state(ObUpload *upload);
@@ -89,7 +90,7 @@ fail(ObUpload *upload, const ObError *error)
 		error->code == OB_EUNKNOWN || upload->complete_tries > 1;
 }
 
-/* Fails after the last request, a try of which may have been carried out. */
+/* Fails the upload after its last request, which may have been carried out. */
 static void
 fail_last(ObUpload *upload, const ObS3Call *call)
 {
@@ -115,8 +116,8 @@ fail_memory(ObUpload *upload, ObError *error)
 	return OB_ENOMEM;
 }
 
-/* The error of a call in a state that does not allow it: the failure that led
- * to the state, else the caller's mistake. */
+/* Returns the error of a call that the state does not allow: the failure that
+ * led to the state, if any, or the caller's mistake. */
 static ObCode
 refuse_call(const ObUpload *upload, const char *mistake, ObError *error)
 {
@@ -231,7 +232,7 @@ static void
 set_memory(ObUpload *upload, size_t memory)
 {
 	upload->parts.memory = memory;
-	/* one part is filled while at least one other is on its way */
+	/* one part is filled while at least one other is being sent */
 	upload->largest_part = memory / 2 - OB_PART_SLACK;
 	if (upload->largest_part > OB_PART_MAX)
 		upload->largest_part = OB_PART_MAX;
@@ -250,7 +251,7 @@ copy_options(ObUpload *upload, const ObUploadOptions *options)
 		   copy_pairs(&upload->common, options->common, options->ncommon);
 }
 
-/* What all calls of the upload have in common. */
+/* Sets what all calls of the upload have in common. */
 static void
 set_up_call(ObUpload *upload, ObS3Call *call)
 {
@@ -341,7 +342,7 @@ ob_upload_free(ObUpload *upload)
 static size_t
 next_part_size(const ObUpload *upload)
 {
-	/* the part that is being filled has no number yet, but will take one */
+	/* the part that is being filled will take the next number */
 	int number = upload->last_number + 1 + (upload->filling ? 1 : 0);
 
 	return ob_upload_part_size(upload->part_size, upload->largest_part,
@@ -366,7 +367,7 @@ begin_part(ObUpload *upload)
 	return true;
 }
 
-/* Room in the array of parts that have landed. */
+/* Makes room in the array of parts that have landed. */
 static bool
 grow_landed(ObUpload *upload, int number)
 {
@@ -592,9 +593,9 @@ succeed(ObUpload *upload)
 	upload->state = OB_UPLOAD_DONE;
 }
 
-/* Fails with the error that was kept by find_out(). */
+/* Fails with the error that was kept by reconcile(). */
 static void
-stay_failed(ObUpload *upload, bool may_exist)
+keep_failure(ObUpload *upload, bool may_exist)
 {
 	upload->state = OB_UPLOAD_FAILED;
 	upload->last_sent = upload->response_lost = may_exist;
@@ -609,11 +610,11 @@ found_object(const ObUpload *upload, const ObError *error)
 }
 
 static void
-find_out(ObUpload *upload, const ObError *error)
+reconcile(ObUpload *upload, const ObError *error)
 {
 	upload->state = OB_UPLOAD_RECONCILING;
-	/* the error that is reported if the object is not ours, or we cannot find
-	 * out */
+	/* the error to report if the object is not ours, or that cannot be
+	 * determined */
 	upload->error = *error;
 	if (found_object(upload, error))
 		upload->error.code = OB_EEXISTS;
@@ -632,10 +633,10 @@ reconcile_object(ObUpload *upload, const ObS3Call *head)
 		succeed(upload);
 	}
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
-		stay_failed(upload, false);
+		keep_failure(upload, false);
 	else
-		/* libcurl may have sent it twice, without a word */
-		stay_failed(upload, true);
+		/* libcurl may have sent the request twice without reporting it */
+		keep_failure(upload, true);
 }
 
 /* Reads the HEAD or ListParts after a Complete with an unclear outcome, or one
@@ -650,11 +651,11 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 		if (is_ours(upload, call))
 			succeed(upload);
 		else if (call->error.code == OB_OK && found)
-			stay_failed(upload, false);
+			keep_failure(upload, false);
 		else if (call->error.code == OB_OK || call->error.http_status == 404)
 			ob_s3_list_parts(call, upload->bucket, upload->key, upload->id);
 		else
-			stay_failed(upload, true);
+			keep_failure(upload, true);
 		return;
 	}
 	/* ListParts: the upload is still there, so Complete was not done */
@@ -664,12 +665,13 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 		send_complete(upload);
 	}
 	else
-		stay_failed(upload, true);
+		keep_failure(upload, true);
 }
 
 /* ---- sending ---- */
 
-/* The part, whole, and its hash.  False if the upload has failed. */
+/* Completes the part and computes its hash.  Returns false if the upload has
+ * failed. */
 static bool
 seal(ObUpload *upload, ObPart *part, char *sha256)
 {
@@ -710,7 +712,7 @@ send_object(ObUpload *upload, ObPart *part)
 					 part->data + part->start, part->len, sha256);
 }
 
-/* Full parts go out in the order of their numbers. */
+/* Sends full parts, in the order of their numbers. */
 static void
 send_parts(ObUpload *upload)
 {
@@ -735,7 +737,8 @@ advance_state(ObUpload *upload)
 		return;
 	if (!upload->multipart)
 	{
-		/* S3 takes no empty part, so an empty held upload waits */
+		/* S3 does not accept empty parts, so an empty held upload sends
+		 * nothing yet */
 		if (upload->state == OB_UPLOAD_FINISHING && upload->hold)
 			upload->state = OB_UPLOAD_HELD;
 		else if (upload->state == OB_UPLOAD_FINISHING)
@@ -755,7 +758,7 @@ advance_state(ObUpload *upload)
 		complete(upload);
 }
 
-/* False if the upload has failed. */
+/* Returns false if the upload has failed. */
 static bool
 record_part(ObUpload *upload, const ObPart *part, const char *etag)
 {
@@ -780,8 +783,8 @@ record_part(ObUpload *upload, const ObPart *part, const char *etag)
 	return false;
 }
 
-/* The store asked for fewer requests, so half as many parts are sent at a
- * time. */
+/* Halves the number of parts in flight, since the store asked for fewer
+ * requests. */
 static void
 on_throttled(ObS3Call *call)
 {
@@ -808,7 +811,7 @@ fail_part(ObUpload *upload, const ObS3Call *call)
 	if (upload->multipart)
 		fail(upload, &call->error);
 	else if (found_object(upload, &call->error))
-		find_out(upload, &call->error);
+		reconcile(upload, &call->error);
 	else
 		fail_last(upload, call);
 }
@@ -858,7 +861,7 @@ end_abort(ObUpload *upload)
 }
 
 static void
-end_existing(ObUpload *upload)
+end_with_object(ObUpload *upload)
 {
 	upload->exists = true;
 	upload->last_sent = true;
@@ -874,7 +877,7 @@ send_abort(ObUpload *upload, int delay_ms)
 }
 
 static void
-look_for_object(ObUpload *upload, int delay_ms)
+check_object(ObUpload *upload, int delay_ms)
 {
 	if (!upload->doubtful && !upload->last)
 	{
@@ -884,17 +887,17 @@ look_for_object(ObUpload *upload, int delay_ms)
 	}
 	upload->closing.delay_ms = delay_ms;
 	ob_s3_head(&upload->closing, upload->bucket, upload->key);
-	/* a store that cannot be reached must not keep the Abort from counting */
+	/* an unreachable store must not prevent that the Abort counts */
 	upload->closing.max_attempts = 1;
 }
 
 static void
-give_up(ObUpload *upload, int delay_ms)
+start_abort(ObUpload *upload, int delay_ms)
 {
 	if (upload->id[0] != '\0')
 		send_abort(upload, delay_ms);
 	else
-		look_for_object(upload, delay_ms);
+		check_object(upload, delay_ms);
 }
 
 static void
@@ -911,17 +914,17 @@ on_aborted(ObUpload *upload, const ObS3Call *call)
 	}
 	else
 		upload->forgotten = true;
-	look_for_object(upload, 0);
+	check_object(upload, 0);
 }
 
-/* An object that is not there now may still appear, if a request is under
- * way. */
+/* If a request is still in flight, an object that does not exist now may still
+ * appear. */
 static void
-on_looked(ObUpload *upload, const ObS3Call *call)
+on_head(ObUpload *upload, const ObS3Call *call)
 {
 	if (is_ours(upload, call))
 	{
-		end_existing(upload);
+		end_with_object(upload);
 		return;
 	}
 	if (call->error.code == OB_OK || call->error.http_status == 404)
@@ -937,12 +940,12 @@ on_closing(ObS3Call *call)
 	ObUpload *upload = call->arg;
 
 	if (call->verb == OB_S3_HEAD)
-		on_looked(upload, call);
+		on_head(upload, call);
 	else
 		on_aborted(upload, call);
 }
 
-/* Whether the store refused the request, and so wrote nothing. */
+/* Returns whether the store refused the request, and so wrote nothing. */
 static bool
 is_refusal(const ObUpload *upload, const ObS3Call *call)
 {
@@ -957,31 +960,31 @@ on_last_response(ObUpload *upload, ObS3Call *call)
 	upload->last = NULL;
 	if (call->error.code == OB_OK)
 	{
-		end_existing(upload);
+		end_with_object(upload);
 		return;
 	}
 	if (call->uncertain || call->error.code == OB_EUNKNOWN)
 		upload->response_lost = true;
 	upload->doubtful = upload->response_lost || !is_refusal(upload, call);
-	/* the call that waits for this response need not wait any more */
+	/* the closing call waited for this response */
 	if (!ob_http_sent(&upload->closing.request))
 	{
 		ob_s3_call_cancel(&upload->closing);
-		give_up(upload, 0);
+		start_abort(upload, 0);
 	}
 }
 
-/* Create has ended late; its response names the upload that must be
- * aborted. */
+/* Handles a Create that ends during the abort; its response names the upload
+ * that must be aborted. */
 static void
 on_late_create(ObUpload *upload, const ObS3Call *call)
 {
 	if (call->error.code == OB_OK)
 		snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
-	give_up(upload, 0);
+	start_abort(upload, 0);
 }
 
-/* Notes what is known of the last request at this moment. */
+/* Notes what is known about the last request at this moment. */
 static void
 note_last_request(ObUpload *upload)
 {
@@ -1019,7 +1022,7 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 		return;
 	if (upload->state == OB_UPLOAD_DONE)
 	{
-		end_existing(upload);
+		end_with_object(upload);
 		return;
 	}
 	note_last_request(upload);
@@ -1028,8 +1031,8 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 	if (!upload->last || upload->multipart)
 		ob_parts_cancel(&upload->parts);
 	upload->sending = 0;
-	/* the response to a Create that is under way is waited for; a Create that
-	 * S3 has not seen, or another try, would only make a new upload */
+	/* the response to a Create in flight is awaited; a Create that has not
+	 * been sent, or a retry, would only create another upload */
 	if (upload->control.verb == OB_S3_CREATE &&
 		ob_s3_call_running(&upload->control) &&
 		ob_http_sent(&upload->control.request))
@@ -1041,7 +1044,7 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 		ob_s3_call_cancel(&upload->control);
 	if (upload->last)
 		ob_s3_call_last_try(upload->last);
-	give_up(upload, upload->last ? patience_ms : 0);
+	start_abort(upload, upload->last ? patience_ms : 0);
 }
 
 /* ---- the control call ---- */
@@ -1062,7 +1065,7 @@ on_control(ObS3Call *call)
 	else if (upload->state == OB_UPLOAD_RECONCILING)
 		reconcile_complete(upload, call);
 	else if (call->verb == OB_S3_COMPLETE && call->error.code == OB_EUNKNOWN)
-		find_out(upload, &call->error);
+		reconcile(upload, &call->error);
 	else if (call->verb == OB_S3_COMPLETE && call->error.code != OB_OK)
 		fail_last(upload, call);
 	else if (call->error.code != OB_OK)
@@ -1126,6 +1129,12 @@ ob_upload_end_piece(ObUpload *upload, const ObRaw *raw)
 	if (part->first == 0)
 		part->first = part->len;
 	ob_raw_add(&part->raw, raw);
+}
+
+int
+ob_upload_last_number(const ObUpload *upload)
+{
+	return upload->last_number;
 }
 
 ObRaw
@@ -1228,8 +1237,8 @@ ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held, ObError *error)
 	if (!copy_parts(upload, held->parts, held->nparts,
 					&upload->acknowledged_bytes))
 		return fail_memory(upload, error);
-	/* the requests that look for the object do not show it by an upload's id,
-	 * as Complete does */
+	/* unlike Complete, the HEADs for the object have no upload id to show that
+	 * the store was reached */
 	if (upload->id[0] != '\0')
 		ob_s3_note_served(upload->s3);
 	upload->hold = true;
@@ -1278,7 +1287,7 @@ ob_upload_aborted(const ObUpload *upload)
 const ObError *
 ob_upload_abort_error(const ObUpload *upload)
 {
-	/* an upload that was completed has no parts any more */
+	/* a completed upload leaves no parts behind */
 	if (upload->exists || upload->abort_error.code == OB_OK)
 		return NULL;
 	return &upload->abort_error;

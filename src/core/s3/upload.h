@@ -7,7 +7,7 @@
  * Bytes are written into the part that is being filled; a full part is sent
  * while the next one fills, and its buffer is kept until S3 acknowledged it.
  * An object of one part or less is a single PutObject, anything larger a
- * multipart upload.  A part is only cut when a byte beyond it exists, so no
+ * multipart upload.  A part only ends when there is a byte after it, so no
  * part is ever empty.
  *
  *	   new -> (window, advance)* -> finish -> done
@@ -41,12 +41,12 @@ typedef struct ObUploadOptions
 	const char *key; /* UTF-8 */
 	const ObPair *headers;
 	int nheaders;
-	size_t part_size; /* of the first parts; later ones grow */
+	size_t part_size; /* the size of the first parts; later ones grow */
 	size_t memory;    /* for all part buffers together */
 	int connections;  /* parts in flight at most; few at first */
 	int max_parts;    /* OB_PARTS_MAX, or what the store allows */
-	/* All parts but the last have part_size, as some stores want it.  Such an
-	 * upload cannot be shared. */
+	/* All parts except the last have part_size, as some stores require.  Such
+	 * an upload cannot be shared. */
 	bool equal_parts;
 
 	/* Headers of every request: expected bucket owner, requester pays. */
@@ -61,28 +61,29 @@ typedef struct ObUploadOptions
 	/* A CRC-32 is computed for ob_upload_crc32(), even if no request carries
 	 * it. */
 	bool crc32;
-	/* The upload is not completed, but held: see ObUploadHeld. */
+	/* The upload is held instead of completed: see ObUploadHeld. */
 	bool hold;
 } ObUploadOptions;
 
 typedef struct ObUploadStats
 {
-	uint64_t bytes;  /* written into the upload.  For a shared one,
-					  * its share of the object: without a tail that
-					  * was taken, and with the head, less the bytes
-					  * that it replaced, if its part has the head */
-	uint64_t landed; /* in parts of its own that were acknowledged */
+	uint64_t bytes; /* bytes written.  In a shared upload, this process's share
+					 * of the object: without a tail that was taken, and with
+					 * the head, less the bytes that it replaced, if one of its
+					 * parts has the head */
+	uint64_t landed; /* bytes in acknowledged parts of this process */
 	int parts;       /* acknowledged; 1 for a PutObject */
 	int in_flight;
 	int retries; /* since it was made */
 	bool multipart;
-	bool completing; /* all parts have landed, the object is put together */
+	bool completing; /* all parts have landed; S3 is assembling the object */
 } ObUploadStats;
 
 /*
- * The size of part n (from 1) when the first one has "base" bytes and memory
- * allows "largest": it doubles after each tenth of the parts allowed, so that
- * a stream of unknown length ends at S3's limit of parts as late as it can.
+ * Returns the size of part n (from 1) if the first one has "base" bytes and
+ * memory allows "largest": it doubles after each tenth of the parts allowed,
+ * so that a stream of unknown length ends at S3's limit of parts as late as it
+ * can.
  */
 extern size_t ob_upload_part_size(size_t base, size_t largest, int max_parts,
 								  int n);
@@ -91,52 +92,53 @@ extern size_t ob_upload_part_size(size_t base, size_t largest, int max_parts,
  * keep_existing, where a HEAD for the object is queued. */
 extern ObUpload *ob_upload_new(const ObUploadOptions *options, ObError *error);
 
-/* Stops everything, and sends nothing to S3; NULL is allowed. */
+/* Stops all requests, and sends no Abort to S3; NULL is allowed. */
 extern void ob_upload_free(ObUpload *upload);
 
-/* The same functions as a sink's: see sink.h. */
+/* The functions of a sink: see sink.h. */
 extern char *ob_upload_window(ObUpload *upload, size_t *avail, ObError *error);
 extern ObCode ob_upload_advance(ObUpload *upload, size_t len,
 								ObError *error) OB_MUST_CHECK;
 
-/* Whether OB_SINK_ROOM more bytes can be written without a wait. */
+/* Returns whether OB_SINK_ROOM more bytes can be written without waiting. */
 extern bool ob_upload_has_room(const ObUpload *upload);
 
 /*
- * The host is about to wait for room: one more part may be in flight, up to
- * the connections allowed.  So a store that keeps up with the encoder gets two
- * parts at a time, and one that is slow or far as many as are needed.
+ * Called when the host is about to wait for room: allows one more part in
+ * flight, up to the number of connections.  So a store that keeps up with the
+ * encoder gets two parts at a time, and a slow or distant one as many as it
+ * needs.
  */
 extern void ob_upload_want_room(ObUpload *upload);
 
-/* No more bytes will come. */
+/* Ends the input: no more bytes follow. */
 extern ObCode ob_upload_finish(ObUpload *upload, ObError *error) OB_MUST_CHECK;
 
-/* The object is there, whole. */
+/* Returns whether the object exists, complete. */
 extern bool ob_upload_done(const ObUpload *upload);
 
-/* The error that ended it, or NULL. */
+/* Returns the error that ended the upload, or NULL. */
 extern const ObError *ob_upload_error(const ObUpload *upload);
 
 /*
- * Several processes can feed one multipart upload.  Each has an ObUpload of
- * its own, that takes part numbers from, and stores ETags in, a state that
- * they share; one of them, the first, begins and completes the upload.  Parts
- * then end only where the host says so, at the end of a row, because what
- * comes next in the object may be another process's: a buffer grows if a row
- * needs it.
+ * Several processes can feed one multipart upload.  Each has its own ObUpload,
+ * which takes part numbers from a shared state, and stores ETags in it; the
+ * first of them begins and completes the upload.  Parts then end only where
+ * the host ends them, at the end of a row, because the next part of the object
+ * may come from another process; a buffer grows if a row needs it.
  *
  * Each process has a quota of tries and a limit of parts in flight of its own.
  *
- * The callbacks run inside ob_http_drive() or ob_upload_end_part(); they do
- * not block.  All of it is borrowed, and outlives the upload.
+ * The callbacks run inside ob_http_drive() or ob_upload_end_part(), and must
+ * not block.  The struct and its contents are borrowed, and must outlive the
+ * upload.
  */
 typedef struct ObUploadShare
 {
-	/* Returns the next part's number, from 1; raw is of the pieces in it. */
+	/* Returns the next part's number, from 1; raw is the sum of its pieces. */
 	int (*take_number)(void *arg, const ObRaw *raw);
-	/* The store has acknowledged a part, which is to be kept for
-	 * finish_shared. */
+	/* Called when the store has acknowledged a part, which must be kept for
+	 * ob_upload_finish_shared(). */
 	ObCode (*landed)(void *arg, int number, const ObUploadPart *part,
 					 ObError *error);
 	void *arg;
@@ -148,8 +150,8 @@ typedef struct ObUploadShare
 /*
  * Shares the upload; called before the first byte. id is the upload's, or
  * NULL: then this is the first of the processes, and CreateMultipartUpload is
- * sent at once. memory and connections are this process's part of what the
- * export may use.
+ * sent at once. memory and connections are this process's share of the
+ * export's limits.
  */
 extern ObCode ob_upload_begin_shared(ObUpload *upload,
 									 const ObUploadShare *share,
@@ -157,7 +159,8 @@ extern ObCode ob_upload_begin_shared(ObUpload *upload,
 									 int connections,
 									 ObError *error) OB_MUST_CHECK;
 
-/* Bytes in the part that is being filled, and whether they are enough. */
+/* Returns the number of bytes in the part that is being filled, and whether
+ * the part is full. */
 extern size_t ob_upload_pending(const ObUpload *upload);
 extern bool ob_upload_part_full(const ObUpload *upload);
 
@@ -165,28 +168,31 @@ extern bool ob_upload_part_full(const ObUpload *upload);
  * and had these bytes before it was compressed. */
 extern void ob_upload_end_piece(ObUpload *upload, const ObRaw *raw);
 
-/* The sum of the pieces in the part that is being filled. */
+/* Returns the sum of the pieces in the part that is being filled. */
+/* Returns the number of the part that this process has ended last; 0: none. */
+extern int ob_upload_last_number(const ObUpload *upload);
+
 extern ObRaw ob_upload_pending_raw(const ObUpload *upload);
 
-/* The part ends here, and with it a piece; S3 wants OB_PART_MIN bytes in all
- * but the last. */
+/* Ends the part, and with it a piece; S3 requires OB_PART_MIN bytes
+ * in every part but the last. */
 extern ObCode ob_upload_end_part(ObUpload *upload,
 								 ObError *error) OB_MUST_CHECK;
 
-/* The bytes of the part that is being filled, for another process to send:
- * borrowed, until the upload is freed.  NULL if there is none.  They do not
- * count in ob_upload_stats() any more, as they will in that process's. */
+/* Returns the bytes of the part that is being filled, for another process to
+ * send; borrowed until the upload is freed; NULL if there is no such part. The
+ * other process's ob_upload_stats() will count them instead of this one's. */
 extern const char *ob_upload_take_tail(ObUpload *upload, size_t *len);
 
-/* All parts that were ended have landed. */
+/* Returns whether all parts that have ended have landed. */
 extern bool ob_upload_idle(const ObUpload *upload);
 
 /*
  * Completes the upload from the parts of all processes; called by the first
  * one, when all are idle and it has ended its last part (parts[i] has number i
  * + 1; all of it is copied). bytes is the sum of ObUploadStats.bytes of each
- * process at its end.  If the parts that landed do not make up that, nothing
- * is completed, and the upload has failed with OB_EPROTO.
+ * process at its end.  If the parts that landed do not add up to that, the
+ * upload fails with OB_EPROTO.
  */
 extern ObCode ob_upload_finish_shared(ObUpload *upload,
 									  const ObUploadPart *parts, int nparts,
@@ -217,50 +223,51 @@ typedef struct ObUploadHeld
 	const ObUploadPart *parts; /* parts[i] has number i + 1 */
 } ObUploadHeld;
 
-#define OB_UPLOAD_MARKER 33 /* bytes of a marker, with its NUL */
+#define OB_UPLOAD_MARKER 33 /* size of a marker, with its NUL */
 
 extern bool ob_upload_held(const ObUpload *upload);
 
-/* Describes a held upload; borrowed from it. */
+/* Describes a held upload; the description borrows from the upload. */
 extern void ob_upload_hand_over(const ObUpload *upload, ObUploadHeld *held);
 
-/* Adopts a held upload; called before the first byte.  All is copied.  A
- * caller that only wants to abort needs no parts: nparts 0. */
+/* Adopts a held upload, whose description is copied; called before the first
+ * byte.  A caller that only aborts it needs no parts, and may set nparts to
+ * 0. */
 extern ObCode ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
 							  ObError *error) OB_MUST_CHECK;
 
 /* Completes the adopted upload. */
 extern void ob_upload_publish(ObUpload *upload);
 
-/* The object's CRC-32, that of gzip, once it is done or held; it has one with
+/* Returns the object's CRC-32, as gzip's, once it is done or held; requires
  * OB_CHECKSUM_CRC32 or options.crc32. */
 extern uint32_t ob_upload_crc32(const ObUpload *upload);
 
 /*
- * Gives up: stops all transfers, and makes S3 forget the parts.  If the
- * request that makes the object is under way, its response is waited for
- * before that, at most for patience_ms.  An upload that is freed before it is
+ * Aborts the upload: stops all transfers, and makes S3 delete the parts.  If
+ * the request that creates the object is in flight, its response is awaited
+ * first, for at most patience_ms.  An upload that is freed before it is
  * aborted may leave parts behind.
  */
 extern void ob_upload_abort(ObUpload *upload, int patience_ms);
 extern bool ob_upload_aborted(const ObUpload *upload);
 
-/* Whether S3 has no parts of it any more, even before the object's fate is
- * known. */
+/* Returns whether S3 keeps no parts of the upload, which may be known before
+ * the object's fate. */
 extern bool ob_upload_forgotten(const ObUpload *upload);
 
-/* NULL, or why parts may have been left behind; there are none of an object
- * that is known to be there. */
+/* Returns why parts may have been left behind, or NULL; an object that is
+ * known to exist leaves none. */
 extern const ObError *ob_upload_abort_error(const ObUpload *upload);
 
-/* Whether the object may have become visible although we gave up: the last
- * request of the upload was under way, and its outcome is not known.
- * ob_upload_exists() is set once it is aborted, if the object is known to have
- * become visible. */
+/* Returns whether the object may have become visible although the upload
+ * failed or was aborted: its last request was in flight, and its outcome is
+ * unknown.  Once aborted, ob_upload_exists() returns whether the object is
+ * known to exist. */
 extern bool ob_upload_may_exist(const ObUpload *upload);
 extern bool ob_upload_exists(const ObUpload *upload);
 
-/* "" until S3 gave one. */
+/* Returns the upload's id; "" until S3 has assigned one. */
 extern const char *ob_upload_id(const ObUpload *upload);
 
 extern void ob_upload_stats(const ObUpload *upload, ObUploadStats *stats);

@@ -5,7 +5,6 @@
  * src/core/sink/sink.c
  */
 #include "core/sink/sink.h"
-#include "core/sink/sink_buf.h"
 
 #include <string.h>
 
@@ -117,33 +116,4 @@ ob_chain_release(ObSink *first)
 		first->ops->release(first);
 		first = next;
 	}
-}
-
-/* ---- an object in pieces ---- */
-
-static ObCode
-write_piece(ObSink *chain, const void *raw, size_t len, ObError *error)
-{
-	ObCode code = ob_chain_open(chain, error);
-
-	if (code == OB_OK)
-		code = ob_chain_in_pieces(chain, error);
-	if (code == OB_OK)
-		code = ob_sink_write(chain, raw, len, error);
-	return code == OB_OK ? ob_chain_cut(chain, error) : code;
-}
-
-ObCode
-ob_codec_piece(ObSink *(*create)(ObSink *next, int level, ObError *error),
-			   int level, const void *raw, size_t len, ObBuf *out,
-			   ObError *error)
-{
-	ObSink *buf = ob_sink_buf_new(out, error);
-	ObSink *chain = buf == NULL ? NULL : create(buf, level, error);
-	ObCode code = error->code;
-
-	if (chain != NULL)
-		code = write_piece(chain, raw, len, error);
-	ob_chain_release(chain != NULL ? chain : buf);
-	return code;
 }

@@ -72,7 +72,7 @@ typedef struct ObSinkOps
 	void (*release)(ObSink *sink);
 } ObSinkOps;
 
-/* A subtype embeds it first. */
+/* Each sink embeds this struct as its first member. */
 struct ObSink
 {
 	const ObSinkOps *ops;
@@ -94,7 +94,7 @@ ob_sink_advance(ObSink *sink, size_t len, ObError *error)
 	return sink->ops->advance(sink, len, error);
 }
 
-/* The copying convenience, for codecs' headers, tests and small texts. */
+/* Copies bytes into the sink: for codecs' headers, tests and small texts. */
 extern ObCode ob_sink_write(ObSink *sink, const void *data, size_t len,
 							ObError *error) OB_MUST_CHECK;
 
@@ -134,8 +134,8 @@ extern void ob_chain_release(ObSink *first); /* NULL is allowed */
  */
 extern ObCode ob_chain_in_pieces(ObSink *first, ObError *error) OB_MUST_CHECK;
 
-/* The beginning of an object.  It may take the place of the first piece's
- * beginning, and of its end. */
+/* The beginning of an object.  It may replace some bytes at the beginning and
+ * the end of the first piece. */
 typedef struct ObHead
 {
 	const char *data;
@@ -145,9 +145,9 @@ typedef struct ObHead
 } ObHead;
 
 /*
- * Codecs.  A constructor returns a node that owns nothing of "next" but holds
- * a reference to it; NULL on error.  level is checked by the caller against
- * the codec's range.
+ * Codecs.  A constructor returns a node that refers to "next", but does not
+ * own it; NULL on error.  The caller has checked that level is in the codec's
+ * range.
  */
 typedef struct ObCodec
 {
@@ -165,36 +165,30 @@ typedef struct ObCodec
 	size_t skip;
 	size_t drop;
 	size_t (*end)(const ObRaw *raw, char *out);
-	bool crc32; /* end needs it of the raw bytes */
+	bool crc32; /* end needs the CRC-32 of the raw bytes */
 } ObCodec;
 
-/* NULL if there is none of that name. */
+/* Returns NULL if no codec has that name. */
 extern const ObCodec *ob_codec_lookup(const char *name);
 
 /* All codecs, ended by an entry whose name is NULL. */
 extern const ObCodec *ob_codecs(void);
 
-/* Appends what an object in pieces begins with: "raw" (a header line, or
- * nothing), framed as the pieces are. */
+/* Appends the head of an object in pieces: "raw" (a header line, or nothing),
+ * framed as the pieces are. */
 extern ObCode ob_codec_head(const ObCodec *codec, int level, const void *raw,
 							size_t len, ObBuf *out,
 							ObError *error) OB_MUST_CHECK;
 
-/* The same head, once its bytes are where they stay. */
+/* Describes that head, once its bytes are in their final place. */
 extern ObHead ob_codec_head_of(const ObCodec *codec, const char *data,
 							   size_t len);
 
 #define OB_CODEC_END_MAX 16
 
-/* Writes the end of an object with these raw bytes, the head's included;
+/* Writes the end of an object in pieces, given its raw bytes with the head's;
  * returns the length. */
 extern size_t ob_codec_end(const ObCodec *codec, const ObRaw *raw, char *out);
-
-/* Compresses a few bytes as a piece, and appends it. */
-extern ObCode ob_codec_piece(ObSink *(*create)(ObSink *next, int level,
-											   ObError *error),
-							 int level, const void *raw, size_t len,
-							 ObBuf *out, ObError *error) OB_MUST_CHECK;
 
 extern ObCode ob_gzip_head(int level, const void *raw, size_t len, ObBuf *out,
 						   ObError *error);
@@ -209,8 +203,8 @@ extern ObSink *ob_sink_gzip_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_zstd_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_lz4_new(ObSink *next, int level, ObError *error);
 
-/* The two codecs that ob_sink_gzip_new chooses from: by ISA-L, levels 1 to 3,
- * and by zlib, levels 1 to 9. */
+/* ob_sink_gzip_new() chooses one of these two codecs: ISA-L's for levels 1 to
+ * 3, zlib's for levels 1 to 9. */
 extern ObSink *ob_sink_igzip_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_zlib_new(ObSink *next, int level, ObError *error);
 

@@ -14,4 +14,11 @@
  * error.  More than the buffer's maximum is an error. */
 extern ObSink *ob_sink_buf_new(ObBuf *buf, ObError *error);
 
+/* Compresses a few bytes as one piece of an object (see ob_chain_in_pieces()),
+ * and appends it to the buffer. */
+extern ObCode ob_codec_piece(ObSink *(*create)(ObSink *next, int level,
+											   ObError *error),
+							 int level, const void *raw, size_t len,
+							 ObBuf *out, ObError *error) OB_MUST_CHECK;
+
 #endif

@@ -32,7 +32,8 @@ fail(Json *json, const char *what)
 	return false;
 }
 
-/* The next character; NUL at the end, where no valid text has one. */
+/* Returns the next character; NUL at the end, since no valid text contains
+ * one. */
 static char
 peek(const Json *json)
 {
@@ -47,18 +48,18 @@ skip_blanks(Json *json)
 		json->at++;
 }
 
-/* Skips blanks and that character. */
+/* Skips blanks and the character c. */
 static bool
 expect(Json *json, char c)
 {
 	skip_blanks(json);
 	if (peek(json) != c)
-		return fail(json, "is malformed, or cut off");
+		return fail(json, "is malformed or truncated");
 	json->at++;
 	return true;
 }
 
-/* The four digits after "\u". */
+/* Reads the four digits after "\u". */
 static bool
 read_unit(Json *json, unsigned *unit)
 {
@@ -68,7 +69,7 @@ read_unit(Json *json, unsigned *unit)
 		int digit = OPENSSL_hexchar2int((unsigned char) peek(json));
 
 		if (digit < 0)
-			return fail(json, "has a wrong escape in a text");
+			return fail(json, "has an invalid escape in a string");
 		*unit = *unit * 16 + (unsigned) digit;
 		json->at++;
 	}
@@ -108,16 +109,16 @@ read_character(Json *json, char **to)
 	{
 		if (json->end - json->at < 2 || json->at[0] != '\\' ||
 			json->at[1] != 'u')
-			return fail(json, "has half a character in a text");
+			return fail(json, "has an incomplete surrogate pair in a string");
 		json->at += 2;
 		if (!read_unit(json, &low))
 			return false;
 		if (low < 0xDC00 || low > 0xDFFF)
-			return fail(json, "has half a character in a text");
+			return fail(json, "has an incomplete surrogate pair in a string");
 		high = 0x10000 + ((high - 0xD800) << 10) + (low - 0xDC00);
 	}
 	else if (high >= 0xDC00 && high <= 0xDFFF)
-		return fail(json, "has half a character in a text");
+		return fail(json, "has an incomplete surrogate pair in a string");
 	if (high == 0)
 		return fail(json, "has a NUL in a text");
 	*to = put_utf8(*to, high);
@@ -137,13 +138,13 @@ read_escape(Json *json, char **to)
 	if (c == 'u')
 		return read_character(json, to);
 	if (name == NULL)
-		return fail(json, "has a wrong escape in a text");
+		return fail(json, "has an invalid escape in a string");
 	*(*to)++ = values[name - names];
 	return true;
 }
 
-/* Decodes a text, which never gets longer, and ends it with a NUL.  "to" has
- * room for what is left of the document. */
+/* Decodes a text, which never gets longer by that, and adds a NUL.  "to" has
+ * room for the rest of the document. */
 static bool
 read_text(Json *json, char *to)
 {
@@ -154,8 +155,8 @@ read_text(Json *json, char *to)
 		char c = peek(json);
 
 		if ((unsigned char) c < 0x20)
-			return fail(json, "is cut off in a text, or has a control "
-							  "character in it");
+			return fail(json, "has a truncated string, or a control "
+							  "character in one");
 		json->at++;
 		if (c == '"')
 			break;
@@ -204,7 +205,7 @@ skip_number(Json *json)
 			json->at++;
 		valid = skip_digits(json);
 	}
-	return valid || fail(json, "is malformed, or cut off");
+	return valid || fail(json, "is malformed or truncated");
 }
 
 static bool
@@ -214,7 +215,7 @@ skip_word(Json *json, const char *word)
 
 	if ((size_t) (json->end - json->at) < len ||
 		memcmp(json->at, word, len) != 0)
-		return fail(json, "is malformed, or cut off");
+		return fail(json, "is malformed or truncated");
 	json->at += len;
 	return true;
 }
@@ -246,7 +247,7 @@ read_between(Json *json, char open, char close,
 	return expect(json, close);
 }
 
-/* The name of a member, its colon and the blanks behind it. */
+/* Reads the name of a member, its colon and the blanks after it. */
 static bool
 read_name(Json *json)
 {
@@ -297,7 +298,7 @@ static bool
 expect_end(Json *json)
 {
 	skip_blanks(json);
-	return json->at == json->end || fail(json, "goes on after its end");
+	return json->at == json->end || fail(json, "has text after its end");
 }
 
 /* Reads a document that is an object, whose members "one" reads. */

@@ -4,19 +4,19 @@
  *
  * src/core/text/json.h
  *
- * Nothing of a document is kept, so memory is bounded by its length, whatever
- * is in it.
+ * Documents are not kept, so memory is bounded by their length, whatever they
+ * contain.
  *
  * The response of a metadata service is one object with a few texts in it,
- * which are secrets.  So this reads just that, strictly (RFC 8259), and leaves
- * no copy behind.
+ * which are secrets.  This reader accepts just that, strictly (RFC 8259), and
+ * leaves no copy behind.
  *
- * Why not jansson, which the orchestrator uses: in a backend, its faults are a
- * whole cluster's.  When memory runs out while it reads a long text, it goes
- * on with the buffer that it has (its issue 362), which ends in a cut text or
- * a crash; what it read stays in freed memory; and json-c before 0.15, which
- * another extension may have loaded, defines symbols of the same names, which
- * the dynamic linker prefers to jansson's, versions or not.
+ * jansson, which the orchestrator uses, is no choice for a backend, where a
+ * crash restarts the whole cluster.  If memory runs out while it reads a long
+ * text, it continues with the buffer that it has (its issue 362), and
+ * truncates the text or crashes; it does not wipe what it frees; and json-c
+ * before 0.15, which another extension may have loaded, defines symbols of the
+ * same names, which the dynamic linker prefers to jansson's, versioned or not.
  */
 #ifndef OB_JSON_H
 #define OB_JSON_H
@@ -30,8 +30,8 @@
 
 typedef struct ObJsonField
 {
-	const char *name; /* of a member of the outermost object */
-	char *value;      /* UTF-8; NULL if it is not there, or null */
+	const char *name; /* a member of the outermost object */
+	char *value;      /* UTF-8; NULL if the member is missing or null */
 } ObJsonField;
 
 /*

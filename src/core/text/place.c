@@ -12,8 +12,8 @@
 
 #define AWS_DOMAIN "amazonaws."
 
-/* The host in lower case, without a dot at its end.  Only ASCII counts,
- * whatever the locale. */
+/* Copies the host in lower case, without a trailing dot.  Only ASCII letters
+ * change, whatever the locale. */
 static void
 copy_host(char *to, const char *host)
 {
@@ -27,7 +27,8 @@ copy_host(char *to, const char *host)
 	to[len] = '\0';
 }
 
-/* Whether it is an address, which is then written in one way. */
+/* Returns whether the host is an IP address, which is then rewritten in its
+ * canonical form. */
 static bool
 write_address(char *host, size_t size)
 {
@@ -55,7 +56,8 @@ write_address(char *host, size_t size)
 	return true;
 }
 
-/* An endpoint of AWS's, also one that is written with a dot at its end. */
+/* Returns whether the endpoint is AWS's, even if it is written with a trailing
+ * dot. */
 static bool
 is_aws(const ObEndpoint *endpoint, const char *host)
 {
@@ -89,7 +91,7 @@ ob_place(const ObEndpoint *endpoint, const char *bucket, const char *key,
 	else if (is_aws(endpoint, host))
 		domain = strstr(host, AWS_DOMAIN);
 	if (domain)
-		/* its partition, in which names of buckets are unique */
+		/* the partition, within which bucket names are unique */
 		ob_buf_adds(out, domain);
 	else
 		ob_buf_addf(out, "%s:%d", host, port);

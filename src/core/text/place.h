@@ -15,11 +15,11 @@
  * at the end of the host or without, with the scheme's own port or none, over
  * http or https at one port, as localhost or by an address of loopback, an
  * address in any of its spellings, with the bucket in the endpoint's path or
- * not.  All endpoints of AWS are one: there, a bucket's name is enough.
+ * not.  All endpoints of AWS count as one, since a bucket's name is unique
+ * there.
  *
- * No name is resolved, so two names of one machine, or two ports of one store,
- * are two places.  The addressing does not count: it says where the bucket's
- * name goes, not which one it is.
+ * No host name is resolved, so two names of one machine, or two ports of one
+ * store, are two places.  The addressing style makes no difference.
  */
 extern void ob_place(const ObEndpoint *endpoint, const char *bucket,
 					 const char *key, ObBuf *out);

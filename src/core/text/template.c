@@ -4,8 +4,8 @@
  *
  * src/core/text/template.c
  *
- * Works on bytes: the templates are UTF-8, or in another encoding in which a
- * brace is never a part of another character.
+ * The parser works on bytes: templates are in UTF-8, or in another encoding in
+ * which a brace is never part of another character.
  */
 #include "core/text/template.h"
 

@@ -16,7 +16,7 @@
 typedef enum ObTemplateKind
 {
 	OB_TEMPLATE_END,
-	OB_TEMPLATE_TEXT,  /* goes into the key as it is */
+	OB_TEMPLATE_TEXT,  /* literal text of the key */
 	OB_TEMPLATE_FIELD, /* the name between the braces, which may be empty */
 	OB_TEMPLATE_UNMATCHED, /* a "}" that closes nothing; there is no more */
 	OB_TEMPLATE_UNCLOSED   /* a "{" without its "}"; there is no more */

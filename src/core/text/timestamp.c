@@ -10,7 +10,7 @@
 #include <stdio.h>
 #include <string.h>
 
-/* The first n characters, which are digits. */
+/* Reads the first n characters, which are digits. */
 static int
 number_at(const char *text, int n)
 {
@@ -45,7 +45,7 @@ ob_timestamp_parse(const char *text)
 	if (strcmp(text, "Z") != 0 && strcmp(text, "+00:00") != 0)
 		return 0;
 	normal = tm;
-	when = timegm(&normal); /* it turns February 30 into March 1 or 2 */
+	when = timegm(&normal); /* timegm() turns February 30 into March 1 or 2 */
 	if (when < 0 || normal.tm_mon != tm.tm_mon ||
 		normal.tm_mday != tm.tm_mday || normal.tm_hour != tm.tm_hour ||
 		normal.tm_min != tm.tm_min || normal.tm_sec != tm.tm_sec)

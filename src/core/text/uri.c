@@ -75,8 +75,8 @@ ob_uri_encode(ObBuf *out, const char *text, size_t len, bool keep_slash)
  * of the URL, since any piece may be part of a password
  * ("https://user:pass/word@host" has the port "pass"). */
 
-/* Faults that can be seen without taking the URL apart.  An "@" is refused
- * anywhere, since a password may hold the characters that would end it. */
+/* Finds faults that need no parsing.  An "@" is refused anywhere, since a
+ * password may contain the characters that would end it. */
 static const char *
 url_fault(const char *url)
 {
@@ -121,7 +121,7 @@ parse_port(ObEndpoint *endpoint, const char *text, size_t len)
 	return NULL;
 }
 
-/* "[...]" of len bytes, brackets included. */
+/* Checks "[...]" of len bytes, brackets included. */
 static bool
 is_ipv6_literal(const char *text, size_t len)
 {
@@ -311,7 +311,7 @@ ob_bucket_matches(const char *patterns, const char *bucket)
 		patterns = *end == ',' ? end + 1 : end;
 		while (end > start && is_one_of(end[-1], " \t\r\n"))
 			end--;
-		/* a pattern that does not fit matches no bucket name */
+		/* a pattern that is too long matches no bucket name */
 		if (end <= start || (size_t) (end - start) > PATTERN_MAX)
 			continue;
 		memcpy(pattern, start, (size_t) (end - start));

@@ -4,7 +4,7 @@
  *
  * src/core/text/uri.h
  *
- * All pure, but for ob_aws_variant(): nothing here allocates but through an
+ * All functions are pure except ob_aws_variant(), and allocate only through an
  * ObBuf.
  */
 #ifndef OB_URI_H
@@ -23,17 +23,17 @@ typedef enum ObAddressing
 
 #define OB_KEY_MAX 1024 /* bytes of UTF-8; S3's own limit */
 #define OB_BUCKET_MAX 63
-#define OB_REGION_MAX 63 /* it is one label of a host name */
+#define OB_REGION_MAX 63 /* a region is one label of a host name */
 
 typedef struct ObEndpoint
 {
 	bool https;
-	bool aws;       /* S3's own at AWS, made of a region or by its host */
+	bool aws; /* AWS's own: built from a region, or recognised by its host */
 	char host[256]; /* without port; "[::1]" for IPv6 literals */
 	int port;       /* 0: the scheme's default */
 	char base[256]; /* encoded path before the bucket, "" or "/x/y" */
-	/* Which of AWS's hosts are wanted where one is made of a region: this one,
-	 * if it was, or STS's beside it. */
+	/* The variant of AWS's hosts, where a host is built from a region: this
+	 * endpoint's, or that of STS. */
 	unsigned variant;
 } ObEndpoint;
 
@@ -78,13 +78,13 @@ extern ObCode ob_endpoint_service(ObEndpoint *endpoint, const char *service,
 extern ObCode ob_endpoint_aws(ObEndpoint *endpoint, const char *region,
 							  ObError *error) OB_MUST_CHECK;
 
-/* Whether the host is one of the service's own, PrivateLink's names
- * included. */
+/* Returns whether the host is one of the service's own, including
+ * PrivateLink's names. */
 extern bool ob_host_is_aws(const char *host, const char *service);
 
-/* Needs of stores other than AWS's, recognised by their hosts: all parts of an
- * upload but the last of one size (Cloudflare's R2); Content-MD5 where objects
- * are locked (Backblaze's B2). */
+/* Requirements of other stores, recognised by their hosts: Cloudflare's R2
+ * wants all parts of an upload except the last to have one size; Backblaze's
+ * B2 wants Content-MD5 for locked objects. */
 extern bool ob_endpoint_wants_equal_parts(const ObEndpoint *endpoint);
 extern bool ob_endpoint_wants_md5(const ObEndpoint *endpoint);
 
@@ -117,12 +117,12 @@ extern ObCode ob_bucket_check(const char *bucket,
 extern bool ob_bucket_matches(const char *patterns, const char *bucket);
 
 /*
- * Where a request for bucket and key goes.  host gets the value of the Host
- * header (with the port unless it is the scheme's default), path the encoded
- * path that is both signed and sent (it starts with "/").  key NULL or ""
- * addresses the bucket itself.  Automatic addressing is virtual-hosted on AWS
- * unless the bucket has a dot under https (a wildcard certificate covers one
- * label), and by path elsewhere.
+ * Builds the target of a request for bucket and key. host gets the value of
+ * the Host header (with the port unless it is the scheme's default), path the
+ * encoded path that is both signed and sent (it starts with "/"). key NULL or
+ * "" addresses the bucket itself.  Automatic addressing is virtual-hosted on
+ * AWS unless the bucket has a dot under https (a wildcard certificate covers
+ * one label), and by path elsewhere.
  */
 extern void ob_uri_target(const ObEndpoint *endpoint, ObAddressing addressing,
 						  const char *bucket, const char *key, ObBuf *host,

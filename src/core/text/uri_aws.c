@@ -14,13 +14,14 @@
 #include <string.h>
 #include <strings.h>
 
-/* The regions of a partition have a beginning in common; AWS's first one has
- * all that no other one has. */
+/* The regions of a partition share a prefix; the first partition has all
+ * regions that match no other one. */
 typedef struct Partition
 {
 	const char *regions;
 	const char *suffix;
-	const char *dual_suffix; /* of the services that have both IPv4 and IPv6 */
+	const char
+		*dual_suffix; /* the suffix of hosts that have both IPv4 and IPv6 */
 } Partition;
 
 static const Partition partitions[] = {
@@ -77,8 +78,8 @@ is_one_of(const char *service, const char *const *services)
 	return false;
 }
 
-/* Some hosts in the regions of the United States' government are FIPS hosts
- * without the name. */
+/* Some hosts in the US government regions are FIPS hosts, but are not named
+ * so. */
 static bool
 has_fips_name(const char *service, const char *region, unsigned variant)
 {
@@ -90,12 +91,12 @@ has_fips_name(const char *service, const char *region, unsigned variant)
 		   !is_one_of(service, always);
 }
 
-/* The part of the host's name after the region. */
+/* Returns the part of the host name after the region. */
 static const char *
 find_suffix(const char *service, const Partition *partition, unsigned variant)
 {
-	/* S3 has a label of its own for it; some services have IPv6 under their
-	 * old name */
+	/* S3 has a separate label for dual-stack hosts; some services have IPv6
+	 * under their usual name */
 	static const char *const one_name[] = {"secretsmanager", NULL};
 	bool old = partition->regions[0] == '\0' && is_one_of(service, one_name);
 
@@ -160,7 +161,8 @@ ob_endpoint_aws(ObEndpoint *endpoint, const char *region, ObError *error)
 
 /* ---- whether it is one ---- */
 
-/* The length without the domain; 0: it is not AWS's. */
+/* Returns the host's length without AWS's domain; 0 if it has another
+ * domain. */
 static size_t
 domain_at(const char *host)
 {
@@ -190,9 +192,9 @@ is_label(const char *label, size_t len, const char *name)
 }
 
 /*
- * The domain is not enough: it has the names of virtual machines and load
- * balancers, too, behind which another server may run.  A service's names have
- * a label of its name, or of a variant; S3's oldest ones are
+ * The domain alone is not enough, since virtual machines and load balancers,
+ * which may run any server, have names in it, too.  The hosts of a service
+ * have its name, or that of a variant, as a label; S3's oldest hosts are
  * s3-{region}.amazonaws.com.
  */
 bool

@@ -50,7 +50,7 @@ ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
 
 /* ---- STS ---- */
 
-/* Whether the path is that of this element, below the root. */
+/* Returns whether the path, without its root, is "rest". */
 static bool
 is_below_root(const char *path, const char *rest)
 {
@@ -86,7 +86,8 @@ ob_xml_read_sts_error(const char *data, size_t len, ObXmlError *out,
 	memset(out, 0, sizeof(*out));
 	code = ob_xml_read_document(&reader, data, len);
 	if (code == OB_OK && out->code[0] == '\0')
-		code = ob_error_set(error, OB_EPROTO, "the XML response is no error");
+		code =
+			ob_error_set(error, OB_EPROTO, "the XML response is not an error");
 	if (code != OB_OK)
 		memset(out, 0, sizeof(*out));
 	return code;

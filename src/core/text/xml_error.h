@@ -22,18 +22,18 @@ typedef struct ObXmlError
 	time_t server_time; /* of RequestTimeTooSkewed; 0: none */
 } ObXmlError;
 
-/* <Error>: OB_OK if the document is one (whole and well-formed). */
+/* Reads an <Error> document; OB_OK if it is complete and well-formed. */
 extern ObCode ob_xml_read_error(const char *data, size_t len, ObXmlError *out,
 								ObError *error) OB_MUST_CHECK;
 
-/* <ErrorResponse><Error> of AWS's STS, or <Error> of others: OB_OK if the
- * document is one with a code. */
+/* Reads AWS STS's <ErrorResponse><Error>, or the plain <Error> of other
+ * implementations; OB_OK if it has a code. */
 extern ObCode ob_xml_read_sts_error(const char *data, size_t len,
 									ObXmlError *out,
 									ObError *error) OB_MUST_CHECK;
 
-/* Stores an element of <Error> into an ObXmlError, which arg points to, for
- * readers of documents that contain one. */
+/* Stores an element of <Error> in the ObXmlError that arg points to; for
+ * readers of documents that contain an <Error>. */
 extern ObCode ob_xml_error_element(void *arg, const char *path,
 								   const char *text, ObError *error);
 

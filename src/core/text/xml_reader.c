@@ -87,7 +87,7 @@ on_text(void *arg, const XML_Char *text, int len)
 		return;
 	if ((size_t) len > OB_XML_TEXT_MAX - reader->text_len)
 	{
-		reject(reader, "has an element with too long a text");
+		reject(reader, "has an element whose text is too long");
 		return;
 	}
 	memcpy(reader->text + reader->text_len, text, (size_t) len);

@@ -19,7 +19,7 @@
 
 #define OB_XML_DEPTH_MAX 16
 #define OB_XML_TEXT_MAX (16 * 1024)
-#define OB_XML_NAME_MAX 63 /* a longer name is none that we know */
+#define OB_XML_NAME_MAX 63 /* longer names are unknown to us */
 
 typedef struct ObXmlReader
 {
@@ -30,7 +30,7 @@ typedef struct ObXmlReader
 	ObError *error;
 
 	struct XML_ParserStruct *parser; /* libexpat's */
-	ObCode code; /* other than OB_OK: the parser has been stopped */
+	ObCode code; /* if not OB_OK, the parser has been stopped */
 	int depth;
 	size_t path_len;
 	size_t text_len;
@@ -48,7 +48,7 @@ extern ObCode ob_xml_read_document(ObXmlReader *reader, const char *data,
 extern ObCode ob_xml_copy_whole(char *field, size_t size, const char *text,
 								ObError *error);
 
-/* Copies an upload's id, which is shown and goes into requests. */
+/* Copies an upload's id, which is displayed and sent in requests. */
 extern ObCode ob_xml_copy_id(char *field, size_t size, const char *text,
 							 ObError *error);
 

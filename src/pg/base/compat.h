@@ -21,7 +21,6 @@
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
-#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -29,18 +28,19 @@
 #error "onboard needs PostgreSQL 15 or later"
 #endif
 
-/* 16 moved VARDATA_ANY() and its like out of postgres.h. */
+/* PostgreSQL 16 moved VARDATA_ANY() and its like out of postgres.h. */
 #if PG_VERSION_NUM >= 160000
 #include "varatt.h"
 #endif
 
-/* 18 moved ExplainPropertyText() and its like. */
+/* PostgreSQL 18 moved ExplainPropertyText() and its like. */
 #if PG_VERSION_NUM >= 180000
 #include "commands/explain_format.h"
 #include "commands/explain_state.h"
 #endif
 
-/* 18 shows the module's name and version in pg_get_loaded_modules(). */
+/* PostgreSQL 18 shows the module's name and version in
+ * pg_get_loaded_modules(). */
 #if PG_VERSION_NUM >= 180000
 #define OB_MODULE_MAGIC \
 	PG_MODULE_MAGIC_EXT(.name = "onboard", .version = ONBOARD_VERSION)
@@ -48,35 +48,16 @@
 #define OB_MODULE_MAGIC PG_MODULE_MAGIC
 #endif
 
-/* 19 keeps the result beside what is being built. */
-#if PG_VERSION_NUM >= 190000
-typedef JsonbInState ObJsonb;
-#else
-typedef struct ObJsonb
-{
-	JsonbValue *result; /* NULL until it is complete */
-	JsonbParseState *state;
-} ObJsonb;
-#endif
-
-static inline void
-ob_jsonb_push(ObJsonb *json, JsonbIteratorToken token, JsonbValue *value)
-{
-#if PG_VERSION_NUM >= 190000
-	pushJsonbValue(json, token, value);
-#else
-	json->result = pushJsonbValue(&json->state, token, value);
-#endif
-}
-
-/* The last argument of the hook after parse analysis, whether const or not. */
+/* The type of the last argument of post_parse_analyze_hook, which is const in
+ * some versions. */
 typedef __typeof__(_Generic(
 	post_parse_analyze_hook,
 	void (*)(ParseState *, Query *, const JumbleState *)
 	: (const JumbleState *) NULL, default
 	: (JumbleState *) NULL)) ObJumbleState;
 
-/* 16 replaced the functions for each kind of object by one for all. */
+/* PostgreSQL 16 replaced the functions for each kind of object by one for all
+ * kinds. */
 static inline AclResult
 ob_server_aclcheck(Oid serverid, Oid roleid, AclMode mode)
 {
@@ -87,8 +68,8 @@ ob_server_aclcheck(Oid serverid, Oid roleid, AclMode mode)
 #endif
 }
 
-/* What is known of a setting beside its value; NULL: there is none.  16 shows
- * the function that finds it. */
+/* Returns what is known of a setting beside its value, or NULL if there is no
+ * such setting.  PostgreSQL 16 exports the function that finds it. */
 static inline const struct config_generic *
 ob_setting(const char *name)
 {
@@ -104,8 +85,8 @@ ob_setting(const char *name)
 #endif
 }
 
-/* Number n of pgstat_fetch_stat_numbackends(), from 1, as this transaction has
- * copied it; may be NULL. */
+/* Returns entry n (from 1) of pgstat_fetch_stat_numbackends(), as this
+ * transaction has copied it; may be NULL. */
 static inline const PgBackendStatus *
 ob_backend_status(int n)
 {
@@ -134,8 +115,8 @@ ob_rte_user(const Query *query, const RangeTblEntry *entry)
 #endif
 }
 
-/* The expressions by which the query groups, if the entry stands for them; 18
- * made an entry of them. */
+/* Returns the expressions that the query groups by, if the entry stands for
+ * them.  PostgreSQL 18 made an entry of them. */
 static inline List *
 ob_rte_group_expressions(const RangeTblEntry *entry)
 {
@@ -146,8 +127,9 @@ ob_rte_group_expressions(const RangeTblEntry *entry)
 #endif
 }
 
-/* Where pg_collation and pg_database have the locale of any provider but libc,
- * which 17 renamed, and the rules that 16 lets be added to it. */
+/* The columns of pg_collation and pg_database that have the locale of any
+ * provider but libc, which PostgreSQL 17 renamed, and the columns with their
+ * rules, which came with 16. */
 #if PG_VERSION_NUM >= 170000
 #define OB_COLLATION_LOCALE Anum_pg_collation_colllocale
 #define OB_DATABASE_LOCALE Anum_pg_database_datlocale
@@ -163,7 +145,7 @@ ob_rte_group_expressions(const RangeTblEntry *entry)
 #define OB_DATABASE_RULES InvalidAttrNumber
 #endif
 
-/* 17 has infinite intervals. */
+/* PostgreSQL 17 has infinite intervals. */
 static inline bool
 ob_interval_is_infinite(const Interval *interval)
 {
@@ -174,7 +156,8 @@ ob_interval_is_infinite(const Interval *interval)
 #endif
 }
 
-/* A descriptor has its last column; 19 must be told, and asserts it. */
+/* The descriptor has its last column.  PostgreSQL 19 wants a call for that,
+ * and asserts that it was made. */
 static inline void
 ob_tuple_desc_end(TupleDesc desc)
 {
@@ -183,7 +166,7 @@ ob_tuple_desc_end(TupleDesc desc)
 #endif
 }
 
-/* 19 lets EXPLAIN take part in planning. */
+/* PostgreSQL 19 lets EXPLAIN take part in planning. */
 static inline PlannedStmt *
 ob_plan_query(Query *query, const char *text, int options,
 			  ParamListInfo parameters)
@@ -195,7 +178,8 @@ ob_plan_query(Query *query, const char *text, int options,
 #endif
 }
 
-/* Runs the query to its end; 18 has no more queries that go on later. */
+/* Runs the query to its end.  PostgreSQL 18 has no argument any more for a
+ * query that goes on later. */
 static inline void
 ob_executor_run(QueryDesc *query)
 {
@@ -206,7 +190,7 @@ ob_executor_run(QueryDesc *query)
 #endif
 }
 
-/* 17 counts the memory of planning. */
+/* PostgreSQL 17 counts the memory that planning takes. */
 static inline void
 ob_explain_plan(PlannedStmt *plan, ExplainState *state, const char *text)
 {
@@ -217,7 +201,8 @@ ob_explain_plan(PlannedStmt *plan, ExplainState *state, const char *text)
 #endif
 }
 
-/* The number of an event to wait for; 17 lets extensions name theirs. */
+/* Returns the number of a wait event.  PostgreSQL 17 lets extensions name
+ * theirs. */
 static inline uint32
 ob_wait_event(const char *name)
 {

@@ -1,6 +1,6 @@
 /*
  * errors.c
- *		From the core's ObError to PostgreSQL's ereport.
+ *		An ObError of the core as an ereport of PostgreSQL.
  *
  * src/pg/base/errors.c
  *
@@ -102,8 +102,8 @@ code_info(ObCode code)
 	return (CodeInfo){ERRCODE_INTERNAL_ERROR, NULL};
 }
 
-/* A 503 without S3's code is not S3's own, but a balancer's that has no
- * backend: fewer requests would not help. */
+/* A 503 without a code of S3 comes from a load balancer without a backend:
+ * fewer requests would not help. */
 static bool
 is_out_of_service(const ObError *error)
 {
@@ -132,7 +132,7 @@ hint(const ObError *error)
 	if (error->code == OB_EDENIED && strstr(error->cause, "kms:"))
 		return "The policy of these credentials, and that of the key, must "
 			   "allow kms:GenerateDataKey and kms:Decrypt.";
-	/* as OpenSSL says it of HTTP */
+	/* OpenSSL's error for plain HTTP */
 	if (error->code == OB_ETLS && strstr(error->cause, "wrong version number"))
 		return "What answers there does not speak TLS: check the port of the "
 			   "endpoint, and whether it begins with http:// instead.";
@@ -150,7 +150,7 @@ is_utf8(const char *text)
 	return pg_verify_mbstr(PG_UTF8, text, strlen(text), true);
 }
 
-/* Whether the database takes the text as it is. */
+/* Whether the text is valid in the database's encoding. */
 static bool
 needs_no_conversion(const char *text)
 {
@@ -175,6 +175,17 @@ mask(const char *text)
 	return out.data;
 }
 
+/* Whether the client takes the text as it is.  Texts of a database in
+ * SQL_ASCII are not converted, but must be valid in the client's encoding. */
+static bool
+is_readable(const char *text, int here, int there)
+{
+	if (pg_is_ascii(text) || here == there || there == PG_SQL_ASCII)
+		return true;
+	return here == PG_SQL_ASCII &&
+		   pg_verify_mbstr(there, text, (int) strlen(text), true);
+}
+
 const char *
 ob_report_client_text(const char *text)
 {
@@ -185,8 +196,7 @@ ob_report_client_text(const char *text)
 	unsigned char *piece;
 	Oid conversion;
 
-	if (pg_is_ascii(text) || here == there || here == PG_SQL_ASCII ||
-		there == PG_SQL_ASCII)
+	if (is_readable(text, here, there))
 		return text;
 	conversion = FindDefaultConversionProc(here, there);
 	if (!OidIsValid(conversion))
@@ -202,11 +212,7 @@ ob_report_client_text(const char *text)
 const char *
 ob_report_plain_text(const char *text)
 {
-	int here = GetDatabaseEncoding();
-	int there = pg_get_client_encoding();
-
-	if (pg_is_ascii(text) || here == there || here == PG_SQL_ASCII ||
-		there == PG_SQL_ASCII)
+	if (is_readable(text, GetDatabaseEncoding(), pg_get_client_encoding()))
 		return text;
 	return mask(text);
 }
@@ -282,8 +288,8 @@ detail(const ObError *error, const char *cause)
 	return text.data;
 }
 
-/* That there is an object is the whole story, so the message tells it: log
- * lines of tables have nothing else. */
+/* The existence of an object is the whole error, so the message says it: log
+ * lines of tables have no DETAIL. */
 static _Noreturn void
 report_existing(const ObError *error)
 {
@@ -322,8 +328,7 @@ ob_report_hint(const ObError *error, const char *help)
 	pg_unreachable();
 }
 
-/* The catalogs are out of reach on the way to a transaction's abort, and so
- * are conversions. */
+/* Neither catalogs nor conversions can be used while a transaction aborts. */
 void
 ob_report_not_aborted(const ObError *error, const char *place)
 {
@@ -332,7 +337,9 @@ ob_report_not_aborted(const ObError *error, const char *place)
 	if (!needs_no_conversion(cause))
 		cause = mask(cause);
 	ereport(WARNING, (errcode(code_info(error->code).sqlstate),
-					  errmsg("could not abort the upload of \"%s\"", place),
-					  errdetail_internal("%s", detail(error, cause)),
+					  errmsg("could not abort the upload of \"%s\"",
+							 ob_report_plain_text(place)),
+					  errdetail_internal(
+						  "%s", detail(error, ob_report_plain_text(cause))),
 					  errhint("onboard_abort_uploads() removes it.")));
 }

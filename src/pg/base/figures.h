@@ -1,6 +1,6 @@
 /*
  * figures.h
- *		How much was exported: by a process, an export, or a run.
+ *		The amounts that a process, an export or a run has exported.
  *
  * src/pg/base/figures.h
  *
@@ -12,11 +12,11 @@
 
 typedef struct ObFigures
 {
-	int64 files; /* objects that are there */
+	int64 files; /* objects that exist */
 	uint64 rows;
-	uint64 raw_bytes; /* before compression */
-	uint64 bytes;     /* of the objects, as far as S3 has acknowledged them */
-	int64 parts;      /* acknowledged; 1 for a single request */
+	uint64 raw_bytes; /* size before compression */
+	uint64 bytes; /* size of the objects, as far as S3 has acknowledged it */
+	int64 parts;  /* parts that S3 has acknowledged; 1 for a single request */
 	int64 retries;
 } ObFigures;
 

@@ -1,11 +1,11 @@
 /*
  * query.c
- *		What may be exported: one statement that only reads.
+ *		The queries that may be exported: one statement that only reads.
  *
  * src/pg/base/query.c
  *
- * The executor is told so as well (SPI's read_only), so this is about clear
- * errors, not about safety.
+ * The executor enforces the same (SPI's read_only), so this file is for clear
+ * errors, not for safety.
  */
 #include "postgres.h"
 
@@ -24,7 +24,7 @@
 #include "pg/base/query.h"
 
 /* Positions in the query must not be taken for positions in the caller's
- * statement: as SPI does it. */
+ * statement.  SPI does the same. */
 static bool
 move_position(const char *query)
 {
@@ -38,7 +38,7 @@ move_position(const char *query)
 	return true;
 }
 
-/* Who leaves the query out has the bucket in its place. */
+/* A caller that leaves the query out has the bucket in its place. */
 static void
 tell_position(void *arg)
 {
@@ -101,7 +101,7 @@ check_select(const SelectStmt *select)
 	const SelectStmt *first = select;
 	ListCell *cell;
 
-	/* of a UNION, the first SELECT has the INTO */
+	/* the first SELECT of a UNION has the INTO */
 	while (first->op != SETOP_NONE)
 		first = first->larg;
 	if (first->intoClause)
@@ -194,7 +194,7 @@ ob_query_parse(const char *query)
 									 query, NULL, 0, NULL);
 }
 
-/* a SELECT has no rules but views */
+/* a SELECT has no other rules than views */
 static Query *
 only_select(List *queries)
 {

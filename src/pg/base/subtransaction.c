@@ -13,10 +13,10 @@
 #include "pg/base/subtransaction.h"
 
 /*
- * Interrupts are raised in postgres.c, which no SQL can claim to be, by
- * functions that each version names as it likes; nothing else there has these
- * codes.  An error of a parallel worker has its place, but no message id.  A
- * wait for a lock that has lasted too long is its step's.
+ * Interrupts are raised in postgres.c, a file name that no SQL can give to an
+ * error, by functions whose names differ between versions; no other error
+ * there has these codes.  An error of a parallel worker has its place, but no
+ * message id.  A lock timeout is an error of the step alone.
  */
 bool
 ob_attempt_interrupted(const ErrorData *error)

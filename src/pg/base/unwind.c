@@ -6,16 +6,16 @@
  *
  * PG_ENSURE_ERROR_CLEANUP is made for steps that register nothing that stays,
  * and that do not nest: its callback must be the latest of few.  A query may
- * do both.  So there is one callback for the whole session, and a list of what
- * is open.
+ * do both.  So there is one callback for the whole session, and a list of open
+ * steps.
  *
  * When a backend exits, callbacks that were registered later run before ours,
  * and one of them may abort the transaction: the one that removes temporary
- * tables does.  The memory of what is open goes with that, so the list is also
- * looked at when a (sub)transaction aborts.  Only then is something of it
- * still open: any other abort comes after PG_CATCH.  Even earlier, the abort
- * frees what queries have allocated, with their portals: ob_unwind_forget() is
- * for what is in such memory.
+ * tables does.  The memory of open steps goes with that, so the list is also
+ * checked when a (sub)transaction aborts.  It can only have steps then: any
+ * other abort comes after PG_CATCH.  Even earlier, the abort frees the memory
+ * of queries with their portals; for data in such memory there is
+ * ob_unwind_forget().
  */
 #include "postgres.h"
 
@@ -26,17 +26,17 @@
 
 #include "pg/base/unwind.h"
 
-/* One is on the stack of ob_unwind(), which is still there when a backend
- * exits. */
+/* A step that is under way.  It is on the stack of ob_unwind(), which still
+ * exists when a backend exits. */
 typedef struct Open
 {
 	dlist_node node;
 	void (*give_up)(void *arg);
 	void *arg;
-	int level; /* of subtransactions */
+	int level; /* level of subtransactions */
 } Open;
 
-/* The innermost first. */
+/* The steps that are under way, the innermost first. */
 static dlist_head all = DLIST_STATIC_INIT(all);
 
 static bool aborting = false;
@@ -47,7 +47,8 @@ ob_unwind_aborting(void)
 	return aborting;
 }
 
-/* Gives up what was begun at that level of subtransactions, or below it. */
+/* Gives up the steps that began at that level of subtransactions, or below it.
+ */
 static void
 give_up_from(int level)
 {
@@ -79,7 +80,7 @@ ob_unwind_forget(const void *arg)
 		dlist_delete(at.cur);
 		found = true;
 	}
-	/* else ob_unwind() would take it out of the list once more */
+	/* ob_unwind() would remove it from the list once more */
 	Assert(!found || proc_exit_inprogress);
 	return found;
 }

@@ -1,12 +1,12 @@
 /*
  * wait.c
- *		How a backend waits for the network.
+ *		Waits of a backend for the network.
  *
  * src/pg/base/wait.c
  *
- * The only file that knows latches.  The core gives one descriptor and a
- * time-out; interrupts are handled here, between calls into the core, so an
- * error or a cancel never jumps across a frame of libcurl's.
+ * Only this file uses latches.  The core has one descriptor and a timeout;
+ * interrupts are handled here, between calls into the core, so an error or a
+ * cancel never jumps across a frame of libcurl's.
  */
 #include "postgres.h"
 
@@ -20,8 +20,8 @@
 #include "pg/base/errors.h"
 #include "pg/base/wait.h"
 
-/* The events that pg_stat_activity shows, where they have names of their own;
- * 0: not registered yet. */
+/* The wait events in pg_stat_activity, where they have names of their own; 0:
+ * not registered yet. */
 static uint32 s3_event = 0;
 static uint32 worker_event = 0;
 

@@ -1,6 +1,6 @@
 /*
  * fate.c
- *		What there is of an object whose export was given up.
+ *		The fate of an object whose export was given up.
  *
  * src/pg/catalog/fate.c
  */

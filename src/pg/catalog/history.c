@@ -5,7 +5,7 @@
  * src/pg/catalog/history.c
  *
  * Only its owner may write the history, so that it can be trusted: see
- * as_owner.h.
+ * own_query.h.
  */
 #include "postgres.h"
 
@@ -26,13 +26,12 @@
 #include "pg/catalog/fate.h"
 #include "pg/catalog/history.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/catalog/run_lock.h"
 
 #define TABLE "onboard_history"
 #define PARAMETERS 23
 
-/* Parameters that are set later, from 0. */
+/* Numbers of the parameters that are set later, from 0. */
 #define ROLE_NAME 4
 #define URI 8
 #define ERROR_TEXT 19
@@ -71,8 +70,8 @@ typedef struct Row
 {
 	ObParameters parameters;
 	Oid role;
-	bool done; /* it says that the table has landed */
-	bool well; /* it says that, or that there was nothing to land */
+	bool done; /* the row says that the table has landed */
+	bool well; /* the row says that, or that there was nothing to land */
 	bool written;
 } Row;
 
@@ -100,7 +99,7 @@ add_figures(ObParameters *parameters, const ObFigures *figures)
 	add_number(parameters, figures->retries);
 }
 
-/* What names the row comes first, then the columns in the order of insert().
+/* The key of the row comes first, then the columns in the order of insert().
  */
 static void
 make_row(Row *row, const ObHistoryRow *from)
@@ -140,7 +139,7 @@ make_row(Row *row, const ObHistoryRow *from)
 	Assert(parameters->n == PARAMETERS);
 }
 
-/* sql has one or two %s for the schema. */
+/* Executes sql, which has one or two %s for the schema. */
 static uint64
 execute(Oid schema, const char *sql, int n, const Row *row, int result)
 {
@@ -155,16 +154,17 @@ execute(Oid schema, const char *sql, int n, const Row *row, int result)
 	return ob_own_query(schema, &query);
 }
 
-/* The expression of the index onboard_history_run_id. */
+/* The condition for the row of a table, with the expression of the index
+ * onboard_history_run_id. */
 #define ROW_OF_TABLE                                                       \
 	"%s.onboard_history WHERE run_id = $1 AND role_id = $2 AND name = $3 " \
 	"AND hashtext(name) = hashtext($3)"
 
 /*
- * PostgreSQL makes the column role_id of the name, as it does when a dump is
- * restored.  So the result is looked at: the role may just have been renamed,
- * and another one have its name.  A role that was dropped meanwhile has no id
- * any more, and the column is 0.
+ * PostgreSQL makes the column role_id from the name, as it does when a dump is
+ * restored.  So the result is checked: the role may just have been renamed,
+ * and another one may have its name.  A role that was dropped meanwhile has no
+ * id any more, and the column is 0.
  */
 static void
 check_role(const Row *row)
@@ -219,7 +219,7 @@ set_text(Row *row, int number, const char *text)
 
 /*
  * An attempt that has not ended well, or not yet, and has no object itself has
- * not touched that of an earlier attempt, either.  Mostly the row says so
+ * left an earlier attempt's alone.  Usually the row has that object's URI
  * already: see ob_task_recall().
  */
 static void
@@ -239,10 +239,10 @@ keep_uri(Oid schema, Row *row)
 }
 
 /*
- * Writes the row over the one of the same table, mostly that which says that
- * it has begun.  An increment that has landed keeps its row when a repetition
- * of its run fails: the watermark counts on its object, and nothing else may
- * name that.
+ * Writes the row over the one of the same table, which usually says that the
+ * table has begun.  An increment that has landed keeps its row when a
+ * repetition of its run fails: the watermark counts on its object, and no
+ * other row names that.
  */
 static void
 replace(Oid schema, void *arg)
@@ -283,8 +283,8 @@ can_write(void)
 	return !RecoveryInProgress() && (!XactReadOnly || background);
 }
 
-/* Whether step() has.  (An error ends the transaction, and with it what
- * XactReadOnly says.) */
+/* Whether step() has written.  (An error ends the transaction, and with it the
+ * value of XactReadOnly.) */
 static bool
 write_row(Oid schema, const ObHistoryRow *from,
 		  void (*step)(Oid schema, void *arg))
@@ -328,7 +328,8 @@ typedef struct Pruning
 	uint64 n;
 } Pruning;
 
-/* An array of the keys of those rows whose run a process works on. */
+/* Returns an array with the keys of those rows whose run a process works on.
+ */
 static Datum
 read_open_keys(void)
 {
@@ -391,7 +392,7 @@ typedef struct Question
 {
 	Row row;
 	bool own;
-	bool landed; /* by another role */
+	bool landed; /* another role has landed it */
 } Question;
 
 static bool
@@ -468,7 +469,7 @@ column(int number)
 	return isnull ? (Datum) 0 : value;
 }
 
-/* Reads from the column of that number on; a null is 0. */
+/* Reads the columns from that number on; a null is 0. */
 static void
 read_figures(int first, ObFigures *figures)
 {
@@ -537,7 +538,7 @@ typedef struct Search
 	Row row;
 	MemoryContext context;
 	const char *sql;
-	char *name; /* of the first row that is found; NULL: none is */
+	char *name; /* name in the first row that is found; NULL: none is */
 } Search;
 
 static void

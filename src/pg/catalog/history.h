@@ -18,29 +18,30 @@
 #define OB_STATUS_DONE "done"
 #define OB_STATUS_EMPTY "empty"
 #define OB_STATUS_FAILED "failed"
-#define OB_STATUS_WITHHELD "withheld" /* with the run: see publisher.h */
+#define OB_STATUS_WITHHELD "withheld" /* its run failed: see publisher.h */
 
 typedef struct ObHistoryRow
 {
 	pg_uuid_t run_id;
 	const char *name;
 	const char *status;
-	const char *uri; /* in the database's encoding; NULL: none.  Unless it is
-					  * "done", of an object that may be there nevertheless */
+	/* in the database's encoding; NULL: none.  Unless the status is "done", it
+	 * is that of an object that may exist nevertheless */
+	const char *uri;
 	ObFigures figures;
 	const char *query;
 	const char *source; /* NULL: this session */
 	TimestampTz started;
-	TimestampTz ended;  /* 0: not yet */
-	XLogRecPtr lsn;     /* of its snapshot; 0: not known */
+	TimestampTz ended;  /* 0: it has not ended */
+	XLogRecPtr lsn;     /* LSN of its snapshot; 0: not known */
 	const char *error;  /* NULL unless failed */
-	const char *detail; /* of the error; NULL: none */
+	const char *detail; /* DETAIL of the error; NULL: none */
 	int sqlstate;
-	bool increment; /* its row stays when a repetition of the run fails */
-	bool *logged;   /* set when its end is in the log; NULL: it is told once */
+	bool increment; /* the row stays when a repetition of the run fails */
+	bool *logged; /* set when its end is in the log; NULL: it is logged once */
 } ObHistoryRow;
 
-/* The sums of a run. */
+/* The sums over the tables of a run. */
 typedef struct ObTotals
 {
 	pg_uuid_t run_id;
@@ -48,39 +49,41 @@ typedef struct ObTotals
 	int64 done;
 	int64 empty;
 	int64 failed;
-	bool run_failed; /* whatever its tables did */
+	bool run_failed; /* the run has failed, whatever its tables did */
 	ObFigures figures;
 	TimestampTz started;
 	TimestampTz ended;
 } ObTotals;
 
-/* Adds a table that has ended. */
+/* Adds a table that has ended to the totals. */
 extern void ob_totals_add(ObTotals *totals, const ObHistoryRow *row);
 
-/* The current role's name.  A role that was dropped during its export gets the
- * name that PostgreSQL's views show, so that the outcome is still reported. */
+/* Returns the current role's name.  A role that was dropped during its export
+ * gets the name that PostgreSQL's views show, so that the outcome is still
+ * reported. */
 extern const char *ob_history_role(void);
 
 /*
- * Writes a row in the caller's transaction, as the table's owner: that a table
- * has begun, or how it ended, over the row that says that it has begun, if
- * there is one; nothing where nothing can be written (a standby, a read-only
- * transaction), or where the row says that an increment has landed and this
- * one does not.  A row that names an object is only replaced by one that does,
- * too, or says how the run has ended well: see ObHistoryRow.uri.
+ * Writes a row in the caller's transaction, as the table's owner: the
+ * beginning of a table, or its end over the row of its beginning, if there is
+ * one.  Writes nothing where nothing can be written (on a standby, in a read-
+ * only transaction), nor over the row of an increment that has landed if this
+ * one has not.  A row that names an object is replaced only by one that names
+ * an object, too, or that says how the run has ended well: see
+ * ObHistoryRow.uri.
  */
 extern void ob_history_write(Oid schema, const ObHistoryRow *row);
 
-/* Does so unless the row says that the table has ended; returns whether it has
- * written. */
+/* Does the same unless the row says that the table has ended; returns whether
+ * it has written. */
 extern bool ob_history_write_if_open(Oid schema, const ObHistoryRow *row);
 
-/* Raises what is known to keep the end from being written, before anything is
- * sent. */
+/* Raises errors that are known to prevent the write at the end, before
+ * anything is sent. */
 extern void ob_history_require(Oid schema);
 
-/* This process is a job, whose transactions are its own: its history is
- * written in those that default_transaction_read_only makes read-only, too. */
+/* Marks this process as a job, whose transactions are its own: the history is
+ * also written in those that default_transaction_read_only makes read-only. */
 extern void ob_history_set_background(void);
 
 /* Deletes, as the caller, rows that ended before that time, and rows that
@@ -88,28 +91,28 @@ extern void ob_history_set_background(void);
  * number. */
 extern uint64 ob_history_prune(Oid schema, TimestampTz before);
 
-/* Fills the totals of the current role's run totals->run_id out of its rows,
- * if it has some. */
+/* Fills the totals of the current role's run totals->run_id from its rows, if
+ * it has any. */
 extern void ob_history_sum(Oid schema, ObTotals *totals);
 
 /*
- * Looks whether the current role's row of the table row->name in the run
- * row->run_id names an object.  If so, fills the rest of *row in the current
- * memory context and returns true.
+ * Whether the current role's row of the table row->name in the run row->run_id
+ * names an object.  If so, the rest of *row is filled in the current memory
+ * context.
  */
 extern bool ob_history_recall(Oid schema, ObHistoryRow *row);
 
-/* The table of an increment that the current role has landed in that run, at
- * one of these URIs; palloc'd; NULL: there is none. */
+/* Returns the name of an increment that the current role has landed in that
+ * run at one of these URIs, palloc'd, or NULL. */
 extern char *ob_history_increment(Oid schema, const pg_uuid_t *run_id,
 								  const char *const *uris, int n);
 
-/* A table that the current role's run has landed, or found empty, and that is
- * none of these; palloc'd; NULL: there is none. */
+/* Returns the name of a table that the current role's run has landed, or found
+ * empty, and that is none of these, palloc'd, or NULL. */
 extern char *ob_history_other(Oid schema, const pg_uuid_t *run_id,
 							  const char *const *names, int n);
 
-/* Whether it has rows of that run of the current role. */
+/* Whether the history has rows of that run of the current role. */
 extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
 
 /*
@@ -120,7 +123,7 @@ extern bool ob_history_knows(Oid schema, const pg_uuid_t *run_id);
  */
 extern void ob_history_require_own(Oid schema, const pg_uuid_t *run_id);
 
-/* Where a session comes from: its client's address or "local", and its
+/* Returns the origin of the session: its client's address or "local", and its
  * application_name; palloc'd. */
 extern char *ob_history_source(void);
 

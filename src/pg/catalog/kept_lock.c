@@ -10,7 +10,7 @@
 
 #include "pg/catalog/kept_lock.h"
 
-#define MOST 3 /* a run's, that of a job, that of a worker */
+#define MOST 3 /* locks of a run, a job and a worker */
 
 static LOCKTAG kept[MOST];
 static int n;

@@ -14,10 +14,12 @@
 
 #include "storage/lock.h"
 
-/* Takes it; false: another process has it.  A worker may keep three. */
+/* Takes the lock.  Returns false if another process has it.  A worker may keep
+ * three. */
 extern bool ob_kept_lock_take(const LOCKTAG *tag);
 
-/* Takes them for the transaction, too; a worker's begin with this call. */
+/* Takes the locks for the transaction, too.  Each transaction of a worker
+ * begins with this call. */
 extern void ob_kept_lock_begin(void);
 
 #endif

@@ -1,37 +1,32 @@
 /*
  * notify.c
- *		Telling others that an export or a run has ended.
+ *		Notifications that an export or a run has ended.
  *
  * src/pg/catalog/notify.c
  */
 #include "postgres.h"
 
 #include "access/xlog.h"
-#include "catalog/pg_type.h"
 #include "commands/async.h"
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
 #include "tcop/tcopprot.h"
-#include "utils/builtins.h"
-#include "utils/datetime.h"
-#include "utils/fmgrprotos.h"
-#include "utils/json.h"
 #include "utils/timestamp.h"
 
 #include "pg/base/errors.h"
+#include "pg/base/json_writer.h"
 #include "pg/catalog/notify.h"
 
-/* Its headers may not be installed, nothing here needs them, and libpq-be.h
- * keeps its struct's offsets the same without them. */
+/* The headers of GSS may not be installed and nothing here needs them.  libpq-
+ * be.h keeps the offsets of its struct the same without them. */
 #undef ENABLE_GSS
 #include "libpq/libpq.h"
 
 #define CHANNEL "onboard"
 
-/*
- * Beginnings of names: a payload has less than 8,000 bytes, JSON makes up to
- * six of one, and a key has 1,024 at most, without control characters.
+/* Names are cut: a payload has less than 8,000 bytes, JSON makes up to six
+ * bytes of one, and a key has 1,024 bytes at most, without control characters.
  */
 #define NAME_MAX_LEN 400
 #define PAYLOAD_MAX 8000
@@ -44,7 +39,7 @@ seconds(TimestampTz started, TimestampTz ended)
 
 /* ---- the log ---- */
 
-/* Messages say of an increment that it is one, since its rows are not all. */
+/* Messages name increments as such, since their rows are not all rows. */
 static const char *
 kind_of(const ObHistoryRow *row)
 {
@@ -79,51 +74,18 @@ ob_notify_log(const ObHistoryRow *row)
 /* ---- listeners ---- */
 
 static void
-put_key(StringInfo line, const char *key)
-{
-	appendStringInfo(line, "%s\"%s\":", line->len > 0 ? "," : "{", key);
-}
-
-static void
-put_text(StringInfo line, const char *key, const char *text)
-{
-	put_key(line, key);
-	if (text)
-		escape_json(line, text);
-	else
-		appendStringInfoString(line, "null");
-}
-
-static void
-put_number(StringInfo line, const char *key, uint64 number)
-{
-	put_key(line, key);
-	appendStringInfo(line, "%llu", (unsigned long long) number);
-}
-
-static void
-put_time(StringInfo line, const char *key, TimestampTz time)
-{
-	char text[MAXDATELEN + 1];
-
-	JsonEncodeDateTime(text, TimestampTzGetDatum(time), TIMESTAMPTZOID, NULL);
-	put_text(line, key, text);
-}
-
-static void
 begin(StringInfo line, const char *event, const pg_uuid_t *run_id)
 {
 	initStringInfo(line);
-	put_text(line, "event", event);
-	put_text(
-		line, "run_id",
-		DatumGetCString(DirectFunctionCall1(uuid_out, UUIDPGetDatum(run_id))));
+	ob_json_open(line, NULL, '{');
+	ob_json_put_text(line, "event", event);
+	ob_json_put_uuid(line, "run_id", run_id);
 }
 
 static void
 end(StringInfo line)
 {
-	appendStringInfoChar(line, '}');
+	ob_json_close(line, '}');
 	Assert(line->len < PAYLOAD_MAX);
 	if (line->len < PAYLOAD_MAX)
 		Async_Notify(CHANNEL, line->data);
@@ -145,19 +107,19 @@ ob_notify_table(const ObHistoryRow *row)
 	if (RecoveryInProgress())
 		return;
 	begin(&line, "table", &row->run_id);
-	put_text(&line, "name", clipped(row->name));
-	put_text(&line, "role", ob_history_role());
-	put_text(&line, "status", row->status);
-	put_text(&line, "uri", row->uri);
-	put_number(&line, "rows", row->figures.rows);
-	put_number(&line, "raw_bytes", row->figures.raw_bytes);
-	put_number(&line, "bytes", row->figures.bytes);
-	put_number(&line, "parts", row->figures.parts);
-	put_number(&line, "retries", row->figures.retries);
-	put_time(&line, "started", row->started);
-	put_time(&line, "ended", row->ended);
-	put_text(&line, "sqlstate",
-			 row->error ? unpack_sql_state(row->sqlstate) : NULL);
+	ob_json_put_text(&line, "name", clipped(row->name));
+	ob_json_put_text(&line, "role", ob_history_role());
+	ob_json_put_text(&line, "status", row->status);
+	ob_json_put_text(&line, "uri", row->uri);
+	ob_json_put_number(&line, "rows", row->figures.rows);
+	ob_json_put_number(&line, "raw_bytes", row->figures.raw_bytes);
+	ob_json_put_number(&line, "bytes", row->figures.bytes);
+	ob_json_put_number(&line, "parts", row->figures.parts);
+	ob_json_put_number(&line, "retries", row->figures.retries);
+	ob_json_put_time(&line, "started", row->started, false);
+	ob_json_put_time(&line, "ended", row->ended, false);
+	ob_json_put_text(&line, "sqlstate",
+					 row->error ? unpack_sql_state(row->sqlstate) : NULL);
 	end(&line);
 }
 
@@ -176,17 +138,17 @@ ob_notify_run(const ObTotals *totals)
 	if (RecoveryInProgress())
 		return;
 	begin(&line, "run", &totals->run_id);
-	put_text(&line, "role", ob_history_role());
-	put_text(&line, "status", status_of(totals));
-	put_number(&line, "tables", totals->tables);
-	put_number(&line, "done", totals->done);
-	put_number(&line, "empty", totals->empty);
-	put_number(&line, "failed", totals->failed);
-	put_number(&line, "rows", totals->figures.rows);
-	put_number(&line, "raw_bytes", totals->figures.raw_bytes);
-	put_number(&line, "bytes", totals->figures.bytes);
-	put_time(&line, "started", totals->started);
-	put_time(&line, "ended", totals->ended);
+	ob_json_put_text(&line, "role", ob_history_role());
+	ob_json_put_text(&line, "status", status_of(totals));
+	ob_json_put_number(&line, "tables", totals->tables);
+	ob_json_put_number(&line, "done", totals->done);
+	ob_json_put_number(&line, "empty", totals->empty);
+	ob_json_put_number(&line, "failed", totals->failed);
+	ob_json_put_number(&line, "rows", totals->figures.rows);
+	ob_json_put_number(&line, "raw_bytes", totals->figures.raw_bytes);
+	ob_json_put_number(&line, "bytes", totals->figures.bytes);
+	ob_json_put_time(&line, "started", totals->started, false);
+	ob_json_put_time(&line, "ended", totals->ended, false);
 	end(&line);
 }
 

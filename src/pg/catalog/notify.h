@@ -1,6 +1,6 @@
 /*
  * notify.h
- *		Telling others that an export or a run has ended.
+ *		Notifications that an export or a run has ended.
  *
  * src/pg/catalog/notify.h
  *
@@ -15,10 +15,10 @@
 
 #include "pg/catalog/history.h"
 
-/* The log. */
+/* Writes a line to the server's log. */
 extern void ob_notify_log(const ObHistoryRow *row);
 
-/* Listeners.  Nothing on a standby, which has none. */
+/* Notifies listeners.  A standby has none, so there nothing is done. */
 extern void ob_notify_table(const ObHistoryRow *row);
 extern void ob_notify_run(const ObTotals *totals);
 
@@ -26,14 +26,17 @@ extern void ob_notify_run(const ObTotals *totals);
  * listeners. */
 extern void ob_notify_end(Oid schema, const ObHistoryRow *row);
 
-/* The client, at DEBUG1, unless this is a background worker: the row that the
- * call returns says the same, and cron mails what psql writes to stderr.  The
- * table is the run's only one, or NULL for a run of registered tables. */
+/*
+ * Reports to the client at DEBUG1, unless this is a background worker: the row
+ * that the call returns says the same, and cron mails what psql writes to
+ * stderr.  The table is the only one of the run, or NULL for a run of
+ * registered tables.
+ */
 extern void ob_notify_client(const ObTotals *totals,
 							 const ObHistoryRow *table);
 
-/* What the client was sent already leaves the server's buffer, as far as it
- * does without waiting. */
+/* Sends the messages in the server's buffer to the client, as far as that goes
+ * without a wait. */
 extern void ob_notify_flush(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * progress.c
- *		How far the exports of this database are.
+ *		The progress of the exports of this database.
  *
  * src/pg/catalog/progress.c
  */
@@ -16,18 +16,16 @@
 #include "pg/base/compat.h"
 #include "pg/catalog/progress.h"
 
-/*
- * The parameters behind those that COPY uses, up to PostgreSQL 18.  Small
- * numbers share one.
- */
-#define OURS 7       /* MAGIC, and the leader's pid */
+/* The parameters after those that COPY uses, up to PostgreSQL 18.  Small
+ * numbers share one. */
+#define OURS 7       /* MAGIC, and the pid of the leader */
 #define RUN_ID 8     /* and 9 */
 #define COUNTERS 10  /* phase 8 bits, in flight 8, parts 16, retries 32 */
-#define ROLE 11      /* 32 bits, and the name's length 16 */
+#define ROLE 11      /* 32 bits, and 16 of the name's length */
 #define ESTIMATED 12 /* bytes */
 #define STARTED 13
 #define BYTES 14
-#define NAME 15 /* as many as there are */
+#define NAME 15 /* as many as are left */
 #define NPARAMS PGSTAT_NUM_PROGRESS_PARAM
 #define NAME_MAX_LEN ((NPARAMS - NAME) * (int) sizeof(int64))
 
@@ -36,7 +34,7 @@
 struct ObProgress
 {
 	int64 params[NPARAMS];
-	/* of the command that this export is a part of */
+	/* the command that this export is a part of */
 	ProgressCommandType outer;
 	Oid outer_target;
 	int64 outer_params[NPARAMS];
@@ -92,8 +90,8 @@ ob_progress_begin(const ObProgressLabel *label)
 	return progress;
 }
 
-/* A command within the query (a function's COPY, an error that it caught) has
- * taken it away. */
+/* Whether the export is still shown.  A command within the query takes its
+ * place: the COPY of a function, or an error that it catches. */
 static bool
 is_shown(const ObProgress *progress)
 {
@@ -164,7 +162,8 @@ ob_phase_name(ObPhase phase)
 	return phase < lengthof(names) ? names[phase] : "unknown";
 }
 
-/* NULL: it is at something else, or nothing of ours. */
+/* Returns NULL if the backend runs another command, or a COPY that is not an
+ * export. */
 static const PgBackendStatus *
 status_of_export(int number)
 {
@@ -178,8 +177,8 @@ status_of_export(int number)
 	return status;
 }
 
-/* The rule of onboard_runs, besides the session's own user and the monitors.
- */
+/* Whether the current user may see it: by the rule of the view onboard_runs,
+ * as the session's own user, or as a monitor. */
 static bool
 may_see(const PgBackendStatus *status)
 {
@@ -226,7 +225,7 @@ leader_of(const PgBackendStatus *status)
 	return (int) (uint32) status->st_progress_param[OURS];
 }
 
-/* What a parallel worker has done is its leader's. */
+/* The work of a parallel worker is shown as its leader's. */
 static void
 add_worker(List *rows, const PgBackendStatus *status)
 {

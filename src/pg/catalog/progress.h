@@ -1,15 +1,14 @@
 /*
  * progress.h
- *		How far the exports of this database are.
+ *		The progress of the exports of this database.
  *
  * src/pg/catalog/progress.h
  *
- * Each process tells it in its own PgBackendStatus, where COPY and VACUUM tell
- * theirs: memory that every server has, so nothing needs to be preloaded; that
- * costs the teller no lock; and that PostgreSQL clears when the transaction or
- * the process ends, however it does.  The command is COPY TO, so exports are
- * also in pg_stat_progress_copy; what is ours stands in parameters which COPY
- * does not use.
+ * Each process reports in its own PgBackendStatus, as COPY and VACUUM do.
+ * Every server has that memory, so nothing needs to be preloaded; reporting
+ * takes no lock; and PostgreSQL clears it when the transaction or the process
+ * ends, in whatever way.  The command is COPY TO, so exports are also in
+ * pg_stat_progress_copy; our own data is in parameters that COPY does not use.
  *
  * A backend has room for one command.  An export within another command (a
  * COPY whose query calls onboard_table()) takes its place, and gives it back
@@ -27,16 +26,16 @@
 typedef enum ObPhase
 {
 	OB_PHASE_QUERY,   /* rows come */
-	OB_PHASE_UPLOAD,  /* there are no more; what is left is sent */
+	OB_PHASE_UPLOAD,  /* no more rows come; the rest is sent */
 	OB_PHASE_COMPLETE /* S3 puts the parts together */
 } ObPhase;
 
-/* What does not change.  Borrowed. */
+/* The constant part of a process's progress.  Borrowed. */
 typedef struct ObProgressLabel
 {
 	pg_uuid_t run_id;
 	const char *name;
-	int leader; /* the pid under which this process's work is shown */
+	int leader; /* pid under which the work of this process is shown */
 	TimestampTz started;
 } ObProgressLabel;
 
@@ -62,10 +61,10 @@ typedef struct ObProgressRow
 {
 	int pid;
 	pg_uuid_t run_id;
-	const char *name; /* its beginning */
-	int name_len;     /* of all of it; at most PG_UINT16_MAX */
+	const char *name; /* beginning of the name */
+	int name_len;     /* length of the whole name; at most PG_UINT16_MAX */
 	ObPhase phase;
-	/* of all processes */
+	/* sums over all processes */
 	ObFigures figures;
 	int in_flight;
 	int64 estimated_bytes;
@@ -74,7 +73,8 @@ typedef struct ObProgressRow
 
 extern const char *ob_phase_name(ObPhase phase);
 
-/* ObProgressRow *, palloc'd: those that the current role may see. */
+/* Returns a list of ObProgressRow *, palloc'd, that the current role may see.
+ */
 extern List *ob_progress_list(void);
 
 #endif

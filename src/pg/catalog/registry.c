@@ -43,7 +43,7 @@ read_entry(uint64 row, MemoryContext context)
 	return entry;
 }
 
-/* The rows that a condition with one text parameter selects. */
+/* Returns the rows that a condition with one text parameter selects. */
 static List *
 select_entries(Oid schema, const char *condition, const char *value)
 {
@@ -119,7 +119,7 @@ refuse(const char *message, const char *detail)
 					 "also have bucket, options and enabled.")));
 }
 
-/* A string, or NULL for JSON's null. */
+/* Returns a string, or NULL for JSON's null. */
 static char *
 string_value(const JsonbValue *value, const char *key, const char *entry)
 {
@@ -163,7 +163,7 @@ read_field(LoadEntry *load, const char *key, JsonbValue *value,
 		refuse(psprintf("unknown key \"%s\"", key), where);
 }
 
-/* A query's own errors do not say whose it is. */
+/* The errors of a query do not say which entry it belongs to. */
 static void
 say_entry(void *arg)
 {

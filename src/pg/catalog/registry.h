@@ -11,30 +11,29 @@
 #include "utils/jsonb.h"
 #include "utils/uuid.h"
 
-/* A row, palloc'd; fields that are NULL there are NULL here. */
+/* A row, palloc'd.  A field is NULL if the column is null. */
 typedef struct ObEntry
 {
 	char *name;
 	char *query;
 	char *bucket;
 	Jsonb *options;
-	pg_uuid_t id; /* distinguishes it from later rows of the name */
+	pg_uuid_t id; /* distinguishes the row from later ones of that name */
 } ObEntry;
 
-/*
- * The row of that name, or NULL: also for a caller who may not read the
- * registry.  Disabled rows count: they are out of onboard_all() only.
- */
+/* Returns the row of that name, or NULL, also if the caller may not read the
+ * registry.  Disabled rows count: only onboard_all() leaves them out. */
 extern ObEntry *ob_registry_find(Oid schema, const char *name);
 
-/* The enabled rows whose name is LIKE the pattern (NULL: all), by name. */
+/* Returns the enabled rows whose name is LIKE the pattern (NULL: all), ordered
+ * by name. */
 extern List *ob_registry_list(Oid schema, const char *pattern);
 
 /*
  * Inserts or updates rows from {"Tables": [{"table_name": ..., "sql_query":
- * ...}]}; an entry may also have bucket, options and enabled.  What an entry
- * does not mention keeps its value.  All of it is checked before the first row
- * is written.  Returns the number of rows.
+ * ...}]}; an entry may also have bucket, options and enabled.  Columns that an
+ * entry does not mention keep their values.  All entries are checked before
+ * the first row is written.  Returns the number of rows.
  */
 extern int ob_registry_load(Oid schema, Jsonb *config);
 

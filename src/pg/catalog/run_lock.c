@@ -1,6 +1,6 @@
 /*
  * run_lock.c
- *		Which process works on a run.
+ *		The lock that shows which process works on a run.
  *
  * src/pg/catalog/run_lock.c
  */
@@ -15,12 +15,12 @@
 #include "pg/catalog/kept_lock.h"
 #include "pg/catalog/run_lock.h"
 
-/* Advisory locks of a class of their own; users' have 1 and 2. */
+/* Advisory locks of a class of their own; those of users have 1 and 2. */
 #define LOCK_CLASS 3
 #define TABLE_LOCK_CLASS 7 /* worker_limits.c uses 4 to 6 */
 
-/* The first bytes of a SHA-256.  Core's does not need a resource owner, which
- * a worker lacks between its transactions. */
+/* The first bytes of a SHA-256.  The core's implementation needs no resource
+ * owner, which a worker lacks between its transactions. */
 static void
 digest(Oid role, const pg_uuid_t *run_id, const char *name, uint8 *bytes,
 	   int len)
@@ -71,7 +71,7 @@ is_holder(const LockInstanceData *lock)
 		   (lock->holdMask & LOCKBIT_ON(ExclusiveLock)) != 0;
 }
 
-/* Whether some process works on a run, or that one; 0: any. */
+/* Whether the process pid works on a run, or, if that is 0, any process. */
 static bool
 any_is_held(int pid)
 {
@@ -89,8 +89,8 @@ any_is_held(int pid)
 	return held;
 }
 
-/* The run would go on for as long as the prepared transaction is there, by no
- * process that anybody could find. */
+/* The run would go on for as long as the prepared transaction exists, without
+ * a process that could be found. */
 static void
 refuse_prepare(XactEvent event, void *arg)
 {
@@ -162,7 +162,7 @@ ob_run_any_is_locked(void)
 	return any_is_held(0);
 }
 
-/* GetLockConflicts() is cheap, but does not see who is between two
+/* GetLockConflicts() is cheap, but does not see a process between two
  * transactions, as jobs are now and then. */
 bool
 ob_run_is_locked(Oid role, const pg_uuid_t *run_id)

@@ -1,6 +1,6 @@
 /*
  * run_lock.h
- *		Which process works on a run.
+ *		The lock that shows which process works on a run.
  *
  * src/pg/catalog/run_lock.h
  *
@@ -16,9 +16,10 @@
 
 /*
  * Marks the run as one that this process works on, until its transaction ends,
- * or until the process does: a "queued" or "running" row is valid only while
- * a process holds this lock; see the view onboard_runs.  False if another
- * process has it.  A transaction that has marked one cannot be prepared.
+ * or until the process does: a "queued" or "running" row is valid only while a
+ * process holds this lock (see the view onboard_runs).  Returns false if
+ * another process has it.  A transaction that has marked a run cannot be
+ * prepared.
  */
 extern bool ob_run_lock(Oid role, const pg_uuid_t *run_id);
 extern bool ob_run_lock_session(Oid role, const pg_uuid_t *run_id);
@@ -29,17 +30,18 @@ extern bool ob_run_lock_session(Oid role, const pg_uuid_t *run_id);
 extern bool ob_run_lock_table(Oid role, const pg_uuid_t *run_id,
 							  const char *name);
 
-/* The pid of the process that works on the run, perhaps this one; 0: none.
- * The check does not take the lock, so it never keeps a process from it. */
+/* Returns the pid of the process that works on the run, perhaps this one, or
+ * 0.  The check does not take the lock, so it never keeps a process from it.
+ */
 extern int ob_run_pid(Oid role, const pg_uuid_t *run_id);
 
-/* Whether another process works on it. */
+/* Whether another process works on the run. */
 extern bool ob_run_is_locked(Oid role, const pg_uuid_t *run_id);
 
-/* Whether anybody works on any run of this database. */
+/* Whether any process works on any run of this database. */
 extern bool ob_run_any_is_locked(void);
 
-/* What stands for that table of that run: the key of its row. */
+/* Returns the key of the row of that table in that run. */
 extern pg_uuid_t ob_run_key(Oid role, const pg_uuid_t *run_id,
 							const char *name);
 

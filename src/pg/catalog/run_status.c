@@ -1,6 +1,6 @@
 /*
  * run_status.c
- *		How far a run is, by its rows and its process.
+ *		The status of a run, from its rows and its process.
  *
  * src/pg/catalog/run_status.c
  */
@@ -18,7 +18,6 @@
 
 #include "pg/catalog/history.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/catalog/run_lock.h"
 #include "pg/catalog/run_status.h"
 
@@ -26,9 +25,9 @@
 
 typedef struct Question
 {
-	const char *sql; /* with a %s for the schema, or none */
+	const char *sql; /* may have a %s for the schema */
 	ObParameters parameters;
-	void (*answer)(void *arg); /* for what is in SPI_tuptable */
+	void (*answer)(void *arg); /* reads SPI_tuptable */
 	void *arg;
 } Question;
 
@@ -59,9 +58,9 @@ run_question(Oid schema, void *arg)
 typedef struct Owners
 {
 	const pg_uuid_t *run_id;
-	bool working; /* only those whose process works on it */
+	bool working; /* only roles whose process works on it */
 	bool own;
-	int n; /* of other roles */
+	int n; /* number of other roles */
 	Oid other;
 } Owners;
 
@@ -101,7 +100,7 @@ may_read(Oid schema)
 		   pg_class_aclcheck(table, GetUserId(), ACL_SELECT) == ACLCHECK_OK;
 }
 
-/* A run has rows, or none yet, but a process that works on it. */
+/* A run has rows, or none yet but a process that works on it. */
 static void
 find_owners(Oid schema, Owners *owners)
 {
@@ -161,7 +160,7 @@ ob_status_is_open(const char *status)
 		   strcmp(status, OB_STATUS_RUNNING) == 0;
 }
 
-/* A row without a name is not a table's, but the run's own. */
+/* A row without a name is the run's own. */
 static void
 count(Reading *reading, const char *name, const char *status)
 {
@@ -224,7 +223,7 @@ ob_run_status(Oid schema, const pg_uuid_t *run_id, Oid role,
 	ob_parameter_uuid(&question.parameters, run_id);
 	ob_parameter_oid(&question.parameters, role);
 	ob_as_caller(schema, run_question, &question);
-	/* a manifest may keep it busy after the last table */
+	/* the manifest may come after the last table */
 	if ((pid != 0 && pid != MyProcPid) || (reading.held && reading.open > 0))
 		status->status = OB_STATUS_RUNNING;
 	else if (reading.seen == 0)

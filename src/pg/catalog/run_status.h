@@ -1,13 +1,13 @@
 /*
  * run_status.h
- *		How far a run is, by its rows and its process.
+ *		The status of a run, from its rows and its process.
  *
  * src/pg/catalog/run_status.h
  *
- * Rows are read with the caller's rights, and with a snapshot of their own:
- * what a transaction of REPEATABLE READ or SERIALIZABLE saw first says nothing
- * of what has ended since.  The process is looked for before the rows are
- * read: an open row without a process is lost.
+ * Rows are read with the caller's rights, and with a new snapshot: the first
+ * one of a REPEATABLE READ or SERIALIZABLE transaction does not show later
+ * ends.  The process is looked up before the rows are read: an open row
+ * without a process is lost.
  */
 #ifndef OB_RUN_STATUS_H
 #define OB_RUN_STATUS_H
@@ -27,20 +27,20 @@ typedef struct ObRunStatus
 	int64 rows;
 	int64 bytes;
 	TimestampTz started;
-	TimestampTz ended; /* 0: not all have */
+	TimestampTz ended; /* 0: not all tables have ended */
 } ObRunStatus;
 
 /*
- * The role whose run of that id is meant: the caller, if it has one; else the
- * one that the caller is a member of.  False if there is no such run.  Raises
- * if there are several.
+ * Finds the role whose run of that id is meant: the caller, if it has such a
+ * run; else a role that the caller is a member of.  Returns false if there is
+ * no such run.  Raises if there are several.
  */
 extern bool ob_run_find_role(Oid schema, const pg_uuid_t *run_id, Oid *role);
 
 extern void ob_run_status(Oid schema, const pg_uuid_t *run_id, Oid role,
 						  ObRunStatus *status);
 
-/* Whether a row that says so is one of a table that is yet to end. */
+/* Whether that is the status of a table that is yet to end. */
 extern bool ob_status_is_open(const char *status);
 
 /* Whether an open row is one that no process works on any more. */

@@ -32,7 +32,7 @@ ob_image_read(const void *at)
 	return (ObImage){true, unconstify(void *, at), 0};
 }
 
-/* Returns the bytes: those given, or those of the image if it is read. */
+/* Returns the bytes: the given ones, or those of the image if it is read. */
 static const char *
 piece(ObImage *image, const void *data, int64 *len)
 {

@@ -1,6 +1,6 @@
 /*
  * key.c
- *		Where an export lands: the key template and its fields.
+ *		The key of an export: its template and its fields.
  *
  * src/pg/config/key.c
  */
@@ -40,8 +40,8 @@ append_encoded(StringInfo out, const char *text)
 		ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
 						errmsg("name is too long for a key")));
 
-	/* All that may raise comes before the buffer, which palloc's cleanup does
-	 * not know. */
+	/* Everything that may raise comes before the buffer, which an error would
+	 * not free. */
 	max = 3 * len;
 	enlargeStringInfo(out, max);
 	ob_error_clear(&error);
@@ -56,8 +56,8 @@ append_encoded(StringInfo out, const char *text)
 				 errdetail("%s", error.cause)));
 }
 
-/* The session's TimeZone does not count, so that a key does not depend on who
- * exports. */
+/* The session's TimeZone has no influence, so that a key does not depend on
+ * the exporter. */
 static struct pg_tm
 local_time(const ObKeyFields *fields)
 {
@@ -72,8 +72,8 @@ local_time(const ObKeyFields *fields)
 	return tm;
 }
 
-/* Returns false if the field is none of those that show the moment.  Each is
- * padded with zeros, so that keys sort as their moments do. */
+/* Returns false if the field is none of those that show the moment.  Each of
+ * these is padded with zeros, so that keys sort as their moments do. */
 static bool
 append_moment(StringInfo out, const char *name, const ObKeyFields *fields)
 {
@@ -135,10 +135,8 @@ fail_template(const char *fault)
 			 errmsg("%s in option \"key\"", fault), errhint(TEMPLATE_HINT)));
 }
 
-/*
- * The result is in the database's encoding; what is encoded is plain ASCII, so
- * the caller can convert the whole.
- */
+/* Expands the template into the database's encoding.  Encoded names are plain
+ * ASCII, so the caller can convert the whole. */
 static void
 expand(StringInfo out, const char *template, const ObKeyFields *fields)
 {
@@ -164,8 +162,9 @@ expand(StringInfo out, const char *template, const ObKeyFields *fields)
 	}
 }
 
-/* The two characters beyond those of control that XML cannot write: a store
- * that lists such a key breaks its answer. */
+/* Whether the character is U+FFFE or U+FFFF, which XML cannot have, like
+ * control characters: a store that lists such a key returns a broken response.
+ */
 static bool
 is_no_character(const char *utf8)
 {
@@ -234,7 +233,7 @@ ob_key_expand(const char *template, const ObKeyFields *fields)
 	return utf8;
 }
 
-/* Whether it ends as what is written of a run: a random id, a name. */
+/* Whether the key ends as the objects of a run do: a random id, a name. */
 static bool
 is_of_run(const char *key)
 {

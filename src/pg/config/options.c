@@ -5,10 +5,10 @@
  * src/pg/config/options.c
  *
  * One table names the options, each with the function that reads it; a new
- * option is one line there and one function.  What an option's own value
- * shows is checked by its reader, what only several together show by
- * ob_options_finish().  Messages are our own also where the rule is COPY's, so
- * that they name the option and stay the same over PostgreSQL's versions.
+ * option is one line there and one function.  A reader checks the value of its
+ * own option; ob_options_finish() checks the conflicts between options.
+ * Messages are our own even if the rule is COPY's, so that they name the
+ * option and stay the same over PostgreSQL's versions.
  */
 #include "postgres.h"
 
@@ -27,7 +27,7 @@
 #define PART_SIZE_MIN (INT64CONST(5) * 1024 * 1024)
 #define PART_SIZE_MAX (INT64CONST(5) * 1024 * 1024 * 1024)
 #define CONNECTIONS_MAX 64
-/* Its fields may be longer than what they stand for; a key has 1,024. */
+/* The fields may be longer than their values; a key has 1,024 bytes. */
 #define TEMPLATE_MAX 2048
 #define NULL_TEXT_MAX 8192
 
@@ -41,12 +41,19 @@ typedef struct OptionSpec
 {
 	const char *name;
 	void (*read)(ObOptionReader *reader);
-	unsigned who; /* may give it: FOR(OB_OPTIONS_...) */
+	unsigned who; /* sources that may give it: FOR(OB_OPTIONS_...) */
 } OptionSpec;
 
-/*
- * COPY's options
- */
+char *onboard_server;
+int onboard_part_size;
+int onboard_upload_memory;
+int onboard_connections;
+int onboard_parallel_tables;
+int onboard_connect_timeout;
+int onboard_stall_timeout;
+int onboard_retry_deadline;
+
+/* ---- COPY's options ---- */
 
 static void
 read_format(ObOptionReader *reader)
@@ -163,7 +170,7 @@ static void
 read_encoding(ObOptionReader *reader)
 {
 	char *text = ob_option_string(reader);
-	/* it raises an error of its own for what is longer */
+	/* pg_char_to_encoding() raises an error of its own for longer names */
 	int encoding = strlen(text) < NAMEDATALEN ? pg_char_to_encoding(text) : -1;
 
 	if (encoding < 0)
@@ -173,9 +180,7 @@ read_encoding(ObOptionReader *reader)
 	reader->options->has_encoding = true;
 }
 
-/*
- * How it is made and sent
- */
+/* ---- the object and its upload ---- */
 
 static void
 read_compression(ObOptionReader *reader)
@@ -291,9 +296,7 @@ read_on_error(ObOptionReader *reader)
 		ob_option_either(reader, "continue", "raise");
 }
 
-/*
- * Reading a layer
- */
+/* ---- reading a layer ---- */
 
 /* Sorted: the hint lists them in this order. */
 static const OptionSpec specs[] = {
@@ -341,7 +344,7 @@ static const OptionSpec specs[] = {
 	{"watermark", ob_read_watermark, FOR(OB_OPTIONS_REGISTRY)},
 };
 
-/* Those that "who" may give. */
+/* Lists the options that a source may give. */
 static const char *
 list_specs(ObOptionsFor who)
 {
@@ -447,9 +450,7 @@ ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor who,
 	error_context_stack = context.previous;
 }
 
-/*
- * Checking the whole
- */
+/* ---- checking the options as a whole ---- */
 
 static void
 check_conflict(const ObOptions *options, bool given, const char *option,
@@ -525,8 +526,8 @@ fill_copy_defaults(ObOptions *options)
 		copy->encoding = pg_get_client_encoding();
 }
 
-/* COPY's rules for its characters; without them nothing could read the file
- * back. */
+/* Applies COPY's rules for its characters; a file that breaks them could not
+ * be read back. */
 static void
 check_characters(const ObCopyOptions *copy)
 {

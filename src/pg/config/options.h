@@ -34,7 +34,7 @@ typedef struct ObPairList /* names and values, palloc'd */
 typedef struct ObOptions
 {
 	ObCopyOptions copy;
-	/* which of COPY's options were given, for the conflicts */
+	/* flags of COPY's options that were given, to find conflicts */
 	const char *format_name; /* NULL: csv */
 	bool has_header, has_delimiter, has_null, has_quote, has_escape;
 	bool has_force_quote, has_encoding;
@@ -48,25 +48,26 @@ typedef struct ObOptions
 
 	char *server;       /* NULL: the setting onboard.server */
 	char *key;          /* key template; NULL: the default one */
-	pg_tz *timezone;    /* of the fields of keys; NULL: UTC */
-	char *as_of;        /* what they show; NULL: the run's own time */
-	TimestampTz moment; /* the same, once all options are read */
+	pg_tz *timezone;    /* time zone of the fields of keys; NULL: UTC */
+	char *as_of;        /* moment that they show; NULL: the time of the run */
+	TimestampTz moment; /* the same moment, once all options are read */
 	int64 part_size;    /* bytes; the setting if not given */
 	int connections;    /* the setting if not given */
 	bool write_empty;   /* "empty": "write" */
 	bool raise_errors;  /* "on_error": "raise"; onboard_all only */
-	int parallel; /* workers; OB_PARALLEL_AUTO: as the planner likes; 0: off */
+	int parallel; /* number of workers; 0: off; OB_PARALLEL_AUTO: the planner
+				   * decides */
 	bool has_parallel;
 
-	/* of the run: see options_run.c */
-	bool manifest; /* also if together */
+	/* options of the run: see options_run.c */
+	bool manifest; /* always set if together */
 	bool has_manifest;
 	bool together;   /* "publish": "together" */
-	char *watermark; /* its column; NULL: all rows */
+	char *watermark; /* name of its column; NULL: all rows */
 	char *overlap;   /* NULL: none */
 
-	/* S3's object options; NULL: not sent */
-	char *content_type; /* NULL: the format's, or the codec's */
+	/* headers of the object; NULL: not sent */
+	char *content_type; /* NULL: that of the format or codec */
 	char *storage_class;
 	char *acl;
 	ObPairList tags;
@@ -76,44 +77,46 @@ typedef struct ObOptions
 	bool bucket_key;
 	bool has_bucket_key;
 
-	/* of all requests; NULL and false: not sent */
+	/* headers of all requests; NULL and false: not sent */
 	char *expected_bucket_owner;
 	bool requester_pays;
 
 	ObChecksum checksum;
-	bool keep_existing; /* "overwrite": "error", and each increment */
+	bool keep_existing; /* set by "overwrite": "error", and for each increment
+						 */
 } ObOptions;
 
-/* Who is asking: not every option is for everybody. */
+/* The source of a layer, which decides what options it may have. */
 typedef enum ObOptionsFor
 {
 	OB_OPTIONS_TABLE,
-	OB_OPTIONS_ALL, /* also on_error */
+	OB_OPTIONS_ALL, /* has on_error, too */
 	OB_OPTIONS_REGISTRY,
-	OB_OPTIONS_ABORT /* only what all requests carry */
+	OB_OPTIONS_ABORT /* only those that all requests carry */
 } ObOptionsFor;
 
-/* Zeroes, in the current memory context. */
+/* Returns options that are all zero, in the current memory context. */
 extern ObOptions *ob_options_new(void);
 
 /*
- * Reads one layer over what is there.  where names it in error messages, e.g.
- * "options of registered table \"orders\"" or "options"; the values are copied
- * into the current memory context.
+ * Reads one layer over the values so far.  where names the layer in error
+ * messages, for instance "options of registered table \"orders\"" or
+ * "options".  Values are copied into the current memory context.
  */
 extern void ob_options_read(ObOptions *options, Jsonb *layer, ObOptionsFor who,
 							const char *where);
 
-/* Checks the whole and fills the defaults (also from the settings). */
+/* Checks the options as a whole, and fills the defaults (also from the
+ * settings). */
 extern void ob_options_finish(ObOptions *options);
 
-/* The settings, defined in module.c.  Sizes in kB, times in ms, as the units
- * of their GUCs say. */
+/* The settings, which module.c defines as GUCs.  Sizes are in kB and times in
+ * ms, as the units of their GUCs say. */
 extern char *onboard_server;
 extern int onboard_part_size;     /* kB */
 extern int onboard_upload_memory; /* kB */
 extern int onboard_connections;
-extern int onboard_parallel_tables; /* workers of onboard_all() */
+extern int onboard_parallel_tables; /* number of workers of onboard_all() */
 extern int onboard_connect_timeout; /* ms */
 extern int onboard_stall_timeout;   /* ms */
 extern int onboard_retry_deadline;  /* ms */

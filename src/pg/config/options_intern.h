@@ -1,6 +1,6 @@
 /*
  * options_intern.h
- *		What the options*.c files have in common.
+ *		Declarations that the options*.c files share.
  *
  * src/pg/config/options_intern.h
  *
@@ -19,52 +19,53 @@
 typedef struct ObOptionReader
 {
 	ObOptions *options;
-	const char *name; /* of the option that is being read */
+	const char *name; /* name of the option that is being read */
 	const JsonbValue *value;
 } ObOptionReader;
 
-/* "option ... must be <what>" */
+/* Raises "option ... must be <what>". */
 extern _Noreturn void ob_option_fail_type(const ObOptionReader *reader,
 										  const char *what);
 
-/* "invalid value ... for option ..." */
+/* Raises "invalid value ... for option ...". */
 extern _Noreturn void ob_option_fail_value(const ObOptionReader *reader,
 										   const char *value,
 										   const char *hint);
 
-/* Raises if a text of the option's has more bytes. */
+/* Raises if a text of the option is longer. */
 extern void ob_option_check_length(const ObOptionReader *reader, size_t len,
 								   size_t max);
 
-/* The value, if it is of that type; else an error.  Strings are palloc'd. */
+/* Return the value if it has that type, else raise.  Strings are palloc'd. */
 extern bool ob_option_boolean(const ObOptionReader *reader);
 extern char *ob_option_string(const ObOptionReader *reader);
-/* Not empty, and of so many bytes at most. */
+/* Returns a string that is not empty, and not longer than max bytes. */
 extern char *ob_option_nonempty(const ObOptionReader *reader, size_t max);
 extern char ob_option_character(const ObOptionReader *reader);
 
-/* A whole number; hint says what is allowed. */
+/* Returns a whole number.  hint lists what is allowed. */
 extern int64 ob_option_integer(const ObOptionReader *reader, int64 min,
 							   int64 max, const char *hint);
 
-/* One of two words; true: the second. */
+/* Reads one of two words, and returns whether it is the second. */
 extern bool ob_option_either(const ObOptionReader *reader, const char *no,
 							 const char *yes);
 
-/* Whether it is this boolean, and not another one or of another type. */
+/* Whether the value is that boolean, and not another value or type. */
 extern bool ob_option_is_boolean(const ObOptionReader *reader, bool value);
 
-/* A string within the option, of so many bytes at most; palloc'd. */
+/* Returns a string within the option's value, not longer than max bytes;
+ * palloc'd. */
 extern char *ob_option_item(const ObOptionReader *reader,
 							const JsonbValue *value, size_t max);
 
 /* An array of names, of one at least, as a list of char *. */
 extern List *ob_option_names(const ObOptionReader *reader, const char *what);
 
-/* A JSON string, palloc'd. */
+/* Returns a copy of a JSON string; palloc'd. */
 extern char *ob_option_copy(const JsonbValue *value);
 
-/* S3's options */
+/* Options of S3. */
 extern void ob_read_acl(ObOptionReader *reader);
 extern void ob_read_bucket_key(ObOptionReader *reader);
 extern void ob_read_checksum(ObOptionReader *reader);
@@ -78,15 +79,15 @@ extern void ob_read_sse(ObOptionReader *reader);
 extern void ob_read_storage_class(ObOptionReader *reader);
 extern void ob_read_tags(ObOptionReader *reader);
 
-/* Checks what only several of them show. */
+/* Raises for conflicts that only several of these options show. */
 extern void ob_options_check_s3(const ObOptions *options);
 
-/* Those of the moment that keys show */
+/* Options of the moment that keys show. */
 extern void ob_read_as_of(ObOptionReader *reader);
 extern void ob_read_timezone(ObOptionReader *reader);
 extern void ob_options_finish_time(ObOptions *options);
 
-/* Those of format "parquet" */
+/* Options of format "parquet". */
 extern void ob_read_dictionary(ObOptionReader *reader);
 extern void ob_read_encodings(ObOptionReader *reader);
 extern void ob_read_numeric(ObOptionReader *reader);
@@ -97,7 +98,7 @@ extern void ob_read_unrepresentable(ObOptionReader *reader);
 extern void ob_read_uuid(ObOptionReader *reader);
 extern void ob_options_finish_parquet(ObOptions *options);
 
-/* Those of a run */
+/* Options of a run. */
 extern void ob_read_manifest(ObOptionReader *reader);
 extern void ob_read_publish(ObOptionReader *reader);
 extern void ob_read_watermark(ObOptionReader *reader);

@@ -25,7 +25,7 @@ fail(const char *message, const char *hint)
 					errmsg("%s", message), errhint("%s", hint)));
 }
 
-/* Both are options of a call: there is no later layer. */
+/* Both are options of a call, so there is no later layer. */
 static void
 check_manifest(const ObOptions *options)
 {

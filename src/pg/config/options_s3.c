@@ -4,8 +4,8 @@
  *
  * src/pg/config/options_s3.c
  *
- * What a store does with most of them is its business, so values are checked
- * for what could never be right, and for what contradicts each other.
+ * The effect of most of these options depends on the store, so values are only
+ * checked for what no store could accept, and for contradictions.
  */
 #include "postgres.h"
 
@@ -14,8 +14,8 @@
 #include "pg/config/options_intern.h"
 #include "pg/base/errors.h"
 
-/* S3's limits.  It counts 2,048 bytes of metadata; ours (the upload's marker)
- * need some of them. */
+/* The limits of S3.  It counts 2,048 bytes of metadata; ours (the upload's
+ * marker) need some of them. */
 #define TAGS_MAX 10
 #define TAG_KEY_CHARS_MAX 128
 #define TAG_VALUE_CHARS_MAX 256
@@ -25,7 +25,7 @@
 #define SSE_KMS "aws:kms"
 #define SSE_KMS_TWICE "aws:kms:dsse"
 #define KMS_KEY_ID_MAX 2048
-/* S3 takes 8 kB of headers in all. */
+/* S3 takes 8 kB of headers altogether. */
 #define CONTENT_TYPE_MAX 1024
 #define WORD_MAX 128
 #define ACCOUNT_DIGITS 12
@@ -34,10 +34,8 @@
 	"!#$%&'*+-.^_`|~0123456789" \
 	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
 
-/*
- * S3's object options.  All but the tags become header lines as they are, so
- * nothing that could end a line may be in them.
- */
+/* The options of the object.  All but the tags become header lines without
+ * changes, so they may not have anything that could end a line. */
 
 static bool
 is_printable_ascii(const char *text)
@@ -128,8 +126,8 @@ fail_entry(const ObOptionReader *reader, const char *name, const char *hint)
 					errhint("%s", hint)));
 }
 
-/* Tags travel percent-encoded in one header, so they may be any text; they
- * are kept in UTF-8. */
+/* Tags are percent-encoded in one header, so they may be any text; they are
+ * kept in UTF-8. */
 static char *
 tag_text(const ObOptionReader *reader, const char *name, const char *text,
 		 int max)
@@ -213,9 +211,7 @@ ob_read_metadata(ObOptionReader *reader)
 						 2048 - METADATA_BYTES_MAX)));
 }
 
-/*
- * Encryption
- */
+/* ---- encryption ---- */
 
 void
 ob_read_sse(ObOptionReader *reader)
@@ -249,9 +245,7 @@ ob_read_bucket_key(ObOptionReader *reader)
 	reader->options->has_bucket_key = true;
 }
 
-/*
- * Who owns the bucket, and who pays
- */
+/* ---- the owner of the bucket, and the payer of requests ---- */
 
 void
 ob_read_expected_bucket_owner(ObOptionReader *reader)
@@ -271,9 +265,7 @@ ob_read_requester_pays(ObOptionReader *reader)
 	reader->options->requester_pays = ob_option_boolean(reader);
 }
 
-/*
- * How it is written
- */
+/* ---- the write ---- */
 
 void
 ob_read_overwrite(ObOptionReader *reader)
@@ -292,9 +284,7 @@ ob_read_checksum(ObOptionReader *reader)
 			reader, text, "Allowed values: auto, sha256, crc32, md5, none.");
 }
 
-/*
- * All of them together
- */
+/* ---- conflicts ---- */
 
 void
 ob_options_check_s3(const ObOptions *options)

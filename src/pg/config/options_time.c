@@ -1,13 +1,13 @@
 /*
  * options_time.c
- *		The options that say which moment the fields of a key show.
+ *		The options for the moment that the fields of a key show.
  *
  * src/pg/config/options_time.c
  *
- * PostgreSQL's own input functions are not used: what they make of a text
- * depends on DateStyle and TimeZone, while a key must not depend on the
- * session, and they take "yesterday", whose meaning would change until a job
- * or a worker reads it.
+ * PostgreSQL's own input functions are not used: their results depend on
+ * DateStyle and TimeZone, while a key must not depend on the session, and they
+ * accept "yesterday", whose meaning would change until a job or a worker reads
+ * it.
  */
 #include "postgres.h"
 
@@ -29,11 +29,28 @@
 	"\"2026-01-31T02:00:00+01:00\"; without an offset it is in the time " \
 	"zone of option \"timezone\"."
 
+/* Whether it is the name of a zone of a fixed offset, such as "Etc/GMT-2". */
+static bool
+is_fixed(const char *name)
+{
+	const char *offset = name + strlen("Etc/GMT");
+	bool west;
+	size_t digits;
+
+	if (pg_strncasecmp(name, "Etc/GMT", strlen("Etc/GMT")) != 0)
+		return false;
+	west = *offset == '+';
+	offset += west || *offset == '-';
+	digits = strspn(offset, "0123456789");
+	return offset[digits] == '\0' && (digits == 1 || offset[0] == '1') &&
+		   digits <= 2 && atoi(offset) <= (west ? 12 : 14);
+}
+
 /*
- * PostgreSQL takes a name that it does not know, if it has a digit, for a
- * specification in POSIX's form.  There "UTC+2" is two hours west, so that
- * nearly all of them are mistakes.  Names with a digit that mean what they say
- * begin with "Etc/".
+ * Whether the text can be meant as the name of a time zone.  PostgreSQL takes
+ * an unknown name with a digit for a specification in POSIX form, where
+ * "UTC+2" is two hours west, so nearly all of them are mistakes, and so is
+ * "Etc/UTC+2".
  */
 static bool
 is_name(const char *name)
@@ -43,8 +60,7 @@ is_name(const char *name)
 		if (!isalnum((unsigned char) *p) && strchr("/_+-", *p) == NULL)
 			return false;
 	}
-	return strpbrk(name, "0123456789") == NULL ||
-		   pg_strncasecmp(name, "Etc/", strlen("Etc/")) == 0;
+	return strpbrk(name, "0123456789") == NULL || is_fixed(name);
 }
 
 void
@@ -58,7 +74,8 @@ ob_read_timezone(ObOptionReader *reader)
 	reader->options->timezone = zone;
 }
 
-/* Reads a number of so many digits, if it is one from min to max. */
+/* Reads a number of so many digits.  Returns false if there is none, or none
+ * from min to max. */
 static bool
 read_number(const char **rest, int digits, int min, int max, int *number)
 {
@@ -93,8 +110,8 @@ read_date(const char **rest, struct pg_tm *tm)
 					   &tm->tm_mday);
 }
 
-/* Seconds may be missing; their fraction is skipped, since no field of a key
- * shows it. */
+/* Reads a time of day.  Seconds may be missing; their fraction is skipped,
+ * since no field of a key shows it. */
 static bool
 read_time(const char **rest, struct pg_tm *tm)
 {
@@ -140,8 +157,8 @@ read_offset(const char **rest, int *west)
 	return true;
 }
 
-/* Reads the whole text, in that time zone unless it has an offset.  A zone of
- * NULL stands for UTC. */
+/* Reads the whole text, in that time zone unless it has an offset.  zone NULL
+ * stands for UTC. */
 static bool
 read_moment(const char *text, pg_tz *zone, TimestampTz *moment)
 {

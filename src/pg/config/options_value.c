@@ -1,6 +1,6 @@
 /*
  * options_value.c
- *		Reading one value of an option, and saying what is wrong with it.
+ *		The value of one option, and the errors about it.
  *
  * src/pg/config/options_value.c
  */
@@ -11,9 +11,7 @@
 #include "pg/config/options_intern.h"
 #include "pg/base/errors.h"
 
-/*
- * Errors about one value
- */
+/* ---- errors of one value ---- */
 
 static const char *
 type_name(const JsonbValue *value)
@@ -62,9 +60,7 @@ ob_option_check_length(const ObOptionReader *reader, size_t len, size_t max)
 						errhint("It may have at most %zu.", max)));
 }
 
-/*
- * JSON types
- */
+/* ---- JSON types ---- */
 
 bool
 ob_option_is_boolean(const ObOptionReader *reader, bool value)
@@ -121,7 +117,7 @@ number_text(const ObOptionReader *reader)
 		numeric_out, NumericGetDatum(reader->value->val.numeric)));
 }
 
-/* A whole number; hint says what is allowed. */
+/* Reads a whole number.  hint lists what is allowed. */
 int64
 ob_option_integer(const ObOptionReader *reader, int64 min, int64 max,
 				  const char *hint)
@@ -140,7 +136,7 @@ ob_option_integer(const ObOptionReader *reader, int64 min, int64 max,
 	return number;
 }
 
-/* One of two words; true: the second. */
+/* Reads one of two words, and returns whether it is the second. */
 bool
 ob_option_either(const ObOptionReader *reader, const char *no, const char *yes)
 {

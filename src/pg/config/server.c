@@ -36,7 +36,7 @@
 #include "pg/config/server_choice.h"
 
 #define WRAPPER_NAME "onboard"
-/* IAM's limit */
+/* the limit of IAM */
 #define EXTERNAL_ID_MAX 1224
 
 bool
@@ -97,7 +97,8 @@ ob_server_variant(List *options, unsigned *variant)
 	return NULL;
 }
 
-/* Whether all of it is printable ASCII from "first" on, and there is some. */
+/* Whether the text is not empty, and all of it is printable ASCII from "first"
+ * on. */
 static bool
 is_ascii(const char *value, char first, size_t max)
 {
@@ -117,7 +118,7 @@ ob_server_credential_ok(const char *value)
 	return is_ascii(value, '!', SIZE_MAX);
 }
 
-/* Stores other than AWS have their own idea of what follows "arn:". */
+/* Stores other than AWS have other texts after "arn:". */
 bool
 ob_server_role_arn_ok(const char *value)
 {
@@ -212,7 +213,8 @@ require_usage(Oid serverid, const char *name)
 				 quote_identifier(GetUserNameFromId(GetUserId(), false)))));
 }
 
-/* The row's server, after the checks of what it is and who may use it. */
+/* Finds the foreign server, and checks its wrapper and the privileges on it.
+ */
 static ForeignServer *
 look_up(const char *name)
 {
@@ -253,8 +255,8 @@ copy_option(List *options, const char *name)
 	return copy_text(ob_server_find_option(options, name));
 }
 
-/* The region makes the endpoint, if none is given; else it is only signed, and
- * most stores other than AWS ignore it. */
+/* The region selects the endpoint if none is given; otherwise it is only
+ * signed, and most stores other than AWS ignore it. */
 static void
 fill_endpoint(ObServer *server, List *options)
 {
@@ -352,7 +354,7 @@ mapping_exists(Oid userid, Oid serverid)
 								 ObjectIdGetDatum(serverid));
 }
 
-/* The option's own string, which becomes the server's. */
+/* Returns the option's own string, which becomes the server's. */
 static const char *
 mapping_option(const ObServer *server, List *options, const char *name,
 			   bool required)
@@ -405,7 +407,7 @@ ob_server_fill_keys(ObServer *server)
 		mapping_option(server, options, "session_token", false);
 }
 
-/* A role to assume, and where. */
+/* Reads the role to assume, and the service that grants it. */
 static void
 fill_role(ObServer *server, List *options)
 {
@@ -479,7 +481,7 @@ ob_server_make(const ObServerRow *row)
 	fill_options(server, row->options);
 	fill_credentials(server, row->options);
 
-	/* before there is a secret, since what follows may raise */
+	/* registered before there is a secret, since what follows may raise */
 	callback->func = wipe_on_reset;
 	callback->arg = server;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, callback);
@@ -561,7 +563,7 @@ ob_server_renew_keys(const ObServer *server)
 	AcceptInvalidationMessages();
 	before = MemoryContextSwitchTo(server->context);
 	old = keep_keys(&server->credentials.keys);
-	/* those who borrow the server see its new keys, which is the purpose */
+	/* all users of the server get its new keys, which is the purpose */
 	ob_server_fill_keys(unconstify(ObServer *, server));
 	MemoryContextSwitchTo(before);
 	wipe_keys(&old->keys);
@@ -579,7 +581,7 @@ ob_server_get(const char *name)
 void
 ob_server_require_usage(const ObServer *server)
 {
-	/* what others have committed since the statement began */
+	/* changes that others have committed since the statement began */
 	AcceptInvalidationMessages();
 	require_usage(server->serverid, server->name);
 }

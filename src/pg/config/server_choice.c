@@ -1,19 +1,19 @@
 /*
  * server_choice.c
- *		Who has chosen the server: roles that may, for the current user.
+ *		The choice of the server, by roles that may act as the current user.
  *
  * src/pg/config/server_choice.c
  *
- * Only a role that could read the data may choose where the data goes.  Two
- * things must not lead it elsewhere:
+ * A role may choose the destination of data only if it could read the data.
+ * Two ways around that are closed here:
  *
- * The setting onboard.server is a session's, and the current user may be
- * another role, in a SECURITY DEFINER function.  PostgreSQL keeps the role
- * that gave a setting its value ("srole"), also where a function's SET clause
- * did, and hands it to background workers with the value.
+ * The setting onboard.server belongs to the session, and the current user may
+ * be another role, in a SECURITY DEFINER function.  PostgreSQL keeps the role
+ * that gave a setting its value ("srole"), also for a function's SET clause,
+ * and passes it to background workers with the value.
  *
  * A server that no role has named is found by its default name alone, and any
- * role that may create servers can give that name to its own.
+ * role that may create servers can give that name to its own server.
  */
 #include "postgres.h"
 
@@ -27,7 +27,8 @@
 
 #define SETTING "onboard.server"
 
-/* A role's name for an error; roles may have been dropped meanwhile. */
+/* Returns a role's name for an error; the role may have been dropped
+ * meanwhile. */
 static const char *
 role_name(Oid role)
 {
@@ -37,9 +38,9 @@ role_name(Oid role)
 }
 
 /*
- * The role that has set it.  InvalidOid: an administrator has, in a file, on
- * the command line, or for all roles of a database; or it is the built-in
- * default.
+ * Returns the role that has set the setting.  InvalidOid stands for a value
+ * that an administrator has set in a file, on the command line, or for all
+ * roles of a database, and for the built-in default.
  */
 static Oid
 find_setter(const struct config_generic *setting)
@@ -95,7 +96,7 @@ ob_server_choose(const char *given, bool *named)
 	if (OidIsValid(setter))
 	{
 		check_setter(setter);
-		/* a setting for all databases means no server of this one */
+		/* a setting for all databases does not mean a server of this one */
 		*named = setting->source != PGC_S_USER;
 	}
 	return onboard_server;

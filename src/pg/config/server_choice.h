@@ -1,6 +1,6 @@
 /*
  * server_choice.h
- *		Who has chosen the server: roles that may, for the current user.
+ *		The choice of the server, by roles that may act as the current user.
  *
  * src/pg/config/server_choice.h
  */
@@ -10,9 +10,9 @@
 #include "foreign/foreign.h"
 
 /*
- * The name of the server to use: the given one, or that of the setting if
- * NULL.  Raises if the setting comes from a role that could not act as the
- * current user.  *named is false if the name is only the default.
+ * Returns the name of the server to use: the given one, or that of the setting
+ * if NULL.  Raises if the setting comes from a role that could not act as the
+ * current user.  Sets *named to false if the name is only the default.
  */
 extern const char *ob_server_choose(const char *given, bool *named);
 

@@ -31,9 +31,9 @@
 #include "pg/base/errors.h"
 #include "pg/config/server.h"
 
-#define PREFIX_MAX 900 /* of a key's 1,024 bytes */
+#define PREFIX_MAX 900 /* a key has 1,024 bytes */
 #define PATTERNS_MAX 8192
-/* What AWS gives, and what other stores may make of it. */
+/* The limits are above those of AWS's keys, for the sake of other stores. */
 #define KEY_ID_MAX 128
 #define SECRET_MAX 1024
 #define TOKEN_MAX (16 * 1024)
@@ -48,7 +48,7 @@ typedef struct ValidOption
 {
 	const char *name;
 	Oid catalog;
-	size_t max; /* bytes; 0: its check sees to it */
+	size_t max; /* bytes; 0: the check function limits it */
 	void (*check)(const char *name, const char *value);
 } ValidOption;
 
@@ -61,7 +61,7 @@ fail_value(const char *name, const char *value, const char *hint)
 					errhint("%s", hint), errhidestmt(true)));
 }
 
-/* A URL may have a password in it. */
+/* The URL may contain a password, so the error does not repeat it. */
 static _Noreturn void
 fail_url(const char *name, const ObError *error, const char *hint)
 {
@@ -71,7 +71,7 @@ fail_url(const char *name, const ObError *error, const char *hint)
 					errhint("%s", hint), errhidestmt(true)));
 }
 
-/* The store's, and that of its security token service. */
+/* The endpoints of the store and of its security token service. */
 static void
 check_endpoint(const char *name, const char *value)
 {
@@ -126,8 +126,8 @@ check_bucket(const char *name, const char *value)
 						errhint(OB_BUCKET_RULE), errhidestmt(true)));
 }
 
-/* What no bucket's name can match is a mistake that would only show as a
- * refusal later. */
+/* A pattern that matches no name of a bucket is a mistake that would show only
+ * later, as a refusal. */
 static void
 check_buckets(const char *name, const char *value)
 {
@@ -259,8 +259,8 @@ static const ValidOption valid_options[] = {
 	{"session_token", UserMappingRelationId, TOKEN_MAX, check_credential},
 };
 
-/* The names that a catalog's objects may have, or where a misplaced one
- * belongs: keys on the server are the commonest mistake. */
+/* Lists the names that an object of this catalog may have, or names the right
+ * place of a misplaced one: keys on the server are the commonest mistake. */
 static const char *
 name_hint(Oid catalog, const char *name)
 {
@@ -327,7 +327,7 @@ check_option(Oid catalog, const DefElem *option)
 	fail_name(catalog, option->defname);
 }
 
-/* Half a key pair is of no use. */
+/* Half of a key pair is useless. */
 static void
 check_mapping(List *options)
 {
@@ -342,9 +342,9 @@ check_mapping(List *options)
 }
 
 /*
- * What belongs to the machine, and not to users of the database, is not given
- * away by roles that may create servers.  The check is made whenever the
- * server changes: with another endpoint it would be used otherwise.
+ * Properties of the machine, rather than of users of the database, cannot be
+ * given away by roles that may create servers.  The check is made whenever the
+ * server changes, since another endpoint changes their use.
  */
 static void
 check_privileges(List *options)
@@ -376,7 +376,7 @@ check_privileges(List *options)
 				 errhidestmt(true)));
 }
 
-/* What would silently be of no use. */
+/* Refuses options that would silently have no effect. */
 static void
 check_role(List *options)
 {
@@ -417,8 +417,9 @@ check_variant(List *options, const char *name)
 		fail_value(name, value, ob_server_fault(&error));
 }
 
-/* A default bucket that is not allowed, or a region that cannot be part of
- * AWS's host names when no endpoint is given, is of no use either. */
+/* Refuses a default bucket that is not allowed, and a region that cannot be
+ * part of AWS's host names if there is no endpoint: they are useless as well.
+ */
 static void
 check_place(List *options)
 {

@@ -62,7 +62,7 @@ ob_binary_prepare(ObEncoder *encoder)
 void
 ob_binary_start(ObEncoder *encoder)
 {
-	/* 11 bytes: the NUL at its end is a part of it. */
+	/* The signature has 11 bytes: the NUL at its end belongs to it. */
 	static const char signature[] = "PGCOPY\n\377\r\n";
 
 	ob_out_write(encoder->out, signature, sizeof(signature));

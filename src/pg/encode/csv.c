@@ -12,7 +12,7 @@
 
 #include "pg/encode/values.h"
 
-/* One for all columns. */
+/* The state of all columns. */
 typedef struct CsvState
 {
 	ObValueState base;
@@ -21,7 +21,8 @@ typedef struct CsvState
 	size_t null_len;
 } CsvState;
 
-/* Where a byte may be a part of a character. */
+/* Writes a value in an encoding in which a byte may be a part of a character.
+ */
 static void
 escape_characters(ObEncoder *encoder, const ObScan *escaped, const char *data,
 				  size_t len)
@@ -42,9 +43,10 @@ escape_characters(ObEncoder *encoder, const ObScan *escaped, const char *data,
 }
 
 /*
- * Where a byte is what it is.  An escape is written before each of them, and
- * overwritten by the byte where it needs none: values with quotes often have
- * many (jsonb), at distances that no processor guesses.
+ * Writes a value in an encoding in which a byte is a character of its own.  An
+ * escape is written before each byte, and overwritten by it if none is needed:
+ * values with quotes often have many (jsonb), at distances that no processor
+ * can predict.
  */
 static void
 escape_bytes(ObEncoder *encoder, const ObScan *escaped, const char *data,
@@ -128,7 +130,7 @@ may_be_special(const ObEncoder *encoder, const void *arg, const char *bytes)
 		if (state->quoted.set[(uint8) *p])
 			return true;
 	}
-	/* or be taken for the null text */
+	/* or be mistaken for the null text */
 	return *null_text != '\0' && null_text[strspn(null_text, bytes)] == '\0';
 }
 

@@ -42,10 +42,10 @@ ob_put_two(char *to, uint32 value)
 #define OB_EIGHT_DIGITS 100000000
 
 /*
- * The eight digits of a value below OB_EIGHT_DIGITS, a byte each, the first
- * one in the highest.  All are made at a time: each step cuts all pieces in
- * two, quotient and remainder, which is
- *     value + quotient * (where the quotient goes - divisor)
+ * Returns the eight digits of a value below OB_EIGHT_DIGITS, one in each byte,
+ * the first one in the highest.  All are made at a time: each step cuts all
+ * pieces in two, quotient and remainder, which is value + quotient * (where
+ * the quotient goes - divisor).
  */
 static inline uint64
 ob_eight_digits(uint32 value)
@@ -58,8 +58,8 @@ ob_eight_digits(uint32 value)
 	return twos + tens * (0x100 - 10);
 }
 
-/* The last half of that: the four digits of a value below 10,000; of a greater
- * one, which broken data may hold, four characters. */
+/* Writes the last half of that: the four digits of a value below 10,000; for a
+ * greater one, which broken data may hold, it writes four characters. */
 static inline char *
 ob_put_four(char *to, uint32 value)
 {
@@ -73,12 +73,12 @@ ob_put_four(char *to, uint32 value)
 	return to + 4;
 }
 
-/* A value below OB_EIGHT_DIGITS. */
+/* Writes a value below OB_EIGHT_DIGITS. */
 static inline char *
 ob_put_small(char *to, uint32 value)
 {
 	uint64 digits;
-	int zeros; /* bits of digits in front of the first one */
+	int zeros; /* number of bits before the first digit */
 
 	if (value < 100)
 	{
@@ -128,11 +128,12 @@ typedef struct ObStoredNumeric
 	const char *digits; /* not aligned */
 	int ndigits;
 	int weight;
-	int dscale; /* digits to show after the point */
+	int dscale; /* number of digits to show after the point */
 	bool negative;
 } ObStoredNumeric;
 
-/* The most digits of base 10,000 on either side of the point. */
+/* Numerics with more digits of base 10,000 on either side of the point are not
+ * written here. */
 #define OB_NUMERIC_GROUPS_MAX 10
 
 static inline bool
@@ -168,8 +169,8 @@ ob_read_numeric(const struct varlena *packed, ObStoredNumeric *numeric)
 		   numeric->dscale <= 4 * OB_NUMERIC_GROUPS_MAX;
 }
 
-/* 0 for those that are not stored, in place of which a part of the header is
- * read, so that nothing depends on it. */
+/* Returns 0 for digits that are not stored.  A part of the header is read
+ * instead of them, so that nothing depends on the result. */
 static inline uint32
 ob_numeric_digit(const ObStoredNumeric *numeric, int i)
 {
@@ -189,7 +190,7 @@ ob_put_long_numeric(const ObStoredNumeric *numeric, char *to)
 
 	*to = '-';
 	to += numeric->negative;
-	/* up to two of them at once */
+	/* up to two digits at once */
 	for (; i <= numeric->weight && i < 2; i++)
 		first = 10000 * first + ob_numeric_digit(numeric, i);
 	to = ob_put_small(to, first);
@@ -205,7 +206,8 @@ ob_put_long_numeric(const ObStoredNumeric *numeric, char *to)
 	return end;
 }
 
-/* An integer part below OB_EIGHT_DIGITS, and dscale of four decimals. */
+/* Writes an integer part below OB_EIGHT_DIGITS, and dscale of four decimals.
+ */
 static inline char *
 ob_put_fixed(char *to, bool negative, uint32 integer, uint32 decimals,
 			 uint32 dscale)
@@ -217,8 +219,8 @@ ob_put_fixed(char *to, bool negative, uint32 integer, uint32 decimals,
 	return to + dscale + (dscale != 0);
 }
 
-/* One that is neither compressed nor stored apart; NULL for those that have
- * no digits, or too many. */
+/* Writes a numeric that is neither compressed nor stored apart.  Returns NULL
+ * if it has no digits, or too many. */
 static inline char *
 ob_put_numeric(const struct varlena *packed, char *to)
 {
@@ -249,18 +251,20 @@ ob_put_date(char *to, uint32 year, uint32 month, uint32 day)
 	return ob_put_two(to, day);
 }
 
-/* Days since 2000-01-01 of the first and the last date with such a year. */
+/* The first and the last date with such a year, as days since 2000-01-01. */
 #define OB_FIRST_DAY (-730119)
 #define OB_LAST_DAY 2921939
 
-/* Days from 0000-03-01, when a year of this reckoning begins, to 2000-01-01 */
+/* The number of days from 0000-03-01, when a year of this reckoning begins, to
+ * 2000-01-01. */
 #define OB_DAYS_BEFORE 730425
 
 /*
- * The date of a day from OB_FIRST_DAY to OB_LAST_DAY: what j2date() does, in
- * half the time.  Cassio Neri and Lorenz Schneider, "Euclidean affine
- * functions and their application to calendar algorithms" (2022), with years
- * that begin in March, so that a leap day is a year's last.
+ * Writes the date of a day from OB_FIRST_DAY to OB_LAST_DAY: what j2date()
+ * does, in half the time.  The algorithm is that of Cassio Neri and Lorenz
+ * Schneider, "Euclidean affine functions and their application to calendar
+ * algorithms" (2022), with years that begin in March, so that a leap day is
+ * the last of its year.
  */
 static inline char *
 ob_put_day(char *to, int32 date)
@@ -274,7 +278,7 @@ ob_put_day(char *to, int32 date)
 	uint32 affine = 2141 * of_year + 197913;
 	uint32 month = affine >> 16;
 	uint32 day = (affine & 0xFFFF) / 2141 + 1;
-	uint32 next = of_year >= 306; /* January and February */
+	uint32 next = of_year >= 306; /* January or February */
 
 	return ob_put_date(to, year + next, month - 12 * next, day);
 }

@@ -16,19 +16,23 @@
 #include "pg/encode/tuple_walk.h"
 
 static const ObFormat formats[] = {
-	{OB_FORMAT_CSV, "csv", "csv", "text/csv", ob_csv_prepare, ob_csv_start,
-	 ob_csv_row, NULL},
-	{OB_FORMAT_TEXT, "text", "txt", "text/plain", ob_text_prepare,
-	 ob_text_start, ob_text_row, NULL},
+	{OB_FORMAT_CSV, "csv", "csv", "text/csv", .prepare = ob_csv_prepare,
+	 .start = ob_csv_start, .row = ob_csv_row},
+	{OB_FORMAT_TEXT, "text", "txt", "text/plain", .prepare = ob_text_prepare,
+	 .start = ob_text_start, .row = ob_text_row},
 	{OB_FORMAT_BINARY, "binary", "bin", "application/octet-stream",
-	 ob_binary_prepare, ob_binary_start, ob_binary_row, ob_binary_end},
+	 .prepare = ob_binary_prepare, .start = ob_binary_start,
+	 .row = ob_binary_row, .end = ob_binary_end},
 	{OB_FORMAT_JSONL, "jsonl", "jsonl", "application/x-ndjson",
-	 ob_json_prepare, NULL, ob_jsonl_row, NULL},
-	{OB_FORMAT_JSON, "json", "json", "application/json", ob_json_prepare,
-	 ob_json_start, ob_json_row, ob_json_end},
-	{OB_FORMAT_PARQUET, "parquet", "parquet",
-	 "application/vnd.apache.parquet", ob_parquet_prepare, ob_parquet_start,
-	 ob_parquet_row_of, ob_parquet_end},
+	 .prepare = ob_json_prepare, .row = ob_jsonl_row},
+	{OB_FORMAT_JSON, "json", "json", "application/json",
+	 .prepare = ob_json_prepare, .start = ob_json_start, .row = ob_json_row,
+	 .end = ob_json_end},
+	{OB_FORMAT_PARQUET, "parquet", "parquet", "application/vnd.apache.parquet",
+	 .prepare = ob_parquet_prepare, .start = ob_parquet_start,
+	 .row = ob_parquet_row_of, .end = ob_parquet_end,
+	 .flush = ob_parquet_flush, .part_ended = ob_parquet_part_ended,
+	 .describe = ob_parquet_describe},
 	{.name = NULL},
 };
 
@@ -49,28 +53,8 @@ ob_formats(void)
 	return formats;
 }
 
-void
-ob_out_write_long(ObOut *out, const char *data, size_t len)
-{
-	while (len > 0)
-	{
-		ptrdiff_t room = out->end - out->ptr;
-		size_t now = Min((size_t) room, len);
-
-		if (room <= 0)
-		{
-			out->refill(out);
-			continue;
-		}
-		memcpy(out->ptr, data, now);
-		out->ptr += now;
-		data += now;
-		len -= now;
-	}
-}
-
-/* COPY writes what has an output function; most pseudo-types have none, and
- * that of void says nothing. */
+/* COPY writes all types that have an output function.  Most pseudo-types have
+ * none, and that of void writes nothing. */
 static void
 check_type(Form_pg_attribute attribute)
 {
@@ -102,7 +86,7 @@ add_columns(ObEncoder *encoder)
 	}
 }
 
-/* The first of that name, if there are several: so does COPY. */
+/* Finds the first column of that name, as COPY does. */
 static ObColumn *
 find_column(ObEncoder *encoder, const char *name)
 {
@@ -198,8 +182,8 @@ ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot)
 	MemoryContext row_context = encoder->row_context;
 	MemoryContext old;
 
-	/* most rows leave it as it is; MemoryContextReset would find that out
-	 * behind two calls */
+	/* most rows leave the context empty; MemoryContextReset() would need two
+	 * calls to find that out */
 	if (!row_context->isReset || row_context->firstchild)
 		MemoryContextReset(row_context);
 	old = MemoryContextSwitchTo(row_context);

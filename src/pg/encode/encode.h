@@ -1,6 +1,6 @@
 /*
  * encode.h
- *		Rows into bytes: the format table and what encoders share.
+ *		Rows as bytes: the format table, and what encoders share.
  *
  * src/pg/encode/encode.h
  *
@@ -22,6 +22,7 @@
 #include "access/tupdesc.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
+#include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
 
 #include "core/parquet/parquet.h"
@@ -58,8 +59,8 @@ ob_out_char(ObOut *out, char c)
 
 extern void ob_out_write_long(ObOut *out, const char *data, size_t len);
 
-/* Writes any length, in as many windows as it takes.  Before the first window
- * there is no memory at all, not even for nothing. */
+/* Writes data of any length, in as many windows as it needs.  Before the first
+ * window there is no memory at all, not even for zero bytes. */
 static inline void
 ob_out_write(ObOut *out, const char *data, size_t len)
 {
@@ -86,24 +87,55 @@ typedef enum ObFormatKind
 typedef struct ObEncoder ObEncoder;
 typedef struct ObColumn ObColumn;
 
+/*
+ * An object that several processes write consists of parts, which are at
+ * places that no process knows while it writes.  A format whose end needs to
+ * know where its rows are gets, from each process, a description of what that
+ * process has written, and, once all parts are there, the places.
+ */
+typedef struct ObDescription
+{
+	const char *data; /* as ObFormat.describe has made it */
+	size_t len;
+	/* where bytes are that were in no part when the process ended: the part's
+	 * number, 0 for the last part, and the offset in it */
+	int part;
+	uint64 offset;
+} ObDescription;
+
+typedef struct ObPlaces
+{
+	List *descriptions;   /* of ObDescription * */
+	const uint64 *starts; /* of the parts, by number - 1 */
+	uint64 last;          /* where the last part begins */
+	uint64 length;        /* of the object so far */
+} ObPlaces;
+
 typedef struct ObFormat
 {
 	ObFormatKind kind;
 	const char *name;         /* the option's value */
 	const char *extension;    /* without a dot: csv txt bin jsonl json */
-	const char *content_type; /* of the uncompressed object */
+	const char *content_type; /* type of the uncompressed object */
 	/* Chooses each column's write function; may raise. */
 	void (*prepare)(ObEncoder *encoder);
-	/* What comes before the first row: a header line, a signature. */
+	/* Writes what precedes the first row: a header line, a signature. */
 	void (*start)(ObEncoder *encoder);
 	void (*row)(ObEncoder *encoder, TupleTableSlot *slot);
-	/* What comes after the last row. */
+	/* Writes what follows the last row. */
 	void (*end)(ObEncoder *encoder);
+	/* Of a format that needs ObPlaces; else NULL, all of them.  Writes the
+	 * rows of this process that were held back; */
+	void (*flush)(ObEncoder *encoder);
+	/* notes that a part has ended with what was written so far; */
+	void (*part_ended)(ObEncoder *encoder, int number);
+	/* appends the description of what this process has written. */
+	void (*describe)(ObEncoder *encoder, StringInfo to);
 } ObFormat;
 
-/* NULL if there is none of that name. */
+/* Returns the format of that name, or NULL. */
 extern const ObFormat *ob_format_lookup(const char *name);
-/* All formats, ended by an entry whose name is NULL. */
+/* Returns all formats, ended by an entry whose name is NULL. */
 extern const ObFormat *ob_formats(void);
 
 /* What becomes of a numeric without a precision. */
@@ -134,7 +166,7 @@ typedef struct ObParquetChoices
 	List *dictionary; /* of char *, column names; NIL: all columns */
 } ObParquetChoices;
 
-/* COPY's options, complete and checked (options.c fills them). */
+/* The options of COPY, complete and checked (options.c fills them). */
 typedef struct ObCopyOptions
 {
 	const ObFormat *format;
@@ -144,8 +176,8 @@ typedef struct ObCopyOptions
 	char escape;
 	const char *null_text; /* in the database's encoding */
 	bool force_quote_all;
-	List *force_quote; /* of char *, column names */
-	int encoding;      /* a pg_enc: client_encoding if not given, as COPY;
+	List *force_quote; /* names of columns, char * */
+	int encoding;      /* a pg_enc: client_encoding if not given, as for COPY;
 						* PG_UTF8 for JSON and Parquet */
 	ObParquetChoices parquet;
 } ObCopyOptions;
@@ -161,18 +193,18 @@ typedef int (*ObFastWrite)(const ObColumn *column, Datum value, char *to);
 
 struct ObColumn
 {
-	Form_pg_attribute attribute; /* in the encoder's tuple descriptor */
+	Form_pg_attribute attribute; /* in the encoder's descriptor */
 	FmgrInfo output;             /* output or send function */
 	Oid output_oid;
 	bool force_quote;
 	char *key; /* JSON formats: "name": with its quotes and colon, escaped, in
-				* UTF-8; the comma before it is the row function's */
+				* UTF-8; the row function adds the comma before it */
 	size_t key_len;
-	void *state; /* a write function's own, palloc'd by prepare */
-	/* Tried first; NULL: none.  Only where no byte that it may write means
-	 * anything to the format. */
+	void *state; /* state of the write function, palloc'd by prepare */
+	/* The function that is tried first, or NULL.  A column has one only if no
+	 * byte that it may write has a meaning in the format. */
 	ObFastWrite write_fast;
-	bool quote_short; /* JSON: it is a string */
+	bool quote_short; /* JSON: the value is a string */
 	/* Writes one value that is not NULL, of any kind and length. */
 	void (*write)(ObEncoder *encoder, ObColumn *column, Datum value);
 };
@@ -186,33 +218,36 @@ struct ObEncoder
 	ObColumn *columns;
 	MemoryContext row_context; /* reset for each row by ob_encoder_row */
 	uint64 rows;
-	struct ObWalk *walk;     /* over rows as they are stored */
+	struct ObWalk *walk;     /* reads rows as they are stored */
 	bool transcode;          /* the target encoding needs a conversion */
-	bool embeds_ascii;       /* it has ASCII bytes inside of characters */
-	void *state;             /* the format's own */
+	bool embeds_ascii;       /* the target encoding has ASCII bytes inside of
+							  * characters */
+	void *state;             /* of the format */
+	uint64 part_start;       /* bytes in the part before the encoder's first */
+	const ObPlaces *places;  /* set for the end of an object in parts */
 	const char *null_client; /* null_text in the target encoding */
 	size_t null_client_len;
 };
 
 /*
- * An encoder for rows of desc, allocated in the current memory context, as
- * are the copies it makes; desc and options are borrowed.  Raises for a column
- * of a pseudo-type (record and its array are fine: they have an output), for a
- * force_quote column that is not there, and for duplicate column names in the
- * JSON formats.  Nothing is written yet.
+ * Makes an encoder for rows of desc in the current memory context, as are the
+ * copies that it makes; desc and options are borrowed.  Raises for a column of
+ * a pseudo-type (record and its array are fine: they have an output function),
+ * for a column in force_quote that does not exist, and for duplicate column
+ * names in the JSON formats.  Writes nothing yet.
  */
 extern ObEncoder *ob_encoder_new(const ObCopyOptions *options, TupleDesc desc,
 								 ObOut *out);
 
-/* Must be called exactly once each, before the first and after the last row.
- */
+/* Each of these must be called exactly once, before the first and after the
+ * last row. */
 extern void ob_encoder_start(ObEncoder *encoder);
 extern void ob_encoder_end(ObEncoder *encoder);
 
 /* Encodes one row in the encoder's row context, and counts it. */
 extern void ob_encoder_row(ObEncoder *encoder, TupleTableSlot *slot);
 
-/* The formats, one file each. */
+/* The functions of the formats, each in a file of its own. */
 extern void ob_csv_prepare(ObEncoder *encoder);
 extern void ob_csv_start(ObEncoder *encoder);
 extern void ob_csv_row(ObEncoder *encoder, TupleTableSlot *slot);
@@ -233,5 +268,8 @@ extern void ob_parquet_prepare(ObEncoder *encoder);
 extern void ob_parquet_start(ObEncoder *encoder);
 extern void ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot);
 extern void ob_parquet_end(ObEncoder *encoder);
+extern void ob_parquet_flush(ObEncoder *encoder);
+extern void ob_parquet_part_ended(ObEncoder *encoder, int number);
+extern void ob_parquet_describe(ObEncoder *encoder, StringInfo to);
 
 #endif

@@ -18,14 +18,14 @@
 #include "pg/encode/scan.h"
 #include "pg/encode/tuple_walk.h"
 
-/* Bytes in front of which there is one that says how many there are. */
+/* Whether the type is stored as bytes after one byte with their number. */
 static inline bool
 ob_stored_short(const char *at)
 {
 	return VARATT_IS_1B(at) && !VARATT_IS_1B_E(at);
 }
 
-/* Whether so many bytes may be read, whatever they are. */
+/* Whether so many bytes may be read, even if they are not the row's. */
 static inline bool
 ob_stored_within(const ObWalk *walk, const char *at, ptrdiff_t nbytes)
 {
@@ -33,8 +33,9 @@ ob_stored_within(const ObWalk *walk, const char *at, ptrdiff_t nbytes)
 }
 
 /*
- * A short text.  Up to 16 bytes, it is a block: what is not the text's is
- * overwritten by what follows.  So the block must not end after the row.
+ * Writes a short text.  Up to 16 bytes are copied as one block: bytes after
+ * the text are overwritten by what follows.  So the block must not end after
+ * the row.
  */
 static inline char *
 ob_stored_text(ObWalk *walk, char *to)
@@ -59,14 +60,14 @@ ob_stored_text(ObWalk *walk, char *to)
 }
 
 #define OB_LITTLE_ENDIAN_WORDS (__BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__)
-#define OB_NUMERIC_WORD 8 /* the bytes of a header and three digits */
+#define OB_NUMERIC_WORD 8 /* size of a header and three digits */
 
 /*
- * Most numerics that are meant for money and measures: up to two digits of
- * base 10,000 before the point, and up to four decimals.  Header and digits
- * (digits.h) are read as one word, of which what is not the value's is
- * cut off; but it must not end after the row.  (Where the first byte of a word
- * is its highest, all go the other way.)
+ * Writes most numerics that are meant for money and measures: those with up to
+ * two digits of base 10,000 before the point, and up to four decimals.  Header
+ * and digits (digits.h) are read as one word, whose bytes after the value are
+ * cut off; but the word must not end after the row.  (Where the first byte of
+ * a word is its highest, all shifts go the other way.)
  */
 static inline char *
 ob_stored_fixed(const char *at, char *to)
@@ -74,7 +75,7 @@ ob_stored_fixed(const char *at, char *to)
 	uint32 ndigits = (VARSIZE_1B(at) - VARHDRSZ_SHORT - 2) / 2;
 	uint64 word;
 	uint32 header;
-	uint32 weight; /* and one: that of the first digit is 0 to 2 */
+	uint32 weight; /* the weight plus one; that of the first digit is 0 to 2 */
 	uint32 dscale;
 
 	memcpy(&word, VARDATA_1B(at), sizeof(word));
@@ -139,7 +140,7 @@ ob_stored_int8(ObWalk *walk, char *to)
 	return ob_put_signed(to, *(const int64 *) (walk->data + offset));
 }
 
-/* Whether column i has such a form at all. */
+/* Whether column i has such a form. */
 static inline bool
 ob_stored_any(const ObWalk *walk, int i)
 {
@@ -147,9 +148,9 @@ ob_stored_any(const ObWalk *walk, int i)
 }
 
 /*
- * Writes the value of column i, which must be the walk's next, and returns
- * where it ends; at most OB_FAST_MAX bytes are touched.  NULL: it could not,
- * and ob_walk_next is still to be called.
+ * Writes the value of column i, which must be the next of the walk, and
+ * returns where its text ends; at most OB_FAST_MAX bytes are touched.  Returns
+ * NULL if it could not, and ob_walk_next() is still to be called.
  */
 static inline char *
 ob_stored_put(ObWalk *walk, int i, char *to)

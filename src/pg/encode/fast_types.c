@@ -110,7 +110,7 @@ write_numeric(const ObColumn *column, Datum value, char *to)
  * Only for the ISO style, and for years 1 to 9999.
  */
 
-/* HH:MM:SS and the fraction without its trailing zeros. */
+/* Writes HH:MM:SS and the fraction without its trailing zeros. */
 static char *
 put_time(char *to, int hour, int minute, int second, int fraction)
 {
@@ -138,7 +138,7 @@ put_time_of_day(char *to, int64 usecs)
 					(int) (usecs % USECS_PER_SEC));
 }
 
-/* EncodeTimezone; zone is in seconds west of Greenwich. */
+/* Does the same as EncodeTimezone(); zone is in seconds west of Greenwich. */
 static char *
 put_zone(char *to, int zone, bool minutes_always)
 {
@@ -232,7 +232,8 @@ write_time(const ObColumn *column, Datum value, char *to)
 	return put_time_of_day(to, DatumGetTimeADT(value)) - to;
 }
 
-/* JSON's, whatever the DateStyle: JsonEncodeDateTime. */
+/* Writes a date or timestamp for JSON, regardless of DateStyle, as
+ * JsonEncodeDateTime() does. */
 
 static int
 write_json_date(const ObColumn *column, Datum value, char *to)
@@ -270,7 +271,8 @@ ob_fast_json_datetime(Oid type)
 
 /* ---- uuid_out, and bytea's hexadecimal form ---- */
 
-/* The eight digits of four bytes, the first one in the highest of both. */
+/* Returns the eight digits of four bytes; the first one is in the highest byte
+ * of both. */
 static inline uint64
 eight_hex_digits(uint32 four)
 {
@@ -293,7 +295,8 @@ put_eight_hex_digits(char *to, uint32 four)
 	memcpy(to, &digits, sizeof(digits));
 }
 
-/* Room for the digits of len bytes; they are made for four at a time. */
+/* The room for the digits of len bytes, which are made for four bytes at a
+ * time. */
 #define HEX_ROOM(len) TYPEALIGN(8, 2 * (len))
 
 static inline char *
@@ -336,7 +339,8 @@ write_uuid(const ObColumn *column, Datum value, char *to)
 void
 ob_fast_hex(ObOut *out, const char *data, size_t len)
 {
-	const size_t slice = OB_OUT_RESERVE / 2; /* HEX_ROOM of it, and no more */
+	const size_t slice =
+		OB_OUT_RESERVE / 2; /* HEX_ROOM(slice) is OB_OUT_RESERVE */
 
 	while (len > 0)
 	{
@@ -349,7 +353,7 @@ ob_fast_hex(ObOut *out, const char *data, size_t len)
 	}
 }
 
-/* ---- which ---- */
+/* ---- the table of types ---- */
 
 static const ObFastPath fast_paths[] = {
 	{F_INT2OUT, write_int2, "-" DIGITS, OB_STORED_NONE},

@@ -12,19 +12,20 @@
 
 typedef struct ObFastPath
 {
-	Oid output; /* the output function that it stands in for */
+	Oid output; /* the output function that this one replaces */
 	ObFastWrite write;
-	const char *bytes;   /* all that it can ever write */
-	ObStoredKind stored; /* as which it is encoded from a stored row */
+	const char *bytes;   /* all bytes that it can ever write */
+	ObStoredKind stored; /* form in which it is encoded from a stored row */
 } ObFastPath;
 
-/* The fast path of an output function, or NULL. */
+/* Returns the fast path of an output function, or NULL. */
 extern const ObFastPath *ob_fast_path_lookup(Oid output_oid);
 
-/* A date or timestamp as JSON has it: with a T, without quotes. */
+/* Returns the function that writes a date or timestamp as JSON has it: with a
+ * T, without quotes. */
 extern ObFastWrite ob_fast_json_datetime(Oid type);
 
-/* Writes bytea's hexadecimal digits, of any length, without the "\x". */
+/* Writes the hexadecimal digits of a bytea of any length, without the "\x". */
 extern void ob_fast_hex(ObOut *out, const char *data, size_t len);
 
 #endif

@@ -31,17 +31,15 @@
 #include "pg/encode/values.h"
 #include "pg/encode/fast_stored.h"
 
-/* One for all columns. */
+/* The state of all columns. */
 typedef struct JsonState
 {
-	ObValueState base; /* puts a string */
+	ObValueState base; /* writes a string */
 	ObScan escaped;    /* marked with what follows the backslash */
 	ObScan breaks;     /* LF and CR */
 } JsonState;
 
-/*
- * Strings and ready-made JSON
- */
+/* ---- strings and ready-made JSON ---- */
 
 static void
 put_escape(ObOut *out, uint8 escape, uint8 byte)
@@ -105,9 +103,7 @@ put_json(ObEncoder *encoder, ObColumn *column, const char *data, size_t len)
 	}
 }
 
-/*
- * Write functions
- */
+/* ---- write functions ---- */
 
 static void
 write_bool(ObEncoder *encoder, ObColumn *column, Datum value)
@@ -184,11 +180,10 @@ write_to_json(ObEncoder *encoder, ObColumn *column, Datum value)
 	write_json(encoder, column, FunctionCall1(&column->output, value));
 }
 
-/*
- * Which of them a column gets
- */
+/* ---- their choice ---- */
 
-/* Arrays, rows and types with a cast to json are for the server to write. */
+/* Whether the server writes values of that type: arrays, rows, and types with
+ * a cast to json. */
 static bool
 needs_to_json(Oid base_type)
 {
@@ -219,7 +214,7 @@ use_to_json(ObColumn *column)
 	column->write = write_to_json;
 }
 
-/* Nothing that a short value may be made of is special in a string. */
+/* No byte of a short value has a meaning in a string. */
 static bool
 means_nothing(const ObEncoder *encoder, const void *state, const char *bytes)
 {
@@ -233,7 +228,7 @@ choose_string(ObColumn *column, const ObEncoder *encoder)
 	column->quote_short = true;
 }
 
-/* Settings change what a date looks like elsewhere, but not in JSON. */
+/* Settings change the form of dates in other formats, but not in JSON. */
 static void
 choose_datetime(ObColumn *column, Oid type, ObValueWrite write)
 {
@@ -285,7 +280,8 @@ choose_write(ObColumn *column, const ObEncoder *encoder)
 	}
 }
 
-/* A reader would keep one of two members of one name, and not say which. */
+/* A reader would keep one of two members of the same name, without a warning.
+ */
 static void
 refuse_duplicate_names(const ObEncoder *encoder)
 {
@@ -376,9 +372,7 @@ ob_json_prepare(ObEncoder *encoder)
 	}
 }
 
-/*
- * Rows and the document around them
- */
+/* ---- rows and the document around them ---- */
 
 static inline void
 put_key(ObOut *out, const ObColumn *column, bool first)
@@ -388,7 +382,7 @@ put_key(ObOut *out, const ObColumn *column, bool first)
 	ob_out_write(out, column->key, column->key_len);
 }
 
-/* One that has no short form, or none that will do. */
+/* Writes a value that has no short form, or one that cannot be used here. */
 static void
 put_long(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull)
 {
@@ -440,7 +434,8 @@ put_stored(ObOut *out, const ObColumn *column, ObWalk *walk, int i)
 static void
 put_stored_members(ObEncoder *encoder)
 {
-	ObWalk walk = *encoder->walk; /* for the compiler to keep in registers */
+	ObWalk walk =
+		*encoder->walk; /* a copy, which the compiler can keep in registers */
 
 	for (int i = 0; i < encoder->ncolumns; i++)
 	{

@@ -1,15 +1,17 @@
 /*
  * scan.h
- *		Finding the bytes that a format must quote or escape.
+ *		The search for bytes that a format must quote or escape.
  *
  * src/pg/encode/scan.h
  *
  * Most values have no such byte, so the first question is only whether there
- * is one.  It is asked in blocks, the last of which overlaps the one before,
- * so that nothing is left over: has this block one of up to four given bytes,
- * or one below a blank, where control characters matter?  Where the answer is
- * yes, the byte is looked up.  The blocks are GCC's vector types, so the code
- * is the same on each processor.
+ * is one.  Values are searched in blocks, the last of which overlaps the one
+ * before, so that no byte is left over: a block is a hit if it has one of up
+ * to four given bytes, or one below a blank, where control characters matter.
+ * Only then is the byte looked up.
+ *
+ * The blocks are GCC's vector types, so the code is the same on each
+ * processor.
  */
 #ifndef OB_SCAN_H
 #define OB_SCAN_H
@@ -20,22 +22,23 @@
 
 typedef struct ObScan
 {
-	uint8 set[256]; /* what is looked for; a value other than 0 */
-	/* What blocks are searched for, at least all of it: each byte sixteen
-	 * times. */
+	uint8 set[256]; /* not 0 for bytes that are looked for */
+	/* The bytes that blocks are searched for, at least all of the set: each
+	 * sixteen times. */
 	uint8 bytes[OB_SCAN_BYTES][16];
-	bool controls; /* and all bytes below a blank */
+	bool controls; /* all bytes below a blank are looked for, too */
 	int nbytes;
-	int encoding; /* -1, or one whose characters may hold ASCII bytes */
+	int encoding; /* -1, or an encoding whose characters may hold ASCII bytes
+				   */
 } ObScan;
 
 typedef uint8 ObBlock16 __attribute__((vector_size(16)));
 typedef uint64 ObBlock2x8 __attribute__((vector_size(16)));
 
-/* Looks for byte from now on, and marks it in the set. */
+/* Adds a byte to the set, with its mark. */
 extern void ob_scan_add(ObScan *scan, uint8 byte, uint8 mark);
 
-/* Which of a block's bytes are hits: all their bits are set. */
+/* Sets all bits of those bytes of a block that are hits. */
 static inline ObBlock16
 ob_scan_mask(const ObScan *scan, ObBlock16 block)
 {
@@ -74,7 +77,7 @@ ob_scan_block16(const ObScan *scan, const char *data)
 	return ob_scan_block(scan, block);
 }
 
-/* 8 to 15 bytes, as two pieces that overlap. */
+/* Searches 8 to 15 bytes, as two pieces that overlap. */
 static inline bool
 ob_scan_block8(const ObScan *scan, const char *data, size_t len)
 {
@@ -85,7 +88,7 @@ ob_scan_block8(const ObScan *scan, const char *data, size_t len)
 	return ob_scan_block(scan, (ObBlock16) (ObBlock2x8){pieces[0], pieces[1]});
 }
 
-/* 4 to 7 bytes, likewise. */
+/* Searches 4 to 7 bytes, likewise. */
 static inline bool
 ob_scan_block4(const ObScan *scan, const char *data, size_t len)
 {
@@ -125,7 +128,7 @@ ob_scan_hits(const ObScan *scan, const char *data, size_t len)
 	return false;
 }
 
-/* Less than 16 bytes, as pieces that overlap. */
+/* Copies less than 16 bytes, as pieces that overlap. */
 static inline void
 ob_scan_copy_short(char *to, const char *data, size_t len)
 {
@@ -176,10 +179,8 @@ ob_scan_copy_block(const ObScan *scan, char *to, const char *data, size_t len)
 	return ob_scan_any(hits & (ObBlock16) (index < (uint8) len));
 }
 
-/*
- * Copies data, and returns whether it has a hit: for texts of which most have
- * none, and are done then.
- */
+/* Copies data, and returns whether it has a hit.  Most texts have none, and
+ * are done then. */
 static inline bool
 ob_scan_copy(const ObScan *scan, char *to, const char *data, size_t len)
 {
@@ -192,8 +193,8 @@ ob_scan_copy(const ObScan *scan, char *to, const char *data, size_t len)
 		return ob_scan_hits(scan, data, len);
 	}
 	last = len - 16;
-	/* always three blocks, where that is enough: their number is hard to
-	 * guess, unlike that of longer texts */
+	/* always three blocks, if that is enough: their number is hard to predict,
+	 * unlike that of longer texts */
 	if (len <= 48)
 	{
 		size_t middle = Min(last, 16);
@@ -209,7 +210,8 @@ ob_scan_copy(const ObScan *scan, char *to, const char *data, size_t len)
 	return ob_scan_any(hits | ob_scan_copy16(scan, to + last, data + last));
 }
 
-/* How many bytes the character at data has, when rest bytes are left. */
+/* Returns how many bytes the character at data has, when rest bytes are left.
+ */
 static inline size_t
 ob_scan_step(const ObScan *scan, const char *data, size_t rest)
 {
@@ -218,7 +220,7 @@ ob_scan_step(const ObScan *scan, const char *data, size_t rest)
 	return Min((size_t) pg_encoding_mblen(scan->encoding, data), rest);
 }
 
-/* The index of the first byte from i on that is in the set, or len. */
+/* Returns the index of the first byte from i on that is in the set, or len. */
 static inline size_t
 ob_scan(const ObScan *scan, const char *data, size_t i, size_t len)
 {
@@ -245,7 +247,7 @@ ob_scan(const ObScan *scan, const char *data, size_t i, size_t len)
 	return len;
 }
 
-/* Whether there is a byte of the set. */
+/* Whether the data has a byte of the set. */
 static inline bool
 ob_scan_found(const ObScan *scan, const char *data, size_t len)
 {

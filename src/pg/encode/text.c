@@ -10,7 +10,7 @@
 
 #include "pg/encode/values.h"
 
-/* One for all columns. */
+/* The state of all columns. */
 typedef struct TextState
 {
 	ObValueState base;
@@ -44,7 +44,8 @@ fill_escapes(ObScan *escaped, char delimiter)
 	escaped->controls = true;
 	ob_scan_add(escaped, (uint8) delimiter, (uint8) delimiter);
 	ob_scan_add(escaped, '\\', '\\');
-	/* The delimiter comes first: a tab is written as \t even if it is that. */
+	/* The delimiter comes first: a tab is written as \t even if it is the
+	 * delimiter. */
 	ob_scan_add(escaped, '\b', 'b');
 	ob_scan_add(escaped, '\f', 'f');
 	ob_scan_add(escaped, '\n', 'n');
@@ -75,7 +76,7 @@ ob_text_prepare(ObEncoder *encoder)
 	ob_value_scan_init(encoder, &state->escaped);
 	fill_escapes(&state->escaped, encoder->options->delimiter);
 	ob_value_set_plain(encoder, &state->base, &state->escaped, SIZE_MAX);
-	/* no digit is the delimiter, which may be none of a-z, 0-9 */
+	/* no digit can be the delimiter, which is none of a-z and 0-9 */
 	state->base.hex_prefix = "\\\\x";
 	state->base.hex_suffix = "";
 

@@ -1,6 +1,6 @@
 /*
  * tuple_walk.c
- *		Reading a stored row's columns one by one, as they are encoded.
+ *		A walk over the columns of a stored row, as they are encoded.
  *
  * src/pg/encode/tuple_walk.c
  */
@@ -44,8 +44,8 @@ ob_walk_new(TupleDesc desc)
 	return walk;
 }
 
-/* Whether the slots' rows have the columns of the result, no more and no
- * less, stored in the same way. */
+/* Whether the rows of the slots have exactly the columns of the result, stored
+ * in the same way. */
 static bool
 compare(const ObWalk *walk, TupleDesc desc)
 {
@@ -67,7 +67,7 @@ compare(const ObWalk *walk, TupleDesc desc)
 static HeapTuple
 stored_tuple(TupleTableSlot *slot)
 {
-	/* one that is deformed in part has been looked at: let it be */
+	/* a row that is deformed in part has been read already */
 	if (slot->tts_nvalid > 0)
 		return NULL;
 	if (TTS_IS_HEAPTUPLE(slot) || TTS_IS_BUFFERTUPLE(slot))
@@ -91,7 +91,7 @@ ob_walk_begin(ObWalk *walk, TupleTableSlot *slot)
 		walk->matches = compare(walk, slot->tts_tupleDescriptor);
 	}
 	header = tuple->t_data;
-	/* columns that were added after it was written are not in it */
+	/* columns that were added after it was written are missing */
 	if (!walk->matches || HeapTupleHeaderGetNatts(header) < walk->ncolumns)
 		return false;
 	/* the rows of a page follow one another downwards */

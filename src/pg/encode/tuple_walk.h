@@ -1,6 +1,6 @@
 /*
  * tuple_walk.h
- *		Reading a stored row's columns one by one, as they are encoded.
+ *		A walk over the columns of a stored row, as they are encoded.
  *
  * src/pg/encode/tuple_walk.h
  *
@@ -16,8 +16,8 @@
 #include "access/tupmacs.h"
 #include "executor/tuptable.h"
 
-/* How a column is stored and written, where fast_stored.h does both in one.
- */
+/* The form in which a column is stored and written, if fast_stored.h does both
+ * in one step. */
 typedef enum ObStoredKind
 {
 	OB_STORED_NONE,
@@ -40,27 +40,28 @@ typedef struct ObWalk
 {
 	ObWalkColumn *columns;
 	int ncolumns;
-	TupleDesc checked; /* the slots' descriptor that was compared last */
-	bool matches;      /* it has the very columns of the result */
+	TupleDesc checked; /* the descriptor of slots that was compared last */
+	bool matches;      /* it has exactly the columns of the result */
 
-	/* for OB_STORED_TEXT: as in ObValueState */
+	/* the field of ObValueState, for OB_STORED_TEXT */
 	const struct ObScan *plain;
 	size_t special_len;
 
 	/* the current row; nulls is NULL if it has none */
 	const char *data;
-	const char *end; /* of the row */
+	const char *end; /* end of the row */
 	const uint8 *nulls;
 	size_t offset;
 } ObWalk;
 
-/* Allocates in the current memory context. */
+/* Makes a walk in the current memory context. */
 extern ObWalk *ob_walk_new(TupleDesc desc);
 
-/* Whether the slot's row can be walked over; if so, sets it. */
+/* Whether the slot's row can be walked over; if so, it becomes the current
+ * row. */
 extern bool ob_walk_begin(ObWalk *walk, TupleTableSlot *slot);
 
-/* The value of column i, which must be called for each i in order. */
+/* Returns the value of column i.  It must be called for each i in order. */
 static inline Datum
 ob_walk_next(ObWalk *walk, int i, bool *isnull)
 {
@@ -73,8 +74,8 @@ ob_walk_next(ObWalk *walk, int i, bool *isnull)
 		return (Datum) 0;
 	}
 	*isnull = false;
-	/* a varlena with a short header is not aligned: its first byte, which is
-	 * never 0 as padding is, tells */
+	/* a varlena with a short header is not aligned: its first byte is never 0,
+	 * as padding is */
 	if (column->len != -1 || walk->data[walk->offset] == 0)
 		walk->offset =
 			(walk->offset + column->padding) & ~(size_t) column->padding;

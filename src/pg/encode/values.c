@@ -34,7 +34,8 @@ write_output(ObEncoder *encoder, ObColumn *column, Datum value)
 	put(encoder, column, text, strlen(text));
 }
 
-/* The types whose output is just their bytes, where these can stay so. */
+/* Writes a value of a type whose output is just its bytes, if they need no
+ * change. */
 static int
 write_fast_text(const ObColumn *column, Datum value, char *to)
 {
@@ -51,7 +52,7 @@ write_fast_text(const ObColumn *column, Datum value, char *to)
 	return (int) len;
 }
 
-/* The same, whatever they are. */
+/* Writes such a value, whatever its bytes are. */
 static void
 write_varlena(ObEncoder *encoder, ObColumn *column, Datum value)
 {
@@ -68,7 +69,8 @@ write_name(ObEncoder *encoder, ObColumn *column, Datum value)
 	put(encoder, column, name, strlen(name));
 }
 
-/* bytea's usual form, whose digits no format looks at. */
+/* Writes a bytea in its usual form, whose digits have no meaning in any
+ * format. */
 static void
 write_bytea(ObEncoder *encoder, ObColumn *column, Datum value)
 {
@@ -157,7 +159,7 @@ ob_value_transcode(const ObEncoder *encoder, const char *data, size_t *len)
 	const char *converted;
 
 	converted = pg_server_to_any(data, (int) *len, encoder->options->encoding);
-	/* A new string has a NUL at its end, ours need not have one. */
+	/* a new string ends with a NUL, ours may not */
 	if (converted != data)
 		*len = strlen(converted);
 	return converted;
@@ -178,13 +180,14 @@ ob_scan_add(ObScan *scan, uint8 byte, uint8 mark)
 		return;
 	if (scan->nbytes == OB_SCAN_BYTES)
 		elog(ERROR, "too many bytes to look for");
-	/* what is not used yet repeats one that is */
+	/* unused bytes repeat one that is used */
 	for (int i = scan->nbytes; i < OB_SCAN_BYTES; i++)
 		memset(scan->bytes[i], byte, sizeof(scan->bytes[i]));
 	scan->nbytes++;
 }
 
-/* One that has no short form, or none that will do; returns where it ends. */
+/* Writes a value that has no short form, or one that cannot be used here, and
+ * returns where it ends. */
 static char *
 put_long(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull,
 		 char *to)
@@ -211,7 +214,7 @@ put_value(ObEncoder *encoder, ObColumn *column, Datum value, bool isnull,
 	return put_long(encoder, column, value, isnull, to);
 }
 
-#define ROOM (OB_FAST_MAX + 1) /* for a short value and a delimiter */
+#define ROOM (OB_FAST_MAX + 1) /* a short value and a delimiter */
 
 static char *
 reserve(ObOut *out, char *to)
@@ -220,19 +223,20 @@ reserve(ObOut *out, char *to)
 	return ob_out_reserve(out, ROOM);
 }
 
-/* The end of the room in the output's present window. */
+/* Returns the end of the room in the output's present window. */
 static inline const char *
 limit_of(const ObOut *out)
 {
 	return out->end - ROOM;
 }
 
-/* out->ptr is left behind, here and in put_deformed_row: it would be a detour
- * through memory from each column to the next. */
+/* out->ptr is not kept up to date here and in put_deformed_row(), since that
+ * would be a detour through memory from each column to the next. */
 static char *
 put_stored_row(ObEncoder *encoder, char *to)
 {
-	ObWalk walk = *encoder->walk; /* for the compiler to keep in registers */
+	ObWalk walk =
+		*encoder->walk; /* a copy, which the compiler can keep in registers */
 	const char delimiter = encoder->options->delimiter;
 	const int ncolumns = encoder->ncolumns;
 	const char *limit;

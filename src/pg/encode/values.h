@@ -1,6 +1,6 @@
 /*
  * values.h
- *		What the formats made of characters share: values, conversion, rows.
+ *		Values, conversion and rows for the formats made of characters.
  *
  * src/pg/encode/values.h
  *
@@ -25,23 +25,23 @@ typedef void (*ObValueWrite)(ObEncoder *encoder, ObColumn *column,
 /* The head of the state of each column of csv, text, jsonl and json. */
 typedef struct ObValueState
 {
-	/* Writes one value given as len bytes, not NUL-terminated. */
+	/* Writes one value of len bytes, not NUL-terminated. */
 	void (*put)(ObEncoder *encoder, ObColumn *column, const char *data,
 				size_t len);
-	/* What stands before and after the hexadecimal digits of a bytea; NULL if
-	 * these digits would have to be looked at. */
+	/* The text before and after the hexadecimal digits of a bytea; NULL if
+	 * these digits may have a meaning. */
 	const char *hex_prefix;
 	const char *hex_suffix;
-	/* A text is written as it is if it has none of these bytes and is not of
-	 * this length; NULL: put has to look at each. */
+	/* A text is written without changes if it has none of these bytes and not
+	 * this length.  NULL: put has to look at each text. */
 	const ObScan *plain;
 	size_t special_len;
 } ObValueState;
 
 /*
  * Chooses write and write_fast by the column's output function.
- * is_special(state, bytes) returns whether one of these bytes means something
- * to the format.
+ * is_special(state, bytes) returns whether one of these bytes has a meaning in
+ * the format.
  */
 extern void ob_value_choose(ObColumn *column,
 							bool (*is_special)(const ObEncoder *encoder,
@@ -52,24 +52,24 @@ extern void ob_value_choose(ObColumn *column,
 /* Looks up the column's output function. */
 extern void ob_value_output(ObColumn *column);
 
-/* Sets plain, where texts need no conversion, for all columns of which one is
- * written so; special_len: SIZE_MAX for none. */
+/* Sets plain for all columns whose texts can be written so, if they need no
+ * conversion.  special_len is SIZE_MAX for none. */
 extern void ob_value_set_plain(const ObEncoder *encoder, ObValueState *state,
 							   const ObScan *scan, size_t special_len);
 
-/* An empty set, for the encoder's target encoding. */
+/* Makes the set empty, for the target encoding of the encoder. */
 extern void ob_value_scan_init(const ObEncoder *encoder, ObScan *scan);
 
-/* Whether hexadecimal digits would have to be looked at. */
+/* The bytes that the text of a bytea consists of. */
 #define OB_VALUE_HEX_BYTES "\\x0123456789abcdef"
 
 extern const char *ob_value_transcode(const ObEncoder *encoder,
 									  const char *data, size_t *len);
 
 /*
- * Converts from the database's encoding into the target's: data itself if that
- * takes no change, else a palloc'd copy.  Raises if a character cannot be
- * represented.
+ * Converts from the database's encoding into the target encoding.  Returns
+ * data itself if that takes no change, else a palloc'd copy.  Raises if a
+ * character cannot be represented.
  */
 static inline const char *
 ob_value_convert(const ObEncoder *encoder, const char *data, size_t *len)
@@ -77,7 +77,7 @@ ob_value_convert(const ObEncoder *encoder, const char *data, size_t *len)
 	return encoder->transcode ? ob_value_transcode(encoder, data, len) : data;
 }
 
-/* One row of csv or text: values, delimiters and the line end. */
+/* Writes one row of csv or text: values, delimiters and the line end. */
 extern void ob_value_row(ObEncoder *encoder, TupleTableSlot *slot);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * explain.c
- *		The plan that an export would run, and where its sink sits.
+ *		The plan of an export, and the place of its sink.
  *
  * src/pg/export/explain.c
  */
@@ -52,7 +52,7 @@ split_lines(char *text)
 	return *text ? lappend(lines, text) : lines;
 }
 
-/* What EXPLAIN says of the plan that an export would run. */
+/* Returns the output of EXPLAIN for the plan that an export would run. */
 List *
 ob_explain(const char *query, const ObOptions *options)
 {

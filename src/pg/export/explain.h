@@ -1,6 +1,6 @@
 /*
  * explain.h
- *		The plan that an export would run, and where its sink sits.
+ *		The plan of an export, and the place of its sink.
  *
  * src/pg/export/explain.h
  */
@@ -11,7 +11,8 @@
 
 #include "pg/config/options.h"
 
-/* Lines of text, palloc'd; the query is planned, but not run.  Raises. */
+/* Returns lines of text, palloc'd.  The query is planned, but not run.
+ * Raises. */
 extern List *ob_explain(const char *query, const ObOptions *options);
 
 #endif

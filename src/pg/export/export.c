@@ -1,23 +1,24 @@
 /*
  * export.c
- *		One export, from its query to the landed object.
+ *		One export, from its query to the object.
  *
  * src/pg/export/export.c
  *
- * The query is planned and run here, as COPY does it, not by SPI: so that what
- * is changed in its plan is beyond doubt its plan.  It runs into our receiver,
- * whose encoder writes each row into a stream (stream.h), the sink chain with
- * an upload at its end:
+ * The query is planned and run here, as COPY does it, instead of by SPI,
+ * because its plan is changed.  It runs into our receiver, whose encoder
+ * writes each row into a stream (stream.h), the sink chain with an upload at
+ * its end:
  *
  *	   executor -> receiver -> encoder -> [codec] -> upload -> S3
  *
- * Where the plan allows it, that is moved below the plan's Gather, so that
- * parallel workers do the same with their rows, and what the receiver gets are
- * only the workers' last bytes (parallel.h).
+ * If the plan allows it, the encoder and the stream are moved below the plan's
+ * Gather, so that parallel workers do the same with their rows, and the
+ * receiver gets only the workers' last bytes (parallel.h).
  *
- * All of an export hangs on one memory context.  The core's objects are freed
- * by the reset callbacks of a child of it, which do no network traffic.
- * What must be said to S3 when an export fails is said before, in give_up().
+ * All memory of an export hangs on one memory context.  The objects of the
+ * core are freed by the reset callbacks of a child context, which do no
+ * network traffic: requests that follow a failure are sent before, by
+ * give_up().
  */
 #include "postgres.h"
 
@@ -38,10 +39,8 @@
 #include "pg/store/stream.h"
 #include "pg/base/unwind.h"
 
-/*
- * A query may export, and that export's query, too.  Each has buffers and
- * connections of its own.
- */
+/* The query of an export may export, too, and so may the query of that export.
+ * Each has buffers and connections of its own. */
 #define NESTED_MAX 8
 
 typedef struct ExportState ExportState;
@@ -54,19 +53,19 @@ struct ExportState
 	ObParallel *parallel;
 	ObProgress *progress;
 	MemoryContext context;
-	MemoryContext core; /* the stream and its client, in that one */
-	int64 retries;      /* of a stream before this one */
+	MemoryContext core; /* context of the stream and its client, in that one */
+	int64 retries;      /* number of retries of a stream before this one */
 	ObFate *fate;       /* NULL: not reported */
 	bool fate_shared;
 	char *place; /* "s3://bucket/key", for warnings */
 };
 
-/* How many of this session's exports are under way. */
+/* The number of this session's exports that are under way. */
 static int nested = 0;
 
 /* ---- running ---- */
 
-/* The query sees the caller's snapshot, as SPI does it for what only reads. */
+/* The query sees the caller's snapshot, as a read-only query of SPI does. */
 static void
 run_plan(ExportState *state, PlannedStmt *plan, ObReceiver *receiver)
 {
@@ -107,13 +106,12 @@ open_stream(ExportState *state)
 {
 	MemoryContext before = MemoryContextSwitchTo(state->core);
 
-	state->stream = ob_stream_open(state->export);
-	state->stream->progress = state->progress;
+	state->stream = ob_stream_open(state->export, state->progress);
 	MemoryContextSwitchTo(before);
 }
 
-/* A multipart upload was begun, but there are no rows: the object, with its
- * header at most, is written by a PutObject instead. */
+/* A multipart upload was begun, but there are no rows.  So it is aborted, and
+ * the object, which has at most a header, is written by a PutObject. */
 static ObEncoder *
 start_again(ExportState *state)
 {
@@ -129,23 +127,22 @@ start_again(ExportState *state)
 	if (!export->options->write_empty)
 		return NULL;
 	open_stream(state);
-	state->stream->ending = true;
-	encoder =
-		ob_encoder_new(&export->options->copy,
-					   ob_parallel_desc(state->parallel), &state->stream->out);
-	state->stream->rows = &encoder->rows;
+	ob_stream_end_rows(state->stream);
+	encoder = ob_stream_encoder(state->stream, &export->options->copy,
+								ob_parallel_desc(state->parallel));
 	ob_encoder_start(encoder);
 	return encoder;
 }
 
-/* The query has ended; false: there is nothing to land. */
+/* Lands the object when the query has ended.  Returns false if there is
+ * nothing to land. */
 static bool
 finish(ExportState *state, ObEncoder *encoder)
 {
 	bool pushed_down = ob_parallel_is_pushed_down(state->parallel);
 	ObFigures figures;
 
-	state->stream->ending = true;
+	ob_stream_end_rows(state->stream);
 	ob_stream_figures(state->stream, &figures);
 	if (pushed_down && figures.rows > 0)
 	{
@@ -161,17 +158,17 @@ finish(ExportState *state, ObEncoder *encoder)
 	return true;
 }
 
-/* The object is there, or held: then it is not ours to abort any more. */
+/* Passes a held upload on: it must not be aborted here any more. */
 static void
 hand_over(ExportState *state, ObExportResult *result)
 {
 	const ObExportSpec *export = state->export;
 	ObUploadHeld held;
 
-	result->crc32 = ob_upload_crc32(state->stream->upload);
+	result->crc32 = ob_stream_crc32(state->stream);
 	if (!export->held)
 		return;
-	ob_upload_hand_over(state->stream->upload, &held);
+	ob_stream_hand_over(state->stream, &held);
 	export->held(export->held_arg, &held);
 	state->stream = NULL;
 }
@@ -181,7 +178,7 @@ run(ExportState *state, ObExportResult *result)
 {
 	ObReceiver receiver;
 	ObReceiverHooks hooks = {&state->export->options->copy, state->stream,
-							 state->parallel, state->context};
+							 state->parallel, state->progress, state->context};
 	Oid user = GetUserId();
 
 	ob_receiver_init(&receiver, &hooks);
@@ -201,10 +198,10 @@ run(ExportState *state, ObExportResult *result)
 }
 
 /*
- * Runs on an error and when the backend is terminated: must not raise, and
- * must come to an end.  Workers go first: a part of theirs that lands after
- * the abort would stay behind.  Buffers and connections go here, too: the rest
- * stays until a failed transaction is rolled back.
+ * Runs on an error and when the backend is terminated, so it must not raise,
+ * and must come to an end.  Workers end first: if a part of theirs landed
+ * after the abort, it would stay behind.  Buffers and connections are freed
+ * here, too, since all else stays until a failed transaction is rolled back.
  */
 static void
 give_up(void *arg)
@@ -225,7 +222,7 @@ give_up(void *arg)
 	MemoryContextDelete(state->core);
 }
 
-/* Context of all errors, and the hint that some of them need. */
+/* Adds the context of all errors, and the hint that some of them need. */
 static void
 name_export(void *arg)
 {
@@ -253,16 +250,20 @@ export_query(ExportState *state, ObExportResult *result)
 	ob_progress_end(state->progress);
 }
 
-/* No data will be written.  A shared upload is used because only that one
+/* Begins an upload without data.  It is a shared upload, because only that one
  * sends CreateMultipartUpload before the first part. */
 static void
 rehearse(ExportState *state, ObExportResult *result)
 {
 	static const ObUploadShare unshared;
+	const ObStreamShare share = {
+		.upload = &unshared,
+		.memory = (size_t) onboard_upload_memory * 1024,
+		.connections = 1,
+	};
 
 	open_stream(state);
-	ob_stream_share(state->stream, &unshared, NULL,
-					(size_t) onboard_upload_memory * 1024, 1);
+	ob_stream_share(state->stream, &share);
 	ob_stream_upload_id(state->stream);
 	ob_stream_undo(state->stream);
 }
@@ -290,14 +291,15 @@ do_work(void *arg)
 	state->work(state, state->result);
 }
 
-/* Does work(state), and cleans up whichever way it ends. */
+/* Calls work(state), and cleans up in any case. */
 static void
 run_work(const ObExportSpec *export,
 		 void (*work)(ExportState *state, ObExportResult *result),
 		 ObExportResult *result)
 {
 	MemoryContext before = CurrentMemoryContext;
-	/* after an error it goes with the (sub)transaction, before any handler */
+	/* an error frees the context with the (sub)transaction, before any handler
+	 * runs */
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard export", ALLOCSET_DEFAULT_SIZES);
 	ErrorContextCallback error_context;

@@ -1,6 +1,6 @@
 /*
  * export.h
- *		One export, from its query to the landed object.
+ *		One export, from its query to the object.
  *
  * src/pg/export/export.h
  */
@@ -12,19 +12,18 @@
 
 typedef struct ObExportResult
 {
-	ObFigures figures; /* no files: no rows, and nothing landed */
-	uint32 crc32;      /* of the object, if options->manifest */
+	ObFigures figures; /* no files: no object has landed */
+	uint32 crc32;      /* checksum of the object, if options->manifest */
 } ObExportResult;
 
-/*
- * Runs it.  Raises on failure, after the upload was aborted (for which it may
- * take five seconds; everything else answers interrupts at once).
- */
+/* Runs the export.  Raises on failure, after the upload was aborted, which may
+ * take five seconds; everything else answers interrupts at once. */
 extern void ob_export_run(const ObExportSpec *export, ObExportResult *result);
 
 /*
- * Begins its upload, with all that it would say, and aborts it: whether it
- * may. No object is written.  Raises as ob_export_run() does.
+ * Begins the export's upload, with all headers that it would send, and aborts
+ * it, to find out whether it is allowed.  No object is written.  Raises as
+ * ob_export_run() does.
  */
 extern void ob_export_rehearse(const ObExportSpec *export);
 

@@ -1,12 +1,12 @@
 /*
  * manifest_withdraw.c
- *		Taking back what an earlier attempt of a run has said of it.
+ *		The removal of the manifest of an earlier attempt of a run.
  *
  * src/pg/export/manifest_withdraw.c
  *
- * The manifest is read first: who may not delete need not, if it says that the
- * attempt has failed.  _SUCCESS goes before the manifest, so at no moment it
- * stands there alone.
+ * The manifest is read first: if it says that the attempt has failed, a caller
+ * without the right to delete does not need it.  _SUCCESS goes before the
+ * manifest, so it never stands there alone.
  */
 #include "postgres.h"
 
@@ -32,7 +32,7 @@ typedef struct Withdrawal
 	int n;
 	ObPair common[OB_COMMON_HEADERS_MAX];
 	ObCall *call;
-	/* of the manifest that is there */
+	/* properties of the manifest that exists */
 	bool foreign; /* it names a table that is not one of them */
 	bool readable;
 	bool success;
@@ -91,7 +91,7 @@ is_ours(void *arg, const char *name)
 	return !this->foreign;
 }
 
-/* Nothing of the document is shown, since it may be anybody's. */
+/* No message shows anything of the document, which may be any. */
 static void
 read_manifest(Withdrawal *this)
 {
@@ -121,7 +121,7 @@ read_manifest(Withdrawal *this)
 	this->success = list.flag_value;
 }
 
-/* False: there is none. */
+/* Reads the manifest.  Returns false if there is none. */
 static bool
 look(Withdrawal *this)
 {
@@ -135,7 +135,7 @@ look(Withdrawal *this)
 		return false;
 	if (error->code == OB_OK)
 		read_manifest(this);
-	/* a manifest that is too long to be read is there, too */
+	/* a manifest that is too long to be read exists, too */
 	else if (error->code != OB_EDENIED && error->code != OB_EPROTO)
 		ob_report(error);
 	return true;
@@ -168,7 +168,7 @@ fail(const Withdrawal *this, const char *key)
 				 "run_id, or none.")));
 }
 
-/* False: that is not allowed. */
+/* Deletes a file.  Returns false if that is not allowed. */
 static bool
 remove_file(Withdrawal *this, const char *key)
 {
@@ -186,7 +186,7 @@ take_back(Withdrawal *this)
 {
 	const char *success = ob_manifest_key(this->where, OB_SUCCESS_FILE);
 	const char *manifest = ob_manifest_key(this->where, OB_MANIFEST_FILE);
-	/* it stays true, whatever comes */
+	/* no later request changes that */
 	bool may_stay = this->readable && !this->success;
 
 	if (!remove_file(this, success) && !(may_stay && is_absent(this, success)))
@@ -199,7 +199,7 @@ void
 ob_withdraw(Oid schema, const ObExportSpec *where, const char *const *names,
 			int n)
 {
-	/* also holds the client, and ends it before this returns */
+	/* the context also holds the client, which ends before this returns */
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard withdrawal", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);

@@ -1,6 +1,6 @@
 /*
  * task.c
- *		From what a caller asked for to an export that is ready to run.
+ *		The task of one table: from a caller's request to its outcome.
  *
  * src/pg/export/task.c
  */
@@ -32,7 +32,7 @@
 
 #define PLACE_MAX 8192
 
-/* The registry's options first, then the call's over them. */
+/* Reads the registry's options, then the call's over them. */
 static ObOptions *
 read_options(const ObExportRequest *request)
 {
@@ -86,10 +86,10 @@ ob_task_recall(const ObExportRequest *request, ObTableExport *task)
 }
 
 /*
- * Callers repeat a run under its id when one of its tables failed, or when
- * they lost the connection.  An increment that the run has landed before is
- * only reported again: replacing its object by newer rows would lose the old
- * ones.
+ * Whether the run has landed this increment.  Callers repeat a run under its
+ * id when one of its tables failed, or when they lost the connection.  An
+ * increment that has landed is only reported again: newer rows in its object
+ * would replace the old ones.
  */
 static bool
 has_landed(const ObExportRequest *request, ObTableExport *task)
@@ -112,8 +112,8 @@ has_landed(const ObExportRequest *request, ObTableExport *task)
 	return true;
 }
 
-/* It would replace the object that the watermark counts on, or take its place
- * in the history. */
+/* The export would replace the object that the watermark counts on, or take
+ * its place in the history. */
 static void
 refuse_after_increment(const char *name)
 {
@@ -167,7 +167,8 @@ ob_task_place(const ObExportSpec *export, const char *key)
 	return text;
 }
 
-/* Its query is the registered one, so that of a call cannot be bounded. */
+/* An increment is one of the registered query, so the query of a call cannot
+ * be bounded. */
 static void
 prepare_watermark(const ObExportRequest *request, ObTableExport *task)
 {
@@ -210,16 +211,17 @@ prepare_watermark(const ObExportRequest *request, ObTableExport *task)
 XLogRecPtr
 ob_task_lsn(void)
 {
-	/* a record's changes are seen before it counts as replayed */
+	/* a record's changes are visible before it counts as replayed */
 	if (RecoveryInProgress())
 		return GetCurrentReplayRecPtr(NULL);
 	return GetXLogInsertRecPtr();
 }
 
-/* A run does not notice what ALTER SERVER changes after its begin. */
+/* A server that the run has read.  The run does not notice what ALTER SERVER
+ * changes later. */
 typedef struct KnownServer
 {
-	const char *name; /* as options have it; NULL: not at all */
+	const char *name; /* name in the options; NULL: they have none */
 	ObServer *server;
 } KnownServer;
 
@@ -291,7 +293,8 @@ ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
 	prepare_watermark(request, task);
 }
 
-/* False: there is nothing to land, and nothing shall be. */
+/* Bounds the query.  Returns false if there is nothing to land, not even an
+ * empty object. */
 static bool
 bound(ObTableExport *task)
 {
@@ -388,9 +391,9 @@ report_earlier(ObTableExport *task)
 }
 
 /*
- * What an earlier attempt has said of the run goes before anything is sent,
- * and after all that can fail without that.  Two calls of one run at a time
- * would each not see what the other one says.
+ * Deletes the manifest of an earlier attempt before anything is sent, and
+ * after all errors that can come without that.  Two calls of one run at the
+ * same time would not notice each other, so there is a lock.
  */
 static void
 begin_run(const ObTableExport *task)
@@ -417,7 +420,7 @@ ob_task_run(ObTableExport *task)
 		report_earlier(task);
 		return;
 	}
-	/* onboard_all() may have prepared it hours ago */
+	/* onboard_all() may have prepared the export hours ago */
 	ob_server_require_usage(task->export.server);
 	ob_server_renew_keys(task->export.server);
 	task->row.started = GetCurrentTimestamp();
@@ -433,7 +436,7 @@ ob_task_run(ObTableExport *task)
 		begin_run(task);
 	if (lands)
 		export(task, &result);
-	/* what fails from here on does not take it away */
+	/* later failures do not undo that */
 	if (result.figures.files > 0 && !task->export.held)
 		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
@@ -447,8 +450,8 @@ ob_task_run(ObTableExport *task)
 		ob_manifest_write_one(task);
 }
 
-/* Nothing of it is there, or nothing that counts.  Its URI may be in memory
- * that is gone. */
+/* Clears the figures, since no object exists, or none that counts.  The URI
+ * may be in memory that is gone. */
 static void
 clear_outcome(ObHistoryRow *row)
 {

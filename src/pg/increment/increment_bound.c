@@ -1,6 +1,6 @@
 /*
  * increment_bound.c
- *		Increments: which rows are one.
+ *		Increments: the bounds of their rows.
  *
  * src/pg/increment/increment_bound.c
  *
@@ -46,17 +46,17 @@ typedef struct Bound
 typedef struct Bounding
 {
 	ObWatermark *mark;
-	const char *query; /* the registered one, fit for a subquery */
+	const char *query; /* the registered query, as a subquery */
 	ObWatermarkQuery analysed;
 	ObWatermarkColumn found;
-	char *column; /* ALIAS.column, not of a domain */
-	Oid type;     /* as found has it */
+	char *column; /* ALIAS.column, without a domain's type */
+	Oid type;     /* the type of found */
 	const TypeCacheEntry *cache;
 	char *greater; /* OPERATOR(schema.>) */
 	char *not_less;
 	char *not_greater;
-	Datum overlap; /* if the mark has one */
-	Bound kept;    /* where the last one ended */
+	Datum overlap; /* set if the watermark has an overlap */
+	Bound kept;    /* the end of the last increment */
 	Bound from;
 	Bound to;
 } Bounding;
@@ -140,7 +140,8 @@ operator_of(const Bounding *b, StrategyNumber strategy)
 	return text;
 }
 
-/* The operators of enums do not take domains over them. */
+/* Casts a domain to its base type, since the operators of enums do not take
+ * domains over them. */
 static char *
 cast_to_base(const char *column, Oid type)
 {
@@ -202,7 +203,7 @@ xid_of(Datum value)
 	return U64FromFullTransactionId(DatumGetFullTransactionId(value));
 }
 
-/* The greatest id below which no transaction is running. */
+/* Returns the greatest id below which no transaction is running. */
 static Datum
 last_ended(void)
 {
@@ -217,7 +218,7 @@ last_ended(void)
 		FullTransactionIdFromU64(xid_of(oldest) - 1));
 }
 
-/* A cluster into which the watermark was restored has ids of its own. */
+/* The cluster into which a watermark was restored has ids of its own. */
 static void
 check_xid(const Bounding *b)
 {
@@ -259,7 +260,7 @@ check_kept(const Bounding *b)
 					 quote_literal_cstr(mark->name))));
 }
 
-/* The bounds that a watermark gives the increment above it. */
+/* The bounds that a watermark gives to the next increment. */
 typedef struct Resuming
 {
 	const Bounding *b;
@@ -321,7 +322,8 @@ set_parameter(ParamListInfo parameters, const Bounding *b, const Bound *bound)
 	parameter->ptype = b->type;
 }
 
-/* $1 is the upper bound if it is known, the lower one comes last. */
+/* Makes the parameters.  $1 is the upper bound if that is known; the lower
+ * bound comes last. */
 static ParamListInfo
 parameters_of(const Bounding *b)
 {
@@ -335,7 +337,7 @@ parameters_of(const Bounding *b)
 	return parameters;
 }
 
-/* A row with a null in it IS NOT NULL only in part, but it is a value. */
+/* IS NOT NULL would be false for a row value that contains a null. */
 static char *
 lower_condition(const Bounding *b)
 {
@@ -355,7 +357,7 @@ conditions(const Bounding *b)
 					b->not_greater);
 }
 
-/* Out of SPI's memory, and in one piece. */
+/* Copies a value out of SPI's memory, in one piece. */
 static Datum
 take_value(const Bounding *b, Datum value, MemoryContext context)
 {
@@ -369,10 +371,8 @@ take_value(const Bounding *b, Datum value, MemoryContext context)
 	return value;
 }
 
-/*
- * Finds the greatest value that the snapshot shows, not above b->to if that is
- * given.  Not every type has max(), and ORDER BY can use an index.
- */
+/* Finds the greatest value that the snapshot shows, not above b->to if that is
+ * given.  Not every type has max(), and ORDER BY can use an index. */
 static void
 find_upper(Bounding *b)
 {
@@ -413,7 +413,7 @@ is_greater(const Bounding *b, Datum a, Datum than)
 			   FunctionCall2Coll(&compare, b->found.collation, a, than)) > 0;
 }
 
-/* Never back: what was below it has landed. */
+/* The watermark never goes back, since all below it has landed. */
 static void
 check_upper(Bounding *b)
 {
@@ -432,7 +432,7 @@ check_upper(Bounding *b)
 		b->to.value = b->kept.value;
 }
 
-/* Not all that a type gives as text does it take back. */
+/* Some types do not accept every text that they return. */
 static void
 rehearse(void *arg)
 {
@@ -449,7 +449,7 @@ rehearse(void *arg)
 						errmsg("its text stands for another value")));
 }
 
-/* Checks before anything lands, so that an increment can follow. */
+/* Makes sure, before anything lands, that an increment can follow. */
 static void
 check_next(const Bounding *b)
 {
@@ -465,7 +465,7 @@ check_next(const Bounding *b)
 						   error->message)));
 }
 
-/* The origin is compared before any row is read for the export. */
+/* The origin is compared before the export reads a row. */
 static void
 find_origin(Bounding *b)
 {

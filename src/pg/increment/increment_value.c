@@ -26,8 +26,8 @@
 
 /* ---- texts ---- */
 
-/* The output and input of some types, and SQL that is made of views and
- * policies, depend on these. */
+/* The output and input of some types depend on these settings, and so does SQL
+ * that is made from views and policies. */
 int
 ob_watermark_fix_settings(void)
 {
@@ -136,7 +136,7 @@ numeric_of(const char *overlap)
 	return number;
 }
 
-/* INTERVALOID, NUMERICOID, or InvalidOid. */
+/* Returns the type of an overlap: INTERVALOID, NUMERICOID, or InvalidOid. */
 static Oid
 type_of_difference(Oid type)
 {
@@ -196,7 +196,8 @@ ob_watermark_overlap(Oid type, const char *overlap)
 	return value;
 }
 
-/* Rounded up: to overlap more does no harm. */
+/* Reads the overlap as an integer.  It is rounded up, since a larger overlap
+ * does no harm. */
 static bool
 subtract_integer(int64 value, int64 min, Datum overlap, int64 *result)
 {
@@ -213,7 +214,8 @@ subtract_integer(int64 value, int64 min, Datum overlap, int64 *result)
 		   *result >= min;
 }
 
-/* Too large a number becomes infinity, and too small a one zero. */
+/* A number that is too large becomes infinity, and one that is too small
+ * becomes zero. */
 static double
 double_of(Datum overlap)
 {
@@ -222,9 +224,9 @@ double_of(Datum overlap)
 }
 
 /*
- * Floats are rounded: 0.8 - 0.1 is greater than 0.7.  The overlap and the
- * difference are each off by half a step at most, so two steps down are enough
- * to include all that the overlap asks for.
+ * Subtracts floats so that the result is not too great: 0.8 - 0.1 is greater
+ * than 0.7.  The overlap and the difference are each off by half a step at
+ * most, so two steps down are enough to include all that the overlap covers.
  */
 static float8
 subtract_float8(float8 value, double overlap)
@@ -246,8 +248,8 @@ subtract_float4(float4 value, double overlap)
 	return nextafterf(nextafterf(lower, -INFINITY), -INFINITY);
 }
 
-/* Days count from 2000-01-01.  The end of a month is that of a shorter one,
- * too, as in PostgreSQL. */
+/* Goes back by months; days count from 2000-01-01.  As in PostgreSQL, the day
+ * is the last of the month if the month is too short. */
 static bool
 subtract_months(int64 *days, int32 months)
 {
@@ -271,9 +273,10 @@ subtract_months(int64 *days, int32 months)
 }
 
 /*
- * PostgreSQL's own operators raise where the result is out of range, and take
- * no date that is not a timestamp, too.  Such an overlap has no lower end. One
- * as "1 month -29 days" must not lead above the value.
+ * Subtracts an interval, or returns false if the overlap has no lower end.
+ * PostgreSQL's own operators raise if the result is out of range, and for a
+ * date that no timestamp can have.  An overlap like "1 month -29 days" must
+ * not lead above the value.
  */
 static bool
 subtract_from_timestamp(Timestamp value, const Interval *span,
@@ -301,7 +304,8 @@ subtract_from_timestamp(Timestamp value, const Interval *span,
 	return true;
 }
 
-/* The day in which that is, so it is never less than asked. */
+/* Subtracts an interval and returns the day of the result, so that the overlap
+ * is never too small. */
 static bool
 subtract_from_date(DateADT value, const Interval *span, DateADT *result)
 {
@@ -331,7 +335,7 @@ ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
 	switch (type)
 	{
 		case TIMESTAMPTZOID:
-			/* in UTC, where a day has 24 hours */
+			/* UTC, where a day has 24 hours */
 		case TIMESTAMPOID:
 			fits = subtract_from_timestamp(DatumGetTimestamp(value),
 										   DatumGetIntervalP(overlap),
@@ -378,10 +382,12 @@ ob_watermark_subtract(Oid type, Datum value, Datum overlap, Datum *result)
 
 /* ---- ties ---- */
 
-/* Whether values can be equal without being identical, as in citext, or in a
+/*
+ * Whether values can be equal without being identical, as in citext, or in a
  * collation that ignores case.  Btree's support function for deduplication
- * tells.  character(n) has none because of trailing blanks, which do not
- * matter here. */
+ * returns that.  character(n) has none because of trailing blanks, which do
+ * not matter here.
+ */
 static bool
 has_equal_spellings(Oid type, Oid collation)
 {

@@ -1,12 +1,12 @@
 /*
  * watermark.c
- *		Increments: where the last one ended.
+ *		Increments: the table onboard_watermarks.
  *
  * src/pg/increment/watermark.c
  *
  * A watermark belongs to a table and a role, because the role's privileges and
  * row security decide which rows it stands for: a role that sees fewer rows
- *must not move the watermark of a role that sees more.
+ * must not move the watermark of a role that sees more.
  */
 #include "postgres.h"
 
@@ -23,7 +23,6 @@
 
 #include "pg/base/subtransaction.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/base/query.h"
 #include "pg/catalog/registry.h"
 #include "pg/base/errors.h"
@@ -34,7 +33,7 @@
 #define RESETS "onboard_resets"
 #define PARAMETERS 16
 
-/* sql has one or two %s for the schema. */
+/* Executes sql, which has one or two %s for the schema. */
 static uint64
 execute(Oid schema, const char *sql, const ObParameters *parameters,
 		bool read_only, int result)
@@ -54,7 +53,7 @@ execute(Oid schema, const char *sql, const ObParameters *parameters,
 typedef struct Reading
 {
 	ObParameters row;
-	MemoryContext context; /* for what is found */
+	MemoryContext context; /* context of the result */
 	ObWatermarkKept *kept;
 	char *resets;
 } Reading;
@@ -220,9 +219,9 @@ ob_watermark_copy(const ObWatermark *mark)
 /* ---- writing ---- */
 
 /*
- * Parameters: name, role's id, role's name, column_name, type, value, uri,
- * run_id, the run_id that was found (for a first increment: its own), and then
- * the columns of the origin.
+ * The parameters are: name, role's id, role's name, column_name, type, value,
+ * uri, run_id, the run_id that was found (for a first increment: its own), and
+ * then the columns of the origin.
  */
 static void
 write_kept(Oid schema, void *arg)
@@ -275,7 +274,8 @@ find_registered(Oid schema, void *arg)
 								&registered->row, true, SPI_OK_SELECT) > 0;
 }
 
-/* The registry's owner looks, who may be another one than the watermarks'. */
+/* Whether the registry has that row.  The check is made as the registry's
+ * owner, which need not be that of the watermarks. */
 static bool
 is_registered(Oid schema, const char *name, const pg_uuid_t *id)
 {
@@ -289,10 +289,10 @@ is_registered(Oid schema, const char *name, const pg_uuid_t *id)
 }
 
 /*
- * A first increment has no watermark row yet, whose deletion would tell of a
- * reset.  So the registry and the table of resets are compared with what they
- * were at its beginning, in their latest state: the transaction's own snapshot
- * may be older.
+ * Whether a first increment was not reset since it began.  It has no row yet
+ * whose deletion would show a reset, so the registry and the table of resets
+ * are compared with their state at the beginning.  Their latest state counts,
+ * since the transaction's own snapshot may be older.
  */
 static bool
 is_still_wanted(Oid schema, const ObWatermark *mark)
@@ -325,7 +325,7 @@ write_mark(Oid schema, void *arg)
 
 	(writing->mark->kept ? write_kept : write_first)(schema, &writing->row);
 	writing->written = SPI_processed > 0;
-	/* the column is made of the name: see check_role() of history.c */
+	/* the column is made from the name: see check_role() of history.c */
 	if (writing->written && DatumGetObjectId(ob_own_column(0, 1, &isnull)) !=
 								DatumGetObjectId(writing->row.values[1]))
 		ereport(ERROR, (errcode(ERRCODE_T_R_SERIALIZATION_FAILURE),
@@ -440,9 +440,9 @@ note_reset(Oid schema, void *arg)
 }
 
 /*
- * The registered row and query are what the watermarks are made from now, as
- * far as the caller may read the registry.  What else they are made from is a
- * matter of the role that lands them, of its search_path and of its call.
+ * Attaches the watermarks to the registered row and query, as far as the
+ * caller may read the registry.  The rest of their origin depends on the role
+ * that lands them, on its search_path and on its call.
  */
 static void
 add_registered(ObParameters *row, Oid schema, const char *name)
@@ -464,7 +464,7 @@ ob_watermark_reset(Oid schema, const char *name, bool keep)
 	memset(&request, 0, sizeof(request));
 	request.keep = keep;
 	ob_parameter_text(&request.row, name);
-	/* The caller's id, read before ob_as_owner() changes it. */
+	/* The caller's id is read before ob_as_owner() changes it. */
 	ob_parameter_oid(&request.row, GetUserId());
 	if (keep)
 		add_registered(&request.row, schema, name);

@@ -1,17 +1,17 @@
 /*
  * watermark.h
- *		Increments: what of a registered table was not landed before.
+ *		Increments: the rows of a registered table that have not landed yet.
  *
  * src/pg/increment/watermark.h
  *
- * The greatest value of a column that has landed is kept, for each table and
- * role, in the table onboard_watermarks.  The next increment is what lies
+ * The greatest value of a column that has landed is stored, for each table and
+ * role, in the table onboard_watermarks.  The next increment has the rows
  * above it, up to the greatest value that the run's snapshot shows.
  *
- * The value is only meaningful together with what it was made from: the
- * registered row and its query, the tables and views that the query reads, the
- * destination, and the row security that applied.  All of these are kept
- * beside the value, and an increment for which one of them differs is refused.
+ * The value is only meaningful together with its origin: the registered row
+ * and its query, the tables and views that the query reads, the destination,
+ * and the row security that applied.  All of these are stored beside the
+ * value, and an increment for which one of them differs is refused.
  */
 #ifndef OB_WATERMARK_H
 #define OB_WATERMARK_H
@@ -21,36 +21,37 @@
 #include "pg/store/export_spec.h"
 #include "pg/catalog/history.h"
 
-/* What a watermark is made from. */
+/* The things that a watermark is made from. */
 typedef struct ObWatermarkOrigin
 {
-	pg_uuid_t table_id;      /* the id of the registered row */
-	const char *query;       /* its text */
+	pg_uuid_t table_id;      /* id of the registered row */
+	const char *query;       /* text of the query */
 	const char *destination; /* the store and the bucket */
 
 	/* set by ob_watermark_bound() */
 	const char *relations;    /* tables, and views as SQL */
 	const char *row_security; /* the policies that apply */
-	const char *system;       /* for xid8: the system identifier; else NULL */
-	const char *ordering;     /* how the column's values compare */
+	const char *system;       /* the system identifier, if xid8; else NULL */
+	const char *ordering;     /* describes how the column's values compare */
 } ObWatermarkOrigin;
 
 typedef struct ObWatermark
 {
-	const char *name;    /* the registered table's */
-	const char *column;  /* of the query's result */
+	const char *name;    /* name of the registered table */
+	const char *column;  /* a column of the query's result */
 	const char *overlap; /* NULL: none */
 	ObWatermarkOrigin origin;
 
-	/* as it is kept; NULL: nothing has landed yet */
+	/* the stored watermark; NULL: nothing has landed yet */
 	struct ObWatermarkKept *kept;
 	char *resets;   /* ids of the resets before this increment; or NULL */
 	bool in_worker; /* the leader warns instead */
 	bool warned;    /* ob_watermark_warn() was called */
 
-	/* of this increment, as they are kept; set by ob_watermark_bound() */
+	/* bounds of this increment, as they are stored; set by
+	 * ob_watermark_bound() */
 	char *type;
-	char *from;     /* NULL: from the beginning */
+	char *from;     /* NULL: no lower bound */
 	bool inclusive; /* whether from belongs to the increment */
 	char *to;       /* inclusive; NULL: there is nothing to land */
 } ObWatermark;
@@ -61,27 +62,29 @@ typedef struct ObWatermarkRequest
 	const char *name;
 	pg_uuid_t run_id;
 	const ObOptions *options;
-	ObWatermarkOrigin origin; /* without what ob_watermark_bound() sets */
-	bool in_worker;           /* the leader has checked it before */
+	/* lacks the fields that ob_watermark_bound() sets */
+	ObWatermarkOrigin origin;
+	bool in_worker; /* the leader has checked it before */
 } ObWatermarkRequest;
 
 /*
  * Reads the watermark of the registered table for the current user, into the
- * current memory context.  Raises if none can be written, as on a standby (not
- * in a worker, whose own transaction only reads), if the kept watermark was
- * made from something else, and if the same run has written it.
+ * current memory context.  Raises if none can be written, as on a standby (but
+ * not in a worker, whose own transaction only reads), if the stored watermark
+ * was made from something else, and if the same run has written it.
  */
 extern ObWatermark *ob_watermark_get(Oid schema,
 									 const ObWatermarkRequest *request);
 
-/* All of it, in the current memory context. */
+/* Copies a watermark, with all that it points to, into the current memory
+ * context. */
 extern ObWatermark *ob_watermark_copy(const ObWatermark *mark);
 
 /*
  * Restricts the export's query to the increment, under the active snapshot.
  * Returns false if there is nothing to land; the query then gives no rows.
- * Raises if the kept watermark was made from something else, and if the query
- * or the column's type would make later increments miss rows.
+ * Raises if the stored watermark was made from something else, and if the
+ * query or the column's type would make later increments miss rows.
  */
 extern bool ob_watermark_bound(Oid schema, ObWatermark *mark,
 							   ObExportSpec *export);
@@ -96,22 +99,22 @@ extern void ob_watermark_warn(Oid schema, ObWatermark *mark,
 
 /*
  * Writes the watermark of an increment that has landed with rows, in the
- * caller's transaction, with the rights of the table's owner.  If another run
- * or a reset has changed it meanwhile, or if writing fails, it stays as it is:
- * then this returns why, palloc'd, else NULL.
+ * caller's transaction, with the rights of the table's owner.  Returns NULL,
+ * or why it was left as it was, palloc'd: another run or a reset has changed
+ * it meanwhile, or the write has failed.
  */
 extern const char *ob_watermark_keep(Oid schema, const ObWatermark *mark,
 									 const ObHistoryRow *row);
 
-/* Says so in a WARNING, with texts that can be said to the client: see
- * errors.h. */
+/* Warns that a watermark was left as it was.  The texts must be such that they
+ * can be sent to the client: see errors.h. */
 extern void ob_watermark_warn_left(const char *name, const char *why);
 
 /*
  * Deletes the watermarks of the table for all roles that the current user is a
- * member of.  With keep, they are those of the registered row and query as
- * these are now, and only what else they were made from is deleted, so that
- * the next increment continues from there.  Returns how many there were.
+ * member of.  With keep, it attaches them to the registered row and query as
+ * these are now instead, and only deletes the rest of their origin, so that
+ * the next increment continues from there.  Returns their number.
  */
 extern int ob_watermark_reset(Oid schema, const char *name, bool keep);
 

@@ -4,11 +4,11 @@
  *
  * src/pg/increment/watermark_order.c
  *
- * Which rows lie above a watermark depends on how the column's values compare:
- * on a collation and its library's version, on the labels of an enum, on the
- * precision of a timestamp.  If that changes, a row may come to lie below the
- * watermark that has never landed.  So the order is described as a text, which
- * is kept beside the value.
+ * The rows above a watermark depend on how the column's values compare: on a
+ * collation and its library's version, on the labels of an enum, on the
+ * precision of a timestamp.  If that changes, rows that have never landed may
+ * come to lie below the watermark.  So the order is described as a text, which
+ * is stored beside the value.
  */
 #include "postgres.h"
 
@@ -32,7 +32,8 @@
 
 /* ---- collations ---- */
 
-/* NULL for a null, and for a column that this version does not have. */
+/* Returns NULL for a null, and for a column that this version of PostgreSQL
+ * does not have. */
 static char *
 text_of(int cache, HeapTuple tuple, AttrNumber attribute)
 {
@@ -45,7 +46,7 @@ text_of(int cache, HeapTuple tuple, AttrNumber attribute)
 	return isnull ? NULL : TextDatumGetCString(value);
 }
 
-/* The library's version, as it is now; NULL: it has none. */
+/* Returns the present version of the library, or NULL if it has none. */
 static char *
 actual_version(PGFunction function, Oid oid)
 {
@@ -183,7 +184,8 @@ labels_of(Oid type)
 	return labels;
 }
 
-/* Labels that come after the watermark may be added. */
+/* The labels after the watermark are left out, since labels may be added
+ * there. */
 static void
 add_labels(StringInfo text, Oid type, const char *last)
 {
@@ -208,8 +210,8 @@ add_labels(StringInfo text, Oid type, const char *last)
 static void describe(StringInfo text, const ObWatermarkColumn *column,
 					 const char *last);
 
-/* Where it rounds values.  The length of a string is no matter of order, and
- * is changed often. */
+/* Whether the type modifier rounds values.  The length of a string has no
+ * influence on the order, and is changed often. */
 static bool
 typmod_counts(Oid type)
 {
@@ -221,7 +223,7 @@ typmod_counts(Oid type)
 		   category == TYPCATEGORY_NUMERIC || category == TYPCATEGORY_TIMESPAN;
 }
 
-/* A type that others are made of. */
+/* Describes the element, subtype or base of another type. */
 static void
 describe_part(StringInfo text, Oid type, int32 typmod, Oid collation)
 {
@@ -231,7 +233,7 @@ describe_part(StringInfo text, Oid type, int32 typmod, Oid collation)
 	describe(text, &part, NULL);
 }
 
-/* Their names do not matter. */
+/* Describes the types of the columns; their names have no influence. */
 static void
 describe_attributes(StringInfo text, Oid type)
 {

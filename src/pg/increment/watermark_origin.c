@@ -1,10 +1,10 @@
 /*
  * watermark_origin.c
- *		Increments: what a watermark is made from.
+ *		Increments: the origin of a watermark.
  *
  * src/pg/increment/watermark_origin.c
  *
- * Views and policies are kept as SQL, because OIDs and node trees do not
+ * Views and policies are stored as SQL, because OIDs and node trees do not
  * survive pg_dump and pg_upgrade.  SQL that was dumped and restored can come
  * out with other casts between string types than before (status IN ('a', 'b')
  * on a varchar column does), so these casts are removed first.
@@ -124,7 +124,7 @@ name_of(Oid relation)
 
 /* ---- what is read ---- */
 
-/* The search_path decides which relation a name means, so the name is kept
+/* The search_path decides which relation a name means, so the name is stored
  * with its schema. */
 static char *
 text_of_relations(const ObWatermarkQuery *query)
@@ -152,7 +152,7 @@ text_of_relations(const ObWatermarkQuery *query)
 
 typedef struct Policies
 {
-	List *lines; /* of char * */
+	List *lines; /* char * */
 } Policies;
 
 static bool
@@ -193,8 +193,8 @@ add_policies(Policies *policies, Oid relid, Oid user)
 		deparse_context_for(RelationGetRelationName(relation), relid);
 	ListCell *cell;
 
-	/* This line tells an enabled table without policies from a table whose
-	 * row security does not apply. */
+	/* This line distinguishes an enabled table without policies from a table
+	 * whose row security does not apply. */
 	add_line(policies, psprintf("%s:\n", name));
 	foreach (cell, desc ? desc->policies : NIL)
 	{
@@ -256,7 +256,8 @@ compare_lines(const ListCell *a, const ListCell *b)
 	return strcmp(lfirst(a), lfirst(b));
 }
 
-/* PostgreSQL orders policies by name, and renaming one changes nothing. */
+/* The order of policies must not depend on their names, since renaming one
+ * changes nothing. */
 static char *
 text_of_policies(Policies *policies)
 {

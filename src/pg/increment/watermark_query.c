@@ -1,13 +1,13 @@
 /*
  * watermark_query.c
- *		Increments: the registered query, and where its column comes from.
+ *		Increments: the registered query, and the origin of its column.
  *
  * src/pg/increment/watermark_query.c
  *
- * The query is analysed once for each increment.  What is wanted of it is
- * read from the result: its tables and policies (watermark_origin.c), and the
- * expressions of which the watermark's column is made, through subqueries,
- * views, CTEs and joins down to tables.
+ * The query is analysed once for each increment.  Its tables and policies are
+ * read from the result (watermark_origin.c), and so are the expressions of
+ * which the watermark's column is made, through subqueries, views, CTEs and
+ * joins down to tables.
  */
 #include "postgres.h"
 
@@ -90,7 +90,7 @@ ob_watermark_analyse(ObWatermarkQuery *query, const char *text)
 typedef struct Tracing
 {
 	ObWatermarkColumn *column;
-	List *seen; /* of Visit; a recursive CTE leads back to itself */
+	List *seen; /* a list of Visit; a recursive CTE leads back to itself */
 } Tracing;
 
 typedef struct Visit
@@ -99,7 +99,7 @@ typedef struct Visit
 	AttrNumber number;
 } Visit;
 
-/* A query, and those around it. */
+/* A query, and the queries around it. */
 typedef struct Scope
 {
 	const Query *query;
@@ -107,13 +107,13 @@ typedef struct Scope
 	bool lateral; /* it is run for each row of others */
 } Scope;
 
-/* Looks at the Vars in an expression of the scope. */
+/* A walk over the Vars in an expression of the scope. */
 typedef struct Walk
 {
 	Tracing *tracing;
 	const Scope *scope;
-	Index depth; /* of subqueries around what is looked at */
-	bool plain;  /* nothing but columns until here */
+	Index depth; /* number of subqueries around the node */
+	bool plain;  /* nothing but columns so far */
 } Walk;
 
 static void trace_column(Tracing *tracing, const Scope *scope,
@@ -145,7 +145,7 @@ outer_scope(const Scope *scope, Index levels)
 	return scope;
 }
 
-/* A row as a whole, which has number 0, is made of all columns. */
+/* A whole-row Var, which has number 0, is made of all columns. */
 static void
 trace_subquery(const Walk *walk, const Scope *outer, const Query *query,
 			   AttrNumber number, bool lateral)
@@ -218,8 +218,8 @@ trace_nth(const Walk *walk, const List *expressions, AttrNumber number)
 		trace_expression(walk, list_nth(expressions, number - 1));
 }
 
-/* A function that returns a set stands for a table, about which nothing is
- * known: most are not marked as anything but volatile. */
+/* A function that returns a set is like a table about which nothing is known:
+ * most of them are volatile, because that is the default. */
 static void
 trace_function(const Walk *walk, const RangeTblEntry *entry)
 {
@@ -297,8 +297,8 @@ walk_vars(Node *node, void *context)
 	return found;
 }
 
-/* Column n of a UNION is that of each of its parts.  What follows EXCEPT gives
- * none. */
+/* Column n of a UNION is that column of each of its parts.  The part after
+ * EXCEPT contributes nothing. */
 static void
 trace_parts(const Walk *walk, const Node *node, AttrNumber number)
 {
@@ -337,8 +337,8 @@ has_limit(const Query *query)
 			 (offset->constisnull || DatumGetInt64(offset->constvalue) == 0));
 }
 
-/* A subquery that is run for each row of others, such as for the price of each
- * order, may well take one row of many. */
+/* A subquery that is run for each row of others, for instance for the price of
+ * each order, may well take one row of many. */
 static void
 trace_column(Tracing *tracing, const Scope *scope, AttrNumber number,
 			 bool plain)

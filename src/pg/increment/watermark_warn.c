@@ -1,6 +1,6 @@
 /*
  * watermark_warn.c
- *		Increments: what lets rows come below the watermark later.
+ *		Increments: warnings of rows that may come below the watermark later.
  *
  * src/pg/increment/watermark_warn.c
  *
@@ -22,7 +22,6 @@
 
 #include "pg/base/subtransaction.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/base/errors.h"
 #include "pg/increment/watermark_intern.h"
 
@@ -33,7 +32,7 @@ typedef struct Looking
 	Oid schema; /* the extension's */
 	const ObWatermark *mark;
 	const ObWatermarkColumn *column;
-	ArrayType *relations; /* all that the query reads */
+	ArrayType *relations; /* all relations that the query reads */
 } Looking;
 
 static const char *

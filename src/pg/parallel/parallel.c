@@ -34,9 +34,8 @@ ob_parallel_unsupported(const ObCopyOptions *copy)
 {
 	int client = pg_get_client_encoding();
 
-	/* they need a comma between them, wherever they end up */
-	if (copy->format->kind == OB_FORMAT_JSON ||
-		copy->format->kind == OB_FORMAT_PARQUET)
+	/* the rows of any two processes need a comma between them */
+	if (copy->format->kind == OB_FORMAT_JSON)
 		return true;
 	/* send functions write in client_encoding, which a parallel worker does
 	 * not know: its own is always the database's */
@@ -101,7 +100,7 @@ ob_parallel_desc(const ObParallel *parallel)
 	return parallel->desc;
 }
 
-/* ---- what the object begins with ---- */
+/* ---- the beginning of the object ---- */
 
 typedef struct HeadOut
 {
@@ -135,7 +134,7 @@ refill_head(ObOut *out)
 	out->end = head->window + avail;
 }
 
-/* The header line, or binary's signature. */
+/* Makes the header line, or the signature of the binary format. */
 static void
 make_raw_head(ObParallel *parallel)
 {
@@ -146,14 +145,15 @@ make_raw_head(ObParallel *parallel)
 	parallel->making = ob_sink_buf_new(&parallel->raw_head, &error);
 	check(error.code, &error);
 	ob_encoder_start(
-		ob_encoder_new(&parallel->options->copy, parallel->desc, &head.out));
+		ob_encoder_new(&parallel->copy, parallel->desc, &head.out));
 	if (head.window)
 		check(ob_sink_advance(parallel->making, head.out.ptr - head.window,
 							  &error),
 			  &error);
 }
 
-/* It is not known yet which process will send part 1. */
+/* Makes the compressed head, which any process may need: the one that will
+ * send part 1 is not known yet. */
 static void
 make_head(ObParallel *parallel)
 {
@@ -170,23 +170,41 @@ make_head(ObParallel *parallel)
 
 /* ---- running ---- */
 
+/* Each process has its part of the memory that encoders hold rows in, and
+ * writes what it holds as one part of the object. */
+static void
+divide(ObParallel *parallel)
+{
+	ObParquetChoices *parquet = &parallel->copy.parquet;
+
+	parallel->copy = parallel->options->copy;
+	parquet->memory /= parallel->workers + 1;
+	parquet->row_group_size =
+		Min(parquet->row_group_size,
+			Min(parquet->memory, parallel->options->part_size));
+}
+
 void
 ob_parallel_begin(ObParallel *parallel)
 {
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+	ObStreamShare share = {
+		.upload = &parallel->share,
+		.add_others = ob_shared_add_others,
+	};
 
+	divide(parallel);
 	make_head(parallel);
-	parallel->stream->raw_bytes += parallel->raw_head.len;
 	parallel->shared = ob_shared_new(parallel);
-	parallel->stream->add_others = ob_shared_add_others;
-	parallel->stream->others = &parallel->shared;
 	parallel->share.take_number = ob_shared_take_number;
 	parallel->share.landed = ob_shared_landed;
 	parallel->share.arg = &parallel->shared;
 	parallel->share.head = ob_codec_head_of(
 		parallel->options->codec, parallel->head.data, parallel->head.len);
-	ob_stream_share(parallel->stream, &parallel->share, NULL,
-					parallel->shared->memory, parallel->shared->connections);
+	share.head_len = parallel->raw_head.len;
+	share.memory = parallel->shared->memory;
+	share.connections = parallel->shared->connections;
+	ob_stream_share(parallel->stream, &share);
 	MemoryContextSwitchTo(before);
 }
 
@@ -195,21 +213,68 @@ ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot)
 {
 	bool isnull;
 	Datum value = slot_getattr(slot, 1, &isnull);
+	int last = ob_stream_last_part(parallel->stream);
 	struct varlena *bytes;
+	const char *data;
+	char *description;
+	size_t len;
 	ObTail tail;
+	MemoryContext before;
 
 	if (isnull)
 		return;
 	bytes = PG_DETOAST_DATUM_PACKED(value);
 	if (VARSIZE_ANY_EXHDR(bytes) < sizeof(tail))
 		elog(ERROR, "a parallel worker's last bytes are too short");
-	memcpy(&tail, VARDATA_ANY(bytes), sizeof(tail));
-	ob_stream_append(parallel->stream, VARDATA_ANY(bytes) + sizeof(tail),
-					 VARSIZE_ANY_EXHDR(bytes) - sizeof(tail), &tail.raw);
+	data = VARDATA_ANY(bytes);
+	len = VARSIZE_ANY_EXHDR(bytes);
+	memcpy(&tail, data, sizeof(tail));
+	if (tail.described > len - sizeof(tail))
+		elog(ERROR, "a parallel worker's description is too short");
+	data += sizeof(tail);
+	ob_stream_end_piece(parallel->stream);
+	before = MemoryContextSwitchTo(parallel->context);
+	description = palloc_extended(tail.described + 1, MCXT_ALLOC_HUGE);
+	memcpy(description, data, tail.described);
+	ob_parallel_describe(parallel, description, tail.described,
+						 ob_stream_pending(parallel->stream));
+	MemoryContextSwitchTo(before);
+	ob_stream_append(parallel->stream, data + tail.described,
+					 len - sizeof(tail) - tail.described, &tail.raw);
+	if (ob_stream_last_part(parallel->stream) != last)
+		ob_parallel_part_ended(parallel,
+							   ob_stream_last_part(parallel->stream));
 }
 
-/* The end of the object goes into the last part, whose number no process has
- * taken yet; the numbers of all others, and what is in them, are known. */
+void
+ob_parallel_describe(ObParallel *parallel, const char *data, size_t len,
+					 uint64 offset)
+{
+	ObDescription *description;
+
+	if (len == 0)
+		return;
+	description = palloc(sizeof(ObDescription));
+	*description = (ObDescription){data, len, 0, offset};
+	parallel->descriptions = lappend(parallel->descriptions, description);
+}
+
+void
+ob_parallel_part_ended(ObParallel *parallel, int number)
+{
+	ListCell *cell;
+
+	foreach (cell, parallel->descriptions)
+	{
+		ObDescription *description = lfirst(cell);
+
+		if (description->part == 0)
+			description->part = number;
+	}
+}
+
+/* Adds the end of the object to the last part, whose number no process has
+ * taken yet; the numbers and sums of all other parts are known. */
 static void
 end_object(ObParallel *parallel)
 {
@@ -217,12 +282,33 @@ end_object(ObParallel *parallel)
 	const ObShared *shared = parallel->shared;
 	int n = pg_atomic_read_u32(&parallel->shared->parts);
 	ObRaw raw = {head->len, ob_crc32(0, head->data, head->len)};
-	ObRaw pending = ob_upload_pending_raw(parallel->stream->upload);
 
 	for (int i = 0; i < n; i++)
 		ob_raw_add(&raw, &ob_shared_raw(shared)[i]);
-	ob_raw_add(&raw, &pending);
 	ob_stream_end_object(parallel->stream, &raw);
+}
+
+/* Finds where the parts begin in the object, as far as codecs leave lengths
+ * alone: formats that need places have none. */
+static void
+find_places(ObParallel *parallel, ObPlaces *places)
+{
+	const ObShared *shared = parallel->shared;
+	int n = pg_atomic_read_u32(&parallel->shared->parts);
+	uint64 *starts =
+		palloc_extended(sizeof(uint64) * Max(n, 1), MCXT_ALLOC_HUGE);
+	uint64 at = parallel->raw_head.len;
+
+	for (int i = 0; i < n; i++)
+	{
+		/* the head belongs to the first part */
+		starts[i] = at;
+		at += ob_shared_raw(shared)[i].len;
+	}
+	places->descriptions = parallel->descriptions;
+	places->starts = starts;
+	places->last = at;
+	places->length = at + ob_stream_pending(parallel->stream);
 }
 
 void
@@ -230,15 +316,20 @@ ob_parallel_finish(ObParallel *parallel)
 {
 	ObStream *stream = parallel->stream;
 	ObShared *shared = parallel->shared;
+	ObEncoder *encoder;
+	ObPlaces places;
 	uint64 bytes;
 	int n;
 
-	/* binary has a trailer */
-	ob_encoder_end(ob_encoder_new(&parallel->options->copy, parallel->desc,
-								  &stream->out));
+	ob_stream_end_piece(stream);
+	find_places(parallel, &places);
+	encoder =
+		ob_encoder_new(&parallel->copy, parallel->desc, ob_stream_out(stream));
+	encoder->places = &places;
+	ob_encoder_end(encoder);
 	ob_stream_end_piece(stream);
 	end_object(parallel);
-	/* what is left */
+	/* the rest */
 	ob_stream_end_part(stream, 1);
 	ob_stream_drain(stream);
 	n = pg_atomic_read_u32(&shared->parts);
@@ -246,10 +337,8 @@ ob_parallel_finish(ObParallel *parallel)
 	ob_stream_finish_shared(stream, ob_shared_parts(shared), n, bytes);
 }
 
-/*
- * The transaction's abort would do the same, but only after the upload's
- * abort, and free what the head was made with only at its end.
- */
+/* Ends the workers before the upload is aborted, which the transaction's abort
+ * would do too late, and frees the head, which it would do only at its end. */
 void
 ob_parallel_end_workers(ObParallel *parallel)
 {

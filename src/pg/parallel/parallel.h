@@ -36,56 +36,59 @@
 
 typedef struct ObParallel ObParallel;
 
-/* Called by _PG_init: parallel workers look the Custom Scan up by its name. */
+/* Registers the Custom Scan, which parallel workers look up by its name;
+ * called by _PG_init. */
 extern void ob_parallel_init(void);
 
-/* Whether one process must write all rows. */
+/* Whether one process must write all rows of such a format. */
 extern bool ob_parallel_unsupported(const ObCopyOptions *copy);
 
-/* Allocates in the current memory context.  stream NULL: only to look at the
- * plan. */
+/* Makes the state of an export in the current memory context.  stream is NULL
+ * if only the plan is wanted. */
 extern ObParallel *ob_parallel_new(const ObOptions *options,
 								   const ObExportSpec *export,
 								   ObStream *stream);
 
 /*
- * Plans the export's query, or the one that is to be explained, and moves the
- * sink below Gather where that can be.  Such a plan runs only if it was
- * attached; what else runs it gets an error.
+ * Plans the export's query, or the one to explain, and moves the sink below
+ * Gather if possible.  Such a plan runs only after ob_parallel_attach();
+ * anything else that runs it gets an error.
  */
 extern PlannedStmt *ob_parallel_plan(ObParallel *parallel, const char *query,
 									 ParamListInfo parameters);
 
 /*
- * The plan was started: top is its topmost node.  If the sink was moved, it is
- * this export's from now on, and the upload is shared and begun.
+ * Takes over the plan when it was started.  top is its topmost node.  If the
+ * sink was moved, it belongs to this export from now on, and the upload is
+ * shared and begun.
  */
 extern void ob_parallel_attach(ObParallel *parallel, PlanState *top);
 
-/* What the planner expects of the query's result, in bytes. */
+/* Returns the planner's estimate of the result's size, in bytes. */
 extern double ob_parallel_estimate(const ObParallel *parallel);
 
-/* Whether it was not moved because onboard.upload_memory is too little. */
+/* Whether the sink was not moved because onboard.upload_memory is too little.
+ */
 extern bool ob_parallel_crowded(const ObParallel *parallel);
 
-/* Whether it is never moved, since the server wants parts of one size: those
- * of several processes end where rows do. */
+/* Whether the sink is never moved because the server wants parts of one size:
+ * those of several processes end where rows do. */
 extern bool ob_parallel_equal(const ObParallel *parallel);
 
-/* Whether the sink was moved below Gather, and by how many workers. */
+/* Whether the sink was moved below Gather, and for how many workers. */
 extern bool ob_parallel_is_pushed_down(const ObParallel *parallel);
 extern int ob_parallel_workers(const ObParallel *parallel);
 
-/* The columns of the query's result, when it was. */
+/* Returns the columns of the query's result if the sink was moved. */
 extern TupleDesc ob_parallel_desc(const ObParallel *parallel);
 
-/* A worker's last bytes, as Gather returns them. */
+/* Adds a worker's last bytes, as Gather returns them. */
 extern void ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot);
 
-/* The query has ended: sends what is left and completes the upload. */
+/* Sends the rest after the query's end, and completes the upload. */
 extern void ob_parallel_finish(ObParallel *parallel);
 
-/* Ends the workers on an error, so that no part of theirs comes late. */
+/* Ends the workers on an error, so that none of their parts comes late. */
 extern void ob_parallel_end_workers(ObParallel *parallel);
 
 #endif

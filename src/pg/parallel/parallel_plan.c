@@ -34,10 +34,10 @@ set_here(const char *name, const char *value)
 }
 
 /*
- * Plans it with rows for free, and as many workers as were asked for.  These
- * settings are made as those of a function's SET clause are: an error undoes
- * them, and a function that changes them while the query is planned does not
- * make them stay.
+ * Plans the query with a cost of zero for handing rows on, and with as many
+ * workers as the option says.  The settings are made like those of a
+ * function's SET clause: an error undoes them, and a function that changes
+ * them while the query is planned does not make them stay.
  */
 static PlannedStmt *
 plan_for_sink(const ObParallel *parallel, Query *query, const char *text,
@@ -55,10 +55,8 @@ plan_for_sink(const ObParallel *parallel, Query *query, const char *text,
 	return statement;
 }
 
-/*
- * The numbers of the child's columns that make up the result; NIL if it is
- * more than a choice of columns, which the leader would have to compute.
- */
+/* Returns the numbers of the child's columns that make up the result, or NIL
+ * if the leader would have to compute more than that. */
 static List *
 plain_columns(const Gather *gather, bool *plain)
 {
@@ -82,11 +80,13 @@ plain_columns(const Gather *gather, bool *plain)
 	return columns;
 }
 
-/* Two parts for each process must fit into the export's memory. */
+/* Limits the workers so that two parts of each process fit into the export's
+ * memory. */
 static int
 choose_workers(const ObParallel *parallel, const Gather *gather)
 {
-	int64 memory = (int64) onboard_upload_memory * 1024;
+	int64 memory = (int64) onboard_upload_memory * 1024 -
+				   parallel->options->copy.parquet.memory;
 	int fitting = (int) (memory / (2 * parallel->options->part_size)) - 1;
 	int workers = parallel->options->parallel > 0 ? parallel->options->parallel
 												  : gather->num_workers;
@@ -94,7 +94,7 @@ choose_workers(const ObParallel *parallel, const Gather *gather)
 	return Min(workers, fitting);
 }
 
-/* The statement with the sink moved; NULL: it cannot be. */
+/* Moves the sink.  Returns the statement, or NULL if that is not possible. */
 static PlannedStmt *
 push_sink(ObParallel *parallel, PlannedStmt *statement)
 {
@@ -116,7 +116,7 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 	parallel->desc = ExecCleanTypeFromTL(gather->plan.targetlist);
 	MemoryContextSwitchTo(before);
 	parallel->workers = workers;
-	/* a hook of others may have kept what it has returned */
+	/* a hook of another extension may have kept the statement */
 	statement = copyObject(statement);
 	gather = (Gather *) statement->planTree;
 	gather->num_workers = workers;
@@ -134,7 +134,7 @@ push_sink(ObParallel *parallel, PlannedStmt *statement)
 static void
 check_read_only(PlannedStmt *statement)
 {
-	/* SPI says it so to all other queries of ours */
+	/* SPI uses the same words for all other queries */
 	if (!CommandIsReadOnly(statement))
 		ereport(ERROR, (errcode(ERRCODE_FEATURE_NOT_SUPPORTED),
 						errmsg("%s is not allowed in a non-volatile function",
@@ -157,7 +157,7 @@ ob_parallel_plan(ObParallel *parallel, const char *text,
 			ob_plan_query(query, text, CURSOR_OPT_PARALLEL_OK, parameters);
 	else
 	{
-		/* the planner changes the query that it plans */
+		/* the planner changes the query */
 		Query *copy = copyObject(query);
 
 		statement = plan_for_sink(parallel, query, text, parameters);

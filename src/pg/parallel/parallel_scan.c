@@ -4,15 +4,15 @@
  *
  * src/pg/parallel/parallel_scan.c
  *
- * In the leader it writes into the export's own stream and returns nothing.  A
- * worker makes a stream of its own from what is in dynamic shared memory, and
+ * The leader writes into the export's own stream and returns nothing.  A
+ * worker makes a stream of its own from the data in dynamic shared memory, and
  * returns one row at the end: the bytes that were too few for a part.
  *
  * The order of calls is, in the leader: Begin, EstimateDSM, InitializeDSM,
  * Exec, Shutdown, End; in a worker: Begin, InitializeWorker, Exec, Shutdown,
  * End.  The shared memory is gone after the leader's Shutdown.  There is none
  * at all when the executor runs the plan without workers, in which case the
- * leader does it alone.
+ * leader does all the work.
  */
 #include "postgres.h"
 
@@ -28,18 +28,19 @@
 #include "pg/parallel/parallel_intern.h"
 #include "pg/base/errors.h"
 
-/* The plan's number of our node: the planner's own are small. */
+/* The plan_node_id of our node; those of the planner are small. */
 #define PLAN_NODE_ID 0x0B0A0D
 
 typedef struct SinkScan
 {
 	CustomScanState base;
-	ObParallel *parallel; /* the leader's; NULL in a worker */
-	ObShared *shared;     /* a worker's */
-	List *columns;        /* of the child, that make up the result */
+	ObParallel *parallel; /* set in the leader */
+	ObShared *shared;     /* set in a worker */
+	List *columns; /* numbers of the child's columns that make up the result */
 	bool done;
-	MemoryContext context; /* of a worker's stream */
+	MemoryContext context; /* context of a worker's stream */
 	ObStream *stream;
+	ObProgress *progress;
 	ObUploadShare share;
 } SinkScan;
 
@@ -49,7 +50,8 @@ static Node *create_state(CustomScan *scan);
 
 static const CustomScanMethods scan_methods = {"OnboardSink", create_state};
 
-/* Names and types, for the workers: {columns, names, types, typmods}, what. */
+/* Describes the result for the workers: {columns, names, types, typmods},
+ * what. */
 static List *
 describe(List *columns, TupleDesc desc, const char *what)
 {
@@ -76,7 +78,7 @@ ob_sink_scan_plan(Plan *child, List *columns, TupleDesc desc, const char *what)
 	CustomScan *scan = makeNode(CustomScan);
 	Plan *plan = &scan->scan.plan;
 
-	/* costs and parameters are the child's */
+	/* costs and parameters are those of the child */
 	*plan = *child;
 	plan->type = T_CustomScan;
 	plan->lefttree = NULL;
@@ -113,8 +115,8 @@ described(const CustomScan *scan)
 	return desc;
 }
 
-/* The export that it was attached to: a plan of ours that others have kept
- * has none. */
+/* Returns the export that the scan was attached to.  A plan of ours that
+ * another extension has kept has none. */
 static ObParallel *
 export_of(const SinkScan *scan)
 {
@@ -125,7 +127,7 @@ export_of(const SinkScan *scan)
 
 /* ---- rows ---- */
 
-/* Whether the result is the child's row as it is. */
+/* Whether the result is the child's row without changes. */
 static bool
 is_whole_row(const SinkScan *scan, TupleDesc desc)
 {
@@ -161,16 +163,35 @@ choose_columns(const SinkScan *scan, TupleTableSlot *from, TupleTableSlot *to)
 	ExecStoreVirtualTuple(to);
 }
 
-/* Encodes all rows that this process gets. */
+/* Informs those who must know where the rows are of a part that has ended. */
 static void
+note_part(SinkScan *scan, ObEncoder *encoder, ObStream *stream, int *last)
+{
+	const ObFormat *format = encoder->options->format;
+	int number = ob_stream_last_part(stream);
+
+	if (!format->part_ended || number == *last)
+		return;
+	*last = number;
+	format->part_ended(encoder, number);
+	if (scan->parallel)
+		ob_parallel_part_ended(scan->parallel, number);
+}
+
+/* Encodes all rows that this process gets.  A worker's last part ends if it is
+ * large enough.  Returns the format's description of all parts, with len 0 if
+ * it has none. */
+static StringInfo
 export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 			TupleDesc desc)
 {
 	PlanState *child = linitial(scan->base.custom_ps);
-	ObEncoder *encoder = ob_encoder_new(copy, desc, &stream->out);
+	ObEncoder *encoder = ob_stream_encoder(stream, copy, desc);
+	int last = ob_stream_last_part(stream);
+	StringInfo description = makeStringInfo();
 	TupleTableSlot *chosen = NULL;
 
-	stream->rows = &encoder->rows;
+	encoder->part_start = ob_stream_pending(stream);
 	if (!is_whole_row(scan, ExecGetResultType(child)))
 		chosen = MakeSingleTupleTableSlot(desc, &TTSOpsVirtual);
 	for (;;)
@@ -187,25 +208,34 @@ export_rows(SinkScan *scan, ObStream *stream, const ObCopyOptions *copy,
 			slot = chosen;
 		}
 		ob_encoder_row(encoder, slot);
-		ob_stream_after_row(&stream->out);
+		ob_stream_after_row(stream);
+		note_part(scan, encoder, stream, &last);
 	}
 	if (chosen)
 		ExecDropSingleTupleTableSlot(chosen);
+	if (copy->format->flush)
+		copy->format->flush(encoder);
 	ob_stream_end_piece(stream);
+	if (!scan->parallel)
+		ob_stream_end_part(stream, OB_PART_MIN);
+	note_part(scan, encoder, stream, &last);
+	if (copy->format->describe)
+		copy->format->describe(encoder, description);
+	return description;
 }
 
-/*
- * Parts must not wait while the leader waits for its workers, so they are all
- * sent before.  What is left goes with the workers' tails.
- */
+/* All full parts are sent before this returns, since they must not wait while
+ * the leader waits for its workers.  The rest goes with the workers' tails. */
 static void
 export_in_leader(SinkScan *scan)
 {
 	ObParallel *parallel = export_of(scan);
 	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+	StringInfo description;
 
-	export_rows(scan, parallel->stream, &parallel->options->copy,
-				parallel->desc);
+	description =
+		export_rows(scan, parallel->stream, &parallel->copy, parallel->desc);
+	ob_parallel_describe(parallel, description->data, description->len, 0);
 	ob_stream_drain(parallel->stream);
 	MemoryContextSwitchTo(before);
 }
@@ -215,31 +245,48 @@ open_stream(SinkScan *scan, const ObSharedView *view)
 {
 	const ObShared *shared = scan->shared;
 	ObProgressLabel label = {shared->run_id, "", shared->leader, 0};
+	const ObStreamShare share = {
+		.upload = &scan->share,
+		.id = view->upload_id,
+		.memory = shared->memory,
+		.connections = shared->connections,
+	};
 
-	scan->stream = ob_stream_new(&view->stream);
-	scan->stream->progress = ob_progress_begin(&label);
+	scan->progress = ob_progress_begin(&label);
+	scan->stream = ob_stream_new(&view->stream, scan->progress);
 	scan->share.take_number = ob_shared_take_number;
 	scan->share.landed = ob_shared_landed;
 	scan->share.arg = &scan->shared;
 	scan->share.head =
 		ob_codec_head_of(view->stream.codec, view->head, view->head_len);
-	ob_stream_share(scan->stream, &scan->share, view->upload_id,
-					shared->memory, shared->connections);
+	ob_stream_share(scan->stream, &share);
 }
 
-/* What of this process is left for the leader to send: see ObTail. */
+/* Returns the rest of this process's bytes, for the leader to send: see
+ * ObTail. */
 static bytea *
-take_tail(ObUpload *upload)
+take_tail(ObStream *stream, const StringInfoData *description)
 {
-	ObTail tail = {ob_upload_pending_raw(upload)};
+	ObTail tail = {.described = description->len};
 	size_t len;
-	const char *bytes = ob_upload_take_tail(upload, &len);
-	bytea *result = palloc(VARHDRSZ + sizeof(tail) + len);
+	const char *bytes = ob_stream_take_tail(stream, &len, &tail.raw);
+	Size size = VARHDRSZ + sizeof(tail) + description->len + len;
+	bytea *result;
+	char *to;
 
-	SET_VARSIZE(result, VARHDRSZ + sizeof(tail) + len);
-	memcpy(VARDATA(result), &tail, sizeof(tail));
+	if (!AllocSizeIsValid(size))
+		ereport(ERROR,
+				(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+				 errmsg("the row groups of a parallel worker are too many"),
+				 errhint("Raise \"row_group_size\" and \"part_size\".")));
+	result = palloc(size);
+	SET_VARSIZE(result, size);
+	to = VARDATA(result);
+	memcpy(to, &tail, sizeof(tail));
+	to += sizeof(tail);
+	memcpy(to, description->data, description->len);
 	if (len > 0)
-		memcpy(VARDATA(result) + sizeof(tail), bytes, len);
+		memcpy(to + description->len, bytes, len);
 	return result;
 }
 
@@ -251,18 +298,18 @@ export_in_worker(SinkScan *scan)
 	MemoryContext before = MemoryContextSwitchTo(scan->context);
 	ObSharedView view;
 	ObFigures figures;
+	StringInfo description;
 	bytea *tail;
 
 	ob_shared_read(scan->shared, &view);
 	open_stream(scan, &view);
-	export_rows(scan, scan->stream, &view.copy,
-				described((CustomScan *) scan->base.ss.ps.plan));
-	ob_stream_end_part(scan->stream, OB_PART_MIN);
+	description = export_rows(scan, scan->stream, &view.copy,
+							  described((CustomScan *) scan->base.ss.ps.plan));
 	ob_stream_drain(scan->stream);
 	ob_stream_figures(scan->stream, &figures);
-	ob_progress_end(scan->stream->progress);
+	ob_progress_end(scan->progress);
 	ob_shared_add(scan->shared, &figures);
-	tail = take_tail(scan->stream->upload);
+	tail = take_tail(scan->stream, description);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
 	/* an empty one also informs the leader that this worker has ended */
@@ -283,7 +330,7 @@ begin_scan(CustomScanState *node, EState *estate, int eflags)
 	CustomScan *plan = (CustomScan *) node->ss.ps.plan;
 
 	scan->columns = linitial(plan->custom_private);
-	/* what walks over plans reaches the child only through this list */
+	/* functions that walk over plans reach the child only through this list */
 	node->custom_ps =
 		list_make1(ExecInitNode(linitial(plan->custom_plans), estate, eflags));
 	if (eflags & EXEC_FLAG_EXPLAIN_ONLY)
@@ -306,7 +353,7 @@ exec_scan(CustomScanState *node)
 		export_in_leader(scan);
 		return NULL;
 	}
-	/* its leader has failed meanwhile, and is about to end it */
+	/* the leader has failed meanwhile, and is about to end this worker */
 	if (ob_shared_is_wiped(scan->shared))
 		return NULL;
 	return export_in_worker(scan);
@@ -344,8 +391,7 @@ initialize_dsm(CustomScanState *node, ParallelContext *pcxt, void *coordinate)
 {
 	ObParallel *parallel = export_of((SinkScan *) node);
 
-	ob_shared_fill(coordinate, parallel,
-				   ob_upload_id(parallel->stream->upload),
+	ob_shared_fill(coordinate, parallel, ob_stream_upload_id(parallel->stream),
 				   parallel->shared_size);
 	parallel->shared = coordinate;
 	parallel->pcxt = pcxt;
@@ -357,7 +403,8 @@ initialize_worker(CustomScanState *node, shm_toc *toc, void *coordinate)
 	((SinkScan *) node)->shared = coordinate;
 }
 
-/* The workers have ended, and the shared memory is about to go. */
+/* Takes the state back from shared memory, which is about to go since the
+ * workers have ended. */
 static void
 shutdown_scan(CustomScanState *node)
 {

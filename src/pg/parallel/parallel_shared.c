@@ -1,12 +1,12 @@
 /*
  * parallel_shared.c
- *		What the processes of one export share, in dynamic shared memory.
+ *		The state that the processes of an export share.
  *
  * src/pg/parallel/parallel_shared.c
  *
- * What the leader has of the export goes to the workers as one image
- * (config/image.h).  The server is made again from its options, so one more of
- * those needs nothing here.
+ * The leader passes its data to the workers as one image (config/image.h).
+ * The server is made again from its options, so a new option needs nothing
+ * here.
  */
 #include "postgres.h"
 
@@ -28,8 +28,8 @@ ob_shared_raw(const ObShared *shared)
 	return (ObRaw *) (ob_shared_parts(shared) + shared->max_parts);
 }
 
-/* arg is where a pointer to the shared memory stands: it moves from the
- * leader's memory to dynamic shared memory and back. */
+/* arg points to the pointer to the state, which moves from the leader's memory
+ * to dynamic shared memory and back. */
 int
 ob_shared_take_number(void *arg, const ObRaw *raw)
 {
@@ -63,9 +63,9 @@ ob_shared_add(ObShared *shared, const ObFigures *figures)
 }
 
 void
-ob_shared_add_others(ObFigures *figures, void *others)
+ob_shared_add_others(ObFigures *figures, void *arg)
 {
-	ObShared *shared = *(ObShared **) others;
+	ObShared *shared = *(ObShared **) arg;
 	ObFigures ended;
 
 	SpinLockAcquire(&shared->mutex);
@@ -74,7 +74,7 @@ ob_shared_add_others(ObFigures *figures, void *others)
 	ob_figures_add(figures, &ended);
 }
 
-/* ---- what a worker must know ---- */
+/* ---- the view of a worker ---- */
 
 OB_IMAGE_KNOWS(ObSharedView, 872);
 OB_IMAGE_KNOWS(ObCredentials, 24);
@@ -89,7 +89,7 @@ image_of_keys(ObImage *image, ObCredentials *keys)
 	ob_image_text(image, &keys->session_token);
 }
 
-/* All that is secret, which comes first, so that ob_shared_wipe() need not
+/* Describes the secrets, which come first, so that ob_shared_wipe() need not
  * read the rest. */
 static void
 image_of_secrets(ObImage *image, ObSharedView *view)
@@ -142,7 +142,7 @@ make_view(const ObParallel *parallel, const char *upload_id,
 		  ObSharedView *view)
 {
 	const ObServer *server = parallel->export->server;
-	ObS3 *s3 = parallel->stream->s3;
+	ObS3 *s3 = ob_stream_client(parallel->stream);
 	const ObCredentials *known = ob_provider_get(ob_s3_provider(s3));
 
 	memset(view, 0, sizeof(*view));
@@ -155,20 +155,20 @@ make_view(const ObParallel *parallel, const char *upload_id,
 	view->region = ob_s3_region(s3);
 	view->content_md5 = ob_s3_content_md5(s3);
 	ob_stream_options(parallel->export, &view->stream);
-	/* the leader makes the object, and looks for an earlier one */
+	/* the leader creates the object, and checks for an earlier one */
 	view->stream.nheaders = 0;
 	view->stream.keep_existing = false;
 	view->stream.hold = false;
 	view->stream.memory = parallel->shared->memory;
 	view->stream.connections = parallel->shared->connections;
 	view->upload_id = upload_id;
-	view->copy = parallel->options->copy;
+	view->copy = parallel->copy;
 	view->head = parallel->head.data;
 	view->head_len = parallel->head.len;
 }
 
-/* The server as the leader had it, and what the store has taught the leader.
- */
+/* Makes the server as the leader has it, with all that it has learnt from the
+ * store. */
 static ObServer *
 make_server(const ObSharedView *view)
 {
@@ -193,7 +193,7 @@ ob_shared_read(const ObShared *shared, ObSharedView *view)
 	view->stream.server = make_server(view);
 }
 
-/* ---- making it ---- */
+/* ---- making the state ---- */
 
 static Size
 fixed_size(int max_parts)
@@ -218,7 +218,9 @@ ob_shared_new(const ObParallel *parallel)
 	SpinLockInit(&shared->mutex);
 	shared->max_parts = max_parts;
 	shared->image = size;
-	shared->memory = (size_t) onboard_upload_memory * 1024 / processes;
+	shared->memory = ((size_t) onboard_upload_memory * 1024 -
+					  parallel->options->copy.parquet.memory) /
+					 processes;
 	shared->connections = Max(parallel->options->connections / processes, 1);
 	return shared;
 }
@@ -272,7 +274,7 @@ wipe_keys(const ObCredentials *keys)
 	}
 }
 
-/* Lengths stay, so that all can still be read. */
+/* The secrets keep their lengths, so that the image can still be read. */
 void
 ob_shared_wipe(ObShared *shared)
 {

@@ -17,7 +17,7 @@
 #include "pg/parallel/receiver.h"
 #include "pg/store/stream.h"
 
-/* Workers' last bytes, which nothing else must be taken for. */
+/* Raises unless the rows are the workers' last bytes. */
 static void
 check_tails(TupleDesc desc)
 {
@@ -32,7 +32,7 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 	ObReceiver *receiver = (ObReceiver *) self;
 	MemoryContext before;
 
-	ob_progress_estimate(receiver->hooks.stream->progress,
+	ob_progress_estimate(receiver->hooks.progress,
 						 ob_parallel_estimate(receiver->hooks.parallel));
 	if (ob_parallel_is_pushed_down(receiver->hooks.parallel))
 	{
@@ -41,9 +41,8 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 	}
 	before = MemoryContextSwitchTo(receiver->hooks.context);
 	receiver->encoder =
-		ob_encoder_new(receiver->hooks.copy, CreateTupleDescCopy(desc),
-					   &receiver->hooks.stream->out);
-	receiver->hooks.stream->rows = &receiver->encoder->rows;
+		ob_stream_encoder(receiver->hooks.stream, receiver->hooks.copy,
+						  CreateTupleDescCopy(desc));
 	ob_encoder_start(receiver->encoder);
 	MemoryContextSwitchTo(before);
 }
@@ -59,7 +58,7 @@ receive(TupleTableSlot *slot, DestReceiver *self)
 		return true;
 	}
 	ob_encoder_row(receiver->encoder, slot);
-	ob_stream_after_row(&receiver->hooks.stream->out);
+	ob_stream_after_row(receiver->hooks.stream);
 	return true;
 }
 

@@ -11,20 +11,21 @@
 
 #include "pg/encode/encode.h"
 
-/* What the receiver needs to know of the export it belongs to. */
+/* The parts of the export that the receiver uses. */
 typedef struct ObReceiverHooks
 {
 	const ObCopyOptions *copy;
 	struct ObStream *stream;
 	struct ObParallel *parallel;
-	MemoryContext context; /* outlives the query's execution */
+	struct ObProgress *progress; /* gets the planner's estimate */
+	MemoryContext context;       /* outlives the query's execution */
 } ObReceiverHooks;
 
 typedef struct ObReceiver
 {
 	DestReceiver base;
 	ObReceiverHooks hooks;
-	ObEncoder *encoder; /* NULL until the query's columns are known, and where
+	ObEncoder *encoder; /* NULL until the query's columns are known, and if
 						 * workers encode: then rows are the workers' tails */
 } ObReceiver;
 

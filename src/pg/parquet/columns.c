@@ -246,8 +246,8 @@ check_name(const ObParquetColumns *columns, const char *name)
 	}
 }
 
-static void
-warn_of_names(const ObParquetColumns *columns)
+void
+ob_columns_warn(const ObParquetColumns *columns)
 {
 	StringInfoData names;
 
@@ -290,7 +290,7 @@ require_names(const ObParquetColumns *columns, List *names, const char *option)
 }
 
 ObParquetColumns *
-ob_columns_new(TupleDesc desc, const ObParquetChoices *options, bool warn)
+ob_columns_new(TupleDesc desc, const ObParquetChoices *options)
 {
 	ObParquetColumns *columns = palloc0(sizeof(ObParquetColumns));
 
@@ -323,8 +323,6 @@ ob_columns_new(TupleDesc desc, const ObParquetChoices *options, bool warn)
 						errmsg("the query's result has no columns"),
 						errdetail("A Parquet file needs one at least.")));
 	require_names(columns, options->dictionary, "dictionary");
-	if (warn)
-		warn_of_names(columns);
 	return columns;
 }
 

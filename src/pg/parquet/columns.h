@@ -16,6 +16,10 @@
 
 #include "core/parquet/parquet.h"
 #include "pg/encode/encode.h"
+#include "pg/encode/tuple_walk.h"
+
+/* Days from 1970 to 2000. */
+#define OB_EPOCH_DAYS 10957
 
 typedef struct ObParquetColumn ObParquetColumn;
 
@@ -32,6 +36,11 @@ struct ObParquetColumn
 	int length; /* bytes of a decimal of OB_PQ_FIXED */
 	int precision;
 	int scale;
+	/* of a value of a stored row that needs no call; OB_STORED_NONE: none */
+	ObStoredKind stored;
+	int unit;          /* 10 to the power of scale, of at most 4 */
+	int part;          /* what four digits after the point are divided by */
+	int64 limit;       /* 10 to the power of a precision of at most 18 */
 	FmgrInfo function; /* output function, or hstore_to_array() */
 	struct ObParquetColumns *whole;
 	const char *name; /* of the result's column, for errors */
@@ -71,12 +80,13 @@ typedef struct ObParquetColumns
 /*
  * Makes the columns of a result, in the current memory context.  Raises for
  * what no Parquet file can have: two columns of one name, one without a name,
- * a numeric whose precision is not known.  Warns of names that Spark and
- * Athena refuse, if warn.
+ * a numeric whose precision is not known.
  */
 extern ObParquetColumns *ob_columns_new(TupleDesc desc,
-										const ObParquetChoices *options,
-										bool warn);
+										const ObParquetChoices *options);
+
+/* Warns of names that Spark and Athena refuse, once for each object. */
+extern void ob_columns_warn(const ObParquetColumns *columns);
 
 /* Sets the leaves, once there is a writer. */
 extern void ob_columns_bind(ObParquetColumns *columns, ObParquet *writer);

@@ -13,9 +13,11 @@
 #include "lib/stringinfo.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/date.h"
 #include "utils/json.h"
 
 #include "pg/base/errors.h"
+#include "pg/encode/fast_stored.h"
 #include "pg/encode/tuple_walk.h"
 #include "pg/parquet/columns.h"
 
@@ -28,23 +30,25 @@
 #define CREATED_BY \
 	"onboard version " ONBOARD_VERSION " (build pg" PG_MAJORVERSION ")"
 
-typedef struct Group
+typedef struct RowGroup
 {
 	ObBuf record;
-	int64 offset;
-	struct Group *next;
-} Group;
+	int part;     /* of the object; 0: none, or that which is being filled */
+	int64 offset; /* in the part, or in the file */
+	struct RowGroup *next;
+} RowGroup;
 
 typedef struct Parquet
 {
 	ObParquetColumns *columns;
 	ObParquet *writer;
-	int64 offset; /* in the file */
-	Group *groups;
-	Group **last;
+	int64 written; /* since the part began, or the file */
+	RowGroup *groups;
+	RowGroup **last;
 	ObPqFooter *footer;
 	ObBuf bytes;           /* of the footer */
 	MemoryContext context; /* outlives rows */
+	ObError error;         /* always clear: an error is raised at once */
 	MemoryContextCallback callback;
 } Parquet;
 
@@ -56,7 +60,7 @@ free_core(void *arg)
 	ob_parquet_free(parquet->writer);
 	ob_pq_footer_free(parquet->footer);
 	ob_buf_free(&parquet->bytes);
-	for (Group *group = parquet->groups; group; group = group->next)
+	for (RowGroup *group = parquet->groups; group; group = group->next)
 		ob_buf_free(&group->record);
 }
 
@@ -87,8 +91,9 @@ ob_parquet_prepare(ObEncoder *encoder)
 	};
 	ObError error;
 
-	parquet->columns = ob_columns_new(encoder->desc, choices, true);
+	parquet->columns = ob_columns_new(encoder->desc, choices);
 	parquet->context = CurrentMemoryContext;
+	ob_error_clear(&parquet->error);
 	parquet->last = &parquet->groups;
 	ob_buf_init(&parquet->bytes, FOOTER_MAX);
 	parquet->callback.func = free_core;
@@ -110,12 +115,15 @@ write_bytes(ObEncoder *encoder, const char *data, size_t len)
 	Parquet *parquet = encoder->state;
 
 	ob_out_write(encoder->out, data, len);
-	parquet->offset += len;
+	parquet->written += len;
 }
 
 void
 ob_parquet_start(ObEncoder *encoder)
 {
+	Parquet *parquet = encoder->state;
+
+	ob_columns_warn(parquet->columns);
 	write_bytes(encoder, OB_PQ_MAGIC, strlen(OB_PQ_MAGIC));
 }
 
@@ -123,13 +131,14 @@ static void
 end_group(ObEncoder *encoder)
 {
 	Parquet *parquet = encoder->state;
-	Group *group = MemoryContextAllocZero(parquet->context, sizeof(Group));
+	RowGroup *group =
+		MemoryContextAllocZero(parquet->context, sizeof(RowGroup));
 	const char *data;
 	size_t len;
 	ObError error;
 
 	ob_buf_init(&group->record, RECORD_MAX);
-	group->offset = parquet->offset;
+	group->offset = encoder->part_start + parquet->written;
 	*parquet->last = group;
 	parquet->last = &group->next;
 	ob_error_clear(&error);
@@ -139,24 +148,125 @@ end_group(ObEncoder *encoder)
 		write_bytes(encoder, data, len);
 }
 
+/* ---- rows as they are stored ---- */
+
+/* A text that needs no conversion, and is neither compressed nor stored
+ * apart. */
+static inline bool
+add_stored_text(ObParquetColumn *column, const ObWalk *walk, Datum value)
+{
+	const struct varlena *text =
+		(const struct varlena *) DatumGetPointer(value);
+	const char *data;
+	size_t len;
+	char *to;
+
+	if (VARATT_IS_EXTENDED(text) && !ob_stored_short((const char *) text))
+		return false;
+	data = VARDATA_ANY(text);
+	len = VARSIZE_ANY_EXHDR(text);
+	to = ob_pq_bytes(column->leaf, len);
+	if (!to)
+		return true;
+	/* a copy of a fixed length is quicker, and what is not the value's is
+	 * overwritten by the next one */
+	if (len <= OB_PQ_BYTES_SLACK &&
+		ob_stored_within(walk, data, OB_PQ_BYTES_SLACK))
+		memcpy(to, data, OB_PQ_BYTES_SLACK);
+	else
+		memcpy(to, data, len);
+	return true;
+}
+
+/* A decimal that is one word with its header: see ob_stored_fixed(). */
+static inline bool
+add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
+{
+	const char *at = (const char *) DatumGetPointer(value);
+	uint32 ndigits;
+	uint64 word;
+	uint32 header;
+	uint32 weight; /* and one: that of the first digit is 0 to 2 */
+	int64 scaled;
+
+	if (!OB_LITTLE_ENDIAN_WORDS || column->scale > 4 || !ob_stored_short(at) ||
+		!ob_stored_within(walk, VARDATA_1B(at), OB_NUMERIC_WORD))
+		return false;
+	ndigits = (VARSIZE_1B(at) - VARHDRSZ_SHORT - 2) / 2;
+	memcpy(&word, VARDATA_1B(at), sizeof(word));
+	header = (uint32) (word & 0xFFFF);
+	weight = (header + 1) & 0x7F;
+	if ((header & 0xC000) != 0x8000 || weight > 2 || ndigits > 3 ||
+		(int) (header >> 7 & 0x3F) > column->scale)
+		return false;
+	word = word >> 16 & ~(UINT64_MAX << 16 * ndigits);
+	word <<= 16 * (2 - weight);
+	scaled = (word & 0xFFFF) * 10000 + (word >> 16 & 0xFFFF);
+	scaled =
+		scaled * column->unit + (int64) (word >> 32 & 0xFFFF) / column->part;
+	if (scaled >= column->limit)
+		return false;
+	if (header & 0x2000)
+		scaled = -scaled;
+	if (column->physical == OB_PQ_INT64)
+		ob_pq_int64(column->leaf, scaled);
+	else
+		ob_pq_int32(column->leaf, (int32) scaled);
+	return true;
+}
+
+/* Appends a value that is not null, if that can be done here. */
+static inline bool
+add_stored(ObParquetColumn *column, const ObWalk *walk, Datum value)
+{
+	switch (column->stored)
+	{
+		case OB_STORED_TEXT:
+			return add_stored_text(column, walk, value);
+		case OB_STORED_NUMERIC:
+			return add_stored_decimal(column, walk, value);
+		case OB_STORED_INT4:
+			ob_pq_int32(column->leaf, DatumGetInt32(value));
+			return true;
+		case OB_STORED_INT8:
+			ob_pq_int64(column->leaf, DatumGetInt64(value));
+			return true;
+		case OB_STORED_DATE:
+			if (DATE_NOT_FINITE(DatumGetDateADT(value)))
+				return false;
+			ob_pq_int32(column->leaf, DatumGetDateADT(value) + OB_EPOCH_DAYS);
+			return true;
+		default:
+			return false;
+	}
+}
+
+static void
+add_stored_row(Parquet *parquet, ObWalk *walk)
+{
+	ObParquetColumns *columns = parquet->columns;
+	ObParquetColumn *column = columns->columns;
+
+	for (int i = 0; i < columns->n; i++, column++)
+	{
+		bool isnull;
+		Datum value = ob_walk_next(walk, i, &isnull);
+
+		if (!isnull && add_stored(column, walk, value))
+			continue;
+		ob_columns_add(columns, i, value, isnull);
+	}
+}
+
 void
 ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot)
 {
 	Parquet *parquet = encoder->state;
 	ObParquetColumns *columns = parquet->columns;
-	ObError error;
 
 	columns->row = ob_parquet_row(parquet->writer);
 	if (ob_walk_begin(encoder->walk, slot))
-	{
-		for (int i = 0; i < columns->n; i++)
-		{
-			bool isnull;
-			Datum value = ob_walk_next(encoder->walk, i, &isnull);
-
-			ob_columns_add(columns, i, value, isnull);
-		}
-	}
+		add_stored_row(parquet, encoder->walk);
 	else
 	{
 		slot_getallattrs(slot);
@@ -165,9 +275,8 @@ ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot)
 						   slot->tts_isnull[i]);
 	}
 	columns->rows++;
-	ob_error_clear(&error);
-	if (ob_parquet_end_row(parquet->writer, &error) != OB_OK)
-		report(&error);
+	if (ob_parquet_end_row(parquet->writer, &parquet->error) != OB_OK)
+		report(&parquet->error);
 	if (ob_parquet_is_full(parquet->writer))
 		end_group(encoder);
 }
@@ -195,6 +304,127 @@ describe_types(const ObEncoder *encoder)
 	return pg_server_to_any(types.data, types.len, PG_UTF8);
 }
 
+/* ---- an object of several processes ---- */
+
+/* What precedes a record in a description. */
+typedef struct Described
+{
+	int part; /* 0: that which was being filled at the end */
+	int64 offset;
+	uint64 len;
+} Described;
+
+void
+ob_parquet_flush(ObEncoder *encoder)
+{
+	Parquet *parquet = encoder->state;
+
+	if (ob_parquet_rows(parquet->writer) > 0)
+		end_group(encoder);
+}
+
+void
+ob_parquet_part_ended(ObEncoder *encoder, int number)
+{
+	Parquet *parquet = encoder->state;
+
+	for (RowGroup *group = parquet->groups; group; group = group->next)
+	{
+		if (group->part == 0)
+			group->part = number;
+	}
+	encoder->part_start = 0;
+	parquet->written = 0;
+}
+
+void
+ob_parquet_describe(ObEncoder *encoder, StringInfo to)
+{
+	Parquet *parquet = encoder->state;
+
+	for (RowGroup *group = parquet->groups; group; group = group->next)
+	{
+		Described described = {group->part, group->offset, group->record.len};
+
+		appendBinaryStringInfo(to, (const char *) &described,
+							   sizeof(described));
+		appendBinaryStringInfo(to, group->record.data, group->record.len);
+	}
+}
+
+/* Where a row group is, in the file. */
+typedef struct Placed
+{
+	const char *record;
+	size_t len;
+	int64 offset;
+} Placed;
+
+static int
+compare_placed(const void *a, const void *b)
+{
+	int64 x = ((const Placed *) a)->offset;
+	int64 y = ((const Placed *) b)->offset;
+
+	return (x > y) - (x < y);
+}
+
+/* Appends the row groups of a description. */
+static void
+read_description(const ObPlaces *places, const ObDescription *description,
+				 StringInfo to)
+{
+	size_t at = 0;
+
+	while (at < description->len)
+	{
+		Described described;
+		Placed placed;
+		int part;
+
+		memcpy(&described, description->data + at, sizeof(described));
+		at += sizeof(described);
+		placed.record = description->data + at;
+		placed.len = described.len;
+		placed.offset = described.offset;
+		part = described.part;
+		if (part == 0)
+		{
+			part = description->part;
+			placed.offset += description->offset;
+		}
+		placed.offset += part > 0 ? places->starts[part - 1] : places->last;
+		at += described.len;
+		appendBinaryStringInfo(to, (const char *) &placed, sizeof(placed));
+	}
+}
+
+/* Returns all row groups of the object, in their order. */
+static Placed *
+place_groups(const ObEncoder *encoder, int *n)
+{
+	const Parquet *parquet = encoder->state;
+	StringInfoData groups;
+	ListCell *cell;
+
+	initStringInfo(&groups);
+	for (RowGroup *group = parquet->groups; group; group = group->next)
+	{
+		Placed placed = {group->record.data, group->record.len, group->offset};
+
+		appendBinaryStringInfo(&groups, (const char *) &placed,
+							   sizeof(placed));
+	}
+	if (encoder->places)
+	{
+		foreach (cell, encoder->places->descriptions)
+			read_description(encoder->places, lfirst(cell), &groups);
+	}
+	*n = groups.len / sizeof(Placed);
+	qsort(groups.data, *n, sizeof(Placed), compare_placed);
+	return (Placed *) groups.data;
+}
+
 static void
 write_footer(ObEncoder *encoder)
 {
@@ -205,6 +435,9 @@ write_footer(ObEncoder *encoder)
 		.properties = &types,
 		.nproperties = 1,
 	};
+	int n;
+	Placed *groups = place_groups(encoder, &n);
+	int64 start = encoder->places ? encoder->places->length : 0;
 	ObError error;
 
 	ob_error_clear(&error);
@@ -212,16 +445,15 @@ write_footer(ObEncoder *encoder)
 		parquet->columns->nodes, parquet->columns->nnodes, &options, &error);
 	if (!parquet->footer)
 		report(&error);
-	for (Group *group = parquet->groups; group; group = group->next)
+	for (int i = 0; i < n; i++)
 	{
-		if (ob_pq_footer_add(parquet->footer, group->record.data,
-							 group->record.len, group->offset,
-							 &error) != OB_OK)
+		if (ob_pq_footer_add(parquet->footer, groups[i].record, groups[i].len,
+							 groups[i].offset, &error) != OB_OK)
 			report(&error);
 	}
 	for (;;)
 	{
-		if (ob_pq_footer_next(parquet->footer, parquet->offset,
+		if (ob_pq_footer_next(parquet->footer, start + parquet->written,
 							  &parquet->bytes, &error) != OB_OK)
 			report(&error);
 		if (parquet->bytes.len == 0)
@@ -233,9 +465,6 @@ write_footer(ObEncoder *encoder)
 void
 ob_parquet_end(ObEncoder *encoder)
 {
-	Parquet *parquet = encoder->state;
-
-	if (ob_parquet_rows(parquet->writer) > 0)
-		end_group(encoder);
+	ob_parquet_flush(encoder);
 	write_footer(encoder);
 }

@@ -24,9 +24,10 @@
 #include "pg/encode/digits.h"
 #include "pg/parquet/columns.h"
 
-/* Days and microseconds from 1970 to 2000. */
-#define EPOCH_DAYS (POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE)
-#define EPOCH_USECS (INT64CONST(86400) * 1000000 * EPOCH_DAYS)
+/* Microseconds from 1970 to 2000. */
+StaticAssertDecl(OB_EPOCH_DAYS == POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE,
+				 "days from 1970 to 2000");
+#define EPOCH_USECS (USECS_PER_DAY * OB_EPOCH_DAYS)
 #define DECIMAL_MAX 38 /* digits */
 #define DIGITS_OF_GROUP 4
 
@@ -217,6 +218,40 @@ scale_numeric(const ObStoredNumeric *numeric, int precision, int scale,
 	return true;
 }
 
+static const int64 powers[] = {
+	1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
+};
+
+/* The same in 64 bits, for what has few digits; false: it has not. */
+static inline bool
+scale_small(const ObStoredNumeric *numeric, int precision, int scale,
+			int64 *result)
+{
+	int zeros =
+		scale + DIGITS_OF_GROUP * (numeric->weight - numeric->ndigits + 1);
+	int64 value = 0;
+
+	if ((unsigned int) numeric->ndigits > 4 || precision > 18 || zeros < -3 ||
+		zeros > 2)
+		return false;
+	for (int i = 0; i < numeric->ndigits; i++)
+		value = value * 10000 + ob_numeric_digit(numeric, i);
+	if (zeros >= 0)
+		value *= powers[zeros];
+	else
+	{
+		int64 whole = zeros == -2   ? value / 100
+					  : zeros == -1 ? value / 10
+									: value / 1000;
+
+		if (whole * powers[-zeros] != value)
+			return false;
+		value = whole;
+	}
+	*result = numeric->negative ? -value : value;
+	return true;
+}
+
 /* Two's complement, big-endian. */
 static void
 append_int128(ObParquetColumn *column, __int128 value)
@@ -236,6 +271,7 @@ append_decimal(ObParquetColumn *column, Datum value)
 	const struct varlena *packed = PG_DETOAST_DATUM_PACKED(value);
 	ObStoredNumeric numeric = {0};
 	__int128 scaled;
+	int64 small;
 
 	/* it also returns false for many digits, of which zeros may be most */
 	if (!ob_read_numeric(packed, &numeric) && numeric.digits == NULL)
@@ -243,8 +279,12 @@ append_decimal(ObParquetColumn *column, Datum value)
 			column, numeric_is_nan((Numeric) PG_DETOAST_DATUM(value))
 						? "it is NaN"
 						: "it is infinite");
-	if (numeric.ndigits > DECIMAL_MAX / DIGITS_OF_GROUP + 2 ||
-		!scale_numeric(&numeric, column->precision, column->scale, &scaled))
+	if (scale_small(&numeric, column->precision, column->scale, &small) &&
+		Abs(small) < column->limit)
+		scaled = small;
+	else if (numeric.ndigits > DECIMAL_MAX / DIGITS_OF_GROUP + 2 ||
+			 !scale_numeric(&numeric, column->precision, column->scale,
+							&scaled))
 		return ob_column_refuse(column,
 								psprintf("it does not fit into decimal(%d,%d)",
 										 column->precision, column->scale));
@@ -266,7 +306,7 @@ append_date(ObParquetColumn *column, Datum value)
 
 	if (DATE_NOT_FINITE(date))
 		return ob_column_refuse(column, "it is an infinite date");
-	ob_pq_int32(column->leaf, date + EPOCH_DAYS);
+	ob_pq_int32(column->leaf, date + OB_EPOCH_DAYS);
 	return true;
 }
 
@@ -355,6 +395,13 @@ choose_decimal(ObParquetColumn *column, ObPqNode *node, int precision,
 	column->append = append_decimal;
 	column->precision = node->precision = precision;
 	column->scale = node->scale = scale;
+	if (scale <= 4 && precision <= 18)
+	{
+		column->stored = OB_STORED_NUMERIC;
+		column->unit = (int) power_of_ten(scale);
+		column->part = (int) power_of_ten(4 - scale);
+	}
+	column->limit = (int64) power_of_ten(Min(precision, 18));
 	node->meaning = OB_PQ_DECIMAL;
 	node->type = precision <= 9    ? OB_PQ_INT32
 				 : precision <= 18 ? OB_PQ_INT64
@@ -457,4 +504,13 @@ ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
 		}
 	}
 	column->physical = node->type;
+	if (column->append == append_int4)
+		column->stored = OB_STORED_INT4;
+	else if (column->append == append_int8)
+		column->stored = OB_STORED_INT8;
+	else if (column->append == append_date)
+		column->stored = OB_STORED_DATE;
+	else if (column->append == append_bytea ||
+			 (column->append == append_varlena && !column->whole->convert))
+		column->stored = OB_STORED_TEXT;
 }

@@ -1,6 +1,6 @@
 /*
  * job.c
- *		Exports that outlive the session: the submitter.
+ *		Jobs: the submitter.
  *
  * src/pg/run/job.c
  */
@@ -70,14 +70,8 @@ launch(dsm_segment *segment)
 	BackgroundWorkerHandle *handle;
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	ob_session_init_worker(&worker, segment);
 	worker.bgw_start_time = BgWorkerStart_RecoveryFinished;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
-	worker.bgw_notify_pid = MyProcPid;
-	strcpy(worker.bgw_library_name, OB_JOB_LIBRARY);
 	strcpy(worker.bgw_function_name, OB_JOB_MAIN);
 	strcpy(worker.bgw_type, "onboard job");
 	strcpy(worker.bgw_name, "onboard job");
@@ -90,9 +84,10 @@ launch(dsm_segment *segment)
 }
 
 /*
- * Both would wait otherwise: the job for the end of this transaction, say,
- * which has exported under the same id.  It is gone before the error is
- * raised, so that it does not begin when the transaction has ended.
+ * Ends a job that waits for a lock of this session.  Otherwise both would
+ * wait, for instance the job for the end of this transaction, which has
+ * exported under the same id.  The job ends before the error is raised, so
+ * that it does not begin when the transaction has ended.
  */
 static void
 end_deadlocked(BackgroundWorkerHandle *handle)
@@ -121,7 +116,7 @@ wait_for_start(ObJobShared *shared, BackgroundWorkerHandle *handle)
 
 		if (pg_atomic_read_u32(&shared->state) != OB_JOB_NEW)
 		{
-			pg_read_barrier(); /* before what belongs to the state */
+			pg_read_barrier(); /* the state was written after the fields */
 			return;
 		}
 		if (stopped)
@@ -184,7 +179,7 @@ ob_job_submit(const ObJobRequest *job)
 	dsm_detach(segment);
 }
 
-/* The job goes on when this transaction has been rolled back. */
+/* The job goes on even if this transaction is rolled back. */
 static void
 refuse_deadlock(const pg_uuid_t *run_id, Oid role)
 {

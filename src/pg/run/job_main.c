@@ -1,10 +1,10 @@
 /*
  * job_main.c
- *		Exports that outlive the session: the worker.
+ *		Jobs: the worker.
  *
  * src/pg/run/job_main.c
  *
- * What is to be done is copied before the submitter is told that it has begun,
+ * The request is copied before the submitter learns that the worker has begun,
  * since its memory may go then.
  */
 #include "postgres.h"
@@ -29,11 +29,11 @@ extern PGDLLEXPORT void onboard_job_main(Datum main_arg);
 
 typedef struct JobState
 {
-	ObJobRequest wanted; /* in memory of our own, as the session */
+	ObJobRequest wanted; /* a copy, like the session */
 	const ObSession *session;
 	ObExportRequest common;
-	List *names; /* of the tables of the history's first rows */
-	bool none;   /* there were no tables: the run has a row itself */
+	List *names; /* names of the tables in the history's first rows */
+	bool none;   /* there were no tables: the run has a row of its own */
 	bool known;
 } JobState;
 
@@ -60,10 +60,10 @@ set_state(ObJobShared *shared, ObJobState state)
 	ob_wait_wake(shared->submitter);
 }
 
-/* ---- what the history says first ---- */
+/* ---- the first rows of the history ---- */
 
-/* The name of the row that stands for the run itself, where no table's says
- * how it is: no table has it. */
+/* The name in the row of the run itself, which there is if no table's row has
+ * its status.  No table has that name. */
 #define RUN_ITSELF ""
 
 static ObHistoryRow
@@ -131,7 +131,7 @@ run_one(const JobState *job)
 
 /* ---- all tables ---- */
 
-/* Listeners get no message for the run's own row, as they do for a table. */
+/* Listeners are notified of tables, but not of the run's own row. */
 static void
 write_run_itself(const JobState *job, const char *status,
 				 const ErrorData *error)
@@ -170,7 +170,7 @@ typedef struct Failure
 	const ErrorData *error;
 } Failure;
 
-/* What has not ended has failed with the whole. */
+/* Marks tables that have not ended as failed, because the run has failed. */
 static void
 write_failure(void *arg)
 {
@@ -195,7 +195,7 @@ write_failure(void *arg)
 		ob_notify_table(&row);
 	}
 	ob_history_sum(schema, &totals);
-	/* all have landed, and yet the run has failed */
+	/* all tables have landed, and yet the run has failed */
 	if (totals.failed == 0 || job->none)
 		write_run_itself(job, OB_STATUS_FAILED, failure->error);
 	totals.run_failed = true;
@@ -231,7 +231,7 @@ run_every(const JobState *job)
 
 /* ---- the process ---- */
 
-/* Everything that is needed when the submitter is gone. */
+/* Copies everything that is needed when the submitter has ended. */
 static const ObJobShared *
 copy(const ObJobShared *shared, dsm_segment *segment)
 {

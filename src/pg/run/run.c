@@ -1,6 +1,6 @@
 /*
  * run.c
- *		Exporting every registered table.
+ *		Runs: the export of all registered tables.
  *
  * src/pg/run/run.c
  *
@@ -9,9 +9,9 @@
  * session itself, one after another, each in a subtransaction.
  *
  * If they are published together, no object is completed before every table
- * has ended without an error.  Then all are, several at a time: what can fail
- * there is little, but if it does, those that are visible stay, and the error
- * says which.
+ * has ended without an error.  Then all are completed, several at a time.
+ * Little can fail there; if something does, the visible objects stay, and the
+ * error names them.
  */
 #include "postgres.h"
 
@@ -32,46 +32,46 @@
 
 typedef struct RunTable
 {
-	ObRunAll *all;
+	ObRun *run;
 	ObExportRequest request;
 	ObTableExport task;
-	ErrorData *error;           /* of its preparation */
-	char *where;                /* it lands: see core/text/place.h */
-	double size;                /* estimated, in bytes */
+	ErrorData *error;           /* error of its preparation */
+	char *where;                /* where it lands: see core/text/place.h */
+	double size;                /* estimated size, in bytes */
 	bool here;                  /* run by this session, not by a worker */
-	bool reported;              /* in all->ended */
-	bool failed;                /* and warned of */
-	ObPublication *publication; /* NULL: it is published for itself */
+	bool reported;              /* it is in run->ended */
+	bool failed;                /* and a WARNING was raised */
+	ObPublication *publication; /* NULL: it is published by itself */
 } RunTable;
 
-struct ObRunAll
+struct ObRun
 {
-	ObExportRequest common;   /* what all requests have in common */
-	List *servers;            /* of the tables, each once */
-	const ObOptions *checked; /* those that are of the call alone */
+	ObExportRequest common;   /* the part that all requests share */
+	List *servers;            /* servers of the tables, each once */
+	const ObOptions *checked; /* the options of the call alone */
 	TimestampTz started;
 	RunTable *tables;
 	int n;
 	int failed;
-	ObTotals totals;           /* of tables that were reported */
-	const ObExportSpec *where; /* of the manifest; NULL: there is none */
+	ObTotals totals;           /* sums over the tables that were reported */
+	const ObExportSpec *where; /* manifest's destination; NULL: none */
 
-	MemoryContext context; /* of all this */
-	ObWorkers *workers;    /* of one that is not together; NULL: none */
-	bool begun;            /* all is prepared; workers, if any, run */
+	MemoryContext context; /* context of all this */
+	ObWorkers *workers;    /* NULL: none, or published together */
+	bool begun;            /* all tables are prepared; workers, if any, run */
 	bool closed;           /* everything is reported */
 	int next;              /* the table that the session looks at next */
-	RunTable **ended;      /* in the order in which they have */
+	RunTable **ended;      /* in the order of their ends */
 	int nended;
-	int given; /* of them, by ob_run_next() */
+	int given; /* number of those that ob_run_next() has returned */
 
-	/* of one whose objects are published together */
+	/* set if the objects are published together */
 	MemoryContext publication;
-	ObPublisher *publisher; /* NULL: each for itself */
+	ObPublisher *publisher; /* NULL: each is published by itself */
 	MemoryContextCallback callback;
-	bool visible;   /* all objects */
-	bool published; /* all, with the manifest */
-	bool warned;    /* of what is visible nevertheless */
+	bool visible;   /* all objects are visible */
+	bool published; /* the manifest is written, too */
+	bool warned;    /* a WARNING has named visible objects of a failed run */
 };
 
 /* ---- preparing them ---- */
@@ -92,16 +92,17 @@ compare_places(const void *a, const void *b)
 				  (*(RunTable *const *) b)->where);
 }
 
-/* Two tables on one key would silently leave only the later one. */
+/* Raises if two tables have one key, where only the later one would be left.
+ */
 static void
-check_keys(const ObRunAll *all)
+check_keys(const ObRun *run)
 {
-	RunTable **sorted = palloc(sizeof(RunTable *) * (all->n + 1));
+	RunTable **sorted = palloc(sizeof(RunTable *) * (run->n + 1));
 	int prepared = 0;
 
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		RunTable *table = &all->tables[i];
+		RunTable *table = &run->tables[i];
 
 		if (table->error)
 			continue;
@@ -125,29 +126,30 @@ check_keys(const ObRunAll *all)
 }
 
 static void
-spare_increments(const ObRunAll *all)
+spare_increments(const ObRun *run)
 {
-	ObTableExport **tasks = palloc(sizeof(ObTableExport *) * (all->n + 1));
+	ObTableExport **tasks = palloc(sizeof(ObTableExport *) * (run->n + 1));
 	int prepared = 0;
 
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		if (!all->tables[i].error)
-			tasks[prepared++] = &all->tables[i].task;
+		if (!run->tables[i].error)
+			tasks[prepared++] = &run->tables[i].task;
 	}
-	ob_task_spare_increments(&all->common, tasks, prepared);
+	ob_task_spare_increments(&run->common, tasks, prepared);
 	pfree(tasks);
 }
 
-/* The manifest stands in the bucket of the objects that it names. */
+/* Finds the destination of the manifest, which is the bucket of the objects
+ * that it names. */
 static void
-find_destination(ObRunAll *all)
+find_destination(ObRun *run)
 {
 	const RunTable *first = NULL;
 
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		const RunTable *table = &all->tables[i];
+		const RunTable *table = &run->tables[i];
 		const ObExportSpec *export = &table->task.export;
 
 		if (table->error)
@@ -168,29 +170,29 @@ find_destination(ObRunAll *all)
 					 errhint("Call onboard_all() once for each server and "
 							 "bucket, with a pattern.")));
 	}
-	all->where = first ? &first->task.export : NULL;
+	run->where = first ? &first->task.export : NULL;
 }
 
 static void
-prepare_all(ObRunAll *all, List *entries)
+prepare_all(ObRun *run, List *entries)
 {
 	RunTable *table;
 	ListCell *cell;
 
-	all->n = list_length(entries);
-	table = all->tables = palloc0(sizeof(RunTable) * (all->n + 1));
-	all->ended = palloc0(sizeof(RunTable *) * (all->n + 1));
+	run->n = list_length(entries);
+	table = run->tables = palloc0(sizeof(RunTable) * (run->n + 1));
+	run->ended = palloc0(sizeof(RunTable *) * (run->n + 1));
 	foreach (cell, entries)
 	{
 		const ObEntry *entry = lfirst(cell);
 
-		table->all = all;
-		table->request = all->common;
+		table->run = run;
+		table->request = run->common;
 		table->request.name = entry->name;
 		table->request.entry = entry;
-		table->task.row.run_id = all->common.run_id;
+		table->task.row.run_id = run->common.run_id;
 		table->task.row.name = entry->name;
-		table->task.row.source = all->common.source;
+		table->task.row.source = run->common.source;
 		table->error = ob_attempt(prepare, table);
 		table++;
 	}
@@ -201,18 +203,18 @@ prepare_all(ObRunAll *all, List *entries)
 static void
 add_ended(RunTable *table)
 {
-	ObRunAll *all = table->all;
+	ObRun *run = table->run;
 
 	table->reported = true;
-	ob_totals_add(&all->totals, &table->task.row);
-	all->ended[all->nended++] = table;
+	ob_totals_add(&run->totals, &table->task.row);
+	run->ended[run->nended++] = table;
 }
 
 static void
 warn_of_table(RunTable *table, const ErrorData *error)
 {
 	table->failed = true;
-	table->all->failed++;
+	table->run->failed++;
 	ereport(
 		WARNING,
 		(errcode(error->sqlerrcode),
@@ -235,12 +237,12 @@ fail_table(RunTable *table, const ErrorData *error)
 static void
 end_in_session(RunTable *table)
 {
-	ob_task_end_or_warn(table->all->common.schema, &table->task);
+	ob_task_end_or_warn(table->run->common.schema, &table->task);
 	add_ended(table);
 }
 
 static void
-run(void *arg)
+run_table(void *arg)
 {
 	RunTable *table = arg;
 
@@ -254,7 +256,7 @@ run_in_session(RunTable *table)
 
 	table->here = true;
 	if (!error)
-		error = ob_attempt(run, table);
+		error = ob_attempt(run_table, table);
 	if (error)
 		fail_table(table, error);
 	if (!table->publication || table->task.row.figures.files == 0)
@@ -263,10 +265,8 @@ run_in_session(RunTable *table)
 
 /* ---- by workers ---- */
 
-/*
- * Planning takes locks, and a worker that needs one would queue behind any
- * process that waits for ours.  So they are released at once, by an error.
- */
+/* Planning takes locks, and a worker that needs one would queue behind a
+ * process that waits for ours.  So they are released at once, by an error. */
 static void
 guess_size(void *arg)
 {
@@ -275,13 +275,14 @@ guess_size(void *arg)
 
 	/* The session warns, because workers have no client. */
 	if (task->watermark)
-		ob_watermark_warn(table->all->common.schema, task->watermark,
+		ob_watermark_warn(table->run->common.schema, task->watermark,
 						  task->export.query);
 	table->size = ob_query_size(task->export.query);
 	ereport(ERROR, (errcode(ERRCODE_SUCCESSFUL_COMPLETION), errmsg("done")));
 }
 
-/* A worker has ended the table, and written the history's row. */
+/* Takes over the outcome of a table that a worker has ended, whose row of the
+ * history it has written. */
 static void
 ended_elsewhere(ObWorkerTable *worker_table)
 {
@@ -302,7 +303,7 @@ ended_elsewhere(ObWorkerTable *worker_table)
 	add_ended(table);
 }
 
-/* The largest first, so that no long one is left to the end. */
+/* Orders the largest table first, so that no long one is left to the end. */
 static int
 compare_sizes(const void *a, const void *b)
 {
@@ -313,29 +314,29 @@ compare_sizes(const void *a, const void *b)
 }
 
 static ObWorkers *
-start_workers(ObRunAll *all, bool (*finish_run)(void *arg),
+start_workers(ObRun *run, bool (*finish_run)(void *arg),
 			  void (*abort_run)(void *arg))
 {
 	ObExportRequest *common = palloc(sizeof(ObExportRequest));
 	ObWorkersSpec spec = {
 		.common = common,
-		.details = all->checked->manifest,
+		.details = run->checked->manifest,
 		.workers = onboard_parallel_tables,
 		.ended = ended_elsewhere,
 		.finish = finish_run,
 		.abort = abort_run,
-		.arg = all,
+		.arg = run,
 	};
 
-	if (all->n <= 1 || onboard_parallel_tables <= 1 || !ob_workers_possible())
+	if (run->n <= 1 || onboard_parallel_tables <= 1 || !ob_workers_possible())
 		return NULL;
-	*common = all->common;
+	*common = run->common;
 	if (!common->source)
 		common->source = ob_history_source();
-	spec.tables = palloc0(sizeof(ObWorkerTable) * all->n);
-	for (int i = 0; i < all->n; i++)
+	spec.tables = palloc0(sizeof(ObWorkerTable) * run->n);
+	for (int i = 0; i < run->n; i++)
 	{
-		RunTable *table = &all->tables[i];
+		RunTable *table = &run->tables[i];
 		ObWorkerTable *worker_table = &spec.tables[spec.ntables];
 
 		if (table->error || table->task.landed)
@@ -354,32 +355,32 @@ start_workers(ObRunAll *all, bool (*finish_run)(void *arg),
 /* ---- the manifest ---- */
 
 static void
-write_manifest(const ObRunAll *all, bool success)
+write_manifest(const ObRun *run, bool success)
 {
 	const ObManifest manifest = {
-		.run_id = all->common.run_id,
-		.started = all->started,
-		.together = all->checked->together,
+		.run_id = run->common.run_id,
+		.started = run->started,
+		.together = run->checked->together,
 		.success = success,
-		.where = all->where,
+		.where = run->where,
 	};
-	const ObTableExport **tasks = palloc(sizeof(ObTableExport *) * all->n);
+	const ObTableExport **tasks = palloc(sizeof(ObTableExport *) * run->n);
 
-	for (int i = 0; i < all->n; i++)
-		tasks[i] = &all->tables[i].task;
-	ob_manifest_write(&manifest, tasks, all->n);
+	for (int i = 0; i < run->n; i++)
+		tasks[i] = &run->tables[i].task;
+	ob_manifest_write(&manifest, tasks, run->n);
 }
 
 /* ---- published together: what is held ---- */
 
-/* The callback of an export in this session. */
+/* Holds the upload: the callback of an export in this session. */
 static void
 hold_here(void *arg, const ObUploadHeld *held)
 {
 	RunTable *table = arg;
 	ObPublication *publication = table->publication;
 
-	publication->parts = MemoryContextAllocHuge(table->all->publication,
+	publication->parts = MemoryContextAllocHuge(table->run->publication,
 												sizeof(ObUploadPart) *
 													(Size) (held->nparts + 1));
 	ob_held_note(&publication->held, publication->parts, &table->task.export,
@@ -387,14 +388,14 @@ hold_here(void *arg, const ObUploadHeld *held)
 }
 
 static void
-make_publications(ObRunAll *all)
+make_publications(ObRun *run)
 {
-	all->publisher = ob_publisher_new(all->where, all->n);
-	for (int i = 0; i < all->n; i++)
+	run->publisher = ob_publisher_new(run->where, run->n);
+	for (int i = 0; i < run->n; i++)
 	{
-		RunTable *table = &all->tables[i];
+		RunTable *table = &run->tables[i];
 
-		table->publication = ob_publisher_item(all->publisher, i);
+		table->publication = ob_publisher_item(run->publisher, i);
 		table->publication->export = &table->task.export;
 		table->publication->place = table->task.uri;
 		table->task.export.held = hold_here;
@@ -402,14 +403,14 @@ make_publications(ObRunAll *all)
 	}
 }
 
-/* Marks as withheld what has landed and is not visible; where that is unknown,
- * nothing changes.  Must not raise. */
+/* Marks objects that have landed but are not visible as withheld.  If that is
+ * unknown, nothing changes.  Must not raise. */
 static void
-withhold_unpublished(ObRunAll *all)
+withhold_unpublished(ObRun *run)
 {
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		RunTable *table = &all->tables[i];
+		RunTable *table = &run->tables[i];
 
 		if (table->task.row.figures.files == 0 ||
 			table->publication->state == OB_PUBLISHED_DONE)
@@ -424,58 +425,67 @@ withhold_unpublished(ObRunAll *all)
 /* ---- published together: what is visible nevertheless ---- */
 
 static int
-count(const ObRunAll *all, ObPublished state)
+count(const ObRun *run, ObPublished state)
 {
 	int n = 0;
 
-	for (int i = 0; i < all->n; i++)
-		n += all->tables[i].publication->state == state;
+	for (int i = 0; i < run->n; i++)
+		n += run->tables[i].publication->state == state;
 	return n;
 }
 
+/* A warning may come from the clean-up after an error, which must not raise,
+ * and where conversions are out of reach. */
+static const char *
+shown(const RunTable *table, int level)
+{
+	return level < ERROR ? ob_report_plain_text(table->request.name)
+						 : ob_report_client_text(table->request.name);
+}
+
 static void
-append_names(StringInfo text, const ObRunAll *all, ObPublished state,
-			 const char *what)
+append_names(StringInfo text, const ObRun *run, ObPublished state,
+			 const char *what, int level)
 {
 	int n = 0;
 
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		const RunTable *table = &all->tables[i];
+		const RunTable *table = &run->tables[i];
 
 		if (table->publication->state == state)
 			appendStringInfo(text, "%s\"%s\"", n++ > 0 ? ", " : what,
-							 table->request.name);
+							 shown(table, level));
 	}
 	if (n > 0)
 		appendStringInfoString(text, ". ");
 }
 
 static char *
-say_what_is_visible(const ObRunAll *all)
+say_what_is_visible(const ObRun *run, int level)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
-	append_names(&text, all, OB_PUBLISHED_DONE, "Visible: ");
-	append_names(&text, all, OB_PUBLISHED_UNKNOWN, "Perhaps visible: ");
-	append_names(&text, all, OB_PUBLISHED_DISCARDED, "Not visible: ");
+	append_names(&text, run, OB_PUBLISHED_DONE, "Visible: ", level);
+	append_names(&text, run, OB_PUBLISHED_UNKNOWN, "Perhaps visible: ", level);
+	append_names(&text, run, OB_PUBLISHED_DISCARDED, "Not visible: ", level);
 	text.data[--text.len] = '\0';
 	return text.data;
 }
 
 static void
-report_part(const ObRunAll *all, int level)
+report_part(const ObRun *run, int level)
 {
 	ereport(level,
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 			 errmsg("the run was published in part"),
-			 errdetail_internal("%s", say_what_is_visible(all)),
+			 errdetail_internal("%s", say_what_is_visible(run, level)),
 			 errhint("Readers that wait for _SUCCESS ignore this run. Run it "
 					 "again.")));
 }
 
-/* All that there is, with nothing to say so. */
+/* Reports all objects as visible although the run has failed. */
 static void
 warn_of_all(void)
 {
@@ -487,41 +497,42 @@ warn_of_all(void)
 }
 
 static bool
-is_in_part(const ObRunAll *all)
+is_in_part(const ObRun *run)
 {
-	int visible = count(all, OB_PUBLISHED_DONE);
-	int unknown = count(all, OB_PUBLISHED_UNKNOWN);
+	int visible = count(run, OB_PUBLISHED_DONE);
+	int unknown = count(run, OB_PUBLISHED_UNKNOWN);
 
 	return unknown > 0 ||
-		   (visible > 0 && count(all, OB_PUBLISHED_DISCARDED) > 0);
+		   (visible > 0 && count(run, OB_PUBLISHED_DISCARDED) > 0);
 }
 
 /* ---- published together: settling it ---- */
 
 static void
-discard(ObRunAll *all)
+discard(ObRun *run)
 {
-	ob_publisher_discard(all->publisher);
-	withhold_unpublished(all);
+	ob_publisher_discard(run->publisher);
+	withhold_unpublished(run);
 }
 
-/* Called on an error, and when this backend is terminated; perhaps twice. */
+/* Discards on an error, and when this backend is terminated; may be called
+ * twice. */
 static void
 abort_run(void *arg)
 {
-	ObRunAll *all = arg;
+	ObRun *run = arg;
 
-	discard(all);
-	if (all->warned || all->visible)
+	discard(run);
+	if (run->warned || run->visible)
 		return;
-	all->warned = true;
-	if (is_in_part(all))
-		report_part(all, WARNING);
-	else if (count(all, OB_PUBLISHED_DONE) > 0)
+	run->warned = true;
+	if (is_in_part(run))
+		report_part(run, WARNING);
+	else if (count(run, OB_PUBLISHED_DONE) > 0)
 		warn_of_all();
 }
 
-/* The run's memory goes while objects may be held. */
+/* Aborts the run when its memory goes while objects may be held. */
 static void
 abort_with_memory(void *arg)
 {
@@ -537,13 +548,13 @@ raise_failure(void *arg)
 	ob_report(&table->publication->error);
 }
 
-/* Objects that could not be published: their tables have failed after all. */
+/* Fails the tables whose objects could not be published. */
 static void
-report_failures(ObRunAll *all)
+report_failures(ObRun *run)
 {
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		RunTable *table = &all->tables[i];
+		RunTable *table = &run->tables[i];
 
 		if (table->publication->failed &&
 			table->publication->state != OB_PUBLISHED_DONE)
@@ -552,26 +563,26 @@ report_failures(ObRunAll *all)
 }
 
 static void
-publish(ObRunAll *all)
+publish(ObRun *run)
 {
-	ob_publisher_renew(all->publisher);
-	if (!ob_publish(all->publisher))
+	ob_publisher_renew(run->publisher);
+	if (!ob_publish(run->publisher))
 	{
-		discard(all);
-		/* what was unclear may turn out to be visible after all */
-		if (count(all, OB_PUBLISHED_UNKNOWN) > 0 ||
-			count(all, OB_PUBLISHED_DISCARDED) > 0)
+		discard(run);
+		/* the state of unclear objects may turn out to be visible after all */
+		if (count(run, OB_PUBLISHED_UNKNOWN) > 0 ||
+			count(run, OB_PUBLISHED_DISCARDED) > 0)
 		{
-			report_failures(all);
+			report_failures(run);
 			return;
 		}
 	}
-	all->visible = true;
-	write_manifest(all, true);
-	all->published = true;
+	run->visible = true;
+	write_manifest(run, true);
+	run->published = true;
 }
 
-/* One that is not even begun, because another one has failed. */
+/* Withholds a table that is not begun because another one has failed. */
 static void
 skip_table(RunTable *table)
 {
@@ -580,64 +591,68 @@ skip_table(RunTable *table)
 	ob_task_withhold(&table->task);
 }
 
-/* All that has a status was run by workers. */
+/* Finishes the run.  Tables with a status were run by workers; the others run
+ * here. */
 static bool
 finish_run(void *arg)
 {
-	ObRunAll *all = arg;
+	ObRun *run = arg;
 
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		RunTable *table = &all->tables[i];
+		RunTable *table = &run->tables[i];
 
 		if (table->task.row.status)
 			continue;
-		if (all->failed > 0)
+		if (run->failed > 0)
 			skip_table(table);
 		else
 			run_in_session(table);
 	}
-	if (all->failed > 0)
-		discard(all);
-	else
-		publish(all);
-	for (int i = 0; i < all->n; i++)
+	if (run->failed > 0)
 	{
-		RunTable *table = &all->tables[i];
+		ob_publisher_drain(run->publisher);
+		discard(run);
+	}
+	else
+		publish(run);
+	for (int i = 0; i < run->n; i++)
+	{
+		RunTable *table = &run->tables[i];
 
 		if (!table->here || table->reported)
 			continue;
-		if (!all->published)
+		if (!run->published)
 			table->task.watermark = NULL;
 		end_in_session(table);
 	}
-	return all->published;
+	return run->published;
 }
 
-/* What is wrong with them is known before anything is sent. */
+/* Fails the tables that could not be prepared, before anything is sent. */
 static void
-fail_unprepared(ObRunAll *all)
+fail_unprepared(ObRun *run)
 {
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		if (all->tables[i].error)
-			run_in_session(&all->tables[i]);
+		if (run->tables[i].error)
+			run_in_session(&run->tables[i]);
 	}
 }
 
-/* Workers run them, or this session does. */
+/* Runs the tables in workers, or in this session. */
 static void
 run_all(void *arg)
 {
-	ObRunAll *all = arg;
+	ObRun *run = arg;
 	ObWorkers *workers = NULL;
 
-	fail_unprepared(all);
-	if (all->failed == 0)
-		workers = start_workers(all, finish_run, abort_run);
+	fail_unprepared(run);
+	if (run->failed == 0)
+		workers = start_workers(run, finish_run, abort_run);
 	if (!workers)
 	{
-		(void) finish_run(all);
+		(void) finish_run(run);
 		return;
 	}
 	while (ob_workers_step(workers))
@@ -646,152 +661,152 @@ run_all(void *arg)
 }
 
 static void
-run_together(ObRunAll *all)
+run_together(ObRun *run)
 {
 	MemoryContext before = CurrentMemoryContext;
 
-	all->publication = AllocSetContextCreate(
+	run->publication = AllocSetContextCreate(
 		CurTransactionContext, "onboard publication", ALLOCSET_DEFAULT_SIZES);
-	MemoryContextSwitchTo(all->publication);
-	make_publications(all);
+	MemoryContextSwitchTo(run->publication);
+	make_publications(run);
 	MemoryContextSwitchTo(before);
-	all->callback.func = abort_with_memory;
-	all->callback.arg = all;
-	MemoryContextRegisterResetCallback(all->context, &all->callback);
-	ob_unwind(run_all, abort_run, all);
-	if (is_in_part(all))
-		report_part(all, ERROR);
-	if (!all->published)
+	run->callback.func = abort_with_memory;
+	run->callback.arg = run;
+	MemoryContextRegisterResetCallback(run->context, &run->callback);
+	ob_unwind(run_all, abort_run, run);
+	if (is_in_part(run))
+		report_part(run, ERROR);
+	if (!run->published)
 		ereport(WARNING,
 				(errmsg("nothing of the run was published"),
-				 errdetail("%d of %d tables failed.", all->failed, all->n)));
+				 errdetail("%d of %d tables failed.", run->failed, run->n)));
 }
 
 /* ---- all tables ---- */
 
 static bool
-all_prepared(const ObRunAll *all)
+all_prepared(const ObRun *run)
 {
-	for (int i = 0; i < all->n; i++)
+	for (int i = 0; i < run->n; i++)
 	{
-		if (all->tables[i].error)
+		if (run->tables[i].error)
 			return false;
 	}
 	return true;
 }
 
-/* What an earlier attempt has said of the run goes before anything is sent, if
+/* Deletes the manifest of an earlier attempt before anything is sent, if
  * something will be. */
 static void
-withdraw(const ObRunAll *all)
+withdraw(const ObRun *run)
 {
 	const char **names;
 
-	if (!all->where || !all->common.given_id ||
-		(all->checked->together && !all_prepared(all)))
+	if (!run->where || !run->common.given_id ||
+		(run->checked->together && !all_prepared(run)))
 		return;
-	names = palloc(sizeof(char *) * all->n);
-	for (int i = 0; i < all->n; i++)
-		names[i] = all->tables[i].request.name;
-	ob_withdraw(all->common.schema, all->where, names, all->n);
+	names = palloc(sizeof(char *) * run->n);
+	for (int i = 0; i < run->n; i++)
+		names[i] = run->tables[i].request.name;
+	ob_withdraw(run->common.schema, run->where, names, run->n);
 }
 
 static void
-report_run(ObRunAll *all)
+report_run(ObRun *run)
 {
-	ObTotals *totals = &all->totals;
+	ObTotals *totals = &run->totals;
 
-	totals->run_id = all->common.run_id;
-	totals->started = all->started;
+	totals->run_id = run->common.run_id;
+	totals->started = run->started;
 	totals->ended = GetCurrentTimestamp();
 	ob_notify_run(totals);
 	ob_notify_client(totals, NULL);
 }
 
-/* Every table has ended. */
+/* Closes the run when every table has ended. */
 static void
-close_run(ObRunAll *all)
+close_run(ObRun *run)
 {
-	all->closed = true;
-	if (all->workers)
-		ob_workers_end(all->workers);
-	all->workers = NULL;
-	if (all->publication)
-		MemoryContextDelete(all->publication);
-	else if (all->where)
-		write_manifest(all, all->failed == 0);
-	else if (all->checked->manifest && all->n > 0)
+	run->closed = true;
+	if (run->workers)
+		ob_workers_end(run->workers);
+	run->workers = NULL;
+	if (run->publication)
+		MemoryContextDelete(run->publication);
+	else if (run->where)
+		write_manifest(run, run->failed == 0);
+	else if (run->checked->manifest && run->n > 0)
 		ereport(WARNING, (errmsg("the run has no manifest"),
 						  errdetail("No table could be prepared, so it is not "
 									"known where to put it.")));
-	report_run(all);
+	report_run(run);
 }
 
 /* A run may have thousands of tables, and all may fail for one reason. */
 #define NAMES_MAX 20
 
 static char *
-names_of_failed(const ObRunAll *all)
+names_of_failed(const ObRun *run)
 {
 	StringInfoData text;
 	int n = 0;
 
 	initStringInfo(&text);
-	for (int i = 0; i < all->nended && n < NAMES_MAX; i++)
+	for (int i = 0; i < run->nended && n < NAMES_MAX; i++)
 	{
-		const RunTable *table = all->ended[i];
+		const RunTable *table = run->ended[i];
 
 		if (table->failed)
 			appendStringInfo(&text, "%s\"%s\"", n++ > 0 ? ", " : "",
 							 ob_report_client_text(table->request.name));
 	}
-	if (all->failed > n)
-		appendStringInfo(&text, " and %d more", all->failed - n);
+	if (run->failed > n)
+		appendStringInfo(&text, " and %d more", run->failed - n);
 	return text.data;
 }
 
 static const ObHistoryRow *
-first_failed(const ObRunAll *all)
+first_failed(const ObRun *run)
 {
-	for (int i = 0; i < all->nended; i++)
+	for (int i = 0; i < run->nended; i++)
 	{
-		if (all->ended[i]->failed && all->ended[i]->task.row.error)
-			return &all->ended[i]->task.row;
+		if (run->ended[i]->failed && run->ended[i]->task.row.error)
+			return &run->ended[i]->task.row;
 	}
 	return NULL;
 }
 
-/* The message has the first error, since schedulers often keep nothing else.
+/* The message has the first error, since schedulers often store nothing else.
  */
 static void
-raise_errors(const ObRunAll *all)
+raise_errors(const ObRun *run)
 {
 	const ObHistoryRow *first;
 
-	if (all->failed == 0 || !all->checked->raise_errors)
+	if (run->failed == 0 || !run->checked->raise_errors)
 		return;
-	first = first_failed(all);
+	first = first_failed(run);
 	ereport(ERROR,
 			(errcode(ERRCODE_EXTERNAL_ROUTINE_EXCEPTION),
 			 first ? errmsg("%d of %d tables could not be exported; the "
 							"first error was that of \"%s\": %s",
-							all->failed, all->n,
+							run->failed, run->n,
 							ob_report_client_text(first->name),
 							ob_report_client_text(first->error))
 				   : errmsg("%d of %d tables could not be exported",
-							all->failed, all->n),
+							run->failed, run->n),
 			 errdetail("These failed: %s. Each of them was reported in "
 					   "a warning.",
-					   names_of_failed(all))));
+					   names_of_failed(run))));
 }
 
-/* The session runs the next table that no worker has run. */
+/* Runs, in the session, the next table that no worker has run. */
 static void
-run_next_here(ObRunAll *all)
+run_next_here(ObRun *run)
 {
-	while (all->next < all->n)
+	while (run->next < run->n)
 	{
-		RunTable *table = &all->tables[all->next++];
+		RunTable *table = &run->tables[run->next++];
 
 		if (table->task.row.status)
 			continue;
@@ -801,101 +816,102 @@ run_next_here(ObRunAll *all)
 	elog(ERROR, "not all tables of the run have ended");
 }
 
-/* Waits until another table has ended; those published together end at once.
- */
+/* Waits until one more table has ended.  Tables that are published together
+ * end at once. */
 static void
-step(ObRunAll *all)
+step(ObRun *run)
 {
-	if (!all->begun)
+	if (!run->begun)
 	{
-		all->begun = true;
-		withdraw(all);
-		if (all->checked->together && all->where)
-			run_together(all);
+		run->begun = true;
+		withdraw(run);
+		if (run->checked->together && run->where)
+			run_together(run);
 		else
-			all->workers = start_workers(all, NULL, NULL);
+			run->workers = start_workers(run, NULL, NULL);
 	}
-	else if (all->workers)
+	else if (run->workers)
 	{
-		if (ob_workers_step(all->workers))
+		if (ob_workers_step(run->workers))
 			return;
-		ob_workers_end(all->workers);
-		all->workers = NULL;
+		ob_workers_end(run->workers);
+		run->workers = NULL;
 	}
 	else
-		run_next_here(all);
+		run_next_here(run);
 }
 
 static void
-prepare_run(ObRunAll *all, List *entries)
+prepare_run(ObRun *run, List *entries)
 {
 	ObOptions *checked = ob_options_new();
 
-	/* what is wrong with the call itself is not each table's failure */
-	if (all->common.options)
-		ob_options_read(checked, all->common.options, OB_OPTIONS_ALL,
+	/* an error in the call itself is not the failure of each table */
+	if (run->common.options)
+		ob_options_read(checked, run->common.options, OB_OPTIONS_ALL,
 						"options");
-	all->checked = checked;
-	prepare_all(all, entries);
-	check_keys(all);
-	spare_increments(all);
-	if (all->checked->manifest)
-		find_destination(all);
+	run->checked = checked;
+	prepare_all(run, entries);
+	check_keys(run);
+	spare_increments(run);
+	if (run->checked->manifest)
+		find_destination(run);
 }
 
-ObRunAll *
+ObRun *
 ob_run_begin(List *entries, Jsonb *options, const ObExportRequest *common)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurrentMemoryContext, "onboard run", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
-	ObRunAll *all = palloc0(sizeof(ObRunAll));
+	ObRun *run = palloc0(sizeof(ObRun));
 
-	all->context = context;
-	all->common = *common;
-	all->common.options = options;
-	all->common.options_for = OB_OPTIONS_ALL;
-	all->common.servers = &all->servers;
-	all->started = GetCurrentTimestamp();
-	prepare_run(all, entries);
+	run->context = context;
+	run->common = *common;
+	run->common.options = options;
+	run->common.options_for = OB_OPTIONS_ALL;
+	run->common.servers = &run->servers;
+	run->started = GetCurrentTimestamp();
+	prepare_run(run, entries);
 	MemoryContextSwitchTo(before);
-	return all;
+	return run;
 }
 
 const ObHistoryRow *
-ob_run_next(ObRunAll *all)
+ob_run_next(ObRun *run)
 {
-	MemoryContext before = MemoryContextSwitchTo(all->context);
+	MemoryContext before = MemoryContextSwitchTo(run->context);
 
-	while (all->nended < all->n && all->given == all->nended)
-		step(all);
+	while (run->nended < run->n && run->given == run->nended)
+		step(run);
 	/* before the last row is returned: the client may not fetch again after it
 	 */
-	if (all->nended == all->n && !all->closed)
-		close_run(all);
+	if (run->nended == run->n && !run->closed)
+		close_run(run);
 	MemoryContextSwitchTo(before);
-	if (all->given == all->nended)
+	if (run->given == run->nended)
 		return NULL;
-	/* the last row's place; those before it may have ended with it */
-	if (all->given == all->n - 1)
-		raise_errors(all);
-	return &all->ended[all->given++]->task.row;
+	/* instead of the last row, since the rows before it may have ended with it
+	 */
+	if (run->given == run->n - 1)
+		raise_errors(run);
+	return &run->ended[run->given++]->task.row;
 }
 
 int
-ob_run_stop(ObRunAll *all)
+ob_run_stop(ObRun *run)
 {
-	if (all->workers)
-		ob_workers_stop(all->workers);
-	all->workers = NULL;
-	return all->n - all->nended;
+	if (run->workers)
+		ob_workers_stop(run->workers);
+	run->workers = NULL;
+	return run->n - run->nended;
 }
 
 void
 ob_run_all(List *entries, Jsonb *options, const ObExportRequest *common)
 {
-	ObRunAll *all = ob_run_begin(entries, options, common);
+	ObRun *run = ob_run_begin(entries, options, common);
 
-	while (ob_run_next(all) != NULL)
+	while (ob_run_next(run) != NULL)
 		continue;
 }

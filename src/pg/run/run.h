@@ -1,6 +1,6 @@
 /*
  * run.h
- *		Exporting every registered table.
+ *		Runs: the export of all registered tables.
  *
  * src/pg/run/run.h
  */
@@ -9,32 +9,33 @@
 
 #include "pg/export/task.h"
 
-typedef struct ObRunAll ObRunAll;
+typedef struct ObRun ObRun;
 
 /*
  * Prepares the export of the entries, in a memory context below the current
- * one; entries and options are borrowed.  common has what all requests have in
- * common: schema, run id, time.  Raises, before a byte is sent, for what is
- * wrong with the call, and if two of them would land on one key.
+ * one; entries and options are borrowed.  common is the part that all requests
+ * share: schema, run id, time.  Raises, before a byte is sent, for errors in
+ * the call, and if two tables would land on one key.
  */
-extern ObRunAll *ob_run_begin(List *entries, Jsonb *options,
-							  const ObExportRequest *common);
+extern ObRun *ob_run_begin(List *entries, Jsonb *options,
+						   const ObExportRequest *common);
 
 /*
- * Runs until one more table has ended; NULL: there is none.  A table's failure
- * is also told as a WARNING, and touches no other.  What ends the run comes
- * before its last table is returned: the manifest, who is told, and, if the
- * options say so, an error if any table has failed.  A cancel is passed on.
- * In between workers go on, see ob_workers_start() for how long.  The active
- * snapshot must be the same at each call, and the role.
+ * Runs until one more table has ended, and returns its row, or NULL if there
+ * is none.  A table's failure is also reported as a WARNING, and touches no
+ * other table.  The end of the run comes before its last table is returned:
+ * the manifest, the notifications, and, if the options say so, an error if any
+ * table has failed.  A cancel is raised.  Between two calls the workers go on;
+ * see ob_workers_start().  The active snapshot and the role must be the same
+ * at each call.
  */
-extern const ObHistoryRow *ob_run_next(ObRunAll *run);
+extern const ObHistoryRow *ob_run_next(ObRun *run);
 
-/* Ends the run early; how many tables were not returned because of it.  What
- * is under way is undone.  Does not raise. */
-extern int ob_run_stop(ObRunAll *run);
+/* Ends the run early, and undoes what is under way.  Returns how many tables
+ * were not returned because of it.  Does not raise. */
+extern int ob_run_stop(ObRun *run);
 
-/* All of it. */
+/* Runs all tables. */
 extern void ob_run_all(List *entries, Jsonb *options,
 					   const ObExportRequest *common);
 

@@ -1,13 +1,12 @@
 /*
  * check.c
- *		Whether an export would work: a row for each thing that it needs.
+ *		The preflight: a row for each thing that an export needs.
  *
  * src/pg/sql/check.c
  *
- * Each item is a step of its own; what it raises is its finding, and those
- * that need it are not tried.  A step may also say itself that something is
- * not as it should be, where that does not stop an export; then the others go
- * on.
+ * Each item is a step of its own; an error that it raises is its finding, and
+ * items that need it are not tried.  A step may also report a fault that does
+ * not stop an export; then the others go on.
  */
 #include "postgres.h"
 
@@ -24,10 +23,11 @@
 #include "pg/store/object_headers.h"
 #include "pg/base/errors.h"
 #include "pg/base/wait.h"
+#include "pg/export/export.h"
 #include "pg/export/task.h"
 
-/* {name} of the key at which it asks: an export of that name would land
- * there. */
+/* The {name} of the key for which the check asks: an export of that name would
+ * land there. */
 #define NAME "onboard_check"
 
 /* A user waits for the result, so requests are retried only briefly. */
@@ -77,23 +77,23 @@ typedef struct Check
 	const ObOptions *options;
 	const pg_uuid_t *run_id;
 
-	/* found out by the items, in their order */
+	/* set by the items, in their order */
 	ObServer *server;
 	char *bucket;
 	char *key;         /* UTF-8 */
-	char *told_region; /* by an answer; NULL: by none */
+	char *told_region; /* NULL: no response said it */
 	MemoryContext requests;
-	ObS3 *s3; /* in that context, as is the call */
+	ObS3 *s3; /* in that context, like the call */
 	ObCall *call;
 	ObPair common[OB_COMMON_HEADERS_MAX];
-	ObError list_error; /* of the call that tried the credentials */
+	ObError list_error; /* error of the call that tried the credentials */
 
-	/* of the current item */
+	/* result of the current item */
 	ObVerdict verdict;
 	StringInfoData detail;
 
-	/* Which item keeps this one from being checked, or is not there for
-	 * others because it failed: then itself.  NITEMS: none. */
+	/* The item that prevents the check of this one.  An item that has failed
+	 * is its own, and prevents others.  NITEMS: none. */
 	CheckItem stopped_by[NITEMS];
 } Check;
 
@@ -130,7 +130,7 @@ raise_if_any(const ObError *error)
 		ob_report(error);
 }
 
-/* ---- where and as whom ---- */
+/* ---- destination and user ---- */
 
 static void
 say_endpoint(Check *check)
@@ -237,7 +237,7 @@ start_reach(const ObServer *server, const char *bucket)
 
 	reach->server = server;
 	reach->bucket = bucket;
-	ob_http_request_init(&reach->request);
+	ob_http_request_init(&reach->request, prepare_reach, on_reached, reach);
 	reach->callback.func = free_reach;
 	reach->callback.arg = reach;
 	MemoryContextRegisterResetCallback(CurrentMemoryContext, &reach->callback);
@@ -248,18 +248,15 @@ start_reach(const ObServer *server, const char *bucket)
 	if (!reach->http)
 		ob_report(&error);
 	reach->request.method = "HEAD";
-	reach->request.arg = reach;
-	reach->request.prepare = prepare_reach;
-	reach->request.done = on_reached;
 	ob_http_start(reach->http, &reach->request, 0);
 	return reach;
 }
 
 /*
- * Asks for a bucket, without credentials, once: the request is not signed, so
- * that an unreachable network can be told apart from missing credentials.
- * Raises unless an HTTP server answers, whatever it says.  Returns the region
- * in which it says that the bucket is, palloc'd, or NULL if it does not.
+ * Sends one request for a bucket, without credentials: it is not signed, so
+ * that an unreachable network can be distinguished from missing credentials.
+ * Raises unless an HTTP server responds, in whatever way.  Returns the region
+ * that the response has for the bucket, palloc'd, or NULL.
  */
 static char *
 reach(const ObServer *server, const char *bucket)
@@ -283,7 +280,7 @@ reach(const ObServer *server, const char *bucket)
 	if (!ob_http_response_header(&state->request, "x-amz-bucket-region",
 								 region, sizeof(region)))
 		return NULL;
-	/* a server's text may hold anything */
+	/* the response of a server may hold anything */
 	return ob_region_is_valid(region) ? pstrdup(region) : NULL;
 }
 
@@ -297,7 +294,7 @@ check_endpoint(Check *check)
 		say(check, ", through %s", check->server->proxy);
 }
 
-/* Starts with the function of the verb, then waits here. */
+/* Waits for a call that the function of its verb has started. */
 static const ObError *
 finish(Check *check)
 {
@@ -316,10 +313,8 @@ say_expiry(Check *check, int64 expires)
 			timestamptz_to_str(time_t_to_timestamptz((pg_time_t) expires)));
 }
 
-/*
- * Lists uploads, since that response has a document that says what is wrong.
- * Whether they may list is another item.
- */
+/* Lists uploads, since that response has a document with the reason of a
+ * refusal.  The right to list is another item. */
 static void
 try_credentials(Check *check)
 {
@@ -336,7 +331,7 @@ try_credentials(Check *check)
 		ob_error_what(&error, "S3 refused the credentials from %s",
 					  ob_provider_origin(ob_s3_provider(check->s3)));
 	}
-	/* it did not even answer */
+	/* there was no response at all */
 	if (error.code == OB_ECREDS || error.http_status == 0)
 		raise_if_any(&error);
 }
@@ -371,7 +366,7 @@ check_credentials(Check *check)
 
 /* ---- the bucket ---- */
 
-/* The region comes from a response that needs no rights, from one that does,
+/* Returns the region from a response that needs no rights, from one that does,
  * or from a redirect. */
 static const char *
 true_region(Check *check)
@@ -461,7 +456,8 @@ check_list(Check *check)
 	say(check, "onboard_abort_uploads() may list unfinished uploads");
 }
 
-/* An object that is not there shows as well that one may look. */
+/* A response that the object does not exist shows as well that reading is
+ * allowed. */
 static void
 check_read(Check *check)
 {
@@ -531,7 +527,7 @@ check_encryption(Check *check)
 	if (error->code == OB_OK)
 		say_default_encryption(check);
 	else if (error->code == OB_EPROTO)
-		/* a list that is too long to be what was asked for */
+		/* a list that is too long to be the response to this request */
 		say_unknown_default(check);
 	else if (strcmp(error->s3_code, NO_ENCRYPTION) == 0)
 		say(check, "the bucket has no default");
@@ -563,7 +559,7 @@ check_put(Check *check)
 		.key = check->key,
 	};
 
-	/* its client becomes that of the upload, with all that it has learnt */
+	/* the client becomes that of the upload, with all that it has learnt */
 	MemoryContextDelete(check->requests);
 	check->requests = NULL;
 	ob_export_rehearse(&export);
@@ -571,7 +567,7 @@ check_put(Check *check)
 		ob_report_text(check->key));
 }
 
-/* ---- all of it ---- */
+/* ---- the whole check ---- */
 
 #define NEEDS(item) (1u << (item))
 
@@ -622,7 +618,7 @@ run_step(void *arg)
 	items[step->item].run(step->check);
 }
 
-/* NITEMS: it can be checked. */
+/* Returns the item that prevents the check of this one, or NITEMS. */
 static CheckItem
 what_stops(const Check *check, CheckItem item)
 {

@@ -1,6 +1,6 @@
 /*
  * check.h
- *		Whether an export would work: a row for each thing that it needs.
+ *		The preflight: a row for each thing that an export needs.
  *
  * src/pg/sql/check.h
  */
@@ -15,7 +15,7 @@ typedef enum ObVerdict
 {
 	OB_CHECK_FAILED,
 	OB_CHECK_OK,
-	OB_CHECK_UNKNOWN /* it could not be checked, or S3 does not say */
+	OB_CHECK_UNKNOWN /* it could not be checked, or the store does not say */
 } ObVerdict;
 
 typedef struct ObFinding
@@ -26,10 +26,10 @@ typedef struct ObFinding
 } ObFinding;
 
 /*
- * Checks everything between us and a bucket (NULL: the server's own) for
- * exports with these options, and calls "found" for each thing.  Writes no
- * object.  What is wrong out there is a finding; raises only for arguments
- * that are.  The caller's memory context should be a temporary one.
+ * Checks everything that exports with these options to a bucket (NULL: the
+ * server's own) need, and calls "found" for each thing.  Writes no object.
+ * Faults of servers, network and store are findings; raises only for wrong
+ * arguments.  The caller's memory context should be a temporary one.
  */
 extern void ob_check(const char *bucket, Jsonb *options,
 					 const pg_uuid_t *run_id,

@@ -1,6 +1,6 @@
 /*
  * functions.h
- *		What the functions*.c files have in common.
+ *		Declarations that the functions*.c files share.
  *
  * src/pg/sql/functions.h
  */
@@ -14,9 +14,8 @@
 
 #include "pg/catalog/history.h"
 
-/* The result row of one export, as onboard_table() and onboard_all() return
- * it.
- */
+/* The number of columns in the result row of one export, as onboard_table()
+ * and onboard_all() return it. */
 #define OB_RESULT_COLUMNS 9
 
 static inline char *
@@ -31,27 +30,27 @@ jsonb_argument(FunctionCallInfo fcinfo, int n)
 	return PG_ARGISNULL(n) ? NULL : PG_GETARG_JSONB_P(n);
 }
 
-/* The extension's schema, for functions that users call: the tables are in the
- * same one. */
+/* Returns the extension's schema, for functions that users call: the tables
+ * are in the same one. */
 static inline Oid
 own_schema(FunctionCallInfo fcinfo)
 {
 	return get_func_namespace(fcinfo->flinfo->fn_oid);
 }
 
-/* The same for functions of the schema onboard_internal. */
+/* Does the same for functions of the schema onboard_internal. */
 extern Oid ob_extension_schema(void);
 
-/* Raises in a parallel query, before anything is sent: what is written down
- * about it could not be there. */
+/* Raises in a parallel query, before anything is sent, because no row of the
+ * history could be written there. */
 extern void ob_require_no_parallel(const char *function);
 
-/* The one that was given (true), or a new one.  Raises if that is another
- * role's. */
+/* Sets *run_id to the argument and returns true, or to a new id.  Raises if
+ * the given id is that of another role's run. */
 extern bool ob_run_id_argument(FunctionCallInfo fcinfo, int n,
 							   pg_uuid_t *run_id);
 
-/* run_id, name, status, uri, files, rows, bytes, elapsed, increment */
+/* Fills run_id, name, status, uri, files, rows, bytes, elapsed, increment. */
 extern void ob_result_values(const ObHistoryRow *row, Datum *values,
 							 bool *nulls);
 

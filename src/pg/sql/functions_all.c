@@ -4,11 +4,11 @@
  *
  * src/pg/sql/functions_all.c
  *
- * In FROM, PostgreSQL stores all rows of a function before it gives the first
- * one away, so they are put into a tuplestore.  In a target list each call
- * gives one row, and between two calls whatever the caller likes may happen,
- * as with a cursor: he may ask for no more (then the query's expression
- * context tells us), or an error may end the query (see workers.c).
+ * PostgreSQL stores all rows of a function in FROM before it returns the first
+ * one, so they are put into a tuplestore.  In a target list each call returns
+ * one row, and anything may happen between two calls, as with a cursor: the
+ * caller may fetch no more (then a callback of the query's expression context
+ * is called), or an error may end the query (see workers.c).
  */
 #include "postgres.h"
 
@@ -34,15 +34,15 @@ PG_FUNCTION_INFO_V1(onboard_all);
 /* A run whose rows are given one by one. */
 typedef struct Stream
 {
-	ObRunAll *run;
+	ObRun *run;
 	TupleDesc desc;
 	Oid user;
 	int security_context;
 	ExprContext *query;
 } Stream;
 
-/* The result is allocated in the current memory context. */
-static ObRunAll *
+/* Begins the run.  It is allocated in the current memory context. */
+static ObRun *
 begin(FunctionCallInfo fcinfo)
 {
 	Oid schema = own_schema(fcinfo);
@@ -74,19 +74,18 @@ static void
 set_text(Datum *values, bool *nulls, int number, const char *text)
 {
 	nulls[number] = text == NULL;
-	values[number] = text ? CStringGetTextDatum(text) : (Datum) 0;
+	values[number] =
+		text ? CStringGetTextDatum(ob_report_client_text(text)) : (Datum) 0;
 }
 
-/* A DETAIL may quote data in characters that the client's encoding lacks: an
+/* A text may quote data in characters that the client's encoding lacks.  An
  * error about that would end a run whose other tables have landed. */
 static void
 row_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 {
 	ob_result_values(row, values, nulls);
 	set_text(values, nulls, ERROR_TEXT, row->error);
-	set_text(values, nulls, DETAIL,
-			 row->error && row->detail ? ob_report_client_text(row->detail)
-									   : NULL);
+	set_text(values, nulls, DETAIL, row->error ? row->detail : NULL);
 }
 
 /* ---- all rows at once ---- */
@@ -96,7 +95,7 @@ materialize(FunctionCallInfo fcinfo)
 {
 	ReturnSetInfo *result = (ReturnSetInfo *) fcinfo->resultinfo;
 	const ObHistoryRow *row;
-	ObRunAll *run;
+	ObRun *run;
 
 	InitMaterializedSRF(fcinfo, 0);
 	run = begin(fcinfo);
@@ -114,7 +113,7 @@ materialize(FunctionCallInfo fcinfo)
 
 /* ---- one by one ---- */
 
-/* The query ends, or begins again, before the last row. */
+/* Stops the run when the query ends, or begins again, before the last row. */
 static void
 stop(Datum arg)
 {
@@ -149,7 +148,8 @@ begin_stream(FunctionCallInfo fcinfo, MemoryContext context)
 	return stream;
 }
 
-/* It was prepared with the rights of the role that has begun it. */
+/* Raises if the role has changed, since the run was prepared with the rights
+ * of the role that began it. */
 static void
 require_same_role(const Stream *stream)
 {
@@ -179,7 +179,7 @@ stream_rows(FunctionCallInfo fcinfo)
 	call = SRF_PERCALL_SETUP();
 	stream = call->user_fctx;
 	require_same_role(stream);
-	/* the row before this one must not wait with us */
+	/* the row before this one must not wait for this one */
 	ob_notify_flush();
 	row = ob_run_next(stream->run);
 	if (row)

@@ -1,11 +1,11 @@
 /*
  * functions_history.c
- *		The SQL functions that the history is made of and looked at with.
+ *		The SQL functions that make the history, and that read it.
  *
  * src/pg/sql/functions_history.c
  *
- * They are in C because in SQL each operator would be another one to resolve
- * in a schema that others may write.
+ * They are in C because in SQL each operator would have to be resolved in a
+ * schema that others may write.
  */
 #include "postgres.h"
 
@@ -61,9 +61,9 @@ ob_extension_schema(void)
 /*
  * role_id(role) -> oid; 0: there is no such role
  *
- * What rows of the history belong by.  It is called immutable since a column
- * is generated with it: when the row is written or a dump is restored, and not
- * when a role changes later.
+ * Rows of the history belong to roles by this id.  The function is marked
+ * IMMUTABLE because a generated column uses it: the id is made when the row is
+ * written or a dump is restored, and not when a role changes later.
  */
 Datum
 onboard_role_id(PG_FUNCTION_ARGS)
@@ -75,8 +75,8 @@ onboard_role_id(PG_FUNCTION_ARGS)
 	PG_RETURN_OID(get_role_oid(name, true));
 }
 
-/* role_name(role_id, role) -> its name; that which it had if there is
- * none any more */
+/* role_name(role_id, role) -> its name, or the stored one if there is no such
+ * role any more */
 Datum
 onboard_role_name(PG_FUNCTION_ARGS)
 {
@@ -88,8 +88,8 @@ onboard_role_name(PG_FUNCTION_ARGS)
 /*
  * run_status(run_id, role_id, name, status) -> status
  *
- * For the view onboard_runs: what a statement sees may have ended since, and
- * its process be gone therefore; so such a row is looked at again.
+ * The view onboard_runs calls it.  A table that a statement sees as running
+ * may have ended since, and so may its process; so the row is read again.
  */
 Datum
 onboard_run_status(PG_FUNCTION_ARGS)
@@ -121,7 +121,7 @@ onboard_run_pid(PG_FUNCTION_ARGS)
 
 #define PRUNE_HINT "Give the least age of rows to delete, such as '90 days'."
 
-/* onboard_prune(older_than) -> how many rows it has deleted */
+/* onboard_prune(older_than) -> number of deleted rows */
 Datum
 onboard_prune(PG_FUNCTION_ARGS)
 {

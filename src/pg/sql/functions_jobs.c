@@ -107,7 +107,7 @@ onboard_status(PG_FUNCTION_ARGS)
 		status_row(fcinfo, PG_ARGISNULL(0) ? NULL : PG_GETARG_UUID_P(0)));
 }
 
-/* Returns milliseconds; -1: for ever. */
+/* Returns milliseconds, or -1 for no limit. */
 static int64
 timeout_argument(FunctionCallInfo fcinfo, int n)
 {

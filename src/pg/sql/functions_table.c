@@ -101,8 +101,8 @@ ob_require_no_parallel(const char *function)
 /*
  * onboard_table(name, query, bucket, options, run_id) -> one onboard_result
  *
- * A set of one row, since (onboard_table(...)).* would call another function
- * once for each column.
+ * It returns a set of one row, since (onboard_table(...)).* would call another
+ * function once for each column.
  */
 Datum
 onboard_table(PG_FUNCTION_ARGS)
@@ -169,7 +169,7 @@ onboard_reset_watermark(PG_FUNCTION_ARGS)
 									   !PG_ARGISNULL(1) && PG_GETARG_BOOL(1)));
 }
 
-/* A row of what a sweep has aborted. */
+/* Adds a row for an upload that a sweep has aborted. */
 static void
 add_swept(const ObSwept *one, void *arg)
 {
@@ -211,7 +211,7 @@ onboard_abort_uploads(PG_FUNCTION_ARGS)
 						errhint(AGE_HINT)));
 	if (given)
 		ob_options_read(options, given, OB_OPTIONS_ABORT, "options");
-	/* also holds the client, and ends it before this returns */
+	/* the context also holds the client, which ends before this returns */
 	context = AllocSetContextCreate(CurTransactionContext, "onboard sweep",
 									ALLOCSET_DEFAULT_SIZES);
 	before = MemoryContextSwitchTo(context);
@@ -257,7 +257,7 @@ onboard_check(PG_FUNCTION_ARGS)
 	ob_require_no_parallel("onboard_check");
 	InitMaterializedSRF(fcinfo, 0);
 	new_run_id(&run_id);
-	/* also holds the client, and ends it before this returns */
+	/* the context also holds the client, which ends before this returns */
 	context = AllocSetContextCreate(CurTransactionContext, "onboard check",
 									ALLOCSET_DEFAULT_SIZES);
 	before = MemoryContextSwitchTo(context);

@@ -5,11 +5,11 @@
  * src/pg/sql/sweep.c
  *
  * A backend that is killed outright, or a machine that loses its power, cannot
- * abort its upload.  S3 keeps the parts, invisible and charged for, until
- * the upload is aborted.
+ * abort its upload.  S3 keeps the parts, invisible and charged for, until the
+ * upload is aborted.
  *
- * What a server lists may have no end, so it is aborted page by page, and
- * nothing is kept of a page but the place to go on from.
+ * The list of a server may have no end, so its uploads are aborted page by
+ * page, and only the end of each page is kept.
  */
 #include "postgres.h"
 
@@ -22,17 +22,17 @@
 #include "pg/base/errors.h"
 #include "pg/sql/sweep.h"
 
-/* All in one memory context with the client, which is freed before it. */
+/* All is in one memory context, whose client is freed before the memory. */
 typedef struct Sweep
 {
 	ObCall *call;
 	const char *bucket;
 	const char *prefix;
 	TimestampTz before;
-	bool encoded; /* keys are asked for so */
+	bool encoded; /* keys are requested in encoded form */
 	MemoryContext page_context;
-	ObXmlUploadsPage page; /* the last one: where the next begins */
-	/* A marker to which the list must not come back, see check_progress() */
+	ObXmlUploadsPage page; /* the last page: the next one begins at its end */
+	/* a marker to which the list must not come back: see check_progress() */
 	ObXmlUploadsPage *landmark;
 	uint64 steps;
 	uint64 stride;
@@ -65,9 +65,10 @@ fail_list(const Sweep *sweep, const ObError *fault)
 }
 
 /*
- * Those that are old enough.  The reader of XML is C code of the core's with
- * expat below it: palloc could jump out of it, so this takes a buffer of the
- * core's, in which each has its time, its key and its id.
+ * The uploads that are old enough.  The XML reader is C code of the core with
+ * expat below it, and palloc could jump out of it.  So the callback writes
+ * into a buffer of the core's, in which each upload has its time, its key and
+ * its id.
  */
 typedef struct UploadList
 {
@@ -81,7 +82,7 @@ collect(void *arg, const ObXmlUpload *upload)
 	UploadList *list = arg;
 	TimestampTz initiated = time_t_to_timestamptz(upload->initiated);
 
-	/* one whose age is unknown is left alone */
+	/* an upload of unknown age is left alone */
 	if (upload->initiated == 0 || initiated >= list->before)
 		return OB_OK;
 	ob_buf_add(&list->packed, &initiated, sizeof(initiated));
@@ -91,8 +92,8 @@ collect(void *arg, const ObXmlUpload *upload)
 	return list->packed.failed ? OB_ENOMEM : OB_OK;
 }
 
-/* The result is in the page's memory: core's is not freed when something
- * raises. */
+/* Copies the list into the page's memory, since memory of the core is not
+ * freed on an error. */
 static char *
 read_page(Sweep *sweep, Size *len)
 {
@@ -103,7 +104,7 @@ read_page(Sweep *sweep, Size *len)
 	char *packed;
 
 	ob_error_clear(&error);
-	/* an element is longer than what is kept of it */
+	/* an element is longer than the part of it that is kept */
 	ob_buf_init(&list.packed, response->len + 1024);
 	code = ob_xml_read_uploads(response->data, response->len, collect, &list,
 							   &sweep->page, &error);
@@ -139,9 +140,9 @@ same_place(const ObXmlUploadsPage *a, const ObXmlUploadsPage *b)
 }
 
 /*
- * A list that goes round in a circle has no end.  A landmark that moves on
- * after 1, 2, 4, ... pages is met again in any circle (Brent's algorithm), and
- * takes no memory for the pages.
+ * Raises if a list comes back to an earlier page, since it would have no end.
+ * A landmark that moves on after 1, 2, 4, ... pages is met again in any circle
+ * (Brent's algorithm), and takes no memory for the pages.
  */
 static void
 check_progress(Sweep *sweep)
@@ -159,9 +160,9 @@ check_progress(Sweep *sweep)
 }
 
 /*
- * Asks for a page, from where the last one ended.  A store that does not say
- * that it encodes keys does not know how, or, as Ceph RGW 16, does it and does
- * not say so: then they are asked for as they are.
+ * Requests a page, from the end of the last one.  A store that does not say
+ * that it encodes keys cannot do so, or, like Ceph RGW 16, does so without
+ * saying it: then keys are requested without encoding.
  */
 static char *
 list_page(Sweep *sweep, bool first, Size *len)
@@ -184,7 +185,7 @@ list_page(Sweep *sweep, bool first, Size *len)
 	return packed;
 }
 
-/* They are shown, and a list may hold anything. */
+/* Keys and ids are shown, and a list may hold anything. */
 static void
 check_texts(Sweep *sweep, const char *packed, Size len)
 {

@@ -21,9 +21,9 @@ typedef struct ObSwept
 
 /*
  * Aborts the unfinished uploads below a prefix that began before a time, with
- * the options' headers on all requests, and tells of each one; what it tells
- * is freed soon after.  Raises at the first failure; what was aborted until
- * then stays so.
+ * the options' headers on all requests, and calls "swept" for each one; its
+ * argument is freed soon after.  Raises at the first failure; uploads that
+ * were aborted until then stay aborted.
  */
 extern void ob_sweep(const ObServer *server, const char *bucket,
 					 const char *prefix, TimestampTz before,

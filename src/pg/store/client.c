@@ -18,15 +18,15 @@
 typedef struct Client
 {
 	ObS3 *s3;
-	int descriptors; /* announced to PostgreSQL's fd accounting */
+	int descriptors; /* number of those announced to PostgreSQL's accounting */
 	MemoryContextCallback callback;
 } Client;
 
-/* The one that the session keeps. */
+/* The client that the session keeps. */
 static ObS3 *kept_s3 = NULL;
 static int kept_descriptors = 0;
 
-/* Servers, by Oid, whose clock the session was warned of. */
+/* OIDs of servers about whose clock the session was warned. */
 static List *warned_of = NIL;
 
 void
@@ -60,7 +60,7 @@ drop_kept(void)
 	ob_client_release_descriptors(&kept_descriptors);
 }
 
-/* Nothing runs on it any more: it is kept, instead of the one kept before. */
+/* Keeps the client, which is idle, instead of the one kept before. */
 static void
 free_client(void *arg)
 {
@@ -103,7 +103,7 @@ fill_options(const ObServer *server, int connections, ObS3Options *options)
 		.retry_deadline_ms = onboard_retry_deadline,
 		.content_md5 = server->content_md5,
 	};
-	/* one more: Create and Abort go beside the parts */
+	/* one more, since Create and Abort run beside the parts */
 	ob_client_http_options(server, connections + 1, &options->http);
 }
 
@@ -188,7 +188,8 @@ ob_client_warn_of_clock(const ObS3 *s3, const ObServer *server)
 			(errmsg("the clock of the database server is " INT64_FORMAT
 					" seconds %s that of \"%s\"",
 					offset > 0 ? offset : -offset,
-					offset > 0 ? "behind" : "ahead of", server->name),
+					offset > 0 ? "behind" : "ahead of",
+					ob_report_client_text(server->name)),
 			 errdetail("Requests are signed with the time of S3."),
 			 errhint("Synchronize the clock of the database server: S3 allows "
 					 "a difference of 15 minutes.")));

@@ -11,42 +11,41 @@
 #include "pg/config/server.h"
 
 /*
- * A client for the server with its credentials, in the current memory context:
- * it is freed, without any network traffic, when that context is reset or
- * deleted.  What uses it must be freed before; a reset callback registered
- * later on the same context runs earlier.  Raises.
+ * Makes a client for the server, with its credentials, in the current memory
+ * context.  It is freed, without any network traffic, when that context is
+ * reset or deleted.  Its users must be freed before; a reset callback that is
+ * registered later on the same context runs earlier.  Raises.
  *
  * The session keeps one client, with its connections, for the next call of
- * this function that asks for the same.
+ * this function with the same arguments.
  */
 extern ObS3 *ob_client_new(const ObServer *server, int connections);
 
-/* Whether it is what that function would make now: keys may be others. */
+/* Whether ob_client_new() would make the same client now, since keys may have
+ * changed. */
 extern bool ob_client_matches(const ObS3 *s3, const ObServer *server,
 							  int connections);
 
-/* What its HTTP needs to know; all borrowed from the server. */
+/* Fills the options of the client's HTTP; all borrowed from the server. */
 extern void ob_client_http_options(const ObServer *server, int connections,
 								   ObHttpOptions *options);
 
-/* Announces descriptors to PostgreSQL's accounting, until n are held; raises
- * if there are too many.  And gives them back. */
+/* Announce descriptors to PostgreSQL's accounting until n are held, raising if
+ * there are too many, and give them back. */
 extern void ob_client_hold_descriptors(int *held, int n);
 extern void ob_client_release_descriptors(int *held);
 
-/*
- * Waits until its credentials are available; raises if it cannot get any.  So
- * an export without credentials fails before its query runs, not after.
- */
+/* Waits until its credentials are available; raises if it cannot get any.  So
+ * an export without credentials fails before its query runs. */
 extern void ob_client_wait_credentials(ObS3 *s3, const ObServer *server);
 
-/* A WARNING if the store has taught the client another time than ours; once a
- * session and server. */
+/* Warns, once for each session and server, if the store has corrected the
+ * client's clock. */
 extern void ob_client_warn_of_clock(const ObS3 *s3, const ObServer *server);
 
 /* ---- single calls ---- */
 
-/* core is to be started by the caller, again and again if he likes. */
+/* The caller starts core, as often as it likes. */
 typedef struct ObCall
 {
 	ObS3Call core;
@@ -56,13 +55,13 @@ typedef struct ObCall
 
 /*
  * Makes a call in the current memory context, in which the client must have
- * been made before; it ends with it.  common is borrowed: headers of each
- * call.
+ * been made before; the call ends with the context.  common has headers of
+ * each call; borrowed.
  */
 extern ObCall *ob_call_new(ObS3 *s3, const ObPair *common, int ncommon);
 
-/* Waits until what was started is done; its outcome is in core.error.  Answers
- * interrupts, so it may raise. */
+/* Waits until the call that was started is done; its outcome is in core.error.
+ * Answers interrupts, so it may raise. */
 extern void ob_call_wait(ObCall *call);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * export_spec.h
- *		What is exported, and where to: the input of an export.
+ *		The input of an export: its query and its destination.
  *
  * src/pg/store/export_spec.h
  */
@@ -15,25 +15,26 @@
 #include "pg/config/options.h"
 #include "pg/config/server.h"
 
-/* Set by the caller; all borrowed. */
+/* Set by the caller.  All pointers are borrowed. */
 typedef struct ObExportSpec
 {
 	pg_uuid_t run_id;
 	const char *name;
 	const char *query;
-	ParamListInfo parameters; /* of the query; NULL: none */
+	ParamListInfo parameters; /* parameters of the query; NULL: none */
 	const ObOptions *options; /* finished */
 	const ObServer *server;
 	const char *bucket; /* checked by ob_server_bucket() */
 	const char *key;    /* expanded, UTF-8 */
 	/*
-	 * NULL, or: the object is held, not completed, and this is called when it
-	 * is.  If it returns, who gets that to see has it to complete or abort;
-	 * if it raises, the upload is aborted.  Not for one that is empty.
+	 * NULL, or: the object is held instead of completed, and this function is
+	 * called then.  If it returns, it has passed the upload on to a process
+	 * that completes or aborts it; if it raises, the upload is aborted.  It is
+	 * not called for an export without an object.
 	 */
 	void (*held)(void *arg, const ObUploadHeld *held);
 	void *held_arg;
-	/* NULL, or is set if it fails: what there is of the object then.  When a
+	/* NULL, or set if the export fails: the fate of the object.  When a
 	 * backend exits, memory of queries may be gone: only a fate that is shared
 	 * is set then. */
 	ObFate *fate;

@@ -12,7 +12,7 @@
 
 #define SSE "x-amz-server-side-encryption"
 
-/* k=v&k2=v2, encoded */
+/* Returns the tags as "k=v&k2=v2", percent-encoded. */
 static char *
 tagging(const ObPairList *tags)
 {
@@ -59,8 +59,9 @@ ob_headers_of_object(const ObOptions *options, ObPair *headers)
 	int n = 0;
 	char *type = options->content_type;
 
-	/* a compressed object is no csv any more; it is not marked as encoded
-	 * either, because clients that decode on the fly would store it so */
+	/* A compressed object is no csv any more.  It is not marked as encoded
+	 * either, because clients that decode transparently would store it
+	 * decoded. */
 	if (!type && options->codec->create)
 		type = "application/octet-stream";
 	headers[n++] = (ObPair){"Content-Type",
@@ -77,6 +78,18 @@ ob_headers_of_object(const ObOptions *options, ObPair *headers)
 			(ObPair){psprintf("x-amz-meta-%s", options->metadata.names[i]),
 					 options->metadata.values[i]};
 	return n;
+}
+
+int
+ob_headers_of_small_object(const ObOptions *options, const char *content_type,
+						   ObPair *headers)
+{
+	int n = 0;
+
+	headers[n++] = (ObPair){"Content-Type", content_type};
+	if (options->acl)
+		headers[n++] = (ObPair){"x-amz-acl", options->acl};
+	return n + encryption_headers(options, &headers[n]);
 }
 
 int

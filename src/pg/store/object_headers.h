@@ -13,11 +13,20 @@
 #define OB_OBJECT_HEADERS_MAX 64
 #define OB_COMMON_HEADERS_MAX 2
 
-/* Those that make the object: of PutObject and CreateMultipartUpload.  Returns
- * how many; values are palloc'd or the options' own. */
+/* Fills the headers that make the object, of PutObject and
+ * CreateMultipartUpload.  Returns their number; values are palloc'd or the
+ * options' own. */
 extern int ob_headers_of_object(const ObOptions *options, ObPair *headers);
 
-/* Those of every request: who owns the bucket, and who pays. */
+/* Fills the headers that make a small object of our own beside an export's,
+ * with the same ACL and encryption.  Returns their number; values are
+ * borrowed. */
+extern int ob_headers_of_small_object(const ObOptions *options,
+									  const char *content_type,
+									  ObPair *headers);
+
+/* Fills the headers of every request: the owner of the bucket, and the payer
+ * of requests.  Returns their number; values are borrowed. */
 extern int ob_headers_common(const ObOptions *options, ObPair *headers);
 
 #endif

@@ -8,21 +8,18 @@
 
 #include "utils/memutils.h"
 
-#include "pg/store/put_object.h"
 #include "pg/base/errors.h"
-#include "pg/store/stream.h"
 #include "pg/base/unwind.h"
+#include "pg/store/object_headers.h"
+#include "pg/store/put_object.h"
+#include "pg/store/stream.h"
 
 typedef struct Put
 {
-	ObExportSpec export;
-	ObOptions options;
-	MemoryContext core; /* of the stream and its client */
+	const ObSmallObject *object;
+	MemoryContext core; /* context of the stream and its client */
 	ObStream *stream;
-	const char *data;
-	size_t len;
-	bool served; /* the run, by the store */
-	char *place; /* for messages */
+	char *place; /* "s3://bucket/key", for messages */
 } Put;
 
 static void
@@ -36,55 +33,59 @@ give_up(void *arg)
 	MemoryContextDelete(put->core);
 }
 
+static ObStream *
+open_stream(const ObSmallObject *object)
+{
+	const ObOptions *wanted = object->options;
+	ObPair headers[OB_OBJECT_HEADERS_MAX];
+	ObPair common[OB_COMMON_HEADERS_MAX];
+	const ObStreamOptions options = {
+		.server = object->server,
+		.bucket = object->bucket,
+		.key = object->key,
+		.headers = headers,
+		.nheaders =
+			ob_headers_of_small_object(wanted, object->content_type, headers),
+		.common = common,
+		.ncommon = ob_headers_common(wanted, common),
+		.checksum = wanted->checksum,
+		.codec = ob_codec_lookup("none"),
+		.part_size = wanted->part_size,
+		.memory = (size_t) onboard_upload_memory * 1024,
+		/* the export's number lets its connections be used again */
+		.connections = wanted->connections,
+		.served = object->served,
+	};
+
+	return ob_stream_new(&options, NULL);
+}
+
 static void
 send(void *arg)
 {
 	Put *put = arg;
+	const ObSmallObject *object = put->object;
 
 	MemoryContextSwitchTo(put->core);
-	put->stream = ob_stream_open(&put->export);
-	/* the client has forgotten it, or was never used by the run */
-	if (put->served)
-		ob_s3_note_served(put->stream->s3);
-	if (put->len > 0)
-		ob_out_write(&put->stream->out, put->data, put->len);
+	put->stream = open_stream(object);
+	if (object->len > 0)
+		ob_out_write(ob_stream_out(put->stream), object->data, object->len);
 	ob_stream_finish(put->stream);
 }
 
-static void
-fill(Put *put, const ObExportSpec *like, const char *key, const char *type)
-{
-	put->options = *like->options;
-	put->options.content_type = unconstify(char *, type);
-	put->options.codec = ob_codec_lookup("none");
-	put->options.storage_class = NULL;
-	put->options.tags.n = 0;
-	put->options.metadata.n = 0;
-	put->options.keep_existing = false;
-	put->options.manifest = false;
-	put->export = *like;
-	put->export.options = &put->options;
-	put->export.key = key;
-	put->export.held = NULL;
-	put->export.fate = NULL;
-}
-
 void
-ob_put_object(const ObExportSpec *like, const char *key, const char *type,
-			  const char *data, size_t len, bool served)
+ob_put_object(const ObSmallObject *object)
 {
 	MemoryContext context = AllocSetContextCreate(
 		CurTransactionContext, "onboard object", ALLOCSET_DEFAULT_SIZES);
 	MemoryContext before = MemoryContextSwitchTo(context);
 	Put *put = palloc0(sizeof(Put));
 
-	fill(put, like, key, type);
-	put->place = psprintf("s3://%s/%s", like->bucket, ob_report_text(key));
+	put->object = object;
+	put->place =
+		psprintf("s3://%s/%s", object->bucket, ob_report_text(object->key));
 	put->core =
 		AllocSetContextCreate(context, "onboard stream", ALLOCSET_SMALL_SIZES);
-	put->data = data;
-	put->len = len;
-	put->served = served;
 	ob_unwind(send, give_up, put);
 	MemoryContextSwitchTo(before);
 	MemoryContextDelete(context);

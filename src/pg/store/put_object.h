@@ -7,16 +7,26 @@
 #ifndef OB_PUT_OBJECT_H
 #define OB_PUT_OBJECT_H
 
-#include "pg/store/export_spec.h"
+#include "pg/config/options.h"
+#include "pg/config/server.h"
 
-/*
- * Writes an object to the server and bucket of an export, with its options of
- * requests, its encryption and its ACL.  key is UTF-8.  A store that has
- * served the run is waited for if it is away.  Raises if it cannot; answers
- * interrupts.
- */
-extern void ob_put_object(const ObExportSpec *like, const char *key,
-						  const char *type, const char *data, size_t len,
-						  bool served);
+/* All pointers are borrowed. */
+typedef struct ObSmallObject
+{
+	const ObServer *server;
+	const char *bucket;
+	const char *key; /* UTF-8 */
+	const char *content_type;
+	const char *data;
+	size_t len;
+	/* options of the requests, the encryption and the ACL */
+	const ObOptions *options;
+	/* The store has served the run: if it is away, it is waited for. */
+	bool served;
+} ObSmallObject;
+
+/* Writes the object, or replaces an earlier one.  Raises on failure; answers
+ * interrupts. */
+extern void ob_put_object(const ObSmallObject *object);
 
 #endif

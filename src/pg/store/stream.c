@@ -1,6 +1,6 @@
 /*
  * stream.c
- *		From an encoder's bytes to S3: the sink chain as a backend drives it.
+ *		A stream: the sink chain as a backend drives it.
  *
  * src/pg/store/stream.c
  */
@@ -19,12 +19,39 @@
 
 #define ABORT_MS 5000
 #define AGAIN_MS 200
-/* An object of one request has nothing to abort, and is only looked for. */
+/* The time to look for an object of one request, which has no upload to abort.
+ */
 #define LOOK_MS 1000
-/* How often transfers are looked at while rows come slowly. */
+/* The time between two pumps while rows come slowly. */
 #define PUMP_MS 10
 
-/* Good to about 4 ms, at a tenth of the price of the exact clock. */
+struct ObStream
+{
+	ObOut out; /* first: ObOut's callback gets the stream by it */
+	const ObServer *server;
+	ObS3 *s3;
+	ObHttp *http;
+	ObUpload *upload;
+	ObSink *terminal;
+	ObSink *chain; /* the codec, or the terminal */
+	const ObCodec *codec;
+	char *window;    /* out.ptr at the beginning of the window */
+	int64 pumped_at; /* coarse clock, ms */
+	bool shared;     /* other processes write, too: parts end where rows do */
+	ObRaw piece;     /* if shared: the piece that is being written */
+
+	const ObEncoder *encoder; /* NULL: there is none yet */
+	/* counted where windows are handed on, not for each row */
+	uint64 raw_bytes;
+	void (*add_others)(ObFigures *figures, void *arg); /* from ObStreamShare */
+	void *others;
+	ObProgress *progress; /* NULL: not shown */
+	bool ending;          /* no more rows come */
+	MemoryContextCallback callback;
+};
+
+/* Returns the time, exact to about 4 ms, at a tenth of the cost of the exact
+ * clock. */
 static int64
 coarse_ms(void)
 {
@@ -39,7 +66,7 @@ make_figures(const ObStream *stream, const ObUploadStats *stats,
 			 ObFigures *figures)
 {
 	*figures = (ObFigures){
-		.rows = stream->rows ? *stream->rows : 0,
+		.rows = stream->encoder ? stream->encoder->rows : 0,
 		.raw_bytes = stream->raw_bytes,
 		.bytes = stats->landed,
 		.parts = stats->parts,
@@ -107,7 +134,7 @@ flush(ObStream *stream)
 	ObError error;
 	size_t len = stream->out.ptr - stream->window;
 
-	/* it may be memory of anybody else, perhaps of all processes */
+	/* the memory behind it may be in use, perhaps by all processes */
 	if (unlikely(stream->out.ptr > stream->out.end))
 		elog(PANIC, "rows were written beyond their buffer");
 	if (len == 0)
@@ -133,7 +160,7 @@ wait_for_room(ObStream *stream)
 	}
 }
 
-/* The encoder needs more room: ObOut's callback. */
+/* Makes room for the encoder: the callback of ObOut. */
 static void
 refill(ObOut *out)
 {
@@ -153,11 +180,37 @@ refill(ObOut *out)
 	out->end = stream->window + avail;
 }
 
-void
-ob_stream_after_row(ObOut *out)
+ObEncoder *
+ob_stream_encoder(ObStream *stream, const ObCopyOptions *options,
+				  TupleDesc desc)
 {
-	ObStream *stream = (ObStream *) out;
+	ObEncoder *encoder = ob_encoder_new(options, desc, &stream->out);
 
+	stream->encoder = encoder;
+	return encoder;
+}
+
+ObOut *
+ob_stream_out(ObStream *stream)
+{
+	return &stream->out;
+}
+
+ObS3 *
+ob_stream_client(const ObStream *stream)
+{
+	return stream->s3;
+}
+
+void
+ob_stream_end_rows(ObStream *stream)
+{
+	stream->ending = true;
+}
+
+void
+ob_stream_after_row(ObStream *stream)
+{
 	if (stream->shared && ob_upload_part_full(stream->upload))
 	{
 		ob_stream_end_piece(stream);
@@ -168,7 +221,7 @@ ob_stream_after_row(ObOut *out)
 		pump(stream);
 }
 
-/* ---- making it ---- */
+/* ---- making a stream ---- */
 
 static void
 free_core(void *arg)
@@ -202,7 +255,7 @@ make_chain(ObStream *stream, const ObStreamOptions *options)
 }
 
 ObStream *
-ob_stream_new(const ObStreamOptions *options)
+ob_stream_new(const ObStreamOptions *options, ObProgress *progress)
 {
 	ObStream *stream = palloc0(sizeof(ObStream));
 	ObS3 *s3 = ob_client_new(options->server, options->connections);
@@ -233,6 +286,7 @@ ob_stream_new(const ObStreamOptions *options)
 									   &stream->callback);
 	stream->server = options->server;
 	stream->codec = options->codec;
+	stream->progress = progress;
 	stream->s3 = s3;
 	stream->http = ob_s3_http(s3);
 	stream->out.refill = refill;
@@ -242,6 +296,9 @@ ob_stream_new(const ObStreamOptions *options)
 		ob_report(&error);
 	make_chain(stream, options);
 	ob_client_wait_credentials(s3, options->server);
+	/* the client has forgotten it, or was never used by the run */
+	if (options->served)
+		ob_s3_note_served(s3);
 	return stream;
 }
 
@@ -274,15 +331,15 @@ ob_stream_options(const ObExportSpec *export, ObStreamOptions *options)
 }
 
 ObStream *
-ob_stream_open(const ObExportSpec *export)
+ob_stream_open(const ObExportSpec *export, ObProgress *progress)
 {
 	ObStreamOptions options;
 
 	ob_stream_options(export, &options);
-	return ob_stream_new(&options);
+	return ob_stream_new(&options, progress);
 }
 
-/* The warning is the leader's: it was the first to send something. */
+/* Only the leader warns of the clock: it was the first to send something. */
 static void
 wait_until_done(ObStream *stream)
 {
@@ -310,18 +367,33 @@ ob_stream_finish(ObStream *stream)
 	wait_until_done(stream);
 }
 
+uint32
+ob_stream_crc32(const ObStream *stream)
+{
+	return ob_upload_crc32(stream->upload);
+}
+
+void
+ob_stream_hand_over(const ObStream *stream, ObUploadHeld *held)
+{
+	ob_upload_hand_over(stream->upload, held);
+}
+
 /* ---- shared by several processes ---- */
 
 void
-ob_stream_share(ObStream *stream, const ObUploadShare *share, const char *id,
-				size_t memory, int connections)
+ob_stream_share(ObStream *stream, const ObStreamShare *share)
 {
 	ObError error;
 
 	ob_error_clear(&error);
 	stream->shared = true;
+	stream->raw_bytes += share->head_len;
+	stream->add_others = share->add_others;
+	stream->others = share->upload->arg;
 	if (ob_chain_in_pieces(stream->chain, &error) != OB_OK ||
-		ob_upload_begin_shared(stream->upload, share, id, memory, connections,
+		ob_upload_begin_shared(stream->upload, share->upload, share->id,
+							   share->memory, share->connections,
 							   &error) != OB_OK)
 		ob_report(&error);
 	pump(stream);
@@ -369,7 +441,7 @@ ob_stream_end_part(ObStream *stream, size_t at_least)
 		ob_report(&error);
 }
 
-/* These bytes go past the codec. */
+/* Writes bytes that do not pass through the codec. */
 static void
 write_as_it_is(ObStream *stream, const char *data, size_t len)
 {
@@ -387,6 +459,18 @@ write_as_it_is(ObStream *stream, const char *data, size_t len)
 		data += now;
 		len -= now;
 	}
+}
+
+int
+ob_stream_last_part(const ObStream *stream)
+{
+	return ob_upload_last_number(stream->upload);
+}
+
+uint64
+ob_stream_pending(const ObStream *stream)
+{
+	return ob_upload_pending(stream->upload);
 }
 
 void
@@ -407,8 +491,18 @@ void
 ob_stream_end_object(ObStream *stream, const ObRaw *raw)
 {
 	char end[OB_CODEC_END_MAX];
+	ObRaw pending = ob_upload_pending_raw(stream->upload);
+	ObRaw all = *raw;
 
-	write_as_it_is(stream, end, ob_codec_end(stream->codec, raw, end));
+	ob_raw_add(&all, &pending);
+	write_as_it_is(stream, end, ob_codec_end(stream->codec, &all, end));
+}
+
+const char *
+ob_stream_take_tail(ObStream *stream, size_t *len, ObRaw *raw)
+{
+	*raw = ob_upload_pending_raw(stream->upload);
+	return ob_upload_take_tail(stream->upload, len);
 }
 
 void
@@ -469,9 +563,10 @@ is_aborted(const void *arg)
 }
 
 /*
- * Exports that are nested fail one right after the other.  If the store has
- * not answered the abort of one in time, the next one's is sent, but hardly
- * waited for: else each level would take its time while interrupts are held.
+ * Aborts the upload in bounded time.  Exports that are nested fail one right
+ * after the other: if the store has not responded to one abort in time, the
+ * next abort is sent, but hardly waited for.  Otherwise each level would take
+ * its time while interrupts are held.
  */
 static bool
 abort_bounded(ObStream *stream, bool multipart)
@@ -496,7 +591,8 @@ warn_of_upload(const ObStream *stream, const char *place)
 
 	ereport(WARNING,
 			(errcode(ERRCODE_CONNECTION_FAILURE),
-			 errmsg("could not abort the upload of \"%s\" in time", place),
+			 errmsg("could not abort the upload of \"%s\" in time",
+					ob_report_plain_text(place)),
 			 id[0] ? errdetail("Upload id \"%s\".", id)
 				   : errdetail("The store has not sent an upload id."),
 			 id[0] ? errhint("onboard_abort_uploads() removes it.")

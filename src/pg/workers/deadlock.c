@@ -17,10 +17,10 @@
 #include "pg/catalog/progress.h"
 #include "pg/catalog/run_lock.h"
 
-/* How many others may stand between that process and this one. */
+/* The number of processes that may be between that process and this one. */
 #define DEPTH 2
 
-/* ---- memory: what a look takes grows with max_connections ---- */
+/* ---- memory: a check takes more with more max_connections ---- */
 
 typedef struct Look
 {
@@ -46,7 +46,7 @@ end_look(const Look *look)
 	MemoryContextDelete(look->context);
 }
 
-/* ---- looking ---- */
+/* ---- checking ---- */
 
 static bool
 is_blocked(int pid, int depth)

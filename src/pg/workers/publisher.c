@@ -1,11 +1,11 @@
 /*
  * publisher.c
- *		Objects that become visible together.
+ *		The publication of objects that become visible together.
  *
  * src/pg/workers/publisher.c
  *
- * One client completes them, as many at a time as it has connections.  A lane
- * is one of these: an upload that has adopted what is held.
+ * One client completes the uploads, as many at a time as it has connections.
+ * A slot is one of these: an upload that has adopted a held one.
  */
 #include "postgres.h"
 
@@ -20,11 +20,11 @@
 
 #define DISCARD_MS 5000
 
-typedef struct Lane
+typedef struct Slot
 {
 	ObUpload *upload; /* NULL: free */
 	ObPublication *item;
-} Lane;
+} Slot;
 
 struct ObPublisher
 {
@@ -32,16 +32,16 @@ struct ObPublisher
 	ObS3 *s3;
 	int n;
 	ObPublication *items;
-	int nlanes;
-	Lane *lanes;
-	int next;  /* the item to be looked at next */
-	bool stop; /* no other one is to be published */
-	/* of what could not be discarded */
+	int nslots;
+	Slot *slots;
+	int next;  /* the item to look at next */
+	bool stop; /* no other object is published */
+	/* uploads that could not be discarded */
 	int left;
-	ObError left_error; /* of the first */
+	ObError left_error; /* error of the first one */
 	const char *left_place;
 	MemoryContext context;
-	MemoryContextCallback callbacks[2]; /* before each client's */
+	MemoryContextCallback callbacks[2]; /* run before those of clients */
 	int nclients;
 };
 
@@ -71,21 +71,21 @@ free_uploads(void *arg)
 {
 	ObPublisher *publisher = arg;
 
-	for (int i = 0; i < publisher->nlanes; i++)
+	for (int i = 0; i < publisher->nslots; i++)
 	{
-		ob_upload_free(publisher->lanes[i].upload);
-		publisher->lanes[i].upload = NULL;
+		ob_upload_free(publisher->slots[i].upload);
+		publisher->slots[i].upload = NULL;
 	}
 }
 
-/* The last one is used.  No upload is under way. */
+/* Makes the client for what follows.  No upload is under way. */
 static void
 make_client(ObPublisher *publisher)
 {
 	MemoryContextCallback *callback =
 		&publisher->callbacks[publisher->nclients];
 
-	publisher->s3 = ob_client_new(publisher->server, publisher->nlanes);
+	publisher->s3 = ob_client_new(publisher->server, publisher->nslots);
 	/* registered after the client's, so it runs before it */
 	callback->func = free_uploads;
 	callback->arg = publisher;
@@ -101,8 +101,8 @@ ob_publisher_new(const ObExportSpec *any, int n)
 	publisher->server = any->server;
 	publisher->n = n;
 	publisher->items = palloc0(sizeof(ObPublication) * n);
-	publisher->nlanes = any->options->connections;
-	publisher->lanes = palloc0(sizeof(Lane) * publisher->nlanes);
+	publisher->nslots = any->options->connections;
+	publisher->slots = palloc0(sizeof(Slot) * publisher->nslots);
 	publisher->context = CurrentMemoryContext;
 	make_client(publisher);
 	return publisher;
@@ -115,7 +115,7 @@ ob_publisher_renew(ObPublisher *publisher)
 
 	ob_server_renew_keys(publisher->server);
 	if (publisher->nclients == lengthof(publisher->callbacks) ||
-		ob_client_matches(publisher->s3, publisher->server, publisher->nlanes))
+		ob_client_matches(publisher->s3, publisher->server, publisher->nslots))
 		return;
 	before = MemoryContextSwitchTo(publisher->context);
 	make_client(publisher);
@@ -134,7 +134,8 @@ is_held(const ObPublication *item)
 	return item->held.valid && item->state == OB_PUBLISHED_NOT;
 }
 
-/* An upload that has adopted what is held; NULL: error says why. */
+/* Makes an upload that has adopted a held one.  Returns NULL on failure; error
+ * says why. */
 static ObUpload *
 adopt(ObPublisher *publisher, const ObPublication *item,
 	  ObUploadOptions *options, const ObUploadPart *parts, ObError *error)
@@ -165,17 +166,17 @@ adopt(ObPublisher *publisher, const ObPublication *item,
 }
 
 static void
-clear_lane(Lane *lane)
+clear_slot(Slot *slot)
 {
-	ob_upload_free(lane->upload);
-	lane->upload = NULL;
-	lane->item = NULL;
+	ob_upload_free(slot->upload);
+	slot->upload = NULL;
+	slot->item = NULL;
 }
 
 /* ---- publishing ---- */
 
 static void
-begin(ObPublisher *publisher, Lane *lane, ObPublication *item)
+begin(ObPublisher *publisher, Slot *slot, ObPublication *item)
 {
 	ObPair headers[OB_OBJECT_HEADERS_MAX];
 	ObUploadOptions options = {
@@ -185,25 +186,25 @@ begin(ObPublisher *publisher, Lane *lane, ObPublication *item)
 		.keep_existing = item->export->options->keep_existing,
 	};
 
-	lane->item = item;
-	lane->upload = adopt(publisher, item, &options, item->parts, &item->error);
-	if (!lane->upload)
+	slot->item = item;
+	slot->upload = adopt(publisher, item, &options, item->parts, &item->error);
+	if (!slot->upload)
 		ob_report(&item->error);
-	ob_upload_publish(lane->upload);
+	ob_upload_publish(slot->upload);
 }
 
-/* A lane that is done becomes free; one that failed keeps its upload, for
+/* Frees a slot whose upload is done.  One that failed keeps its upload, for
  * ob_publisher_discard() to abort. */
 static void
-look(ObPublisher *publisher, Lane *lane)
+look(ObPublisher *publisher, Slot *slot)
 {
-	ObPublication *item = lane->item;
-	const ObError *error = ob_upload_error(lane->upload);
+	ObPublication *item = slot->item;
+	const ObError *error = ob_upload_error(slot->upload);
 
-	if (ob_upload_done(lane->upload))
+	if (ob_upload_done(slot->upload))
 	{
 		item->state = OB_PUBLISHED_DONE;
-		clear_lane(lane);
+		clear_slot(slot);
 	}
 	else if (error && !item->failed)
 	{
@@ -213,7 +214,7 @@ look(ObPublisher *publisher, Lane *lane)
 	}
 }
 
-/* The next that is held and has no lane; NULL: none. */
+/* Returns the next held object that has no slot, or NULL. */
 static ObPublication *
 next_held(ObPublisher *publisher)
 {
@@ -227,23 +228,23 @@ next_held(ObPublisher *publisher)
 	return NULL;
 }
 
-/* False when there is nothing to wait for. */
+/* Returns false when there is nothing to wait for. */
 static bool
 publish_some(ObPublisher *publisher)
 {
 	bool busy = false;
 
-	for (int i = 0; i < publisher->nlanes; i++)
+	for (int i = 0; i < publisher->nslots; i++)
 	{
-		Lane *lane = &publisher->lanes[i];
+		Slot *slot = &publisher->slots[i];
 		ObPublication *item;
 
-		if (lane->upload)
-			look(publisher, lane);
-		if (!lane->upload && !publisher->stop &&
+		if (slot->upload)
+			look(publisher, slot);
+		if (!slot->upload && !publisher->stop &&
 			(item = next_held(publisher)) != NULL)
-			begin(publisher, lane, item);
-		if (lane->upload && !lane->item->failed)
+			begin(publisher, slot, item);
+		if (slot->upload && !slot->item->failed)
 			busy = true;
 	}
 	return busy;
@@ -272,7 +273,7 @@ note_left(ObPublisher *publisher, const ObPublication *item,
 	publisher->left_place = item->place;
 }
 
-/* What is known of it when nothing more is said to the store. */
+/* Returns what is known of the object without another request. */
 static ObPublished
 state_of(const ObUpload *upload)
 {
@@ -290,16 +291,16 @@ state_of(const ObUpload *upload)
 }
 
 static void
-begin_abort(ObPublisher *publisher, Lane *lane, ObPublication *item)
+begin_abort(ObPublisher *publisher, Slot *slot, ObPublication *item)
 {
 	ObUploadOptions options = {.checksum = OB_CHECKSUM_NONE};
 	ObError error;
 
-	lane->item = item;
-	lane->upload = adopt(publisher, item, &options, NULL, &error);
-	if (lane->upload)
+	slot->item = item;
+	slot->upload = adopt(publisher, item, &options, NULL, &error);
+	if (slot->upload)
 	{
-		ob_upload_abort(lane->upload, 0);
+		ob_upload_abort(slot->upload, 0);
 		return;
 	}
 	item->state = OB_PUBLISHED_DISCARDED;
@@ -307,59 +308,61 @@ begin_abort(ObPublisher *publisher, Lane *lane, ObPublication *item)
 }
 
 static void
-end_abort(ObPublisher *publisher, Lane *lane)
+end_abort(ObPublisher *publisher, Slot *slot)
 {
-	const ObError *error = ob_upload_abort_error(lane->upload);
+	const ObError *error = ob_upload_abort_error(slot->upload);
 
-	lane->item->state = state_of(lane->upload);
+	slot->item->state = state_of(slot->upload);
 	if (error)
-		note_left(publisher, lane->item, error);
-	clear_lane(lane);
+		note_left(publisher, slot->item, error);
+	clear_slot(slot);
 }
 
-/* A wait that knows nothing of it calls it, hence the const. */
+/* Starts and ends aborts.  Returns true when none is left.  ob_wait_bounded()
+ * calls it with a const pointer. */
 static bool
 discard_some(const void *arg)
 {
 	ObPublisher *publisher = unconstify(void *, arg);
 	bool busy = false;
 
-	for (int i = 0; i < publisher->nlanes; i++)
+	for (int i = 0; i < publisher->nslots; i++)
 	{
-		Lane *lane = &publisher->lanes[i];
+		Slot *slot = &publisher->slots[i];
 		ObPublication *item;
 
-		if (lane->upload && ob_upload_aborted(lane->upload))
-			end_abort(publisher, lane);
-		while (!lane->upload && (item = next_held(publisher)) != NULL)
-			begin_abort(publisher, lane, item);
-		if (lane->upload)
+		if (slot->upload && ob_upload_aborted(slot->upload))
+			end_abort(publisher, slot);
+		while (!slot->upload && (item = next_held(publisher)) != NULL)
+			begin_abort(publisher, slot, item);
+		if (slot->upload)
 			busy = true;
 	}
 	return !busy;
 }
 
-/* What is done meanwhile is done; all else is aborted. */
+/* Aborts all uploads, except those that are done by now. */
 static void
-abort_lanes(ObPublisher *publisher)
+abort_slots(ObPublisher *publisher)
 {
-	for (int i = 0; i < publisher->nlanes; i++)
+	for (int i = 0; i < publisher->nslots; i++)
 	{
-		Lane *lane = &publisher->lanes[i];
+		Slot *slot = &publisher->slots[i];
 
-		if (lane->upload && ob_upload_done(lane->upload))
+		if (slot->upload && ob_upload_done(slot->upload))
 		{
-			lane->item->state = OB_PUBLISHED_DONE;
-			clear_lane(lane);
+			slot->item->state = OB_PUBLISHED_DONE;
+			clear_slot(slot);
 		}
-		else if (lane->upload)
-			ob_upload_abort(lane->upload, OB_FATE_PATIENCE_MS);
+		else if (slot->upload)
+			ob_upload_abort(slot->upload, OB_FATE_PATIENCE_MS);
 	}
 }
 
-/* Those that have a lane, and those that never got one, stay behind. */
+/* Gives up those that have a slot, and those that never got one: they stay
+ * behind. */
 static void
-give_lanes_up(ObPublisher *publisher)
+give_slots_up(ObPublisher *publisher)
 {
 	ObPublication *item;
 	ObError late;
@@ -367,16 +370,16 @@ give_lanes_up(ObPublisher *publisher)
 	ob_error_clear(&late);
 	ob_error_set(&late, OB_ETIMEOUT, "the time for it was over");
 	ob_error_what(&late, "could not abort the uploads of the run");
-	for (int i = 0; i < publisher->nlanes; i++)
+	for (int i = 0; i < publisher->nslots; i++)
 	{
-		Lane *lane = &publisher->lanes[i];
+		Slot *slot = &publisher->slots[i];
 
-		if (!lane->upload)
+		if (!slot->upload)
 			continue;
-		lane->item->state = state_of(lane->upload);
-		if (!ob_upload_forgotten(lane->upload))
-			note_left(publisher, lane->item, &late);
-		clear_lane(lane);
+		slot->item->state = state_of(slot->upload);
+		if (!ob_upload_forgotten(slot->upload))
+			note_left(publisher, slot->item, &late);
+		clear_slot(slot);
 	}
 	while ((item = next_held(publisher)) != NULL)
 	{
@@ -386,7 +389,7 @@ give_lanes_up(ObPublisher *publisher)
 }
 
 static void
-warn_of_left(const ObPublisher *publisher)
+warn_of_left(ObPublisher *publisher)
 {
 	if (publisher->left == 0)
 		return;
@@ -395,6 +398,7 @@ warn_of_left(const ObPublisher *publisher)
 		ereport(WARNING, (errcode(ERRCODE_CONNECTION_FAILURE),
 						  errmsg("%d uploads of the run could not be aborted",
 								 publisher->left)));
+	publisher->left = 0;
 }
 
 static bool
@@ -409,25 +413,37 @@ has_something(ObPublisher *publisher)
 }
 
 void
-ob_publisher_discard(ObPublisher *publisher)
+ob_publisher_drain(ObPublisher *publisher)
 {
-	if (!has_something(publisher))
-		return;
-	HOLD_INTERRUPTS();
-	publisher->left = 0;
-	abort_lanes(publisher);
-	/* those that have a lane must not get another one */
-	for (int i = 0; i < publisher->nlanes; i++)
+	publisher->next = 0;
+	while (publisher->left < publisher->nslots && !discard_some(publisher))
+		ob_wait(ob_s3_http(publisher->s3));
+}
+
+static void
+discard_bounded(ObPublisher *publisher)
+{
+	abort_slots(publisher);
+	/* those that have a slot must not get another one */
+	for (int i = 0; i < publisher->nslots; i++)
 	{
-		if (publisher->lanes[i].upload)
-			publisher->lanes[i].item->held.valid = false;
+		if (publisher->slots[i].upload)
+			publisher->slots[i].item->held.valid = false;
 	}
 	publisher->next = 0;
 	if (!ob_wait_bounded(ob_s3_http(publisher->s3), discard_some, publisher,
 						 DISCARD_MS))
-		give_lanes_up(publisher);
+		give_slots_up(publisher);
 	for (int i = 0; i < publisher->n; i++)
 		publisher->items[i].held.valid = false;
+}
+
+void
+ob_publisher_discard(ObPublisher *publisher)
+{
+	HOLD_INTERRUPTS();
+	if (has_something(publisher))
+		discard_bounded(publisher);
 	warn_of_left(publisher);
 	RESUME_INTERRUPTS();
 }

@@ -1,13 +1,13 @@
 /*
  * publisher.h
- *		Objects that become visible together.
+ *		The publication of objects that become visible together.
  *
  * src/pg/workers/publisher.h
  *
- * Each export of such a run ends with all of its parts landed, and is held
- * (core/s3/upload.h).  The leader of the run collects what is held, from its
- * own exports and from those of its workers, and in the end publishes all of
- * it, or discards all of it.
+ * Each export of such a run ends with all of its parts landed, and its upload
+ * is held (core/s3/upload.h).  The leader of the run collects the held
+ * uploads, its own and those of its workers, and in the end publishes or
+ * discards all of them.
  */
 #ifndef OB_PUBLISHER_H
 #define OB_PUBLISHER_H
@@ -15,7 +15,7 @@
 #include "core/s3/upload.h"
 #include "pg/store/export_spec.h"
 
-/* A held upload, fit for shared memory. */
+/* A held upload, in a form for shared memory. */
 typedef struct ObHeld
 {
 	bool valid;
@@ -27,17 +27,17 @@ typedef struct ObHeld
 	char key[OB_KEY_MAX + 1];
 } ObHeld;
 
-/* Notes an export's upload, and copies its parts; "valid" is set last, so that
- * a process that has died before has left nothing to take. */
+/* Notes an export's upload, and copies its parts.  "valid" is set last, so
+ * that a process that dies before leaves nothing that could be taken. */
 extern void ob_held_note(ObHeld *held, ObUploadPart *parts,
 						 const ObExportSpec *export,
 						 const ObUploadHeld *upload);
 
 typedef enum ObPublished
 {
-	OB_PUBLISHED_NOT, /* held, or nothing was */
+	OB_PUBLISHED_NOT, /* held, or there was nothing to hold */
 	OB_PUBLISHED_DONE,
-	OB_PUBLISHED_UNKNOWN,  /* it may be visible */
+	OB_PUBLISHED_UNKNOWN,  /* may be visible */
 	OB_PUBLISHED_DISCARDED /* not visible; its parts may be left behind */
 } ObPublished;
 
@@ -48,7 +48,7 @@ typedef struct ObPublication
 	const ObExportSpec *export;
 	const char *place; /* s3://bucket/key, in the database's encoding */
 	ObHeld held;
-	ObUploadPart *parts; /* NULL: it can only be discarded */
+	ObUploadPart *parts; /* NULL: the upload can only be discarded */
 	ObPublished state;
 	bool failed; /* error says why it could not be published */
 	ObError error;
@@ -56,29 +56,31 @@ typedef struct ObPublication
 
 typedef struct ObPublisher ObPublisher;
 
-/*
- * Makes one for n objects, which all go to one server, in the current memory
- * context.
- * Here all is allocated that ob_publisher_discard() needs.
- */
+/* Makes a publisher for n objects, which all go to one server, in the current
+ * memory context.  It allocates all that ob_publisher_discard() needs. */
 extern ObPublisher *ob_publisher_new(const ObExportSpec *any, int n);
 extern ObPublication *ob_publisher_item(ObPublisher *publisher, int i);
 
-/* What is held may have waited for hours: goes on with the keys that the user
- * mapping has now. */
+/* Reads the keys of the user mapping again, since held uploads may have waited
+ * for hours. */
 extern void ob_publisher_renew(ObPublisher *publisher);
 
 /*
- * Completes all that is held, several at a time.  After the first failure no
- * other one is begun.  True: all are visible; else what is not stays held.
- * Answers interrupts, so it may raise.
+ * Completes all held uploads, several at a time.  After the first failure it
+ * begins no other one.  Returns true if all objects are visible; the others
+ * stay held.  Answers interrupts, so it may raise.
  */
 extern bool ob_publish(ObPublisher *publisher);
 
 /*
- * Aborts all that is held still, in bounded time, and waits for it.  Raises
- * nothing; says in a WARNING what may be left behind.  May be called again.
+ * Aborts the uploads that are held while nothing is to be published, for as
+ * long as the store answers.  ob_publisher_discard() must follow.  Processes
+ * interrupts, so it may raise.
  */
+extern void ob_publisher_drain(ObPublisher *publisher);
+
+/* Aborts all uploads that are still held, in bounded time.  Raises nothing,
+ * but warns of what may be left behind.  May be called again. */
 extern void ob_publisher_discard(ObPublisher *publisher);
 
 #endif

@@ -15,7 +15,6 @@
 #include "fmgr.h"
 #include "mb/pg_wchar.h"
 #include "miscadmin.h"
-#include "postmaster/bgworker.h"
 #include "storage/proc.h"
 #include "utils/backend_status.h"
 #include "utils/guc.h"
@@ -30,13 +29,13 @@ struct ObSession
 	Oid database;
 	Oid authenticated_user;
 	Oid session_user;
-	Oid role; /* of SET ROLE; InvalidOid: none */
+	Oid role; /* role of SET ROLE; InvalidOid: none */
 	Oid current_user;
 	int security_context;
-	/* what now() and statement_timestamp() are */
+	/* values of now() and statement_timestamp() */
 	TimestampTz transaction_start;
 	TimestampTz statement_start;
-	PGPROC *process; /* whose snapshot it is */
+	PGPROC *process; /* owner of the snapshot */
 	/* offsets from the beginning; 0: none */
 	Size libraries;
 	Size settings;
@@ -98,20 +97,32 @@ ob_session_now(const ObSession *session)
 }
 
 void
+ob_session_init_worker(BackgroundWorker *worker, dsm_segment *segment)
+{
+	memset(worker, 0, sizeof(*worker));
+	worker->bgw_flags =
+		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	worker->bgw_restart_time = BGW_NEVER_RESTART;
+	worker->bgw_main_arg = UInt32GetDatum(dsm_segment_handle(segment));
+	worker->bgw_notify_pid = MyProcPid;
+	strcpy(worker->bgw_library_name, "onboard");
+}
+
+void
 ob_session_restore(const ObSession *session)
 {
 	char *base = unconstify(char *, (const char *) session);
 
 	BackgroundWorkerInitializeConnectionByOid(session->database,
 											  session->authenticated_user, 0);
-	/* what the caller's client_encoding says is for its client */
+	/* the caller's client_encoding is meant for its client */
 	SetClientEncoding(GetDatabaseEncoding());
 	StartTransactionCommand();
 	RestoreLibraryState(base + session->libraries);
 	/*
-	 * On a standby every transaction is read-only, and the settings' way to
-	 * the session's leads over their defaults, of which "off" would be refused
-	 * to a transaction that is.
+	 * On a standby every transaction is read-only.  While the session's
+	 * settings are restored, they have their defaults for a moment, and "off"
+	 * would be refused in a read-only transaction.
 	 */
 	XactReadOnly = false;
 	RestoreGUCState(base + session->settings);
@@ -123,9 +134,8 @@ ob_session_restore(const ObSession *session)
 	CommitTransactionCommand();
 }
 
-/*
- * A deferrable snapshot is waited for as long as others' transactions last, in
- * a process that not everybody may take up for so long.
+/* A deferrable snapshot is waited for until the transactions of others have
+ * ended, which may take long, and a worker is not free for others meanwhile.
  */
 static void
 begin(const ObSession *session)
@@ -137,10 +147,8 @@ begin(const ObSession *session)
 	SetUserIdAndSecContext(session->current_user, session->security_context);
 }
 
-/*
- * All tables of a run show one instant, so they have one time.  PostgreSQL's
- * setter is for its parallel workers, and asserts that this is one.
- */
+/* All tables of a run show one instant, so they have one time.  PostgreSQL's
+ * setter is for its parallel workers, and asserts that this is one. */
 static void
 set_time(const ObSession *session)
 {

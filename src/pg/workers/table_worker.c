@@ -4,8 +4,8 @@
  *
  * src/pg/workers/table_worker.c
  *
- * Errors are caught here because there is no caller above: this is the place
- *of postgres.c's main loop.
+ * Errors are caught here because there is no caller above, as in the main loop
+ * of postgres.c.
  */
 #include "postgres.h"
 
@@ -26,8 +26,8 @@
 #include "pg/base/wait.h"
 #include "pg/workers/table_worker.h"
 
-/* How long the history's writers wait for a lock: at most, and when what this
- * process does was cancelled. */
+/* The time for which writers of the history wait for a lock: the maximum, and
+ * that after a cancel of this process. */
 #define LOCK_MS 60000
 #define HURRIED_LOCK_MS 1000
 
@@ -59,8 +59,8 @@ ob_work_recover(MemoryContext context)
 
 /* ---- the history ---- */
 
-/* The bound holds until the transaction ends; a stricter one of the caller's
- * stays. */
+/* Bounds the waits for locks until the transaction ends; a stricter bound of
+ * the caller stays. */
 static void
 bound_lock_waits(int ms)
 {
@@ -92,9 +92,8 @@ write_once(const ObSession *session, void (*step)(void *arg), void *arg)
 	return error;
 }
 
-/*
- * SIGINT is also how lock_timeout ends a wait, so cancels cannot be held
- * without holding that, too: here it is told from them.
+/* Handles SIGINT by answering lock_timeout only.  A wait that lock_timeout
+ * ends gets that signal, too, so cancels cannot be held back by blocking it.
  */
 static void
 time_out_only(SIGNAL_ARGS)
@@ -106,7 +105,7 @@ time_out_only(SIGNAL_ARGS)
 	InterruptPending = true;
 	QueryCancelPending = true;
 	ob_wait_wake(MyProc);
-	/* before 17, each signal handler must restore errno itself */
+	/* a signal handler must restore errno itself before PostgreSQL 17 */
 	errno = kept;
 }
 
@@ -143,13 +142,13 @@ write_end(void *arg)
 
 	work->left = left ? MemoryContextStrdup(work->context, left) : NULL;
 	ob_totals_add(&totals, &work->task.row);
-	/* the run's only table */
+	/* it is the only table of the run */
 	if (work->request.options_for == OB_OPTIONS_TABLE)
 		ob_notify_run(&totals);
 }
 
-/* Copies what ob_task_run() allocated in the transaction, and what needs it.
- */
+/* Copies the results of ob_task_run() that are in the transaction's memory and
+ * needed later. */
 static void
 keep(ObWorkerExport *work, MemoryContext context)
 {
@@ -158,8 +157,7 @@ keep(ObWorkerExport *work, MemoryContext context)
 	if (work->task.watermark)
 		work->task.watermark = ob_watermark_copy(work->task.watermark);
 	if (work->task.details)
-		work->task.details =
-			DatumGetJsonbPCopy(JsonbPGetDatum(work->task.details));
+		work->task.details = pstrdup(work->task.details);
 	MemoryContextSwitchTo(before);
 }
 
@@ -174,8 +172,8 @@ export_table(ObWorkerExport *work, MemoryContext context)
 	else
 		ob_session_begin(work->session);
 	transaction = CurrentMemoryContext;
-	/* The end of the export is written after this transaction, even if
-	 * preparing it fails halfway. */
+	/* The end of the export is written after this transaction, even if the
+	 * preparation fails halfway. */
 	MemoryContextSwitchTo(context);
 	ob_task_recall(request, &work->task);
 	request->entry = ob_registry_find(work->request.schema, request->name);
@@ -185,7 +183,7 @@ export_table(ObWorkerExport *work, MemoryContext context)
 				 errmsg("\"%s\" is not registered any more", request->name)));
 	ob_task_prepare(request, &work->task);
 	MemoryContextSwitchTo(transaction);
-	/* a run's leader has looked, for all tables at once */
+	/* the leader of a run has checked all tables at once */
 	if (!request->in_worker)
 		ob_task_spare_increments(request, (ObTableExport *[]){&work->task}, 1);
 	ob_task_run(&work->task);
@@ -212,8 +210,8 @@ ob_work_run(ObWorkerExport *work)
 	hurried = false;
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("onboard: export of \"%s\"", row->name));
-	/* a history that cannot be written is told in the server log, and is no
-	 * reason to land nothing */
+	/* a history that cannot be written is reported in the server log, and is
+	 * no reason to land nothing */
 	(void) ob_work_write(work->session, write_begin, work);
 	PG_TRY();
 	{
@@ -233,7 +231,7 @@ ob_work_run(ObWorkerExport *work)
 	pgstat_report_activity(STATE_IDLE, NULL);
 }
 
-/* A background worker's warnings go to the server log. */
+/* The warning of a background worker goes to the server log. */
 static void
 warn_of_unwritten(const ObHistoryRow *row, const ErrorData *error)
 {

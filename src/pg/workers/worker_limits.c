@@ -1,6 +1,6 @@
 /*
  * worker_limits.c
- *		How many background workers roles may take up.
+ *		The limits of how many background workers roles may use.
  *
  * src/pg/workers/worker_limits.c
  */
@@ -16,15 +16,18 @@
 #include "pg/catalog/kept_lock.h"
 #include "pg/base/wait.h"
 
-/* Advisory locks of classes of their own (run_lock.c has 3), in no database.
+/* Advisory locks of classes of their own (run_lock.c uses 3), in no database.
  */
 #define CLASS_JOB 4    /* a role, and the number of one of its jobs */
 #define CLASS_DOOR 5   /* a role */
-#define CLASS_WORKER 6 /* the number of a worker of anybody's */
+#define CLASS_WORKER 6 /* the number of a worker of any role */
 
 /* A job that has ended in the history may still be about to exit. */
 #define GRACE_MS 1000
 #define POLL_MS 20
+
+int onboard_max_jobs_per_role;
+int onboard_reserved_workers;
 
 static LOCKTAG
 lock_tag(uint16 class, Oid role, int number)
@@ -77,8 +80,8 @@ is_free(const LOCKTAG *tag)
 	return result == LOCKACQUIRE_OK;
 }
 
-/* Finds a lock that no process holds, and takes it if it is for good; false:
- * there is none. */
+/* Finds a lock that no process holds.  Takes it if the process is to keep it.
+ * Returns false if there is none. */
 static bool
 take(uint16 class, Oid role, int n, bool for_good)
 {

@@ -1,16 +1,17 @@
 /*
  * worker_limits.h
- *		How many background workers roles may take up.
+ *		The limits of how many background workers roles may use.
  *
  * src/pg/workers/worker_limits.h
  *
- * The places that there are, max_worker_processes, are every role's, and of
- * parallel queries and replication as well.  So a role may have so many jobs
- * at a time (onboard.max_jobs_per_role), and all roles together leave some
- * places free (onboard.reserved_workers).  The role that counts is the one
- * that has logged in.  As with max_connections, superusers are not bound.
+ * All roles share max_worker_processes, with parallel queries and replication
+ * as well.  So the jobs of a role at a time are limited
+ * (onboard.max_jobs_per_role), and all roles together leave some places free
+ * (onboard.reserved_workers).  The role that counts is the one that has logged
+ * in.  As with max_connections, superusers are not bound.
  *
- * A process that is counted holds one of so many locks, which go when it does.
+ * A process that counts holds one of as many locks as there are places; the
+ * lock goes when the process does.
  */
 #ifndef OB_WORKER_LIMITS_H
 #define OB_WORKER_LIMITS_H
@@ -18,28 +19,28 @@
 typedef enum ObBound
 {
 	OB_BOUND_NONE,
-	OB_BOUND_JOBS,   /* of the role */
-	OB_BOUND_WORKERS /* of all */
+	OB_BOUND_JOBS,   /* the limit of the role */
+	OB_BOUND_WORKERS /* the limit of all roles */
 } ObBound;
 
-/* Settings. */
-extern int onboard_max_jobs_per_role; /* -1: half of all there are */
+/* The settings. */
+extern int onboard_max_jobs_per_role; /* -1: half of max_worker_processes */
 extern int onboard_reserved_workers;
 
-/* The start of a job stands between these two, so that each role starts one at
- * a time.  The first one waits, and raises if there may be no other job. */
+/* Enclose the start of a job, so that each role starts one at a time.
+ * ob_bounds_enter() waits, and raises if the role may have no other job. */
 extern void ob_bounds_enter(void);
 extern void ob_bounds_leave(void);
 
-/* Whether this process, a job or a worker of onboard_all(), may go on: it then
- * counts until it ends. */
+/* Count this process, a job or a worker of onboard_all(), until it ends, and
+ * return OB_BOUND_NONE; or return the limit that is reached. */
 extern ObBound ob_bounds_take_job(void);
 extern ObBound ob_bounds_take_worker(void);
 
-/* How many workers of onboard_all() may be started, out of those wanted. */
+/* Returns how many of the wanted workers of onboard_all() may be started. */
 extern int ob_bounds_workers(int wanted);
 
-/* Raises that a bound is reached. */
+/* Raises the error that a limit is reached. */
 extern _Noreturn void ob_bounds_refuse(ObBound bound);
 
 #endif

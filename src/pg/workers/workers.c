@@ -5,10 +5,11 @@
  * src/pg/workers/workers.c
  *
  * Workers must be gone before the leader's snapshot is.  They may outlive the
- * call that has started them (rows of onboard_all() are given one by one), so
- * three things see to it: the error handler of a step; the memory context that
- * an ObWorkers is in, which goes when its query does; and the resource owner
- *of that query, since after an error memory may be kept until ROLLBACK.
+ * call that has started them (rows of onboard_all() are returned one by one),
+ * so three things make sure of it: the error handler of a step; the memory
+ * context that an ObWorkers is in, which goes when its query does; and the
+ * resource owner of that query, since after an error memory may be kept until
+ * ROLLBACK.
  */
 #include "postgres.h"
 
@@ -37,8 +38,9 @@
 #include "pg/base/wait.h"
 
 /*
- * Ending workers: how often they are looked at, how long they have to abort
- * their uploads (see ABORT_MS of stream.c), and how long they are waited for.
+ * The time between two checks of workers that end, the time that they have to
+ * abort their uploads (see ABORT_MS of stream.c), and the time for which they
+ * are waited for.
  */
 #define LOOK_MS 20
 #define CANCEL_MS 6000
@@ -47,24 +49,24 @@
 struct ObWorkers
 {
 	ObWorkersSpec spec;
-	MemoryContext context; /* of its own */
+	MemoryContext context; /* the memory context of this struct */
 	MemoryContextCallback callback;
-	ResourceOwner owner;  /* of the query that it works for */
-	dlist_node node;      /* in all_workers */
-	dsm_segment *segment; /* NULL: not yet, or not any more */
+	ResourceOwner owner;  /* owner of the query that it works for */
+	dlist_node node;      /* node in all_workers */
+	dsm_segment *segment; /* NULL: not made yet, or gone */
 	ObWorkersShared *shared;
 	dsa_area *area; /* NULL: none */
 	int nworkers;
 	BackgroundWorkerHandle **handles;
 	int taken; /* no table from this one on is taken any more */
 	int nreported;
-	bool *reported; /* by table */
+	bool *reported; /* index: number of the table */
 	bool *landed;   /* likewise */
 	bool finishing;
-	bool more; /* than the last step has told */
+	bool more; /* more tables have ended than the last step has returned */
 };
 
-/* Those of this process. */
+/* The ObWorkers of this process. */
 static dlist_head all_workers = DLIST_STATIC_INIT(all_workers);
 
 static void
@@ -98,7 +100,7 @@ ob_workers_possible(void)
 	return false;
 }
 
-/* ---- what is shared ---- */
+/* ---- shared memory ---- */
 
 OB_IMAGE_KNOWS(ObExportRequest, 120);
 
@@ -127,7 +129,7 @@ ob_workers_request(const ObWorkersShared *shared, const ObWorkerSlot *slot)
 
 	image_of_common(&common, &request);
 	image_of_table(&table, &request.name, server);
-	/* the other pointers are the leader's */
+	/* the other pointers are those of the leader */
 	request.server = server;
 	request.query = NULL;
 	request.bucket = NULL;
@@ -136,7 +138,7 @@ ob_workers_request(const ObWorkersShared *shared, const ObWorkerSlot *slot)
 	return request;
 }
 
-/* Writes all images behind the slots, whose offsets are noted; with shared
+/* Writes all images behind the slots, and notes their offsets; with shared
  * NULL, only counts.  Returns where they end. */
 static Size
 lay_out(ObWorkersShared *shared, const ObWorkersSpec *spec)
@@ -237,14 +239,8 @@ launch(ObWorkers *workers, BackgroundWorkerHandle **handle)
 {
 	BackgroundWorker worker;
 
-	memset(&worker, 0, sizeof(worker));
-	worker.bgw_flags =
-		BGWORKER_SHMEM_ACCESS | BGWORKER_BACKEND_DATABASE_CONNECTION;
+	ob_session_init_worker(&worker, workers->segment);
 	worker.bgw_start_time = BgWorkerStart_ConsistentState;
-	worker.bgw_restart_time = BGW_NEVER_RESTART;
-	worker.bgw_main_arg = UInt32GetDatum(dsm_segment_handle(workers->segment));
-	worker.bgw_notify_pid = MyProcPid;
-	strcpy(worker.bgw_library_name, OB_WORKERS_LIBRARY);
 	strcpy(worker.bgw_function_name, OB_WORKERS_MAIN);
 	strcpy(worker.bgw_type, "onboard worker");
 	snprintf(worker.bgw_name, BGW_MAXLEN, "onboard worker for PID %d",
@@ -276,7 +272,8 @@ launch_all(void *arg)
 					 allowed < wanted ? " or onboard.reserved_workers" : "")));
 }
 
-/* The worker's pid, or 0 once it has ended (or never was). */
+/* Returns the worker's pid, 0 once it has ended (or if it never began), or -1
+ * if it has not started yet. */
 static int
 pid_of(BackgroundWorkerHandle *handle)
 {
@@ -301,7 +298,7 @@ all_ended(const ObWorkers *workers)
 
 /* ---- what became of the tables ---- */
 
-/* What a worker has written down about its table. */
+/* Reads what a worker has written about its table. */
 static void
 read_slot(ObWorkers *workers, int i)
 {
@@ -315,11 +312,12 @@ read_slot(ObWorkers *workers, int i)
 	table->task->fate = slot->fate;
 	table->hint = text_or_null(slot->hint);
 	if (DsaPointerIsValid(slot->details))
-		table->task->details = DatumGetJsonbPCopy(
-			PointerGetDatum(dsa_get_address(workers->area, slot->details)));
+		table->task->details =
+			pstrdup(dsa_get_address(workers->area, slot->details));
 }
 
-/* One has failed: none shall be published, so no other one is begun. */
+/* Stops the workers from taking tables after a failure: none will be
+ * published. */
 static void
 take_no_more(ObWorkers *workers)
 {
@@ -341,7 +339,7 @@ report(ObWorkers *workers, int i)
 	workers->spec.ended(table);
 }
 
-/* Its worker has reported the outcome, but could not write it. */
+/* Warns that a worker has reported the outcome, but could not write it. */
 static void
 warn_of_unwritten(const ObHistoryRow *row)
 {
@@ -357,7 +355,8 @@ warn_of_unwritten(const ObHistoryRow *row)
 			 errhint("The server log has the reason.")));
 }
 
-/* A worker's own warning is in the server log alone. */
+/* Warns of an object that may exist, since a worker's own warning is only in
+ * the server log. */
 static void
 warn_of_object(const ObWorkers *workers, int i)
 {
@@ -397,9 +396,9 @@ write_ending(void *arg)
 }
 
 /*
- * The row of a table whose worker is gone.  It may fail, since the worker's
- * own row is not to be seen where this transaction's snapshot is older; that
- * is no reason to end the others.
+ * Writes the row of a table whose worker has ended.  It may fail, since the
+ * worker's own row is not visible if this transaction's snapshot is older;
+ * that is no reason to end the others.
  */
 static void
 write_for_worker(const ObWorkers *workers, const ObHistoryRow *row)
@@ -417,7 +416,8 @@ write_for_worker(const ObWorkers *workers, const ObHistoryRow *row)
 			 errhint("onboard_runs shows it as lost.")));
 }
 
-/* Its worker is gone without a word: terminated, or it could not begin. */
+/* Reports a table whose worker has ended without an outcome: it was
+ * terminated, or it could not begin. */
 static void
 report_lost(ObWorkers *workers, int i)
 {
@@ -436,7 +436,8 @@ report_lost(ObWorkers *workers, int i)
 	report(workers, i);
 }
 
-/* What a worker has handed over, and, if it is to be published, its parts. */
+/* Takes over the upload that a worker has held, and, if it is to be published,
+ * its parts. */
 static void
 adopt_held(ObWorkers *workers, int i, bool with_parts)
 {
@@ -457,8 +458,9 @@ adopt_held(ObWorkers *workers, int i, bool with_parts)
 	publication->held = slot->held;
 }
 
-/* A worker can be running a table before the postmaster has recorded its pid;
- * while any worker's pid is unknown, none is taken for dead. */
+/* Whether the worker of that pid may be alive.  A worker can be running a
+ * table before the postmaster has recorded its pid; while the pid of any
+ * worker is unknown, none counts as dead. */
 static bool
 is_alive(const ObWorkers *workers, int pid)
 {
@@ -472,7 +474,7 @@ is_alive(const ObWorkers *workers, int pid)
 	return false;
 }
 
-/* Whether it runs in a process that is gone, unless it has ended since. */
+/* Whether the table's worker is dead, unless the table has ended meanwhile. */
 static bool
 is_gone(const ObWorkers *workers, ObWorkerSlot *slot)
 {
@@ -480,14 +482,15 @@ is_gone(const ObWorkers *workers, ObWorkerSlot *slot)
 
 	if (pg_atomic_read_u32(&slot->state) == OB_WORKER_RUNNING)
 	{
-		pg_read_barrier(); /* its pid was written before */
+		pg_read_barrier(); /* the pid was written before the state */
 		gone = !is_alive(workers, slot->pid);
 	}
 	pg_memory_barrier();
 	return gone;
 }
 
-/* How many tables are neither ended nor landed yet. */
+/* Reports tables that have ended.  Returns how many have neither ended nor
+ * landed yet. */
 static int
 collect(ObWorkers *workers)
 {
@@ -501,10 +504,10 @@ collect(ObWorkers *workers)
 
 		if (workers->reported[i] || workers->landed[i])
 			continue;
-		/* before the state: a worker may end in between */
+		/* a worker may end in between, so the state is read later */
 		gone = is_gone(workers, slot);
 		state = pg_atomic_read_u32(&slot->state);
-		pg_read_barrier(); /* before what belongs to it */
+		pg_read_barrier(); /* the state was written after the fields */
 		if (state == OB_WORKER_ENDED)
 		{
 			read_slot(workers, i);
@@ -530,7 +533,8 @@ collect(ObWorkers *workers)
 	return left;
 }
 
-/* Else it would wait for ever. */
+/* Raises if a worker waits for a lock of this session, since it would wait for
+ * ever. */
 static void
 end_deadlocked(const ObWorkers *workers)
 {
@@ -548,7 +552,7 @@ end_deadlocked(const ObWorkers *workers)
 	}
 }
 
-/* Waits until another one has ended; false: none will. */
+/* Waits until one more table has ended.  Returns false if none will. */
 static bool
 wait_for_one(ObWorkers *workers)
 {
@@ -571,7 +575,7 @@ wait_for_one(ObWorkers *workers)
 
 /* ---- a run that is published together ---- */
 
-/* Tells the workers that wait what has become of their tables. */
+/* Sends the outcomes to the workers that wait for them. */
 static void
 post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
 {
@@ -593,7 +597,7 @@ post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
 	}
 }
 
-/* Its worker has gone while it waited: the history is ours to write. */
+/* Writes the history of a table whose worker has ended while it waited. */
 static void
 end_orphan(ObWorkers *workers, int i, ObWorkersVerdict verdict)
 {
@@ -607,7 +611,7 @@ end_orphan(ObWorkers *workers, int i, ObWorkersVerdict verdict)
 	report(workers, i);
 }
 
-/* How many workers have tables to end. */
+/* Reports tables that workers have ended.  Returns how many are left. */
 static int
 collect_ends(ObWorkers *workers, ObWorkersVerdict verdict)
 {
@@ -653,7 +657,7 @@ finish(ObWorkers *workers)
 
 /* ---- ending ---- */
 
-/* The caller will not ask for the outcome any more. */
+/* Warns of a table whose outcome the caller will not read any more. */
 static void
 warn_if_unreported(ObWorkers *workers, int i)
 {
@@ -671,11 +675,11 @@ warn_if_unreported(ObWorkers *workers, int i)
 }
 
 /*
- * Called on an error, when this backend is terminated, and when no more rows
- * are fetched.  Workers are cancelled, so that they abort their uploads and
- * write into the history what became of their tables; those that have not
- * ended then are terminated.  Only then may our snapshot go.  Must not raise;
- * perhaps more than once.
+ * Ends the workers.  It is called on an error, when this backend is
+ * terminated, and when no more rows are fetched.  Workers are cancelled, so
+ * that they abort their uploads and write the outcomes into the history; those
+ * that have not ended then are terminated.  The snapshot may go only after
+ * that.  It must not raise, and may be called more than once.
  */
 static void
 end_workers(void *arg)
@@ -733,7 +737,7 @@ give_up(void *arg)
 	detach(arg);
 }
 
-/* PostgreSQL calls this for every owner that it releases. */
+/* PostgreSQL calls this for every resource owner that it releases. */
 static void
 end_those_of_owner(ResourceReleasePhase phase, bool is_commit,
 				   bool is_top_level, void *arg)
@@ -774,8 +778,8 @@ make(const ObWorkersSpec *spec)
 	return workers;
 }
 
-/* The mappings are pinned: a resource owner would let go of its own before it
- * calls those who want to know that it is released. */
+/* The mappings are pinned: a resource owner would release its own mappings
+ * before it calls the callbacks of its release. */
 static void
 share(ObWorkers *workers)
 {

@@ -19,14 +19,14 @@
 
 extern PGDLLEXPORT void onboard_workers_main(Datum main_arg);
 
-/* How often a worker looks whether it is to end. */
+/* The time between two checks whether the worker is to end. */
 #define LOOK_MS 1000
 
 typedef struct Worker
 {
 	ObWorkersShared *shared;
 	dsa_area *area;
-	List *waiting; /* of PendingTable *: for the verdict */
+	List *waiting; /* a list of PendingTable * that wait for the verdict */
 } Worker;
 
 typedef struct PendingTable
@@ -36,20 +36,22 @@ typedef struct PendingTable
 	const Worker *worker;
 } PendingTable;
 
-/* The manifest has less without them. */
+/* The manifest lacks the details if there is no memory for them. */
 static void
-write_details(const Worker *worker, ObWorkerSlot *slot, const Jsonb *details)
+write_details(const Worker *worker, ObWorkerSlot *slot, const char *details)
 {
+	Size size;
+
 	if (!details)
 		return;
-	slot->details = dsa_allocate_extended(worker->area, VARSIZE(details),
+	size = strlen(details) + 1;
+	slot->details = dsa_allocate_extended(worker->area, size,
 										  DSA_ALLOC_HUGE | DSA_ALLOC_NO_OOM);
 	if (DsaPointerIsValid(slot->details))
-		memcpy(dsa_get_address(worker->area, slot->details), details,
-			   VARSIZE(details));
+		memcpy(dsa_get_address(worker->area, slot->details), details, size);
 }
 
-/* An export's callback: from now on the upload is the leader's. */
+/* Hands the upload to the leader: the callback of an export. */
 static void
 hand_over(void *arg, const ObUploadHeld *held)
 {
@@ -63,7 +65,7 @@ hand_over(void *arg, const ObUploadHeld *held)
 				 &pending->work.task.export, held);
 }
 
-/* What became of the history's row, and of the watermark. */
+/* Writes the state of the history's row, and of the watermark. */
 static void
 write_end(ObWorkerSlot *slot, const ObWorkerExport *work)
 {
@@ -72,7 +74,7 @@ write_end(ObWorkerSlot *slot, const ObWorkerExport *work)
 				   work->unwritten ? NULL : work->left);
 }
 
-/* Writes down how a table ended. */
+/* Writes the outcome of a table. */
 static void
 write_slot(ObWorkerSlot *slot, const ObWorkerExport *work)
 {
@@ -96,7 +98,8 @@ set_state(ObWorkersShared *shared, ObWorkerSlot *slot, ObWorkerState state)
 	ob_wait_wake(shared->leader);
 }
 
-/* True: it has landed, and waits. */
+/* Exports a table.  Returns true if it has landed, and waits for the verdict.
+ */
 static bool
 run_table(Worker *worker, ObWorkerSlot *slot)
 {
@@ -137,7 +140,7 @@ run_table(Worker *worker, ObWorkerSlot *slot)
 
 /* ---- the verdict ---- */
 
-/* A leader that ends without one has discarded what was held. */
+/* A leader that ends without a verdict has discarded what was held. */
 static ObWorkersVerdict
 wait_for_verdict(ObWorkersShared *shared)
 {
@@ -196,7 +199,7 @@ attach(Datum main_arg)
 	dsm_segment *segment = dsm_attach(DatumGetUInt32(main_arg));
 	ObWorkersShared *shared;
 
-	/* the leader is gone already */
+	/* the leader has ended already */
 	if (segment == NULL)
 		proc_exit(0);
 	shared = dsm_segment_address(segment);
@@ -205,8 +208,8 @@ attach(Datum main_arg)
 	return shared;
 }
 
-/* An area that is gone is an error to PostgreSQL; here it only says that the
- * leader is, too. */
+/* Attaches to the area.  If that is gone, so is the leader, which is not an
+ * error here. */
 static dsa_area *
 attach_area(dsa_handle handle)
 {

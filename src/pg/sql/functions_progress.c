@@ -1,8 +1,8 @@
 /*
- * functions_watch.c
- *		The SQL functions that show exports in progress.
+ * functions_progress.c
+ *		The SQL function behind the view onboard_progress.
  *
- * src/pg/sql/functions_watch.c
+ * src/pg/sql/functions_progress.c
  */
 #include "postgres.h"
 
@@ -18,20 +18,19 @@
 
 #include "pg/sql/functions.h"
 #include "pg/base/own_query.h"
-#include "pg/base/as_owner.h"
 #include "pg/catalog/progress.h"
 
 PG_FUNCTION_INFO_V1(onboard_progress_rows);
 
 #define PROGRESS_COLUMNS 13
 
-/* ---- names that shared memory has no room for ---- */
+/* ---- names that are too long for shared memory ---- */
 
 typedef struct Naming
 {
 	const ObProgressRow *row;
 	MemoryContext context;
-	char *name; /* NULL: not known */
+	char *name; /* NULL: not found */
 } Naming;
 
 static void
@@ -60,7 +59,8 @@ find_name(Oid schema, void *arg)
 	MemoryContextSwitchTo(before);
 }
 
-/* It is in the history, where a worker works; else its beginning. */
+/* Returns the whole name from the history, if the table has a row of a worker
+ * there; else its beginning. */
 static const char *
 whole_name(Oid schema, const ObProgressRow *row)
 {

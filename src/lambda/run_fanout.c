@@ -1,31 +1,32 @@
 /*
- * invoke.c
+ * run_fanout.c
  *		Mode fanout: invoking the function itself for tables of a run.
  *
- * src/lambda/invoke.c
+ * src/lambda/run_fanout.c
  *
  * See https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
  * A child that was accepted (202) has not exported its table yet; it writes
  * the outcome into the database's history.
  */
-#include "lambda/invoke.h"
+#include "lambda/run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/aws.h"
 #include "core/text/uri.h"
+#include "lambda/aws.h"
 #include "lambda/log.h"
 
 #define CHILDREN_MAX 1000
+#define IN_FLIGHT_MAX 16
 #define RESPONSE_MAX (64 * 1024)
 
 typedef struct Invocation
 {
 	ObAwsCall call;
 	bool running;
-	OblTable **tables; /* within the fanout's */
+	OblTable **tables; /* a slice of the fanout's tables */
 	int ntables;
 	char *body;
 	struct Fanout *fanout;
@@ -42,7 +43,7 @@ typedef struct Fanout
 	int each; /* tables for each child */
 	int next; /* index of the next table */
 	int running;
-	Invocation children[OBL_INVOKE_IN_FLIGHT];
+	Invocation children[IN_FLIGHT_MAX];
 } Fanout;
 
 static void
@@ -136,7 +137,7 @@ start(Fanout *fanout, Invocation *invocation, ObError *error)
 static ObCode
 start_more(Fanout *fanout, ObError *error)
 {
-	for (int i = 0; i < OBL_INVOKE_IN_FLIGHT; i++)
+	for (int i = 0; i < IN_FLIGHT_MAX; i++)
 	{
 		if (fanout->next < fanout->ntables && !fanout->children[i].running &&
 			start(fanout, &fanout->children[i], error) != OB_OK)
@@ -185,7 +186,7 @@ invoke_path(const char *function)
 static void
 free_fanout(Fanout *fanout)
 {
-	for (int i = 0; i < OBL_INVOKE_IN_FLIGHT; i++)
+	for (int i = 0; i < IN_FLIGHT_MAX; i++)
 	{
 		ob_aws_call_free(&fanout->children[i].call);
 		free(fanout->children[i].body);
@@ -207,7 +208,7 @@ choose_tables(Fanout *fanout, OblResult *result)
 }
 
 ObCode
-obl_invoke_children(OblRun *run, ObError *error)
+obl_run_fanout(OblRun *run, ObError *error)
 {
 	Fanout *fanout = calloc(1, sizeof(*fanout));
 	ObCode code;
@@ -227,7 +228,7 @@ obl_invoke_children(OblRun *run, ObError *error)
 		(ObPair){"content-type", "application/json"};
 	fanout->headers[fanout->nheaders++] =
 		(ObPair){"x-amz-invocation-type", "Event"};
-	/* Lambda's detection of loops counts by it */
+	/* Lambda's detection of recursive loops uses this header */
 	if (run->trace_id && run->trace_id[0])
 		fanout->headers[fanout->nheaders++] =
 			(ObPair){"x-amzn-trace-id", run->trace_id};
