@@ -25,7 +25,7 @@ cflags="-std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined
     -fno-sanitize-recover=all -fno-omit-frame-pointer
     -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare ${COPT:-}
     -Isrc -Itest/core $(pkg-config --cflags $packages)" || exit 1
-libs="-Wl,--as-needed $(pkg-config --libs $packages)" || exit 1
+libs="-Wl,--as-needed $(pkg-config --libs $packages) -lm" || exit 1
 pages="-Wl,--wrap=mmap,--wrap=mremap,--wrap=munmap"
 
 # object SOURCE: where it is compiled to; two folders may have one name

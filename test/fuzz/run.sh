@@ -20,7 +20,7 @@ cflags="-std=c11 -D_GNU_SOURCE -g -O1 -fsanitize=address,undefined
     -Wall -Wextra -Wno-unused-parameter -Wno-sign-compare ${COPT:-}
     -Wno-missing-field-initializers
     -Isrc -Itest/fuzz $(pkg-config --cflags $packages)" || exit 1
-libs="-Wl,--as-needed $(pkg-config --libs $packages)" || exit 1
+libs="-Wl,--as-needed $(pkg-config --libs $packages) -lm" || exit 1
 
 # object SOURCE: where it is compiled to; two folders may have one name
 object() {

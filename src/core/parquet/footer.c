@@ -316,8 +316,7 @@ write_indexes(ObPqFooter *footer, int64_t at, ObBuf *out, ObError *error)
 
 		ob_pq_record_chunk(&record, &chunk);
 		if (record.failed)
-			return ob_error_set(error, OB_EPROTO,
-								"the record of a row group is broken");
+			break;
 		if (footer->stage == STAGE_OFFSETS)
 		{
 			write_offsets(&record, &chunk, group->offset, out);
@@ -331,6 +330,9 @@ write_indexes(ObPqFooter *footer, int64_t at, ObBuf *out, ObError *error)
 		index->bounds_len = out->len - before;
 		skip_pages(&record, chunk.npages);
 	}
+	if (record.failed)
+		return ob_error_set(error, OB_EPROTO,
+							"the record of a row group is broken");
 	return ob_buf_check(out, error);
 }
 

@@ -1,0 +1,1131 @@
+/*
+ * test_parquet.c
+ *		The Parquet writer: encodings, bounds, memory, footer.
+ *
+ * test/core/test_parquet.c
+ *
+ * What is encoded is decoded here by code that was written from the
+ * specification; that whole files can be read is for the system tests, which
+ * have readers.  Buffers are of exactly the size that the encoder asks for, so
+ * ASan sees a byte too many.
+ *
+ * link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+ */
+#include "core/parquet/parquet_intern.h"
+#include "core/parquet/thrift.h"
+
+#include <math.h>
+
+#include "testing.h"
+
+static long budget = -1; /* allocations that succeed; negative: all */
+
+extern void *__real_malloc(size_t size);
+extern void *__wrap_malloc(size_t size);
+
+extern void *__real_calloc(size_t n, size_t size);
+extern void *__real_realloc(void *old, size_t size);
+extern void *__wrap_calloc(size_t n, size_t size);
+extern void *__wrap_realloc(void *old, size_t size);
+
+static bool
+is_spent(void)
+{
+	if (budget == 0)
+		return true;
+	if (budget > 0)
+		budget--;
+	return false;
+}
+
+void *
+__wrap_malloc(size_t size)
+{
+	return is_spent() ? NULL : __real_malloc(size);
+}
+
+void *
+__wrap_calloc(size_t n, size_t size)
+{
+	return is_spent() ? NULL : __real_calloc(n, size);
+}
+
+void *
+__wrap_realloc(void *old, size_t size)
+{
+	return is_spent() ? NULL : __real_realloc(old, size);
+}
+
+#define MIB ((size_t) 1024 * 1024)
+
+static uint64_t random_state = 88172645463325252u;
+
+/* xorshift64: the same data in every run. */
+static uint64_t
+next_random(void)
+{
+	random_state ^= random_state << 13;
+	random_state ^= random_state >> 7;
+	random_state ^= random_state << 17;
+	return random_state;
+}
+
+static uint64_t
+mask(int width)
+{
+	return width >= 64 ? UINT64_MAX : (UINT64_C(1) << width) - 1;
+}
+
+/* ---- thrift ---- */
+
+static void
+assert_bytes(const ObBuf *buf, const char *bytes, size_t len)
+{
+	assert_false(buf->failed);
+	assert_int_equal(buf->len, len);
+	assert_memory_equal(buf->data, bytes, len);
+}
+
+static void
+thrift_fields(void **state)
+{
+	static const char wanted[] = "\x15\x02"     /* 1: i32 1 */
+								 "\x16\x01"     /* 2: i64 -1 */
+								 "\x11"         /* 3: true */
+								 "\x22"         /* 5: false */
+								 "\xF3\xFE"     /* 20: i8 -2 */
+								 "\x08\x48\x02" /* 36: text */
+								 "hi"
+								 "\x1C\x15\xFE\xFF\xFF\xFF\x0F" /* 37 */
+								 "\x00\x00";
+	ObBuf buf;
+	ObThrift thrift;
+
+	ob_buf_init(&buf, 1000);
+	ob_thrift_begin(&thrift, &buf);
+	ob_thrift_i32(&thrift, 1, 1);
+	ob_thrift_i64(&thrift, 2, -1);
+	ob_thrift_bool(&thrift, 3, true);
+	ob_thrift_bool(&thrift, 5, false);
+	ob_thrift_i8(&thrift, 20, -2);
+	ob_thrift_text(&thrift, 36, "hi");
+	ob_thrift_struct(&thrift, 37);
+	ob_thrift_i32(&thrift, 1, INT32_MAX);
+	ob_thrift_end(&thrift);
+	ob_thrift_end(&thrift);
+	assert_bytes(&buf, wanted, sizeof(wanted) - 1);
+	ob_buf_free(&buf);
+}
+
+/* A list's header has its length up to 14. */
+static void
+thrift_lists(void **state)
+{
+	static const int lengths[] = {0, 1, 14, 15, 200};
+
+	for (size_t i = 0; i < COUNT_OF(lengths); i++)
+	{
+		int n = lengths[i];
+		size_t head = n < 15 ? 2 : n < 128 ? 3 : 4;
+		ObBuf buf;
+		ObThrift thrift;
+
+		ob_buf_init(&buf, 1000);
+		ob_thrift_begin(&thrift, &buf);
+		ob_thrift_list(&thrift, 1, OB_THRIFT_I32, n);
+		for (int j = 0; j < n; j++)
+			ob_thrift_element_int(&thrift, -j % 60);
+		ob_thrift_end(&thrift);
+		assert_int_equal(buf.len, head + n + 1);
+		assert_int_equal((uint8_t) buf.data[0], 0x19);
+		assert_int_equal((uint8_t) buf.data[1],
+						 (n < 15 ? n << 4 : 0xF0) | OB_THRIFT_I32);
+		ob_buf_free(&buf);
+	}
+}
+
+/* ---- bit packing ---- */
+
+static uint64_t
+unpack(const uint8_t *data, size_t bit, int width)
+{
+	uint64_t value = 0;
+
+	for (int i = 0; i < width; i++, bit++)
+		value |= (uint64_t) (data[bit / 8] >> bit % 8 & 1) << i;
+	return value;
+}
+
+static void
+widths(void **state)
+{
+	assert_int_equal(ob_pq_width(0), 0);
+	for (int bits = 0; bits < 64; bits++)
+	{
+		assert_int_equal(ob_pq_width(UINT64_C(1) << bits), bits + 1);
+		assert_int_equal(ob_pq_width(mask(bits + 1)), bits + 1);
+	}
+}
+
+static void
+pack(int width, size_t n)
+{
+	size_t bytes = (n * width + 7) / 8;
+	uint8_t *to = malloc(bytes + OB_PQ_PACK_SLACK);
+	uint64_t *wide = calloc(n + 1, sizeof(uint64_t));
+	uint32_t *narrow = calloc(n + 1, sizeof(uint32_t));
+
+	for (size_t i = 0; i < n; i++)
+	{
+		wide[i] = i % 5 ? next_random() & mask(width) : mask(width);
+		narrow[i] = (uint32_t) wide[i];
+	}
+	assert_ptr_equal(ob_pq_pack64(to, wide, n, width), to + bytes);
+	for (size_t i = 0; i < n; i++)
+		assert_true(unpack(to, i * width, width) == wide[i]);
+	if (width <= 32)
+	{
+		assert_ptr_equal(ob_pq_pack32(to, narrow, n, width), to + bytes);
+		for (size_t i = 0; i < n; i++)
+			assert_true(unpack(to, i * width, width) == narrow[i]);
+	}
+	free(narrow);
+	free(wide);
+	free(to);
+}
+
+static void
+packing(void **state)
+{
+	for (int width = 0; width <= 64; width++)
+	{
+		for (size_t n = 0; n <= 40; n++)
+			pack(width, n);
+	}
+}
+
+/* ---- runs and bit packing ---- */
+
+static uint64_t
+take_varint(const uint8_t **at, const uint8_t *end)
+{
+	uint64_t value = 0;
+
+	for (int shift = 0;; shift += 7)
+	{
+		assert_true(*at < end);
+		value |= (uint64_t) (**at & 0x7F) << shift;
+		if (!(*(*at)++ & 0x80))
+			return value;
+	}
+}
+
+/* All bytes must be of runs, and the runs of all values. */
+static void
+assert_hybrid(const uint8_t *at, const uint8_t *end, const uint32_t *values,
+			  size_t n, int width)
+{
+	size_t i = 0;
+
+	while (i < n)
+	{
+		uint64_t head = take_varint(&at, end);
+		uint64_t count = head >> 1;
+
+		assert_true(count > 0);
+		if (head & 1)
+		{
+			assert_true(end - at >= (ptrdiff_t) (count * width));
+			assert_true(count * 8 < n - i + 8);
+			for (size_t j = 0; j < count * 8; j++, i++)
+				assert_true(unpack(at, j * width, width) ==
+							(i < n ? values[i] : 0));
+			at += count * width;
+			continue;
+		}
+		assert_true(count <= n - i);
+		for (size_t j = 0; j < count; j++)
+			assert_true(unpack(at, 0, width) == values[i++]);
+		at += (width + 7) / 8;
+	}
+	assert_ptr_equal(at, end);
+}
+
+static void
+encode_hybrid(const uint32_t *values, size_t n, int width)
+{
+	size_t max = ob_pq_rle_max(n, width);
+	uint8_t *to = malloc(max);
+	uint8_t *end = ob_pq_rle(to, values, n, width);
+
+	assert_true(end <= to + max);
+	assert_hybrid(to, end, values, n, width);
+	if (width <= 8)
+	{
+		uint8_t *levels = malloc(n + 1);
+		uint8_t *other = malloc(max);
+		ptrdiff_t len = end - to;
+
+		for (size_t i = 0; i < n; i++)
+			levels[i] = values[i];
+		assert_int_equal(ob_pq_rle_levels(other, levels, n, width) - other,
+						 len);
+		assert_memory_equal(other, to, len);
+		free(other);
+		free(levels);
+	}
+	free(to);
+}
+
+static void
+hybrid_of_all_patterns(void **state)
+{
+	for (size_t n = 0; n <= 14; n++)
+	{
+		for (uint32_t pattern = 0; pattern < 1u << n; pattern++)
+		{
+			uint32_t values[14] = {0};
+
+			for (size_t i = 0; i < n; i++)
+				values[i] = pattern >> i & 1;
+			encode_hybrid(values, n, 1);
+		}
+	}
+}
+
+static void
+hybrid_of_all_widths(void **state)
+{
+	uint32_t values[700];
+
+	for (int width = 1; width <= 32; width++)
+	{
+		for (int round = 0; round < 60; round++)
+		{
+			size_t n = next_random() % COUNT_OF(values);
+			uint64_t long_runs = next_random() % 30 + 1;
+
+			for (size_t i = 0; i < n; i++)
+			{
+				if (i > 0 && next_random() % long_runs)
+					values[i] = values[i - 1];
+				else
+					values[i] = next_random() & mask(width);
+			}
+			encode_hybrid(values, n, width);
+		}
+	}
+}
+
+static void
+one_run(void **state)
+{
+	static const size_t counts[] = {1, 63, 64, 100000};
+
+	for (size_t i = 0; i < COUNT_OF(counts); i++)
+	{
+		uint8_t *to = malloc(ob_pq_rle_max(1, 3));
+		uint8_t *end = ob_pq_rle_run(to, 5, counts[i], 3);
+		const uint8_t *at = to;
+
+		assert_true(take_varint(&at, end) == counts[i] * 2);
+		assert_int_equal(*at, 5);
+		assert_ptr_equal(at + 1, end);
+		free(to);
+	}
+}
+
+/* ---- differences ---- */
+
+static int64_t
+take_zigzag(const uint8_t **at, const uint8_t *end)
+{
+	uint64_t value = take_varint(at, end);
+
+	return (int64_t) (value >> 1 ^ -(value & 1));
+}
+
+static void
+assert_delta(const uint8_t *at, const uint8_t *end, const int64_t *values,
+			 size_t n, int bits)
+{
+	uint64_t value;
+	size_t i = 1;
+
+	assert_true(take_varint(&at, end) == 128);
+	assert_true(take_varint(&at, end) == 4);
+	assert_true(take_varint(&at, end) == n);
+	value = take_zigzag(&at, end);
+	if (n > 0)
+		assert_true((int64_t) value == values[0]);
+	while (i < n)
+	{
+		uint64_t least = take_zigzag(&at, end);
+		const uint8_t *each = at;
+
+		at += 4;
+		for (int mini = 0; mini < 4 && i < n; mini++)
+		{
+			assert_true(each[mini] <= bits);
+			assert_true(end - at >= each[mini] * 4);
+			for (int j = 0; j < 32 && i < n; j++)
+			{
+				value += least + unpack(at, j * each[mini], each[mini]);
+				if (bits == 32)
+					value = (uint64_t) (int64_t) (int32_t) value;
+				assert_true((int64_t) value == values[i++]);
+			}
+			at += each[mini] * 4;
+		}
+	}
+	assert_ptr_equal(at, end);
+}
+
+static void
+encode_delta(const int64_t *values, size_t n)
+{
+	size_t max = ob_pq_delta_max(n, 8);
+	uint8_t *to = malloc(max);
+	int32_t *narrow = malloc((n + 1) * sizeof(int32_t));
+	int64_t *same = malloc((n + 1) * sizeof(int64_t));
+	uint8_t *end = ob_pq_delta64(to, values, n);
+
+	assert_true(end <= to + max);
+	assert_delta(to, end, values, n, 64);
+	free(to);
+	for (size_t i = 0; i < n; i++)
+		same[i] = narrow[i] = (int32_t) values[i];
+	to = malloc(ob_pq_delta_max(n, 4));
+	end = ob_pq_delta32(to, narrow, n);
+	assert_true(end <= to + ob_pq_delta_max(n, 4));
+	assert_delta(to, end, same, n, 32);
+	free(to);
+	free(same);
+	free(narrow);
+}
+
+static void
+differences(void **state)
+{
+	static const int64_t edges[] = {
+		INT64_MIN, INT64_MAX, INT32_MIN, INT32_MAX, 0, -1, 1, INT64_MIN};
+	int64_t values[400];
+
+	for (int round = 0; round < 600; round++)
+	{
+		size_t n = round < 300 ? round : next_random() % COUNT_OF(values);
+		int width = next_random() % 65;
+
+		for (size_t i = 0; i < n; i++)
+		{
+			uint64_t drawn = next_random();
+
+			if (round % 4 == 0)
+				values[i] = edges[drawn % COUNT_OF(edges)];
+			else if (round % 4 == 1)
+				values[i] = i * 7;
+			else
+				values[i] = drawn & mask(width);
+		}
+		encode_delta(values, n);
+	}
+}
+
+static void
+streams(void **state)
+{
+	uint8_t values[8 * 9];
+	uint8_t to[8 * 9];
+
+	for (size_t i = 0; i < sizeof(values); i++)
+		values[i] = i;
+	for (int size = 4; size <= 8; size += 4)
+	{
+		ob_pq_split(to, values, 9, size);
+		for (int i = 0; i < 9 * size; i++)
+			assert_int_equal(to[i], values[i % 9 * size + i / 9]);
+	}
+}
+
+/* ---- bounds of texts ---- */
+
+typedef struct Bound
+{
+	const char *name;
+	const char *end; /* of 64 bytes; those before are "a" */
+	bool utf8;
+	const char *up; /* the end of the maximum; NULL: there is none */
+	const char *down;
+} Bound;
+
+static const Bound bounds[] = {
+	{"letter", "b", true, "c", "b"},
+	{"letter, bytes", "b", false, "c", "b"},
+	{"last of one byte", "b\x7F", true, "c", "b\x7F"},
+	{"two bytes", "\xC3\xA9", true, "\xC3\xAA", "\xC3\xA9"},
+	{"last of two bytes", "b\xDF\xBF", true, "c", "b\xDF\xBF"},
+	{"before surrogates", "\xED\x9F\xBF", true, "\xEE\x80\x80",
+	 "\xED\x9F\xBF"},
+	{"last of three bytes", "b\xEF\xBF\xBF", true, "c", "b\xEF\xBF\xBF"},
+	{"four bytes", "\xF0\x9F\x98\x80", true, "\xF0\x9F\x98\x81",
+	 "\xF0\x9F\x98\x80"},
+	{"carry in a character", "\xF0\x9F\x98\xBF", true, "\xF0\x9F\x99\x80",
+	 "\xF0\x9F\x98\xBF"},
+	{"last of all", "b\xF4\x8F\xBF\xBF", true, "c", "b\xF4\x8F\xBF\xBF"},
+	{"one byte of two", "b\xC3", true, "c", "b"},
+	{"two bytes of three", "b\xE2\x82", true, "c", "b"},
+	{"three bytes of four", "b\xF0\x9F\x98", true, "c", "b"},
+	{"greatest byte", "b\xFF", false, "c", "b\xFF"},
+	{"half a character, bytes", "b\xC3", false, "b\xC4", "b\xC3"},
+};
+
+static void
+fill_bound(ObPqBound *bound, const char *end)
+{
+	size_t len = strlen(end);
+
+	memset(bound->data, 'a', OB_PQ_STAT_MAX);
+	memcpy(bound->data + OB_PQ_STAT_MAX - len, end, len);
+	bound->len = OB_PQ_STAT_MAX;
+	bound->cut = true;
+}
+
+static void
+cut_texts(void **state)
+{
+	for (size_t i = 0; i < COUNT_OF(bounds); i++)
+	{
+		const Bound *row = &bounds[i];
+		size_t before = OB_PQ_STAT_MAX - strlen(row->end);
+		ObPqBound bound;
+
+		fill_bound(&bound, row->end);
+		assert_row(row->name, ob_pq_bound_up(&bound, row->utf8));
+		assert_row(row->name, bound.len == before + strlen(row->up));
+		assert_row(row->name,
+				   memcmp(bound.data + before, row->up, strlen(row->up)) == 0);
+		fill_bound(&bound, row->end);
+		ob_pq_bound_down(&bound, row->utf8);
+		assert_row(row->name, bound.len == before + strlen(row->down));
+		assert_row(row->name, memcmp(bound.data + before, row->down,
+									 strlen(row->down)) == 0);
+	}
+}
+
+static void
+texts_without_a_greater_one(void **state)
+{
+	ObPqBound bound = {.len = OB_PQ_STAT_MAX, .cut = true};
+
+	memset(bound.data, 0xFF, sizeof(bound.data));
+	assert_false(ob_pq_bound_up(&bound, false));
+	bound.len = OB_PQ_STAT_MAX;
+	for (int i = 0; i < OB_PQ_STAT_MAX; i += 4)
+		memcpy(bound.data + i, "\xF4\x8F\xBF\xBF", 4);
+	assert_false(ob_pq_bound_up(&bound, true));
+	/* what was not cut stays as it is */
+	bound = (ObPqBound){.len = 1, .data = {0xFF}};
+	assert_true(ob_pq_bound_up(&bound, false));
+	ob_pq_bound_down(&bound, true);
+	assert_int_equal(bound.len, 1);
+	assert_int_equal(bound.data[0], 0xFF);
+}
+
+/* ---- whole row groups ---- */
+
+#define LEAVES 9
+
+static const ObPqNode nodes[] = {
+	{"flag", OB_PQ_OPTIONAL, 0, OB_PQ_BOOLEAN, 0, OB_PQ_PLAIN, 0, 0, 1, true,
+	 false},
+	{"i", OB_PQ_REQUIRED, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 2, true,
+	 false},
+	{"l", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_INSTANT, 0, 0, 3, false,
+	 false},
+	{"f", OB_PQ_OPTIONAL, 0, OB_PQ_FLOAT, 0, OB_PQ_PLAIN, 0, 0, 4, true,
+	 false},
+	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 5, false,
+	 false},
+	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 6, true,
+	 false},
+	{"n", OB_PQ_OPTIONAL, 0, OB_PQ_FIXED, 9, OB_PQ_DECIMAL, 20, 2, 7, true,
+	 false},
+	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 8, false, false},
+	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
+	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 9, true,
+	 false},
+	{"b", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_PLAIN, 0, 0, 10, false,
+	 false},
+};
+
+static const ObParquetOptions usual = {
+	.codec = OB_PQ_ZSTD,
+	.level = 1,
+	.row_group_rows = 1000000,
+	.row_group_size = 32 * MIB,
+	.page_size = 4096,
+	.memory = 16 * MIB,
+};
+
+static void
+put_bytes(ObPqLeaf *leaf, const char *text, size_t len)
+{
+	char *to = ob_pq_bytes(leaf, len);
+
+	if (to && len > 0)
+		memcpy(to, text, len);
+}
+
+static void
+put_list(ObPqLeaf *leaf, int row)
+{
+	int n = row % 5;
+
+	if (n < 2)
+		ob_pq_levels(leaf, 0, n);
+	for (int i = 0; i < n && n >= 2; i++)
+	{
+		bool null = i % 2;
+
+		ob_pq_levels(leaf, i > 0, null ? 2 : 3);
+		if (!null)
+			ob_pq_int32(leaf, row);
+	}
+}
+
+static ObCode
+put_row(ObParquet *writer, int row, ObError *error)
+{
+	ObPqLeaf *leaves[LEAVES];
+	char text[100];
+	int at = ob_parquet_row(writer);
+	int len = snprintf(text, sizeof(text), "text %d", row % 700);
+	uint8_t *fixed;
+
+	for (int i = 0; i < LEAVES; i++)
+	{
+		leaves[i] = ob_parquet_leaf(writer, i);
+		if (i != 1 && i != 7 && (row + i) % 11 == 0)
+			ob_pq_null(leaves[i], at, 0);
+	}
+	if (row % 11 != 0)
+		ob_pq_boolean(leaves[0], row % 3);
+	ob_pq_int32(leaves[1], row % 50);
+	if ((row + 2) % 11 != 0)
+		ob_pq_int64(leaves[2], row * INT64_C(1000003));
+	if ((row + 3) % 11 != 0)
+		ob_pq_float(leaves[3], row % 9 - 4);
+	if ((row + 4) % 11 != 0)
+		ob_pq_double(leaves[4], row / 3.0);
+	if ((row + 5) % 11 != 0)
+		put_bytes(leaves[5], text, row % 13 ? len : 0);
+	if ((row + 6) % 11 != 0 && (fixed = ob_pq_fixed(leaves[6])) != NULL)
+	{
+		memset(fixed, row % 2 ? 0xFF : 0, 9);
+		fixed[8] = row;
+	}
+	put_list(leaves[7], row);
+	if ((row + 8) % 11 != 0)
+		put_bytes(leaves[8], text, row % 7);
+	return ob_parquet_end_row(writer, error);
+}
+
+/* The rows as a row group; its bytes are appended to "out". */
+static ObCode
+put_group(ObParquet *writer, int first, int rows, ObBuf *record, ObBuf *out,
+		  ObError *error)
+{
+	const char *data;
+	size_t len;
+
+	for (int row = first; row < first + rows; row++)
+	{
+		if (put_row(writer, row, error) != OB_OK)
+			return error->code;
+	}
+	if (ob_parquet_end_group(writer, record, error) != OB_OK)
+		return error->code;
+	while (ob_parquet_take(writer, &data, &len))
+		ob_buf_add(out, data, len);
+	return ob_buf_check(out, error);
+}
+
+static ObCode
+put_footer(const ObBuf *records, const int64_t *offsets, int n, ObBuf *out,
+		   ObError *error)
+{
+	ObPqFooterOptions options = {.created_by = "a version 1.0.0 (build b)"};
+	ObPqFooter *footer =
+		ob_pq_footer_new(nodes, COUNT_OF(nodes), &options, error);
+	ObBuf some;
+
+	if (!footer)
+		return error->code;
+	ob_buf_init(&some, 64 * MIB);
+	for (int i = 0; i < n && error->code == OB_OK; i++)
+		(void) !ob_pq_footer_add(footer, records[i].data, records[i].len,
+								 offsets[i], error);
+	while (error->code == OB_OK &&
+		   ob_pq_footer_next(footer, out->len, &some, error) == OB_OK &&
+		   some.len > 0)
+		ob_buf_add(out, some.data, some.len);
+	ob_buf_free(&some);
+	ob_pq_footer_free(footer);
+	if (error->code == OB_OK)
+		(void) !ob_buf_check(out, error);
+	return error->code;
+}
+
+/* A file of two row groups. */
+static ObCode
+put_file(const ObParquetOptions *options, ObBuf *out, ObError *error)
+{
+	ObBuf records[2];
+	int64_t offsets[2];
+	ObParquet *writer;
+
+	ob_error_clear(error);
+	ob_buf_init(&records[0], MIB);
+	ob_buf_init(&records[1], MIB);
+	writer = ob_parquet_new(nodes, COUNT_OF(nodes), options, error);
+	ob_buf_adds(out, OB_PQ_MAGIC);
+	for (int i = 0; writer && i < 2 && error->code == OB_OK; i++)
+	{
+		offsets[i] = out->len;
+		(void) !put_group(writer, i * 1500, i ? 300 : 1500, &records[i], out,
+						  error);
+	}
+	ob_parquet_free(writer);
+	if (error->code == OB_OK)
+		(void) !put_footer(records, offsets, 2, out, error);
+	ob_buf_free(&records[0]);
+	ob_buf_free(&records[1]);
+	return error->code;
+}
+
+static void
+all_codecs(void **state)
+{
+	static const ObPqCodec codecs[] = {OB_PQ_NONE, OB_PQ_SNAPPY, OB_PQ_GZIP,
+									   OB_PQ_ZSTD, OB_PQ_LZ4};
+	size_t plain = 0;
+
+	for (size_t i = 0; i < COUNT_OF(codecs) * 2; i++)
+	{
+		ObParquetOptions options = usual;
+		ObBuf out;
+		ObError error;
+		uint32_t len;
+
+		options.codec = codecs[i / 2];
+		options.delta = i % 2;
+		ob_buf_init(&out, 8 * MIB);
+		assert_int_equal(put_file(&options, &out, &error), OB_OK);
+		assert_memory_equal(out.data, OB_PQ_MAGIC, 4);
+		assert_memory_equal(out.data + out.len - 4, OB_PQ_MAGIC, 4);
+		memcpy(&len, out.data + out.len - 8, sizeof(len));
+		assert_in_range(len, 100, out.len - 12);
+		if (i == 0)
+			plain = out.len;
+		else if (codecs[i / 2] != OB_PQ_NONE)
+			assert_true(out.len < plain);
+		ob_buf_free(&out);
+	}
+}
+
+/* Whatever allocation fails, it is OB_ENOMEM, and nothing leaks. */
+static void
+lack_of_memory(void **state)
+{
+	long n = 0;
+	ObCode code = OB_ENOMEM;
+
+	for (; code != OB_OK; n += n < 150 ? 1 : 7)
+	{
+		ObBuf out;
+		ObError error;
+
+		ob_buf_init(&out, 8 * MIB);
+		budget = n;
+		code = put_file(&usual, &out, &error);
+		budget = -1;
+		ob_buf_free(&out);
+		if (code != OB_OK)
+			assert_int_equal(code, OB_ENOMEM);
+	}
+	assert_true(n > 100);
+}
+
+/* With any limit, rows fit or the error says that they do not. */
+static void
+limits(void **state)
+{
+	for (size_t memory = 1; memory < 8 * MIB; memory += memory / 3 + 1000)
+	{
+		ObParquetOptions options = usual;
+		ObBuf out;
+		ObError error;
+		ObCode code;
+
+		options.memory = memory;
+		ob_buf_init(&out, 8 * MIB);
+		code = put_file(&options, &out, &error);
+		ob_buf_free(&out);
+		if (code != OB_OK)
+			assert_error(&error, OB_ELIMIT, "bytes of memory");
+		if (memory < 10000)
+			assert_int_equal(code, OB_ELIMIT);
+		if (memory > 4 * MIB)
+			assert_int_equal(code, OB_OK);
+	}
+}
+
+/* A group ends as soon as the memory is used, and never goes beyond it. */
+static void
+full_of_memory(void **state)
+{
+	ObParquetOptions options = usual;
+	ObError error;
+	ObParquet *writer;
+	int rows = 0;
+
+	options.codec = OB_PQ_NONE;
+	options.memory = MIB;
+	ob_error_clear(&error);
+	writer = ob_parquet_new(nodes, COUNT_OF(nodes), &options, &error);
+	assert_non_null(writer);
+	while (!ob_parquet_is_full(writer) && rows < 1000000)
+		assert_int_equal(put_row(writer, rows++, &error), OB_OK);
+	assert_in_range(rows, 1000, 100000);
+	assert_int_equal(ob_parquet_rows(writer), rows);
+	assert_true(writer->memory.used <= MIB + MIB / 2);
+	ob_parquet_free(writer);
+}
+
+static void
+a_row_too_large(void **state)
+{
+	ObError error;
+	ObParquet *writer;
+	char *text = malloc(30 * MIB);
+
+	memset(text, 'x', 30 * MIB);
+	ob_error_clear(&error);
+	writer = ob_parquet_new(nodes, COUNT_OF(nodes), &usual, &error);
+	assert_int_equal(put_row(writer, 1, &error), OB_OK);
+	put_bytes(ob_parquet_leaf(writer, 5), text, 30 * MIB);
+	assert_int_equal(ob_parquet_end_row(writer, &error), OB_ELIMIT);
+	assert_error(&error, OB_ELIMIT, "a row");
+	ob_parquet_free(writer);
+	free(text);
+}
+
+static void
+no_column(void **state)
+{
+	ObError error;
+
+	ob_error_clear(&error);
+	assert_null(ob_parquet_new(nodes, 0, &usual, &error));
+	assert_error(&error, OB_EINVAL, "needs a column");
+}
+
+/* ---- dictionaries ---- */
+
+static ObPqRecordChunk
+chunk_of(ObParquet *writer, int leaf, ObBuf *record)
+{
+	ObPqRecord reader;
+	ObPqRecordGroup group;
+	ObPqRecordChunk chunk;
+	ObPqPage page;
+	const char *data;
+	size_t len;
+	ObError error;
+
+	ob_error_clear(&error);
+	assert_int_equal(ob_parquet_end_group(writer, record, &error), OB_OK);
+	while (ob_parquet_take(writer, &data, &len))
+		;
+	ob_pq_record_begin(&reader, record->data, record->len, &group);
+	for (int i = 0;; i++)
+	{
+		ob_pq_record_chunk(&reader, &chunk);
+		assert_false(reader.failed);
+		if (i == leaf)
+			return chunk;
+		for (int j = 0; j < chunk.npages; j++)
+			ob_pq_record_page(&reader, &page);
+	}
+}
+
+/* A column of one leaf, of which value(row) is the row's. */
+static ObPqRecordChunk
+write_column(int rows, int64_t (*value)(int), bool dictionary, size_t page)
+{
+	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,    OB_PQ_INT64,
+						   0,   OB_PQ_PLAIN,    0,    0,
+						   1,   dictionary,     false};
+	ObError error;
+	ObParquetOptions options = usual;
+	ObParquet *writer;
+	ObPqRecordChunk chunk;
+	ObBuf record;
+
+	options.page_size = page;
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	writer = ob_parquet_new(&node, 1, &options, &error);
+	assert_non_null(writer);
+	for (int row = 0; row < rows; row++)
+	{
+		ob_pq_int64(ob_parquet_leaf(writer, 0), value(row));
+		assert_int_equal(ob_parquet_end_row(writer, &error), OB_OK);
+	}
+	chunk = chunk_of(writer, 0, &record);
+	ob_buf_free(&record);
+	ob_parquet_free(writer);
+	return chunk;
+}
+
+static int64_t
+few(int row)
+{
+	return row % 10;
+}
+
+static int64_t
+distinct(int row)
+{
+	return row * INT64_C(0x9E3779B97F4A7C15);
+}
+
+static int64_t
+few_at_first(int row)
+{
+	return row < 100000 ? row % 10 : distinct(row);
+}
+
+static void
+dictionaries(void **state)
+{
+	ObPqRecordChunk chunk = write_column(100000, few, true, MIB);
+
+	assert_true(chunk.dictionary_size > 0 && chunk.dictionary_pages > 0);
+	assert_int_equal(chunk.plain_pages, 0);
+	chunk = write_column(100000, few, false, MIB);
+	assert_true(chunk.dictionary_size == 0 && chunk.plain_pages > 0);
+	/* given up so early that nothing is left of it */
+	chunk = write_column(100000, distinct, true, MIB);
+	assert_int_equal(chunk.dictionary_size, 0);
+	assert_int_equal(chunk.dictionary_pages, 0);
+	/* given up late, its pages stay */
+	chunk = write_column(500000, few_at_first, true, 4096);
+	assert_true(chunk.dictionary_size > 0 && chunk.dictionary_pages > 0);
+	assert_true(chunk.plain_pages > 0);
+	assert_int_equal(chunk.values, 500000);
+}
+
+/* ---- statistics ---- */
+
+static void
+add_doubles(ObPqStats *stats, const double *values, int n)
+{
+	ObPqLeaf leaf = {.type = OB_PQ_DOUBLE, .nvalues = n};
+
+	leaf.values.f64 = (double *) values;
+	ob_pq_stats_add(stats, OB_PQ_ORDER_DOUBLE, &leaf);
+}
+
+static double
+as_double(const ObPqBound *bound)
+{
+	double value;
+
+	assert_int_equal(bound->len, sizeof(value));
+	memcpy(&value, bound->data, sizeof(value));
+	return value;
+}
+
+static void
+floats(void **state)
+{
+	const double zeros[] = {0.0, -0.0};
+	const double some[] = {-1.5, 3};
+	const double odd[] = {1, NAN};
+	ObPqStats stats = {0};
+	ObPqStats all = {0};
+
+	add_doubles(&stats, zeros, 2);
+	assert_true(stats.valid);
+	assert_true(signbit(as_double(&stats.min)));
+	assert_false(signbit(as_double(&stats.max)));
+	add_doubles(&stats, some, 2);
+	assert_true(as_double(&stats.min) == -1.5 && as_double(&stats.max) == 3);
+	ob_pq_stats_merge(&all, OB_PQ_ORDER_DOUBLE, 0, &stats);
+	assert_true(all.valid);
+	/* one NaN, and there are none, whatever comes after it */
+	add_doubles(&stats, odd, 2);
+	assert_false(stats.valid);
+	add_doubles(&stats, some, 2);
+	assert_false(stats.valid);
+	ob_pq_stats_merge(&all, OB_PQ_ORDER_DOUBLE, 0, &stats);
+	assert_false(all.valid);
+	stats = (ObPqStats){0};
+	add_doubles(&stats, some, 2);
+	ob_pq_stats_merge(&all, OB_PQ_ORDER_DOUBLE, 0, &stats);
+	assert_false(all.valid);
+}
+
+/* Two's complement, big-endian: -1 is less than 0, though its bytes are not.
+ */
+static void
+decimals(void **state)
+{
+	uint8_t values[] = {0, 0, 0, 5, 0xFF, 0xFF, 0x80, 0, 0x7F, 0xFF, 0, 1};
+	ObPqLeaf leaf = {.type = OB_PQ_FIXED, .length = 2, .nvalues = 6};
+	ObPqStats stats = {0};
+
+	leaf.values.fixed = values;
+	ob_pq_stats_add(&stats, OB_PQ_ORDER_DECIMAL, &leaf);
+	assert_memory_equal(stats.min.data, "\x80\x00", 2);
+	assert_memory_equal(stats.max.data, "\x7F\xFF", 2);
+	stats.valid = false;
+	ob_pq_stats_add(&stats, OB_PQ_ORDER_FIXED, &leaf);
+	assert_memory_equal(stats.min.data, "\x00\x00", 2);
+	assert_memory_equal(stats.max.data, "\xFF\xFF", 2);
+}
+
+/* ---- records ---- */
+
+/* Row groups of several writers, in the file in another order than that in
+ * which they were made. */
+static void
+groups_in_any_order(void **state)
+{
+	ObBuf records[3];
+	ObBuf groups[3];
+	ObBuf files[2];
+	ObError error;
+
+	ob_error_clear(&error);
+	for (int i = 0; i < 3; i++)
+	{
+		ObParquet *writer =
+			ob_parquet_new(nodes, COUNT_OF(nodes), &usual, &error);
+
+		ob_buf_init(&records[i], MIB);
+		ob_buf_init(&groups[i], MIB);
+		assert_int_equal(put_group(writer, i * 100, 100 + i, &records[i],
+								   &groups[i], &error),
+						 OB_OK);
+		ob_parquet_free(writer);
+	}
+	for (int way = 0; way < 2; way++)
+	{
+		ObBuf ordered[3];
+		int64_t offsets[3];
+
+		ob_buf_init(&files[way], MIB);
+		ob_buf_adds(&files[way], OB_PQ_MAGIC);
+		for (int i = 0; i < 3; i++)
+		{
+			int other = way ? (i + 1) % 3 : i;
+
+			ordered[i] = records[other];
+			offsets[i] = files[way].len;
+			ob_buf_add(&files[way], groups[other].data, groups[other].len);
+		}
+		assert_int_equal(put_footer(ordered, offsets, 3, &files[way], &error),
+						 OB_OK);
+	}
+	/* all offsets have as many digits, so only their order differs */
+	assert_in_range(files[0].len, files[1].len - 100, files[1].len + 100);
+	for (int i = 0; i < 3; i++)
+	{
+		ObPqGroupStats group;
+		ObPqLeafStats leaf;
+
+		assert_true(
+			ob_pq_record_group(records[i].data, records[i].len, &group));
+		assert_int_equal(group.rows, 100 + i);
+		assert_int_equal(group.bytes, groups[i].len);
+		assert_true(
+			ob_pq_record_leaf(records[i].data, records[i].len, 1, &leaf));
+		assert_int_equal(leaf.values, 100 + i);
+		assert_true(leaf.bounded && leaf.min_exact && leaf.min_len == 4);
+		assert_false(
+			ob_pq_record_leaf(records[i].data, records[i].len, LEAVES, &leaf));
+		ob_buf_free(&records[i]);
+		ob_buf_free(&groups[i]);
+	}
+	ob_buf_free(&files[0]);
+	ob_buf_free(&files[1]);
+}
+
+/* A record that ends too early is none. */
+static void
+broken_records(void **state)
+{
+	ObBuf record;
+	ObBuf group;
+	ObError error;
+	ObParquet *writer;
+
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	ob_buf_init(&group, MIB);
+	writer = ob_parquet_new(nodes, COUNT_OF(nodes), &usual, &error);
+	assert_int_equal(put_group(writer, 0, 10, &record, &group, &error), OB_OK);
+	ob_parquet_free(writer);
+	for (size_t len = 0; len < record.len; len++)
+	{
+		ObBuf part = {.data = malloc(len + 1), .len = len};
+		const int64_t offset = 4;
+		ObPqLeafStats leaf;
+		ObBuf out;
+
+		memcpy(part.data, record.data, len);
+		part.data = realloc(part.data, len ? len : 1);
+		ob_buf_init(&out, MIB);
+		ob_error_clear(&error);
+		if (put_footer(&part, &offset, 1, &out, &error) != OB_EPROTO)
+			fail_msg("%zu bytes of %zu are a record", len, record.len);
+		(void) ob_pq_record_leaf(part.data, len, LEAVES - 1, &leaf);
+		ob_buf_free(&out);
+		free(part.data);
+	}
+	ob_buf_free(&record);
+	ob_buf_free(&group);
+}
+
+int
+main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(thrift_fields),
+		cmocka_unit_test(thrift_lists),
+		cmocka_unit_test(widths),
+		cmocka_unit_test(packing),
+		cmocka_unit_test(hybrid_of_all_patterns),
+		cmocka_unit_test(hybrid_of_all_widths),
+		cmocka_unit_test(one_run),
+		cmocka_unit_test(differences),
+		cmocka_unit_test(streams),
+		cmocka_unit_test(cut_texts),
+		cmocka_unit_test(texts_without_a_greater_one),
+		cmocka_unit_test(all_codecs),
+		cmocka_unit_test(lack_of_memory),
+		cmocka_unit_test(limits),
+		cmocka_unit_test(full_of_memory),
+		cmocka_unit_test(a_row_too_large),
+		cmocka_unit_test(no_column),
+		cmocka_unit_test(dictionaries),
+		cmocka_unit_test(floats),
+		cmocka_unit_test(decimals),
+		cmocka_unit_test(groups_in_any_order),
+		cmocka_unit_test(broken_records),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
