@@ -203,7 +203,7 @@ SELECT each(
 
 SELECT each(
 	'{"timezone": "UTC"}', '{"timezone": "Europe/Berlin"}',
-	'{"timezone": "europe/berlin"}', '{"timezone": "CET"}',
+	'{"timezone": "europe/berlin"}', '{"timezone": "Asia/Tokyo"}',
 	'{"timezone": "Etc/GMT-1"}', '{"timezone": "etc/gmt-14"}',
 	'{"timezone": "Etc/GMT+12"}', '{"timezone": "Etc/GMT0"}',
 	'{"timezone": 1}', '{"timezone": null}', '{"timezone": ""}',
