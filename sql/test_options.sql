@@ -48,7 +48,7 @@ SELECT each(
 	'{"format": "csv"}', '{"format": "text"}', '{"format": "binary"}',
 	'{"format": "jsonl"}', '{"format": "json"}',
 	'{"format": "xml"}', '{"format": "CSV"}', '{"format": ""}',
-	'{"format": "parquet"}');
+	'{"format": "orc"}');
 SELECT each(
 	'{"header": true}', '{"header": false}',
 	'{"format": "text", "header": true}');
