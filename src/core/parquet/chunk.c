@@ -98,7 +98,8 @@ ob_pq_chunk_encoding(const ObPqChunk *chunk)
 /* ---- its life ---- */
 
 static bool
-grow_array(ObPqMemory *memory, void **array, size_t size, int old, int new)
+grow_array(ObPqMemory *memory, void **array, size_t size, size_t old,
+		   size_t new)
 {
 	void *to = ob_pq_resize(memory, *array, size * old, size * new);
 
@@ -115,13 +116,12 @@ element_size(const ObPqLeaf *leaf)
 	return size ? size : sizeof(size_t);
 }
 
-/* A batch that needs more memory than batches have taken so far ends with its
- * row, if it is large. */
+/* A batch whose buffers have grown by so much ends with its row. */
 static void
 count_growth(ObParquet *writer, size_t bytes)
 {
 	writer->grown += bytes;
-	writer->wide = writer->wide || writer->grown > writer->batch_bytes;
+	writer->wide = writer->wide || writer->grown > writer->batch_bytes / 2;
 }
 
 bool
@@ -183,12 +183,48 @@ grow_levels(ObPqLeaf *leaf, int capacity)
 bool
 ob_pq_more_levels(ObPqLeaf *leaf)
 {
-	int capacity = leaf->levels_capacity ? leaf->levels_capacity * 2 : 64;
+	int before = leaf->levels_capacity;
+	int capacity = before ? before * 2 : 64;
 
 	if (grow_levels(leaf, capacity))
+	{
+		count_growth(leaf->writer, 2 * (size_t) (capacity - before));
 		return true;
+	}
 	leaf->failed = leaf->writer->failed = true;
 	return false;
+}
+
+/* What a batch has taken beyond its share is given back: else each batch could
+ * be larger than the one before. */
+static void
+shrink_batch(ObPqChunk *chunk)
+{
+	ObPqLeaf *leaf = &chunk->leaf;
+	size_t share = leaf->writer->batch_bytes / leaf->writer->nchunks;
+	int values = share / element_size(leaf);
+	void *array = leaf->values.fixed;
+
+	if (values < leaf->writer->batch_rows)
+		values = leaf->writer->batch_rows;
+	if (leaf->capacity > 2 * values &&
+		grow_array(chunk->memory, &array, element_size(leaf), leaf->capacity,
+				   values))
+	{
+		leaf->values.fixed = array;
+		leaf->capacity = values;
+	}
+	array = leaf->bytes;
+	if (share < OB_PQ_BYTES_SLACK)
+		share = OB_PQ_BYTES_SLACK;
+	if (leaf->bytes_capacity > share &&
+		grow_array(chunk->memory, &array, 1, leaf->bytes_capacity, share))
+	{
+		leaf->bytes = array;
+		leaf->bytes_capacity = share;
+	}
+	if (leaf->max_repetition > 0 && leaf->levels_capacity > 2 * values)
+		(void) grow_levels(leaf, values);
 }
 
 static void
@@ -816,6 +852,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	chunk->values += entries;
 	chunk->nulls += nulls;
 	reset_batch(leaf);
+	shrink_batch(chunk);
 	if (chunk->dictionary_on && !look_at_dictionary(chunk))
 		return false;
 	return page_bytes(chunk) < chunk->page_limit || end_page(chunk);

@@ -290,9 +290,10 @@ struct ObParquet
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
 	ObPqBytes scratch;  /* a page's body */
-	size_t grown;       /* by which batches of values have grown */
-	size_t batch_bytes; /* beyond which a batch that grows ends */
-	bool wide;          /* it has done so */
+	size_t grown;       /* by which buffers have grown in this batch */
+	size_t batch_bytes; /* that buffers keep; a batch that needs half as much
+						 * again ends with its row */
+	bool wide;          /* it is to end so */
 	int batch_rows;
 	int row; /* in the batch */
 	int64_t rows;

@@ -83,6 +83,8 @@ build(ObParquet *writer, ObError *error)
 		node = add_chunks(writer, node, 0, 0, &chunk, &failed);
 	if (failed)
 		return ob_pq_no_memory(&writer->memory, error);
+	writer->wide = false;
+	writer->grown = 0;
 	return OB_OK;
 }
 
@@ -175,6 +177,7 @@ drain(ObParquet *writer, ObError *error)
 	}
 	writer->row = 0;
 	writer->wide = false;
+	writer->grown = 0;
 	writer->size = size;
 	writer->expected_rows = writer->options.row_group_rows;
 	if (size > 0 &&
