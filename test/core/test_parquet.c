@@ -58,18 +58,6 @@ __wrap_realloc(void *old, size_t size)
 
 #define MIB ((size_t) 1024 * 1024)
 
-static uint64_t random_state = 88172645463325252u;
-
-/* xorshift64: the same data in every run. */
-static uint64_t
-next_random(void)
-{
-	random_state ^= random_state << 13;
-	random_state ^= random_state >> 7;
-	random_state ^= random_state << 17;
-	return random_state;
-}
-
 static uint64_t
 mask(int width)
 {
@@ -934,7 +922,7 @@ add_doubles(ObPqStats *stats, const double *values, int n)
 	ObPqLeaf leaf = {.type = OB_PQ_DOUBLE, .nvalues = n};
 
 	leaf.values.f64 = (double *) values;
-	ob_pq_stats_add(stats, OB_PQ_ORDER_DOUBLE, &leaf);
+	ob_pq_stats_add(stats, OB_PQ_ORDER_DOUBLE, &leaf, NULL, NULL, 0);
 }
 
 static double
@@ -987,11 +975,11 @@ decimals(void **state)
 	ObPqStats stats = {0};
 
 	leaf.values.fixed = values;
-	ob_pq_stats_add(&stats, OB_PQ_ORDER_DECIMAL, &leaf);
+	ob_pq_stats_add(&stats, OB_PQ_ORDER_DECIMAL, &leaf, NULL, NULL, 0);
 	assert_memory_equal(stats.min.data, "\x80\x00", 2);
 	assert_memory_equal(stats.max.data, "\x7F\xFF", 2);
 	stats.valid = false;
-	ob_pq_stats_add(&stats, OB_PQ_ORDER_FIXED, &leaf);
+	ob_pq_stats_add(&stats, OB_PQ_ORDER_FIXED, &leaf, NULL, NULL, 0);
 	assert_memory_equal(stats.min.data, "\x00\x00", 2);
 	assert_memory_equal(stats.max.data, "\xFF\xFF", 2);
 }
