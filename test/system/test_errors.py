@@ -791,7 +791,7 @@ def no_decimal(stage):
 
 
 @produces("42703", "a column of `force_quote` or `dictionary` is not in the result")
-def no_such_column(stage):
+def no_column_of_that_name(stage):
     return [
         stage.export(force_quote=["nonesuch"]),
         stage.export(

@@ -815,7 +815,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	int nulls = entries - leaf->nvalues;
 
 	/* texts that are no values of a dictionary would only be copied into it */
-	if (chunk->dictionary_on && leaf->nbytes > chunk->dictionary_limit &&
+	if (chunk->dictionary_on && leaf->nbytes / 2 > chunk->dictionary_limit &&
 		!give_up(chunk))
 		return false;
 	if (!add_levels(chunk, entries))

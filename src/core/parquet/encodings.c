@@ -42,8 +42,7 @@ ob_pq_varint(uint8_t *to, uint64_t value)
 static uint8_t *
 put_zigzag(uint8_t *to, int64_t value)
 {
-	return ob_pq_varint(to,
-						((uint64_t) value << 1) ^ (uint64_t) (value >> 63));
+	return ob_pq_varint(to, (uint64_t) value << 1 ^ -(uint64_t) (value < 0));
 }
 
 /* ---- bit packing ---- */

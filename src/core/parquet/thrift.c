@@ -29,7 +29,7 @@ put_varint(ObThrift *thrift, uint64_t value)
 static void
 put_zigzag(ObThrift *thrift, int64_t value)
 {
-	put_varint(thrift, ((uint64_t) value << 1) ^ (uint64_t) (value >> 63));
+	put_varint(thrift, (uint64_t) value << 1 ^ -(uint64_t) (value < 0));
 }
 
 static void

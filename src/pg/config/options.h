@@ -39,11 +39,12 @@ typedef struct ObOptions
 	bool has_header, has_delimiter, has_null, has_quote, has_escape;
 	bool has_force_quote, has_encoding;
 
-	const char *parquet_option; /* one of Parquet's that was given; NULL: none */
+	const char
+		*parquet_option; /* one of Parquet's that was given; NULL: none */
 
 	const char *compression; /* as given; NULL: the format's default */
 	const ObCodec *codec;    /* of the object as a whole */
-	int compression_level; /* the codec's default if not given */
+	int compression_level;   /* the codec's default if not given */
 	bool has_level;
 
 	char *server;       /* NULL: the setting onboard.server */
