@@ -24,6 +24,8 @@ PACKAGES = ("libcurl", "libcrypto", "expat", "zlib", "libisal", "jansson",
             "libpq")
 # What of core the orchestrator has no use for: it never sees a row.
 NOT_USED = ("sink", "upload", "part")
+# Folders of it, likewise.
+NOT_USED_FOLDERS = ("parquet",)
 FLAGS = (
     "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra",
     "-Wno-unused-parameter", "-Wno-sign-compare", "-fstack-protector-strong",
@@ -65,6 +67,7 @@ def sources():
         path
         for path in sorted((ROOT / "src" / "core").rglob("*.c"))
         if not path.name.startswith(NOT_USED)
+        and path.parent.name not in NOT_USED_FOLDERS
     ]
     return core + sorted((ROOT / "src" / "lambda").rglob("*.c"))
 

@@ -48,7 +48,7 @@ SELECT each(
 	'{"format": "csv"}', '{"format": "text"}', '{"format": "binary"}',
 	'{"format": "jsonl"}', '{"format": "json"}',
 	'{"format": "xml"}', '{"format": "CSV"}', '{"format": ""}',
-	'{"format": "parquet"}');
+	'{"format": "orc"}');
 SELECT each(
 	'{"header": true}', '{"header": false}',
 	'{"format": "text", "header": true}');
@@ -203,7 +203,7 @@ SELECT each(
 
 SELECT each(
 	'{"timezone": "UTC"}', '{"timezone": "Europe/Berlin"}',
-	'{"timezone": "europe/berlin"}', '{"timezone": "CET"}',
+	'{"timezone": "europe/berlin"}', '{"timezone": "Asia/Tokyo"}',
 	'{"timezone": "Etc/GMT-1"}', '{"timezone": "etc/gmt-14"}',
 	'{"timezone": "Etc/GMT+12"}', '{"timezone": "Etc/GMT0"}',
 	'{"timezone": 1}', '{"timezone": null}', '{"timezone": ""}',

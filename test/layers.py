@@ -32,7 +32,8 @@ HEADERS = [
         "use core/text/json.h: the symbols of JSON libraries clash in a backend",
     ),
     (
-        r"(zlib|zconf)\.h", r"src/core/(sink/sink_zlib|base/hash)\.c",
+        r"(zlib|zconf)\.h",
+        r"src/core/(sink/sink_zlib|base/hash|parquet/compress)\.c",
         "use the gzip sink, or core/base/hash.h",
     ),
     (
@@ -40,8 +41,22 @@ HEADERS = [
         r"src/core/(sink/sink_igzip|base/hash)\.c",
         "use the gzip sink, or core/base/hash.h",
     ),
-    (r"zstd\w*\.h", r"src/core/sink/sink_zstd\.c", "use the zstd sink"),
-    (r"lz4\w*\.h", r"src/core/sink/sink_lz4\.c", "use the lz4 sink"),
+    (
+        r"zstd\w*\.h", r"src/core/(sink/sink_zstd|parquet/compress)\.c",
+        "use the zstd sink",
+    ),
+    (
+        r"lz4\w*\.h", r"src/core/(sink/sink_lz4|parquet/compress)\.c",
+        "use the lz4 sink",
+    ),
+    (
+        r"snappy[\w-]*\.h", r"src/core/parquet/compress\.c",
+        "snappy is a codec of Parquet's pages alone",
+    ),
+    (
+        r"xxhash\.h", r"src/core/parquet/dictionary\.c",
+        "a hash of another kind is in core/base/hash.h",
+    ),
     (
         r"storage/latch\.h|storage/waiteventset\.h", r"src/pg/base/wait\.c",
         "wait through pg/base/wait.h, so that interrupts are always served",
@@ -78,9 +93,9 @@ LAYERS = ("core", "pg", "lambda")
 # The folders of a layer.  A file includes only its own folder and those before
 # it; a file beside the folders may include all of them.
 ROOMS = {
-    "core": ("base", "text", "sink", "http", "aws", "s3"),
+    "core": ("base", "text", "sink", "parquet", "http", "aws", "s3"),
     "pg": (
-        "base", "encode", "config", "catalog", "store", "parallel",
+        "base", "encode", "parquet", "config", "catalog", "store", "parallel",
         "increment", "export", "workers", "run", "sql",
     ),
 }

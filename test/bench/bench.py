@@ -401,7 +401,8 @@ def version(*command):
 
 
 def libraries():
-    names = ("libcurl", "libcrypto", "libisal", "zlib", "libzstd", "liblz4")
+    names = ("libcurl", "libcrypto", "libisal", "zlib", "libzstd", "liblz4",
+             "snappy")
     versions = (version("pkg-config", "--modversion", name) for name in names)
     return ", ".join(f"{n} {v}" for n, v in zip(names, versions))
 

@@ -763,17 +763,41 @@ def no_credentials_before_the_query(stage):
     return [stage.export("SELECT 1 / 0", server=server)]
 
 
-@produces("42701", "two columns of the same name, with jsonl or json")
+@produces("42701", "two columns of the same name, with jsonl, json or parquet")
 def two_columns(stage):
     return [
         stage.export("SELECT 1 AS a, 2 AS a", format=format)
-        for format in ("jsonl", "json")
+        for format in ("jsonl", "json", "parquet")
     ]
 
 
-@produces("42703", "a column of `force_quote` is not in the result")
-def no_column_to_quote(stage):
-    return [stage.export(force_quote=["nonesuch"])]
+@produces("42611", "parquet: a column without a name, or no columns")
+def no_column_name(stage):
+    return [
+        stage.export(query, format="parquet")
+        for query in ("SELECT 1", "SELECT FROM pg_class")
+    ]
+
+
+@produces(
+    "42804", "parquet: a numeric without precision, or with more than 38 digits,"
+    " and without option `numeric`",
+)
+def no_decimal(stage):
+    return [
+        stage.export(f"SELECT 1::{type_} AS a", format="parquet")
+        for type_ in ("numeric", "numeric(39,2)")
+    ]
+
+
+@produces("42703", "a column of `force_quote` or `dictionary` is not in the result")
+def no_such_column(stage):
+    return [
+        stage.export(force_quote=["nonesuch"]),
+        stage.export(
+            "SELECT 1 AS a", format="parquet", dictionary=["nonesuch"]
+        ),
+    ]
 
 
 @produces("42710", "two registered tables would have the same destination")
@@ -807,6 +831,23 @@ ROWS = "During the export"
 @produces("22P05", ROWS)
 def no_such_character(stage):
     return [stage.export("SELECT '\u20ac'", encoding="LATIN1")]
+
+
+@produces("42804", ROWS)
+def nothing_to_store(stage):
+    return [
+        stage.export("SELECT date 'infinity' AS a", format="parquet")
+    ]
+
+
+@produces("54000", ROWS)
+def too_wide_a_row(stage):
+    select(stage.db, "SET onboard.upload_memory = '16MB'")
+    error = stage.export(
+        "SELECT repeat('x', 30000000) AS a", format="parquet"
+    )
+    select(stage.db, "RESET onboard.upload_memory")
+    return [error]
 
 
 @produces("22012", ROWS)

@@ -73,6 +73,6 @@ def test_a_glossary_that_is_out_of_order(tree):
 
 
 def test_a_folder_that_no_map_names(tree):
-    (tree / "src/core/parquet").mkdir()
+    (tree / "src/core/lake").mkdir()
     (problem,) = problems("maps.py", tree)
-    assert "core/parquet is not named" in problem
+    assert "core/lake is not named" in problem

@@ -24,6 +24,10 @@
 /* A dictionary must take less than this part of what the values would. */
 #define WORTH 0.9
 #define LEVELS_PREFIX 4
+/* Memory of texts that each leaf begins with; and the most that a buffer keeps
+ * when it is emptied. */
+#define BYTES_LEAST 48
+#define KEPT_MAX ((size_t) 1024 * 1024)
 
 static int
 size_of(const ObPqLeaf *leaf)
@@ -98,8 +102,7 @@ ob_pq_chunk_encoding(const ObPqChunk *chunk)
 /* ---- its life ---- */
 
 static bool
-grow_array(ObPqMemory *memory, void **array, size_t size, size_t old,
-		   size_t new)
+grow_array(ObPqMemory *memory, void **array, size_t size, int old, int new)
 {
 	void *to = ob_pq_resize(memory, *array, size * old, size * new);
 
@@ -116,14 +119,6 @@ element_size(const ObPqLeaf *leaf)
 	return size ? size : sizeof(size_t);
 }
 
-/* A batch whose buffers have grown by so much ends with its row. */
-static void
-count_growth(ObParquet *writer, size_t bytes)
-{
-	writer->grown += bytes;
-	writer->wide = writer->wide || writer->grown > writer->batch_bytes / 2;
-}
-
 bool
 ob_pq_more_values(ObPqLeaf *leaf)
 {
@@ -137,8 +132,6 @@ ob_pq_more_values(ObPqLeaf *leaf)
 		leaf->failed = leaf->writer->failed = true;
 		return false;
 	}
-	count_growth(leaf->writer,
-				 element_size(leaf) * (capacity - leaf->capacity));
 	leaf->values.fixed = array;
 	leaf->capacity = capacity;
 	return true;
@@ -156,7 +149,6 @@ ob_pq_more_bytes(ObPqLeaf *leaf, size_t len)
 		leaf->failed = leaf->writer->failed = true;
 		return false;
 	}
-	count_growth(leaf->writer, bytes.capacity - leaf->bytes_capacity);
 	leaf->bytes = (char *) bytes.data;
 	leaf->bytes_capacity = bytes.capacity;
 	return true;
@@ -183,48 +175,12 @@ grow_levels(ObPqLeaf *leaf, int capacity)
 bool
 ob_pq_more_levels(ObPqLeaf *leaf)
 {
-	int before = leaf->levels_capacity;
-	int capacity = before ? before * 2 : 64;
+	int capacity = leaf->levels_capacity ? leaf->levels_capacity * 2 : 64;
 
 	if (grow_levels(leaf, capacity))
-	{
-		count_growth(leaf->writer, 2 * (size_t) (capacity - before));
 		return true;
-	}
 	leaf->failed = leaf->writer->failed = true;
 	return false;
-}
-
-/* What a batch has taken beyond its share is given back: else each batch could
- * be larger than the one before. */
-static void
-shrink_batch(ObPqChunk *chunk)
-{
-	ObPqLeaf *leaf = &chunk->leaf;
-	size_t share = leaf->writer->batch_bytes / leaf->writer->nchunks;
-	int values = share / element_size(leaf);
-	void *array = leaf->values.fixed;
-
-	if (values < leaf->writer->batch_rows)
-		values = leaf->writer->batch_rows;
-	if (leaf->capacity > 2 * values &&
-		grow_array(chunk->memory, &array, element_size(leaf), leaf->capacity,
-				   values))
-	{
-		leaf->values.fixed = array;
-		leaf->capacity = values;
-	}
-	array = leaf->bytes;
-	if (share < OB_PQ_BYTES_SLACK)
-		share = OB_PQ_BYTES_SLACK;
-	if (leaf->bytes_capacity > share &&
-		grow_array(chunk->memory, &array, 1, leaf->bytes_capacity, share))
-	{
-		leaf->bytes = array;
-		leaf->bytes_capacity = share;
-	}
-	if (leaf->max_repetition > 0 && leaf->levels_capacity > 2 * values)
-		(void) grow_levels(leaf, values);
 }
 
 static void
@@ -260,7 +216,7 @@ ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer, const ObPqNode *node,
 			return false;
 		memset(leaf->definitions, max_definition, capacity);
 	}
-	if (leaf->type == OB_PQ_BYTE_ARRAY && !ob_pq_more_bytes(leaf, 64))
+	if (leaf->type == OB_PQ_BYTE_ARRAY && !ob_pq_more_bytes(leaf, BYTES_LEAST))
 		return false;
 	while (leaf->capacity < capacity)
 	{
@@ -499,6 +455,13 @@ round_bounds(const ObPqChunk *chunk, ObPqStats *stats)
 		stats->valid = false;
 }
 
+static void
+release_large(ObPqChunk *chunk, ObPqBytes *bytes)
+{
+	if (bytes->capacity > KEPT_MAX)
+		ob_pq_bytes_free(chunk->memory, bytes);
+}
+
 /* A page without a value needs no encoding, and some readers know none of the
  * others without a value. */
 static ObPqEncoding
@@ -547,6 +510,8 @@ end_page(ObPqChunk *chunk)
 	memcpy(to, &page, sizeof(page));
 	chunk->pages.len += sizeof(page);
 	reset_page(chunk);
+	release_large(chunk, &chunk->plain);
+	release_large(chunk, scratch);
 	return true;
 }
 
@@ -816,6 +781,19 @@ add_levels(ObPqChunk *chunk, int entries)
 	return true;
 }
 
+/* The memory of large values is not kept: the page needs as much again. */
+static void
+release_bytes(ObPqLeaf *leaf)
+{
+	if (leaf->bytes_capacity <= KEPT_MAX)
+		return;
+	ob_pq_release(((ObPqChunk *) leaf)->memory, leaf->bytes,
+				  leaf->bytes_capacity);
+	leaf->bytes = NULL;
+	leaf->bytes_capacity = 0;
+	(void) ob_pq_more_bytes(leaf, BYTES_LEAST);
+}
+
 static size_t
 page_bytes(const ObPqChunk *chunk)
 {
@@ -852,7 +830,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	chunk->values += entries;
 	chunk->nulls += nulls;
 	reset_batch(leaf);
-	shrink_batch(chunk);
+	release_bytes(leaf);
 	if (chunk->dictionary_on && !look_at_dictionary(chunk))
 		return false;
 	return page_bytes(chunk) < chunk->page_limit || end_page(chunk);

@@ -15,7 +15,8 @@
 
 #include "core/parquet/parquet_intern.h"
 
-#define FIRST_SLOTS 256
+#define FIRST_SLOTS 32
+#define ONE_BYTE_TEXTS 256
 
 static uint64_t
 hash_number(uint64_t value)
@@ -52,7 +53,8 @@ void
 ob_pq_dictionary_reset(ObPqDictionary *dictionary)
 {
 	memset(dictionary->slots, 0, (dictionary->mask + 1) * sizeof(uint64_t));
-	memset(dictionary->one_byte, 0, sizeof(dictionary->one_byte));
+	if (dictionary->one_byte)
+		memset(dictionary->one_byte, 0, ONE_BYTE_TEXTS * sizeof(uint32_t));
 	dictionary->n = 0;
 	dictionary->plain.len = 0;
 	dictionary->starts.len = 0;
@@ -66,6 +68,8 @@ ob_pq_dictionary_free(ObPqDictionary *dictionary)
 		return;
 	ob_pq_release(dictionary->memory, dictionary->slots,
 				  ((size_t) dictionary->mask + 1) * sizeof(uint64_t));
+	ob_pq_release(dictionary->memory, dictionary->one_byte,
+				  ONE_BYTE_TEXTS * sizeof(uint32_t));
 	ob_pq_bytes_free(dictionary->memory, &dictionary->plain);
 	ob_pq_bytes_free(dictionary->memory, &dictionary->starts);
 	ob_pq_bytes_free(dictionary->memory, &dictionary->seen);
@@ -259,6 +263,22 @@ add_fixed(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 }
 
 static bool
+note_one_byte(ObPqDictionary *dictionary, uint8_t value, uint32_t number)
+{
+	size_t size = ONE_BYTE_TEXTS * sizeof(uint32_t);
+
+	if (!dictionary->one_byte)
+	{
+		dictionary->one_byte = ob_pq_resize(dictionary->memory, NULL, 0, size);
+		if (!dictionary->one_byte)
+			return false;
+		memset(dictionary->one_byte, 0, size);
+	}
+	dictionary->one_byte[value] = number + 1;
+	return true;
+}
+
+static bool
 add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 {
 	size_t start = 0;
@@ -269,7 +289,8 @@ add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 		size_t len = leaf->values.ends[i] - start;
 
 		start = leaf->values.ends[i];
-		if (len == 1 && dictionary->one_byte[value[0]] != 0)
+		if (len == 1 && dictionary->one_byte &&
+			dictionary->one_byte[value[0]] != 0)
 		{
 			numbers[i] = dictionary->one_byte[value[0]] - 1;
 			continue;
@@ -278,8 +299,8 @@ add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 			number_of(dictionary, XXH3_64bits(value, len), value, len);
 		if (numbers[i] == UINT32_MAX)
 			return false;
-		if (len == 1)
-			dictionary->one_byte[value[0]] = numbers[i] + 1;
+		if (len == 1 && !note_one_byte(dictionary, value[0], numbers[i]))
+			return false;
 	}
 	return true;
 }

@@ -51,9 +51,6 @@ put_zigzag(uint8_t *to, int64_t value)
 static inline void
 store64(uint8_t *to, uint64_t value)
 {
-#if __BYTE_ORDER__ == __ORDER_BIG_ENDIAN__
-	value = __builtin_bswap64(value);
-#endif
 	memcpy(to, &value, sizeof(value));
 }
 

@@ -18,7 +18,7 @@ ob_pq_resize(ObPqMemory *memory, void *old, size_t old_size, size_t size)
 {
 	void *new;
 
-	if (size > old_size && size - old_size > memory->limit - memory->used)
+	if (size > old_size && memory->used + size - old_size > memory->limit)
 	{
 		memory->over = true;
 		return NULL;

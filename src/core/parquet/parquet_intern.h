@@ -175,7 +175,7 @@ typedef struct ObPqDictionary
 	ObPqBytes seen;   /* uint32_t: the last page that has it; 0: none */
 	uint64_t *slots;  /* hash << 32 | number + 1 */
 	uint32_t mask;
-	uint32_t one_byte[256]; /* number + 1 of texts of one byte */
+	uint32_t *one_byte; /* number + 1 of texts of one byte; NULL: none yet */
 } ObPqDictionary;
 
 extern bool ob_pq_dictionary_init(ObPqDictionary *dictionary,
@@ -290,10 +290,10 @@ struct ObParquet
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
 	ObPqBytes scratch;  /* a page's body */
-	size_t grown;       /* by which buffers have grown in this batch */
-	size_t batch_bytes; /* that buffers keep; a batch that needs half as much
-						 * again ends with its row */
-	bool wide;          /* it is to end so */
+	size_t batch_bytes; /* of texts and levels, at which a batch ends */
+	size_t last_bytes;  /* of those in the last batch */
+	ObPqLeaf **wide;    /* leaves that have them */
+	int nwide;
 	int batch_rows;
 	int row; /* in the batch */
 	int64_t rows;

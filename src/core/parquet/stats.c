@@ -106,10 +106,7 @@ first_eight(const uint8_t *data)
 	uint64_t word;
 
 	memcpy(&word, data, sizeof(word));
-#if __BYTE_ORDER__ == __ORDER_LITTLE_ENDIAN__
-	word = __builtin_bswap64(word);
-#endif
-	return word;
+	return __builtin_bswap64(word);
 }
 
 static int

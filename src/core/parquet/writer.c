@@ -16,13 +16,16 @@
  * of all columns.  A page that is full exists up to four times: as values, as
  * a body, compressed, and in buffers that have grown. */
 #define BATCH_SHARE 16
-#define PAGE_SHARE 8
-#define DICTIONARY_SHARE 8
+#define PAGE_SHARE 16
+#define DICTIONARY_SHARE 16
 #define PAGE_LEAST 1024
 #define DICTIONARY_MAX ((size_t) 1024 * 1024)
 /* What a single row may take beyond the memory at which a row group ends. */
 #define SLACK_SHARE 2
 #define VALUE_BYTES 16
+/* A batch of texts exists so often at once: as a batch, as the values of a
+ * page, as its body, and compressed. */
+#define NEXT_BATCH 4
 
 static int
 count_leaves(const ObPqNode *nodes, int nnodes)
@@ -61,6 +64,8 @@ add_chunks(ObParquet *writer, int node, int definition, int repetition,
 	if (!ob_pq_chunk_init(made, writer, it, definition, repetition,
 						  writer->batch_rows))
 		*failed = true;
+	if (it->type == OB_PQ_BYTE_ARRAY || repetition > 0)
+		writer->wide[writer->nwide++] = &made->leaf;
 	made->page_limit = between(options->memory / PAGE_SHARE / writer->nchunks,
 							   PAGE_LEAST, options->page_size);
 	made->dictionary_limit =
@@ -83,8 +88,6 @@ build(ObParquet *writer, ObError *error)
 		node = add_chunks(writer, node, 0, 0, &chunk, &failed);
 	if (failed)
 		return ob_pq_no_memory(&writer->memory, error);
-	writer->wide = false;
-	writer->grown = 0;
 	return OB_OK;
 }
 
@@ -95,10 +98,14 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 	ObParquet *writer = calloc(1, sizeof(ObParquet));
 	int nleaves = count_leaves(nodes, nnodes);
 
-	if (nleaves == 0)
+	/* values are written as the processor has them */
+	if (nleaves == 0 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
 	{
 		free(writer);
-		ob_error_set(error, OB_EINVAL, "a Parquet file needs a column");
+		ob_error_set(error, OB_EINVAL,
+					 nleaves == 0 ? "a Parquet file needs a column"
+								  : "Parquet files are not written on "
+									"big-endian processors");
 		return NULL;
 	}
 	if (writer)
@@ -108,10 +115,13 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 		writer->nnodes = nnodes;
 		writer->nodes = malloc(nnodes * sizeof(ObPqNode));
 		writer->chunks = calloc(nleaves, sizeof(ObPqChunk));
+		writer->wide = calloc(nleaves, sizeof(ObPqLeaf *));
+		writer->memory.used = nleaves * sizeof(ObPqChunk);
 		writer->compressor =
 			ob_pq_compressor_new(options->codec, options->level);
 	}
-	if (!writer || !writer->nodes || !writer->chunks || !writer->compressor)
+	if (!writer || !writer->nodes || !writer->chunks || !writer->wide ||
+		!writer->compressor)
 	{
 		ob_parquet_free(writer);
 		ob_error_set(error, OB_ENOMEM, "out of memory");
@@ -140,6 +150,7 @@ ob_parquet_free(ObParquet *writer)
 	ob_pq_bytes_free(&writer->memory, &writer->scratch);
 	ob_pq_compressor_free(writer->compressor);
 	free(writer->chunks);
+	free(writer->wide);
 	free(writer->nodes);
 	free(writer);
 }
@@ -164,11 +175,23 @@ ob_parquet_row(const ObParquet *writer)
 	return writer->row;
 }
 
+/* The bytes of the batch's texts and levels. */
+static size_t
+wide_bytes(const ObParquet *writer)
+{
+	size_t bytes = 0;
+
+	for (int i = 0; i < writer->nwide; i++)
+		bytes += writer->wide[i]->nbytes + writer->wide[i]->nlevels;
+	return bytes;
+}
+
 static ObCode
 drain(ObParquet *writer, ObError *error)
 {
 	size_t size = 0;
 
+	writer->last_bytes = wide_bytes(writer);
 	for (int i = 0; i < writer->nchunks; i++)
 	{
 		if (!ob_pq_chunk_drain(&writer->chunks[i], writer->row))
@@ -176,8 +199,6 @@ drain(ObParquet *writer, ObError *error)
 		size += ob_pq_chunk_size(&writer->chunks[i]);
 	}
 	writer->row = 0;
-	writer->wide = false;
-	writer->grown = 0;
 	writer->size = size;
 	writer->expected_rows = writer->options.row_group_rows;
 	if (size > 0 &&
@@ -196,7 +217,8 @@ ob_parquet_end_row(ObParquet *writer, ObError *error)
 	writer->row++;
 	writer->rows++;
 	if (writer->row < writer->batch_rows &&
-		writer->rows < writer->options.row_group_rows && !writer->wide)
+		writer->rows < writer->options.row_group_rows &&
+		wide_bytes(writer) < writer->batch_bytes)
 		return OB_OK;
 	return drain(writer, error);
 }
@@ -208,7 +230,8 @@ ob_parquet_is_full(const ObParquet *writer)
 		return false;
 	return writer->rows >= writer->options.row_group_rows ||
 		   writer->size >= writer->options.row_group_size ||
-		   writer->memory.used >= writer->options.memory;
+		   writer->memory.used + NEXT_BATCH * writer->last_bytes >=
+			   writer->options.memory;
 }
 
 int64_t

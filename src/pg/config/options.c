@@ -162,8 +162,8 @@ read_force_quote(ObOptionReader *reader)
 		(value->type == jbvString && strcmp(ob_option_copy(value), "*") == 0);
 	reader->options->has_force_quote = !ob_option_is_boolean(reader, false);
 	if (!copy->force_quote_all && reader->options->has_force_quote)
-		copy->force_quote =
-			ob_option_names(reader, "a boolean, \"*\" or an array of column names");
+		copy->force_quote = ob_option_names(
+			reader, "a boolean, \"*\" or an array of column names");
 }
 
 static void
@@ -563,8 +563,9 @@ check_characters(const ObCopyOptions *copy)
 static void
 finish_compression(ObOptions *options)
 {
-	options->codec = ob_codec_lookup(
-		options->compression ? options->compression : "none");
+	if (!options->compression)
+		options->compression = "none";
+	options->codec = ob_codec_lookup(options->compression);
 	if (!options->has_level)
 		options->compression_level = options->codec->default_level;
 	else if (options->codec->create == NULL)

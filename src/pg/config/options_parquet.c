@@ -150,15 +150,12 @@ ob_read_numeric(ObOptionReader *reader)
 static const Compression *
 find_compression(const ObOptions *options)
 {
-	const char *name =
-		options->compression ? options->compression : DEFAULT_COMPRESSION;
-
 	for (int i = 0; i < lengthof(compressions); i++)
 	{
-		if (strcmp(compressions[i].name, name) == 0)
+		if (strcmp(compressions[i].name, options->compression) == 0)
 			return &compressions[i];
 	}
-	elog(ERROR, "unexpected compression \"%s\"", name);
+	elog(ERROR, "unexpected compression \"%s\"", options->compression);
 }
 
 static void
@@ -220,6 +217,8 @@ ob_options_finish_parquet(ObOptions *options)
 {
 	if (options->copy.format->kind == OB_FORMAT_PARQUET)
 	{
+		if (!options->compression)
+			options->compression = DEFAULT_COMPRESSION;
 		finish_compression(options);
 		finish_sizes(options);
 		options->codec = ob_codec_lookup("none");

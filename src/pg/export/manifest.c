@@ -67,7 +67,7 @@ add_format(StringInfo json, const ObOptions *options)
 
 	ob_json_open(json, "format", '{');
 	ob_json_put_text(json, "name", copy->format->name);
-	ob_json_put_text(json, "compression", options->codec->name);
+	ob_json_put_text(json, "compression", options->compression);
 	if (kind != OB_FORMAT_BINARY)
 		ob_json_put_text(json, "encoding",
 						 pg_encoding_to_char(copy->encoding));
