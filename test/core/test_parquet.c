@@ -914,6 +914,53 @@ dictionaries(void **state)
 	assert_int_equal(chunk.values, 500000);
 }
 
+/* A column of texts beside seven others, so that its share is small; each text
+ * has that length, and there are five of them. */
+static ObPqRecordChunk
+write_texts(size_t len)
+{
+	ObPqNode columns[8];
+	ObError error;
+	ObParquet *writer;
+	ObPqRecordChunk chunk;
+	ObBuf record;
+	char *text = malloc(len);
+
+	for (int i = 0; i < 8; i++)
+		columns[i] = nodes[1];
+	columns[0].type = OB_PQ_BYTE_ARRAY;
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	writer = ob_parquet_new(columns, 8, &usual, &error);
+	assert_non_null(writer);
+	for (int row = 0; row < 2000 && !ob_parquet_is_full(writer); row++)
+	{
+		memset(text, 'a' + row % 5, len);
+		put_bytes(ob_parquet_leaf(writer, 0), text, len);
+		for (int i = 1; i < 8; i++)
+			ob_pq_int32(ob_parquet_leaf(writer, i), row);
+		assert_int_equal(ob_parquet_end_row(writer, &error), OB_OK);
+	}
+	chunk = chunk_of(writer, 0, &record);
+	ob_buf_free(&record);
+	ob_parquet_free(writer);
+	free(text);
+	return chunk;
+}
+
+/* It is their own length that counts, not that of all texts of a batch. */
+static void
+dictionaries_of_long_texts(void **state)
+{
+	ObPqRecordChunk chunk = write_texts(900);
+
+	assert_true(chunk.dictionary_size > 0 && chunk.dictionary_pages > 0);
+	assert_int_equal(chunk.plain_pages, 0);
+	chunk = write_texts(500000);
+	assert_int_equal(chunk.dictionary_size, 0);
+	assert_int_equal(chunk.dictionary_pages, 0);
+}
+
 /* ---- statistics ---- */
 
 static void
@@ -1109,6 +1156,7 @@ main(void)
 		cmocka_unit_test(a_row_too_large),
 		cmocka_unit_test(no_column),
 		cmocka_unit_test(dictionaries),
+		cmocka_unit_test(dictionaries_of_long_texts),
 		cmocka_unit_test(floats),
 		cmocka_unit_test(decimals),
 		cmocka_unit_test(groups_in_any_order),

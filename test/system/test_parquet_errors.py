@@ -431,22 +431,68 @@ def test_increments(db, s3, registry, bucket, parquet):
         execute(db, "DROP TABLE pq_growing")
 
 
-def test_parallel(db, s3, bucket, parquet):
-    """Workers of a query, if any, make one file."""
-    execute(db, "CREATE TABLE pq_big AS SELECT g AS id, md5(g::text) AS t FROM"
-            " generate_series(1, 9000) g; ANALYZE pq_big;"
-            "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0;"
-            "SET parallel_tuple_cost = 0")
+EAGER = """
+    SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0;
+    SET parallel_tuple_cost = 0; SET max_parallel_workers_per_gather = 2
+"""
+
+
+@pytest.mark.parametrize("width,options", [
+    (1, {"row_group_rows": 1500}),
+    (1, {}),
+    # parts of several row groups, and row groups of several parts
+    (64, {"row_group_size": "1MB", "part_size": "5MB"}),
+    (64, {"row_group_size": "7MB", "part_size": "5MB"}),
+], ids=str)
+@pytest.mark.parametrize("parallel", ["auto", 2])
+def test_parallel(db, parquet, width, options, parallel):
+    """Workers of a query make one file, with whole row groups of each."""
+    execute(db, "CREATE TABLE pq_big AS SELECT g AS id,"
+            f" repeat(md5(g::text), {width}) AS t, ARRAY[g, NULL] AS a,"
+            " CASE WHEN g % 3 > 0 THEN g / 4.0 END::numeric(20,2) AS n"
+            f" FROM generate_series(1, 12000) g; ANALYZE pq_big; {EAGER}")
     try:
-        for parallel in ("off", "auto", 2):
-            file = parquet.land(
-                "SELECT * FROM pq_big", parallel=parallel, row_group_rows=2000
-            )
-            parquet.compare(
-                file, "SELECT * FROM pq_big ORDER BY id", in_order=False
-            )
+        sink = value(db, "SELECT line FROM onboard_explain('TABLE pq_big', %s)"
+                     " line LIMIT 1", (json.dumps({"format": "parquet"}),))
+        assert sink.startswith("Sink: below Gather")
+        file = parquet.land(
+            "TABLE pq_big", parallel=parallel, compression="none",
+            dictionary=False, **options,
+        )
+        parquet.compare(
+            file, "SELECT * FROM pq_big ORDER BY id", in_order=False
+        )
+        if options:
+            assert len(file.groups) > 2
     finally:
         execute(db, "DROP TABLE pq_big")
+
+
+def test_parallel_without_rows(db, parquet):
+    execute(db, "CREATE TABLE pq_none (id int, t text[]); ANALYZE pq_none;"
+            + EAGER)
+    try:
+        file = parquet.check("TABLE pq_none", parallel=2)
+        assert file.groups == []
+    finally:
+        execute(db, "DROP TABLE pq_none")
+
+
+@pytest.mark.parametrize("where", [1, 15000])
+def test_parallel_fails(db, bucket, rgw, where):
+    """A value that a worker cannot store; the row's number is its own."""
+    execute(db, "CREATE TABLE pq_bad AS SELECT g AS id, repeat(md5(g::text),"
+            f" 20) AS t, CASE g WHEN {where} THEN 'infinity' END::date AS d"
+            f" FROM generate_series(1, 20000) g; ANALYZE pq_bad; {EAGER}")
+    try:
+        error = failure(
+            land, db, "t", "TABLE pq_bad", bucket, parallel=2, **SMALL
+        )
+        assert error.pgcode == MISMATCH
+        assert "it is an infinite date" in error.diag.message_detail
+        no_trace(rgw, bucket)
+    finally:
+        execute(db, "DROP TABLE pq_bad")
 
 
 def test_explain_and_check(db, registry, bucket):

@@ -7,6 +7,7 @@ compared with COPY's.
 
 import csv
 import io
+import json
 
 import pytest
 
@@ -176,7 +177,7 @@ FLOAT = {"FLOAT", "DOUBLE"}
 
 @pytest.fixture(scope="module")
 def zoo(pg):
-    """The table pq_zoo, in the order of its column "row number"."""
+    """A query of all rows, which are read as they are stored."""
     db = pg.connect("onboard")
     execute(db, SCHEMA)
     columns = ", ".join(f'"{name}" {type}' for name, (type, _) in ZOO.items())
@@ -192,13 +193,12 @@ def zoo(pg):
         writer.writerow(row)
     rows.seek(0)
     with db.cursor() as cursor:
+        names = ", ".join(f'"{name}"' for name in ZOO)
         cursor.copy_expert(
             "COPY pq_zoo FROM STDIN (FORMAT csv, NULL 'a null',"
-            " FORCE_NULL *)" if db.server_version >= 170000 else
-            "COPY pq_zoo FROM STDIN (FORMAT csv, NULL 'a null', FORCE_NULL ("
-            + ", ".join(f'"{name}"' for name in ZOO) + "))", rows,
+            f" FORCE_NULL ({names}))", rows,
         )
-    yield "SELECT * FROM pq_zoo ORDER BY id"
+    yield "TABLE pq_zoo"
     execute(db, DROPPED)
     db.close()
 
@@ -238,6 +238,13 @@ def test_zoo(parquet, zoo, options):
         assert file.encodings["int4"] == {PLAIN}
 
 
+def test_zoo_as_slots(parquet, zoo):
+    """Rows that were sorted, and those that were computed."""
+    parquet.check(f"{zoo} ORDER BY id")
+    parquet.check("SELECT (q).* FROM (SELECT z AS q FROM pq_zoo z ORDER BY id"
+                  " OFFSET 0) q")
+
+
 def test_types(parquet, zoo):
     """The kinds are those that the documentation names."""
     kinds = dict(parquet.land(zoo).kinds())
@@ -264,8 +271,6 @@ def test_types_of_postgresql(parquet, zoo):
         "SELECT json_object_agg(attname, format_type(atttypid, atttypmod))"
         " FROM pg_attribute WHERE attrelid = 'pq_zoo'::regclass AND attnum > 0"
     )
-    import json
-
     found = json.loads(file.properties()["onboard.postgresql_types"])
     assert found == execute(parquet.db, sql)[0][0]
 

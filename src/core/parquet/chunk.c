@@ -807,6 +807,22 @@ page_bytes(const ObPqChunk *chunk)
 	return values + chunk->definitions.len / 8 + chunk->repetitions.len / 8;
 }
 
+/* Whether there is one that would only be copied into a dictionary, since that
+ * would be given up. */
+static bool
+has_large_value(const ObPqLeaf *leaf, size_t limit)
+{
+	size_t start = 0;
+
+	for (int i = 0; leaf->nbytes > limit && i < leaf->nvalues; i++)
+	{
+		if (leaf->values.ends[i] - start > limit)
+			return true;
+		start = leaf->values.ends[i];
+	}
+	return false;
+}
+
 bool
 ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 {
@@ -814,9 +830,8 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	int entries = leaf->max_repetition > 0 ? leaf->nlevels : rows;
 	int nulls = entries - leaf->nvalues;
 
-	/* texts that are no values of a dictionary would only be copied into it */
-	if (chunk->dictionary_on && leaf->nbytes / 2 > chunk->dictionary_limit &&
-		!give_up(chunk))
+	if (chunk->dictionary_on &&
+		has_large_value(leaf, chunk->dictionary_limit) && !give_up(chunk))
 		return false;
 	if (!add_levels(chunk, entries))
 		return false;
