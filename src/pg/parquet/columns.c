@@ -190,7 +190,10 @@ build(ObParquetColumn *column, const char *name, Oid type, int32 typmod,
 							   column->name),
 						errhint("Cast a part of it to text or json.")));
 	columns->nodes[node].field_id = next_field_id(columns);
-	column->element = get_element_type(base);
+	/* the arrays of the system catalogs begin at 0 */
+	column->element = base == INT2VECTOROID || base == OIDVECTOROID
+						  ? InvalidOid
+						  : get_element_type(base);
 	if (OidIsValid(column->element))
 	{
 		build_list(column, node, typmod, depth, lists);
