@@ -6,9 +6,8 @@
  *
  *	   options.c		the table of options; layers; the whole
  *	   options_parquet.c	Parquet's
- *	   options_run.c	those of a whole run, and of increments
+ *	   options_run.c	those of a run, its time, and increments
  *	   options_s3.c		S3's: the object's headers, and how it is written
- *	   options_time.c	the moment that keys show
  *	   options_value.c	one value, by its JSON type
  */
 #ifndef OB_OPTIONS_INTERN_H
