@@ -285,7 +285,7 @@ OTHERS = [
 ]
 # The errors of a call, before and while it sends.
 BAD_OPTIONS = [
-    {"nonsense": 1}, {"format": "parquet"}, {"server": "nowhere"},
+    {"nonsense": 1}, {"format": "orc"}, {"server": "nowhere"},
     {"key": "x" * 1100}, {"compression_level": 3}, {"part_size": "1kB"},
     {"key": ""}, {"expected_bucket_owner": "1"}, {"storage_class": "NONE"},
     {"acl": "nobody"}, {"sse": "aws:kms", "kms_key_id": "none"},
