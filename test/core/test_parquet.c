@@ -524,25 +524,17 @@ texts_without_a_greater_one(void **state)
 #define LEAVES 9
 
 static const ObPqNode nodes[] = {
-	{"flag", OB_PQ_OPTIONAL, 0, OB_PQ_BOOLEAN, 0, OB_PQ_PLAIN, 0, 0, 1, true,
-	 false},
-	{"i", OB_PQ_REQUIRED, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 2, true,
-	 false},
-	{"l", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_INSTANT, 0, 0, 3, false,
-	 false},
-	{"f", OB_PQ_OPTIONAL, 0, OB_PQ_FLOAT, 0, OB_PQ_PLAIN, 0, 0, 4, true,
-	 false},
-	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 5, false,
-	 false},
-	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 6, true,
-	 false},
-	{"n", OB_PQ_OPTIONAL, 0, OB_PQ_FIXED, 9, OB_PQ_DECIMAL, 20, 2, 7, true,
-	 false},
-	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 8, false, false},
-	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
-	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 9, true,
-	 false},
-	{"b", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_PLAIN, 0, 0, 10, false,
+	{"flag", OB_PQ_OPTIONAL, 0, OB_PQ_BOOLEAN, 0, OB_PQ_PLAIN, 0, 0, 1, true},
+	{"i", OB_PQ_REQUIRED, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 2, true},
+	{"l", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_INSTANT, 0, 0, 3, false},
+	{"f", OB_PQ_OPTIONAL, 0, OB_PQ_FLOAT, 0, OB_PQ_PLAIN, 0, 0, 4, true},
+	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 5, false},
+	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 6, true},
+	{"n", OB_PQ_OPTIONAL, 0, OB_PQ_FIXED, 9, OB_PQ_DECIMAL, 20, 2, 7, true},
+	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 8, false},
+	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false},
+	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 9, true},
+	{"b", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_PLAIN, 0, 0, 10,
 	 false},
 };
 
@@ -581,6 +573,15 @@ put_list(ObPqLeaf *leaf, int row)
 	}
 }
 
+/* Does the steps that a call has left. */
+static ObCode
+work(ObParquet *writer, ObCode code, ObError *error)
+{
+	while (code == OB_OK && ob_parquet_is_busy(writer))
+		code = ob_parquet_step(writer, error);
+	return code;
+}
+
 static ObCode
 put_row(ObParquet *writer, int row, ObError *error)
 {
@@ -615,7 +616,7 @@ put_row(ObParquet *writer, int row, ObError *error)
 	put_list(leaves[7], row);
 	if ((row + 8) % 11 != 0)
 		put_bytes(leaves[8], text, row % 7);
-	return ob_parquet_end_row(writer, error);
+	return work(writer, ob_parquet_end_row(writer, error), error);
 }
 
 /* The rows as a row group; its bytes are appended to "out". */
@@ -631,7 +632,8 @@ put_group(ObParquet *writer, int first, int rows, ObBuf *record, ObBuf *out,
 		if (put_row(writer, row, error) != OB_OK)
 			return error->code;
 	}
-	if (ob_parquet_end_group(writer, record, error) != OB_OK)
+	if (work(writer, ob_parquet_end_group(writer, record, error), error) !=
+		OB_OK)
 		return error->code;
 	while (ob_parquet_take(writer, &data, &len))
 		ob_buf_add(out, data, len);
@@ -790,6 +792,32 @@ full_of_memory(void **state)
 	ob_parquet_free(writer);
 }
 
+/* The host can look for interrupts after each column. */
+static void
+steps(void **state)
+{
+	ObError error;
+	ObParquet *writer;
+	ObBuf record;
+	int n = 0;
+
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	writer = ob_parquet_new(nodes, COUNT_OF(nodes), &usual, &error);
+	assert_int_equal(put_row(writer, 1, &error), OB_OK);
+	assert_false(ob_parquet_is_busy(writer));
+	assert_int_equal(ob_parquet_end_group(writer, &record, &error), OB_OK);
+	for (; ob_parquet_is_busy(writer); n++)
+	{
+		assert_int_equal(record.len, 0);
+		assert_int_equal(ob_parquet_step(writer, &error), OB_OK);
+	}
+	assert_int_equal(n, LEAVES);
+	assert_true(record.len > 0);
+	ob_buf_free(&record);
+	ob_parquet_free(writer);
+}
+
 static void
 a_row_too_large(void **state)
 {
@@ -802,7 +830,8 @@ a_row_too_large(void **state)
 	writer = ob_parquet_new(nodes, COUNT_OF(nodes), &usual, &error);
 	assert_int_equal(put_row(writer, 1, &error), OB_OK);
 	put_bytes(ob_parquet_leaf(writer, 5), text, 30 * MIB);
-	assert_int_equal(ob_parquet_end_row(writer, &error), OB_ELIMIT);
+	assert_int_equal(work(writer, ob_parquet_end_row(writer, &error), &error),
+					 OB_ELIMIT);
 	assert_error(&error, OB_ELIMIT, "a row");
 	ob_parquet_free(writer);
 	free(text);
@@ -832,7 +861,9 @@ chunk_of(ObParquet *writer, int leaf, ObBuf *record)
 	ObError error;
 
 	ob_error_clear(&error);
-	assert_int_equal(ob_parquet_end_group(writer, record, &error), OB_OK);
+	assert_int_equal(
+		work(writer, ob_parquet_end_group(writer, record, &error), &error),
+		OB_OK);
 	while (ob_parquet_take(writer, &data, &len))
 		;
 	ob_pq_record_begin(&reader, record->data, record->len, &group);
@@ -851,9 +882,9 @@ chunk_of(ObParquet *writer, int leaf, ObBuf *record)
 static ObPqRecordChunk
 write_column(int rows, int64_t (*value)(int), bool dictionary, size_t page)
 {
-	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,    OB_PQ_INT64,
-						   0,   OB_PQ_PLAIN,    0,    0,
-						   1,   dictionary,     false};
+	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0, OB_PQ_INT64,
+						   0,   OB_PQ_PLAIN,    0, 0,
+						   1,   dictionary};
 	ObError error;
 	ObParquetOptions options = usual;
 	ObParquet *writer;
@@ -868,7 +899,8 @@ write_column(int rows, int64_t (*value)(int), bool dictionary, size_t page)
 	for (int row = 0; row < rows; row++)
 	{
 		ob_pq_int64(ob_parquet_leaf(writer, 0), value(row));
-		assert_int_equal(ob_parquet_end_row(writer, &error), OB_OK);
+		assert_int_equal(
+			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
 	}
 	chunk = chunk_of(writer, 0, &record);
 	ob_buf_free(&record);
@@ -939,7 +971,8 @@ write_texts(size_t len)
 		put_bytes(ob_parquet_leaf(writer, 0), text, len);
 		for (int i = 1; i < 8; i++)
 			ob_pq_int32(ob_parquet_leaf(writer, i), row);
-		assert_int_equal(ob_parquet_end_row(writer, &error), OB_OK);
+		assert_int_equal(
+			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
 	}
 	chunk = chunk_of(writer, 0, &record);
 	ob_buf_free(&record);
@@ -1158,6 +1191,7 @@ main(void)
 		cmocka_unit_test(dictionaries),
 		cmocka_unit_test(dictionaries_of_long_texts),
 		cmocka_unit_test(floats),
+		cmocka_unit_test(steps),
 		cmocka_unit_test(decimals),
 		cmocka_unit_test(groups_in_any_order),
 		cmocka_unit_test(broken_records),

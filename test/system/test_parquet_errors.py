@@ -41,7 +41,7 @@ OPTIONS = {
     "level of zstd": (
         {"compression_level": 23}, INVALID,
         'invalid value "23" for option "compression_level"',
-        "Allowed values for zstd: 1 to 22.",
+        "Allowed values for zstd: 1 to 19.",
     ),
     "level of gzip": (
         {"compression": "gzip", "compression_level": 0}, INVALID,
@@ -84,7 +84,7 @@ OPTIONS = {
     ),
     "pages": (
         {"page_size": 10}, INVALID, 'invalid value "10" for option "page_size"',
-        "4 kB to 64 MB",
+        "4 kB to 8 MB",
     ),
     "numeric": (
         {"numeric": "float"}, INVALID,

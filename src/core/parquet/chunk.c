@@ -129,7 +129,7 @@ ob_pq_more_values(ObPqLeaf *leaf)
 	if (!grow_array(chunk->memory, &array, element_size(leaf), leaf->capacity,
 					capacity))
 	{
-		leaf->failed = leaf->writer->failed = true;
+		leaf->writer->failed = true;
 		return false;
 	}
 	leaf->values.fixed = array;
@@ -146,7 +146,7 @@ ob_pq_more_bytes(ObPqLeaf *leaf, size_t len)
 
 	if (!ob_pq_more(chunk->memory, &bytes, len + OB_PQ_BYTES_SLACK))
 	{
-		leaf->failed = leaf->writer->failed = true;
+		leaf->writer->failed = true;
 		return false;
 	}
 	leaf->bytes = (char *) bytes.data;
@@ -179,7 +179,7 @@ ob_pq_more_levels(ObPqLeaf *leaf)
 
 	if (grow_levels(leaf, capacity))
 		return true;
-	leaf->failed = leaf->writer->failed = true;
+	leaf->writer->failed = true;
 	return false;
 }
 

@@ -87,10 +87,8 @@ typedef struct ObPqNode
 	int precision; /* of OB_PQ_DECIMAL */
 	int scale;
 	int field_id; /* 0: none */
-	/* of a leaf: whether its values may be written through a dictionary, and
-	 * whether a Bloom filter of them is wanted */
+	/* of a leaf: whether its values may be written through a dictionary */
 	bool dictionary;
-	bool bloom_filter;
 } ObPqNode;
 
 /* The numbers are the format's. */
@@ -125,7 +123,6 @@ typedef struct ObPqLeaf
 	uint16_t length; /* of OB_PQ_FIXED */
 	uint8_t max_definition;
 	uint8_t max_repetition;
-	bool failed; /* the error is in the writer */
 
 	/* the batch: values that are not null, without gaps */
 	int nvalues;
@@ -164,7 +161,6 @@ extern void ob_parquet_free(ObParquet *writer); /* NULL is allowed */
 
 /* The leaf of that number, in the order of the schema; owned by the writer. */
 extern ObPqLeaf *ob_parquet_leaf(ObParquet *writer, int number);
-extern int ob_parquet_nleaves(const ObParquet *writer);
 
 /* ---- a row's values ---- */
 
@@ -266,24 +262,32 @@ ob_pq_bytes(ObPqLeaf *leaf, size_t len)
 /* The row of the batch that is being appended, from 0 on. */
 extern int ob_parquet_row(const ObParquet *writer);
 
-/* All values of the row were appended: OB_OK, or OB_ENOMEM, or OB_ELIMIT if a
- * row does not fit into the memory. */
+/* All values of the row were appended.  The batch may be full then: see
+ * ob_parquet_step().  OB_OK, or OB_ENOMEM, or OB_ELIMIT if a row does not fit
+ * into the memory. */
 extern ObCode ob_parquet_end_row(ObParquet *writer,
 								 ObError *error) OB_MUST_CHECK;
+
+/*
+ * A batch that is full becomes pages, and a row group that ends its last ones,
+ * column by column: while the writer is busy, the caller calls
+ * ob_parquet_step(), and nothing else.  Between two steps it can look for
+ * interrupts: a step compresses a page, or two.
+ */
+extern bool ob_parquet_is_busy(const ObParquet *writer);
+extern ObCode ob_parquet_step(ObParquet *writer, ObError *error) OB_MUST_CHECK;
 
 /* Whether the row group is full: the caller has to end it before another row.
  */
 extern bool ob_parquet_is_full(const ObParquet *writer);
 
-/* The rows of the row group that is being made, and about how many bytes it
- * would be written with. */
+/* The rows of the row group that is being made. */
 extern int64_t ob_parquet_rows(const ObParquet *writer);
-extern size_t ob_parquet_size(const ObParquet *writer);
 
 /*
- * Ends the row group, of at least one row.  Its bytes are taken by
- * ob_parquet_take(), all of them before the next row.  Its record is appended
- * to "record".
+ * Ends the row group, of at least one row, in steps as well.  After the last
+ * one its record was appended to "record", which is borrowed until then, and
+ * its bytes are taken by ob_parquet_take(), all of them before the next row.
  */
 extern ObCode ob_parquet_end_group(ObParquet *writer, ObBuf *record,
 								   ObError *error) OB_MUST_CHECK;

@@ -300,6 +300,10 @@ struct ObParquet
 	size_t size;           /* as of the last batch */
 	int64_t expected_rows; /* of the row group, as far as one can see */
 	bool failed;
+	/* the steps */
+	int working;    /* the next chunk; nchunks: none */
+	size_t drained; /* size of those before it */
+	ObBuf *record;  /* of the row group that ends; NULL: it does not */
 	/* what is being taken */
 	int taking; /* chunk; nchunks: none */
 	ObPqBlock *taken;

@@ -128,7 +128,7 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 		return NULL;
 	}
 	memcpy(writer->nodes, nodes, nnodes * sizeof(ObPqNode));
-	writer->nchunks = writer->taking = nleaves;
+	writer->nchunks = writer->taking = writer->working = nleaves;
 	writer->expected_rows = options->row_group_rows;
 	if (build(writer, error) != OB_OK)
 	{
@@ -161,12 +161,6 @@ ob_parquet_leaf(ObParquet *writer, int number)
 	return &writer->chunks[number].leaf;
 }
 
-int
-ob_parquet_nleaves(const ObParquet *writer)
-{
-	return writer->nchunks;
-}
-
 /* ---- rows ---- */
 
 int
@@ -186,27 +180,55 @@ wide_bytes(const ObParquet *writer)
 	return bytes;
 }
 
-static ObCode
-drain(ObParquet *writer, ObError *error)
+static void
+start_work(ObParquet *writer)
 {
-	size_t size = 0;
-
 	writer->last_bytes = wide_bytes(writer);
-	for (int i = 0; i < writer->nchunks; i++)
-	{
-		if (!ob_pq_chunk_drain(&writer->chunks[i], writer->row))
-			return ob_pq_no_memory(&writer->memory, error);
-		size += ob_pq_chunk_size(&writer->chunks[i]);
-	}
+	writer->working = 0;
+	writer->drained = 0;
+}
+
+bool
+ob_parquet_is_busy(const ObParquet *writer)
+{
+	return writer->working < writer->nchunks;
+}
+
+/* All chunks have the batch's rows in them. */
+static void
+end_batch(ObParquet *writer)
+{
+	double rows = writer->options.row_group_rows;
+
 	writer->row = 0;
-	writer->size = size;
-	writer->expected_rows = writer->options.row_group_rows;
-	if (size > 0 &&
-		(double) writer->rows * writer->options.row_group_size / size <
-			writer->expected_rows)
-		writer->expected_rows =
-			(double) writer->rows * writer->options.row_group_size / size;
-	return OB_OK;
+	writer->size = writer->drained;
+	if (writer->size > 0)
+		rows = (double) writer->rows * writer->options.row_group_size /
+			   writer->size;
+	writer->expected_rows = rows < writer->options.row_group_rows
+								? rows
+								: writer->options.row_group_rows;
+}
+
+ObCode
+ob_parquet_step(ObParquet *writer, ObError *error)
+{
+	ObPqChunk *chunk = &writer->chunks[writer->working];
+
+	if (writer->row > 0 && !ob_pq_chunk_drain(chunk, writer->row))
+		return ob_pq_no_memory(&writer->memory, error);
+	writer->drained += ob_pq_chunk_size(chunk);
+	if (writer->record && !ob_pq_chunk_end(chunk))
+		return ob_pq_no_memory(&writer->memory, error);
+	if (++writer->working < writer->nchunks)
+		return OB_OK;
+	end_batch(writer);
+	if (!writer->record)
+		return OB_OK;
+	writer->taking = 0;
+	(void) ob_pq_record_write(writer, writer->record, error);
+	writer->record = NULL;
+	return error->code;
 }
 
 ObCode
@@ -220,7 +242,8 @@ ob_parquet_end_row(ObParquet *writer, ObError *error)
 		writer->rows < writer->options.row_group_rows &&
 		wide_bytes(writer) < writer->batch_bytes)
 		return OB_OK;
-	return drain(writer, error);
+	start_work(writer);
+	return OB_OK;
 }
 
 bool
@@ -240,12 +263,6 @@ ob_parquet_rows(const ObParquet *writer)
 	return writer->rows;
 }
 
-size_t
-ob_parquet_size(const ObParquet *writer)
-{
-	return writer->size;
-}
-
 /* ---- row groups ---- */
 
 ObCode
@@ -253,16 +270,8 @@ ob_parquet_end_group(ObParquet *writer, ObBuf *record, ObError *error)
 {
 	if (writer->failed)
 		return ob_pq_no_memory(&writer->memory, error);
-	if (writer->row > 0 && drain(writer, error) != OB_OK)
-		return error->code;
-	for (int i = 0; i < writer->nchunks; i++)
-	{
-		if (!ob_pq_chunk_end(&writer->chunks[i]))
-			return ob_pq_no_memory(&writer->memory, error);
-	}
-	if (ob_pq_record_write(writer, record, error) != OB_OK)
-		return error->code;
-	writer->taking = 0;
+	writer->record = record;
+	start_work(writer);
 	return OB_OK;
 }
 

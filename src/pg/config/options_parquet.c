@@ -19,7 +19,11 @@
 #define ROW_GROUP_SIZE_MAX (INT64CONST(2047) * 1024 * 1024)
 #define PAGE_SIZE (INT64CONST(1024) * 1024)
 #define PAGE_SIZE_MIN (INT64CONST(4) * 1024)
-#define PAGE_SIZE_MAX (INT64CONST(64) * 1024 * 1024)
+#define PAGE_SIZE_MAX (INT64CONST(8) * 1024 * 1024)
+/* A page is compressed in one call, which nothing can cancel: see
+ * core/sink/sink_zstd.c. */
+#define SLOW_LEVEL 13
+#define SLOW_PAGE_SIZE (INT64CONST(256) * 1024)
 #define DECIMAL_DIGITS 38
 
 typedef struct Compression
@@ -33,7 +37,7 @@ typedef struct Compression
 
 static const Compression compressions[] = {
 	{"none", OB_PQ_NONE, 0, 0, 0}, {"snappy", OB_PQ_SNAPPY, 0, 0, 0},
-	{"gzip", OB_PQ_GZIP, 1, 9, 6}, {"zstd", OB_PQ_ZSTD, 1, 22, 1},
+	{"gzip", OB_PQ_GZIP, 1, 9, 6}, {"zstd", OB_PQ_ZSTD, 1, 19, 1},
 	{"lz4", OB_PQ_LZ4, 0, 0, 0},
 };
 #define DEFAULT_COMPRESSION "zstd"
@@ -85,7 +89,7 @@ ob_read_page_size(ObOptionReader *reader)
 {
 	choices(reader)->page_size =
 		read_bytes(reader, PAGE_SIZE_MIN, PAGE_SIZE_MAX,
-				   "Allowed values: 4 kB to 64 MB, as a number of bytes or "
+				   "Allowed values: 4 kB to 8 MB, as a number of bytes or "
 				   "with a unit, such as \"1MB\".");
 }
 
@@ -199,6 +203,8 @@ finish_sizes(ObOptions *options)
 		to->row_group_rows = ROW_GROUP_ROWS;
 	if (to->page_size == 0)
 		to->page_size = PAGE_SIZE;
+	if (to->codec == OB_PQ_ZSTD && to->level >= SLOW_LEVEL)
+		to->page_size = Min(to->page_size, SLOW_PAGE_SIZE);
 	if (to->row_group_size > memory)
 		ereport(ERROR,
 				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),

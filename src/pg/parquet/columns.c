@@ -20,6 +20,7 @@
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
+#include "pg/base/errors.h"
 #include "pg/parquet/columns.h"
 
 /* Levels of nodes; a list takes three. */
@@ -266,7 +267,7 @@ ob_columns_warn(const ObParquetColumns *columns)
 		ereport(WARNING,
 				(errmsg("Spark and Athena refuse names of columns with blanks "
 						"or any of ,;{}()="),
-				 errdetail("Columns: %s.", names.data),
+				 errdetail("Columns: %s.", ob_report_client_text(names.data)),
 				 errhint("Give them other names by AS, if such a reader "
 						 "matters.")));
 }
@@ -394,6 +395,9 @@ put_list(ObParquetColumn *column, Datum value, int repetition, int definition)
 	bool *nulls;
 	int n;
 
+	if (ARR_ELEMTYPE(array) != column->element)
+		elog(ERROR, "column \"%s\" has an array of another type",
+			 column->name);
 	if (!is_list(column, array))
 	{
 		put_null(column, repetition, definition - 1);
@@ -411,13 +415,16 @@ put_list(ObParquetColumn *column, Datum value, int repetition, int definition)
 static void
 put_map(ObParquetColumn *column, Datum value, int repetition, int definition)
 {
+	ArrayType *pairs =
+		DatumGetArrayTypeP(FunctionCall1(&column->function, value));
 	Datum *elements;
 	bool *nulls;
 	int n;
 
-	deconstruct_array(
-		DatumGetArrayTypeP(FunctionCall1(&column->function, value)), TEXTOID,
-		-1, false, TYPALIGN_INT, &elements, &nulls, &n);
+	if (ARR_ELEMTYPE(pairs) != TEXTOID)
+		elog(ERROR, "hstore_to_array() has returned another type");
+	deconstruct_array(pairs, TEXTOID, -1, false, TYPALIGN_INT, &elements,
+					  &nulls, &n);
 	if (n == 0)
 	{
 		put_null(&column->children[0], repetition, definition);
@@ -449,6 +456,14 @@ put_struct(ObParquetColumn *column, Datum value, int repetition,
 	bool *nulls = palloc(sizeof(bool) * natts);
 	HeapTupleData tuple;
 
+	/* a row says of what type it is; the description is of that one */
+	if (HeapTupleHeaderGetTypeId(header) != column->desc->tdtypeid)
+		ereport(
+			ERROR,
+			(errcode(ERRCODE_DATATYPE_MISMATCH),
+			 errmsg("column \"%s\" has a row of type %s, not %s", column->name,
+					format_type_be(HeapTupleHeaderGetTypeId(header)),
+					format_type_be(column->desc->tdtypeid))));
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);

@@ -96,7 +96,7 @@ extern void ob_columns_add(ObParquetColumns *columns, int i, Datum value,
 						   bool isnull);
 
 /* values.c: chooses how the values of a type are appended, and describes the
- * leaf.  Returns false for what is a group. */
+ * leaf. */
 extern void ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
 							 int32 typmod);
 

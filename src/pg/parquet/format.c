@@ -11,6 +11,7 @@
 
 #include "catalog/pg_type.h"
 #include "lib/stringinfo.h"
+#include "miscadmin.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
@@ -78,8 +79,25 @@ report(const ObError *error)
 void
 ob_parquet_prepare(ObEncoder *encoder)
 {
-	const ObParquetChoices *choices = &encoder->options->parquet;
 	Parquet *parquet = palloc0(sizeof(Parquet));
+
+	parquet->columns =
+		ob_columns_new(encoder->desc, &encoder->options->parquet);
+	parquet->context = CurrentMemoryContext;
+	ob_error_clear(&parquet->error);
+	parquet->last = &parquet->groups;
+	ob_buf_init(&parquet->bytes, FOOTER_MAX);
+	parquet->callback.func = free_core;
+	parquet->callback.arg = parquet;
+	MemoryContextRegisterResetCallback(CurrentMemoryContext,
+									   &parquet->callback);
+	encoder->state = parquet;
+}
+
+/* Encoders that only write the beginning or the end of an object need none. */
+static void
+make_writer(Parquet *parquet, const ObParquetChoices *choices)
+{
 	ObParquetOptions options = {
 		.codec = choices->codec,
 		.level = choices->level,
@@ -89,24 +107,25 @@ ob_parquet_prepare(ObEncoder *encoder)
 		.page_size = choices->page_size,
 		.memory = choices->memory,
 	};
-	ObError error;
 
-	parquet->columns = ob_columns_new(encoder->desc, choices);
-	parquet->context = CurrentMemoryContext;
-	ob_error_clear(&parquet->error);
-	parquet->last = &parquet->groups;
-	ob_buf_init(&parquet->bytes, FOOTER_MAX);
-	parquet->callback.func = free_core;
-	parquet->callback.arg = parquet;
-	MemoryContextRegisterResetCallback(CurrentMemoryContext,
-									   &parquet->callback);
-	ob_error_clear(&error);
-	parquet->writer = ob_parquet_new(
-		parquet->columns->nodes, parquet->columns->nnodes, &options, &error);
+	parquet->writer =
+		ob_parquet_new(parquet->columns->nodes, parquet->columns->nnodes,
+					   &options, &parquet->error);
 	if (!parquet->writer)
-		report(&error);
+		report(&parquet->error);
 	ob_columns_bind(parquet->columns, parquet->writer);
-	encoder->state = parquet;
+}
+
+/* Nothing can be cancelled within a step. */
+static void
+work(Parquet *parquet)
+{
+	while (ob_parquet_is_busy(parquet->writer))
+	{
+		CHECK_FOR_INTERRUPTS();
+		if (ob_parquet_step(parquet->writer, &parquet->error) != OB_OK)
+			report(&parquet->error);
+	}
 }
 
 static void
@@ -135,15 +154,15 @@ end_group(ObEncoder *encoder)
 		MemoryContextAllocZero(parquet->context, sizeof(RowGroup));
 	const char *data;
 	size_t len;
-	ObError error;
 
 	ob_buf_init(&group->record, RECORD_MAX);
 	group->offset = encoder->part_start + parquet->written;
 	*parquet->last = group;
 	parquet->last = &group->next;
-	ob_error_clear(&error);
-	if (ob_parquet_end_group(parquet->writer, &group->record, &error) != OB_OK)
-		report(&error);
+	if (ob_parquet_end_group(parquet->writer, &group->record,
+							 &parquet->error) != OB_OK)
+		report(&parquet->error);
+	work(parquet);
 	while (ob_parquet_take(parquet->writer, &data, &len))
 		write_bytes(encoder, data, len);
 }
@@ -264,6 +283,8 @@ ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot)
 	Parquet *parquet = encoder->state;
 	ObParquetColumns *columns = parquet->columns;
 
+	if (!parquet->writer)
+		make_writer(parquet, &encoder->options->parquet);
 	columns->row = ob_parquet_row(parquet->writer);
 	if (ob_walk_begin(encoder->walk, slot))
 		add_stored_row(parquet, encoder->walk);
@@ -277,6 +298,7 @@ ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot)
 	columns->rows++;
 	if (ob_parquet_end_row(parquet->writer, &parquet->error) != OB_OK)
 		report(&parquet->error);
+	work(parquet);
 	if (ob_parquet_is_full(parquet->writer))
 		end_group(encoder);
 }
@@ -319,7 +341,7 @@ ob_parquet_flush(ObEncoder *encoder)
 {
 	Parquet *parquet = encoder->state;
 
-	if (ob_parquet_rows(parquet->writer) > 0)
+	if (parquet->writer && ob_parquet_rows(parquet->writer) > 0)
 		end_group(encoder);
 }
 
