@@ -161,23 +161,12 @@ pack(int width, size_t n)
 	size_t bytes = (n * width + 7) / 8;
 	uint8_t *to = malloc(bytes + OB_PQ_PACK_SLACK);
 	uint64_t *wide = calloc(n + 1, sizeof(uint64_t));
-	uint32_t *narrow = calloc(n + 1, sizeof(uint32_t));
 
 	for (size_t i = 0; i < n; i++)
-	{
 		wide[i] = i % 5 ? next_random() & mask(width) : mask(width);
-		narrow[i] = (uint32_t) wide[i];
-	}
-	assert_ptr_equal(ob_pq_pack64(to, wide, n, width), to + bytes);
+	assert_ptr_equal(ob_pq_pack(to, wide, n, width), to + bytes);
 	for (size_t i = 0; i < n; i++)
 		assert_true(unpack(to, i * width, width) == wide[i]);
-	if (width <= 32)
-	{
-		assert_ptr_equal(ob_pq_pack32(to, narrow, n, width), to + bytes);
-		for (size_t i = 0; i < n; i++)
-			assert_true(unpack(to, i * width, width) == narrow[i]);
-	}
-	free(narrow);
 	free(wide);
 	free(to);
 }

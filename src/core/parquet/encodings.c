@@ -54,31 +54,7 @@ store64(uint8_t *to, uint64_t value)
 }
 
 uint8_t *
-ob_pq_pack32(uint8_t *to, const uint32_t *values, size_t n, int width)
-{
-	uint64_t held = 0;
-	int bits = 0;
-
-	if (width == 0)
-		return to;
-	for (size_t i = 0; i < n; i++)
-	{
-		held |= (uint64_t) values[i] << bits;
-		bits += width;
-		if (bits >= 32)
-		{
-			store64(to, held);
-			to += 4;
-			held >>= 32;
-			bits -= 32;
-		}
-	}
-	store64(to, held);
-	return to + (bits + 7) / 8;
-}
-
-uint8_t *
-ob_pq_pack64(uint8_t *to, const uint64_t *values, size_t n, int width)
+ob_pq_pack(uint8_t *to, const uint64_t *values, size_t n, int width)
 {
 	uint64_t held = 0;
 	int bits = 0;
@@ -223,52 +199,23 @@ put_delta_header(uint8_t *to, size_t n, int64_t first)
 	return put_zigzag(to, first);
 }
 
-/* The differences of 32 bits are made, and added by readers, with a carry that
- * is lost, so they never take more than 32 bits. */
-uint8_t *
-ob_pq_delta32(uint8_t *to, const int32_t *values, size_t n)
+/* The difference of two values that follow one another.  One of 32 bits is
+ * made, and added by readers, with a carry that is lost, so it never takes
+ * more than 32 bits. */
+static inline __attribute__((always_inline)) int64_t
+difference(const void *values, int size, size_t i)
 {
-	to = put_delta_header(to, n, n > 0 ? values[0] : 0);
-	for (size_t at = 1; at < n; at += BLOCK)
-	{
-		size_t now = n - at < BLOCK ? n - at : BLOCK;
-		uint32_t deltas[BLOCK] = {0};
-		int32_t least = INT32_MAX;
-		uint8_t *widths;
+	const uint32_t *narrow = values;
+	const uint64_t *wide = values;
 
-		for (size_t i = 0; i < now; i++)
-		{
-			int32_t delta = (int32_t) ((uint32_t) values[at + i] -
-									   (uint32_t) values[at + i - 1]);
-
-			deltas[i] = (uint32_t) delta;
-			if (delta < least)
-				least = delta;
-		}
-		for (size_t i = 0; i < now; i++)
-			deltas[i] -= (uint32_t) least;
-		to = put_zigzag(to, least);
-		widths = to;
-		to += MINIBLOCKS;
-		for (size_t mini = 0; mini < MINIBLOCKS; mini++)
-		{
-			uint32_t all = 0;
-
-			for (size_t i = 0; i < MINIBLOCK; i++)
-				all |= deltas[mini * MINIBLOCK + i];
-			widths[mini] = ob_pq_width(all);
-			if (mini * MINIBLOCK < now)
-				to = ob_pq_pack32(to, deltas + mini * MINIBLOCK, MINIBLOCK,
-								  widths[mini]);
-		}
-	}
-	return to;
+	return size == 4 ? (int32_t) (narrow[i] - narrow[i - 1])
+					 : (int64_t) (wide[i] - wide[i - 1]);
 }
 
-uint8_t *
-ob_pq_delta64(uint8_t *to, const int64_t *values, size_t n)
+/* Values of size bytes, 4 or 8, after the first one. */
+static inline __attribute__((always_inline)) uint8_t *
+put_differences(uint8_t *to, const void *values, int size, size_t n)
 {
-	to = put_delta_header(to, n, n > 0 ? values[0] : 0);
 	for (size_t at = 1; at < n; at += BLOCK)
 	{
 		size_t now = n - at < BLOCK ? n - at : BLOCK;
@@ -278,8 +225,7 @@ ob_pq_delta64(uint8_t *to, const int64_t *values, size_t n)
 
 		for (size_t i = 0; i < now; i++)
 		{
-			int64_t delta = (int64_t) ((uint64_t) values[at + i] -
-									   (uint64_t) values[at + i - 1]);
+			int64_t delta = difference(values, size, at + i);
 
 			deltas[i] = (uint64_t) delta;
 			if (delta < least)
@@ -292,17 +238,31 @@ ob_pq_delta64(uint8_t *to, const int64_t *values, size_t n)
 		to += MINIBLOCKS;
 		for (size_t mini = 0; mini < MINIBLOCKS; mini++)
 		{
+			const uint64_t *values_of = deltas + mini * MINIBLOCK;
 			uint64_t all = 0;
 
 			for (size_t i = 0; i < MINIBLOCK; i++)
-				all |= deltas[mini * MINIBLOCK + i];
+				all |= values_of[i];
 			widths[mini] = ob_pq_width(all);
 			if (mini * MINIBLOCK < now)
-				to = ob_pq_pack64(to, deltas + mini * MINIBLOCK, MINIBLOCK,
-								  widths[mini]);
+				to = ob_pq_pack(to, values_of, MINIBLOCK, widths[mini]);
 		}
 	}
 	return to;
+}
+
+uint8_t *
+ob_pq_delta32(uint8_t *to, const int32_t *values, size_t n)
+{
+	to = put_delta_header(to, n, n > 0 ? values[0] : 0);
+	return put_differences(to, values, sizeof(int32_t), n);
+}
+
+uint8_t *
+ob_pq_delta64(uint8_t *to, const int64_t *values, size_t n)
+{
+	to = put_delta_header(to, n, n > 0 ? values[0] : 0);
+	return put_differences(to, values, sizeof(int64_t), n);
 }
 
 void

@@ -68,10 +68,8 @@ extern int ob_pq_width(uint64_t value);
 
 /* Packs n values of width bits each, 0 to 64, from the lowest bit on, and
  * returns the end: n * width / 8 bytes, rounded up. */
-extern uint8_t *ob_pq_pack32(uint8_t *to, const uint32_t *values, size_t n,
-							 int width);
-extern uint8_t *ob_pq_pack64(uint8_t *to, const uint64_t *values, size_t n,
-							 int width);
+extern uint8_t *ob_pq_pack(uint8_t *to, const uint64_t *values, size_t n,
+						   int width);
 
 extern uint8_t *ob_pq_varint(uint8_t *to, uint64_t value);
 
