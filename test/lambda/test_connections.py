@@ -216,6 +216,8 @@ def test_a_frozen_sandbox(
     """Between events all stops, and on thaw every connection is dead: the
     server has been started anew, the services have hung up; and the password
     is another one, so that both are needed at once."""
+    # The restart is a crash, and must not lose the registration.
+    select(db, "SET synchronous_commit = on")
     register(db, a="SELECT 1 AS a")
     function = start()
     assert api.invoke(run()).result()["exported"] == 1
