@@ -36,7 +36,7 @@ declare -A cflags=(
 # recipes' pg_cron and mysql_fdw), what measures memory or time, what brings a
 # checker of its own (valgrind), and what is about S3 and HTTP alone.
 system=(bytes rows json objects random parallel run_workers jobs publish progress
-    roles storm)
+    roles parquet parquet_types parquet_errors storm)
 
 usage() {
     echo "usage: test/checked.sh [assert|asan ...] [-- command]" >&2

@@ -6,7 +6,8 @@
         readers.query("SELECT count(*) FROM '/tmp/x.parquet'")
 
 DuckDB, hyparquet and arrow-rs (parquet-wasm) share no code.  They run in one
-process of Node, test/readers/read.mjs, which says what a kind is.
+process of Node, test/readers/read.mjs, which says what a kind is; threads may
+share it.
 """
 
 import datetime
@@ -19,6 +20,7 @@ import re
 import shutil
 import struct
 import subprocess
+import threading
 import uuid
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "readers"
@@ -76,6 +78,7 @@ class Readers:
             ["node", "--max-old-space-size=4096", "read.mjs"], cwd=FOLDER,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
         )
+        self._lock = threading.Lock()
         return self
 
     def __exit__(self, *exception):
@@ -92,9 +95,10 @@ class Readers:
         return self._ask(sql=sql)["rows"]
 
     def _ask(self, **request):
-        self._process.stdin.write(json.dumps(request) + "\n")
-        self._process.stdin.flush()
-        line = self._process.stdout.readline()
+        with self._lock:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._process.stdout.readline()
         if not line:
             raise ReaderError(f"Node ended, asked for {request}")
         response = json.loads(line)

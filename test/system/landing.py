@@ -148,10 +148,14 @@ class Parquet:
         return self.open(data)
 
     def open(self, data):
+        self.save(data)
+        return ParquetFile(data).check()
+
+    def save(self, data):
         self.number += 1
         self.path = self.folder / f"{self.number}.parquet"
         self.path.write_bytes(data)
-        return ParquetFile(data).check()
+        return self.path
 
     def check(self, query, expected=None, readers=READERS, **options):
         """Lands a query; the file, which holds what COPY says of expected."""

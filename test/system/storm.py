@@ -415,9 +415,11 @@ class Draw:
         found = {
             "format": draw.choice(
                 ("csv", "csv", "csv", "text", "text", "binary", "jsonl",
-                 "jsonl", "json")
+                 "jsonl", "json", "parquet", "parquet")
             )
         }
+        if found["format"] == "parquet":
+            found.update(self.parquet_options())
         compression = draw.choice(("none", "none", "none", "gzip", "zstd",
                                    "lz4"))
         if compression != "none":
@@ -446,6 +448,24 @@ class Draw:
                 found[name] = draw.choice(values)
         if bad and draw.random() < 0.06:
             found.update(draw.choice(BAD_OPTIONS))
+        return found
+
+    def parquet_options(self):
+        """Row groups and pages of every size, and how values are written."""
+        draw = self.random
+        found = {"numeric": "text", "unrepresentable": "null"}
+        for name, values, odds in (
+            ("encodings", ("compatible", "delta"), 0.5),
+            ("dictionary", (True, False), 0.4),
+            ("row_group_rows", (1, 7, 100, 1000, 5000), 0.4),
+            ("row_group_size", ("1MB", "2MB"), 0.3),
+            ("page_size", ("4kB", "64kB"), 0.4),
+            ("uuid", ("text", "uuid"), 0.2),
+            ("numeric", ("double", "decimal(38,9)", "error"), 0.1),
+            ("unrepresentable", ("error",), 0.1),
+        ):
+            if draw.random() < odds:
+                found[name] = draw.choice(values)
         return found
 
     def export(self, folder="e"):

@@ -30,6 +30,7 @@ import random
 import re
 import secrets
 import subprocess
+import tempfile
 import threading
 import time
 
@@ -37,15 +38,19 @@ import psycopg2
 import pytest
 
 from conftest import QUIET, Server
-from landing import copy, execute
+from landing import Parquet, copy, execute, first_other, sort_rows
 from lib import process
 from lib.exports import no_upload_left
+from lib.parquet import ReaderError, Readers, available, copied
+from lib.parquet_file import ParquetFile
 from lib.postgres import Cluster, crashes, descriptors, pg_config
 from storm import SCHEMA, Draw, registered
 from test_random import asked_of_copy, difference
 
 SHORT = 25
 SESSIONS = 5
+# Python takes seconds to check a Parquet file with more values.
+MANY_VALUES = 50_000
 # An export of some MB under a sanitizer takes a second or two; on a busy machine,
 # functions of the storm that sleep and run queries for each row take minutes.
 LONGEST = 600
@@ -81,8 +86,10 @@ WRONG_ROWS = "ZZ001"
 class Storm:
     """What all its threads share."""
 
-    def __init__(self, cluster, s3, bucket, seed):
+    def __init__(self, cluster, s3, bucket, seed, readers, folder):
         self.cluster = cluster
+        self.readers = readers  # of Parquet; None where npm has none
+        self.folder = folder
         self.s3 = s3
         self.bucket = bucket
         self.seed = seed
@@ -115,6 +122,10 @@ class Judge:
             " SET statement_timeout = '600s'"
         )
         self.known = {}
+        self.parquet = storm.readers and Parquet(
+            self.db, storm.s3, storm.bucket, storm.readers,
+            pathlib.Path(tempfile.mkdtemp(dir=storm.folder)),
+        )
 
     def judge(self, folder):
         """What is wrong with the objects of a folder; they are removed."""
@@ -146,14 +157,38 @@ class Judge:
         name = re.split("[/.]", key)[1]
         export = self.storm.exports[name]
         try:
+            if export.options["format"] == "parquet":
+                wrong = self._wrong_parquet(data, export)
+                return wrong and f"{wrong}\n{export}"
             data = plain(data, key)
             expected = self._expected(export)
         except psycopg2.Error as error:
             return f"an object, but COPY says {error}\n{export}"
-        except (OSError, EOFError, process.RigError) as error:
-            return f"{error}\n{export}"
+        except (OSError, EOFError, process.RigError, AssertionError,
+                ReaderError) as error:
+            return f"{type(error).__name__}: {error}\n{export}"
         wrong = compare(data, expected, export)
         return wrong and f"{wrong}\n{export}"
+
+    def _wrong_parquet(self, data, export):
+        """The file against the specification, DuckDB's values against COPY's."""
+        file = ParquetFile(data)
+        if file.rows * len(file.leaves) < MANY_VALUES:
+            file.check()
+        self.storm.count("parquet")
+        if not self.parquet:
+            return None
+        path = self.parquet.save(data)
+        found = self.parquet.texts("duckdb", file)
+        path.unlink()
+        rows = copied(self._expected(export))
+        for number, (_, kind) in enumerate(file.kinds()):
+            if str(kind).startswith(("float8", "decimal")):
+                for row in (*found, *rows):
+                    row[number] = row[number] and str(float(row[number]))
+        if not export.ordered:
+            found, rows = sort_rows(found), sort_rows(rows)
+        return None if found == rows else first_other(found, rows)
 
     def _expected(self, export):
         options = {
@@ -165,6 +200,8 @@ class Judge:
         if asked not in self.known:
             if len(self.known) > 30:
                 self.known.clear()
+            if options["format"] == "parquet":
+                options = {"format": "text", "encoding": "UTF8"}
             if options["format"] in ("json", "jsonl"):
                 as_lines = _AsLines(export.query, {"format": "jsonl"})
                 self.known[asked] = asked_of_copy(self.db, as_lines)
@@ -451,6 +488,16 @@ def stormy(rgw, canaries):
         yield cluster
 
 
+@pytest.fixture
+def maybe_readers():
+    """Readers of Parquet; without npm, the structure of files is judged alone."""
+    if not available():
+        yield None
+        return
+    with Readers() as found:
+        yield found
+
+
 def chosen():
     """Seed, session and episode (None: all), seconds."""
     seconds = float(os.environ.get("ONBOARD_STORM_SECONDS", 0))
@@ -460,10 +507,10 @@ def chosen():
     return seed, alone, seconds or SHORT
 
 
-def test_storm(stormy, rgw, s3, bucket, tell):
+def test_storm(stormy, rgw, s3, bucket, maybe_readers, tmp_path, tell):
     seed, alone, seconds = chosen()
     tell(f"ONBOARD_SEED={seed}")
-    storm = Storm(stormy, s3, bucket, seed)
+    storm = Storm(stormy, s3, bucket, seed, maybe_readers, tmp_path)
     prepare(storm)
     sessions = storm.sessions
     for number in range(SESSIONS):
