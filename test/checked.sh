@@ -168,7 +168,7 @@ copy_all() {
     # Nothing writes into a file of the server: installing replaces files.
     cp -al "$cache/$name" "$run/server" && mkdir "$run/tree" &&
         tar -c --exclude=./build --exclude=./.git --exclude='*.o' \
-            --exclude='*.so' --exclude=./sql/onboard--?.?.?.sql . |
+            --exclude=./onboard.so --exclude=./sql/onboard--?.?.?.sql . |
         tar -x --no-same-owner -C "$run/tree" || return
     # The rig's servers run as that user if root starts them.
     if [ "$(id -u)" = 0 ] && ! setpriv --reuid=postgres --clear-groups \
