@@ -26,7 +26,7 @@ POSTGRES = re.compile(
 # header pattern, files that may include it, what to do otherwise
 HEADERS = [
     (r"curl/", r"src/core/http/http\.c", "use core/http/http.h"),
-    (r"expat", r"src/core/text/xml_reader\.c", "use core/text/xml_reader.h"),
+    (r"expat", r"src/core/text/xml\.c", "use core/text/xml.h"),
     (
         r"jansson\.h", r"src/lambda/.*",
         "use core/text/json.h: the symbols of JSON libraries clash in a backend",

@@ -17,7 +17,7 @@
 #include "core/base/random.h"
 #include "core/text/json.h"
 #include "core/text/uri.h"
-#include "core/text/xml_error.h"
+#include "core/text/xml.h"
 
 #define ATTEMPTS 4
 #define CONNECT_MS 2000

@@ -10,7 +10,6 @@
 #include "testing.h"
 
 #include "core/sink/sink.h"
-#include "core/sink/sink_buf.h"
 
 #include <lz4frame.h>
 #include <unistd.h>

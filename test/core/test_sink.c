@@ -8,7 +8,6 @@
  * private temporary folder.
  */
 #include "core/sink/sink.h"
-#include "core/sink/sink_buf.h"
 #include "sinks.h"
 
 #include <errno.h>

@@ -13,7 +13,7 @@
 
 #include "core/s3/upload_intern.h"
 
-#include "core/s3/upload_sink.h"
+#include "core/s3/upload.h"
 
 #include <pthread.h>
 

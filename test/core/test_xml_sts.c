@@ -8,7 +8,7 @@
 
 #include "core/aws/credentials_intern.h"
 #include "core/text/timestamp.h"
-#include "core/text/xml_error.h"
+#include "core/text/xml.h"
 
 #define XMLNS " xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""
 

@@ -18,8 +18,7 @@
 #include <time.h>
 
 #include "core/text/timestamp.h"
-#include "core/text/xml_error.h"
-#include "core/text/xml_reader.h"
+#include "core/text/xml.h"
 
 #define CONNECT_MS 2000
 #define TRY_MS 10000

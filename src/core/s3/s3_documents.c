@@ -4,7 +4,7 @@
  *
  * src/core/s3/s3_documents.c
  *
- * For each kind of document, xml_reader.c calls a function with each element.
+ * For each kind of document, xml.c calls a function with each element.
  */
 #include "core/s3/s3_documents.h"
 
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "core/text/timestamp.h"
-#include "core/text/xml_reader.h"
+#include "core/text/xml.h"
 
 /* ---- CreateMultipartUpload ---- */
 

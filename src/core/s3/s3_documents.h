@@ -7,15 +7,15 @@
  * Reading functions fill fixed-size fields, and return OB_EPROTO with a cause
  * for a document that is malformed, truncated or of another kind.
  */
-#ifndef OB_XML_H
-#define OB_XML_H
+#ifndef OB_S3_DOCUMENTS_H
+#define OB_S3_DOCUMENTS_H
 
 #include <stdint.h>
 #include <time.h>
 
 #include "core/base/buf.h"
 #include "core/text/uri.h"
-#include "core/text/xml_error.h"
+#include "core/text/xml.h"
 
 #define OB_UPLOAD_ID_MAX 1024
 #define OB_ETAG_MAX 256

@@ -272,4 +272,9 @@ extern const char *ob_upload_id(const ObUpload *upload);
 
 extern void ob_upload_stats(const ObUpload *upload, ObUploadStats *stats);
 
+/* Makes the terminal of an export's chain.  It borrows the upload, which must
+ * outlive the sink; NULL on error.  Its close finishes the upload, but does
+ * not wait for its end. */
+extern ObSink *ob_sink_upload_new(ObUpload *upload, ObError *error);
+
 #endif

@@ -208,4 +208,16 @@ extern ObSink *ob_sink_lz4_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_igzip_new(ObSink *next, int level, ObError *error);
 extern ObSink *ob_sink_zlib_new(ObSink *next, int level, ObError *error);
 
+/* Makes a terminal that keeps the bytes: the few that an object begins with.
+ * It appends to the buffer, which is borrowed and must outlive the sink; NULL
+ * on error.  More than the buffer's maximum is an error. */
+extern ObSink *ob_sink_buf_new(ObBuf *buf, ObError *error);
+
+/* Compresses a few bytes as one piece of an object (see ob_chain_in_pieces()),
+ * and appends it to the buffer. */
+extern ObCode ob_codec_piece(ObSink *(*create)(ObSink *next, int level,
+											   ObError *error),
+							 int level, const void *raw, size_t len,
+							 ObBuf *out, ObError *error) OB_MUST_CHECK;
+
 #endif

@@ -9,7 +9,7 @@
  * like TPC-H's lineitem, so that compressing is no longer what an export
  * waits for.
  */
-#include "core/sink/sink_buf.h"
+#include "core/sink/sink.h"
 
 #define ISAL_MAX_LEVEL 3
 

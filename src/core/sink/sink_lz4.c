@@ -23,7 +23,7 @@
  * input and an end or two together give at most 192 KiB and a few bytes of
  * framing.
  */
-#include "core/sink/sink_buf.h"
+#include "core/sink/sink.h"
 
 #include <lz4frame.h>
 #include <stdlib.h>

@@ -9,7 +9,7 @@
 #include "mb/pg_wchar.h"
 #include "utils/memutils.h"
 
-#include "core/sink/sink_buf.h"
+#include "core/sink/sink.h"
 #include "pg/parallel/parallel_intern.h"
 #include "pg/base/errors.h"
 #include "pg/base/unwind.h"

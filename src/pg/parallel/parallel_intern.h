@@ -96,10 +96,16 @@ extern void ob_shared_add(ObShared *shared, const ObFigures *figures);
 /* Callback of an ObStreamShare.  arg is an ObShared **. */
 extern void ob_shared_add_others(ObFigures *figures, void *arg);
 
-/* Makes the state in the leader's memory; palloc'd. */
+/* Called when the leader's stream has ended a part. */
 extern void ob_parallel_part_ended(ObParallel *parallel, int number);
+
+/* Keeps the description of what a process has written, for the end of the
+ * object.  The data is borrowed until then; offset is where the process's last
+ * bytes begin among those that are pending. */
 extern void ob_parallel_describe(ObParallel *parallel, const char *data,
 								 size_t len, uint64 offset);
+
+/* Makes the state in the leader's memory; palloc'd. */
 extern ObShared *ob_shared_new(const ObParallel *parallel);
 
 /* Returns its size in dynamic shared memory.  Nothing may be sent between this

@@ -13,7 +13,7 @@
 #ifndef OB_STREAM_H
 #define OB_STREAM_H
 
-#include "core/s3/upload_sink.h"
+#include "core/s3/upload.h"
 #include "pg/encode/encode.h"
 #include "pg/store/export_spec.h"
 #include "pg/catalog/fate.h"
