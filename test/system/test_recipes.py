@@ -4,8 +4,10 @@ What stands between ```sql and ``` there is what is run here.
 """
 
 import datetime
+import os
 import pathlib
 import re
+import subprocess
 
 import pytest
 
@@ -19,14 +21,69 @@ RECIPES = (
 )
 
 
-def recipe(heading, **places):
+def recipe(heading, language="sql", **places):
     """The SQL below a heading, with what is marked in it replaced."""
     section = RECIPES.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
-    blocks = re.findall(r"```sql\n(.*?)```", section, re.S)
+    blocks = re.findall(rf"```{language}\n(.*?)```", section, re.S)
     for name, text in places.items():
         assert any(name in block for block in blocks), name
         blocks = [block.replace(name, str(text)) for block in blocks]
     return blocks
+
+
+def test_alerts(pg, db, rgw, s3, registry, bucket, tmp_path):
+    """A failed, a late and a new table are reported; tables that are well are not."""
+    (view,) = recipe("Alerts")
+    check, metrics = recipe("Alerts", "sh")
+    environment = {
+        **os.environ, "PGHOST": pg.folder, "PGPORT": pg.settings["port"],
+        "PGUSER": "postgres", "PGDATABASE": "onboard",
+    }
+
+    def run(script):
+        return subprocess.run(
+            ["sh", "-c", script], cwd=tmp_path, env=environment, text=True,
+            capture_output=True, check=True, timeout=60,
+        ).stdout
+
+    select(db, view)
+    try:
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket) VALUES"
+            " ('good', 'SELECT 1', %s), ('bad \"\\', 'SELECT 1 / 0', %s)",
+            (bucket, bucket),
+        )
+        land_all(db)
+        select(
+            db, "INSERT INTO onboard_tables (name, query, bucket, enabled) VALUES"
+            " ('new', 'SELECT 1', %s, true), ('off', 'SELECT 1', %s, false)",
+            (bucket, bucket),
+        )
+        assert run(check) == (
+            'CRITICAL: bad "\\: failed: division by zero\n'
+            "new: never exported: \nexit status 2\n"
+        )
+        lines = run(metrics).splitlines()
+        assert lines[0].startswith(
+            'onboard_last_success_timestamp_seconds{table="good"} 1'
+        )
+        assert sorted(lines[1:]) == [
+            'onboard_problem{table="bad \\"\\\\"} 1',
+            'onboard_problem{table="good"} 0',
+            'onboard_problem{table="new"} 1',
+        ]
+        select(db, "UPDATE onboard_tables SET query = 'SELECT 2'")
+        land_all(db)
+        assert run(check) == "OK\nexit status 0\n"
+        select(
+            db, "UPDATE onboard_history SET ended = ended - interval '27 hours',"
+            " started = started - interval '27 hours' WHERE name = 'good'"
+        )
+        assert run(check).startswith("CRITICAL: good: done: \nexit status 2")
+        select(db, "DROP VIEW export_problems")
+        assert run(check) == "UNKNOWN: the query failed\nexit status 3\n"
+    finally:
+        select(db, "DROP VIEW IF EXISTS export_problems")
 
 
 def test_another_postgresql(pg, db, rgw, s3, registry, bucket):
