@@ -75,7 +75,8 @@ def adopted(found, kind):
 class Readers:
     def __enter__(self):
         self._process = subprocess.Popen(
-            ["node", "--max-old-space-size=4096", "read.mjs"], cwd=FOLDER,
+            ["node", "--expose-gc", "--max-old-space-size=4096", "read.mjs"],
+            cwd=FOLDER,
             stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
         )
         self._lock = threading.Lock()

@@ -230,6 +230,12 @@ async function respond(request) {
   return { columns: await readers[request.reader](request.file) };
 }
 
+// The garbage collector does not know of the memory that DuckDB's results hold.
+const ENOUGH = 512 * 1024 * 1024;
+function collect() {
+  if (process.memoryUsage.rss() > ENOUGH) globalThis.gc();
+}
+
 for await (const line of readline.createInterface({ input: process.stdin })) {
   let response;
   try {
@@ -238,4 +244,6 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     response = { error: String(error?.message ?? error) };
   }
   process.stdout.write(JSON.stringify(response) + '\n');
+  response = null;
+  collect();
 }
