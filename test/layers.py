@@ -54,7 +54,7 @@ HEADERS = [
         "snappy is a codec of Parquet's pages alone",
     ),
     (
-        r"xxhash\.h", r"src/core/parquet/dictionary\.c",
+        r"xxhash\.h", r"src/core/parquet/(bloom|dictionary)\.c",
         "a hash of another kind is in core/base/hash.h",
     ),
     (

@@ -16,6 +16,9 @@
 
 #include <math.h>
 
+#define XXH_INLINE_ALL
+#include <xxhash.h>
+
 #include "testing.h"
 
 static long budget = -1; /* allocations that succeed; negative: all */
@@ -513,18 +516,24 @@ texts_without_a_greater_one(void **state)
 #define LEAVES 9
 
 static const ObPqNode nodes[] = {
-	{"flag", OB_PQ_OPTIONAL, 0, OB_PQ_BOOLEAN, 0, OB_PQ_PLAIN, 0, 0, 1, true},
-	{"i", OB_PQ_REQUIRED, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 2, true},
-	{"l", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_INSTANT, 0, 0, 3, false},
-	{"f", OB_PQ_OPTIONAL, 0, OB_PQ_FLOAT, 0, OB_PQ_PLAIN, 0, 0, 4, true},
-	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 5, false},
-	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 6, true},
-	{"n", OB_PQ_OPTIONAL, 0, OB_PQ_FIXED, 9, OB_PQ_DECIMAL, 20, 2, 7, true},
-	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 8, false},
-	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false},
-	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 9, true},
-	{"b", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_PLAIN, 0, 0, 10,
-	 false},
+	{"flag", OB_PQ_OPTIONAL, 0, OB_PQ_BOOLEAN, 0, OB_PQ_PLAIN, 0, 0, 1, true,
+	 true},
+	{"i", OB_PQ_REQUIRED, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 2, true, true},
+	{"l", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_INSTANT, 0, 0, 3, false,
+	 true},
+	{"f", OB_PQ_OPTIONAL, 0, OB_PQ_FLOAT, 0, OB_PQ_PLAIN, 0, 0, 4, true, true},
+	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 5, false,
+	 true},
+	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 6, true,
+	 true},
+	{"n", OB_PQ_OPTIONAL, 0, OB_PQ_FIXED, 9, OB_PQ_DECIMAL, 20, 2, 7, true,
+	 true},
+	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 8, false, false},
+	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
+	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 9, true,
+	 true},
+	{"b", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_PLAIN, 0, 0, 10, false,
+	 true},
 };
 
 static const ObParquetOptions usual = {
@@ -867,13 +876,198 @@ chunk_of(ObParquet *writer, int leaf, ObBuf *record)
 	}
 }
 
+/* ---- Bloom filters ---- */
+
+/* Whether a filter has a value, by a reader's way of looking. */
+static bool
+has(const uint8_t *words, size_t size, const void *value, size_t len)
+{
+	static const uint32_t salts[] = {0x47b6137b, 0x44974d91, 0x8824ad5b,
+									 0xa2b7289d, 0x705495c7, 0x2df1424b,
+									 0x9efc4947, 0x5c6bfb31};
+	uint64_t hash = XXH64(value, len, 0);
+	size_t block = (hash >> 32) * (size / 32) >> 32;
+
+	for (size_t i = 0; i < 8; i++)
+	{
+		uint32_t bit = (uint32_t) hash * salts[i] >> 27;
+		uint32_t word;
+
+		memcpy(&word, words + block * 32 + i * 4, sizeof(word));
+		if (!(word >> bit & 1))
+			return false;
+	}
+	return true;
+}
+
+/* Ends the row group of a writer with one leaf of INT64, and returns the size
+ * of its filter; 0: there is none.  All values must be in it. */
+static size_t
+look_for(ObParquet *writer, int rows, int64_t (*value)(int), double *rate)
+{
+	static const char head[] = "\x1C\x1C\x00\x00\x1C\x1C\x00\x00\x1C\x1C"
+							   "\x00\x00";
+	ObBuf record;
+	ObBuf bytes;
+	ObPqRecord reader;
+	ObPqRecordGroup group;
+	ObPqRecordChunk chunk;
+	ObError error;
+	const char *data;
+	const uint8_t *words;
+	size_t len;
+	size_t size = 0;
+	int found = 0;
+
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	ob_buf_init(&bytes, 64 * MIB);
+	assert_int_equal(
+		work(writer, ob_parquet_end_group(writer, &record, &error), &error),
+		OB_OK);
+	while (ob_parquet_take(writer, &data, &len))
+		ob_buf_add(&bytes, data, len);
+	ob_pq_record_begin(&reader, record.data, record.len, &group);
+	ob_pq_record_chunk(&reader, &chunk);
+	assert_int_equal(group.bytes + group.filters, bytes.len);
+	assert_int_equal(group.filters, chunk.filter_size);
+	if (chunk.filter_size > 0)
+	{
+		assert_int_equal(chunk.filter_offset, group.bytes);
+		words = (const uint8_t *) bytes.data + chunk.filter_offset;
+		assert_int_equal(*words++, 0x15);
+		size = take_zigzag(&words, words + 5);
+		assert_memory_equal(words, head, sizeof(head));
+		words += sizeof(head);
+		assert_ptr_equal(words + size, bytes.data + bytes.len);
+		for (int row = 0; row < rows; row++)
+		{
+			int64_t one = value(row);
+
+			assert_true(has(words, size, &one, sizeof(one)));
+		}
+		for (int64_t other = 0; other < 100000; other++)
+		{
+			int64_t none = INT64_C(0x123456789) * (other + 1) + 1;
+
+			found += has(words, size, &none, sizeof(none));
+		}
+		*rate = found / 100000.0;
+	}
+	ob_buf_free(&record);
+	ob_buf_free(&bytes);
+	return size;
+}
+
+static size_t
+filter_of(int rows, int64_t (*value)(int), bool dictionary, size_t memory,
+		  double *rate)
+{
+	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_INT64,
+						   0,   OB_PQ_PLAIN,    0,   0,
+						   1,   dictionary,     true};
+	ObParquetOptions options = usual;
+	ObError error;
+	ObParquet *writer;
+	size_t size = 0;
+
+	options.memory = memory;
+	ob_error_clear(&error);
+	writer = ob_parquet_new(&node, 1, &options, &error);
+	assert_non_null(writer);
+	/* a writer's second row group is like its first one */
+	for (int group = 0; group < 2; group++)
+	{
+		for (int row = 0; row < rows; row++)
+		{
+			ob_pq_int64(ob_parquet_leaf(writer, 0), value(row));
+			assert_int_equal(
+				work(writer, ob_parquet_end_row(writer, &error), &error),
+				OB_OK);
+		}
+		size = look_for(writer, rows, value, rate);
+	}
+	ob_parquet_free(writer);
+	return size;
+}
+
+typedef struct Filtered
+{
+	const char *name;
+	int rows;
+	int64_t (*value)(int);
+	bool dictionary;
+	size_t memory;
+	size_t size; /* 0: there is no filter */
+	double rate; /* at most */
+} Filtered;
+
+static int64_t few(int row);
+static int64_t distinct(int row);
+static int64_t few_at_first(int row);
+
+static const Filtered filtered[] = {
+	{"one value", 1, distinct, true, 16 * MIB, 32, 0.001},
+	{"few values", 100000, few, true, 16 * MIB, 32, 0.001},
+	{"the same without a dictionary", 100000, few, false, 16 * MIB, 32, 0.001},
+	{"many values", 90000, distinct, true, 16 * MIB, 131072, 0.011},
+	{"the same without a dictionary", 90000, distinct, false, 16 * MIB, 131072,
+	 0.011},
+	{"a dictionary given up late", 190000, few_at_first, true, 16 * MIB,
+	 131072, 0.011},
+	{"little memory", 120000, distinct, false, 1536 * 1024, 131072, 0.1},
+	{"too little", 60000, distinct, false, 500 * 1024, 0, 1},
+};
+
+static void
+filters(void **state)
+{
+	for (size_t i = 0; i < COUNT_OF(filtered); i++)
+	{
+		const Filtered *row = &filtered[i];
+		double rate = 0;
+		size_t size = filter_of(row->rows, row->value, row->dictionary,
+								row->memory, &rate);
+
+		if (size != row->size || rate > row->rate)
+			fail_msg("%s: %zu bytes, rate %g", row->name, size, rate);
+	}
+}
+
+/* A filter for which there is no memory is no error. */
+static void
+filter_beyond_memory(void **state)
+{
+	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_INT64,
+						   0,   OB_PQ_PLAIN,    0,   0,
+						   1,   false,          true};
+	ObError error;
+	ObParquet *writer;
+	double rate;
+
+	ob_error_clear(&error);
+	writer = ob_parquet_new(&node, 1, &usual, &error);
+	for (int row = 0; row < 100; row++)
+	{
+		ob_pq_int64(ob_parquet_leaf(writer, 0), row);
+		assert_int_equal(
+			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
+	}
+	writer->memory.limit = writer->memory.used + 64 * 1024;
+	assert_int_equal(look_for(writer, 0, NULL, &rate), 0);
+	assert_false(writer->memory.over);
+	ob_parquet_free(writer);
+}
+
+/* ---- dictionaries, again ---- */
+
 /* A column of one leaf, of which value(row) is the row's. */
 static ObPqRecordChunk
 write_column(int rows, int64_t (*value)(int), bool dictionary, size_t page)
 {
-	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0, OB_PQ_INT64,
-						   0,   OB_PQ_PLAIN,    0, 0,
-						   1,   dictionary};
+	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_INT64,
+						   0,   OB_PQ_PLAIN,    0,   0,
+						   1,   dictionary,     true};
 	ObError error;
 	ObParquetOptions options = usual;
 	ObParquet *writer;
@@ -1053,6 +1247,117 @@ decimals(void **state)
 	assert_memory_equal(stats.max.data, "\xFF\xFF", 2);
 }
 
+/* ---- boundary orders ---- */
+
+static int64_t
+rising(int row)
+{
+	return row / 3;
+}
+
+static int64_t
+falling(int row)
+{
+	return -row / 3;
+}
+
+static int64_t
+constant(int row)
+{
+	return 7;
+}
+
+/* The maxima rise, but the minima do not. */
+static int64_t
+spreading(int row)
+{
+	return row % 2 ? row : -row;
+}
+
+/* The order that the column index of a file of one column says; only rows of a
+ * page in the middle are null. */
+static int
+boundary_of(int64_t (*value)(int), size_t *pages)
+{
+	const ObPqNode node = {"c", OB_PQ_OPTIONAL, 0,    OB_PQ_INT64,
+						   0,   OB_PQ_PLAIN,    0,    0,
+						   1,   false,          false};
+	ObParquetOptions options = usual;
+	ObPqFooterOptions said = {.created_by = "a version 1.0.0 (build b)"};
+	ObPqFooter *footer;
+	ObParquet *writer;
+	ObError error;
+	ObBuf record;
+	ObBuf out;
+	const char *data;
+	size_t len;
+	const uint8_t *at;
+	int order;
+
+	options.page_size = 64;
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	ob_buf_init(&out, MIB);
+	writer = ob_parquet_new(&node, 1, &options, &error);
+	for (int row = 0; row < 1024 * 5; row++)
+	{
+		if (row / 1024 == 2)
+			ob_pq_null(ob_parquet_leaf(writer, 0), ob_parquet_row(writer), 0);
+		else
+			ob_pq_int64(ob_parquet_leaf(writer, 0), value(row));
+		assert_int_equal(
+			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
+	}
+	assert_int_equal(
+		work(writer, ob_parquet_end_group(writer, &record, &error), &error),
+		OB_OK);
+	while (ob_parquet_take(writer, &data, &len))
+		;
+	ob_parquet_free(writer);
+	footer = ob_pq_footer_new(&node, 1, &said, &error);
+	assert_int_equal(
+		ob_pq_footer_add(footer, record.data, record.len, 4, &error), OB_OK);
+	assert_int_equal(ob_pq_footer_next(footer, 4, &out, &error), OB_OK);
+	/* null_pages, then two lists of values, then the order */
+	at = (const uint8_t *) out.data;
+	assert_int_equal(*at++, 0x19);
+	*pages = *at++ >> 4;
+	at += *pages;
+	for (int list = 0; list < 2; list++)
+	{
+		at += 2;
+		for (size_t i = 0; i < *pages; i++)
+			at += *at + 1;
+	}
+	assert_int_equal(*at++, 0x15);
+	order = take_zigzag(&at, at + 1);
+	ob_pq_footer_free(footer);
+	ob_buf_free(&record);
+	ob_buf_free(&out);
+	return order;
+}
+
+static void
+boundaries(void **state)
+{
+	static const struct
+	{
+		int64_t (*value)(int);
+		int order;
+	} rows[] = {{rising, 1},
+				{falling, 2},
+				{constant, 1},
+				{spreading, 0},
+				{distinct, 0}};
+	size_t pages;
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		assert_int_equal(boundary_of(rows[i].value, &pages), rows[i].order);
+		assert_int_equal(pages, 5);
+	}
+}
+
 /* ---- records ---- */
 
 /* Row groups of several writers, in the file in another order than that in
@@ -1179,6 +1484,9 @@ main(void)
 		cmocka_unit_test(no_column),
 		cmocka_unit_test(dictionaries),
 		cmocka_unit_test(dictionaries_of_long_texts),
+		cmocka_unit_test(filters),
+		cmocka_unit_test(filter_beyond_memory),
+		cmocka_unit_test(boundaries),
 		cmocka_unit_test(floats),
 		cmocka_unit_test(steps),
 		cmocka_unit_test(decimals),

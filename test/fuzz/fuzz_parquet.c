@@ -59,6 +59,7 @@ take_leaf(Input *input, ObPqNode *node)
 
 	node->type = types[byte & 7];
 	node->dictionary = byte & 8;
+	node->filter = byte & 32;
 	if (node->type == OB_PQ_BYTE_ARRAY && byte & 16)
 		node->meaning = OB_PQ_STRING;
 	if (node->type != OB_PQ_FIXED)
@@ -201,7 +202,10 @@ end_group(ObParquet *writer, ObBuf *record, bool *done, ObError *error)
 static void
 put_footer(Input *input, const Shape *shape, const ObBuf *record)
 {
-	ObPqFooterOptions options = {.created_by = "fuzz"};
+	const ObPqSorting sorting = {shape->nleaves - 1, take(input) & 1,
+								 take(input) & 1};
+	ObPqFooterOptions options = {
+		.created_by = "fuzz", .sorting = &sorting, .nsorting = 1};
 	size_t len = record->len;
 	char *copy = malloc(len ? len : 1);
 	ObError error;

@@ -483,6 +483,8 @@ class ParquetFile:
         self.groups = self.meta[4]
         self.encodings = {}  # of values, by the path of the leaf
         self.pages = {}      # data pages of all groups, by the path
+        self.filters = {}    # BloomFilter of each group's chunk, by the path
+        self.boundaries = {} # boundary orders of each group's, by the path
         self.codecs = set()
 
     def kinds(self):
@@ -542,6 +544,7 @@ class ParquetFile:
         need(rows > 0, "a group without a row")
         need(len(group[1]) == len(self.leaves), "chunks")
         begin, uncompressed = at, 0
+        before = [len(leaf.levels) for leaf in self.leaves]
         for leaf, chunk in zip(self.leaves, group[1]):
             try:
                 at = self._check_chunk(leaf, chunk, rows, at)
@@ -551,13 +554,45 @@ class ParquetFile:
             uncompressed += chunk[3][6]
         need(group[2] == uncompressed, "uncompressed bytes", group[2])
         need(group[6] == at - begin, "compressed bytes", group[6])
+        self._check_sorting(group.get(4, []), before)
+        for leaf, chunk, start in zip(self.leaves, group[1], before):
+            values = leaf.values[start:]
+            at = self._check_filter(leaf, chunk[3], values, at)
         return at
+
+    def _check_filter(self, leaf, meta, values, at):
+        need((14 in meta) == (15 in meta), "offset or length of a filter")
+        if 14 not in meta:
+            return at
+        need(meta[14] == at, "a filter begins at", meta[14], "not", at)
+        need(leaf.type != "BOOLEAN", "a filter of booleans")
+        found = BloomFilter(self.data, at, meta[15])
+        found.check(leaf, {value for value in values if value is not None})
+        self.filters.setdefault(".".join(leaf.path), []).append(found)
+        return at + meta[15]
+
+    def _check_sorting(self, keys, before):
+        """That the rows of a group are in the order that it says."""
+        columns = []
+        for key in keys:
+            need(set(key) == {1, 2, 3}, "fields of a sorting column")
+            leaf = self.leaves[key[1]]
+            need(not leaf.repeated, "sorted by a repeated column", leaf.path)
+            need(leaf.type not in ("FLOAT", "DOUBLE"), "sorted by floats")
+            columns.append([
+                sort_key(leaf, value, key[2], key[3])
+                for value in leaf.values[before[key[1]]:]
+            ])
+        need(len({key[1] for key in keys}) == len(keys), "sorted twice")
+        rows = list(zip(*columns))
+        need(rows == sorted(rows), "rows are not sorted by", keys)
 
     def _check_chunk(self, leaf, chunk, rows, at):
         need(set(chunk) <= {2, 3, 4, 5, 6, 7}, "fields", sorted(chunk))
         need(chunk[2] == 0, "file_offset")
         meta = chunk[3]
-        need(set(meta) <= {1, 2, 3, 4, 5, 6, 7, 9, 11, 12, 13}, sorted(meta))
+        need(set(meta) <= {1, 2, 3, 4, 5, 6, 7, 9, *range(11, 16)},
+             sorted(meta))
         need(TYPES[meta[1]] == leaf.type, "type")
         need([part.decode() for part in meta[3]] == leaf.path, "path")
         need(meta[4] in CODECS, "codec", meta[4])
@@ -606,16 +641,48 @@ class ParquetFile:
                 continue
             check_bounds(leaf, page.values, index[2][i], index[3][i])
         check_boundary_order(leaf, index)
+        name = ".".join(leaf.path)
+        self.boundaries.setdefault(name, []).append(ORDERS[index[4]])
+
+
+ORDERS = ["unordered", "ascending", "descending"]
 
 
 def check_boundary_order(leaf, index):
-    if index[4] == 0:
-        return
-    for field in (2, 3):
-        bounds = [leaf.order(leaf.bound(data))
-                  for data, null in zip(index[field], index[1]) if not null]
-        want = sorted(bounds, reverse=index[4] == 2)
-        need(bounds == want, "boundary order")
+    """The order of both lists without null pages, and ascending if they are
+    both."""
+    lists = [
+        [leaf.order(leaf.bound(data))
+         for data, null in zip(index[field], index[1]) if not null]
+        for field in (2, 3)
+    ]
+    if all(bounds == sorted(bounds) for bounds in lists):
+        want = 1
+    elif all(bounds == sorted(bounds, reverse=True) for bounds in lists):
+        want = 2
+    else:
+        want = 0
+    need(index[4] == want, "boundary order", index[4], "not", want)
+
+
+class Descending:
+    """A value that is compared the other way round."""
+
+    def __init__(self, value):
+        self.value = value
+
+    def __eq__(self, other):
+        return self.value == other.value
+
+    def __lt__(self, other):
+        return other.value < self.value
+
+
+def sort_key(leaf, value, descending, nulls_first):
+    if value is None:
+        return (not nulls_first,)
+    value = leaf.order(value)
+    return (nulls_first, Descending(value) if descending else value)
 
 
 class Page:
@@ -732,6 +799,102 @@ class ChunkReader:
         stats = {(one[1], one[2]): one[3] for one in meta[13]}
         need(len(stats) == len(meta[13]), "encoding_stats twice")
         need(stats == self.counts, "encoding_stats", stats, self.counts)
+
+
+# ---- Bloom filters ----
+
+
+def xxh64(data, mask=(1 << 64) - 1):
+    """xxHash of 64 bits, seed 0 (github.com/Cyan4973/xxHash/doc)."""
+    p1, p2, p3, p4, p5 = (
+        0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
+        0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5,
+    )
+
+    def rotate(value, bits):
+        return (value << bits | value >> 64 - bits) & mask
+
+    def lane(accumulator, word):
+        return rotate(accumulator + word * p2 & mask, 31) * p1 & mask
+
+    at, length = 0, len(data)
+    if length >= 32:
+        lanes = [p1 + p2 & mask, p2, 0, -p1 & mask]
+        while at + 32 <= length:
+            words = struct.unpack_from("<4Q", data, at)
+            lanes = [lane(one, word) for one, word in zip(lanes, words)]
+            at += 32
+        result = sum(map(rotate, lanes, (1, 7, 12, 18))) & mask
+        for one in lanes:
+            result = ((result ^ lane(0, one)) * p1 + p4) & mask
+    else:
+        result = p5
+    result = result + length & mask
+    while at + 8 <= length:
+        (word,) = struct.unpack_from("<Q", data, at)
+        result = (rotate(result ^ lane(0, word), 27) * p1 + p4) & mask
+        at += 8
+    if at + 4 <= length:
+        (word,) = struct.unpack_from("<I", data, at)
+        result = (rotate(result ^ word * p1 & mask, 23) * p2 + p3) & mask
+        at += 4
+    for byte in data[at:]:
+        result = rotate(result ^ byte * p5 & mask, 11) * p1 & mask
+    result = (result ^ result >> 33) * p2 & mask
+    result = (result ^ result >> 29) * p3 & mask
+    return result ^ result >> 32
+
+
+class BloomFilter:
+    SALTS = (0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d,
+             0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31)
+    # The rate of false positives that is aimed at, and how far that of some
+    # values may be from it; above the last there is no filter.
+    RATE, PROBES, WORST = 0.01, 2000, 0.1
+
+    def __init__(self, data, at, length):
+        reader = Thrift(data, at)
+        header = reader.struct()
+        need(set(header) == {1, 2, 3, 4}, "fields of a filter", sorted(header))
+        for field in (2, 3, 4):
+            need(header[field] == {1: {}}, "a filter of another kind", field)
+        self.size = header[1]
+        need(reader.at + self.size == at + length, "length of a filter")
+        need(self.size >= 32 and self.size & self.size - 1 == 0, "no blocks")
+        need(self.size <= 128 << 20, "a filter too large to be read")
+        self.words = struct.unpack_from(f"<{self.size // 4}I", data, reader.at)
+
+    def has(self, data):
+        hash = xxh64(data)
+        block = (hash >> 32) * (self.size // 32) >> 32
+        low = hash & 0xFFFFFFFF
+        return all(
+            self.words[8 * block + i] >> ((low * salt & 0xFFFFFFFF) >> 27) & 1
+            for i, salt in enumerate(self.SALTS)
+        )
+
+    def check(self, leaf, values):
+        need(values, "a filter of nothing")
+        for value in values:
+            need(self.has(encoded(leaf, value)), "a filter without", value)
+        found = sum(self.has(b"not there %d" % i) for i in range(self.PROBES))
+        self.rate = found / self.PROBES
+        need(self.rate <= self.WORST * 1.3, "a filter of", self.rate)
+        # what the format says that 1 % take
+        if self.size * 8 >= 10.5 * len(values):
+            need(self.rate <= 2.5 * self.RATE, "a filter of", self.rate)
+        need(self.size <= max(32, 4 * len(values)), "a filter of", self.size,
+             "bytes for", len(values))
+
+
+def encoded(leaf, value):
+    """A value as PLAIN has it, but texts without their length."""
+    if isinstance(value, bytes):
+        return value
+    return struct.pack(
+        {"INT32": "<i", "INT64": "<q", "FLOAT": "<f", "DOUBLE": "<d"}
+        [leaf.type], value
+    )
 
 
 # ---- statistics ----

@@ -29,8 +29,8 @@
 #define BYTES_LEAST 48
 #define KEPT_MAX ((size_t) 1024 * 1024)
 
-static int
-size_of(const ObPqLeaf *leaf)
+int
+ob_pq_leaf_size(const ObPqLeaf *leaf)
 {
 	switch (leaf->type)
 	{
@@ -46,29 +46,6 @@ size_of(const ObPqLeaf *leaf)
 			return 1;
 		default:
 			return 0;
-	}
-}
-
-static ObPqOrder
-order_of(const ObPqNode *node)
-{
-	switch (node->type)
-	{
-		case OB_PQ_BOOLEAN:
-			return OB_PQ_ORDER_BOOLEAN;
-		case OB_PQ_INT32:
-			return OB_PQ_ORDER_INT32;
-		case OB_PQ_INT64:
-			return OB_PQ_ORDER_INT64;
-		case OB_PQ_FLOAT:
-			return OB_PQ_ORDER_FLOAT;
-		case OB_PQ_DOUBLE:
-			return OB_PQ_ORDER_DOUBLE;
-		case OB_PQ_FIXED:
-			return node->meaning == OB_PQ_DECIMAL ? OB_PQ_ORDER_DECIMAL
-												  : OB_PQ_ORDER_FIXED;
-		default:
-			return OB_PQ_ORDER_BYTES;
 	}
 }
 
@@ -114,7 +91,7 @@ grow_array(ObPqMemory *memory, void **array, size_t size, int old, int new)
 static size_t
 element_size(const ObPqLeaf *leaf)
 {
-	int size = size_of(leaf);
+	int size = ob_pq_leaf_size(leaf);
 
 	return size ? size : sizeof(size_t);
 }
@@ -207,7 +184,7 @@ ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer, const ObPqNode *node,
 	chunk->memory = &writer->memory;
 	chunk->compressor = writer->compressor;
 	chunk->options = &writer->options;
-	chunk->order = order_of(node);
+	chunk->order = ob_pq_order_of(node);
 	chunk->last = &chunk->first;
 	reset_batch(leaf);
 	if (max_repetition == 0 && max_definition > 0)
@@ -225,7 +202,7 @@ ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer, const ObPqNode *node,
 	}
 	if (node->dictionary && leaf->type != OB_PQ_BOOLEAN &&
 		!ob_pq_dictionary_init(&chunk->dictionary, chunk->memory,
-							   size_of(leaf)))
+							   ob_pq_leaf_size(leaf)))
 		return false;
 	ob_pq_chunk_reset(chunk);
 	return true;
@@ -239,6 +216,8 @@ free_blocks(ObPqChunk *chunk)
 	if (chunk->dictionary_block)
 		ob_pq_release(chunk->memory, chunk->dictionary_block,
 					  chunk->dictionary_block->size);
+	if (chunk->filter)
+		ob_pq_release(chunk->memory, chunk->filter, chunk->filter->size);
 	while (block)
 	{
 		ObPqBlock *next = block->next;
@@ -303,6 +282,8 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 	chunk->dictionary_block = NULL;
 	chunk->first = NULL;
 	chunk->last = &chunk->first;
+	chunk->filter_on = chunk->filter_limit > 0;
+	chunk->filter = NULL;
 	chunk->next_look = FIRST_LOOK;
 	chunk->dictionary_on = false;
 	if (!chunk->dictionary.memory)
@@ -411,7 +392,7 @@ write_delta(ObPqChunk *chunk, ObPqBytes *body, const ObPqBytes *values,
 static bool
 write_split(ObPqChunk *chunk, ObPqBytes *body)
 {
-	int size = size_of(&chunk->leaf);
+	int size = ob_pq_leaf_size(&chunk->leaf);
 	uint8_t *to = ob_pq_reserve(chunk->memory, body, chunk->plain.len);
 
 	if (!to)
@@ -430,7 +411,7 @@ write_values(ObPqChunk *chunk, ObPqBytes *body, ObPqEncoding encoding)
 			return write_numbers(chunk, body);
 		case OB_PQ_ENC_DELTA:
 			return write_delta(chunk, body, &chunk->plain,
-							   size_of(&chunk->leaf));
+							   ob_pq_leaf_size(&chunk->leaf));
 		case OB_PQ_ENC_LENGTHS:
 			return write_delta(chunk, body, &chunk->lengths,
 							   sizeof(int32_t)) &&
@@ -520,7 +501,7 @@ end_page(ObPqChunk *chunk)
 static bool
 append_fixed(ObPqChunk *chunk, const void *values, int n)
 {
-	size_t len = (size_t) n * size_of(&chunk->leaf);
+	size_t len = (size_t) n * ob_pq_leaf_size(&chunk->leaf);
 	uint8_t *to = ob_pq_reserve(chunk->memory, &chunk->plain, len);
 
 	if (!to)
@@ -628,6 +609,8 @@ give_up(ObPqChunk *chunk)
 	const uint32_t *numbers = (const uint32_t *) chunk->numbers.data;
 	size_t n = chunk->numbers.len / sizeof(uint32_t);
 
+	if (!ob_pq_filter_dictionary(chunk, false))
+		return false;
 	chunk->dictionary_pause = PAUSE;
 	if (chunk->dictionary_pages > 0)
 	{
@@ -844,6 +827,8 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	chunk->rows += rows;
 	chunk->values += entries;
 	chunk->nulls += nulls;
+	if (!chunk->dictionary_on && !ob_pq_filter_batch(chunk))
+		return false;
 	reset_batch(leaf);
 	release_bytes(leaf);
 	if (chunk->dictionary_on && !look_at_dictionary(chunk))
@@ -859,6 +844,9 @@ ob_pq_chunk_end(ObPqChunk *chunk)
 	if (chunk->page_values > 0 && !end_page(chunk))
 		return false;
 	round_bounds(chunk, &chunk->stats);
+	if ((chunk->dictionary_on && !ob_pq_filter_dictionary(chunk, true)) ||
+		!ob_pq_filter_end(chunk))
+		return false;
 	return chunk->dictionary_pages == 0 ||
 		   ob_pq_page_add(chunk, dictionary->plain.data, dictionary->plain.len,
 						  OB_PQ_ENC_PLAIN, NULL);

@@ -5,7 +5,8 @@
  * src/core/parquet/footer.c
  *
  * The order is that of the reference writers: the column indexes of all row
- * groups, their offset indexes, the metadata, its length, the magic.
+ * groups, their offset indexes, the metadata, its length, the magic.  Bloom
+ * filters are behind the pages of their row group.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -63,6 +64,8 @@ enum
 	COLUMN_DICTIONARY_AT = 11,
 	COLUMN_STATISTICS = 12,
 	COLUMN_ENCODING_STATS = 13,
+	COLUMN_FILTER_AT = 14,
+	COLUMN_FILTER_LEN = 15,
 
 	STATS_NULLS = 3,
 	STATS_MAX = 5,
@@ -108,6 +111,14 @@ enum
 	PAGE_TYPE_DATA = 0,
 	PAGE_TYPE_DICTIONARY = 2,
 	TYPE_ORDER = 1
+};
+
+/* Of the bounds of a chunk's pages. */
+enum
+{
+	BOUNDARY_UNORDERED = 0,
+	BOUNDARY_ASCENDING = 1,
+	BOUNDARY_DESCENDING = 2
 };
 
 typedef struct Group
@@ -228,9 +239,45 @@ write_bound(ObThrift *thrift, const ObPqPage *page, const ObPqBound *bound)
 		ob_thrift_element_binary(thrift, bound->data, bound->len);
 }
 
+/* Pages of nothing but nulls do not count.  What is both is ascending. */
+static int
+boundary_order(const ObPqNode *node, ObPqRecord record, int npages)
+{
+	ObPqOrder order = ob_pq_order_of(node);
+	bool ascending = true;
+	bool descending = true;
+	bool first = true;
+	ObPqStats last;
+
+	for (int i = 0; i < npages; i++)
+	{
+		ObPqPage page;
+		int min;
+		int max;
+
+		ob_pq_record_page(&record, &page);
+		if (page.all_null)
+			continue;
+		if (!first)
+		{
+			min = ob_pq_bound_compare(order, node->length, &last.min,
+									  &page.stats.min);
+			max = ob_pq_bound_compare(order, node->length, &last.max,
+									  &page.stats.max);
+			ascending = ascending && min <= 0 && max <= 0;
+			descending = descending && min >= 0 && max >= 0;
+		}
+		last = page.stats;
+		first = false;
+	}
+	if (ascending)
+		return BOUNDARY_ASCENDING;
+	return descending ? BOUNDARY_DESCENDING : BOUNDARY_UNORDERED;
+}
+
 /* Each of the lists reads the pages again: a copy of the reader is cheap. */
 static void
-write_bounds(ObPqRecord record, int npages, ObBuf *out)
+write_bounds(const ObPqNode *node, ObPqRecord record, int npages, ObBuf *out)
 {
 	ObThrift thrift;
 
@@ -242,7 +289,7 @@ write_bounds(ObPqRecord record, int npages, ObBuf *out)
 
 		if (list == 4)
 		{
-			ob_thrift_i32(&thrift, 4, 0); /* boundary_order: UNORDERED */
+			ob_thrift_i32(&thrift, 4, boundary_order(node, record, npages));
 			continue;
 		}
 		ob_thrift_list(&thrift, list,
@@ -305,14 +352,18 @@ write_indexes(ObPqFooter *footer, int64_t at, ObBuf *out, ObError *error)
 {
 	const Group *group = &footer->groups[footer->group];
 	Index *index = &footer->indexes[footer->group * footer->nleaves];
+	const ObPqNode *node = footer->nodes;
 	ObPqRecord record;
 	ObPqRecordGroup whole;
 
 	ob_pq_record_begin(&record, group->record, group->len, &whole);
-	for (int i = 0; i < footer->nleaves; i++, index++)
+	for (int i = 0; i < footer->nleaves; i++, index++, node++)
 	{
 		ObPqRecordChunk chunk;
 		size_t before = out->len;
+
+		while (node->nchildren > 0)
+			node++;
 
 		ob_pq_record_chunk(&record, &chunk);
 		if (record.failed)
@@ -325,7 +376,7 @@ write_indexes(ObPqFooter *footer, int64_t at, ObBuf *out, ObError *error)
 			continue;
 		}
 		if (has_bounds(record, chunk.npages))
-			write_bounds(record, chunk.npages, out);
+			write_bounds(node, record, chunk.npages, out);
 		index->bounds_at = at + before;
 		index->bounds_len = out->len - before;
 		skip_pages(&record, chunk.npages);
@@ -578,6 +629,11 @@ write_chunk(ObThrift *thrift, const ObPqNode *node, const Path *path,
 		ob_thrift_i64(thrift, COLUMN_DICTIONARY_AT, begin);
 	write_statistics(thrift, chunk);
 	write_encoding_stats(thrift, chunk);
+	if (chunk->filter_size > 0)
+	{
+		ob_thrift_i64(thrift, COLUMN_FILTER_AT, base + chunk->filter_offset);
+		ob_thrift_i32(thrift, COLUMN_FILTER_LEN, chunk->filter_size);
+	}
 	ob_thrift_end(thrift);
 	ob_thrift_i64(thrift, CHUNK_OFFSETS_AT, index->offsets_at);
 	ob_thrift_i32(thrift, CHUNK_OFFSETS_LEN, index->offsets_len);

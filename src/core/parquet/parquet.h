@@ -12,7 +12,8 @@
  * piece by piece, writes them, and begins the next one.
  *
  *		leaf: batch -> dictionary or values -> page -> column chunk
- *		all leaves' column chunks -> row group -> bytes and a record
+ *		all leaves' column chunks, their Bloom filters -> row group
+ *		row group -> bytes and a record
  *		all records -> footer: page indexes and the file's metadata
  *
  * A record describes a row group with offsets from its own beginning, so row
@@ -87,8 +88,11 @@ typedef struct ObPqNode
 	int precision; /* of OB_PQ_DECIMAL */
 	int scale;
 	int field_id; /* 0: none */
-	/* of a leaf: whether its values may be written through a dictionary */
+	/* of a leaf: whether its values may be written through a dictionary, and
+	 * whether its chunks get Bloom filters, as far as there is memory for
+	 * them; those of booleans never do */
 	bool dictionary;
+	bool filter;
 } ObPqNode;
 
 /* The numbers are the format's. */
@@ -353,7 +357,7 @@ extern ObCode ob_pq_footer_next(ObPqFooter *footer, int64_t offset, ObBuf *out,
 typedef struct ObPqGroupStats
 {
 	int64_t rows;
-	int64_t bytes;
+	int64_t bytes; /* in the file, Bloom filters among them */
 } ObPqGroupStats;
 
 typedef struct ObPqLeafStats

@@ -161,6 +161,13 @@ extern bool ob_pq_bound_up(ObPqBound *bound, bool utf8);
 /* Makes the minimum of a text that was cut whole characters. */
 extern void ob_pq_bound_down(ObPqBound *bound, bool utf8);
 
+/* How a leaf's values are compared. */
+extern ObPqOrder ob_pq_order_of(const ObPqNode *node);
+
+/* Compares bounds as they are written; length is that of OB_PQ_FIXED. */
+extern int ob_pq_bound_compare(ObPqOrder order, int length, const ObPqBound *a,
+							   const ObPqBound *b);
+
 /* ---- dictionaries ---- */
 
 typedef struct ObPqDictionary
@@ -217,6 +224,7 @@ typedef struct ObPqChunk
 	ObPqOrder order;
 	size_t page_limit;
 	size_t dictionary_limit;
+	size_t filter_limit; /* bytes of a Bloom filter; 0: none is wanted */
 
 	/* dictionary: in use, or given up for the rest of the chunk, and for some
 	 * chunks after it */
@@ -251,12 +259,18 @@ typedef struct ObPqChunk
 	ObPqBlock *dictionary_block;
 	ObPqBlock *first;
 	ObPqBlock **last;
+	bool filter_on;
+	ObPqBlock *filter; /* NULL: there is none yet, or none at all */
+	uint32_t filter_blocks;
 } ObPqChunk;
 
 extern bool ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer,
 							 const ObPqNode *node, int max_definition,
 							 int max_repetition, int capacity);
 extern void ob_pq_chunk_free(ObPqChunk *chunk);
+
+/* Bytes of each value; 0: of any length. */
+extern int ob_pq_leaf_size(const ObPqLeaf *leaf);
 
 /* The encoding of values that are in no dictionary. */
 extern ObPqEncoding ob_pq_chunk_encoding(const ObPqChunk *chunk);
@@ -278,6 +292,17 @@ extern size_t ob_pq_chunk_size(const ObPqChunk *chunk);
 extern bool ob_pq_page_add(ObPqChunk *chunk, const uint8_t *body, size_t len,
 						   ObPqEncoding encoding, ObPqPage *page);
 
+/* ---- Bloom filters ---- */
+
+/* Both add values to the chunk's filter, if it is to have one: those of the
+ * batch, or those of the dictionary, which may be all of the chunk.  False:
+ * out of memory. */
+extern bool ob_pq_filter_batch(ObPqChunk *chunk);
+extern bool ob_pq_filter_dictionary(ObPqChunk *chunk, bool all);
+
+/* Makes it as small as it can be, and writes its header. */
+extern bool ob_pq_filter_end(ObPqChunk *chunk);
+
 struct ObParquet
 {
 	ObParquetOptions options;
@@ -285,6 +310,7 @@ struct ObParquet
 	int nnodes;
 	ObPqChunk *chunks;
 	int nchunks;
+	int nfilters; /* chunks that are to have Bloom filters */
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
 	ObPqBytes scratch;  /* a page's body */
@@ -302,8 +328,9 @@ struct ObParquet
 	int working;    /* the next chunk; nchunks: none */
 	size_t drained; /* size of those before it */
 	ObBuf *record;  /* of the row group that ends; NULL: it does not */
-	/* what is being taken */
-	int taking; /* chunk; nchunks: none */
+	/* what is being taken: the pages of a chunk, or, nchunks later, its Bloom
+	 * filter; 2 * nchunks: nothing */
+	int taking;
 	ObPqBlock *taken;
 };
 
@@ -324,8 +351,9 @@ typedef struct ObPqRecord
 typedef struct ObPqRecordGroup
 {
 	int64_t rows;
-	int64_t bytes;
+	int64_t bytes; /* of pages */
 	int64_t uncompressed;
+	int64_t filters; /* bytes of Bloom filters, behind the pages */
 	int32_t nchunks;
 } ObPqRecordGroup;
 
@@ -337,6 +365,8 @@ typedef struct ObPqRecordChunk
 	int64_t uncompressed;
 	int64_t compressed;
 	int32_t dictionary_size; /* of the dictionary's page; 0: none */
+	int64_t filter_offset;   /* in the row group */
+	int32_t filter_size;     /* 0: none */
 	int32_t codec;
 	int32_t delta_encoding;
 	int32_t dictionary_pages;

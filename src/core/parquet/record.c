@@ -48,8 +48,15 @@ put_stats(ObBuf *out, const ObPqStats *stats)
 	put_bound(out, &stats->max);
 }
 
+static size_t
+filter_size(const ObPqChunk *chunk)
+{
+	return chunk->filter ? chunk->filter->len : 0;
+}
+
 static void
-put_chunk(const ObPqChunk *chunk, int64_t offset, ObBuf *out)
+put_chunk(const ObPqChunk *chunk, int64_t offset, int64_t filter_offset,
+		  ObBuf *out)
 {
 	const ObPqPage *pages = (const ObPqPage *) chunk->pages.data;
 	int npages = chunk->pages.len / sizeof(ObPqPage);
@@ -61,6 +68,8 @@ put_chunk(const ObPqChunk *chunk, int64_t offset, ObBuf *out)
 	put64(out, chunk->uncompressed);
 	put64(out, chunk->compressed);
 	put32(out, dictionary ? (int32_t) dictionary->len : 0);
+	put64(out, filter_offset);
+	put32(out, filter_size(chunk));
 	put32(out, chunk->options->codec);
 	put32(out, ob_pq_chunk_encoding(chunk));
 	put32(out, chunk->dictionary_pages);
@@ -83,22 +92,28 @@ ob_pq_record_write(const ObParquet *writer, ObBuf *out, ObError *error)
 {
 	int64_t bytes = 0;
 	int64_t uncompressed = 0;
+	int64_t filters = 0;
 	int64_t offset = 0;
+	int64_t filter_offset;
 
 	for (int i = 0; i < writer->nchunks; i++)
 	{
 		bytes += writer->chunks[i].compressed;
 		uncompressed += writer->chunks[i].uncompressed;
+		filters += filter_size(&writer->chunks[i]);
 	}
+	filter_offset = bytes;
 	put32(out, MAGIC);
 	put32(out, writer->nchunks);
 	put64(out, writer->rows);
 	put64(out, bytes);
 	put64(out, uncompressed);
+	put64(out, filters);
 	for (int i = 0; i < writer->nchunks; i++)
 	{
-		put_chunk(&writer->chunks[i], offset, out);
+		put_chunk(&writer->chunks[i], offset, filter_offset, out);
 		offset += writer->chunks[i].compressed;
+		filter_offset += filter_size(&writer->chunks[i]);
 	}
 	return ob_buf_check(out, error);
 }
@@ -180,6 +195,7 @@ ob_pq_record_begin(ObPqRecord *record, const void *data, size_t len,
 	group->rows = get64(record);
 	group->bytes = get64(record);
 	group->uncompressed = get64(record);
+	group->filters = get64(record);
 }
 
 void
@@ -191,6 +207,8 @@ ob_pq_record_chunk(ObPqRecord *record, ObPqRecordChunk *chunk)
 	chunk->uncompressed = get64(record);
 	chunk->compressed = get64(record);
 	chunk->dictionary_size = get32(record);
+	chunk->filter_offset = get64(record);
+	chunk->filter_size = get32(record);
 	chunk->codec = get32(record);
 	chunk->delta_encoding = get32(record);
 	chunk->dictionary_pages = get32(record);
@@ -218,7 +236,7 @@ ob_pq_record_group(const void *data, size_t len, ObPqGroupStats *stats)
 
 	ob_pq_record_begin(&record, data, len, &group);
 	stats->rows = group.rows;
-	stats->bytes = group.bytes;
+	stats->bytes = group.bytes + group.filters;
 	return !record.failed;
 }
 

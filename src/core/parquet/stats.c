@@ -17,6 +17,29 @@
 
 #include "core/parquet/parquet_intern.h"
 
+ObPqOrder
+ob_pq_order_of(const ObPqNode *node)
+{
+	switch (node->type)
+	{
+		case OB_PQ_BOOLEAN:
+			return OB_PQ_ORDER_BOOLEAN;
+		case OB_PQ_INT32:
+			return OB_PQ_ORDER_INT32;
+		case OB_PQ_INT64:
+			return OB_PQ_ORDER_INT64;
+		case OB_PQ_FLOAT:
+			return OB_PQ_ORDER_FLOAT;
+		case OB_PQ_DOUBLE:
+			return OB_PQ_ORDER_DOUBLE;
+		case OB_PQ_FIXED:
+			return node->meaning == OB_PQ_DECIMAL ? OB_PQ_ORDER_DECIMAL
+												  : OB_PQ_ORDER_FIXED;
+		default:
+			return OB_PQ_ORDER_BYTES;
+	}
+}
+
 static void
 set_bound(ObPqBound *bound, const void *data, size_t len)
 {
@@ -276,13 +299,10 @@ ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
 		return (x > y) - (x < y);         \
 	} while (0)
 
-/* Of bounds that were not rounded yet. */
-static int
-compare_bounds(ObPqOrder order, int length, const ObPqBound *a,
-			   const ObPqBound *b)
+int
+ob_pq_bound_compare(ObPqOrder order, int length, const ObPqBound *a,
+					const ObPqBound *b)
 {
-	int bytes;
-
 	switch (order)
 	{
 		case OB_PQ_ORDER_BOOLEAN:
@@ -299,9 +319,18 @@ compare_bounds(ObPqOrder order, int length, const ObPqBound *a,
 		case OB_PQ_ORDER_DECIMAL:
 			return compare_fixed(order, a->data, b->data, length);
 		default:
-			bytes = compare_bytes(a->data, a->len, b->data, b->len);
-			return bytes ? bytes : (int) a->cut - (int) b->cut;
+			return compare_bytes(a->data, a->len, b->data, b->len);
 	}
+}
+
+/* Of bounds that were not rounded yet: a text that was cut is longer. */
+static int
+compare_cut(ObPqOrder order, int length, const ObPqBound *a,
+			const ObPqBound *b)
+{
+	int found = ob_pq_bound_compare(order, length, a, b);
+
+	return found ? found : (int) a->cut - (int) b->cut;
 }
 
 void
@@ -318,9 +347,9 @@ ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
 		*stats = *other;
 		return;
 	}
-	if (compare_bounds(order, length, &other->min, &stats->min) < 0)
+	if (compare_cut(order, length, &other->min, &stats->min) < 0)
 		stats->min = other->min;
-	if (compare_bounds(order, length, &other->max, &stats->max) > 0)
+	if (compare_cut(order, length, &other->max, &stats->max) > 0)
 		stats->max = other->max;
 }
 

@@ -18,8 +18,11 @@
 #define BATCH_SHARE 16
 #define PAGE_SHARE 16
 #define DICTIONARY_SHARE 16
+#define FILTER_SHARE 8
 #define PAGE_LEAST 1024
 #define DICTIONARY_MAX ((size_t) 1024 * 1024)
+/* The reference implementations read no larger Bloom filter. */
+#define FILTER_MAX ((size_t) 128 * 1024 * 1024)
 /* What a single row may take beyond the memory at which a row group ends. */
 #define SLACK_SHARE 2
 #define VALUE_BYTES 16
@@ -34,6 +37,16 @@ count_leaves(const ObPqNode *nodes, int nnodes)
 
 	for (int i = 0; i < nnodes; i++)
 		n += nodes[i].nchildren == 0;
+	return n;
+}
+
+static int
+count_filters(const ObPqNode *nodes, int nnodes)
+{
+	int n = 0;
+
+	for (int i = 0; i < nnodes; i++)
+		n += nodes[i].filter;
 	return n;
 }
 
@@ -61,16 +74,20 @@ add_chunks(ObParquet *writer, int node, int definition, int repetition,
 	if (it->nchildren > 0 || *failed)
 		return node;
 	made = &writer->chunks[(*chunk)++];
-	if (!ob_pq_chunk_init(made, writer, it, definition, repetition,
-						  writer->batch_rows))
-		*failed = true;
-	if (it->type == OB_PQ_BYTE_ARRAY || repetition > 0)
-		writer->wide[writer->nwide++] = &made->leaf;
 	made->page_limit = between(options->memory / PAGE_SHARE / writer->nchunks,
 							   PAGE_LEAST, options->page_size);
 	made->dictionary_limit =
 		between(options->memory / DICTIONARY_SHARE / writer->nchunks,
 				PAGE_LEAST, DICTIONARY_MAX);
+	if (it->filter && it->type != OB_PQ_BOOLEAN)
+		made->filter_limit =
+			between(options->memory / FILTER_SHARE / writer->nfilters,
+					PAGE_LEAST, FILTER_MAX);
+	if (!ob_pq_chunk_init(made, writer, it, definition, repetition,
+						  writer->batch_rows))
+		*failed = true;
+	if (it->type == OB_PQ_BYTE_ARRAY || repetition > 0)
+		writer->wide[writer->nwide++] = &made->leaf;
 	return node;
 }
 
@@ -128,7 +145,9 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 		return NULL;
 	}
 	memcpy(writer->nodes, nodes, nnodes * sizeof(ObPqNode));
-	writer->nchunks = writer->taking = writer->working = nleaves;
+	writer->nchunks = writer->working = nleaves;
+	writer->taking = 2 * nleaves;
+	writer->nfilters = count_filters(nodes, nnodes);
 	writer->expected_rows = options->row_group_rows;
 	if (build(writer, error) != OB_OK)
 	{
@@ -284,27 +303,47 @@ begin_group(ObParquet *writer)
 	writer->size = 0;
 }
 
-/* The next block, which leaves its chunk. */
+/* A page, which leaves its chunk; NULL: there is none left. */
+static ObPqBlock *
+take_page(ObPqChunk *chunk)
+{
+	ObPqBlock *block = chunk->dictionary_block;
+
+	if (block)
+		chunk->dictionary_block = NULL;
+	else
+	{
+		block = chunk->first;
+		if (block)
+			chunk->first = block->next;
+	}
+	return block;
+}
+
+static ObPqBlock *
+take_filter(ObPqChunk *chunk)
+{
+	ObPqBlock *block = chunk->filter;
+
+	chunk->filter = NULL;
+	return block;
+}
+
+/* The next block: the pages of all chunks, then their Bloom filters. */
 static ObPqBlock *
 next_block(ObParquet *writer)
 {
-	while (writer->taking < writer->nchunks)
+	int n = writer->nchunks;
+
+	while (writer->taking < 2 * n)
 	{
-		ObPqChunk *chunk = &writer->chunks[writer->taking];
-		ObPqBlock *block = chunk->dictionary_block;
+		ObPqChunk *chunk = &writer->chunks[writer->taking % n];
+		ObPqBlock *block =
+			writer->taking < n ? take_page(chunk) : take_filter(chunk);
 
 		if (block)
-			chunk->dictionary_block = NULL;
-		else
-		{
-			block = chunk->first;
-			if (block)
-				chunk->first = block->next;
-		}
-		if (block)
 			return block;
-		chunk->last = &chunk->first;
-		if (++writer->taking == writer->nchunks)
+		if (++writer->taking == 2 * n)
 			begin_group(writer);
 	}
 	return NULL;
