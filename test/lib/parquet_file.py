@@ -484,7 +484,7 @@ class ParquetFile:
         self.encodings = {}  # of values, by the path of the leaf
         self.pages = {}      # data pages of all groups, by the path
         self.filters = {}    # BloomFilter of each group's chunk, by the path
-        self.boundaries = {} # boundary orders of each group's, by the path
+        self.boundaries = {}  # boundary orders of each group's, by the path
         self.codecs = set()
 
     def kinds(self):

@@ -790,12 +790,30 @@ def no_decimal(stage):
     ]
 
 
-@produces("42703", "a column of `force_quote` or `dictionary` is not in the result")
+@produces(
+    "42804", "parquet: a column of `bloom_filter` has a type without Bloom filters"
+)
+def no_filter_of_that_type(stage):
+    return [
+        stage.export(
+            f"SELECT {value} AS a", format="parquet", bloom_filter=["a"]
+        )
+        for value in ("true", "1.5::float8", "ARRAY[1]")
+    ]
+
+
+@produces(
+    "42703", "a column of `force_quote`, `dictionary` or `bloom_filter` is not in"
+    " the result",
+)
 def no_column_of_that_name(stage):
     return [
         stage.export(force_quote=["nonesuch"]),
         stage.export(
             "SELECT 1 AS a", format="parquet", dictionary=["nonesuch"]
+        ),
+        stage.export(
+            "SELECT 1 AS a", format="parquet", bloom_filter=["nonesuch"]
         ),
     ]
 

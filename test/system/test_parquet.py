@@ -4,6 +4,7 @@ What types become is in test_parquet_types.py.  Each file is checked against the
 specification, and read by DuckDB, hyparquet and arrow-rs, which share no code.
 """
 
+import hashlib
 import json
 import os
 import random
@@ -137,7 +138,9 @@ def test_large_values(parquet):
 def test_metadata_says_no_secret(parquet):
     file = parquet.land("SELECT 'not to be told' AS a")
     assert "SELECT" not in json.dumps(file.properties())
-    assert set(file.properties()) >= {"onboard.postgresql_types"}
+    assert set(file.properties()) == {
+        "onboard.postgresql_types", "onboard.run_id", "onboard.lsn"
+    }
 
 
 # ---- statistics ----
@@ -259,17 +262,262 @@ def bound_text(leaf, data):
     return text_of(leaf.kind(), str(bound))
 
 
+# ---- Bloom filters ----
+
+UNFILTERED = ("f4", "f8", "b", "bin")
+FILTERABLE = [name for name in FILTERED if name not in UNFILTERED]
+
+
+@pytest.mark.parametrize("dictionary", [True, False])
+def test_bloom_filters(parquet, dictionary):
+    """Of each type: every value is in its chunk's filter, which the checker
+    looks up, and DuckDB finds rows by it."""
+    db, query = parquet.db, filtered_query(9)
+    file = parquet.check(
+        query, row_group_rows=3000, dictionary=dictionary,
+        bloom_filter=FILTERABLE,
+    )
+    assert set(file.filters) == set(FILTERABLE)
+    assert all(len(found) == 3 for found in file.filters.values())
+    execute(db, f"CREATE TEMP TABLE filtered AS {query}")
+    for name in FILTERABLE:
+        type = FILTERED[name][0]
+        drawn = [text for (text,) in execute(
+            db, f"SELECT DISTINCT {name}::text FROM filtered WHERE {name} IS"
+            " NOT NULL ORDER BY 1 LIMIT 20"
+        )]
+        tests = [f"= '{constant}'" for constant in drawn]
+        wanted = execute(db, " UNION ALL ".join(
+            f"SELECT count(*) FROM filtered WHERE {name} {test}"
+            for test in tests
+        ))
+        found = parquet.query(" UNION ALL ".join(
+            f"SELECT count(*) FROM %s WHERE {name} {cast(test, type)}"
+            for test in tests
+        ))
+        assert [int(n) for (n,) in found] == [n for (n,) in wanted], name
+
+
+def test_bloom_filters_exclude(parquet):
+    """DuckDB's own look into the filters: the one group that has a value."""
+    file = parquet.land(
+        "SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 40000) g",
+        row_group_rows=10000, bloom_filter=["id", "t"],
+    )
+    # 10,000 values at 10.5 bits and more, a power of two
+    assert [len(found) for found in file.filters.values()] == [4, 4]
+    assert all(one.size == 16384 for found in file.filters.values()
+               for one in found)
+    text = hashlib.md5(b"25000").hexdigest()
+    for name, constant in (("id", "25000"), ("t", f"'{text}'")):
+        probed = parquet.query(
+            "SELECT bloom_filter_excludes FROM parquet_bloom_probe(%s,"
+            f" '{name}', {constant})"
+        )
+        assert probed[2][0] == "false"
+    rates = [one.rate for found in file.filters.values() for one in found]
+    assert sum(rates) / len(rates) < 0.015
+
+
+def test_bloom_filters_of_nothing(parquet):
+    """Nulls and no values have none; a dictionary's values are few."""
+    file = parquet.check(
+        "SELECT NULL::int AS a, CASE g WHEN 5 THEN '' END AS b, g % 20 AS c"
+        " FROM generate_series(1, 5000) g", bloom_filter=["a", "b", "c"],
+    )
+    assert {name: [one.size for one in found]
+            for name, found in file.filters.items()} == {"b": [32], "c": [32]}
+    file = parquet.check("SELECT 1 AS a LIMIT 0", bloom_filter=["a"])
+    assert file.filters == {}
+
+
+def test_no_bloom_filters(parquet):
+    assert parquet.land(SERIES.format(100)).filters == {}
+
+
+def test_bloom_filters_within_the_memory(parquet):
+    """Of many columns, they become smaller than they ought to be, or none."""
+    execute(parquet.db, "SET onboard.upload_memory = '16MB'")
+    columns = [f"c{i}" for i in range(40)]
+    query = (
+        "SELECT " + ", ".join(f"md5((g * {i + 1})::text) AS c{i}"
+                              for i in range(40))
+        + " FROM generate_series(1, 9000) g"
+    )
+    file = parquet.check(
+        query, readers=("duckdb",), bloom_filter=columns, dictionary=False
+    )
+    sizes = [one.size for found in file.filters.values() for one in found]
+    assert sizes and max(sizes) <= 8 * MB // 8 // 40
+
+
+# ---- boundary orders ----
+
+
+def test_boundary_orders(parquet):
+    """The checker knows what they must be; pages of nulls do not count."""
+    file = parquet.land(
+        "SELECT g AS up, -g AS down, 7 AS same, g * 7919 % 20011 AS mixed,"
+        " CASE WHEN g < 5000 OR g > 10000 THEN g END AS gap,"
+        " (-g)::numeric(30,2) AS low, 'k' || lpad(g::text, 9, '0') AS t,"
+        " repeat('x', 80) || lpad((99999 - g)::text, 9, '0') AS cut,"
+        " (g / 7.0)::float8 AS f, NULL::int AS none"
+        " FROM generate_series(1, 20000) g",
+        page_size=4096, dictionary=False,
+    )
+    assert {name: order for name, (order,) in file.boundaries.items()} == {
+        "up": "ascending", "down": "descending", "same": "ascending",
+        "mixed": "unordered", "gap": "ascending", "low": "descending",
+        "t": "ascending", "cut": "ascending", "f": "ascending",
+        "none": "ascending",
+    }
+
+
+# ---- sorting columns ----
+
+SORTED = """
+    SELECT * FROM (SELECT g % 3 > 0 AS b, (g % 5)::int2 AS i2, g % 7 AS i4,
+        g::int8 % 11 AS i8, (g % 13)::oid AS o, 'k' || g % 17 AS t,
+        ('v' || g % 19)::varchar(9) AS v,
+        ('n' || g % 23)::name AS n, decode(lpad(to_hex(g % 256), 2, '0'), 'hex')
+        AS bin, md5((g % 29)::text)::uuid AS u, '2000-01-01'::date + (g % 31) AS d,
+        '1:00'::time + g % 37 * interval '1 s' AS tm,
+        '2000-01-01'::timestamp - g % 41 * interval '1 h' AS ts,
+        '2000-01-01 00:00+00'::timestamptz + g % 43 * interval '1 h' AS tz,
+        (g % 47 - 20)::numeric(9,2) AS d9, (g % 53 - 20)::numeric(30,4) AS d30,
+        (g % 59)::float8 AS f8, (g % 61)::numeric AS dec, ('c' || g % 67)::char(9)
+        AS c, ARRAY[g, g] AS a, g AS id, ARRAY['1 day'::interval] AS w,
+        nullif(g % 10, 3) AS x
+    FROM generate_series(1, 500) g) q ORDER BY """
+
+# An ORDER BY of these columns, and the leaves that the file names.
+ORDERS = {
+    "b, i2 DESC, id": ["b", "i2 desc", "id"],
+    "i4, i8, o DESC NULLS LAST, id": ["i4", "i8", "o desc last", "id"],
+    't COLLATE "C", id': [],  # another expression than the column's
+    "bin, u DESC, d, id": ["bin", "u desc", "d", "id"],
+    "tm, ts DESC, tz, id": ["tm", "ts desc", "tz", "id"],
+    "d9 DESC, d30, id": ["d9 desc", "d30", "id"],
+    "x NULLS FIRST, id DESC": ["x first", "id desc"],
+    "x DESC, id": ["x desc", "id"],
+    "x DESC NULLS LAST, id": ["x desc last", "id"],
+    "n, id": ["n", "id"],
+    "w, id": [], "a, id": [], "f8, id": [], "c, id": [],
+    "i4, f8, id": ["i4"],
+    "i4, i4 + id % 9, id": ["i4"],
+    "dec, id": ["dec", "id"],
+    "x USING >, id": ["x desc", "id"],
+}
+
+
+def named_sorting(file):
+    """The sorting columns, which must be the same in all groups."""
+    found = {
+        json.dumps([
+            file.leaves[key[1]].path[0] + (" desc" if key[2] else "")
+            # what PostgreSQL would do without a word is not said
+            + ("" if key[3] == key[2] else " first" if key[3] else " last")
+            for key in group.get(4, [])
+        ])
+        for group in file.groups
+    }
+    (one,) = found
+    return json.loads(one)
+
+
+@pytest.mark.parametrize("order", ORDERS)
+def test_sorting_columns(parquet, order):
+    """The checker compares them with the rows; nested leaves count."""
+    file = parquet.land(
+        SORTED + order, row_group_rows=123, numeric="decimal(38,9)"
+    )
+    assert named_sorting(file) == ORDERS[order]
+
+
+@pytest.mark.parametrize("what", ["t", "v", "n"])
+@pytest.mark.parametrize("collation", ["C", "POSIX", "en-x-icu"])
+def test_sorting_columns_of_texts(parquet, collation, what):
+    """Only in the order of their bytes."""
+    query = (
+        f"SELECT {what} COLLATE \"{collation}\" AS {what}, id FROM"
+        f" ({SORTED} id) q ORDER BY 1, 2"
+    )
+    file = parquet.check(query)
+    assert named_sorting(file) == ([] if "icu" in collation else [what, "id"])
+
+
+@pytest.mark.parametrize("query,names", [
+    ("SELECT g AS id FROM generate_series(1, 9) g", []),
+    ("SELECT id FROM (SELECT g AS id FROM generate_series(1, 9) g ORDER BY g)"
+     " q", []),
+    ("SELECT g AS id, 9 - g AS x FROM generate_series(1, 9) g ORDER BY -g, g",
+     []),
+    ("SELECT 1 AS id UNION ALL SELECT 2 ORDER BY id DESC", ["id desc"]),
+    ("VALUES (2), (3), (1) ORDER BY column1", ["column1"]),
+    ("SELECT DISTINCT ON (id) g % 4 AS id, g FROM generate_series(1, 9) g"
+     " ORDER BY id, g", ["id", "g"]),
+    ("SELECT g % 4 AS id, count(*) AS n FROM generate_series(1, 9) g GROUP BY 1"
+     " ORDER BY n DESC, id", ["n desc", "id"]),
+    ("WITH x AS (SELECT g AS id FROM generate_series(1, 9) g) TABLE x ORDER BY"
+     " 1 LIMIT 5 OFFSET 2", ["id"]),
+    ("SELECT g % 3 AS id, generate_series(1, 3) AS s FROM generate_series(1, 9)"
+     " g ORDER BY id", ["id"]),
+    ("SELECT g AS id FROM generate_series(1, 9) g WHERE g = 3 ORDER BY g",
+     ["id"]),
+], ids=str)
+def test_sorting_columns_of_queries(parquet, query, names):
+    """Those of the last ORDER BY, as far as it is about the result."""
+    assert named_sorting(parquet.check(query)) == names
+
+
+def test_sorting_columns_beside_replaced_values(parquet):
+    """What becomes null is not where nulls are."""
+    query = (
+        "SELECT id, CASE id WHEN 9 THEN 'infinity' ELSE '2000-01-01'::date + id"
+        " END::date AS d FROM generate_series(1, 9) id ORDER BY {}"
+    )
+    for order, names in (("d, id", []), ("id, d", ["id"])):
+        file = parquet.land(query.format(order), unrepresentable="null")
+        assert named_sorting(file) == names
+
+
+def test_sorting_columns_in_parallel(parquet):
+    """Rows that several processes read come in order, or it is not said that
+    they do."""
+    db = parquet.db
+    execute(db, "CREATE TABLE pq_sorted AS SELECT g AS id, g % 9 AS k, md5("
+            "g::text) AS t FROM generate_series(1, 12000) g; ANALYZE pq_sorted;"
+            "SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0;"
+            "SET parallel_tuple_cost = 0; SET max_parallel_workers_per_gather"
+            " = 2")
+    try:
+        for query, top, names in (
+            ("TABLE pq_sorted ORDER BY k, id DESC", "Gather Merge",
+             ["k", "id desc"]),
+            ("SELECT * FROM pq_sorted WHERE k = 3 ORDER BY k", "Gather", []),
+            ("TABLE pq_sorted", "Gather", []),
+        ):
+            plan = execute(db, f"EXPLAIN {query}")[0][0]
+            assert plan.split("  ")[0] == top
+            file = parquet.land(query, row_group_rows=1000, parallel=2)
+            parquet.compare(file, query, in_order=top != "Gather")
+            assert named_sorting(file) == names
+    finally:
+        execute(db, "DROP TABLE pq_sorted")
+
+
 # ---- the checker can fail ----
 
 
 @pytest.mark.parametrize("what", [
-    "statistics", "page", "offset", "encodings", "rows"
+    "statistics", "page", "offset", "encodings", "rows", "filter", "sorting",
+    "boundary",
 ])
 def test_the_checker_sees(parquet, what):
     """A file that was damaged in one place is refused."""
     data = bytearray()
     parquet.land("SELECT g AS a, g::text AS b FROM generate_series(1, 99) g",
-                 compression="none", dictionary=False)
+                 compression="none", dictionary=False, bloom_filter=["b"])
     data += parquet.path.read_bytes()
     file = ParquetFile(bytes(data))
     (chunk, other) = file.groups[0][1]
@@ -280,13 +528,25 @@ def test_the_checker_sees(parquet, what):
         data[other[3][9] + 60] ^= 1
     elif what == "offset":
         data[chunk[4] + 3] ^= 2
+    elif what == "filter":
+        # a bit of a value, which has eight of them
+        at = other[3][14] + other[3][15] - 1
+        while data[at] == 0:
+            at -= 1
+        data[at] &= data[at] - 1
+    elif what == "boundary":
+        at = data.rindex(b"\x15\x02", chunk[6], chunk[6] + chunk[7])
+        data[at + 1] = 4
+    elif what == "sorting":
+        file.groups[0][4] = [{1: 0, 2: True, 3: False}]
     elif what == "encodings":
         file.groups[0][1][0][3][2].append(RLE_DICTIONARY)
     else:
         file.rows += 1
-    changed = file if what in ("encodings", "rows") else ParquetFile(bytes(data))
+    if what not in ("encodings", "rows", "sorting"):
+        file = ParquetFile(bytes(data))
     with pytest.raises(Broken):
-        changed.check()
+        file.check()
 
 
 # ---- random tables, and PostgreSQL's own ----

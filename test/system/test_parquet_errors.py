@@ -115,6 +115,15 @@ OPTIONS = {
         'column "nix" of option "dictionary" does not exist',
         "Name columns of the query's result.",
     ),
+    "filter of no column": (
+        {"bloom_filter": ["a", "nix"]}, "42703",
+        'column "nix" of option "bloom_filter" does not exist',
+        "Name columns of the query's result.",
+    ),
+    "filter of all columns": (
+        {"bloom_filter": True}, INVALID,
+        'option "bloom_filter" must be an array of column names', "",
+    ),
     **{f"csv's {name}": (
         {name: setting}, INVALID,
         f'option "{name}" cannot be used with format "parquet"', "It is for",
@@ -129,7 +138,7 @@ OPTIONS = {
     ) for name, setting in {
         "encodings": "delta", "row_group_rows": 1000, "page_size": "1MB",
         "row_group_size": "8MB", "numeric": "text", "uuid": "text",
-        "unrepresentable": "null", "dictionary": True,
+        "unrepresentable": "null", "dictionary": True, "bloom_filter": ["a"],
     }.items()},
 }
 
@@ -178,6 +187,28 @@ def test_columns(db, bucket, proxy, proxied, what):
     code, diag = refused(db, query, bucket, proxied, {})
     assert (code, diag.message_primary) == (sqlstate, message)
     assert hint in diag.message_hint
+    assert proxy.requests() == []
+
+
+UNFILTERED = {
+    "boolean": "true", "real": "1.5", "double precision": "1.5",
+    "bytea": r"'\x00'", "integer[]": "'{1}'", "pg_attribute": "NULL",
+}
+
+
+@pytest.mark.parametrize("type", [*UNFILTERED, "numeric"])
+def test_types_without_bloom_filters(db, bucket, proxy, proxied, type):
+    """Also a numeric that becomes a floating-point number."""
+    options = {"numeric": "double", "bloom_filter": ["b", "v"]}
+    code, diag = refused(
+        db, f"SELECT 1 AS b, {UNFILTERED.get(type, '1')}::{type} AS v", bucket,
+        proxied, options,
+    )
+    assert (code, diag.message_primary) == (
+        MISMATCH, f'column "v" of type {type} cannot have a Bloom filter'
+    )
+    assert "floating-point" in diag.message_detail
+    assert diag.message_hint == 'Leave it out of option "bloom_filter".'
     assert proxy.requests() == []
 
 
@@ -369,6 +400,10 @@ def test_together(db, s3, registry, bucket, parquet):
     )["Body"].read())
     (table,) = [t for t in manifest["tables"] if t["name"] == "a"]
     assert "parquet" in json.dumps(table)
+    said = file.properties()
+    assert (said["onboard.run_id"], said["onboard.lsn"]) == (
+        manifest["run_id"], manifest["lsn"]
+    )
 
 
 @pytest.mark.parametrize("tables", [0, 2], ids=["serial", "workers"])
@@ -440,8 +475,11 @@ EAGER = """
 @pytest.mark.parametrize("width,options", [
     (1, {"row_group_rows": 1500}),
     (1, {}),
+    (1, {"row_group_rows": 1500, "bloom_filter": ["id", "t", "n"]}),
     # parts of several row groups, and row groups of several parts
     (64, {"row_group_size": "1MB", "part_size": "5MB"}),
+    (64, {"row_group_size": "1MB", "part_size": "5MB",
+          "bloom_filter": ["id", "t", "n"]}),
     (64, {"row_group_size": "7MB", "part_size": "5MB"}),
 ], ids=str)
 @pytest.mark.parametrize("parallel", ["auto", 2])
@@ -464,6 +502,15 @@ def test_parallel(db, parquet, width, options, parallel):
         )
         if options:
             assert len(file.groups) > 2
+        if "bloom_filter" in options:
+            assert {name: len(found) for name, found in file.filters.items()} == {
+                name: len(file.groups) for name in options["bloom_filter"]
+            }
+            (found,) = parquet.query(
+                "SELECT count(*) FROM %s WHERE id = 7000 AND n IS NOT NULL"
+            )
+            assert found == ["1"]
+        assert set(file.properties()) >= {"onboard.run_id", "onboard.lsn"}
     finally:
         execute(db, "DROP TABLE pq_big")
 

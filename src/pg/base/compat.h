@@ -21,6 +21,7 @@
 #include "tcop/tcopprot.h"
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
+#include "utils/pg_locale.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -153,6 +154,20 @@ ob_interval_is_infinite(const Interval *interval)
 	return INTERVAL_NOT_FINITE(interval);
 #else
 	return false;
+#endif
+}
+
+/* Whether texts of a collation are ordered by their bytes.  PostgreSQL 18 has
+ * no function for it. */
+static inline bool
+ob_collation_is_c(Oid collation)
+{
+	if (!OidIsValid(collation))
+		return false;
+#if PG_VERSION_NUM >= 180000
+	return pg_newlocale_from_collation(collation)->collate_is_c;
+#else
+	return lc_collate_is_c(collation);
 #endif
 }
 

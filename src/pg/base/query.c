@@ -13,6 +13,7 @@
 #include "lib/stringinfo.h"
 #include "nodes/parsenodes.h"
 #include "nodes/plannodes.h"
+#include "optimizer/optimizer.h"
 #include "parser/analyze.h"
 #include "parser/parser.h"
 #include "tcop/tcopprot.h"
@@ -153,6 +154,32 @@ ob_query_of_table(const char *name)
 		appendStringInfo(&query, "%s%s", query.len ? "." : "TABLE ",
 						 quote_identifier(lfirst(cell)));
 	return query.data;
+}
+
+/* Rows that are locked may be other ones than those that were sorted. */
+List *
+ob_query_order(const Query *query)
+{
+	List *order = NIL;
+	ListCell *cell;
+
+	if (query->rowMarks != NIL)
+		return NIL;
+	foreach (cell, query->sortClause)
+	{
+		SortGroupClause *clause = lfirst_node(SortGroupClause, cell);
+		const TargetEntry *entry =
+			get_sortgroupclause_tle(clause, query->targetList);
+		ObSortKey *key;
+
+		if (entry->resjunk)
+			break;
+		key = palloc(sizeof(ObSortKey));
+		*key =
+			(ObSortKey){entry->resno - 1, clause->sortop, clause->nulls_first};
+		order = lappend(order, key);
+	}
+	return order;
 }
 
 double

@@ -38,6 +38,18 @@ extern Query *ob_query_rewrite(const Query *query);
 /* Parses and rewrites the query.  parameters may be NULL. */
 extern Query *ob_query_analyse(const char *query, ParamListInfo parameters);
 
+/* A column of the result by which its rows are sorted. */
+typedef struct ObSortKey
+{
+	int column; /* from 0 on */
+	Oid operator;
+	bool nulls_first;
+} ObSortKey;
+
+/* Returns the keys of an analysed query's ORDER BY, of ObSortKey *, up to the
+ * first that is no column of the result. */
+extern List *ob_query_order(const Query *query);
+
 /* Returns the columns of the query's result, palloc'd.  Raises if the query is
  * not valid, or has parameters; holds the locks that parsing takes. */
 extern TupleDesc ob_query_describe(const char *query);

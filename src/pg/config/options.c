@@ -302,6 +302,7 @@ read_on_error(ObOptionReader *reader)
 static const OptionSpec specs[] = {
 	{"acl", ob_read_acl, EXPORTS},
 	{"as_of", ob_read_as_of, CALLS},
+	{"bloom_filter", ob_read_bloom_filter, EXPORTS},
 	{"bucket_key", ob_read_bucket_key, EXPORTS},
 	{"checksum", ob_read_checksum, EXPORTS},
 	{"compression", read_compression, EXPORTS},

@@ -87,6 +87,7 @@ extern void ob_read_timezone(ObOptionReader *reader);
 extern void ob_options_finish_time(ObOptions *options);
 
 /* Options of format "parquet". */
+extern void ob_read_bloom_filter(ObOptionReader *reader);
 extern void ob_read_dictionary(ObOptionReader *reader);
 extern void ob_read_encodings(ObOptionReader *reader);
 extern void ob_read_numeric(ObOptionReader *reader);

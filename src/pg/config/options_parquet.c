@@ -94,6 +94,13 @@ ob_read_page_size(ObOptionReader *reader)
 }
 
 void
+ob_read_bloom_filter(ObOptionReader *reader)
+{
+	choices(reader)->bloom_filter =
+		ob_option_names(reader, "an array of column names");
+}
+
+void
 ob_read_dictionary(ObOptionReader *reader)
 {
 	ObParquetChoices *to = choices(reader);

@@ -20,10 +20,12 @@
 #define OB_ENCODE_H
 
 #include "access/tupdesc.h"
+#include "access/xlogdefs.h"
 #include "executor/tuptable.h"
 #include "fmgr.h"
 #include "lib/stringinfo.h"
 #include "nodes/pg_list.h"
+#include "utils/uuid.h"
 
 #include "core/parquet/parquet.h"
 
@@ -111,6 +113,14 @@ typedef struct ObPlaces
 	uint64 length;        /* of the object so far */
 } ObPlaces;
 
+/* What the end of an object may say of its rows. */
+typedef struct ObOrigin
+{
+	pg_uuid_t run_id;
+	XLogRecPtr lsn; /* LSN of the snapshot; 0: not known */
+	List *order;    /* of ObSortKey *: the order in which rows come */
+} ObOrigin;
+
 typedef struct ObFormat
 {
 	ObFormatKind kind;
@@ -163,7 +173,8 @@ typedef struct ObParquetChoices
 	bool uuid_text;
 	bool to_null; /* what cannot be stored becomes null; else it is an error */
 	bool no_dictionary;
-	List *dictionary; /* of char *, column names; NIL: all columns */
+	List *dictionary;   /* of char *, column names; NIL: all columns */
+	List *bloom_filter; /* the same; NIL: no column */
 } ObParquetChoices;
 
 /* The options of COPY, complete and checked (options.c fills them). */
@@ -225,6 +236,7 @@ struct ObEncoder
 	void *state;             /* of the format */
 	uint64 part_start;       /* bytes in the part before the encoder's first */
 	const ObPlaces *places;  /* set for the end of an object in parts */
+	const ObOrigin *origin;  /* set before the end of an object */
 	const char *null_client; /* null_text in the target encoding */
 	size_t null_client_len;
 };

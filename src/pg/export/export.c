@@ -130,6 +130,7 @@ start_again(ExportState *state)
 	ob_stream_end_rows(state->stream);
 	encoder = ob_stream_encoder(state->stream, &export->options->copy,
 								ob_parallel_desc(state->parallel));
+	encoder->origin = ob_parallel_origin(state->parallel);
 	ob_encoder_start(encoder);
 	return encoder;
 }

@@ -276,6 +276,7 @@ ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
 
 	server = find_server(request, options->server);
 	task->export.run_id = request->run_id;
+	task->export.lsn = task->row.lsn;
 	if (!task->export.fate)
 		task->export.fate = &task->fate;
 	task->alone = request->options_for == OB_OPTIONS_TABLE;

@@ -53,6 +53,11 @@ ob_parallel_new(const ObOptions *options, const ObExportSpec *export,
 	parallel->export = export;
 	parallel->stream = stream;
 	parallel->context = CurrentMemoryContext;
+	if (export)
+	{
+		parallel->origin.run_id = export->run_id;
+		parallel->origin.lsn = export->lsn;
+	}
 	parallel->equal = export ? export->server->equal_parts
 							 : ob_server_wants_equal_parts(options->server);
 	ob_buf_init(&parallel->head, HEAD_MAX);
@@ -98,6 +103,12 @@ TupleDesc
 ob_parallel_desc(const ObParallel *parallel)
 {
 	return parallel->desc;
+}
+
+const ObOrigin *
+ob_parallel_origin(const ObParallel *parallel)
+{
+	return &parallel->origin;
 }
 
 /* ---- the beginning of the object ---- */
@@ -326,6 +337,7 @@ ob_parallel_finish(ObParallel *parallel)
 	encoder =
 		ob_encoder_new(&parallel->copy, parallel->desc, ob_stream_out(stream));
 	encoder->places = &places;
+	encoder->origin = &parallel->origin;
 	ob_encoder_end(encoder);
 	ob_stream_end_piece(stream);
 	end_object(parallel);

@@ -82,6 +82,9 @@ extern int ob_parallel_workers(const ObParallel *parallel);
 /* Returns the columns of the query's result if the sink was moved. */
 extern TupleDesc ob_parallel_desc(const ObParallel *parallel);
 
+/* Returns what the object's end may say of its rows. */
+extern const ObOrigin *ob_parallel_origin(const ObParallel *parallel);
+
 /* Adds a worker's last bytes, as Gather returns them. */
 extern void ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot);
 

@@ -64,6 +64,7 @@ struct ObParallel
 	bool equal;   /* never moved because all parts have one size */
 	double estimate; /* size of the result, in bytes */
 	TupleDesc desc;  /* columns of the query's result */
+	ObOrigin origin;
 
 	/* set while the query runs */
 	ObShared *shared;

@@ -141,6 +141,18 @@ check_read_only(PlannedStmt *statement)
 							   CreateCommandName((Node *) statement))));
 }
 
+/* Of a query before it is planned.  Processes that share the rows do not keep
+ * their order. */
+static List *
+find_order(const ObParallel *parallel, const Query *query)
+{
+	MemoryContext before = MemoryContextSwitchTo(parallel->context);
+	List *order = ob_query_order(query);
+
+	MemoryContextSwitchTo(before);
+	return order;
+}
+
 PlannedStmt *
 ob_parallel_plan(ObParallel *parallel, const char *text,
 				 ParamListInfo parameters)
@@ -149,6 +161,7 @@ ob_parallel_plan(ObParallel *parallel, const char *text,
 	Query *query = ob_query_analyse(text, parameters);
 	PlannedStmt *statement;
 	PlannedStmt *pushed = NULL;
+	List *order = find_order(parallel, query);
 
 	if (options->parallel == 0)
 		statement = ob_plan_query(query, text, 0, parameters);
@@ -167,6 +180,8 @@ ob_parallel_plan(ObParallel *parallel, const char *text,
 				ob_plan_query(copy, text, CURSOR_OPT_PARALLEL_OK, parameters);
 	}
 	check_read_only(statement);
+	if (!pushed)
+		parallel->origin.order = order;
 	parallel->estimate = statement->planTree->plan_rows *
 						 (double) statement->planTree->plan_width;
 	return pushed ? pushed : statement;

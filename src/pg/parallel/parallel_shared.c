@@ -76,10 +76,10 @@ ob_shared_add_others(ObFigures *figures, void *arg)
 
 /* ---- the view of a worker ---- */
 
-OB_IMAGE_KNOWS(ObSharedView, 872);
+OB_IMAGE_KNOWS(ObSharedView, 880);
 OB_IMAGE_KNOWS(ObCredentials, 24);
 OB_IMAGE_KNOWS(ObStreamOptions, 104);
-OB_IMAGE_KNOWS(ObCopyOptions, 120);
+OB_IMAGE_KNOWS(ObCopyOptions, 128);
 
 static void
 image_of_keys(ObImage *image, ObCredentials *keys)
@@ -123,6 +123,7 @@ image_of_copy(ObImage *image, ObCopyOptions *copy)
 	ob_image_text(image, &copy->null_text);
 	ob_image_texts(image, &copy->force_quote);
 	ob_image_texts(image, &copy->parquet.dictionary);
+	ob_image_texts(image, &copy->parquet.bloom_filter);
 }
 
 static void

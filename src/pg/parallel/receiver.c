@@ -43,6 +43,7 @@ startup(DestReceiver *self, int operation, TupleDesc desc)
 	receiver->encoder =
 		ob_stream_encoder(receiver->hooks.stream, receiver->hooks.copy,
 						  CreateTupleDescCopy(desc));
+	receiver->encoder->origin = ob_parallel_origin(receiver->hooks.parallel);
 	ob_encoder_start(receiver->encoder);
 	MemoryContextSwitchTo(before);
 }

@@ -217,18 +217,63 @@ build(ObParquetColumn *column, const char *name, Oid type, int32 typmod,
 }
 
 static bool
-wants_dictionary(const ObParquetChoices *options, const char *name)
+is_among(const List *names, const char *name)
 {
 	ListCell *cell;
 
-	if (options->no_dictionary)
-		return false;
-	foreach (cell, options->dictionary)
+	foreach (cell, names)
 	{
 		if (strcmp(lfirst(cell), name) == 0)
 			return true;
 	}
-	return options->dictionary == NIL;
+	return false;
+}
+
+static bool
+wants_dictionary(const ObParquetChoices *options, const char *name)
+{
+	return !options->no_dictionary &&
+		   (options->dictionary == NIL || is_among(options->dictionary, name));
+}
+
+/*
+ * Readers look for the bytes of a value.  A floating-point number has several
+ * forms of NaN and of zero, and DuckDB 1.5 looks for the text of binary
+ * data: rows would be missed.
+ */
+static bool
+can_have_filter(const ObParquetColumn *column, const ObPqNode *node)
+{
+	if (column->group != OB_GROUP_NONE)
+		return false;
+	switch (node->type)
+	{
+		case OB_PQ_BOOLEAN:
+		case OB_PQ_FLOAT:
+		case OB_PQ_DOUBLE:
+			return false;
+		case OB_PQ_BYTE_ARRAY:
+			return node->meaning != OB_PQ_PLAIN;
+		default:
+			return true;
+	}
+}
+
+static bool
+wants_filter(const ObParquetColumn *column, const ObPqNode *node, Oid type)
+{
+	if (!is_among(column->whole->options->bloom_filter, column->name))
+		return false;
+	if (!can_have_filter(column, node))
+		ereport(ERROR,
+				(errcode(ERRCODE_DATATYPE_MISMATCH),
+				 errmsg("column \"%s\" of type %s cannot have a Bloom filter",
+						column->name, format_type_be(type)),
+				 errdetail("Filters are not written for booleans, "
+						   "floating-point numbers, bytea, arrays, composite "
+						   "types and hstore."),
+				 errhint("Leave it out of option \"bloom_filter\".")));
+	return true;
 }
 
 static void
@@ -320,6 +365,8 @@ ob_columns_new(TupleDesc desc, const ObParquetChoices *options)
 			  OB_PQ_OPTIONAL, 1, 0);
 		for (int node = first; node < columns->nnodes; node++)
 			columns->nodes[node].dictionary = dictionary;
+		columns->nodes[first].filter =
+			wants_filter(column, &columns->nodes[first], attribute->atttypid);
 		columns->n++;
 	}
 	if (columns->n == 0)
@@ -327,6 +374,7 @@ ob_columns_new(TupleDesc desc, const ObParquetChoices *options)
 						errmsg("the query's result has no columns"),
 						errdetail("A Parquet file needs one at least.")));
 	require_names(columns, options->dictionary, "dictionary");
+	require_names(columns, options->bloom_filter, "bloom_filter");
 	return columns;
 }
 

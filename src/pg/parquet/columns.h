@@ -88,6 +88,14 @@ extern ObParquetColumns *ob_columns_new(TupleDesc desc,
 /* Warns of names that Spark and Athena refuse, once for each object. */
 extern void ob_columns_warn(const ObParquetColumns *columns);
 
+/*
+ * sorting.c: finds the leaves by which rows of that order (of ObSortKey *) are
+ * sorted in the file, up to the first whose order is another one in Parquet.
+ * Returns their number; there is room for each of the order's.
+ */
+extern int ob_columns_sorting(const ObParquetColumns *columns, TupleDesc desc,
+							  const List *order, ObPqSorting *to);
+
 /* Sets the leaves, once there is a writer. */
 extern void ob_columns_bind(ObParquetColumns *columns, ObParquet *writer);
 

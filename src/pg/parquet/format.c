@@ -15,7 +15,9 @@
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/date.h"
+#include "utils/fmgrprotos.h"
 #include "utils/json.h"
+#include "utils/pg_lsn.h"
 
 #include "pg/base/errors.h"
 #include "pg/encode/fast_stored.h"
@@ -26,6 +28,9 @@
 #define RECORD_MAX ((size_t) 512 * 1024 * 1024)
 #define FOOTER_MAX ((size_t) 1024 * 1024 * 1024)
 #define TYPES_KEY "onboard.postgresql_types"
+#define RUN_KEY "onboard.run_id"
+#define LSN_KEY "onboard.lsn"
+#define PROPERTIES_MAX 3
 /* Readers that find no version and build in it ignore statistics; Debian has
  * parentheses in PG_VERSION. */
 #define CREATED_BY \
@@ -447,15 +452,38 @@ place_groups(const ObEncoder *encoder, int *n)
 	return (Placed *) groups.data;
 }
 
+/* Returns the number of properties. */
+static int
+make_properties(const ObEncoder *encoder, ObPqProperty *properties)
+{
+	const ObOrigin *origin = encoder->origin;
+	int n = 0;
+
+	properties[n++] = (ObPqProperty){TYPES_KEY, describe_types(encoder)};
+	properties[n++] = (ObPqProperty){
+		RUN_KEY, DatumGetCString(DirectFunctionCall1(
+					 uuid_out, UUIDPGetDatum(&origin->run_id)))};
+	if (origin->lsn != 0)
+		properties[n++] = (ObPqProperty){
+			LSN_KEY, DatumGetCString(DirectFunctionCall1(
+						 pg_lsn_out, LSNGetDatum(origin->lsn)))};
+	return n;
+}
+
 static void
 write_footer(ObEncoder *encoder)
 {
 	Parquet *parquet = encoder->state;
-	ObPqProperty types = {TYPES_KEY, describe_types(encoder)};
+	const List *order = encoder->origin->order;
+	ObPqProperty properties[PROPERTIES_MAX];
+	ObPqSorting *sorting = palloc(sizeof(ObPqSorting) * list_length(order));
 	ObPqFooterOptions options = {
 		.created_by = CREATED_BY,
-		.properties = &types,
-		.nproperties = 1,
+		.properties = properties,
+		.nproperties = make_properties(encoder, properties),
+		.sorting = sorting,
+		.nsorting = ob_columns_sorting(parquet->columns, encoder->desc, order,
+									   sorting),
 	};
 	int n;
 	Placed *groups = place_groups(encoder, &n);

@@ -7,6 +7,7 @@
 #ifndef OB_EXPORT_SPEC_H
 #define OB_EXPORT_SPEC_H
 
+#include "access/xlogdefs.h"
 #include "nodes/params.h"
 #include "utils/uuid.h"
 
@@ -19,6 +20,7 @@
 typedef struct ObExportSpec
 {
 	pg_uuid_t run_id;
+	XLogRecPtr lsn; /* LSN of the snapshot */
 	const char *name;
 	const char *query;
 	ParamListInfo parameters; /* parameters of the query; NULL: none */
