@@ -5,6 +5,7 @@ specification, and read by DuckDB, hyparquet and arrow-rs, which share no code.
 """
 
 import hashlib
+import itertools
 import json
 import os
 import random
@@ -504,6 +505,17 @@ def test_sorting_columns_in_parallel(parquet):
             assert named_sorting(file) == names
     finally:
         execute(db, "DROP TABLE pq_sorted")
+
+
+# About as long as a bound: they end before it, in it, behind it, or nowhere.
+BORDERS = ["x" * 63, "x" * 64, "x" * 64 + "a", "x" * 64 + "b", "x" * 63 + "\u00e9"]
+
+
+def test_bounds_of_texts_alike(parquet):
+    """Which one comes first has no influence on what is said of both."""
+    for few in itertools.permutations(BORDERS, 3):
+        values = ", ".join(f"('{text}')" for text in few)
+        parquet.check(f"SELECT t FROM (VALUES {values}) v(t)", readers=["duckdb"])
 
 
 # ---- the checker can fail ----

@@ -165,14 +165,16 @@ compare_decimal(const uint8_t *a, const uint8_t *b, size_t len)
 
 /*
  * What a bound has of a value that was cut is compared with as much of the
- * other value: of two values that are the same that far, either will do.
+ * other value: of two values that are the same that far, either will do, but
+ * one that ends there is the lesser.
  */
 static bool
 is_below(const uint8_t *value, size_t len, const ObPqBound *bound)
 {
-	if (bound->cut && len > bound->len)
-		len = bound->len;
-	return compare_bytes(value, len, bound->data, bound->len) < 0;
+	size_t kept = bound->cut && len > bound->len ? bound->len : len;
+	int order = compare_bytes(value, kept, bound->data, bound->len);
+
+	return order < 0 || (order == 0 && bound->cut && len == kept);
 }
 
 static bool
