@@ -389,6 +389,19 @@ def test_hstore_of_another_name(parquet):
         execute(parquet.db, "DROP SCHEMA pq_other CASCADE")
 
 
+def test_types_without_fields(parquet):
+    """No group can be without a field, so their values are texts."""
+    db = parquet.db
+    execute(db, "CREATE TYPE pq_nothing AS (); CREATE TABLE pq_void (a pq_nothing,"
+            " b int, c pq_nothing[]); INSERT INTO pq_void VALUES (ROW(), 1, NULL),"
+            " (NULL, 2, ARRAY[ROW(), NULL]::pq_nothing[])")
+    try:
+        file = parquet.check("SELECT * FROM pq_void")
+        assert file.kinds() == [["a", "text"], ["b", "int"], ["c", {"list": "text"}]]
+    finally:
+        execute(db, "DROP TABLE pq_void; DROP TYPE pq_nothing")
+
+
 def test_rows_of_an_altered_type(parquet):
     """Composite values that were stored before their type was altered."""
     db = parquet.db

@@ -100,19 +100,23 @@ in_utf8(const char *text)
 	return pg_server_to_any(text, strlen(text), PG_UTF8);
 }
 
-static void
-build_struct(ObParquetColumn *column, int node, int depth, int lists)
+/* False: the type has no fields, which no group can be without. */
+static bool
+build_struct(ObParquetColumn *column, int node, Oid type, int depth, int lists)
 {
 	ObParquetColumns *columns = column->whole;
 	int n = 0;
 
-	column->group = OB_GROUP_STRUCT;
+	column->desc = lookup_rowtype_tupdesc_copy(type, -1);
 	column->fields = palloc(sizeof(int) * column->desc->natts);
 	for (int i = 0; i < column->desc->natts; i++)
 	{
 		if (!TupleDescAttr(column->desc, i)->attisdropped)
 			column->fields[n++] = i;
 	}
+	if (n == 0)
+		return false;
+	column->group = OB_GROUP_STRUCT;
 	columns->nodes[node].nchildren = n;
 	new_children(column, n);
 	for (int i = 0; i < n; i++)
@@ -124,6 +128,7 @@ build_struct(ObParquetColumn *column, int node, int depth, int lists)
 			  field->atttypid, field->atttypmod, OB_PQ_OPTIONAL, depth + 1,
 			  lists);
 	}
+	return true;
 }
 
 static void
@@ -200,12 +205,9 @@ build(ObParquetColumn *column, const char *name, Oid type, int32 typmod,
 		build_list(column, node, typmod, depth, lists);
 		return;
 	}
-	if (get_typtype(base) == TYPTYPE_COMPOSITE)
-	{
-		column->desc = lookup_rowtype_tupdesc_copy(base, -1);
-		build_struct(column, node, depth, lists);
+	if (get_typtype(base) == TYPTYPE_COMPOSITE &&
+		build_struct(column, node, base, depth, lists))
 		return;
-	}
 	function = hstore_function(base);
 	if (OidIsValid(function))
 	{
