@@ -161,14 +161,43 @@ def all_wait(observer, leader, count):
 REPEATED = " UNION ALL ".join(["SELECT text FROM wide"] * 20)
 
 
-@pytest.mark.parametrize("compression", ["none", "zstd"])
+# 300 MB in many columns.
+COLUMNS = "SELECT {} FROM short".format(
+    ", ".join(f"repeat(t, 8) || {i} AS c{i}" for i in range(200))
+)
+# query, rows, MB, options; Parquet takes two workers if it has more memory
+SHARED = {
+    "none": (REPEATED, 40000, 64, {"compression": "none"}),
+    "zstd": (REPEATED, 40000, 64, {"compression": "zstd"}),
+    "parquet, none": (REPEATED, 40000, 128, {
+        "format": "parquet", "compression": "none",
+    }),
+    "parquet, zstd": (REPEATED, 40000, 128, {"format": "parquet"}),
+    "parquet, columns": (COLUMNS, 2400, 128, {
+        "format": "parquet", "compression": "none",
+    }),
+}
+
+
+@pytest.fixture(scope="module")
+def short(pg):
+    pg.psql("CREATE TABLE short AS SELECT md5(g::text) || md5((-g)::text) AS t"
+            " FROM generate_series(1, 2400) g; ANALYZE short", "onboard")
+    yield
+    pg.psql("DROP TABLE short", "onboard")
+
+
+@pytest.mark.parametrize("case", SHARED)
 def test_workers_share_the_memory(
-    pg, db, discard, make_server, wide, tell, compression
+    pg, db, discard, make_server, wide, short, tell, case
 ):
     """As above, with a leader and two workers: all buffers are in use."""
-    memory = 64 * MB
+    query, count, memory, options = SHARED[case]
+    memory *= MB
     select(db, PARALLEL)
-    (plan, *_) = select(db, "SELECT onboard_explain(%s) AS line", (REPEATED,))
+    (plan, *_) = select(
+        db, "SELECT onboard_explain(%s, %s) AS line", (query, json.dumps(options))
+    )
     assert plan["line"].startswith("Sink: below Gather"), plan
     value(db, f"SELECT sum(length(text)) FROM {wide}")
     select(db, f"SET onboard.upload_memory = {memory // 1024}")
@@ -180,8 +209,8 @@ def test_workers_share_the_memory(
         server = make_server(proxy.endpoint, "key", "secret-of-discard")
         before = backend_rss(db.info.backend_pid)["anon"]
         export = stack.enter_context(Running(db, *call(
-            "wide", REPEATED, "bucket", server=server, connections=48,
-            parallel=2, compression=compression,
+            "wide", query, "bucket", server=server, connections=48,
+            parallel=2, **options,
         )))
         pids = process.wait_until(
             lambda: all_wait(observer, export.pid, 3), 60, "all wait for room"
@@ -192,11 +221,11 @@ def test_workers_share_the_memory(
         parts.release()
         (row,) = export.rows(100)
     observer.close()
-    assert row["rows"] == 40000
+    assert row["rows"] == count
     grown = [peak.peak for peak in peaks]
     grown[0] -= before
     shown = ", ".join(f"{size / MB:.0f}" for size in [*held, *grown])
-    tell(f"{compression}: {shown} MB in leader and workers, held and at most")
+    tell(f"{case}: {shown} MB in leader and workers, held and at most")
     # The memory was really in use, and nobody had more than his share.
     assert sum(held) > memory / 2
     assert max(grown) <= memory / 3 + ALLOWANCE

@@ -310,6 +310,7 @@ export_in_worker(SinkScan *scan)
 	ob_progress_end(scan->progress);
 	ob_shared_add(scan->shared, &figures);
 	tail = take_tail(scan->stream, description);
+	pfree(description->data);
 	pg_atomic_fetch_add_u64(&scan->shared->bytes,
 							(int64) ob_stream_bytes(scan->stream));
 	/* an empty one also informs the leader that this worker has ended */

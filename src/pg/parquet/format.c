@@ -348,6 +348,9 @@ ob_parquet_flush(ObEncoder *encoder)
 
 	if (parquet->writer && ob_parquet_rows(parquet->writer) > 0)
 		end_group(encoder);
+	/* no row follows: what comes now needs memory of its own */
+	ob_parquet_free(parquet->writer);
+	parquet->writer = NULL;
 }
 
 void
@@ -368,7 +371,12 @@ void
 ob_parquet_describe(ObEncoder *encoder, StringInfo to)
 {
 	Parquet *parquet = encoder->state;
+	size_t len = 0;
 
+	for (RowGroup *group = parquet->groups; group; group = group->next)
+		len += sizeof(Described) + group->record.len;
+	/* not in steps, each of which would double it */
+	enlargeStringInfo(to, (int) Min(len, MaxAllocSize));
 	for (RowGroup *group = parquet->groups; group; group = group->next)
 	{
 		Described described = {group->part, group->offset, group->record.len};
@@ -376,7 +384,9 @@ ob_parquet_describe(ObEncoder *encoder, StringInfo to)
 		appendBinaryStringInfo(to, (const char *) &described,
 							   sizeof(described));
 		appendBinaryStringInfo(to, group->record.data, group->record.len);
+		ob_buf_free(&group->record);
 	}
+	parquet->groups = NULL;
 }
 
 /* Where a row group is, in the file. */
