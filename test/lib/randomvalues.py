@@ -9,6 +9,7 @@ of two, characters that a format must escape.
 SCHEMA = "drawn"
 
 TYPES = rf"""
+    CREATE EXTENSION IF NOT EXISTS hstore SCHEMA public;
     CREATE SCHEMA {SCHEMA};
     SET search_path = {SCHEMA}, public;
     CREATE TYPE mood AS ENUM ('sad', 'so, so', 'quo"te', '\.', '', '1', 't');
@@ -28,6 +29,9 @@ TYPES = rf"""
     CREATE DOMAIN feeling AS mood;
     CREATE DOMAIN couple AS pair;
     CREATE DOMAIN wholes AS int[];
+    CREATE DOMAIN couples AS pair[];
+    CREATE TYPE deep AS (n nest, ns nest[], map hstore, r int4range, d couple,
+        ds couples, days day[], m mood[], amount numeric(12,2));
 """
 
 _MOODS = ["sad", "so, so", 'quo"te', "\\.", "", "1", "t"]
@@ -440,6 +444,34 @@ class Values:
         values = ", ".join(part()[1] for part in parts)
         return "nest", f"ROW({values})::nest"
 
+    def nests(self):
+        value = self.nest()[1]
+        return "nest[]", self.mix(
+            f"ARRAY[{value}, NULL, {value}]", "'{}'::nest[]",
+            "ARRAY[NULL]::nest[]", often=3,
+        )
+
+    def map(self):
+        key, other = self.text_of(False), self.pick("text", _WORDS)
+        return "hstore", self.mix(
+            f"hstore(ARRAY[{key}, {other}], ARRAY[{self.text_of()}, NULL])",
+            "''::hstore", f"hstore({key}, NULL)", often=7,
+        )
+
+    def deep(self):
+        days = f"ARRAY[NULL, {self.date()[1]}]::day[]"
+        return "deep", self.mix(
+            f"ROW({self.nest()[1]}, {self.nests()[1]}, {self.map()[1]},"
+            f" {self.mix(self._int4range(), 'NULL', often=7)}, {self.pair()[1]},"
+            f" {self.pairs()[1]}, {days}, ARRAY[{self.enum()[1]}, NULL],"
+            f" {self.below(1000000)} * 0.01)::deep",
+            "ROW(NULL, '{}', '', 'empty', NULL, '{}', NULL, '{}', 'NaN')::deep",
+            often=7,
+        )
+
+    def _int4range(self):
+        return f"int4range({self.below(9)}, 9 + {self.below(9)})"
+
     def range(self):
         make, part = self.rng.choice([
             ("int4range", self.int4), ("numrange", self.numeric),
@@ -474,6 +506,7 @@ class Values:
             lambda: ("feeling", self.enum()[1]),
             lambda: ("couple", self.pair()[1]),
             lambda: ("wholes", f"ARRAY[{self.int4()[1]}, NULL]"),
+            lambda: ("couples", self.pairs()[1]),
         ])()
 
 
@@ -487,7 +520,8 @@ _SCALARS = [
 _OTHERS = [
     Values.money, Values.single_char, Values.bit, Values.varbit,
     Values.macaddr, Values.json, Values.jsonb, Values.array, Values.array,
-    Values.enum, Values.pair, Values.pairs, Values.nest, Values.range,
+    Values.enum, Values.pair, Values.pairs, Values.nest, Values.nests,
+    Values.deep, Values.map, Values.range,
     Values.domain, Values.domain, Values.domain,
 ]
 # Those with the most code behind them come more often.
