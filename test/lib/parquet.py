@@ -40,12 +40,12 @@ class Column:
     def __init__(self, name, kind, values):
         self.name = name
         self.kind = kind
-        self._values = values
+        self.values = values
 
     @property
     def texts(self):
         """Each value as PostgreSQL writes it; None is null."""
-        return [text_of(self.kind, value) for value in self._values]
+        return [text_of(self.kind, value) for value in self.values]
 
     def adopt(self, kind):
         """Reads the values as of that kind, if the reader's is no other.

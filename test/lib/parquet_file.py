@@ -791,9 +791,8 @@ class ChunkReader:
             need((0, RLE_DICTIONARY) in self.counts, "dictionary for nothing")
         self.used = {encoding for type, encoding in self.counts if type == 0}
         listed = {encoding for _, encoding in self.counts}
-        leaf = self.leaf
-        if leaf.definition or leaf.repeated:
-            listed.add(RLE)
+        # that of the levels, which page headers name even without levels
+        listed.add(RLE)
         need(len(meta[2]) == len(set(meta[2])), "encodings twice", meta[2])
         need(set(meta[2]) == listed, "encodings", meta[2], "are", listed)
         stats = {(one[1], one[2]): one[3] for one in meta[13]}
