@@ -151,6 +151,10 @@ class Parquet:
         self.save(data)
         return ParquetFile(data).check()
 
+    def landed(self, uri):
+        """The file that an export says it has landed."""
+        return self.open(body(self.s3, self.bucket, uri.split("/", 3)[3]))
+
     def save(self, data):
         self.number += 1
         self.path = self.folder / f"{self.number}.parquet"

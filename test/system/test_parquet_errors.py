@@ -4,13 +4,16 @@ An error of options and columns comes before a byte moves: the proxy has seen no
 request.
 """
 
+import contextlib
 import json
+import time
 
 import pytest
 
 from landing import execute
+from lib import process
 from lib.exports import (
-    Running, call, failure, keys, land, no_trace, select, value,
+    EAGER, Running, call, failure, keys, land, no_trace, select, value,
     wait_for_network, wait_for_sleep,
 )
 
@@ -374,7 +377,70 @@ def test_ended(
     victim.close()
 
 
+# Level 19 takes more than ten seconds of processor time for them.
+HARD = {
+    "format": "parquet", "compression_level": 19, "part_size": "5MB",
+    "row_group_size": "1MB",
+}
+
+
+@pytest.fixture(scope="module")
+def hard(pg):
+    pg.psql("CREATE TABLE pq_hard AS SELECT md5(g::text) || md5((-g)::text) AS t"
+            " FROM generate_series(1, 500000) g; ANALYZE pq_hard", "onboard")
+    yield "TABLE pq_hard"
+    pg.psql("DROP TABLE pq_hard", "onboard")
+
+
+WORKERS = "SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s"
+
+
+@pytest.mark.parametrize("function,workers,whom", [
+    ("pg_cancel_backend", 0, "leader"),
+    ("pg_terminate_backend", 0, "leader"),
+    ("pg_cancel_backend", 2, "leader"),
+    ("pg_terminate_backend", 2, "leader"),
+    ("pg_terminate_backend", 2, "worker"),
+])
+def test_ended_while_compressing(
+    pg, observer, bucket, rgw, hard, tell, function, workers, whom
+):
+    """Behind the first part, at the level that takes longest."""
+    victim = pg.connect("onboard")
+    execute(victim, EAGER)
+    statement = call("t", hard, bucket, parallel=workers or "off", **HARD)
+    with Running(victim, *statement) as export:
+        process.wait_until(lambda: rgw.unfinished(bucket), 120, "an upload")
+        pid = export.pid
+        if workers:
+            found = process.wait_until(
+                lambda: select(observer, WORKERS, (pid, pid)), 30, "workers run"
+            )
+            pid = found[0]["pid"] if whom == "worker" else pid
+        export.assert_running()
+        begin = time.monotonic()
+        select(observer, f"SELECT {function}({pid})")
+        error = export.error()
+        tell(f"{function}, {workers} workers: {time.monotonic() - begin:.2f} s")
+    assert error.pgcode in ("57014", "57P01", None)
+    no_trace(rgw, bucket)
+    process.wait_until(
+        lambda: not select(observer, WORKERS, (export.pid, export.pid)), 30,
+        "no worker is left",
+    )
+    victim.close()
+
+
 # ---- beside the other features ----
+
+
+@contextlib.contextmanager
+def table(db, name, definition):
+    execute(db, f"CREATE TABLE {name} {definition}; ANALYZE {name}")
+    try:
+        yield
+    finally:
+        execute(db, f"DROP TABLE {name}")
 
 
 def test_together(db, s3, registry, bucket, parquet):
@@ -393,8 +459,10 @@ def test_together(db, s3, registry, bucket, parquet):
     key = found[0]["uri"].split("/", 3)[3]
     head = s3.head_object(Bucket=bucket, Key=key)
     assert head["ContentType"] == "application/vnd.apache.parquet"
-    file = parquet.open(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    parquet.compare(file, "SELECT g AS id, 'a' AS t FROM generate_series(1, 9) g")
+    parquet.compare(
+        parquet.landed(found[0]["uri"]),
+        "SELECT g AS id, 'a' AS t FROM generate_series(1, 9) g",
+    )
     manifest = json.loads(s3.get_object(
         Bucket=bucket, Key=f"_onboard/{found[0]['run_id']}/manifest.json"
     )["Body"].read())
@@ -407,7 +475,7 @@ def test_together(db, s3, registry, bucket, parquet):
 
 
 @pytest.mark.parametrize("tables", [0, 2], ids=["serial", "workers"])
-def test_tables(db, s3, registry, bucket, parquet, tables):
+def test_tables(db, registry, bucket, parquet, tables):
     execute(db, f"SET onboard.parallel_tables = {tables}")
     queries = {
         name: f"SELECT g AS id, '{name}' || g AS t, ARRAY[g, NULL] AS a"
@@ -418,12 +486,10 @@ def test_tables(db, s3, registry, bucket, parquet, tables):
         registry(name, query, bucket, format="parquet", row_group_rows=1000)
     for row in select(db, "SELECT * FROM onboard_all()"):
         assert row["status"] == "done", row
-        key = row["uri"].split("/", 3)[3]
-        file = parquet.open(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-        parquet.compare(file, queries[row["name"]])
+        parquet.compare(parquet.landed(row["uri"]), queries[row["name"]])
 
 
-def test_job(db, s3, bucket, parquet):
+def test_job(db, bucket, parquet):
     query = "SELECT g AS id, g::numeric(20,2) / 2 AS n FROM generate_series(1, 99) g"
     query = f"SELECT id, n::numeric(20,2) AS n FROM ({query}) q"
     run_id = value(
@@ -432,44 +498,31 @@ def test_job(db, s3, bucket, parquet):
     )
     (row,) = select(db, "SELECT * FROM onboard_wait(%s, '60s')", (run_id,))
     assert row["status"] == "done"
-    (key,) = keys(s3, bucket)
-    file = parquet.open(s3.get_object(Bucket=bucket, Key=key)["Body"].read())
-    parquet.compare(file, query)
+    (key,) = keys(parquet.s3, bucket)
+    parquet.compare(parquet.landed(f"s3://{bucket}/{key}"), query)
 
 
-def test_increments(db, s3, registry, bucket, parquet):
-    execute(db, "CREATE TABLE pq_growing (id int, at timestamptz)")
-    try:
+def test_increments(db, registry, bucket, parquet):
+    options = {
+        "format": "parquet", "key": "{name}/{run_id}.{ext}",
+        "watermark": {"column": "id"},
+    }
+    with table(db, "pq_growing", "(id int, at timestamptz)"):
         select(
             db, "INSERT INTO onboard_tables VALUES (%s, NULL, %s, %s)",
-            ("pq_growing", bucket, json.dumps({
-                "format": "parquet", "key": "{name}/{run_id}.{ext}",
-                "watermark": {"column": "id"},
-            })),
+            ("pq_growing", bucket, json.dumps(options)),
         )
         for first in (1, 101, 201):
             execute(db, "INSERT INTO pq_growing SELECT g, '2024-01-01 00:00+00'"
                     f" FROM generate_series({first}, {first + 99}) g")
             (row,) = select(db, "SELECT * FROM onboard_all()")
             assert (row["status"], row["rows"]) == ("done", 100)
-            key = row["uri"].split("/", 3)[3]
-            file = parquet.open(
-                s3.get_object(Bucket=bucket, Key=key)["Body"].read()
-            )
             parquet.compare(
-                file, f"SELECT * FROM pq_growing WHERE id >= {first}",
-                in_order=False,
+                parquet.landed(row["uri"]),
+                f"SELECT * FROM pq_growing WHERE id >= {first}", in_order=False,
             )
         (row,) = select(db, "SELECT * FROM onboard_all()")
         assert row["status"] == "empty"
-    finally:
-        execute(db, "DROP TABLE pq_growing")
-
-
-EAGER = """
-    SET min_parallel_table_scan_size = 0; SET parallel_setup_cost = 0;
-    SET parallel_tuple_cost = 0; SET max_parallel_workers_per_gather = 2
-"""
 
 
 @pytest.mark.parametrize("width,options", [
@@ -485,11 +538,12 @@ EAGER = """
 @pytest.mark.parametrize("parallel", ["auto", 2])
 def test_parallel(db, parquet, width, options, parallel):
     """Workers of a query make one file, with whole row groups of each."""
-    execute(db, "CREATE TABLE pq_big AS SELECT g AS id,"
-            f" repeat(md5(g::text), {width}) AS t, ARRAY[g, NULL] AS a,"
-            " CASE WHEN g % 3 > 0 THEN g / 4.0 END::numeric(20,2) AS n"
-            f" FROM generate_series(1, 12000) g; ANALYZE pq_big; {EAGER}")
-    try:
+    with table(
+        db, "pq_big", f"AS SELECT g AS id, repeat(md5(g::text), {width}) AS t,"
+        " ARRAY[g, NULL] AS a, CASE WHEN g % 3 > 0 THEN g / 4.0"
+        " END::numeric(20,2) AS n FROM generate_series(1, 12000) g",
+    ):
+        execute(db, EAGER)
         sink = value(db, "SELECT line FROM onboard_explain('TABLE pq_big', %s)"
                      " line LIMIT 1", (json.dumps({"format": "parquet"}),))
         assert sink.startswith("Sink: below Gather")
@@ -511,35 +565,30 @@ def test_parallel(db, parquet, width, options, parallel):
             )
             assert found == ["1"]
         assert set(file.properties()) >= {"onboard.run_id", "onboard.lsn"}
-    finally:
-        execute(db, "DROP TABLE pq_big")
 
 
 def test_parallel_without_rows(db, parquet):
-    execute(db, "CREATE TABLE pq_none (id int, t text[]); ANALYZE pq_none;"
-            + EAGER)
-    try:
+    with table(db, "pq_none", "(id int, t text[])"):
+        execute(db, EAGER)
         file = parquet.check("TABLE pq_none", parallel=2)
         assert file.groups == []
-    finally:
-        execute(db, "DROP TABLE pq_none")
 
 
 @pytest.mark.parametrize("where", [1, 15000])
 def test_parallel_fails(db, bucket, rgw, where):
     """A value that a worker cannot store; the row's number is its own."""
-    execute(db, "CREATE TABLE pq_bad AS SELECT g AS id, repeat(md5(g::text),"
-            f" 20) AS t, CASE g WHEN {where} THEN 'infinity' END::date AS d"
-            f" FROM generate_series(1, 20000) g; ANALYZE pq_bad; {EAGER}")
-    try:
+    with table(
+        db, "pq_bad", "AS SELECT g AS id, repeat(md5(g::text), 20) AS t,"
+        f" CASE g WHEN {where} THEN 'infinity' END::date AS d"
+        " FROM generate_series(1, 20000) g",
+    ):
+        execute(db, EAGER)
         error = failure(
             land, db, "t", "TABLE pq_bad", bucket, parallel=2, **SMALL
         )
-        assert error.pgcode == MISMATCH
-        assert "it is an infinite date" in error.diag.message_detail
-        no_trace(rgw, bucket)
-    finally:
-        execute(db, "DROP TABLE pq_bad")
+    assert error.pgcode == MISMATCH
+    assert "it is an infinite date" in error.diag.message_detail
+    no_trace(rgw, bucket)
 
 
 def test_explain_and_check(db, registry, bucket):
