@@ -9,7 +9,7 @@
  * have readers.  Buffers are of exactly the size that the encoder asks for, so
  * ASan sees a byte too many.
  *
- * link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc
+ * link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
  */
 #include "core/parquet/parquet_intern.h"
 #include "core/parquet/thrift.h"
@@ -20,44 +20,7 @@
 #include <xxhash.h>
 
 #include "testing.h"
-
-static long budget = -1; /* allocations that succeed; negative: all */
-
-extern void *__real_malloc(size_t size);
-extern void *__wrap_malloc(size_t size);
-
-extern void *__real_calloc(size_t n, size_t size);
-extern void *__real_realloc(void *old, size_t size);
-extern void *__wrap_calloc(size_t n, size_t size);
-extern void *__wrap_realloc(void *old, size_t size);
-
-static bool
-is_spent(void)
-{
-	if (budget == 0)
-		return true;
-	if (budget > 0)
-		budget--;
-	return false;
-}
-
-void *
-__wrap_malloc(size_t size)
-{
-	return is_spent() ? NULL : __real_malloc(size);
-}
-
-void *
-__wrap_calloc(size_t n, size_t size)
-{
-	return is_spent() ? NULL : __real_calloc(n, size);
-}
-
-void *
-__wrap_realloc(void *old, size_t size)
-{
-	return is_spent() ? NULL : __real_realloc(old, size);
-}
+#include "starving.h"
 
 #define MIB ((size_t) 1024 * 1024)
 
