@@ -60,13 +60,15 @@ recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
 tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
     python3-pytest-xdist python3-lz4 python3-zstandard lz4 zstd gzip faketime git iproute2
     valgrind awscli python3-pandas"
-# Readers of Parquet come by npm (readers/install.sh).
-command -v npm >/dev/null || tests="$tests nodejs npm"
+# Readers and other writers of Parquet come by npm (readers/install.sh).
+npm=
+command -v npm >/dev/null || npm="nodejs npm"
+tests="$tests $npm"
 # What is not in Debian comes by pip, into a virtual environment (lambda.sh).
 command -v moto_server >/dev/null && command -v cfn-lint >/dev/null ||
     tests="$tests python3-venv"
 bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
-    gnuplot-nox"
+    gnuplot-nox $npm"
 # cppcheck and the layer check need PostgreSQL's headers nowhere, so lint
 # does not install them.
 lambda="gcc libc6-dev binutils make pkg-config libcurl4-openssl-dev libssl-dev

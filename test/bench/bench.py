@@ -117,6 +117,30 @@ def parquet(bench, store):
             yield peers.parquet(compression, encodings, parallel)
 
 
+def parquet_peers(bench, store):
+    table = bench.tables[datasets.LINEITEM.name]
+    ways = peers.Peers(bench.cluster, store)
+    yield copy("csv")
+    for parallel in bench.parallel:
+        yield peers.parquet("zstd", parallel=parallel)
+    if peers.available(peers.readers.FOLDER):
+        yield ways.duckdb(table)
+    if peers.available(peers.ENGINES):
+        yield ways.clickhouse(table)
+
+
+def parquet_sizes(bench, store):
+    table = bench.tables[datasets.LINEITEM.name]
+    ways = peers.Peers(bench.cluster, store)
+    yield copy("csv")
+    theirs = peers.available(peers.readers.FOLDER)
+    for compression, group_rows in report.PARQUET_SIZES:
+        yield peers.parquet(compression, group_rows=group_rows)
+        if theirs:
+            label = peers.duckdb_label(compression, group_rows)
+            yield ways.duckdb(table, compression, group_rows, label)
+
+
 def forty_tables(bench, store):
     yield peers.all_tables(1, store)
     yield peers.all_tables(4, store)
@@ -128,6 +152,7 @@ def sizes(bench, store):
         for parallel in bench.parallel:
             for compression in ("none", "zstd"):
                 yield onboard("csv", compression, parallel, table)
+            yield peers.parquet("zstd", parallel=parallel, table=table)
 
 
 def in_memory(bench, store):
@@ -161,6 +186,14 @@ QUICK = Group("quick", "Landing lineitem", LINEITEM, quick, 5)
 FULL = (
     Group("targets", "Landing lineitem", LINEITEM, targets, 7),
     Group("parquet", "Landing lineitem as Parquet", LINEITEM, parquet, 5),
+    Group(
+        "parquet-peers", "Other ways to Parquet in S3", LINEITEM,
+        parquet_peers, 3,
+    ),
+    Group(
+        "parquet-sizes", "The size of Parquet files", LINEITEM,
+        parquet_sizes, 1,
+    ),
     Group("formats", "Formats and compression", LINEITEM, formats, 3),
     Group("peers", "Other ways to S3", LINEITEM, others, 3),
     Group(
@@ -510,7 +543,10 @@ def save(options, results):
 
 def measure_all(options):
     discard = stores.Discard(options.server)
-    with Cluster(SETTINGS) as cluster:
+    # ClickHouse knows no Unix sockets.
+    (port,) = process.free_ports(1)
+    network = {"listen_addresses": "127.0.0.1", "port": str(port)}
+    with Cluster({**SETTINGS, **network}) as cluster:
         bench = Bench(cluster, discard, options)
         bench.install()
         results = {

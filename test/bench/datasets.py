@@ -4,6 +4,7 @@ Each table's rows are given for about 500 MB of csv; a scale makes them fewer
 or more.
 """
 
+import re
 import typing
 
 MB = 1000 * 1000
@@ -20,6 +21,10 @@ class Table(typing.NamedTuple):
 
     def scaled(self, scale):
         return self._replace(rows=max(1, round(self.rows * scale)))
+
+    def types(self):
+        """[(column, type), ...]"""
+        return re.findall(r"(\w+) (\w+(?:\([\d,]+\))?)", self.columns)
 
 
 # As wide as TPC-H's: about 168 bytes of csv a row.

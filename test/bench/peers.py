@@ -5,15 +5,18 @@ Each of the others is in the best form that is known for it.
 
 import json
 import os
+import pathlib
 import shlex
 import shutil
 import sys
 
+from lib import parquet as readers
 from lib import process
 from measure import Contestant
 from stores import BUCKET
 
 _HERE = os.path.dirname(os.path.abspath(__file__))
+ENGINES = pathlib.Path(_HERE, "engines")
 KEY = "peer"
 
 COPY = {
@@ -101,18 +104,34 @@ def onboard(
     )
 
 
-def parquet(compression, encodings, parallel="off", table="lineitem"):
+def parquet_label(
+    compression, encodings="compatible", parallel="off", table="lineitem",
+    group_rows=None,
+):
+    words = f"onboard parquet {compression} {encodings}"
+    if group_rows:
+        words += f", row groups of {group_rows:,}"
+    if parallel != "off":
+        words += f", parallel {parallel}"
+    return _label(words, table)
+
+
+def parquet(
+    compression, encodings="compatible", parallel="off", table="lineitem",
+    group_rows=None,
+):
     """Parquet, beside COPY in csv: COPY has no columns."""
     options = {
         "format": "parquet", "server": "s3", "compression": compression,
         "encodings": encodings,
         "parallel": int(parallel) if parallel.isdigit() else parallel,
     }
-    words = f"onboard parquet {compression} {encodings}"
-    if parallel != "off":
-        words += f", parallel {parallel}"
+    if group_rows:
+        # As large as the memory allows, so that rows alone end a group.
+        options |= {"row_group_rows": group_rows, "row_group_size": "64MB"}
+    label = parquet_label(compression, encodings, parallel, table, group_rows)
     return Contestant(
-        _label(words, table), table, baseline=copy_label("csv", table),
+        label, table, baseline=copy_label("csv", table),
         sql=f"SELECT * FROM onboard_table('{table}', NULL, '{BUCKET}',"
         f" '{json.dumps(options)}')",
     )
@@ -141,6 +160,31 @@ def all_tables(workers, store):
         " SELECT sum(rows)::bigint AS rows, sum(bytes)::bigint AS bytes"
         f" FROM onboard_all('forty%', '{{\"server\": \"{store.name}\"}}')",
     )
+
+
+# Peers that write Parquet.  DuckDB's own row groups have 122,880 rows.
+DUCKDB = "psql | DuckDB, aws"
+CLICKHOUSE = "ClickHouse, postgresql() to s3()"
+DUCKDB_ROWS = 122880
+_DUCKDB_CODECS = {
+    "none": "CODEC uncompressed",
+    "snappy": "CODEC snappy",
+    "zstd": "CODEC zstd, COMPRESSION_LEVEL 1",
+}
+
+
+def duckdb_label(compression, group_rows):
+    return f"DuckDB parquet {compression}, row groups of {group_rows:,}"
+
+
+def available(folder):
+    """Whether npm gives what a folder's lock file names."""
+    install = os.path.join(readers.FOLDER, "install.sh")
+    print(
+        process.run(["sh", install, folder], env=dict(os.environ), timeout=600),
+        end="", file=sys.stderr, flush=True,
+    )
+    return readers.available(folder)
 
 
 def aws_program():
@@ -241,6 +285,49 @@ class Peers:
                 ]
             ),
             env=self.env,
+        )
+
+    def duckdb(
+        self, table, compression="zstd", group_rows=DUCKDB_ROWS, label=DUCKDB
+    ):
+        """psql pipes csv into DuckDB, which is told the types; aws uploads."""
+        path = os.path.join(self.cluster.folder, "peer.parquet")
+        types = ", ".join(f"{name}: '{type}'" for name, type in table.types())
+        statement = (
+            "COPY (SELECT * FROM read_csv('/dev/stdin', header = true,"
+            f" auto_detect = false, columns = {{{types}}})) TO '{path}'"
+            f" (FORMAT parquet, ROW_GROUP_SIZE {group_rows},"
+            f" {_DUCKDB_CODECS[compression]})"
+        )
+        psql = self.cluster.psql_command() + ["-c", self.csv.format("STDOUT")]
+        duckdb = ["node", ENGINES / "duckdb.mjs", statement, table.rows]
+        return self._contestant(
+            label,
+            shell=f"{shlex.join(psql)} | {shlex.join(map(str, duckdb))}"
+            f" && {self._aws(path)}",
+            env=self.env,
+        )
+
+    def clickhouse(self, table):
+        """ClickHouse reads the table itself, and uploads what it writes."""
+        source = (
+            f"127.0.0.1:{self.cluster.settings['port']}', 'postgres',"
+            f" '{self.table}', 'postgres', '"
+        )
+        target = (
+            f"{self.store.endpoint}/{BUCKET}/{KEY}', '{self.store.access_key}',"
+            f" '{self.store.secret_key}', 'Parquet"
+        )
+        statement = (
+            f"INSERT INTO FUNCTION s3('{target}')"
+            f" SELECT * FROM postgresql('{source}')"
+            " SETTINGS s3_truncate_on_insert = 1,"
+            " output_format_parquet_compression_method = 'zstd',"
+            " output_format_compression_level = 1"
+        )
+        command = ["node", ENGINES / "clickhouse.mjs", statement, table.rows]
+        return self._contestant(
+            CLICKHOUSE, shell=shlex.join(map(str, command)), env=self.env
         )
 
     def finished_file(self):

@@ -4,7 +4,10 @@ import os
 import statistics
 
 from lib import process
-from peers import all_label, copy_label, onboard_label
+from peers import (
+    CLICKHOUSE, DUCKDB, DUCKDB_ROWS, all_label, copy_label, duckdb_label,
+    onboard_label, parquet_label,
+)
 
 MB = 1000 * 1000
 MIB = 1024 * 1024
@@ -64,6 +67,22 @@ objects in memory; it uses the same processors. `aws, the finished csv file`
 only uploads a file that COPY has written before.
 """,
     "peers": _PEERS,
+    "parquet-peers": """\
+- `psql | DuckDB, aws`: `psql -c "COPY ... TO STDOUT"` pipes csv into DuckDB, which is
+  told the columns' types and writes a Parquet file; `aws s3 cp` uploads that.
+- `ClickHouse, postgresql() to s3()`: chDB, which is ClickHouse as a library, reads the
+  table over TCP and uploads what it writes: `INSERT INTO FUNCTION s3(...) SELECT * FROM
+  postgresql(...)`.
+
+All write the same types with zstd of level 1. DuckDB and chDB run in Node, in the
+versions that `test/readers` and `test/bench/engines` pin, with their defaults
+otherwise: both use all processors.
+""",
+    "parquet-sizes": """\
+onboard and DuckDB write the same rows with the same types, codec (zstd: level 1) and
+rows of a row group: DuckDB's default, and onboard's. There is one round, since times do
+not matter here.
+""",
     "seed": """\
 A Python process reads all rows through SQLAlchemy, converts each value to a
 string, serializes `{"Results": [...]}` by `json.dumps`, and uploads it with
@@ -143,6 +162,13 @@ _AT_LEAST = (
     ("plpython and boto3", "none", 4.5, 6),
 )
 
+# Of DuckDB's file with as many rows in a row group: (compression, rows).
+PARQUET_SIZES = tuple(
+    (compression, rows)
+    for rows in (DUCKDB_ROWS, 1048576)
+    for compression in ("none", "snappy", "zstd")
+)
+
 
 def _verdict(value, bar, at_least=False, form="{:.2f}"):
     """Two cells: the bar, and the result."""
@@ -158,23 +184,24 @@ def _verdict(value, bar, at_least=False, form="{:.2f}"):
     return cells
 
 
-def _growth(results, parallel):
-    """Time per MB of 2 GB, as a multiple of that of 50 MB."""
-    labels = [
-        onboard_label("csv", "none", parallel, table)
-        for table in ("lineitem_50mb", "lineitem_2gb")
-    ]
-    found = find(results, *labels)
-    if found is None:
+def _growth(results, label):
+    """Time per MB of csv at 2 GB, as a multiple of that at 50 MB.
+
+    label: of an export, given the table's name.
+    """
+    tables = ("lineitem_50mb", "lineitem_2gb")
+    times = ratio(results, *map(label, reversed(tables)))
+    if times is None:
         return None
     small, large = (
-        median(found[label]) / median(found[label], "landed")
-        for label in labels
+        next(table["csv"] for group in results["groups"]
+             for table in group["tables"] if table["name"] == name)
+        for name in tables
     )
-    return large / small
+    return times / (large / small)
 
 
-def _memory(results, one_process):
+def _memory(results, one_process, parquet):
     """The greatest peak of any export, in MiB."""
     peaks = [
         peak(contestant) / MIB
@@ -182,6 +209,7 @@ def _memory(results, one_process):
         for contestant in group["contestants"]
         if _is_export(contestant)
         and (", parallel" in contestant["label"]) != one_process
+        and contestant["label"].startswith("onboard parquet") == parquet
     ]
     return max(peaks, default=None)
 
@@ -193,6 +221,16 @@ def _both(cell):
 
 def _csv(compression):
     return "csv" if compression == "none" else f"csv {compression}"
+
+
+def _csv_at(parallel):
+    return lambda table: onboard_label("csv", "none", parallel, table)
+
+
+def _parquet_at(parallel):
+    return lambda table: parquet_label(
+        "zstd", parallel=parallel, table=table
+    )
 
 
 def _copy_rows(results):
@@ -214,6 +252,30 @@ def _peer_rows(results):
             value = ratio(results, peer, label)
             cells += _verdict(value, bar, at_least=True, form="{:.1f}")
         yield f"{_csv(compression)}: times as fast as `{peer}`", *cells
+
+
+def _parquet_rows(results):
+    for peer, what, bar in (
+        (DUCKDB, f"`{DUCKDB}`", 5),
+        (CLICKHOUSE, "ClickHouse's `postgresql()` and `s3()`", None),
+    ):
+        cells = []
+        for parallel, least in ((_ONE, bar), (_TWO, None)):
+            value = ratio(results, peer, parquet_label("zstd", parallel=parallel))
+            cells += _verdict(value, least, at_least=True, form="{:.1f}")
+        yield f"parquet zstd: times as fast as {what}", *cells
+    for compression, rows in PARQUET_SIZES:
+        ours = parquet_label(compression, group_rows=rows)
+        theirs = duckdb_label(compression, rows)
+        found = find(results, ours, theirs)
+        value = found and (
+            median(found[ours], "landed") / median(found[theirs], "landed")
+        )
+        yield (
+            f"parquet {compression}, row groups of {rows:,}: size, of DuckDB's",
+            *_verdict(value, 1.01, form="{:.3f}"),
+            *_verdict(None, None),
+        )
 
 
 def _rgw_rows(results):
@@ -252,6 +314,7 @@ def _target_rows(results):
     """(what, bar, result, bar, result)"""
     yield from _copy_rows(results)
     yield from _peer_rows(results)
+    yield from _parquet_rows(results)
     yield from _rgw_rows(results)
     yield _seed_row(results)
     value = ratio(results, all_label(1), all_label(4), store="far")
@@ -260,19 +323,23 @@ def _target_rows(results):
         *_verdict(value, 3, at_least=True, form="{:.1f}"),
         *_verdict(None, None),
     )
-    yield (
-        "csv: time per MB at 2 GB, of that at 50 MB",
-        *_both(lambda parallel: _verdict(_growth(results, parallel), 1.10)),
-    )
+    for form, label in (("csv", _csv_at), ("parquet zstd", _parquet_at)):
+        yield (
+            f"{form}: time per MB of csv at 2 GB, of that at 50 MB",
+            *_both(lambda parallel: _verdict(
+                _growth(results, label(parallel)), 1.10
+            )),
+        )
     bar = (results["upload_memory"] + RSS_MARGIN) / MIB
-    yield (
-        "MiB of memory of any process (`onboard.upload_memory` + 32 MiB)",
-        *_both(
-            lambda parallel: _verdict(
-                _memory(results, parallel == _ONE), bar, form="{:.0f}"
-            )
-        ),
-    )
+    for what, parquet in (("", False), ("parquet: ", True)):
+        yield (
+            f"{what}MiB of memory of any process (`onboard.upload_memory` + 32"
+            " MiB)",
+            *_both(lambda parallel: _verdict(
+                _memory(results, parallel == _ONE, parquet), bar,
+                form="{:.0f}",
+            )),
+        )
 
 
 def _row(cells):

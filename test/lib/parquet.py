@@ -28,8 +28,9 @@ READERS = ("duckdb", "hyparquet", "arrow")
 UNAVAILABLE = "npm gives no readers of Parquet (test/readers/install.sh)"
 
 
-def available():
-    return shutil.which("node") and (FOLDER / "node_modules/.installed").exists()
+def available(folder=FOLDER):
+    """Whether a folder's packages are there (test/readers/install.sh)."""
+    return shutil.which("node") and (folder / "node_modules/.installed").exists()
 
 
 class ReaderError(Exception):
