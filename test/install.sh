@@ -64,6 +64,12 @@ tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
 npm=
 command -v npm >/dev/null || npm="nodejs npm"
 tests="$tests $npm"
+# Readers of Parquet that are in Debian since sid.
+for package in python3-pyarrow duckdb; do
+    if [ "$mode" = test ] && apt-cache show $package >/dev/null 2>&1; then
+        tests="$tests $package"
+    fi
+done
 # What is not in Debian comes by pip, into a virtual environment (lambda.sh).
 command -v moto_server >/dev/null && command -v cfn-lint >/dev/null ||
     tests="$tests python3-venv"

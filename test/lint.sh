@@ -51,7 +51,8 @@ bash test/install.sh lint || exit 1
 
 mapfile -t sources < <(find src -name '*.[ch]' | sort)
 mapfile -t scripts < <(find test deploy -name '*.sh' | sort)
-mapfile -t all < <(find src test -name '*.[ch]' | sort)
+mapfile -t all < <(find src test -name node_modules -prune -o \
+    -name '*.[ch]' -print | sort)
 units=()
 for file in "${all[@]}"; do
     [[ $file != *.c ]] || units+=("$file")

@@ -101,9 +101,12 @@ copy_tree() {
     rm -rf "$root/onboard"
     mkdir "$root/onboard"
     # Not what the machine's own version was built to.
-    tar -c --exclude=./build --exclude=./.git --exclude='*.o' \
-        --exclude='*.so' --exclude=./sql/onboard--?.?.?.sql . |
+    tar -c --exclude=./build --exclude=./.git --exclude=node_modules \
+        --exclude='*.o' --exclude='*.so' --exclude=./sql/onboard--?.?.?.sql . |
         tar -x --no-same-owner -C "$root/onboard"
+    # npm's registry need not be within reach in there.
+    [ ! -d test/readers/node_modules ] ||
+        cp -rL test/readers/node_modules "$root/onboard/test/readers/"
 }
 
 run_in() {

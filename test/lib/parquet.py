@@ -1,4 +1,4 @@
-"""What three readers find in a Parquet file, in the words of PostgreSQL.
+"""What readers find in a Parquet file, in the words of PostgreSQL.
 
     with Readers() as readers:
         for column in readers.read("duckdb", path):
@@ -7,7 +7,7 @@
 
 DuckDB, hyparquet and arrow-rs (parquet-wasm) share no code.  They run in one
 process of Node, test/readers/read.mjs, which says what a kind is; threads may
-share it.
+share it.  Where Debian has pyarrow and a newer DuckDB, they read the same files.
 """
 
 import datetime
@@ -23,8 +23,10 @@ import subprocess
 import threading
 import uuid
 
+from . import parquet_debian
+
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "readers"
-READERS = ("duckdb", "hyparquet", "arrow")
+READERS = ("duckdb", "hyparquet", "arrow", *parquet_debian.available())
 UNAVAILABLE = "npm gives no readers of Parquet (test/readers/install.sh)"
 
 
@@ -89,7 +91,10 @@ class Readers:
 
     def read(self, reader, path):
         """The columns of a file."""
-        found = self._ask(reader=reader, file=os.fspath(path))["columns"]
+        if reader in parquet_debian.available():
+            found = parquet_debian.read(reader, path)
+        else:
+            found = self._ask(reader=reader, file=os.fspath(path))["columns"]
         return [Column(*column) for column in found]
 
     def query(self, sql):

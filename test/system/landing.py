@@ -128,7 +128,7 @@ class Parquet:
     """Lands queries as Parquet, which must hold what COPY writes.
 
     Each file is checked against the specification (lib/parquet_file.py), and
-    read by three readers, whose values are compared as PostgreSQL's texts.
+    read by all readers, whose values are compared as PostgreSQL's texts.
     """
 
     def __init__(self, db, s3, bucket, readers, folder):

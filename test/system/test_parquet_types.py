@@ -1,4 +1,4 @@
-"""Each of PostgreSQL's types in Parquet, at its borders, read by three readers.
+"""Each of PostgreSQL's types in Parquet, at its borders, read by all readers.
 
 A table has a column of each type; its values are those listed, in turn, with
 nulls.  Files are checked against the specification, and each value, as text, is
