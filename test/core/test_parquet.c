@@ -1369,23 +1369,151 @@ groups_in_any_order(void **state)
 	for (int i = 0; i < 3; i++)
 	{
 		ObPqGroupStats group;
-		ObPqLeafStats leaf;
 
 		assert_true(
 			ob_pq_record_group(records[i].data, records[i].len, &group));
 		assert_int_equal(group.rows, 100 + i);
 		assert_int_equal(group.bytes, groups[i].len);
-		assert_true(
-			ob_pq_record_leaf(records[i].data, records[i].len, 1, &leaf));
-		assert_int_equal(leaf.values, 100 + i);
-		assert_true(leaf.bounded && leaf.min_exact && leaf.min_len == 4);
-		assert_false(
-			ob_pq_record_leaf(records[i].data, records[i].len, LEAVES, &leaf));
 		ob_buf_free(&records[i]);
 		ob_buf_free(&groups[i]);
 	}
 	ob_buf_free(&files[0]);
 	ob_buf_free(&files[1]);
+}
+
+/* A leaf of doubles and one of texts, whose bounds are cut. */
+static const ObPqNode pair[] = {
+	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 1, false},
+	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 2,
+	 false},
+};
+
+/* The record of a row group of one row; a text of NULL is null. */
+static void
+put_pair(ObBuf *record, double d, const char *text, size_t len)
+{
+	ObError error;
+	ObParquet *writer;
+
+	ob_error_clear(&error);
+	ob_buf_init(record, MIB);
+	writer = ob_parquet_new(pair, COUNT_OF(pair), &usual, &error);
+	ob_pq_double(ob_parquet_leaf(writer, 0), d);
+	if (text)
+		put_bytes(ob_parquet_leaf(writer, 1), text, len);
+	else
+		ob_pq_null(ob_parquet_leaf(writer, 1), 0, 0);
+	assert_int_equal(work(writer, ob_parquet_end_row(writer, &error), &error),
+					 OB_OK);
+	assert_int_equal(
+		work(writer, ob_parquet_end_group(writer, record, &error), &error),
+		OB_OK);
+	ob_parquet_free(writer);
+}
+
+static void
+add_pair(ObPqLeafStats *stats, const ObBuf *record)
+{
+	assert_true(ob_pq_record_leaves(record->data, record->len, pair,
+									COUNT_OF(pair), stats, COUNT_OF(pair)));
+}
+
+static void
+assert_bound(const ObPqBound *bound, const char *data, size_t len, bool cut)
+{
+	assert_int_equal(bound->len, len);
+	assert_memory_equal(bound->data, data, len);
+	assert_int_equal(bound->cut, cut);
+}
+
+/* What a file's leaves have, whatever the order of its row groups. */
+static void
+leaves_of_a_file(void **state)
+{
+	char text[100];
+	ObBuf records[4];
+
+	memset(text, 'm', sizeof(text));
+	put_pair(&records[0], 2, NULL, 0);
+	put_pair(&records[1], -1, text, sizeof(text));
+	put_pair(&records[2], 5, text, 3);
+	put_pair(&records[3], 0, text, OB_PQ_STAT_MAX);
+	for (int first = 0; first < 4; first++)
+	{
+		ObPqLeafStats stats[COUNT_OF(pair)] = {0};
+
+		for (int i = 0; i < 4; i++)
+			add_pair(stats, &records[(first + i) % 4]);
+		assert_int_equal(stats[0].values, 4);
+		assert_int_equal(stats[0].nulls, 0);
+		assert_true(stats[0].bytes > 0 && stats[0].bounds.valid);
+		assert_true(as_double(&stats[0].bounds.min) == -1);
+		assert_true(as_double(&stats[0].bounds.max) == 5);
+		assert_int_equal(stats[1].values, 4);
+		assert_int_equal(stats[1].nulls, 1);
+		assert_true(stats[1].bounds.valid);
+		assert_bound(&stats[1].bounds.min, "mmm", 3, false);
+		text[OB_PQ_STAT_MAX - 1] = 'n';
+		assert_bound(&stats[1].bounds.max, text, OB_PQ_STAT_MAX, true);
+		text[OB_PQ_STAT_MAX - 1] = 'm';
+	}
+	for (int i = 0; i < 4; i++)
+		ob_buf_free(&records[i]);
+}
+
+/* One row group whose values have no bounds, and its file has none. */
+static void
+leaves_without_bounds(void **state)
+{
+	char last[100];
+	ObBuf records[2];
+
+	memset(last, 0x7F, sizeof(last));
+	for (int i = 0; i + 4 <= (int) sizeof(last); i += 4)
+		memcpy(last + i, "\xF4\x8F\xBF\xBF", 4);
+	put_pair(&records[0], NAN, last, sizeof(last));
+	put_pair(&records[1], 1, "a", 1);
+	for (int first = 0; first < 2; first++)
+	{
+		ObPqLeafStats stats[COUNT_OF(pair)] = {0};
+
+		add_pair(stats, &records[first]);
+		add_pair(stats, &records[1 - first]);
+		add_pair(stats, &records[1]);
+		for (size_t i = 0; i < COUNT_OF(pair); i++)
+		{
+			assert_int_equal(stats[i].values, 3);
+			assert_false(stats[i].bounds.valid);
+		}
+	}
+	for (int i = 0; i < 2; i++)
+		ob_buf_free(&records[i]);
+}
+
+/* A bound that is a value is exact, though another one was cut to the same. */
+static void
+bounds_that_are_the_same(void **state)
+{
+	ObPqStats cut = {.valid = true,
+					 .min = {.len = 1, .cut = true, .data = "a"},
+					 .max = {.len = 1, .cut = true, .data = "z"}};
+	ObPqStats exact = {.valid = true,
+					   .min = {.len = 1, .data = "a"},
+					   .max = {.len = 1, .data = "z"}};
+
+	for (int first = 0; first < 2; first++)
+	{
+		ObPqStats stats = first ? cut : exact;
+
+		ob_pq_stats_widen(&stats, OB_PQ_ORDER_BYTES, 0, first ? &exact : &cut);
+		assert_bound(&stats.min, "a", 1, false);
+		assert_bound(&stats.max, "z", 1, false);
+	}
+	exact.max.data[0] = 'y';
+	exact.min.data[0] = 'b';
+	ob_pq_stats_widen(&cut, OB_PQ_ORDER_BYTES, 0, &exact);
+	assert_bound(&cut.min, "a", 1, true);
+	assert_bound(&cut.max, "z", 1, true);
 }
 
 /* A record that ends too early is none. */
@@ -1407,7 +1535,7 @@ broken_records(void **state)
 	{
 		ObBuf part = {.data = malloc(len + 1), .len = len};
 		const int64_t offset = 4;
-		ObPqLeafStats leaf;
+		ObPqLeafStats leaves[LEAVES] = {0};
 		ObBuf out;
 
 		memcpy(part.data, record.data, len);
@@ -1416,7 +1544,8 @@ broken_records(void **state)
 		ob_error_clear(&error);
 		if (put_footer(&part, &offset, 1, &out, &error) != OB_EPROTO)
 			fail_msg("%zu bytes of %zu are a record", len, record.len);
-		(void) ob_pq_record_leaf(part.data, len, LEAVES - 1, &leaf);
+		assert_false(ob_pq_record_leaves(part.data, len, nodes,
+										 COUNT_OF(nodes), leaves, LEAVES));
 		ob_buf_free(&out);
 		free(part.data);
 	}
@@ -1454,6 +1583,9 @@ main(void)
 		cmocka_unit_test(steps),
 		cmocka_unit_test(decimals),
 		cmocka_unit_test(groups_in_any_order),
+		cmocka_unit_test(leaves_of_a_file),
+		cmocka_unit_test(leaves_without_bounds),
+		cmocka_unit_test(bounds_that_are_the_same),
 		cmocka_unit_test(broken_records),
 	};
 

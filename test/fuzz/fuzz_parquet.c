@@ -210,6 +210,7 @@ put_footer(Input *input, const Shape *shape, const ObBuf *record)
 	char *copy = malloc(len ? len : 1);
 	ObError error;
 	ObPqFooter *footer;
+	ObPqLeafStats leaves[LEAVES_MAX] = {0};
 	ObBuf out;
 	ObCode code;
 	bool damaged = take(input) & 1;
@@ -230,6 +231,8 @@ put_footer(Input *input, const Shape *shape, const ObBuf *record)
 			break;
 	}
 	promise(code == (len < record->len ? OB_EPROTO : OB_OK));
+	promise(ob_pq_record_leaves(copy, len, shape->nodes, shape->nnodes, leaves,
+								shape->nleaves) == (len == record->len));
 	ob_pq_footer_free(footer);
 	ob_buf_free(&out);
 	free(copy);

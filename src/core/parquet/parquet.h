@@ -360,24 +360,37 @@ typedef struct ObPqGroupStats
 	int64_t bytes; /* in the file, Bloom filters among them */
 } ObPqGroupStats;
 
+typedef struct ObPqBound
+{
+	uint8_t len;
+	bool cut; /* the value goes on: the bound is not exact */
+	uint8_t data[OB_PQ_STAT_MAX]; /* in PLAIN encoding, without a length */
+} ObPqBound;
+
+typedef struct ObPqStats
+{
+	bool valid; /* min and max are set */
+	bool none;  /* there are none, although there are values */
+	ObPqBound min;
+	ObPqBound max;
+} ObPqStats;
+
 typedef struct ObPqLeafStats
 {
 	int64_t values; /* nulls among them */
 	int64_t nulls;
 	int64_t bytes; /* compressed */
-	bool bounded;  /* the bounds are set */
-	size_t min_len;
-	size_t max_len;
-	bool min_exact;
-	bool max_exact;
-	uint8_t min[OB_PQ_STAT_MAX]; /* in PLAIN encoding, without a length */
-	uint8_t max[OB_PQ_STAT_MAX];
+	ObPqStats bounds;
 } ObPqLeafStats;
 
-/* Both return false for what is no record. */
+/* Returns false for what is no record. */
 extern bool ob_pq_record_group(const void *record, size_t len,
 							   ObPqGroupStats *stats);
-extern bool ob_pq_record_leaf(const void *record, size_t len, int leaf,
-							  ObPqLeafStats *stats);
+
+/* Adds a row group to the statistics of a file's first n leaves, which begin
+ * as zeros.  Returns false for what is no record of that schema. */
+extern bool ob_pq_record_leaves(const void *record, size_t len,
+								const ObPqNode *nodes, int nnodes,
+								ObPqLeafStats *stats, int n);
 
 #endif

@@ -111,21 +111,6 @@ extern size_t ob_pq_compress(ObPqCompressor *compressor, const void *data,
 
 /* ---- statistics ---- */
 
-typedef struct ObPqBound
-{
-	uint8_t len;
-	bool cut; /* the value goes on */
-	uint8_t data[OB_PQ_STAT_MAX];
-} ObPqBound;
-
-typedef struct ObPqStats
-{
-	bool valid; /* min and max are set */
-	bool none;  /* there are none, since one value is a NaN */
-	ObPqBound min;
-	ObPqBound max;
-} ObPqStats;
-
 /* How values are compared. */
 typedef enum ObPqOrder
 {
@@ -139,6 +124,8 @@ typedef enum ObPqOrder
 	OB_PQ_ORDER_DECIMAL /* FIXED, signed, big-endian */
 } ObPqOrder;
 
+extern ObPqOrder ob_pq_order_of(const ObPqNode *node);
+
 /*
  * Adds the values of a leaf's batch.  numbers is NULL, or their numbers in a
  * dictionary: then a value that this page, from 1 on, has already is not
@@ -150,6 +137,11 @@ extern void ob_pq_stats_add(ObPqStats *stats, ObPqOrder order,
 
 /* Adds those of a page to those of its chunk. */
 extern void ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
+							  const ObPqStats *other);
+
+/* Adds those of a chunk to those of its file, as they were written: rounded,
+ * if they were cut. */
+extern void ob_pq_stats_widen(ObPqStats *stats, ObPqOrder order, int length,
 							  const ObPqStats *other);
 
 /*

@@ -176,6 +176,7 @@ static void
 get_stats(ObPqRecord *record, ObPqStats *stats)
 {
 	stats->valid = get8(record) != 0;
+	stats->none = false;
 	if (!stats->valid)
 		return;
 	get_bound(record, &stats->min);
@@ -240,38 +241,46 @@ ob_pq_record_group(const void *data, size_t len, ObPqGroupStats *stats)
 	return !record.failed;
 }
 
+/* Without bounds, there must be no values that they would be of. */
+static void
+add_chunk(ObPqLeafStats *stats, const ObPqNode *node,
+		  const ObPqRecordChunk *chunk)
+{
+	ObPqStats *bounds = &stats->bounds;
+
+	stats->values += chunk->values;
+	stats->nulls += chunk->nulls;
+	stats->bytes += chunk->compressed;
+	if (!chunk->stats.valid && chunk->values > chunk->nulls)
+		bounds->none = true;
+	if (bounds->none)
+		bounds->valid = false;
+	else if (chunk->stats.valid)
+		ob_pq_stats_widen(bounds, ob_pq_order_of(node), node->length,
+						  &chunk->stats);
+}
+
 bool
-ob_pq_record_leaf(const void *data, size_t len, int leaf, ObPqLeafStats *stats)
+ob_pq_record_leaves(const void *data, size_t len, const ObPqNode *nodes,
+					int nnodes, ObPqLeafStats *stats, int n)
 {
 	ObPqRecord record;
 	ObPqRecordGroup group;
 	ObPqRecordChunk chunk;
 	ObPqPage page;
+	int leaf = 0;
 
 	ob_pq_record_begin(&record, data, len, &group);
-	for (int i = 0; i < group.nchunks && !record.failed; i++)
+	for (int node = 0; node < nnodes && leaf < n; node++)
 	{
+		if (nodes[node].nchildren > 0)
+			continue;
 		ob_pq_record_chunk(&record, &chunk);
-		if (i == leaf)
-			break;
-		for (int k = 0; k < chunk.npages && !record.failed; k++)
+		for (int i = 0; i < chunk.npages && !record.failed; i++)
 			ob_pq_record_page(&record, &page);
+		if (record.failed)
+			return false;
+		add_chunk(&stats[leaf++], &nodes[node], &chunk);
 	}
-	if (record.failed || leaf >= group.nchunks)
-		return false;
-	*stats = (ObPqLeafStats){
-		.values = chunk.values,
-		.nulls = chunk.nulls,
-		.bytes = chunk.compressed,
-		.bounded = chunk.stats.valid,
-	};
-	if (!chunk.stats.valid)
-		return true;
-	stats->min_len = chunk.stats.min.len;
-	stats->max_len = chunk.stats.max.len;
-	stats->min_exact = !chunk.stats.min.cut;
-	stats->max_exact = !chunk.stats.max.cut;
-	memcpy(stats->min, chunk.stats.min.data, stats->min_len);
-	memcpy(stats->max, chunk.stats.max.data, stats->max_len);
-	return true;
+	return !record.failed && leaf <= group.nchunks;
 }

@@ -288,7 +288,7 @@ ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
 	}
 }
 
-/* ---- of pages ---- */
+/* ---- of pages and of row groups ---- */
 
 #define COMPARE(type, a, b)               \
 	do                                    \
@@ -353,6 +353,30 @@ ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
 		stats->min = other->min;
 	if (compare_cut(order, length, &other->max, &stats->max) > 0)
 		stats->max = other->max;
+}
+
+/* Takes the other bound if it lies beyond this one, as "beyond" says, or if it
+ * is the same and a value is exactly there. */
+static void
+widen(ObPqBound *bound, const ObPqBound *other, int beyond)
+{
+	if (beyond > 0 || (beyond == 0 && !other->cut))
+		*bound = *other;
+}
+
+void
+ob_pq_stats_widen(ObPqStats *stats, ObPqOrder order, int length,
+				  const ObPqStats *other)
+{
+	if (!stats->valid)
+	{
+		*stats = *other;
+		return;
+	}
+	widen(&stats->min, &other->min,
+		  ob_pq_bound_compare(order, length, &stats->min, &other->min));
+	widen(&stats->max, &other->max,
+		  ob_pq_bound_compare(order, length, &other->max, &stats->max));
 }
 
 /* ---- texts that were cut ---- */
