@@ -124,8 +124,6 @@ typedef enum ObPqOrder
 	OB_PQ_ORDER_DECIMAL /* FIXED, signed, big-endian */
 } ObPqOrder;
 
-extern ObPqOrder ob_pq_order_of(const ObPqNode *node);
-
 /*
  * Adds the values of a leaf's batch.  numbers is NULL, or their numbers in a
  * dictionary: then a value that this page, from 1 on, has already is not

@@ -32,7 +32,7 @@ static const ObFormat formats[] = {
 	 .prepare = ob_parquet_prepare, .start = ob_parquet_start,
 	 .row = ob_parquet_row_of, .end = ob_parquet_end,
 	 .flush = ob_parquet_flush, .part_ended = ob_parquet_part_ended,
-	 .describe = ob_parquet_describe},
+	 .describe = ob_parquet_describe, .summarize = ob_parquet_summarize},
 	{.name = NULL},
 };
 

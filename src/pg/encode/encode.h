@@ -141,6 +141,9 @@ typedef struct ObFormat
 	void (*part_ended)(ObEncoder *encoder, int number);
 	/* appends the description of what this process has written. */
 	void (*describe)(ObEncoder *encoder, StringInfo to);
+	/* NULL, or adds to a JSON object what a manifest says of the object, of at
+	 * most max bytes, after its end. */
+	void (*summarize)(const ObEncoder *encoder, StringInfo json, Size max);
 } ObFormat;
 
 /* Returns the format of that name, or NULL. */
@@ -283,5 +286,7 @@ extern void ob_parquet_end(ObEncoder *encoder);
 extern void ob_parquet_flush(ObEncoder *encoder);
 extern void ob_parquet_part_ended(ObEncoder *encoder, int number);
 extern void ob_parquet_describe(ObEncoder *encoder, StringInfo to);
+extern void ob_parquet_summarize(const ObEncoder *encoder, StringInfo json,
+								 Size max);
 
 #endif

@@ -30,6 +30,7 @@
 #include "utils/timestamp.h"
 
 #include "pg/base/compat.h"
+#include "pg/base/json_writer.h"
 #include "pg/export/export.h"
 #include "pg/parallel/parallel.h"
 #include "pg/catalog/progress.h"
@@ -52,6 +53,7 @@ struct ExportState
 	ObStream *stream;
 	ObParallel *parallel;
 	ObProgress *progress;
+	MemoryContext caller; /* context of the result */
 	MemoryContext context;
 	MemoryContext core; /* context of the stream and its client, in that one */
 	int64 retries;      /* number of retries of a stream before this one */
@@ -135,6 +137,24 @@ start_again(ExportState *state)
 	return encoder;
 }
 
+/* Notes what a manifest is to say of the object.  A failure comes before the
+ * object is complete. */
+static void
+summarize(ExportState *state, const ObEncoder *encoder)
+{
+	const ObExportSpec *export = state->export;
+	const ObFormat *format = export->options->copy.format;
+	StringInfoData json;
+
+	if (export->summary_max == 0 || !format->summarize)
+		return;
+	initStringInfo(&json);
+	ob_json_open(&json, NULL, '{');
+	format->summarize(encoder, &json, export->summary_max);
+	ob_json_close(&json, '}');
+	state->result->summary = MemoryContextStrdup(state->caller, json.data);
+}
+
 /* Lands the object when the query has ended.  Returns false if there is
  * nothing to land. */
 static bool
@@ -147,6 +167,7 @@ finish(ExportState *state, ObEncoder *encoder)
 	ob_stream_figures(state->stream, &figures);
 	if (pushed_down && figures.rows > 0)
 	{
+		summarize(state, ob_parallel_end(state->parallel));
 		ob_parallel_finish(state->parallel);
 		return true;
 	}
@@ -155,6 +176,7 @@ finish(ExportState *state, ObEncoder *encoder)
 	if (figures.rows == 0 && !state->export->options->write_empty)
 		return false;
 	ob_encoder_end(encoder);
+	summarize(state, encoder);
 	ob_stream_finish(state->stream);
 	return true;
 }
@@ -313,6 +335,7 @@ run_work(const ObExportSpec *export,
 	state->fate_shared = export->fate_shared;
 	state->result = result;
 	state->work = work;
+	state->caller = before;
 	state->context = context;
 	state->core =
 		AllocSetContextCreate(context, "onboard stream", ALLOCSET_SMALL_SIZES);

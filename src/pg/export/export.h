@@ -14,6 +14,9 @@ typedef struct ObExportResult
 {
 	ObFigures figures; /* no files: no object has landed */
 	uint32 crc32;      /* checksum of the object, if options->manifest */
+	/* NULL, or a JSON object with what its format says of it: at most
+	 * ObExportSpec.summary_max bytes; palloc'd */
+	const char *summary;
 } ObExportResult;
 
 /* Runs the export.  Raises on failure, after the upload was aborted, which may

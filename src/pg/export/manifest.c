@@ -29,6 +29,13 @@
 
 #define VERSION 1
 
+/* What formats say of their objects, before the document is laid out: of all
+ * tables, of one, and the least that is of use.  The shares of the tables are
+ * equal, since their exporting processes do not know of one another. */
+#define SUMMARY_RUN_MAX ((Size) 16 * 1024 * 1024)
+#define SUMMARY_MAX ((Size) 1024 * 1024)
+#define SUMMARY_MIN ((Size) 1024)
+
 /* A time that is not known is 0. */
 static void
 put_time(StringInfo json, const char *key, TimestampTz time)
@@ -97,6 +104,14 @@ add_watermark(StringInfo json, const ObWatermark *mark)
 	ob_json_close(json, '}');
 }
 
+Size
+ob_manifest_share(int tables)
+{
+	Size share = Min(SUMMARY_MAX, SUMMARY_RUN_MAX / Max(tables, 1));
+
+	return share < SUMMARY_MIN ? 0 : share;
+}
+
 char *
 ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 					const ObExportResult *result)
@@ -113,6 +128,8 @@ ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 	add_columns(&json, columns);
 	if (task->watermark)
 		add_watermark(&json, task->watermark);
+	if (result->summary)
+		ob_json_put_members(&json, result->summary);
 	ob_json_close(&json, '}');
 	return json.data;
 }

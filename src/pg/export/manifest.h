@@ -22,6 +22,10 @@
 extern char *ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 								 const ObExportResult *result);
 
+/* Returns the size of what the format of a table's object may say of it in the
+ * manifest of a run of so many tables; 0: nothing. */
+extern Size ob_manifest_share(int tables);
+
 typedef struct ObManifest
 {
 	pg_uuid_t run_id;

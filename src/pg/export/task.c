@@ -285,6 +285,8 @@ ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
 	task->export.query = query;
 	task->row.query = query;
 	task->export.options = options;
+	if (options->manifest)
+		task->export.summary_max = ob_manifest_share(request->tables);
 	task->export.server = server;
 	task->export.bucket = ob_server_bucket(server, bucket);
 	task->export.key = ob_task_key(request, options, server);

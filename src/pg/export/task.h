@@ -19,6 +19,7 @@ typedef struct ObExportRequest
 	const char *bucket;
 	Jsonb *options;
 	ObOptionsFor options_for;
+	int tables;           /* of the run; 0: this one alone */
 	const ObEntry *entry; /* the registry's row of that name */
 	Oid schema;           /* the extension's schema */
 	pg_uuid_t run_id;

@@ -301,10 +301,11 @@ end_object(ObParallel *parallel)
 
 /* Finds where the parts begin in the object, as far as codecs leave lengths
  * alone: formats that need places have none. */
-static void
-find_places(ObParallel *parallel, ObPlaces *places)
+static ObPlaces *
+find_places(ObParallel *parallel)
 {
 	const ObShared *shared = parallel->shared;
+	ObPlaces *places = palloc(sizeof(ObPlaces));
 	int n = pg_atomic_read_u32(&parallel->shared->parts);
 	uint64 *starts =
 		palloc_extended(sizeof(uint64) * Max(n, 1), MCXT_ALLOC_HUGE);
@@ -320,6 +321,21 @@ find_places(ObParallel *parallel, ObPlaces *places)
 	places->starts = starts;
 	places->last = at;
 	places->length = at + ob_stream_pending(parallel->stream);
+	return places;
+}
+
+ObEncoder *
+ob_parallel_end(ObParallel *parallel)
+{
+	ObStream *stream = parallel->stream;
+	ObEncoder *encoder =
+		ob_encoder_new(&parallel->copy, parallel->desc, ob_stream_out(stream));
+
+	ob_stream_end_piece(stream);
+	encoder->places = find_places(parallel);
+	encoder->origin = &parallel->origin;
+	ob_encoder_end(encoder);
+	return encoder;
 }
 
 void
@@ -327,18 +343,9 @@ ob_parallel_finish(ObParallel *parallel)
 {
 	ObStream *stream = parallel->stream;
 	ObShared *shared = parallel->shared;
-	ObEncoder *encoder;
-	ObPlaces places;
 	uint64 bytes;
 	int n;
 
-	ob_stream_end_piece(stream);
-	find_places(parallel, &places);
-	encoder =
-		ob_encoder_new(&parallel->copy, parallel->desc, ob_stream_out(stream));
-	encoder->places = &places;
-	encoder->origin = &parallel->origin;
-	ob_encoder_end(encoder);
 	ob_stream_end_piece(stream);
 	end_object(parallel);
 	/* the rest */

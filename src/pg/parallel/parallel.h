@@ -88,7 +88,11 @@ extern const ObOrigin *ob_parallel_origin(const ObParallel *parallel);
 /* Adds a worker's last bytes, as Gather returns them. */
 extern void ob_parallel_tail(ObParallel *parallel, TupleTableSlot *slot);
 
-/* Sends the rest after the query's end, and completes the upload. */
+/* Writes the end of the object after the query's end.  Returns the encoder
+ * that has written it. */
+extern ObEncoder *ob_parallel_end(ObParallel *parallel);
+
+/* Sends the rest, and completes the upload. */
 extern void ob_parallel_finish(ObParallel *parallel);
 
 /* Ends the workers on an error, so that none of their parts comes late. */

@@ -11,6 +11,7 @@
 #define OB_COLUMNS_H
 
 #include "access/tupdesc.h"
+#include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
 
@@ -20,6 +21,8 @@
 
 /* Days from 1970 to 2000. */
 #define OB_EPOCH_DAYS 10957
+/* Microseconds. */
+#define OB_EPOCH_USECS (USECS_PER_DAY * OB_EPOCH_DAYS)
 
 typedef struct ObParquetColumn ObParquetColumn;
 

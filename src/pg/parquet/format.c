@@ -23,6 +23,7 @@
 #include "pg/encode/fast_stored.h"
 #include "pg/encode/tuple_walk.h"
 #include "pg/parquet/columns.h"
+#include "pg/parquet/summary.h"
 
 /* Of a record, which describes one row group. */
 #define RECORD_MAX ((size_t) 512 * 1024 * 1024)
@@ -52,6 +53,8 @@ typedef struct Parquet
 	RowGroup *groups;
 	RowGroup **last;
 	ObPqFooter *footer;
+	ObParquetGroup *placed; /* all row groups of the file, at its end */
+	int nplaced;
 	ObBuf bytes;           /* of the footer */
 	MemoryContext context; /* outlives rows */
 	ObError error;         /* always clear: an error is raised at once */
@@ -389,19 +392,11 @@ ob_parquet_describe(ObEncoder *encoder, StringInfo to)
 	parquet->groups = NULL;
 }
 
-/* Where a row group is, in the file. */
-typedef struct Placed
-{
-	const char *record;
-	size_t len;
-	int64 offset;
-} Placed;
-
 static int
 compare_placed(const void *a, const void *b)
 {
-	int64 x = ((const Placed *) a)->offset;
-	int64 y = ((const Placed *) b)->offset;
+	int64 x = ((const ObParquetGroup *) a)->offset;
+	int64 y = ((const ObParquetGroup *) b)->offset;
 
 	return (x > y) - (x < y);
 }
@@ -416,7 +411,7 @@ read_description(const ObPlaces *places, const ObDescription *description,
 	while (at < description->len)
 	{
 		Described described;
-		Placed placed;
+		ObParquetGroup placed;
 		int part;
 
 		memcpy(&described, description->data + at, sizeof(described));
@@ -436,18 +431,19 @@ read_description(const ObPlaces *places, const ObDescription *description,
 	}
 }
 
-/* Returns all row groups of the object, in their order. */
-static Placed *
-place_groups(const ObEncoder *encoder, int *n)
+/* Finds all row groups of the object, in their order. */
+static void
+place_groups(const ObEncoder *encoder)
 {
-	const Parquet *parquet = encoder->state;
+	Parquet *parquet = encoder->state;
 	StringInfoData groups;
 	ListCell *cell;
 
 	initStringInfo(&groups);
 	for (RowGroup *group = parquet->groups; group; group = group->next)
 	{
-		Placed placed = {group->record.data, group->record.len, group->offset};
+		ObParquetGroup placed = {group->record.data, group->record.len,
+								 group->offset};
 
 		appendBinaryStringInfo(&groups, (const char *) &placed,
 							   sizeof(placed));
@@ -457,9 +453,10 @@ place_groups(const ObEncoder *encoder, int *n)
 		foreach (cell, encoder->places->descriptions)
 			read_description(encoder->places, lfirst(cell), &groups);
 	}
-	*n = groups.len / sizeof(Placed);
-	qsort(groups.data, *n, sizeof(Placed), compare_placed);
-	return (Placed *) groups.data;
+	parquet->nplaced = groups.len / sizeof(ObParquetGroup);
+	parquet->placed = (ObParquetGroup *) groups.data;
+	qsort(parquet->placed, parquet->nplaced, sizeof(ObParquetGroup),
+		  compare_placed);
 }
 
 /* Returns the number of properties. */
@@ -495,20 +492,21 @@ write_footer(ObEncoder *encoder)
 		.nsorting = ob_columns_sorting(parquet->columns, encoder->desc, order,
 									   sorting),
 	};
-	int n;
-	Placed *groups = place_groups(encoder, &n);
+	const ObParquetGroup *group;
 	int64 start = encoder->places ? encoder->places->length : 0;
 	ObError error;
 
 	ob_error_clear(&error);
+	place_groups(encoder);
 	parquet->footer = ob_pq_footer_new(
 		parquet->columns->nodes, parquet->columns->nnodes, &options, &error);
 	if (!parquet->footer)
 		report(&error);
-	for (int i = 0; i < n; i++)
+	for (int i = 0; i < parquet->nplaced; i++)
 	{
-		if (ob_pq_footer_add(parquet->footer, groups[i].record, groups[i].len,
-							 groups[i].offset, &error) != OB_OK)
+		group = &parquet->placed[i];
+		if (ob_pq_footer_add(parquet->footer, group->record, group->len,
+							 group->offset, &error) != OB_OK)
 			report(&error);
 	}
 	for (;;)
@@ -527,4 +525,13 @@ ob_parquet_end(ObEncoder *encoder)
 {
 	ob_parquet_flush(encoder);
 	write_footer(encoder);
+}
+
+void
+ob_parquet_summarize(const ObEncoder *encoder, StringInfo json, Size max)
+{
+	const Parquet *parquet = encoder->state;
+
+	ob_parquet_write_summary(parquet->columns, parquet->placed,
+							 parquet->nplaced, json, max);
 }

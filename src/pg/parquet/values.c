@@ -24,10 +24,8 @@
 #include "pg/encode/digits.h"
 #include "pg/parquet/columns.h"
 
-/* Microseconds from 1970 to 2000. */
 StaticAssertDecl(OB_EPOCH_DAYS == POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE,
 				 "days from 1970 to 2000");
-#define EPOCH_USECS (USECS_PER_DAY * OB_EPOCH_DAYS)
 #define DECIMAL_MAX 38 /* digits */
 #define DIGITS_OF_GROUP 4
 
@@ -329,7 +327,7 @@ append_timestamp(ObParquetColumn *column, Datum value)
 
 	if (TIMESTAMP_NOT_FINITE(timestamp))
 		return ob_column_refuse(column, "it is an infinite timestamp");
-	if (pg_add_s64_overflow(timestamp, EPOCH_USECS, &usecs))
+	if (pg_add_s64_overflow(timestamp, OB_EPOCH_USECS, &usecs))
 		return ob_column_refuse(column, "it is after the year 294246");
 	ob_pq_int64(column->leaf, usecs);
 	return true;

@@ -180,6 +180,7 @@ prepare_all(ObRun *run, List *entries)
 	ListCell *cell;
 
 	run->n = list_length(entries);
+	run->common.tables = run->n;
 	table = run->tables = palloc0(sizeof(RunTable) * (run->n + 1));
 	run->ended = palloc0(sizeof(RunTable *) * (run->n + 1));
 	foreach (cell, entries)

@@ -28,6 +28,7 @@ typedef struct ObExportSpec
 	const ObServer *server;
 	const char *bucket; /* checked by ob_server_bucket() */
 	const char *key;    /* expanded, UTF-8 */
+	Size summary_max;   /* of what a manifest says of the object; 0: nothing */
 	/*
 	 * NULL, or: the object is held instead of completed, and this function is
 	 * called then.  If it returns, it has passed the upload on to a process
