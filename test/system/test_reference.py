@@ -21,6 +21,7 @@ from lib.process import wait_until
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 REFERENCE = (ROOT / "docs/reference.md").read_text()
 OPERATIONS = (ROOT / "docs/operations.md").read_text()
+PARQUET = (ROOT / "docs/parquet.md").read_text()
 MESSAGES = "Messages, log lines and notifications"
 NAME = re.compile(r"`([^`]*)`")
 TYPES = {"timestamptz": "timestamp with time zone"}
@@ -453,11 +454,13 @@ def test_manifest(db, s3, registry, bucket):
     )
     select(db, "CREATE TABLE landed AS SELECT 1 AS id, 1.5 AS total")
     try:
-        register(db, bucket, orders="TABLE landed", wrong="SELECT 1 / 0")
+        register(db, bucket, orders="TABLE landed", wrong="SELECT 1 / 0",
+                 file="SELECT 1 AS id")
         select(
             db, "UPDATE onboard_tables SET options ="
             """ '{"watermark": {"column": "id"}, "key": "{run_id}/{name}"}'"""
-            " WHERE name = 'orders'"
+            " WHERE name = 'orders'; UPDATE onboard_tables SET options ="
+            """ '{"format": "parquet"}' WHERE name = 'file'"""
         )
         found = land_all(db, manifest=True)
     finally:
@@ -474,5 +477,20 @@ def test_manifest(db, s3, registry, bucket):
     explained = set(names_of(row[0] for row in table_of(text, "member")))
     assert set(tables["wrong"]) - set(wanted) == {"sqlstate"} <= explained
     assert explained <= (
-        set(made) | set(tables["orders"]) | {"sqlstate", "object"}
+        set(made) | set(tables["orders"]) | set(tables["file"])
+        | {"sqlstate", "object"}
     )
+    check_parquet(tables["file"]["parquet"])
+
+
+def check_parquet(made):
+    """The same of a Parquet file's member."""
+    text = section("Statistics in the manifest", PARQUET)
+    found = re.search(r'^    "parquet": (\{\n.*?^    \}\n)', text, re.S | re.M)
+    example = json.loads(found.group(1))
+    explained = set(names_of(row[0] for row in table_of(text, "member")))
+    assert set(made) == set(example)
+    assert set(made["row_groups"]) == set(example["row_groups"])
+    for column in example["columns"]:
+        assert set(column) == set(made["columns"][0])
+    assert explained == set(made) | set(made["columns"][0])
