@@ -129,6 +129,21 @@ def text_of(kind, value):
     return _TEXTS.get(kind, str)(value)
 
 
+def leaf_text(leaf, value):
+    """The same of a value of a ParquetFile's leaf (parquet_file.py)."""
+    if value is None:
+        return None
+    if leaf.kind() == "text":
+        return value.decode()
+    if leaf.kind() == "bytes":
+        return text_of("bytes", value.hex())
+    if leaf.kind() == "uuid":
+        return text_of("uuid as bytes", value.hex())
+    if leaf.kind() == "bool":
+        return text_of("bool", str(value).lower())
+    return text_of(leaf.kind(), str(leaf.order(value)))
+
+
 def _bool(value):
     return {"true": "t", "false": "f"}[value]
 

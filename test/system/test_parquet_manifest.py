@@ -13,7 +13,7 @@ from landing import execute
 from lib.exports import (
     EAGER, body, key_of, land, land_all, register, select, value,
 )
-from lib.parquet import text_of
+from lib.parquet import leaf_text
 from lib.parquet_file import ParquetFile
 from test_publish import manifest, file_of
 from test_parquet import FILTERED, filtered_query
@@ -50,20 +50,14 @@ def opened(s3, bucket, name):
 
 
 def text(leaf, data):
-    """A bound as the manifest has it."""
-    bound = leaf.order(leaf.bound(data))
-    kind = leaf.kind()
-    if kind == "text":
-        return bound.decode()
-    if kind == "bytes":
-        return f"\\x{bound.hex()}"
-    if kind == "uuid":
-        return str(uuid.UUID(bytes=bound))
-    if kind == "bool":
+    """A bound as the manifest has it: as to_json() writes it."""
+    bound = leaf.bound(data)
+    found = leaf_text(leaf, bound)
+    if leaf.kind() == "bool":
         return str(bound).lower()
-    if kind == "timestamptz":
-        return text_of("timestamp", str(bound)).replace(" ", "T") + "+00:00"
-    return text_of(kind, str(bound)).replace(" ", "T")
+    if leaf.kind() in ("timestamp", "timestamptz"):
+        found = found.replace(" ", "T", 1)
+    return found + ":00" if leaf.kind() == "timestamptz" else found
 
 
 def widest(leaf, found, at, exact_at, choose):
