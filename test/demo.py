@@ -2,8 +2,8 @@
 
 Run by demo.sh, which installs and builds first.  Starts a private PostgreSQL
 and a private S3 server (Ceph RGW) on loopback, fills the one with pgbench's
-tables, lands them in the other, and compares both.  With KEEP=1 in the
-environment the servers stay up.
+tables, lands them in the other, one more as Parquet, and compares both.  With
+KEEP=1 in the environment the servers stay up.
 """
 
 import csv
@@ -18,6 +18,8 @@ import sys
 import time
 
 from lib import process
+from lib.parquet import copied, leaf_text
+from lib.parquet_file import ParquetFile
 from lib.postgres import Cluster
 from lib.rgw import Rgw
 
@@ -27,6 +29,7 @@ SHOP = "examples/shop.sql"
 DATABASE = "demo"
 BUCKET = "my-lake"
 LANDING = "{name}/data/inbox/{name}_data.csv"
+PARQUET = "orders"
 STARTED = time.monotonic()
 
 
@@ -166,6 +169,79 @@ def compare(cluster, client, name, query):
     return same
 
 
+# ---- Parquet ----
+
+
+def describe(leaf):
+    """The type of a column: how it is stored, and what that means."""
+    meaning = leaf.logical or ""
+    if meaning == "DECIMAL":
+        meaning = leaf.kind().upper()
+    elif leaf.kind() == "timestamptz":
+        meaning = "TIMESTAMP in UTC"
+    return f"{leaf.type:<10}  {meaning}".rstrip()
+
+
+def bound(leaf, data):
+    text = leaf_text(leaf, leaf.bound(data))
+    return f"'{text}'" if leaf.kind() == "text" else text
+
+
+def show_schema(file):
+    width = max(len(leaf.name) for leaf in file.leaves)
+    for leaf in file.leaves:
+        print(f"    {leaf.name:<{width}}  {describe(leaf)}")
+
+
+def show_groups(file):
+    """The statistics by which readers skip row groups."""
+    width = max(len(leaf.name) for leaf in file.leaves)
+    for number, group in enumerate(file.groups, 1):
+        print(f"\nRow group {number}: {group[3]:,} rows, {group[6]:,} bytes\n")
+        for leaf, chunk in zip(file.leaves, group[1]):
+            stats = chunk[3][12]
+            print(f"    {leaf.name:<{width}}  {stats[3]:>5,} nulls, "
+                  f"{bound(leaf, stats[6])} to {bound(leaf, stats[5])}")
+
+
+def compare_parquet(cluster, file):
+    """Whether the values are those of COPY, in any order."""
+    columns = [
+        [leaf_text(leaf, value) for value in leaf.values]
+        for leaf in file.leaves
+    ]
+    found = sorted(map(repr, zip(*columns)))
+    copy = subprocess.run(
+        cluster.psql_command(DATABASE) + ["-c", f"COPY {PARQUET} TO STDOUT"],
+        stdout=subprocess.PIPE, timeout=120, check=True,
+        env={**process.clean_env(), "PGTZ": "UTC"},
+    ).stdout
+    same = found == sorted(repr(tuple(row)) for row in copied(copy))
+    verdict = "equal" if same else "DIFFERENT"
+    print(f"\nIts {len(found):,} rows and those of COPY {PARQUET}: {verdict}")
+    return same
+
+
+def demonstrate_parquet(cluster, client):
+    sql(
+        cluster,
+        f"SELECT uri, rows, bytes FROM onboard_table('{PARQUET}', options =>\n"
+        "    '{\"format\": \"parquet\", \"row_group_rows\": 500}');",
+    )
+    key = LANDING.format(name=PARQUET).replace(".csv", ".parquet")
+    data = client.get_object(Bucket=BUCKET, Key=key)["Body"].read()
+    file = ParquetFile(data).check()
+    print("What test/lib/parquet_file.py, which shares nothing with the writer,"
+          " reads there:\n")
+    show_schema(file)
+    show_groups(file)
+    if not compare_parquet(cluster, file):
+        sys.exit("\nThe demo failed: the Parquet file differs from its table.")
+
+
+# ---- afterwards ----
+
+
 def write_stop_script(cluster, rgw):
     """A script in RGW's folder that ends both servers."""
     path = os.path.join(rgw.folder, "stop.sh")
@@ -254,6 +330,9 @@ def demonstrate(cluster, rgw, scale=10):
     ]
     if not all(same) or not keys:
         sys.exit("\nThe demo failed: an object differs from its table.")
+
+    heading("6. A table as Parquet")
+    demonstrate_parquet(cluster, client)
 
 
 def main():

@@ -52,14 +52,14 @@ core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
     libxxhash-dev"
 build="$core postgresql-$major postgresql-server-dev-$major"
 demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
-    python3-boto3 python3-psycopg2"
+    python3-boto3 python3-psycopg2 python3-lz4 python3-zstandard"
 # The recipes of docs/recipes.md run with the real servers; the -core packages
 # have no service that would start.
 recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
     mariadb-client-core"
 tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
-    python3-pytest-xdist python3-lz4 python3-zstandard lz4 zstd gzip faketime git iproute2
-    valgrind awscli python3-pandas"
+    python3-pytest-xdist lz4 zstd gzip faketime git iproute2 valgrind awscli
+    python3-pandas"
 # Readers and other writers of Parquet come by npm (readers/install.sh).
 npm=
 command -v npm >/dev/null || npm="nodejs npm"

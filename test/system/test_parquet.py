@@ -18,8 +18,6 @@ import pytest
 from landing import execute
 from lib.exports import EAGER, Running, call
 from lib.parquet import text_of
-from lib.exports import Running, call
-from lib.parquet import leaf_text
 from lib.parquet_file import PLAIN, RLE_DICTIONARY, Broken, ParquetFile
 from lib.postgres import PeakMemory
 from lib.randomdata import Draw
@@ -326,22 +324,6 @@ def bound_text(leaf, type, data):
     if type == "bool":
         return str(int(bound))
     return text_of(leaf.kind(), str(bound))
-        (chunk,) = file.chunks(name)
-        stats = chunk[12]
-        nulls = execute(
-            db, f"SELECT count(*) FROM ({query}) q WHERE {name} IS NULL"
-        )[0][0]
-        assert stats[3] == nulls
-        if type in ("uuid", "bytea", "bool") or not (stats.get(7) and stats.get(8)):
-            continue
-        collate = ' COLLATE "C"' if type == "text" else ""
-        nan = f"WHERE {name} <> 'NaN'" if type.startswith("float") else ""
-        want = execute(
-            db, f"SELECT min({name}{collate})::text, max({name}{collate})"
-            f"::text FROM ({query}) q {nan}"
-        )[0]
-        said = tuple(leaf_text(leaf, leaf.bound(stats[i])) for i in (6, 5))
-        assert said == want, name
 
 
 # ---- Bloom filters ----
