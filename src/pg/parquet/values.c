@@ -278,7 +278,7 @@ append_decimal(ObParquetColumn *column, Datum value)
 						? "it is NaN"
 						: "it is infinite");
 	if (scale_small(&numeric, column->precision, column->scale, &small) &&
-		Abs(small) < column->limit)
+		(small < 0 ? -small : small) < column->limit)
 		scaled = small;
 	else if (numeric.ndigits > DECIMAL_MAX / DIGITS_OF_GROUP + 2 ||
 			 !scale_numeric(&numeric, column->precision, column->scale,
