@@ -1,9 +1,9 @@
 """Fixtures of the system tests: a real PostgreSQL and a real S3 server.
 
 The two servers live for the whole session; connections and buckets are fresh
-for each test.  Three things are asserted for every test, without its doing:
-its bucket holds no unfinished upload, nor does any other bucket at the end,
-and no secret stands in any server log.
+for each test.  Three conditions are asserted after every test without any code
+in the test: its bucket contains no pending upload, no other bucket contains one
+at the end, and no server log contains a secret.
 """
 
 import contextlib
@@ -34,8 +34,8 @@ from lib.tls import Authority  # noqa: E402
 
 DATABASE = "onboard"
 
-# What a statement may hold that sets a secret: it must not reach the log, not
-# even if it fails.
+# Settings for statements that contain a secret: they keep the statement out of
+# the log, even if it fails.
 QUIET = (
     "SET log_statement = none; SET log_min_error_statement = panic; "
     "SET log_min_duration_statement = -1"
@@ -44,10 +44,10 @@ QUIET = (
 
 @pytest.fixture(scope="session")
 def canaries(request):
-    """A set of secrets; no server log may hold one when all is over.
+    """A set of secrets; at the end, no server log may contain any of them.
 
-    A test that uses a secret of its own adds it here.  Nor may a log tell of a
-    crash, an assertion or a sanitizer's report.
+    A test that uses another secret adds it here.  The logs must not report a
+    crash, a failed assertion or a sanitizer's finding, either.
     """
     found = set()
     yield found
@@ -81,7 +81,8 @@ def pytest_terminal_summary(terminalreporter):
 
 @pytest.fixture(scope="session")
 def readers():
-    """Three readers of Parquet; without npm, who asks is skipped."""
+    """Three readers of Parquet; without npm, tests that need them are skipped.
+    """
     if not available():
         pytest.skip(UNAVAILABLE)
     with Readers() as found:
@@ -90,14 +91,15 @@ def readers():
 
 @pytest.fixture
 def parquet(db, s3, bucket, readers, tmp_path):
-    """Exports as Parquet, and has all readers compare; see landing.py."""
+    """Exports as Parquet and compares the results of all readers; see
+    landing.py."""
     execute(db, "SET TimeZone = 'UTC'; SET search_path = public")
     return Parquet(db, s3, bucket, readers, tmp_path)
 
 
 @pytest.fixture
 def observer(pg):
-    """Another session, for what one that is busy cannot ask."""
+    """Another session, for queries while the session under test is busy."""
     connection = pg.connect("onboard")
     yield connection
     connection.close()
@@ -105,7 +107,7 @@ def observer(pg):
 
 @pytest.fixture
 def tell(capsys):
-    """Shows a figure; on stderr, which pytest-xdist's processes pass on."""
+    """Prints a line on stderr, which the processes of pytest-xdist pass on."""
     def show(text):
         with capsys.disabled():
             print(f"\n{text}", file=sys.stderr, flush=True)
@@ -131,7 +133,8 @@ def cluster(canaries):
             "log_connections": "off",
             "max_connections": "50",
             "max_prepared_transactions": "4",
-            # Enough for any test; a hanging one ends with its statement shown.
+            # This is enough for any test; if a test hangs, its statement is
+            # shown.
             "statement_timeout": "300s",
         }
     )
@@ -248,7 +251,8 @@ def s3(rgw):
 
 @pytest.fixture
 def bucket(request, rgw, s3):
-    """The name of a fresh bucket; no test may leave an upload in it."""
+    """The name of a fresh bucket; a test must not leave a pending upload in it.
+    """
     test = re.sub("[^a-z0-9]+", "-", request.node.name.lower()).strip("-")
     name = f"{test[:50]}-{secrets.token_hex(4)}"
     s3.create_bucket(Bucket=name)
@@ -268,7 +272,8 @@ def bucket(request, rgw, s3):
 
 @pytest.fixture(scope="module")
 def gigabytes():
-    """Of the modules that take some, one runs at a time, not one a process."""
+    """A lock: of the modules that need gigabytes, only one runs at a time, even
+    with several pytest processes."""
     with open(__file__) as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         yield
@@ -276,7 +281,7 @@ def gigabytes():
 
 @pytest.fixture
 def proxy(rgw):
-    """A proxy in front of RGW that faults can be asked of."""
+    """A proxy in front of RGW that injects faults on request."""
     with Proxy(rgw.endpoint) as server:
         yield server
 
@@ -311,7 +316,8 @@ def identity_server(rgw, canaries):
 
 @pytest.fixture
 def identity(identity_server, rgw):
-    """AWS's givers of credentials; what they give is valid at rgw.sts."""
+    """AWS's sources of credentials, which issue credentials that are valid at
+    rgw.sts."""
     identity_server.reset()
     identity_server.trust(rgw.access_key, rgw.secret_key)
     yield identity_server
@@ -320,7 +326,7 @@ def identity(identity_server, rgw):
 
 @pytest.fixture
 def tls_proxy(rgw, authority):
-    """Makes proxies that speak TLS, with a certificate of some kind."""
+    """Makes proxies that speak TLS, with a certificate of a given kind."""
     with contextlib.ExitStack() as proxies:
         yield lambda kind="good": proxies.enter_context(
             Proxy(rgw.endpoint, tls=authority.context(kind))
@@ -329,7 +335,7 @@ def tls_proxy(rgw, authority):
 
 @pytest.fixture
 def export(db, rgw, s3, bucket, proxy, proxied):
-    """Exports through the proxy, with all that must hold afterwards."""
+    """Exports through the proxy, and asserts the state that must follow."""
     return Export(db, rgw, s3, bucket, proxy, proxied)
 
 

@@ -1,4 +1,5 @@
-"""What the tests of faults share: an export, and what must hold after it.
+"""Shared code of the tests of faults: an export, and the state that must
+follow.
 
 Tests are named after the rows of docs/faults.md.
 """
@@ -10,7 +11,7 @@ from lib.exports import (
 )
 from lib.proxy import Answer
 
-# Three parts of 5 MB, 5 MB and the rest.
+# Three parts: 5 MB, 5 MB and the rest.
 QUERY = rows(12)
 PART_SIZE = "5MB"
 SMALL = "SELECT 1 AS one"
@@ -33,7 +34,7 @@ def ok_with(text, **headers):
 
 
 def html(status):
-    """What a gateway says that is no S3."""
+    """A response of a gateway, which is HTML instead of S3's XML."""
     page = b"<html><body>Bad Gateway</body></html>"
     return Answer(status, page, {"Content-Type": "text/html"})
 
@@ -50,26 +51,27 @@ class Export:
         self.server = server
 
     def set(self, **settings):
-        """Settings of onboard, for this session."""
+        """Sets settings of onboard in this session."""
         for name, value in settings.items():
             select(self.db, f"SET onboard.{name} = '{value}'")
 
     def lands(self, query=QUERY, same_as=None, **options):
-        """Export the query: its bytes land, and nothing else.
+        """Exports the query; its bytes must land, and nothing else.
 
-        same_as: a query that gives the same bytes sooner.
+        same_as: a faster query that returns the same bytes.
         """
         with self.running(query, **options) as export:
             (found,) = export.rows(120)
         self.has_landed(found, same_as or query)
 
     def running(self, query=QUERY, **options):
-        """The same, while it runs; then has_landed() is for the test."""
+        """Starts the same export as lands(); the test calls has_landed()
+        afterwards."""
         options = {"server": self.server, "part_size": PART_SIZE, **options}
         return Running(self.db, *call("t", query, self.bucket, **options))
 
     def has_landed(self, found, query=QUERY):
-        """What must hold after an export that went well."""
+        """Asserts the state that must follow a successful export."""
         assert found["status"] == "done"
         self.is_whole(query)
         size = self.s3.head_object(Bucket=self.bucket, Key=key_of("t"))
@@ -77,14 +79,15 @@ class Export:
         assert self.rgw.unfinished(self.bucket) == []
 
     def fails(self, sqlstate, query=QUERY, **options):
-        """Export the query: an error, and nothing is left of it."""
+        """Exports the query, which must fail and leave nothing in S3."""
         error = self.failure(query, **options)
         assert error.pgcode == sqlstate, error
         no_trace(self.rgw, self.bucket)
         return error
 
     def failure(self, query=QUERY, bucket=None, **options):
-        """The error that it ends with, whatever is left."""
+        """The error with which the export fails; leftovers in S3 are not
+        checked."""
         options = {"server": self.server, "part_size": PART_SIZE, **options}
         bucket = bucket or self.bucket
         return failure(land, self.db, "t", query, bucket, **options)
@@ -95,10 +98,10 @@ class Export:
         assert_same(landed, copy(self.db, query), "the object")
 
     def statuses(self, request):
-        """What the client got for each of the requests like this one."""
+        """The status that the client received for each request of this kind."""
         return [r.status for r in self.proxy.requests(*request)]
 
     def others(self, *requests):
-        """How many requests there were besides these kinds."""
+        """The number of requests that are of none of these kinds."""
         listed = sum(len(self.proxy.requests(*one)) for one in requests)
         return len(self.proxy.requests()) - listed

@@ -1,15 +1,16 @@
-"""What the random test of increments consists of: tables, a model, steps.
+"""The parts of the random test of increments: tables, a model, and steps.
 
-All is drawn from a seed: who writes, when it commits, who lands what and how,
-what is broken meanwhile.  One thread does one step after another; what lands
-runs beside it, in sessions of its own, and is held, cancelled or killed by
-later steps.
+Everything is drawn from a seed: which session writes, when it commits, which
+session exports which table and how, and which faults occur meanwhile.  One
+thread does one step after another; exports run beside it in sessions of their
+own, and later steps hold, cancel or kill them.
 
-The model knows of each row whether it must land.  A row that is committed when
-greater values are committed already is late: an increment can have passed it,
-and it must land only if the table's overlap reaches from the greatest of these
-down to it, or if the table's column is one that is safe by itself.  All others
-must land.  What is late is known exactly, because one thread commits all.
+The model knows for each row whether it must land.  A row is late if greater
+values are already committed when it commits: an increment may have passed it,
+so it must land only if the table's overlap reaches from the greatest of these
+values down to it, or if the table's column is safe by itself.  All other rows
+must land.  Which rows are late is known exactly, because one thread makes all
+commits.
 """
 
 import collections
@@ -29,12 +30,13 @@ from lib import process
 from lib.exports import select, value
 from lib.proxy import s3_error
 
-# Of one set of tables; then all is landed and judged, and others follow.
+# The number of steps on one set of tables; then everything is exported and
+# judged, and another set follows.
 EPISODE = 250
-# Between two looks at what has landed.
+# The number of steps between two inspections of landed objects.
 BATCH = 25
 WRITERS = 4
-# A statement takes longer only if it hangs.
+# A statement that takes longer must be hanging.
 LONGEST = 90
 ROLES = ("postgres", "inc_a", "inc_b")
 READERS = ("postgres", "inc_a", "inc_a", "inc_b", "postgres")
@@ -46,16 +48,17 @@ class Kind:
 
     name: str
     column: str  # its definition; {q} is a sequence
-    overlap: object = None  # as in the option
-    reach: object = None  # the same, as a difference of Python's values
+    overlap: object = None  # as written in the option
+    reach: object = None  # the same as a difference between Python's values
     cache: int = 1  # of the sequence
-    # Whoever adds a row with a value that is there already is not late: where
-    # that is usual and nothing covers it, the table must be refused.
+    # A row whose value another row has already is not late: if such rows are
+    # usual and nothing covers them, the table must be refused.
     coarse: bool = False
     safe: bool = False  # no row is late
 
     def must_land(self, new, greatest):
-        """A row that is committed when greatest is (None: nothing)."""
+        """Whether a row must land that commits when the greatest committed
+        value is greatest (None: there is none)."""
         if new is None:
             return False
         if self.safe or greatest is None or new > greatest:
@@ -83,8 +86,8 @@ KINDS = [
     Kind("seconds", "timestamptz(0) DEFAULT clock_timestamp()", coarse=True),
     Kind("num", "numeric DEFAULT nextval('{q}') / 10.0", 2.5,
          decimal.Decimal("2.5")),
-    # Several rows have each value, and the overlap is less than what lies
-    # between two values of this size.
+    # Several rows have each value, and the overlap is less than the distance
+    # between neighbouring values of this size.
     Kind("doubles",
          "float8 DEFAULT 9007199254740996 + 4 * (nextval('{q}') / 3)", 1, 1.0,
          coarse=True),
@@ -92,14 +95,15 @@ KINDS = [
     Kind("uid", "uuid DEFAULT lpad(to_hex(nextval('{q}')), 32, '0')::uuid"),
 ]
 UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
-WHOLE = "whole"  # a table that is always landed as a whole
+WHOLE = "whole"  # a table that is always exported as a whole
 
-# Until nothing of an increment can be replaced, each run has its own.
+# Keys that contain the run id, since no object of an increment may be replaced.
 KEYS = [
     "{name}/{run_id}.{ext}", "{prefix}{name}/{date}/{run_id}.{ext}",
     "{run_id}/{name}.{ext}", "{name}/{time}-{run_id}-{part}.{ext}",
 ]
-# To be refused; where they are not, a later run replaces an earlier one's.
+# Keys that increments must refuse; other exports replace objects of earlier
+# runs.
 BAD_KEYS = [
     "{name}/{date}.{ext}", "{name}/{date}-{time}.{ext}", "{name}/all.{ext}",
 ]
@@ -109,51 +113,52 @@ QUERIES = [
     "SELECT * FROM {name} WHERE id % 3 <> 0",
 ]
 POLICIES = ["tenant = 1", "tenant >= 1", "true"]
-# More than the least part of an upload, if it is not compressed.
+# More than S3's minimum part size, without compression.
 LARGE = 5_600_000
 PADS = ["", "plain", 'with "quotes", commas', "two\nlines", "tab\t\\back\\N"]
 
 
 @dataclasses.dataclass
 class Version:
-    """A row as a transaction has written it."""
+    """A row as one transaction has written it."""
 
     table: str
     row: int  # id
     tenant: int
     pad: str
     v: object
-    state: str = "open"  # committed, gone
+    state: str = "open"  # or: committed, gone
     when: int = None  # the tick of the commit
     must_land: bool = False
     late: bool = False  # it lands with the next increment
 
 
 class Model:
-    """What is true, whoever says something else."""
+    """The truth, with which all reports are compared."""
 
     def __init__(self):
         self.tick = 0
         self.versions = {}  # by ver
-        self.greatest = {}  # of the committed values, by table
-        # What an increment is made of, and when that was changed.
+        self.greatest = {}  # greatest committed values, by table
+        # The definition of each table's increments, and the tick of its last
+        # change.
         self.definitions = {}
         self.changed = collections.Counter()
-        self.widened = set()  # tables of which inc_b may have seen more
-        # By (role's OID, table): the definition of the last run that has ended
-        # well, and since when it has seen things; when the watermark was
-        # forgotten, and whose runs were under way then, so that they may
-        # belong before or after it.
+        self.widened = set()  # tables of which inc_b may have seen more rows
+        # Keys are (role's OID, table).  sure: the definition of the last
+        # successful run, and since when it has seen changes.  forgotten: when
+        # the watermark was reset.  unclear: ids of runs that were running then,
+        # and may belong before or after the reset.
         self.sure = {}
         self.made = {}  # by role, table and run: a definition
         self.forgotten = {}
         self.unclear = collections.defaultdict(set)
-        # Watermarks that go on whatever has changed, and whatever will have
-        # until the next increment; and those of them below which rows may be
-        # missing therefore.
+        # Watermarks that a reset kept in spite of all changes until the next
+        # increment; and, of these, watermarks below which rows may therefore be
+        # missing.
         self.kept = set()
         self.blurred = set()
-        self.told = []  # what calls have said
+        self.told = []  # objects that results of calls have reported
         self.interrupted = set()  # ids of runs that a crash has ended
         self.crashes = 0
 
@@ -161,7 +166,7 @@ class Model:
         self.versions[ver] = Version(table, row, tenant, pad, v)
 
     def commit(self, written, kinds):
-        """Of one transaction: its rows become visible together."""
+        """Commits one transaction: its rows become visible together."""
         before = dict(self.greatest)
         for ver in written:
             version = self.versions[ver]
@@ -191,15 +196,15 @@ class Model:
                 self.blurs(role, name)
 
     def ended_well(self, role, table, since, definition):
-        """A run that began to see things at tick since."""
+        """Records a successful run that began to see changes at tick since."""
         if table in self.definitions and self.changed[table] < since:
             _, before = self.sure.get((role, table), (None, 0))
             self.blurs(role, table)
             self.sure[role, table] = definition, max(since, before)
 
     def blurs(self, role, table):
-        """Whether a watermark was kept that is of other rows than those that
-        are registered now."""
+        """Whether a watermark was kept although it was made from other rows
+        than the registered ones."""
         key, now = (role, table), self.definitions[table]
         known, _ = self.sure.get(key, (None, 0))
         if key in self.kept and (
@@ -210,8 +215,8 @@ class Model:
         return key in self.blurred
 
     def has_ended(self, role, run_id, names, since, definitions):
-        """Of a run, however it has ended: what its watermarks are made from,
-        where that did not change meanwhile."""
+        """Records, for a run that has ended in any way, the definitions of its
+        watermarks, if these did not change during the run."""
         for table in names:
             steady = self.changed[table] < since
             known = definitions[table] if steady else None
@@ -219,8 +224,8 @@ class Model:
                 self.made[role, table, run_id] = None
 
     def query_of(self, role, table, run_id, restricted):
-        """The number of the query that the run's watermark is about, or None:
-        it is not known, or a restricted role sees other rows now."""
+        """The number of the query that the run's watermark was made from, or
+        None if it is unknown, or if a restricted role sees other rows now."""
         known = self.made.get((role, table, run_id))
         if known is None or (role, table) in self.blurred:
             return None
@@ -240,7 +245,7 @@ class Model:
 
 
 class Call(threading.Thread):
-    """A statement that lands, in a session of its own."""
+    """A statement that exports, in a session of its own."""
 
     def __init__(self, reader, statement, arguments, run_id, names, shared):
         super().__init__(daemon=True)
@@ -257,7 +262,7 @@ class Call(threading.Thread):
         self.definitions = None
         self.rule = None
         self.fault = ""
-        self.sure = False  # whether its rows tell how the run has ended
+        self.sure = False  # whether its rows show how the run has ended
         self.rows = None
         self.error = None
         self.notices = []
@@ -275,7 +280,7 @@ class Call(threading.Thread):
 
     @property
     def said(self):
-        """All that the client was told."""
+        """All messages that the client received."""
         said = [*self.notices, str(self.error)]
         if self.error is not None:
             said.append(str(self.error.diag.message_detail))
@@ -296,21 +301,21 @@ class Call(threading.Thread):
 
 
 class Session:
-    """A connection that is made again when it is gone."""
+    """A connection that is replaced when it is closed."""
 
     def __init__(self, world, user, settings=""):
         self.world = world
-        self.user = user  # the place in ROLES, not the name
+        self.user = user  # the index in ROLES, not the name
         self.settings = settings
         self.connection = None
         self.clear()
 
     def clear(self):
-        self.begun = None  # the isolation of an open transaction
-        self.since = None  # of its snapshot
+        self.begun = None  # the isolation level of an open transaction
+        self.since = None  # the tick of its snapshot
         self.definitions = None
         self.call = None
-        self.landed = []  # what calls in an open transaction have said
+        self.landed = []  # rows that calls in an open transaction returned
         self.written = []  # versions
 
     def get(self):
@@ -347,7 +352,7 @@ GRANT USAGE ON FOREIGN SERVER s3, other TO inc_a, inc_b;
 class Episode:
     """Steps over one set of tables."""
 
-    # How often each is taken.
+    # The weight of each step.
     STEPS = {
         "write": 30, "change": 5, "end_writing": 15, "end_prepared": 4,
         "land": 24, "submit": 2, "join": 9, "release": 3, "cancel": 4,
@@ -367,19 +372,19 @@ class Episode:
         self.model = Model()
         self.said = []
         self.counts = world.counts
-        self.active = []  # calls
-        self.jobs = []  # calls that have submitted one
-        self.prepared = {}  # name: versions
-        self.next = 0  # ver
+        self.active = []  # running calls
+        self.jobs = []  # calls that have submitted a job
+        self.prepared = {}  # versions, by name of the prepared transaction
+        self.next = 0  # the next ver
         self.run_ids = collections.defaultdict(list)  # by role
         self.repeated = set()
-        self.calls = collections.defaultdict(list)  # by the run's id
+        self.calls = collections.defaultdict(list)  # by run id
         kinds = [kind for kind in KINDS if kind.name not in self.without]
         self.kinds = {
             kind.name: kind for kind in self.random.sample(kinds, 4)
         }
         self.tables = [*self.kinds, WHOLE]
-        # Some rows are larger than a part.
+        # In some episodes, rows are larger than a part.
         self.large = number % 5 == 2
         self.writers = [Session(world, 0) for _ in range(WRITERS)]
         self.readers = [
@@ -388,7 +393,7 @@ class Episode:
         ]
         self.admin = Session(world, 0, ADMIN_SETTINGS)
 
-    # Making and removing all of it
+    # Preparation and clean-up
 
     def prepare(self):
         world = self.world
@@ -432,7 +437,8 @@ class Episode:
         return select(self.admin.get(), sql, arguments)
 
     def attempt(self, sql, arguments=None):
-        """Whether it worked: it may wait for a lock that others keep."""
+        """Whether the statement succeeded: it may wait for a lock that others
+        hold."""
         try:
             self.do(sql, arguments)
             return True
@@ -503,7 +509,7 @@ class Episode:
             self.end(number, "COMMIT")
 
     def change(self):
-        """An update, which makes a row come again, or a deletion."""
+        """An update, after which the row must land again, or a deletion."""
         number = self.random.randrange(WRITERS)
         writer = self.writers[number]
         self.begin(writer)
@@ -577,7 +583,7 @@ class Episode:
             self.model.undo(written)
             self.say(f"ROLLBACK PREPARED '{name}'")
 
-    # Landing
+    # Exports
 
     def idle(self):
         return [
@@ -585,7 +591,7 @@ class Episode:
         ]
 
     def see(self):
-        """A transaction whose snapshot grows old."""
+        """Begins a transaction whose snapshot grows old."""
         found = [reader for reader in self.idle() if not reader.begun]
         if not found:
             return
@@ -596,7 +602,7 @@ class Episode:
         try:
             select(reader.get(), f"BEGIN ISOLATION LEVEL {isolation};"
                    "SELECT count(*) FROM pg_class")
-        except psycopg2.Error:  # it was terminated
+        except psycopg2.Error:  # the session was terminated
             reader.close()
             return
         reader.begun = isolation
@@ -704,7 +710,7 @@ class Episode:
         workers = self.random.choice((0, 0, 2, 4))
         try:
             select(reader.get(), f"SET onboard.parallel_tables = {workers}")
-        except psycopg2.Error:  # it was terminated
+        except psycopg2.Error:  # the session was terminated
             reader.close()
             select(reader.get(), f"SET onboard.parallel_tables = {workers}")
         del reader.connection.notices[:]
@@ -713,7 +719,8 @@ class Episode:
             [pattern] if pattern else list(self.tables), options,
         )
         call.job = job
-        # One that is used again may say what it has landed before.
+        # A run whose id was used before may report objects that have landed
+        # earlier.
         call.sure = not self.calls[run_id] and "LIMIT" not in statement
         if reader.begun == "REPEATABLE READ":
             call.since, call.definitions = reader.since, reader.definitions
@@ -732,7 +739,7 @@ class Episode:
         call.start()
         self.counts["runs"] += 1
         if call.rule and call.holds:
-            # So that later steps find it where it is to be.
+            # Later steps rely on the request being held.
             process.wait_until(
                 lambda: call.done.is_set() or self.reached(call),
                 LONGEST, f"a request is held, or {statement} ends",
@@ -762,7 +769,8 @@ class Episode:
         together = call.shared.get("publish") == "together"
         if method == "POST" and not together and not self.large:
             method = "PUT"  # these objects are small
-        # Its own requests: those with its id, or without any.
+        # The pattern matches the requests of this run: those with its id, or
+        # without any.
         key = call.shared.get("key")
         pattern = call.run_id if key not in BAD_KEYS else (
             f"^(?!.*{UUID})|{call.run_id}"
@@ -804,7 +812,7 @@ class Episode:
         if call.rule:
             call.rule.release()
         if not call.done.wait(3):
-            # It waits for a request of another one.
+            # It waits for a request of another call.
             self.let_go()
             if not call.done.wait(LONGEST):
                 raise Hangs(f"{call.statement} {call.arguments} hangs")
@@ -842,8 +850,8 @@ class Episode:
                     self.learn(call, row)
 
     def answer(self, call, name, error):
-        """Where something else is landed now, the watermark is to be reset:
-        that is what the user is told, and what he does."""
+        """Resets the watermark, as the error's hint advises the user, if the
+        table's increments have another definition now."""
         if "since its last increment" in error and self.chance(0.7):
             self.reset_as(call.reader.user, name)
 
@@ -853,8 +861,8 @@ class Episode:
                                     row["name"], str(row["run_id"])))
 
     def learn(self, call, row):
-        """A run has ended well, and nothing undoes what it has kept: unless
-        it could not be written, which a warning has said."""
+        """Records a successful run whose watermark stays: only a watermark that
+        could not be written, which a WARNING reports, does not count."""
         oid = self.world.oids[call.reader.user]
         if call.sure and row["status"] in ("done", "empty") and self.do(
             "SELECT 1 FROM onboard_history WHERE run_id = %s AND name = %s"
@@ -866,7 +874,7 @@ class Episode:
             )
 
     def settle(self):
-        """No run is under way any more, nor any request of one."""
+        """Waits until no run is running any more, nor any of its requests."""
         self.let_go()
         for call in list(self.active):
             self.finish(call)
@@ -895,11 +903,11 @@ class Episode:
                 self.learn(call, row)
         self.jobs = []
 
-    # Breaking
+    # Faults
 
     def cancel(self):
-        """Of the session, or of any process that works for it; best while
-        an object is being completed."""
+        """Cancels the session, or any process that works for it, preferably
+        while an object is being completed."""
         if not self.active:
             return
         held = [call for call in self.active if self.reached(call)]
@@ -960,7 +968,7 @@ class Episode:
                 select(watch, "SELECT 1")
             except psycopg2.Error:
                 return "crashed"
-            # A worker may have been about to end.
+            # A worker may have been about to exit.
             late = time.monotonic() > since + 15
             return "missed" if late else None
 
@@ -975,7 +983,7 @@ class Episode:
         self.crashed()
 
     def crashed(self):
-        """Nothing that was open is there any more."""
+        """Everything that was open is gone."""
         model, world = self.model, self.world
         model.crashes += 1
         self.counts["crashes"] += 1
@@ -990,7 +998,7 @@ class Episode:
             model.undo(session.written)
             session.close()
 
-    # Changing what an increment is made of
+    # Changes of the increments' definition
 
     def requery(self):
         if "query" in self.without:
@@ -1004,7 +1012,7 @@ class Episode:
             self.model.define(name, query=query)
 
     def alter_server(self):
-        """Another place, also while runs are under way."""
+        """Changes the destination, even while runs are running."""
         world = self.world
         if self.chance(0.5):
             name = self.random.choice(self.tables)
@@ -1040,8 +1048,8 @@ class Episode:
             self.model.define(name, policy=policy)
 
     def recreate(self):
-        """The registered row is deleted, its watermarks as well, and made
-        again."""
+        """Deletes the registered row, and with it its watermarks, and registers
+        the table again."""
         name = self.random.choice(list(self.kinds))
         query = self.random.randrange(len(QUERIES))
         self.say(f"{name} is registered anew: {QUERIES[query]}")
@@ -1063,8 +1071,8 @@ class Episode:
             self.forget(one, name, when)
 
     def call_reset(self, role, name, keep):
-        """Whose watermarks it has reached: a superuser is a member of all
-        roles."""
+        """Resets watermarks; returns the roles whose watermarks were reset: a
+        superuser is a member of all roles."""
         self.say(f"{self.world.names[role]} resets {name}{keep}")
         session = self.world.cluster.connect(
             "onboard", user=self.world.names[role]
@@ -1082,11 +1090,12 @@ class Episode:
         return range(len(ROLES)) if role == 0 else [role]
 
     def keep(self):
-        """The watermark goes on, whatever has changed."""
+        """Keeps the watermark in spite of all changes."""
         name = self.random.choice(list(self.kinds))
         role = self.random.randrange(len(ROLES))
         for one in self.call_reset(role, name, ", keep => true"):
-            # What is under way may keep one from before or from after it.
+            # A running call may leave a watermark from before or after the
+            # reset.
             key = self.world.oids[one], name
             self.model.changed[name] = self.model.tick
             self.model.kept.add(key)
@@ -1103,7 +1112,7 @@ class Episode:
             if call.reader.user == role and name in call.names
             and not self.is_beyond(call)
         }
-        # A first one that has landed in a transaction which is open still
+        # A first increment that has landed in a transaction that is still open
         # leaves its watermark when that commits.
         self.model.unclear[key] |= {
             str(row["run_id"]) for reader in self.readers
@@ -1112,14 +1121,15 @@ class Episode:
         }
 
     def is_beyond(self, call):
-        """Whether it has certainly looked where its increment begins."""
+        """Whether the call has certainly read the watermark where its increment
+        begins."""
         return (
             self.reached(call) and len(call.names) == 1
             and call.run_id not in self.repeated
         )
 
     def rename(self):
-        """Two roles change their names."""
+        """Swaps the names of two roles."""
         world = self.world
         a, b = world.names[1], world.names[2]
         self.say(f"{a} and {b} change their names")
@@ -1134,8 +1144,8 @@ class Episode:
     # The end
 
     def end_all(self):
-        """Every transaction ends; then, every table is landed by every role,
-        and nothing is in the way."""
+        """Ends every transaction; then every role exports every table, without
+        any fault."""
         self.settle()
         for number, writer in enumerate(self.writers):
             if writer.begun:
@@ -1185,7 +1195,7 @@ class Episode:
         reader.close()
 
     def close(self):
-        """Whatever state it is in."""
+        """Closes the session in any state."""
         self.let_go()
         for session in [*self.writers, *self.readers]:
             session.close()
@@ -1201,11 +1211,11 @@ class Episode:
 
 
 class Hangs(Exception):
-    """Something takes longer than anything may."""
+    """A statement took longer than any may."""
 
 
 def python_value(kind, found):
-    """A value of v that Python compares as PostgreSQL does."""
+    """A value of v as a Python value that compares as in PostgreSQL."""
     if kind and kind.name == "xids" and found is not None:
         return int(found)
     return found

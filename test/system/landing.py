@@ -1,7 +1,8 @@
-"""What the tests of landed objects share: land a query, ask COPY, compare.
+"""Shared code of the tests of landed objects: export a query, run COPY,
+compare.
 
 Statements consist of ASCII alone, so they work under every client_encoding,
-which the tests set by SQL, behind psycopg2's back.
+which the tests set by SQL, unnoticed by psycopg2.
 """
 
 import io
@@ -17,17 +18,17 @@ FORMATS = ("csv", "text", "binary")
 
 
 def execute(db, sql, arguments=None):
-    """Run a statement; its rows, if it has any."""
+    """Runs a statement; returns its rows, if there are any."""
     with db.cursor() as cursor:
         cursor.execute(sql, arguments)
         return cursor.fetchall() if cursor.description else None
 
 
 def land(db, query, bucket, name="t", **options):
-    """onboard_table(); the row that it returns."""
+    """Calls onboard_table(); returns its row."""
     with db.cursor(cursor_factory=NamedTupleCursor) as cursor:
         cursor.execute(
-            # psycopg2 does not know each style of intervals.
+            # psycopg2 cannot parse every style of intervals.
             "SELECT run_id, name, status, uri, files, rows, bytes,"
             " extract(epoch FROM elapsed)::float8 AS elapsed"
             " FROM onboard_table(%s, %s, %s, %s)",
@@ -37,7 +38,7 @@ def land(db, query, bucket, name="t", **options):
 
 
 def landed(db, s3, query, bucket, key="landed", **options):
-    """The bytes that a query lands as."""
+    """The bytes of the object that a query's export makes."""
     result = land(db, query, bucket, key=key, **options)
     assert result.status == "done"
     data = body(s3, bucket, key)
@@ -46,7 +47,7 @@ def landed(db, s3, query, bucket, key="landed", **options):
 
 
 def literal(text):
-    """An SQL string in ASCII, whatever the text and the encodings."""
+    """An SQL string literal in ASCII, for any text and any encoding."""
     quoted = ""
     for char in text:
         if char in "'\\":
@@ -59,9 +60,9 @@ def literal(text):
 
 
 def copy_clause(format="csv", **options):
-    """COPY's clause for options of an export."""
+    """COPY's options that correspond to options of an export."""
     if format == "csv":
-        # The one default that is not COPY's.
+        # The only default that differs from COPY's.
         options.setdefault("header", True)
     clauses = [f"FORMAT {format}"]
     for name, value in options.items():
@@ -78,7 +79,7 @@ def copy_clause(format="csv", **options):
 
 
 def copy(db, query, file=None, **options):
-    """COPY TO STDOUT, to a file or as bytes."""
+    """Runs COPY TO STDOUT; into a file, or returns the bytes."""
     statement = f"COPY ({query}) TO STDOUT {copy_clause(**options)}"
     target = file or io.BytesIO()
     with db.cursor() as cursor:
@@ -87,7 +88,8 @@ def copy(db, query, file=None, **options):
 
 
 def assert_same(got, expected, what=""):
-    """Like assert got == expected, but it can tell megabytes apart."""
+    """Like assert got == expected, but with a readable message for megabytes.
+    """
     if got == expected:
         return
     at = 0
@@ -102,16 +104,16 @@ def assert_same(got, expected, what=""):
 
 
 def assert_as_copy(db, s3, query, bucket, **options):
-    """What lands must be what COPY writes, in this session."""
+    """Asserts that the object equals COPY's output in this session."""
     expected = copy(db, query, **options)
     got = landed(db, s3, query, bucket, empty="write", **options)
     assert_same(got, expected, f"{query[:200]} {options}")
 
 
 def query_of_size(size, row=1024):
-    """A query whose rows, in format text, have together exactly size bytes.
+    """A query whose rows in format text have exactly size bytes in total.
 
-    No two rows are alike, so parts out of order show.
+    No two rows are equal, so parts in the wrong order are detected.
     """
     rows, rest = divmod(size, row)
     query = (
@@ -125,7 +127,7 @@ def query_of_size(size, row=1024):
 
 
 class Parquet:
-    """Lands queries as Parquet, which must hold what COPY writes.
+    """Exports queries as Parquet, whose values must equal COPY's.
 
     Each file is checked against the specification (lib/parquet_file.py), and
     read by all readers, whose values are compared as PostgreSQL's texts.
@@ -136,10 +138,10 @@ class Parquet:
         self.readers = readers
         self.folder = folder
         self.number = 0
-        self.path = None  # of the last file
+        self.path = None  # the last file
 
     def land(self, query, **options):
-        """The file, checked but not yet compared."""
+        """Exports a query; returns the file, checked but not yet compared."""
         self.number += 1
         data = landed(
             self.db, self.s3, query, self.bucket, key=f"file{self.number}",
@@ -162,7 +164,8 @@ class Parquet:
         return self.path
 
     def check(self, query, expected=None, readers=READERS, **options):
-        """Lands a query; the file, which holds what COPY says of expected."""
+        """Exports a query; returns the file, whose values must be those that
+        COPY writes for expected."""
         file = self.land(query, **options)
         self.compare(file, expected or query, readers)
         return file
@@ -188,7 +191,7 @@ class Parquet:
         return list(map(list, zip(*(column.texts for column in columns))))
 
     def query(self, sql):
-        """DuckDB's answer; %s is the last file."""
+        """The result of a query in DuckDB; %s is the last file."""
         return self.readers.query(sql.replace("%s", f"'{self.path}'"))
 
 

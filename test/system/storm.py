@@ -1,12 +1,12 @@
-"""What the storm consists of: a schema, queries, options and statements.
+"""The parts of the storm: a schema, queries, options and statements.
 
-All is drawn from a seed.  SCHEMA has data that never changes, functions that
-do what one does in a database, and the types by which they come to be called
-at each stage of a query: when a literal is read (type input, a domain's CHECK),
-when an immutable function is folded, for a row, by a parallel worker, when a
-value is written.  Which function that is, settings say (storm.on_...), drawn
-for each statement.  Without them nothing happens, and the same rows come: so
-COPY can be asked, in a session of its own.
+Everything is drawn from a seed.  SCHEMA has data that never changes, functions
+that do typical work in a database, and types that call these functions at each
+stage of a query: when a literal is read (type input, a domain's CHECK), when an
+immutable function is folded, for each row, in a parallel worker, and when a
+value is written.  The settings storm.on_..., drawn for each statement, choose
+the function.  If they are not set, no function is called, and the same rows
+come: so COPY can run the same query in another session.
 """
 
 import dataclasses
@@ -193,7 +193,7 @@ CREATE CONSTRAINT TRIGGER exports_late AFTER INSERT ON storm.wanted
     EXECUTE FUNCTION storm.exports_it();
 """
 
-# What the settings storm.on_... may say.
+# Values of the settings storm.on_....
 ACTIONS = [
     "SELECT storm.do_scan()",
     "SELECT name, txt FROM storm.medium",
@@ -233,7 +233,8 @@ COLUMNS = (
     "id", "grp", "name", "val", "ts", "txt", "j", "arr", "nul", "f", "b", "u",
     "d", "bo",
 )
-# Expressions over a row of storm.medium; those of the second list run SQL.
+# Expressions over a row of storm.medium; the second list has those that run
+# SQL.
 PLAIN = [
     *COLUMNS, "NULL::int", "'literal'", "id * 2", "upper(name)", "ARRAY[txt]",
     "(SELECT count(*) FROM storm.small)", "row(id, name)", "val::text",
@@ -283,7 +284,7 @@ OTHERS = [
     "SELECT 5 AS a, '{1}'::storm.d[] AS b",
     "SELECT id FROM storm.medium UNION SELECT grp FROM storm.parts",
 ]
-# The errors of a call, before and while it sends.
+# Errors of a call, before and during its upload.
 BAD_OPTIONS = [
     {"nonsense": 1}, {"format": "orc"}, {"server": "nowhere"},
     {"key": "x" * 1100}, {"compression_level": 3}, {"part_size": "1kB"},
@@ -337,7 +338,8 @@ PLAIN_STATEMENTS = [
 
 @dataclasses.dataclass
 class Export:
-    """What is to land: by its name, all know what its object must be."""
+    """A planned export; its name identifies the object and the expected
+    content."""
 
     name: str
     query: str
@@ -345,7 +347,7 @@ class Export:
 
     @property
     def ordered(self):
-        """Whether its rows have one order alone; Draw.query knows."""
+        """Whether its rows have only one possible order."""
         return self.query.endswith(" ORDER BY id")
 
 
@@ -358,12 +360,12 @@ class Draw:
         self.prefix = f"e{session}_{episode}"
         self.session = session
         self.exports = []
-        self.open = []  # cursors
+        self.open = []  # open cursors
         self.prepared = []
         self.savepoints = 0
 
     def choice(self, texts):
-        """One that is not left out by hand."""
+        """A random text that ONBOARD_STORM_WITHOUT does not exclude."""
         text = self.random.choice(texts)
         left_out = self.without and re.search(self.without, text)
         return "" if left_out else text
@@ -386,14 +388,14 @@ class Draw:
         names = [f"{item} AS c{i}" for i, item in enumerate(items)]
         source = self.random.choice(SOURCES)
         where = self.random.choice(WHERE)
-        # Which is unique in the tables, but not in the others.
+        # This column is unique in the tables, but not in other relations.
         order = self.random.choice(("", "", " ORDER BY id"))
         if order and source[0] == "(":
             order += ", txt"
         return f"SELECT {', '.join(names)} FROM {source} q{where}{order}"
 
     def wide(self):
-        """Rows of up to 1,600 columns, most often as stored tuples."""
+        """Rows of up to 1,600 columns, in most cases as stored tuples."""
         shapes = ((1600, 120, 400), (1200, 120, 500), (1600, 30, 600))
         columns, length, rows = self.random.choice((
             *shapes,
@@ -451,7 +453,8 @@ class Draw:
         return found
 
     def parquet_options(self):
-        """Row groups and pages of every size, and how values are written."""
+        """Row groups and pages of every size, and random encodings of values.
+        """
         draw = self.random
         found = {"numeric": "text", "unrepresentable": "null"}
         for name, values, odds in (
@@ -469,7 +472,7 @@ class Draw:
         return found
 
     def export(self, folder="e"):
-        """Another one, remembered."""
+        """Draws another export and records it."""
         name = f"{self.prefix}_{len(self.exports)}"
         options = {
             "key": f"{folder}{self.session}/{{name}}.{{ext}}",
@@ -481,7 +484,7 @@ class Draw:
     # Statements
 
     def beginning(self):
-        """Settings by which workers are taken for small tables."""
+        """Settings with which the planner uses workers for small tables."""
         if self.random.random() < 0.4:
             return "SELECT"
         return (
@@ -500,7 +503,7 @@ class Draw:
         return kind()
 
     def recovery(self):
-        """What a session does in a failed transaction."""
+        """A statement for a session in a failed transaction."""
         if self.savepoints and self.random.random() < 0.6:
             return f"ROLLBACK TO s{self.random.randint(1, self.savepoints)}"
         return self.random.choice(("ROLLBACK", "ROLLBACK", "COMMIT"))
@@ -594,8 +597,9 @@ class Draw:
             return "BEGIN" + self.random.choice((
                 "", "", " ISOLATION LEVEL REPEATABLE READ",
                 " ISOLATION LEVEL SERIALIZABLE",
-                # Its snapshot comes at once: PostgreSQL fails an assertion
-                # if a wait for it is cancelled below a savepoint.
+                # The transaction takes its snapshot at once: PostgreSQL fails
+                # an assertion if a wait for the snapshot is cancelled below a
+                # savepoint.
                 " ISOLATION LEVEL SERIALIZABLE READ ONLY DEFERRABLE; SELECT 1",
                 " READ ONLY",
             ))
@@ -615,8 +619,9 @@ class Draw:
         self.open.append(name)
         scroll = self.random.choice(("", "", "SCROLL ", "NO SCROLL "))
         # PostgreSQL's own assertion fails if a function catches an error while
-        # COMMIT runs a WITH HOLD cursor (RollbackAndReleaseCurrentSubTransaction
-        # in xact.c), so that is left to queries without functions.
+        # COMMIT runs a WITH HOLD cursor
+        # (RollbackAndReleaseCurrentSubTransaction in xact.c), so such cursors
+        # are only declared for queries without functions.
         hold = " WITHOUT HOLD"
         if "(" not in query:
             hold = self.random.choice((hold, " WITH HOLD"))
@@ -663,7 +668,8 @@ class Draw:
 
 
 def registered(seed):
-    """What onboard_all() exports, and what functions export by themselves."""
+    """Registered tables for onboard_all(), and exports that functions make by
+    themselves."""
     draw = Draw(seed, "all", 0)
     tables = [
         Export("all_11", "SELECT id, txt FROM storm.medium", {}),

@@ -1,7 +1,7 @@
-"""Runs whose id was given before: what an earlier attempt has said of them.
+"""Runs that are repeated under their id, and the files of earlier attempts.
 
-Row 73 of docs/faults.md is here, too.  A _SUCCESS stands only beside a manifest
-of the same attempt, and beside objects that are whole.
+Row 73 of docs/faults.md is here, too.  A _SUCCESS exists only beside a manifest
+of the same attempt, and beside complete objects.
 """
 
 import json
@@ -25,7 +25,7 @@ DENIED = s3_error(403, "AccessDenied")
 
 @pytest.fixture(autouse=True)
 def unknown(db):
-    """The id, to the history."""
+    """Removes the id from the history."""
     select(db, "DELETE FROM onboard_history WHERE run_id = %s", (R1,))
 
 
@@ -46,7 +46,7 @@ def two(db, registry, bucket):
 
 
 def run_all(connection, pattern=None, **options):
-    """onboard_all() under the one id."""
+    """Calls onboard_all() under the run id."""
     options.setdefault("manifest", True)
     return select(
         connection, "SELECT * FROM onboard_all(%s, %s, %s) ORDER BY name",
@@ -55,7 +55,7 @@ def run_all(connection, pattern=None, **options):
 
 
 def run_table(connection, bucket, name, **options):
-    """onboard_table() under the one id."""
+    """Calls onboard_table() under the run id."""
     options.setdefault("manifest", True)
     return select(
         connection, "SELECT * FROM onboard_table(%s, 'SELECT 1 AS n', %s, %s,"
@@ -84,7 +84,7 @@ def statuses(found):
 
 
 def test_a_repeated_run_that_fails(db, s3, two, workers, bucket):
-    """The _SUCCESS of the first attempt is not the second one's."""
+    """The _SUCCESS of the first attempt must not remain for the second one."""
     assert statuses(run_all(db)) == ["done", "done"]
     assert files(s3, bucket) == BOTH
     change(db, "b", "SELECT 1 / 0 AS n")
@@ -100,7 +100,7 @@ def test_a_repeated_run_that_fails(db, s3, two, workers, bucket):
 def test_a_repeated_run_in_part(
     db, s3, two, workers, proxied, proxy, bucket
 ):
-    """a is new, b is not; neither has a manifest that says anything else."""
+    """Object a is new, b is not; no manifest or _SUCCESS claims otherwise."""
     run_all(db, publish="together", server=proxied, connections=1)
     assert files(s3, bucket) == BOTH
     change(db, "a", "SELECT 7 AS n")
@@ -116,8 +116,8 @@ def test_a_repeated_run_in_part(
 def test_a_repeated_run_is_ended(
     pg, db, observer, s3, two, bucket, proxied, proxy, how
 ):
-    """At no moment the first one's _SUCCESS stands beside what the second one
-    has written: it is gone before the first byte."""
+    """The _SUCCESS of the first attempt never exists beside an object of the
+    second one: it is deleted before the first byte is sent."""
     run_all(db, server=proxied)
     session = pg.connect("onboard")
     select(session, "SET onboard.parallel_tables = 0")
@@ -156,7 +156,7 @@ def test_a_repeated_table(db, s3, bucket):
 
 
 def test_a_repeated_job(db, s3, two, bucket):
-    """The history was pruned, so the id is a new one to it."""
+    """The history was pruned, so the job finds no earlier attempt there."""
     run_all(db)
     select(db, "DELETE FROM onboard_history")
     change(db, "b", "SELECT 1 / 0 AS n")
@@ -169,7 +169,8 @@ def test_a_repeated_job(db, s3, two, bucket):
 
 
 def test_the_requests_of_a_new_id(db, s3, two, proxied, proxy, bucket):
-    """None, if the id is onboard's; one look, if it was given."""
+    """No request looks for a manifest if onboard made the id; one does if the
+    caller gave it."""
     select(db, "SELECT * FROM onboard_all(NULL, %s)",
            (json.dumps({"manifest": True, "server": proxied}),))
     assert len(proxy.requests()) == 4
@@ -181,7 +182,7 @@ def test_the_requests_of_a_new_id(db, s3, two, proxied, proxy, bucket):
 
 
 def test_without_a_manifest(db, s3, two, proxied, proxy, bucket):
-    """Then nobody looks for one."""
+    """Without a manifest, no request looks for an earlier one."""
     run_all(db, server=proxied, manifest=False)
     assert len(proxy.requests()) == 2
 
@@ -196,14 +197,15 @@ def test_below_the_prefix(db, rgw, make_server, s3, two, bucket):
     assert found == ["räw/" + MANIFEST]
 
 
-# Nothing is deleted for a run that cannot begin
+# A run that cannot begin deletes nothing
 
 
 @pytest.mark.parametrize("publish", ["together", "each"])
 def test_75_no_table_can_be_prepared(
     db, s3, two, workers, proxied, proxy, bucket, publish
 ):
-    """Together, one that cannot be is enough: nothing is sent."""
+    """With publish together, one table that cannot be prepared suffices:
+    nothing is sent."""
     options = {"publish": publish, "server": proxied}
     run_all(db, **options)
     before = {key: body(s3, bucket, key) for key in keys(s3, bucket)}
@@ -217,7 +219,7 @@ def test_75_no_table_can_be_prepared(
     ]
     assert proxy.requests() == []
     assert before == {key: body(s3, bucket, key) for key in keys(s3, bucket)}
-    # So a call for one of them alone still finds that it is one of two.
+    # A later call for only one of them still sees that the run has two tables.
     assert failure(run_table, db, bucket, "a").pgcode == "55000"
 
 
@@ -225,7 +227,7 @@ def test_75_no_table_can_be_prepared(
 def test_75_a_table_that_cannot_begin(
     pg, db, s3, registry, proxied, proxy, bucket, how
 ):
-    """All that can be checked is, before anything is deleted."""
+    """All possible checks are made before anything is deleted."""
     options = {"manifest": True, "server": proxied,
                "key": "{name}/{run_id}.{ext}"}
     sql = "SELECT * FROM onboard_table('t', %s, %s, %s, %s)"
@@ -272,7 +274,8 @@ def test_75_a_table_that_cannot_begin(
 def test_75_tables_that_only_the_history_has(
     pg, db, observer, s3, two, workers, bucket, proxied, proxy, attempt
 ):
-    """An attempt that was ended has deleted the manifest, and left none."""
+    """An attempt that was ended has deleted the manifest without writing a new
+    one."""
     run_all(db)
     if attempt == "removed":
         for key in BOTH:
@@ -296,7 +299,7 @@ def test_75_tables_that_only_the_history_has(
     assert files(s3, bucket) == []
     assert statuses(run_all(db)) == ["done", "done"]
     assert files(s3, bucket) == BOTH
-    # What has failed, and has nothing in S3, may be left out.
+    # A failed table without an object may be left out.
     select(db, "DELETE FROM onboard_history")
     for key in BOTH:
         s3.delete_object(Bucket=bucket, Key=key)
@@ -307,7 +310,7 @@ def test_75_tables_that_only_the_history_has(
     assert statuses(run_all(db, "a")) == ["done"]
 
 
-# Who may not delete
+# Missing rights to delete
 
 
 def test_73_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
@@ -324,7 +327,7 @@ def test_73_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
     assert proxy.requests("PUT") == []
     assert body(s3, bucket, key_of("a")) == b"n\n1\n"
     assert files(s3, bucket) == BOTH
-    # With an id of its own it runs.
+    # A run with a new id succeeds.
     found = select(
         db, "SELECT * FROM onboard_all(NULL, %s)",
         (json.dumps({"manifest": True, "server": proxied}),),
@@ -333,20 +336,21 @@ def test_73_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
 
 
 def test_73_only_the_manifest_stays(db, s3, two, proxied, proxy, bucket):
-    """A manifest that says success must not stay, either."""
+    """A manifest that reports success must not remain, either."""
     run_all(db, server=proxied)
     proxy.rule("DELETE", MANIFEST, times=None, answer=DENIED)
     error = failure(run_all, db, server=proxied)
     assert error.pgcode == "42501"
     assert f"s3://{bucket}/{MANIFEST}" in error.diag.message_detail
-    # Nothing is wrong with what is there: it is the first attempt's.
+    # The files are still correct: they are those of the first attempt.
     assert files(s3, bucket) == [MANIFEST]
 
 
 def test_73_no_right_to_delete_after_a_failure(
     db, s3, two, proxied, proxy, bucket
 ):
-    """That is what runs are repeated for: it needs no right to delete."""
+    """Repeating a failed run needs no right to delete: runs are repeated for
+    that."""
     change(db, "b", "SELECT 1 / 0 AS n")
     run_all(db, server=proxied)
     assert files(s3, bucket) == [MANIFEST]
@@ -371,7 +375,7 @@ def test_73_no_right_to_look_or_delete(db, s3, two, proxied, proxy, bucket):
 
 
 def test_73_a_lost_answer(db, s3, two, proxied, proxy, bucket):
-    """It is asked again."""
+    """The request is retried."""
     run_all(db, server=proxied)
     proxy.rule("DELETE", SUCCESS, drop="after")
     proxy.rule("DELETE", MANIFEST, answer=s3_error(503, "SlowDown"))
@@ -407,7 +411,7 @@ def test_73_cancelled_while_it_is_deleted(
     ids=["empty", "text", "array", "odd", "bytes", "deep", "long"],
 )
 def test_73_what_is_no_manifest(db, s3, two, proxied, proxy, bucket, junk):
-    """It is deleted; who may not, must not go on."""
+    """It is deleted; a role that may not delete it cannot go on."""
     for key in BOTH:
         s3.put_object(Bucket=bucket, Key=key, Body=junk)
     proxy.rule("DELETE", answer=DENIED)
@@ -417,15 +421,15 @@ def test_73_what_is_no_manifest(db, s3, two, proxied, proxy, bucket, junk):
     assert manifest(s3, bucket)["success"]
 
 
-# Tables that the new manifest would not name
+# Tables that the new manifest would not contain
 
 
 def test_two_tables_one_by_one(db, s3, bucket):
-    """The second manifest would name the second one alone."""
+    """The second manifest would contain only the second table."""
     run_table(db, bucket, "a")
     before = body(s3, bucket, MANIFEST)
     assert failure(run_table, db, bucket, "b").pgcode == "55000"
-    # Whether or not the history knows of it.
+    # This does not depend on the history.
     select(db, "DELETE FROM onboard_history")
     error = failure(run_table, db, bucket, "b")
     assert error.pgcode == "55000"
@@ -434,7 +438,7 @@ def test_two_tables_one_by_one(db, s3, bucket):
     )
     assert keys(s3, bucket) == [SUCCESS, MANIFEST, key_of("a")]
     assert body(s3, bucket, MANIFEST) == before
-    # Without a manifest there is nothing to be wrong.
+    # Without manifests, nothing can be wrong.
     run_table(db, bucket, "b", manifest=False)
 
 
@@ -447,7 +451,7 @@ def test_two_tables_in_one_transaction(db, s3, bucket):
 
 
 def test_two_tables_at_once(pg, db, observer, s3, bucket, proxied, proxy):
-    """Each would not see what the other one is about to say."""
+    """Neither call would see what the other one is about to write."""
     rule = proxy.rule("PUT", key_of("a"), hold=True, when="request")
     sql = "SELECT * FROM onboard_table(%s, 'SELECT 1 AS n', %s, %s, %s)"
     options = json.dumps({"manifest": True, "server": proxied})
@@ -470,7 +474,8 @@ def test_another_pattern(db, s3, two, workers, bucket):
     error = failure(run_all, db, "b")
     assert error.pgcode == "55000"
     assert keys(s3, bucket) == [SUCCESS, MANIFEST, key_of("a")]
-    # More of them is no matter: all are named.
+    # A pattern that matches more tables is allowed: the manifest has all of
+    # them.
     assert statuses(run_all(db)) == ["done", "done"]
     assert [table["name"] for table in manifest(s3, bucket)["tables"]] == [
         "a", "b"
@@ -492,7 +497,7 @@ def test_names_of_any_kind(db, s3, bucket):
 
 
 def test_on_a_standby(pg, db, s3, two, bucket):
-    """Where there is no history that could tell."""
+    """A standby has no history of the run."""
     standby = pg.standby().start()
     try:
         standby.wait_for_replay(pg)
@@ -507,11 +512,11 @@ def test_on_a_standby(pg, db, s3, two, bucket):
         standby.close()
 
 
-# Others
+# Large manifests
 
 
 def test_a_manifest_of_many_tables(db, s3, registry, bucket):
-    """It is read in one piece, and searched in no time."""
+    """The manifest is read as a whole, and searching it takes no time."""
     count = 3000
     select(
         db, "INSERT INTO onboard_tables (name, query, bucket)"

@@ -1,6 +1,7 @@
-"""A build that lacks something stops, and says what it lacks.
+"""A build without a required library or program stops, and says what is
+missing.
 
-Otherwise make would end well, with a module that cannot be loaded.
+Otherwise make would succeed with a module that cannot be loaded.
 """
 
 import os
@@ -15,7 +16,7 @@ BUILDS = {
     "extension": ["make", "-n", "all"],
     "orchestrator": ["/usr/bin/python3", "deploy/package.py", "build"],
 }
-# Not the flags of a make that runs the tests.
+# These exclude the flags of a make that runs the tests.
 ENVIRONMENT = {
     name: value for name, value in os.environ.items()
     if name not in ("MAKEFLAGS", "MAKELEVEL")
@@ -24,7 +25,8 @@ ENVIRONMENT = {
 
 @pytest.fixture
 def build(tmp_path):
-    """Builds into a folder, with another environment: status and words."""
+    """Builds into a folder with another environment; returns status and output.
+    """
 
     def run(which, *arguments, **environment):
         command = [*BUILDS[which], *arguments]
@@ -41,7 +43,7 @@ def build(tmp_path):
 
 
 def without_pkg_config(folder):
-    """A PATH that has all but one of the programs of this one."""
+    """A PATH with all programs of the current one except pkg-config."""
     for where in os.get_exec_path():
         for program in pathlib.Path(where).glob("*"):
             link = folder / program.name
@@ -95,7 +97,7 @@ def test_nothing_is_missing(build):
 
 
 def test_clean_needs_nothing():
-    """make clean works where the build would not."""
+    """make clean works where a build would fail."""
     done = subprocess.run(
         ["make", "-n", "clean"], cwd=ROOT,
         env={**ENVIRONMENT, "PKG_CONFIG_LIBDIR": "/nonexistent"},
@@ -105,7 +107,8 @@ def test_clean_needs_nothing():
 
 
 def test_warnings_are_errors_where_asked_for(build):
-    """Not in the build of a user, whose compiler may be a later one."""
+    """Warnings are not errors in a user's build, whose compiler may be newer.
+    """
     assert not re.search(r"-Werror\s", build("extension", "-B", COPT="")[1])
     assert re.search(r"-Werror\s", build("extension", "-B", COPT="-Werror")[1])
 
@@ -116,7 +119,8 @@ def compiled(said):
 
 
 def test_a_header_compiles_what_includes_it(build):
-    """The compiler's word on it is that of the last build."""
+    """A changed header recompiles the sources that include it, by the
+    compiler's dependency files of the last build."""
     code = sorted((ROOT / "src").rglob("*.[ch]"))
     code = [path for path in code if "src/lambda" not in str(path)]
     includers = {}
@@ -135,9 +139,10 @@ def test_a_header_compiles_what_includes_it(build):
 
 
 def test_another_folder(tmp_path):
-    """The sources may be elsewhere, as PostgreSQL's own makefiles allow.
+    """The sources may be in another folder, as PostgreSQL's makefiles allow.
 
-    All are compiled (-B), since make would find the objects beside them.
+    All sources are compiled (-B), since make would find the objects beside
+    them.
     """
     done = subprocess.run(
         ["make", "-n", "-B", "-f", ROOT / "Makefile"], cwd=tmp_path,

@@ -1,9 +1,9 @@
-"""What lands is byte for byte what COPY writes.
+"""Landed objects are byte for byte what COPY writes.
 
-Formats csv, text and binary, over every built-in type and every shape that a
-table can have, with each option that COPY has as well, under the settings that
-change how values look, and in databases of other encodings.  The judge is
-always COPY (query) TO STDOUT in the same session.
+The tests cover formats csv, text and binary, with every built-in type and every
+shape of a table, each option that COPY has as well, settings that change how
+values look, and databases of other encodings.  The expected bytes are always
+those of COPY (query) TO STDOUT in the same session.
 """
 
 import psycopg2
@@ -18,7 +18,7 @@ MB = 1024 * 1024
 
 @pytest.fixture(scope="module")
 def bucket(rgw, s3):
-    """One for all tests, which saves a third of the time."""
+    """One bucket for all tests, which saves a third of the time."""
     name = "bytes"
     s3.create_bucket(Bucket=name)
     yield name
@@ -29,7 +29,8 @@ def bucket(rgw, s3):
 
 @pytest.fixture(scope="module")
 def tables(pg):
-    """The zoo in a schema of its own; columns with a binary form."""
+    """The zoo in a schema of its own; returns the columns that have a binary
+    form."""
     connection = pg.connect("onboard")
     execute(connection, "CREATE SCHEMA zoo; SET search_path = zoo, public")
     yield zoo.create(connection)
@@ -39,7 +40,7 @@ def tables(pg):
 
 @pytest.fixture
 def session(tables, db):
-    """A connection that sees the zoo."""
+    """A connection whose search_path has the zoo."""
     execute(db, "SET search_path = zoo, public")
     return db
 
@@ -91,7 +92,7 @@ def test_binary_needs_a_send_function(session, s3, bucket):
 
 
 BIG = {
-    # Storage EXTERNAL: out of line as it is; MAIN: compressed.
+    # EXTERNAL: out of line and uncompressed; MAIN: compressed.
     "external": "big text STORAGE EXTERNAL",
     "compressed": "big text STORAGE MAIN",
     "lz4": "big text STORAGE EXTENDED COMPRESSION lz4",
@@ -117,7 +118,8 @@ def test_big_values(db, s3, bucket, kind, format):
     }.get(kind, BIG_TEXT)
     execute(db, "CREATE TYPE pg_temp.big_pair AS (number int, text text)")
     execute(db, "SET search_path = pg_temp, public")
-    # ALTER, since only PostgreSQL 16 knows STORAGE in CREATE TABLE.
+    # The storage is set by ALTER, since only PostgreSQL 16 has STORAGE in
+    # CREATE TABLE.
     column, _, storage = BIG[kind].partition(" STORAGE ")
     storage, _, compression = storage.partition(" COMPRESSION ")
     execute(db, f"CREATE TEMP TABLE t (a int, {column}, z int)")
@@ -134,10 +136,11 @@ def test_big_values(db, s3, bucket, kind, format):
 @pytest.mark.parametrize("format", FORMATS)
 @pytest.mark.parametrize("storage", ["external", "main", "plain"])
 def test_numerics_stored_apart(db, s3, bucket, storage, format):
-    """A pointer to a value is not taken for one, whatever its bytes are."""
+    """A numeric's bytes are not taken for a pointer to an out-of-line value."""
     execute(db, "CREATE TEMP TABLE t (n int, big numeric)")
     execute(db, f"ALTER TABLE t ALTER big SET STORAGE {storage}")
-    # 1,900 to 2,700 bytes each, so each value of a length's low byte
+    # The sizes are 1,900 to 2,700 bytes, so the low byte of a length has each
+    # value.
     execute(
         db,
         "INSERT INTO t SELECT n, repeat('1234567890', 600)::numeric %"
@@ -184,8 +187,8 @@ def test_settings(session, s3, bucket, tables, setting, value, format):
         assert_as_copy(session, s3, query, bucket, format=format)
 
 
-# Encodings.  Those that only clients have put bytes of ASCII (a backslash, a
-# bar, letters, digits) into other characters.
+# Encodings.  In those that only clients may have, bytes of ASCII (a backslash,
+# a bar, letters, digits) are parts of other characters.
 
 ENCODED = {
     "UTF8": "\u00e9\u20ac\u8868\U0001f600e\u0301",
@@ -209,7 +212,7 @@ CLIENT_ONLY = (
 
 @pytest.fixture
 def letters(db, request):
-    """A table of an encoding's letters among special characters."""
+    """A table of the encoding's letters among special characters."""
     text = ENCODED[request.param]
     execute(db, "SET client_encoding = 'UTF8'")
     db.set_client_encoding("UTF8")
@@ -232,7 +235,7 @@ def letters(db, request):
     return request.param
 
 
-# For each format options that an encoding could trip over.
+# For each format, options that are difficult in some encodings.
 ENCODED_OPTIONS = [
     ("csv", {}),
     ("csv", {"delimiter": "|", "quote": "\\", "escape": "@"}),
@@ -256,7 +259,7 @@ def test_client_encodings(db, s3, bucket, letters):
 
 @pytest.mark.parametrize("letters", ENCODED, indirect=True)
 def test_option_encoding(db, s3, bucket, letters):
-    """It comes before the client's, except in binary."""
+    """The option overrides the client's encoding, except in binary."""
     for format, options in ENCODED_OPTIONS:
         assert_as_copy(
             db, s3, "TABLE letters", bucket, format=format, encoding=letters,
@@ -271,7 +274,7 @@ def test_option_encoding(db, s3, bucket, letters):
 
 @pytest.mark.parametrize("letters", CLIENT_ONLY, indirect=True)
 def test_encodings_embed_ascii(db, letters):
-    """Or else the two tests above would show little."""
+    """The two tests above rely on that."""
     found = copy(
         db, "SELECT * FROM letters WHERE c = 'd'", format="text",
         encoding=letters, delimiter="|",
@@ -387,7 +390,7 @@ def test_text_options(session, s3, bucket, options):
 
 
 def check_options(session, s3, bucket, format, options):
-    """With the exhaustive table, and with nulls."""
+    """Exports the exhaustive table, and nulls, with these options."""
     for query in (
         "TABLE special",
         "SELECT NULLIF(i, 1) AS i, NULLIF(b, true) AS b, NULLIF(s, '') AS s,"
@@ -425,7 +428,7 @@ def other_database(pg, rgw):
 
 @pytest.fixture
 def connect_other(pg, rgw, make_server, other_database):
-    """Connects to a database of an encoding."""
+    """Connects to a database of a given encoding."""
     opened = []
 
     def connect(encoding):
@@ -460,7 +463,7 @@ def test_latin1_database(s3, bucket, connect_other, client):
         assert_as_copy(
             db, s3, "TABLE t", bucket, format=format, encoding="UTF8"
         )
-    # One byte in this database.
+    # The character is one byte in this database.
     for options in (
         {"delimiter": "\u00a7"}, {"null": "\u00e9"}, {"quote": "\u00ab"},
         {"escape": "\u00e9"},
@@ -481,7 +484,7 @@ def test_sql_ascii_database(s3, bucket, connect_other):
     )
     for format in FORMATS:
         assert_as_copy(db, s3, "TABLE t", bucket, format=format)
-    # A conversion is a check alone.
+    # A conversion from SQL_ASCII only verifies the bytes.
     good = "SELECT * FROM t WHERE i IN (2, 4, 5)"
     for format in FORMATS:
         assert_as_copy(db, s3, good, bucket, format=format, encoding="UTF8")

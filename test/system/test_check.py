@@ -1,4 +1,5 @@
-"""onboard_check(): a row for each thing that an export needs, good and bad."""
+"""onboard_check(): a row for each requirement of an export, satisfied or not.
+"""
 
 import json
 
@@ -18,13 +19,13 @@ ITEMS = [
     "server", "bucket", "key", "endpoint", "credentials", "region", "clock",
     "list", "read", "encryption", "put",
 ]
-# RGW 16 has no encryption of buckets to tell of.
+# RGW 16 cannot report a bucket's encryption.
 GOOD_ENCRYPTION = True if release() > 16 else None
 KEY = "onboard_check/data/inbox/onboard_check_data.csv"
 
 
 def check(db, bucket=None, **options):
-    """The rows, by item: (ok, detail)."""
+    """The rows by item: (ok, detail)."""
     rows = select(
         db, "SELECT * FROM onboard_check(%s, %s)",
         (bucket, json.dumps(options)),
@@ -40,7 +41,8 @@ def verdicts(found):
 
 
 def failed_alone(found, item, *unknown):
-    """Only this one failed, and those could not be checked."""
+    """Asserts that only this item failed, and that those in unknown are
+    unknown."""
     expected = dict.fromkeys(ITEMS, True)
     expected["encryption"] = GOOD_ENCRYPTION
     expected.update(dict.fromkeys(unknown))
@@ -52,7 +54,8 @@ def failed_alone(found, item, *unknown):
 
 
 def test_a_bucket_in_use(db, s3, bucket):
-    """RGW lists it where its encryption is asked for, which gets long."""
+    """RGW returns a listing to the request for the bucket's encryption, which
+    gets long."""
     for n in range(250):
         s3.put_object(Bucket=bucket, Key=f"a/name/of/some/length/{n:080}")
     assert verdicts(check(db, bucket)) == {
@@ -80,7 +83,8 @@ def test_good(db, rgw, s3, bucket):
 
 
 def test_what_is_asked(db, proxy, proxied, bucket):
-    """Nothing that could write an object; and no credentials at first."""
+    """No request could write an object, and the first one has no credentials.
+    """
     check(db, bucket, server=proxied)
     requests = proxy.requests()
     assert [(r.method, r.target) for r in requests[:-1]] == [
@@ -98,7 +102,8 @@ def test_what_is_asked(db, proxy, proxied, bucket):
 
 
 def test_as_an_export_would(db, proxy, proxied, bucket):
-    """The key, the headers of the object, and those of all requests."""
+    """The requests have an export's key, its headers of objects, and its
+    headers of all requests."""
     found = check(
         db, bucket, server=proxied, key="raw/{name}.{ext}", format="jsonl",
         compression="gzip", sse="aws:kms", kms_key_id=KMS_KEY,
@@ -126,7 +131,7 @@ def test_default_bucket(db, bucket, make_server, rgw):
     assert found["put"][0] is True
 
 
-# Each item that fails; what shows without a network is in sql/test_check.sql
+# Each item fails once; failures without a network are in sql/test_check.sql
 
 
 def test_bucket_is_not_allowed(db, bucket, make_server, rgw):
@@ -194,7 +199,7 @@ def test_no_mapping(db, bucket, make_server, rgw):
 
 
 def test_no_answer_to_the_first_signed_request(db, bucket, proxy, proxied):
-    """It is found out once, and not with each further item."""
+    """The failure is found once, and not repeated by each further item."""
     proxy.rule("GET", "uploads", times=None, drop="before")
     found = check(db, bucket, server=proxied)
     assert found["credentials"][0] is False
@@ -204,7 +209,7 @@ def test_no_answer_to_the_first_signed_request(db, bucket, proxy, proxied):
 
 @pytest.mark.parametrize("offset", ["-20m", "+20m"])
 def test_clock(rgw, bucket, canaries, offset):
-    """Exports correct it, and say so, once a session and server."""
+    """Exports correct the clock and warn, once for each session and server."""
     with Cluster(env=faketime(offset)) as cluster:
         cluster.psql("CREATE EXTENSION onboard")
         make = Server(cluster, canaries)
@@ -252,7 +257,7 @@ def test_no_such_bucket(db):
 
 
 def test_bucket_in_another_region(db, bucket, proxy, proxied):
-    """As AWS says it: where it is, whoever asks."""
+    """AWS's response names the region, whoever sends the request."""
     header = {"x-amz-bucket-region": "eu-north-1"}
     proxy.rule("HEAD", f"^/{bucket}$", answer=Answer(403, headers=header))
     detail = failed_alone(check(db, bucket, server=proxied), "region")
@@ -271,7 +276,7 @@ def test_region_is_told(db, bucket, proxy, proxied):
 
 
 def test_hostile_region(db, bucket, proxy, proxied):
-    """It is not believed, and not shown."""
+    """The response's region is neither believed nor shown."""
     header = {"x-amz-bucket-region": "evil.example.com/%s%n\x01"}
     proxy.rule("HEAD", f"^/{bucket}$", times=2,
                answer=Answer(200, headers=header))
@@ -282,7 +287,7 @@ def test_hostile_region(db, bucket, proxy, proxied):
 
 
 def test_no_rights(db, bucket, make_server, rgw):
-    """What cannot be told without them is not told to be wrong."""
+    """Items that cannot be checked without rights are unknown, not failed."""
     server = make_server(rgw.endpoint, *rgw.add_user("checker"))
     found = check(db, bucket, server=server)
     assert verdicts(found) == {
@@ -316,7 +321,7 @@ def test_one_right_is_missing(
     if method == "DELETE":
         assert "could not abort the upload" in detail
         (upload,) = rgw.unfinished(bucket)
-        # It is said how to get rid of it.
+        # The detail says how to remove the leftovers.
         assert "onboard_abort_uploads()" in warnings(db)[-1]
         value(
             db, "SELECT key FROM onboard_abort_uploads(%s, '', '0')", (bucket,)
@@ -355,12 +360,12 @@ def test_encryption(db, bucket, proxy, proxied, answer, ok, detail):
 
 
 def test_key_of_encryption_is_refused(db, bucket):
-    """What only the store can know about the options."""
+    """Only the store can check this option."""
     detail = failed_alone(check(db, bucket, sse="aws:kms"), "put")
     assert "requires HTTP header x-amz-server-side-encryption" in detail
 
 
-# How it ends
+# Cancels and errors
 
 
 @pytest.mark.parametrize("method, pattern", [
@@ -368,7 +373,7 @@ def test_key_of_encryption_is_refused(db, bucket):
     ("POST", "uploads"), ("DELETE", "uploadId"),
 ])
 def test_cancel(pg, db, rgw, bucket, proxy, proxied, method, pattern):
-    """At once; and no upload stays."""
+    """The check ends at once, and no upload stays."""
     rule = proxy.rule(method, pattern, hold=True)
     observer = pg.connect("onboard")
     sql = "SELECT * FROM onboard_check(%s, %s)"
@@ -378,7 +383,8 @@ def test_cancel(pg, db, rgw, bucket, proxy, proxied, method, pattern):
         wait_for_network(observer, running.pid)
         assert value(observer, "SELECT pg_cancel_backend(%s)", (running.pid,))
         if method in ("POST", "DELETE"):
-            # Waited for, also then: a Create names what is to be aborted.
+            # Even after a cancel, the response to Create is awaited: it has the
+            # id of the upload that must be aborted.
             rule.release()
         assert running.error().pgcode == "57014"
     observer.close()
@@ -387,7 +393,7 @@ def test_cancel(pg, db, rgw, bucket, proxy, proxied, method, pattern):
 
 
 def test_in_a_failed_subtransaction(db, rgw, bucket):
-    """Its failures are its own, and a caller's exception handler works."""
+    """A check in a caught error leaves nothing, and exception handlers work."""
     with db.cursor() as cursor:
         cursor.execute(
             f"""

@@ -1,4 +1,4 @@
-"""What "make lint" says of the subjects of commits."""
+"""Commit subjects that "make lint" accepts or rejects."""
 
 import os
 import pathlib
@@ -30,7 +30,7 @@ class Repository:
         self.git("commit", "-q", "--allow-empty", "-m", subject)
 
     def checked(self):
-        """Whether all is well, and what was said."""
+        """Whether the check passed, and its output."""
         done = subprocess.run(
             ["bash", "test/commits.sh"], cwd=self.folder, env=ENVIRONMENT,
             stdout=subprocess.PIPE, text=True, timeout=60,
@@ -40,7 +40,8 @@ class Repository:
 
 @pytest.fixture
 def repository(tmp_path):
-    """One with a commit older than the rule, and the one that brought it."""
+    """A repository with a commit older than the rule, and the commit that added
+    the rule."""
     repository = Repository(tmp_path / "a")
     (repository.folder / "test").mkdir(parents=True)
     repository.git("init", "-q", "-b", "main")

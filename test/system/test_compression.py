@@ -1,7 +1,7 @@
-"""Compressed objects, judged by gzip, zstd and lz4 themselves.
+"""Compressed objects, checked by gzip, zstd and lz4 themselves.
 
-They find the object sound, and what they make of it is what the same export
-without compression lands.
+The tools accept the object, and decompress it to the bytes of the same export
+without compression.
 """
 
 import subprocess
@@ -17,7 +17,7 @@ from landing import (
 from lib.exports import body, keys
 
 EXTENSIONS = {"gzip": ".gz", "zstd": ".zst", "lz4": ".lz4"}
-# The least, the default, one in between and the greatest.
+# The least level, the default, one in between, and the greatest.
 LEVELS = {
     "gzip": (1, None, 6, 9), "zstd": (1, None, 9, 19), "lz4": (0, None, 9, 11)
 }
@@ -26,7 +26,7 @@ CASES = [
     for compression, levels in LEVELS.items() for level in levels
 ]
 
-# They stop at the end of the first member or frame.
+# These readers stop at the end of the first member or frame.
 READERS = {
     "gzip": lambda data: zlib.decompress(data, 31),
     "zstd": lambda data: zstandard.ZstdDecompressor().decompressobj()
@@ -34,14 +34,15 @@ READERS = {
     "lz4": lambda data: lz4.frame.LZ4FrameDecompressor().decompress(data),
 }
 
-# Small values, long repetitions and noise: 3 MB.
+# 3 MB of small values, long repetitions and noise.
 MIXED = """
     SELECT g, g % 2 = 0 AS b, CASE g % 3
         WHEN 0 THEN repeat('long ', g % 200) WHEN 1 THEN md5(g::text)
         END AS t, g / 7.0 AS n
     FROM generate_series(1, 15000) g
 """
-# 18 MB of hexadecimal digits, which at best halve: over 5 MB with any codec.
+# 18 MB of hexadecimal digits, which compress at best to half: over 5 MB with
+# any codec.
 NOISE = """
     SELECT md5(g::text) || md5((-g)::text) || sha256(g::text::bytea)::text AS t
     FROM generate_series(1, 140000) g
@@ -49,7 +50,7 @@ NOISE = """
 
 
 def decompress(compression, data):
-    """What the tool itself makes of an object that it finds sound."""
+    """The object as the tool decompresses it, after the tool has tested it."""
     tested = subprocess.run(
         [compression, "-t", "-"], input=data, capture_output=True
     )
@@ -105,14 +106,14 @@ def test_many_parts(db, s3, bucket, compression):
     assert "-" in head["ETag"], "not a multipart upload"
     expected = copy(db, NOISE)
     assert_same(decompress(compression, data), expected)
-    # One member or frame, to the object's last byte.
+    # The object is one member or frame, to its last byte.
     assert_same(READERS[compression](data), expected)
 
 
 @pytest.mark.parametrize("size", [0, 1, 128 * 1024, 1024 * 1024 + 1])
 @pytest.mark.parametrize("compression", EXTENSIONS)
 def test_sizes(db, s3, bucket, compression, size):
-    """An object without a byte of data is a whole one for the tool, too."""
+    """For the tool, an object without data is complete, too."""
     query = query_of_size(size)
     data = landed(
         db, s3, query, bucket, format="text", empty="write",
@@ -140,7 +141,8 @@ def test_name_and_type(db, s3, bucket, compression):
     assert result.uri == f"s3://{bucket}/{key}"
     head = s3.head_object(Bucket=bucket, Key=key)
     assert head["ContentType"] == "application/octet-stream"
-    # Clients that decode by themselves would store what is not named so.
+    # With Content-Encoding, clients that decode by themselves would store
+    # decompressed bytes under the compressed name.
     assert "ContentEncoding" not in head
     assert result.bytes == head["ContentLength"]
     assert decompress(compression, body(s3, bucket, key)) == b"a\n1\n"

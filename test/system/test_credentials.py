@@ -1,7 +1,7 @@
-"""Where a server's credentials come from: the extension's side.
+"""Sources of a server's credentials: the extension's side.
 
-RGW's own STS issues them, so RGW verifies what became of them.  What each
-source does in detail, and when it fails, is tested in test/core.
+RGW's own STS issues the credentials, so RGW verifies how they are used.
+Details and failures of each source are tested in test/core.
 """
 
 import contextlib
@@ -25,7 +25,7 @@ from lib.proxy import Answer, Proxy
 from lib.rgw import OWNER
 
 SMALL = "SELECT 1 AS a"
-# A parallel plan, with some parts.
+# A query with a parallel plan and several parts.
 BIG = "SELECT g, repeat(t, 40) AS r FROM big"
 TABLES = """
     CREATE TABLE big AS
@@ -36,7 +36,7 @@ TABLES = """
 
 @pytest.fixture(scope="module")
 def issue(rgw, canaries):
-    """Gives temporary credentials, which no log may have."""
+    """Issues temporary credentials, which no log may contain."""
     assert rgw.sts
 
     def new():
@@ -48,7 +48,8 @@ def issue(rgw, canaries):
 
 
 class Host:
-    """A machine with an identity: a cluster that is started so."""
+    """A machine with an identity: a cluster that is started with its
+    environment."""
 
     def __init__(self, cluster, make):
         self.cluster = cluster
@@ -71,7 +72,7 @@ def host(canaries):
     with contextlib.ExitStack() as stack:
 
         def new(settings=None, **env):
-            # Nobody here has a metadata service that was not asked for.
+            # No host has a metadata service unless the test configures one.
             env.setdefault("AWS_EC2_METADATA_DISABLED", "true")
             cluster = stack.enter_context(Cluster(settings, env))
             cluster.psql("CREATE EXTENSION onboard")
@@ -99,11 +100,11 @@ def detail(session, bucket, item="credentials"):
 UNTIL = r", until \d{4}-\d\d-\d\d \d\d:\d\d:\d\d\+00"
 
 
-# The sources
+# Each source
 
 
 def test_environment(host, rgw, issue, bucket, s3):
-    """Also a session token."""
+    """The environment may also have a session token."""
     access_key, secret_key, token = issue()
     machine = host(
         AWS_ACCESS_KEY_ID=access_key, AWS_SECRET_ACCESS_KEY=secret_key,
@@ -119,7 +120,8 @@ def test_environment(host, rgw, issue, bucket, s3):
 
 
 def profiles(folder, **found):
-    """A credentials file; of each name an access key, secret, and token."""
+    """Writes a credentials file; found: access key, secret and token by
+    profile."""
     text = ""
     for name, (access_key, secret_key, *token) in found.items():
         text += (
@@ -136,7 +138,7 @@ def profiles(folder, **found):
 
 @pytest.fixture
 def folder():
-    """One that the OS user of PostgreSQL can read."""
+    """A folder that PostgreSQL's OS user can read."""
     path = tempfile.mkdtemp(prefix="onboard-aws-", dir="/tmp")
     os.chmod(path, 0o755)
     yield path
@@ -144,7 +146,7 @@ def folder():
 
 
 def test_profile(host, rgw, issue, bucket, folder):
-    """The one that the server names; it is read anew for each export."""
+    """The server names the profile, which is read again for each export."""
     path = os.path.join(folder, "credentials")
     machine = host(AWS_SHARED_CREDENTIALS_FILE=path, AWS_CONFIG_FILE="/none")
     machine.make(rgw.sts, credentials="profile", profile="lake")
@@ -162,7 +164,7 @@ def test_profile(host, rgw, issue, bucket, folder):
         True, 'from profile "lake"; they do not expire'
     )
     profiles(folder, lake=("nobody", "not-a-secret"))
-    # RGW's STS gateway says nothing but this
+    # This is the only response of RGW's STS gateway
     assert failure(land, session, "t", SMALL, bucket).pgcode == "42501"
     profiles(folder, lake=issue())
     assert land(session, "t", SMALL, bucket)["status"] == "done"
@@ -182,7 +184,7 @@ def test_instance(host, identity, rgw, bucket):
     assert re.fullmatch(
         r"from instance metadata \(role lander\)" + UNTIL, text
     )
-    # They live longer than all this.
+    # The credentials live longer than the whole test.
     assert len(identity.issued) == 1
 
 
@@ -230,7 +232,7 @@ def test_chain(host, identity, rgw, bucket):
 
 @pytest.fixture
 def assumed(pg, make_server, identity, rgw):
-    """A server whose users assume a role with their mapping's keys."""
+    """A server whose users assume a role with the keys of their mapping."""
     identity.external_id = "lake-1"
 
     def make(**options):
@@ -260,7 +262,7 @@ def test_role(db, assumed, identity, bucket):
 
 
 def test_role_is_refused(db, assumed, identity, bucket):
-    """Before the query runs, and each time anew."""
+    """The error comes before the query runs, and each time again."""
     server = assumed(external_id="lake-2")
     for _ in range(2):
         error = failure(land, db, "t", "SELECT 1 / 0", bucket, server=server)
@@ -291,7 +293,7 @@ def test_cancel_while_they_are_asked_for(pg, db, assumed, identity, bucket):
 
 
 def test_keys_need_no_network(db, make_server, bucket, rgw):
-    """An export that lands nothing asks nobody."""
+    """An export that lands nothing sends no request for credentials."""
     (port,) = process.free_ports(1)
     server = make_server(
         f"http://127.0.0.1:{port}", rgw.access_key, rgw.secret_key
@@ -300,11 +302,11 @@ def test_keys_need_no_network(db, make_server, bucket, rgw):
     assert result["status"] == "empty"
 
 
-# Who may use the machine's identity
+# Privileges for the machine's identity
 
 
 def test_usage_is_all_that_a_role_needs(host, identity, rgw, bucket):
-    """And it may neither make such a server, nor send them elsewhere."""
+    """The role may neither create such a server, nor redirect the identity."""
     machine = host(
         AWS_EC2_METADATA_SERVICE_ENDPOINT=identity.endpoint,
         AWS_EC2_METADATA_DISABLED="false",
@@ -330,7 +332,8 @@ def test_usage_is_all_that_a_role_needs(host, identity, rgw, bucket):
 
 @pytest.fixture
 def landing(host, identity, rgw):
-    """A machine with an instance's identity, a table, and eager workers."""
+    """A machine with an instance's identity, a table, and a planner that
+    prefers workers."""
 
     def make(settings=None):
         machine = host(
@@ -370,7 +373,7 @@ def test_workers_get_what_the_leader_has(landing, identity, s3, bucket):
 
 
 def test_workers_renew_themselves(landing, identity, s3, bucket):
-    """What is near its end is renewed, by whoever has it."""
+    """Any process renews credentials that are about to expire."""
     identity.lifetime = 200
     _, session = landing()
     land(session, "small", SMALL, bucket)
@@ -380,7 +383,8 @@ def test_workers_renew_themselves(landing, identity, s3, bucket):
 
 
 def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
-    """The headers of all requests and the checksum, as the leader's."""
+    """Workers send the headers of all requests and the checksum as the leader
+    does."""
     pg.psql(TABLES, "onboard")
     try:
         db.cursor().execute(EAGER)
@@ -391,7 +395,7 @@ def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
         )
     finally:
         pg.psql("DROP TABLE big", "onboard")
-    # More connections than the leader has.
+    # The workers together have more connections than the leader alone.
     parts = proxy.requests("PUT", "partNumber")
     assert len({request.connection for request in parts}) > 1
     for request in proxy.requests():
@@ -405,11 +409,11 @@ def test_workers_carry_all_options(db, pg, proxy, proxied, bucket, s3):
     assert len(body(s3, bucket, key_of("t"))) > 5 * 1024 * 1024
 
 
-# Nothing is left of a secret
+# Traces of secrets
 
 
 def secrets_of(identity):
-    """All that it has handed out."""
+    """All secrets that the identity server has issued."""
     return [
         secret for access_key in identity.issued
         for secret in identity._trusted[access_key]
@@ -417,7 +421,7 @@ def secrets_of(identity):
 
 
 def shared_memory(pid):
-    """The bytes of a process's shared mappings that are PostgreSQL's."""
+    """The bytes of a process's shared mappings that belong to PostgreSQL."""
     found = []
     with open(f"/proc/{pid}/maps") as maps:
         mappings = [line.split(maxsplit=5) for line in maps]
@@ -433,7 +437,8 @@ def shared_memory(pid):
 
 @pytest.mark.parametrize("how", ["well", "badly", "cancelled"])
 def test_shared_memory_is_wiped(landing, identity, rgw, s3, bucket, how):
-    """Also after an error; with main shared memory, which stays mapped."""
+    """Secrets are wiped even after an error, and even from main shared memory,
+    which stays mapped."""
     machine, session = landing({"min_dynamic_shared_memory": "64MB"})
     observer = machine.session()
     postmaster = int(
@@ -457,7 +462,7 @@ def test_shared_memory_is_wiped(landing, identity, rgw, s3, bucket, how):
             export = call("t", BIG, bucket, parallel=2, part_size="5MB")
             with Running(session, *export) as running:
                 rule.wait()
-                # While it runs, they are there.
+                # During the export, they are there.
                 memory = shared_memory(postmaster)
                 assert secrets_of(identity)[0].encode() in memory
                 select(
@@ -479,7 +484,7 @@ LOUD = {
     "log_error_verbosity": "verbose",
     "debug_print_parse": "on",
     "debug_print_plan": "on",
-    # the plan with the sink is in no planner's output
+    # the planner's output does not show the plan with the sink
     "session_preload_libraries": "auto_explain",
     "auto_explain.log_min_duration": "0",
     "auto_explain.log_verbose": "on",
@@ -488,7 +493,8 @@ LOUD = {
 
 
 def test_no_secret_is_shown(landing, identity, s3, bucket):
-    """By a server that logs all that it can; canaries look at the log."""
+    """A server that logs as much as it can shows no secret; canaries checks the
+    log."""
     shown = []
     machine, session = landing(LOUD)
     lands_in_parallel(session, s3, bucket)
@@ -513,11 +519,12 @@ def test_no_secret_is_shown(landing, identity, s3, bucket):
             assert secret not in str(text)
 
 
-# A proxy
+# Proxies
 
 
 class Forward(Proxy):
-    """Takes requests for any host, as clients of a proxy send them."""
+    """A proxy that takes requests for any host in the form that clients of a
+    proxy send."""
 
     def exchange(self, client, server, head, request, rule):
         first, raw, headers = head
@@ -530,7 +537,7 @@ class Forward(Proxy):
 
 
 def test_proxy(db, make_server, rgw, s3, bucket):
-    """All requests go to it: there is nobody else to ask."""
+    """All requests go to the proxy: the endpoint itself is unreachable."""
     (port,) = process.free_ports(1)
     endpoint = f"http://localhost:{port}"
     with Forward(rgw.endpoint) as proxy:

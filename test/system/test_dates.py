@@ -1,4 +1,4 @@
-"""Which moment the fields of keys show: in which time zone, of which day."""
+"""Date fields of keys: the time zone and the day that they show."""
 
 import json
 
@@ -12,7 +12,8 @@ SHOWN = "YYYY|MM|DD|HH24|YYYY-MM-DD|HH24MISS"
 
 @pytest.fixture
 def register(registry, bucket):
-    """Tables of the run, in the test's bucket: register(name=options, ...)."""
+    """Registers tables of the run in the test's bucket: register(name=options,
+    ...)."""
 
     def several(**tables):
         for name, options in tables.items():
@@ -33,7 +34,7 @@ def land(db, bucket, **options):
     "asia/KATHMANDU", "Etc/GMT+12",
 ])
 def test_the_run_s_own_time(db, s3, bucket, zone):
-    """The session's TimeZone is no matter, but the option's."""
+    """The option's time zone counts, not the session's TimeZone."""
     select(db, "SET TimeZone = 'Asia/Tokyo'; BEGIN")
     select(db, "SELECT pg_sleep(1.1)")  # The clock goes on.
     land(db, bucket, **({"timezone": zone} if zone else {}))
@@ -56,7 +57,7 @@ def test_the_run_s_own_time(db, s3, bucket, zone):
     ("2024-02-29", "America/New_York", "2024|02|29|00|2024-02-29|000000"),
     ("0001-01-01", None, "0001|01|01|00|0001-01-01|000000"),
     ("9999-12-31T23:00", None, "9999|12|31|23|9999-12-31|230000"),
-    # The hour that does not come, and the one that comes twice.
+    # The hour that a clock change skips, and the one that comes twice.
     ("2026-03-29T02:30", "Europe/Berlin", "2026|03|29|03|2026-03-29|033000"),
     ("2026-10-25T02:30", "Europe/Berlin", "2026|10|25|02|2026-10-25|023000"),
 ])
@@ -67,7 +68,8 @@ def test_another_moment(db, s3, bucket, as_of, zone, shown):
 
 
 def test_what_sql_makes_is_read(db, s3, bucket):
-    """Of dates and times, as JSON has them; now() is that of the run."""
+    """Dates and times in SQL's JSON form are accepted; now() is the run's time.
+    """
     select(db, "SET TimeZone = 'Asia/Kolkata'; BEGIN")
     for expression in ("current_date", "now()", "now()::text"):
         select(
@@ -89,7 +91,7 @@ def test_what_sql_makes_is_read(db, s3, bucket):
 @pytest.mark.parametrize("workers", [0, 4])
 @pytest.mark.parametrize("how", ["each", "together", "job"])
 def test_whoever_exports(db, s3, register, bucket, workers, how):
-    """Each table has a time zone of its own, and all of them one moment."""
+    """Each table has a time zone of its own, and all have the same moment."""
     register(
         a={"key": "{name}/{date}T{hour}", "timezone": "Asia/Tokyo"},
         b={"key": "{name}/{date}T{hour}", "timezone": "America/New_York"},
@@ -113,7 +115,7 @@ def test_whoever_exports(db, s3, register, bucket, workers, how):
 
 
 def test_a_run_that_is_repeated(db, s3, register, bucket):
-    """The day that is given is the same tomorrow."""
+    """A given day is the same when the run is repeated tomorrow."""
     register(a={}, b={})
     run_id = value(db, "SELECT gen_random_uuid()")
     for _ in range(2):
@@ -132,7 +134,7 @@ def test_a_run_that_is_repeated(db, s3, register, bucket):
 
 
 def test_tables_that_would_share_a_key(db, s3, register, bucket):
-    """Two time zones can show one day."""
+    """Depending on the moment, two time zones have the same day."""
     register(a={"timezone": "Asia/Tokyo", "key": "{year}-{month}-{day}"},
              b={"timezone": "UTC", "key": "{date}"})
     run = "SELECT count(*) FROM onboard_all(options => %s)"
@@ -144,7 +146,8 @@ def test_tables_that_would_share_a_key(db, s3, register, bucket):
 
 
 def test_increments_of_one_day(db, s3, registry, bucket):
-    """None replaces an earlier one: no field of a date tells them apart."""
+    """No increment replaces an earlier one, although their date fields are
+    equal."""
     select(db, "CREATE TABLE grows AS SELECT 1 AS n")
     try:
         registry("grows", "TABLE grows", bucket, watermark={"column": "n"},

@@ -1,4 +1,4 @@
-"""Which server an export goes to: who has a say in that, and who has not."""
+"""The server that an export goes to, and the roles that may determine it."""
 
 import pathlib
 import re
@@ -19,14 +19,15 @@ LAKE = "my-lake"
 
 @pytest.fixture
 def evil(rgw):
-    """Where nothing may get: a server that would take everything."""
+    """An attacker's store, which must not receive any request."""
     with Proxy(rgw.endpoint) as server:
         yield server
 
 
 @pytest.fixture
 def stranger(db, make_role, rgw, evil):
-    """A role with USAGE on the wrapper, and a server that takes from all."""
+    """A role with USAGE on the wrapper, and a server that offers itself to all
+    roles."""
     role = make_role()
     role.may("USAGE ON FOREIGN DATA WRAPPER onboard")
     role.make = lambda name: offer(role, name, evil, rgw)
@@ -35,7 +36,7 @@ def stranger(db, make_role, rgw, evil):
 
 
 def offer(role, name, evil, rgw):
-    """Make a server that everybody may use, with a mapping for everybody."""
+    """Makes a server with USAGE for PUBLIC and a mapping for PUBLIC."""
     select(
         role.session,
         f"""CREATE SERVER {name} FOREIGN DATA WRAPPER onboard
@@ -64,7 +65,7 @@ def documented():
     return found
 
 
-# Settings of a caller, in a function that runs with the rights of its owner
+# A caller's settings in a function that runs with the rights of its owner
 
 
 def test_the_documented_function_goes_where_it_says(
@@ -101,7 +102,7 @@ CALLS = {
 
 @pytest.fixture
 def define(db, bucket, registry):
-    """Makes functions with the rights of the superuser."""
+    """Makes functions that run with the superuser's rights."""
     names = []
 
     def make(call, more=""):
@@ -125,7 +126,7 @@ def define(db, bucket, registry):
 
 
 def told(session, function):
-    """What a function answers, or all that its error says."""
+    """The result of a function, or its complete error."""
     try:
         found = value(session, f"SELECT {function}()")
     except Exception as error:
@@ -164,7 +165,7 @@ def test_a_caller_does_not_redirect_rights_of_others(
         name = "pg_temp.wrap"
     said = told(session, name)
     if call == "jobs" or call == "job":
-        # a job of the superuser's, which the stranger does not see
+        # a job of the superuser's, which the stranger cannot see
         sql = "SELECT error FROM onboard_runs ORDER BY started DESC LIMIT 1"
         said += value(db, sql)
     assert f"of role \"{stranger.name}\" does not count for exports of role" \
@@ -190,7 +191,7 @@ def test_a_function_says_itself_where(
 def test_a_function_leaves_no_destination_behind(
     db, stranger, bucket, s3, evil
 ):
-    """One that a superuser calls, and that sets what outlasts it."""
+    """A superuser calls the function, which makes settings that outlast it."""
     select(
         stranger.session, "CREATE FUNCTION pg_temp.harmless() RETURNS text"
         " LANGUAGE sql SECURITY DEFINER AS"
@@ -214,7 +215,7 @@ def test_a_function_leaves_no_destination_behind(
 def test_members_say_where_exports_of_their_group_go(
     db, alice, bob, bucket, s3
 ):
-    """SET ROLE: who may act as a role may say where its exports go."""
+    """SET ROLE: a role's members may determine where its exports go."""
     select(db, f"GRANT {alice.name} TO {bob.name}")
     select(
         bob.session,
@@ -230,12 +231,12 @@ def test_members_say_where_exports_of_their_group_go(
     assert keys(s3, bucket) == [key_of("t"), key_of("u")]
 
 
-# A server that has the name of the default, and that nobody has chosen
+# A server that has the name of the default without being chosen
 
 
 @pytest.fixture
 def no_default(db):
-    """Server s3 has another name, for as long as the test runs."""
+    """While the test runs, server s3 has another name."""
     select(db, "ALTER SERVER s3 RENAME TO s3_away")
     yield
     select(db, "DROP SERVER IF EXISTS s3 CASCADE")
@@ -245,7 +246,7 @@ def no_default(db):
 def test_a_strangers_default_lures_nobody(
     db, stranger, bob, bucket, registry, evil, no_default
 ):
-    """Superusers pass all checks of USAGE, and PUBLIC has been granted it."""
+    """Superusers pass all checks of USAGE, and PUBLIC has USAGE here."""
     stranger.make("s3")
     registry("payroll", QUERY, bucket)
     bob.may("SELECT ON onboard_tables")
@@ -264,7 +265,8 @@ def test_a_strangers_default_lures_nobody(
 
 
 def told_by_default(pg, name):
-    """A session that has begun with that setting; None, if it has not."""
+    """A session that has begun with that setting, or None if the connection
+    failed."""
     session = pg.connect("onboard")
     select(session, "LOAD 'onboard'")
     if value(session, "SHOW onboard.server") == name:
@@ -318,7 +320,7 @@ def test_who_names_it_has_chosen_it(
     assert land(db, "named", QUERY, bucket, server="s3")["files"] == 1
     select(guest.session, "SET onboard.server = 's3'")
     assert land(guest.session, "set", QUERY, bucket)["files"] == 1
-    # what a role has everywhere is no server of this database
+    # a role's setting for all databases names no server of this database
     select(db, f"ALTER ROLE {guest.name} SET onboard.server = 's3'")
     session = pg.connect("onboard", user=guest.name)
     assert failure(land, session, "t", QUERY, bucket).pgcode == "42501"

@@ -1,13 +1,14 @@
 """Each example in README.md and docs/, pasted as a reader would.
 
-The README is pasted into what "make demo KEEP=1" leaves, block by block in the
-order in which it is printed, and each page into what the README has left: sql
-into one session of psql, sh into a shell, python into a program.  None may fail
-or raise a WARNING.  A block that cannot run there says so in its first line:
+The README is pasted into the environment that "make demo KEEP=1" leaves, block
+by block in the printed order, and each page into the environment that the
+README has left: sql into one session of psql, sh into a shell, python into a
+program.  No block may fail or raise a WARNING.  A block that cannot run there
+names its requirement in its first line:
 
     -- needs AWS            # needs pandas
 
-NEEDS has what may stand there, and whether it is here.
+NEEDS lists the allowed requirements, and whether they are available here.
 """
 
 import contextlib
@@ -33,7 +34,7 @@ from lib import process  # noqa: E402
 from lib.postgres import Cluster  # noqa: E402
 from lib.rgw import Rgw  # noqa: E402
 
-# Python with what readers of objects use, if not this one.
+# An interpreter with the libraries of the examples, if this one lacks them.
 PYTHON = os.environ.get("ONBOARD_DOCS_PYTHON", sys.executable)
 
 
@@ -59,7 +60,7 @@ PAGES = sorted(
     path.relative_to(ROOT).as_posix()
     for path in [*ROOT.glob("docs/*.md"), ROOT / "deploy/README.md"]
 )
-# Blocks that are there to be read; "json" must be JSON.
+# Languages of blocks that are not run; "json" must be valid JSON.
 TEXTS = {"text", "ini", "json"}
 COMMAND = re.compile(
     r"\s*(\$|psql|make|aws|curl|pg_\w+|sh|bash|ONBOARD_\w+=|\\\w+|SELECT|INSERT"
@@ -77,8 +78,8 @@ class Block:
 
 
 def blocks_of(page):
-    """The fenced blocks, also those within lists; whatever else looks like a
-    command is an error, as it would not be run."""
+    """The fenced blocks, including those in lists; anything else that looks
+    like a command is an error, since it would not be run."""
     found = []
     fence = None
     for number, line in enumerate(
@@ -102,7 +103,7 @@ def blocks_of(page):
 
 
 class Session:
-    """A session of psql that gets what one pastes."""
+    """A session of psql into which blocks are pasted."""
 
     def __init__(self, env, folder):
         self._output = queue.SimpleQueue()
@@ -119,10 +120,11 @@ class Session:
         self._output.put(None)
 
     def paste(self, block):
-        """What psql prints."""
+        """Pastes a block; returns psql's output."""
         last = re.sub(r"\s*(--.*)?\n", "\n", block.text).rstrip()
         assert re.search(r";$|\\\w[^\n]*$", last), "no ; at its end"
-        # \warn is not buffered, and comes when all before it has ended.
+        # The output of \warn is not buffered, and comes after that of all
+        # previous commands.
         self._psql.stdin.write(block.text + "\n\\warn pasted\n")
         with contextlib.suppress(BrokenPipeError):
             self._psql.stdin.flush()
@@ -141,7 +143,7 @@ class Session:
 
 
 class Reader:
-    """Reads one page, and does what it says."""
+    """Reads one page, and runs its blocks."""
 
     def __init__(self, env, folder):
         self._env = env
@@ -190,7 +192,7 @@ class Reader:
         return self._program(["bash", "-e", "-o", "pipefail", "-c", block.text])
 
     def _run_python(self, block):
-        """Names that an earlier block has made are there."""
+        """Runs the code with the names that earlier blocks have defined."""
         self._python += block.text
         return self._program([PYTHON, "-c", self._python])
 
@@ -206,7 +208,8 @@ class Reader:
 
 @pytest.fixture(scope="module")
 def kept(canaries):
-    """What "make demo KEEP=1" leaves, but smaller: cluster and environment."""
+    """The state after "make demo KEEP=1", but smaller: cluster and environment.
+    """
     cluster = Cluster(settings={"max_wal_size": "4GB"})
     rgw = Rgw()
     canaries.add(rgw.secret_key)
@@ -215,7 +218,7 @@ def kept(canaries):
         with contextlib.redirect_stdout(said):
             demo.demonstrate(cluster, rgw, scale=1)
         script = demo.write_environment(cluster, rgw)
-        # With the shell's own commands, as in the terminal of the demo.
+        # The environment has the shell commands of the demo's terminal.
         shell = dict(process.clean_env(), PATH=os.environ["PATH"])
         lines = process.run(
             ["bash", "-c", '. "$0" && env -0', script], env=shell
@@ -231,7 +234,7 @@ def kept(canaries):
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
-    """Where a reader stands: in a tree that has the examples."""
+    """The reader's working directory: a tree with the examples."""
     path = tmp_path_factory.mktemp("reader")
     (path / "examples").symlink_to(ROOT / "examples")
     return path
@@ -243,7 +246,7 @@ def database(cluster, sql):
 
 @pytest.fixture(scope="module")
 def readme(kept, folder):
-    """The README is read once: what it leaves is where each page begins."""
+    """Runs the README once; each page begins with the state after it."""
     cluster, env = kept
     reader = Reader(env, folder)
     reader.read("README.md")
@@ -279,7 +282,7 @@ def test_page(begun, folder, tell, page):
 
 
 def anchors(page):
-    """As GitHub makes them of headings."""
+    """The anchors that GitHub makes from headings."""
     found = []
     for title in re.findall(r"^#+ (.*)$", (ROOT / page).read_text(), re.M):
         slug = re.sub(r"[^\w\- ]", "", title.lower()).replace(" ", "-")
@@ -294,7 +297,7 @@ def anchors(page):
     "test/README.md", *PAGES,
 ])
 def test_links(page):
-    """Each leads to a file that is there, and to a heading of it."""
+    """Each link leads to an existing file, and to an existing heading."""
     text = (ROOT / page).read_text()
     for link in re.findall(r"\]\(([^)\s]+)\)", text):
         if re.match("https?:", link):
@@ -321,8 +324,8 @@ def test_links(page):
 def test_a_page_that_is_wrong(
     kept, readme, folder, monkeypatch, tmp_path, fault, text
 ):
-    """Each way in which a page can be wrong is seen.  (None of these changes
-    anything, so they need no database of their own.)"""
+    """Each kind of error in a page is detected.  These examples change nothing,
+    so they need no database of their own."""
     (tmp_path / "page.md").write_text(text)
     monkeypatch.setattr(sys.modules[__name__], "ROOT", tmp_path)
     with pytest.raises((pytest.fail.Exception, AssertionError)) as failure:

@@ -1,7 +1,7 @@
-"""What an earlier attempt of a run has left in S3 is not forgotten by a later
-one that has not touched it: row 74 of docs/faults.md.
+"""Objects of an earlier attempt of a run stay known in later attempts that have
+not replaced them: row 74 of docs/faults.md.
 
-The later attempt has the id of the earlier one, and ends badly.
+The later attempt has the id of the earlier one, and fails.
 """
 
 import json
@@ -18,7 +18,7 @@ SERIAL, WORKERS = 0, 4
 R1 = "4ae3d5f2-1c10-4a4f-8d3a-000000000074"
 MANIFEST, SUCCESS = f"_onboard/{R1}/manifest.json", f"_onboard/{R1}/_SUCCESS"
 EARLIER = "(an object of an earlier attempt may be there)"
-# Fails, but not before it was let go.
+# A query that fails, but only after the lock is released.
 HELD = (
     "SELECT 1 / CASE WHEN pg_advisory_xact_lock(48) IS NULL THEN 1 ELSE 0 END"
     " AS n"
@@ -28,7 +28,7 @@ SELECT_NOTHING = "SELECT 1 AS n WHERE false"
 
 @pytest.fixture(autouse=True)
 def unknown(db):
-    """The id, to the history."""
+    """Removes the id from the history."""
     select(db, "DELETE FROM onboard_history WHERE run_id = %s", (R1,))
 
 
@@ -51,7 +51,7 @@ def change(db, name, query):
 
 
 def run_all(connection, **options):
-    """onboard_all() under the one id: its rows by name."""
+    """Calls onboard_all() under the run id; returns its rows by name."""
     found = select(
         connection, "SELECT * FROM onboard_all(NULL, %s, %s)",
         (json.dumps(options), R1),
@@ -60,7 +60,7 @@ def run_all(connection, **options):
 
 
 def kept(observer, name):
-    """The history's row."""
+    """The row of the history."""
     (row,) = select(
         observer, "SELECT * FROM onboard_runs WHERE run_id = %s AND name = %s",
         (R1, name),
@@ -73,14 +73,15 @@ def uri_of(bucket, name):
 
 
 def table_of(s3, bucket, name):
-    """What the manifest says of a table."""
+    """The table's entry in the manifest."""
     said = json.loads(body(s3, bucket, MANIFEST))
     (table,) = (one for one in said["tables"] if one["name"] == name)
     return table
 
 
 def is_kept(observer, s3, bucket, row):
-    """Client, history and manifest name the object of the earlier attempt."""
+    """Asserts that result, history and manifest name the earlier attempt's
+    object."""
     uri = uri_of(bucket, row["name"])
     for one in (row, kept(observer, row["name"])):
         assert (one["status"], one["uri"]) == ("failed", uri)
@@ -100,7 +101,8 @@ def is_kept(observer, s3, bucket, row):
 def test_74_a_table_that_had_landed(
     db, observer, s3, two, workers, bucket, how
 ):
-    """It is there, whatever keeps the later attempts from replacing it."""
+    """The object is still there, whatever keeps later attempts from replacing
+    it."""
     assert run_all(db, manifest=True)["b"]["status"] == "done"
     options = {"manifest": True}
     if how == "not to be replaced":
@@ -123,7 +125,7 @@ def test_74_a_table_that_had_landed(
 def test_74_a_table_of_unknown_fate(
     db, observer, s3, two, workers, bucket, proxied, proxy
 ):
-    """Nobody has said yet that it is not there."""
+    """No request has shown that the object does not exist."""
     select(db, "SET onboard.retry_deadline = '100ms'")
     change(db, "b", rows(6))
     proxy.rule("POST", "uploadId=", drop="answer")
@@ -140,7 +142,7 @@ def test_74_a_table_of_unknown_fate(
 def test_74_a_table_that_is_left_out(
     db, observer, s3, two, bucket, proxied, proxy, first
 ):
-    """Of what was published in part, and is repeated; nothing is sent then."""
+    """The run was published in part, and is repeated; nothing is sent then."""
     together = {"publish": "together"}
     if first == "done":
         run_all(db, **together)
@@ -160,7 +162,7 @@ def test_74_a_table_that_is_left_out(
                 "withheld", uri_of(bucket, "b"), None
             )
         is_kept(observer, s3, bucket, found["a"])
-    # One that has landed its parts, and is withheld, says the same.
+    # A table whose parts have landed, and which is withheld, reports the same.
     change(db, "a", "SELECT 1 / 0 AS n")
     found = run_all(db, **together)
     for one in (found["b"], kept(observer, "b")):
@@ -172,7 +174,7 @@ def test_74_a_table_that_is_left_out(
 
 
 def test_74_nothing_that_was_withheld(db, observer, s3, two, workers, bucket):
-    """Where there never was an object, none is named."""
+    """If there never was an object, none is named."""
     change(db, "a", "SELECT 1 / 0 AS n")
     for _ in range(2):
         found = run_all(db, publish="together")
@@ -183,7 +185,7 @@ def test_74_nothing_that_was_withheld(db, observer, s3, two, workers, bucket):
 
 
 def test_74_no_rows_any_more(db, observer, s3, two, workers, bucket):
-    """That is an end that is well, and says what the run consists of."""
+    """This is a success, which defines the content of the run."""
     run_all(db, manifest=True)
     change(db, "b", SELECT_NOTHING)
     found = run_all(db, manifest=True)["b"]
@@ -192,7 +194,8 @@ def test_74_no_rows_any_more(db, observer, s3, two, workers, bucket):
 
 
 def test_74_while_it_runs(db, observer, s3, two, bucket):
-    """And when its worker is terminated."""
+    """The object stays known while the table runs, and when its worker is
+    terminated."""
     run_all(db)
     change(db, "b", HELD)
     select(observer, "SELECT pg_advisory_lock(48)")
@@ -214,7 +217,7 @@ def test_74_while_it_runs(db, observer, s3, two, bucket):
 
 
 def test_74_landed_meanwhile(pg, db, observer, s3, two, bucket):
-    """By a call beside it, after this one has looked."""
+    """Another call exports the table after this one has read the history."""
     change(db, "b", HELD)
     select(observer, "SELECT pg_advisory_lock(48)")
     waits = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'advisory'"
@@ -233,8 +236,8 @@ def test_74_landed_meanwhile(pg, db, observer, s3, two, bucket):
 
 
 def test_74_an_id_that_is_taken(db, s3, two, alice, workers, bucket):
-    """Also when the last attempt has failed: another role's run would be of the
-    same objects."""
+    """The id stays taken even if the last attempt has failed: another role's
+    run would write the same objects."""
     run_all(db)
     change(db, "a", "SELECT 1 / 0 AS n")
     change(db, "b", "SELECT 1 / 0 AS n")
@@ -249,7 +252,7 @@ def test_74_an_id_that_is_taken(db, s3, two, alice, workers, bucket):
 
 
 def test_74_what_could_not_be_written(pg, db, observer, s3, two, bucket):
-    """The warning that stands for the row says the same."""
+    """The WARNING that replaces the row says the same."""
     run_all(db)
     change(db, "b", "SELECT 1 / 0 AS n")
     session = pg.connect("onboard")

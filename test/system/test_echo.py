@@ -1,7 +1,7 @@
-"""Servers that answer all that they were sent: nobody else gets to see it.
+"""Servers that echo requests in their responses: no secret is passed on.
 
-Stores, security token services and those who give credentials to machines may
-explain an error by what they were asked, or stand behind a proxy that does.
+Stores, security token services and sources of a machine's credentials may quote
+requests in an error, or be behind a proxy that does.
 """
 
 import base64
@@ -29,7 +29,7 @@ FORMS = {
     "xml": lambda text: "".join(f"&#{ord(c)};" for c in text),
     "base64": lambda text: base64.b64encode(text.encode()).decode(),
     "hex": lambda text: text.encode().hex(),
-    # so that what is shown ends within it
+    # long enough that the limit of shown texts falls inside the canary
     "cut": lambda text: ("-" * 430 + text),
 }
 
@@ -38,12 +38,13 @@ UUID = "[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}"
 
 
 def canary():
-    """A secret with the signs that encodings change."""
+    """A secret with the characters that encodings change."""
     return "Can+/" + secrets.token_urlsafe(30) + "/+" + secrets.token_hex(12)
 
 
 def pieces(secret):
-    """What must not be in any text, without signs: {how long: pieces}."""
+    """Pieces of a secret, without those characters, that no text may contain:
+    {length: pieces}."""
     found = {8: set()}
     for text in [secret] + [
         base64.b64encode(b"x" * at + secret.encode()).decode()[4:-4]
@@ -60,13 +61,13 @@ def windows(text, size):
 
 
 class Echo(Script):
-    """form: how it writes what it was sent; status: of its answers."""
+    """Echoes requests; form: the format of responses, status: their status."""
 
     def __init__(self):
         super().__init__()
         self.form, self.status = str, 400
-        self.token = None  # of EC2's metadata service
-        self.told = set()  # signatures
+        self.token = None  # the token of EC2's metadata service
+        self.told = set()  # signatures of the requests
 
     def respond(self, request, headers):
         if request.path == "/latest/api/token":
@@ -90,7 +91,7 @@ class Echo(Script):
 
     def _json(self, text, more):
         if self.status == 200 and self.form is str:
-            return Answer(200, text.encode(), more)  # as a role's name
+            return Answer(200, text.encode(), more)  # a role's name
         document = {"Code": text[:60], "code": text[:60], "message": text}
         return Answer(self.status, json.dumps(document).encode(), more)
 
@@ -136,7 +137,7 @@ def echo():
 
 @pytest.fixture(scope="module")
 def told():
-    """What the servers are told, by its name."""
+    """Secrets that the servers receive, by name."""
     names = ("token", "web", "container", "instance", "secret", "key")
     return {name: canary() for name in names}
 
@@ -182,7 +183,7 @@ CALLS = (
 
 
 def everything_said(cluster, server):
-    """By all functions, to all who hear of it."""
+    """All output of all functions: to the client, the log and listeners."""
     session = cluster.connect()
     said = []
     select(session, f"SET onboard.server = '{server}'; LISTEN onboard")
@@ -226,7 +227,7 @@ def test_an_echo_is_not_passed_on(
     finally:
         servers.drop()
     assert len(echo.requests()) > before
-    # Eight digits of some run's id could be those of a signature by chance.
+    # Eight digits of a run id could equal part of a signature by chance.
     text = re.sub(UUID, "", "\n".join(said))
     shown = {size: windows(text, size) for size in (8, 16)}
     for name, secret in [*told.items(), *(("signed", s) for s in echo.told)]:
@@ -234,12 +235,13 @@ def test_an_echo_is_not_passed_on(
             assert not hidden & shown[size], name
 
 
-# Statements that have a secret
+# Statements that contain a secret
 
 
 @pytest.mark.parametrize("how", ["do", "function", "nested"])
 def test_the_statement_of_a_mapping_is_no_context(host, how, canaries):
-    """Of an error of the validator, within a function or a DO block."""
+    """An error of the validator in a function or a DO block must not quote it.
+    """
     secret = canary()
     canaries.add(secret)
     bad = (
@@ -255,7 +257,7 @@ def test_the_statement_of_a_mapping_is_no_context(host, how, canaries):
         "nested": f"EXECUTE $x$ DO $y$ BEGIN EXECUTE '{bad}'; END $y$ $x$",
     }[how]
     session = host.connect()
-    # the statement that the client sends is not in an error of its own
+    # the client's own statement is not in the context of its error
     select(session, "SET log_min_error_statement = panic")
     before = len(host.log_text())
     with pytest.raises(psycopg2.Error) as caught:
@@ -272,7 +274,7 @@ def test_the_statement_of_a_mapping_is_no_context(host, how, canaries):
 
 
 def test_nor_is_it_the_statement_that_is_logged(host, canaries):
-    """Within a block, as by itself."""
+    """A statement in a block is treated like a statement by itself."""
     secret = canary()
     canaries.add(secret)
     host.psql("DROP SERVER IF EXISTS contexts; CREATE SERVER contexts FOREIGN"

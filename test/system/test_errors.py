@@ -1,8 +1,8 @@
 """Each error of docs/reference.md, with its SQLSTATE and its hint.
 
-The reference is what is tested: it is read for its entries, one for each
-SQLSTATE and case (a row's cases are separated by semicolons), and for their
-hints; each of them must be produced here, or be named in ELSEWHERE.
+The test reads the entries of the reference, one for each SQLSTATE and case (a
+row's cases are separated by semicolons), and their hints.  Each entry must be
+produced here, or be named in ELSEWHERE.
 """
 
 import email.utils
@@ -30,8 +30,8 @@ CODE = re.compile(r"\b(?=[0-9A-Z]*\d)[0-9A-Z]{5}\b")
 
 
 def documented():
-    """{(code, case): hint}; text outside of tables has its title for a case.
-    A hint is a pattern, or None if nothing is said of it."""
+    """{(code, case): hint}. For text outside of tables, the section's title is
+    the case.  A hint is a pattern, or None if the reference gives none."""
     text = (ROOT / "docs/reference.md").read_text()
     section = re.search(r"^## Errors\n(.*?)(?=^## |\Z)", text, re.S | re.M)
     title = ""
@@ -58,7 +58,7 @@ def documented():
     return found
 
 
-# What takes more to bring about: a test that does, and speaks of the code.
+# Errors that need a longer test elsewhere: tests that mention the code.
 ELSEWHERE = {
     ("53200", "no memory"):
         ("test/system/test_faults_host.py", "test_42_no_memory_for_a_part"),
@@ -136,7 +136,7 @@ PRODUCERS = {}
 
 
 def produces(code, case):
-    """A function of a stage; it returns the errors, at least one."""
+    """Registers a function of a stage that returns the errors, at least one."""
 
     def note(function):
         assert (code, case) not in PRODUCERS, "twice"
@@ -147,14 +147,14 @@ def produces(code, case):
 
 
 class Stage:
-    """All that it takes for errors."""
+    """Everything that is needed to produce errors."""
 
     def __init__(self, request):
         self._request = request
         self.db = request.getfixturevalue("db")
 
     def __getattr__(self, name):
-        """A fixture."""
+        """Returns a fixture."""
         return self._request.getfixturevalue(name)
 
     def sql(self, statement, parameters=None, session=None):
@@ -169,7 +169,7 @@ class Stage:
         )
 
     def answered(self, answer, request=OBJECT, query=SMALL, **options):
-        """The error of an export that always gets this answer."""
+        """The error of an export whose requests always get this response."""
         self.impatient()
         self.proxy.rule(*request, times=None, answer=answer)
         error = self.export(
@@ -182,7 +182,7 @@ class Stage:
         select(self.db, "SET onboard.retry_deadline = '300ms'")
 
     def rolled_back(self, prepare, statement):
-        """The error of a statement in a transaction of its own."""
+        """The error of a statement in a transaction that is rolled back."""
         select(self.db, "BEGIN")
         try:
             select(self.db, prepare)
@@ -226,7 +226,7 @@ def test_elsewhere(entry):
     file, test = ELSEWHERE[entry]
     text = (ROOT / file).read_text()
     assert re.search(rf"\b{test}\(", text)
-    # (core has codes of its own)
+    # Tests of core use the codes of core instead.
     assert file.endswith(".c") or entry[0] in text
 
 
@@ -464,7 +464,7 @@ def unclear(stage):
 
 @produces("01000", "A warning about the clock")
 def clock(stage):
-    """Ten minutes, which S3 would tolerate."""
+    """The clock is wrong by ten minutes, which S3 would tolerate."""
     when = time.time() + 600
     stage.proxy.rule(*OBJECT, answer=s3_error(
         403, "RequestTimeTooSkewed",
@@ -526,7 +526,8 @@ def not_aborted_in_time(stage):
 
 
 def ended_too_late(stage, text, **action):
-    """The warning of an export that is cancelled when its object is sent."""
+    """The warning of an export that is cancelled while its object is being
+    completed."""
     observer = stage.pg.connect("onboard")
 
     def end():
@@ -1003,7 +1004,7 @@ def increment(stage, **registered):
 
 
 def next_increment(stage, change):
-    """The error of an increment after another one, and a change."""
+    """The error of an increment after an earlier one and a change."""
     select(stage.db, change)
     return stage.sql("SELECT onboard_table('t')")
 

@@ -1,8 +1,8 @@
 """Faults of Create, Complete and Abort: rows 10, 12 to 17, 31, 35 and 48 of
 docs/faults.md.
 
-A request that gets no byte of an answer on a connection that was used before
-is sent again by libcurl itself, unseen by us, but seen by the proxy.
+If a request on a reused connection receives no byte of a response, libcurl
+itself sends it again; onboard does not notice, but the proxy does.
 """
 
 import xml.etree.ElementTree
@@ -27,7 +27,8 @@ CUT_XML = XML + "<CompleteMultipartUploadResult><Location>http://"
 
 
 def nothing_else(export, *requests):
-    """No request twice besides these: Create, three parts, Complete."""
+    """Asserts that no request but these was repeated: Create, three parts,
+    Complete."""
     kinds = {CREATE: 1, PARTS: 3, COMPLETE: 1}
     assert export.others(*requests) == sum(
         count for kind, count in kinds.items() if kind not in requests
@@ -57,7 +58,7 @@ def test_create_fails_once(export, proxy, fault):
 
 @pytest.mark.parametrize("at", [40, None], ids=["head", "body"])
 def test_10_create_is_cut(export, proxy, db, rgw, bucket, at):
-    """S3 has begun an upload whose name nobody knows: the sweep finds it."""
+    """S3 has begun an upload whose id no process knows: the sweep finds it."""
     proxy.rule(*CREATE, drop="answer", at=at, reset=True)
     with export.running() as landing:
         landing.rows()
@@ -119,7 +120,7 @@ NOT_DONE = {
 @pytest.mark.parametrize("fault", list(NOT_DONE))
 @pytest.mark.parametrize("other", [False, True], ids=["", "over-another"])
 def test_14_unclear_and_not_done(export, proxy, db, bucket, fault, other):
-    """Whether or not another object of that name and size is there."""
+    """This does not depend on another object of that name and size."""
     if other:
         land(db, "t", rows(12, "repeat('y', 1000) AS repeat"), bucket)
     proxy.rule(*COMPLETE, **NOT_DONE[fault])
@@ -151,7 +152,8 @@ def test_14_unclear_but_done(export, proxy, fault):
 
 
 def test_14_stays_unclear(export, proxy):
-    """It can be done but not looked for: nobody may say that it failed."""
+    """The Complete can succeed but the object cannot be checked: the error must
+    not claim a failure."""
     proxy.rule(*COMPLETE, drop="answer")
     proxy.rule(*HEAD, answer=Answer(403), times=None)
     error = export.failure()
@@ -176,7 +178,7 @@ def test_15_reply_is_lost(export, proxy, drop, times):
 
 
 def test_15_reply_is_lost_and_upload_forgotten(export, proxy):
-    """Some stores know nothing of an upload once it is complete."""
+    """Some stores forget an upload once it is completed."""
     proxy.rule(*COMPLETE, drop="after")
     proxy.rule("POST", "uploadId=", nth=2, answer=GONE, times=None)
     export.lands()
@@ -185,7 +187,7 @@ def test_15_reply_is_lost_and_upload_forgotten(export, proxy):
 
 
 def test_15_another_object_is_there(export, proxy, db, s3, bucket):
-    """Of that name and size, but not with our marker."""
+    """It has the same name and size, but not our marker."""
     other = rows(12, "repeat('y', 1000) AS repeat")
     land(db, "t", other, bucket)
     proxy.rule(*COMPLETE, answer=GONE, times=None)
@@ -198,7 +200,8 @@ def test_15_another_object_is_there(export, proxy, db, s3, bucket):
 
 
 def test_15_upload_is_there_but_not_completed(export, proxy):
-    """Asked again, the store does know it, but will not complete it."""
+    """In response to the retry, the store knows the upload, but refuses to
+    complete it."""
     proxy.rule(*COMPLETE, answer=GONE, times=None)
     error = export.fails("08007")
     assert "NoSuchUpload" in error.diag.message_detail
@@ -209,7 +212,7 @@ def test_15_upload_is_there_but_not_completed(export, proxy):
     "dribble", [None, 0.02], ids=["in-silence", "with-blanks"]
 )
 def test_16_complete_takes_long(export, proxy, dribble):
-    """Longer than any other request may stand still."""
+    """The Complete may stall for longer than any other request."""
     rule = proxy.rule(*COMPLETE, delay=1.5, dribble=dribble)
     export.set(stall_timeout="1s")
     export.lands()
@@ -235,7 +238,7 @@ RESULTS = {
 
 @pytest.mark.parametrize("result", list(RESULTS))
 def test_17_odd_success(export, proxy, result):
-    """RGW's first answer has no ETag, moto's has another root."""
+    """RGW's first response has no ETag, moto's has another root element."""
     proxy.rule(*COMPLETE, instead=ok_with(RESULTS[result]))
     export.lands()
     nothing_else(export)
@@ -257,8 +260,8 @@ def test_31_conflict_at_complete(export, proxy, status):
 
 
 def test_35_parts_are_in_order_and_large(export, proxy):
-    """What would make S3 say EntityTooSmall or InvalidPartOrder."""
-    proxy.rule(*PART, answer=INTERNAL_ERROR)  # so they do not land in order
+    """S3 would respond EntityTooSmall or InvalidPartOrder otherwise."""
+    proxy.rule(*PART, answer=INTERNAL_ERROR)  # so parts land out of order
     export.lands(rows(40))
     (complete,) = proxy.requests(*COMPLETE)
     root = xml.etree.ElementTree.fromstring(complete.body)
@@ -282,7 +285,7 @@ def test_35_parts_are_in_order_and_large(export, proxy):
 
 
 def test_48_abort_fails(export, proxy, db, rgw, bucket):
-    """The error is the first one; the warning says what is left where."""
+    """The first error is raised; a WARNING names the upload that is left."""
     proxy.rule(*PART, answer=DENIED)
     proxy.rule(*ABORT, answer=INTERNAL_ERROR, times=None)
     error = export.failure()
@@ -304,7 +307,7 @@ def test_48_abort_fails(export, proxy, db, rgw, bucket):
 def test_48_abort_fails_at_a_key_that_the_client_cannot_read(
     export, proxy, db, rgw, bucket
 ):
-    """The query's own error stays the statement's."""
+    """The query's own error is the statement's error."""
     query = rows(12, "1 / (11500 - g), repeat('x', 1000)")
     proxy.rule("DELETE", times=None, answer=DENIED)
     db.set_client_encoding("LATIN1")
@@ -331,7 +334,7 @@ def test_48_abort_fails_once(export, proxy, db):
 
 
 def test_a_part_of_an_aborted_upload(export, proxy, db, s3, bucket):
-    """Somebody else has aborted it."""
+    """Another client has aborted it."""
     held = proxy.rule(*PART, hold=True, when="request")
     with export.running() as landing:
         held.wait()

@@ -1,7 +1,7 @@
 """Temporary credentials, and the clock: rows 18 to 23 of docs/faults.md.
 
-They come from AWS's givers of credentials as lib/identity.py plays them, and
-are real ones of RGW's own STS: RGW verifies what the export does with them.
+lib/identity.py plays AWS's sources of credentials; the credentials are real
+ones of RGW's own STS, so RGW verifies how the export uses them.
 """
 
 import contextlib
@@ -56,7 +56,7 @@ sso_role_name = lander
 
 
 class Files:
-    """What the environment of the database server points to."""
+    """The files to which the environment of the database server refers."""
 
     def __init__(self, folder, canaries):
         self.folder = folder
@@ -80,8 +80,8 @@ class Files:
 
 @pytest.fixture(scope="module")
 def aws_cluster(identity_server, canaries):
-    """A database server in whose environment all sources are configured, and
-    whose clock the tests can set."""
+    """A database server whose environment configures all sources, and whose
+    clock the tests can set."""
     cluster = Cluster()
     cluster.create()
     cluster.files = Files(os.path.join(cluster.folder, "aws"), canaries)
@@ -143,14 +143,14 @@ def make(aws_cluster, canaries):
 
 @pytest.fixture
 def proxy(rgw):
-    """In front of the gateway that takes temporary credentials."""
+    """A proxy in front of the gateway that takes temporary credentials."""
     with Proxy(rgw.sts) as server:
         yield server
 
 
 @pytest.fixture
 def exporter(aws_cluster, files, make, rgw, s3, bucket, proxy):
-    """Makes an Export that takes its credentials from a source."""
+    """Makes an Export that takes its credentials from a given source."""
     sessions = []
 
     def start(source, *keys, **options):
@@ -164,7 +164,7 @@ def exporter(aws_cluster, files, make, rgw, s3, bucket, proxy):
         session.close()
 
 
-# They work (each source by itself: test_credentials.py)
+# Sources work (each one by itself: test_credentials.py)
 
 ROLES = {
     "of-profile": ("profile", {"profile": "role"}, [STS]),
@@ -181,7 +181,7 @@ ROLES = {
 
 @pytest.mark.parametrize("role", list(ROLES))
 def test_role(exporter, identity, role):
-    """Assumed once in a session, by questions in their order."""
+    """The role is assumed once in a session, by requests in their order."""
     source, options, questions = ROLES[role]
     identity.external_id = None if role == "of-instance" else "handshake"
     export = exporter(source, **options)
@@ -196,7 +196,7 @@ def test_role(exporter, identity, role):
 
 
 def test_role_of_a_real_sts(exporter, rgw):
-    """RGW's own gives what it then takes."""
+    """RGW's own STS issues credentials that RGW then accepts."""
     export = exporter(
         "mapping", rgw.access_key, rgw.secret_key, role_arn=rgw.role,
         sts_endpoint=rgw.sts,
@@ -214,7 +214,8 @@ def test_role_of_a_real_sts(exporter, rgw):
     "request_", [CREATE, PART, COMPLETE], ids=["create", "part", "complete"]
 )
 def test_18_expired_token(exporter, identity, proxy, source, request_):
-    """In the middle of an upload: new credentials, and it goes on."""
+    """The token expires in the middle of an upload, which goes on with new
+    credentials."""
     proxy.rule(*request_, answer=EXPIRED)
     export = exporter(source)
     export.lands(BIG)
@@ -224,7 +225,7 @@ def test_18_expired_token(exporter, identity, proxy, source, request_):
 
 
 def test_18_several_parts_at_once(exporter, identity, proxy):
-    """One of them asks for new credentials, the others wait for it."""
+    """One part fetches new credentials, the others wait for it."""
     held = proxy.rule(*PARTS, times=4, hold=True, answer=EXPIRED)
     export = exporter("instance")
     with export.running(rows(60), connections=4) as landing:
@@ -239,7 +240,8 @@ def test_18_several_parts_at_once(exporter, identity, proxy):
     "fault", [Answer(500), Answer(404)], ids=["500", "404"]
 )
 def test_18_no_new_credentials(exporter, identity, proxy, rgw, bucket, fault):
-    """The error says who did not give them; the old ones still abort."""
+    """The error names the source that failed; the Abort uses the old
+    credentials."""
     identity.rule(*INSTANCE, nth=2, times=None, answer=fault)
     proxy.rule(*PART, answer=EXPIRED)
     export = exporter("instance")
@@ -253,7 +255,7 @@ def test_18_no_new_credentials(exporter, identity, proxy, rgw, bucket, fault):
 
 
 def test_18_keys_that_were_given(exporter, proxy, rgw, bucket):
-    """There are no others to be had from a mapping."""
+    """A mapping has no other credentials."""
     access_key, secret_key, token = rgw.temporary()
     export = exporter("mapping", access_key, secret_key, token)
     proxy.rule(*PART, answer=EXPIRED, times=None)
@@ -264,7 +266,7 @@ def test_18_keys_that_were_given(exporter, proxy, rgw, bucket):
 
 
 def test_18_expired_again(exporter, identity, proxy):
-    """New credentials are no better: once is enough."""
+    """If the store refuses the new credentials, too, the export fails."""
     proxy.rule(*PART, answer=EXPIRED, times=None)
     export = exporter("instance")
     export.fails("28000", BIG)
@@ -273,10 +275,11 @@ def test_18_expired_again(exporter, identity, proxy):
 
 
 def test_19_renewed_in_time(exporter, identity, proxy, files):
-    """When five minutes are left, before anybody complains."""
+    """Credentials are renewed when five minutes are left, before the store
+    refuses them."""
     identity.lifetime = 6 * 60
     part = proxy.rule(*PART, hold=True)
-    # While it is being renewed, the export goes on with what it has.
+    # During the renewal, the export goes on with the old credentials.
     renewal = identity.rule(*INSTANCE, nth=2, hold=True)
     export = exporter("instance")
     with export.running(rows(40)) as landing:
@@ -294,7 +297,8 @@ def test_19_renewed_in_time(exporter, identity, proxy, files):
 
 
 def test_19_renewal_is_not_repeated_at_once(exporter, identity):
-    """Who gives nothing that lives longer is not asked for each part."""
+    """A source whose credentials do not live longer is not asked again for each
+    part."""
     identity.lifetime = 240
     export = exporter("instance")
     export.lands(rows(60))
@@ -302,7 +306,7 @@ def test_19_renewal_is_not_repeated_at_once(exporter, identity):
 
 
 def test_19_renewal_fails(exporter, identity, proxy, files):
-    """What lives is used as long as it lives."""
+    """The old credentials are used as long as they are valid."""
     identity.lifetime = 6 * 60
     part = proxy.rule(*PART, hold=True)
     identity.rule(*INSTANCE, nth=2, times=None, answer=Answer(404))
@@ -325,18 +329,19 @@ def test_19_dead_on_arrival(exporter, identity, proxy):
 
 
 def test_19_expired_ones_of_an_instance(exporter, identity, proxy):
-    """All that the metadata service has in an outage of its own.  What counts
-    is that the store takes them."""
+    """In an outage of its own, the metadata service has only expired
+    credentials.  They are used as long as the store accepts them."""
     identity.lifetime = -60
     exporter("instance").lands(SMALL)
     assert [r.status for r in proxy.requests()] == [200]
 
 
-# Those who give them
+# Failures of sources
 
 
 def refused(export, *words):
-    """No credentials, so nothing is asked of S3; the whole error."""
+    """Asserts that without credentials no request is sent; returns the whole
+    error."""
     error = export.fails("28000", SMALL)
     said = f"{error} {error.diag.message_detail}"
     for word in words:
@@ -350,7 +355,7 @@ def test_20_instance_metadata_hangs(exporter, identity):
     identity.rule(*TOKEN, times=None, hold=True, when="request")
     started = time.monotonic()
     refused(exporter("instance"), "instance metadata service")
-    # 5 s, and what a slow machine adds.
+    # The limit is 5 s, plus the delay of a slow machine.
     assert time.monotonic() - started < 15
 
 
@@ -391,7 +396,7 @@ def test_20_instance_has_no_role(exporter, identity):
 
 @pytest.mark.parametrize("status", [403, 404, 405])
 def test_20_no_version_2(exporter, identity, status):
-    """Nobody falls back to version 1, which asks for no token."""
+    """Version 1, which needs no token, is not used as a fallback."""
     identity.rule(*TOKEN, answer=Answer(status), times=None)
     refused(exporter("instance"), "instance metadata service", str(status))
     assert identity.requests("GET") == []
@@ -433,7 +438,8 @@ def test_20_junk_instead_of_credentials(exporter, identity, canaries, junk):
 
 
 def test_21_container_token_is_rotated(exporter, identity, files, proxy):
-    """It is read anew when it is needed, also within an upload."""
+    """The token's file is read again whenever it is needed, even during an
+    upload."""
     held = proxy.rule(*PART, hold=True, answer=EXPIRED)
     export = exporter("container")
     with export.running(BIG) as landing:
@@ -465,7 +471,7 @@ def test_21_container_token_is_missing(exporter, identity, files):
 
 
 def test_21_container_at_a_public_host(environment, exporter, proxy):
-    """Without TLS: a token would go to it."""
+    """Without TLS, the token would be sent in clear text."""
     environment(AWS_CONTAINER_CREDENTIALS_FULL_URI="http://192.0.2.1/a")
     refused(
         exporter("container"), "AWS_CONTAINER_CREDENTIALS_FULL_URI leads",
@@ -480,7 +486,8 @@ def test_21_giver_fails_twice(exporter, identity, source):
 
 
 def test_21_web_identity_is_rotated(exporter, identity, files):
-    """Between our reading the file and STS's reading the token."""
+    """The token is rotated after the file was read and before STS verifies it.
+    """
     held = identity.rule(*STS, hold=True, when="request")
     export = exporter("web_identity")
     with export.running(SMALL) as landing:
@@ -514,7 +521,7 @@ def test_21_sts_refuses(exporter, identity, files, refusal):
 
 
 def test_21_sts_hangs(exporter, identity, aws_cluster):
-    """A cancel does not wait for it."""
+    """A cancel does not wait for the response."""
     held = identity.rule(*STS, times=None, hold=True, when="request")
     export = exporter("web_identity")
     observer = aws_cluster.connect()
@@ -528,7 +535,8 @@ def test_21_sts_hangs(exporter, identity, aws_cluster):
 
 
 def test_chain_does_not_fall_through(environment, exporter, identity):
-    """What is configured and fails is an error, not another identity."""
+    """If a configured source fails, that is an error: no other identity is
+    used."""
     environment(AWS_ACCESS_KEY_ID="AKIAHALF")
     refused(exporter("chain"), "the environment has no AWS_SECRET_ACCESS_KEY")
     environment(AWS_PROFILE="nonesuch")
@@ -554,7 +562,7 @@ def test_chain_does_not_fall_through(environment, exporter, identity):
     ],
 )
 def test_22_profile_is_refused(exporter, identity, files, profile, word):
-    """A command would run as the operating system's user of PostgreSQL."""
+    """A command would run as PostgreSQL's OS user."""
     refused(exporter("profile", profile=profile), profile, word)
     assert not os.path.exists(files.path("ran"))
     assert identity.requests() == []
@@ -581,7 +589,7 @@ def test_23_clock_is_wrong(exporter, files, proxy, rgw, minutes, query):
 
 
 def test_23_clock_is_said_to_be_wrong(exporter, proxy, rgw):
-    """By a store whose answers say that it is right: final."""
+    """If the responses show that the clock is right, the refusal is final."""
     answer = s3_error(403, "RequestTimeTooSkewed")
     proxy.rule(answer=answer, times=None)
     export = exporter("mapping", rgw.access_key, rgw.secret_key)

@@ -1,8 +1,8 @@
-"""Exports that end badly, by an error, a cancel, a time-out: rows 36, 37, 38,
+"""Exports that end badly, by an error, a cancel or a time-out: rows 36, 37, 38,
 41, 48 and 50 of docs/faults.md.
 
-Each time: nothing to see in S3, the right SQLSTATE, an answer in time, and a
-session that goes on as if nothing had been.
+Each time, nothing is visible in S3, the SQLSTATE is right, the error comes in
+time, and the session remains usable.
 """
 
 import os
@@ -35,7 +35,8 @@ EARLY, LATE = 10, 18000  # rows of BIG: before and after parts were sent
 
 @pytest.fixture
 def deaf_endpoint():
-    """An address that answers no connect: its queue of them is full."""
+    """An address that accepts no connection: its queue of pending ones is full.
+    """
     listener = socket.socket()
     listener.bind(("127.0.0.1", 0))
     listener.listen(0)
@@ -55,16 +56,17 @@ def deaf_endpoint():
 
 @pytest.fixture
 def mute_endpoint():
-    """An address that takes connections and never says a word."""
+    """An address that accepts connections and never sends a byte."""
     with socket.create_server(("127.0.0.1", 0), backlog=128) as listener:
         yield "http://127.0.0.1:%d" % listener.getsockname()[1]
 
 
-# Stages: an export is brought to a point where it stays
+# Stages: points at which an export stays
 
 
 class Stage:
-    """What to export where, and how to wait until it got that far."""
+    """A query and its server, and how to wait until the export is at this
+    stage."""
 
     def __init__(self, query, server, reached, **options):
         self.query = query
@@ -89,7 +91,7 @@ class Stages:
         )
 
     def held(self, query, method, pattern, options):
-        """A request that is stopped before the server sees any of it."""
+        """The proxy holds a request before the server receives any of it."""
         rule = self._get("proxy").rule(
             method, pattern, times=None, hold=True, when="request",
             drop="before",
@@ -98,7 +100,7 @@ class Stages:
         return Stage(query, self._get("proxied"), reached, **options)
 
     def unanswered(self, method, pattern):
-        """The server acted, but its answer does not come."""
+        """The server has acted, but the proxy holds its response."""
         rule = self._get("proxy").rule(
             method, pattern, times=None, hold=True, when="answer"
         )
@@ -148,7 +150,8 @@ def stages(request):
     return Stages(request)
 
 
-# libpq shows the client of a terminated backend only that the server hung up.
+# libpq only shows the client of a terminated backend that the connection was
+# closed.
 TERMINATING = "FATAL:  terminating connection due to administrator command"
 
 
@@ -161,7 +164,8 @@ def said(cluster, pid, text):
 
 
 def goes_on(connection, s3, bucket):
-    """The session exports at once, and it was the only thing that landed."""
+    """Asserts that the session exports at once, and that only this object
+    landed."""
     assert land(connection, "again", SMALL, bucket)["status"] == "done"
     assert keys(s3, bucket) == [key_of("again")]
     assert body(s3, bucket, key_of("again")) == b"one\n1\n"
@@ -188,7 +192,7 @@ def test_41_error_before_the_first_row(db, rgw, s3, bucket):
 
 @pytest.mark.parametrize("row", [EARLY, LATE])
 def test_41_error_is_caught(db, rgw, s3, bucket, row):
-    """By plpgsql, which then goes on exporting."""
+    """PL/pgSQL catches the error, and then exports again."""
     select(
         db,
         """
@@ -229,7 +233,7 @@ def test_41_error_after_a_savepoint(db, rgw, s3, bucket, row):
 
 
 def test_41_error_of_another_export(db, rgw, s3, bucket):
-    """The second of two in a statement fails; S3 knows no ROLLBACK."""
+    """The second of two exports in a statement fails; S3 has no ROLLBACK."""
     sql = "SELECT onboard_table('good', %s, %s), onboard_table('bad', %s, %s)"
     error = failure(
         select, db, sql, (BIG, bucket, rows(20, BAD.format(LATE)), bucket)
@@ -261,7 +265,7 @@ TERMINATED = [
     "computing-late", "part-stuck", "no-room", "complete-stuck",
     "part-backs-off", "connect-hangs-small", "object-stuck",
 ]
-# Two seconds each: they get this far long before.
+# The time-out is two seconds: exports reach these stages long before.
 TIMED_OUT = ["computing-late", "part-stuck", "part-backs-off"]
 
 
@@ -298,7 +302,7 @@ def test_38_terminate(pg, db, rgw, bucket, stages, observer, name):
     assert said(pg, export.pid, TERMINATING)
     assert elapsed < PROMPT
     no_trace(rgw, bucket)
-    # no crash, so the other session is still there
+    # the server did not crash, so the other session is still there
     assert value(observer, "SELECT 1") == 1
 
 
@@ -321,7 +325,8 @@ def test_37_statement_timeout(db, rgw, s3, bucket, stages, name):
 
 @pytest.mark.parametrize("name", ["computing-late", "part-stuck"])
 def test_36_cancel_is_caught(db, rgw, s3, bucket, stages, observer, name):
-    """plpgsql's others does not catch it; who names it can go on."""
+    """PL/pgSQL's OTHERS does not catch a cancel; a handler that names it can go
+    on."""
     select(
         db,
         """
@@ -364,13 +369,14 @@ def test_36_cancel_after_a_savepoint(db, rgw, s3, bucket, stages, observer):
 def test_36_cancel_while_create_is_answered(
     db, rgw, s3, bucket, proxy, proxied, observer
 ):
-    """The upload exists before we know its id: the answer is waited for."""
+    """The upload exists before onboard knows its id, so the response is
+    awaited."""
     rule = proxy.rule("POST", "uploads", hold=True, when="answer")
     sql = call("ended", BIG, bucket, server=proxied)
     with Running(db, *sql) as export:
         rule.wait()
         select(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
-        # It leaves the latch for the clean-up's own wait.
+        # The first wait leaves the latch to the clean-up's own wait.
         wait_for_event(observer, export.pid, None)
         assert len(rgw.unfinished(bucket)) == 1
         rule.release()
@@ -383,7 +389,7 @@ def test_36_cancel_while_create_is_answered(
 def test_48_abort_is_not_answered(
     db, rgw, s3, bucket, proxy, proxied, observer
 ):
-    """A store that does not answer Abort cannot keep the session."""
+    """A store that does not respond to Abort cannot keep the session."""
     parts = proxy.rule("PUT", "partNumber=2", hold=True, when="request",
                        drop="before")
     proxy.rule("DELETE", times=None, hold=True, when="request", drop="before")
@@ -419,7 +425,8 @@ def test_36_cancel_too_late(
     db, rgw, s3, bucket, proxy, proxied, observer, query, method, pattern,
     dribble,
 ):
-    """The store has the object when the cancel comes: it is not hidden."""
+    """The store has the object when the cancel arrives: the object is reported.
+    """
     rule = proxy.rule(method, pattern, hold=True, dribble=dribble)
     sql = call("late", query, bucket, server=proxied)
     with Running(db, *sql) as export:
@@ -431,7 +438,7 @@ def test_36_cancel_too_late(
     assert body(s3, bucket, key_of("late")) == copy(db, query)
 
 
-# The session or the whole server goes
+# The session or the whole server ends
 
 
 @pytest.mark.parametrize("name", ["computing-late", "part-stuck", "no-room"])
@@ -456,7 +463,7 @@ def test_37_client_goes_away(pg, rgw, bucket, stages, observer, name):
     assert value(observer, "SELECT 1") == 1
 
 
-# Ways to call it
+# Calls of several kinds
 
 
 def test_50_two_in_one_statement(db, s3, bucket):
@@ -471,7 +478,7 @@ def test_50_two_in_one_statement(db, s3, bucket):
         assert body(s3, bucket, key_of(name)) == text
 
 
-# A set-returning function has no place in CASE, a function that calls it has.
+# CASE cannot contain a set-returning function, but a function that calls one.
 LANDED = """
     CREATE FUNCTION pg_temp.landed(name text, query text, bucket text)
     RETURNS text LANGUAGE sql AS $$
@@ -480,7 +487,7 @@ LANDED = """
 
 
 def test_50_two_cursors(db, s3, bucket):
-    """Two exports that are both under way, and neither is another's."""
+    """The two exports are under way at the same time, independently."""
     select(db, LANDED)
     outer = (
         "SELECT g, CASE WHEN g % 6000 = 0 THEN"
@@ -577,7 +584,7 @@ def test_cursor(db, rgw, s3, bucket):
     assert rgw.unfinished(bucket) == []
 
 
-# What piles up
+# Leaks
 
 
 def descriptors(pid):
@@ -587,7 +594,7 @@ def descriptors(pid):
 def test_41_failures_leak_no_descriptors(db, rgw, bucket):
     pid = db.info.backend_pid
     query = rows(10, BAD.format(9900))
-    # PostgreSQL keeps the files open that the history is in.
+    # PostgreSQL keeps the files of the history open.
     assert land(db, "first", SMALL, bucket)["status"] == "done"
     failure(land, db, "bad", query, bucket)
     before = descriptors(pid)
@@ -600,7 +607,8 @@ def test_41_failures_leak_no_descriptors(db, rgw, bucket):
 
 
 def test_41_caught_failures_pile_up_no_memory(db, rgw, bucket):
-    """Within one call of a function, so that nothing is freed at its end."""
+    """The failures occur in one call of a function, so that its end frees
+    nothing."""
     select(
         db,
         """
@@ -632,7 +640,7 @@ def test_41_caught_failures_pile_up_no_memory(db, rgw, bucket):
     fail(5)
     few_bytes, few_rss = fail(5)
     many_bytes, many_rss = fail(50)
-    # Half of one part would show, let alone 45 of them.
+    # Even half of one part would be visible, let alone 45 parts.
     assert many_bytes - few_bytes < MB
     assert many_rss - few_rss < 4 * MB
     no_trace(rgw, bucket)

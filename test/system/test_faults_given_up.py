@@ -1,8 +1,8 @@
-"""What there is of an object when its export is given up in the moment in which
-the store completes it: rows 70 to 72 and 76 of docs/faults.md.
+"""Exports that are given up at the moment in which the store completes the
+object: rows 70 to 72 and 76 of docs/faults.md.
 
-The request that makes it is held, before the store sees it or before we see
-the answer.  Whatever is said of the object must be true.
+The proxy holds the last request before the store receives it, or its response.
+Every message about the object must be true.
 """
 
 import json
@@ -31,7 +31,7 @@ LAST = {"object": (SMALL, OBJECT), "complete": (BIG, COMPLETE)}
 WRITTEN = "was written nevertheless"
 PERHAPS = "may have been written"
 
-# Longer than a cancel during Complete is patient, and within its bound.
+# Longer than a cancel waits during Complete, and within its limit.
 BOUND = 5.5
 
 
@@ -45,7 +45,7 @@ def end(observer, how, pid):
     select(observer, f"SELECT pg_{how}_backend(%s)", (pid,))
 
 
-# The answer comes in time
+# The response arrives in time
 
 TIMED_OUT = """
     SELECT clock_timestamp() - query_start > '3.2 s' FROM pg_stat_activity
@@ -57,7 +57,7 @@ TIMED_OUT = """
 def test_70_answered_in_time(
     pg, rgw, s3, bucket, proxy, proxied, observer, last, how
 ):
-    """It is waited for, and nothing else is asked or said."""
+    """The response is awaited, and no other request or message is sent."""
     query, request = last
     rule = proxy.rule(*request, hold=True)
     session = pg.connect("onboard")
@@ -72,7 +72,7 @@ def test_70_answered_in_time(
             )
         else:
             end(observer, how, run.pid)
-        # It leaves the latch for the clean-up's own wait.
+        # The first wait leaves the latch to the clean-up's own wait.
         wait_for_event(observer, run.pid, None)
         rule.release()
         error = run.error()
@@ -95,7 +95,7 @@ def test_70_answered_in_time(
 def test_70_refused_in_time(
     db, rgw, s3, bucket, proxy, proxied, observer
 ):
-    """Then there is no object, and nobody says that there may be."""
+    """Then there is no object, and no message says that there may be one."""
     rule = proxy.rule(*COMPLETE, hold=True,
                       answer=s3_error(403, "AccessDenied"))
     with Running(db, *call("late", BIG, bucket, server=proxied)) as run:
@@ -110,14 +110,14 @@ def test_70_refused_in_time(
     assert keys(s3, bucket) == []
 
 
-# The answer does not come in time
+# The response does not arrive in time
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
 def test_71_an_abort_that_proves_nothing(
     pg, rgw, s3, bucket, proxy, proxied, observer, how
 ):
-    """The store answers the Abort with success, and has the object."""
+    """The store responds to the Abort with success, and has the object."""
     rule = proxy.rule(*COMPLETE, hold=True)
     proxy.rule(*ABORT, times=None, answer=Answer(204))
     session = pg.connect("onboard")
@@ -139,7 +139,8 @@ def test_71_an_abort_that_proves_nothing(
 
 
 def test_71_not_done_yet(db, rgw, s3, bucket, proxy, proxied, observer, last):
-    """Nothing is there, but the store may be at work: nobody knows."""
+    """There is no object, but the store may be working on it: its fate is
+    unknown."""
     query, request = last
     rule = proxy.rule(*request, hold=True, when="request")
     with Running(db, *call("late", query, bucket, server=proxied)) as run:
@@ -151,7 +152,7 @@ def test_71_not_done_yet(db, rgw, s3, bucket, proxy, proxied, observer, last):
     (warning,) = warnings(db)
     assert PERHAPS in warning and key_of("late") in warning
     assert [r.status for r in proxy.requests(*HEAD)] == [404]
-    # And so it may: what was held comes to the store at last.
+    # The held request reaches the store at last, which makes the object.
     rule.release()
     if request is OBJECT:
         process.wait_until(
@@ -163,7 +164,7 @@ def test_71_not_done_yet(db, rgw, s3, bucket, proxy, proxied, observer, last):
 def test_71_nobody_may_look(
     db, rgw, s3, bucket, proxy, proxied, observer, last
 ):
-    """Without s3:GetObject."""
+    """The role has no s3:GetObject."""
     query, request = last
     rule = proxy.rule(*request, hold=True)
     proxy.rule(*HEAD, times=None, answer=Answer(403))
@@ -178,7 +179,7 @@ def test_71_nobody_may_look(
 def test_71_another_object_is_there(
     db, rgw, s3, bucket, proxy, proxied, observer, last
 ):
-    """Of that name, from an earlier export: not what this one has made."""
+    """An earlier export made the object of that name."""
     query, request = last
     land(db, "late", query, bucket)
     rule = proxy.rule(*request, hold=True, when="request", drop="before")
@@ -192,7 +193,8 @@ def test_71_another_object_is_there(
 
 
 def test_71_no_answer_at_all(db, rgw, bucket, proxy, proxied, observer):
-    """Neither to it, nor to the Abort: both warnings, and in time."""
+    """The last request and the Abort get no response: both WARNINGs come, in
+    time."""
     rule = proxy.rule(*COMPLETE, hold=True)
     proxy.rule(*ABORT, times=None, hold=True, when="request", drop="before")
     with Running(db, *call("late", BIG, bucket, server=proxied)) as run:
@@ -209,7 +211,7 @@ def test_71_no_answer_at_all(db, rgw, bucket, proxy, proxied, observer):
 def test_71_only_the_look_is_not_answered(
     db, rgw, s3, bucket, proxy, proxied, observer
 ):
-    """Then the upload was aborted in time, and nobody says else."""
+    """Then the upload was aborted in time, and no message says otherwise."""
     rule = proxy.rule(*COMPLETE, hold=True, when="request", drop="before")
     proxy.rule(*HEAD, times=None, hold=True, when="request", drop="before")
     with Running(db, *call("late", BIG, bucket, server=proxied)) as run:
@@ -224,7 +226,7 @@ def test_71_only_the_look_is_not_answered(
 
 
 def test_71_nested(pg, db, bucket, proxy, proxied, observer):
-    """Exports around it are given up in no time of their own."""
+    """The exports around it are given up without a time limit of their own."""
     rule = proxy.rule("POST", "inner.*uploadId=", hold=True)
     proxy.rule("DELETE", "inner.*uploadId=", times=None, hold=True,
                when="request", drop="before")
@@ -257,8 +259,8 @@ def test_71_nested(pg, db, bucket, proxy, proxied, observer):
 def test_71_the_truth_in_a_race(
     pg, rgw, s3, bucket, proxy, proxied, observer, last
 ):
-    """The request comes to the store as the cancel comes to us: an object that
-    is there was told of, one that is not there was not said to be."""
+    """The request reaches the store as the cancel arrives: an object that
+    exists must have been reported, and one that does not must not have been."""
     query, request = last
     for n in range(8):
         session = pg.connect("onboard")
@@ -283,13 +285,13 @@ def test_71_the_truth_in_a_race(
         there = key_of(name) in keys(s3, bucket)
         assert there or not ended
         assert WRITTEN not in said or there
-        # A cancel that comes after the export finds it in the log, at least.
+        # If the cancel comes after the export, the log at least has it.
         done = f'export of "{name}" by "postgres" to' in pg.log_text()
         assert not there or done or WRITTEN in said or PERHAPS in said
     no_upload_left(rgw, bucket)
 
 
-# Its answer says that it failed
+# The response to the last request reports a failure
 
 
 GATEWAY = html(504)
@@ -308,8 +310,9 @@ OF_THE_STORE = ("internal", "slow-down")
 @pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
 def test_76_it_says_that_it_failed(db, s3, bucket, proxy, proxied, answer,
                                    done):
-    """Not only once.  What the store itself says of its failure can be proved
-    by a look; behind a gateway, it may still be at work."""
+    """The failure repeats.  A failure that the store itself reports can be
+    verified by a HEAD; if a gateway reports it, the store may still be at work.
+    """
     select(db, "SET onboard.retry_deadline = '300ms'")
     how = "instead" if done else "answer"
     proxy.rule(*OBJECT, times=None, **{how: SAYS_NOT[answer]})
@@ -336,8 +339,8 @@ def test_76_complete_says_that_it_failed(db, rgw, s3, bucket, proxy, proxied):
 def test_76_a_run_again(
     db, observer, s3, registry, bucket, proxy, proxied, workers
 ):
-    """It replaces an object of the first attempt: that is not an earlier one's
-    any more, in result, history and manifest."""
+    """The repeated run replaces an object of the first attempt, which is no
+    longer named as an earlier one in result, history and manifest."""
     select(db, f"SET onboard.parallel_tables = {workers}")
     select(db, "SET onboard.retry_deadline = '300ms'")
     register(db, bucket, a="SELECT 'first'", b="SELECT 'b'")
@@ -362,7 +365,7 @@ def test_76_a_run_again(
 def test_76_success_says_that_it_failed(
     db, s3, registry, bucket, proxy, proxied
 ):
-    """The call fails, and tells of the file that is there."""
+    """The call fails, and names the file that exists."""
     select(db, "SET onboard.retry_deadline = '300ms'")
     register(db, bucket, a="SELECT 1 AS n")
     proxy.rule("PUT", "_SUCCESS", times=None, instead=GATEWAY)
@@ -389,7 +392,7 @@ def row_of(observer, name):
 
 
 def ended_alone(observer, name):
-    """When its worker, which is the last one, waits for the network."""
+    """Ends the table's worker, the last one, when it waits for the network."""
     process.wait_until(
         lambda: value(observer, "SELECT count(*) FROM onboard_progress") == 1,
         30, "the others have ended",
@@ -402,7 +405,7 @@ def ended_alone(observer, name):
 def test_72_a_worker_is_ended(
     db, observer, s3, registry, bucket, proxied, proxy, how, when
 ):
-    """Client, history and manifest tell the same."""
+    """Client, history and manifest report the same."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     rule = proxy.rule("PUT", key_of("a"), hold=True, when=when)
     options = json.dumps({"manifest": True, "server": proxied})
@@ -437,8 +440,8 @@ def test_72_a_worker_is_ended(
 def test_72_the_session_is_ended(
     pg, observer, s3, registry, bucket, db, proxied, proxy, how
 ):
-    """With it its workers: their objects are told of by it, and in the history.
-    """
+    """The session's workers end with it: the session and the history report
+    their objects."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     rule = proxy.rule("PUT", key_of("a"), hold=True)
     session = pg.connect("onboard")
@@ -481,7 +484,8 @@ def test_72_a_job_is_cancelled(db, observer, s3, bucket, proxied, proxy):
 def test_72_a_table_of_the_session(
     db, observer, s3, registry, bucket, proxied, proxy
 ):
-    """One that fails by itself: its answer is lost, and nobody may look."""
+    """A table fails by itself: its last response is lost, and a HEAD is denied.
+    """
     select(db, "SET onboard.parallel_tables = 0")
     select(db, "SET onboard.retry_deadline = '100ms'")
     register(db, bucket, a=rows(6), b="SELECT 2 AS n")
@@ -500,7 +504,7 @@ def test_72_a_table_of_the_session(
 
 def test_72_what_fails_after_it_has_landed(db, observer, s3, bucket, proxied,
                                            proxy):
-    """A job's table is there, but its manifest is not."""
+    """The object of a job's table exists, but its manifest does not."""
     proxy.rule(
         "PUT", "/manifest.json", times=None, answer=s3_error(403, "AccessDenied")
     )
@@ -515,7 +519,7 @@ def test_72_what_fails_after_it_has_landed(db, observer, s3, bucket, proxied,
     assert kept["error"].endswith("(the object was written)")
 
 
-# Together
+# Publish together
 
 
 SERIAL, WORKERS = 0, 4
@@ -532,7 +536,7 @@ def test_72_together(
     pg, db, observer, rgw, s3, registry, bucket, proxied, proxy, workers, how,
     when,
 ):
-    """k1 is being completed, and its Abort is answered with success."""
+    """k1 is being completed, and its Abort gets a success."""
     register(db, bucket, k1="SELECT 1 AS n", k2="SELECT 2 AS n")
     rule = proxy.rule("POST", key_of("k1") + ".*uploadId=", hold=True,
                       when=when)
@@ -569,8 +573,8 @@ def test_72_together(
 def test_72_all_of_it_is_visible(
     pg, db, observer, s3, registry, bucket, proxied, proxy, workers
 ):
-    """The last Complete is done, and the run is cancelled: it has no manifest.
-    """
+    """The last Complete has succeeded when the run is cancelled, without a
+    manifest."""
     register(db, bucket, k1="SELECT 1 AS n", k2="SELECT 2 AS n")
     rule = proxy.rule("POST", key_of("k2") + ".*uploadId=", hold=True)
     select(db, f"SET onboard.parallel_tables = {workers};"
@@ -595,8 +599,8 @@ def test_72_all_of_it_is_visible(
 def test_72_unclear_and_done_after_all(
     db, observer, s3, registry, bucket, proxied, proxy, workers
 ):
-    """Nobody could look when the answer was lost, but when it was given up:
-    then the run is whole."""
+    """The HEAD fails when the response is lost, but succeeds when the upload is
+    given up: then the run is complete."""
     register(db, bucket, k1="SELECT 1 AS n", k2="SELECT 2 AS n")
     select(db, f"SET onboard.parallel_tables = {workers}")
     proxy.rule("POST", key_of("k2") + ".*uploadId=", drop="answer")

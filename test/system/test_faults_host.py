@@ -1,7 +1,7 @@
 """Faults of the database's own host: rows 28, 29 and 42 to 44 of
 docs/faults.md.
 
-A library in the way of libc and libcurl, test/lib/faulty.c, makes them.
+The preloaded library test/lib/faulty.c causes them, in libc and libcurl.
 """
 
 import contextlib
@@ -50,7 +50,7 @@ def faulty_cluster(tmp_path_factory, canaries):
     ])
     cluster = Cluster()
     cluster.create()
-    # Both where PostgreSQL's OS user can read them.
+    # Both must be in a folder that PostgreSQL's OS user can read.
     faults = os.path.join(cluster.folder, "faults")
     os.mkdir(faults)
     os.chmod(faults, 0o755)
@@ -64,7 +64,7 @@ def faulty_cluster(tmp_path_factory, canaries):
 
 @pytest.fixture
 def faults(faulty_cluster):
-    """Faults, all of them off."""
+    """All faults are off before and after each test."""
     faulty_cluster.faults.off()
     yield faulty_cluster.faults
     faulty_cluster.faults.off()
@@ -93,13 +93,13 @@ def export(faults, make, session, rgw, s3, bucket, proxy):
     return Export(session, rgw, s3, bucket, proxy, server)
 
 
-# How faulty.c resolves them
+# Host names as faulty.c resolves them
 UNKNOWN, FAILS_TWICE, HANGS, DEAD = (f"300.0.0.{n}" for n in range(1, 5))
 
 
 @pytest.fixture
 def named(make, proxy, rgw):
-    """Makes a server with the proxy's endpoint by another name."""
+    """Makes a server with the proxy's endpoint under another host name."""
     return lambda name: make(
         proxy.endpoint.replace("127.0.0.1", name), rgw.access_key,
         rgw.secret_key,
@@ -124,7 +124,7 @@ def test_28_name_server_fails_twice(export, named, proxy):
 
 @BOTH
 def test_28_name_server_hangs(export, named, rgw, faulty_cluster, query):
-    """A cancel does not wait for it."""
+    """A cancel does not wait for the name server."""
     observer = faulty_cluster.connect()
     with export.running(query, server=named(HANGS)) as landing:
         wait_for_network(observer, landing.pid)
@@ -149,7 +149,7 @@ def test_29_connection_refused(export, make, rgw, query):
 
 
 def test_29_dead_addresses(export, named, proxy):
-    """The host has another that lives."""
+    """One more address of the host works."""
     export.lands(SMALL, server=named(DEAD))
     assert len(proxy.requests()) == 1
 
@@ -159,7 +159,7 @@ def test_29_dead_addresses(export, named, proxy):
 
 @pytest.mark.parametrize("allowed", [0, 1])
 def test_42_no_memory_for_a_part(export, faults, proxy, session, allowed):
-    """The first, or one after Create."""
+    """Memory lacks for the first part, or for one after Create."""
     faults.on("memory", allowed)
     error = export.fails("53200")
     assert error.diag.message_detail.lower() == "out of memory."
@@ -180,7 +180,8 @@ def test_42_no_memory_in_libcurl(export, faults, proxy, query):
 
 
 def test_42_no_memory_in_libcurl_for_parts(export, faults, proxy, session):
-    """There is enough for one request at a time, so for the abort."""
+    """There is enough memory for one request at a time, and so for the Abort.
+    """
     held = proxy.rule(*CREATE, hold=True)
     proxy.rule(*PARTS, times=None, hold=True)
     with export.running() as landing:
@@ -204,13 +205,14 @@ def descriptors(pid):
 
 @pytest.mark.parametrize("more", [3, 4, 5, 8])
 def test_43_no_more_descriptors(export, faults, session, proxy, more):
-    """For libcurl or for PostgreSQL's own wait; the error says so."""
+    """Descriptors lack for libcurl or for PostgreSQL's own wait; the error says
+    so."""
     pid = session.info.backend_pid
     fewest = descriptors(pid)
     for _ in range(2):
         export.lands(connections=1)
     before = descriptors(pid)
-    # So that all connections are needed.
+    # The pauses make all connections necessary.
     proxy.rule(*PARTS, times=None, hold=True)
     faults.on("files", fewest + more)
     for _ in range(2):
@@ -228,7 +230,7 @@ def test_43_no_more_descriptors(export, faults, session, proxy, more):
 
 def test_58_worker_runs_before_its_pid_is_known(faults, session, make, rgw,
                                                 bucket):
-    """The postmaster, which started it, has not written it down yet."""
+    """The postmaster has started the worker, but not yet recorded its pid."""
     make(rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3")
     query = "SELECT 1 AS a FROM pg_sleep(0.05)"
     select(session, "INSERT INTO onboard_tables (name, query, bucket)"
@@ -250,7 +252,7 @@ def test_58_worker_runs_before_its_pid_is_known(faults, session, make, rgw,
 
 
 def test_44_disk_full_in_the_query(export, faults, proxy, session):
-    """After the first parts were sent."""
+    """The disk is full after the first parts were sent."""
     select(session, "SET work_mem = '1MB'")
     query = (
         f"{BIG} UNION ALL SELECT * FROM (SELECT g, repeat('y', 50)"

@@ -1,5 +1,4 @@
-"""Connections, and what comes over them: rows 45, 47 and 53 of
-docs/faults.md."""
+"""Connections and their bytes: rows 45, 47 and 53 of docs/faults.md."""
 
 import pytest
 
@@ -22,14 +21,15 @@ def swept(export):
 
 
 def once_each(export, query):
-    """No request was made twice."""
+    """Asserts that no request was sent twice."""
     assert len(export.proxy.requests()) == (1 if query == SMALL else 5)
     assert all(r.status == 200 for r in export.proxy.requests())
 
 
 @BOTH
 def test_45_idle_connections_are_closed(export, proxy, query):
-    """Between exports: nobody notices, and nothing is asked twice."""
+    """Connections are closed between exports, which is no error, and repeats no
+    request."""
     for _ in range(3):
         before = proxy.connections
         export.lands(query)
@@ -48,7 +48,7 @@ def test_45_connections_are_used_again(export, proxy):
 @BOTH
 @pytest.mark.parametrize("drop", ["before", "after"])
 def test_45_a_kept_connection_dies(export, proxy, drop, query):
-    """It is noticed only when something was sent on it."""
+    """The dead connection is noticed only after a request was sent on it."""
     export.lands(SMALL)
     proxy.clear()
     proxy.rule(drop=drop, reset=True)
@@ -59,12 +59,12 @@ def test_45_a_kept_connection_dies(export, proxy, drop, query):
     assert (first.status, second.status) == (None, 200)
     assert first.target == second.target
     assert second.connection > first.connection
-    # A Create that was done unseen leaves an upload to the sweep: row 10.
+    # A Create that succeeded unnoticed leaves an upload to the sweep: row 10.
     orphans = 1 if (query, drop) == (BIG, "after") else 0
     assert len(swept(export)) == orphans
 
 
-# What is no HTTP, or more of it than there should be
+# Responses that are not HTTP, or too long
 
 
 @BOTH
@@ -86,15 +86,15 @@ def test_53_odd_http(export, proxy, query, action):
 
 @pytest.mark.parametrize("request_", [PARTS, OBJECT], ids=["part", "object"])
 def test_53_stray_bytes(export, proxy, request_):
-    """After an answer: they come before the next request or after it, and
-    are not taken for its answer."""
+    """The bytes follow a response, and arrive before the next request or after
+    it; they are not taken for its response."""
     proxy.rule(*request_, times=None, after=b"stray bytes\r\n\r\n")
     for _ in range(3):
         export.lands(SMALL if request_ is OBJECT else BIG)
 
 
 def raw(data):
-    """Instead of all that an answer begins with."""
+    """Replaces the response from its first byte."""
     return dict(answer=Answer(200), before=data)
 
 
@@ -116,7 +116,8 @@ HOSTILE = {
 @BOTH
 @pytest.mark.parametrize("fault", list(HOSTILE))
 def test_47_hostile_answer(export, proxy, db, fault, query):
-    """It ends the export, not the session, and is not repeated."""
+    """The response ends the export, not the session, and the request is not
+    retried."""
     proxy.rule(OBJECT[0] if query == SMALL else CREATE[0], times=None,
                **HOSTILE[fault])
     export.set(retry_deadline="300ms")

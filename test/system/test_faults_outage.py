@@ -1,9 +1,9 @@
-"""The store goes away in mid-upload, for everybody, and comes back: row 55 of
+"""An outage of the store in mid-upload, for all connections: row 55 of
 docs/faults.md.
 
-For five seconds; with ONBOARD_LONG=1 for sixty, and in all ways with one
-process and with several.  Core's test_outage.c has outages of minutes, by a
-clock that runs faster.
+The outage lasts five seconds; with ONBOARD_LONG=1 sixty, and in all ways with
+one process and with several.  Core's test_outage.c has outages of minutes, with
+a clock that runs faster.
 """
 
 import json
@@ -21,7 +21,7 @@ from lib.exports import (
 
 LONG = os.environ.get("ONBOARD_LONG") == "1"
 AWAY = 60 if LONG else 5
-# The longest pause between two tries, and time for the rest.
+# The longest pause between two attempts, and time for the rest.
 LIMIT = 20 + 100
 
 TABLE = """
@@ -46,7 +46,7 @@ def wide(pg):
 
 
 class Gateway:
-    """A balancer without a backend."""
+    """A load balancer without a backend."""
 
     settings = ""
 
@@ -58,7 +58,7 @@ class Gateway:
 
 
 class Silent:
-    """Connections are made, and nobody answers."""
+    """Connections are accepted, but requests get no response."""
 
     settings = "" if LONG else "SET onboard.stall_timeout = '2s';"
 
@@ -84,7 +84,7 @@ class Refused:
 
 
 class Cut:
-    """TLS's handshakes break off, and connections end."""
+    """TLS handshakes are interrupted, and connections end."""
 
     settings = ""
 
@@ -105,7 +105,8 @@ if LONG:
 
 @pytest.fixture
 def served(request, proxy, proxied, tls_proxy, make_server, rgw, authority):
-    """A proxy, and the server behind it; with TLS if that is to be cut."""
+    """A proxy, and the server behind it; with TLS if handshakes are to be cut.
+    """
     if request.param is not Cut:
         return proxy, proxied
     proxy = tls_proxy()
@@ -131,7 +132,7 @@ def test_55_store_is_away(
         part.wait()
         outage = kind(proxy)
         part.release()
-        # Not to wait for something: this is the fault.
+        # This sleep is not a wait: it is the fault.
         time.sleep(AWAY)
         export.assert_running()
         during = len(proxy.requests())
@@ -149,7 +150,8 @@ def test_55_store_is_away(
     no_upload_left(rgw, bucket)
 
 
-# Ways that end such requests after few tries, as long as tries are counted.
+# Outages in which requests fail after few attempts unless attempts are not
+# counted.
 RUNS = [(kind, workers) for kind in ((Gateway, Refused, Cut) if LONG
                                      else (Cut,)) for workers in (0, 4)]
 OF_RUNS = pytest.mark.parametrize(
@@ -162,7 +164,8 @@ OF_RUNS = pytest.mark.parametrize(
 def published_in_spite_of(
     db, s3, rgw, registry, bucket, served, kind, workers, request
 ):
-    """The store goes away when it gets such a request of a run's end."""
+    """The outage begins when the store receives this request of the run's end.
+    """
     proxy, server = served
     select(db, f"SET onboard.parallel_tables = {workers}")
     for n in range(3):
@@ -173,7 +176,7 @@ def published_in_spite_of(
         last.wait()
         outage = kind(proxy)
         last.release()
-        # Not to wait for something: this is the fault.
+        # This sleep is not a wait: it is the fault.
         time.sleep(AWAY)
         run.assert_running()
         outage.mend()
@@ -208,7 +211,7 @@ def test_55_when_a_run_is_described(
 
 
 def test_55_never_there_for_a_manifest(db, registry, bucket, proxy, proxied):
-    """What has not served any table of a run is not waited for."""
+    """A store that has not served any table of a run is not waited for."""
     registry("t", "SELECT 1 AS one", bucket)
     proxy.refuse()
     options = json.dumps({"server": proxied, "manifest": True})
@@ -219,7 +222,7 @@ def test_55_never_there_for_a_manifest(db, registry, bucket, proxy, proxied):
 
 
 def test_55_deadline_ends_it(db, rgw, bucket, proxy, proxied):
-    """Not the number of tries, nor the quota."""
+    """Neither the number of attempts nor the retry budget ends it."""
     select(db, SETTINGS + "SET onboard.retry_deadline = '8s';")
     proxy.rule(*PARTS, nth=2, times=None, answer=html(503))
     began = time.monotonic()

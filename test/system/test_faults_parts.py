@@ -1,8 +1,8 @@
-"""Faults of parts, and of objects that are one request: rows 1 to 11, 32 to
-34 and 46 of docs/faults.md.
+"""Faults of parts, and of objects that are one request: rows 1 to 11, 32 to 34
+and 46 of docs/faults.md.
 
-Judged by the object that RGW has, by what the proxy in front of it saw, and by
-what SQL says.
+The tests check RGW's object, the requests that its proxy has logged, and SQL's
+results.
 """
 
 import datetime
@@ -23,13 +23,14 @@ SLOW_DOWN = s3_error(503, "SlowDown")
 
 
 def only_that_again(export, request=PART):
-    """Create, three parts, Complete, and no other request twice."""
+    """Asserts Create, three parts, Complete, and no other request twice."""
     whole = 1 if request is OBJECT else 5
     assert export.others(request) == whole - 1
 
 
 def sent_again(export, request):
-    """After a stall.  On a slow machine, there can be others."""
+    """Asserts that the request was repeated after a stall.  On a slow machine,
+    others may be, too."""
     statuses = export.statuses(request)
     assert statuses[0] is None
     assert statuses[-1] == 200
@@ -48,7 +49,8 @@ def test_01_reset_within_a_part(export, proxy, at):
 
 @pytest.mark.parametrize("reset", [True, False], ids=["reset", "closed"])
 def test_02_lost_after_a_part(export, proxy, reset):
-    """The store has it, but nobody was told: it is sent once more."""
+    """The store has the part, but the response is lost: the part is sent again.
+    """
     proxy.rule(*PART, drop="after", reset=reset)
     export.lands()
     first, second = proxy.requests(*PART)
@@ -59,7 +61,7 @@ def test_02_lost_after_a_part(export, proxy, reset):
 
 
 def test_02_several_parts_lost_at_once(export, proxy):
-    """Each is sent again, with whatever is in it, under its own number."""
+    """Each part is sent again, with its own bytes, under its own number."""
     for number in range(1, 8):
         proxy.rule("PUT", f"partNumber={number}&", times=2, drop="during")
     export.lands(rows(40, "md5(g::text) || repeat('x', 968)"))
@@ -101,7 +103,7 @@ def test_04_too_many_requests(export, proxy):
 
 
 def test_04_a_pause_that_was_asked_for(export, proxy):
-    """And a retry is signed anew."""
+    """The retry is signed again."""
     answer = s3_error(503, "SlowDown", headers={"Retry-After": "1"})
     proxy.rule(*PART, answer=answer)
     export.lands()
@@ -114,7 +116,7 @@ def test_04_a_pause_that_was_asked_for(export, proxy):
     assert dates[1] > dates[0]
     hashes = {r.headers["x-amz-content-sha256"] for r in (first, second)}
     assert len(hashes) == 1 and len(hashes.pop()) == 64
-    # RGW has verified the second one's signature.
+    # RGW has verified the second request's signature.
     assert second.server_status == 200
 
 
@@ -123,7 +125,8 @@ def part_number(request):
 
 
 def test_04_slow_down_burst(export, proxy):
-    """Four parts at a time, then one, and two when it went well for long."""
+    """Four parts at a time, then one, and two after a long series of successes.
+    """
     burst = proxy.rule(*PARTS, times=4, hold=True, answer=SLOW_DOWN)
     later = proxy.rule("PUT", "partNumber=20&", hold=True)
     with export.running(rows(125), connections=4) as landing:
@@ -148,7 +151,7 @@ def test_04_slow_down_burst(export, proxy):
     ids=["create", "part", "complete", "object"],
 )
 def test_05_slow_down_for_ever(export, proxy, request_):
-    """However long the server says that one should wait."""
+    """A long Retry-After does not change that."""
     answer = s3_error(503, "SlowDown", headers={"Retry-After": "1"})
     proxy.rule(*request_, answer=answer, times=None)
     export.set(retry_deadline="1500ms")
@@ -157,7 +160,7 @@ def test_05_slow_down_for_ever(export, proxy, request_):
 
 
 def test_05_too_many_failures(export, proxy):
-    """All requests of an upload share what they may spend on retries."""
+    """All requests of an upload share one retry budget."""
     proxy.rule(*PARTS, answer=INTERNAL_ERROR, times=None)
     error = export.fails("58030", rows(130), connections=24)
     assert "too many requests of this upload" in error.diag.message_detail
@@ -175,7 +178,7 @@ def test_06_html_of_a_gateway(export, proxy, status):
 
 @pytest.mark.parametrize("when", ["request", "body"])
 def test_07_server_stops_reading(export, proxy, when):
-    """At the part's first byte, or in the middle."""
+    """The server stops at the part's first byte, or in the middle."""
     proxy.rule(*PART, hold=True, when=when, drop="during")
     export.set(stall_timeout="1s")
     export.lands()
@@ -183,7 +186,7 @@ def test_07_server_stops_reading(export, proxy, when):
 
 
 def test_07_time_of_the_query_is_no_stall(export, proxy):
-    """Only time in which the export looks after its transfers counts."""
+    """Only the time in which the export drives its transfers counts."""
     query = rows(
         12, "repeat('x', 1000) || CASE WHEN g = 11000"
         " THEN pg_sleep(3)::text ELSE '' END AS text"
@@ -195,7 +198,8 @@ def test_07_time_of_the_query_is_no_stall(export, proxy):
 
 
 def test_08_one_slow_connection(export, proxy):
-    """The others go on; and what moves, however slowly, is no stall."""
+    """Other parts go on; and a transfer that moves, however slowly, has not
+    stalled."""
     slow = proxy.rule(*PART, rate=10000)
     with export.running() as landing:
         slow.wait()
@@ -208,7 +212,7 @@ def test_08_one_slow_connection(export, proxy):
 
 
 def test_09_answer_is_late(export, proxy):
-    """It is waited for, as long as stall_timeout allows."""
+    """The response is awaited for as long as stall_timeout allows."""
     rule = proxy.rule(*PART, delay=0.5)
     export.lands()
     assert rule.used == 1
@@ -218,7 +222,7 @@ def test_09_answer_is_late(export, proxy):
 
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
 def test_09_answer_never_comes(export, proxy, request_):
-    """The store has acted; after stall_timeout it is asked again."""
+    """The store has acted; after stall_timeout, the request is repeated."""
     proxy.rule(*request_, hold=True)
     export.set(stall_timeout="1s")
     export.lands(SMALL if request_ is OBJECT else rows(12))
@@ -242,7 +246,7 @@ def test_11_no_etag_ever(export, proxy):
 
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
 def test_11_error_in_200_with_an_etag(export, proxy, request_):
-    """The store has nothing, whatever the head of its answer says."""
+    """The store has no part, whatever the response's headers say."""
     query = SMALL if request_ is OBJECT else rows(12)
     slow_down = ok_with(ERROR_IN_200.format("SlowDown"), ETag='"x"')
     proxy.rule(*request_, answer=slow_down)
@@ -260,7 +264,7 @@ def test_11_error_in_200_with_an_etag(export, proxy, request_):
 @pytest.mark.parametrize("status", [202, 204])
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
 def test_11_another_success(export, proxy, request_, status):
-    """What a gateway may have put into a queue has not landed."""
+    """Data that a gateway may have queued has not landed."""
     query = SMALL if request_ is OBJECT else rows(12)
     answer = Answer(status, b"", {"ETag": '"x"'})
     proxy.rule(*request_, answer=answer)
@@ -287,7 +291,7 @@ def test_32_bad_digest_twice(export, proxy, code):
 
 @pytest.mark.parametrize("code", DIGESTS)
 def test_32_bad_digest_always(export, proxy, code):
-    """The wire was unlucky twice; then it is something else."""
+    """Two failures may be corruption on the way; more are another error."""
     proxy.rule(*PART, answer=s3_error(400, code), times=None)
     error = export.fails("38000")
     assert f"S3 answered HTTP 400 {code}" in error.diag.message_detail
@@ -296,7 +300,7 @@ def test_32_bad_digest_always(export, proxy, code):
 
 @pytest.mark.parametrize("at", [0, 4 * MB, 5 * MB - 1])
 def test_33_flipped_bit(export, proxy, at):
-    """RGW itself sees it, by the hash in the signature."""
+    """RGW itself detects it, by the hash in the signature."""
     proxy.rule(*PART, flip=at)
     export.lands()
     first, second = proxy.requests(*PART)
@@ -315,7 +319,8 @@ def test_33_flipped_bit_always(export, proxy):
 def test_33_flipped_bit_without_checksum(
     export, tls_proxy, make_server, rgw, authority, s3, bucket
 ):
-    """TLS is all that then protects it; not from what ends TLS, as here."""
+    """Only TLS protects the part then, but not if TLS ends before the store, as
+    here."""
     proxy = tls_proxy()
     server = make_server(
         proxy.endpoint, rgw.access_key, rgw.secret_key,
@@ -327,7 +332,7 @@ def test_33_flipped_bit_without_checksum(
 
 
 def test_34_request_timeout(export, proxy):
-    """What S3 says to a part that stood still for 20 s."""
+    """S3 sends this to a part that has stalled for 20 s."""
     proxy.rule(*PART, answer=s3_error(400, "RequestTimeout"))
     export.lands()
     assert export.statuses(PART) == [400, 200]
@@ -336,7 +341,7 @@ def test_34_request_timeout(export, proxy):
 
 @pytest.mark.parametrize("at", [0, MB])
 def test_46_early_refusal(export, proxy, at):
-    """The status counts, not that the rest could not be sent."""
+    """The status counts, even though the rest of the body could not be sent."""
     answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
     proxy.rule(*PART, answer=answer, early=True, at=at, times=None)
     error = export.fails("42501")
@@ -356,7 +361,8 @@ def test_46_early_slow_down(export, proxy, reset):
 
 
 def test_46_early_refusal_and_reset(export, proxy):
-    """The answer may be lost with the connection; then it is asked again."""
+    """The response may be lost with the connection; then the request is
+    repeated."""
     answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
     proxy.rule(
         *PART, answer=answer, early=True, reset=True, at=MB, times=None
@@ -369,7 +375,7 @@ def test_46_early_refusal_and_reset(export, proxy):
     ids=["object", "create", "part", "complete"],
 )
 def test_46_refusal_that_is_cut(export, proxy, request_):
-    """The connection ends within the document that says why."""
+    """The connection ends within the error document."""
     answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
     answer.headers["Content-Length"] = len(answer.body) + 50
     proxy.rule(*request_, answer=answer, times=None)
@@ -390,7 +396,8 @@ def test_object_lost_once(export, proxy, action):
 
 
 def test_object_put_but_answer_lost(export, proxy, db):
-    """Each time, until we give up: then we look, and say what is there."""
+    """Each response is lost until the export fails: then a HEAD shows whether
+    the object exists."""
     proxy.rule(*OBJECT, drop="after", times=None)
     export.set(retry_deadline="300ms")
     error = export.failure(SMALL)

@@ -1,7 +1,8 @@
-"""What the store refuses for good: rows 24, 25 and 30 of docs/faults.md.
+"""Requests that the store refuses for good: rows 24, 25 and 30 of
+docs/faults.md.
 
-Each has its SQLSTATE and hint, is not asked for again, and no message says
-more than the user may know.
+Each refusal has its SQLSTATE and hint, the request is not retried, and no
+message contains more than the user may know.
 """
 
 import json
@@ -20,7 +21,7 @@ from lib.proxy import Answer, Proxy, redirect, s3_error
 BIG = rows(12)
 BOTH = pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
 
-# What each hint speaks of.
+# A word of each hint.
 CHECK_KEYS = "Check the access key id, the secret access key"
 CHECK_BUCKET = "Check the name of the bucket"
 CHECK_POLICY = "s3:PutObject"
@@ -29,7 +30,8 @@ SET_REGION = "server's option region"
 
 @pytest.fixture
 def refused(export, db, proxy, rgw):
-    """Asserts that an export is refused at its one request; its DETAIL."""
+    """Asserts that an export is refused at its only request; returns the
+    DETAIL."""
 
     def check(sqlstate, hint, query, bucket=None, **options):
         error = export.failure(query, bucket=bucket, **options)
@@ -73,14 +75,14 @@ def test_30_unknown_access_key(refused, proxy, rgw, make_server):
 
 @BOTH
 def test_30_bucket_of_another(refused, proxy, rgw, make_server, query):
-    """Other credentials than those of the bucket's owner."""
+    """The credentials are not those of the bucket's owner."""
     name = "stranger-" + ("small" if query == SMALL else "big")
     server = make_server(proxy.endpoint, *rgw.add_user(name))
     detail = refused("42501", CHECK_POLICY, query, server=server)
     assert "S3 answered HTTP 403 AccessDenied" in detail
 
 
-# Answers that RGW does not give here, at each request
+# Responses that RGW does not send here, to each request
 
 FINAL = {
     "create-403": (CREATE, s3_error(403, "AccessDenied"), "42501"),
@@ -107,7 +109,7 @@ def test_30_other_refusals(export, proxy, db, fault):
     assert not warnings(db)
 
 
-# Elsewhere
+# Redirects
 
 
 ELSEWHERE = {
@@ -123,14 +125,14 @@ ELSEWHERE = {
 
 
 def regions(export):
-    """For which the requests were signed."""
+    """The regions for which requests were signed."""
     return [r.scope.split("/")[1] for r in export.proxy.requests()]
 
 
 @BOTH
 @pytest.mark.parametrize("answer", list(ELSEWHERE))
 def test_24_another_region(export, proxy, query, answer):
-    """It is learnt once, and kept."""
+    """The region is learnt once, and kept."""
     proxy.rule(answer=ELSEWHERE[answer])
     export.lands(query)
     first, *others = regions(export)
@@ -142,7 +144,8 @@ def test_24_another_region(export, proxy, query, answer):
 
 
 def test_24_region_is_asked_for(export, proxy):
-    """By a HEAD of the bucket, if the redirect does not name it."""
+    """If the redirect does not name the region, a HEAD of the bucket finds it.
+    """
     proxy.rule(*OBJECT, answer=s3_error(301, "PermanentRedirect"))
     answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
     proxy.rule("HEAD", answer=answer)
@@ -152,7 +155,7 @@ def test_24_region_is_asked_for(export, proxy):
 
 
 def test_24_region_is_asked_for_again(export, proxy):
-    """The HEAD was not answered at first."""
+    """The HEAD gets no response at first."""
     proxy.rule(*OBJECT, times=2, answer=s3_error(301, "PermanentRedirect"))
     proxy.rule("HEAD", answer=html(503))
     answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
@@ -165,7 +168,7 @@ def test_24_region_is_asked_for_again(export, proxy):
 
 @pytest.mark.parametrize("answer", list(ELSEWHERE))
 def test_24_not_there_either(export, proxy, answer):
-    """Nobody is sent around in circles."""
+    """Circular redirects are not followed."""
     proxy.rule(answer=ELSEWHERE[answer], times=None)
     error = export.fails("22023", SMALL)
     assert '"eu-north-1"' in error.diag.message_hint
@@ -178,7 +181,7 @@ def test_24_not_there_either(export, proxy, answer):
 def test_24_several_at_once(
     db, s3, rgw, registry, bucket, proxy, proxied, request_, answer
 ):
-    """All were signed before the first one was answered."""
+    """All requests were signed before the first response."""
     aborted = request_ is ABORT
     for n in range(4):
         registry(f"t{n}", f"SELECT {n} AS one", bucket, key="{name}.{ext}")
@@ -212,7 +215,7 @@ def test_24_several_at_once(
     ids=["object", "create", "part", "complete"],
 )
 def test_25_redirect_to_a_foreign_host(export, proxy, rgw, status, request_):
-    """Nobody even connects to it, let alone signs something for it."""
+    """No connection is made to that host, let alone a request signed for it."""
     with Proxy(rgw.endpoint) as foreign:
         answer = redirect(foreign.endpoint + "/elsewhere", status)
         proxy.rule(*request_, answer=answer, times=None)

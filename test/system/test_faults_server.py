@@ -1,6 +1,5 @@
-"""The database server goes, or a process of it: rows 38 to 40 of
-docs/faults.md.  In a cluster of their own, which they break.
-"""
+"""The database server, or one of its processes, ends: rows 38 to 40 of
+docs/faults.md.  The tests crash a cluster of their own."""
 
 import concurrent.futures
 import os
@@ -24,7 +23,7 @@ TERMINATING = "FATAL:  terminating connection due to administrator command"
 SWEEP = "SELECT * FROM onboard_abort_uploads(%s, older_than => '0')"
 
 
-# 30 MB for workers, too.
+# 30 MB, large enough for workers, too.
 SHARED = """
     CREATE TABLE shared AS
         SELECT g, repeat(md5(g::text), 30) FROM generate_series(1, 30000) g;
@@ -36,7 +35,7 @@ SHARED = """
 def fragile():
     settings = {
         "restart_after_crash": "on", "synchronous_commit": "on",
-        # Workers for a table that a test can afford.
+        # With these settings, small tables get parallel workers.
         "parallel_setup_cost": "0", "min_parallel_table_scan_size": "0",
     }
     with Cluster(settings) as cluster:
@@ -78,7 +77,7 @@ def said(cluster, pid, text):
 
 
 def goes_on(cluster, s3, bucket):
-    """A new session exports, and it is the only thing that landed."""
+    """A new session exports, and only its object landed."""
     session = cluster.connect()
     assert land(session, "again", "SELECT 1", bucket)["rows"] == 1
     assert keys(s3, bucket) == [key_of("again")]
@@ -103,7 +102,7 @@ def test_38_fast_shutdown(cluster, held, rgw, s3, bucket):
 
 
 def test_38_smart_shutdown(cluster, held, rgw, s3, bucket):
-    """It waits for the export, which ends well."""
+    """The shutdown waits for the export, which succeeds."""
     client = cluster.connect()
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         with Running(client, *call("t", BIG, bucket, server="held")) as export:
@@ -145,7 +144,7 @@ def worker_of(cluster, leader):
     return found[0]["pid"]
 
 
-# What is exported, whom that happens to, the signal (None: a shutdown)
+# The query, the process that is killed, and the signal (None: a shutdown)
 CRASHES = {
     "sigkill": (BIG, "session", signal.SIGKILL),
     "sigquit": (BIG, "session", signal.SIGQUIT),
@@ -158,7 +157,7 @@ CRASHES = {
 def test_39_crash(cluster, proxy, rgw, s3, bucket, crash):
     """The sweep finds exactly the upload that is left, once."""
     query, victim, signal_ = CRASHES[crash]
-    # No part but one lands, so each process has one that does not.
+    # Only one part lands, so each process has one that does not.
     held = proxy.rule(
         *PARTS, nth=2, times=None, hold=True, when="request", drop="before"
     )
@@ -183,7 +182,7 @@ def test_39_crash(cluster, proxy, rgw, s3, bucket, crash):
     (upload,) = rgw.unfinished(bucket)
     assert keys(s3, bucket) == []
     session = cluster.connect()
-    # It may still be somebody's who works: not yet.
+    # The upload may belong to a running export, so it is too young.
     assert select(
         session, "SELECT * FROM onboard_abort_uploads(%s)", (bucket,)
     ) == []
@@ -199,7 +198,7 @@ def test_39_crash(cluster, proxy, rgw, s3, bucket, crash):
 
 
 def test_40_postmaster_dies(cluster, held, rgw, s3, bucket):
-    """The backend ends at once, and has the time to abort."""
+    """The backend ends at once, but takes the time to abort."""
     client = cluster.connect()
     with open(os.path.join(cluster.datadir, "postmaster.pid")) as file:
         postmaster = int(file.readline())

@@ -1,4 +1,4 @@
-"""What stores other than AWS's want: rows 56 and 57 of docs/faults.md."""
+"""Requirements of stores other than AWS's: rows 56 and 57 of docs/faults.md."""
 
 import pytest
 
@@ -12,8 +12,8 @@ EAGER = """
     SET parallel_setup_cost = 0;
 """
 QUERY = "SELECT * FROM odd"
-# Rows of many lengths, so that parts which end with one have them, too; and
-# nothing that a codec could make small.
+# The rows have many lengths, so that parts that end at row boundaries do, too;
+# and no codec can compress them.
 TABLE = """
     CREATE TABLE odd AS
         SELECT g, (SELECT string_agg(md5(g::text || h), '')
@@ -32,14 +32,15 @@ def odd(pg):
 
 @pytest.fixture
 def equal(make_server, proxy, rgw):
-    """A server whose store wants parts of one size, as Cloudflare's R2."""
+    """A server whose store requires parts of one size, as Cloudflare's R2 does.
+    """
     return make_server(
         proxy.endpoint, rgw.access_key, rgw.secret_key, parts="equal"
     )
 
 
 def sizes(proxy):
-    """Of the parts, in their order."""
+    """The sizes of the parts, in their order."""
     found = {}
     for request in proxy.requests(*PARTS):
         number = int(request.query.split("partNumber=")[1].split("&")[0])
@@ -48,7 +49,7 @@ def sizes(proxy):
 
 
 def test_56_parts_of_workers_end_with_rows(db, bucket, proxy, proxied):
-    """What the next test would see if it were not otherwise."""
+    """Without the option, sizes differ: the next test relies on that."""
     select(db, EAGER)
     land(db, "t", QUERY, bucket, server=proxied, part_size=PART_SIZE,
          parallel=2)
@@ -57,7 +58,7 @@ def test_56_parts_of_workers_end_with_rows(db, bucket, proxy, proxied):
 
 @pytest.mark.parametrize("codec", ["none", "gzip", "zstd", "lz4"])
 def test_56_parts_of_one_size(db, s3, bucket, proxy, equal, codec):
-    """With workers that could take part, and whatever makes the bytes."""
+    """Parts are of one size with parallel workers and with any codec."""
     select(db, EAGER)
     found = land(
         db, "t", QUERY, bucket, server=equal, part_size=PART_SIZE, parallel=2,
@@ -74,7 +75,7 @@ def test_56_parts_of_one_size(db, s3, bucket, proxy, equal, codec):
 
 
 def test_56_parts_do_not_grow(db, bucket, make_server, proxy, rgw):
-    """In an upload of 10 parts at most, the second one would."""
+    """With at most 10 parts in an upload, the second one would grow."""
     server = make_server(
         proxy.endpoint, rgw.access_key, rgw.secret_key, parts="equal",
         max_parts="10",
@@ -84,7 +85,7 @@ def test_56_parts_do_not_grow(db, bucket, make_server, proxy, rgw):
 
 
 def test_56_is_told(db, bucket, equal):
-    """By onboard_explain() and onboard_check()."""
+    """onboard_explain() and onboard_check() report it."""
     select(db, EAGER)
     explain = ("SELECT line FROM onboard_explain(%s, jsonb_build_object("
                "'parallel', 2, 'server', %s)) line")
@@ -99,7 +100,8 @@ def test_56_is_told(db, bucket, equal):
 
 
 def test_56_r2_by_its_name(db, make_server):
-    """Unless the server says otherwise."""
+    """The endpoint's name implies it, unless an option of the server says
+    otherwise."""
     select(db, EAGER)
     endpoint = "https://0a1b.eu.r2.cloudflarestorage.com"
     explain = ("SELECT line FROM onboard_explain(%s, jsonb_build_object("
@@ -125,8 +127,8 @@ def has_md5(requests):
 
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
 def test_57_md5_is_asked_for(export, proxy, request_):
-    """Where objects are locked; RGW verifies what it then gets.  The session
-    keeps it."""
+    """S3 requires it for locked objects; RGW verifies the header.  The session
+    remembers the requirement."""
     query = SMALL if request_ is OBJECT else rows(12)
     proxy.rule(*request_, answer=WANTS_MD5)
     export.lands(query)
@@ -153,7 +155,7 @@ def test_57_workers_know_it(export, db, bucket, proxy, proxied):
 
 
 def test_57_md5_does_not_help(export, proxy):
-    """It is sent once, and the refusal is final."""
+    """It is sent once; the second refusal is final."""
     proxy.rule(*PART, answer=WANTS_MD5, times=None)
     error = export.fails("38000")
     assert "Content-MD5" in error.diag.message_detail
@@ -163,7 +165,8 @@ def test_57_md5_does_not_help(export, proxy):
 def test_57_md5_from_the_start(
     db, s3, bucket, tls_proxy, make_server, rgw, authority
 ):
-    """Over TLS it is all that is computed; the store sees a damaged part."""
+    """With TLS, no other checksum is computed; the store detects a damaged
+    part."""
     proxy = tls_proxy()
     server = make_server(
         proxy.endpoint, rgw.access_key, rgw.secret_key,

@@ -29,7 +29,8 @@ def server(make_server, rgw, authority):
 
 
 def refused(db, proxy, server, bucket):
-    """A certificate stays what it is: no second try.  Its DETAIL."""
+    """Asserts that a bad certificate is final, without a retry; returns the
+    DETAIL."""
     error = failure(land, db, "t", SMALL, bucket, server=server)
     assert error.pgcode == "08001", error
     assert CHECK_CA in error.diag.message_hint
@@ -78,7 +79,8 @@ def test_26_ca_file_is_missing(db, bucket, tls_proxy, server):
 def test_26_ca_file_is_renewed(
     pg, db, bucket, authority, tls_proxy, server
 ):
-    """And with it the store's certificate: the session reads it again."""
+    """The store's certificate is renewed with it: the session reads the file
+    again."""
     folder = os.path.join(pg.folder, "renewed")
     os.mkdir(folder)
     os.chmod(folder, 0o755)
@@ -130,7 +132,8 @@ def test_tls_to_a_plain_server(db, bucket, make_server, rgw):
 
 @pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
 def test_52_bucket_with_dots(db, s3, tls_proxy, server, bucket, query):
-    """A certificate for *.host does not hold for two labels: path style."""
+    """A certificate for *.host is not valid for two labels, so path style is
+    used."""
     dotted = "with.dots." + bucket
     s3.create_bucket(Bucket=dotted)
     try:
@@ -145,14 +148,15 @@ def test_52_bucket_with_dots(db, s3, tls_proxy, server, bucket, query):
 
 
 def test_52_upper_case_bucket(db, proxy, proxied):
-    """No such name can be made any more; it is refused before a request."""
+    """No such bucket can be created any more; the name is refused before any
+    request."""
     error = failure(land, db, "t", SMALL, "Upper-Case", server=proxied)
     assert error.pgcode == "22023"
     assert "has only lower-case letters" in str(error)
     assert proxy.requests() == []
 
 
-# A TLS server that is not our proxy
+# A TLS server other than our proxy
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +164,7 @@ def tls_rgw(pg, canaries):
     with Rgw(memory_gb=1, tls=True) as store:
         canaries.add(store.secret_key)
         store.client().create_bucket(Bucket="over-tls")
-        # The rig's own folder is closed to the OS user of PostgreSQL.
+        # PostgreSQL's OS user cannot read the rig's own folder.
         ca_file = os.path.join(pg.folder, "ca.pem")
         store.readable_ca = shutil.copy(store.ca_file, ca_file)
         yield store

@@ -1,4 +1,4 @@
-"""The figures of an export, in the history and in what the call returns."""
+"""The figures of an export, in the history and in the call's result."""
 
 import gzip
 import json
@@ -32,7 +32,7 @@ def history(db, run_id, name=None):
 
 
 def parts_of(s3, bucket, key):
-    """As the ETag tells; a single request's has no number."""
+    """The number of parts in the ETag; None for a single request."""
     etag = s3.head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
     return int(etag.partition("-")[2] or 1)
 
@@ -41,10 +41,10 @@ def parts_of(s3, bucket, key):
 @pytest.mark.parametrize("codec", ["none", "gzip"])
 @pytest.mark.parametrize("format", ["csv", "binary"])
 def test_figures(db, s3, bucket, format, codec, workers):
-    """Sizes before and after compression, parts, for any number of
+    """Sizes before and after compression, and parts, for any number of
     processes."""
     select(db, EAGER)
-    # Such that the compressed object has several parts, too.
+    # The size is such that even the compressed object has several parts.
     query = (
         "SELECT * FROM figured" if codec == "none" else
         "SELECT g, md5(g::text) || md5(t) || md5(g::text || t) || sha512("
@@ -76,7 +76,7 @@ def test_one_request(db, s3, bucket):
 
 @pytest.mark.parametrize("empty", ["skip", "write"])
 def test_no_rows(db, s3, bucket, empty):
-    """Also where an upload was begun for nothing."""
+    """The figures are right even if an upload was begun in vain."""
     select(db, EAGER)
     found = land(
         db, "none", "SELECT * FROM figured WHERE g < 0", bucket, empty=empty,
@@ -90,7 +90,7 @@ def test_no_rows(db, s3, bucket, empty):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_retries(db, bucket, proxy, proxied, workers):
-    """Of this export, not of those before in the session."""
+    """Only retries of this export count, not of earlier ones in the session."""
     select(db, EAGER)
     proxy.rule("PUT", "partNumber=1", answer=s3_error(500, "InternalError"))
     proxy.rule("PUT", "partNumber=2", answer=s3_error(503, "SlowDown"))
@@ -103,7 +103,7 @@ def test_retries(db, bucket, proxy, proxied, workers):
 
 
 def test_lsn(db, bucket):
-    """Nothing that was written after it is seen."""
+    """The export sees nothing that was written after this position."""
     before = value(db, "SELECT pg_current_wal_insert_lsn()")
     found = land(db, "at", "SELECT 1", bucket)
     select(db, "SELECT pg_logical_emit_message(false, 'x', 'x')")
@@ -116,7 +116,8 @@ def test_lsn(db, bucket):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_all_tables(db, s3, registry, bucket, workers):
-    """Workers tell the session theirs; one position for the whole run."""
+    """Workers report their figures to the session; the whole run has one
+    position."""
     for name, query in (("a", rows(7)), ("b", "SELECT 1 AS b")):
         select(
             db, "INSERT INTO onboard_tables (name, query, bucket, options)"

@@ -1,7 +1,7 @@
-"""Why an export has failed, for who was not there: the DETAIL of its error.
+"""The DETAIL of a failed export's error, in the history.
 
-A job has no client, and a scheduled run none who reads its warnings, so the
-history tells what S3 has answered.  (What is cut on the way between processes:
+A job has no client, and no user reads the warnings of a scheduled run, so the
+history has S3's response.  (Texts that are clipped between processes:
 test_texts.py.)
 """
 
@@ -19,7 +19,7 @@ RUNS = (
     " WHERE run_id = %s ORDER BY name"
 )
 ALL = "SELECT DISTINCT run_id FROM onboard_all(NULL, %s)"
-# How tables are run: (onboard.parallel_tables, statement).
+# Ways to run tables: (onboard.parallel_tables, statement).
 WAYS = {
     "session": (0, ALL),
     "workers": (4, ALL),
@@ -37,8 +37,8 @@ def two(registry, bucket):
 
 @pytest.fixture(params=list(WAYS))
 def run(request, pg, db, observer, two):
-    """Exports them in one of the ways; the history's rows, as others see
-    them."""
+    """Exports the tables in one of the ways; returns rows of the history as
+    other sessions see them."""
     tables, sql = WAYS[request.param]
 
     def run(**options):
@@ -56,7 +56,7 @@ def parallel(request, db):
 
 
 def test_a_wrong_secret(run, make_server, rgw):
-    """At the real store, which gives each request an id."""
+    """The real store gives each request an id."""
     secret = "wrong-secret-canary"
     server = make_server(rgw.endpoint, rgw.access_key, secret)
     found = run(server=server)
@@ -91,7 +91,7 @@ def test_a_gateway_that_has_no_store(run, db, proxy, proxied):
 
 
 def test_what_has_none(run, db, bucket):
-    """An error without one, and no error at all."""
+    """An error without a DETAIL, and a table without an error."""
     select(db, "UPDATE onboard_tables SET query = 'SELECT 1 / 0'"
                " WHERE name = 'a'")
     found = run()
@@ -101,7 +101,7 @@ def test_what_has_none(run, db, bucket):
 
 
 def test_in_the_result(db, observer, two, parallel, proxy, proxied):
-    """Of both kinds of calls."""
+    """Both functions return it."""
     proxy.rule("PUT", key_of("a"), times=None,
                answer=s3_error(403, "AccessDenied"))
     streamed = select(
@@ -120,7 +120,8 @@ def test_in_the_result(db, observer, two, parallel, proxy, proxied):
 
 
 def test_published_together(db, observer, two, parallel, proxy, proxied):
-    """Who leads the run has seen it; a worker writes its table's row."""
+    """The leader of the run has seen the error; a worker writes its table's
+    row."""
     proxy.rule("POST", f"{key_of('a')}.*uploadId=", times=None,
                answer=s3_error(403, "AccessDenied"))
     found = land_all(db, publish="together", server=proxied, connections=1)
@@ -133,7 +134,7 @@ def test_published_together(db, observer, two, parallel, proxy, proxied):
 
 
 def test_of_a_run_itself(db, observer, two, proxy, proxied):
-    """Its tables have landed, and its manifest has not."""
+    """The tables have landed, but the manifest has not."""
     proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
                times=None)
     run_id = value(

@@ -1,4 +1,4 @@
-"""What "make lint" says of the folders of the source, and of their maps."""
+"""Errors that "make lint" reports for folders of the source and their maps."""
 
 import pathlib
 import shutil

@@ -1,35 +1,36 @@
-"""Increments at random: no row is lost, and what is claimed is true.
+"""Random increments: no row is lost, and every report is true.
 
-Sessions write, commit late, prepare and roll back; others land what they
-write, at once, with old snapshots, with ids that were used before, by roles
-that see more or less, in all formats, while the store fails, queries, servers,
-policies and names change, watermarks are reset, and sessions, workers and the
-server are cancelled, killed and restarted.  increments.py draws all of it from
-a seed.
-After each batch of steps these must hold:
+Sessions write, commit late, prepare and roll back.  Others export these rows
+at the same time: with old snapshots, with run ids that were used before, as
+roles that see more or fewer rows, and in all formats.  Meanwhile the store
+fails, queries, servers, policies and names change, watermarks are reset, and
+sessions, workers and the server are cancelled, killed and restarted.
+increments.py draws all of this from a seed.
 
-- what the history says to have landed since a watermark was reset has every
-  row up to that watermark which the rules promise (see the model), as the role
-  sees the registered query;
-- each object that the history, a manifest or a call's result claims is there,
-  with those rows, bytes and checksum, and nothing else: no row twice, none
-  that was never committed, none that the role may not see;
-- an increment that has landed is never changed and never vanishes;
-- what a row of the history has named, it names until the table is done at
-  another place, or empty;
-- _SUCCESS stands only beside a manifest that is true, with all objects of it;
-- an object that nobody claims was told of, as one that may be there.
+These conditions must hold after each batch of steps:
 
-In the end every transaction ends, and every table is landed once more: then no
-row may be missing at all.  The judge reads objects by boto3 and the programs
-of the codecs, and asks the tables by SQL.
+- the objects that have landed since a watermark was reset, according to the
+  history, have every row up to that watermark that must land (see the model),
+  as the role sees the registered query;
+- each object that the history, a manifest or a call's result names exists, with
+  the reported rows, bytes and checksum, and nothing else: no row twice, no row
+  that was never committed, and no row that the role may not see;
+- an increment that has landed never changes and never vanishes;
+- a row of the history keeps naming its object until the table has landed at
+  another place, or is empty;
+- _SUCCESS exists only beside a correct manifest whose objects all exist;
+- an object that no row of the history names was reported as one that may exist.
 
-    ONBOARD_INCREMENT_STEPS=10000   so many steps, of another seed each time
+In the end every transaction ends, and every table is exported once more: then
+no row may be missing.  The test reads objects with boto3 and the codecs' own
+programs, and tables with SQL.
+
+    ONBOARD_INCREMENT_STEPS=10000   this many steps, each time with a new seed
     ONBOARD_SEED=123                the steps of that seed
-    ONBOARD_SEED=123/4              one episode of it, alone
-    ONBOARD_INCREMENT_LANES=3       so many episodes at a time
+    ONBOARD_SEED=123/4              only one episode of that seed
+    ONBOARD_INCREMENT_LANES=3       this many episodes at the same time
     ONBOARD_INCREMENT_WITHOUT=keys,xids
-                                    without these steps, tables or faults, to
+                                    leaves out these steps, tables or faults, to
                                     get beyond a known fault
 """
 
@@ -68,8 +69,8 @@ SETTINGS = {
     "max_worker_processes": "24",
     "max_prepared_transactions": "20",
     "deadlock_timeout": "200ms",
-    # What was committed survives a crash of the server; the machine's does not
-    # come about.
+    # Committed data survives a crash of the server; a crash of the machine is
+    # not tested.
     "synchronous_commit": "on",
     "autovacuum": "off",
 }
@@ -79,14 +80,14 @@ LINES = 1000
 
 
 class World:
-    """What outlasts an episode."""
+    """Objects and state that outlast an episode."""
 
     def __init__(self, cluster, s3, rgw, proxy):
         self.cluster = cluster
         self.s3 = s3
         self.rgw = rgw
         self.proxy = proxy
-        self.names = list(ROLES)  # of the roles, now
+        self.names = list(ROLES)  # the current names of the roles
         with contextlib.closing(cluster.connect("onboard")) as db:
             self.oids = [
                 value(db, "SELECT oid::bigint FROM pg_roles"
@@ -147,7 +148,7 @@ class World:
             return log.read()
 
     def proxy_is_quiet(self):
-        """No request is on its way any more, and no rule is left."""
+        """Waits until no request is running, and no rule is left."""
         process.wait_until(
             lambda: all(request.ended for request in self.proxy.requests()),
             60, "all requests end", interval=0.01,
@@ -164,11 +165,11 @@ class World:
 
 @dataclasses.dataclass
 class Landed:
-    """An object as it is."""
+    """A landed object."""
 
     size: int
     crc32: str
-    rows: list  # of dicts
+    rows: list  # dicts
     wrong: str = None  # why it cannot be read
 
     @property
@@ -176,7 +177,7 @@ class Landed:
         return [int(row["ver"]) for row in self.rows]
 
 
-# What is said of all objects of a run.
+# Error texts that apply to all objects of a run.
 OF_THE_RUN = re.compile(
     "published in part|objects of the run are visible|whose objects are"
 )
@@ -215,15 +216,15 @@ def read(uri, data):
 
 
 class Judge:
-    """What is wrong after a batch of an episode."""
+    """Collects everything that is wrong after a batch of an episode."""
 
     def __init__(self, world, episode):
         self.world = world
         self.episode = episode
         self.model = episode.model
         self.known = {}  # uri: (etag and time, Landed)
-        self.claimed = {}  # increments: uri: (etag and time, by whom)
-        self.seen = set()  # uris that nobody claims, and that are explained
+        self.claimed = {}  # increments: uri: (etag and time, claimed by)
+        self.seen = set()  # uris of unclaimed objects that are explained
         self.named = {}  # by role, run and table: the last uri of its row
         self.wrong = []
 
@@ -260,8 +261,8 @@ class Judge:
         self.wrong.append(what[:3000])
 
     def check_errors(self):
-        """None is an internal one, but for that of a job that was ended
-        before it could begin."""
+        """Asserts that no error is an internal one, except for that of a job
+        that was terminated before it could begin."""
         for many in self.episode.calls.values():
             for call in many:
                 code = getattr(call.error, "pgcode", None) or ""
@@ -286,7 +287,7 @@ class Judge:
         return self.known[uri][1]
 
     def check(self, who, uri, rows, bytes_):
-        """That the object is what somebody says."""
+        """Checks that the object is as a row or manifest describes it."""
         landed = self.look(uri)
         if landed is None:
             self.say(f"{who} says {uri}, which is not there")
@@ -306,8 +307,8 @@ class Judge:
                 self.say(f"{uri}, an increment of {who}, has been replaced")
 
     def check_remembered(self, history):
-        """A row that has named an object does until the run has another, or
-        there is nothing to land, whatever else becomes of its repetitions."""
+        """A row that has named an object keeps naming it until the run has
+        another object, or has found no rows, even if repetitions fail."""
         for row in history:
             key = row["role_id"], row["run_id"], row["name"]
             if row["uri"] is None and row["status"] != "empty" and (
@@ -322,8 +323,8 @@ class Judge:
                 self.world.counts["named, not done"] += 1
 
     def may_be_replaced(self, run_id, name, uri):
-        """A whole table, by a run that is repeated or has no key of its own.
-        """
+        """Whether a later object may replace it: that of a whole table whose
+        run is repeated or whose key does not contain the run id."""
         return name == WHOLE and (
             run_id in self.episode.repeated or run_id not in uri
         )
@@ -345,7 +346,7 @@ class Judge:
             self.check_rows(row, landed)
 
     def check_rows(self, row, landed):
-        """They are those of committed versions, each once."""
+        """Checks that the rows are those of committed versions, each once."""
         vers, uri = landed.vers, row["uri"]
         if len(vers) != len(set(vers)):
             self.say(f"{uri} has rows twice: {vers}")
@@ -369,7 +370,7 @@ class Judge:
                 self.check(f"the result of run {run_id}", uri, rows, bytes_)
 
     def check_strangers(self):
-        """Objects that no row of the history claims."""
+        """Checks objects that no row of the history claims."""
         told = {one[0] for one in self.model.told}
         ours = {row["uri"] for row in self.history}
         for uri in self.listing:
@@ -386,8 +387,8 @@ class Judge:
         self.check_denials()
 
     def check_denials(self):
-        """What the history and the manifests call failed is not there; if it
-        is, or may be, they name it."""
+        """Checks that an object which the history or a manifest reports as
+        failed does not exist; if it exists, or may, they must name it."""
         there = {
             (found[0], self.model.versions[vers[0]].table): uri
             for uri in self.seen if isinstance(uri, str)
@@ -415,8 +416,8 @@ class Judge:
                          f" but there is {there[run_id, name]}")
 
     def is_explained(self, uri):
-        """Somebody was told that it is there, or may be: the client, or the
-        server's log, where nobody was left to be told."""
+        """Whether a message reported that it exists or may exist: to the
+        client, or in the server's log if there was no client any more."""
         key = uri.split("/", 3)[3]
         found = re.search(UUID, key)
         run_id = found and found[0]
@@ -435,7 +436,7 @@ class Judge:
         )
 
     def calls_of(self, run_id):
-        """Those that may have made an object with that id in its key."""
+        """The calls that may have made an object with that id in its key."""
         calls = self.episode.calls
         if run_id is not None:
             return calls[run_id]
@@ -479,7 +480,7 @@ class Judge:
             self.say(f"{uri} names an object of another bucket: {where}")
         if self.may_be_replaced(said["run_id"], name, where) and not (
             has_success and said["run_id"] in where and all(
-                # One without a manifest is said not to look for one.
+                # A run without a manifest does not look for an earlier one.
                 call.shared.get("manifest")
                 for call in self.episode.calls[said["run_id"]]
             )
@@ -488,14 +489,14 @@ class Judge:
         landed = self.check(uri, where, table["rows"], table["bytes"])
         if landed is None:
             return
-        # Null: it has landed before the run was repeated.
+        # The table landed before the run was repeated.
         if table.get("crc32") not in (landed.crc32, None):
             self.say(f"{uri} says that {where} has crc32 {table['crc32']},"
                      f" not {landed.crc32}")
         self.check_bounds(db, uri, table, landed)
 
     def check_bounds(self, db, uri, table, landed):
-        """The rows are within the bounds that it tells."""
+        """Checks that the rows are within the bounds in the manifest."""
         mark = table.get("watermark")
         if not mark or not landed.rows or (uri, table["name"]) in self.seen:
             return
@@ -514,7 +515,7 @@ class Judge:
     # Rows
 
     def union(self, role, name):
-        """All that has landed since the watermark was forgotten."""
+        """All rows that have landed since the watermark was reset."""
         since = self.model.forgotten.get((role, name))
         unclear = self.model.unclear[role, name]
         vers = set()
@@ -576,7 +577,7 @@ class Judge:
             )
 
     def check_end(self, db):
-        """Everything was landed, and nobody writes any more."""
+        """Every table was exported, and no session writes any more."""
         for role in range(len(ROLES)):
             for name, kind in self.episode.kinds.items():
                 error = self.episode.refused.get((role, name))
@@ -594,7 +595,7 @@ class Judge:
 
 @pytest.fixture(scope="module")
 def worlds(rgw, canaries):
-    """One for each lane, with a server of its own."""
+    """One world for each lane, with a server of its own."""
     with contextlib.ExitStack() as stack:
         yield [make_world(stack, rgw, canaries) for _ in range(LANES)]
 
@@ -615,7 +616,7 @@ def make_world(stack, rgw, canaries):
 
 
 def chosen():
-    """Seed, episodes, steps of each."""
+    """The seed, the episodes, and the number of steps of each."""
     steps = int(os.environ.get("ONBOARD_INCREMENT_STEPS", 0))
     seed, _, number = os.environ.get("ONBOARD_SEED", "").partition("/")
     seed = seed or (str(secrets.randbelow(10**9)) if steps else "1")
@@ -625,7 +626,7 @@ def chosen():
 
 
 def run(world, episode):
-    """What is wrong with it."""
+    """Runs an episode; returns everything that is wrong."""
     judge = Judge(world, episode)
     episode.prepare()
     for step in range(EPISODE):
@@ -650,14 +651,14 @@ def report(episode, wrong):
 
 
 def carry_out(world, seed, number):
-    """One episode; a report, or None."""
+    """Runs one episode; returns a report, or None."""
     episode = Episode(world, seed, number)
     try:
         wrong = run(world, episode)
     except Exception:
         wrong = [traceback.format_exc()]
     if wrong:
-        # Nothing is to land in the buckets that are removed.
+        # No export may write to the buckets that are removed.
         episode.let_go()
         world.cluster.stop("immediate")
     else:

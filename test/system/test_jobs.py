@@ -1,4 +1,4 @@
-"""onboard_submit() and its kin: exports that outlive the session."""
+"""onboard_submit() and related functions: exports that outlive the session."""
 
 import contextlib
 import json
@@ -78,7 +78,7 @@ def test_submit_all(db, s3, registry, bucket):
 
 
 def test_submit_all_by_itself(db, s3, registry, bucket):
-    """Without workers the job does one table after another."""
+    """Without workers, the job exports one table after another."""
     register(db, bucket, a="SELECT 1 AS a", b="SELECT 1 / 0")
     select(db, "SET onboard.parallel_tables = 0")
     run_id = submit_all(db)
@@ -113,7 +113,8 @@ def test_it_outlives_a_rollback(db, s3, bucket):
 
 
 def test_a_run_id_given_twice(db, s3, bucket):
-    """Is the same run, while it runs and when it has ended."""
+    """A second submission of the id is the same run, while it runs and
+    afterwards."""
     run_id = str(uuid.uuid4())
     query = "SELECT pg_advisory_xact_lock(78) IS NULL AS x"
     select(db, "SELECT pg_advisory_lock(78)")
@@ -136,7 +137,7 @@ def test_a_run_id_given_twice(db, s3, bucket):
     "ffffffff-ffff-ffff-ffff-fffffffffff{}",
 ])
 def test_run_ids_in_order(db, s3, bucket, id_):
-    """Ids that are nearly the same are runs of their own."""
+    """Ids that are nearly equal are separate runs."""
     ids = [id_.format(n) for n in (1, 2)]
     select(db, "SELECT pg_advisory_lock(85)")
     try:
@@ -192,7 +193,8 @@ def test_cancel(db, rgw, s3, registry, bucket, tables):
 
 
 def test_cancel_while_it_is_prepared(pg, db, observer, registry, bucket):
-    """The history names the query, whose memory was the transaction's."""
+    """The history's row quotes the query, whose memory belonged to the
+    transaction."""
     query = f"SELECT 1 AS id /* {'x' * 2_000_000} */"
     options = json.dumps(
         {"watermark": {"column": "id"}, "key": "{name}/{run_id}.{ext}"}
@@ -218,7 +220,7 @@ def test_cancel_while_it_is_prepared(pg, db, observer, registry, bucket):
 
 
 def test_terminated(db, rgw, s3, bucket):
-    """A run without a live worker reads lost, never running."""
+    """A run without a live process is reported as lost, never as running."""
     run_id = submit(db, "job", SLEEPS, bucket)
     pid = run_pid(db, run_id)
     wait_for_event(db, pid, "PgSleep")
@@ -232,21 +234,21 @@ def test_terminated(db, rgw, s3, bucket):
 
 
 def test_a_query_that_is_wrong(db, bucket):
-    """Is the run's failure, not the submission's."""
+    """The error is the run's, not the submission's."""
     run_id = submit(db, "job", "SELEC 1", bucket)
     assert wait(db, run_id)["status"] == "failed"
     assert history(db, run_id) == [("job", "failed", "42601")]
 
 
 def test_nothing_is_registered(db, s3, registry, bucket):
-    """A run of no tables is done; its row stands for the run itself."""
+    """A run without tables is done; its row represents the run itself."""
     run_id = submit_all(db)
     row = wait(db, run_id)
     assert [row[key] for key in ("status", "tables", "done", "empty",
                                  "failed", "rows")] == ["done", 0, 0, 0, 0, 0]
     assert row["started"] <= row["ended"]
     assert history(db, run_id) == [("", "empty", None)]
-    # and the same id stays the same run, whatever is registered now
+    # the same id is still the same run, whatever is registered now
     register(db, bucket, a="SELECT 1")
     assert submit_all(db, run_id=run_id) == run_id
     assert wait(db, run_id) == row
@@ -254,7 +256,7 @@ def test_nothing_is_registered(db, s3, registry, bucket):
 
 
 def test_nothing_is_registered_and_wrong(db, registry):
-    """What is wrong with the call is not hidden by the lack of tables."""
+    """An error in the call is reported even if there are no tables."""
     run_id = value(
         db, """SELECT onboard_submit_all(NULL, '{"on_error": "nonsense"}')"""
     )
@@ -272,7 +274,7 @@ def test_no_such_run(db):
 def test_a_run_that_fails_when_all_have_landed(
     db, s3, registry, bucket, proxy, proxied, workers
 ):
-    """Here because of its manifest: the run's own row says it."""
+    """The manifest fails; the run's own row has the error."""
     register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
     proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
                times=None)
@@ -297,7 +299,7 @@ def test_a_run_that_fails_when_all_have_landed(
 def test_one_table_whose_manifest_cannot_be_written(
     db, s3, bucket, proxy, proxied
 ):
-    """It has landed; its row says that it has failed nonetheless."""
+    """The table has landed, but its row says that it failed."""
     proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
                times=None)
     run_id = value(
@@ -318,7 +320,7 @@ def test_one_table_whose_manifest_cannot_be_written(
 
 
 def test_waiting_takes_no_memory(db, bucket):
-    """Who waits for a run asks again and again, for as long as it takes."""
+    """Waiting queries the state repeatedly, for as long as the run takes."""
     run_id = submit(db, "job", "SELECT pg_sleep(300) IS NULL AS a", bucket)
     used = (
         "SELECT onboard_wait(%s, %s), (SELECT sum(used_bytes)::int"
@@ -351,7 +353,8 @@ def test_running_until_the_manifest_is_there(
 
 
 def test_what_has_ended_meanwhile_is_not_lost(pg, db, observer, bucket):
-    """A statement began while the job ran, and looks when it has gone."""
+    """The statement began while the job was running, and reads its state after
+    the job's end."""
     select(db, "SELECT pg_advisory_lock(81); SELECT pg_advisory_lock(82)")
     session = pg.connect("onboard")
     try:
@@ -376,7 +379,8 @@ def test_what_has_ended_meanwhile_is_not_lost(pg, db, observer, bucket):
 
 
 def test_a_run_id_given_at_the_same_time(pg, db, s3, bucket):
-    """By four sessions, whose transactions stay open: one job does it."""
+    """Four sessions submit the id in transactions that stay open: one job runs.
+    """
     sessions = [pg.connect("onboard") for _ in range(4)]
     barrier = threading.Barrier(len(sessions))
     found = []
@@ -415,7 +419,8 @@ def test_a_run_id_given_at_the_same_time(pg, db, s3, bucket):
 
 
 def test_the_extension_is_dropped(pg, rgw, s3, bucket, canaries):
-    """DROP EXTENSION waits for a table's export; the rest of the job ends."""
+    """DROP EXTENSION waits for the export of a table; the rest of the job ends.
+    """
     pg.psql("CREATE DATABASE dropped")
     try:
         pg.psql("CREATE EXTENSION onboard", "dropped")
@@ -443,7 +448,7 @@ def test_the_extension_is_dropped(pg, rgw, s3, bucket, canaries):
         assert keys(s3, bucket) == [key_of("job")]
         log = pg.log_text()[start:]
         assert "terminated by signal" not in log
-        # it can be made anew
+        # the extension can be created again
         pg.psql("CREATE EXTENSION onboard", "dropped")
         assert value(session, "SELECT count(*) FROM onboard_runs") == 0
         session.close()
@@ -453,7 +458,7 @@ def test_the_extension_is_dropped(pg, rgw, s3, bucket, canaries):
 
 
 def test_the_role_is_dropped(pg, db, rgw, make_server, s3, bucket):
-    """What it has begun goes on, and is told; its history stays."""
+    """The role's export goes on, and is reported; its history stays."""
     leaver = Role(pg, db)
     server = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
@@ -483,7 +488,8 @@ def test_the_role_is_dropped(pg, db, rgw, make_server, s3, bucket):
 
 
 def test_rights(pg, db, rgw, make_server, s3, bucket):
-    """The worker is the caller; others see and cancel nothing of it."""
+    """The worker runs as the caller; other roles neither see the job nor cancel
+    it."""
     select(db, "CREATE ROLE job_reader; CREATE ROLE job_other")
     select(db, "CREATE TABLE secret_rows AS SELECT 1 AS n")
     server = make_server(
@@ -515,7 +521,7 @@ def test_rights(pg, db, rgw, make_server, s3, bucket):
 
 
 def test_a_run_id_of_ones_own(db, observer, s3, registry, bucket):
-    """onboard_table() and onboard_all() take one, too."""
+    """onboard_table() and onboard_all() accept a run id, too."""
     run_id = str(uuid.uuid4())
     for name in ("one", "two", "two"):
         found = value(
@@ -549,7 +555,7 @@ def written(db):
 ])
 @pytest.mark.parametrize("workers", [0, 4])
 def test_read_only_sessions(pg, db, written, registry, bucket, how, workers):
-    """What the session may write says nothing of the job's history."""
+    """The session's read-only settings do not apply to the job's history."""
     register(db, bucket, a="SELECT 1 AS one", b="SELECT 1 / 0",
              c="SELECT nextval('written') AS c")
     session = pg.connect("onboard")
@@ -563,19 +569,19 @@ def test_read_only_sessions(pg, db, written, registry, bucket, how, workers):
     assert history(db, run_id) == [("job", "done", None)]
     assert wait(db, all_id)["status"] == "failed"
     found = {row[0]: row[2] for row in history(db, all_id)}
-    # but it says what the queries may
+    # but they apply to the job's queries
     read_only = workers or "default_transaction_read_only" in how
     assert found == {
         "a": None, "b": "22012", "c": "25006" if read_only else None
     }
 
 
-# Whose run an id is
+# Run ids and roles
 
 
 @pytest.fixture
 def strangers(pg, db):
-    """Two sessions of roles that may do nothing but connect, and a third."""
+    """Two sessions of roles that may only connect, and a third role."""
     names = ["ids_one", "ids_two"]
     sessions = []
     for name in names:
@@ -584,13 +590,13 @@ def strangers(pg, db):
     yield sessions
     for session in sessions:
         session.close()
-    # The rows of roles that go stay, for superusers.
+    # The rows of dropped roles remain, for superusers.
     select(db, "DROP ROLE ids_one, ids_two")
 
 
 @pytest.fixture
 def exporters(pg, db, rgw, strangers):
-    """The same, who may export to s3."""
+    """The same roles with the right to export to s3."""
     for name in ("ids_one", "ids_two"):
         may_land(pg, rgw, name)
     yield strangers
@@ -603,7 +609,7 @@ def exporters(pg, db, rgw, strangers):
 
 def test_an_id_that_a_stranger_took_before(db, exporters, s3, registry,
                                            bucket):
-    """His run has failed; the other one is run."""
+    """The other role's run has failed, so the id is free for a new one."""
     stranger = exporters[0]
     for submit_it in (submit, submit_all):
         run_id = str(uuid.uuid4())
@@ -615,7 +621,7 @@ def test_an_id_that_a_stranger_took_before(db, exporters, s3, registry,
         else:
             submit_all(db, run_id=run_id)
         assert wait(db, run_id)["status"] == "done"
-        # Each sees and tells of its own.
+        # Each role sees and receives only its own run.
         assert wait(stranger, run_id)["status"] == "failed"
         assert wait(stranger, run_id)["tables"] == 1
     assert key_of("mine") in keys(s3, bucket)
@@ -632,7 +638,7 @@ def test_an_id_that_a_stranger_took_before(db, exporters, s3, registry,
 def test_an_id_under_which_another_role_has_landed(
     db, exporters, s3, bucket, how
 ):
-    """Is refused before anything is done; what stands there stays."""
+    """The run is refused before it changes anything; the object stays."""
     victim, attacker = exporters
     select(db, "GRANT SELECT ON onboard_tables TO ids_two")
     run_id = str(uuid.uuid4())
@@ -649,7 +655,7 @@ def test_an_id_under_which_another_role_has_landed(
         assert "is another role's" in str(error)
         assert select(db, "SELECT * FROM onboard_runs WHERE run_id = %s",
                       (run_id,)) == before
-        # Who has landed there goes on.
+        # The role whose objects have landed goes on.
         assert value(victim, land, (bucket, run_id)) == "done"
     finally:
         select(db, "REVOKE SELECT ON onboard_tables FROM ids_two")
@@ -658,7 +664,7 @@ def test_an_id_under_which_another_role_has_landed(
 def test_an_open_transaction_under_the_same_id_blocks_nobody(
     db, pg, exporters, bucket
 ):
-    """Of the same id and name: rows of two roles do not meet."""
+    """Rows of two roles with the same id and name do not conflict."""
     victim, attacker = exporters
     run_id = str(uuid.uuid4())
     select(attacker, "BEGIN")
@@ -681,7 +687,7 @@ def test_an_open_transaction_under_the_same_id_blocks_nobody(
     ]
     assert history(attacker, run_id) == [("mine", "done", None)]
     assert wait(attacker, run_id)["tables"] == 1
-    # A superuser sees both: each by its role, and no sum of the two.
+    # A superuser sees both runs, each with its role, and no sum of the two.
     assert len(history(db, run_id)) == 3
     error = failure(wait, db, run_id)
     assert error.pgcode == "42P08"
@@ -691,7 +697,7 @@ def test_an_open_transaction_under_the_same_id_blocks_nobody(
 
 
 def test_another_id_is_another_lock(db, strangers, bucket):
-    """Also where the same bit differs in both halves."""
+    """This holds even if the same bit differs in both halves."""
     first = "11111111-1111-4111-8111-111111111111"
     twin = "01111111-1111-4111-9111-111111111111"
     select(db, "SELECT pg_advisory_lock(86)")
@@ -703,7 +709,7 @@ def test_another_id_is_another_lock(db, strangers, bucket):
         sql = "SELECT status FROM onboard_wait(%s, '0 s')"
         assert value(db, sql, (twin,)) is None
         assert value(db, "SELECT onboard_cancel(%s)", (twin,)) is False
-        # Nor does a stranger see, wait for or cancel this one.
+        # The other role can neither see, wait for nor cancel this run.
         assert value(strangers[0], sql, (first,)) is None
         sql = "SELECT onboard_cancel(%s)"
         assert value(strangers[0], sql, (first,)) is False
@@ -713,7 +719,7 @@ def test_another_id_is_another_lock(db, strangers, bucket):
     select(db, "DELETE FROM onboard_history WHERE run_id = %s", (first,))
 
 
-# In a target list the series is not stored before it is read.
+# In a target list, the series is not materialized before it is read.
 LOOKS = (
     "SELECT count(onboard_wait(%s, '0 s'))"
     " FROM (SELECT generate_series(1, 100000000)) g"
@@ -722,7 +728,7 @@ LOOKS = (
 
 @contextlib.contextmanager
 def looking(pg, db, run_id):
-    """Somebody looks for the run all the time."""
+    """Another session polls the run continuously."""
     active = "SELECT state = 'active' FROM pg_stat_activity WHERE pid = %s"
     with contextlib.closing(pg.connect("onboard")) as session:
         with Running(session, LOOKS, (run_id,)) as run:
@@ -735,8 +741,8 @@ def looking(pg, db, run_id):
 
 
 def test_waiting_keeps_no_job_from_running(pg, db, bucket):
-    """Also if somebody looks since before it is submitted; who looks takes no
-    lock, which the job could want in that moment."""
+    """This holds even if a session polls before the submission: polling takes
+    no lock that the job could need at that moment."""
     for _ in range(10):
         run_id = str(uuid.uuid4())
         with looking(pg, db, run_id):
@@ -755,7 +761,8 @@ def test_waiting_keeps_no_job_from_running(pg, db, bucket):
     "read committed", "repeatable read", "serializable"
 ])
 def test_wait_in_each_isolation_level(pg, db, bucket, level):
-    """It tells how the run has ended, not what the transaction saw first."""
+    """The wait returns how the run has ended, not what the transaction saw
+    first."""
     select(db, "SELECT pg_advisory_lock(87)")
     session = pg.connect("onboard")
     query = "SELECT pg_advisory_xact_lock(87) IS NULL AS x"
@@ -776,7 +783,7 @@ def test_wait_in_each_isolation_level(pg, db, bucket, level):
             assert run.rows() == [{"status": "done", "tables": 1, "done": 1}]
         sql = "SELECT status FROM onboard_status(%s)"
         assert value(session, sql, (run_id,)) == "done"
-        # The view is a table's: it shows what the transaction sees.
+        # The view reads a table: it shows what the transaction sees.
         expected = "done" if level == "read committed" else "running"
         assert history(session, run_id) == [("job", expected, None)]
         select(session, "COMMIT")
@@ -788,13 +795,13 @@ def test_wait_in_each_isolation_level(pg, db, bucket, level):
         session.close()
 
 
-# Locks of the session that waits
+# Locks of the waiting session
 
 LOCKED = "SELECT pg_advisory_xact_lock(93) IS NULL AS x"
 
 
 def deadlock(session, *statement):
-    """The error of a wait that would not end; its hint says what to do."""
+    """The error of a wait that would be endless; its hint says what to do."""
     select(session, "SET statement_timeout = '30s'")
     error = failure(select, session, *statement)
     assert error.pgcode == "40P01"
@@ -804,7 +811,7 @@ def deadlock(session, *statement):
 
 @pytest.fixture
 def lock(pg):
-    """A session that has a lock in its transaction, until it is closed."""
+    """A session that holds a lock in its transaction until it is closed."""
     with contextlib.closing(pg.connect("onboard")) as session:
         select(session, "BEGIN")
         select(session, "SELECT pg_advisory_xact_lock(93)")
@@ -812,7 +819,7 @@ def lock(pg):
 
 
 def test_waiting_for_a_job_that_waits_for_the_session(pg, db, s3, bucket):
-    """A lock of the session's transaction; the job itself goes on."""
+    """The session's transaction holds a lock; the job itself goes on."""
     select(db, "CREATE TABLE held AS SELECT 1 AS n")
     run_id = str(uuid.uuid4())
     try:
@@ -828,7 +835,7 @@ def test_waiting_for_a_job_that_waits_for_the_session(pg, db, s3, bucket):
             )
             select(session, "ROLLBACK")
         assert wait(db, run_id)["status"] == "done"
-        # The job may have ended before anything else could ask for its pid.
+        # The job may have ended before a query could return its pid.
         pid = value(
             db, "SELECT pid FROM onboard_history WHERE run_id = %s", (run_id,)
         )
@@ -863,7 +870,8 @@ def test_waiting_for_a_job_whose_workers_wait_for_the_session(
 def test_waiting_for_a_session_that_waits_for_this_one(
     db, registry, bucket, lock
 ):
-    """It exports in the foreground; the wait has a limit, too."""
+    """The other session exports in the foreground; the wait has a time limit,
+    too."""
     register(db, bucket, a=LOCKED)
     run_id = str(uuid.uuid4())
     select(db, "SET onboard.parallel_tables = 0")
@@ -877,7 +885,7 @@ def test_waiting_for_a_session_that_waits_for_this_one(
 
 
 def test_waiting_for_a_job_that_waits_for_another(pg, db, bucket, lock):
-    """That is no deadlock."""
+    """This is no deadlock."""
     run_id = submit(db, "job", LOCKED, bucket)
     wait_for_event(db, run_pid(db, run_id), "advisory")
     with contextlib.closing(pg.connect("onboard")) as session:
@@ -887,7 +895,8 @@ def test_waiting_for_a_job_that_waits_for_another(pg, db, bucket, lock):
 
 
 def test_submitting_what_the_transaction_has_exported(pg, db, s3, bucket):
-    """The job would wait for its end; it does not begin after that either."""
+    """The job would wait for the transaction's end; it does not begin
+    afterwards, either."""
     run_id = str(uuid.uuid4())
     place = ("job", "SELECT 1 AS a", bucket, run_id)
     with contextlib.closing(pg.connect("onboard")) as session:
@@ -911,7 +920,8 @@ def test_submitting_what_the_transaction_has_exported(pg, db, s3, bucket):
 
 
 def test_submitting_behind_a_lock_on_the_history(db, s3, bucket):
-    """Whatever lock it is; nobody else's submission waits for long."""
+    """This holds for any lock; other sessions' submissions do not wait for
+    long."""
     select(db, "BEGIN")
     select(db, "LOCK TABLE onboard_history IN EXCLUSIVE MODE")
     deadlock(db, "SELECT onboard_submit('job', 'SELECT 1', %s)", (bucket,))

@@ -1,9 +1,9 @@
 """Formats jsonl and json.
 
-A line of jsonl is what row_to_json() makes of the row.  The one difference: a
-raw line break inside of a value of type json, which can only be white space,
-becomes a blank, so that an object stays one line.  json is one document,
-{"Results": [{...}, ...]}; Python's parser reads it.
+A line of jsonl equals row_to_json() of the row, with one difference: a raw line
+break inside a value of type json, which can only be white space, becomes a
+blank, so that an object stays one line.  json is one document, {"Results":
+[{...}, ...]}, which Python's parser reads.
 """
 
 import decimal
@@ -30,13 +30,13 @@ def tables(pg):
 
 @pytest.fixture
 def session(tables, db):
-    """A connection that sees the zoo."""
+    """A connection whose search_path has the zoo."""
     execute(db, "SET search_path = zoo, public; SET client_encoding = 'UTF8'")
     return db
 
 
 def rows_as_json(db, query):
-    """What row_to_json() gives, as UTF-8 whatever the client's encoding is."""
+    """row_to_json() of all rows, as UTF-8 under any client_encoding."""
     rows = execute(
         db,
         "SELECT convert_to(row_to_json(q)::text, 'UTF8')"
@@ -46,16 +46,16 @@ def rows_as_json(db, query):
 
 
 def as_lines(rows):
-    """All other control characters are escaped, so only json is touched."""
+    """Replaces raw line breaks.  Other types escape all control characters."""
     return b"".join(
         row.replace(b"\r", b" ").replace(b"\n", b" ") + b"\n" for row in rows
     )
 
 
 def parse(data, **options):
-    """Numbers become decimals: none is rounded, none is too long.
+    """Parses JSON with numbers as decimals: none is rounded, none is too long.
 
-    With object_pairs_hook=list no member is lost to another of its name.
+    With object_pairs_hook=list, members with equal names are kept.
     """
     return json.loads(
         data, parse_float=decimal.Decimal, parse_int=decimal.Decimal, **options
@@ -85,7 +85,7 @@ def test_shapes(session, s3, bucket, name):
 
 
 def test_casts_to_json(session, s3, bucket):
-    """row_to_json() uses a cast to json, if the type is not built in."""
+    """row_to_json() uses a cast to json if the type is not built in."""
     execute(
         session,
         """
@@ -107,7 +107,8 @@ def test_casts_to_json(session, s3, bucket):
 
 
 def test_each_character(session, s3, bucket):
-    """All of ASCII, the ends of UTF-8's ranges, and their neighbours."""
+    """The rows have all of ASCII, the ends of UTF-8's ranges, and their
+    neighbours."""
     points = [*range(1, 256), 0x7FF, 0x800, 0x2028, 0x2029, 0xFFFD, 0xFFFF]
     points += [0x10000, 0x1F600, 0x10FFFF]
     execute(
@@ -155,7 +156,8 @@ def test_settings(session, s3, bucket, setting, value):
 
 @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
 def test_always_utf8(db, s3, bucket, encoding):
-    """Also where the client could not show it."""
+    """The object is UTF-8 even if the client's encoding lacks the characters.
+    """
     execute(db, f"SET client_encoding = '{encoding}'")
     query = "SELECT U&'\\8868 \\+01F600' AS \"a\", U&'\\00E9' AS b"
     for format in ("jsonl", "json"):
@@ -213,7 +215,7 @@ TYPED_VALUE = {
 def test_real_types(db, s3, bucket):
     document = parse(landed(db, s3, TYPED, bucket, format="json"))
     assert document == {"Results": [TYPED_VALUE]}
-    assert document["Results"][0]["yes"] is True  # 1 == True
+    assert document["Results"][0]["yes"] is True  # 1 == True in Python
     assert list(document["Results"][0]) == list(TYPED_VALUE)
     line = landed(db, s3, TYPED, bucket, format="jsonl")
     assert parse(line) == TYPED_VALUE

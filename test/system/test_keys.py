@@ -1,7 +1,7 @@
-"""Objects are stored under exactly the name that was asked for.
+"""Objects are stored under exactly the given name.
 
-Names are read back by boto3: from a listing, which shows what the server took
-the name for, and by a GET of that name.
+boto3 reads the names back: from a listing, which shows how the server has
+decoded the name, and by a GET of that name.
 """
 
 import urllib.parse
@@ -67,7 +67,7 @@ def test_51_odd_keys(db, s3, bucket, key):
 
 
 def test_all_at_once(db, s3, bucket):
-    """None of these names is taken for another."""
+    """No two of these names are the same object."""
     for number, key in enumerate(KEYS):
         land(db, f"SELECT {number}", bucket, key=key, header=False)
     stored = [key.replace("{{", "{").replace("}}", "}") for key in KEYS]
@@ -130,7 +130,7 @@ NAMES = [
 
 @pytest.mark.parametrize("name", NAMES)
 def test_name_is_encoded(db, s3, bucket, name):
-    """It is one segment of the key, whatever is in it."""
+    """The name is one segment of the key, whatever it contains."""
     encoded = urllib.parse.quote(name, safe="-_.~")
     result = land(db, "SELECT 1 AS a", bucket, name=name)
     assert result.name == name
@@ -138,7 +138,7 @@ def test_name_is_encoded(db, s3, bucket, name):
 
 
 def test_fields(db, s3, bucket, make_server, rgw):
-    """Dates and times are UTC, and of the transaction's start."""
+    """Dates and times are UTC, at the transaction's start."""
     server = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, prefix="raw/a b/"
     )
@@ -191,7 +191,7 @@ def test_template_without_prefix(db, s3, bucket, make_server, rgw):
 
 @pytest.mark.parametrize("client", ["UTF8", "LATIN1", "SJIS"])
 def test_key_does_not_depend_on_the_client(db, s3, bucket, client):
-    """Statements are ASCII here: JSON and U& escape the rest."""
+    """The statements are ASCII: JSON and U& escape all other characters."""
     execute(db, f"SET client_encoding = '{client}'")
     execute(
         db,

@@ -1,6 +1,6 @@
 """Many exports at once, and many one after another in one session.
 
-More or fewer of them, for a longer run or a smaller machine:
+The numbers can be changed for a longer run or a smaller machine:
 
     ONBOARD_BACKENDS=200 ONBOARD_BACKEND_MB=20 ONBOARD_SOAK=5000 \\
         test/system.sh test/system/test_load.py
@@ -24,13 +24,14 @@ from lib.postgres import Cluster, backend_rss, descriptors
 MB = 1024 * 1024
 SMALL = "SELECT 1 AS one, 'two' AS two"
 
-# What a session may take beyond onboard.upload_memory: the encoder's and
-# libcurl's buffers, libraries, PostgreSQL's own for a query.
+# The limit of a session's memory beyond onboard.upload_memory: buffers of the
+# encoder and libcurl, libraries, PostgreSQL's own memory for a query.
 ALLOWANCE = 4 * MB
 
 
 def held(pid, folder):
-    """What a backend holds open, but for tables: PostgreSQL keeps those."""
+    """Resources that a backend holds, except tables' files, which PostgreSQL
+    keeps open."""
     return {
         name: count
         for name, count in descriptors(pid).items()
@@ -38,12 +39,12 @@ def held(pid, folder):
     }
 
 
-# Many at once.  Each takes 10 MB in its backend, 5 in RGW, and 6 in the OSD:
-# 200 of them would need most of the memory that the README asks for.
+# Concurrent sessions.  Each takes 10 MB in its backend, 5 in RGW, and 6 in the
+# OSD: 200 of them would need most of the memory that the README requires.
 
 BACKENDS = int(os.environ.get("ONBOARD_BACKENDS", 120))
 SIZE = int(os.environ.get("ONBOARD_BACKEND_MB", 6))
-MEMORY = 10  # MB of parts, the least that can be set
+MEMORY = 10  # MB of parts, the minimum
 TOKEN = "session-%04d"  # is in each of its rows
 GATE = 4711
 
@@ -56,9 +57,10 @@ LEAST = f"""
 
 @pytest.fixture(scope="module")
 def crowd(gigabytes, rgw, canaries):
-    """A cluster, and so many sessions that have done an export each.
+    """A cluster with that many sessions, each of which has made an export.
 
-    A first export leaves what a session keeps: caches, and a client.
+    The first export allocates the memory that a session keeps: caches, and a
+    client.
     """
     settings = {"max_connections": str(BACKENDS + 10)}
     with Cluster(settings) as cluster, contextlib.ExitStack() as stack:
@@ -88,12 +90,13 @@ class Watch(process.Background):
         self._peak_of_all = 0
 
     def growth(self):
-        """Of the one that grew most, and of all at any one time."""
+        """The growth of the process that grew most, and the greatest sum at any
+        time."""
         each = [self._peak[pid] - self._before[pid] for pid in self._peak]
         return max(each), self._peak_of_all - sum(self._before.values())
 
     def left(self):
-        """What is left of it now, in the one that keeps most."""
+        """The growth that is left now in the process that keeps most."""
         return max(
             backend_rss(pid)["anon"] - before
             for pid, before in self._before.items()
@@ -108,7 +111,7 @@ class Watch(process.Background):
 
 
 def session_query(number):
-    """Rows that no other session exports, once the gate is open."""
+    """Rows that no other session exports; they come after the gate opens."""
     return (
         f"SELECT g, '{TOKEN % number}' AS session,"
         " CASE g % 3 WHEN 0 THEN NULL ELSE repeat(chr(60 + g % 60), 1480) END"
@@ -154,7 +157,7 @@ def test_50_all_at_once(crowd, s3, bucket, tell):
          f" {all_ / MB:.0f} MB in all, {memory.left() / MB:.1f} MB left")
     assert one <= MEMORY * MB + ALLOWANCE
     assert all_ <= BACKENDS * (MEMORY * MB + ALLOWANCE)
-    # No part's memory was kept.
+    # No memory of parts was kept.
     assert memory.left() < ALLOWANCE
 
     template = copy(observer, session_query(0))
@@ -167,8 +170,8 @@ def test_50_all_at_once(crowd, s3, bucket, tell):
 
     together(compare, range(BACKENDS))
 
-    # A session keeps its client with its idle connections; with another
-    # time-out, it makes a new one.  Nothing of the old one may stay.
+    # A session keeps its client with idle connections; with another time-out,
+    # it makes a new client.  Nothing of the old one may remain.
     def renew(session):
         select(session, "SET onboard.stall_timeout = '29s'")
         land(session, "settled", SMALL, bucket)
@@ -177,7 +180,7 @@ def test_50_all_at_once(crowd, s3, bucket, tell):
     assert [held(pid, cluster.folder) for pid in pids] == before
 
 
-# Many one after another
+# Many exports in one session
 
 SOAK = int(os.environ.get("ONBOARD_SOAK", 500))
 WARM = 50
@@ -223,7 +226,7 @@ EARLY, LATE = 10, 29990
 
 
 class Soak:
-    """A session that exports in all kinds of ways, again and again."""
+    """A session that exports in every way, repeatedly."""
 
     def __init__(self, db, observer, bucket, servers):
         self.db = db
@@ -233,7 +236,7 @@ class Soak:
         self.exports = 0
 
     def cycle(self):
-        """Each way once."""
+        """Runs each kind of export once."""
         before = self.exports
         for format, compression in [
             ("csv", "none"), ("text", "gzip"), ("binary", "zstd"),
@@ -256,7 +259,7 @@ class Soak:
         self.cancelled(EARLY)
         self.cancelled(LATE)
         self.all_tables()
-        # Of another server, so the session makes a client anew: one socket.
+        # Another server makes the session create another client: one socket.
         self.done(SMALL, server=self.named)
         assert self.exports - before == CYCLE
 
@@ -307,7 +310,8 @@ def test_soak(pg, db, rgw, bucket, make_server, tell):
     observer = pg.connect("onboard")
     servers = (
         make_server(rgw.endpoint, rgw.access_key, "not-the-secret-key"),
-        # A name, so that libcurl's resolver and its thread take part.
+        # The endpoint is a host name, so libcurl's resolver with its thread is
+        # used.
         make_server(
             rgw.endpoint.replace("127.0.0.1", "localhost"), rgw.access_key,
             rgw.secret_key,
@@ -334,7 +338,7 @@ def test_soak(pg, db, rgw, bucket, make_server, tell):
     rss, palloced, files = zip(*seen)
     tell(f"{soak.exports} exports: {rss[0] / MB:.1f} MB after {WARM},"
          f" {rss[-1] / MB:.1f} MB in the end")
-    # malloc's heap grows by steps, once in a while: a leak does it steadily.
+    # malloc's heap grows by occasional steps, a leak steadily.
     assert rss[-1] - rss[0] <= 2 * ALLOWANCE
     assert sum(b > a for a, b in zip(rss, rss[1:])) <= len(rss) / 2
     assert palloced[-1] - palloced[0] <= MB / 8

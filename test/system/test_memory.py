@@ -1,7 +1,7 @@
-"""How much memory a backend takes while it exports gigabytes.
+"""The memory of a backend that exports gigabytes.
 
-The store is bench/discard.c, which costs next to nothing and checks lengths,
-part sizes and part numbers; it holds no object, so gigabytes are cheap.
+The store is bench/discard.c, which costs almost nothing and checks lengths,
+part sizes and part numbers; it keeps no object, so gigabytes are cheap.
 """
 
 import contextlib
@@ -23,7 +23,7 @@ MB = 1024 * 1024
 GB = 10**9
 SOURCE = pathlib.Path(__file__).parent.parent / "bench" / "discard.c"
 
-# Beyond onboard.upload_memory: encoders, codecs, libcurl, TLS, a row.
+# The limit beyond onboard.upload_memory: encoders, codecs, libcurl, TLS, a row.
 ALLOWANCE = 32 * MB
 
 
@@ -91,7 +91,7 @@ def test_gigabytes(db, discard, make_server, wide, case):
         select(db, f"SET {name} = '{setting}'")
     server = make_server(discard.endpoint, "key", "secret-of-discard")
     query = f"SELECT text FROM {wide}, generate_series(1, {50 * size})"
-    # PostgreSQL's own caches are not the export's.
+    # PostgreSQL's own caches are not the export's memory.
     value(db, f"SELECT sum(length(text)) FROM {wide}")
     before = discard.stats()
     statement = call("wide", query, "bucket", server=server, **options)
@@ -130,7 +130,7 @@ def test_slow_store(pg, db, discard, make_server, wide, memory):
         left = backend_rss(export.pid)["anon"] - peak.before
     observer.close()
     assert row["bytes"] > memory * 4 * MB
-    # The memory was really in use, and it is given back.
+    # The memory was really in use, and is released.
     assert held > memory * MB / 2
     assert peak.peak - peak.before <= memory * MB + ALLOWANCE
     assert left < ALLOWANCE
@@ -148,7 +148,8 @@ GROUP = """
 
 
 def all_wait(observer, leader, count):
-    """The processes of a parallel export, the leader first; None: not yet."""
+    """The processes of a parallel export, the leader first, once all of them
+    wait for the network; None before."""
     found = select(observer, GROUP, (leader,))
     if len(found) < count or {row["wait_event"] for row in found} != {
         network_event(observer)
@@ -157,7 +158,7 @@ def all_wait(observer, leader, count):
     return [row["pid"] for row in found]
 
 
-# 400 MB; what is there twice is too far apart for zstd, which halves them.
+# 400 MB; repetitions are too far apart for zstd, which only halves the size.
 REPEATED = " UNION ALL ".join(["SELECT text FROM wide"] * 20)
 
 
@@ -191,7 +192,7 @@ def short(pg):
 def test_workers_share_the_memory(
     pg, db, discard, make_server, wide, short, tell, case
 ):
-    """As above, with a leader and two workers: all buffers are in use."""
+    """With a leader and two workers, all buffers are in use."""
     query, count, memory, options = SHARED[case]
     memory *= MB
     select(db, PARALLEL)
@@ -226,7 +227,7 @@ def test_workers_share_the_memory(
     grown[0] -= before
     shown = ", ".join(f"{size / MB:.0f}" for size in [*held, *grown])
     tell(f"{case}: {shown} MB in leader and workers, held and at most")
-    # The memory was really in use, and nobody had more than his share.
+    # The memory was really in use, and no process exceeded its share.
     assert sum(held) > memory / 2
     assert max(grown) <= memory / 3 + ALLOWANCE
     assert sum(grown) <= memory + 3 * ALLOWANCE

@@ -23,11 +23,11 @@ TIMEOUTS = "" if LONG else """
     SET onboard.stall_timeout = '1s';
     SET onboard.connect_timeout = '500ms';
 """
-# The cut, and the longest pause between two tries twice.
+# The length of the cut, and twice the longest pause between two attempts.
 LIMIT = CUT + 2 * 20
 
 SETTINGS = {
-    # Workers for a table that a test can afford.
+    # With these settings, small tables get parallel workers.
     "parallel_setup_cost": "0", "min_parallel_table_scan_size": "0",
 }
 TABLE = """
@@ -47,13 +47,13 @@ def network():
 
 @pytest.fixture(scope="module")
 def remote(network, canaries):
-    """A cluster at the near end."""
+    """A cluster at the near end of the network."""
     with Cluster(SETTINGS, within=network.within) as made:
         made.psql("CREATE EXTENSION onboard;" + TABLE)
         yield made
 
 
-# far: packets get lost.  near: the host knows no way to the store any more.
+# far: packets are lost.  near: the host has no route to the store any more.
 CASES = [("far", "off"), ("near", 2)]
 if LONG:
     CASES += [("far", 2), ("near", "off")]
@@ -77,7 +77,7 @@ def test_54_network_cut(
         network.cut(end)
         started = time.monotonic()
         part.release()
-        # Not to wait for something: this is the fault.
+        # This sleep is not a wait: it is the fault.
         time.sleep(CUT)
         export.assert_running()
         network.mend(end)

@@ -1,4 +1,4 @@
-"""What S3 knows about a landed object, and what onboard says about it."""
+"""Properties of a landed object in S3, and in onboard's result."""
 
 import base64
 import datetime
@@ -13,7 +13,7 @@ from lib.exports import Running, body, call, failure, key_of, keys
 from lib.proxy import s3_error
 from lib.rgw import KMS_KEY, OWNER, release
 
-# One PUT, and a multipart upload, which says it all when it is created.
+# One PUT, and a multipart upload, whose Create has the headers.
 SIZES = [1024, 6 * 1024 * 1024]
 
 
@@ -59,14 +59,14 @@ def test_content_type(db, s3, bucket, size):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_metadata(db, s3, bucket, size):
-    # RGW takes an underscore of a name for a hyphen, so there is none.
+    # RGW converts an underscore of a name to a hyphen, so there is none.
     metadata = {
         "source": "orders", "x-y.1": "a,b; c=d  e", "UPPER": '"quoted" %41'
     }
     land_of_size(db, bucket, size, metadata=metadata)
     found = head_of(s3, bucket, size)["Metadata"]
     marker = found.pop("onboard-upload")
-    # Header names have no case.
+    # Header names are case-insensitive.
     assert {name.lower(): value for name, value in found.items()} == {
         name.lower(): value for name, value in metadata.items()
     }
@@ -97,7 +97,7 @@ def test_tags(db, s3, bucket):
 
 
 def test_tags_of_multipart(db, proxy, proxied, bucket):
-    """RGW 16 forgets them (also boto3's), so the request has to do."""
+    """RGW 16 loses them (boto3's, too), so the test checks the request."""
     land_of_size(db, bucket, SIZES[-1], server=proxied, tags=TAGS)
     (create,) = proxy.requests("POST", "uploads")
     found = urllib.parse.parse_qsl(
@@ -108,7 +108,7 @@ def test_tags_of_multipart(db, proxy, proxied, bucket):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_storage_class(db, s3, proxy, proxied, bucket, size):
-    """The only one that RGW has is what it takes if nothing is said."""
+    """RGW has only one class, which is its default."""
     land_of_size(db, bucket, size, server=proxied, storage_class="STANDARD")
     (item,) = s3.list_objects_v2(Bucket=bucket)["Contents"]
     assert (item["Size"], item["StorageClass"]) == (size, "STANDARD")
@@ -154,7 +154,7 @@ def test_all_options(db, s3, bucket, size):
 
 
 def test_as_much_as_it_can_have(db, s3, bucket, proxy, proxied):
-    """All options, as much metadata as is allowed: in one request."""
+    """All options, with as much metadata as is allowed, fit in one request."""
     metadata = {f"n{i}": "v" for i in range(50)}
     for size in SIZES:
         land_of_size(
@@ -176,14 +176,15 @@ SSE = "x-amz-server-side-encryption"
 
 
 def makes_object(request):
-    """Whether it is the request that the object's headers belong to."""
+    """Whether the request is the one to which the object's headers belong."""
     return request.method == "PUT" and not request.query or (
         request.method == "POST" and "uploads" in request.query
     )
 
 
 def check_headers(proxy, expected, common=False):
-    """Who has such headers: what makes the object alone, or everybody."""
+    """Asserts which requests have the headers: all (common), or only the one
+    that makes the object."""
     for request in proxy.requests():
         here = {name: request.headers.get(name) for name in expected}
         if common or makes_object(request):
@@ -217,7 +218,8 @@ def test_sse_kms(db, s3, bucket, size):
 ])
 def test_encryption_headers(db, proxy, proxied, bucket, size, options, headers):
     if options["sse"] == "AES256" and release() > 16:
-        # RGW 16 takes it for granted, later ones have no keys for it here.
+        # RGW 16 accepts the option as given, later ones have no keys for it
+        # here.
         error = failure(land_of_size, db, bucket, size, server=proxied, **options)
         assert "InvalidArgument" in error.diag.message_detail
     else:
@@ -226,7 +228,7 @@ def test_encryption_headers(db, proxy, proxied, bucket, size, options, headers):
 
 
 def test_sse_twice(db, proxy, proxied, bucket):
-    """RGW does not know it."""
+    """RGW does not support it, so the test checks the request."""
     error = failure(
         land_of_size, db, bucket, SIZES[0], server=proxied, sse="aws:kms:dsse"
     )
@@ -257,7 +259,7 @@ def test_key_refused(db, proxy, proxied, bucket, answer, sqlstate, hint, size):
     assert hint in error.diag.message_hint
 
 
-# Who owns the bucket, and who pays
+# Headers of all requests: the bucket's owner, and the payer
 
 
 COMMON = {
@@ -302,7 +304,7 @@ def test_headers_of_a_sweep(db, s3, proxy, proxied, bucket):
         [bucket, proxied, json.dumps(COMMON_OPTIONS)],
     )
     assert swept == [("k",)]
-    # RGW does not say that it encodes keys, so it is asked twice
+    # RGW does not say that it encodes keys, so the listing is repeated
     methods = [r.method for r in proxy.requests()]
     assert methods == ["GET", "GET", "DELETE"]
     check_headers(proxy, COMMON, common=True)
@@ -326,7 +328,7 @@ def checksum_headers(request):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("checksum", [None, "auto", "sha256", "none"])
 def test_signed_hashes(db, s3, proxy, proxied, bucket, size, checksum):
-    """Without TLS all of them are: what is sent is signed."""
+    """Without TLS, every request has a signed hash of its body."""
     options = {"checksum": checksum} if checksum else {}
     land_of_size(db, bucket, size, server=proxied, **options)
     for request in proxy.requests():
@@ -338,7 +340,8 @@ def test_signed_hashes(db, s3, proxy, proxied, bucket, size, checksum):
 
 @pytest.mark.parametrize("size", SIZES)
 def test_crc32(db, s3, proxy, proxied, bucket, size):
-    """Of each part, and of the object, whatever its parts are."""
+    """Each part has a checksum, and so has the object, whatever its parts are.
+    """
     land_of_size(db, bucket, size, server=proxied, checksum="crc32")
     head_of(s3, bucket, size)
     whole = body(s3, bucket, "k")
@@ -367,7 +370,7 @@ def test_result(db, s3, bucket, size, compression):
     assert (result.name, result.status, result.files) == ("t", "done", 1)
     assert result.uri == f"s3://{bucket}/{item['Key']}"
     assert result.rows == size // 1024
-    # What is stored, not what went into the codec.
+    # The size is that of the stored object, not that before compression.
     assert result.bytes == item["Size"]
     assert (item["Size"] < size) == (compression == "zstd")
     assert 0 < result.elapsed < 300
@@ -402,7 +405,7 @@ def test_history_of_an_empty_one(db, bucket):
     assert row[:7] == ("t", "postgres", "empty", None, 0, 0, 0)
 
 
-# What was there before
+# Existing objects
 
 
 @pytest.mark.parametrize("before", SIZES)
@@ -444,7 +447,7 @@ def test_not_overwriting(db, rgw, s3, bucket, size):
 
 
 def test_not_overwriting_what_came_meanwhile(db, s3, bucket, proxy, proxied):
-    """A HEAD found nothing, so it is the write that must not."""
+    """The HEAD found nothing, so the write itself must be conditional."""
     rule = proxy.rule("HEAD", "/k", hold=True)
     options = {"server": proxied, "key": "k", "overwrite": "error"}
     with Running(db, *call("t", "SELECT 1 AS a", bucket, **options)) as export:
@@ -458,7 +461,7 @@ def test_not_overwriting_what_came_meanwhile(db, s3, bucket, proxy, proxied):
 
 
 def test_not_overwriting_one_of_many(db, s3, bucket):
-    """The row of onboard_all() says it, too."""
+    """The row of onboard_all() reports it, too."""
     execute(
         db,
         "INSERT INTO onboard_tables (name, query, bucket, options) VALUES"
@@ -479,7 +482,7 @@ def test_not_overwriting_one_of_many(db, s3, bucket):
     ]
 
 
-# Where it goes
+# Destinations
 
 
 def test_default_bucket(db, s3, bucket, make_server, rgw):
@@ -500,7 +503,7 @@ def test_call_before_default_bucket(db, s3, bucket, make_server, rgw):
 
 
 def test_setting_server(db, s3, bucket, proxy, proxied):
-    """onboard.server names the server; the option comes first."""
+    """The setting onboard.server names the server; the option overrides it."""
     execute(db, "SELECT set_config('onboard.server', %s, false)", [proxied])
     land(db, "SELECT 1", bucket, key="a")
     assert len(proxy.requests("PUT", "/a$")) == 1
@@ -512,7 +515,7 @@ def test_setting_server(db, s3, bucket, proxy, proxied):
 @pytest.mark.parametrize("size", SIZES)
 @pytest.mark.parametrize("addressing", ["path", "virtual", "auto"])
 def test_addressing(db, s3, bucket, make_server, proxy, rgw, addressing, size):
-    # RGW knows buckets as subdomains of localhost.
+    # RGW serves buckets as subdomains of localhost.
     endpoint = proxy.endpoint.replace("127.0.0.1", "localhost")
     server = make_server(
         endpoint, rgw.access_key, rgw.secret_key, addressing=addressing

@@ -1,4 +1,4 @@
-"""One run has one destination, and no two of its objects are one."""
+"""One run has one destination, and no two of its objects have one key."""
 
 import json
 
@@ -32,7 +32,7 @@ def other_bucket(s3, bucket):
 
 
 class Held:
-    """Tables a to d, of which some wait until release()."""
+    """Tables a to d, some of which wait until release()."""
 
     def __init__(self, db, observer):
         self.names = "abcd"
@@ -75,7 +75,7 @@ CHANGES = {
 def test_a_server_that_is_altered(
     pg, db, rgw, make_server, s3, held, bucket, other_bucket, workers, change
 ):
-    """In mid-run: that is for the next one."""
+    """The server is altered during the run: that applies to the next run."""
     server = make_server(rgw.endpoint, rgw.access_key, rgw.secret_key,
                          bucket=bucket)
     session = pg.connect("onboard")
@@ -149,7 +149,7 @@ def test_a_job_and_altered(
 def test_a_registered_row_that_changes(
     pg, db, rgw, make_server, s3, held, bucket, other_bucket, workers
 ):
-    """Also one that is dropped: the run has seen it."""
+    """The row may even be deleted: the run has read it."""
     server = make_server(rgw.endpoint, rgw.access_key, rgw.secret_key,
                          bucket=bucket)
     session = pg.connect("onboard")
@@ -184,7 +184,7 @@ def map_user(pg, server, access_key, secret_key):
 
 
 def sized(db, rows, *names):
-    """What is the largest is the first, where workers share out the tables."""
+    """Makes tables larger: workers export the largest table first."""
     for name in names:
         select(
             db, "UPDATE onboard_tables SET query = query || %s WHERE name = %s",
@@ -196,8 +196,8 @@ def sized(db, rows, *names):
 def test_keys_that_are_rotated(
     pg, db, rgw, make_server, s3, held, bucket, canaries, workers
 ):
-    """In mid-run: tables that begin later, and the manifest, have the new ones.
-    """
+    """Keys are rotated during the run: later tables and the manifest use the
+    new keys."""
     old = rgw.add_key()
     canaries.add(old[1])
     server = make_server(rgw.endpoint, *old, bucket=bucket)
@@ -221,7 +221,7 @@ def test_keys_that_are_rotated(
         held.release()
         found = run.rows(60)
     session.close()
-    # Those that are under way need the old ones to their end.
+    # Running exports need the old keys to their end.
     under_way = "cd" if workers else "c"
     assert {row["name"]: row["status"] for row in found} == {
         name: "failed" if name in under_way else "done" for name in "abcdef"
@@ -234,7 +234,8 @@ def test_keys_that_are_rotated(
 def test_keys_that_are_rotated_before_all_is_published(
     pg, db, rgw, make_server, s3, held, bucket, canaries, proxy, workers
 ):
-    """What has landed with the old ones is completed with the new ones."""
+    """Uploads that were begun with the old keys are completed with the new
+    ones."""
     old = rgw.add_key()
     canaries.add(old[1])
     server = make_server(proxy.endpoint, *old, bucket=bucket)
@@ -257,11 +258,11 @@ def test_keys_that_are_rotated_before_all_is_published(
     assert len(keys(s3, bucket)) == 6
 
 
-# Two servers, one store
+# Two servers that are the same store
 
 
 def spellings(rgw):
-    """Of RGW's endpoint, which is http://127.0.0.1:PORT."""
+    """Spellings of RGW's endpoint, which is http://127.0.0.1:PORT."""
     port = rgw.endpoint.rsplit(":", 1)[1]
     return [
         f"http://localhost:{port}", f"http://LOCALHOST:{port}",
@@ -293,7 +294,7 @@ def test_two_servers_that_are_one_store(
         }
 
 
-# Keys of onboard's own
+# Reserved keys
 
 
 RESERVED = [

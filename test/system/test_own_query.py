@@ -1,8 +1,9 @@
 """An export acts on its own query, whatever else is planned or run meanwhile.
 
-Parse analysis calls the input functions of literals, and these the CHECKs of
-domains, which may run queries; so does planning, which folds constants.  None
-of these queries is the export's, and none may keep anything of it.
+Parse analysis calls the input functions of literals, and these call the CHECKs
+of domains, which may run queries; planning folds constants, which may run
+queries, too.  None of these queries is the export's, and none may keep any
+state of it.
 """
 
 import time
@@ -18,7 +19,7 @@ from lib.postgres import backend_rss
 from lib.process import wait_until
 
 # Tables that the planner scans in parallel, a function that reads one of them,
-# and types whose literals call it.
+# and types whose literals call that function.
 SETUP = """
     CREATE TABLE own AS
         SELECT g AS a, 'row ' || g AS t FROM generate_series(1, 100000) g;
@@ -111,7 +112,8 @@ def assert_lands(db, s3, bucket, query, **options):
 
 
 def assert_session_is_clean(db):
-    """What was planned meanwhile runs as if nobody had exported."""
+    """Asserts that queries planned meanwhile run without any trace of the
+    export."""
     assert value(db, "SELECT looks(1)") is True
     assert value(db, "SELECT folds(3)") == 3
     assert value(db, "SHOW parallel_tuple_cost") == "0.1"
@@ -128,7 +130,7 @@ def test_lands_its_own_rows(eager, s3, bucket, started, query, parallel):
 
 
 def test_cached_plans_stay_clean(eager, s3, bucket, started):
-    """A function that was first planned within an export goes on working."""
+    """A function whose plan was first made within an export still works."""
     for parallel in ("auto", "off", 2):
         assert_lands(
             eager, s3, bucket, QUERIES["own table"], parallel=parallel
@@ -141,14 +143,14 @@ def test_cached_plans_stay_clean(eager, s3, bucket, started):
 
 
 def test_off_is_off(eager, s3, bucket):
-    """For the query's own scan, whatever was planned before."""
+    """This holds for the query's own scan, whatever was planned before."""
     query = (
         "SELECT process(a) AS p FROM own WHERE 1 = ANY ('{1}'::looked[])"
     )
     land(eager, "t", query, bucket, parallel="off")
     lines = set(body(s3, bucket, key_of("t")).split()[1:])
     assert lines == {str(eager.info.backend_pid).encode()}
-    # The leader could have sent every row before a worker has started.
+    # The leader could have exported every row before a worker has started.
     select(eager, "SET parallel_leader_participation = off")
     land(eager, "t", query, bucket, parallel=2)
     others = set(body(s3, bucket, key_of("t")).split()[1:])
@@ -170,7 +172,8 @@ def test_error_in_a_check(eager, rgw, s3, bucket, started, query):
 
 
 def test_caught_and_gone_on(eager, s3, bucket, started):
-    """In one statement: an export fails, is caught, and another one lands."""
+    """In one statement, an export fails, the error is caught, and another one
+    lands."""
     select(eager, f"""DO $do$ BEGIN
         BEGIN
             PERFORM onboard_table('t', $$SELECT '{{1}}'::refused[]$$,
@@ -188,7 +191,7 @@ def test_caught_and_gone_on(eager, s3, bucket, started):
 
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
 def test_explain(eager, started, query):
-    """It plans the query alone, and nothing of that stays."""
+    """onboard_explain() plans only the query, and leaves nothing behind."""
     lines = [
         row["line"] for row in
         select(eager, "SELECT line FROM onboard_explain(%s) line", (query,))
@@ -210,7 +213,7 @@ def test_explain_says_what_explain_says(eager):
 
 
 def test_rows_that_a_view_locks_are_refused(eager, rgw, bucket):
-    """As by SPI: the query only reads."""
+    """As in SPI, the query is read-only."""
     select(eager, "CREATE VIEW locks AS SELECT a FROM own FOR UPDATE")
     error = failure(land, eager, "t", "SELECT * FROM locks", bucket)
     select(eager, "DROP VIEW locks")
@@ -254,12 +257,12 @@ def test_nested_too_deep(db, rgw, bucket, started, deep, depth):
         assert error.pgcode == "54000"
         assert error.diag.message_primary == "exports are nested too deeply"
     no_trace(rgw, bucket)
-    # and the session counts what has ended
+    # the count of nested exports is back to zero
     assert value(db, "SELECT deep(8, %s)", (bucket,)) == 8
 
 
 def test_terminated_while_nested(pg, db, observer, rgw, bucket, started):
-    """Each of the uploads that are open is aborted."""
+    """Each open upload is aborted."""
     slow = rows(
         20, "CASE g WHEN 18000 THEN pg_sleep(300)::text"
         " ELSE repeat('x', 1000) END",
@@ -288,7 +291,7 @@ def test_terminated_while_nested(pg, db, observer, rgw, bucket, started):
 def test_nested_aborts_share_their_time(
     db, observer, proxy, proxied, rgw, bucket, started
 ):
-    """The store answers none of them; it is waited for once."""
+    """The store responds to none of the Aborts; they share one time limit."""
     select(db, f"""
         CREATE FUNCTION pg_temp.level(n int) RETURNS text LANGUAGE plpgsql AS $f$
         BEGIN
@@ -321,11 +324,11 @@ def test_nested_aborts_share_their_time(
     assert len(swept) == 4
 
 
-# What a query leaves behind in the session
+# State that a query leaves in the session
 
 
 def test_callback_that_stays(pg, s3, bucket, started):
-    """pg_backup_start() registers one for the backend's end."""
+    """pg_backup_start() registers a callback for the backend's end."""
     connection = pg.connect("onboard")
     pid = connection.info.backend_pid
     result = land(
@@ -334,7 +337,7 @@ def test_callback_that_stays(pg, s3, bucket, started):
     )
     assert result["status"] == "done"
     assert body(s3, bucket, key_of("t")) == b"started\nt\n"
-    # one more, now that another callback is the latest
+    # one more export, now that another callback is the latest
     assert land(connection, "u", "SELECT 1 AS a", bucket)["rows"] == 1
     connection.close()
     with pg.connect("onboard") as observer:
@@ -351,10 +354,8 @@ def test_callback_that_stays(pg, s3, bucket, started):
 def test_terminated_with_temporary_tables(
     eager, observer, rgw, bucket, started, parallel, within
 ):
-    """
-    What removes them at the backend's end aborts the transaction, before the
-    export that is under way has been given up.
-    """
+    """The callback that removes temporary tables at the backend's end aborts
+    the transaction before the running export is given up."""
     land(eager, "first", "SELECT 1 AS a", bucket)
     select(eager, "CREATE TEMPORARY TABLE passing (a int)")
     call = f"""
@@ -377,7 +378,8 @@ def test_terminated_with_temporary_tables(
 
 @pytest.mark.parametrize("parallel", ["off", 2])
 def test_buffers_are_freed_before_rollback(eager, rgw, bucket, parallel):
-    """A session that waits in a failed transaction holds no parts."""
+    """A session that waits in a failed transaction holds no buffers of parts.
+    """
     good = "SELECT a, repeat(t, 20) AS r FROM own"
     bad = "SELECT a, repeat(t, 20) AS r, 1 / (99000 - a) AS q FROM own"
     options = {"parallel": parallel, "part_size": "5MB"}
@@ -392,7 +394,7 @@ def test_buffers_are_freed_before_rollback(eager, rgw, bucket, parallel):
     no_upload_left(rgw, bucket)
 
 
-# In a parallel worker
+# Calls in a parallel worker
 
 
 CALLS = {
@@ -409,7 +411,7 @@ CALLS = {
 
 @pytest.mark.parametrize("sql", CALLS.values(), ids=CALLS.keys())
 def test_refused_in_a_parallel_worker(eager, s3, bucket, proxied, proxy, sql):
-    """Before anything is sent."""
+    """The call is refused before anything is sent."""
     land(eager, "before", "SELECT 1 AS a", bucket)
     select(eager, f"SET onboard.server = {proxied}")
     statement = sql.format(bucket=bucket).replace("'", "''")

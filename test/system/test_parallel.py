@@ -1,7 +1,7 @@
-"""One query exported by several processes: the sink under Gather.
+"""One query that several processes export: the sink under Gather.
 
-The judge of what lands is COPY of the same query; as in any parallel plan the
-order of rows is free, so the lines are compared as a multiset.
+The expected rows are those of COPY of the same query; as in any parallel plan,
+their order is undefined, so lines are compared as a multiset.
 """
 
 import io
@@ -83,7 +83,7 @@ def eager(db):
 
 
 def sunk(db, query, **options):
-    """Whether onboard_explain() says that workers export the query."""
+    """Whether onboard_explain() reports that workers export the query."""
     lines = select(
         db, "SELECT line FROM onboard_explain(%s, %s) line",
         (query, json.dumps(options)),
@@ -126,7 +126,7 @@ CODECS = ["gzip", "zstd", "lz4"]
 
 
 def frames(compression, data):
-    """What a reader has got at the end of each frame, or member."""
+    """The data that a reader has at the end of each frame or member."""
     found = []
     while data:
         if compression == "gzip":
@@ -152,7 +152,8 @@ def by_tool(compression, data):
 
 
 def land_frames(db, s3, bucket, query, **options):
-    """The object, as the tool reads it, its frames, and how many parts."""
+    """Returns the object decompressed by the tool, its frames, and the number
+    of parts."""
     compression = options["compression"]
     assert sunk(db, query, **options)
     result = land(db, "t", query, bucket, key="k", part_size="5MB", **options)
@@ -174,9 +175,9 @@ MANY = "SELECT *, md5(t) AS m, md5(g::text) AS n2 FROM big"
     ("lz4", 0, 1), ("lz4", 0, 4), ("lz4", 5, 2),
 ])
 def test_compressed(eager, s3, bucket, compression, level, workers):
-    """What several processes have made is one valid file, of one frame, so
-    that a reader that stops at its end has all; of zstd, of as few frames as
-    parts and tails, each with rows."""
+    """The processes together make one valid file.  gzip and lz4 make one member
+    or frame, so that a reader that stops at its end has all rows; zstd makes at
+    most as many frames as there are parts and tails, each with rows."""
     plain, found, parts = land_frames(
         eager, s3, bucket, MANY, compression=compression,
         compression_level=level, parallel=workers,
@@ -197,7 +198,8 @@ def test_compressed(eager, s3, bucket, compression, level, workers):
 ])
 @pytest.mark.parametrize("compression", CODECS)
 def test_first_frame_has_rows(eager, s3, bucket, compression, format):
-    """Also where nobody has enough for a part: then all is in the last."""
+    """This holds even if no process has enough rows for a part: then all rows
+    are in the last one."""
     options = {"format": format}
     if format == "csv without header":
         options = {"format": "csv", "header": False}
@@ -211,7 +213,8 @@ def test_first_frame_has_rows(eager, s3, bucket, compression, format):
         )
         assert parts == 1
         assert len(plain) == len(expected)
-        # Rows of binary come in any order, too, but have no end to split at.
+        # Rows of binary have no order, either, and no line ends by which to
+        # split them.
         if rows == "g = 4711" or format != "binary":
             assert sorted(plain.split(b"\n")) == sorted(expected.split(b"\n"))
         head = b"PGCOPY" if format == "binary" else b"g,t"
@@ -227,7 +230,8 @@ def test_first_frame_has_rows(eager, s3, bucket, compression, format):
 def test_compressed_by_whoever_takes_part(
     eager, s3, bucket, compression, setting
 ):
-    """The session alone, or the worker alone, who leaves only a tail."""
+    """Only the session exports, or only the worker, which leaves the session a
+    tail."""
     eager.cursor().execute("SET " + setting)
     plain, found, parts = land_frames(
         eager, s3, bucket, MANY, compression=compression, parallel=1
@@ -264,7 +268,7 @@ def test_formats(eager, s3, bucket, format):
 
 
 def test_binary(eager, s3, bucket):
-    """COPY reads it back, to the same rows."""
+    """COPY FROM reads the same rows back."""
     query = "SELECT g, t, n FROM big"
     assert sunk(eager, query, format="binary")
     land(eager, "t", query, bucket, format="binary", parallel=2)
@@ -284,7 +288,8 @@ def test_binary(eager, s3, bucket):
 
 
 def test_binary_in_another_encoding(eager, s3, bucket):
-    """The types' own functions write it, and workers know no client."""
+    """Send functions convert to the client's encoding, which workers do not
+    know, so the session exports alone."""
     query = "SELECT g, t || U&'\\00e9' AS e, to_jsonb(t) AS j FROM big"
     assert sunk(eager, query, format="binary")
     eager.cursor().execute("SET client_encoding = 'LATIN1'")
@@ -331,7 +336,8 @@ def test_order_is_kept(eager, s3, bucket):
     "max_parallel_workers = 0", "parallel_leader_participation = off",
 ])
 def test_who_takes_part(eager, s3, bucket, setting):
-    """No worker to be had: the session does it; or the workers alone."""
+    """If no worker is available, the session exports alone; or the workers do.
+    """
     query = "SELECT * FROM big"
     eager.cursor().execute("SET " + setting)
     assert sunk(eager, query)
@@ -342,7 +348,7 @@ def test_who_takes_part(eager, s3, bucket, setting):
 
 
 def test_uncommitted_rows(eager, s3, bucket):
-    """Workers see what the transaction has written."""
+    """Workers see uncommitted rows of the transaction."""
     with eager.cursor() as cursor:
         cursor.execute("BEGIN ISOLATION LEVEL REPEATABLE READ")
         cursor.execute("CREATE TABLE mine AS SELECT * FROM big")
@@ -445,7 +451,7 @@ def test_ended_by_somebody(pg, db, rgw, bucket, how):
             target = worker_pids(db, running.pid)[0]
         assert value(db, f"SELECT {function}(%s)", (target,))
         error = running.error(20)
-    # A connection that is gone has no SQLSTATE in psycopg2.
+    # psycopg2 has no SQLSTATE for a lost connection.
     assert error.pgcode in (sqlstate, "57P01")
     settled(rgw, bucket)
     wait_until(lambda: no_workers(db), 10, "no worker is left")
@@ -466,7 +472,7 @@ def test_wrongly_safe(eager, rgw, bucket):
 
 
 def test_secrets_are_not_in_the_plan(eager, bucket, canaries, cluster):
-    """Not even with the plan in the log, the workers' too."""
+    """Even a log with the plan, also the workers' plan, contains no secret."""
     eager.cursor().execute(
         "SET debug_print_plan = on; SET log_min_messages = log;"
         "LOAD 'auto_explain'; SET auto_explain.log_min_duration = 0;"
@@ -502,7 +508,7 @@ def nested(db):
 
 
 def test_export_while_another_is_planned(eager, s3, bucket, nested):
-    """What was asked of the planner is for the right query each time."""
+    """The planner hook adds the sink only for the export's own query."""
     nested("IMMUTABLE")
     query = f"SELECT * FROM big WHERE g >= nested('{bucket}')"
     result = land(eager, "outer", query, bucket, parallel=2)
@@ -514,7 +520,8 @@ def test_export_while_another_is_planned(eager, s3, bucket, nested):
 
 
 def test_export_while_another_is_started(eager, rgw, s3, bucket, nested):
-    """To leave out partitions: well.  For rows, in workers, it is not safe."""
+    """A function that exports works where it prunes partitions; where workers
+    would call it for each row, it is not safe."""
     nested("STABLE")
     query = f"SELECT * FROM parts WHERE k >= nested('{bucket}')"
     error = failure(land, eager, "outer", query, bucket, parallel=2)

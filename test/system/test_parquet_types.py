@@ -1,6 +1,6 @@
-"""Each of PostgreSQL's types in Parquet, at its borders, read by all readers.
+"""Each of PostgreSQL's types in Parquet, at its limits, read by all readers.
 
-A table has a column of each type; its values are those listed, in turn, with
+A table has a column of each type; its values are the listed ones, in turn, and
 nulls.  Files are checked against the specification, and each value, as text, is
 compared with COPY's.
 """
@@ -47,7 +47,7 @@ def integers(bits):
 
 
 def decimals(precision, scale):
-    """The borders of numeric(p,s), on both sides of zero."""
+    """The limits of numeric(p,s), on both sides of zero."""
     top = 10 ** precision - 1
     found = {0, 1, 9, 10, top, top - 1, 10 ** (precision - 1), top // 2}
     found |= {2 ** bits for bits in range(6, 127, 8) if 2 ** bits <= top}
@@ -177,7 +177,7 @@ FLOAT = {"FLOAT", "DOUBLE"}
 
 @pytest.fixture(scope="module")
 def zoo(pg):
-    """A query of all rows, which are read as they are stored."""
+    """A query of all rows, which are read as stored tuples."""
     db = pg.connect("onboard")
     execute(db, SCHEMA)
     columns = ", ".join(f'"{name}" {type}' for name, (type, _) in ZOO.items())
@@ -239,14 +239,14 @@ def test_zoo(parquet, zoo, options):
 
 
 def test_zoo_as_slots(parquet, zoo):
-    """Rows that were sorted, and those that were computed."""
+    """Rows that were sorted, and rows that were computed."""
     parquet.check(f"{zoo} ORDER BY id")
     parquet.check("SELECT (q).* FROM (SELECT z AS q FROM pq_zoo z ORDER BY id"
                   " OFFSET 0) q")
 
 
 def test_types(parquet, zoo):
-    """The kinds are those that the documentation names."""
+    """The types are those that the documentation lists."""
     kinds = dict(parquet.land(zoo).kinds())
     assert kinds["boolean"] == "bool"
     assert kinds["int2"] == kinds["int4"] == kinds["oid"] == "int"
@@ -265,7 +265,7 @@ def test_types(parquet, zoo):
 
 
 def test_types_of_postgresql(parquet, zoo):
-    """They stand beside, for those who want to make the table again."""
+    """The file has PostgreSQL's types, for readers that recreate the table."""
     file = parquet.land(zoo)
     sql = (
         "SELECT json_object_agg(attname, format_type(atttypid, atttypmod))"
@@ -339,13 +339,13 @@ def test_numeric_as_decimal(parquet):
 
 
 def test_numeric_option_spares_others(parquet):
-    """Where the precision is known, it is kept."""
+    """Where the precision is known, the option has no effect."""
     query = "SELECT 1.5::numeric(9,2) AS a, 2.5::numeric AS b, 3::numeric(60,1) AS c"
     file = parquet.check(query, numeric="text")
     assert file.kinds() == [["a", "decimal(9,2)"], ["b", "text"], ["c", "text"]]
 
 
-# What Parquet has no value for.
+# Values that Parquet does not have
 STRANGE = {
     "date": "'infinity'", "timestamp": "'-infinity'",
     "timestamptz": "'infinity'", "time": "'24:00'", "numeric(9,2)": "'NaN'",
@@ -366,7 +366,8 @@ def test_unrepresentable_is_null(parquet, type):
 
 
 def test_extreme_columns(parquet):
-    """A column of each integer's ends, whose differences overflow."""
+    """Columns with the least and the greatest integers, whose differences
+    overflow."""
     query = (
         "SELECT CASE g % 3 WHEN 0 THEN -2147483648 WHEN 1 THEN 2147483647"
         " ELSE g END AS a, CASE g % 2 WHEN 0 THEN -9223372036854775808"
@@ -379,7 +380,8 @@ def test_extreme_columns(parquet):
 
 
 def test_hstore_of_another_name(parquet):
-    """hstore is known by its extension; a type of that name is a text."""
+    """hstore is recognized by its extension; another type of that name is a
+    text."""
     execute(parquet.db, "CREATE SCHEMA pq_other; CREATE TYPE pq_other.hstore"
             " AS ENUM ('a')")
     try:

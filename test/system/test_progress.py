@@ -18,7 +18,7 @@ COLUMNS = [
     "in_flight", "retries", "bytes_per_second", "estimated_bytes", "started",
 ]
 
-# Two parts of the least size fit.
+# This limit has room for two parts of the minimum size.
 SMALL = dict(parallel="off")
 MEMORY = "SET onboard.upload_memory = '10.5MB'; SET onboard.part_size = '5MB'"
 PART = 5 << 20
@@ -26,7 +26,7 @@ PART = 5 << 20
 
 @pytest.fixture
 def session(pg):
-    """The session that exports; db watches."""
+    """The exporting session; db observes it."""
     connection = pg.connect("onboard")
     select(connection, MEMORY)
     yield connection
@@ -49,7 +49,7 @@ def progress(db):
 
 
 def seen(db, **wanted):
-    """The one export under way, once it shows what is wanted."""
+    """The only running export, once its row has the given values."""
     found = []
 
     def shows():
@@ -63,11 +63,11 @@ def seen(db, **wanted):
 
 
 def seen_blocked(db, pid):
-    """The export, once it waits for the network and has produced rows."""
+    """The export's row, once it waits for the network and has produced rows."""
     found = {}
 
     def waits():
-        # Both of one look at the server's memory.
+        # Both come from one read of the server's memory.
         sql = (
             "SELECT p.*, a.wait_event_type AS event FROM onboard_progress p"
             " JOIN pg_stat_activity a USING (pid)"
@@ -89,7 +89,7 @@ def nothing_left(db):
 
 
 def test_query(db, session, bucket, proxy, proxied):
-    """Rows come; the store does not answer."""
+    """The query returns rows; the store does not respond."""
     held = proxy.rule("POST", "uploads", hold=True)
     before = value(db, "SELECT clock_timestamp()")
     query = rows(30)
@@ -104,7 +104,8 @@ def test_query(db, session, bucket, proxy, proxied):
             db, "SELECT clock_timestamp()"
         )
         assert 0 < row["rows"] < 30000
-        # A row takes a bit over 1 KB, and some are in the encoder's window.
+        # A row has slightly more than 1 KB, and some rows are in the encoder's
+        # window.
         assert 0 < row["raw_bytes"] <= 2.1 * PART
         assert row["raw_bytes"] >= row["rows"] * 1000 - 128 * 1024
         figures = ("bytes", "parts", "in_flight", "retries")
@@ -146,7 +147,7 @@ def test_upload_in_one_request(db, session, bucket, proxy, proxied):
 
 
 def test_complete(db, session, bucket, proxy, proxied):
-    """All has landed; S3 puts it together.  A compressed object."""
+    """All parts have landed; S3 assembles the object, which is compressed."""
     held = proxy.rule("POST", "uploadId=", hold=True)
     query = (
         "SELECT g, sha512(g::text::bytea) AS a, sha512((-g)::text::bytea) AS b"
@@ -167,7 +168,7 @@ def test_complete(db, session, bucket, proxy, proxied):
 
 
 def test_rate(db, session, bucket, proxy, proxied):
-    """From the beginning to the moment of looking."""
+    """The rate covers the time from the beginning to the query of the view."""
     held = proxy.rule("POST", "uploads", hold=True)
     with Running(session, *call("t", rows(30), bucket, server=proxied, **SMALL)
                  ) as run:
@@ -193,7 +194,7 @@ def test_rate(db, session, bucket, proxy, proxied):
 @pytest.mark.parametrize("parallel", ["off", 2])
 def test_estimate(db, session, bucket, table, proxy, proxied, format,
                   parallel):
-    """The planner's, whatever plan it is."""
+    """The estimate is the planner's, with any plan."""
     select(session, EAGER)
     options = {"format": format, "parallel": parallel}
     lines = select(
@@ -202,7 +203,7 @@ def test_estimate(db, session, bucket, table, proxy, proxied, format,
     )
     found = re.search(r"rows=(\d+) width=(\d+)", lines[1]["line"])
     if format == "csv" and parallel:
-        # There the line is of the tails.
+        # There, the line belongs to the tails.
         found = re.search(
             r"rows=(\d+) width=(\d+)", select(
                 session, "SELECT line FROM onboard_explain(%s, %s) line",
@@ -224,7 +225,8 @@ def test_estimate(db, session, bucket, table, proxy, proxied, format,
 
 
 def test_workers(db, session, bucket, table, proxy, proxied):
-    """Each of an export's processes tells its own, the view their sum."""
+    """Each process of an export reports its own figures; the view has their
+    sum."""
     select(session, EAGER + "SET onboard.upload_memory = '32MB'")
     held = proxy.rule("PUT", "partNumber=", times=None, hold=True)
     query = f"SELECT t, t AS u, t AS v FROM {table}"
@@ -248,7 +250,7 @@ def test_workers(db, session, bucket, table, proxy, proxied):
         assert row["raw_bytes"] == sum(
             part["bytes_processed"] for part in parts
         )
-        # Two parts of each, since there is no room for a third.
+        # Each process has two parts, since there is no room for a third.
         assert seen(db, in_flight=6)["parts"] == 0
         complete = proxy.rule("POST", "uploadId=", hold=True)
         held.release()
@@ -267,7 +269,7 @@ def test_workers(db, session, bucket, table, proxy, proxied):
 
 
 def test_as_copy(db, session, bucket, proxy, proxied):
-    """PostgreSQL's own view has it, too."""
+    """PostgreSQL's own view shows the export, too."""
     held = proxy.rule("POST", "uploadId=", hold=True)
     query = rows(12)
     size = len(copy(db, query))
@@ -286,7 +288,8 @@ def test_as_copy(db, session, bucket, proxy, proxied):
 
 
 def test_within_copy(db, session, bucket, proxy, proxied):
-    """An export that COPY's query calls takes its place for a while."""
+    """An export that COPY's query calls replaces COPY's progress while it runs.
+    """
     held = proxy.rule("PUT", "t_data.csv", hold=True)
     select(db, "SELECT pg_advisory_lock(55)")
     sql, arguments = call("t", "SELECT 1 AS n", bucket, server=proxied)
@@ -322,7 +325,7 @@ def test_within_copy(db, session, bucket, proxy, proxied):
 
 
 def test_an_export_in_an_export(db, session, bucket, proxy, proxied):
-    """First the inner one is seen, then the outer one again."""
+    """The inner export is visible first, then the outer one again."""
     inner = proxy.rule("PUT", "inner_data.csv", hold=True)
     outer = proxy.rule("PUT", "outer_data.csv", hold=True)
     sql, arguments = call("inner", "SELECT 1 AS n", bucket, server=proxied)
@@ -343,7 +346,7 @@ def test_an_export_in_an_export(db, session, bucket, proxy, proxied):
 
 @pytest.mark.parametrize("what", ["error", "copy"])
 def test_what_happens_in_the_query(db, session, bucket, proxy, proxied, what):
-    """Functions that clear the place which a backend has for progress."""
+    """These functions clear the backend's only entry for progress."""
     does = {
         "error": "BEGIN PERFORM 1 / 0; EXCEPTION WHEN division_by_zero THEN"
                  " NULL; END",
@@ -389,14 +392,14 @@ NAMES = {
     "short": ("orders", "orders"),
     "just": ("x" * 40, "x" * 40),
     "long": ("y" * 41, "y" * 40),
-    # A character of two bytes would be cut in two.
+    # A character of two bytes would be clipped in the middle.
     "umlauts": ("x" + "ü" * 30, "x" + "ü" * 19),
 }
 
 
 @pytest.mark.parametrize("which", NAMES)
 def test_names(db, session, bucket, proxy, proxied, which):
-    """There is room for 40 bytes."""
+    """The entry has room for 40 bytes."""
     name, shown = NAMES[which]
     held = proxy.rule("PUT", "", hold=True)
     statement = call(name, "SELECT 1 AS n", bucket, server=proxied, key="k")
@@ -408,7 +411,7 @@ def test_names(db, session, bucket, proxy, proxied, which):
 
 
 def test_a_job_has_its_whole_name(db, bucket, proxy, proxied):
-    """The history knows it."""
+    """The whole name comes from the history."""
     name = "ü" * 100
     held = proxy.rule("PUT", "", hold=True)
     run_id = value(
@@ -425,7 +428,7 @@ def test_a_job_has_its_whole_name(db, bucket, proxy, proxied):
 
 
 def test_workers_of_a_run(db, session, bucket, proxy, proxied):
-    """Each table of onboard_all() is a row, with its worker's pid."""
+    """Each table of onboard_all() is a row with its worker's pid."""
     names = ["watch_" + letter * 50 for letter in "ab"]
     for name in names:
         select(
@@ -451,7 +454,8 @@ def test_workers_of_a_run(db, session, bucket, proxy, proxied):
 
 
 def test_who_sees_it(pg, db, session, bucket, proxy, proxied):
-    """As in onboard_runs; and the session's user, and who monitors."""
+    """The rules are those of onboard_runs; the session's user and members of
+    pg_monitor see it, too."""
     select(
         db, f"""
         CREATE ROLE watch_exporter; CREATE ROLE watch_member;
@@ -496,7 +500,7 @@ OPERATIONS = (
 
 
 def test_what_the_docs_ask(db, session, bucket, table, proxy, proxied):
-    """The queries for monitoring, as they stand there."""
+    """The documentation's queries for monitoring work as printed."""
     section = OPERATIONS.read_text().split("## Monitoring\n")[1].split("\n## ")
     watch, *others = re.findall(r"```sql\n(.*?)```", section[0], re.S)
     held = proxy.rule("POST", "uploadId=", hold=True)
@@ -516,7 +520,7 @@ def test_what_the_docs_ask(db, session, bucket, table, proxy, proxied):
 
 
 def test_another_database(pg, db, session, bucket, proxy, proxied):
-    """It is not shown there."""
+    """The view does not show exports of other databases."""
     held = proxy.rule("PUT", "t_data.csv", hold=True)
     pg.psql("CREATE DATABASE elsewhere")
     try:

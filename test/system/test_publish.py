@@ -24,19 +24,20 @@ TOGETHER = "SELECT * FROM onboard_all(NULL, %s)"
 
 @pytest.fixture(params=[SERIAL, WORKERS], ids=["serial", "workers"])
 def workers(request, db):
-    """How the tables are run: by the session, or by workers."""
+    """Whether the session runs the tables, or workers do."""
     select(db, f"SET onboard.parallel_tables = {request.param}")
     return request.param
 
 
 @pytest.fixture
 def patient(db):
-    """Failing requests are not tried for long."""
+    """Failing requests are retried only for a short time."""
     select(db, "SET onboard.retry_deadline = '100ms'")
 
 
 def history(observer, run_id):
-    """What others see: committed, or in their own transaction."""
+    """The history that other sessions see: committed, or of their own
+    transaction."""
     sql = "SELECT name, status FROM onboard_runs WHERE run_id = %s"
     return statuses(select(observer, sql, (run_id,)))
 
@@ -67,14 +68,14 @@ def manifest(s3, bucket, run_id, prefix=""):
 
 
 def utc(time):
-    """As PostgreSQL writes it, without zeros at the end."""
+    """A time in PostgreSQL's format, without trailing zeros."""
     text = time.astimezone(datetime.timezone.utc).isoformat()
     text, zone = text[:-6], text[-6:]
     return (text.rstrip("0") if "." in text else text) + zone
 
 
 def files(s3, bucket, run_id):
-    """The run's own files that are there."""
+    """Those of the run's own files that exist."""
     prefix = file_of(run_id, "")
     return [
         key[len(prefix):] for key in keys(s3, bucket) if key.startswith(prefix)
@@ -82,7 +83,7 @@ def files(s3, bucket, run_id):
 
 
 def objects(s3, bucket):
-    """All but those."""
+    """All objects except these files."""
     return [key for key in keys(s3, bucket) if not key.startswith("_onboard/")]
 
 
@@ -189,7 +190,7 @@ def test_names_that_are_not_ascii(db, s3, bucket):
     assert table["format"]["encoding"] == "LATIN1"
 
 
-# 30 MB that no codec makes smaller than half.
+# 30 MB that no codec compresses below half.
 NOISE = """
     CREATE TABLE big AS SELECT g, (
             SELECT string_agg(md5(g::text || ' ' || i), '')
@@ -219,7 +220,7 @@ def test_checksum_of_many_parts(db, s3, bucket, parallel, compression):
 
 
 def test_where_it_stands(db, rgw, make_server, s3, bucket):
-    """Below the server's prefix, which is taken as it is."""
+    """The key is below the server's prefix, which is taken literally."""
     server = make_server(rgw.endpoint, rgw.access_key, rgw.secret_key,
                          prefix="räw/")
     found = land(db, "t", "SELECT 1 AS a", bucket, manifest=True,
@@ -228,7 +229,8 @@ def test_where_it_stands(db, rgw, make_server, s3, bucket):
 
 
 def test_objects_options_are_not_its(db, s3, bucket):
-    """Tags, metadata and the like are the table's."""
+    """Tags, metadata and other options apply to the table's object, not to the
+    manifest."""
     found = land(
         db, "t", "SELECT 1 AS a", bucket, manifest=True,
         metadata={"who": "me"}, tags={"a": "b"}, content_type="text/x",
@@ -263,7 +265,7 @@ def test_of_a_run(db, observer, s3, registry, workers, bucket):
 
 
 def test_of_a_run_that_failed(db, s3, registry, workers, bucket):
-    """The manifest tells it, but not why: that may quote data."""
+    """The manifest has the failure, but no error text, which may quote data."""
     register(
         db, bucket,
         a="SELECT 1 AS one", b="SELECT 'secret'::int", c="SELEC 1",
@@ -285,7 +287,7 @@ def test_of_a_run_that_failed(db, s3, registry, workers, bucket):
 
 
 def test_nowhere_to_put_it(db, s3, registry, bucket):
-    """No table could be prepared, so no bucket is known."""
+    """No table could be prepared, so the bucket is unknown."""
     register(db, bucket, a="SELEC 1")
     found = land_all(db, manifest=True)
     assert statuses(found) == {"a": "failed"}
@@ -362,13 +364,14 @@ def test_of_increments(db, s3, registry, workers, bucket):
         select(db, "DROP TABLE increments")
 
 
-# Together
+# Publish together
 
 
 def test_together(
     db, observer, s3, registry, workers, proxied, proxy, bucket
 ):
-    """All parts, then all Completes, then the manifest, then _SUCCESS."""
+    """All parts come first, then all Completes, then the manifest, then
+    _SUCCESS."""
     register(
         db, bucket,
         a="SELECT 1 AS one", b=rows(12), c="SELECT 1 AS n WHERE false",
@@ -406,7 +409,7 @@ def test_together(
 def test_nothing_to_see_before(
     pg, db, observer, s3, registry, workers, bucket
 ):
-    """Not before the last query has ended."""
+    """No object is visible before the last query has ended."""
     register(
         db, bucket,
         a="SELECT 1 AS one",
@@ -421,7 +424,7 @@ def test_nothing_to_see_before(
             session,
             """SELECT * FROM onboard_all(NULL, '{"publish": "together"}')""",
         ) as run:
-            # Whoever waits for it, all others that can have landed then.
+            # The last table waits until all others that can have landed.
             sql = (
                 "SELECT count(*) FROM pg_stat_activity"
                 " WHERE wait_event = 'advisory'"
@@ -441,7 +444,7 @@ def test_nothing_to_see_before(
     "format_, expected", [("text", b""), ("csv", b"n\n"), ("jsonl", b"")]
 )
 def test_empty_objects(db, s3, registry, workers, bucket, format_, expected):
-    """A part must not be empty: such an object is written at the end."""
+    """A part must not be empty, so an empty object is written at the end."""
     register(db, bucket, a="SELECT 1 AS n WHERE false", b="SELECT 2 AS n")
     select(db, """UPDATE onboard_tables SET options = '{"tags": {"x": "y"}}'""")
     found = land_all(db, publish="together", empty="write", format=format_,
@@ -451,7 +454,7 @@ def test_empty_objects(db, s3, registry, workers, bucket, format_, expected):
     assert body(s3, bucket, "b") != expected
     tables = manifest(s3, bucket, found[0]["run_id"])["tables"]
     assert tables[0]["crc32"] == crc32(expected)
-    if expected == b"":  # of multipart uploads, RGW 16 forgets them
+    if expected == b"":  # RGW 16 loses them for multipart uploads
         tags = s3.get_object_tagging(Bucket=bucket, Key="a")["TagSet"]
         assert tags == [{"Key": "x", "Value": "y"}]
 
@@ -468,7 +471,7 @@ def test_only_empty_tables(db, s3, registry, workers, bucket):
 
 
 def test_options_of_objects(db, s3, registry, workers, bucket):
-    """They go with the upload, not with what completes it."""
+    """The headers belong to the upload's Create, not to its Complete."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     land_all(db, publish="together", metadata={"who": "me"},
              compression="gzip", content_type="text/x")
@@ -480,7 +483,7 @@ def test_options_of_objects(db, s3, registry, workers, bucket):
 
 @pytest.mark.parametrize("compression", ["none", "gzip"])
 def test_in_parallel(db, s3, registry, workers, bucket, compression):
-    """Where a table's own workers upload its parts, too."""
+    """A table's own parallel workers may upload its parts, too."""
     extension = "csv" if compression == "none" else "csv.gz"
 
     def landed(name):
@@ -505,7 +508,7 @@ def test_in_parallel(db, s3, registry, workers, bucket, compression):
         select(db, "DROP TABLE big")
 
 
-# Withheld
+# Withheld objects
 
 
 def test_a_failure_withholds_all(
@@ -520,7 +523,7 @@ def test_a_failure_withholds_all(
     assert statuses(found) | {"a": None, "b": None, "c": None} == {
         "a": None, "b": None, "c": None, "d": "failed"
     }
-    # Those that had begun; no other one is begun any more.
+    # These tables had begun; no other table begins any more.
     for row in found:
         assert row["status"] in ("withheld", "empty", "failed")
         assert (row["uri"], row["files"], row["rows"], row["bytes"]) == (
@@ -539,10 +542,10 @@ def test_a_failure_withholds_all(
 def test_no_table_is_begun_after_a_failure(
     pg, db, observer, rgw, s3, registry, workers, bucket
 ):
-    """Those that are under way go on to their end."""
+    """Tables that are under way continue to their end."""
     register(
         db, bucket,
-        # The largest is the first.
+        # The largest table is the first.
         a="SELECT 1 / (pg_advisory_xact_lock(43) IS NULL)::int AS n"
           " FROM generate_series(1, 100000) g",
         **{f"t{n:02}": "SELECT pg_advisory_xact_lock(42) IS NULL AS n"
@@ -607,7 +610,8 @@ def test_raise_without_a_failure(db, s3, registry, workers, bucket):
 
 
 def test_existing_objects_stay(db, s3, registry, workers, bucket):
-    """Of an earlier run: nothing is replaced in part."""
+    """The objects are those of an earlier run: no subset of them is replaced.
+    """
     register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
     land_all(db, publish="together")
     select(db, "UPDATE onboard_tables SET query = CASE name"
@@ -617,11 +621,12 @@ def test_existing_objects_stay(db, s3, registry, workers, bucket):
     assert body(s3, bucket, key_of("b")) == b"two\n2\n"
 
 
-# Failures while it is published
+# Failures during publication
 
 
 def complete_of(name):
-    """Of the Complete of a table's object, as a request's target."""
+    """The pattern of the Complete of a table's object, as a request's target.
+    """
     return f"{key_of(name)}.*uploadId="
 
 
@@ -630,13 +635,13 @@ def test_the_third_complete_is_refused(
     db, observer, rgw, s3, registry, workers, proxied, proxy, bucket,
     connections,
 ):
-    """What was visible by then stays; the error names it."""
+    """Objects that are visible by then stay; the error names them."""
     names = ["a", "b", "c", "d", "e"]
     register(db, bucket, **{n: f"SELECT '{n}' AS name" for n in names})
     proxy.rule("POST", complete_of("c"), times=None,
                answer=s3_error(403, "AccessDenied"))
     if connections > 1:
-        # Those beside it have not ended when it does.
+        # Concurrent Completes have not ended when this one fails.
         slow = [proxy.rule("POST", complete_of(n), hold=True) for n in "de"]
     with Running(
         db, "SELECT * FROM onboard_all(NULL, %s)",
@@ -671,7 +676,7 @@ def test_the_third_complete_is_refused(
 def test_the_first_complete_is_refused(
     db, observer, rgw, s3, registry, workers, proxied, proxy, bucket
 ):
-    """Then it is as if a table had failed before."""
+    """The result is the same as if a table had failed before."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("POST", complete_of("a"), times=None,
                answer=s3_error(403, "AccessDenied"))
@@ -685,7 +690,7 @@ def test_the_first_complete_is_refused(
 
 
 def test_a_lost_answer(db, s3, registry, workers, proxied, proxy, bucket):
-    """Found out by the marker of who began the upload."""
+    """The marker of the upload shows that the object is the run's."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("POST", complete_of("b"), drop="after")
     found = land_all(db, publish="together", server=proxied)
@@ -697,7 +702,8 @@ def test_a_lost_answer(db, s3, registry, workers, proxied, proxy, bucket):
 def test_an_upload_that_is_gone(
     db, rgw, s3, registry, workers, proxied, proxy, bucket
 ):
-    """Somebody has aborted it while others landed: nobody knows."""
+    """Another client has aborted it while others landed: its fate is unknown.
+    """
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("POST", complete_of("a"), times=None,
                answer=s3_error(404, "NoSuchUpload"))
@@ -722,7 +728,8 @@ def test_an_upload_that_is_gone(
 def test_the_manifest_is_refused(
     db, observer, s3, registry, workers, patient, proxied, proxy, bucket, file
 ):
-    """All is visible then; without _SUCCESS, it does not count."""
+    """All objects are visible then; without _SUCCESS, the run does not count.
+    """
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("PUT", f"/{file}$", times=None, answer=s3_error(403, "AccessDenied"))
     error = failure(land_all, db, publish="together", server=proxied)
@@ -738,7 +745,8 @@ def test_the_manifest_is_refused(
 def test_aborts_that_are_refused(
     pg, observer, rgw, s3, registry, workers, proxied, proxy, bucket
 ):
-    """What stays behind is told; onboard_abort_uploads() finds it."""
+    """A WARNING names the uploads that are left; onboard_abort_uploads() finds
+    them."""
     register(
         observer, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
         c="SELECT 1 / (pg_advisory_xact_lock(42) IS NULL)::int AS n",
@@ -774,7 +782,7 @@ def test_aborts_that_are_refused(
 def test_many_aborts_take_their_time(
     db, rgw, s3, registry, workers, proxied, proxy, bucket
 ):
-    """No clean-up in a hurry: the store does what it is asked for."""
+    """The clean-up has no short time limit: the store completes it."""
     names = [f"t{n}" for n in range(6)]
     register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
     register(db, bucket, wrong="SELECT 1 / (pg_sleep(2) IS NULL)::int")
@@ -790,7 +798,8 @@ def test_many_aborts_take_their_time(
 def test_an_object_that_comes_meanwhile(
     pg, db, observer, rgw, s3, registry, workers, bucket
 ):
-    """With "overwrite": "error", it is not replaced, however late it comes."""
+    """With "overwrite": "error", an object that appears late is not replaced,
+    either."""
     register(
         db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
         c="SELECT pg_advisory_xact_lock(42) IS NULL AS n",
@@ -822,7 +831,7 @@ def test_an_object_that_comes_meanwhile(
 
 
 def test_overwrite_error(db, rgw, s3, registry, workers, bucket):
-    """It is checked before, and again when it is published."""
+    """The check is made before the export, and again at publication."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     s3.put_object(Bucket=bucket, Key=key_of("b"), Body=b"mine")
     found = land_all(db, publish="together", overwrite="error")
@@ -833,14 +842,14 @@ def test_overwrite_error(db, rgw, s3, registry, workers, bucket):
     no_upload_left(rgw, bucket)
 
 
-# Ended from outside
+# Cancels and terminations
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
 def test_ended_while_tables_are_exported(
     pg, observer, rgw, s3, registry, bucket, db, how, workers
 ):
-    # Tests of jobs leave rows that are lost.
+    # Tests of jobs leave rows with status lost.
     select(observer, "DELETE FROM onboard_history")
     register(db, bucket, a="SELECT 1 AS n", b=SLEEPS, c="SELECT 3 AS n")
     session = pg.connect("onboard")
@@ -850,7 +859,7 @@ def test_ended_while_tables_are_exported(
     ) as run:
         wait_for_sleep(observer)
         if workers == WORKERS:
-            # (their history is written once it is known)
+            # their history is written once the outcome is known
             process.wait_until(
                 lambda: len(rgw.unfinished(bucket)) == 3
                 and value(observer, "SELECT count(*) FROM onboard_progress") == 1,
@@ -876,10 +885,9 @@ def test_ended_while_tables_are_exported(
 def test_terminated_with_temporary_tables(
     pg, observer, rgw, s3, registry, bucket, db
 ):
-    """
-    What removes them at the backend's end aborts the transaction, which frees
-    what the query has allocated first: the run, whose objects are held.
-    """
+    """The callback that removes temporary tables at the backend's end aborts
+    the transaction, which frees the query's memory first: the run, whose
+    objects are held, must still be aborted."""
     register(db, bucket, a="SELECT 1 AS n", b=SLEEPS)
     session = pg.connect("onboard")
     land(session, "first", "SELECT 1 AS n", bucket)
@@ -900,10 +908,10 @@ def test_terminated_with_temporary_tables(
 def test_ended_while_it_is_published(
     pg, observer, rgw, s3, registry, bucket, db, proxied, proxy, how, workers
 ):
-    """A warning says what is visible."""
+    """A WARNING names the visible objects."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n",
              c="SELECT 3 AS n")
-    # S3 has not got it, but who knows.
+    # S3 has not received it, but onboard cannot know that.
     rule = proxy.rule("POST", complete_of("b"), hold=True, when="request")
     session = pg.connect("onboard")
     select(session, f"SET onboard.parallel_tables = {workers}")
@@ -931,7 +939,8 @@ def test_ended_while_it_is_published(
 def test_ended_with_names_that_the_client_cannot_read(
     pg, observer, rgw, s3, registry, bucket, db, proxied, proxy, workers
 ):
-    """The warning raises nothing, so the history has what is visible."""
+    """The WARNING cannot be converted, but that raises no error, so the history
+    has the visible objects."""
     names = ["\u8868a", "\u8868b", "\u8868c"]
     register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
     rule = proxy.rule("POST", "A8b_data.*uploadId=", hold=True, when="request")
@@ -971,7 +980,7 @@ def test_published_in_part_with_names_that_the_client_cannot_read(
 def test_a_worker_is_terminated(
     db, observer, rgw, s3, registry, bucket
 ):
-    """In the middle of its table: that has failed."""
+    """The worker is terminated in the middle of its table, which fails."""
     register(db, bucket, a="SELECT 1 AS n", b=SLEEPS, c="SELECT 3 AS n")
     with Running(db, TOGETHER, (json.dumps({"publish": "together"}),)) as run:
         pid = wait_for_sleep(observer)
@@ -987,7 +996,7 @@ def test_a_worker_is_terminated(
 def test_waiting_workers_are_terminated(
     db, observer, s3, registry, bucket
 ):
-    """What they have landed is the leader's, which publishes it."""
+    """Their held uploads belong to the leader, which publishes them."""
     register(
         db, bucket, a="SELECT 1 AS n", b=rows(7),
         c="SELECT pg_advisory_xact_lock(42) IS NULL AS n",
@@ -1015,7 +1024,7 @@ def test_waiting_workers_are_terminated(
 
 
 def test_the_callers_rollback(db, observer, s3, registry, bucket):
-    """What is visible stays visible, and the history tells so."""
+    """Visible objects stay visible, and the history says so."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     select(db, "BEGIN")
     found = land_all(db, publish="together")
@@ -1025,7 +1034,7 @@ def test_the_callers_rollback(db, observer, s3, registry, bucket):
 
 
 def test_more_tables_than_workers(db, observer, s3, registry, bucket):
-    """And more than are completed at a time."""
+    """There are also more tables than Completes at a time."""
     register(db, bucket, **{f"t{n}": f"SELECT {n} AS n" for n in range(40)})
     found = land_all(db, publish="together", connections=3)
     assert set(statuses(found).values()) == {"done"}
@@ -1035,7 +1044,7 @@ def test_more_tables_than_workers(db, observer, s3, registry, bucket):
 
 
 def test_no_worker_is_free(pg, db, s3, registry, bucket):
-    """Then the session does it itself."""
+    """The session exports the tables itself."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     select(db, "BEGIN; CREATE TABLE written AS SELECT 1")
     found = land_all(db, publish="together")
@@ -1063,7 +1072,7 @@ def test_a_job(db, observer, s3, registry, bucket):
         assert bool(files(s3, bucket, run_id)) == done
 
 
-# With increments
+# Increments
 
 
 @pytest.fixture
@@ -1111,7 +1120,8 @@ def test_withheld_increments_come_again(db, s3, increments, workers, bucket):
 def test_increments_end_with_the_run(
     db, s3, increments, workers, patient, proxied, proxy, bucket, what
 ):
-    """Not before _SUCCESS is there: until then nobody counts on them."""
+    """Watermarks do not move before _SUCCESS exists: until then, no reader uses
+    the objects."""
     method, pattern = {
         "complete": ("POST", "i2.*uploadId="),
         "manifest": ("PUT", "/manifest.json"),
@@ -1125,7 +1135,7 @@ def test_increments_end_with_the_run(
     assert marks(db) == {"i1": "2", "i2": "2"}
 
 
-# What the documentation says
+# The documentation
 
 
 def recipe(language):
@@ -1136,7 +1146,7 @@ def recipe(language):
 
 
 def test_the_recipe(db, s3, registry, bucket):
-    """Its reader sees whole runs, each once, and nothing of others."""
+    """Its reader sees complete runs, each once, and nothing of others."""
     keys_of_runs, publish, why = recipe("sql")
     (source,) = recipe("python")
     reader = {}
@@ -1170,18 +1180,18 @@ def test_the_recipe(db, s3, registry, bucket):
     (again,) = runs()
     assert again["run_id"] != run["run_id"]
     assert reader["read"](s3, tables["a"]) == b"n\n1\n"
-    # A _SUCCESS that came late stands beside a manifest that knows better.
+    # A _SUCCESS that came late is beside a manifest that reports the failure.
     for file, text in (("_SUCCESS", b""), ("manifest.json", b'{"success": false}')):
         s3.put_object(Bucket=bucket, Key=file_of("late", file), Body=text)
     assert runs() == []
-    # It notices another object in the place of the one that was landed.
+    # It detects an object that has replaced the landed one.
     bucket_, _, key = again["tables"][0]["uri"][5:].partition("/")
     s3.put_object(Bucket=bucket_, Key=key, Body=b"n\n3\n")
     with pytest.raises(ValueError):
         reader["read"](s3, again["tables"][0])
 
 
-# On a standby
+# Standbys
 
 
 def test_on_a_standby(pg, db, s3, registry, bucket):

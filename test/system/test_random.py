@@ -1,14 +1,15 @@
 """Random tables land as COPY writes them.
 
-Types, values, shapes of tables and queries, settings and options are drawn by
-lib/randomdata.py, anew in each run.  A failure says how to see it again:
+lib/randomdata.py draws types, values, shapes of tables and queries, settings
+and options, with a new seed in each run.  A failure prints how to repeat it:
 
     ONBOARD_SEED=123 make check-system            all tables of a run
-    ONBOARD_SEED=123/45 test/system.sh -k random  its table 45 alone
+    ONBOARD_SEED=123/45 test/system.sh -k random  only its table 45
 
-The judge is COPY, and for jsonl row_to_json(), in the same session.  Each export
-runs in one process.  One of each table, if workers can take part in it, runs
-again with one or two of them; then the rows come in any order.
+The expected rows are those of COPY, and for jsonl of row_to_json(), in the same
+session.  Each export runs in one process.  One export of each table runs again
+with one or two workers, if they can take part in it; then the order of rows is
+undefined.
 """
 
 import json
@@ -25,12 +26,12 @@ from lib.randomvalues import SCHEMA, TYPES
 
 TABLES = 200
 THREADS = 2
-# More of them would say no more.
+# More failures would give no more information.
 FAILURES = 3
-# So many bytes before and after the first that differs.
+# The number of bytes shown before and after the first difference.
 SHOWN = 1000
 
-# Without these, rows could come in another order when a query is run again.
+# Parallel workers could change the order of rows when a query is run again.
 SOLE = "SET max_parallel_workers_per_gather = 0"
 SESSION = f"""
     RESET ALL;
@@ -40,7 +41,7 @@ SESSION = f"""
     SET jit = off
 """
 
-# The planner would not take workers for tables of this size.
+# With the default settings, the planner uses no workers for small tables.
 EAGER = """
     SET max_parallel_workers_per_gather = 2;
     SET min_parallel_table_scan_size = 0;
@@ -50,7 +51,7 @@ EAGER = """
 
 @pytest.fixture
 def types(pg):
-    """What the tables are made of."""
+    """The types of the tables."""
     connection = pg.connect("onboard")
     execute(connection, TYPES)
     yield
@@ -81,14 +82,14 @@ def test_random_tables(pg, s3, bucket, types, tell):
     with ThreadPoolExecutor(THREADS) as pool:
         list(pool.map(work, range(THREADS)))
     assert not failures, "\n\n".join(failures)
-    # Most tables have an export that workers take part in.
+    # Most tables have an export in which workers take part.
     assert len(numbers) < TABLES or len(shared) > TABLES / 2
 
 
 def check(db, s3, bucket, seed, number, shared):
-    """The first failure of a table: [] or one text.
+    """The first failure of a table: an empty list, or one text.
 
-    It is added to shared if workers took part in an export of it.
+    The number is added to shared if workers took part in an export.
     """
     draw = Draw(seed, number)
     export = "(none: making it failed)"
@@ -124,8 +125,9 @@ def report(seed, number, draw, export, what):
 
 
 def shares(db, export):
-    """Whether workers would take part in it."""
-    # One truth: the plan itself may be of characters that psycopg2 cannot read.
+    """Whether workers would take part in the export."""
+    # Only a boolean is fetched: the plan may have characters that psycopg2
+    # cannot decode.
     return execute(
         db,
         "SELECT line LIKE 'Sink: below Gather%%' FROM"
@@ -135,7 +137,7 @@ def shares(db, export):
 
 
 def compare(db, s3, bucket, key, export, expected, **more):
-    """What is wrong with the object that an export lands, or None."""
+    """The error in the object that an export lands, or None."""
     options = {**export.options, **more}
     got = landed(
         db, s3, export.query, bucket, key=key, empty="write", **options
@@ -148,7 +150,7 @@ def asked_of_copy(db, export):
     if export.options["format"] != "jsonl":
         return copy(db, export.query, **export.options)
     # The raw line breaks of type json are white space, and become blanks.  No
-    # other control character is in a line, so csv will not quote it.
+    # other control character is in a line, so csv does not quote the line.
     return copy(
         db,
         r"SELECT translate(row_to_json(q)::text, E'\r\n', '  ')"
@@ -161,8 +163,8 @@ def asked_of_copy(db, export):
 def difference(got, expected, options):
     """The first lines that differ, or None.
 
-    Parallel workers land their rows in any order; then it is the sorted lines
-    that must be the same, after the object's beginning.
+    Parallel workers land rows in any order; then the sorted lines must be
+    equal, after the object's beginning.
     """
     if got == expected:
         return None
@@ -186,7 +188,7 @@ def difference(got, expected, options):
 
 
 def header_lines(options):
-    """How many lines are before the rows (at least: a name may have some)."""
+    """The number of lines before the rows; a column's name may add some."""
     if options["format"] == "binary":
         return 1
     return int(options.get("header", options["format"] == "csv"))
@@ -198,7 +200,7 @@ def first_difference(a, b):
 
 
 def lines(data, format):
-    """Those of format binary are its tuples; the signature is the first."""
+    """The lines; those of format binary are its tuples, after the signature."""
     if format != "binary":
         return data.split(b"\n")
     found, start, at = [], 0, 19

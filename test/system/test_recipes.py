@@ -1,6 +1,6 @@
 """The recipes of docs/recipes.md, with the real servers.
 
-What stands between ```sql and ``` there is what is run here.
+The tests run the SQL blocks as printed.
 """
 
 import datetime
@@ -22,7 +22,7 @@ RECIPES = (
 
 
 def recipe(heading, language="sql", **places):
-    """The SQL below a heading, with what is marked in it replaced."""
+    """The code below a heading, with its placeholders replaced."""
     section = RECIPES.read_text().split(f"## {heading}\n")[1].split("\n## ")[0]
     blocks = re.findall(rf"```{language}\n(.*?)```", section, re.S)
     for name, text in places.items():
@@ -87,7 +87,8 @@ def test_alerts(pg, db, rgw, s3, registry, bucket, tmp_path):
 
 
 def test_another_postgresql(pg, db, rgw, s3, registry, bucket):
-    """postgres_fdw: a foreign table lands beside a local one."""
+    """postgres_fdw: the rows of a foreign table land beside those of a local
+    one."""
     with Cluster() as other:
         other.psql(
             "CREATE TABLE orders AS SELECT g AS id, 'order ' || g AS name,"
@@ -127,7 +128,7 @@ def test_another_postgresql(pg, db, rgw, s3, registry, bucket):
 
 
 def test_mariadb(pg, db, rgw, s3, registry, bucket):
-    """mysql_fdw: the same from MariaDB or MySQL."""
+    """mysql_fdw: the same with MariaDB or MySQL."""
     with MariaDB() as server:
         server.sql(
             "CREATE DATABASE crm CHARACTER SET utf8mb4;"
@@ -188,7 +189,7 @@ def cron(rgw, canaries):
 
 
 def test_pg_cron(cron, canaries, rgw, s3, bucket):
-    """A schedule lands what is registered; a failed table shows up."""
+    """A schedule exports the registered tables; a failed table is reported."""
     from conftest import Server
 
     cron.psql("CREATE EXTENSION onboard")
@@ -205,7 +206,8 @@ def test_pg_cron(cron, canaries, rgw, s3, bucket):
     )
     install, schedule, failed, history = recipe("A schedule with pg_cron")
     select(db, install)
-    # As it stands there, and each minute, so that it can be seen here.
+    # The schedule is the printed one, but runs each minute, so that the test
+    # can wait.
     select(db, schedule)
     select(db, schedule.replace("0 2 * * *", "* * * * *").replace(
         "nightly", "often"))

@@ -1,8 +1,8 @@
-"""docs/reference.md beside what there is: columns, arguments, values, keys.
+"""docs/reference.md compared with the server: columns, arguments, values, keys.
 
-The reference is read for its tables and lists, and each must be what the
-server has: no more, no less, in the same order where it matters.  (Errors have
-a test of their own, test_errors.py.)
+The test reads the tables and lists of the reference; each must be complete and
+correct, and in the server's order where the order matters.  (test_errors.py
+tests the errors.)
 """
 
 import json
@@ -36,7 +36,7 @@ def section(title, text=REFERENCE):
 
 
 def table_of(text, head):
-    """The rows of the table whose first head this is, as lists of cells."""
+    """The rows, as lists of cells, of the table with this first head."""
     found = re.search(
         rf"^\| {re.escape(head)} \|.*\n\| ---.*\n((?:\|.*\n)+)", text, re.M
     )
@@ -48,12 +48,12 @@ def table_of(text, head):
 
 
 def names_of(cells):
-    """What stands in code: a cell may have several."""
+    """The names in code style: a cell may have several."""
     return [name for cell in cells for name in NAME.findall(cell)]
 
 
 def bullets(text):
-    """Values that are explained in a list: - `value`: what it means."""
+    """Values that a list explains: - `value`: meaning."""
     return re.findall(r"^- `(\w+)`:", text, re.M)
 
 
@@ -89,7 +89,7 @@ def test_result(db):
 
 
 def signatures():
-    """{name: (arguments, columns)} of the code blocks of functions."""
+    """{name: (arguments, columns)} from the functions' code blocks."""
     found = {}
     blocks = re.findall(r"(?:^    .*\n)+", REFERENCE, re.M)
     head = re.compile(
@@ -159,7 +159,7 @@ SIZES = {"kB": 1024, "MB": 1024 ** 2, "GB": 1024 ** 3,
 
 
 def number(text, unit=None):
-    """What a documented value is, in bytes or seconds if it has a unit."""
+    """A documented value, in bytes or seconds if it has a unit."""
     digits, name = re.fullmatch(
         r"(-?[\d,]+)(\D*)", text.strip().strip("`")).groups()
     return int(digits.replace(",", "")) * SIZES.get(name, UNITS.get(unit, 1))
@@ -196,7 +196,7 @@ def hint_of(db, sql, parameters=None):
 
 
 def test_options(db):
-    """What the hints list is what the tables do."""
+    """The options in the hints are those in the tables."""
     documented = tables_of_options("Options")
     wrong = '{"nonsense": 1}'
     there = hint_of(db, "SELECT onboard_table('t', 'SELECT 1', 'b', %s)",
@@ -219,7 +219,7 @@ RELATIONS = """
 
 
 def tables_of_options(title):
-    """The options of all tables of a section, those of its parts included."""
+    """The options in all tables of a section and its subsections."""
     text = re.search(
         rf"^## {title}\n(.*?)(?=^## )", REFERENCE, re.S | re.M
     ).group(1)
@@ -231,7 +231,8 @@ def tables_of_options(title):
 
 
 def test_index(db):
-    """At the top stands all that there is, each where it is explained."""
+    """The index at the top has all features, each with a link to its section.
+    """
     index = {
         title: " ".join(text.split()) for title, text in re.findall(
             r"^\*\*\[?(.*?)(?:\].*?)?:\*\*(.*?)(?=^\*\*|^All objects)",
@@ -315,7 +316,8 @@ def test_checks(db, bucket):
 
 
 def test_wait_events():
-    """Where the version does not know them, nobody else can tell."""
+    """Versions of PostgreSQL without custom wait events have none of these
+    names."""
     (wait,) = (ROOT / "src/pg").rglob("wait.c")
     source = wait.read_text()
     made = re.findall(r'ob_wait_event\("(\w+)"\)', source)
@@ -329,7 +331,7 @@ def test_wait_events():
 
 
 class Seen(set):
-    """Values that were shown, of one column of a view."""
+    """The values that one column of a view has shown."""
 
     def until(self, db, column, view, wanted):
         def all_seen():
@@ -355,7 +357,7 @@ LOCKED = "SELECT pg_advisory_xact_lock_shared(90) IS NULL AS x"
 
 
 def test_statuses(db, registry, bucket):
-    """Each that is documented is seen, and no other."""
+    """Each documented status is seen, and no other."""
     mine = Seen()
     statuses = Seen()
 
@@ -447,7 +449,7 @@ def test_notifications(db, pg, bucket):
 
 
 def test_manifest(db, s3, registry, bucket):
-    """The example has each member, and what needs words has them."""
+    """The example has each member, and the text explains those that need it."""
     text = section("Manifests")
     example = json.loads(
         re.search(r"^    \{\n.*?^    \}\n", text, re.S | re.M).group(0)

@@ -1,7 +1,8 @@
-"""The extension's schema under another name, and another one under its name.
+"""The extension's schema is renamed, and another one gets its name.
 
-Its owner, who need be nobody's superior, may do that at any time: what is his
-must not run with the rights of whoever dumps, exports, or looks at runs.
+The schema's owner, who needs no special rights, may do that at any time:
+objects of that owner must not run with the rights of a role that dumps,
+exports, or looks at runs.
 """
 
 import os
@@ -13,7 +14,7 @@ from lib.exports import (
     Running, body, keys, select, value, wait_for_event, warnings,
 )
 
-# What stands under the old name: each of them raises "captured".
+# Objects in the schema with the old name: each of them raises "captured".
 CAPTURE = """
     ALTER SCHEMA public RENAME TO moved;
     CREATE SCHEMA public;
@@ -45,7 +46,7 @@ TRIGGERS = "".join(
 
 @pytest.fixture
 def database(pg, bob, make_server, rgw):
-    """A database of bob's, with the extension; its server."""
+    """A database of bob's, with the extension; returns its server."""
     pg.psql(f"CREATE DATABASE renamed OWNER {bob.name}")
     try:
         pg.psql("CREATE EXTENSION onboard", "renamed")
@@ -60,7 +61,7 @@ def database(pg, bob, make_server, rgw):
 
 @pytest.fixture
 def session(pg, database, bucket):
-    """A superuser's, there, with a registered increment of one row."""
+    """A superuser's session there, with a registered increment of one row."""
     session = pg.connect("renamed")
     select(session, f"SET onboard.server = {database}")
     select(
@@ -130,7 +131,8 @@ def test_a_dump_runs_nothing_of_the_schema_s_owner(
         pg.psql("DROP DATABASE restored_renamed WITH (FORCE)")
 
 
-# Between the name's look-up and its use: the query waits for a lock.
+# The swap happens between the name's look-up and its use: the query waits for a
+# lock.
 @pytest.mark.parametrize(
     ("table", "mode", "sql"),
     [
@@ -168,7 +170,7 @@ def test_a_swap_while_a_query_waits(
 def test_a_swap_while_the_history_waits(
     pg, session, observer, s3, bucket
 ):
-    """The object stands, and nothing was written elsewhere."""
+    """The object stays, and no row was written elsewhere."""
     other = pg.connect("renamed", autocommit=False)
     select(other, "LOCK TABLE onboard_history IN SHARE MODE")
     select(other, CAPTURE + TRIGGERS)

@@ -1,4 +1,4 @@
-"""The rig itself: what the other tests take on trust."""
+"""The rig itself: properties on which the other tests rely."""
 
 import http.client
 import os
@@ -76,7 +76,8 @@ def test_rgw_lists_unfinished_uploads(rgw, upload):
 
 
 def test_table_of_faults():
-    """docs/faults.md has each test of a fault, and none that is not there."""
+    """docs/faults.md names each test of a fault, and no test that does not
+    exist."""
     here = pathlib.Path(__file__).parent
     docs = (here.parent.parent / "docs" / "faults.md").read_text()
     table = set(re.findall(r"`(test_\w+)`", docs))
@@ -114,7 +115,8 @@ def test_rgw_verifies_session_tokens(rgw, s3, bucket, identity):
 
 
 def test_identity_gives_credentials(rgw, bucket, identity):
-    """botocore's own readers take them, and RGW takes what they read."""
+    """botocore's own readers accept the credentials, and RGW accepts what they
+    read."""
     instance = botocore.utils.InstanceMetadataFetcher(
         base_url=identity.endpoint + "/"
     ).retrieve_iam_role_credentials()
@@ -164,7 +166,7 @@ def test_identity_verifies_signatures(identity, rgw):
     found = sts_of(identity, rgw).assume_role(**role)["Credentials"]
     assert identity.issued == [found["AccessKeyId"]]
     assert identity.requests()[0].scope.endswith("/eu-west-1/sts/aws4_request")
-    # What it gave may assume a role in its turn.
+    # The credentials from it may assume a role in turn.
     sts_of(
         identity, rgw, aws_access_key_id=found["AccessKeyId"],
         aws_secret_access_key=found["SecretAccessKey"],
@@ -251,7 +253,8 @@ def test_psql_reports_errors(cluster):
 
 
 def test_crashes_are_seen(canaries):
-    """A process that dies of a signal is told, unless the rig has sent it."""
+    """A process that dies of a signal is reported, unless the rig sent the
+    signal."""
     with postgres.Cluster() as other:
         for kill, seen in ((process.kill, 0), (os.kill, 1)):
             connection = other.connect()
@@ -282,7 +285,8 @@ def test_reports_are_seen(line):
 
 
 def test_a_storm_sees_what_differs():
-    """Objects that COPY would not have made, and sessions that grow."""
+    """It detects objects that COPY would not have made, and sessions that grow.
+    """
     export = Export("x", "SELECT id, txt FROM t q ORDER BY id",
                     {"format": "csv"})
     assert compare(b"a\n1\n2\n", b"a\n1\n2\n", export) is None

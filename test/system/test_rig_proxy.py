@@ -1,4 +1,4 @@
-"""The fault proxy, judged by clients that are not ours."""
+"""The fault proxy, tested with clients that are not ours."""
 
 import concurrent.futures
 import http.client
@@ -41,7 +41,7 @@ def test_proxy_passes_through(through, proxy, bucket):
     assert put.body_bytes == len(body)
     assert put.headers["authorization"] == "***"
     assert (get.status, head.status) == (200, 200)
-    # One connection serves them all.
+    # One connection serves all requests.
     assert put.connection == get.connection == head.connection
 
 
@@ -55,7 +55,7 @@ def test_proxy_takes_chunked_bodies(proxy, rgw, bucket):
         "PUT", f"{parts.path}?{parts.query}", body=iter([b"ab", b"cd"]),
         encode_chunked=True, headers={"Transfer-Encoding": "chunked"},
     )
-    # RGW 16 has no use for such a body, but it got it and said so.
+    # RGW 16 does not support such a body, but it received and refused it.
     assert connection.getresponse().status == (200 if release() > 16 else 411)
     connection.close()
     (request,) = proxy.wait_for("PUT")
@@ -142,7 +142,7 @@ def test_proxy_delays(through, proxy, bucket):
 
 
 def test_proxy_logs_before_it_answers(through, proxy, bucket):
-    """Whoever has the answer finds all of it in the log."""
+    """When a client has the response, the log is complete."""
     for number in range(50):
         through.put_object(Bucket=bucket, Key="k", Body=b"x" * 1000)
         request = proxy.requests()[number]
@@ -152,7 +152,7 @@ def test_proxy_logs_before_it_answers(through, proxy, bucket):
 
 @pytest.fixture
 def raw(proxy):
-    """A connection to the proxy, for bytes as they are."""
+    """A connection to the proxy for raw bytes."""
     parts = urllib.parse.urlsplit(proxy.endpoint)
     with socket.create_connection((parts.hostname, parts.port)) as sock:
         sock.settimeout(30)
@@ -199,7 +199,8 @@ def test_proxy_resets_at_a_byte(proxy, raw):
 
 
 def test_proxy_stalls_at_a_byte(proxy, raw):
-    """What is not read cannot be sent for ever."""
+    """Bytes that the proxy does not read fill the buffers, so the client must
+    stall."""
     rule = proxy.rule(answer=HELLO, hold=True, when="body", at=1000)
     raw.sendall(put(64 * MB) + b"x" * 1000)
     rule.wait()
@@ -305,7 +306,7 @@ def test_proxy_breaks_connections(through, proxy, bucket):
 
 
 def shake_hands(proxy, ca_file):
-    """Python's ssl as the judge; what it says of the certificate."""
+    """A handshake by Python's ssl; returns its verdict on the certificate."""
     parts = urllib.parse.urlsplit(proxy.endpoint)
     context = ssl.create_default_context(cafile=ca_file)
     with socket.create_connection((parts.hostname, parts.port)) as sock:

@@ -1,4 +1,4 @@
-"""Who may export what, and who sees what of it."""
+"""Privileges: which role may export which data, and which runs it sees."""
 
 import os
 import secrets
@@ -79,7 +79,7 @@ def test_buckets_of_a_server(make_server, rgw, db, bucket, s3):
         buckets=f"other-*,{bucket[:-4]}*",
     )
     assert land(db, "t", QUERY, bucket, server=server)["files"] == 1
-    # Not even the superuser gets around it.
+    # Even the superuser cannot bypass it.
     error = failure(land, db, "t", QUERY, f"x{bucket[:60]}", server=server)
     assert error.pgcode == "42501"
     assert "is not allowed by server" in str(error)
@@ -108,7 +108,7 @@ def test_sweep_needs_usage(bob, bucket):
     assert error.pgcode == "42501"
 
 
-# What is read
+# Exported data
 
 
 def test_table_privileges(db, alice, rgw, s3, bucket):
@@ -152,7 +152,7 @@ def test_row_security(db, alice, s3, bucket):
 
 
 def test_security_definer(db, alice, bob, s3, bucket):
-    """The function's owner exports: with his mapping and his privileges."""
+    """The function's owner exports, with that role's mapping and privileges."""
     schema = "schema_" + secrets.token_hex(4)
     select(
         db,
@@ -222,8 +222,8 @@ def test_only_the_owner_may(alice, sql, bucket):
 
 
 def test_history_is_the_role_s_and_not_the_name_s(pg, db, alice, bucket):
-    """A role that is renamed keeps its rows; a new one of its old name has
-    none of them; when it is dropped, they stay for who sees all."""
+    """A renamed role keeps its rows, and a new role of its old name has none;
+    after DROP ROLE, the rows stay for roles that see all of the history."""
     name = alice.name
     land(alice.session, "t", QUERY, bucket, server=alice.server)
     rows = "SELECT name, role FROM onboard_runs WHERE uri LIKE %s"
@@ -269,8 +269,8 @@ def dump_of(pg, database, *options, user="postgres"):
 
 
 def test_dump_by_a_database_s_owner(pg, db, bob):
-    """He may not read all of the history, nor the registry: with the option
-    that the documentation names, he dumps all else."""
+    """The database's owner may not read all of the history, nor the registry:
+    with the documented option, the dump has everything else."""
     pg.psql(f"CREATE DATABASE bobs OWNER {bob.name}")
     try:
         pg.psql("CREATE EXTENSION onboard", "bobs")
@@ -290,8 +290,9 @@ def test_dump_by_a_database_s_owner(pg, db, bob):
 def test_restored_history_is_the_role_s_of_that_name(
     pg, db, alice, bob, bucket
 ):
-    """Of who bears it where the dump is restored; if nobody does, nobody's,
-    also when somebody bears it later."""
+    """The history belongs to the role with that name in the restored database;
+    without such a role, it belongs to no role, even if a role gets that name
+    later."""
     land(alice.session, "mine", QUERY, bucket, server=alice.server)
     insert = (
         "INSERT INTO onboard_history (run_id, name, role, source, status,"
@@ -323,7 +324,7 @@ def test_restored_history_is_the_role_s_of_that_name(
 def test_a_role_that_is_renamed_while_it_exports(
     pg, db, observer, make_role, make_server, rgw, s3, bucket, successor
 ):
-    """Its row is written nonetheless; none for a new role of its name."""
+    """Its row is still written; a new role of its old name gets none."""
     role = make_role()
     role.server = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, user=role.name
@@ -357,7 +358,8 @@ def test_a_role_that_is_renamed_while_it_exports(
 
 
 def test_watermarks_of_roles_that_are_missing(pg, db, registry, bucket):
-    """They are nobody's, several of one table too; those of others stay."""
+    """They belong to no role, even several of one table; those of other roles
+    stay."""
     registry("inc", "SELECT 1 AS n", bucket)
     roles = ("missing_one", "missing_two", "postgres")
     for role in roles[:2]:
@@ -388,13 +390,13 @@ def test_watermarks_of_roles_that_are_missing(pg, db, registry, bucket):
         pg.psql("DROP DATABASE restored_marks WITH (FORCE)")
 
 
-# A registry, or a history, whose owner is not to be trusted
+# A registry or history whose owner cannot be trusted
 
 
 def test_a_watermark_is_not_written_as_whom_the_registry_s_owner_wants(
     db, alice, bob, registry, bucket
 ):
-    """What stands in the registry's place is read as its owner."""
+    """A relation in the registry's place is read with its owner's rights."""
     registry(
         "inc", "SELECT 1 AS n", bucket, watermark={"column": "n"},
         key="{name}/{run_id}",
@@ -433,7 +435,7 @@ def test_a_watermark_is_not_written_as_whom_the_registry_s_owner_wants(
 
 @pytest.fixture
 def owned(db, bob):
-    """The history, and the watermarks, given to bob."""
+    """The history and the watermarks, owned by bob."""
     tables = ("onboard_history", "onboard_watermarks")
     select(db, f"GRANT CREATE ON SCHEMA public TO {bob.name}")
     for table in tables:
@@ -458,7 +460,7 @@ OWNERS_CODE = """
 def test_a_deferred_trigger_of_the_history_does_not_run(
     db, observer, owned, registry, rgw, bucket
 ):
-    """It would, at the end of the transaction, as who exports."""
+    """It would run at the end of the transaction, as the exporting role."""
     registry("t", QUERY, bucket)
     select(owned.session, OWNERS_CODE + """
         CREATE CONSTRAINT TRIGGER t AFTER INSERT ON onboard_history
@@ -474,7 +476,7 @@ def test_a_deferred_trigger_of_the_history_does_not_run(
         assert (row["status"], row["files"]) == ("failed", 0)
         assert select(db, "TABLE ran") == []
         no_trace(rgw, bucket)
-        # One that comes while the export is under way comes too late.
+        # A trigger that is created while the export is running comes too late.
         select(owned.session, "DROP TRIGGER t ON onboard_history")
         query = "SELECT pg_advisory_xact_lock_shared(88) IS NULL AS x"
         select(owned.session, "SELECT pg_advisory_lock(88)")
@@ -497,7 +499,7 @@ def test_a_deferred_trigger_of_the_history_does_not_run(
 def test_an_immediate_trigger_of_the_history_runs_as_its_owner(
     db, owned, s3, bucket
 ):
-    """And leaves no setting behind."""
+    """It leaves no setting behind."""
     select(owned.session, OWNERS_CODE + """
         CREATE TRIGGER t AFTER INSERT ON onboard_history
         FOR EACH ROW EXECUTE FUNCTION act();
@@ -533,7 +535,7 @@ def test_a_superuser_s_pruning_runs_triggers_as_the_owner(db, owned, bucket):
 
 
 def test_a_landed_object_whose_row_cannot_be_written(db, s3, bucket):
-    """The export stands, and a WARNING names the object."""
+    """The export is valid, and a WARNING names the object."""
     select(db, """
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$
         BEGIN RAISE 'no room' USING ERRCODE = 'disk_full'; END $$;
@@ -553,7 +555,7 @@ def test_a_landed_object_whose_row_cannot_be_written(db, s3, bucket):
 
 
 def test_a_cancel_while_the_row_is_written(db, pg, s3, bucket):
-    """The statement is cancelled; a WARNING says that the object is there."""
+    """The statement is cancelled; a WARNING says that the object exists."""
     other = pg.connect("onboard")
     query = "SELECT pg_advisory_xact_lock_shared(89) IS NULL AS x"
     select(other, "SELECT pg_advisory_lock(89)")
@@ -575,7 +577,7 @@ def test_a_cancel_while_the_row_is_written(db, pg, s3, bucket):
 def test_registered_query_needs_a_grant(
     db, alice, registry, s3, bucket
 ):
-    """Without one, the registry is not even looked into."""
+    """Without a grant, the registry is not even read."""
     registry("registered", "SELECT 'registered' AS text", bucket)
     error = failure(
         land, alice.session, "registered", None, bucket, server=alice.server
@@ -590,7 +592,8 @@ def test_registered_query_needs_a_grant(
 
 
 def test_all_runs_as_the_caller(db, alice, registry, s3, bucket):
-    """What he may not read fails, though the registry's owner could."""
+    """A table that the caller may not read fails, even if the registry's owner
+    could read it."""
     alice.may("SELECT ON onboard_tables")
     registry("authid", "SELECT rolname FROM pg_authid", bucket)
     registry("user", "SELECT current_user", bucket)
@@ -639,7 +642,7 @@ SET search_path = {schema}, pg_catalog, public;
 
 
 def test_evil_search_path(db, registry, s3, bucket):
-    """None of what stands in front of pg_catalog is used by our code."""
+    """Our code uses no object that is before pg_catalog in the path."""
     schema = "evil_" + secrets.token_hex(4)
     select(db, EVIL.format(schema=schema))
     try:
@@ -734,7 +737,8 @@ LOUD = {
 
 
 def test_no_secret_is_shown(rgw, s3, bucket, canaries, proxy):
-    """Not by a server that logs all that it can, nor by an error."""
+    """A server that logs as much as it can shows no secret, and no error does.
+    """
     wrong = "canary-" + secrets.token_hex(16)
     token = "canary-" + secrets.token_hex(16)
     own = {rgw.secret_key, wrong, token}
@@ -760,7 +764,7 @@ def test_no_secret_is_shown(rgw, s3, bucket, canaries, proxy):
             shown.append(str(select(observer, "TABLE pg_stat_activity")))
             rule.release()
             shown.append(str(export.rows()))
-        # a row of the history, with what the store has answered
+        # a row of the history with the store's response
         sql = "INSERT INTO onboard_tables VALUES ('kept', 'SELECT 1', %s)"
         select(session, sql, (bucket,))
         (kept,) = land_all(session, server="wrong")
@@ -780,7 +784,8 @@ def test_no_secret_is_shown(rgw, s3, bucket, canaries, proxy):
 
 
 def test_credentials_of_the_environment(rgw, s3, bucket, canaries):
-    """Of the server process; USAGE is all that a role needs."""
+    """The credentials are those of the server process; USAGE is all that a role
+    needs."""
     env = {
         "AWS_ACCESS_KEY_ID": rgw.access_key,
         "AWS_SECRET_ACCESS_KEY": rgw.secret_key,

@@ -1,4 +1,5 @@
-"""SELECT onboard_all(): a row as each table ends, and callers that stop before."""
+"""SELECT onboard_all(): a row as each table ends, and callers that stop early.
+"""
 
 import json
 import socket
@@ -20,7 +21,7 @@ ENDED = "the run was ended before its last table"
 
 @pytest.fixture(params=[SERIAL, WORKERS], ids=["serial", "workers"])
 def workers(request):
-    """How the tables are run: by the session, or by workers."""
+    """Whether the session runs the tables, or workers do."""
     return request.param
 
 
@@ -38,7 +39,7 @@ def declare(session, options="{}", kind=""):
 
 
 def fetch(session, count="1"):
-    """The names of the next tables that end."""
+    """Fetches the next rows; returns the names of their tables."""
     return [row["name"] for row in select(session, f"FETCH {count} FROM c")]
 
 
@@ -54,11 +55,11 @@ def said(session):
     return ENDED in "".join(session.notices)
 
 
-# Rows come
+# Rows come one by one
 
 
 class Wire:
-    """A client that sees what the server sends, as it comes."""
+    """A client that sees the server's messages as they arrive."""
 
     def __init__(self, pg, user="postgres", database="onboard"):
         self._socket = socket.socket(socket.AF_UNIX)
@@ -81,7 +82,8 @@ class Wire:
         self._socket.sendall(b"Q" + struct.pack("!I", len(body) + 4) + body)
 
     def until(self, kind):
-        """Reads up to a message of that kind; its body, and their kinds."""
+        """Reads messages up to one of that kind; returns its body, and the
+        kinds of all."""
         kinds = b""
         while True:
             head = self._read(5)
@@ -109,7 +111,7 @@ class Wire:
 def test_a_row_reaches_the_client_as_each_table_ends(
     pg, db, s3, registry, workers, bucket, proxied, proxy
 ):
-    """While the next one is under way, in one plain statement."""
+    """The next table is still running, in one plain statement."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     rule = proxy.rule("PUT", "/b_data", hold=True, when="request")
     options = json.dumps({"server": proxied})
@@ -159,7 +161,7 @@ def test_the_same_as_in_from(db, s3, registry, session, bucket):
         " ORDER BY name"
     )
     assert found == wanted
-    # Both of them have warned.
+    # Both functions have warned.
     assert len(warnings(session)) == 2
 
 
@@ -169,7 +171,8 @@ def test_no_table(session, registry):
 
 
 def test_once_for_all_columns(db, observer, s3, registry, session, bucket):
-    """(f()).* is a call for each column: it must not export nine times."""
+    """(f()).* calls a function for each column: it must not export nine times.
+    """
     register(db, bucket, a="SELECT 1 AS n")
     before = value(observer, "SELECT count(DISTINCT run_id) FROM onboard_runs")
     (row,) = select(session, "SELECT (onboard_all()).*")
@@ -198,7 +201,7 @@ def test_loop_of_plpgsql(db, s3, registry, session, bucket):
 
 
 def test_published_together(db, s3, registry, session, bucket):
-    """There is no row before all are visible."""
+    """No row comes before all objects are visible."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     declare(session, '{"publish": "together"}')
     assert len(fetch(session)) == 1
@@ -218,12 +221,12 @@ def test_together_fails(db, s3, registry, session, bucket):
 
 
 def test_on_error_raise(db, observer, s3, registry, session, workers, bucket):
-    """Rows come before the error, which comes with the last."""
+    """Rows of the other tables come before the error of the last one."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 1 / 0", c="SELECT 1 AS n")
     declare(session, '{"on_error": "raise"}')
     assert len(fetch(session)) == 1
     if workers:
-        # So that the others have ended together when they are asked for.
+        # The other tables have ended together when the client asks for them.
         ended = (
             "SELECT count(*) FROM onboard_runs WHERE run_id = (SELECT run_id"
             f" FROM onboard_runs WHERE uri LIKE 's3://{bucket}/%' LIMIT 1)"
@@ -259,7 +262,7 @@ def test_two_at_once(db, s3, registry, session, bucket):
 
 
 def test_cursor_that_is_held(db, s3, registry, session, bucket):
-    """The commit runs it to its end."""
+    """The commit runs the cursor's query to its end."""
     register(db, bucket, **{f"t{n}": f"SELECT {n}" for n in range(4)})
     declare(session, kind="WITH HOLD")
     found = fetch(session)
@@ -272,7 +275,7 @@ def test_cursor_that_is_held(db, s3, registry, session, bucket):
 
 
 def test_commits_in_a_loop(db, s3, registry, session, bucket):
-    """The first of them runs it to its end."""
+    """The first commit runs the cursor's query to its end."""
     register(db, bucket, **{f"t{n}": f"SELECT {n}" for n in range(4)})
     select(session, "DO $$ DECLARE r record; n int := 0; BEGIN"
                     " FOR r IN SELECT (onboard_all()).* LOOP"
@@ -296,7 +299,7 @@ def test_savepoint_between(db, observer, s3, registry, session, bucket):
 
 
 def test_another_role(db, observer, s3, registry, session, bucket):
-    """What one role has prepared, no other goes on with."""
+    """A run that one role has begun cannot be continued by another."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     select(db, "CREATE ROLE rows_reader")
     try:
@@ -311,7 +314,7 @@ def test_another_role(db, observer, s3, registry, session, bucket):
         select(db, "DROP ROLE rows_reader")
 
 
-# Callers that stop
+# Callers that stop early
 
 DIVIDES = "SELECT 1 / length(replace((onboard_all()).name, ''a'', ''''))"
 
@@ -376,7 +379,7 @@ def error_in_the_transaction(session):
 
 
 def error_without_a_portal(session):
-    """Of which memory is left until ROLLBACK."""
+    """Its memory is kept until ROLLBACK."""
     select(session, "BEGIN")
     error = failure(select, session, f"DO $$ BEGIN EXECUTE '{DIVIDES}';"
                                      " END $$")
@@ -385,7 +388,7 @@ def error_without_a_portal(session):
 
 
 def error_of_a_cursor_that_is_older(session):
-    """The cursor survives the block, but nobody can fetch from it."""
+    """The cursor survives the block, but no FETCH from it succeeds."""
     select(session, "BEGIN")
     text = DIVIDES.replace("''", "'")
     select(session, f"DO $$ DECLARE c refcursor; n int; BEGIN"
@@ -404,7 +407,7 @@ def error_that_is_caught(session):
 
 
 def begun_again(session):
-    """A subquery that is run for each row of another one."""
+    """A subquery that runs for each row of another query."""
     found = select(
         session, "SELECT (r).name FROM generate_series(1, 2) AS g, LATERAL"
         " (SELECT onboard_all() AS r OFFSET g * 0 LIMIT 1) AS s"
@@ -425,7 +428,7 @@ STOPS = [
 def test_the_caller_stops(
     db, observer, rgw, s3, registry, session, bucket, stop
 ):
-    """Workers and their uploads are gone at once; what has landed stays."""
+    """Workers and their uploads end at once; landed objects stay."""
     register(db, bucket, a="SELECT 1 AS n", b=SLEEPS, c=SLEEPS)
     end = stop(session)
     assert count_workers(observer) == 0

@@ -35,7 +35,8 @@ def no_worker_left(observer):
 
 
 def test_workers_do_it(db, observer, s3, registry, bucket):
-    """Not the session: a table tells the pid of its process."""
+    """Workers export the tables, not the session: each row has the pid of its
+    process."""
     register(
         db, bucket,
         **{f"t{n}": f"SELECT {n} AS n, pg_backend_pid() AS pid"
@@ -57,7 +58,7 @@ def test_workers_do_it(db, observer, s3, registry, bucket):
 
 
 def test_settings_and_role(pg, db, s3, registry, bucket):
-    """Workers have the caller's settings, and are the caller."""
+    """Workers have the caller's settings and role."""
     select(db, "CREATE ROLE run_reader")
     select(db, "GRANT USAGE ON FOREIGN SERVER s3 TO run_reader")
     select(db, "GRANT SELECT ON onboard_tables TO run_reader")
@@ -84,7 +85,7 @@ def test_settings_and_role(pg, db, s3, registry, bucket):
         select(db, "SET log_statement = none; " + mapping)
         select(db, "SET ROLE run_reader")
         found = land_all(db)
-        # Its keys are wrong: so it was it that asked.
+        # Its keys are wrong, which shows that a worker used its mapping.
         assert {row["status"] for row in found} == {"failed"}
         assert "InvalidAccessKeyId" in "".join(db.notices)
     finally:
@@ -96,7 +97,7 @@ def test_settings_and_role(pg, db, s3, registry, bucket):
 
 @pytest.mark.parametrize("why", ["written", "temporary"])
 def test_what_workers_would_not_see(db, s3, registry, bucket, why):
-    """Then the session does it itself, and says so."""
+    """The session exports the tables itself, and says so."""
     register(db, bucket, a="SELECT count(*) FROM seen", b="SELECT 1 AS one")
     temporary = "TEMPORARY" if why == "temporary" else ""
     select(db, "BEGIN")
@@ -115,7 +116,8 @@ def test_what_workers_would_not_see(db, s3, registry, bucket, why):
 
 
 def test_no_worker_is_free(pg, db, s3, registry, bucket):
-    """max_worker_processes is used up: the session does it itself."""
+    """max_worker_processes is used up: the session exports the tables itself.
+    """
     register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
     select(db, "SET max_parallel_workers_per_gather = 0")
     busy = [pg.connect("onboard") for _ in range(2)]
@@ -142,8 +144,8 @@ def test_no_worker_is_free(pg, db, s3, registry, bucket):
             "SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
             " 'advisory' AND backend_type = 'onboard worker'"
         )
-        # Debian's max_worker_processes is 8, the logical replication launcher
-        # has one of them.
+        # Debian's max_worker_processes is 8, one of which the logical
+        # replication launcher uses.
         process.wait_until(lambda: value(db, sql) >= 7, 30, "7 workers wait")
         error = failure(value, db, "SELECT onboard_submit('a')")
         assert (error.pgcode, error.diag.message_primary) == (
@@ -166,7 +168,7 @@ def test_no_worker_is_free(pg, db, s3, registry, bucket):
 
 @pytest.mark.parametrize("how", ["cancel", "timeout", "terminate"])
 def test_the_caller_is_ended(pg, observer, db, rgw, s3, registry, bucket, how):
-    """Its workers end, and their uploads; what had landed stays."""
+    """Its workers and their uploads end; landed objects stay."""
     register(db, bucket, a="SELECT 1", b=SLEEPS, c=SLEEPS, d="SELECT 1")
     session = pg.connect("onboard")
     if how == "timeout":
@@ -230,12 +232,12 @@ def test_one_worker_does_what_others_leave(
 
 
 def test_a_lock_of_the_session(db, rgw, s3, registry, bucket):
-    """A worker that waits for it would wait for ever."""
+    """Otherwise, a worker would wait for that lock for ever."""
     select(db, "CREATE TABLE locked (n int)")
     register(db, bucket, a="TABLE locked", b="SELECT 1")
     try:
         select(db, "BEGIN")
-        # (this mode needs no transaction id)
+        # this mode needs no transaction id
         select(db, "SELECT pg_advisory_xact_lock(99)")
         select(
             db, "UPDATE onboard_tables SET query = query"
@@ -260,7 +262,7 @@ def test_a_lock_of_the_session(db, rgw, s3, registry, bucket):
 
 
 def test_waiting_takes_no_memory(db, registry, bucket):
-    """The caller looks for locks again and again, as long as workers run."""
+    """The caller checks for deadlocks repeatedly, as long as workers run."""
     sleeps = "SELECT pg_sleep(4) IS NULL AS n"
     register(db, bucket, a=sleeps, b=sleeps)
     used = select(
@@ -272,7 +274,7 @@ def test_waiting_takes_no_memory(db, registry, bucket):
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_run_cannot_be_prepared(rgw, s3, bucket, canaries, workers):
-    """It would be held for as long as the prepared transaction is there."""
+    """The prepared transaction would hold the run for as long as it exists."""
     run_id = str(uuid.uuid4())
     with Cluster(settings={"max_prepared_transactions": "2"}) as cluster:
         cluster.psql("CREATE EXTENSION onboard")
@@ -291,7 +293,7 @@ def test_a_run_cannot_be_prepared(rgw, s3, bucket, canaries, workers):
         status = "SELECT status FROM onboard_status(%s)"
         (found,) = select(session, status, (run_id,))
         assert found["status"] == ("done" if workers else None)
-        # nor if it left the run, and nobody is told
+        # even if it has left the run, without an error
         select(session, "BEGIN")
         select(session, "DECLARE one CURSOR FOR SELECT (onboard_all("
                "NULL, '{}', %s)).status", (run_id,))
@@ -301,7 +303,7 @@ def test_a_run_cannot_be_prepared(rgw, s3, bucket, canaries, workers):
         assert "onboard_all" in error.diag.message_primary
         assert "onboard_submit_all" in error.diag.message_hint
         assert run_pid(session, run_id) is None
-        # one that has taken back the run can be
+        # a transaction that has rolled back the run can be prepared
         select(session, "BEGIN")
         select(session, "SAVEPOINT before")
         assert select(session, run, (run_id,)) == [{"status": "done"}] * 2

@@ -64,7 +64,7 @@ def test_load_the_example(db, registry):
 
 
 def test_load_again(db, registry):
-    """What an entry says is changed; what it does not say stays."""
+    """Members of an entry replace its values; all other values stay."""
     full = {
         "table_name": "t",
         "sql_query": "SELECT 1",
@@ -135,7 +135,8 @@ REFUSED = {
 
 @pytest.mark.parametrize("config", list(REFUSED))
 def test_load_refuses(db, registry, config):
-    """As a whole: a good entry beside it is not taken."""
+    """The configuration is refused as a whole: even a good entry is not
+    registered."""
     for text in (
         config,
         config.replace('"Tables": [', '"Tables": [{"table_name": "good"}, '),
@@ -158,7 +159,7 @@ def test_load_refuses_null_and_junk(db, registry):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_all(db, rgw, s3, registry, bucket, workers):
-    """Each table gives a row, however it ended."""
+    """Each table has a row, whatever its outcome."""
     select(db, f"SET onboard.parallel_tables = {workers}")
     register(
         db, bucket,
@@ -239,7 +240,8 @@ def test_pattern(db, s3, registry, bucket):
 
 
 def test_disabled_tables(db, s3, registry, bucket):
-    """onboard_all() leaves them out; onboard_table() lands what it is told."""
+    """onboard_all() skips them; onboard_table() exports them when it is called.
+    """
     register(db, bucket, off="SELECT 1", on="SELECT 1")
     load(db, {"table_name": "off", "enabled": False})
     assert outcome(land_all(db)) == [("on", "done")]
@@ -290,7 +292,7 @@ def test_on_error_raise(db, s3, registry, bucket):
         'These failed: "b". Each of them was reported in a warning.'
     )
     assert 'could not export "b": division by zero' in "".join(db.notices)
-    # At the call's end: the others have landed.
+    # The error comes at the end of the call: the others have landed.
     assert keys(s3, bucket) == [key_of("a"), key_of("c")]
     register(db, bucket, b="SELECT 2")
     assert outcome(land_all(db, on_error="raise")) == [
@@ -299,7 +301,8 @@ def test_on_error_raise(db, s3, registry, bucket):
 
 
 def test_on_error_raise_of_many(db, registry, bucket):
-    """Some names, and how many more; the first error is that of the first."""
+    """The error has some names and the number of the others; its text is that
+    of the first failed table."""
     register(db, bucket, **{f"t{n:02}": f"SELECT {n} / 0" for n in range(30)})
     select(db, "SET onboard.parallel_tables = 0")
     error = failure(land_all, db, on_error="raise")
@@ -312,7 +315,8 @@ def test_on_error_raise_of_many(db, registry, bucket):
 
 
 def test_layers_of_options(db, s3, registry, bucket, make_server, rgw):
-    """The call goes before the registry, and that before the server."""
+    """The call overrides the registry, and the registry overrides the server.
+    """
     server = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, prefix="of/server/",
         bucket=bucket,
@@ -343,7 +347,7 @@ def test_layers_of_options(db, s3, registry, bucket, make_server, rgw):
 
 
 def test_wrong_options_of_the_call(db, s3, registry, bucket):
-    """They are nobody's failure but the caller's."""
+    """They fail the call, not its tables."""
     register(db, bucket, a="SELECT 1")
     assert failure(land_all, db, form="csv").pgcode == "22023"
     assert failure(land_all, db, format="xml").pgcode == "22023"
@@ -351,7 +355,8 @@ def test_wrong_options_of_the_call(db, s3, registry, bucket):
 
 
 def test_wrong_options_in_the_registry(db, s3, registry, bucket):
-    """INSERT takes what onboard_register() would not: that table fails."""
+    """INSERT accepts options that onboard_register() would refuse: that table
+    fails."""
     register(db, bucket, a="SELECT 1", b="SELECT 1")
     select(
         db, """UPDATE onboard_tables SET options = '{"form": "csv"}'
@@ -381,7 +386,8 @@ def test_two_tables_on_one_key(db, s3, registry, bucket):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_one_snapshot(pg, db, s3, registry, bucket, workers):
-    """What is committed while the first table lands is in none of them."""
+    """Rows that are committed while the first table is exported are in no
+    object."""
     select(db, f"SET onboard.parallel_tables = {workers}")
     select(
         db, "CREATE TABLE changing AS SELECT g FROM generate_series(1, 9) g"
@@ -428,7 +434,7 @@ def test_one_snapshot(pg, db, s3, registry, bucket, workers):
 def test_what_a_volatile_function_sees(
     pg, db, s3, registry, bucket, workers, isolation, volatility, seen
 ):
-    """As the reference says: not always the run's instant."""
+    """As documented, that is not always the run's instant."""
     select(db, f"SET onboard.parallel_tables = {workers}")
     select(db, f"SET default_transaction_isolation = '{isolation}'")
     select(
@@ -462,7 +468,7 @@ def test_what_a_volatile_function_sees(
 
 @pytest.mark.parametrize("how", ["cancel", "timeout", "terminate"])
 def test_all_is_ended_as_a_whole(pg, db, rgw, s3, registry, bucket, how):
-    """An interrupt is not the failure of the table that it met."""
+    """An interrupt fails the run, not the table that it happens to hit."""
     sleep = (
         "CASE g WHEN 18000 THEN pg_sleep(300)::text"
         " ELSE repeat('x', 1000) END AS text"
@@ -516,7 +522,7 @@ def test_all_from_a_function(db, s3, registry, bucket):
 
 
 def test_dump_and_restore(pg, db, registry, bucket):
-    """Both tables are the users' data, so pg_dump carries them."""
+    """Both tables are user data, so pg_dump includes them."""
     register(db, bucket, kept="SELECT 1", wrong="SELECT json '{'")
     load(db, {"table_name": "kept", "options": {"format": "text"}})
     kept, wrong = land_all(db)
@@ -525,7 +531,7 @@ def test_dump_and_restore(pg, db, registry, bucket):
     tables = ("TABLE onboard_tables ORDER BY name",
               "TABLE onboard_runs ORDER BY run_id, name")
     expected = [select(db, sql) for sql in tables]
-    # Mappings stay where they are: their secrets are not for a log.
+    # Mappings are not restored: their secrets must not be logged.
     dump = process.run(
         [
             os.path.join(pg.bindir, "pg_dump"), "-h", pg.folder, "-p",

@@ -1,4 +1,4 @@
-"""Runs while others write, drop, revoke, kill and restart."""
+"""Runs while other sessions write, drop, revoke, kill and restart."""
 
 import json
 import threading
@@ -16,10 +16,10 @@ from lib.postgres import Cluster
 LOCK = "SELECT pg_advisory_xact_lock_shared(5) IS NULL AS x"
 
 
-# One instant
+# One snapshot
 
 TABLES = 200
-# Each table has so many of a sum of money that is moved between all of them.
+# Money moves between accounts of all tables, so the total never changes.
 MAKE = """
 DO $$
 BEGIN
@@ -46,7 +46,7 @@ END $$
 
 
 class Writers:
-    """Sessions that move money until they are told to stop."""
+    """Sessions that move money until they are stopped."""
 
     def __init__(self, pg, count):
         self._stop = threading.Event()
@@ -111,7 +111,8 @@ def test_200_tables_show_one_instant(pg, db, s3, registry, bucket):
 def test_tables_are_uploaded_at_the_same_time(
     db, s3, registry, bucket, make_server, proxy, rgw
 ):
-    """As many as there are workers, while the store takes its time."""
+    """Tables are uploaded concurrently, one by each worker, while the store is
+    slow."""
     name = make_server(proxy.endpoint, rgw.access_key, rgw.secret_key)
     register(db, bucket, **{f"t{n:02}": "SELECT 1 AS n" for n in range(12)})
     select(db, "SET onboard.parallel_tables = 4")
@@ -126,12 +127,12 @@ def test_tables_are_uploaded_at_the_same_time(
     assert most == 4
 
 
-# What happens meanwhile
+# Changes during a run
 
 
 @pytest.fixture
 def held(db, observer):
-    """What LOCK waits for, until release()."""
+    """A lock for which HELD waits until release()."""
     select(observer, "SELECT pg_advisory_lock(5)")
 
     def release():
@@ -142,14 +143,14 @@ def held(db, observer):
 
 
 def test_a_table_is_dropped(pg, db, observer, s3, registry, bucket, held):
-    """Its row says so, and no other is touched."""
+    """Its row reports it, and no other table is affected."""
     select(db, "CREATE TABLE dropped AS SELECT 1 AS n")
     select(db, "SET onboard.parallel_tables = 2")
     register(
         db, bucket, a=LOCK, b=LOCK, dropped="SELECT * FROM dropped LIMIT 1",
         other="SELECT 1 AS one",
     )
-    # Those that wait are taken first, as the larger ones.
+    # The tables that wait are larger, so they are exported first.
     select(db, "UPDATE onboard_tables SET query = query ||"
                " ' FROM generate_series(1, 100)' WHERE name IN ('a', 'b')")
     with Running(db, "SELECT * FROM onboard_all()") as run:
@@ -177,7 +178,8 @@ def test_select_is_revoked(pg, db, observer, s3, registry, bucket, held):
         )
         select(db, "GRANT USAGE ON FOREIGN SERVER s3 TO fire_reader;"
                    "SET onboard.parallel_tables = 2; SET ROLE fire_reader")
-        # Without a mapping of its own, it fails; but later than at its rights.
+        # Without a mapping of its own, the table fails, but later than its
+        # rights are checked.
         with Running(db, "SELECT * FROM onboard_all()") as run:
             found = run.rows()
         assert set(statuses(found).values()) == {"failed"}
@@ -209,7 +211,7 @@ def test_disabled_and_none(db, observer, s3, registry, bucket):
 
 
 def test_a_row_is_deleted(pg, db, observer, s3, registry, bucket, held):
-    """The run goes by the registry that its snapshot shows."""
+    """The run uses the registry as its snapshot shows it."""
     select(db, "SET onboard.parallel_tables = 2")
     register(
         db, bucket, a=LOCK + " FROM generate_series(1, 100)",
@@ -226,7 +228,7 @@ def test_a_row_is_deleted(pg, db, observer, s3, registry, bucket, held):
 
 
 def test_two_runs_at_once(pg, db, observer, s3, registry, bucket, held):
-    """Both land; of two objects of one key the later one stays."""
+    """Both runs land; of two objects with one key, the later one stays."""
     register(db, bucket, a=LOCK, b="SELECT 1 AS b", c=rows(9))
     second = pg.connect("onboard")
     select(second, "SET onboard.parallel_tables = 2")
@@ -244,13 +246,13 @@ def test_two_runs_at_once(pg, db, observer, s3, registry, bucket, held):
     second.close()
 
 
-# Death
+# Kills
 
 
 @pytest.fixture
 def doomed(rgw, canaries):
     """A cluster of its own, with a table that hangs in mid-upload."""
-    # What was committed must have been flushed when somebody is killed.
+    # Committed data must have been flushed before a process is killed.
     settings = {"restart_after_crash": "on", "synchronous_commit": "on"}
     with Cluster(settings) as server:
         server.psql("CREATE EXTENSION onboard")
@@ -265,7 +267,7 @@ def doomed(rgw, canaries):
     "worker", "leader", "restart", "job", "restart a job"
 ])
 def test_killed(doomed, rgw, s3, bucket, who):
-    """The history tells the truth, and the sweeper finds what was left."""
+    """The history is correct, and the sweep finds the leftover upload."""
     db, observer = doomed.connect(), doomed.connect()
     register(db, bucket, a=SLEEPS, b="SELECT 1 AS b", c="SELECT 1 AS c")
     if who in ("job", "restart a job"):
@@ -279,7 +281,7 @@ def test_killed(doomed, rgw, s3, bucket, who):
         )
         if who == "job":
             process.kill(pid)
-            # until the server has noticed it, and ends this session
+            # until the server has noticed the kill, and ends this session
             failure(value, db, "SELECT pg_sleep(60)")
         else:
             observer.close()
@@ -310,7 +312,8 @@ def test_killed(doomed, rgw, s3, bucket, who):
         for row in select(db, "SELECT name, status FROM onboard_runs")
     }
     if who.startswith("restart"):
-        # Workers were told to end: FATAL, so the row stays as it was.
+        # Workers were terminated, with a FATAL error, so the row stays as it
+        # was.
         assert found["a"] in ("lost", "failed")
         no_upload_left(rgw, bucket)
     else:
@@ -327,8 +330,8 @@ def test_killed(doomed, rgw, s3, bucket, who):
     db.close()
 
 
-# (request that is held when the leader is killed, before S3 has it; what is
-# visible then, in the order of the Completes)
+# The request that is held when the leader is killed, before S3 receives it, and
+# the objects that are visible then, in the order of the Completes
 POINTS = {
     "before the first Complete": (("POST", "/a/.*uploadId="), 0),
     "between the Completes": (("POST", "/b/.*uploadId="), 1),
@@ -343,7 +346,8 @@ POINTS = {
 def test_killed_while_it_is_published(
     doomed, canaries, rgw, s3, bucket, proxy, point, how
 ):
-    """Never a _SUCCESS; what was completed is visible; a new run lands all."""
+    """There is never a _SUCCESS; completed objects are visible; a new run lands
+    all."""
     names = ["a", "b", "c"]
     server = Server(doomed, canaries)(
         proxy.endpoint, rgw.access_key, rgw.secret_key, dbname="postgres",
@@ -384,7 +388,7 @@ def test_killed_while_it_is_published(
     status = {
         row["status"] for row in select(db, "SELECT status FROM onboard_runs")
     }
-    # the session's rows went with its transaction; workers' never ended
+    # the session's rows went with its transaction; those of workers never ended
     assert status == ({"lost"} if how == "workers" else set())
     found = land_all(db, **options)
     assert statuses(found) == dict.fromkeys(names, "done")

@@ -1,4 +1,4 @@
-"""What docs/security.md claims, as far as no other test is about it."""
+"""Claims of docs/security.md that no other file tests."""
 
 import gzip
 import json
@@ -26,7 +26,7 @@ PLACES = {"py": "test/system", "c": "test/core", "sql": "sql"}
 
 @pytest.fixture
 def guest(make_role, make_server, proxy, rgw):
-    """A role with USAGE on, and a mapping for, a server behind the proxy."""
+    """A role with USAGE and a mapping for a server behind the proxy."""
     role = make_role()
     role.server = make_server(
         proxy.endpoint, rgw.access_key, rgw.secret_key, user=role.name
@@ -50,7 +50,7 @@ def test_each_claim_names_its_test():
     assert len(test.findall(text)) > 60
 
 
-# Without rights
+# Missing rights
 
 CALLS = {
     "table": "SELECT * FROM onboard_table('t', 'SELECT 1', '{bucket}',"
@@ -83,7 +83,7 @@ def test_nothing_is_sent_without_usage(
 
 
 def test_explain_needs_what_explain_needs(db, bob):
-    """And runs nothing."""
+    """The query is not run."""
     select(
         db, "CREATE TABLE secret_table AS SELECT 1 AS a;"
         "CREATE SEQUENCE open_sequence; GRANT ALL ON open_sequence TO PUBLIC",
@@ -109,8 +109,8 @@ def test_explain_needs_what_explain_needs(db, bob):
 
 
 def test_a_long_configuration_can_be_cancelled(bob):
-    """Which anybody may give: rights are looked at when it is written.  What
-    it says is compared with itself, for minutes."""
+    """Any role may pass one: rights are checked when it is written.  Before
+    that, its members are compared with each other, which takes minutes."""
     config = """SELECT onboard_register((SELECT json_build_object('Tables',
         json_agg(json_build_object('table_name', 't' || g)))
         FROM generate_series(1, 100000) g))"""
@@ -125,11 +125,11 @@ def test_a_long_configuration_can_be_cancelled(bob):
     assert error.pgcode == "42501"
 
 
-# Rights that are taken away
+# Revoked rights
 
 
 def test_revoked_between_two_exports(db, guest, proxy, rgw, bucket):
-    """The session still has its connection, and what it signs with."""
+    """The session still has its connection and its credentials."""
 
     def export():
         return land(
@@ -149,12 +149,13 @@ def test_revoked_between_two_exports(db, guest, proxy, rgw, bucket):
 
 
 def test_revoked_while_onboard_all_runs(guest, proxy, bucket, registry, s3):
-    """The table that is on its way lands; the next one does not."""
+    """The running table lands; the next one does not."""
     guest.may("SELECT ON onboard_tables")
     registry("a", SMALL, bucket)
     registry("b", SMALL, bucket)
     held = proxy.rule("PUT", hold=True)
-    # One after another: so the second one begins when the right is gone.
+    # Tables run one after another, so the right is gone when the second one
+    # begins.
     select(guest.session, "SET onboard.parallel_tables = 0")
     sql = "SELECT * FROM onboard_all(NULL, %s)"
     options = f'{{"server": "{guest.server}"}}'
@@ -174,7 +175,8 @@ def test_revoked_while_onboard_all_runs(guest, proxy, bucket, registry, s3):
 def test_what_a_session_keeps_is_for_one_identity(
     db, guest, bob, proxy, bucket, canaries
 ):
-    """SET ROLE: the kept client, with its connection, is not the other's."""
+    """SET ROLE: a role does not get the cached client and connection of another
+    one."""
     bob.may(guest.usage)
 
     def export(role):
@@ -196,7 +198,7 @@ def test_what_a_session_keeps_is_for_one_identity(
     assert export(guest.name)["status"] == "done"
 
 
-# Where requests go
+# Destinations of requests
 
 SETTINGS = {
     "connect_timeout", "connections", "max_jobs_per_role", "parallel_tables",
@@ -212,7 +214,7 @@ SETTINGS = {
      "access_key_id", "secret_access_key", "session_token"],
 )
 def test_a_call_does_not_say_where_or_as_whom(db, bucket, name, registry):
-    """Nor does a registered table, nor a setting."""
+    """A registered table or a setting cannot, either."""
     error = failure(land, db, "t", SMALL, bucket, **{name: "x"})
     assert error.pgcode == "22023"
     assert f'unknown option "{name}"' in str(error)
@@ -239,8 +241,8 @@ def test_a_bucket_is_no_way_to_another_host(db, proxy, make_server, bucket):
 
 
 def test_dots_do_not_lead_out_of_the_bucket(db, s3, bucket, proxy, proxied):
-    """They are sent and signed as they are: a proxy that resolved them would
-    break the signature, and S3's servers take them for what they are."""
+    """Keys are sent and signed unchanged: a proxy that resolved the dots would
+    break the signature, and S3's servers do not resolve them."""
     for name, key in (("..", None), ("t", "../other-bucket/x")):
         options = {"key": key} if key else {}
         land(db, name, SMALL, bucket, server=proxied, **options)
@@ -248,7 +250,7 @@ def test_dots_do_not_lead_out_of_the_bucket(db, s3, bucket, proxy, proxied):
         f"/{bucket}/../data/inbox/.._data.csv",
         f"/{bucket}/../other-bucket/x",
     ]
-    # boto3 resolves them, and so could not delete them
+    # boto3 resolves the dots, and so could not delete the objects
     assert len(keys(s3, bucket)) == 2
 
 
@@ -260,7 +262,7 @@ METADATA = [
 
 @pytest.mark.parametrize("endpoint", METADATA)
 def test_metadata_services_are_no_endpoints(db, make_server, endpoint):
-    """Whoever may make servers learns nothing from them."""
+    """A role that may create servers learns nothing from them."""
     server = make_server(endpoint, "key", "secret-of-none")
     error = failure(land, db, "t", SMALL, "latest", server=server)
     assert error.pgcode == "22023"
@@ -302,7 +304,7 @@ def test_proxy_of_the_environment_is_ignored(rgw, s3, bucket, canaries):
             session = cluster.connect()
             assert land(session, "t", SMALL, bucket)["status"] == "done"
             assert trap.connections == 0
-            # It would have been seen.
+            # A connection would have been seen.
             trap.rule(times=None, answer=Answer(407))
             failure(land, session, "t", SMALL, bucket, server="asked")
             assert trap.connections > 0
@@ -325,8 +327,8 @@ QUIET = {
 @pytest.mark.parametrize("answer", list(QUIET))
 @pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
 def test_answers_are_not_shown(export, proxy, query, answer):
-    """But for what an error document of S3 has in its four fields, so that
-    an endpoint is no way to read what only the database server reaches."""
+    """Only four fields of an S3 error document are shown, so an endpoint cannot
+    be used to read services that only the database server reaches."""
     proxy.rule(times=None, answer=QUIET[answer])
     export.set(retry_deadline="300ms")
     error = export.failure(query)
@@ -335,7 +337,7 @@ def test_answers_are_not_shown(export, proxy, query, answer):
 
 @pytest.mark.parametrize("header", ["Content-Encoding", "Transfer-Encoding"])
 def test_compressed_answers_stay_small(export, proxy, db, header):
-    """A few kB that would be 100 MB."""
+    """The response has a few kB, but would decompress to 100 MB."""
     bomb = gzip.compress(b"<Error><Code>" + b"a" * 100 * MB)
     length = {"Content-Length": None} if header[0] == "T" else {}
     answer = Answer(404, bomb, {header: "gzip", "Connection": "close",
@@ -353,7 +355,7 @@ SHOWN = "%s%n%1000000d <b> "
 
 
 def test_texts_of_a_server(db, proxy, proxied, bucket, registry, pg):
-    """As they are, but for what a terminal would obey."""
+    """They are shown unchanged, except for terminal control characters."""
     proxy.rule(times=None, answer=s3_error(403, "AccessDenied", ODD))
     error = failure(land, db, "t", SMALL, bucket, server=proxied)
     assert SHOWN in error.diag.message_detail
@@ -407,7 +409,7 @@ def test_control_characters(db, proxy, bucket, options, sqlstate):
 
 @pytest.fixture
 def latin(pg, make_server, proxy, rgw):
-    """A session in a database of another encoding; its server is s3."""
+    """A session in a database of another encoding, with a server s3."""
     pg.psql(
         "CREATE DATABASE latin ENCODING LATIN1 LOCALE 'C' TEMPLATE template0"
     )
@@ -424,7 +426,7 @@ def latin(pg, make_server, proxy, rgw):
 
 
 def test_texts_that_the_database_cannot_hold(latin, proxy, bucket):
-    """The error is told, not one of its conversion."""
+    """The original error is raised, not one of its conversion."""
     answer = ok_with(XML + "<\u0416-\u00e9/>")
     proxy.rule("POST", times=None, answer=answer)
     error = failure(land, latin, "gr\u00fcn", BIG, bucket, part_size="5MB")
@@ -452,12 +454,12 @@ def test_warnings_in_another_encoding(latin, proxy, rgw, s3, bucket):
         )
 
 
-# What is read
+# Exported rows
 
 
 @pytest.fixture
 def shared(db, guest):
-    """A table of which the role may see 100 of 20,000 rows."""
+    """A table of whose 20,000 rows the role may see 100."""
     select(
         db,
         f"""
@@ -491,7 +493,7 @@ def test_row_security_in_parallel_workers(guest, shared, s3, bucket):
 
 
 def test_row_security_off_is_an_error(guest, shared, rgw, bucket):
-    """As for pg_dump: never a silent part of the rows."""
+    """As in pg_dump, the rows are never silently incomplete."""
     select(guest.session, "SET row_security = off")
     error = failure(
         land, guest.session, "shared", None, bucket, server=guest.server
@@ -502,7 +504,8 @@ def test_row_security_off_is_an_error(guest, shared, rgw, bucket):
 
 
 def test_row_security_off_and_the_own_runs(db, guest, bucket):
-    """The functions tell of them; an error leaves the setting as it is."""
+    """The functions report the role's runs; an error leaves the setting
+    unchanged."""
     session = guest.session
     select(session, "SET row_security = off")
     select(db, "SELECT pg_advisory_lock(94)")
@@ -527,13 +530,13 @@ def test_row_security_off_and_the_own_runs(db, guest, bucket):
     assert found == [{"sqlstate": "57014"}]
     select(session, "SET row_security = off")
     error = failure(select, session, "SELECT onboard_prune('1 s')")
-    assert error.pgcode == "42501"  # it may not delete
+    assert error.pgcode == "42501"  # the role may not delete
     assert value(session, "SHOW row_security") == "off"
 
 
 def test_what_the_owner_of_a_table_chooses(db, bob, s3, bucket):
-    """It runs with the rights of who exports, as in SQL: so it is documented,
-    with what keeps it away."""
+    """Its casts and views run with the rights of the exporting role, as in SQL:
+    that is documented, with the ways to prevent it."""
     select(
         db, f"CREATE SCHEMA theirs AUTHORIZATION {bob.name};"
         f"SET SESSION AUTHORIZATION {bob.name};"
@@ -577,7 +580,7 @@ def test_what_the_owner_of_a_table_chooses(db, bob, s3, bucket):
 def test_temporary_tables_stand_for_nothing_of_ours(
     db, guest, bucket, registry, s3
 ):
-    """pg_temp is searched first, for what has no schema."""
+    """pg_temp is searched first for unqualified names."""
     guest.may("SELECT ON onboard_tables")
     registry("t", "SELECT 'registered' AS a", bucket)
     select(
@@ -599,8 +602,8 @@ def test_temporary_tables_stand_for_nothing_of_ours(
 
 
 def test_security_definer_is_not_led_astray(db, bob, s3, bucket):
-    """The function of docs/operations.md, whose caller makes a table of its
-    own; and one without its two precautions, which is fooled."""
+    """The function of docs/operations.md, whose caller creates a table of the
+    same name; and a function without its two precautions, which is deceived."""
     select(
         db,
         f"""
@@ -630,7 +633,7 @@ def test_security_definer_is_not_led_astray(db, bob, s3, bucket):
         )
 
 
-# The registry, written by others
+# Registries that other roles write
 
 
 def test_registered_options_choose_among_what_the_caller_may(
@@ -651,7 +654,7 @@ def test_registered_options_choose_among_what_the_caller_may(
 
 
 def test_who_sees_the_secret_of_a_mapping(db, guest, make_server, rgw):
-    """The role that it is for; but not if it is for PUBLIC."""
+    """The mapping's role sees it, except if the mapping is for PUBLIC."""
     public = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
     )
@@ -667,7 +670,8 @@ def test_who_sees_the_secret_of_a_mapping(db, guest, make_server, rgw):
 
 
 def test_who_dumps_secrets(pg, make_role, make_server, rgw):
-    """Superusers; what others dump has mappings without options."""
+    """Superusers see them; dumps of other roles have mappings without options.
+    """
     reader = make_role("IN ROLE pg_read_all_data")
     make_server(rgw.endpoint, rgw.access_key, rgw.secret_key, name="dumped")
 

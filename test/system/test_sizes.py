@@ -1,9 +1,8 @@
-"""Objects of all sizes: the requests that carry them, and what they hold.
+"""Objects of all sizes: their requests and their content.
 
-Up to one part, an export is one PUT; beyond that it is a multipart upload,
-whose parts all have their exact size, except for the last.  The requests are
-read from the proxy's log, the objects by boto3, and the judge of their bytes
-is COPY.
+Up to one part, an export is one PUT; beyond that, it is a multipart upload
+whose parts all have their exact size, except for the last.  The proxy's log has
+the requests, boto3 reads the objects, and their bytes must be COPY's.
 """
 
 import concurrent.futures
@@ -22,7 +21,7 @@ PART = 5 * MB
 
 
 def plan(proxy):
-    """The requests in order of their start, as (what, part number, bytes)."""
+    """The requests in the order of their start: (kind, part number, bytes)."""
     found = []
     for request in proxy.requests():
         query = dict(
@@ -48,7 +47,8 @@ def multipart(sizes):
 
 
 def check(db, s3, proxy, bucket, server, size, sizes, **options):
-    """Land that many bytes; sizes of the parts, or None for one PUT."""
+    """Exports that many bytes; sizes are those of the parts, or None for one
+    PUT."""
     query = query_of_size(size)
     result = land(
         db, query, bucket, key="k", format="text", server=server, **options
@@ -65,7 +65,7 @@ def check(db, s3, proxy, bucket, server, size, sizes, **options):
         assert etag == hashlib.md5(expected).hexdigest()
     else:
         assert sum(sizes) == size
-        # Parts start in any order that the connections give them.
+        # Parts start in the order in which connections become free.
         assert requests[0] == ("create", 0, None)
         assert requests[-1] == ("complete", 0, None)
         assert sorted(requests[1:-1]) == multipart(sizes)[1:-1]
@@ -118,7 +118,7 @@ def test_connections(db, s3, proxy, proxied, bucket, connections):
 
 
 def test_sixty_mb(db, s3, proxy, proxied, bucket):
-    """Under the default settings: parts of 8 MB."""
+    """With the default settings, parts have 8 MB."""
     sizes = [8 * MB] * 7 + [4 * MB]
     check(db, s3, proxy, bucket, proxied, 60 * MB, sizes)
 
@@ -148,7 +148,7 @@ def test_one_row_of_many_parts(db, s3, proxy, proxied, bucket):
     )
 
 
-# Nothing at all
+# Empty results
 
 
 def test_49_0_bytes(db, s3, proxy, proxied, bucket):
@@ -190,7 +190,7 @@ def test_no_rows(db, s3, proxy, proxied, bucket, format):
 
 @pytest.fixture
 def few_parts(make_server, rgw, proxy):
-    """Makes a server behind the proxy that allows so many parts."""
+    """Makes a server behind the proxy with this maximum number of parts."""
 
     def make(count):
         return make_server(
@@ -201,7 +201,7 @@ def few_parts(make_server, rgw, proxy):
 
 
 def test_49_parts_grow(db, s3, proxy, bucket, few_parts):
-    """They double after each tenth of the number that is allowed."""
+    """Their size doubles after each tenth of the allowed number."""
     sizes = [5 * MB, 10 * MB, 20 * MB, 40 * MB, 11 * MB]
     check(
         db, s3, proxy, bucket, few_parts(10), sum(sizes), sizes,
@@ -216,7 +216,7 @@ def test_49_parts_grow(db, s3, proxy, bucket, few_parts):
 
 
 def test_parts_grow_within_memory(db, s3, proxy, bucket, few_parts):
-    """Two of them must fit, less what a window may overshoot."""
+    """Two parts must fit, minus the room that a window may overshoot."""
     execute(db, "SET onboard.upload_memory = '16MB'")
     largest = 8 * MB - 128 * 1024
     sizes = [5 * MB, largest, largest, 1]
@@ -246,7 +246,7 @@ def test_49_one_part_too_many(rgw, db, s3, proxy, bucket, few_parts, over):
     assert "2 parts" in error.value.diag.message_detail
     assert keys(s3, bucket) == []
     assert rgw.unfinished(bucket) == []
-    # The session goes on.
+    # The session remains usable.
     assert land(db, "SELECT 1", bucket, key="k", server=server).rows == 1
 
 
@@ -254,7 +254,7 @@ def test_49_one_part_too_many(rgw, db, s3, proxy, bucket, few_parts, over):
 
 
 class Hash:
-    """A file that keeps nothing but a hash and the length."""
+    """A file that keeps only a hash and the length."""
 
     def __init__(self):
         self._hash = hashlib.sha256()
@@ -286,14 +286,14 @@ def hash_of_object(s3, bucket, key):
 
 
 def test_2_gb(gigabytes, pg, db, s3, bucket):
-    """Under the default settings."""
+    """The settings are the defaults."""
     query = query_of_size(2 * GB, row=65536)
     result = land(db, query, bucket, key="k", format="text")
     assert result.bytes == 2 * GB
     assert result.rows == 2 * GB // 65536
     head = s3.head_object(Bucket=bucket, Key="k")
     assert head["ContentLength"] == 2 * GB
-    # The first tenth of 10,000 parts have the size that is set, 8 MB.
+    # The first tenth of 10,000 parts have the configured size, 8 MB.
     assert head["ETag"].strip('"').endswith("-256")
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
         of_copy = pool.submit(hash_of_copy, pg, query)

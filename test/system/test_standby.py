@@ -21,8 +21,8 @@ def standby(pg):
 
 @pytest.fixture
 def primary(db, pg, standby, bucket):
-    """A session of the primary; what it made is known to the standby."""
-    # What is not flushed is not replayed either.
+    """A session of the primary, whose tables are known to the standby."""
+    # Unflushed WAL is not replicated.
     select(db, "SET synchronous_commit = on")
     select(
         db,
@@ -65,7 +65,7 @@ def test_export(session, standby, primary, s3, bucket):
     assert (found["status"], found["rows"]) == ("done", 1000)
     landed = body(s3, bucket, key_of("replicated"))
     assert landed == copy(primary, "TABLE replicated")
-    # No history row, neither here nor there, but a line in the log.
+    # There is no history row on either server, but a line in the log.
     assert value(session, RUNS) == value(primary, RUNS) == runs
     (line,) = new_lines(standby, before, "replicated")
     assert f'by "postgres" to "{found["uri"]}": done, 1000 rows' in line
@@ -78,7 +78,7 @@ def test_multipart_export(session, s3, bucket):
 
 
 def test_progress(pg, standby, session, make_server, proxy, rgw, bucket):
-    """The standby's own exports, there."""
+    """The standby's view has its own exports."""
     server = make_server(proxy.endpoint, rgw.access_key, rgw.secret_key)
     standby.wait_for_replay(pg)
     observer = standby.connect("onboard")
@@ -116,7 +116,7 @@ def test_all(session, standby, primary, s3, bucket):
 
 
 def test_all_by_workers(session, standby, primary, pg, s3, bucket):
-    """Each table tells its process: none is the session's."""
+    """Each table reports its process: none is the session's."""
     select(
         primary, "INSERT INTO onboard_tables (name, query, bucket)"
         " SELECT 'pid' || n, 'SELECT pg_backend_pid(), pg_is_in_recovery(),'"
@@ -145,7 +145,7 @@ def test_a_failure_ends_cleanly(session, rgw, s3, bucket):
 
 
 def test_read_only_transaction(db, s3, bucket, pg):
-    """On a primary: the same rule."""
+    """The same rule applies on a primary."""
     runs = value(db, RUNS)
     before = len(pg.log_text())
     select(db, "BEGIN READ ONLY")
@@ -157,6 +157,6 @@ def test_read_only_transaction(db, s3, bucket, pg):
 
 
 def test_no_jobs(session, primary):
-    """Their history could not be written."""
+    """A standby cannot write the history of a job."""
     for sql in ("SELECT onboard_submit('one')", "SELECT onboard_submit_all()"):
         assert failure(value, session, sql).pgcode == "25006"

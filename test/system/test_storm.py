@@ -1,24 +1,24 @@
 """A storm: sessions that do anything at once, and are cancelled at any moment.
 
-What they do is drawn from a seed by storm.py.  Whatever it is, these hold:
+storm.py draws their statements from a seed.  These conditions always hold:
 
-- the server goes on: no crash, no assertion, no sanitizer's report, and no
-  session ends that nobody ended;
+- the server goes on: there is no crash, no failed assertion, and no sanitizer's
+  report, and no session ends that was not terminated;
 - no error is an internal one (SQLSTATE XX000);
-- each object is what COPY gives for its query, whoever made it and however
-  the statement ended; and what was reported as done is there;
-- no upload is left; sessions do not collect memory, mappings or descriptors.
+- each object equals COPY's output for its query, in whatever way the statement
+  was run and has ended; and objects that were reported as done exist;
+- no upload is left; sessions do not accumulate memory, mappings or descriptors.
 
-A failure tells the statements of its session, and how to see it again:
+A failure prints the statements of its session, and how to repeat it:
 
     test/system.sh test/system/test_storm.py, with in its environment
     ONBOARD_SEED=123                the storm of that seed
-    ONBOARD_SEED=123/2/45           an episode of it, alone
-    ONBOARD_STORM_SECONDS=3600      for so long
+    ONBOARD_SEED=123/2/45           only one episode of it
+    ONBOARD_STORM_SECONDS=3600      for this time
     ONBOARD_STORM_WITHOUT=backup    goes on after a known fault
 
-Without ONBOARD_STORM_SECONDS it is a short one with a seed that never changes.
-What is cancelled when is no matter of the seed: that is a matter of time.
+Without ONBOARD_STORM_SECONDS it is a short one with a constant seed.  The seed
+does not determine which statements are cancelled when: that depends on timing.
 """
 
 import contextlib
@@ -51,8 +51,9 @@ SHORT = 25
 SESSIONS = 5
 # Python takes seconds to check a Parquet file with more values.
 MANY_VALUES = 50_000
-# An export of some MB under a sanitizer takes a second or two; on a busy machine,
-# functions of the storm that sleep and run queries for each row take minutes.
+# An export of some MB under a sanitizer takes a second or two; on a busy
+# machine, functions of the storm that sleep and run queries for each row take
+# minutes.
 LONGEST = 600
 SETTINGS = {
     "max_connections": "60",
@@ -63,32 +64,32 @@ SETTINGS = {
     "statement_timeout": "30s",
     "synchronize_seqscans": "off",
     "shared_buffers": "64MB",
-    # The first crash is to be seen, not its successors.
+    # The first crash must be visible, not later ones.
     "restart_after_crash": "off",
     "log_line_prefix": "%m [%p] %e %q%u@%d ",
     "log_min_messages": "warning",
 }
 LIBRARY = pathlib.Path(__file__).parent.parent / "lib" / "storm.c"
-# Internal errors that may be, each with its reason.
+# Internal errors that are allowed, each with its reason.
 INTERNAL = re.compile(
-    # Documented: the worker was terminated before it could begin.
+    # This is documented: the worker was terminated before it could begin.
     "background worker could not begin"
-    # PostgreSQL's own answer when a volatile function is run by a parallel
-    # plan in a command that writes: the storm's are all labelled as safe.
+    # PostgreSQL raises it when a parallel plan in a command that writes runs a
+    # volatile function: all functions of the storm are labelled as safe.
     "|cannot start commands during a parallel operation"
-    # Likewise, of pg_notify() in a function that is labelled as safe.
+    # pg_notify() raises it in a function that is labelled as safe.
     "|cannot send notifications from a parallel worker"
 )
-# Functions of the storm raise it when a query gave them wrong rows.
+# Functions of the storm raise it when a query returned wrong rows.
 WRONG_ROWS = "ZZ001"
 
 
 class Storm:
-    """What all its threads share."""
+    """The state that all threads share."""
 
     def __init__(self, cluster, s3, bucket, seed, readers, folder):
         self.cluster = cluster
-        self.readers = readers  # of Parquet; None where npm has none
+        self.readers = readers  # readers of Parquet; None without npm
         self.folder = folder
         self.s3 = s3
         self.bucket = bucket
@@ -111,7 +112,7 @@ class Storm:
 
 
 class Judge:
-    """Compares objects with what COPY gives, in a session of its own."""
+    """Compares objects with COPY's output, in a session of its own."""
 
     def __init__(self, storm):
         self.storm = storm
@@ -128,7 +129,8 @@ class Judge:
         )
 
     def judge(self, folder):
-        """What is wrong with the objects of a folder; they are removed."""
+        """Returns the errors in the objects of a folder, and removes the
+        objects."""
         s3, bucket = self.storm.s3, self.storm.bucket
         pages = s3.get_paginator("list_objects_v2")
         wrong = []
@@ -171,7 +173,8 @@ class Judge:
         return wrong and f"{wrong}\n{export}"
 
     def _wrong_parquet(self, data, export):
-        """The file against the specification, DuckDB's values against COPY's."""
+        """Checks the file against the specification, and DuckDB's values
+        against COPY's."""
         file = ParquetFile(data)
         if file.rows * len(file.leaves) < MANY_VALUES:
             file.check()
@@ -232,7 +235,7 @@ def plain(data, key):
 
 
 def compare(data, expected, export):
-    """What differs, or None."""
+    """The difference, or None."""
     options = {
         **export.options, "parallel": "off" if export.ordered else "auto"
     }
@@ -242,7 +245,7 @@ def compare(data, expected, export):
         same = sorted(map(json.dumps, got)) == sorted(map(json.dumps, rows))
         return None if same else f"{data[:500]!r}, not {expected[:500]!r}"
     if "watermark" in options:
-        # An increment: some of the rows, each once.
+        # An increment has some of the rows, each once.
         lines = data.splitlines()
         if len(lines) == len(set(lines)) and (
             set(lines) <= set(expected.splitlines())
@@ -252,7 +255,7 @@ def compare(data, expected, export):
 
 
 class Session(threading.Thread):
-    """A session, or one after another if it is terminated."""
+    """A session, or several ones in turn if it is terminated."""
 
     def __init__(self, storm, number, judge):
         super().__init__(daemon=True)
@@ -261,8 +264,8 @@ class Session(threading.Thread):
         self.judge = judge
         self.pid = None
         self.since = None
-        self.said = []  # of the episode: statement, outcome
-        self.growth = []  # what held() says, of the first session
+        self.said = []  # the episode's statements with their outcomes
+        self.growth = []  # results of held(), for the first session
         self.db = None
 
     def run(self):
@@ -271,7 +274,7 @@ class Session(threading.Thread):
             while not self.storm.stop.is_set():
                 self.episode(episode)
                 episode += 1
-        except Exception as error:  # the test must hear of it
+        except Exception as error:  # the test must see the error
             self.fail(f"{type(error).__name__}: {error}")
 
     def fail(self, what):
@@ -343,7 +346,7 @@ class Session(threading.Thread):
         )
 
     def execute(self, statement):
-        """Runs it; the uris of exports that it reports as done."""
+        """Runs it; returns the uris of exports that it reports as done."""
         if self.db is None:
             self._connect()
         if self.db.server_version >= 160000:
@@ -379,7 +382,8 @@ class Session(threading.Thread):
         if code == WRONG_ROWS:
             self.fail("a query has wrong rows")
         if self.db.closed:
-            # What was raised as 57P01 is told as such, and ends nothing.
+            # An error that was raised as 57P01 is reported as such, and ends no
+            # session.
             with contextlib.suppress(psycopg2.Error):
                 self.db.close()
             if self.pid not in self.storm.ended:
@@ -388,12 +392,12 @@ class Session(threading.Thread):
         return outcome
 
 
-# What a session that lasts may have more of in the end than in its beginning.
+# The allowed growth of a lasting session from its beginning to its end.
 GROWTH = {"descriptors": 8, "mappings": 40, "memory": 4 << 20}
 
 
 def held(session):
-    """What a session has when nothing of its episodes is left."""
+    """Resources that a session holds after the clean-up of its episodes."""
     execute(session.db, "DISCARD ALL")
     with open(f"/proc/{session.pid}/maps") as maps:
         mappings = sum(1 for _ in maps)
@@ -404,7 +408,7 @@ def held(session):
         " AND parent IS DISTINCT FROM 'CacheMemoryContext'"
     )[0][0]
     return {
-        # Files are PostgreSQL's, which keeps those of tables open.
+        # PostgreSQL keeps the files of tables open.
         "descriptors": sum(opened[name] for name in opened if name[0] != "/"),
         "mappings": mappings,
         "memory": memory,
@@ -412,7 +416,8 @@ def held(session):
 
 
 def grown(growth):
-    """What has grown: the least of the last against the most of the first."""
+    """Resources that have grown: the least of the last against the most of the
+    first values."""
     first, last = growth[:len(growth) // 3], growth[-5:]
     if len(first) < 5:
         return []
@@ -425,7 +430,8 @@ def grown(growth):
 
 
 def work(storm, random_, observer):
-    """Ends what others do, at some moment; and looks whether all live."""
+    """Ends statements and sessions at random moments, and checks that all live.
+    """
     time.sleep(random_.choice((0, 0.01, 0.05, 0.2, 0.4)))
     postmaster = os.path.join(storm.cluster.datadir, "postmaster.pid")
     if not os.path.exists(postmaster) or crashes(storm.cluster.log_text()):
@@ -441,7 +447,7 @@ def work(storm, random_, observer):
         " OR backend_type IN ('parallel worker', 'client backend'))"
     )
     mine = {session.pid for session in storm.sessions}
-    # The first one lasts.
+    # The first session lasts.
     lasts = storm.sessions[0].pid
     victims = [
         pid for pid, kind in found if pid in mine or kind != "client backend"
@@ -490,7 +496,8 @@ def stormy(rgw, canaries):
 
 @pytest.fixture
 def maybe_readers():
-    """Readers of Parquet; without npm, the structure of files is judged alone."""
+    """Readers of Parquet; without npm, only the structure of files is checked.
+    """
     if not available():
         yield None
         return
@@ -499,7 +506,7 @@ def maybe_readers():
 
 
 def chosen():
-    """Seed, session and episode (None: all), seconds."""
+    """The seed, session and episode (None: all), and the seconds."""
     seconds = float(os.environ.get("ONBOARD_STORM_SECONDS", 0))
     found = os.environ.get("ONBOARD_SEED", "").split("/")
     seed = found[0] or (str(secrets.randbelow(10**9)) if seconds else "1")
@@ -524,7 +531,7 @@ def test_storm(stormy, rgw, s3, bucket, maybe_readers, tmp_path, tell):
     for wrong in told(stormy) + grown(sessions[0].growth):
         storm.fail(wrong)
     if storm.failures:
-        # Nothing is to land in the bucket that is removed.
+        # No export may write to the bucket that is removed.
         stormy.stop("immediate")
         pytest.fail(report(storm), pytrace=False)
     no_upload_left(rgw, bucket)
@@ -552,7 +559,7 @@ def prepare(storm):
 
 
 def blow(storm, seconds):
-    """All sessions, until the time is over or something is wrong."""
+    """Runs all sessions until the time is over or an error is found."""
     for session in storm.sessions:
         session.start()
     random_ = random.Random(f"{storm.seed}/chaos")
@@ -573,7 +580,7 @@ def blow(storm, seconds):
 
 
 def settle(storm):
-    """Ends jobs, and judges what they have landed."""
+    """Ends jobs, and checks their objects."""
     if storm.failures:
         return
     observer, judge = storm.cluster.connect("onboard"), Judge(storm)
@@ -593,7 +600,7 @@ def settle(storm):
 def told(cluster):
     """The lines of the server's log that should not be there."""
     text = cluster.log_text()
-    # An error's DETAIL, CONTEXT and STATEMENT have its SQLSTATE, too.
+    # DETAIL, CONTEXT and STATEMENT lines have the error's SQLSTATE, too.
     internal = re.compile(
         r"^\S+ \S+ \S+ \[\d+\] XX.*(ERROR|FATAL|PANIC|LOG|WARNING):  "
     )
@@ -604,7 +611,7 @@ def told(cluster):
 
 
 def report(storm):
-    """The failures, and what the server says to them."""
+    """The failures, with the matching part of the server's log."""
     lines = storm.cluster.log_text().splitlines()
     said = []
     for number, line in enumerate(lines):

@@ -1,6 +1,7 @@
-"""onboard_abort_uploads(): what nobody will finish is found and ended.
+"""onboard_abort_uploads(): uploads that no process will finish are found and
+aborted.
 
-What a killed backend leaves is in test_faults_server.py.
+Uploads of a killed backend are in test_faults_server.py.
 """
 
 import concurrent.futures
@@ -36,7 +37,7 @@ def sweep(db, bucket, prefix=None, older_than=NOW, server=None):
 
 
 def begin(s3, bucket, *names):
-    """Start uploads that nobody ends; their ids."""
+    """Starts uploads that stay pending; returns their ids."""
     return [
         s3.create_multipart_upload(Bucket=bucket, Key=name)["UploadId"]
         for name in names
@@ -64,7 +65,7 @@ def test_prefix(db, rgw, s3, bucket, make_server):
     begin(s3, bucket, "a/1", "a/2", "ab", "b/1", "a")
     assert [row["key"] for row in sweep(db, bucket, "a/")] == ["a/1", "a/2"]
     assert left(rgw, bucket) == ["a", "ab", "b/1"]
-    # A server's own prefix bounds what it sweeps by itself.
+    # Without a prefix in the call, the server's own prefix limits the sweep.
     server = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, prefix="b/",
         bucket=bucket,
@@ -76,7 +77,7 @@ def test_prefix(db, rgw, s3, bucket, make_server):
 
 
 def test_more_than_a_page(db, rgw, s3, bucket):
-    """S3 lists a thousand at a time."""
+    """S3 lists a thousand uploads at a time."""
     count = 1050
     names = [f"k{number:04}" for number in range(count)]
     with concurrent.futures.ThreadPoolExecutor(8) as pool:
@@ -115,7 +116,7 @@ def test_two_uploads_of_one_key(db, rgw, s3, bucket):
 
 
 def test_objects_and_parts(db, rgw, s3, bucket):
-    """Parts go with their upload; objects stay."""
+    """Parts are removed with their upload; objects stay."""
     land(db, "t", "SELECT 1 AS one", bucket)
     (upload_id,) = begin(s3, bucket, key_of("t"))
     s3.upload_part(
@@ -164,16 +165,16 @@ def test_cancel(pg, db, rgw, s3, bucket, proxy, proxied, request_):
     assert left(rgw, bucket) == []
 
 
-# What a list may hold
+# Contents of listings
 
 
 CONTROL = ["a\x01b", "\x1f", "tab\tnew\nline\r", "%01", "&#1;", "a+b\x02 c"]
 
 
 def begin_unread(s3, bucket, *names):
-    """The same where the response, which has the key, is not XML.
+    """Starts uploads where the response, which has the key, is not XML.
 
-    boto3 cannot read it, and RGW 18 begins the upload and says 500.
+    boto3 cannot read it, and RGW 18 begins the upload and responds 500.
     """
     for name in names:
         with contextlib.suppress(
@@ -183,8 +184,8 @@ def begin_unread(s3, bucket, *names):
 
 
 def test_control_characters(db, rgw, s3, bucket):
-    """XML cannot write them: the store encodes the keys, or writes what XML
-    does not allow."""
+    """XML cannot represent them: the store encodes the keys, or writes invalid
+    XML."""
     begin_unread(s3, bucket, *CONTROL)
     assert len(rgw.unfinished(bucket)) == len(CONTROL)
     assert sorted(row["key"] for row in sweep(db, bucket)) == sorted(CONTROL)
@@ -194,8 +195,8 @@ def test_control_characters(db, rgw, s3, bucket):
 def test_a_page_that_ends_at_a_control_character(db, rgw, s3, bucket):
     """Its key is where the next page begins, too.
 
-    RGW 18 does not encode that one, and answers 500 instead: there, the keys
-    are plain, and test_a_page_that_ends_at_an_encoded_key is the witness.
+    RGW 18 does not encode that key, and responds 500 instead: there, the keys
+    are plain, and test_a_page_that_ends_at_an_encoded_key tests this case.
     """
     count = 1050
     ending = "" if release() >= 18 else "\x01"
@@ -207,7 +208,7 @@ def test_a_page_that_ends_at_a_control_character(db, rgw, s3, bucket):
 
 
 def listing(keys=(), marker=None, encoding=None, key=lambda name: name):
-    """An answer to ListMultipartUploads."""
+    """A response to ListMultipartUploads."""
     uploads = "".join(
         f"<Upload><Key>{key(name)}</Key><UploadId>id</UploadId>"
         "<Initiated>2020-01-01T00:00:00.000Z</Initiated></Upload>"
@@ -228,7 +229,8 @@ def listing(keys=(), marker=None, encoding=None, key=lambda name: name):
 
 
 class Store(Script):
-    """Answers lists by a function of the request, and takes all aborts."""
+    """Responds to listings by a function of the request, and accepts all
+    aborts."""
 
     def __init__(self, answer):
         super().__init__()
@@ -244,7 +246,7 @@ class Store(Script):
 
 @pytest.fixture
 def store(make_server):
-    """Makes a store that lists so, and a server for it."""
+    """Makes a store with such listings, and a server for it."""
     with contextlib.ExitStack() as stores:
 
         def make(answer):
@@ -256,7 +258,7 @@ def store(make_server):
 
 
 def test_a_store_that_says_that_it_encodes(db, store):
-    """One page, and literal percent signs."""
+    """The listing is one page, with literal percent signs."""
 
     def answer(request):
         assert "encoding-type=url" in request.query
@@ -287,7 +289,8 @@ def test_a_page_that_ends_at_an_encoded_key(db, store):
 
 @pytest.mark.parametrize("silent", [True, False])
 def test_a_store_that_does_not_say(db, store, silent):
-    """It encodes in silence, or takes no notice: asked again, it does not."""
+    """The store encodes without saying so, or ignores the parameter: the
+    listing is repeated without encoding."""
 
     def answer(request):
         encodes = silent and "encoding-type=url" in request.query
@@ -302,7 +305,7 @@ def test_a_store_that_does_not_say(db, store, silent):
 
 
 def test_a_list_that_cannot_be_read(db, store):
-    """The endpoint is not what is wrong."""
+    """The error must not say that the endpoint is wrong."""
     one = store(lambda request: listing(["a\0b"]))
     error = failure(sweep, db, "bucket", server=one.server)
     assert error.pgcode == "08P01"
@@ -313,7 +316,7 @@ def test_a_list_that_cannot_be_read(db, store):
 
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
 def test_a_list_that_goes_round_in_a_circle(db, store, length):
-    """However long the way before it is."""
+    """The circle is found, however long the path before it is."""
     asked = []
 
     def answer(request):
@@ -330,7 +333,7 @@ def test_a_list_that_goes_round_in_a_circle(db, store, length):
 
 
 def test_a_list_without_end(db, store):
-    """It is aborted page by page, so memory is bounded by one of them."""
+    """Uploads are aborted page by page, so memory is bounded by one page."""
     keys = [f"{number}" + "x" * 900 for number in range(1000)]
     asked = itertools.count()
     one = store(

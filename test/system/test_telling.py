@@ -1,4 +1,4 @@
-"""Who is told of an export's end: the client, the log, listeners."""
+"""Messages about an export's end: to the client, the log, and listeners."""
 
 import json
 import re
@@ -26,7 +26,7 @@ class Listener:
         select(connection, "LISTEN onboard")
 
     def told(self, db):
-        """All that was told by now: a notification of our own is the last."""
+        """All notifications so far: the last one is the test's own."""
         select(db, "NOTIFY onboard, 'end'")
         found = []
         while not found or found[-1] != "end":
@@ -47,7 +47,7 @@ def listener(pg):
 
 
 def history(db, run_id):
-    """Rows as listeners should have been told."""
+    """The expected notifications for rows of the history."""
     sql = (
         f"SELECT {', '.join(TABLE_KEYS[1:])} FROM onboard_runs"
         " WHERE run_id = %s ORDER BY name"
@@ -56,7 +56,7 @@ def history(db, run_id):
 
 
 def as_told(db, row):
-    """Times as JSON in PostgreSQL has them."""
+    """Converts times to the JSON format of PostgreSQL."""
     for key in ("started", "ended"):
         row[key] = value(db, "SELECT to_json(%s)", (row[key],))
     return row
@@ -85,7 +85,7 @@ def counts(line):
 
 
 def messages(db):
-    """PostgreSQL's own messages of that level aside."""
+    """DEBUG messages of the session, without those of PostgreSQL."""
     return [text for text in db.notices if text.startswith("DEBUG:  export of")]
 
 
@@ -119,7 +119,7 @@ def test_client_of_all(db, registry, bucket, workers):
 
 
 def test_success_is_silent(db, registry, bucket):
-    """Cron mails what psql writes to stderr."""
+    """cron sends mail if psql writes to stderr."""
     register(db, bucket, a="SELECT 1 AS n", d="SELECT 1 WHERE false")
     select(db, "SET client_min_messages = notice")
     land(db, "t", "SELECT 1", bucket)
@@ -128,7 +128,7 @@ def test_success_is_silent(db, registry, bucket):
 
 
 def test_no_client(db, pg, bucket):
-    """A background worker has none; what it does is in the log once."""
+    """A background worker has no client; its log line is written once."""
     select(db, "SET log_min_messages = debug1")
     before = len(pg.log_text())
     land(db, "here", "SELECT 1", bucket)
@@ -171,7 +171,8 @@ def test_log(db, pg, bucket):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_log_of_all(db, pg, registry, bucket, workers):
-    """Once for each table, whoever exports it; and after a rollback."""
+    """Each table is logged once, by any process, even if the run is rolled
+    back."""
     register(db, bucket, one="SELECT 1 AS n", two="SELECT 1 / 0")
     select(db, f"SET onboard.parallel_tables = {workers}")
     before = len(pg.log_text())
@@ -187,7 +188,7 @@ def test_log_of_all(db, pg, registry, bucket, workers):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_an_increment_says_so(db, pg, registry, bucket, workers):
-    """Its rows are not the table's: neither in the log nor in the result."""
+    """Its rows are not the whole table: the log and the result say so."""
     register(db, bucket, whole="SELECT 1 AS n", grows="SELECT 2 AS n")
     select(
         db, "UPDATE onboard_tables SET options = %s WHERE name = 'grows'",
@@ -216,7 +217,7 @@ def test_an_increment_says_so(db, pg, registry, bucket, workers):
 
 
 def test_log_has_no_statement(db, pg, bucket):
-    """Nor a context: an auditor's line is one line."""
+    """The line has no context, either: an auditor's entry is one line."""
     select(
         db, "CREATE FUNCTION lands(bucket text) RETURNS void LANGUAGE plpgsql"
         " AS $$BEGIN PERFORM onboard_table('quiet', 'SELECT 1', bucket); END$$"
@@ -258,7 +259,7 @@ def test_an_empty_table(db, listener, bucket):
 
 
 def test_at_commit(db, listener, bucket):
-    """Not before, and not after a rollback."""
+    """Listeners are notified at commit, and not after a rollback."""
     other = db
     select(db, "BEGIN")
     land(db, "t", "SELECT 1 AS n", bucket)
@@ -299,7 +300,7 @@ def test_no_tables(db, listener, registry):
 
 
 def test_workers_have_told_before_a_rollback(db, listener, registry, bucket):
-    """They commit what they do; the run is the caller's."""
+    """Workers commit their notifications; that of the run is the caller's."""
     register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
     select(db, "BEGIN")
     land_all(db)
@@ -310,7 +311,7 @@ def test_workers_have_told_before_a_rollback(db, listener, registry, bucket):
 
 
 def test_no_data_in_it(pg, db, listener, registry, bucket):
-    """Whoever may connect may listen, and an error may quote data."""
+    """Any role that may connect may listen, and an error may quote data."""
     register(db, bucket, a="SELECT 'top secret'::int", b="SELECT 1")
     (run_id,) = {row["run_id"] for row in land_all(db)}
     assert "top secret" in value(
@@ -348,7 +349,7 @@ def test_a_job_of_all(db, listener, registry, bucket):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_a_job_that_raises(db, listener, registry, bucket, workers):
-    """Listeners learn what the history says."""
+    """Notifications agree with the history."""
     register(db, bucket, a=rows(1), b="SELECT 1 / 0")
     select(db, f"SET onboard.parallel_tables = {workers}")
     run_id = value(
@@ -368,7 +369,8 @@ def test_a_job_that_raises(db, listener, registry, bucket, workers):
 
 @pytest.mark.parametrize("char", ["x", "ü", '"', "\\", "\x01"])
 def test_long_names(db, listener, bucket, char):
-    """Clipped between characters; the line stays within its 8,000 bytes."""
+    """Names are clipped between characters; the payload is shorter than 8,000
+    bytes."""
     name = char * 5000
     key = ("k/" + '"' * 1022) if char == '"' else "k" * 1024
     found = land(db, name, "SELECT 1 AS n", bucket, key=key)
@@ -381,7 +383,7 @@ def test_long_names(db, listener, bucket, char):
 
 
 def test_read_only_transaction(db, listener, s3, bucket):
-    """The history cannot be written there, but listeners can be told."""
+    """The history cannot be written there, but listeners can be notified."""
     select(db, "BEGIN READ ONLY")
     found = land(db, "t", "SELECT 1 AS n", bucket)
     select(db, "COMMIT")

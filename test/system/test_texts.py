@@ -1,7 +1,7 @@
-"""Texts that are too long for where they pass are cut between characters.
+"""Texts that are too long for their destination are clipped between characters.
 
-In databases of two encodings, read by clients of others: half a character would
-make the whole statement fail there.
+The databases have two encodings, and clients others: half a character would
+make a whole statement fail there.
 """
 
 import itertools
@@ -15,7 +15,8 @@ from lib import process
 from lib.exports import Running, call, failure, land, select, value
 from lib.proxy import s3_error
 
-# Three bytes each in UTF-8; two in EUC_JP, but three where SJIS has none.
+# Each sign has three bytes in UTF-8; two in EUC_JP, but three where SJIS has
+# none.
 PAIRS = {
     "UTF8": "\u8868\u4e02", "EUC_JP": "\u8868\u4e02", "SJIS": "\u8868\uff71"
 }
@@ -53,7 +54,8 @@ def session(pg, database):
 
 
 def beginning(session, whole, size):
-    """What fits into size bytes, a NUL included, by PostgreSQL's own count."""
+    """The prefix that fits into size bytes, including a NUL, by PostgreSQL's
+    functions."""
     found = ""
     length = 0
     sizes = {
@@ -70,7 +72,7 @@ def beginning(session, whole, size):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_errors_of_workers(session, bucket, client):
-    """Message, DETAIL and HINT, at each offset."""
+    """Message, DETAIL and HINT are clipped at each offset."""
     wholes = {}
     for n, start in itertools.product(range(4), range(2)):
         wholes[f"t{n}{start}"] = "x" * n + (PAIRS[client] * 1500)[start:]
@@ -94,7 +96,7 @@ def test_errors_of_workers(session, bucket, client):
         assert f'could not export "{row["name"]}": {error}\n' in told
         assert f"DETAIL:  {beginning(session, whole, 1024)}\n" in told
         assert f"HINT:  {beginning(session, whole, 512)}\n" in told
-    # the history has all of it
+    # the history has the whole text
     errors = select(
         session, "SELECT name, error, detail FROM onboard_runs"
         " WHERE run_id = %s", (rows[0]["run_id"],),
@@ -104,7 +106,7 @@ def test_errors_of_workers(session, bucket, client):
 
 
 def test_errors_of_jobs(session, bucket):
-    """One that could not begin tells its submitter why."""
+    """A job that could not begin reports the reason to its submitter."""
     select(
         session, f"""
         CREATE FUNCTION refuses() RETURNS trigger LANGUAGE plpgsql AS $$
@@ -137,7 +139,8 @@ def test_errors_of_jobs(session, bucket):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_names(pg, database, session, proxy, rgw, canaries, bucket, client):
-    """In the views of what runs, and in notifications."""
+    """Names are clipped in the views of running exports, and in notifications.
+    """
     server = Server(pg, canaries)
     proxied = server(proxy.endpoint, rgw.access_key, rgw.secret_key,
                      dbname=database)
@@ -172,7 +175,7 @@ def test_names(pg, database, session, proxy, rgw, canaries, bucket, client):
 
 @pytest.mark.parametrize("client", CLIENTS)
 def test_activity(pg, database, session, bucket, client):
-    """What a worker does, with names of any length."""
+    """pg_stat_activity shows a worker's activity with names of any length."""
     names = ["x" * n + PAIRS[client] * 350 for n in range(2)]
     for n, name in enumerate(names):
         select(
@@ -202,7 +205,7 @@ def test_activity(pg, database, session, bucket, client):
 @pytest.mark.parametrize("client", CLIENTS)
 def test_what_a_store_says(pg, database, session, proxy, rgw, canaries, bucket,
                            client):
-    """Keys of S3 are UTF-8, and a message may be anything."""
+    """Keys in S3 are UTF-8, and a message may have any bytes."""
     server = Server(pg, canaries)
     proxied = server(proxy.endpoint, rgw.access_key, rgw.secret_key,
                      dbname=database)
@@ -229,8 +232,8 @@ def test_what_a_store_says(pg, database, session, proxy, rgw, canaries, bucket,
 def test_an_error_that_the_client_cannot_read(
     pg, database, session, bucket, client, workers
 ):
-    """It ends no run, and the history has it."""
-    whole = "m" + PAIRS["UTF8"]  # which SJIS does not have
+    """The run goes on, and the history has the error."""
+    whole = "m" + PAIRS["UTF8"]  # SJIS does not have the sign
     for name in "ab":
         select(
             session, "INSERT INTO onboard_tables (name, query, bucket)"
@@ -245,7 +248,7 @@ def test_an_error_that_the_client_cannot_read(
         for text in (row["error"], row["detail"]):
             if client != "SJIS":
                 assert text == whole
-            else:  # PostgreSQL's conversion from EUC_JP has a sign for it
+            else:  # PostgreSQL's conversion from EUC_JP replaces the sign
                 assert text in ("m??", "m\u8868\u3013")
     observer = pg.connect(database)
     try:
@@ -261,7 +264,7 @@ def test_an_error_that_the_client_cannot_read(
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_bytes_of_no_encoding(pg, rgw, canaries, bucket, workers):
-    """A database in SQL_ASCII has whatever bytes clients have sent."""
+    """A database in SQL_ASCII contains any bytes that clients have sent."""
     name = "texts_sql_ascii"
     pg.psql(f"CREATE DATABASE {name} ENCODING 'SQL_ASCII'"
             " TEMPLATE template0 LC_COLLATE 'C' LC_CTYPE 'C'")

@@ -1,8 +1,9 @@
-"""No memory error and no leak: a whole server under valgrind.
+"""A whole server under valgrind: no memory error and no leak.
 
-Debian's PostgreSQL is not built for it, so inside of palloc's blocks valgrind
-sees neither ends nor leaks; core uses malloc, of which it sees all.  (Part
-buffers are mapped: ASan watches their ends, in the tests of core.)
+Debian's PostgreSQL is built without support for valgrind, so inside palloc's
+blocks valgrind detects neither overruns nor leaks; core uses malloc, which
+valgrind checks completely.  (Part buffers are mapped: ASan checks their ends,
+in the tests of core.)
 """
 
 import pathlib
@@ -28,10 +29,10 @@ SETTINGS = {
     "autovacuum": "off",
     "max_connections": "20",
     "shared_buffers": "16MB",
-    # Workers for a table that a test can afford.
+    # With these settings, small tables get parallel workers.
     "parallel_setup_cost": "0", "min_parallel_table_scan_size": "0",
 }
-# 12 MB as csv: two parts, or one and what parallel workers have.
+# 12 MB as csv: two parts, or one and the tails of parallel workers.
 TABLE = """
     CREATE TABLE wide AS
         SELECT g, g * 1.5 AS n, timestamptz '2026-01-01' AS at,
@@ -46,7 +47,7 @@ BAD = "SELECT *, 1 / (g - 11000) FROM wide"
 
 @pytest.fixture
 def cluster():
-    """One whose processes each write a log of what valgrind finds."""
+    """A cluster each of whose processes writes a log of valgrind's findings."""
     with Cluster(SETTINGS) as made:
         made.psql("CREATE EXTENSION onboard;" + TABLE)
         folder = pathlib.Path(made.folder)
@@ -63,7 +64,7 @@ def cluster():
 
 
 def verdicts(cluster):
-    """What valgrind says of each process, when all have ended."""
+    """valgrind's summary for each process, when all have ended."""
     cluster.stop()
     logs = list(pathlib.Path(cluster.folder).glob("*.valgrind"))
 
@@ -71,13 +72,13 @@ def verdicts(cluster):
         texts = [log.read_text() for log in logs]
         return texts if all(VERDICT in text for text in texts) else None
 
-    # The server's last words are before those of valgrind.
+    # The server's last lines come before those of valgrind.
     texts = process.wait_until(all_said, 60, "valgrind's verdicts")
     return {int(log.stem): text for log, text in zip(logs, texts)}
 
 
 def full(db, s3, bucket):
-    """Exports that land, of all kinds."""
+    """Successful exports of all kinds."""
     kinds = [
         {"parallel": "off"},
         {"parallel": 2, "compression": "zstd"},
@@ -93,7 +94,7 @@ def full(db, s3, bucket):
 
 
 def cancelled(db, observer, bucket, **options):
-    """After the first part was sent."""
+    """The export is cancelled after the first part was sent."""
     with Running(db, *call("bad", SLEEP, bucket, **options)) as export:
         wait_for_event(observer, export.pid, "PgSleep")
         value(observer, "SELECT pg_cancel_backend(%s)", (export.pid,))
@@ -116,7 +117,7 @@ def test_valgrind(cluster, rgw, s3, bucket, canaries):
     for session in [observer, *sessions]:
         session.close()
     said = verdicts(cluster)
-    # At least a worker of each parallel export, too.
+    # There is also at least one worker for each parallel export.
     assert len(said) > len(pids) and pids <= set(said)
     wrong = [
         text for text in said.values() if VERDICT + " 0 errors" not in text

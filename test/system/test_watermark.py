@@ -19,7 +19,7 @@ KEY = "{name}/{run_id}.{ext}"
 
 @pytest.fixture
 def table(db, registry):
-    """Makes a table, dropped after the test, of the given columns."""
+    """Makes a table with the given columns, which is dropped after the test."""
     made = []
 
     def make(columns, name="increments"):
@@ -44,7 +44,7 @@ def register(db, name, bucket, column, overlap=None, query=None, **options):
 
 
 def increment(db, s3, bucket, name="increments"):
-    """What one run lands: its lines, sorted; None if it lands nothing."""
+    """Runs an increment; returns its sorted lines, or None if nothing lands."""
     (found,) = land_all(db, name)
     assert found["error"] is None
     if found["status"] == "empty":
@@ -63,11 +63,12 @@ def mark(db, name="increments"):
     return found[0]["value"] if found else None
 
 
-# What an increment is
+# Basic behaviour of increments
 
 
 def test_increments(db, s3, table, bucket):
-    """Everything at first; then only what is above; nothing; and NULL never."""
+    """The first increment has all rows; the next only greater values, or
+    nothing; NULL never lands."""
     table("id int, at timestamptz")
     register(db, "increments", bucket, "at", query="SELECT id, at FROM increments")
     assert increment(db, s3, bucket) is None
@@ -118,7 +119,8 @@ def test_what_is_kept(db, rgw, s3, table, bucket):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_each_table_has_its_own(db, s3, table, bucket, workers):
-    """By workers and by the session itself, beside whole tables."""
+    """Increments work in workers and in the session itself, beside whole
+    tables."""
     names = [table("id int", f"t{n}") for n in range(6)]
     for n, name in enumerate(names):
         select(db, f"INSERT INTO {name} SELECT generate_series(1, {n + 1})")
@@ -160,7 +162,7 @@ def test_empty_is_written_if_asked(db, s3, table, bucket):
 
 
 def test_in_parallel(db, s3, table, bucket):
-    """Where the sink is under Gather, too."""
+    """This also holds with the sink under Gather."""
     table("id int, pad text")
     select(
         db, "INSERT INTO increments"
@@ -202,7 +204,7 @@ def test_queries(db, s3, table, bucket, form):
 
 
 def test_odd_names(db, s3, table, bucket):
-    """Names and values are quoted, or not in the text at all."""
+    """Names and values are quoted, or passed as parameters."""
     column = 'a"b\'); DROP TABLE increments; --'
     table('"{}" text'.format(column.replace('"', '""')))
     values = ["a'b", 'a"b', "a\\b", "$1", "'; DROP TABLE increments; --", "ä"]
@@ -214,7 +216,7 @@ def test_odd_names(db, s3, table, bucket):
     assert value(db, "SELECT count(*) FROM increments") == len(values)
 
 
-# Types: first, second, third in their order
+# Types: the first, second and third value in their order
 
 TYPES = {
     "smallint": ("-3", "0", "32767"),
@@ -259,7 +261,7 @@ TYPES = {
     "feeling": ("sad", "ok", "happy"),
     "pair": ("(1,)", '(2,"b c")', "(2,)"),
 }
-# Those that many rows share, so that ties must be landed again.
+# Types whose values many rows share, so that ties must land again.
 COARSE = {
     "date", "time", "timetz", '"char"', "boolean", "mood", "feeling",
 }
@@ -277,7 +279,7 @@ def types(db):
     select(db, "DROP DOMAIN short, feeling; DROP TYPE mood, pair")
 
 
-# What a value's text may depend on, in the session that reads it.
+# Settings of the reading session that change a value's text.
 SETTINGS = (
     "SET datestyle = 'SQL, DMY'; SET timezone = 'Asia/Kolkata';"
     "SET intervalstyle = 'sql_standard'; SET extra_float_digits = -3;"
@@ -287,7 +289,8 @@ SETTINGS = (
 
 @pytest.mark.parametrize("type_", TYPES)
 def test_types(pg, db, s3, types, table, bucket, type_):
-    """All that btree sorts; kept as text, and read back as the same value."""
+    """All types that btree can sort: values are kept as text, and read back
+    unchanged."""
     table(f"id int, v {type_}")
     coarse = type_ in COARSE
     register(db, "increments", bucket, "v", 0 if coarse else None,
@@ -346,7 +349,7 @@ OVERLAPS = [
     # type, overlap, kept, at the lower bound, below it
     ("timestamptz", "5 minutes", "2026-03-29 03:00+02", "2026-03-29 00:55+00",
      "2026-03-29 00:54:59+00"),
-    # In a zone where that day had 23 hours.
+    # The value is in a time zone where that day had 23 hours.
     ("timestamptz", "1 day", "2026-03-29 12:00+00", "2026-03-28 12:00+00",
      "2026-03-28 11:59:59+00"),
     ("timestamp", "1 hour", "2026-01-01 00:00", "2025-12-31 23:00",
@@ -369,7 +372,7 @@ OVERLAPS = [
 
 @pytest.mark.parametrize("type_, overlap, kept, at, below", OVERLAPS)
 def test_overlap(db, s3, table, bucket, type_, overlap, kept, at, below):
-    """What comes late below the watermark is landed, what is lower is not."""
+    """Rows that arrive late within the overlap land, lower ones do not."""
     table(f"id int, v {type_}")
     select(db, "SET timezone = 'Europe/Berlin'")
     register(db, "increments", bucket, "v", overlap,
@@ -380,7 +383,7 @@ def test_overlap(db, s3, table, bucket, type_, overlap, kept, at, below):
     select(db, "INSERT INTO increments VALUES (2, %s), (3, %s)", (at, below))
     landed = increment(db, s3, bucket)
     assert [line[0] for line in landed] == ["1", "2"]
-    # The watermark does not go back, not even if its row is gone.
+    # The watermark does not decrease, even if its row is deleted.
     assert mark(db) == before
     select(db, "DELETE FROM increments WHERE id = 1")
     increment(db, s3, bucket)
@@ -392,7 +395,7 @@ def test_overlap(db, s3, table, bucket, type_, overlap, kept, at, below):
     [("smallint", -(2**15)), ("integer", -(2**31)), ("bigint", -(2**63))],
 )
 def test_overlap_below_the_type(db, s3, table, bucket, type_, lowest):
-    """Then there is no lower bound."""
+    """Then the query has no lower bound."""
     table(f"v {type_}")
     register(db, "increments", bucket, "v", 10**30)
     select(db, "INSERT INTO increments VALUES (0)")
@@ -416,7 +419,7 @@ def test_overlap_below_the_type(db, s3, table, bucket, type_, lowest):
     ],
 )
 def test_overlap_refused(db, s3, table, bucket, type_, overlap, message, state):
-    """Also when there is no watermark yet: before anything lands."""
+    """The option is refused before anything lands, even without a watermark."""
     table(f"v {type_}")
     register(db, "increments", bucket, "v", overlap)
     (found,) = land_all(db)
@@ -425,7 +428,7 @@ def test_overlap_refused(db, s3, table, bucket, type_, overlap, message, state):
     assert value(db, sql, (found["run_id"],)) == state
 
 
-# What moves it, and what does not
+# Changes of the watermark
 
 
 def test_a_failure_keeps_it(db, rgw, s3, table, proxied, proxy, bucket):
@@ -446,7 +449,7 @@ def test_a_failure_keeps_it(db, rgw, s3, table, proxied, proxy, bucket):
 
 
 def test_rollback_keeps_it(db, s3, table, bucket):
-    """Of the session's own work; that of workers is committed by them."""
+    """This is the session's own work; workers commit theirs."""
     table("id int")
     register(db, "increments", bucket, "id")
     select(db, "INSERT INTO increments VALUES (1)")
@@ -460,7 +463,7 @@ def test_rollback_keeps_it(db, s3, table, bucket):
 
 
 def test_writers_meanwhile(pg, db, s3, table, bucket):
-    """Every row lands exactly once, however commits and runs fall."""
+    """Every row lands exactly once, in any order of commits and runs."""
     table("id bigserial, writer int")
     register(db, "increments", bucket, "id")
     writers = [pg.connect("onboard") for _ in range(3)]
@@ -491,7 +494,7 @@ def test_writers_meanwhile(pg, db, s3, table, bucket):
 
 
 def test_late_commits_need_an_overlap(pg, db, s3, table, bucket):
-    """What commits below the watermark is lost without one."""
+    """Without an overlap, a row that commits below the watermark is lost."""
     for name in ("bare", "overlapping"):
         table("id int, at timestamptz DEFAULT now()", name)
     register(db, "bare", bucket, "at", query="SELECT id, at FROM bare")
@@ -512,7 +515,8 @@ def test_late_commits_need_an_overlap(pg, db, s3, table, bucket):
 
 
 def test_two_runs_at_once(pg, db, s3, table, bucket):
-    """The later one to end leaves the watermark as the other has set it."""
+    """The run that ends later leaves the watermark that the other one has set.
+    """
     table("id int")
     register(
         db, "increments", bucket, "id",
@@ -528,7 +532,7 @@ def test_two_runs_at_once(pg, db, s3, table, bucket):
         call = "SELECT * FROM onboard_all()"
         with Running(slow, call) as first:
             wait_for_event(db, first.pid, "advisory")
-            # Another run of the same: not behind that lock.
+            # A third run does not wait for that lock.
             select(db, "UPDATE onboard_tables SET query = 'TABLE increments'")
             select(db, "INSERT INTO increments VALUES (2)")
             assert increment(db, s3, bucket) == ["1", "2"]
@@ -598,7 +602,7 @@ def test_it_goes_with_the_registered_table(db, s3, table, bucket):
     assert select(db, "TABLE onboard_watermarks") == []
 
 
-# Refused
+# Refusals
 
 
 def test_another_column_or_type(db, s3, table, bucket):
@@ -652,7 +656,7 @@ def test_another_query_of_the_same_name(db, s3, table, bucket):
 
 @pytest.fixture
 def role(db, pg, rgw, canaries):
-    """A role that may export, and a connection as it."""
+    """A role that may export, with a connection."""
     select(
         db, "CREATE ROLE lander LOGIN;"
         "GRANT SELECT ON onboard_tables TO lander"
@@ -668,7 +672,7 @@ def role(db, pg, rgw, canaries):
 
 
 def test_each_role_has_its_own(db, s3, table, role, bucket):
-    """Who sees less does not move the watermark of who sees more."""
+    """A role that sees fewer rows does not move another role's watermark."""
     table("id int")
     register(db, "increments", bucket, "id")
     select(
@@ -682,7 +686,7 @@ def test_each_role_has_its_own(db, s3, table, role, bucket):
     select(db, "INSERT INTO increments VALUES (3), (4)")
     assert increment(role, s3, bucket) == ["3"]
     assert increment(db, s3, bucket) == ["3", "4"]
-    # A role sees its own, and cannot write any.
+    # A role sees its own watermarks, and can write none.
     marks = "SELECT role, value FROM onboard_watermarks ORDER BY role"
     assert select(role, marks) == [{"role": "lander", "value": "3"}]
     assert [row["role"] for row in select(db, marks)] == ["lander", "postgres"]
@@ -695,14 +699,14 @@ def test_each_role_has_its_own(db, s3, table, role, bucket):
     assert value(role, "SELECT onboard_reset_watermark('increments')") == 1
     assert [row["role"] for row in select(db, marks)] == ["postgres"]
     assert increment(role, s3, bucket) == ["1", "3"]
-    # A superuser is a member of all.
+    # A superuser is a member of all roles.
     assert value(db, "SELECT onboard_reset_watermark('increments')") == 2
 
 
 def test_a_role_that_is_renamed_keeps_its_own(
     pg, rgw, db, s3, table, role, bucket
 ):
-    """And a new one of its old name begins with all rows."""
+    """A new role with its old name begins with all rows."""
     table("id int")
     register(db, "increments", bucket, "id")
     select(
@@ -736,7 +740,7 @@ def test_a_role_that_is_renamed_keeps_its_own(
 
 
 def test_operators_of_the_caller_are_not_used(db, s3, table, role, bucket):
-    """What runs with the owner's rights does not follow the search_path."""
+    """Code with the owner's rights does not follow the caller's search_path."""
     table("id int")
     register(db, "increments", bucket, "id")
     select(
@@ -768,7 +772,7 @@ def test_operators_of_the_caller_are_not_used(db, s3, table, role, bucket):
         select(db, "DROP SCHEMA trap CASCADE")
 
 
-# Where nothing can be written
+# Sessions that cannot write
 
 
 def test_read_only_transaction(db, s3, table, bucket):
@@ -813,7 +817,7 @@ def test_standby(pg, db, s3, table, bucket):
     )
 
 
-# What the documentation says
+# The documentation
 
 
 def test_the_recipe(db, s3, table, bucket):
@@ -852,7 +856,7 @@ def test_the_recipe(db, s3, table, bucket):
 
 
 def test_dump_and_restore(pg, db, s3, table, bucket):
-    """What an increment needs to go on where it ended."""
+    """The dump has everything that an increment needs to go on."""
     table("id int")
     register(db, "increments", bucket, "id")
     select(db, "INSERT INTO increments VALUES (1)")

@@ -1,4 +1,4 @@
-"""Increments lose no rows without a word: rows 60 to 69 of docs/faults.md."""
+"""Increments lose no rows silently: rows 60 to 69 of docs/faults.md."""
 
 import contextlib
 import json
@@ -23,7 +23,7 @@ __all__ = ["role", "table"]  # fixtures
 
 LEFT = 'the watermark of "increments" is left as it is'
 DOCS = pathlib.Path(__file__).parents[2] / "docs"
-# Waits where a test wants it to; free, it is nothing.
+# A query that waits while hold() holds the lock.
 HELD = (
     "SELECT id FROM increments, (SELECT pg_advisory_xact_lock_shared(47))"
     " AS held OFFSET 0"
@@ -32,7 +32,7 @@ HELD = (
 
 @pytest.fixture(params=[0, 4], ids=["session", "workers"])
 def workers(request, db, registry):
-    """Runs in the session itself; and by workers, which needs two tables."""
+    """Runs in the session itself, and in workers, which needs two tables."""
     select(db, f"SET onboard.parallel_tables = {request.param}")
     return request.param
 
@@ -46,7 +46,7 @@ def other(pg):
 
 @contextlib.contextmanager
 def hold(session):
-    """Those that read HELD wait within."""
+    """Makes queries with HELD wait while the block runs."""
     select(session, "SELECT pg_advisory_lock(47)")
     try:
         yield
@@ -62,7 +62,7 @@ def beside(db, bucket):
 
 
 def land_run(db, run_id=None, **options):
-    """onboard_all(); what it says of "increments"."""
+    """Calls onboard_all(); returns its row for "increments"."""
     sql = "SELECT * FROM onboard_all(NULL, %s, %s)"
     found = select(db, sql, (json.dumps(options), run_id))
     (row,) = (row for row in found if row["name"] == "increments")
@@ -70,7 +70,7 @@ def land_run(db, run_id=None, **options):
 
 
 def union(s3, bucket, name="increments"):
-    """All that has landed of a table, each line as often as it has."""
+    """All landed rows of a table, each line as often as it has landed."""
     return sorted(
         line for key in keys(s3, bucket) if key.startswith(name + "/")
         for line in body(s3, bucket, key).decode().splitlines()
@@ -78,8 +78,8 @@ def union(s3, bucket, name="increments"):
 
 
 def refused(db, s3, bucket, error, name="increments"):
-    """The next increment fails, before a byte is sent, and says how to go
-    on."""
+    """Asserts that the next increment fails before a byte is sent, with a hint
+    how to go on."""
     before = keys(s3, bucket)
     del db.notices[:]
     (found,) = land_all(db, name)
@@ -93,7 +93,7 @@ def refused(db, s3, bucket, error, name="increments"):
     assert value(db, sql, (found["run_id"],)) == "55000"
 
 
-# An increment replaces nothing
+# Existing objects
 
 
 @pytest.mark.parametrize("key", [
@@ -115,7 +115,7 @@ def test_60_keys_that_two_runs_may_share(db, s3, registry, bucket, key):
 
 
 def test_60_two_runs_at_once(db, other, observer, s3, table, workers, bucket):
-    """The one that has begun before ends after the other."""
+    """The run that began first ends after the other one."""
     table("id int")
     register(db, "increments", bucket, "id", query=HELD)
     beside(db, bucket)
@@ -135,7 +135,7 @@ def test_60_two_runs_at_once(db, other, observer, s3, table, workers, bucket):
             first.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
     assert mark(db) in ("10", "20")
-    # An older snapshot needs no race.
+    # With an older snapshot, no race is needed.
     assert land_run(other)["status"] == "done"
     select(other, "COMMIT")
     land_run(db)
@@ -147,7 +147,8 @@ def test_60_two_runs_at_once(db, other, observer, s3, table, workers, bucket):
 def test_60_an_object_that_is_there(
     db, s3, table, workers, bucket, overwrite
 ):
-    """Whoever has put it there, and whatever the options say."""
+    """The object is not replaced, whatever made it, and whatever the options
+    are."""
     table("id int")
     options = {"overwrite": overwrite} if overwrite else {}
     register(db, "increments", bucket, "id", **options)
@@ -168,12 +169,12 @@ def test_60_an_object_that_is_there(
     assert increment(db, s3, bucket) == ["1"]
 
 
-# A run that is repeated
+# Repeated runs
 
 
 @pytest.mark.parametrize("alone", [False, True])
 def test_61_a_run_id_again(db, s3, table, workers, bucket, alone):
-    """It has what it has landed, and no more."""
+    """The result has the object that has landed, and no more."""
     table("id int")
     register(db, "increments", bucket, "id")
     beside(db, bucket)
@@ -205,7 +206,7 @@ def test_61_a_run_id_again(db, s3, table, workers, bucket, alone):
 
 
 def test_61_a_run_id_at_once(db, other, observer, s3, table, bucket):
-    """The later one has been prepared before the earlier one ends."""
+    """The later run was prepared before the earlier one ends."""
     table("id int")
     run_id = str(uuid.uuid4())
     register(db, "first", bucket, "id", query=(
@@ -255,7 +256,7 @@ def test_61_a_run_id_at_once(db, other, observer, s3, table, bucket):
 
 
 def test_61_a_part_of_a_run_again(db, s3, table, workers, bucket):
-    """What has failed lands with the rest, and the manifest has all."""
+    """Failed tables land with the rest, and the manifest has all of them."""
     table("id int")
     register(db, "increments", bucket, "id")
     beside(db, bucket)
@@ -284,7 +285,7 @@ def test_61_a_part_of_a_run_again(db, s3, table, workers, bucket):
 
 
 def test_61_again_and_together(db, s3, table, workers, bucket):
-    """What is visible cannot be published with what is not."""
+    """Visible objects cannot be published together with others."""
     table("id int")
     register(db, "increments", bucket, "id")
     beside(db, bucket)
@@ -307,7 +308,7 @@ def test_61_again_and_together(db, s3, table, workers, bucket):
     ids=["together", "key"],
 )
 def test_61_a_repetition_that_fails(db, s3, table, workers, bucket, options):
-    """It takes away nothing of what is known of the object that is there."""
+    """The existing object remains known."""
     table("id int")
     register(db, "increments", bucket, "id")
     select(db, "INSERT INTO increments VALUES (1)")
@@ -329,7 +330,8 @@ def test_61_a_repetition_that_fails(db, s3, table, workers, bucket, options):
 def test_61_what_is_no_increment_any_more(
     db, s3, table, workers, bucket, what
 ):
-    """It must not take the place of the one that the run has landed."""
+    """The whole table must not replace the increment that the run has landed.
+    """
     table("id int")
     register(db, "increments", bucket, "id")
     beside(db, bucket)
@@ -365,7 +367,7 @@ def test_61_what_is_no_increment_any_more(
     everything = "SELECT * FROM onboard_all(NULL, %s, %s)"
     arguments = json.dumps(options), run_id
     if what == "name":
-        # As two tables that land at one place.
+        # The other table's key is the same.
         error = failure(select, db, everything, arguments)
         assert (error.pgcode, error.diag.message_primary) == ("42710", refusal)
     else:
@@ -375,7 +377,7 @@ def test_61_what_is_no_increment_any_more(
         assert row["error"].startswith(refusal)
     assert select(db, history, (run_id,)) == before
     assert body(s3, bucket, f"increments/{run_id}.csv") == b"1\n"
-    # Another run exports whatever is registered.
+    # Another run exports the registered tables as they are now.
     sql = "SELECT * FROM onboard_table(%s)"
     assert select(db, sql, (name,))[0]["rows"] == 2
 
@@ -383,8 +385,8 @@ def test_61_what_is_no_increment_any_more(
 def test_61_an_increment_that_was_written(
     db, observer, s3, table, bucket, proxy, proxied
 ):
-    """Its attempt has failed nonetheless: it stays known, and another run lands
-    its rows."""
+    """The attempt that wrote the object has failed, but the object stays known,
+    and another run lands its rows."""
     table("id int")
     register(db, "increments", bucket, "id")
     beside(db, bucket)
@@ -435,7 +437,7 @@ def test_61_again_when_the_history_is_pruned(db, s3, table, workers, bucket):
     assert found["status"] == "failed"
     assert found["error"].startswith("the run has landed an increment of")
     assert increment(db, s3, bucket) == ["2"]
-    # Its watermark is another run's by now, but its object is there.
+    # Its watermark is that of another run now, but its object exists.
     select(db, "SELECT onboard_prune('0'); INSERT INTO increments VALUES (3)")
     assert land_run(db, run_id)["status"] == "failed"
     assert increment(db, s3, bucket) == ["3"]
@@ -443,7 +445,7 @@ def test_61_again_when_the_history_is_pruned(db, s3, table, workers, bucket):
 
 
 def test_61_a_run_of_two_roles(db, s3, table, role, bucket):
-    """Who sees less replaces nothing of who sees more."""
+    """A role that sees fewer rows does not replace objects of another role."""
     table("id int")
     register(db, "increments", bucket, "id")
     select(
@@ -460,7 +462,7 @@ def test_61_a_run_of_two_roles(db, s3, table, role, bucket):
     assert set(union(s3, bucket)) == {str(n) for n in range(1, 11)}
 
 
-# A watermark is of what it was made from
+# Changes of the increments' definition
 
 
 @pytest.fixture
@@ -484,7 +486,7 @@ def test_62_another_query(db, s3, table, landed, bucket):
 
 
 def test_62_going_on_nevertheless(db, s3, landed, bucket):
-    """Where no row was missed, as with another column."""
+    """This is right if no row was missed, as with another column."""
     select(db, "UPDATE onboard_tables SET query ="
            " 'SELECT id, tenant, 1 AS more FROM increments'")
     refused(db, s3, bucket, 'the query of "increments" has changed')
@@ -493,13 +495,13 @@ def test_62_going_on_nevertheless(db, s3, landed, bucket):
     assert increment(db, s3, bucket) is None
     select(db, "INSERT INTO increments VALUES (11)")
     assert increment(db, s3, bucket) == ["11,a,1"]
-    # It is tied to that one from now on.
+    # From now on, the watermark belongs to that query.
     select(db, "UPDATE onboard_tables SET query = 'TABLE increments'")
     refused(db, s3, bucket, 'the query of "increments" has changed')
 
 
 def test_62_another_query_after_going_on(db, s3, landed, role, bucket):
-    """Before an increment has come; of all watermarks that are kept."""
+    """All kept watermarks may go on, before their next increment has come."""
     select(db, "GRANT SELECT ON increments TO lander")
     assert len(increment(role, s3, bucket)) == 10
     select(db, "UPDATE onboard_tables SET query = 'SELECT id FROM increments'")
@@ -518,7 +520,7 @@ def test_62_another_query_after_going_on(db, s3, landed, role, bucket):
     select(db, "UPDATE onboard_tables SET query = NULL")
     assert value(role, "SELECT onboard_reset_watermark('increments', true)") == 1
     assert increment(role, s3, bucket) is None
-    # Who may not read the registry knows no query.
+    # A role that may not read the registry cannot know the query.
     select(db, "REVOKE SELECT ON onboard_tables FROM lander")
     assert value(role, "SELECT onboard_reset_watermark('increments', true)") == 1
     assert select(role, "SELECT query FROM onboard_watermarks") == [
@@ -527,7 +529,8 @@ def test_62_another_query_after_going_on(db, s3, landed, role, bucket):
 
 
 def test_62_another_destination(db, s3, rgw, landed, proxied, bucket):
-    """A bucket; and a store, by its address."""
+    """The destination is another bucket, or another store at another address.
+    """
     second = bucket + "-2"
     s3.create_bucket(Bucket=second)
     select(db, "UPDATE onboard_tables SET bucket = %s", (second,))
@@ -550,7 +553,7 @@ def test_62_another_table_by_the_search_path(db, s3, table, landed, bucket):
 
 
 def test_62_another_view(db, s3, table, bucket):
-    """Also one that the view reads."""
+    """The view may also be one that the view reads."""
     table("id int")
     select(
         db, "INSERT INTO increments SELECT generate_series(1, 10);"
@@ -600,7 +603,7 @@ SAME = {
 
 @pytest.mark.parametrize("change", [*CHANGES, *SAME])
 def test_62_row_security(db, s3, landed, role, bucket, change):
-    """That more is seen than before, or less, is no reason to land less."""
+    """If more or fewer rows are visible than before, not fewer may land."""
     select(db, SECURITY)
     try:
         assert len(increment(role, s3, bucket)) == 17
@@ -610,7 +613,7 @@ def test_62_row_security(db, s3, landed, role, bucket, change):
             assert increment(role, s3, bucket) is None
         else:
             refused(role, s3, bucket, 'row security for "increments" has')
-        # Who is above it is not concerned.
+        # A role that bypasses row security is not affected.
         assert len(increment(db, s3, bucket)) == 10
     finally:
         select(db, "ALTER ROLE lander NOBYPASSRLS;"
@@ -618,7 +621,8 @@ def test_62_row_security(db, s3, landed, role, bucket, change):
 
 
 def test_62_row_security_behind_a_view(db, s3, landed, role, bucket):
-    """That of the view's owner; and in a subquery of a policy."""
+    """The policies are those of the view's owner, or in a subquery of a policy.
+    """
     select(db, "CREATE TABLE allowed AS SELECT 'a'::text AS tenant;"
            "ALTER TABLE allowed ENABLE ROW LEVEL SECURITY;"
            "CREATE POLICY all_of_it ON allowed USING (true);"
@@ -642,7 +646,8 @@ def test_62_row_security_behind_a_view(db, s3, landed, role, bucket):
 
 
 def test_62_settings_of_a_session(pg, db, s3, landed, role, bucket):
-    """SQL of policies and views is the same whatever they are."""
+    """The SQL of policies and views is compared independently of these
+    settings."""
     select(db, SECURITY)
     select(db, r"CREATE VIEW shown AS SELECT * FROM increments WHERE tenant"
            r" <> 'a\b' AND '2026-01-01 00:00+00'::timestamptz < now();"
@@ -667,7 +672,7 @@ def test_62_settings_of_a_session(pg, db, s3, landed, role, bucket):
 def test_62_a_restored_database_goes_on(
     pg, rgw, db, s3, landed, role, make_server, bucket
 ):
-    """SQL of policies and views that is restored is written differently."""
+    """The restored SQL of policies and views is written differently."""
     select(db, SECURITY)
     select(db, "CREATE VIEW shown AS SELECT * FROM increments"
            " WHERE tenant IN ('a', 'b', 'c');"
@@ -704,7 +709,8 @@ def test_62_a_restored_database_goes_on(
 
 
 def test_63_registered_anew_meanwhile(db, observer, s3, table, bucket):
-    """A first increment is not that of another table of its name."""
+    """A first increment is not confused with that of a new table of its name.
+    """
     table("id int")
     register(db, "increments", bucket, "id", query=HELD)
     select(db, "INSERT INTO increments SELECT generate_series(1, 10)")
@@ -723,7 +729,7 @@ def test_63_registered_anew_meanwhile(db, observer, s3, table, bucket):
 
 
 def test_63_reset_during_the_first(db, observer, s3, table, workers, bucket):
-    """There is no row yet that it could delete."""
+    """There is no row yet that the reset could delete."""
     table("id int")
     register(db, "increments", bucket, "id", query=HELD)
     beside(db, bucket)
@@ -736,7 +742,7 @@ def test_63_reset_during_the_first(db, observer, s3, table, workers, bucket):
             select(observer, "SELECT pg_advisory_unlock(47)")
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
-    # Once, whoever has landed it.
+    # The rows land once, in either run.
     assert "".join(db.notices).count(LEFT) == 1
     assert "It was changed or reset while the increment landed" in (
         "".join(db.notices)
@@ -749,7 +755,8 @@ def test_63_reset_during_the_first(db, observer, s3, table, workers, bucket):
 def test_63_reset_of_a_run_together(
     db, observer, s3, table, workers, bucket
 ):
-    """Its workers wait for the others before they end, and tell it as well."""
+    """Its workers wait for the others before they end, but also obey the reset.
+    """
     table("id int")
     register(db, "increments", bucket, "id", query=HELD)
     beside(db, bucket)
@@ -772,7 +779,7 @@ def test_63_reset_of_a_run_together(
 def test_63_reset_and_nobody_asks(
     pg, db, observer, s3, table, registry, bucket
 ):
-    """The session is cancelled when the increment's worker has ended."""
+    """The session is cancelled after the increment's worker has ended."""
     table("id int")
     register(db, "increments", bucket, "id", query=HELD)
     register(db, "slow", bucket, "id", query="SELECT 1 AS id, pg_sleep(300)")
@@ -783,7 +790,7 @@ def test_63_reset_and_nobody_asks(
         " ORDER BY started DESC LIMIT 1"
     )
     with hold(observer):
-        # Rows of a cursor: the second table is not asked for.
+        # The rows are a cursor's: the second table is not fetched.
         with contextlib.closing(db.cursor()) as cursor:
             cursor.execute("BEGIN; DECLARE c CURSOR FOR SELECT (onboard_all())"
                            ".name")
@@ -816,7 +823,7 @@ def test_63_reset_and_nobody_asks(
 def test_63_a_stranger_s_reset_disturbs_nobody(
     db, observer, s3, table, role, bucket
 ):
-    """Who could not delete the watermark does not keep it from coming."""
+    """A role that could not delete the watermark cannot prevent its change."""
     table("id int")
     register(db, "increments", bucket, "id", query=HELD)
     select(db, "INSERT INTO increments VALUES (1)")
@@ -828,15 +835,15 @@ def test_63_a_stranger_s_reset_disturbs_nobody(
             run.rows()
             select(observer, "SELECT pg_advisory_lock(47)")
     assert mark(db) == "1"
-    # Nor does an open transaction of his keep anybody waiting.
+    # An open transaction of the other role blocks no run, either.
     select(role, "BEGIN; SELECT onboard_reset_watermark('increments')")
     select(db, "SET lock_timeout = '5s'; DELETE FROM onboard_tables")
     select(role, "ROLLBACK")
 
 
 def test_64_an_older_snapshot(db, other, s3, table, workers, bucket):
-    """Another run has moved the watermark: a WARNING, not an error, and the
-    history has the run."""
+    """Another run has moved the watermark: that is a WARNING, not an error, and
+    the history has the run."""
     table("id int")
     register(db, "increments", bucket, "id")
     beside(db, bucket)
@@ -859,7 +866,7 @@ def test_64_an_older_snapshot(db, other, s3, table, workers, bucket):
     assert set(union(s3, bucket)) == {"1", "2", "3"}
 
 
-# Ties, and rows that come late
+# Ties, and rows that commit late
 
 
 @pytest.fixture
@@ -935,7 +942,7 @@ def test_65_columns_that_are_fine_enough(db, s3, table, bucket, type_):
 def test_66_an_overlap_below_a_float_s_precision(
     db, s3, table, bucket, type_, overlap, last, late
 ):
-    """It reaches as far as it says, whatever the type makes of that."""
+    """It reaches exactly as far as written, even if the type would round it."""
     table(f"id int, v {type_}")
     register(db, "increments", bucket, "v", overlap,
              query="SELECT id, v FROM increments")
@@ -1033,7 +1040,8 @@ def test_68_an_hour_that_comes_twice(
 
 
 def test_69_a_prepared_transaction(db, other, s3, table, workers, bucket):
-    """Of a table that the query reads; the docs' query sees it, too."""
+    """The transaction wrote to a table that the query reads; the documented
+    query shows it, too."""
     table("id int, at timestamptz DEFAULT now()")
     select(db, "CREATE TABLE part () INHERITS (increments);"
            "CREATE TABLE unread (id int)")
@@ -1066,7 +1074,7 @@ def test_69_a_prepared_transaction(db, other, s3, table, workers, bucket):
 
 
 def test_69_a_catalog_that_is_closed(db, s3, table, role, bucket):
-    """Then nobody is warned, and is told so; the rows land."""
+    """Then the warning says that this could not be checked; the rows land."""
     table("id bigserial")
     register(db, "increments", bucket, "id")
     select(db, "INSERT INTO increments DEFAULT VALUES;"
@@ -1080,7 +1088,7 @@ def test_69_a_catalog_that_is_closed(db, s3, table, role, bucket):
         select(db, "GRANT SELECT ON pg_sequence TO PUBLIC")
 
 
-# Transaction ids: no row comes late
+# Transaction ids: no row is late
 
 
 XIDS = """
@@ -1110,8 +1118,8 @@ def ids(landed):
 
 
 def test_69_transaction_ids(pg, db, other, s3, by_xid, bucket):
-    """What runs, or is prepared, holds the bound; what it has written lands
-    once it has ended, without an overlap."""
+    """Running and prepared transactions limit the upper bound; their rows land
+    once they have ended, without an overlap."""
     select(db, "INSERT INTO increments VALUES (1)")
     assert ids(increment(db, s3, bucket)) == [1]
     select(other, "BEGIN; INSERT INTO increments VALUES (2)")
@@ -1124,7 +1132,7 @@ def test_69_transaction_ids(pg, db, other, s3, by_xid, bucket):
     assert sorted(ids(increment(db, s3, bucket))) == [2, 3]
     select(db, "UPDATE increments SET id = 4 WHERE id = 1")
     assert ids(increment(db, s3, bucket)) == [4]
-    # Its own rows are the next increment's.
+    # Rows of the exporting transaction belong to the next increment.
     select(db, "BEGIN; INSERT INTO increments VALUES (5)")
     assert ids(increment(db, s3, bucket)) == []
     select(db, "COMMIT")
@@ -1133,7 +1141,7 @@ def test_69_transaction_ids(pg, db, other, s3, by_xid, bucket):
 
 
 def test_69_transaction_ids_of_many_writers(pg, db, s3, by_xid, bucket):
-    """Each row once, however commits and runs fall."""
+    """Each row lands once, in any order of commits and runs."""
     writers = [pg.connect("onboard") for _ in range(4)]
     written = []
 
@@ -1169,7 +1177,7 @@ def test_69_transaction_ids_of_many_writers(pg, db, s3, by_xid, bucket):
 
 
 def test_69_transaction_ids_of_another_cluster(db, s3, by_xid, bucket):
-    """A restored watermark is of no use there, whatever ids there are."""
+    """A restored watermark is of no use there, whatever ids the cluster has."""
     select(db, "INSERT INTO increments VALUES (1)")
     assert ids(increment(db, s3, bucket)) == [1]
     select(db, "UPDATE onboard_watermarks SET system_identifier = '1'")
@@ -1186,7 +1194,7 @@ def test_69_transaction_ids_of_another_cluster(db, s3, by_xid, bucket):
     assert ids(increment(db, s3, bucket)) == [1]
 
 
-# What the documentation says
+# The documentation
 
 
 def test_the_recipe_of_transaction_ids(db, s3, table, bucket):

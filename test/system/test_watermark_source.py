@@ -1,4 +1,4 @@
-"""Increments: what their column comes from, and the order that it has."""
+"""Increments: the source of their column, and its sort order."""
 
 import pytest
 
@@ -53,7 +53,7 @@ def few(db, table):
 
 @pytest.mark.parametrize("form", LIMITED)
 def test_67_a_limit_below(db, s3, few, bucket, form):
-    """Wherever the column has passed through it."""
+    """The limit is found wherever the column passes through it."""
     register(db, "increments", bucket, "id", query=LIMITED[form])
     (found,) = land_all(db)
     assert found["error"] == (
@@ -90,7 +90,7 @@ def test_67_a_limit_that_takes_nothing(db, s3, few, bucket, form):
 
 
 def test_67_a_sample(db, s3, few, bucket):
-    """One that is another each time loses what it shows later."""
+    """A sample that differs each time loses rows."""
     register(
         db, "increments", bucket, "id",
         query="SELECT id FROM (SELECT * FROM increments"
@@ -122,7 +122,7 @@ CHANGING = {
 
 @pytest.mark.parametrize("form", CHANGING)
 def test_66_a_column_that_changes(db, s3, few, bucket, form):
-    """It is looked up before it is landed, and is another one then."""
+    """The value is looked up before the export, and differs during it."""
     select(db, "CREATE FUNCTION same(int) RETURNS int LANGUAGE sql AS"
            " 'SELECT $1'; CREATE VIEW odd AS SELECT random() AS id")
     try:
@@ -146,7 +146,7 @@ def test_66_a_column_that_changes(db, s3, few, bucket, form):
     "SELECT v AS id FROM (VALUES (1, random()), (2, 2)) AS x (v, w)",
 ])
 def test_66_other_columns_may_change(db, s3, few, bucket, query):
-    """And a function may stand for a table."""
+    """A function may also take the place of a table."""
     select(db, "CREATE FUNCTION several() RETURNS SETOF int LANGUAGE sql AS"
            " 'SELECT id FROM increments'")
     try:
@@ -162,7 +162,7 @@ def test_66_other_columns_may_change(db, s3, few, bucket, query):
 
 ICU = "provider = icu, locale"
 ORDERS = {
-    # columns, values, then what changes the order
+    # columns, values, then statements that change the order
     "collation": ("v text", "('b')",
                   "ALTER TABLE increments ALTER v TYPE text COLLATE german"),
     "provider": ("v text COLLATE \"C\"", "('b')",
@@ -209,7 +209,7 @@ def orders(db):
 
 @pytest.fixture
 def ordered(db, s3, orders, table, bucket):
-    """Makes a table of these columns and lands these values."""
+    """Makes a table with these columns, and lands these values."""
 
     def make(columns, values, query="TABLE increments"):
         table(columns)
@@ -223,7 +223,7 @@ def ordered(db, s3, orders, table, bucket):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_62_another_order(db, s3, ordered, bucket, order):
-    """Then what is below the watermark is not what has landed."""
+    """Then rows below the watermark are not those that have landed."""
     columns, values, change = ORDERS[order]
     ordered(columns, values)
     assert increment(db, s3, bucket)
@@ -255,7 +255,7 @@ def test_62_the_same_order(db, s3, ordered, bucket, order):
 
 
 def test_62_an_enum_that_goes_on(db, s3, ordered, bucket):
-    """Labels count as far as the watermark has got."""
+    """Only labels up to the watermark count."""
     ordered("v mood", "('sad')")
     select(db, "ALTER TYPE mood ADD VALUE 'so so' BEFORE 'ok'")
     select(db, "INSERT INTO increments VALUES ('so so'), ('ok')")
@@ -272,7 +272,8 @@ def test_62_an_enum_that_goes_on(db, s3, ordered, bucket):
 def test_62_another_version_of_a_collation(
     db, s3, ordered, bucket, collation
 ):
-    """As after an upgrade of ICU; the operating system's in the same way."""
+    """This simulates an upgrade of ICU, or of the operating system's
+    collations."""
     ordered(f"v text COLLATE {collation}", "('b')")
     actual = value(
         db, "SELECT pg_collation_actual_version(%s::regcollation)",
@@ -293,13 +294,13 @@ def test_62_another_version_of_a_collation(
 
 
 def test_62_the_order_of_a_query(db, s3, ordered, bucket):
-    """The column's is what counts, wherever it comes from."""
+    """The column's sort order counts, not that of the query."""
     ordered("v text", "('b')", 'SELECT v COLLATE "C" AS v FROM increments')
     select(db, "ALTER TABLE increments ALTER v TYPE text COLLATE german")
     assert len(increment(db, s3, bucket)) == 1
 
 
-# Values that cannot be kept
+# Values that a watermark cannot keep
 
 
 @pytest.mark.parametrize("query, reason", [
@@ -314,7 +315,7 @@ def test_62_the_order_of_a_query(db, s3, ordered, bucket):
 def test_66_a_value_that_no_increment_can_follow(
     db, s3, few, bucket, query, reason
 ):
-    """Before anything lands."""
+    """The error comes before anything lands."""
     register(db, "increments", bucket, "id", query=query)
     (found,) = land_all(db)
     assert found["error"] == (
@@ -325,7 +326,7 @@ def test_66_a_value_that_no_increment_can_follow(
 
 
 def test_66_a_watermark_that_is_of_no_use_any_more(db, s3, ordered, bucket):
-    """It says what to do."""
+    """The error says what to do."""
     ordered("v mood", "('ok')")
     select(db, "ALTER TYPE mood RENAME VALUE 'ok' TO 'good';"
            "SELECT onboard_reset_watermark('increments', keep => true)")

@@ -1,5 +1,5 @@
-"""Increments of every type that has an order: where the first one lands, the
-next ones land what is greater, and else nothing lands at all."""
+"""Increments of every type that has an order: if the first one lands, the next
+ones land greater values; otherwise nothing lands at all."""
 
 import contextlib
 import os
@@ -14,7 +14,7 @@ from lib.exports import body, land_all, select
 from test_watermark import register
 
 SEED = int(os.environ.get("ONBOARD_SEED", secrets.randbelow(10**9)))
-# Beside those of the zoo.
+# Types in addition to those of the zoo.
 MORE = {
     "date": ["5874897-12-30", "4713-01-02 BC", "294277-01-01", "1999-12-31"],
     "timestamp": ["294276-12-31 23:59:59", "4713-01-01 00:00:01 BC",
@@ -52,7 +52,7 @@ FOUND = """
     WHERE n.nspname IN ('pg_catalog', 'information_schema', 'public')
         AND t.typtype <> 'p' AND t.typname = ANY (%s) ORDER BY 1
 """
-# What an increment may be refused for; then nothing of it lands.
+# Errors for which an increment may be refused; then nothing lands.
 REFUSED = (
     'column "v" of "trial" cannot be a watermark',
     'column "v" of "trial" has the value ',
@@ -70,7 +70,7 @@ def types(db, registry):
 
 
 def samples(db):
-    """(type, some of its values), arrays included."""
+    """(type, some of its values), including arrays."""
     values = {
         name: zoo.VALUES.get(name, []) + MORE.get(name, [])
         for name in {**zoo.VALUES, **MORE}
@@ -91,8 +91,8 @@ def become(db, type_):
 
 
 def in_order(db, type_, values):
-    """Those that there are, as the type sorts them, without equal ones; none
-    if it has no order."""
+    """These values in the type's order, without equal ones; none if the type
+    has no order."""
     become(db, type_)
     for n, text in enumerate(values):
         with contextlib.suppress(psycopg2.DataError):
@@ -108,7 +108,7 @@ def in_order(db, type_, values):
 
 
 def land(db, s3, bucket):
-    """What one run lands, the numbers of its rows; or its error."""
+    """Runs an increment; returns the numbers of its rows, or its error."""
     (found,) = land_all(db, "trial")
     if found["error"]:
         assert found["uri"] is None
@@ -120,8 +120,8 @@ def land(db, s3, bucket):
 
 
 def one_after_another(db, s3, bucket, type_, overlap, values, expected=None):
-    """Rows of greater and greater values, and a run after each.  Returns how
-    many of them have landed."""
+    """Adds rows with increasing values, with a run after each.  Returns the
+    number of rows that have landed."""
     become(db, type_)
     select(db, "DELETE FROM onboard_tables")
     register(db, "trial", bucket, "v", overlap, format="text",
@@ -155,13 +155,13 @@ def one_after_another(db, s3, bucket, type_, overlap, values, expected=None):
 
 
 def test_every_type(db, s3, types, bucket):
-    """A few of its values, drawn at random; ONBOARD_SEED repeats it."""
+    """The values are drawn at random; ONBOARD_SEED repeats them."""
     draw = random.Random(SEED)
     counts = {}
     for type_, values in samples(db):
         ordered = in_order(db, type_, values)
-        # Increments of xid8 end at ids that there are; an array is sorted as
-        # its elements are.
+        # Increments of xid8 must end at existing ids; an array is sorted as its
+        # elements are.
         if ordered and type_ != "xid8" and (
             type_[-2:] != "[]" or draw.random() < 0.3
         ):
@@ -183,8 +183,8 @@ NUMBERS = [0, 1, 0.5, "1e-400", "1e1000", "1e131071", "9e-16000", 2**31, 2**63]
 
 
 def reached(db, overlap, kept):
-    """The rows that such an overlap reaches, by PostgreSQL's own operators;
-    None where these fail, also if the sum of an interval's parts would do."""
+    """The rows that the overlap reaches, by PostgreSQL's own operators; None if
+    these fail, even if the sum of an interval's parts would not."""
     sql = (
         "SELECT n FROM trial WHERE v >= (SELECT least(v, v - %s::interval)"
         " FROM trial WHERE n = %s) ORDER BY n"
@@ -200,7 +200,8 @@ def reached(db, overlap, kept):
     "int2", "int4", "int8", "numeric", "float4", "float8",
 ])
 def test_every_overlap(db, s3, types, bucket, type_):
-    """None that is taken for the first increment fails a later one."""
+    """An overlap that is accepted for the first increment does not fail a later
+    one."""
     draw = random.Random(SEED)
     ordered = in_order(db, type_, zoo.VALUES[type_] + MORE.get(type_, []))
     spanned = type_ in ("date", "timestamp", "timestamptz")

@@ -1,8 +1,8 @@
-"""Rows of many short values: a row goes over many windows, and many buffers.
+"""Rows of many short values: a row crosses many windows and buffers.
 
-Where PostgreSQL checks its assertions, a buffer is between two pages that end
-whoever touches them, and where the next one lies has nothing to do with it.
-The judge is COPY, and for JSON row_to_json().
+In builds with PostgreSQL's assertions, a buffer is between two protected pages,
+and its address is independent of that of the next one.  The expected rows are
+COPY's, and for JSON those of row_to_json().
 """
 
 import gzip
@@ -13,7 +13,7 @@ from lib.exports import body, copy, land, select
 
 
 def column(i, length, mixed):
-    """Most are texts; of every four of the others, each has another type."""
+    """Most columns are texts; every fourth has a type of its own."""
     if not mixed or i % 8 < 4:
         return f"repeat(chr(97 + g % 26), {length} - {i} % 5) AS c{i}"
     return (
@@ -25,7 +25,8 @@ def column(i, length, mixed):
 
 
 def stored(width, length, count, mixed=False):
-    """A query whose rows come as they are stored: a CTE's minimal tuples."""
+    """A query whose rows come as they are stored: as minimal tuples of a CTE.
+    """
     columns = ", ".join(column(i, length, mixed) for i in range(width))
     return (
         f"WITH x AS MATERIALIZED (SELECT {columns}"
@@ -34,7 +35,7 @@ def stored(width, length, count, mixed=False):
 
 
 def computed(width, length, count):
-    """The same as values that were just computed."""
+    """The same rows as values that were just computed."""
     return stored(width, length, count).replace("AS MATERIALIZED", "AS")
 
 
@@ -60,8 +61,8 @@ def landed(db, s3, bucket, query, format, **options):
 FORMATS = ("csv", "text", "binary", "jsonl", "json")
 PART = {"part_size": "5MB"}
 
-# What stays of a row where a window ends, in one buffer and in the next: more
-# than a window, and of values that are copied in three different ways.
+# The rest of a row that crosses windows and buffers: it is larger than a
+# window, and its values are copied in three different ways.
 LARGE = {
     "1600 of 120": stored(1600, 120, 60),
     "1600 of 120, mixed": stored(1600, 120, 100, mixed=True),
@@ -82,7 +83,8 @@ def test_large(db, s3, bucket, format, query):
 
 @pytest.mark.parametrize("format", FORMATS)
 def test_compressed(db, s3, bucket, format):
-    """The encoder's windows are the codec's, the codec's are the buffers."""
+    """The encoder's windows are the codec's, and the codec's are the buffers.
+    """
     query = LARGE["1600 of 120"]
     data = landed(
         db, s3, bucket, query, format, compression="gzip", **PART

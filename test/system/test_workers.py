@@ -1,4 +1,4 @@
-"""What workers and jobs take over from their session, and how they end."""
+"""State that workers and jobs take over from their session, and their ends."""
 
 import datetime
 import json
@@ -18,7 +18,8 @@ LOST = "the history does not say how the export of"
 
 @pytest.fixture
 def register(registry, bucket):
-    """Tables of the run, in the test's bucket: register(name=query, ...)."""
+    """Registers tables of the run in the test's bucket: register(name=query,
+    ...)."""
 
     def several(**queries):
         for name, query in queries.items():
@@ -59,7 +60,7 @@ CLOCKS = ("SELECT now(), statement_timestamp(), current_date AS day,"
 
 
 def clocks(s3, bucket, names):
-    """What the tables say: the different ones, without their processes."""
+    """The distinct times in the tables, without their processes."""
     return {
         tuple(body(s3, bucket, key_of(name)).decode().split("\n")[1]
               .split(",")[:3])
@@ -73,7 +74,7 @@ def test_now_is_the_callers(db, s3, register, bucket, workers, publish):
     names = [f"t{n}" for n in range(8)]
     register(**dict.fromkeys(names, CLOCKS))
     select(db, f"SET onboard.parallel_tables = {workers}; BEGIN")
-    select(db, "SELECT pg_sleep(0.01)")  # so that the two times differ
+    select(db, "SELECT pg_sleep(0.01)")  # the two times must differ
     rows = select(
         db, "SELECT now()::text, statement_timestamp()::text AS statement,"
         " current_date::text AS day, a.status FROM onboard_all(options => %s)"
@@ -90,7 +91,7 @@ def test_now_is_the_callers(db, s3, register, bucket, workers, publish):
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_now_is_one_in_a_job(db, s3, register, bucket, workers):
-    """The time of its submission, which is also that of its keys."""
+    """now() is the time of the submission, which is also that of the keys."""
     names = [f"t{n}" for n in range(8)]
     register(**dict.fromkeys(names, CLOCKS))
     select(db, f"SET onboard.parallel_tables = {workers}")
@@ -114,7 +115,7 @@ def test_now_is_one_in_a_job(db, s3, register, bucket, workers):
 
 
 def test_activity_shows_that_time(db, observer, register):
-    """xact_start of workers is now(), as in PostgreSQL's own."""
+    """xact_start of workers is now(), as in PostgreSQL's parallel workers."""
     register(a="SELECT pg_advisory_xact_lock_shared(61) IS NULL, 1 AS n",
              b="SELECT pg_advisory_xact_lock_shared(61) IS NULL, 2 AS n")
     sql = (
@@ -139,7 +140,7 @@ def test_activity_shows_that_time(db, observer, register):
 
 
 def test_a_new_transaction_has_a_new_time(db, observer, s3, bucket):
-    """Those of the history begin when they do, not with the process."""
+    """Transactions of the history have their own start, not the process's."""
     run_id = str(uuid.uuid4())
     query = "SELECT pg_advisory_xact_lock(62) IS NULL AS x"
     select(observer, "SELECT pg_advisory_lock(62)")
@@ -149,7 +150,7 @@ def test_a_new_transaction_has_a_new_time(db, observer, s3, bucket):
         pid = run_pid(db, run_id)
         wait_for_event(db, pid, "advisory")
         select(observer, "BEGIN")
-        # The export has read the history, for its id was given.
+        # The export has read the history, since its id was given.
         select(observer, "LOCK TABLE onboard_history IN EXCLUSIVE MODE")
         locked = value(observer, "SELECT clock_timestamp()")
         select(observer, "SELECT pg_advisory_unlock(62)")
@@ -161,7 +162,7 @@ def test_a_new_transaction_has_a_new_time(db, observer, s3, bucket):
     assert wait(db, run_id) == "done"
 
 
-# Errors that look like interrupts
+# Errors with the codes of interrupts
 
 @pytest.fixture
 def raises(db):
@@ -180,7 +181,7 @@ CODES = {"b": "57014", "c": "57P01", "d": "57P03", "e": "57000"}
 
 @pytest.mark.parametrize("workers", [0, 4])
 def test_codes_of_interrupts(db, raises, register, workers):
-    """An error of the query is its table's, whatever its code."""
+    """An error of a query belongs to its table, whatever its code."""
     register(a="SELECT 1", z="SELECT 2", **{
         name: f"SELECT raises('{code}')" for name, code in CODES.items()
     })
@@ -206,7 +207,7 @@ def test_codes_of_interrupts_together(db, raises, register, s3, bucket,
 
 def test_codes_of_interrupts_while_planning(db, observer, s3, register,
                                             bucket):
-    """Sizes are guessed by the planner, which runs immutable functions."""
+    """The planner, which runs immutable functions, estimates the sizes."""
     select(db, """
         CREATE FUNCTION folds() RETURNS int LANGUAGE plpgsql IMMUTABLE AS $$
         BEGIN
@@ -224,7 +225,7 @@ def test_codes_of_interrupts_while_planning(db, observer, s3, register,
 
 
 def test_a_time_out_of_another_server(pg, db, register):
-    """postgres_fdw gives the code that the other server has given."""
+    """postgres_fdw raises errors with the code of the other server."""
     select(db, "CREATE EXTENSION postgres_fdw")
     try:
         select(
@@ -250,7 +251,7 @@ def test_a_time_out_of_another_server(pg, db, register):
 @pytest.mark.parametrize("how", ["cancel", "timeout"])
 def test_an_interrupt_of_the_session(db, observer, s3, rgw, register, bucket,
                                      how):
-    """Ends all of it, also where the session exports the tables itself."""
+    """It ends the whole run, even if the session exports the tables itself."""
     register(a="SELECT 1", b=SLEEPS, c="SELECT 1")
     select(db, "SET onboard.parallel_tables = 0")
     if how == "timeout":
@@ -265,7 +266,7 @@ def test_an_interrupt_of_the_session(db, observer, s3, rgw, register, bucket,
 
 
 def test_an_interrupt_that_is_passed_on(db, observer, register):
-    """PL/pgSQL may catch a cancel and raise it again: it stays one."""
+    """PL/pgSQL may catch a cancel and raise it again: it remains a cancel."""
     select(db, """
         CREATE FUNCTION passes_on() RETURNS int LANGUAGE plpgsql AS $$
         BEGIN
@@ -298,7 +299,7 @@ def test_a_lock_time_out_is_the_tables(db, observer, register):
     }
 
 
-# A worker that goes
+# Terminated workers
 
 @pytest.mark.parametrize("isolation", [
     "read committed", "repeatable read", "serializable"
@@ -306,7 +307,7 @@ def test_a_lock_time_out_is_the_tables(db, observer, register):
 @pytest.mark.parametrize("how", ["session", "job"])
 def test_a_worker_is_terminated(db, observer, s3, rgw, register, bucket, how,
                                 isolation):
-    """Its table fails, and no other, whatever the caller's snapshot."""
+    """Its table fails, and no other, whatever the caller's snapshot is."""
     register(a="SELECT 1", b=SLEEPS, c="SELECT 1")
     select(db, f"SET default_transaction_isolation = '{isolation}'")
     if how == "session":
@@ -333,11 +334,11 @@ def test_a_worker_is_terminated(db, observer, s3, rgw, register, bucket, how,
     assert keys(s3, bucket) == [key_of("a"), key_of("c")]
 
 
-# A history that is locked
+# Locked histories
 
 @pytest.fixture
 def locker(pg):
-    """Keeps a table's lock, and job 64's query from its end."""
+    """Locks the history, and keeps the query of job 64 from its end."""
     connection = pg.connect("onboard")
     yield connection
     connection.close()
@@ -347,7 +348,7 @@ HELD = "SELECT pg_advisory_xact_lock_shared(64) IS NULL AS x"
 
 
 def submit_held(db, locker, bucket):
-    """A job whose query has ended, and that waits for the history."""
+    """A job whose query has ended, and which waits for the history."""
     select(locker, "SELECT pg_advisory_lock(64)")
     run_id = value(db, "SELECT onboard_submit('job', %s, %s)", (HELD, bucket))
     pid = run_pid(db, run_id)
@@ -370,7 +371,7 @@ def gone(observer, pid):
     "onboard_cancel", "pg_cancel_backend", "lock_timeout"
 ])
 def test_the_history_is_locked(pg, db, observer, locker, s3, bucket, how):
-    """The wait ends, and the log has what the history has not."""
+    """The wait ends, and the log has the row that the history lacks."""
     start = len(pg.log_text())
     if how == "lock_timeout":
         select(db, "SET lock_timeout = '300ms'")
@@ -388,12 +389,12 @@ def test_the_history_is_locked(pg, db, observer, locker, s3, bucket, how):
     log = pg.log_text()[start:]
     assert f'WARNING:  {LOST} "job" ended' in log
     assert f'It has landed at "s3://{bucket}/{key_of("job")}": 1 rows' in log
-    # told once, although it was tried twice
+    # it is logged once, although it was tried twice
     assert log.count('LOG:  export of "job" by "postgres" to') == 1
 
 
 def test_the_history_is_locked_for_a_moment(db, observer, locker, s3, bucket):
-    """Then it is written, and nobody had to cancel."""
+    """Then the row is written, without a cancel."""
     run_id, pid = submit_held(db, locker, bucket)
     wait_for_event(observer, pid, "relation")
     select(locker, "COMMIT")
@@ -401,7 +402,8 @@ def test_the_history_is_locked_for_a_moment(db, observer, locker, s3, bucket):
 
 
 def test_a_cancel_while_it_is_free_again(db, observer, locker, s3, bucket):
-    """Its second try finds it free: too late a cancel, nothing is lost."""
+    """The second attempt finds it unlocked: the cancel comes too late, and
+    nothing is lost."""
     run_id, pid = submit_held(db, locker, bucket)
     wait_for_event(observer, pid, "relation")
     assert value(observer, "SELECT pg_cancel_backend(%s)", (pid,))
@@ -412,7 +414,7 @@ def test_a_cancel_while_it_is_free_again(db, observer, locker, s3, bucket):
 
 def test_a_worker_finds_the_history_locked(pg, db, observer, locker, s3,
                                            register, bucket):
-    """The caller is told how its table has ended nevertheless."""
+    """The caller still receives the outcome of its table."""
     register(a=HELD, b=HELD + ", 2 AS n")
     start = len(pg.log_text())
     select(db, "SET log_error_verbosity = verbose")
@@ -449,7 +451,8 @@ def test_a_worker_finds_the_history_locked(pg, db, observer, locker, s3,
 
 def test_a_cancel_before_it_has_begun(db, observer, locker, register, s3,
                                       bucket):
-    """The history's first row waits: the cancel is for the export."""
+    """The history's first row waits for the lock: the cancel ends the export.
+    """
     register(a="SELECT 1", b="SELECT 2")
     select(locker, "BEGIN")
     select(locker, "LOCK TABLE onboard_history IN EXCLUSIVE MODE")
@@ -470,7 +473,7 @@ def test_a_cancel_before_it_has_begun(db, observer, locker, register, s3,
 
 
 def test_awaiting_for_no_time(db, observer, bucket):
-    """However little time that is."""
+    """Any positive time-out works, however short."""
     select(observer, "SELECT pg_advisory_lock(64)")
     try:
         run_id = value(db, "SELECT onboard_submit('job', %s, %s)",
@@ -485,7 +488,7 @@ def test_awaiting_for_no_time(db, observer, bucket):
     assert wait(db, run_id) == "done"
 
 
-# Bounds
+# Limits
 
 @pytest.fixture
 def holds(observer):
@@ -503,7 +506,8 @@ def submit(session, role, bucket, n=0):
 
 
 def test_jobs_of_a_role(pg, db, observer, holds, alice, bucket):
-    """As many as the setting says; when one has ended, another may begin."""
+    """The setting limits their number; when one has ended, another may begin.
+    """
     select(db, f"ALTER ROLE {alice.name} SET onboard.max_jobs_per_role = 2")
     session = pg.connect("onboard", user=alice.name)
     try:
@@ -514,7 +518,7 @@ def test_jobs_of_a_role(pg, db, observer, holds, alice, bucket):
             f'role "{alice.name}" has as many jobs as it may have'
         )
         assert "onboard.max_jobs_per_role = 3" in error.diag.message_hint
-        # nothing that she can set herself
+        # the role itself cannot change the setting
         denied = failure(
             select, session, "SET onboard.max_jobs_per_role = 100"
         )
@@ -534,7 +538,8 @@ def test_jobs_of_a_role(pg, db, observer, holds, alice, bucket):
 def test_a_query_that_unlocks_all(
     pg, db, observer, holds, alice, bucket, fails
 ):
-    """What says that a job is there, and how many, is not the query's."""
+    """The query cannot release the locks that count jobs and show that one runs.
+    """
     select(db, f"ALTER ROLE {alice.name} SET onboard.max_jobs_per_role = 1")
     select(
         db, "CREATE FUNCTION unlock_all(n int) RETURNS int LANGUAGE plpgsql AS"
@@ -563,7 +568,7 @@ def test_a_query_that_unlocks_all(
 
 
 def test_jobs_one_after_another(pg, db, alice, bucket):
-    """A job whose end is told may be still there: the next one waits."""
+    """A job whose end was reported may still exist: the next one waits."""
     select(db, f"ALTER ROLE {alice.name} SET onboard.max_jobs_per_role = 1")
     session = pg.connect("onboard", user=alice.name)
     status = "SELECT status FROM onboard_runs WHERE run_id = %s"
@@ -583,7 +588,7 @@ def test_jobs_one_after_another(pg, db, alice, bucket):
 
 def test_jobs_of_a_role_at_the_same_time(pg, db, observer, holds, alice,
                                          bucket):
-    """From many sessions: the bound holds for all of them."""
+    """The limit holds for all sessions together."""
     select(db, f"ALTER ROLE {alice.name} SET onboard.max_jobs_per_role = 2")
     sessions = [pg.connect("onboard", user=alice.name) for _ in range(8)]
     running = []
@@ -614,7 +619,7 @@ def test_jobs_of_a_role_at_the_same_time(pg, db, observer, holds, alice,
 
 def test_workers_for_others(pg, db, observer, holds, make_role, make_server,
                             rgw, bucket):
-    """Several roles together leave some places free."""
+    """The jobs of several roles together leave some places free."""
     server = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
     )
@@ -631,7 +636,7 @@ def test_workers_for_others(pg, db, observer, holds, make_role, make_server,
         "53400", "no background worker is free for another job"
     )
     assert "max_worker_processes" in error.diag.message_hint
-    # a superuser may use the rest (the launcher of replication has one)
+    # a superuser may use the rest; the replication launcher has one
     run_id = value(db, "SELECT onboard_submit('mine', %s, %s)", (HELD, bucket))
     select(observer, "SELECT pg_advisory_unlock(64)")
     assert {wait(db, one) for one in [*runs, run_id]} == {"done"}
@@ -640,7 +645,7 @@ def test_workers_for_others(pg, db, observer, holds, make_role, make_server,
 def test_a_job_does_not_have_its_own_place_for_a_worker(
     pg, db, alice, registry, bucket
 ):
-    """One place is left for all, which the job itself has."""
+    """One place is left for all roles, and the job itself occupies it."""
     most = int(value(db, "SHOW max_worker_processes"))
     for setting in (
         f"onboard.reserved_workers = {most - 1}",
@@ -661,7 +666,7 @@ def test_a_job_does_not_have_its_own_place_for_a_worker(
 
 
 def test_a_job_needs_a_server(pg, db, bob, bucket):
-    """Who may export nowhere starts no process."""
+    """A role that may export nowhere cannot start a process."""
     start = len(pg.log_text())
     for sql in ("SELECT onboard_submit('t', 'SELECT 1', 'bucket')",
                 "SELECT onboard_submit_all()"):
@@ -679,7 +684,7 @@ def test_a_job_needs_a_server(pg, db, bob, bucket):
 
 
 def test_no_safe_snapshot(pg, db, observer, alice, bucket):
-    """A job does not wait for others' transactions to get its snapshot."""
+    """A job does not wait for other transactions to get its snapshot."""
     select(observer, "BEGIN ISOLATION LEVEL SERIALIZABLE")
     select(observer, "SELECT txid_current()")
     try:

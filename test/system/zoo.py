@@ -8,7 +8,7 @@ from landing import execute
 
 DIGITS = "1234567890" * 100
 
-# What the types' input functions take.
+# Texts for the types' input functions.
 VALUES = {
     # Numbers
     "bool": ["t", "f"],
@@ -137,7 +137,7 @@ VALUES = {
     "yes_or_no": ["YES", "NO"],
 }
 
-# They refuse all input; the server has values of them (see QUERIES).
+# These types refuse all input; the server has values of them (see QUERIES).
 FOUND = {"pg_dependencies", "pg_mcv_list", "pg_ndistinct", "pg_node_tree"}
 
 LEFT_OUT = {
@@ -146,7 +146,7 @@ LEFT_OUT = {
     "pg_brin_minmax_multi_summary": "exists only in the pages of BRIN indexes",
 }
 
-# Composites, enums, domains and ranges of one's own.
+# Composites, enums, domains and ranges of the test's own.
 OWN_TYPES = r"""
     CREATE TYPE mood AS ENUM ('sad', 'so, so', 'quo"te', '\.');
     CREATE TYPE pair AS (number int, "a, name" text);
@@ -186,7 +186,7 @@ STATISTICS = """
     ANALYZE counted;
 """
 
-# Each string of up to three characters out of those that formats care about.
+# Each string of up to three characters that are special in some format.
 SPECIAL = r"""
     CREATE TABLE special AS
         WITH a (c) AS (SELECT unnest(ARRAY[
@@ -263,7 +263,7 @@ SHAPES = r"""
     INSERT INTO child VALUES (2, 'x');
 """
 
-# Name: query.
+# The name and the query.
 QUERIES = {
     "no columns": "TABLE nothing",
     "one column": "TABLE single",
@@ -313,7 +313,7 @@ QUERIES = {
         FROM generate_series(0, 18) power, (VALUES (1), (-1)) s (sign),
             (VALUES (-1), (0), (1)) t (beside), generate_series(0, 9) scale,
             LATERAL (SELECT sign * (10::numeric ^ power + beside) AS n) u""",
-    # With what must be quoted or escaped at the start, at the end, in between.
+    # Special characters are at the start, at the end, and in between.
     "texts of each length": r"""
         SELECT length, overlay(t placing special from 1) AS a,
             overlay(t placing special from greatest(length, 1)) AS b,
@@ -327,7 +327,7 @@ QUERIES = {
         WHERE n < 50 OR n BETWEEN 2040 AND 2056 OR n > 4090""",
     "dates of each day":
         "SELECT '1899-12-01'::date + g AS a FROM generate_series(0, 40000) g",
-    # So that the ends of buffers fall on every place in a row.
+    # Ends of buffers fall on every place in a row.
     "many rows": r"""
         SELECT g, -g AS m, g % 2 = 0 AS b, NULLIF(g % 7, 0) AS n,
             repeat(E'\\"\n', g % 60) AS t, g / 7.0 AS d,
@@ -335,8 +335,8 @@ QUERIES = {
         FROM generate_series(1, 30000) g""",
 }
 
-# Rows as they are stored are encoded in another way than those of a query that
-# computes.  Each value is once followed by others, and once a row's last.
+# Stored rows are encoded by another path than those of a query that computes
+# them.  Each value is once followed by others, and once a row's last one.
 STORED = {
     "numbers of each length": ("numbers", "abcdefgh"),
     "texts of each length": ("texts", "abcd"),
@@ -368,9 +368,9 @@ def array_of(values, delimiter):
 
 
 def create(db):
-    """Make all tables; returns the zoo's columns that have a binary form.
+    """Makes all tables; returns the zoo's columns that have a binary form.
 
-    Of the table zoo, column c_x has the type x, and a_x an array of it.
+    In table zoo, column c_x has the type x, and a_x an array of it.
     """
     definitions, columns, binary = [], [], []
     for name, full_name, delimiter, has_binary, has_array in execute(
