@@ -106,13 +106,13 @@ def observer(pg):
 
 
 @pytest.fixture
-def tell(capsys):
+def show(capsys):
     """Prints a line on stderr, which the processes of pytest-xdist pass on."""
-    def show(text):
+    def write(text):
         with capsys.disabled():
             print(f"\n{text}", file=sys.stderr, flush=True)
 
-    return show
+    return write
 
 
 @pytest.fixture(scope="session")

@@ -158,7 +158,7 @@ class Model:
         # missing.
         self.kept = set()
         self.blurred = set()
-        self.told = []  # objects that results of calls have reported
+        self.reported = []  # objects that results of calls have reported
         self.interrupted = set()  # ids of runs that a crash has ended
         self.crashes = 0
 
@@ -279,14 +279,14 @@ class Call(threading.Thread):
         self.done.set()
 
     @property
-    def said(self):
+    def messages(self):
         """All messages that the client received."""
-        said = [*self.notices, str(self.error)]
+        found = [*self.notices, str(self.error)]
         if self.error is not None:
-            said.append(str(self.error.diag.message_detail))
-            said.append(str(self.error.diag.message_hint))
-            said.append(str(self.error.diag.context))
-        return "\n".join(said)
+            found.append(str(self.error.diag.message_detail))
+            found.append(str(self.error.diag.message_hint))
+            found.append(str(self.error.diag.context))
+        return "\n".join(found)
 
     def __str__(self):
         outcome = "under way"
@@ -370,7 +370,7 @@ class Episode:
             os.environ.get("ONBOARD_INCREMENT_WITHOUT", "").split(",")
         )
         self.model = Model()
-        self.said = []
+        self.steps_taken = []
         self.counts = world.counts
         self.active = []  # running calls
         self.jobs = []  # calls that have submitted a job
@@ -443,11 +443,11 @@ class Episode:
             self.do(sql, arguments)
             return True
         except LOCKED:
-            self.say("-- a lock kept it from being")
+            self.log("-- a lock kept it from being")
             return False
 
-    def say(self, text):
-        self.said.append(f"{self.model.tick}: {text}")
+    def log(self, text):
+        self.steps_taken.append(f"{self.model.tick}: {text}")
 
     # Steps
 
@@ -503,7 +503,7 @@ class Episode:
                 for _ in range(self.random.choice((1, 1, 2, 3)))
             ]
             values = [self.model.versions[ver].v for ver in vers]
-            self.say(f"writer {number} inserts into {name}"
+            self.log(f"writer {number} inserts into {name}"
                      f" ver {vers}, v {values}")
         if self.chance(0.5):
             self.end(number, "COMMIT")
@@ -521,7 +521,7 @@ class Episode:
         )
         if self.chance(0.2):
             select(writer.connection, f"DELETE FROM {name} {which}")
-            self.say(f"writer {number} deletes from {name}")
+            self.log(f"writer {number} deletes from {name}")
             return
         ver = self.version()
         found = select(
@@ -534,7 +534,7 @@ class Episode:
                 name, ver, row["id"], row["tenant"], row["pad"], v
             )
             writer.written.append(ver)
-            self.say(f"writer {number} updates {name}: ver {ver}, v {v}")
+            self.log(f"writer {number} updates {name}: ver {ver}, v {v}")
 
     def end_writing(self):
         open_ = [n for n in range(WRITERS) if self.writers[n].begun]
@@ -558,7 +558,7 @@ class Episode:
         elif how == "ROLLBACK":
             self.model.undo(written)
         writer.clear()
-        self.say(f"writer {number}: {statement} of ver {written}"
+        self.log(f"writer {number}: {statement} of ver {written}"
                  + self._late(written))
 
     def _late(self, written):
@@ -577,11 +577,11 @@ class Episode:
         if self.chance(0.8):
             self.do(f"COMMIT PREPARED '{name}'")
             self.model.commit(written, self.kinds)
-            self.say(f"COMMIT PREPARED '{name}'" + self._late(written))
+            self.log(f"COMMIT PREPARED '{name}'" + self._late(written))
         else:
             self.do(f"ROLLBACK PREPARED '{name}'")
             self.model.undo(written)
-            self.say(f"ROLLBACK PREPARED '{name}'")
+            self.log(f"ROLLBACK PREPARED '{name}'")
 
     # Exports
 
@@ -608,7 +608,7 @@ class Episode:
         reader.begun = isolation
         reader.since = self.model.tick
         reader.definitions = dict(self.model.definitions)
-        self.say(f"{self.of(reader)} begins, {reader.begun}")
+        self.log(f"{self.of(reader)} begins, {reader.begun}")
 
     def of(self, reader):
         return (f"session {self.readers.index(reader)}"
@@ -623,15 +623,15 @@ class Episode:
             )
 
     def end_transaction(self, reader, how):
-        self.say(f"{self.of(reader)}: {how}")
+        self.log(f"{self.of(reader)}: {how}")
         try:
             select(reader.connection, how)
             if how == "COMMIT":
                 for call, row in reader.landed:
-                    self.learn(call, row)
+                    self.note_success(call, row)
             reader.begun, reader.landed = None, []
         except psycopg2.Error as error:
-            self.say(f"-- {error}")
+            self.log(f"-- {error}")
             reader.close()
 
     def options(self, all_):
@@ -729,7 +729,7 @@ class Episode:
             call.definitions = dict(self.model.definitions)
         if not job and self.chance(0.45) and "faults" not in self.without:
             self.break_something(call)
-        self.say(
+        self.log(
             f"{self.of(reader)}, {workers} workers: {statement}"
             f" {call.arguments}" + (f", {call.fault}" if call.rule else "")
         )
@@ -800,7 +800,7 @@ class Episode:
         found = [call for call in self.active if self.reached(call)]
         if found:
             call = self.random.choice(found)
-            self.say(f"{self.of(call.reader)} is released")
+            self.log(f"{self.of(call.reader)} is released")
             call.rule.release()
 
     def let_go(self):
@@ -820,7 +820,7 @@ class Episode:
         reader = call.reader
         if reader.call is call:
             reader.call = None
-        self.say(f"{self.of(reader)} has ended: {call}")
+        self.log(f"{self.of(reader)} has ended: {call}")
         if call.connection.closed:
             if reader.connection is call.connection:
                 reader.close()
@@ -838,29 +838,31 @@ class Episode:
             if reader.begun:
                 self.end_transaction(reader, "ROLLBACK")
             if len(call.names) == 1:
-                self.answer(call, call.names[0], call.said)
+                self.follow_hint(call, call.names[0], call.messages)
         else:
             for row in call.rows:
-                self.tell(call, row)
+                self.note_object(call, row)
                 if row["status"] == "failed":
-                    self.answer(call, row["name"], row["error"])
+                    self.follow_hint(call, row["name"], row["error"])
                 if reader.begun:
                     reader.landed.append((call, row))
                 else:
-                    self.learn(call, row)
+                    self.note_success(call, row)
 
-    def answer(self, call, name, error):
+    def follow_hint(self, call, name, error):
         """Resets the watermark, as the error's hint advises the user, if the
         table's increments have another definition now."""
         if "since its last increment" in error and self.chance(0.7):
             self.reset_as(call.reader.user, name)
 
-    def tell(self, call, row):
+    def note_object(self, call, row):
         if row["status"] == "done":
-            self.model.told.append((row["uri"], row["rows"], row["bytes"],
-                                    row["name"], str(row["run_id"])))
+            self.model.reported.append(
+                (row["uri"], row["rows"], row["bytes"], row["name"],
+                 str(row["run_id"]))
+            )
 
-    def learn(self, call, row):
+    def note_success(self, call, row):
         """Records a successful run whose watermark stays: only a watermark that
         could not be written, which a WARNING reports, does not count."""
         oid = self.world.oids[call.reader.user]
@@ -899,8 +901,8 @@ class Episode:
                 (call.run_id, self.world.oids[call.reader.user]),
             )
             for row in found if call.run_id not in self.repeated else []:
-                self.tell(call, row)
-                self.learn(call, row)
+                self.note_object(call, row)
+                self.note_success(call, row)
         self.jobs = []
 
     # Faults
@@ -916,7 +918,7 @@ class Episode:
         if how == "release and cancel" and call.rule:
             call.rule.release()
             time.sleep(self.random.choice((0, 0.001, 0.003, 0.01)))
-        self.say(f"{self.of(call.reader)}: {how}")
+        self.log(f"{self.of(call.reader)}: {how}")
         self.signal("pg_cancel_backend", call, how == "worker")
         if self.chance(0.5):
             self.finish(call)
@@ -926,7 +928,7 @@ class Episode:
             return
         call = self.random.choice(self.active)
         worker = self.chance(0.5)
-        self.say(f"{self.of(call.reader)} is terminated"
+        self.log(f"{self.of(call.reader)} is terminated"
                  + (", or a worker" if worker else ""))
         self.signal("pg_terminate_backend", call, worker)
         if self.chance(0.5):
@@ -953,7 +955,7 @@ class Episode:
         pid = worker or (self.random.choice(victims) if victims else None)
         if pid is None:
             return
-        self.say(f"process {pid} is killed")
+        self.log(f"process {pid} is killed")
         watch = self.world.cluster.connect("onboard")
         try:
             process.kill(pid)
@@ -978,7 +980,7 @@ class Episode:
             self.crashed()
 
     def restart(self):
-        self.say("the server is restarted at once")
+        self.log("the server is restarted at once")
         self.world.cluster.restart(mode="immediate")
         self.crashed()
 
@@ -1006,7 +1008,7 @@ class Episode:
         name = self.random.choice(self.tables)
         query = self.random.randrange(len(QUERIES))
         text = QUERIES[query].format(name=name)
-        self.say(f"the query of {name} becomes {text}")
+        self.log(f"the query of {name} becomes {text}")
         if self.attempt("UPDATE onboard_tables SET query = %s WHERE name = %s",
                         (text, name)):
             self.model.define(name, query=query)
@@ -1017,7 +1019,7 @@ class Episode:
         if self.chance(0.5):
             name = self.random.choice(self.tables)
             server = self.random.choice(("s3", "other"))
-            self.say(f"{name} goes to server {server}")
+            self.log(f"{name} goes to server {server}")
             options = json.dumps({"server": server})
             if self.attempt("UPDATE onboard_tables SET options = options || %s"
                             " WHERE name = %s", (options, name)):
@@ -1027,7 +1029,7 @@ class Episode:
             "bucket": self.random.choice(world.buckets),
             "prefix": self.random.choice(("", "p/")),
         }
-        self.say(f"server s3 gets {state}")
+        self.log(f"server s3 gets {state}")
         if self.attempt(
             f"ALTER SERVER s3 OPTIONS (SET bucket '{state['bucket']}',"
             f" SET prefix '{state['prefix']}')"
@@ -1039,7 +1041,7 @@ class Episode:
     def alter_policy(self):
         name = self.random.choice(self.tables)
         policy = self.random.randrange(len(POLICIES))
-        self.say(f"{self.world.names[2]} sees of {name}: {POLICIES[policy]}")
+        self.log(f"{self.world.names[2]} sees of {name}: {POLICIES[policy]}")
         if policy:
             self.model.widened.add(name)
         if self.attempt(
@@ -1052,7 +1054,7 @@ class Episode:
         the table again."""
         name = self.random.choice(list(self.kinds))
         query = self.random.randrange(len(QUERIES))
-        self.say(f"{name} is registered anew: {QUERIES[query]}")
+        self.log(f"{name} is registered anew: {QUERIES[query]}")
         when = value(self.admin.get(), "SELECT clock_timestamp()")
         if not self.attempt("DELETE FROM onboard_tables WHERE name = %s",
                             (name,)):
@@ -1073,7 +1075,7 @@ class Episode:
     def call_reset(self, role, name, keep):
         """Resets watermarks; returns the roles whose watermarks were reset: a
         superuser is a member of all roles."""
-        self.say(f"{self.world.names[role]} resets {name}{keep}")
+        self.log(f"{self.world.names[role]} resets {name}{keep}")
         session = self.world.cluster.connect(
             "onboard", user=self.world.names[role]
         )
@@ -1082,7 +1084,7 @@ class Episode:
             reached = value(
                 session, f"SELECT onboard_reset_watermark(%s{keep})", (name,)
             )
-            self.say(f"-- {reached} watermarks")
+            self.log(f"-- {reached} watermarks")
         except LOCKED:
             return []
         finally:
@@ -1132,7 +1134,7 @@ class Episode:
         """Swaps the names of two roles."""
         world = self.world
         a, b = world.names[1], world.names[2]
-        self.say(f"{a} and {b} change their names")
+        self.log(f"{a} and {b} change their names")
         if self.attempt(
             f"BEGIN; ALTER ROLE {a} RENAME TO inc_x; ALTER ROLE {b} RENAME TO"
             f" {a}; ALTER ROLE inc_x RENAME TO {b}; COMMIT"
@@ -1176,18 +1178,18 @@ class Episode:
                 call.since = self.model.tick
                 call.definitions = dict(self.model.definitions)
                 call.run()
-                self.say(f"{self.world.names[role]} lands {name}: {call}")
+                self.log(f"{self.world.names[role]} lands {name}: {call}")
                 if call.error is None:
                     (row,) = call.rows
                     self.model.has_ended(
                         self.world.oids[role], str(row["run_id"]), [name],
                         call.since, call.definitions,
                     )
-                    self.learn(call, row)
+                    self.note_success(call, row)
                     self.refused.pop((role, name), None)
                     break
                 self.refused[role, name] = call.error
-                if "onboard_reset_watermark" not in call.said + str(
+                if "onboard_reset_watermark" not in call.messages + str(
                     call.error.diag.message_hint
                 ):
                     break

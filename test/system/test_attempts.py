@@ -374,7 +374,7 @@ def test_73_no_right_to_look_or_delete(db, s3, two, proxied, proxy, bucket):
     assert files(s3, bucket) == BOTH
 
 
-def test_73_a_lost_answer(db, s3, two, proxied, proxy, bucket):
+def test_73_a_lost_response(db, s3, two, proxied, proxy, bucket):
     """The request is retried."""
     run_all(db, server=proxied)
     proxy.rule("DELETE", SUCCESS, drop="after")
@@ -410,7 +410,7 @@ def test_73_cancelled_while_it_is_deleted(
              b"\xff\xfe\0", b"[" * 100000, b" " * (17 * 2**20)],
     ids=["empty", "text", "array", "odd", "bytes", "deep", "long"],
 )
-def test_73_what_is_no_manifest(db, s3, two, proxied, proxy, bucket, junk):
+def test_73_invalid_manifest(db, s3, two, proxied, proxy, bucket, junk):
     """It is deleted; a role that may not delete it cannot go on."""
     for key in BOTH:
         s3.put_object(Bucket=bucket, Key=key, Body=junk)

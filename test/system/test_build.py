@@ -54,16 +54,16 @@ def without_pkg_config(folder):
 
 @pytest.mark.parametrize("which", BUILDS)
 def test_no_pkg_config(build, which, tmp_path):
-    status, said = build(which, PATH=without_pkg_config(tmp_path))
+    status, output = build(which, PATH=without_pkg_config(tmp_path))
     assert status != 0
-    assert "pkg-config not found" in said
+    assert "pkg-config not found" in output
 
 
 @pytest.mark.parametrize("which", BUILDS)
 def test_no_development_files(build, which):
-    status, said = build(which, PKG_CONFIG_LIBDIR="/nonexistent")
+    status, output = build(which, PKG_CONFIG_LIBDIR="/nonexistent")
     assert status != 0
-    assert "pkg-config does not know libcurl" in said
+    assert "pkg-config does not know libcurl" in output
 
 
 @pytest.mark.parametrize("which", BUILDS)
@@ -77,9 +77,9 @@ def test_one_is_missing(build, which, tmp_path):
             link = tmp_path / file.name
             if file.name != "libisal.pc" and not link.exists():
                 link.symlink_to(file)
-    status, said = build(which, PKG_CONFIG_LIBDIR=str(tmp_path))
+    status, output = build(which, PKG_CONFIG_LIBDIR=str(tmp_path))
     assert status != 0
-    assert "pkg-config does not know libisal:" in said
+    assert "pkg-config does not know libisal:" in output
 
 
 @pytest.mark.parametrize("which", BUILDS)
@@ -87,9 +87,9 @@ def test_old_libcurl(build, which, tmp_path):
     (tmp_path / "libcurl.pc").write_text(
         "Name: libcurl\nDescription: old\nVersion: 7.81.0\n"
     )
-    status, said = build(which, PKG_CONFIG_PATH=str(tmp_path))
+    status, output = build(which, PKG_CONFIG_PATH=str(tmp_path))
     assert status != 0
-    assert "too old: 7.87 or later" in said
+    assert "too old: 7.87 or later" in output
 
 
 def test_nothing_is_missing(build):
@@ -106,19 +106,19 @@ def test_clean_needs_nothing():
     assert done.returncode == 0
 
 
-def test_warnings_are_errors_where_asked_for(build):
+def test_warnings_are_errors_on_request(build):
     """Warnings are not errors in a user's build, whose compiler may be newer.
     """
     assert not re.search(r"-Werror\s", build("extension", "-B", COPT="")[1])
     assert re.search(r"-Werror\s", build("extension", "-B", COPT="-Werror")[1])
 
 
-def compiled(said):
+def compiled(output):
     """The sources that make would compile."""
-    return set(re.findall(r" -c -o \S+\.o \S*?(src/\S+\.c)$", said, re.M))
+    return set(re.findall(r" -c -o \S+\.o \S*?(src/\S+\.c)$", output, re.M))
 
 
-def test_a_header_compiles_what_includes_it(build):
+def test_a_changed_header_recompiles_its_users(build):
     """A changed header recompiles the sources that include it, by the
     compiler's dependency files of the last build."""
     code = sorted((ROOT / "src").rglob("*.[ch]"))
@@ -133,9 +133,9 @@ def test_a_header_compiles_what_includes_it(build):
         and all(path.suffix == ".c" for path in paths)
     )
     (header,) = [path for path in code if path.name == name]
-    status, said = build("extension", "-W", str(header.relative_to(ROOT)))
+    status, output = build("extension", "-W", str(header.relative_to(ROOT)))
     assert status == 0
-    assert compiled(said) == {str(path.relative_to(ROOT)) for path in expected}
+    assert compiled(output) == {str(path.relative_to(ROOT)) for path in expected}
 
 
 def test_another_folder(tmp_path):

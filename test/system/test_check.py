@@ -82,7 +82,7 @@ def test_good(db, rgw, s3, bucket):
     assert not warnings(db)
 
 
-def test_what_is_asked(db, proxy, proxied, bucket):
+def test_requests_of_a_check(db, proxy, proxied, bucket):
     """No request could write an object, and the first one has no credentials.
     """
     check(db, bucket, server=proxied)
@@ -150,7 +150,7 @@ BEHIND_ENDPOINT = (
 )
 
 
-def test_nobody_listens(db, make_server):
+def test_connection_refused(db, make_server):
     (port,) = process.free_ports(1)
     server = make_server(f"http://127.0.0.1:{port}", "key", "secret-of-none")
     detail = failed_alone(
@@ -198,7 +198,7 @@ def test_no_mapping(db, bucket, make_server, rgw):
     assert found["endpoint"][0] is True
 
 
-def test_no_answer_to_the_first_signed_request(db, bucket, proxy, proxied):
+def test_no_response_to_the_first_signed_request(db, bucket, proxy, proxied):
     """The failure is found once, and not repeated by each further item."""
     proxy.rule("GET", "uploads", times=None, drop="before")
     found = check(db, bucket, server=proxied)
@@ -239,7 +239,7 @@ def test_clock(rgw, bucket, canaries, offset):
     assert no_upload == []
 
 
-def test_clock_is_not_told(db, bucket, proxy, proxied):
+def test_clock_is_unknown(db, bucket, proxy, proxied):
     proxy.rule("GET", "uploads", answer=s3_error(403, "AccessDenied"))
     for method in ("HEAD", "GET"):
         proxy.rule(method, "", times=None, answer=Answer(403))
@@ -267,7 +267,7 @@ def test_bucket_in_another_region(db, bucket, proxy, proxied):
     )
 
 
-def test_region_is_told(db, bucket, proxy, proxied):
+def test_region_is_reported(db, bucket, proxy, proxied):
     header = {"x-amz-bucket-region": "us-east-1"}
     proxy.rule("HEAD", f"^/{bucket}$", times=2,
                answer=Answer(403, headers=header))

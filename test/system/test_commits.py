@@ -78,10 +78,10 @@ def test_good(repository, subject):
 def test_bad(repository, subject, reason):
     repository.commit(subject)
     repository.commit("core: follow it")
-    passed, said = repository.checked()
+    passed, output = repository.checked()
     assert not passed
-    assert subject in said and reason in said
-    assert said.count("\n") == 1
+    assert subject in output and reason in output
+    assert output.count("\n") == 1
 
 
 def test_since_the_last_release(repository):
@@ -89,8 +89,8 @@ def test_since_the_last_release(repository):
     repository.git("tag", "-a", "-m", "it", "v1.0.0")
     assert repository.checked() == (True, "")
     repository.commit("Worse")
-    passed, said = repository.checked()
-    assert not passed and "Worse" in said and "Bad" not in said
+    passed, output = repository.checked()
+    assert not passed and "Worse" in output and "Bad" not in output
 
 
 def test_a_branch_from_before_the_rule(repository):
@@ -109,11 +109,11 @@ def test_a_shallow_clone(repository, tmp_path):
     clone.git("clone", "-q", "--depth", "1", f"file://{repository.folder}", ".")
     assert clone.checked() == (True, "")
     clone.commit("Worse")
-    passed, said = clone.checked()
-    assert not passed and "Worse" in said
+    passed, output = clone.checked()
+    assert not passed and "Worse" in output
 
 
 def test_no_history(repository):
     shutil.rmtree(repository.folder / ".git")
-    passed, said = repository.checked()
-    assert passed and "no commit is checked" in said
+    passed, output = repository.checked()
+    assert passed and "no commit is checked" in output

@@ -279,7 +279,7 @@ def test_role_is_refused(db, assumed, identity, bucket):
     assert verdicts["put"] is None
 
 
-def test_cancel_while_they_are_asked_for(pg, db, assumed, identity, bucket):
+def test_cancel_during_a_credential_request(pg, db, assumed, identity, bucket):
     server = assumed(external_id="lake-1")
     rule = identity.rule("POST", hold=True)
     observer = pg.connect("onboard")
@@ -364,7 +364,7 @@ def lands_in_parallel(session, s3, bucket, name="t"):
     assert lines(landed) == lines(copy(session, BIG))
 
 
-def test_workers_get_what_the_leader_has(landing, identity, s3, bucket):
+def test_workers_get_the_leader_s_credentials(landing, identity, s3, bucket):
     _, session = landing()
     lands_in_parallel(session, s3, bucket)
     assert len(identity.issued) == 1

@@ -90,7 +90,7 @@ def test_what_sql_makes_is_read(db, s3, bucket):
 
 @pytest.mark.parametrize("workers", [0, 4])
 @pytest.mark.parametrize("how", ["each", "together", "job"])
-def test_whoever_exports(db, s3, register, bucket, workers, how):
+def test_time_zones_of_tables(db, s3, register, bucket, workers, how):
     """Each table has a time zone of its own, and all have the same moment."""
     register(
         a={"key": "{name}/{date}T{hour}", "timezone": "Asia/Tokyo"},

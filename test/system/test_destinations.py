@@ -68,7 +68,7 @@ def documented():
 # A caller's settings in a function that runs with the rights of its owner
 
 
-def test_the_documented_function_goes_where_it_says(
+def test_the_documented_function_keeps_its_destination(
     db, stranger, lake, s3, evil
 ):
     select(
@@ -125,7 +125,7 @@ def define(db, bucket, registry):
         select(db, f"DROP FUNCTION {name}")
 
 
-def told(session, function):
+def result_or_error(session, function):
     """The result of a function, or its complete error."""
     try:
         found = value(session, f"SELECT {function}()")
@@ -163,26 +163,26 @@ def test_a_caller_does_not_redirect_rights_of_others(
             f" AS 'SELECT {name}()'",
         )
         name = "pg_temp.wrap"
-    said = told(session, name)
+    output = result_or_error(session, name)
     if call == "jobs" or call == "job":
         # a job of the superuser's, which the stranger cannot see
         sql = "SELECT error FROM onboard_runs ORDER BY started DESC LIMIT 1"
-        said += value(db, sql)
+        output += value(db, sql)
     assert f"of role \"{stranger.name}\" does not count for exports of role" \
-        ' "postgres"' in said
+        ' "postgres"' in output
     assert evil.connections == 0
     if session is not stranger.session:
         session.close()
 
 
 @pytest.mark.parametrize("call", CALLS)
-def test_a_function_says_itself_where(
+def test_a_function_sets_its_own_destination(
     db, stranger, define, bucket, s3, evil, call
 ):
     name = define(call, "SET onboard.server = 's3'")
     select(stranger.session, f"SET onboard.server = '{stranger.server}'")
-    said = told(stranger.session, name)
-    assert "does not count" not in said
+    output = result_or_error(stranger.session, name)
+    assert "does not count" not in output
     if call not in ("sweep", "check"):
         assert keys(s3, bucket) == [key_of("t")]
     assert evil.connections == 0
@@ -212,7 +212,7 @@ def test_a_function_leaves_no_destination_behind(
     assert evil.connections == 0
 
 
-def test_members_say_where_exports_of_their_group_go(
+def test_members_choose_destinations_of_their_group(
     db, alice, bob, bucket, s3
 ):
     """SET ROLE: a role's members may determine where its exports go."""
@@ -243,7 +243,7 @@ def no_default(db):
     select(db, "ALTER SERVER s3_away RENAME TO s3")
 
 
-def test_a_strangers_default_lures_nobody(
+def test_a_stranger_s_default_is_not_used(
     db, stranger, bob, bucket, registry, evil, no_default
 ):
     """Superusers pass all checks of USAGE, and PUBLIC has USAGE here."""
@@ -264,7 +264,7 @@ def test_a_strangers_default_lures_nobody(
     assert evil.connections == 0
 
 
-def told_by_default(pg, name):
+def session_with_default(pg, name):
     """A session that has begun with that setting, or None if the connection
     failed."""
     session = pg.connect("onboard")
@@ -286,7 +286,7 @@ def test_a_default_for_everybody_is_no_choice(
     select(db, f"ALTER {place} onboard.server = '{name}'")
     try:
         select(db, "SELECT pg_reload_conf()")
-        session = wait_until(lambda: told_by_default(pg, name), 30, "a reload")
+        session = wait_until(lambda: session_with_default(pg, name), 30, "a reload")
         error = failure(land, session, "t", QUERY, bucket)
         assert error.pgcode == "42501"
         assert "is not used by default" in str(error)
@@ -297,7 +297,7 @@ def test_a_default_for_everybody_is_no_choice(
     assert evil.connections == 0
 
 
-def test_who_names_it_has_chosen_it(
+def test_a_server_that_is_named_is_used(
     pg, db, make_role, rgw, bucket, s3, no_default
 ):
     """A team whose servers belong to no superuser."""

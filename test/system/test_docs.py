@@ -128,13 +128,13 @@ class Session:
         self._psql.stdin.write(block.text + "\n\\warn pasted\n")
         with contextlib.suppress(BrokenPipeError):
             self._psql.stdin.flush()
-        said = []
+        output = []
         while True:
             line = self._output.get(timeout=120)
             if line == "pasted\n":
-                return "".join(said)
-            assert line is not None, "psql ended:\n" + "".join(said)
-            said.append(line)
+                return "".join(output)
+            assert line is not None, "psql ended:\n" + "".join(output)
+            output.append(line)
 
     def close(self):
         with contextlib.suppress(BrokenPipeError):
@@ -179,8 +179,8 @@ class Reader:
         assert block.language in run, (
             f"the language is {block.language or 'not given'}"
         )
-        said = run[block.language](block)
-        assert "WARNING:" not in said, said
+        output = run[block.language](block)
+        assert "WARNING:" not in output, output
         self.ran += 1
 
     def _sql(self, block):
@@ -213,9 +213,9 @@ def kept(canaries):
     cluster = Cluster(settings={"max_wal_size": "4GB"})
     rgw = Rgw()
     canaries.add(rgw.secret_key)
-    said = io.StringIO()
+    output = io.StringIO()
     try:
-        with contextlib.redirect_stdout(said):
+        with contextlib.redirect_stdout(output):
             demo.demonstrate(cluster, rgw, scale=1)
         script = demo.write_environment(cluster, rgw)
         # The environment has the shell commands of the demo's terminal.
@@ -274,11 +274,11 @@ def test_readme(readme):
 
 
 @pytest.mark.parametrize("page", PAGES)
-def test_page(begun, folder, tell, page):
+def test_page(begun, folder, show, page):
     reader = Reader(begun, folder)
     reader.read(page)
     if reader.left_out:
-        tell(f"not run: {' '.join(reader.left_out)}")
+        show(f"not run: {' '.join(reader.left_out)}")
 
 
 def anchors(page):

@@ -67,13 +67,13 @@ class Echo(Script):
         super().__init__()
         self.form, self.status = str, 400
         self.token = None  # the token of EC2's metadata service
-        self.told = set()  # signatures of the requests
+        self.signatures = set()  # signatures of the requests
 
     def respond(self, request, headers):
         if request.path == "/latest/api/token":
             return Answer(200, self.token.encode())
         signed = headers.get("authorization", "")
-        self.told |= set(re.findall("Signature=(.*)", signed))
+        self.signatures |= set(re.findall("Signature=(.*)", signed))
         names = (
             "x-amz-security-token", "authorization",
             "x-aws-ec2-metadata-token",
@@ -136,26 +136,26 @@ def echo():
 
 
 @pytest.fixture(scope="module")
-def told():
+def issued():
     """Secrets that the servers receive, by name."""
     names = ("token", "web", "container", "instance", "secret", "key")
     return {name: canary() for name in names}
 
 
 @pytest.fixture(scope="module")
-def host(echo, told, canaries):
-    canaries.update(told.values())
-    echo.token = told["instance"]
+def host(echo, issued, canaries):
+    canaries.update(issued.values())
+    echo.token = issued["instance"]
     cluster = Cluster()
     cluster.create()
     path = os.path.join(cluster.folder, "web-identity")
     with open(path, "w") as file:
-        file.write(told["web"])
+        file.write(issued["web"])
     cluster.env = {
         "AWS_ROLE_ARN": ROLE_ARN,
         "AWS_WEB_IDENTITY_TOKEN_FILE": path,
         "AWS_CONTAINER_CREDENTIALS_FULL_URI": echo.endpoint + CONTAINER,
-        "AWS_CONTAINER_AUTHORIZATION_TOKEN": told["container"],
+        "AWS_CONTAINER_AUTHORIZATION_TOKEN": issued["container"],
         "AWS_EC2_METADATA_SERVICE_ENDPOINT": echo.endpoint,
         "AWS_ENDPOINT_URL_STS": echo.endpoint,
     }
@@ -182,39 +182,39 @@ CALLS = (
 )
 
 
-def everything_said(cluster, server):
+def all_output(cluster, server):
     """All output of all functions: to the client, the log and listeners."""
     session = cluster.connect()
-    said = []
+    output = []
     select(session, f"SET onboard.server = '{server}'; LISTEN onboard")
     select(session, "SET onboard.retry_deadline = '500ms'")
     for sql in CALLS:
         try:
-            said += [str(row) for row in select(session, sql)]
+            output += [str(row) for row in select(session, sql)]
         except psycopg2.Error as error:
-            said += [
+            output += [
                 str(getattr(error.diag, name)) for name in dir(error.diag)
                 if name.startswith(("message", "context", "internal"))
             ]
     session.poll()
-    said += session.notices
-    said += [notify.payload for notify in session.notifies]
-    said += [str(row) for row in select(session, "TABLE onboard_runs")]
+    output += session.notices
+    output += [notify.payload for notify in session.notifies]
+    output += [str(row) for row in select(session, "TABLE onboard_runs")]
     session.close()
-    return said + [cluster.log_text()]
+    return output + [cluster.log_text()]
 
 
 @pytest.mark.parametrize("status", [200, 301, 400])
 @pytest.mark.parametrize("source", SOURCES)
 @pytest.mark.parametrize("form", FORMS)
 def test_an_echo_is_not_passed_on(
-    host, echo, told, canaries, form, source, status
+    host, echo, issued, canaries, form, source, status
 ):
     echo.form, echo.status = FORMS[form], status
-    echo.told.clear()
+    echo.signatures.clear()
     before = len(echo.requests())
     servers = Server(host, canaries)
-    keys = (told["key"], told["secret"], told["token"])
+    keys = (issued["key"], issued["secret"], issued["token"])
     server = servers(
         echo.endpoint, *(keys if source in ("mapping", "role") else ()),
         dbname="postgres", **SOURCES[source],
@@ -223,14 +223,14 @@ def test_an_echo_is_not_passed_on(
         " (name, query, bucket) VALUES ('r', 'SELECT 1', 'bucket')"
     host.psql(select_all)
     try:
-        said = everything_said(host, server)
+        output = all_output(host, server)
     finally:
         servers.drop()
     assert len(echo.requests()) > before
     # Eight digits of a run id could equal part of a signature by chance.
-    text = re.sub(UUID, "", "\n".join(said))
+    text = re.sub(UUID, "", "\n".join(output))
     shown = {size: windows(text, size) for size in (8, 16)}
-    for name, secret in [*told.items(), *(("signed", s) for s in echo.told)]:
+    for name, secret in [*issued.items(), *(("signed", s) for s in echo.signatures)]:
         for size, hidden in pieces(secret).items():
             assert not hidden & shown[size], name
 
@@ -265,15 +265,15 @@ def test_the_statement_of_a_mapping_is_no_context(host, how, canaries):
     diag = caught.value.diag
     assert caught.value.pgcode == "HV00D"
     assert diag.context is None
-    said = [str(getattr(diag, name)) for name in dir(diag)
-            if not name.startswith("_")]
-    assert not any(secret in text for text in said)
+    output = [str(getattr(diag, name)) for name in dir(diag)
+              if not name.startswith("_")]
+    assert not any(secret in text for text in output)
     assert secret not in host.log_text()[before:]
     session.close()
     host.psql("DROP SERVER contexts")
 
 
-def test_nor_is_it_the_statement_that_is_logged(host, canaries):
+def test_the_statement_of_a_mapping_is_not_logged(host, canaries):
     """A statement in a block is treated like a statement by itself."""
     secret = canary()
     canaries.add(secret)

@@ -92,7 +92,7 @@ ELSEWHERE = {
          "test_an_id_under_which_another_role_has_landed"),
     ("42P08", "several roles have a run of that id"):
         ("test/system/test_jobs.py",
-         "test_an_open_transaction_under_the_same_id_blocks_nobody"),
+         "test_an_open_transaction_under_the_same_id_does_not_block"),
     ("55000", "the history or the watermarks have a deferrable trigger or "
         "constraint"):
         ("test/system/test_roles.py",
@@ -124,7 +124,7 @@ ELSEWHERE = {
          "test_73_no_right_to_look_or_delete"),
     ("01000", "all objects of the run are visible, but it has no manifest"):
         ("test/system/test_faults_given_up.py",
-         "test_72_all_of_it_is_visible"),
+         "test_72_all_objects_are_visible"),
     ("01000", 'the history does not say how the export of "..." ended'):
         ("test/system/test_workers.py",
          "test_a_worker_finds_the_history_locked"),
@@ -168,7 +168,7 @@ class Stage:
             **options,
         )
 
-    def answered(self, answer, request=OBJECT, query=SMALL, **options):
+    def refused_with(self, answer, request=OBJECT, query=SMALL, **options):
         """The error of an export whose requests always get this response."""
         self.impatient()
         self.proxy.rule(*request, times=None, answer=answer)
@@ -237,12 +237,12 @@ def test_elsewhere(entry):
 def wrong_credentials(stage):
     codes = ("SignatureDoesNotMatch", "InvalidAccessKeyId", "ExpiredToken",
              "InvalidToken")
-    return [stage.answered(s3_error(403, code)) for code in codes]
+    return [stage.refused_with(s3_error(403, code)) for code in codes]
 
 
 @produces("28000", "HTTP 401")
 def status_401(stage):
-    return [stage.answered(Answer(401))]
+    return [stage.refused_with(Answer(401))]
 
 
 @produces(
@@ -266,17 +266,17 @@ def no_credentials(stage):
 
 @produces("28000", "the clocks differ too much, and S3 did not return its time")
 def clocks_differ(stage):
-    return [stage.answered(s3_error(403, "RequestTimeTooSkewed"))]
+    return [stage.refused_with(s3_error(403, "RequestTimeTooSkewed"))]
 
 
 @produces("42501", "valid credentials without the permission")
 def no_right(stage):
-    return [stage.answered(s3_error(403, "AccessDenied"))]
+    return [stage.refused_with(s3_error(403, "AccessDenied"))]
 
 
 @produces("42501", "HTTP 403")
 def status_403(stage):
-    return [stage.answered(Answer(403))]
+    return [stage.refused_with(Answer(403))]
 
 
 @produces(
@@ -285,29 +285,29 @@ def status_403(stage):
 )
 def no_right_to_look(stage):
     answer = Answer(403)
-    return [stage.answered(answer, ("HEAD", "_data.csv$"), overwrite="error")]
+    return [stage.refused_with(answer, ("HEAD", "_data.csv$"), overwrite="error")]
 
 
 @produces("42501", "a KMS key that must not be used")
 def kms_denied(stage):
     answer = s3_error(403, "AccessDenied", "may not: kms:GenerateDataKey")
-    return [stage.answered(answer)]
+    return [stage.refused_with(answer)]
 
 
 @produces("38000", "a KMS key that cannot be used")
 def kms_disabled(stage):
-    return [stage.answered(s3_error(400, "KMS.DisabledException"))]
+    return [stage.refused_with(s3_error(400, "KMS.DisabledException"))]
 
 
 @produces("58P01", "no such bucket, key or upload")
 def nothing_there(stage):
     codes = ("NoSuchBucket", "NoSuchKey", "NoSuchUpload")
-    return [stage.answered(s3_error(404, code)) for code in codes]
+    return [stage.refused_with(s3_error(404, code)) for code in codes]
 
 
 @produces("58P01", "HTTP 404")
 def status_404(stage):
-    return [stage.answered(Answer(404))]
+    return [stage.refused_with(Answer(404))]
 
 
 @produces(
@@ -316,14 +316,14 @@ def status_404(stage):
 )
 def exists(stage):
     conflict = s3_error(409, "ConditionalRequestConflict")
-    other = stage.answered(conflict, overwrite="error")
+    other = stage.refused_with(conflict, overwrite="error")
     land(stage.db, "t", SMALL, stage.bucket)
     return [stage.export(overwrite="error"), other]
 
 
 @produces("22023", "the bucket is in another region")
 def another_region(stage):
-    return [stage.answered(s3_error(
+    return [stage.refused_with(s3_error(
         301, "PermanentRedirect",
         headers={"x-amz-bucket-region": "eu-north-1"},
     ))]
@@ -394,20 +394,20 @@ def time_outs(stage):
 @produces("53000", "throttled")
 def throttled(stage):
     return [
-        stage.answered(s3_error(503, "SlowDown")), stage.answered(Answer(429)),
+        stage.refused_with(s3_error(503, "SlowDown")), stage.refused_with(Answer(429)),
     ]
 
 
 @produces("53000", "HTTP 503 without a code of S3")
 def status_503(stage):
-    return [stage.answered(Answer(503))]
+    return [stage.refused_with(Answer(503))]
 
 
 @produces("58030", "HTTP 500 and other server errors")
 def server_errors(stage):
     return [
-        stage.answered(Answer(500)),
-        stage.answered(s3_error(501, "NotImplemented")),
+        stage.refused_with(Answer(500)),
+        stage.refused_with(s3_error(501, "NotImplemented")),
     ]
 
 
@@ -416,8 +416,8 @@ def server_errors(stage):
 )
 def refusals(stage):
     return [
-        stage.answered(s3_error(400, "InvalidStorageClass")),
-        stage.answered(s3_error(403, "QuotaExceeded")),
+        stage.refused_with(s3_error(400, "InvalidStorageClass")),
+        stage.refused_with(s3_error(403, "QuotaExceeded")),
     ]
 
 
@@ -429,15 +429,15 @@ def too_large(stage):
     )
     return [
         stage.export(BIG, server=narrow, part_size="5MB"),
-        stage.answered(s3_error(400, "EntityTooLarge"), PART, BIG),
+        stage.refused_with(s3_error(400, "EntityTooLarge"), PART, BIG),
     ]
 
 
 @produces("08P01", "a response that S3 would not send")
 def no_s3(stage):
     return [
-        stage.answered(ok_with("<html></html>")),
-        stage.answered(ok_with("<html></html>"), CREATE, BIG),
+        stage.refused_with(ok_with("<html></html>")),
+        stage.refused_with(ok_with("<html></html>"), CREATE, BIG),
     ]
 
 
@@ -447,7 +447,7 @@ def other_checksum(stage):
         "ETag": '"0123456789abcdef0123456789abcdef"',
         "x-amz-checksum-crc32": "AAAAAA==",
     })
-    return [stage.answered(answer, checksum="crc32")]
+    return [stage.refused_with(answer, checksum="crc32")]
 
 
 @produces("08007", "it is not clear whether the object was written")

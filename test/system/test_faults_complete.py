@@ -166,7 +166,7 @@ def test_14_stays_unclear(export, proxy):
 
 @pytest.mark.parametrize("drop", ["before", "after"])
 @pytest.mark.parametrize("times", [1, None], ids=["once", "always"])
-def test_15_reply_is_lost(export, proxy, drop, times):
+def test_15_response_is_lost(export, proxy, drop, times):
     proxy.rule(*COMPLETE, drop=drop, times=times)
     if (drop, times) == ("before", None):
         assert export.fails("08007")
@@ -177,7 +177,7 @@ def test_15_reply_is_lost(export, proxy, drop, times):
         assert export.statuses(HEAD) == [200]
 
 
-def test_15_reply_is_lost_and_upload_forgotten(export, proxy):
+def test_15_response_is_lost_and_upload_forgotten(export, proxy):
     """Some stores forget an upload once it is completed."""
     proxy.rule(*COMPLETE, drop="after")
     proxy.rule("POST", "uploadId=", nth=2, answer=GONE, times=None)

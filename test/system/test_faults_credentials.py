@@ -182,15 +182,15 @@ ROLES = {
 @pytest.mark.parametrize("role", list(ROLES))
 def test_role(exporter, identity, role):
     """The role is assumed once in a session, by requests in their order."""
-    source, options, questions = ROLES[role]
+    source, options, patterns = ROLES[role]
     identity.external_id = None if role == "of-instance" else "handshake"
     export = exporter(source, **options)
     export.lands(BIG)
     export.lands(SMALL)
-    asked = identity.requests()
-    assert len(asked) == len(questions)
-    for question, request in zip(questions, asked):
-        assert request in identity.requests(*question)
+    requests = identity.requests()
+    assert len(requests) == len(patterns)
+    for pattern, request in zip(patterns, requests):
+        assert request in identity.requests(*pattern)
         assert request.status == 200
     assert all(r.status == 200 for r in export.proxy.requests())
 
@@ -343,12 +343,12 @@ def refused(export, *words):
     """Asserts that without credentials no request is sent; returns the whole
     error."""
     error = export.fails("28000", SMALL)
-    said = f"{error} {error.diag.message_detail}"
+    text = f"{error} {error.diag.message_detail}"
     for word in words:
-        assert word.lower() in said.lower()
+        assert word.lower() in text.lower()
     assert 'option "credentials"' in error.diag.message_hint
     assert export.proxy.requests() == []
-    return said
+    return text
 
 
 def test_20_instance_metadata_hangs(exporter, identity):
@@ -376,8 +376,8 @@ def test_20_cancel_while_it_hangs(exporter, identity, aws_cluster, bucket):
 
 @pytest.mark.parametrize("question", [ROLE_NAME, INSTANCE],
                          ids=["role", "credentials"])
-def test_20_instance_token_is_refused_once(exporter, identity, question):
-    identity.rule(*question, answer=Answer(401))
+def test_20_instance_token_is_refused_once(exporter, identity, pattern):
+    identity.rule(*pattern, answer=Answer(401))
     exporter("instance").lands(SMALL)
     assert len(identity.requests(*TOKEN)) == 2
 
@@ -404,10 +404,10 @@ def test_20_no_version_2(exporter, identity, status):
 
 @pytest.mark.parametrize("question", [TOKEN, ROLE_NAME, INSTANCE],
                          ids=["token", "role", "credentials"])
-def test_20_instance_metadata_fails_twice(exporter, identity, question):
-    identity.rule(*question, answer=Answer(500), times=2)
+def test_20_instance_metadata_fails_twice(exporter, identity, pattern):
+    identity.rule(*pattern, answer=Answer(500), times=2)
     exporter("instance").lands(SMALL)
-    assert [r.status for r in identity.requests(*question)] == [500, 500, 200]
+    assert [r.status for r in identity.requests(*pattern)] == [500, 500, 200]
 
 
 JUNK = {
@@ -432,9 +432,9 @@ JUNK = {
 def test_20_junk_instead_of_credentials(exporter, identity, canaries, junk):
     canaries.add("secret-of-junk")
     identity.rule(*INSTANCE, answer=Answer(200, JUNK[junk]), times=None)
-    said = refused(exporter("instance"), "instance metadata service")
-    assert "secret-of-junk" not in said
-    assert len(said) < 2000
+    text = refused(exporter("instance"), "instance metadata service")
+    assert "secret-of-junk" not in text
+    assert len(text) < 2000
 
 
 def test_21_container_token_is_rotated(exporter, identity, files, proxy):
@@ -454,8 +454,8 @@ def test_21_container_token_is_rotated(exporter, identity, files, proxy):
 
 def test_21_container_token_is_wrong(exporter, files):
     files.write("container", "wrong-container-token", secret=True)
-    said = refused(exporter("container"), "container's credentials", "403")
-    assert "wrong-container-token" not in said
+    text = refused(exporter("container"), "container's credentials", "403")
+    assert "wrong-container-token" not in text
 
 
 def test_21_container_token_with_a_line_break(exporter, identity, files):
@@ -479,7 +479,7 @@ def test_21_container_at_a_public_host(environment, exporter, proxy):
 
 
 @pytest.mark.parametrize("source", ["container", "web_identity"])
-def test_21_giver_fails_twice(exporter, identity, source):
+def test_21_source_fails_twice(exporter, identity, source):
     identity.rule(answer=Answer(500), times=2)
     exporter(source).lands(SMALL)
     assert [r.status for r in identity.requests()] == [500, 500, 200]
@@ -516,8 +516,8 @@ STS_REFUSALS = {
 def test_21_sts_refuses(exporter, identity, files, refusal):
     source, options, code = STS_REFUSALS[refusal]
     files.write("web-identity", "another-identity-token", secret=True)
-    said = refused(exporter(source, **options), "role arn:aws:iam::", code)
-    assert "another-identity-token" not in said
+    text = refused(exporter(source, **options), "role arn:aws:iam::", code)
+    assert "another-identity-token" not in text
 
 
 def test_21_sts_hangs(exporter, identity, aws_cluster):
@@ -588,7 +588,7 @@ def test_23_clock_is_wrong(exporter, files, proxy, rgw, minutes, query):
     assert f"seconds {side} that of" in warning
 
 
-def test_23_clock_is_said_to_be_wrong(exporter, proxy, rgw):
+def test_23_store_calls_a_right_clock_wrong(exporter, proxy, rgw):
     """If the responses show that the clock is right, the refusal is final."""
     answer = s3_error(403, "RequestTimeTooSkewed")
     proxy.rule(answer=answer, times=None)

@@ -155,7 +155,7 @@ def stages(request):
 TERMINATING = "FATAL:  terminating connection due to administrator command"
 
 
-def said(cluster, pid, text):
+def logged(cluster, pid, text):
     """Whether the backend wrote such a line into the log."""
     return any(
         f"[{pid}]" in line and text in line
@@ -163,7 +163,7 @@ def said(cluster, pid, text):
     )
 
 
-def goes_on(connection, s3, bucket):
+def assert_usable(connection, s3, bucket):
     """Asserts that the session exports at once, and that only this object
     landed."""
     assert land(connection, "again", SMALL, bucket)["status"] == "done"
@@ -180,14 +180,14 @@ def test_41_error_in_the_query(db, rgw, s3, bucket, row):
     assert error.pgcode == "22012"
     assert 'export of "bad"' in error.diag.context
     no_trace(rgw, bucket)
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 def test_41_error_before_the_first_row(db, rgw, s3, bucket):
     error = failure(land, db, "bad", "SELECT nonesuch", bucket)
     assert error.pgcode == "42703"
     no_trace(rgw, bucket)
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 @pytest.mark.parametrize("row", [EARLY, LATE])
@@ -213,7 +213,7 @@ def test_41_error_is_caught(db, rgw, s3, bucket, row):
         assert state == "22012"
         assert rgw.unfinished(bucket) == []
         assert keys(s3, bucket) == [key_of("again")]
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 @pytest.mark.parametrize("row", [EARLY, LATE])
@@ -229,7 +229,7 @@ def test_41_error_after_a_savepoint(db, rgw, s3, bucket, row):
         db, "SELECT count(*) FROM onboard_runs WHERE uri LIKE %s",
         (f"s3://{bucket}/%",),
     ) == 1
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 def test_41_error_of_another_export(db, rgw, s3, bucket):
@@ -282,7 +282,7 @@ def test_36_cancel(db, rgw, s3, bucket, stages, observer, name):
     assert error.pgcode == "57014"
     assert elapsed < PROMPT
     no_trace(rgw, bucket)
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 @pytest.mark.parametrize("name", TERMINATED)
@@ -299,7 +299,7 @@ def test_38_terminate(pg, db, rgw, bucket, stages, observer, name):
             "the backend ends", interval=0.01,
         )
         elapsed = time.monotonic() - started
-    assert said(pg, export.pid, TERMINATING)
+    assert logged(pg, export.pid, TERMINATING)
     assert elapsed < PROMPT
     no_trace(rgw, bucket)
     # the server did not crash, so the other session is still there
@@ -320,7 +320,7 @@ def test_37_statement_timeout(db, rgw, s3, bucket, stages, name):
     assert "statement timeout" in str(error)
     assert elapsed < 2 + PROMPT
     no_trace(rgw, bucket)
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 @pytest.mark.parametrize("name", ["computing-late", "part-stuck"])
@@ -349,7 +349,7 @@ def test_36_cancel_is_caught(db, rgw, s3, bucket, stages, observer, name):
         select(observer, "SELECT pg_cancel_backend(%s)", (statement.pid,))
         assert statement.rows() == [{"state": "57014"}]
     no_upload_left(rgw, bucket)
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 def test_36_cancel_after_a_savepoint(db, rgw, s3, bucket, stages, observer):
@@ -362,11 +362,11 @@ def test_36_cancel_after_a_savepoint(db, rgw, s3, bucket, stages, observer):
         assert export.error().pgcode == "57014"
     select(db, "ROLLBACK TO before")
     no_trace(rgw, bucket)
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
     select(db, "COMMIT")
 
 
-def test_36_cancel_while_create_is_answered(
+def test_36_cancel_before_the_response_to_create(
     db, rgw, s3, bucket, proxy, proxied, observer
 ):
     """The upload exists before onboard knows its id, so the response is
@@ -383,10 +383,10 @@ def test_36_cancel_while_create_is_answered(
         assert export.error().pgcode == "57014"
     assert [r.status for r in proxy.requests("DELETE")] == [204]
     no_trace(rgw, bucket)
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
-def test_48_abort_is_not_answered(
+def test_48_no_response_to_abort(
     db, rgw, s3, bucket, proxy, proxied, observer
 ):
     """A store that does not respond to Abort cannot keep the session."""
@@ -409,7 +409,7 @@ def test_48_abort_is_not_answered(
         (bucket,),
     )
     assert [row["upload_id"] for row in swept] == [upload["UploadId"]]
-    goes_on(db, s3, bucket)
+    assert_usable(db, s3, bucket)
 
 
 @pytest.mark.parametrize(
@@ -458,7 +458,7 @@ def test_37_client_goes_away(pg, rgw, bucket, stages, observer, name):
         )
         export.error()
     client.close()
-    assert said(pg, export.pid, "FATAL:  connection to client lost")
+    assert logged(pg, export.pid, "FATAL:  connection to client lost")
     no_trace(rgw, bucket)
     assert value(observer, "SELECT 1") == 1
 

@@ -54,7 +54,7 @@ TIMED_OUT = """
 
 
 @pytest.mark.parametrize("how", ["cancel", "timeout", "terminate"])
-def test_70_answered_in_time(
+def test_70_response_in_time(
     pg, rgw, s3, bucket, proxy, proxied, observer, last, how
 ):
     """The response is awaited, and no other request or message is sent."""
@@ -161,7 +161,7 @@ def test_71_not_done_yet(db, rgw, s3, bucket, proxy, proxied, observer, last):
     no_upload_left(rgw, bucket)
 
 
-def test_71_nobody_may_look(
+def test_71_head_is_denied(
     db, rgw, s3, bucket, proxy, proxied, observer, last
 ):
     """The role has no s3:GetObject."""
@@ -192,7 +192,7 @@ def test_71_another_object_is_there(
     no_upload_left(rgw, bucket)
 
 
-def test_71_no_answer_at_all(db, rgw, bucket, proxy, proxied, observer):
+def test_71_no_response_at_all(db, rgw, bucket, proxy, proxied, observer):
     """The last request and the Abort get no response: both WARNINGs come, in
     time."""
     rule = proxy.rule(*COMPLETE, hold=True)
@@ -203,12 +203,12 @@ def test_71_no_answer_at_all(db, rgw, bucket, proxy, proxied, observer):
         end(observer, "cancel", run.pid)
         assert run.error().pgcode == "57014"
         assert time.monotonic() - started < 7
-    said = "".join(warnings(db))
-    assert "could not abort the upload" in said
-    assert PERHAPS in said
+    text = "".join(warnings(db))
+    assert "could not abort the upload" in text
+    assert PERHAPS in text
 
 
-def test_71_only_the_look_is_not_answered(
+def test_71_only_the_head_has_no_response(
     db, rgw, s3, bucket, proxy, proxied, observer
 ):
     """Then the upload was aborted in time, and no message says otherwise."""
@@ -280,14 +280,14 @@ def test_71_the_truth_in_a_race(
                 ended = True
             except Exception:
                 ended = False
-        said = "".join(warnings(session))
+        text = "".join(warnings(session))
         session.close()
         there = key_of(name) in keys(s3, bucket)
         assert there or not ended
-        assert WRITTEN not in said or there
+        assert WRITTEN not in text or there
         # If the cancel comes after the export, the log at least has it.
         done = f'export of "{name}" by "postgres" to' in pg.log_text()
-        assert not there or done or WRITTEN in said or PERHAPS in said
+        assert not there or done or WRITTEN in text or PERHAPS in text
     no_upload_left(rgw, bucket)
 
 
@@ -308,8 +308,8 @@ OF_THE_STORE = ("internal", "slow-down")
 
 @pytest.mark.parametrize("answer", list(SAYS_NOT))
 @pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
-def test_76_it_says_that_it_failed(db, s3, bucket, proxy, proxied, answer,
-                                   done):
+def test_76_failure_is_reported(db, s3, bucket, proxy, proxied, answer,
+                                done):
     """The failure repeats.  A failure that the store itself reports can be
     verified by a HEAD; if a gateway reports it, the store may still be at work.
     """
@@ -318,14 +318,14 @@ def test_76_it_says_that_it_failed(db, s3, bucket, proxy, proxied, answer,
     proxy.rule(*OBJECT, times=None, **{how: SAYS_NOT[answer]})
     del db.notices[:]
     failure(select, db, *call("late", SMALL, bucket, server=proxied))
-    said = "".join(warnings(db))
-    assert (WRITTEN in said) == done
-    assert (PERHAPS in said) == (not done and answer not in OF_THE_STORE)
+    text = "".join(warnings(db))
+    assert (WRITTEN in text) == done
+    assert (PERHAPS in text) == (not done and answer not in OF_THE_STORE)
     assert keys(s3, bucket) == ([key_of("late")] if done else [])
     assert [r.status for r in proxy.requests(*HEAD)] == [200 if done else 404]
 
 
-def test_76_complete_says_that_it_failed(db, rgw, s3, bucket, proxy, proxied):
+def test_76_complete_reports_failure(db, rgw, s3, bucket, proxy, proxied):
     select(db, "SET onboard.retry_deadline = '300ms'")
     proxy.rule(*COMPLETE, times=None,
                instead=s3_error(500, "InternalError"))
@@ -358,11 +358,11 @@ def test_76_a_run_again(
     assert a["error"].endswith("(the object was written)")
     kept = row_of(observer, "a")
     assert (kept["uri"], kept["error"]) == (uri, a["error"])
-    said = json.loads(body(s3, bucket, f"_onboard/{run_id}/manifest.json"))
-    assert said["tables"][0]["object"] == "written"
+    manifest = json.loads(body(s3, bucket, f"_onboard/{run_id}/manifest.json"))
+    assert manifest["tables"][0]["object"] == "written"
 
 
-def test_76_success_says_that_it_failed(
+def test_76_success_reports_failure(
     db, s3, registry, bucket, proxy, proxied
 ):
     """The call fails, and names the file that exists."""
@@ -372,8 +372,8 @@ def test_76_success_says_that_it_failed(
     options = json.dumps({"server": proxied, "publish": "together"})
     del db.notices[:]
     failure(select, db, ALL, (options,))
-    said = "".join(warnings(db))
-    assert "_SUCCESS" in said and WRITTEN in said
+    text = "".join(warnings(db))
+    assert "_SUCCESS" in text and WRITTEN in text
     assert [k for k in keys(s3, bucket) if k.endswith("/_SUCCESS")]
 
 
@@ -427,12 +427,12 @@ def test_72_a_worker_is_ended(
     kept = row_of(observer, "a")
     for column in ("status", "uri", "error", "files", "rows", "bytes"):
         assert kept[column] == a[column], column
-    said = json.loads(body(s3, bucket, f"_onboard/{a['run_id']}/manifest.json"))
-    assert not said["success"]
-    table = said["tables"][0]
+    manifest = json.loads(body(s3, bucket, f"_onboard/{a['run_id']}/manifest.json"))
+    assert not manifest["success"]
+    table = manifest["tables"][0]
     assert (table["status"], table["uri"]) == ("failed", uri)
     assert table["object"] == ("written" if written else "unknown")
-    assert "object" not in said["tables"][1]
+    assert "object" not in manifest["tables"][1]
     assert (key_of("a") in keys(s3, bucket)) == written
 
 
@@ -456,10 +456,10 @@ def test_72_the_session_is_ended(
         assert error.pgcode == "57014"
         assert f'the object "{uri}" {WRITTEN}' in "".join(session.notices)
     session.close()
-    said = f'[{run.pid}]'
+    process = f'[{run.pid}]'
     assert [
         line for line in pg.log_text()[before:].splitlines()
-        if said in line and WRITTEN in line
+        if process in line and WRITTEN in line
     ]
     kept = row_of(observer, "a")
     assert (kept["status"], kept["uri"]) == ("failed", uri)
@@ -498,12 +498,12 @@ def test_72_a_table_of_the_session(
     assert (a["status"], b["status"]) == ("failed", "done")
     assert a["uri"] == f"s3://{bucket}/{key_of('a')}"
     assert PERHAPS in a["error"]
-    said = json.loads(body(s3, bucket, f"_onboard/{a['run_id']}/manifest.json"))
-    assert said["tables"][0]["object"] == "unknown"
+    manifest = json.loads(body(s3, bucket, f"_onboard/{a['run_id']}/manifest.json"))
+    assert manifest["tables"][0]["object"] == "unknown"
 
 
-def test_72_what_fails_after_it_has_landed(db, observer, s3, bucket, proxied,
-                                           proxy):
+def test_72_failure_after_landing(db, observer, s3, bucket, proxied,
+                                  proxy):
     """The object of a job's table exists, but its manifest does not."""
     proxy.rule(
         "PUT", "/manifest.json", times=None, answer=s3_error(403, "AccessDenied")
@@ -557,8 +557,8 @@ def test_72_together(
         lambda: detail in pg.log_text()[before:], 10, "the log says so"
     )
     if how == "cancel":
-        said = "".join(session.notices)
-        assert "the run was published in part" in said and detail in said
+        text = "".join(session.notices)
+        assert "the run was published in part" in text and detail in text
     session.close()
     assert keys(s3, bucket) == ([key_of("k1")] if visible else [])
     if workers == WORKERS:
@@ -570,7 +570,7 @@ def test_72_together(
     no_upload_left(rgw, bucket)
 
 
-def test_72_all_of_it_is_visible(
+def test_72_all_objects_are_visible(
     pg, db, observer, s3, registry, bucket, proxied, proxy, workers
 ):
     """The last Complete has succeeded when the run is cancelled, without a

@@ -115,7 +115,7 @@ HOSTILE = {
 
 @BOTH
 @pytest.mark.parametrize("fault", list(HOSTILE))
-def test_47_hostile_answer(export, proxy, db, fault, query):
+def test_47_hostile_response(export, proxy, db, fault, query):
     """The response ends the export, not the session, and the request is not
     retried."""
     proxy.rule(OBJECT[0] if query == SMALL else CREATE[0], times=None,
@@ -123,9 +123,9 @@ def test_47_hostile_answer(export, proxy, db, fault, query):
     export.set(retry_deadline="300ms")
     error = export.failure(query)
     assert error.pgcode in ("08P01", "58P01"), error
-    said = f"{error} {error.diag.message_detail}"
-    assert len(said) < 2000
-    assert "haha" not in said
+    text = f"{error} {error.diag.message_detail}"
+    assert len(text) < 2000
+    assert "haha" not in text
     assert select(db, "SELECT 1 AS one") == [{"one": 1}]
 
 

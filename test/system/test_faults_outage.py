@@ -122,7 +122,7 @@ def served(request, proxy, proxied, tls_proxy, make_server, rgw, authority):
     indirect=["served"],
 )
 def test_55_store_is_away(
-    db, s3, rgw, bucket, served, kind, parallel, tell
+    db, s3, rgw, bucket, served, kind, parallel, show
 ):
     proxy, server = served
     select(db, SETTINGS + kind.settings)
@@ -139,7 +139,7 @@ def test_55_store_is_away(
         outage.mend()
         began = time.monotonic()
         (row,) = export.rows(LIMIT)
-    tell(f"{kind.__name__}, parallel {parallel}: away for {AWAY} s, done"
+    show(f"{kind.__name__}, parallel {parallel}: away for {AWAY} s, done"
          f" {time.monotonic() - began:.1f} s later, {during} requests by then")
     assert row["status"] == "done"
     assert row["rows"] == value(db, f"SELECT count(*) FROM ({QUERY}) q")

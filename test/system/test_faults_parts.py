@@ -102,7 +102,7 @@ def test_04_too_many_requests(export, proxy):
     only_that_again(export)
 
 
-def test_04_a_pause_that_was_asked_for(export, proxy):
+def test_04_retry_after(export, proxy):
     """The retry is signed again."""
     answer = s3_error(503, "SlowDown", headers={"Retry-After": "1"})
     proxy.rule(*PART, answer=answer)
@@ -211,7 +211,7 @@ def test_08_one_slow_connection(export, proxy):
     assert export.statuses(PART) == [200]
 
 
-def test_09_answer_is_late(export, proxy):
+def test_09_response_is_late(export, proxy):
     """The response is awaited for as long as stall_timeout allows."""
     rule = proxy.rule(*PART, delay=0.5)
     export.lands()
@@ -221,7 +221,7 @@ def test_09_answer_is_late(export, proxy):
 
 
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
-def test_09_answer_never_comes(export, proxy, request_):
+def test_09_response_never_comes(export, proxy, request_):
     """The store has acted; after stall_timeout, the request is repeated."""
     proxy.rule(*request_, hold=True)
     export.set(stall_timeout="1s")
@@ -395,7 +395,7 @@ def test_object_lost_once(export, proxy, action):
     only_that_again(export, OBJECT)
 
 
-def test_object_put_but_answer_lost(export, proxy, db):
+def test_object_put_but_response_lost(export, proxy, db):
     """Each response is lost until the export fails: then a HEAD shows whether
     the object exists."""
     proxy.rule(*OBJECT, drop="after", times=None)

@@ -42,8 +42,8 @@ def refused(export, db, proxy, rgw):
             f'could not {what} "s3://{bucket}/{key_of("t")}"'
         )
         assert hint in error.diag.message_hint
-        said = f"{error} {error.diag.message_detail}"
-        assert rgw.secret_key not in said
+        text = f"{error} {error.diag.message_detail}"
+        assert rgw.secret_key not in text
         assert len(proxy.requests()) == 1
         assert not warnings(db)
         return error.diag.message_detail
@@ -143,7 +143,7 @@ def test_24_another_region(export, proxy, query, answer):
     assert set(regions(export)) == {"eu-north-1"}
 
 
-def test_24_region_is_asked_for(export, proxy):
+def test_24_head_for_the_region(export, proxy):
     """If the redirect does not name the region, a HEAD of the bucket finds it.
     """
     proxy.rule(*OBJECT, answer=s3_error(301, "PermanentRedirect"))
@@ -154,15 +154,15 @@ def test_24_region_is_asked_for(export, proxy):
     assert regions(export)[-1] == "eu-north-1"
 
 
-def test_24_region_is_asked_for_again(export, proxy):
+def test_24_head_for_the_region_is_retried(export, proxy):
     """The HEAD gets no response at first."""
     proxy.rule(*OBJECT, times=2, answer=s3_error(301, "PermanentRedirect"))
     proxy.rule("HEAD", answer=html(503))
     answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
     proxy.rule("HEAD", nth=2, answer=answer)
     export.lands(SMALL)
-    asked = ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
-    assert [r.method for r in proxy.requests()] == asked
+    methods = ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
+    assert [r.method for r in proxy.requests()] == methods
     assert regions(export)[-1] == "eu-north-1"
 
 

@@ -68,7 +68,7 @@ def ends(pid):
     )
 
 
-def said(cluster, pid, text):
+def logged(cluster, pid, text):
     """Whether the backend wrote such a line into the log."""
     return any(
         f"[{pid}]" in line and text in line
@@ -76,7 +76,7 @@ def said(cluster, pid, text):
     )
 
 
-def goes_on(cluster, s3, bucket):
+def assert_usable(cluster, s3, bucket):
     """A new session exports, and only its object landed."""
     session = cluster.connect()
     assert land(session, "again", "SELECT 1", bucket)["rows"] == 1
@@ -95,10 +95,10 @@ def test_38_fast_shutdown(cluster, held, rgw, s3, bucket):
     client.close()
     assert elapsed < 5
     no_trace(rgw, bucket)
-    assert said(cluster, export.pid, TERMINATING)
+    assert logged(cluster, export.pid, TERMINATING)
     assert "was terminated by signal" not in cluster.log_text()
     cluster.start()
-    goes_on(cluster, s3, bucket)
+    assert_usable(cluster, s3, bucket)
 
 
 def test_38_smart_shutdown(cluster, held, rgw, s3, bucket):
@@ -194,7 +194,7 @@ def test_39_crash(cluster, proxy, rgw, s3, bucket, crash):
     assert rgw.unfinished(bucket) == []
     assert select(session, SWEEP, (bucket,)) == []
     session.close()
-    goes_on(cluster, s3, bucket)
+    assert_usable(cluster, s3, bucket)
 
 
 def test_40_postmaster_dies(cluster, held, rgw, s3, bucket):
@@ -210,4 +210,4 @@ def test_40_postmaster_dies(cluster, held, rgw, s3, bucket):
     client.close()
     no_trace(rgw, bucket)
     cluster.start()
-    goes_on(cluster, s3, bucket)
+    assert_usable(cluster, s3, bucket)

@@ -84,7 +84,7 @@ def test_56_parts_do_not_grow(db, bucket, make_server, proxy, rgw):
     assert set(sizes(proxy)[:-1]) == {5 * MB}
 
 
-def test_56_is_told(db, bucket, equal):
+def test_56_is_reported(db, bucket, equal):
     """onboard_explain() and onboard_check() report it."""
     select(db, EAGER)
     explain = ("SELECT line FROM onboard_explain(%s, jsonb_build_object("
@@ -106,10 +106,10 @@ def test_56_r2_by_its_name(db, make_server):
     endpoint = "https://0a1b.eu.r2.cloudflarestorage.com"
     explain = ("SELECT line FROM onboard_explain(%s, jsonb_build_object("
                "'parallel', 2, 'server', %s)) line")
-    for options, told in (({}, True), ({"parts": "any"}, False)):
+    for options, reported in (({}, True), ({"parts": "any"}, False)):
         server = make_server(endpoint, "key", "secret-of-none", **options)
         line = select(db, explain, (QUERY, server))[0]["line"]
-        assert ("one size" in line) == told, line
+        assert ("one size" in line) == reported, line
 
 
 # Content-MD5
@@ -126,7 +126,7 @@ def has_md5(requests):
 
 
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
-def test_57_md5_is_asked_for(export, proxy, request_):
+def test_57_md5_is_required(export, proxy, request_):
     """S3 requires it for locked objects; RGW verifies the header.  The session
     remembers the requirement."""
     query = SMALL if request_ is OBJECT else rows(12)

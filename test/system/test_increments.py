@@ -244,7 +244,7 @@ class Judge:
             self.check_claimed()
             self.check_remembered(history)
             self.check_history()
-            self.check_told()
+            self.check_reported()
             self.check_manifests(db)
             if "strangers" not in self.episode.without:
                 self.check_strangers()
@@ -252,12 +252,12 @@ class Judge:
             if last:
                 self.check_end(db)
         if crashes(self.log):
-            self.say(f"the server crashed: {crashes(self.log)}")
+            self.note(f"the server crashed: {crashes(self.log)}")
         self.check_errors()
         self.world.counts["judged"] += 1
         return self.wrong
 
-    def say(self, what):
+    def note(self, what):
         self.wrong.append(what[:3000])
 
     def check_errors(self):
@@ -271,8 +271,8 @@ class Judge:
                 ):
                     lines = [line for line in self.log.splitlines()
                              if re.search("FATAL|ERROR|onboard job", line)]
-                    self.say(f"{call.arguments} failed with {call}:"
-                             f" {lines[-12:]}")
+                    self.note(f"{call.arguments} failed with {call}:"
+                              f" {lines[-12:]}")
 
     # Objects
 
@@ -290,21 +290,21 @@ class Judge:
         """Checks that the object is as a row or manifest describes it."""
         landed = self.look(uri)
         if landed is None:
-            self.say(f"{who} says {uri}, which is not there")
+            self.note(f"{who} says {uri}, which is not there")
         elif landed.wrong:
-            self.say(f"{uri} {landed.wrong}")
+            self.note(f"{uri} {landed.wrong}")
         elif (len(landed.rows), landed.size) != (rows, bytes_):
-            self.say(f"{who} says {uri} has {rows} rows, {bytes_} bytes, but"
-                     f" it has {len(landed.rows)}, {landed.size}")
+            self.note(f"{who} says {uri} has {rows} rows, {bytes_} bytes, but"
+                      f" it has {len(landed.rows)}, {landed.size}")
         return landed
 
     def check_claimed(self):
         for uri, (state, who) in self.claimed.items():
             found = self.listing.get(uri)
             if found is None:
-                self.say(f"{uri}, an increment of {who}, has vanished")
+                self.note(f"{uri}, an increment of {who}, has vanished")
             elif found[:2] != state:
-                self.say(f"{uri}, an increment of {who}, has been replaced")
+                self.note(f"{uri}, an increment of {who}, has been replaced")
 
     def check_remembered(self, history):
         """A row that has named an object keeps naming it until the run has
@@ -314,8 +314,8 @@ class Judge:
             if row["uri"] is None and row["status"] != "empty" and (
                 key in self.named
             ):
-                self.say(f"the history has forgotten {self.named[key]} of"
-                         f" {key}: {row['status']}")
+                self.note(f"the history has forgotten {self.named[key]} of"
+                          f" {key}: {row['status']}")
             self.named[key] = row["uri"]
             if row["uri"] is None:
                 del self.named[key]
@@ -337,7 +337,7 @@ class Judge:
             if self.may_be_replaced(row["run_id"], name, uri):
                 continue
             if name != WHOLE and uris[uri] > 1:
-                self.say(f"two rows of the history have {uri}")
+                self.note(f"two rows of the history have {uri}")
             landed = self.check(who, uri, row["rows"], row["bytes"])
             if landed is None or uri in self.claimed:
                 continue
@@ -349,39 +349,40 @@ class Judge:
         """Checks that the rows are those of committed versions, each once."""
         vers, uri = landed.vers, row["uri"]
         if len(vers) != len(set(vers)):
-            self.say(f"{uri} has rows twice: {vers}")
+            self.note(f"{uri} has rows twice: {vers}")
         sees_all = row["role_id"] != self.world.oids[2]
         for one in landed.rows:
             version = self.model.versions.get(int(one["ver"]))
             if version is None or version.state != "committed":
-                self.say(f"{uri} has a row that never was: {one}")
+                self.note(f"{uri} has a row that never was: {one}")
             elif (version.table, version.row, version.tenant, version.pad) != (
                 row["name"], int(one["id"]), int(one["tenant"]), one["pad"]
             ):
-                self.say(f"{uri} has {one}, but it was {version}")
+                self.note(f"{uri} has {one}, but it was {version}")
             elif not sees_all and version.tenant != 1 and (
                 row["name"] not in self.model.widened
             ):
-                self.say(f"{uri} has a row that its role may not see: {one}")
+                self.note(f"{uri} has a row that its role may not see: {one}")
 
-    def check_told(self):
-        for uri, rows, bytes_, name, run_id in self.model.told:
+    def check_reported(self):
+        for uri, rows, bytes_, name, run_id in self.model.reported:
             if not self.may_be_replaced(run_id, name, uri):
                 self.check(f"the result of run {run_id}", uri, rows, bytes_)
 
     def check_strangers(self):
         """Checks objects that no row of the history claims."""
-        told = {one[0] for one in self.model.told}
+        reported = {one[0] for one in self.model.reported}
         ours = {row["uri"] for row in self.history}
         for uri in self.listing:
             if "/_onboard/" in uri or uri in ours or uri in self.claimed:
                 continue
-            if uri not in told and uri not in self.seen:
+            if uri not in reported and uri not in self.seen:
                 if not self.is_explained(uri):
                     found = re.search(UUID, uri.split("/", 3)[3])
-                    said = [call.said for call in
-                            self.calls_of(found and found[0])]
-                    self.say(f"{uri} is there, and nobody was told: {said}")
+                    messages = [call.messages for call in
+                                self.calls_of(found and found[0])]
+                    self.note(f"{uri} exists, but no message reported it:"
+                              f" {messages}")
                 self.seen.add(uri)
 
         self.check_denials()
@@ -402,18 +403,18 @@ class Judge:
             and row["uri"] is None
         ]
         denied += [
-            (uri, said["run_id"], table["name"], table["status"])
-            for uri, (_, said) in self.known.items()
+            (uri, manifest["run_id"], table["name"], table["status"])
+            for uri, (_, manifest) in self.known.items()
             if uri.endswith("/manifest.json") and uri in self.listing
-            for table in said["tables"]
+            for table in manifest["tables"]
             if table["uri"] is None and table.get("object") is None
         ]
         for who, run_id, name, status in denied:
             if (run_id, name) in there and not (
                 {run_id} & (self.episode.repeated | self.model.interrupted)
             ):
-                self.say(f"{who} says that {name} of run {run_id} is {status},"
-                         f" but there is {there[run_id, name]}")
+                self.note(f"{who} says that {name} of run {run_id} is {status},"
+                          f" but there is {there[run_id, name]}")
 
     def is_explained(self, uri):
         """Whether a message reported that it exists or may exist: to the
@@ -428,7 +429,7 @@ class Judge:
         if key in self.log or f"{run_id}, whose objects are" in self.log:
             return True
         return any(
-            key in call.said or OF_THE_RUN.search(call.said)
+            key in call.messages or OF_THE_RUN.search(call.messages)
             or OF_THE_RUN.search("\n".join(re.findall(
                 rf".*\[{call.pid}\].*", self.log
             )))
@@ -454,35 +455,35 @@ class Judge:
             elif uri.endswith("/_SUCCESS"):
                 beside = uri.removesuffix("_SUCCESS") + "manifest.json"
                 if beside not in self.listing:
-                    self.say(f"{uri} has no manifest")
+                    self.note(f"{uri} has no manifest")
 
     def check_manifest(self, db, uri):
         state = self.listing[uri][:2]
         if self.known.get(uri, (None,))[0] != state:
             self.known[uri] = state, json.loads(self.world.body(uri))
             self.world.counts["manifests"] += 1
-        said = self.known[uri][1]
+        manifest = self.known[uri][1]
         success = uri.removesuffix("manifest.json") + "_SUCCESS"
-        if success in self.listing and not said["success"]:
-            self.say(f"{success} stands beside a manifest of a failure")
-        for table in said["tables"]:
+        if success in self.listing and not manifest["success"]:
+            self.note(f"{success} stands beside a manifest of a failure")
+        for table in manifest["tables"]:
             self.check_manifest_table(
-                db, uri, said, table, success in self.listing
+                db, uri, manifest, table, success in self.listing
             )
 
-    def check_manifest_table(self, db, uri, said, table, has_success):
+    def check_manifest_table(self, db, uri, manifest, table, has_success):
         name, where = table["name"], table["uri"]
-        if said["success"] and table["status"] not in ("done", "empty"):
-            self.say(f"{uri} says success, and {name} {table['status']}")
+        if manifest["success"] and table["status"] not in ("done", "empty"):
+            self.note(f"{uri} says success, and {name} {table['status']}")
         if where is None or table["status"] == "failed":
             return
         if where.split("/")[2] != uri.split("/")[2]:
-            self.say(f"{uri} names an object of another bucket: {where}")
-        if self.may_be_replaced(said["run_id"], name, where) and not (
-            has_success and said["run_id"] in where and all(
+            self.note(f"{uri} names an object of another bucket: {where}")
+        if self.may_be_replaced(manifest["run_id"], name, where) and not (
+            has_success and manifest["run_id"] in where and all(
                 # A run without a manifest does not look for an earlier one.
                 call.shared.get("manifest")
-                for call in self.episode.calls[said["run_id"]]
+                for call in self.episode.calls[manifest["run_id"]]
             )
         ):
             return
@@ -491,8 +492,8 @@ class Judge:
             return
         # The table landed before the run was repeated.
         if table.get("crc32") not in (landed.crc32, None):
-            self.say(f"{uri} says that {where} has crc32 {table['crc32']},"
-                     f" not {landed.crc32}")
+            self.note(f"{uri} says that {where} has crc32 {table['crc32']},"
+                      f" not {landed.crc32}")
         self.check_bounds(db, uri, table, landed)
 
     def check_bounds(self, db, uri, table, landed):
@@ -509,8 +510,8 @@ class Judge:
              mark["above"]),
         )
         if outside:
-            self.say(f"{uri}: {outside} rows of {table['uri']} are not within"
-                     f" {mark}")
+            self.note(f"{uri}: {outside} rows of {table['uri']} are not within"
+                      f" {mark}")
 
     # Rows
 
@@ -549,7 +550,7 @@ class Judge:
         }
         self.world.counts["rows"] += len(visible)
         if missing:
-            self.say(
+            self.note(
                 f"{len(missing)} rows of {name} are lost for"
                 f" {self.world.names[self.world.oids.index(role)]}: {what},"
                 f" but nothing that has landed has {missing} (ver: v)"
@@ -562,8 +563,8 @@ class Judge:
         ):
             role, name = mark["role_id"], mark["name"]
             if mark["uri"] not in self.claimed:
-                self.say(f"the watermark of {name} is of {mark['uri']}, which"
-                         " no row of the history has")
+                self.note(f"the watermark of {name} is of {mark['uri']}, which"
+                          " no row of the history has")
             query = self.model.query_of(
                 role, name, mark["run_id"], role == self.world.oids[2]
             )
@@ -588,7 +589,7 @@ class Judge:
                         "all was landed in the end", "true",
                     )
                 elif not kind.coarse:
-                    self.say(f"{name} cannot be landed: {error}")
+                    self.note(f"{name} cannot be landed: {error}")
                 else:
                     self.world.counts["coarse, refused"] += 1
 
@@ -641,12 +642,12 @@ def run(world, episode):
 
 
 def report(episode, wrong):
-    said = "\n".join(episode.said[-LINES:])
+    steps = "\n".join(episode.steps_taken[-LINES:])
     more = len(wrong) - FAILURES
     return "\n".join([
         f"ONBOARD_SEED={episode.seed}/{episode.number}",
         *wrong[:FAILURES], *([f"and {more} more"] if more > 0 else []),
-        f"what was done (tick: what):\n{said}",
+        f"what was done (tick: what):\n{steps}",
     ])
 
 
@@ -667,9 +668,9 @@ def carry_out(world, seed, number):
     return report(episode, wrong) if wrong else None
 
 
-def test_increments(worlds, tell):
+def test_increments(worlds, show):
     seed, numbers = chosen()
-    tell(f"ONBOARD_SEED={seed}")
+    show(f"ONBOARD_SEED={seed}")
     left = list(reversed(numbers))
     failures = []
 
@@ -679,12 +680,12 @@ def test_increments(worlds, tell):
             found = carry_out(world, seed, number)
             if found:
                 failures.append(found)
-            tell(f"episode {number}: {dict(world.counts)}")
+            show(f"episode {number}: {dict(world.counts)}")
 
     with ThreadPoolExecutor(len(worlds)) as pool:
         list(pool.map(lane, worlds))
     if failures:
         pytest.fail("\n\n".join(failures), pytrace=False)
     counts = sum((world.counts for world in worlds), collections.Counter())
-    tell(f"increments: {dict(counts)}")
+    show(f"increments: {dict(counts)}")
     assert counts["watermarks"] > counts["watermarks unsure"]

@@ -352,7 +352,7 @@ def test_running_until_the_manifest_is_there(
     assert wait(db, run_id)["status"] == "done"
 
 
-def test_what_has_ended_meanwhile_is_not_lost(pg, db, observer, bucket):
+def test_a_run_that_ends_meanwhile_is_not_lost(pg, db, observer, bucket):
     """The statement began while the job was running, and reads its state after
     the job's end."""
     select(db, "SELECT pg_advisory_lock(81); SELECT pg_advisory_lock(82)")
@@ -661,7 +661,7 @@ def test_an_id_under_which_another_role_has_landed(
         select(db, "REVOKE SELECT ON onboard_tables FROM ids_two")
 
 
-def test_an_open_transaction_under_the_same_id_blocks_nobody(
+def test_an_open_transaction_under_the_same_id_does_not_block(
     db, pg, exporters, bucket
 ):
     """Rows of two roles with the same id and name do not conflict."""

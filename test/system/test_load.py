@@ -120,7 +120,7 @@ def session_query(number):
     )
 
 
-def test_50_all_at_once(crowd, s3, bucket, tell):
+def test_50_all_at_once(crowd, s3, bucket, show):
     cluster, sessions = crowd
     observer = cluster.connect()
     pids = [session.info.backend_pid for session in sessions]
@@ -153,7 +153,7 @@ def test_50_all_at_once(crowd, s3, bucket, tell):
     assert min(row["bytes"] for row in results) > 5 * MB  # two parts
 
     one, all_ = memory.growth()
-    tell(f"{BACKENDS} backends: {one / MB:.1f} MB in one,"
+    show(f"{BACKENDS} backends: {one / MB:.1f} MB in one,"
          f" {all_ / MB:.0f} MB in all, {memory.left() / MB:.1f} MB left")
     assert one <= MEMORY * MB + ALLOWANCE
     assert all_ <= BACKENDS * (MEMORY * MB + ALLOWANCE)
@@ -305,7 +305,7 @@ class Soak:
         assert [row["status"] for row in found] == ["done", "failed", "done"]
 
 
-def test_soak(pg, db, rgw, bucket, make_server, tell):
+def test_soak(pg, db, rgw, bucket, make_server, show):
     pg.psql(TABLES.format(bucket=bucket), "onboard")
     observer = pg.connect("onboard")
     servers = (
@@ -336,7 +336,7 @@ def test_soak(pg, db, rgw, bucket, make_server, tell):
         pg.psql(UNDO, "onboard")
     seen = seen[WARM // CYCLE - 1:]
     rss, palloced, files = zip(*seen)
-    tell(f"{soak.exports} exports: {rss[0] / MB:.1f} MB after {WARM},"
+    show(f"{soak.exports} exports: {rss[0] / MB:.1f} MB after {WARM},"
          f" {rss[-1] / MB:.1f} MB in the end")
     # malloc's heap grows by occasional steps, a leak steadily.
     assert rss[-1] - rss[0] <= 2 * ALLOWANCE

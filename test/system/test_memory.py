@@ -190,7 +190,7 @@ def short(pg):
 
 @pytest.mark.parametrize("case", SHARED)
 def test_workers_share_the_memory(
-    pg, db, discard, make_server, wide, short, tell, case
+    pg, db, discard, make_server, wide, short, show, case
 ):
     """With a leader and two workers, all buffers are in use."""
     query, count, memory, options = SHARED[case]
@@ -226,7 +226,7 @@ def test_workers_share_the_memory(
     grown = [peak.peak for peak in peaks]
     grown[0] -= before
     shown = ", ".join(f"{size / MB:.0f}" for size in [*held, *grown])
-    tell(f"{case}: {shown} MB in leader and workers, held and at most")
+    show(f"{case}: {shown} MB in leader and workers, held and at most")
     # The memory was really in use, and no process exceeded its share.
     assert sum(held) > memory / 2
     assert max(grown) <= memory / 3 + ALLOWANCE

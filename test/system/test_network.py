@@ -61,7 +61,7 @@ if LONG:
 
 @pytest.mark.parametrize("end, parallel", CASES)
 def test_54_network_cut(
-    network, remote, rgw, proxy, s3, bucket, canaries, tell, end, parallel
+    network, remote, rgw, proxy, s3, bucket, canaries, show, end, parallel
 ):
     name = f"s3_{end}_{parallel}"
     Server(remote, canaries)(
@@ -84,7 +84,7 @@ def test_54_network_cut(
         (row,) = export.rows(LIMIT)
         elapsed = time.monotonic() - started
     tries = len(proxy.requests("PUT", "partNumber="))
-    tell(f"{end}, parallel {parallel}: cut for {CUT} s, done after"
+    show(f"{end}, parallel {parallel}: cut for {CUT} s, done after"
          f" {elapsed:.1f} s, {tries} requests for parts")
     assert row["rows"] == value(db, f"SELECT count(*) FROM ({QUERY}) q")
     assert_same_rows(

@@ -117,7 +117,7 @@ def test_storage_class(db, s3, proxy, proxied, bucket, size):
 
 
 @pytest.mark.parametrize("size", SIZES)
-def test_what_is_not_asked_for_is_not_sent(db, proxy, proxied, bucket, size):
+def test_no_headers_without_options(db, proxy, proxied, bucket, size):
     land_of_size(db, bucket, size, server=proxied)
     sent = set(proxy.requests()[0].headers)
     assert not sent & {"x-amz-storage-class", "x-amz-acl", "x-amz-tagging"}
@@ -153,7 +153,7 @@ def test_all_options(db, s3, bucket, size):
     assert len(acl["Grants"]) == 2
 
 
-def test_as_much_as_it_can_have(db, s3, bucket, proxy, proxied):
+def test_all_options_and_much_metadata(db, s3, bucket, proxy, proxied):
     """All options, with as much metadata as is allowed, fit in one request."""
     metadata = {f"n{i}": "v" for i in range(50)}
     for size in SIZES:
@@ -446,7 +446,7 @@ def test_not_overwriting(db, rgw, s3, bucket, size):
     head_of(s3, bucket, size)
 
 
-def test_not_overwriting_what_came_meanwhile(db, s3, bucket, proxy, proxied):
+def test_not_overwriting_a_later_object(db, s3, bucket, proxy, proxied):
     """The HEAD found nothing, so the write itself must be conditional."""
     rule = proxy.rule("HEAD", "/k", hold=True)
     options = {"server": proxied, "key": "k", "overwrite": "error"}

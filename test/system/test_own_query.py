@@ -90,16 +90,16 @@ def eager(db):
 @pytest.fixture
 def started(pg):
     """Fails the test if the server has restarted."""
-    def asked():
+    def start_time():
         with pg.connect("onboard") as connection:
             return value(connection, "SELECT pg_postmaster_start_time()")
 
     def restarts():
         return pg.log_text().count("all server processes terminated")
 
-    before = asked(), restarts()
+    before = start_time(), restarts()
     yield
-    assert (asked(), restarts()) == before
+    assert (start_time(), restarts()) == before
 
 
 def assert_lands(db, s3, bucket, query, **options):
@@ -202,7 +202,7 @@ def test_explain(eager, started, query):
     assert_session_is_clean(eager)
 
 
-def test_explain_says_what_explain_says(eager):
+def test_explain_equals_postgresql_s(eager):
     query = "SELECT t, count(*) FROM own GROUP BY t ORDER BY 2"
     lines = [
         row["line"] for row in

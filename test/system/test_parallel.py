@@ -82,7 +82,7 @@ def eager(db):
     return db
 
 
-def sunk(db, query, **options):
+def has_sink(db, query, **options):
     """Whether onboard_explain() reports that workers export the query."""
     lines = select(
         db, "SELECT line FROM onboard_explain(%s, %s) line",
@@ -112,7 +112,7 @@ def assert_same_lines(landed, expected, header=True):
 @pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES.keys())
 @pytest.mark.parametrize("parallel", ["auto", 1])
 def test_same_lines(eager, s3, bucket, query, parallel):
-    assert sunk(eager, query, parallel=parallel)
+    assert has_sink(eager, query, parallel=parallel)
     result = land(
         eager, "t", query, bucket, parallel=parallel, part_size="5MB"
     )
@@ -155,7 +155,7 @@ def land_frames(db, s3, bucket, query, **options):
     """Returns the object decompressed by the tool, its frames, and the number
     of parts."""
     compression = options["compression"]
-    assert sunk(db, query, **options)
+    assert has_sink(db, query, **options)
     result = land(db, "t", query, bucket, key="k", part_size="5MB", **options)
     data = body(s3, bucket, "k")
     assert result["bytes"] == len(data)
@@ -227,7 +227,7 @@ def test_first_frame_has_rows(eager, s3, bucket, compression, format):
     "max_parallel_workers = 0", "parallel_leader_participation = off",
 ])
 @pytest.mark.parametrize("compression", CODECS)
-def test_compressed_by_whoever_takes_part(
+def test_compressed_by_session_or_worker(
     eager, s3, bucket, compression, setting
 ):
     """Only the session exports, or only the worker, which leaves the session a
@@ -254,7 +254,7 @@ def test_compressed_without_rows(eager, s3, bucket, compression):
 @pytest.mark.parametrize("format", ["text", "jsonl"])
 def test_formats(eager, s3, bucket, format):
     query = "SELECT * FROM big"
-    assert sunk(eager, query, format=format)
+    assert has_sink(eager, query, format=format)
     land(eager, "t", query, bucket, format=format, parallel=2)
     landed = body(s3, bucket, keys(s3, bucket)[0])
     if format == "jsonl":
@@ -270,7 +270,7 @@ def test_formats(eager, s3, bucket, format):
 def test_binary(eager, s3, bucket):
     """COPY FROM reads the same rows back."""
     query = "SELECT g, t, n FROM big"
-    assert sunk(eager, query, format="binary")
+    assert has_sink(eager, query, format="binary")
     land(eager, "t", query, bucket, format="binary", parallel=2)
     landed = body(s3, bucket, keys(s3, bucket)[0])
     assert len(landed) == len(copy(eager, query, "FORMAT binary"))
@@ -291,10 +291,10 @@ def test_binary_in_another_encoding(eager, s3, bucket):
     """Send functions convert to the client's encoding, which workers do not
     know, so the session exports alone."""
     query = "SELECT g, t || U&'\\00e9' AS e, to_jsonb(t) AS j FROM big"
-    assert sunk(eager, query, format="binary")
+    assert has_sink(eager, query, format="binary")
     eager.cursor().execute("SET client_encoding = 'LATIN1'")
-    assert not sunk(eager, query, format="binary")
-    assert sunk(eager, query, format="text")
+    assert not has_sink(eager, query, format="binary")
+    assert has_sink(eager, query, format="text")
     for format in "binary", "text":
         land(eager, "t", query, bucket, parallel=2, format=format, key=format)
     landed = body(s3, bucket, "binary")
@@ -303,7 +303,7 @@ def test_binary_in_another_encoding(eager, s3, bucket):
     landed = body(s3, bucket, "text")
     assert_same_lines(landed, copy(eager, query, "FORMAT text"), header=False)
     eager.cursor().execute("SET client_encoding = 'SQL_ASCII'")
-    assert sunk(eager, query, format="binary")
+    assert has_sink(eager, query, format="binary")
 
 
 def test_no_header(eager, s3, bucket):
@@ -316,7 +316,7 @@ def test_no_header(eager, s3, bucket):
 
 def test_empty(eager, s3, bucket):
     query = "SELECT * FROM big WHERE g < 0"
-    assert sunk(eager, query)
+    assert has_sink(eager, query)
     assert land(eager, "t", query, bucket)["status"] == "empty"
     assert keys(s3, bucket) == []
     result = land(eager, "t", query, bucket, empty="write")
@@ -327,7 +327,7 @@ def test_empty(eager, s3, bucket):
 
 def test_order_is_kept(eager, s3, bucket):
     query = "SELECT * FROM big ORDER BY t"
-    assert not sunk(eager, query)
+    assert not has_sink(eager, query)
     land(eager, "t", query, bucket, parallel=2)
     assert body(s3, bucket, keys(s3, bucket)[0]) == copy(eager, query)
 
@@ -335,12 +335,12 @@ def test_order_is_kept(eager, s3, bucket):
 @pytest.mark.parametrize("setting", [
     "max_parallel_workers = 0", "parallel_leader_participation = off",
 ])
-def test_who_takes_part(eager, s3, bucket, setting):
+def test_session_or_workers_alone(eager, s3, bucket, setting):
     """If no worker is available, the session exports alone; or the workers do.
     """
     query = "SELECT * FROM big"
     eager.cursor().execute("SET " + setting)
-    assert sunk(eager, query)
+    assert has_sink(eager, query)
     land(eager, "t", query, bucket, parallel=2)
     assert_same_lines(
         body(s3, bucket, keys(s3, bucket)[0]), copy(eager, query)
@@ -354,7 +354,7 @@ def test_uncommitted_rows(eager, s3, bucket):
         cursor.execute("CREATE TABLE mine AS SELECT * FROM big")
         cursor.execute("INSERT INTO mine SELECT * FROM big WHERE g < 10")
         cursor.execute("ANALYZE mine")
-        assert sunk(eager, "SELECT * FROM mine")
+        assert has_sink(eager, "SELECT * FROM mine")
         result = land(eager, "t", "SELECT * FROM mine", bucket, parallel=2)
         cursor.execute("ROLLBACK")
     assert result["rows"] == 300009
@@ -392,7 +392,7 @@ def no_workers(db):
 @pytest.mark.parametrize("at", [1, 150000, 299999])
 def test_error_in_a_worker(eager, rgw, s3, bucket, at):
     query = f"SELECT g, repeat(t, 20), 1 / (g - {at}) FROM big"
-    assert sunk(eager, query)
+    assert has_sink(eager, query)
     error = failure(
         land, eager, "t", query, bucket, parallel=2, part_size="5MB"
     )
@@ -439,7 +439,7 @@ ENDS = {
 
 
 @pytest.mark.parametrize("how", ENDS)
-def test_ended_by_somebody(pg, db, rgw, bucket, how):
+def test_ended_by_another_session(pg, db, rgw, bucket, how):
     function, sqlstate = ENDS[how]
     other = pg.connect("onboard")
     other.cursor().execute(EAGER)

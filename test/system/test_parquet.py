@@ -630,10 +630,10 @@ RANDOM_TABLES = 12
 SOLE = "SET max_parallel_workers_per_gather = 0"
 
 
-def test_random_tables(parquet, pg, tell):
+def test_random_tables(parquet, pg, show):
     seed, _, number = os.environ.get("ONBOARD_SEED", "").partition("/")
     seed = seed or str(secrets.randbelow(10 ** 9))
-    tell(f"ONBOARD_SEED={seed}")
+    show(f"ONBOARD_SEED={seed}")
     numbers = [int(number)] if number else range(RANDOM_TABLES)
     db = pg.connect("onboard")
     execute(db, TYPES)

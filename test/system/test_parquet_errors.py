@@ -403,7 +403,7 @@ WORKERS = "SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s"
     ("pg_terminate_backend", 2, "worker"),
 ])
 def test_ended_while_compressing(
-    pg, observer, bucket, rgw, hard, tell, function, workers, whom
+    pg, observer, bucket, rgw, hard, show, function, workers, whom
 ):
     """Behind the first part, at the level that takes longest."""
     victim = pg.connect("onboard")
@@ -421,7 +421,7 @@ def test_ended_while_compressing(
         begin = time.monotonic()
         select(observer, f"SELECT {function}({pid})")
         error = export.error()
-        tell(f"{function}, {workers} workers: {time.monotonic() - begin:.2f} s")
+        show(f"{function}, {workers} workers: {time.monotonic() - begin:.2f} s")
     assert error.pgcode in ("57014", "57P01", None)
     no_trace(rgw, bucket)
     process.wait_until(

@@ -51,7 +51,7 @@ def generator(tmp_path_factory):
     return program
 
 
-def test_files(generator, readers, tmp_path, tell):
+def test_files(generator, readers, tmp_path, show):
     seconds = int(os.environ.get("ONBOARD_FUZZ_SECONDS", 0))
     seed = int(os.environ.get("ONBOARD_SEED") or secrets.randbelow(10 ** 9))
     end = time.monotonic() + seconds
@@ -76,7 +76,7 @@ def test_files(generator, readers, tmp_path, tell):
         if time.monotonic() > end:
             break
         seed = secrets.randbelow(10 ** 9)
-    tell(f"{made} files with {values} values, the last by ONBOARD_SEED={seed}")
+    show(f"{made} files with {values} values, the last by ONBOARD_SEED={seed}")
     # Few have too little memory.
     assert made > FILES * 0.7
 

@@ -453,7 +453,7 @@ def test_workers_of_a_run(db, session, bucket, proxy, proxied):
     assert run.pid not in {row["pid"] for row in found}
 
 
-def test_who_sees_it(pg, db, session, bucket, proxy, proxied):
+def test_roles_that_see_it(pg, db, session, bucket, proxy, proxied):
     """The rules are those of onboard_runs; the session's user and members of
     pg_monitor see it, too."""
     select(
@@ -499,7 +499,7 @@ OPERATIONS = (
 )
 
 
-def test_what_the_docs_ask(db, session, bucket, table, proxy, proxied):
+def test_queries_of_the_documentation(db, session, bucket, table, proxy, proxied):
     """The documentation's queries for monitoring work as printed."""
     section = OPERATIONS.read_text().split("## Monitoring\n")[1].split("\n## ")
     watch, *others = re.findall(r"```sql\n(.*?)```", section[0], re.S)

@@ -104,17 +104,17 @@ def test_of_one_table(db, s3, bucket):
     )
     assert files(s3, bucket, found["run_id"]) == ["_SUCCESS", "manifest.json"]
     assert body(s3, bucket, file_of(found["run_id"], "_SUCCESS")) == b""
-    said = manifest(s3, bucket, found["run_id"])
+    content = manifest(s3, bucket, found["run_id"])
     landed = body(s3, bucket, key_of("orders", "csv.gz"))
     (history_row,) = select(
         db, "SELECT * FROM onboard_runs WHERE run_id = %s", (found["run_id"],)
     )
     for time in ("started", "ended"):
-        for what in (said, said["tables"][0]):
+        for what in (content, content["tables"][0]):
             assert what[time].endswith("+00:00")
-        assert said["tables"][0].pop(time) == utc(history_row[time])
-    assert said.pop("started") < said.pop("ended")
-    assert said == {
+        assert content["tables"][0].pop(time) == utc(history_row[time])
+    assert content.pop("started") < content.pop("ended")
+    assert content == {
         "version": 1,
         "run_id": found["run_id"],
         "success": True,
@@ -219,7 +219,7 @@ def test_checksum_of_many_parts(db, s3, bucket, parallel, compression):
     assert table["rows"] == 30000
 
 
-def test_where_it_stands(db, rgw, make_server, s3, bucket):
+def test_key_of_the_manifest(db, rgw, make_server, s3, bucket):
     """The key is below the server's prefix, which is taken literally."""
     server = make_server(rgw.endpoint, rgw.access_key, rgw.secret_key,
                          prefix="räw/")
@@ -249,11 +249,11 @@ def test_of_a_run(db, observer, s3, registry, workers, bucket):
     )
     found = land_all(db, manifest=True)
     (run_id,) = {row["run_id"] for row in found}
-    said = manifest(s3, bucket, run_id)
-    assert said["success"] and said["publish"] == "each"
-    assert said["lsn"] is not None
+    content = manifest(s3, bucket, run_id)
+    assert content["success"] and content["publish"] == "each"
+    assert content["lsn"] is not None
     assert files(s3, bucket, run_id) == ["_SUCCESS", "manifest.json"]
-    tables = {table["name"]: table for table in said["tables"]}
+    tables = {table["name"]: table for table in content["tables"]}
     for row in found:
         table = tables[row["name"]]
         for column in ("status", "uri", "rows", "bytes"):
@@ -274,16 +274,16 @@ def test_of_a_run_that_failed(db, s3, registry, workers, bucket):
     assert statuses(found) == {"a": "done", "b": "failed", "c": "failed"}
     run_id = found[0]["run_id"]
     assert files(s3, bucket, run_id) == ["manifest.json"]
-    said = manifest(s3, bucket, run_id)
-    assert not said["success"]
+    content = manifest(s3, bucket, run_id)
+    assert not content["success"]
     assert [
         (table["status"], table["uri"], table.get("sqlstate"))
-        for table in said["tables"]
+        for table in content["tables"]
     ] == [
         ("done", found[0]["uri"], None), ("failed", None, "22P02"),
         ("failed", None, "42601"),
     ]
-    assert "secret" not in json.dumps(said)
+    assert "secret" not in json.dumps(content)
 
 
 def test_nowhere_to_put_it(db, s3, registry, bucket):
@@ -384,9 +384,9 @@ def test_together(
     run_id = found[0]["run_id"]
     for name, query in (("a", "SELECT 1 AS one"), ("b", rows(12))):
         assert body(s3, bucket, key_of(name)) == copy(db, query)
-    said = manifest(s3, bucket, run_id)
-    assert (said["success"], said["publish"]) == (True, "together")
-    for table in said["tables"]:
+    content = manifest(s3, bucket, run_id)
+    assert (content["success"], content["publish"]) == (True, "together")
+    for table in content["tables"]:
         if table["uri"]:
             landed = body(s3, bucket, key_of(table["name"]))
             assert table["crc32"] == crc32(landed)
@@ -533,9 +533,9 @@ def test_a_failure_withholds_all(
     no_upload_left(rgw, bucket)
     assert keys(s3, bucket) == []
     assert history(observer, found[0]["run_id"]) == statuses(found)
-    said = "".join(db.notices)
-    assert "nothing of the run was published" in said
-    assert "1 of 4 tables failed" in said
+    text = "".join(db.notices)
+    assert "nothing of the run was published" in text
+    assert "1 of 4 tables failed" in text
     no_worker_left(observer)
 
 
@@ -689,7 +689,7 @@ def test_the_first_complete_is_refused(
     assert history(observer, found[0]["run_id"]) == statuses(found)
 
 
-def test_a_lost_answer(db, s3, registry, workers, proxied, proxy, bucket):
+def test_a_lost_response(db, s3, registry, workers, proxied, proxy, bucket):
     """The marker of the upload shows that the object is the run's."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("POST", complete_of("b"), drop="after")
@@ -762,15 +762,15 @@ def test_aborts_that_are_refused(
         )
         select(observer, "SELECT pg_advisory_unlock(42)")
         found = run.rows()
-    said = "".join(session.notices)
+    text = "".join(session.notices)
     session.close()
     assert statuses(found) == {
         "a": "withheld", "b": "withheld", "c": "failed"
     }
     assert len(rgw.unfinished(bucket)) == 2
-    assert "could not abort the upload" in said
-    assert "onboard_abort_uploads() removes" in said
-    assert "2 uploads of the run could not be aborted" in said
+    assert "could not abort the upload" in text
+    assert "onboard_abort_uploads() removes" in text
+    assert "2 uploads of the run could not be aborted" in text
     swept = select(
         observer, "SELECT * FROM onboard_abort_uploads(%s, '', '0 s')",
         (bucket,),
@@ -925,10 +925,10 @@ def test_ended_while_it_is_published(
     no_worker_left(observer)
     no_upload_left(rgw, bucket)
     assert objects(s3, bucket) == keys(s3, bucket) == [key_of("a")]
-    said = pg.log_text()[before:]
-    assert "the run was published in part" in said
+    text = pg.log_text()[before:]
+    assert "the run was published in part" in text
     assert (
-        'Visible: "a". Perhaps visible: "b". Not visible: "c".' in said
+        'Visible: "a". Perhaps visible: "b". Not visible: "c".' in text
     )
     if workers == WORKERS:
         assert last_history(observer) == {
@@ -1206,8 +1206,8 @@ def test_on_a_standby(pg, db, s3, registry, bucket):
             select(session, f"SET onboard.parallel_tables = {count}")
             found = land_all(session, publish="together")
             assert statuses(found) == {"a": "done", "b": "done"}
-            said = manifest(s3, bucket, found[0]["run_id"])
-            assert said["success"]
+            content = manifest(s3, bucket, found[0]["run_id"])
+            assert content["success"]
         session.close()
     finally:
         standby.close()

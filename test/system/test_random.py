@@ -67,9 +67,9 @@ def chosen():
     return seed, [int(number)] if number else list(range(TABLES))
 
 
-def test_random_tables(pg, s3, bucket, types, tell):
+def test_random_tables(pg, s3, bucket, types, show):
     seed, numbers = chosen()
-    tell(f"ONBOARD_SEED={seed}")
+    show(f"ONBOARD_SEED={seed}")
     failures, shared = [], []
 
     def work(thread):
@@ -99,7 +99,7 @@ def check(db, s3, bucket, seed, number, shared):
             execute(db, statement)
         for export in draw.exports:
             execute(db, export.set_statements())
-            expected = asked_of_copy(db, export)
+            expected = from_copy(db, export)
             landing = (db, s3, bucket, f"table_{number}", export, expected)
             wrong = compare(*landing)
             if not wrong and number not in shared:
@@ -146,7 +146,7 @@ def compare(db, s3, bucket, key, export, expected, **more):
     return wrong and f"{more or ''} {wrong}"
 
 
-def asked_of_copy(db, export):
+def from_copy(db, export):
     if export.options["format"] != "jsonl":
         return copy(db, export.query, **export.options)
     # The raw line breaks of type json are white space, and become blanks.  No

@@ -435,17 +435,17 @@ def test_notifications(db, pg, bucket):
     listener = pg.connect("onboard")
     select(listener, "LISTEN onboard")
     land(db, "t", "SELECT 1", bucket)
-    told = []
-    while len(told) < 2:
+    received = []
+    while len(received) < 2:
         ready, _, _ = sockets.select([listener], [], [], 30)
         assert ready, "nothing is told"
         listener.poll()
-        told += [json.loads(one.payload) for one in listener.notifies]
+        received += [json.loads(one.payload) for one in listener.notifies]
         del listener.notifies[:]
     listener.close()
-    for line, example in zip(told, examples.groups()):
+    for line, example in zip(received, examples.groups()):
         assert list(line) == list(json.loads(example))
-    assert sorted(set(told[0]) | set(told[1])) == sorted(documented)
+    assert sorted(set(received[0]) | set(received[1])) == sorted(documented)
 
 
 def test_manifest(db, s3, registry, bucket):

@@ -104,7 +104,7 @@ def parquet(regression, s3, bucket, readers, tmp_path):
     db.close()
 
 
-def test_regression_database(parquet, tell):
+def test_regression_database(parquet, show):
     db = parquet.db
     relations = execute(db, RELATIONS)
     failures, count = [], {"same": 0, "refused": 0, "unreadable": 0}
@@ -115,7 +115,7 @@ def test_regression_database(parquet, tell):
             failures.append(f"{relation}: {str(error)[:2000]}")
             if len(failures) == FAILURES:
                 break
-    tell(f"relations: {count}")
+    show(f"relations: {count}")
     assert not failures, "\n\n".join(failures)
     assert count["same"] > 700
     assert count["refused"] < 20 and count["unreadable"] < 40

@@ -132,7 +132,7 @@ def test_identity_gives_credentials(rgw, bucket, identity):
     ).put_object(Bucket=bucket, Key="k", Body=b"x")
 
 
-def test_identity_asks_for_its_tokens(identity):
+def test_identity_requires_tokens(identity):
     identity.authorization = "right"
     parts = urllib.parse.urlsplit(identity.endpoint)
     connection = http.client.HTTPConnection(parts.netloc)
@@ -284,7 +284,7 @@ def test_reports_are_seen(line):
     assert postgres.crashes(f"LOG:  fine\n{line}\nLOG:  fine") == [line]
 
 
-def test_a_storm_sees_what_differs():
+def test_a_storm_detects_differences():
     """It detects objects that COPY would not have made, and sessions that grow.
     """
     export = Export("x", "SELECT id, txt FROM t q ORDER BY id",

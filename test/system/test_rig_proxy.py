@@ -72,7 +72,7 @@ def test_proxy_carries_many_at_once(rgw, proxy, bucket):
     assert len(proxy.wait_for("PUT", count=16)) == 16
 
 
-def test_proxy_answers_the_nth(through, proxy, bucket):
+def test_proxy_responds_to_the_nth(through, proxy, bucket):
     rule = proxy.rule(
         "PUT", "/k", nth=2, answer=s3_error(503, "SlowDown")
     )
@@ -87,7 +87,7 @@ def test_proxy_answers_the_nth(through, proxy, bucket):
     assert requests[1].server_status is None
 
 
-def test_proxy_answers_a_head(through, proxy, bucket):
+def test_proxy_responds_to_a_head(through, proxy, bucket):
     proxy.rule("HEAD", answer=Answer(500, b"not sent"), times=None)
     for _ in range(2):
         with pytest.raises(botocore.exceptions.ClientError):
@@ -112,7 +112,7 @@ def test_proxy_drops_after_the_server_acted(s3, through, proxy, bucket):
     assert s3.head_object(Bucket=bucket, Key="k")["ContentLength"] == MB
 
 
-def test_proxy_cuts_an_answer(through, proxy, bucket):
+def test_proxy_cuts_a_response(through, proxy, bucket):
     through.put_object(Bucket=bucket, Key="k", Body=b"x" * MB)
     proxy.rule("GET", drop="answer")
     with pytest.raises(BROKEN + (botocore.exceptions.IncompleteReadError,)):
@@ -141,7 +141,7 @@ def test_proxy_delays(through, proxy, bucket):
     assert time.monotonic() - started >= 0.3
 
 
-def test_proxy_logs_before_it_answers(through, proxy, bucket):
+def test_proxy_logs_before_it_responds(through, proxy, bucket):
     """When a client has the response, the log is complete."""
     for number in range(50):
         through.put_object(Bucket=bucket, Key="k", Body=b"x" * 1000)
@@ -171,7 +171,7 @@ HELLO = Answer(200, b"hello")
 
 
 @pytest.mark.parametrize("at", [0, 10, len(HELLO.head()) + 3])
-def test_proxy_cuts_an_answer_anywhere(proxy, raw, at):
+def test_proxy_cuts_a_response_anywhere(proxy, raw, at):
     proxy.rule(answer=HELLO, drop="answer", at=at)
     raw.sendall(GET)
     assert all_of(raw) == (HELLO.head() + HELLO.body)[:at]
@@ -227,7 +227,7 @@ def test_proxy_is_slow(proxy, raw):
     assert request.body_bytes == 1000
 
 
-def test_proxy_answers_slowly(proxy, raw):
+def test_proxy_responds_slowly(proxy, raw):
     rule = proxy.rule(answer=Answer(200, b"x" * 1000), rate=50)
     raw.sendall(GET)
     rule.wait()
@@ -241,7 +241,7 @@ def test_proxy_answers_slowly(proxy, raw):
 
 
 @pytest.mark.parametrize("at", [0, 500])
-def test_proxy_answers_early(proxy, raw, at):
+def test_proxy_responds_early(proxy, raw, at):
     proxy.rule(answer=HELLO, early=True, at=at)
     raw.sendall(put(5000) + b"x" * at)
     assert all_of(raw) == HELLO.head() + HELLO.body
@@ -254,7 +254,7 @@ def test_proxy_damages_a_byte(through, proxy, bucket):
     assert code_of(error) == "XAmzContentSHA256Mismatch"
 
 
-def test_proxy_gives_another_answer(s3, through, proxy, bucket):
+def test_proxy_replaces_a_response(s3, through, proxy, bucket):
     proxy.rule("PUT", instead=s3_error(500, "InternalError"))
     with pytest.raises(botocore.exceptions.ClientError) as error:
         through.put_object(Bucket=bucket, Key="k", Body=b"x")
@@ -276,7 +276,7 @@ def test_proxy_dribbles(proxy):
     connection.close()
 
 
-def test_proxy_sends_more_than_an_answer(proxy, raw):
+def test_proxy_sends_more_than_a_response(proxy, raw):
     proxy.rule(answer=HELLO, before=b"before", after=b"after", chunked=True)
     raw.sendall(GET)
     head = HELLO.head().replace(

@@ -89,7 +89,7 @@ def test_buckets_of_a_server(make_server, rgw, db, bucket, s3):
     assert error.pgcode == "42501"
 
 
-def test_who_may_create_servers(db, bob, rgw):
+def test_creating_servers_needs_usage(db, bob, rgw):
     create = (
         "CREATE SERVER {} FOREIGN DATA WRAPPER onboard"
         " OPTIONS (endpoint 'http://127.0.0.1:1')"
@@ -549,9 +549,9 @@ def test_a_landed_object_whose_row_cannot_be_written(db, s3, bucket):
         select(db, "DROP FUNCTION refuse() CASCADE")
     assert row["status"] == "done"
     assert body(s3, bucket, key_of("t")) == b"one\n1\n"
-    told = "".join(db.notices)
-    assert 'WARNING:  the end of "t" could not be written' in told
-    assert f'The object is there: "{row["uri"]}", 1 rows' in told
+    text = "".join(db.notices)
+    assert 'WARNING:  the end of "t" could not be written' in text
+    assert f'The object is there: "{row["uri"]}", 1 rows' in text
 
 
 def test_a_cancel_while_the_row_is_written(db, pg, s3, bucket):

@@ -51,7 +51,7 @@ def count_workers(observer):
     return value(observer, sql)
 
 
-def said(session):
+def has_ended_early(session):
     return ENDED in "".join(session.notices)
 
 
@@ -144,7 +144,7 @@ def test_cursor(db, s3, registry, session, bucket, proxied, proxy):
     assert len(keys(s3, bucket)) == 4
     assert fetch(session) == []
     select(session, "COMMIT")
-    assert not said(session)
+    assert not has_ended_early(session)
     assert "export of 3 tables (2 done, 1 empty)" in "".join(session.notices)
 
 
@@ -258,7 +258,7 @@ def test_two_at_once(db, s3, registry, session, bucket):
     found = [select(session, f"FETCH {c}")[0]["name"] for c in "ababab"]
     assert sorted(found) == ["a0", "a1", "a2", "b0", "b1", "b2"]
     select(session, "COMMIT")
-    assert len(keys(s3, bucket)) == 6 and not said(session)
+    assert len(keys(s3, bucket)) == 6 and not has_ended_early(session)
 
 
 def test_cursor_that_is_held(db, s3, registry, session, bucket):
@@ -271,7 +271,7 @@ def test_cursor_that_is_held(db, s3, registry, session, bucket):
     found += fetch(session, "ALL")
     assert sorted(found) == ["t0", "t1", "t2", "t3"]
     select(session, "CLOSE c")
-    assert not said(session)
+    assert not has_ended_early(session)
 
 
 def test_commits_in_a_loop(db, s3, registry, session, bucket):
@@ -282,7 +282,7 @@ def test_commits_in_a_loop(db, s3, registry, session, bucket):
                     " n := n + 1; COMMIT; END LOOP;"
                     " RAISE NOTICE 'seen: %', n; END $$")
     assert "NOTICE:  seen: 4\n" in session.notices
-    assert len(keys(s3, bucket)) == 4 and not said(session)
+    assert len(keys(s3, bucket)) == 4 and not has_ended_early(session)
 
 
 def test_savepoint_between(db, observer, s3, registry, session, bucket):
@@ -321,27 +321,27 @@ DIVIDES = "SELECT 1 / length(replace((onboard_all()).name, ''a'', ''''))"
 
 def limit(session):
     assert len(select(session, "SELECT onboard_all() LIMIT 1")) == 1
-    assert said(session)
+    assert has_ended_early(session)
 
 
 def into_a_variable(session):
     select(session, "DO $$ DECLARE r record;"
                     " BEGIN SELECT onboard_all() INTO r; END $$")
-    assert said(session)
+    assert has_ended_early(session)
 
 
 def exit_of_a_loop(session):
     select(session, "DO $$ DECLARE r record; BEGIN"
                     " FOR r IN SELECT onboard_all() LOOP EXIT; END LOOP;"
                     " END $$")
-    assert said(session)
+    assert has_ended_early(session)
 
 
 def close(session):
     declare(session)
     assert fetch(session) == ["a"]
     select(session, "CLOSE c")
-    assert said(session)
+    assert has_ended_early(session)
     return "COMMIT"
 
 
@@ -349,7 +349,7 @@ def commit(session):
     declare(session)
     assert fetch(session) == ["a"]
     select(session, "COMMIT")
-    assert said(session)
+    assert has_ended_early(session)
 
 
 def rollback(session):
@@ -413,7 +413,7 @@ def begun_again(session):
         " (SELECT onboard_all() AS r OFFSET g * 0 LIMIT 1) AS s"
     )
     assert [row["name"] for row in found] == ["a", "a"]
-    assert said(session)
+    assert has_ended_early(session)
 
 
 STOPS = [
@@ -439,7 +439,7 @@ def test_the_caller_stops(
     assert land(session, "again", "SELECT 1", bucket)["rows"] == 1
 
 
-def test_workers_are_told_what_has_ended_them(
+def test_workers_get_the_reason_of_their_end(
     db, observer, rgw, s3, registry, bucket
 ):
     register(db, bucket, a="SELECT 1 AS n", b=SLEEPS)

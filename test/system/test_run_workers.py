@@ -216,7 +216,7 @@ def test_a_worker_is_ended(observer, db, rgw, s3, registry, bucket, how):
     assert body(s3, bucket, key_of("d")) == copy(db, rows(9))
 
 
-def test_one_worker_does_what_others_leave(
+def test_the_session_goes_on_without_workers(
     observer, db, s3, registry, bucket
 ):
     """The last worker of a run is terminated: the session goes on."""

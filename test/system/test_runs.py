@@ -80,7 +80,7 @@ def test_load_again(db, registry):
     ]
     assert load(db, {"table_name": "t"}) == 1
     assert select(db, REGISTRY) == [other, before]
-    for key, said, column, stored in [
+    for key, given, column, stored in [
         ("sql_query", "SELECT 2", "query", "SELECT 2"),
         ("sql_query", None, "query", None),
         ("bucket", "sea", "bucket", "sea"),
@@ -88,7 +88,7 @@ def test_load_again(db, registry):
         ("options", {}, "options", {}),
         ("enabled", True, "enabled", True),
     ]:
-        assert load(db, {"table_name": "t", key: said}) == 1
+        assert load(db, {"table_name": "t", key: given}) == 1
         before[column] = stored
         assert select(db, REGISTRY) == [other, before]
 

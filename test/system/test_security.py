@@ -77,8 +77,8 @@ def test_nothing_is_sent_without_usage(
     else:
         error = failure(select, bob.session, sql)
         assert error.pgcode == ("38000" if function == "all" else "42501")
-    said = "".join(bob.session.notices)
-    assert function != "all" or "permission denied" in said
+    notices = "".join(bob.session.notices)
+    assert function != "all" or "permission denied" in notices
     assert proxy.connections == 0
 
 
@@ -213,7 +213,7 @@ SETTINGS = {
      "profile", "role_arn", "external_id", "sts_endpoint", "buckets",
      "access_key_id", "secret_access_key", "session_token"],
 )
-def test_a_call_does_not_say_where_or_as_whom(db, bucket, name, registry):
+def test_a_call_sets_neither_endpoint_nor_credentials(db, bucket, name, registry):
     """A registered table or a setting cannot, either."""
     error = failure(land, db, "t", SMALL, bucket, **{name: "x"})
     assert error.pgcode == "22023"
@@ -326,7 +326,7 @@ QUIET = {
 
 @pytest.mark.parametrize("answer", list(QUIET))
 @pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
-def test_answers_are_not_shown(export, proxy, query, answer):
+def test_responses_are_not_shown(export, proxy, query, answer):
     """Only four fields of an S3 error document are shown, so an endpoint cannot
     be used to read services that only the database server reaches."""
     proxy.rule(times=None, answer=QUIET[answer])
@@ -336,7 +336,7 @@ def test_answers_are_not_shown(export, proxy, query, answer):
 
 
 @pytest.mark.parametrize("header", ["Content-Encoding", "Transfer-Encoding"])
-def test_compressed_answers_stay_small(export, proxy, db, header):
+def test_compressed_responses_stay_small(export, proxy, db, header):
     """The response has a few kB, but would decompress to 100 MB."""
     bomb = gzip.compress(b"<Error><Code>" + b"a" * 100 * MB)
     length = {"Content-Length": None} if header[0] == "T" else {}
@@ -653,7 +653,7 @@ def test_registered_options_choose_among_what_the_caller_may(
 # Secrets that PostgreSQL itself shows
 
 
-def test_who_sees_the_secret_of_a_mapping(db, guest, make_server, rgw):
+def test_roles_that_see_the_secret_of_a_mapping(db, guest, make_server, rgw):
     """The mapping's role sees it, except if the mapping is for PUBLIC."""
     public = make_server(
         rgw.endpoint, rgw.access_key, rgw.secret_key, user="PUBLIC"
@@ -669,7 +669,7 @@ def test_who_sees_the_secret_of_a_mapping(db, guest, make_server, rgw):
     ).pgcode == "42501"
 
 
-def test_who_dumps_secrets(pg, make_role, make_server, rgw):
+def test_secrets_in_dumps(pg, make_role, make_server, rgw):
     """Superusers see them; dumps of other roles have mappings without options.
     """
     reader = make_role("IN ROLE pg_read_all_data")

@@ -45,7 +45,7 @@ from lib.parquet import ReaderError, Readers, available, copied
 from lib.parquet_file import ParquetFile
 from lib.postgres import Cluster, crashes, descriptors, pg_config
 from storm import SCHEMA, Draw, registered
-from test_random import asked_of_copy, difference
+from test_random import difference, from_copy
 
 SHORT = 25
 SESSIONS = 5
@@ -199,18 +199,18 @@ class Judge:
             for name, value in export.options.items()
             if name in ("format", "header", "null", "delimiter", "force_quote")
         }
-        asked = (export.query, json.dumps(options))
-        if asked not in self.known:
+        key = (export.query, json.dumps(options))
+        if key not in self.known:
             if len(self.known) > 30:
                 self.known.clear()
             if options["format"] == "parquet":
                 options = {"format": "text", "encoding": "UTF8"}
             if options["format"] in ("json", "jsonl"):
                 as_lines = _AsLines(export.query, {"format": "jsonl"})
-                self.known[asked] = asked_of_copy(self.db, as_lines)
+                self.known[key] = from_copy(self.db, as_lines)
             else:
-                self.known[asked] = copy(self.db, export.query, **options)
-        return self.known[asked]
+                self.known[key] = copy(self.db, export.query, **options)
+        return self.known[key]
 
 
 class _AsLines:
@@ -264,7 +264,7 @@ class Session(threading.Thread):
         self.judge = judge
         self.pid = None
         self.since = None
-        self.said = []  # the episode's statements with their outcomes
+        self.statements = []  # the episode's statements with their outcomes
         self.growth = []  # results of held(), for the first session
         self.db = None
 
@@ -278,19 +278,19 @@ class Session(threading.Thread):
             self.fail(f"{type(error).__name__}: {error}")
 
     def fail(self, what):
-        said = "\n".join(
+        statements = "\n".join(
             f"    {statement[:3000]};\n        -- {outcome[:300]}"
-            for statement, outcome in self.said[-40:]
+            for statement, outcome in self.statements[-40:]
         )
         self.storm.fail(
             f"{what}\nsession {self.number}, process {self.pid};"
-            f" its statements:\n{said}"
+            f" its statements:\n{statements}"
         )
 
     def episode(self, number):
         draw = Draw(self.storm.seed, self.number, number)
-        self.said = [(f"ONBOARD_SEED={self.storm.seed}/{self.number}/{number}",
-                      "")]
+        seed = f"{self.storm.seed}/{self.number}/{number}"
+        self.statements = [(f"ONBOARD_SEED={seed}", "")]
         done = []
         self.execute(draw.beginning())
         for _ in range(draw.random.randint(5, 25)):
@@ -353,7 +353,7 @@ class Session(threading.Thread):
             statement = statement.replace(
                 "force_parallel_mode", "debug_parallel_query"
             )
-        self.said.append((statement, "did not end"))
+        self.statements.append((statement, "did not end"))
         outcome, rows = "ok", []
         self.since = time.monotonic()
         try:
@@ -363,7 +363,7 @@ class Session(threading.Thread):
         except psycopg2.Error as error:
             outcome = self._error(error)
         self.since = None
-        self.said[-1] = (statement, outcome)
+        self.statements[-1] = (statement, outcome)
         self.storm.count("statements")
         if outcome != "ok":
             self.storm.count(outcome[:5])
@@ -375,7 +375,7 @@ class Session(threading.Thread):
 
     def _error(self, error):
         outcome = f"{error.pgcode} {error}".strip()
-        self.said[-1] = (self.said[-1][0], outcome)
+        self.statements[-1] = (self.statements[-1][0], outcome)
         code = error.pgcode or ""
         if code.startswith("XX") and not INTERNAL.search(str(error)):
             self.fail("an internal error")
@@ -514,9 +514,9 @@ def chosen():
     return seed, alone, seconds or SHORT
 
 
-def test_storm(stormy, rgw, s3, bucket, maybe_readers, tmp_path, tell):
+def test_storm(stormy, rgw, s3, bucket, maybe_readers, tmp_path, show):
     seed, alone, seconds = chosen()
-    tell(f"ONBOARD_SEED={seed}")
+    show(f"ONBOARD_SEED={seed}")
     storm = Storm(stormy, s3, bucket, seed, maybe_readers, tmp_path)
     prepare(storm)
     sessions = storm.sessions
@@ -527,8 +527,8 @@ def test_storm(stormy, rgw, s3, bucket, maybe_readers, tmp_path, tell):
     else:
         blow(storm, seconds)
     settle(storm)
-    tell(f"storm: {storm.counts}")
-    for wrong in told(stormy) + grown(sessions[0].growth):
+    show(f"storm: {storm.counts}")
+    for wrong in unexpected_lines(stormy) + grown(sessions[0].growth):
         storm.fail(wrong)
     if storm.failures:
         # No export may write to the bucket that is removed.
@@ -597,7 +597,7 @@ def settle(storm):
     observer.close()
 
 
-def told(cluster):
+def unexpected_lines(cluster):
     """The lines of the server's log that should not be there."""
     text = cluster.log_text()
     # DETAIL, CONTEXT and STATEMENT lines have the error's SQLSTATE, too.
@@ -613,16 +613,16 @@ def told(cluster):
 def report(storm):
     """The failures, with the matching part of the server's log."""
     lines = storm.cluster.log_text().splitlines()
-    said = []
+    statements = []
     for number, line in enumerate(lines):
         if crashes(line):
-            said += lines[max(0, number - 5):number + 60]
+            statements += lines[max(0, number - 5):number + 60]
             break
-    died = {int(pid) for pid in re.findall(r"PID (\d+)", "\n".join(said))}
+    died = {int(pid) for pid in re.findall(r"PID (\d+)", "\n".join(statements))}
     for session in storm.sessions:
         if session.pid in died:
             session.storm.failures.clear()
             session.fail("its process died")
     return "\n\n".join([
-        f"ONBOARD_SEED={storm.seed}", *storm.failures, "\n".join(said)
+        f"ONBOARD_SEED={storm.seed}", *storm.failures, "\n".join(statements)
     ])

@@ -137,7 +137,7 @@ def test_refusals(db, bucket):
     assert failure(sweep, db, bucket, server="nonesuch").pgcode == "42704"
 
 
-def test_somebody_else_was_faster(db, rgw, s3, bucket, proxy, proxied):
+def test_an_upload_that_is_gone_is_no_error(db, rgw, s3, bucket, proxy, proxied):
     """An upload that is gone when its turn comes is no error."""
     ids = begin(s3, bucket, "a", "b")
     gone = s3_error(404, "NoSuchUpload")
@@ -257,7 +257,7 @@ def store(make_server):
         yield make
 
 
-def test_a_store_that_says_that_it_encodes(db, store):
+def test_a_store_that_declares_its_encoding(db, store):
     """The listing is one page, with literal percent signs."""
 
     def answer(request):
@@ -288,7 +288,7 @@ def test_a_page_that_ends_at_an_encoded_key(db, store):
 
 
 @pytest.mark.parametrize("silent", [True, False])
-def test_a_store_that_does_not_say(db, store, silent):
+def test_a_store_that_does_not_declare_its_encoding(db, store, silent):
     """The store encodes without saying so, or ignores the parameter: the
     listing is repeated without encoding."""
 

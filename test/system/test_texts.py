@@ -87,15 +87,15 @@ def test_errors_of_workers(session, bucket, client):
     del session.notices[:]
     rows = select(session, "SELECT * FROM onboard_all() ORDER BY name")
     assert [row["name"] for row in rows] == sorted(wholes)
-    told = "".join(session.notices)
+    received = "".join(session.notices)
     for row in rows:
         whole = wholes[row["name"]]
         error = beginning(session, whole, 2048)
         assert row["error"] == error != whole
         assert row["detail"] == beginning(session, whole, 1024)
-        assert f'could not export "{row["name"]}": {error}\n' in told
-        assert f"DETAIL:  {beginning(session, whole, 1024)}\n" in told
-        assert f"HINT:  {beginning(session, whole, 512)}\n" in told
+        assert f'could not export "{row["name"]}": {error}\n' in received
+        assert f"DETAIL:  {beginning(session, whole, 1024)}\n" in received
+        assert f"HINT:  {beginning(session, whole, 512)}\n" in received
     # the history has the whole text
     errors = select(
         session, "SELECT name, error, detail FROM onboard_runs"
@@ -160,14 +160,14 @@ def test_names(pg, database, session, proxy, rgw, canaries, bucket, client):
                 assert name.startswith(begins) and len(begins) >= 12
                 held.release()
                 run.rows()
-            told = []
-            while not told:
+            received = []
+            while not received:
                 ready, _, _ = sockets.select([listener], [], [], 30)
                 assert ready
                 listener.poll()
-                told = [json.loads(one.payload) for one in listener.notifies]
+                received = [json.loads(one.payload) for one in listener.notifies]
                 del listener.notifies[:]
-            assert told[0]["name"] == beginning(session, name, 401)
+            assert received[0]["name"] == beginning(session, name, 401)
     finally:
         listener.close()
         server.drop()
@@ -203,8 +203,8 @@ def test_activity(pg, database, session, bucket, client):
 
 
 @pytest.mark.parametrize("client", CLIENTS)
-def test_what_a_store_says(pg, database, session, proxy, rgw, canaries, bucket,
-                           client):
+def test_texts_of_a_store(pg, database, session, proxy, rgw, canaries, bucket,
+                          client):
     """Keys in S3 are UTF-8, and a message may have any bytes."""
     server = Server(pg, canaries)
     proxied = server(proxy.endpoint, rgw.access_key, rgw.secret_key,

@@ -68,12 +68,12 @@ def verdicts(cluster):
     cluster.stop()
     logs = list(pathlib.Path(cluster.folder).glob("*.valgrind"))
 
-    def all_said():
+    def all_written():
         texts = [log.read_text() for log in logs]
         return texts if all(VERDICT in text for text in texts) else None
 
     # The server's last lines come before those of valgrind.
-    texts = process.wait_until(all_said, 60, "valgrind's verdicts")
+    texts = process.wait_until(all_written, 60, "valgrind's verdicts")
     return {int(log.stem): text for log, text in zip(logs, texts)}
 
 

@@ -148,7 +148,7 @@ def test_onboard_table(db, s3, table, bucket):
     assert mark(db) == "1"
 
 
-def test_empty_is_written_if_asked(db, s3, table, bucket):
+def test_empty_is_written_on_request(db, s3, table, bucket):
     table("id int")
     register(db, "increments", bucket, "id", empty="write", header=True)
     (found,) = land_all(db)

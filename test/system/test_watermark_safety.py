@@ -86,9 +86,9 @@ def refused(db, s3, bucket, error, name="increments"):
     assert found["status"] == "failed", found
     assert error in found["error"]
     assert keys(s3, bucket) == before
-    told = "".join(db.notices)
-    assert f"onboard_reset_watermark('{name}')" in told
-    assert f"onboard_reset_watermark('{name}', keep => true)" in told
+    notices = "".join(db.notices)
+    assert f"onboard_reset_watermark('{name}')" in notices
+    assert f"onboard_reset_watermark('{name}', keep => true)" in notices
     sql = "SELECT sqlstate FROM onboard_runs WHERE run_id = %s"
     assert value(db, sql, (found["run_id"],)) == "55000"
 
@@ -327,7 +327,7 @@ def test_61_a_repetition_that_fails(db, s3, table, workers, bucket, options):
 
 
 @pytest.mark.parametrize("what", ["option", "row", "name", "option and key"])
-def test_61_what_is_no_increment_any_more(
+def test_61_no_increment_any_more(
     db, s3, table, workers, bucket, what
 ):
     """The whole table must not replace the increment that the run has landed.
@@ -708,7 +708,7 @@ def test_62_a_restored_database_goes_on(
         select(db, "DROP VIEW shown")
 
 
-def test_63_registered_anew_meanwhile(db, observer, s3, table, bucket):
+def test_63_registered_again_meanwhile(db, observer, s3, table, bucket):
     """A first increment is not confused with that of a new table of its name.
     """
     table("id int")
@@ -776,7 +776,7 @@ def test_63_reset_of_a_run_together(
     assert mark(db) is None
 
 
-def test_63_reset_and_nobody_asks(
+def test_63_reset_after_the_worker_has_ended(
     pg, db, observer, s3, table, registry, bucket
 ):
     """The session is cancelled after the increment's worker has ended."""
@@ -820,7 +820,7 @@ def test_63_reset_and_nobody_asks(
     assert mark(db) is None
 
 
-def test_63_a_stranger_s_reset_disturbs_nobody(
+def test_63_a_stranger_s_reset_has_no_effect(
     db, observer, s3, table, role, bucket
 ):
     """A role that could not delete the watermark cannot prevent its change."""
@@ -974,9 +974,9 @@ def test_67_a_cached_sequence(db, s3, table, workers, bucket, column):
         select(db, f"ALTER SEQUENCE {sequence} CACHE 50")
         del db.notices[:]
         land_run(db)
-        (told,) = warnings(db)
-        assert "from a sequence with a cache" in told
-        assert "takes 50 numbers" in told and "CACHE 1" in told
+        (notices,) = warnings(db)
+        assert "from a sequence with a cache" in notices
+        assert "takes 50 numbers" in notices and "CACHE 1" in notices
     finally:
         select(db, "ALTER TABLE increments DROP COLUMN id;"
                "DROP SEQUENCE s")
@@ -993,9 +993,9 @@ def test_67_a_sequence_that_was_restarted(db, s3, table, bucket):
     select(db, "TRUNCATE increments RESTART IDENTITY;"
            "INSERT INTO increments (v) VALUES ('b')")
     assert increment(db, s3, bucket) is None
-    (told,) = warnings(db)
-    assert "is below the watermark" in told
-    assert "is at 1, the watermark at 10" in told
+    (notices,) = warnings(db)
+    assert "is below the watermark" in notices
+    assert "is at 1, the watermark at 10" in notices
     select(db, "SELECT onboard_reset_watermark('increments')")
     del db.notices[:]
     assert increment(db, s3, bucket) == ["1,b"]
@@ -1034,9 +1034,9 @@ def test_68_an_hour_that_comes_twice(
     select(db, f"SET timezone = '{zone}'")
     register(db, "increments", bucket, "at", overlap)
     assert increment(db, s3, bucket) is None
-    told = "".join(warnings(db))
-    assert (f"go back by {warned}" in told) == (warned is not None)
-    assert warned or told == ""
+    notices = "".join(warnings(db))
+    assert (f"go back by {warned}" in notices) == (warned is not None)
+    assert warned or notices == ""
 
 
 def test_69_a_prepared_transaction(db, other, s3, table, workers, bucket):
@@ -1056,9 +1056,9 @@ def test_69_a_prepared_transaction(db, other, s3, table, workers, bucket):
         select(other, "BEGIN; INSERT INTO part VALUES (2);"
                "PREPARE TRANSACTION 'late'")
         land_run(db)
-        (told,) = warnings(db)
-        assert "a prepared transaction may have written rows of" in told
-        assert '"late"' in told
+        (notices,) = warnings(db)
+        assert "a prepared transaction may have written rows of" in notices
+        assert '"late"' in notices
         section = (DOCS / "operations.md").read_text()
         section = section.split("## Incremental loads\n")[1]
         (oldest,) = (
@@ -1082,8 +1082,8 @@ def test_69_a_catalog_that_is_closed(db, s3, table, role, bucket):
            "REVOKE SELECT ON pg_sequence FROM PUBLIC")
     try:
         assert increment(role, s3, bucket) == ["1"]
-        (told,) = warnings(role)
-        assert "could not check whether rows of" in told
+        (notices,) = warnings(role)
+        assert "could not check whether rows of" in notices
     finally:
         select(db, "GRANT SELECT ON pg_sequence TO PUBLIC")
 

@@ -334,8 +334,8 @@ def test_66_a_watermark_that_is_of_no_use_any_more(db, s3, ordered, bucket):
     assert found["error"] == (
         'the watermark of "increments" cannot be used any more'
     )
-    told = "".join(db.notices)
-    assert 'invalid input value for enum public.mood: "ok"' in told
-    assert "onboard_reset_watermark('increments') forgets it" in told
+    notices = "".join(db.notices)
+    assert 'invalid input value for enum public.mood: "ok"' in notices
+    assert "onboard_reset_watermark('increments') forgets it" in notices
     assert value(db, "SELECT onboard_reset_watermark('increments')") == 1
     assert increment(db, s3, bucket) == ["good"]

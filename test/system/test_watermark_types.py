@@ -131,26 +131,26 @@ def one_after_another(db, s3, bucket, type_, overlap, values, expected=None):
         return one_after_another(db, s3, bucket, type_, 0, values)
     landed = []
     for n, text in enumerate(values):
-        told = (SEED, type_, overlap, values[: n + 1])
+        context = (SEED, type_, overlap, values[: n + 1])
         select(db, "INSERT INTO trial VALUES (%s, %s)", (n, text))
         numbers, error = land(db, s3, bucket)
         if error:
-            assert error.startswith(REFUSED), (told, error)
+            assert error.startswith(REFUSED), (context, error)
             select(db, "DELETE FROM trial WHERE n = %s", (n,))
             continue
         if overlap is None or not landed:
-            assert numbers == [n], told
+            assert numbers == [n], context
         else:
-            assert {landed[-1], n} <= set(numbers), told
+            assert {landed[-1], n} <= set(numbers), context
             if expected:
                 found = expected(db, overlap, landed[-1])
-                assert found in (None, numbers), told
+                assert found in (None, numbers), context
         landed.append(n)
     if landed:
         numbers, error = land(db, s3, bucket)
-        assert error is None, (told, error)
+        assert error is None, (context, error)
         found = landed[-1] in numbers if overlap is not None else not numbers
-        assert found, told
+        assert found, context
     return len(landed)
 
 

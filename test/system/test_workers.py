@@ -315,9 +315,9 @@ def test_a_worker_is_terminated(db, observer, s3, rgw, register, bucket, how,
             pid = wait_for_sleep(observer)
             select(observer, "SELECT pg_terminate_backend(%s)", (pid,))
             found = statuses(session.rows())
-        told = "".join(db.notices)
-        assert "the worker that exported it was terminated" in told
-        assert (LOST in told) == (isolation != "read committed")
+        notices = "".join(db.notices)
+        assert "the worker that exported it was terminated" in notices
+        assert (LOST in notices) == (isolation != "read committed")
     else:
         run_id = submit_all(db)
         pid = wait_for_sleep(observer)
@@ -442,9 +442,9 @@ def test_a_worker_finds_the_history_locked(pg, db, observer, locker, s3,
             select(observer, "SELECT pg_cancel_backend(%s)", (row["pid"],))
         assert statuses(session.rows()) == {"a": "done", "b": "done"}
         select(locker, "COMMIT")
-    told = [notice for notice in db.notices if LOST in notice]
-    assert len(told) == 2
-    assert f'It has landed at "s3://{bucket}/' in told[0]
+    notices = [notice for notice in db.notices if LOST in notice]
+    assert len(notices) == 2
+    assert f'It has landed at "s3://{bucket}/' in notices[0]
     assert f"WARNING:  01000: {LOST}" in pg.log_text()[start:]
     assert keys(s3, bucket) == [key_of("a"), key_of("b")]
 

@@ -45,11 +45,11 @@ def tree(tmp_path):
         ("src/pg/base/wait.c", "#include <curl/curl.h>", "core/http/http.h"),
     ],
 )
-def test_an_include_that_is_not_allowed(tree, path, line, said):
+def test_an_include_that_is_not_allowed(tree, path, line, message):
     file = tree / path
     file.write_text(f"{line}\n{file.read_text()}")
     (problem,) = problems("layers.py", tree)
-    assert problem.startswith(f"{path}:1: ") and said in problem
+    assert problem.startswith(f"{path}:1: ") and message in problem
 
 
 def test_a_file_outside_of_the_folders(tree):
@@ -58,7 +58,7 @@ def test_a_file_outside_of_the_folders(tree):
     assert problem.startswith("src/pg/more.c:1: stands in none of the folders")
 
 
-def test_a_map_that_names_what_is_not_there(tree):
+def test_a_map_that_names_a_missing_file(tree):
     page = tree / "docs/design.md"
     page.write_text(page.read_text() + "\nSee `pg/run/gone.c`.\n")
     (problem,) = problems("maps.py", tree)

@@ -25,7 +25,7 @@ class Listener:
         self._connection = connection
         select(connection, "LISTEN onboard")
 
-    def told(self, db):
+    def received(self, db):
         """All notifications so far: the last one is the test's own."""
         select(db, "NOTIFY onboard, 'end'")
         found = []
@@ -52,26 +52,26 @@ def history(db, run_id):
         f"SELECT {', '.join(TABLE_KEYS[1:])} FROM onboard_runs"
         " WHERE run_id = %s ORDER BY name"
     )
-    return [as_told(db, row) for row in select(db, sql, (run_id,))]
+    return [as_notified(db, row) for row in select(db, sql, (run_id,))]
 
 
-def as_told(db, row):
+def as_notified(db, row):
     """Converts times to the JSON format of PostgreSQL."""
     for key in ("started", "ended"):
         row[key] = value(db, "SELECT to_json(%s)", (row[key],))
     return row
 
 
-def tables_of(told):
-    found = [dict(line) for line in told if line["event"] == "table"]
+def tables_of(received):
+    found = [dict(line) for line in received if line["event"] == "table"]
     for line in found:
         assert list(line) == TABLE_KEYS
         del line["event"]
     return sorted(found, key=lambda line: line["name"])
 
 
-def run_of(told):
-    (line,) = [line for line in told if line["event"] == "run"]
+def run_of(received):
+    (line,) = [line for line in received if line["event"] == "run"]
     assert list(line) == RUN_KEYS
     return line
 
@@ -187,7 +187,7 @@ def test_log_of_all(db, pg, registry, bucket, workers):
 
 
 @pytest.mark.parametrize("workers", [0, 4])
-def test_an_increment_says_so(db, pg, registry, bucket, workers):
+def test_increments_are_marked_as_such(db, pg, registry, bucket, workers):
     """Its rows are not the whole table: the log and the result say so."""
     register(db, bucket, whole="SELECT 1 AS n", grows="SELECT 2 AS n")
     select(
@@ -238,12 +238,12 @@ def test_log_has_no_statement(db, pg, bucket):
 
 def test_one_table(db, listener, bucket):
     found = land(db, "t", rows(1), bucket, compression="gzip")
-    told = listener.told(db)
-    assert [line["event"] for line in told] == ["table", "run"]
+    received = listener.received(db)
+    assert [line["event"] for line in received] == ["table", "run"]
     (row,) = history(db, found["run_id"])
     assert row["status"] == "done"
-    assert tables_of(told) == [row]
-    run = run_of(told)
+    assert tables_of(received) == [row]
+    run = run_of(received)
     assert counts(run) == ["done", 1, 1, 0, 0]
     for key in ("run_id", "role", "rows", "raw_bytes", "bytes", "started",
                 "ended"):
@@ -252,10 +252,10 @@ def test_one_table(db, listener, bucket):
 
 def test_an_empty_table(db, listener, bucket):
     land(db, "t", "SELECT 1 WHERE false", bucket)
-    told = listener.told(db)
-    (row,) = tables_of(told)
+    received = listener.received(db)
+    (row,) = tables_of(received)
     assert (row["status"], row["uri"], row["rows"]) == ("empty", None, 0)
-    assert counts(run_of(told)) == ["done", 1, 0, 1, 0]
+    assert counts(run_of(received)) == ["done", 1, 0, 1, 0]
 
 
 def test_at_commit(db, listener, bucket):
@@ -264,16 +264,16 @@ def test_at_commit(db, listener, bucket):
     select(db, "BEGIN")
     land(db, "t", "SELECT 1 AS n", bucket)
     select(db, "ROLLBACK")
-    assert listener.told(other) == []
+    assert listener.received(other) == []
     select(db, "BEGIN")
     land(db, "t", "SELECT 1 AS n", bucket)
     select(db, "COMMIT")
-    assert [line["event"] for line in listener.told(db)] == ["table", "run"]
+    assert [line["event"] for line in listener.received(db)] == ["table", "run"]
 
 
 def test_a_failure_that_raises(db, listener, bucket):
     failure(land, db, "t", "SELECT 1 / 0", bucket)
-    assert listener.told(db) == []
+    assert listener.received(db) == []
 
 
 @pytest.mark.parametrize("workers", [0, 4])
@@ -284,10 +284,10 @@ def test_all_tables(db, listener, registry, bucket, workers):
     )
     select(db, f"SET onboard.parallel_tables = {workers}")
     (run_id,) = {row["run_id"] for row in land_all(db)}
-    told = listener.told(db)
-    assert tables_of(told) == history(db, run_id)
-    assert told[-1]["event"] == "run"
-    run = run_of(told)
+    received = listener.received(db)
+    assert tables_of(received) == history(db, run_id)
+    assert received[-1]["event"] == "run"
+    run = run_of(received)
     assert counts(run) == ["failed", 4, 2, 1, 1]
     assert (run["run_id"], run["role"]) == (run_id, "postgres")
     assert (run["rows"], run["bytes"]) == (1001, 1004906)
@@ -296,18 +296,18 @@ def test_all_tables(db, listener, registry, bucket, workers):
 
 def test_no_tables(db, listener, registry):
     land_all(db)
-    assert counts(run_of(listener.told(db))) == ["done", 0, 0, 0, 0]
+    assert counts(run_of(listener.received(db))) == ["done", 0, 0, 0, 0]
 
 
-def test_workers_have_told_before_a_rollback(db, listener, registry, bucket):
+def test_workers_notify_before_a_rollback(db, listener, registry, bucket):
     """Workers commit their notifications; that of the run is the caller's."""
     register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
     select(db, "BEGIN")
     land_all(db)
     select(db, "ROLLBACK")
-    told = listener.told(db)
-    assert [line["event"] for line in told] == ["table", "table"]
-    assert [row["status"] for row in tables_of(told)] == ["done", "done"]
+    received = listener.received(db)
+    assert [line["event"] for line in received] == ["table", "table"]
+    assert [row["status"] for row in tables_of(received)] == ["done", "done"]
 
 
 def test_no_data_in_it(pg, db, listener, registry, bucket):
@@ -318,9 +318,9 @@ def test_no_data_in_it(pg, db, listener, registry, bucket):
         db, "SELECT error FROM onboard_runs WHERE run_id = %s AND name = 'a'",
         (run_id,),
     )
-    told = listener.told(db)
-    assert "secret" not in json.dumps(told)
-    assert tables_of(told)[0]["sqlstate"] == "22P02"
+    received = listener.received(db)
+    assert "secret" not in json.dumps(received)
+    assert tables_of(received)[0]["sqlstate"] == "22P02"
 
 
 def ended(db, run_id):
@@ -333,18 +333,18 @@ def test_a_job(db, listener, bucket):
         db, "SELECT onboard_submit('job', 'SELECT 1 AS n', %s)", (bucket,)
     )
     assert ended(db, run_id) == "done"
-    told = listener.told(db)
-    assert tables_of(told) == history(db, run_id)
-    assert counts(run_of(told)) == ["done", 1, 1, 0, 0]
+    received = listener.received(db)
+    assert tables_of(received) == history(db, run_id)
+    assert counts(run_of(received)) == ["done", 1, 1, 0, 0]
 
 
 def test_a_job_of_all(db, listener, registry, bucket):
     register(db, bucket, a=rows(1), b="SELECT 1 / 0")
     run_id = value(db, "SELECT onboard_submit_all()")
     assert ended(db, run_id) == "failed"
-    told = listener.told(db)
-    assert tables_of(told) == history(db, run_id)
-    assert counts(run_of(told)) == ["failed", 2, 1, 0, 1]
+    received = listener.received(db)
+    assert tables_of(received) == history(db, run_id)
+    assert counts(run_of(received)) == ["failed", 2, 1, 0, 1]
 
 
 @pytest.mark.parametrize("workers", [0, 4])
@@ -356,12 +356,12 @@ def test_a_job_that_raises(db, listener, registry, bucket, workers):
         db, """SELECT onboard_submit_all(NULL, '{"on_error": "raise"}')"""
     )
     assert ended(db, run_id) == "failed"
-    told = listener.told(db)
+    received = listener.received(db)
     wanted = history(db, run_id)
-    assert tables_of(told) == wanted
+    assert tables_of(received) == wanted
     done = [row for row in wanted if row["status"] == "done"]
     assert len(done) == (1 if workers else 0)
-    run = run_of(told)
+    run = run_of(received)
     assert counts(run) == ["failed", 2, len(done), 0, 2 - len(done)]
     assert run["bytes"] == sum(row["bytes"] for row in wanted)
     assert run["started"] == min(row["started"] for row in wanted)
@@ -374,12 +374,12 @@ def test_long_names(db, listener, bucket, char):
     name = char * 5000
     key = ("k/" + '"' * 1022) if char == '"' else "k" * 1024
     found = land(db, name, "SELECT 1 AS n", bucket, key=key)
-    told = listener.told(db)
-    (row,) = tables_of(told)
+    received = listener.received(db)
+    (row,) = tables_of(received)
     assert row["uri"] == found["uri"] == f"s3://{bucket}/{key}"
     assert len(row["name"].encode()) == 400
     assert name.startswith(row["name"])
-    assert run_of(told)["run_id"] == found["run_id"]
+    assert run_of(received)["run_id"] == found["run_id"]
 
 
 def test_read_only_transaction(db, listener, s3, bucket):
@@ -388,8 +388,8 @@ def test_read_only_transaction(db, listener, s3, bucket):
     found = land(db, "t", "SELECT 1 AS n", bucket)
     select(db, "COMMIT")
     assert history(db, found["run_id"]) == []
-    told = listener.told(db)
-    (row,) = tables_of(told)
+    received = listener.received(db)
+    (row,) = tables_of(received)
     assert (row["run_id"], row["status"]) == (found["run_id"], "done")
-    assert run_of(told)["run_id"] == found["run_id"]
+    assert run_of(received)["run_id"] == found["run_id"]
     assert body(s3, bucket, key_of("t")) == copy(db, "SELECT 1 AS n")

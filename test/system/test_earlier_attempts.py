@@ -74,8 +74,8 @@ def uri_of(bucket, name):
 
 def table_of(s3, bucket, name):
     """The table's entry in the manifest."""
-    said = json.loads(body(s3, bucket, MANIFEST))
-    (table,) = (one for one in said["tables"] if one["name"] == name)
+    manifest = json.loads(body(s3, bucket, MANIFEST))
+    (table,) = (one for one in manifest["tables"] if one["name"] == name)
     return table
 
 
@@ -251,7 +251,7 @@ def test_74_an_id_that_is_taken(db, s3, two, alice, workers, bucket):
     assert "is another role's" in str(error)
 
 
-def test_74_what_could_not_be_written(pg, db, observer, s3, two, bucket):
+def test_74_a_row_that_could_not_be_written(pg, db, observer, s3, two, bucket):
     """The WARNING that replaces the row says the same."""
     run_all(db)
     change(db, "b", "SELECT 1 / 0 AS n")
@@ -260,7 +260,7 @@ def test_74_what_could_not_be_written(pg, db, observer, s3, two, bucket):
            " REPEATABLE READ; SELECT count(*) FROM pg_class")
     select(observer, "UPDATE onboard_history SET pid = pid")
     select(session, "SELECT * FROM onboard_all(run_id => %s)", (R1,))
-    said = "".join(session.notices)
+    text = "".join(session.notices)
     session.close()
-    assert 'the end of "b" could not be written' in said
-    assert f'It is failed; an object may be at "{uri_of(bucket, "b")}".' in said
+    assert 'the end of "b" could not be written' in text
+    assert f'It is failed; an object may be at "{uri_of(bucket, "b")}".' in text
