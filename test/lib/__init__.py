@@ -1,1 +1,1 @@
-"""The test rig: real servers on loopback, and a proxy that breaks things."""
+"""The test rig: real servers on loopback, and a proxy that injects faults."""

@@ -1,4 +1,4 @@
-"""Short words for what system tests do with exports."""
+"""Helpers of system tests for exports."""
 
 import io
 import json
@@ -9,22 +9,23 @@ import psycopg2.extras
 
 from . import process
 
-# Abort has a bound of 5 s of its own, and S3 may show its effect a bit later.
+# Abort has a time limit of 5 s of its own, and S3 may show its effect slightly
+# later.
 ABORT_BOUND = 7
 
 
 def rows(megabytes, column="repeat('x', 1000)"):
-    """A query whose csv has about so many MB: a row a KB."""
+    """A query whose csv has about this many MB: each row has a KB."""
     return f"SELECT g, {column} FROM generate_series(1, {megabytes}000) g"
 
 
-# Stops in the middle of an upload, until somebody ends it.
+# A query that stops in the middle of an upload, until it is cancelled.
 SLEEPS = rows(
     20, "CASE g WHEN 18000 THEN pg_sleep(300)::text ELSE repeat('x', 1000) END"
 )
 
 
-# The planner would not take workers for tables that a test can afford.
+# With these settings, the planner uses workers for small tables.
 EAGER = """
     SET min_parallel_table_scan_size = 0;
     SET parallel_setup_cost = 0;
@@ -33,7 +34,8 @@ EAGER = """
 
 
 def wait_for_sleep(observer):
-    """Until a table sleeps; the process that exports it."""
+    """Waits until a table sleeps; returns the pid of the process that exports
+    it."""
     sql = "SELECT pid FROM pg_stat_activity WHERE wait_event = 'PgSleep'"
     return process.wait_until(
         lambda: select(observer, sql), 30, "a table sleeps"
@@ -41,7 +43,7 @@ def wait_for_sleep(observer):
 
 
 def call(name, query, bucket, **options):
-    """An onboard_table() call for execute(): (sql, parameters)."""
+    """The (sql, parameters) of a call of onboard_table()."""
     return (
         "SELECT * FROM onboard_table(%s, %s, %s, %s)",
         (name, query, bucket, json.dumps(options)),
@@ -49,20 +51,22 @@ def call(name, query, bucket, **options):
 
 
 def land(connection, name, query, bucket, **options):
-    """Export a query; the row that onboard_table() gives, as a dict."""
+    """Exports a query; returns the row of onboard_table() as a dict."""
     with _cursor(connection) as cursor:
         cursor.execute(*call(name, query, bucket, **options))
         return dict(cursor.fetchone())
 
 
 def land_all(connection, pattern=None, **options):
-    """onboard_all(), as a list of dicts; workers end tables in any order."""
+    """Calls onboard_all(); returns a list of dicts.  Workers end tables in any
+    order."""
     sql = "SELECT * FROM onboard_all(%s, %s) ORDER BY name"
     return select(connection, sql, (pattern, json.dumps(options)))
 
 
 def register(db, bucket, **queries):
-    """Rows of onboard_tables: register(db, bucket, name=query, ...)."""
+    """Inserts rows into onboard_tables: register(db, bucket, name=query, ...).
+    """
     for name, query in queries.items():
         select(
             db, "INSERT INTO onboard_tables (name, query, bucket)"
@@ -76,7 +80,7 @@ def statuses(found):
 
 
 def select(connection, sql, parameters=None):
-    """All rows of a statement, as dicts; [] if it gives none."""
+    """All rows of a statement as dicts; [] if it returns none."""
     with _cursor(connection) as cursor:
         cursor.execute(sql, parameters)
         return [dict(row) for row in cursor] if cursor.description else []
@@ -90,17 +94,18 @@ def value(connection, sql, parameters=None):
 
 
 def run_pid(connection, run_id):
-    """The process that works on a run, or None; for superusers alone."""
+    """The pid of the process that works on a run, or None; needs a superuser.
+    """
     return value(connection, "SELECT onboard_internal.run_pid(%s)", (run_id,))
 
 
 def warnings(connection):
-    """The session's messages: an export that went well sends none."""
+    """The session's messages; a successful export causes none."""
     return list(connection.notices)
 
 
 def failure(do, *arguments, **options):
-    """The psycopg2.Error that do(...) ends with."""
+    """The psycopg2.Error that do(...) raises."""
     try:
         result = do(*arguments, **options)
     except psycopg2.Error as error:
@@ -109,7 +114,8 @@ def failure(do, *arguments, **options):
 
 
 def assert_same_rows(landed, expected, ordered):
-    """The lines of two csv files, in any order unless they are ordered."""
+    """Compares the lines of two csv files, in any order unless they are
+    ordered."""
     landed, expected = landed.split(b"\n"), expected.split(b"\n")
     if not ordered:
         landed.sort()
@@ -126,7 +132,7 @@ def copy(connection, query, options="FORMAT csv, HEADER true"):
 
 
 def keys(s3, bucket):
-    """The keys of all objects of a bucket, in order."""
+    """The keys of all objects in a bucket, in order."""
     pages = s3.get_paginator("list_objects_v2").paginate(Bucket=bucket)
     return [item["Key"] for page in pages for item in page.get("Contents", [])]
 
@@ -136,12 +142,12 @@ def body(s3, bucket, key):
 
 
 def key_of(name, extension="csv"):
-    """Where an export lands if nobody says anything else."""
+    """The default key of an export."""
     return f"{name}/data/inbox/{name}_data.{extension}"
 
 
-# The wait event of a row of pg_stat_activity.  "advisory" is a lock that a
-# query waits for; onboard's own have a fourth field that no user's has.
+# The wait event of a row of pg_stat_activity.  "advisory" is a lock for which a
+# query waits; onboard's own advisory locks have another fourth field.
 EVENT = """
     CASE WHEN wait_event = 'advisory' AND NOT EXISTS (
         SELECT FROM pg_locks AS l
@@ -151,7 +157,7 @@ EVENT = """
 
 
 def wait_for_worker(connection, event, timeout=30):
-    """The pid of a worker of onboard_all() that waits for that event."""
+    """The pid of a worker of onboard_all() that waits for this event."""
     sql = (
         "SELECT pid FROM pg_stat_activity AS a"
         f" WHERE backend_type = 'onboard worker' AND {EVENT} = %s"
@@ -167,7 +173,8 @@ def wait_for_worker(connection, event, timeout=30):
 
 
 def no_upload_left(rgw, bucket):
-    """No unfinished upload, at the latest when Abort had its time."""
+    """Asserts that no upload is pending, or none any more after Abort's time
+    limit."""
     process.wait_until(
         lambda: not rgw.unfinished(bucket),
         ABORT_BOUND,
@@ -176,7 +183,8 @@ def no_upload_left(rgw, bucket):
 
 
 def no_trace(rgw, bucket):
-    """A failed export left neither an object nor an unfinished upload."""
+    """Asserts that a failed export left neither an object nor a pending upload.
+    """
     no_upload_left(rgw, bucket)
     assert keys(rgw.s3, bucket) == []
 
@@ -211,13 +219,13 @@ class Running:
         return self._thread.is_alive()
 
     def assert_running(self):
-        """Raises what the statement failed with, if it has ended."""
+        """Raises the statement's error, if it has ended."""
         if not self.running():
             self.rows()
         assert self.running()
 
     def error(self, timeout=30):
-        """The error that it ends with."""
+        """The statement's error."""
         self._end(timeout)
         assert self._error is not None, f"no error, but {self._rows}"
         return self._error
@@ -240,7 +248,7 @@ class Running:
 
 
 def wait_for_event(observer, pid, event):
-    """Until the backend waits for event, as pg_stat_activity says."""
+    """Waits until pg_stat_activity shows that the backend waits for event."""
     sql = f"SELECT {EVENT} FROM pg_stat_activity AS a WHERE pid = %s"
     process.wait_until(
         lambda: value(observer, sql, (pid,)) == event,
@@ -251,17 +259,18 @@ def wait_for_event(observer, pid, event):
 
 
 def own_event(connection, name):
-    """What pg_stat_activity calls a wait of ours: names came with 17."""
+    """The name of one of onboard's wait events in pg_stat_activity; before
+    PostgreSQL 17, they have a common name."""
     return name if connection.server_version >= 170000 else "Extension"
 
 
 def network_event(connection):
-    """The wait for S3."""
+    """The event of waiting for S3."""
     return own_event(connection, "OnboardS3")
 
 
 def wait_for_network(observer, pid):
-    """Until the backend waits for S3."""
+    """Waits until the backend waits for S3."""
     wait_for_event(observer, pid, network_event(observer))
 
 

@@ -4,23 +4,23 @@
  *
  * test/lib/faulty.c
  *
- * A fault is on while the folder $ONBOARD_FAULTS has a symbolic link of its
- * name, which points to a number.  It is looked at whenever the fault might
- * act, and takes no descriptor.
+ * A fault is on while the folder $ONBOARD_FAULTS has a symbolic link with its
+ * name, whose target is a number.  The link is read whenever the fault could
+ * act, which needs no descriptor.
  *
- *	   memory	a part gets no buffer, after so many did
- *	   easy		curl_easy_init() fails
- *	   files	no descriptor may have such a number or a higher one
- *	   disk		writing a temporary file of PostgreSQL fails: no space
- *	   fork		a child runs for so many milliseconds before its parent does
+ *		memory	a part gets no buffer, after this many parts have got one
+ *		easy	curl_easy_init() fails
+ *		files	no descriptor may have this number or a higher one
+ *		disk	writing a temporary file of PostgreSQL fails: no space
+ *		fork	a child runs for this many milliseconds before its parent does
  *
- * and some host names are resolved by their own rules.  (They look like
- * addresses, so that RGW takes none of them for a bucket's name.)
+ * Some host names are resolved by special rules.  (They look like addresses,
+ * so that RGW does not parse a bucket's name from them.)
  *
- *	   300.0.0.1	there is no such host
- *	   300.0.0.2	fails twice, then it is 127.0.0.1
- *	   300.0.0.3	the name server never answers
- *	   300.0.0.4	has four addresses, of which only 127.0.0.1 is alive
+ *		300.0.0.1	there is no such host
+ *		300.0.0.2	fails twice, then it is 127.0.0.1
+ *		300.0.0.3	the name server never responds
+ *		300.0.0.4	has four addresses, of which only 127.0.0.1 works
  */
 #define _GNU_SOURCE
 #include <dlfcn.h>
@@ -68,7 +68,7 @@ fails(size_t size)
 	return seen++ >= allowed;
 }
 
-/* Anonymous pages, which is what the buffers of parts are. */
+/* Anonymous pages, in which the buffers of parts are. */
 void *
 mmap(void *address, size_t size, int protection, int flags, int file,
 	 off_t offset)
@@ -107,7 +107,7 @@ curl_easy_init(void)
 
 /* ---- descriptors ---- */
 
-/* Whenever the process is about to ask for a descriptor that matters. */
+/* Called whenever the process is about to open a descriptor that matters. */
 static void
 limit_files(void)
 {
@@ -145,7 +145,7 @@ epoll_create1(int flags)
 	return real(flags);
 }
 
-/* (the first that later versions of libcurl ask for) */
+/* This is the first descriptor that later versions of libcurl open. */
 int
 eventfd(unsigned int count, int flags)
 {

@@ -1,8 +1,8 @@
-"""AWS's three givers of temporary credentials, as one scripted server.
+"""AWS's three sources of temporary credentials, as one scripted server.
 
-EC2's metadata service (version 2), the containers' endpoint, and STS.  It is
-scripted like the proxy, and hands out what issue() returns, which are real
-credentials of RGW's own STS: so S3 verifies what became of them.
+It is EC2's metadata service (version 2), the containers' endpoint, and STS.  It
+is scripted like the proxy, and issues the credentials that issue() returns.
+These are real ones of RGW's own STS, so S3 verifies how they are used.
 
     with Identity(rgw.temporary) as identity:
         identity.rule("GET", "security-credentials/lander", hold=True)
@@ -37,23 +37,24 @@ class Identity(Script):
         self.reset()
 
     def reset(self):
-        """As it was at the beginning."""
+        """Restores the initial state."""
         self.clear()
         self._metadata_tokens = set()
-        self._trusted = {}  # access key: secret, session token
-        self.lifetime = 3600  # seconds that credentials are said to live
-        self.authorization = None  # that the container endpoint asks for
-        self.external_id = None  # that AssumeRole asks for
+        self._trusted = {}  # access key: (secret, session token)
+        self.lifetime = 3600  # lifetime of credentials in seconds, as reported
+        self.authorization = None  # what the container endpoint requires
+        self.external_id = None  # what AssumeRole requires
         self.web_identity_token = "web-identity-token"
         self.issued = []  # access keys, in order
-        self.assumed = []  # forms that AssumeRole... granted
+        self.assumed = []  # forms of successful AssumeRole... requests
 
     def trust(self, access_key, secret_key, session_token=None):
-        """Who may call AssumeRole, besides those who got keys from here."""
+        """Lets these keys call AssumeRole, in addition to those that were
+        issued here."""
         self._trusted[access_key] = secret_key, session_token
 
     def forget_metadata_tokens(self):
-        """As if their time was over."""
+        """Lets all tokens expire."""
         self._metadata_tokens.clear()
 
     def respond(self, request, headers):
@@ -160,7 +161,8 @@ class Identity(Script):
         return None
 
     def _check_signature(self, request, headers):
-        """What is wrong with the signature; botocore is the judge."""
+        """The error in the signature, verified by botocore; None if it is
+        right."""
         try:
             algorithm, _, rest = headers["authorization"].partition(" ")
             fields = dict(

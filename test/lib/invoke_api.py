@@ -1,7 +1,7 @@
-"""Lambda's Invoke for tests: verifies each signature with botocore, queues.
+"""Lambda's Invoke for tests: verifies each signature with botocore, and queues.
 
-What is accepted is kept in accepted, and given to deliver(payload, trace) if
-there is one: so children can be run.
+Accepted payloads are kept in accepted, and passed to deliver(payload, trace),
+if that is set: so tests can run the children.
 """
 
 import json
@@ -24,11 +24,11 @@ class InvokeApi(WebServer):
             access_key, secret_key, session_token
         )
         self.accepted = []  # (payload, headers)
-        self.refused = []  # why
+        self.refused = []  # the reasons
         self.open_now = 0
         self.open_most = 0
         self.answers = {}  # number of the request: (status, body)
-        self.hold = None  # an Event that each request waits for
+        self.hold = None  # an Event for which each request waits
         self.deliver = None
         self._lock = threading.Lock()
         self._count = 0

@@ -1,9 +1,8 @@
 """Network namespaces: two with a cable between them that can be cut, or one
-that has nothing but its own addresses.
+that has only its own addresses.
 
-PostgreSQL runs in one of them, and finds at an address of the other one what
-the test has on its loopback.  Clients reach PostgreSQL all the same, by its
-Unix socket.
+PostgreSQL runs in one of them, and reaches servers on the test's loopback at an
+address of the other one.  Clients still reach PostgreSQL by its Unix socket.
 
     with Network() as network, Cluster(within=network.within) as cluster:
         endpoint = network.lead_to(rgw.endpoint)
@@ -16,7 +15,7 @@ Unix socket.
         endpoint = sandbox.lead_to(rgw.endpoint)
         sandbox.within("curl", endpoint)
 
-The namespaces end with this program, however it ends.
+The namespaces end with this program, in whatever way it ends.
 """
 
 import os
@@ -27,7 +26,7 @@ from urllib.parse import urlsplit
 
 from . import process
 
-# Of the range for tests of networks (RFC 2544); nobody else sees it.
+# The range for tests of networks (RFC 2544), which no other program uses.
 _ADDRESS = {"near": "198.18.0.1", "far": "198.18.0.2"}
 _LISTEN = """
 import socket
@@ -41,7 +40,8 @@ def _as_root(*command):
 
 
 class _Namespace:
-    """It lives as long as the process in it, which waits for our end."""
+    """A namespace that lives as long as its process, which waits for our end.
+    """
 
     def __init__(self):
         self._holder = subprocess.Popen(
@@ -52,7 +52,7 @@ class _Namespace:
         self.pid = int(self._holder.stdout.readline())
 
     def command(self, *command):
-        """A command, as root, that runs in this namespace."""
+        """A command line that runs a command as root in this namespace."""
         return _as_root("nsenter", f"--net=/proc/{self.pid}/ns/net", *command)
 
     def run(self, *command):
@@ -74,7 +74,7 @@ class _Namespace:
 
 
 class _Relays:
-    """Those that lead out of a namespace."""
+    """Relays that lead out of a namespace."""
 
     def __init__(self):
         self._relays = []
@@ -114,18 +114,19 @@ class Network(_Relays):
             space.close()
 
     def within(self, *command):
-        """A command, as root, at the near end of the cable."""
+        """A command line that runs a command as root at the near end of the
+        cable."""
         return self._spaces["near"].command(*command)
 
     def cut(self, end):
-        """far: what is sent gets lost.  near: there is no way out, either."""
+        """far: packets are lost.  near: there is no route, either."""
         self._spaces[end].run("ip", "link", "set", end, "down")
 
     def mend(self, end):
         self._spaces[end].run("ip", "link", "set", end, "up")
 
     def lead_to(self, endpoint):
-        """The endpoint, by an address at the far end of the cable."""
+        """The same endpoint at an address of the far end of the cable."""
         return self._lead_out(self._spaces["far"], _ADDRESS["far"], endpoint)
 
 
@@ -149,19 +150,19 @@ class Sandbox(_Relays):
         self._space.close()
 
     def within(self, *command):
-        """A command, as root, that runs in it."""
+        """A command line that runs a command as root in the namespace."""
         return self._space.command(*command)
 
     def listen(self, address, port):
         return self._space.listen(address, port)
 
     def lead_to(self, endpoint):
-        """The endpoint of our own loopback, by one of the sandbox's."""
+        """Our loopback's endpoint, at one of the sandbox's addresses."""
         return self._lead_out(self._space, "127.0.0.1", endpoint)
 
 
 class _Relay:
-    """Passes bytes on, both ways."""
+    """Copies bytes in both directions."""
 
     def __init__(self, listener, target):
         self.port = listener.getsockname()[1]
@@ -204,4 +205,4 @@ def _shut_down(sock, how):
     try:
         sock.shutdown(how)
     except OSError:
-        pass  # it is already
+        pass  # it is already shut down

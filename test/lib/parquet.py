@@ -1,4 +1,4 @@
-"""What readers find in a Parquet file, in the words of PostgreSQL.
+"""The values of a Parquet file in several readers, as PostgreSQL prints them.
 
     with Readers() as readers:
         for column in readers.read("duckdb", path):
@@ -6,8 +6,8 @@
         readers.query("SELECT count(*) FROM '/tmp/x.parquet'")
 
 DuckDB, hyparquet and arrow-rs (parquet-wasm) share no code.  They run in one
-process of Node, test/readers/read.mjs, which says what a kind is; threads may
-share it.  Where Debian has pyarrow and a newer DuckDB, they read the same files.
+process of Node, test/readers/read.mjs, which defines the kinds; threads may
+share it.  If Debian has pyarrow and a newer DuckDB, they read the same files.
 """
 
 import datetime
@@ -47,13 +47,13 @@ class Column:
 
     @property
     def texts(self):
-        """Each value as PostgreSQL writes it; None is null."""
+        """Each value as PostgreSQL prints it; None is null."""
         return [text_of(self.kind, value) for value in self.values]
 
     def adopt(self, kind):
-        """Reads the values as of that kind, if the reader's is no other.
+        """Converts the values to a kind that the reader does not know.
 
-        arrow-rs has neither enums nor UUIDs, and says bytes.
+        arrow-rs has neither enums nor UUIDs, and returns bytes.
         """
         self.kind = adopted(self.kind, kind)
 
@@ -98,7 +98,7 @@ class Readers:
         return [Column(*column) for column in found]
 
     def query(self, sql):
-        """The rows of a query of DuckDB's, as lists of texts."""
+        """The rows of a query in DuckDB, as lists of texts."""
         return self._ask(sql=sql)["rows"]
 
     def _ask(self, **request):
@@ -114,7 +114,7 @@ class Readers:
         return response
 
 
-# ---- values, as PostgreSQL's output functions write them ----
+# ---- values, as PostgreSQL's output functions print them ----
 
 
 def text_of(kind, value):
@@ -156,12 +156,13 @@ def decimal_text(value, scale):
     return "-" + digits if negative else digits
 
 
-# From here on, Python packs no float of four bytes.
+# From this value on, Python cannot pack floats of four bytes.
 FLOAT4_MAX = 3.4028235677973366e38 * (1 - 2 ** -53)
 
 
 def _shortest(value, most, code, whole):
-    """The fewest digits that are nearer to it than to its neighbours."""
+    """The shortest digits that are nearer to the value than to its neighbours.
+    """
     bits = struct.pack(code, value)
     for precision in range(most):
         found = f"{value:.{precision}e}"
@@ -188,7 +189,7 @@ def _is_tie(value, found, code, whole):
 
 
 def _floating(text, single):
-    """The shortest digits, scientific where C's %g would be."""
+    """The shortest digits, in scientific notation where C's %g would use it."""
     value = float(text)
     if value != value:
         return "NaN"
@@ -205,8 +206,8 @@ def _floating(text, single):
 
 
 def _civil(days):
-    """Year, month and day of a day since 1970; the year 0 is 1 BC."""
-    # 400 years have always as many days
+    """Year, month and day of a day number since 1970; the year 0 is 1 BC."""
+    # 400 years always have the same number of days
     eras, rest = divmod(days + 719468, 146097)
     date = datetime.date(1970, 1, 1) + datetime.timedelta(rest - 719468 + 146097 * 3)
     return date.year + 400 * (eras - 3), date.month, date.day
@@ -279,7 +280,7 @@ def row_text(kind, values):
 
 
 def map_text(pairs):
-    """As hstore writes it: the shortest keys first."""
+    """The pairs as hstore prints them: the shortest keys first."""
 
     def quoted(text):
         if text is None:

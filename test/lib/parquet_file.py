@@ -1,12 +1,12 @@
 """A Parquet file, checked against the specification.
 
     file = ParquetFile(data)
-    file.check()                  raises Broken for whatever is wrong
-    file.leaves[0].values         what a column holds, nulls and all
+    file.check()                  raises Broken for any error
+    file.leaves[0].values         the values of a column, including nulls
 
-It is written from the specification (github.com/apache/parquet-format), shares
-nothing with the writer, and is stricter than any reader: all that a writer can
-say twice must be the same twice, and statistics must be those of the values.
+It follows the specification (github.com/apache/parquet-format), shares no code
+with the writer, and is stricter than any reader: redundant data must agree, and
+statistics must be those of the values.
 """
 
 import re
@@ -26,17 +26,18 @@ CODECS = {0: "none", 1: "snappy", 2: "gzip", 6: "zstd", 7: "lz4"}
 LOGICAL = {1: "STRING", 2: "MAP", 3: "LIST", 4: "ENUM", 5: "DECIMAL",
            6: "DATE", 7: "TIME", 8: "TIMESTAMP", 10: "INTEGER", 12: "JSON",
            14: "UUID"}
-# The converted type that goes with a logical one; None: there is none.
+# The converted type of each logical type; None: there is none.
 CONVERTED = {"STRING": 0, "MAP": 1, "LIST": 3, "ENUM": 4, "DECIMAL": 5,
              "DATE": 6, "INTEGER": 16, "JSON": 19, "UUID": None, "TIME": None}
 TIMESTAMP_MICROS = 10
-# What parquet-java takes a version from; without one it ignores statistics.
+# parquet-java parses the version in this text; without one, it ignores
+# statistics.
 CREATED_BY = re.compile(r"([^(]+?) version (\d+\.\d+\.\d+\S*) \(build ([^()]+)\)")
 BOUND = 64
 
 
 class Broken(AssertionError):
-    """The file is not as the specification has it."""
+    """The file violates the specification."""
 
 
 def need(condition, *what):
@@ -172,7 +173,7 @@ def decompress(codec, data, size):
 
 
 def unpack(data, at, count, width):
-    """So many values of width bits, from the lowest bit on."""
+    """Reads count values of width bits, from the lowest bit on."""
     if width == 0:
         return [0] * count
     size = (count * width + 7) // 8
@@ -184,7 +185,7 @@ def unpack(data, at, count, width):
         return list(struct.unpack_from(f"<{count}{code}", data, at))
     mask = (1 << width) - 1
     values = []
-    # in pieces, since a shift takes as long as its number
+    # in pieces, since the time of a shift grows with the number's length
     for start in range(0, count, 64):
         now = min(64, count - start)
         begin = at + start * width // 8
@@ -198,7 +199,7 @@ def unpack(data, at, count, width):
 
 
 def hybrid(data, at, end, count, width):
-    """Runs and bit-packed groups, which must be exactly these bytes."""
+    """Reads runs and bit-packed groups, which must fill exactly these bytes."""
     reader, values = Thrift(data, at), []
     size = (width + 7) // 8
     while len(values) < count:
@@ -225,7 +226,8 @@ def hybrid(data, at, end, count, width):
 
 
 def delta(data, at, bits):
-    """The values of DELTA_BINARY_PACKED, and where they end."""
+    """Reads values of DELTA_BINARY_PACKED; returns them and the offset of their
+    end."""
     reader = Thrift(data, at)
     block, minis = reader.varint(), reader.varint()
     count, value = reader.varint(), reader.zigzag()
@@ -252,7 +254,7 @@ def delta(data, at, bits):
 
 
 def plain(leaf, data, count):
-    """Values in PLAIN encoding, of which nothing may be left."""
+    """Reads values in PLAIN encoding, which must fill the data."""
     type, length = leaf.type, leaf.length
     if type == "BOOLEAN":
         need(len(data) == (count + 7) // 8, "booleans take", len(data))
@@ -340,11 +342,11 @@ class Node:
             again = self.repetition == "REPEATED"
             self.definition = parent.definition + optional
             self.repeated = parent.repeated + again
-        self.values = []  # of a leaf: nulls are None, levels are apart
+        self.values = []  # of a leaf: nulls are None, without levels
         self.levels = []  # of a leaf: (repetition, definition)
 
     def kind(self):
-        """What it means: as readers.py has it."""
+        """The logical meaning, named as in readers."""
         if self.logical == "LIST":
             return {"list": self.children[0].children[0].kind()}
         if self.logical == "MAP":
@@ -362,7 +364,7 @@ class Node:
         return {"BOOLEAN": "bool", "FLOAT": "float4", "DOUBLE": "float8",
                 "BYTE_ARRAY": "bytes"}.get(self.type, "int")
 
-    # How values are compared, by the order of their type.
+    # The sort order of values is that of their type.
 
     def order(self, value):
         if self.type == "FIXED_LEN_BYTE_ARRAY" and self.logical == "DECIMAL":
@@ -370,7 +372,7 @@ class Node:
         return value
 
     def bound(self, data):
-        """A bound of statistics: PLAIN, but texts without their length."""
+        """A bound of statistics: PLAIN, but texts have no length."""
         if self.type == "BYTE_ARRAY":
             return data
         if self.type == "BOOLEAN":
@@ -481,10 +483,10 @@ class ParquetFile:
         self.leaves = [n for n in self.nodes if not n.children and n.parent]
         self.rows = self.meta[3]
         self.groups = self.meta[4]
-        self.encodings = {}  # of values, by the path of the leaf
-        self.pages = {}      # data pages of all groups, by the path
-        self.filters = {}    # BloomFilter of each group's chunk, by the path
-        self.boundaries = {}  # boundary orders of each group's, by the path
+        self.encodings = {}  # encodings of values, by the path of the leaf
+        self.pages = {}  # data pages of all groups, by the path
+        self.filters = {}  # BloomFilter of each group's chunk, by the path
+        self.boundaries = {}  # boundary orders of each group's chunk, by the path
         self.codecs = set()
 
     def kinds(self):
@@ -495,7 +497,7 @@ class ParquetFile:
                 for item in self.meta.get(5, [])}
 
     def chunks(self, name):
-        """The metadata of a column's chunks, group by group."""
+        """The metadata of a column's chunks, in the order of the groups."""
         for group in self.groups:
             for chunk in group[1]:
                 if chunk[3][3] == [name.encode()]:
@@ -522,7 +524,8 @@ class ParquetFile:
         return self
 
     def _check_ids(self):
-        """1 to n in the order of the schema, but for the repeated groups."""
+        """Field ids are 1 to n in the order of the schema, without the repeated
+        groups."""
         wanted = 1
         for node in self.nodes[1:]:
             if node.repetition == "REPEATED":
@@ -532,7 +535,7 @@ class ParquetFile:
             wanted += 1
 
     def _check_indexes(self, end):
-        """What is between the last row group and the footer: bounds, offsets."""
+        """Bounds and offsets are between the last row group and the footer."""
         for at, length in sorted(self.index_spans):
             need(at == end, "an index begins at", at, "not", end)
             end += length
@@ -695,7 +698,7 @@ class Page:
 
 
 class ChunkReader:
-    """Reads the pages of a chunk, which begins at that offset."""
+    """Reads the pages of a chunk, which begins at offset at."""
 
     def __init__(self, data, leaf, meta, at):
         self.data, self.leaf, self.meta = data, leaf, meta
@@ -904,7 +907,7 @@ def is_nan(value):
 
 
 def page_has_no_bounds(values):
-    """No bound exists: one is NaN, or a cut text cannot be made greater."""
+    """Whether a page has a NaN, or a clipped text that cannot be increased."""
     if not values:
         return False
     if isinstance(values[0], float):
@@ -927,8 +930,8 @@ def cut_down(value, text):
 
 
 def cut_up(value, text):
-    """The least greater text of at most so many bytes, cut off where it was
-    made greater; None: there is none."""
+    """The least greater text with a limited number of bytes, clipped after the
+    byte that was increased; None: there is none."""
     if len(value) <= BOUND:
         return value
     if not text:
@@ -947,7 +950,7 @@ def cut_up(value, text):
 
 
 def check_bounds(leaf, values, low, high, exact=None):
-    """Bounds as they are written, against the values."""
+    """Checks the stored bounds against the values."""
     if leaf.type == "BYTE_ARRAY":
         text = leaf.logical is not None
         least, most = min(values), max(values)

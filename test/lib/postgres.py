@@ -1,8 +1,8 @@
 """Private PostgreSQL clusters: a temporary folder, a Unix socket, no network.
 
 PostgreSQL refuses to run as root, so root starts it as the OS user postgres;
-anybody else starts it as himself.  The binaries are those of pg_config, whose
-directories hold the installed extension.
+another user starts it under the own account.  The binaries are those of
+pg_config, in whose directories the extension is installed.
 
     with Cluster(settings={"work_mem": "64MB"}) as cluster:
         cluster.psql("SELECT 1")
@@ -23,27 +23,27 @@ from .process import RigError
 
 _SETTINGS = {
     "listen_addresses": "",
-    "port": "5432",  # of the socket's name only
+    "port": "5432",  # only a part of the socket's name
     "fsync": "off",
     "synchronous_commit": "off",
     "timezone": "UTC",
     "log_timezone": "UTC",
     "log_min_messages": "info",
     "log_line_prefix": "%m [%p] %q%u@%d ",
-    # Said aloud because statements may hold the secrets of user mappings.
+    # This is explicit because statements may contain secrets of user mappings.
     "log_statement": "none",
 }
 
 
 def pg_config(option):
-    """A directory of the installation, e.g. pg_config("--bindir")."""
+    """A directory of the installation, e.g.  pg_config("--bindir")."""
     return process.run([os.environ.get("PG_CONFIG", "pg_config"), option])[:-1]
 
 
 def faketime(offset=None, file=None):
-    """Environment for a Cluster whose clock is off, e.g. by "-20m".
+    """Environment for a Cluster whose clock is wrong, e.g.  by "-20m".
 
-    file: one that has the offset, and can be changed at any time.
+    file: a file with the offset, which can be changed at any time.
     """
     libraries = glob.glob("/usr/lib/*/faketime/libfaketime.so.1")
     if not libraries:
@@ -55,7 +55,7 @@ def faketime(offset=None, file=None):
         **source,
         "LD_PRELOAD": libraries[0],
         "FAKETIME_DONT_FAKE_MONOTONIC": "1",
-        "DONT_FAKE_MONOTONIC": "1",  # its name before version 0.9.9
+        "DONT_FAKE_MONOTONIC": "1",  # the variable's name before version 0.9.9
     }
 
 
@@ -75,19 +75,20 @@ def backend_rss(pid):
 
 
 def descriptors(pid):
-    """What a process holds open: {"socket": 2, "/dev/null": 1, ...}."""
+    """Files and sockets that a process holds open: {"socket": 2, "/dev/null":
+    1, ...}."""
     found = collections.Counter()
     folder = f"/proc/{pid}/fd"
     for number in os.listdir(folder):
         try:
             target = os.readlink(os.path.join(folder, number))
         except FileNotFoundError:
-            continue  # closed since
+            continue  # closed in the meantime
         found[re.sub(r":\[\d+\]$", "", target)] += 1
     return found
 
 
-# What a server's log says when something is wrong in its memory.
+# Lines of a server's log that show memory errors.
 _CRASH = re.compile(
     "AddressSanitizer|runtime error:|TRAP:|PANIC"
     r"|\(PID (\d+)\) was terminated by signal (\d+)"
@@ -95,9 +96,9 @@ _CRASH = re.compile(
 
 
 def crashes(log):
-    """The lines of a server's log that no test may be the reason of.
+    """The lines of a server's log that no test may cause.
 
-    A process may die by a signal only if process.kill() sent it.
+    A process may die of a signal only if process.kill() sent it.
     """
     found = []
     for line in log.splitlines():
@@ -127,24 +128,24 @@ class PeakMemory(process.Background):
             try:
                 self.peak = max(self.peak, backend_rss(self.pid)["anon"])
             except (OSError, KeyError):
-                return  # it ended
+                return  # the process ended
 
 
 class Cluster:
     """One server.  settings: postgresql.conf's; env: of the server process.
 
-    within: makes of a command one that runs as root somewhere else, e.g. in a
-    network namespace (network.py); the server is started there.
+    within: converts a command line to one that runs as root somewhere else,
+    e.g. in a network namespace (network.py); the server is started there.
 
-    program: what is started instead of postgres, with its arguments.
+    program: a command line that is started instead of postgres.
     """
 
-    # The logs of all clusters that this program closed, for those who look
-    # for secrets in them, as (folder, text).
+    # The logs of all closed clusters, as (folder, text), in which the tests
+    # search for secrets.
     old_logs = []
     open_clusters = []
 
-    # A data directory as initdb makes it, to be copied: that is far quicker.
+    # A data directory made by initdb, which is copied: that is much faster.
     _fresh = None
 
     def __init__(self, settings=None, env=None, within=None, program=None):
@@ -164,7 +165,7 @@ class Cluster:
     # Life
 
     def create(self):
-        """Make the folder and the data directory."""
+        """Makes the folder and the data directory."""
         self._make_folder()
         if Cluster._fresh:
             process.run(["cp", "-a", Cluster._fresh, self.datadir])
@@ -202,7 +203,7 @@ class Cluster:
         return self
 
     def stop(self, mode="fast", timeout=60):
-        """Does nothing if it is not running."""
+        """Stops the server; does nothing if it is not running."""
         if not os.path.exists(os.path.join(self.datadir, "postmaster.pid")):
             return
         self._tool(
@@ -219,7 +220,7 @@ class Cluster:
         return self.start()
 
     def close(self):
-        """Stop it and remove its folder."""
+        """Stops the server and removes its folder."""
         process.forget(self.close)
         if self not in Cluster.open_clusters:
             return
@@ -248,7 +249,7 @@ class Cluster:
             return ""
 
     def connect(self, dbname="postgres", autocommit=True, **options):
-        """A psycopg2 connection, as superuser if nothing else is said."""
+        """A psycopg2 connection, as superuser by default."""
         options.setdefault("user", "postgres")
         connection = psycopg2.connect(
             host=self.folder, port=self.settings["port"], dbname=dbname,
@@ -264,13 +265,13 @@ class Cluster:
         ]
 
     def psql(self, sql, dbname="postgres", timeout=120):
-        """What psql -qAt prints for a script; RigError if a command fails."""
+        """The output of psql -qAt for a script; RigError if a command fails."""
         command = self.psql_command(dbname) + ["-qAt", "-v", "ON_ERROR_STOP=1"]
         return process.run(command, input=sql, timeout=timeout)
 
     def wait_for_replay(self, primary, timeout=30):
-        """Until this standby shows all that the primary has done."""
-        # Commits are asynchronous in these clusters: what is not flushed would
+        """Waits until this standby shows all changes of the primary."""
+        # Commits are asynchronous in these clusters: unflushed changes would
         # not be waited for.
         primary.psql("CHECKPOINT")
         target = primary.psql("SELECT pg_current_wal_flush_lsn()").strip()
@@ -303,7 +304,7 @@ class Cluster:
             "{} = '{}'\n".format(name, str(value).replace("'", "''"))
             for name, value in lines.items()
         )
-        # Rewritten at each start, so it must not be appended to.
+        # The file is rewritten at each start, not appended to.
         with open(os.path.join(self.folder, "rig.conf"), "w") as conf:
             conf.write(text)
         os.chmod(os.path.join(self.folder, "rig.conf"), 0o644)

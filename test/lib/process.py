@@ -1,8 +1,8 @@
-"""What every server of the rig needs: bounded commands, ports, and an end.
+"""Common needs of the rig's servers: bounded commands, ports, and an end.
 
-Whoever starts a server registers its stop function with at_end().  It runs
-when the program ends, by whatever way Python sees: a normal end, an exception,
-SIGINT, SIGTERM or SIGHUP.
+Code that starts a server registers its stop function with at_end().  The
+function is called when the program ends in any way that Python can handle: a
+normal end, an exception, SIGINT, SIGTERM or SIGHUP.
 """
 
 import atexit
@@ -14,12 +14,12 @@ import threading
 import time
 
 _stops = []
-# What kill() has ended: (pid, signal).
+# Processes that kill() has ended: (pid, signal).
 killed = set()
 
 
 class RigError(Exception):
-    """A server or a tool of the rig did not do what it should."""
+    """A server or tool of the rig failed."""
 
 
 class Background:
@@ -39,13 +39,14 @@ class Background:
 
 
 def at_end(stop):
-    """Have stop() called at the program's end, the last registered first."""
+    """Registers stop() for the program's end; the last one registered runs
+    first."""
     _catch_signals()
     _stops.append(stop)
 
 
 def forget(stop):
-    """Undo at_end(stop)."""
+    """Cancels at_end(stop)."""
     if stop in _stops:
         _stops.remove(stop)
 
@@ -61,7 +62,8 @@ def _run_stops():
 
 
 def _interrupt(signum, frame):
-    # As by Ctrl-C: pytest tears its fixtures down for this one only.
+    # This is Ctrl-C's exception, the only one for which pytest tears its
+    # fixtures down.
     raise KeyboardInterrupt(signal.Signals(signum).name)
 
 
@@ -74,13 +76,14 @@ def _catch_signals():
 
 
 def kill(pid, signum=signal.SIGKILL):
-    """End a server's process; its log may say that it was, see postgres.py."""
+    """Kills a server's process; its log may report that, see postgres.py."""
     killed.add((pid, int(signum)))
     os.kill(pid, signum)
 
 
 def clean_env(extra=None):
-    """The environment without what would steer libpq, AWS or Ceph tools."""
+    """The environment without variables that affect libpq, AWS or Ceph tools.
+    """
     env = {
         name: value
         for name, value in os.environ.items()
@@ -95,7 +98,7 @@ def clean_env(extra=None):
 
 
 def run(command, timeout=120, env=None, **options):
-    """Run a command to its end; returns stdout, raises RigError on failure."""
+    """Runs a command to its end; returns stdout, raises RigError on failure."""
     options.setdefault("stdin", subprocess.DEVNULL)
     if "input" in options:
         del options["stdin"]
@@ -120,10 +123,10 @@ def run(command, timeout=120, env=None, **options):
 
 
 def wait_until(check, timeout, what, interval=0.05):
-    """Poll until check() is true; its value is returned.
+    """Polls until check() is true; returns its value.
 
-    For things that give no event to wait on.  RigError after the timeout,
-    which says what; a function is called for it then.
+    It is for conditions without an event to wait for.  After the timeout it
+    raises RigError with the text what, or with what() if that is a function.
     """
     deadline = time.monotonic() + timeout
     while True:
@@ -137,7 +140,8 @@ def wait_until(check, timeout, what, interval=0.05):
 
 
 def free_ports(count):
-    """Different ports of 127.0.0.1 that nobody listens on at this moment."""
+    """Different ports of 127.0.0.1 that no process listens on at this moment.
+    """
     holders = [socket.socket() for _ in range(count)]
     try:
         for holder in holders:

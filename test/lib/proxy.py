@@ -1,4 +1,4 @@
-"""A proxy in front of an S3 server that breaks things on request.
+"""A proxy in front of an S3 server that injects faults on request.
 
 It passes HTTP/1.1 through unchanged (the Host header too, which is signed) and
 keeps a log of the requests.  Rules make single requests fail:
@@ -8,11 +8,11 @@ keeps a log of the requests.  Rules make single requests fail:
         proxy.rule("POST", "uploadId=", nth=1, drop="after")
         held = proxy.rule("PUT", "partNumber=3", hold=True)
         ...
-        held.wait()      # the request has come
+        held.wait()      # the request has arrived
         held.release()
 
-Script.rule() has all that rules can do.  Each client connection has a thread
-and a connection to the server of its own.
+Script.rule() documents the rules.  Each client connection has a thread and a
+connection to the server of its own.
 """
 
 import socket
@@ -27,7 +27,8 @@ __all__ = ["Answer", "Proxy", "redirect", "s3_error"]
 
 
 class Proxy(Script):
-    """tls: an ssl.SSLContext for its clients; the server is asked by HTTP."""
+    """tls: an ssl.SSLContext for its clients; the connection to the server is
+    HTTP."""
 
     def __init__(self, server, tls=None):
         super().__init__(tls)
@@ -72,7 +73,7 @@ class Proxy(Script):
             answer[2].get("connection", "").lower(),
             headers.get("connection", "").lower(),
         )
-        # After an early answer, the rest of the body may still be coming.
+        # After an early response, the rest of the body may still arrive.
         return complete and not closing
 
     def _connect(self):
@@ -84,7 +85,7 @@ class Proxy(Script):
         return server
 
     def _send_body(self, client, server, head, request, rule):
-        """False if the server stopped listening before the body's end."""
+        """False if the server stopped reading before the body's end."""
         for data in self.body_of(client, head, request, rule):
             try:
                 server.send(data)
@@ -99,7 +100,7 @@ class Proxy(Script):
         if request.method != "HEAD" and not no_body:
             pieces = server.body(answer[2], until_end=True)
         if rule.action.instead:
-            for _ in pieces:  # the server is through
+            for _ in pieces:  # the server has finished
                 pass
             self.reply(client, request, rule, rule.action.instead)
             return

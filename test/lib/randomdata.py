@@ -3,12 +3,11 @@
     draw = Draw(seed, number)
     draw.script     SQL that makes a table t in a schema of its own
     draw.exports    queries, settings and options to export it with
-    draw.cleanup    SQL that drops it all
+    draw.cleanup    SQL that drops it
 
-All of it follows from the seed and the number.  The rows are made by
-PostgreSQL, so a Draw is nothing but SQL; it needs randomvalues.TYPES, and the
-settings that a fresh session has.  All SQL is ASCII: it means the same under each
-client_encoding.
+The seed and the number determine all of it.  PostgreSQL makes the rows, so a
+Draw is only SQL; it needs randomvalues.TYPES, and the settings of a fresh
+session.  All SQL is ASCII: its meaning does not depend on client_encoding.
 """
 
 import random
@@ -20,7 +19,7 @@ ROWS = 10000
 # Rows that are written before columns are dropped and added.
 _EARLY_ROWS = 9000
 _MAX_COLUMNS = 30
-# Vacuum could be the reason for another plan, and so another order of rows.
+# Vacuum could change the plan, and so the order of rows.
 _NO_VACUUM = "WITH (autovacuum_enabled = off)"
 
 _LATIN = "\u00e9\u00fc\u00df\u00f1\u00a1\u00ff\u00a7\u00a0"
@@ -28,7 +27,8 @@ _LATIN = "\u00e9\u00fc\u00df\u00f1\u00a1\u00ff\u00a7\u00a0"
 _JAPANESE = "\u8868\u30bd\u80fd\u30dd\u3042\uff8e"
 _ANY = "\u20ac\u03a9\ud55c\u0080\u0800\u2028\ufeff\uffff\U0001f600\U0010ffff"
 
-# What a table's text may hold besides ASCII, and the encodings that have it.
+# Non-ASCII characters that a table's text may have, and the encodings that have
+# them.
 _CHARSETS = [
     ("", ["UTF8", "SQL_ASCII", "LATIN1", "WIN1252", "SJIS", "GB18030"]),
     (_LATIN, ["UTF8", "SQL_ASCII", "LATIN1", "WIN1252"]),
@@ -54,8 +54,8 @@ _INTERVALS = ["postgres", "postgres_verbose", "sql_standard", "iso_8601"]
 _FLOAT_DIGITS = ["1", "1", "1", "1", "-15", "-3", "-1", "0", "2", "3"]
 
 _FORMATS = ["csv", "csv", "text", "jsonl", "binary"]
-# Characters that numbers, dates and truths are made of as well, and others.
-# Text allows no delimiter that could follow a backslash.
+# Characters that are also in numbers, dates and booleans, and others.  Format
+# text allows no delimiter that could follow a backslash.
 _DELIMITERS = ["-: +", ",;|\t'\"()/\x01\x1f\x7f\bA&~{"]
 _CSV_DELIMITERS = ["-: +.e0159tfa", ",;|\t'\"()/\x01\x1f\x7f\bA&~{nx\\"]
 _QUOTES = ["-: +.e0159tfa", "'|\\~\x02"]
@@ -78,7 +78,7 @@ def identifier(name):
 
 
 class Column:
-    """type: as it is declared; value: an expression over g."""
+    """type: the declared type; value: an expression over g."""
 
     def __init__(self, name, type, value, is_key=False):
         self.name = name
@@ -88,7 +88,7 @@ class Column:
         self.is_key = is_key
 
     def storage(self, rng):
-        """One that all its values can be stored with."""
+        """A random storage that the type allows."""
         type, _, limit = self.type.partition("(")
         if type in ("text", "varchar", "bytea", "json", "jsonb"):
             return rng.choice(["EXTERNAL", "MAIN", "EXTENDED"])
@@ -119,7 +119,7 @@ class Export:
 
 
 class Draw:
-    """A table; columns are those that are left of it in the end."""
+    """A table; columns are those that are left in the end."""
 
     def __init__(self, seed, number, exports=3):
         self.rng = random.Random(f"{seed}/{number}")
@@ -139,7 +139,7 @@ class Draw:
         self.exports = [self._export() for _ in range(exports)]
 
     def chance(self, of):
-        """True once in that many times."""
+        """True in one of that many cases."""
         return self.rng.randrange(of) == 0
 
     @property
@@ -170,14 +170,14 @@ class Draw:
         return Column(self._new_name(), type, value)
 
     def _new_key(self):
-        """Distinct, but not always in the order of the rows."""
+        """Its values are distinct, but not always in the order of the rows."""
         type = self.rng.choice(["int4", "int8", "numeric"])
         factor = self.rng.choice([1, -1, 7919])
         value = f"(g * {factor} % 1000003)::{type}"
         return Column(self._new_name(), type, value, is_key=True)
 
     def _make_table(self):
-        # More often few than many.
+        # A small number is more likely than a large one.
         count = 1 + int(_MAX_COLUMNS * self.rng.random() ** 2)
         self.columns = [self._new_column() for _ in range(count)]
         if self.chance(2):
@@ -213,11 +213,11 @@ class Draw:
                 self.script.append(f"ALTER TABLE t DROP {column.sql}")
 
     def _add_columns(self):
-        """The rows that are there lack them."""
+        """Adds columns that existing rows do not have."""
         for _ in range(self.rng.randint(0, 3)):
             if len(self.columns) == _MAX_COLUMNS:
                 break
-            # Its default is its value in some row.
+            # The default is a value that the column has in some row.
             self._values.g = "7::int8"
             column = self._new_column()
             self._values.g = "g"
@@ -228,7 +228,7 @@ class Draw:
             )
 
     def _update(self):
-        """Some rows move, some go."""
+        """Updates move some rows, and some are deleted."""
         column = self.rng.choice(self.columns)
         value = "NULL" if self.chance(2) and not column.is_key else column.sql
         self.script.append(
@@ -237,8 +237,8 @@ class Draw:
         if self.chance(2):
             self.script.append("DELETE FROM t WHERE hashtid(ctid) % 13 = 0")
 
-    # Queries, as SQL and the names of the result's columns.  The order of
-    # their rows is that of the heap or of something distinct.
+    # Queries, as SQL and the names of the result's columns.  Their order of
+    # rows is that of the heap or of distinct values.
 
     def _query(self):
         shapes = [
@@ -259,7 +259,7 @@ class Draw:
             "SELECT * FROM t",
             "SELECT * FROM t OFFSET 0",
             f"SELECT * FROM t LIMIT {limit} OFFSET {offset}",
-            # Rows out of a tuplestore.
+            # The rows come from a tuplestore.
             "WITH w AS MATERIALIZED (SELECT * FROM t) SELECT * FROM w",
         ]), self.names
 
@@ -308,7 +308,7 @@ class Draw:
         ), [*(c.name for c in some), "v1", "v2"]
 
     def _sort(self):
-        """By a column of the result the rows are minimal tuples."""
+        """Sorted by a column of the result, rows are minimal tuples."""
         order = self.key.sql if self.key else "ctid"
         direction = self.rng.choice(["", " DESC"])
         limit = self.rng.choice(["", "", f" LIMIT {self.rng.randint(1, 99)}"])
@@ -320,7 +320,7 @@ class Draw:
         return f"{prefix}{len(self.script)}"
 
     def _alike(self, name):
-        """A table with the columns of t, but not stored as they are there."""
+        """A table with the columns of t, but with other storage."""
         self.script += [
             f"CREATE UNLOGGED TABLE {name} (gone text, LIKE t, too int)"
             f" {_NO_VACUUM}",
@@ -396,7 +396,7 @@ class Draw:
             options["escape"] = choice(_ESCAPES)
         if self.chance(4):
             options["force_quote"] = self._force_quote(names)
-        # Its default keeps COPY's rules always: it is empty.
+        # The default always follows COPY's rules: it is empty.
         if self.chance(2):
             quote = options.get("quote", '"')
             options["null"] = self._null(delimiter + quote)
@@ -421,7 +421,7 @@ class Draw:
         return self.rng.choice(nulls)
 
     def _force_quote(self, names):
-        # The clause that is given to COPY must be ASCII.
+        # The clause for COPY must be ASCII.
         names = [name for name in names if name.isascii()]
         if not names or self.chance(3):
             return "*"

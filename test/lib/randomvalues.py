@@ -1,9 +1,9 @@
 """SQL expressions for random values of each type.
 
-An expression is over the row's number g, and its value depends on nothing but
-g and the seeds that are drawn for it.  Common values are mixed with those that
-have something about them: the ends of a type's range, lengths around a power
-of two, characters that a format must escape.
+An expression is over the row's number g, and its value depends only on g and
+the seeds that are drawn for it.  Common values are mixed with special ones: the
+ends of a type's range, lengths around a power of two, characters that a format
+must escape.
 """
 
 SCHEMA = "drawn"
@@ -36,7 +36,7 @@ TYPES = rf"""
 
 _MOODS = ["sad", "so, so", 'quo"te', "\\.", "", "1", "t"]
 
-# Characters that formats, JSON or readers of either care about.
+# Characters that are special in formats, in JSON, or for their readers.
 _ASCII = ",;|\t\n\r\"'\\.N \x01\b\v\f\x1b\x1f\x7f{}()[]:-+01aetx/~&<>%"
 _WORDS = [
     "", "\\.", "\\N", "\\\\.", ".", "NULL", "null", "0", "1", "t", "-1", " ",
@@ -48,7 +48,7 @@ _LONG_LENGTHS = [2000, 4095, 4096, 4097, 8192, 65536]
 
 
 def literal(text):
-    """An SQL string."""
+    """An SQL string literal."""
     return "E'" + "".join(map(_escape, text)) + "'"
 
 
@@ -66,7 +66,7 @@ class Values:
         self.charset = charset
         self.g = "g"
 
-    # How values vary from row to row
+    # Variation of values from row to row
 
     def hash(self):
         """A random int8."""
@@ -90,7 +90,8 @@ class Values:
         return f"(ARRAY[{literals}]::{type}[])[1 + {index}]"
 
     def mix(self, usual, *rare, often=None):
-        """usual, but each of the others in a small part of the rows."""
+        """The usual expression, but each of the others in a small part of the
+        rows."""
         scale = often or self.rng.choice([7, 15, 63])
         whens = "".join(
             f" WHEN {i} THEN {value}" for i, value in enumerate(rare)
@@ -205,7 +206,8 @@ class Values:
         ])
         digits = min(32, precision - scale)
         usual = f"({self._digits(32)} || 'e-{32 - digits}')::numeric"
-        # As many digits as there are, so that it never rounds up too far.
+        # The scale has as many digits as the value, so that rounding never
+        # overflows.
         usual = f"trunc({usual}, {max(scale, 0)})"
         if scale < 0:
             usual = f"{self.below(99999999)}::numeric"
@@ -220,7 +222,7 @@ class Values:
     # Characters and bytes
 
     def odd_text(self, length):
-        """So many characters, some of them odd."""
+        """Random characters, some of them special."""
         plain = "abcdefghijklmnopqrstuvwxyz0123456789"
         odd = _ASCII + 4 * self.charset
         part = self.rng.choice([0, 0.05, 0.2, 0.5, 1])
@@ -237,7 +239,7 @@ class Values:
             f"substr({odd}, {first}, {self.below(33)})",
             f"substr({odd}, {first}, {self.below(4)})",
             f"substr({odd}, {first}, {self.pick('int', _LENGTHS)})",
-            # something odd somewhere in what is plain
+            # a special character somewhere in a plain text
             f"repeat('x', {self.below(35)}) || substr({odd}, {first},"
             f" {self.below(3)}) || repeat('y', {self.below(35)})",
             self.pick("text", words),
@@ -323,7 +325,8 @@ class Values:
         return "date", self.mix(usual, self.pick("date", edges))
 
     def _microseconds(self, range):
-        """A random interval of at most that many, either sign."""
+        """A random interval of at most that many microseconds, of either sign.
+        """
         step = self.rng.choice([1, 1, 10, 100000, 1000000, 60000000])
         count = max(range // step, 1)
         return f"({self.hash()} % {count}) * interval '{step} us'"
@@ -381,10 +384,10 @@ class Values:
             self.pick("interval", edges),
         )
 
-    # What is made of other types
+    # Types that are made of other types
 
     def scalar(self):
-        """Any of the above."""
+        """A value of any type above."""
         return self.rng.choice(_SCALARS)(self)
 
     def json(self):
@@ -412,7 +415,7 @@ class Values:
     def array(self):
         type, value = self.scalar()
         type = type.partition("(")[0]
-        # A mere char would be char(1).
+        # Plain char would be char(1).
         type = {"char": "bpchar"}.get(type, type)
         value = f"({value})::{type}"
         return f"{type}[]", self.mix(
@@ -479,7 +482,7 @@ class Values:
             ("tsrange", self.timestamp), ("int8range", self.int8),
         ])
         a, b = part()[1], part()[1]
-        bounds = "'[)'"  # others may be out of range in their usual form
+        bounds = "'[)'"  # other bounds may be out of range in their canonical form
         if part in (self.numeric, self.timestamp, self.timestamptz):
             bounds = self.pick("text", ["[)", "()", "(]", "[]"])
         value = self.mix(
@@ -524,5 +527,5 @@ _OTHERS = [
     Values.deep, Values.map, Values.range,
     Values.domain, Values.domain, Values.domain,
 ]
-# Those with the most code behind them come more often.
+# Types with the most code come more often.
 KINDS = 2 * _SCALARS + 2 * [Values.text, Values.numeric] + _OTHERS

@@ -2,7 +2,7 @@
 
 One monitor, one OSD that keeps its objects in memory and one radosgw, all in
 one temporary folder.  It verifies signatures and payload hashes, does real
-multipart uploads and answers with S3's XML.  It is up in 1 to 6 seconds.
+multipart uploads and responds with S3's XML.  It starts in 1 to 6 seconds.
 
     with Rgw() as rgw:
         rgw.client().create_bucket(Bucket="b")
@@ -101,9 +101,9 @@ def _policy(action, **others):
     return json.dumps({"Version": "2012-10-17", "Statement": [statement]})
 
 
-# Pieces of objects are given back to the system when they are freed.  Otherwise
-# glibc raises the threshold to their size, and its heaps keep a gigabyte; so do
-# those of tcmalloc, which Debian 13's Ceph has.
+# With these settings, the memory of freed objects returns to the system.
+# Otherwise glibc raises the threshold to the size of objects, and its heaps
+# keep a gigabyte; so do those of tcmalloc, which Debian 13's Ceph uses.
 _MALLOC = {
     "MALLOC_MMAP_THRESHOLD_": "131072",
     "TCMALLOC_AGGRESSIVE_DECOMMIT": "1",
@@ -111,27 +111,28 @@ _MALLOC = {
 
 
 class _PortTaken(Exception):
-    """Somebody took a port between our finding it free and our using it."""
+    """Another process took a port after it was found free and before its use.
+    """
 
 
-# Who owns all buckets: an account id, as on AWS.  Ceph 20 compares it with the
-# expected bucket owner, 16 does not.
+# The owner of all buckets: an account id, as on AWS.  Ceph 20 compares it with
+# the expected bucket owner, 16 does not.
 OWNER = "011122223333"
-# The one key that SSE-KMS has.
+# The only key for SSE-KMS.
 KMS_KEY = "lake-key"
 
 
 @functools.cache
 def release():
-    """The number of the Ceph release that is installed: 16 in Debian 12."""
+    """The number of the installed Ceph release: 16 in Debian 12."""
     return int(process.run(["radosgw", "--version"]).split()[2].split(".")[0])
 
 
 class Rgw:
-    """memory_gb bounds what its buckets can hold; it is not allocated ahead.
+    """memory_gb limits the size of all buckets; it is not allocated ahead.
 
-    keep: its processes can outlive this program (which must then forget stop:
-    see process.py).
+    keep: its processes can outlive this program (which must then call forget()
+    for stop: see process.py).
     """
 
     def __init__(self, memory_gb=12, tls=False, keep=False):
@@ -139,7 +140,7 @@ class Rgw:
         self.tls = tls
         self.keep = keep
         self.access_key = "OB" + _random(18).upper()
-        # With the two characters that break careless encoders.
+        # The secret has the two characters that careless encoders break.
         self.secret_key = _random(19) + "/" + _random(18) + "+" + _random(1)
         self.folder = None
         self.endpoint = None
@@ -178,7 +179,8 @@ class Rgw:
         return [daemon.pid for _, daemon in self._daemons]
 
     def client(self, endpoint=None, **config):
-        """A boto3 client: path style, no retries, so that faults show."""
+        """A boto3 client: path style, no retries, so that faults are visible.
+        """
         options = {
             "retries": {"total_max_attempts": 1},
             "s3": {"addressing_style": "path"},
@@ -202,7 +204,7 @@ class Rgw:
 
     @functools.cached_property
     def s3(self):
-        """One client for all who need no other: making one takes a while."""
+        """A shared client with the defaults: making one takes a while."""
         return self.client()
 
     def buckets(self):
@@ -210,9 +212,9 @@ class Rgw:
         return [bucket["Name"] for bucket in answer["Buckets"]]
 
     def unfinished(self, bucket):
-        """All multipart uploads of the bucket that nobody ended.
+        """All pending multipart uploads of the bucket.
 
-        Keys are listed encoded, since XML cannot write control characters.
+        Keys are listed encoded, since XML cannot contain control characters.
         """
         found, place = [], {}
         while True:
@@ -231,7 +233,7 @@ class Rgw:
             }
 
     def add_user(self, name):
-        """Another user, who may not use the first one's buckets.
+        """Makes another user, who may not use the first one's buckets.
 
         Returns its access key and its secret.
         """
@@ -240,7 +242,8 @@ class Rgw:
         return access_key, secret_key
 
     def add_key(self):
-        """Another key of the user: an access key and its secret."""
+        """Makes another key of the user; returns an access key and its secret.
+        """
         access_key, secret_key = "OB" + _random(18).upper(), _random(40)
         self._tool(
             "radosgw-admin", "key", "create", "-n", "client.rgw",
@@ -250,7 +253,7 @@ class Rgw:
         return access_key, secret_key
 
     def drop_key(self, access_key):
-        """From now on it is unknown."""
+        """Removes an access key."""
         self._tool(
             "radosgw-admin", "key", "rm", "-n", "client.rgw",
             f"--uid={OWNER}", "--key-type=s3", f"--access-key={access_key}",
@@ -260,12 +263,12 @@ class Rgw:
     def sts(self):
         """The endpoint of a gateway to the same store that is its own STS.
 
-        It takes temporary credentials, whose session token it verifies.  (But
-        it tells nobody what is wrong with others: AccessDenied is all.)
+        It accepts temporary credentials, whose session token it verifies.  (For
+        invalid ones it responds only AccessDenied, without the reason.)
         """
         if not self.role:
             if threading.current_thread() is not threading.main_thread():
-                # PDEATHSIG is of the thread that starts a daemon.
+                # PDEATHSIG belongs to the thread that starts a daemon.
                 raise RigError("the first to ask must be the main thread")
             self._daemon("radosgw", "-n", "client.sts")
             self._make_role("lander")
@@ -276,9 +279,9 @@ class Rgw:
         return self._sts_endpoint
 
     def temporary(self):
-        """Temporary credentials that may do all that the first user may.
+        """Temporary credentials with all rights of the first user.
 
-        An access key, its secret and a session token, valid at sts.
+        Returns an access key, its secret and a session token, valid at sts.
         """
         sts = boto3.client(
             "sts",
@@ -295,7 +298,7 @@ class Rgw:
             found["SessionToken"],
         )
 
-    # How it starts
+    # Start
 
     def _start(self):
         self.folder = tempfile.mkdtemp(prefix="onboard-rgw-")
@@ -317,7 +320,7 @@ class Rgw:
         self._tool("ceph-mon", "--mkfs", "-i", "a", "--monmap", monmap)
         self._daemon("ceph-mon", "-i", "a")
         self._tool("ceph", "osd", "new", osd)
-        # The same UUID, or the OSD ends with "wrong fsid".
+        # The UUID must be the same, or the OSD ends with "wrong fsid".
         self._tool("ceph-osd", "-i", "0", "--mkfs", "--osd-uuid", osd)
         self._daemon("ceph-osd", "-i", "0")
         self._daemon("radosgw", "-n", "client.rgw")
@@ -360,7 +363,8 @@ class Rgw:
         )
 
     def _make_role(self, name):
-        """A role that the first user may assume and that may do all in S3."""
+        """Makes a role that the first user may assume and that may do
+        everything in S3."""
         self._tool(
             "radosgw-admin", "role", "create", "-n", "client.rgw",
             f"--role-name={name}", "--assume-role-policy-doc="
@@ -379,10 +383,10 @@ class Rgw:
         return os.path.join(self.folder, name)
 
     def _tool(self, program, *arguments):
-        """A Ceph tool, to its end.
+        """Runs a Ceph tool to its end.
 
-        All of them can be run again.  They ask the monitor before they know
-        its fsid, as _daemon() tells; it then now and then refuses them.
+        All of them can be repeated.  They contact the monitor before they know
+        its fsid, as explained in _daemon(), so it sometimes refuses them.
         """
         command = [program, "-c", self._path("ceph.conf"), *arguments]
         for _ in range(10):
@@ -394,7 +398,8 @@ class Rgw:
         raise RigError(f"{program} failed:\n{said}")
 
     def _run_tool(self, command):
-        """Its exit status; it ends early when a daemon that it needs dies."""
+        """The exit status; it ends early when a daemon that the tool needs
+        dies."""
         with open(self._path("tools.log"), "a") as log:
             tool = subprocess.Popen(
                 command,
@@ -417,15 +422,15 @@ class Rgw:
         return tool.returncode
 
     def _daemon(self, program, *arguments):
-        # --no-mon-config: all settings are in the file, and a daemon that asks
-        # the monitor for more starts with its monitor's address but without
-        # its fsid; the monitor then now and then refuses it ("wrong fsid").
+        # --no-mon-config: all settings are in the file.  A daemon that asks the
+        # monitor for more starts with its monitor's address but without its
+        # fsid, so the monitor sometimes refuses it ("wrong fsid").
         command = [
             program, "-c", self._path("ceph.conf"), "-f", "--no-mon-config",
             *arguments,
         ]
-        # They run in /, because Debian's later OSD looks for its classes in
-        # "lib/...", without a slash before it.
+        # They run in /, because Debian's later OSD searches its classes in
+        # "lib/...", without a leading slash.
         if not self.keep:
             # Even a killed test run leaves no server behind.
             command = ["setpriv", "--pdeathsig", "KILL", *command]
@@ -470,7 +475,7 @@ class Rgw:
             return False
 
     def _end_daemons(self):
-        # All data is in memory, so there is nothing to end in an orderly way.
+        # All data is in memory, so no orderly shutdown is needed.
         for _, daemon in reversed(self._daemons):
             daemon.kill()
             daemon.wait()

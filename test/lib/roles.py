@@ -1,4 +1,4 @@
-"""Roles for tests that are about who may do what."""
+"""Roles for tests of privileges."""
 
 import secrets
 
@@ -15,11 +15,11 @@ class Role:
         self.session = cluster.connect("onboard", user=self.name)
 
     def may(self, privilege):
-        """GRANT it."""
+        """Grants a privilege."""
         select(self._admin, f"GRANT {privilege} TO {self.name}")
 
     def may_not(self, privilege):
-        """REVOKE it."""
+        """Revokes a privilege."""
         select(self._admin, f"REVOKE {privilege} FROM {self.name}")
 
     def drop(self):
@@ -29,7 +29,7 @@ class Role:
 
 
 def may_land(cluster, rgw, name):
-    """USAGE on server s3 and a mapping of its own, which no log shows."""
+    """Grants USAGE on server s3 and makes a mapping, which no log contains."""
     quiet = cluster.connect("onboard")
     select(quiet, "SET log_statement = none;"
            "SET log_min_error_statement = panic")

@@ -1,4 +1,4 @@
-"""What a rule says about requests, and what the log says of them."""
+"""Rules for requests, and the log's entries."""
 
 import re
 import threading
@@ -12,8 +12,8 @@ from .wire import Answer
 class Request:
     """One entry of the log.
 
-    It is whole when the answer begins to go out: whoever has the answer can
-    rely on it.
+    It is complete before the response begins: a client that has the response
+    can rely on the entry.
     """
 
     number: int
@@ -25,10 +25,10 @@ class Request:
     scope: str  # of the signature: date/region/service/aws4_request
     started: float  # time.monotonic()
     ended: float = None
-    status: int = None  # what the client got, None if nothing
-    server_status: int = None  # what the server said, None if not asked
-    body_bytes: int = 0  # of the request, framing of chunks included
-    body: bytes = field(default=b"", repr=False)  # the beginning of it
+    status: int = None  # what the client received, None if nothing
+    server_status: int = None  # the server's status, None if it got no request
+    body_bytes: int = 0  # of the request, including the framing of chunks
+    body: bytes = field(default=b"", repr=False)  # the beginning of the body
 
     @property
     def target(self):
@@ -37,7 +37,7 @@ class Request:
 
 @dataclass
 class Action:
-    """What a rule does to a request: see Script.rule()."""
+    """The effect of a rule on a request: see Script.rule()."""
 
     answer: Answer = None
     instead: Answer = None
@@ -63,7 +63,7 @@ class Action:
 
 
 class Rule:
-    """Made by Script.rule()."""
+    """A rule that Script.rule() has made."""
 
     def __init__(self, method, pattern, nth, times, action):
         self.method = method
@@ -71,14 +71,14 @@ class Rule:
         self.first = nth
         self.last = nth + times - 1 if times else None
         self.action = action
-        self.matched = 0  # requests that looked like it
-        self.used = 0  # requests it acted on
-        self.blanks = 0  # that it has dribbled
+        self.matched = 0  # requests that matched
+        self.used = 0  # requests that it acted on
+        self.blanks = 0  # blanks that it has sent
         self._reached = threading.Event()
         self._released = threading.Event()
 
     def matches(self, method, target):
-        """Whether this request is its turn; counts it."""
+        """Whether the rule applies to this request; counts the request."""
         if self.method not in (None, method):
             return False
         if not self.pattern.search(target):
@@ -89,26 +89,26 @@ class Rule:
         return self.last is None or self.matched <= self.last
 
     def wait(self, timeout=30):
-        """Until a request is where delay or hold stops it."""
+        """Waits until delay or hold has stopped a request."""
         if not self._reached.wait(timeout):
             raise AssertionError(
                 f"no {self.method} {self.pattern.pattern} within {timeout} s"
             )
 
     def reached(self):
-        """Whether one is there, or has been."""
+        """Whether a request has been stopped."""
         return self._reached.is_set()
 
     def end(self):
-        """Act on no more requests."""
+        """Stops applying to further requests."""
         self.last = -1
 
     def release(self):
-        """Let all requests that it holds or slows, now and later, go on."""
+        """Lets all requests that it holds or delays, now and later, go on."""
         self._released.set()
 
     def pause(self, when, blank=None):
-        """Hold or delay, if it is the time for that."""
+        """Holds or delays the request if when is the action's."""
         action = self.action
         if action.when != when or not (action.hold or action.delay):
             return
@@ -124,6 +124,6 @@ class Rule:
             self.blanks += 1
 
     def rest(self, seconds):
-        """Between pieces of what goes slowly."""
+        """Waits between pieces of a slow transfer."""
         self._reached.set()
         self._released.wait(seconds)

@@ -1,4 +1,4 @@
-"""A Lambda Runtime API for tests, and the function that asks it for events.
+"""A Lambda Runtime API for tests, and the function that polls it for events.
 
     with RuntimeApi() as api:
         with Function(api, program, env) as function:
@@ -59,10 +59,11 @@ class Invocation:
 
 
 class RuntimeApi(WebServer):
-    """next_statuses: what /next answers instead of an event, one by one; then
-    events again.
+    """next_statuses: the statuses of the first responses of /next, before it
+    sends events.
 
-    listener: a socket to use, such as one of another network namespace."""
+    listener: a socket to use, such as one of another network namespace.
+    """
 
     def __init__(self, listener=None):
         super().__init__(listener)
@@ -144,10 +145,11 @@ class RuntimeApi(WebServer):
 
 
 class Function:
-    """The program as Lambda runs it; its lines of log are kept."""
+    """The program as Lambda runs it; its log lines are kept."""
 
     def __init__(self, api, program, env):
-        # A file: what was written before an answer is there when that is.
+        # A file contains all lines that were written before a response, once
+        # that is there.
         self._output = tempfile.TemporaryFile()
         self.process = subprocess.Popen(
             ["setpriv", "--pdeathsig", "KILL", *program],
@@ -174,7 +176,7 @@ class Function:
     def lines(self):
         fd = self._output.fileno()
         data = os.pread(fd, os.fstat(fd).st_size, 0).decode()
-        # without one that is not written to its end yet
+        # without an unfinished last line
         return [line for line in data.splitlines(True) if line.endswith("\n")]
 
     @property
@@ -182,7 +184,7 @@ class Function:
         return [json.loads(line) for line in self.lines]
 
     def wait(self, timeout=30):
-        """Its exit status."""
+        """The exit status."""
         return self.process.wait(timeout)
 
     def close(self):

@@ -1,6 +1,6 @@
-"""A server that does what rules say, and logs what it was asked.
+"""A server that acts according to rules, and logs its requests.
 
-Proxy and Identity are made of it.  Each client connection has a thread.
+Proxy and Identity are based on it.  Each client connection has a thread.
 """
 
 import re
@@ -15,9 +15,9 @@ from .wire import (
     status_of,
 )
 
-# The body of a request that the log keeps, at most.
+# The maximum size of a request's body in the log.
 _KEPT = 64 * 1024
-# So that a client who is not read cannot send megabytes into the kernel.
+# If the server does not read, the kernel must not buffer megabytes of a client.
 _RECEIVE_BUFFER = 128 * 1024
 _SECRET_HEADERS = (
     "authorization", "x-amz-security-token", "x-aws-ec2-metadata-token",
@@ -33,13 +33,13 @@ class Script:
         self._rules = []
         self._requests = []
         self._open = set()  # sockets, to be closed at the end
-        self._clients = set()  # those of them that are clients'
+        self._clients = set()  # those of them that belong to clients
         self._threads = []
         self._changed = threading.Condition()
         self._closing = False
         self._to_break = 0
         self._cut = False
-        self.connections = 0  # that clients have made
+        self.connections = 0  # the number of clients' connections
         self.endpoint = None
 
     def __enter__(self):
@@ -55,42 +55,44 @@ class Script:
             sockets = list(self._open)
             for rule in self._rules:
                 rule.release()
-        # Shutting down wakes a thread that is in accept() or recv().
+        # Shutting down wakes a thread in accept() or recv().
         for sock in [self._listener, *sockets]:
             shut_down(sock)
         for thread in self._threads:
             thread.join(10)
         self._listener.close()
 
-    # For tests
+    # Interface for tests
 
     def rule(self, method=None, pattern="", *, nth=1, times=1, **action):
-        """Act on times requests (None: all) from the nth that matches on.
+        """Acts on times requests (None: all) from the nth that matches on.
 
         method None matches any; pattern is searched in path?query as sent.
         The first rule that acts wins, but every rule counts its matches.
 
-        answer  an Answer that the client gets; the server is not asked
-        instead  the server acts, but the client gets this Answer
-        early   the answer goes out when at bytes (none) of the request's body
-                have come; the rest is not read, and the connection ends
+        answer  an Answer for the client; the server does not get the request
+        instead  the server acts, but the client receives this Answer
+        early   the answer is sent when at bytes (default: none) of the
+                request's body have arrived; the rest is not read, and the
+                connection ends
         delay   seconds to wait; hold: wait until release() (or the end)
-        when    delay or hold "request" (before the server sees it), "body"
-                (after at bytes of the request's body, by default half) or
-                "answer" (the server has acted, the client does not know yet;
-                the default)
-        dribble  seconds between blanks that the client gets during a delay or
-                hold of the answer, after its head; chunked, then
-        chunked  the answer travels in chunks, whatever the server sent
-        drop    "before" the server sees anything, the connection is closed;
-                "during": at bytes of the request's body, by default half,
-                reach the server; "after": the server acts, its answer is
-                thrown away; "answer": the client gets at bytes of the answer,
-                head included, by default its head and half of its body
+        when    the point at which delay or hold waits: "request" (before the
+                server receives it), "body" (after at bytes of the request's
+                body, by default half) or "answer" (the server has acted, the
+                client has not received the answer yet; the default)
+        dribble  seconds between blanks that the client receives during a delay
+                or hold of the answer, after its headers; it is chunked then
+        chunked  the answer is sent in chunks, whatever the server has sent
+        drop    the connection is closed: "before" the server receives
+                anything; "during": after at bytes of the request's body, by
+                default half, have been sent to the server; "after": the server
+                acts, its answer is discarded; "answer": after at bytes of the
+                answer, including its headers, by default the headers and half
+                of the body, have been sent to the client
         reset   the connection ends by RST, not by FIN
         rate    bytes a second, of the request's body and of the answer's
         flip    the number of a byte of the request's body that is damaged
-        before, after  bytes that the client gets around the answer
+        before, after  bytes that the client receives around the answer
         """
         rule = Rule(method, pattern, nth, times, Action(**action))
         with self._changed:
@@ -98,7 +100,7 @@ class Script:
         return rule
 
     def clear(self):
-        """Forget rules (releasing what they hold) and the log."""
+        """Removes the rules (releasing requests that they hold) and the log."""
         with self._changed:
             for rule in self._rules:
                 rule.release()
@@ -106,17 +108,18 @@ class Script:
             self._requests = []
 
     def present(self, tls):
-        """Give new connections the certificate of that context."""
+        """Uses the certificate of that context for new connections."""
         self._tls = tls
 
     def break_connections(self, times=1):
-        """Reset the next new connections when their first byte has come,
+        """Resets the next new connections when their first byte has arrived,
         which is in the middle of TLS's handshake."""
         with self._changed:
             self._to_break += times
 
     def cut(self):
-        """End all connections, and reset new ones like that, until mend()."""
+        """Ends all connections, and resets new ones in the same way, until
+        mend()."""
         with self._changed:
             self._cut = True
         self.hang_up()
@@ -126,24 +129,25 @@ class Script:
             self._cut = False
 
     def refuse(self):
-        """End all connections and refuse new ones, until listen()."""
+        """Ends all connections and refuses new ones, until listen()."""
         shut_down(self._listener)
         self._listener.close()
         self.hang_up()
 
     def listen(self):
-        """Listen again, at the same port."""
+        """Listens again, at the same port."""
         self._listen(urlsplit(self.endpoint).port)
 
     def hang_up(self):
-        """End all connections of clients; without requests, best."""
+        """Ends all connections of clients, preferably while there are no
+        requests."""
         with self._changed:
             clients = list(self._clients)
         for sock in clients:
             shut_down(sock)
 
     def requests(self, method=None, pattern=""):
-        """The log so far, or the part of it that matches."""
+        """The log so far, or its matching part."""
         with self._changed:
             return [
                 request
@@ -153,7 +157,7 @@ class Script:
             ]
 
     def wait_for(self, method=None, pattern="", count=1, timeout=30):
-        """Until count matching requests have ended; returns them."""
+        """Waits until count matching requests have ended; returns them."""
 
         def ended():
             return [r for r in self.requests(method, pattern) if r.ended]
@@ -168,20 +172,20 @@ class Script:
                 )
         return ended()
 
-    # For those made of it
+    # Interface for subclasses
 
     def respond(self, request, headers):
-        """The Answer to a request, whose body is in the log entry."""
+        """Returns the Answer to a request, whose body is in the log's entry."""
         raise NotImplementedError
 
     def serve(self, client, number):
-        """All requests of a connection."""
+        """Serves all requests of a connection."""
         while (head := client.head()) is not None:
             if not self.handle(client, None, head, number):
                 return
 
     def exchange(self, client, server, head, request, rule):
-        """One request and its answer; false if the connection must close."""
+        """Handles one request; false if the connection must close."""
         if head[2].get("expect", "").lower() == "100-continue":
             client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         for _ in self.body_of(client, head, request, rule):
@@ -191,7 +195,7 @@ class Script:
         return not answer.closes
 
     def handle(self, client, server, head, number):
-        """Log a request and do with it what the rules say."""
+        """Logs a request and applies the rules."""
         request, rule = self._log(head, number)
         try:
             rule.pause("request")
@@ -207,7 +211,7 @@ class Script:
             self._ended(request)
 
     def body_of(self, client, head, request, rule):
-        """The request's body, in pieces, as the rule will have it."""
+        """The request's body in pieces, changed by the rule."""
         headers, action = head[2], rule.action
         pieces = client.body(headers)
         if action.flip is not None:
@@ -225,13 +229,14 @@ class Script:
             yield data
 
     def reply(self, client, request, rule, answer):
-        """A made up answer."""
+        """Sends a response of a rule."""
         head = (f"HTTP/1.1 {answer.status}", answer.head(), answer.headers)
         body = b"" if request.method == "HEAD" else answer.body
         self.relay(client, request, rule, head, [body], len(body))
 
     def relay(self, client, request, rule, head, pieces, length):
-        """The answer goes to the client; length: its body's, if known."""
+        """Sends the server's response to the client; length: that of its body,
+        if known."""
         action = rule.action
         raw = head[1]
         if action.chunked or action.dribble:
@@ -246,7 +251,7 @@ class Script:
                 raw = b""
             rule.pause("answer", lambda: client.send(chunk(b" ")))
             if action.drop == "after":
-                for _ in pieces:  # the server is through
+                for _ in pieces:  # the server has finished
                     pass
                 raise Dropped
             self._answered(request, head)
@@ -261,7 +266,7 @@ class Script:
                 request.status = None
             raise
 
-    # Inside
+    # Implementation
 
     def _answer_early(self, client, head, request, rule):
         action = rule.action
@@ -277,7 +282,8 @@ class Script:
         return False
 
     def _answered(self, request, head):
-        """Before the answer is sent: then, the test may be reading the log."""
+        """Completes the log's entry before the response is sent, since the test
+        may then read the log."""
         request.status = status_of(head)
         self._ended(request)
 
@@ -337,7 +343,7 @@ class Script:
             if self._tls:
                 self._shake_hands(client)
             with self._changed:
-                if self._cut:  # meanwhile
+                if self._cut:  # cut() was called in the meantime
                     return
                 self._clients.add(client.sock)
             self.serve(client, number)

@@ -1,13 +1,15 @@
 /*
  * storm.c
- *	  Runs SQL at stages where nobody expects it: see ../system/storm.py.
+ *		Runs SQL at unexpected stages: see ../system/storm.py.
  *
- * storm_act(stage) runs what the setting storm.on_STAGE says, each time, or
- * each storm.every-th: SQL, or a function that is called without any, so that
- * the first query is the function's own.  storm_in() and storm_out() are the
- * input and output functions of a type that do so.  Parallel workers have
- *those settings, too.  What is run so can come here again, but not without
- *end.
+ * test/lib/storm.c
+ *
+ * storm_act(stage) runs the value of the setting storm.on_STAGE, each time or
+ * each storm.every-th time: SQL, or a function that is called without SQL, so
+ * that the first query is the function's own.  storm_in() and storm_out() are
+ * the input and output functions of a type that do the same.  Parallel workers
+ * have these settings, too.  The action can call storm_act() again, but only
+ * to a limited depth.
  */
 
 #include "postgres.h"

@@ -47,7 +47,7 @@ class Authority:
         return certificate, self._path(f"{kind}.key")
 
     def context(self, kind="good"):
-        """For a server that has this certificate."""
+        """An SSL context for a server with this certificate."""
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
         context.load_cert_chain(*self.certificate(kind))
         return context
@@ -79,6 +79,6 @@ class Authority:
 
     def _openssl(self, *arguments, issued="0d"):
         env = process.clean_env()
-        if issued != "0d":  # faketime is the tests' only, not the demo's
+        if issued != "0d":  # only the tests need faketime, not the demo
             env |= faketime(issued)
         process.run(["openssl", *arguments], cwd=self.folder, env=env)

@@ -7,7 +7,8 @@ import threading
 class WebServer:
     """Calls _get(handler) and _post(handler), each request in a thread.
 
-    listener: a socket to use, such as one of another network namespace."""
+    listener: a socket to use, such as one of another network namespace.
+    """
 
     def __init__(self, listener=None):
         self._listener = listener
@@ -18,7 +19,8 @@ class WebServer:
 
         class Handler(http.server.BaseHTTPRequestHandler):
             protocol_version = "HTTP/1.1"
-            # Else a body waits for the acknowledgement of its head: 40 ms.
+            # Otherwise a body waits for the acknowledgement of its headers: 40
+            # ms.
             disable_nagle_algorithm = True
 
             def log_message(self, *arguments):

@@ -1,4 +1,4 @@
-"""HTTP/1.1 as bytes on a connection, for servers that break it on purpose."""
+"""HTTP/1.1 as bytes of a connection, for servers that violate it on purpose."""
 
 import select
 import socket
@@ -9,12 +9,12 @@ _CHUNK = 256 * 1024
 
 
 class Dropped(Exception):
-    """The connection ends here, on purpose or because the other end did."""
+    """The connection ends here, on purpose or because the peer ended it."""
 
 
 @dataclass
 class Answer:
-    """What a client gets.  A header of None is not sent at all."""
+    """A response.  A header with value None is not sent."""
 
     status: int
     body: bytes = b""
@@ -36,7 +36,7 @@ class Answer:
 
 
 def s3_error(status, code, message="scripted", headers=None, extra=""):
-    """An Answer with S3's error document; extra: more XML inside it."""
+    """An Answer with S3's error document; extra: additional XML inside it."""
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{code}</Code><Message>{message}</Message>{extra}"
@@ -47,14 +47,14 @@ def s3_error(status, code, message="scripted", headers=None, extra=""):
 
 
 def redirect(location, status=307):
-    """An Answer that sends the client elsewhere."""
+    """An Answer that redirects the client."""
     return s3_error(
         status, "TemporaryRedirect", headers={"Location": location}
     )
 
 
 class Stream:
-    """A connected socket, TLS or not, with a buffer for reading heads."""
+    """A connected socket, TLS or not, with a buffer for reading headers."""
 
     def __init__(self, sock):
         self.sock = sock
@@ -63,7 +63,8 @@ class Stream:
         sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
 
     def head(self):
-        """Start line, headers as sent and as a dict; None at a clean end."""
+        """The start line, and headers as sent and as a dict; None at a clean
+        end."""
         while b"\r\n\r\n" not in self.buffer:
             if not self._fill():
                 if self.buffer:
@@ -94,7 +95,7 @@ class Stream:
             raise Dropped from None
 
     def end_sending(self):
-        """Nothing more comes from here; then wait for the other end's end."""
+        """Ends sending, and waits for the peer's end."""
         shut_down(self.sock, socket.SHUT_WR)
         self.buffer = b""
         while self._fill():
@@ -110,7 +111,7 @@ class Stream:
         self.sock.close()
 
     def has_data(self):
-        """Whether something was received that nobody has read yet."""
+        """Whether received data is waiting to be read."""
         pending = getattr(self.sock, "pending", None)
         return bool(self.buffer) or pending is not None and pending() > 0
 
@@ -156,8 +157,8 @@ class Stream:
 
 
 def shut_down(sock, how=socket.SHUT_RDWR):
-    """Wakes whoever is in recv() or accept(); also of a TLS socket, whose own
-    shutdown() would pull the rug from under a thread that reads it."""
+    """Wakes a thread in recv() or accept(), even of a TLS socket, whose own
+    shutdown() would break a thread that reads it."""
     try:
         socket.socket.shutdown(sock, how)
     except OSError:
@@ -165,7 +166,8 @@ def shut_down(sock, how=socket.SHUT_RDWR):
 
 
 def wait_for_request(client, server):
-    """Between requests: false once the server has hung up."""
+    """Waits for the next request; false once the server has closed the
+    connection."""
     if client.has_data():
         return True
     ready, _, _ = select.select([client.sock, server.sock], [], [])
@@ -180,7 +182,7 @@ def status_of(head):
     return int(head[0].split(" ")[1])
 
 
-# Bodies on their way, piece by piece
+# Bodies in transit, piece by piece
 
 
 def chain(first, pieces, last):
@@ -194,7 +196,7 @@ def chunk(data):
 
 
 def in_chunks(raw, pieces):
-    """A head and a body with a Content-Length, framed in chunks instead."""
+    """Chunks a response (headers and body) that has a Content-Length."""
     lines = [
         line
         for line in raw[:-4].split(b"\r\n")
@@ -206,7 +208,7 @@ def in_chunks(raw, pieces):
 
 
 def split_at(pieces, at, act):
-    """Calls act() when so many bytes went by, or at the end of fewer."""
+    """Calls act() when this many bytes have passed, or at the end of fewer."""
     seen = 0
     acted = False
     for data in pieces:
@@ -225,7 +227,7 @@ def split_at(pieces, at, act):
 
 
 def flip(pieces, at):
-    """One bit of byte number at is wrong."""
+    """Inverts one bit of byte number at."""
     seen = 0
     for data in pieces:
         if seen <= at < seen + len(data):
@@ -236,7 +238,7 @@ def flip(pieces, at):
 
 
 def paced(pieces, rate, rest):
-    """So many bytes a second; rest(seconds) waits."""
+    """Yields this many bytes a second; rest(seconds) waits."""
     step = max(1, rate // 10)
     for data in pieces:
         for start in range(0, len(data), step):
