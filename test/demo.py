@@ -40,7 +40,7 @@ def heading(text):
 
 
 def sql(cluster, text, variables=None):
-    """Show a command as one would type it, and psql's answer.
+    """Show a command as one would type it, and psql's output.
 
     Variables are psql's, set unseen: so no secret is on the screen or in the
     list of processes.

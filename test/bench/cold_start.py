@@ -18,7 +18,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parent.parent.parent
 sys.path[:0] = [str(ROOT / "test"), str(ROOT / "test" / "lambda")]
 
-from lib.proxy import Answer, Proxy  # noqa: E402
+from lib.proxy import Proxy, Response  # noqa: E402
 from lib.runtime_api import RuntimeApi  # noqa: E402
 
 SECRET = (
@@ -68,9 +68,9 @@ def main():
         "Python, boto3, psycopg2": ["/usr/bin/python3", "-c", PYTHON],
     }
     times = {name: [] for name in ways}
-    answer = Answer(200, SECRET, {"Content-Type": "application/x-amz-json-1.1"})
+    response = Response(200, SECRET, {"Content-Type": "application/x-amz-json-1.1"})
     with RuntimeApi() as behind, Proxy(f"http://{behind.address}") as aws:
-        aws.rule(answer=answer, times=None)
+        aws.rule(response=response, times=None)
         for _ in range(rounds):
             for name, command in ways.items():
                 times[name].append(once(command, aws.endpoint))

@@ -45,8 +45,8 @@ class Discard:
 
     def stats(self):
         url = self.endpoint + "/-/stats"
-        with self.opener.open(url, timeout=10) as answer:
-            return json.load(answer)
+        with self.opener.open(url, timeout=10) as response:
+            return json.load(response)
 
     def clear(self):
         self.before = self.stats()
@@ -77,7 +77,7 @@ class Discard:
 
 
 class Far:
-    """A server that discards, and takes 100 ms to answer each request."""
+    """A server that discards, and takes 100 ms for each response."""
 
     name = "far"
     access_key = secret_key = Discard.access_key
@@ -113,8 +113,8 @@ class RealServer:
         self.client.create_bucket(Bucket=BUCKET)
 
     def _objects(self):
-        answer = self.client.list_objects_v2(Bucket=BUCKET)
-        return answer.get("Contents", [])
+        response = self.client.list_objects_v2(Bucket=BUCKET)
+        return response.get("Contents", [])
 
     def clear(self):
         objects = self._objects()

@@ -57,7 +57,7 @@ class Moto:
             stderr=subprocess.DEVNULL,
         )
         process.at_end(self.close)
-        process.wait_until(self._answers, 60, "moto answers")
+        process.wait_until(self._is_up, 60, "moto responds")
         iam = self._client("iam", "a", "b")
         iam.create_user(UserName="function")
         iam.put_user_policy(
@@ -99,10 +99,10 @@ class Moto:
         request = urllib.request.Request(
             self.endpoint + path, body, {"Content-Type": "text/plain"}
         )
-        with urllib.request.urlopen(request, timeout=20) as answer:
-            return answer.read()
+        with urllib.request.urlopen(request, timeout=20) as response:
+            return response.read()
 
-    def _answers(self):
+    def _is_up(self):
         try:
             urllib.request.urlopen(self.endpoint + "/moto-api/", timeout=2)
         except urllib.error.HTTPError:

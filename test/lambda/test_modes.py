@@ -710,7 +710,7 @@ def test_12_fan_out(db, api, start, moto):
         refused = json.dumps({"__type": "ResourceNotFoundException",
                               "message": "no such function"}).encode()
         busy = json.dumps({"Reason": "CallerRateLimitExceeded"}).encode()
-        lam.answers = {3: (429, busy), 7: (404, refused), 9: (500, b"")}
+        lam.responses = {3: (429, busy), 7: (404, refused), 9: (500, b"")}
         lam.hold = threading.Event()
         start(ONBOARD_MODE="fanout", AWS_ENDPOINT_URL_LAMBDA=lam.endpoint)
         invocation = api.invoke(scheduled(), trace_id=trace)

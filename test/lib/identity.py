@@ -19,7 +19,7 @@ import botocore.awsrequest
 import botocore.credentials
 
 from .script import Script
-from .wire import Answer
+from .wire import Response
 
 ROLE = "lander"
 ROLE_ARN = "arn:aws:iam::123456789012:role/lander"
@@ -64,7 +64,7 @@ class Identity(Script):
             return self._container(headers)
         if (request.method, request.path) == ("POST", "/"):
             return self._sts(request, headers)
-        return Answer(404)
+        return Response(404)
 
     # Credentials
 
@@ -86,22 +86,22 @@ class Identity(Script):
         if request.path == "/latest/api/token":
             ttl = headers.get("x-aws-ec2-metadata-token-ttl-seconds")
             if request.method != "PUT" or not ttl:
-                return Answer(400)
+                return Response(400)
             token = secrets.token_urlsafe(24)
             self._metadata_tokens.add(token)
             ttl = {"X-aws-ec2-metadata-token-ttl-seconds": ttl}
-            return Answer(200, token.encode(), ttl)
+            return Response(200, token.encode(), ttl)
         token = headers.get("x-aws-ec2-metadata-token")
         if token not in self._metadata_tokens:
-            return Answer(401)
+            return Response(401)
         if request.path == METADATA:
-            return Answer(200, ROLE.encode())
+            return Response(200, ROLE.encode())
         if request.path == METADATA + ROLE:
             return _json({
                 "Code": "Success", "Type": "AWS-HMAC",
                 "LastUpdated": "2020-01-01T00:00:00Z", **self._new(),
             })
-        return Answer(404)
+        return Response(404)
 
     # ECS and EKS
 
@@ -139,7 +139,7 @@ class Identity(Script):
             f"</AssumedRoleUser><Credentials>{fields}</Credentials>"
             f"</{action}Result></{action}Response>"
         )
-        return Answer(200, text.encode(), {"Content-Type": "text/xml"})
+        return Response(200, text.encode(), {"Content-Type": "text/xml"})
 
     def _refuse_role(self, request, headers, form):
         problem = self._check_signature(request, headers)
@@ -219,7 +219,7 @@ def _now():
 
 def _json(document, status=200):
     body = json.dumps(document).encode()
-    return Answer(status, body, {"Content-Type": "application/json"})
+    return Response(status, body, {"Content-Type": "application/json"})
 
 
 def _sts_error(status, code, message):
@@ -229,4 +229,4 @@ def _sts_error(status, code, message):
         f"<Message>{message}</Message></Error>"
         "<RequestId>scripted</RequestId></ErrorResponse>"
     )
-    return Answer(status, text.encode(), {"Content-Type": "text/xml"})
+    return Response(status, text.encode(), {"Content-Type": "text/xml"})

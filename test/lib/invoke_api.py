@@ -27,7 +27,7 @@ class InvokeApi(WebServer):
         self.refused = []  # the reasons
         self.open_now = 0
         self.open_most = 0
-        self.answers = {}  # number of the request: (status, body)
+        self.responses = {}  # number of the request: (status, body)
         self.hold = None  # an Event for which each request waits
         self.deliver = None
         self._lock = threading.Lock()
@@ -47,11 +47,11 @@ class InvokeApi(WebServer):
             self.open_most = max(self.open_most, self.open_now)
         if self.hold:
             self.hold.wait(30)
-        status, answer = self._judge(handler, body, number)
+        status, response = self._judge(handler, body, number)
         with self._lock:
             self.open_now -= 1
         respond(
-            handler, status, answer, {"Content-Type": "application/json"}
+            handler, status, response, {"Content-Type": "application/json"}
         )
 
     def _judge(self, handler, body, number):
@@ -62,8 +62,8 @@ class InvokeApi(WebServer):
             self.refused.append(wrong)
             text = {"__type": "InvalidSignatureException", "message": wrong}
             return 403, json.dumps(text).encode()
-        if number in self.answers:
-            return self.answers[number]
+        if number in self.responses:
+            return self.responses[number]
         payload = json.loads(body)
         self.accepted.append((payload, headers))
         if self.deliver:

@@ -45,7 +45,7 @@ class MariaDB:
             stdout=self._log,
             stderr=subprocess.STDOUT,
         )
-        process.wait_until(self._answers, 60, "MariaDB answers")
+        process.wait_until(self._is_up, 60, "MariaDB accepts connections")
         return self
 
     def __exit__(self, *exception):
@@ -71,7 +71,7 @@ class MariaDB:
             self._server = None
         shutil.rmtree(self.folder, ignore_errors=True)
 
-    def _answers(self):
+    def _is_up(self):
         if self._server.poll() is not None:
             log = process.tail(os.path.join(self.folder, "log"))
             raise process.RigError(f"MariaDB ended:\n{log}")

@@ -94,14 +94,14 @@ class Readers:
         if reader in parquet_debian.available():
             found = parquet_debian.read(reader, path)
         else:
-            found = self._ask(reader=reader, file=os.fspath(path))["columns"]
+            found = self._request(reader=reader, file=os.fspath(path))["columns"]
         return [Column(*column) for column in found]
 
     def query(self, sql):
         """The rows of a query in DuckDB, as lists of texts."""
-        return self._ask(sql=sql)["rows"]
+        return self._request(sql=sql)["rows"]
 
-    def _ask(self, **request):
+    def _request(self, **request):
         with self._lock:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()

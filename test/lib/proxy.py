@@ -4,7 +4,7 @@ It passes HTTP/1.1 through unchanged (the Host header too, which is signed) and
 keeps a log of the requests.  Rules make single requests fail:
 
     with Proxy(rgw.endpoint) as proxy:
-        proxy.rule("PUT", "partNumber=2", answer=s3_error(503, "SlowDown"))
+        proxy.rule("PUT", "partNumber=2", response=s3_error(503, "SlowDown"))
         proxy.rule("POST", "uploadId=", nth=1, drop="after")
         held = proxy.rule("PUT", "partNumber=3", hold=True)
         ...
@@ -20,10 +20,10 @@ from urllib.parse import urlsplit
 
 from .script import Script
 from .wire import (
-    Answer, Dropped, Stream, redirect, s3_error, status_of, wait_for_request,
+    Dropped, Response, Stream, redirect, s3_error, status_of, wait_for_request,
 )
 
-__all__ = ["Answer", "Proxy", "redirect", "s3_error"]
+__all__ = ["Proxy", "Response", "redirect", "s3_error"]
 
 
 class Proxy(Script):
@@ -52,7 +52,7 @@ class Proxy(Script):
                 server.close()
 
     def exchange(self, client, server, head, request, rule):
-        if rule.action.answer:
+        if rule.action.response:
             return super().exchange(client, server, head, request, rule)
         _, raw, headers = head
         server.send(raw)
@@ -65,12 +65,12 @@ class Proxy(Script):
         complete = early is None and self._send_body(
             client, server, head, request, rule
         )
-        answer = early or _response(server)
-        while 100 <= status_of(answer) < 200:
-            answer = _response(server)
-        self._pass_on(client, server, request, rule, answer)
+        response = early or _response(server)
+        while 100 <= status_of(response) < 200:
+            response = _response(server)
+        self._pass_on(client, server, request, rule, response)
         closing = "close" in (
-            answer[2].get("connection", "").lower(),
+            response[2].get("connection", "").lower(),
             headers.get("connection", "").lower(),
         )
         # After an early response, the rest of the body may still arrive.
@@ -93,19 +93,19 @@ class Proxy(Script):
                 return False
         return True
 
-    def _pass_on(self, client, server, request, rule, answer):
-        request.server_status = status_of(answer)
+    def _pass_on(self, client, server, request, rule, response):
+        request.server_status = status_of(response)
         pieces = ()
         no_body = request.server_status in (204, 304)
         if request.method != "HEAD" and not no_body:
-            pieces = server.body(answer[2], until_end=True)
+            pieces = server.body(response[2], until_end=True)
         if rule.action.instead:
             for _ in pieces:  # the server has finished
                 pass
             self.reply(client, request, rule, rule.action.instead)
             return
-        length = int(answer[2].get("content-length", 0))
-        self.relay(client, request, rule, answer, pieces, length)
+        length = int(response[2].get("content-length", 0))
+        self.relay(client, request, rule, response, pieces, length)
 
 
 def _response(server):

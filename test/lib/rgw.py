@@ -208,8 +208,8 @@ class Rgw:
         return self.client()
 
     def buckets(self):
-        answer = self.s3.list_buckets()
-        return [bucket["Name"] for bucket in answer["Buckets"]]
+        response = self.s3.list_buckets()
+        return [bucket["Name"] for bucket in response["Buckets"]]
 
     def unfinished(self, bucket):
         """All pending multipart uploads of the bucket.
@@ -274,7 +274,7 @@ class Rgw:
             self._make_role("lander")
             process.wait_until(
                 lambda: self._ready(self._sts_endpoint), 60,
-                "the second radosgw answers",
+                "the second radosgw responds",
             )
         return self._sts_endpoint
 
@@ -325,7 +325,7 @@ class Rgw:
         self._daemon("ceph-osd", "-i", "0")
         self._daemon("radosgw", "-n", "client.rgw")
         self._make_user(OWNER, self.access_key, self.secret_key)
-        process.wait_until(self._ready, 60, "radosgw answers")
+        process.wait_until(self._ready, 60, "radosgw responds")
 
     def _write_config(self, fsid, mon_port, port, tls_port, sts_port):
         tls = ""

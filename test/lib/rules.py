@@ -5,7 +5,7 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from .wire import Answer
+from .wire import Response
 
 
 @dataclass
@@ -39,12 +39,12 @@ class Request:
 class Action:
     """The effect of a rule on a request: see Script.rule()."""
 
-    answer: Answer = None
-    instead: Answer = None
+    response: Response = None
+    instead: Response = None
     early: bool = False
     delay: float = 0
     hold: bool = False
-    when: str = "answer"
+    when: str = "response"
     drop: str = None
     at: int = None
     reset: bool = False
@@ -56,9 +56,9 @@ class Action:
     after: bytes = b""
 
     def __post_init__(self):
-        if self.drop not in (None, "before", "during", "after", "answer"):
+        if self.drop not in (None, "before", "during", "after", "response"):
             raise ValueError(self.drop)
-        if self.when not in ("request", "body", "answer"):
+        if self.when not in ("request", "body", "response"):
             raise ValueError(self.when)
 
 

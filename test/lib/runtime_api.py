@@ -52,7 +52,7 @@ class Invocation:
 
     def result(self, timeout=60):
         if not self.ended.wait(timeout):
-            raise AssertionError("no answer to the event")
+            raise AssertionError("no response to the event")
         if self.error:
             raise self.error
         return json.loads(self.body)

@@ -70,29 +70,29 @@ class Script:
         method None matches any; pattern is searched in path?query as sent.
         The first rule that acts wins, but every rule counts its matches.
 
-        answer  an Answer for the client; the server does not get the request
-        instead  the server acts, but the client receives this Answer
-        early   the answer is sent when at bytes (default: none) of the
+        response  a Response for the client; the server gets no request
+        instead  the server acts, but the client receives this Response
+        early   the response is sent when at bytes (default: none) of the
                 request's body have arrived; the rest is not read, and the
                 connection ends
         delay   seconds to wait; hold: wait until release() (or the end)
         when    the point at which delay or hold waits: "request" (before the
                 server receives it), "body" (after at bytes of the request's
-                body, by default half) or "answer" (the server has acted, the
-                client has not received the answer yet; the default)
+                body, by default half) or "response" (the server has acted, the
+                client has received nothing yet; the default)
         dribble  seconds between blanks that the client receives during a delay
-                or hold of the answer, after its headers; it is chunked then
-        chunked  the answer is sent in chunks, whatever the server has sent
+                or hold of the response, after its headers; it is chunked then
+        chunked  the response is sent in chunks, whatever the server has sent
         drop    the connection is closed: "before" the server receives
                 anything; "during": after at bytes of the request's body, by
                 default half, have been sent to the server; "after": the server
-                acts, its answer is discarded; "answer": after at bytes of the
-                answer, including its headers, by default the headers and half
-                of the body, have been sent to the client
+                acts, its response is discarded; "response": after at bytes of
+                the response, including its headers, by default the headers and
+                half of the body, have been sent to the client
         reset   the connection ends by RST, not by FIN
-        rate    bytes a second, of the request's body and of the answer's
+        rate    bytes a second, of the request's body and of the response's
         flip    the number of a byte of the request's body that is damaged
-        before, after  bytes that the client receives around the answer
+        before, after  bytes that the client receives around the response
         """
         rule = Rule(method, pattern, nth, times, Action(**action))
         with self._changed:
@@ -175,7 +175,7 @@ class Script:
     # Interface for subclasses
 
     def respond(self, request, headers):
-        """Returns the Answer to a request, whose body is in the log's entry."""
+        """Returns the Response to a request, whose body is in the log's entry."""
         raise NotImplementedError
 
     def serve(self, client, number):
@@ -190,9 +190,9 @@ class Script:
             client.send(b"HTTP/1.1 100 Continue\r\n\r\n")
         for _ in self.body_of(client, head, request, rule):
             pass
-        answer = rule.action.answer or self.respond(request, head[2])
-        self.reply(client, request, rule, answer)
-        return not answer.closes
+        response = rule.action.response or self.respond(request, head[2])
+        self.reply(client, request, rule, response)
+        return not response.closes
 
     def handle(self, client, server, head, number):
         """Logs a request and applies the rules."""
@@ -202,7 +202,7 @@ class Script:
             if rule.action.drop == "before":
                 raise Dropped
             if rule.action.early:
-                return self._answer_early(client, head, request, rule)
+                return self._respond_early(client, head, request, rule)
             return self.exchange(client, server, head, request, rule)
         except Dropped:
             client.reset = rule.action.reset
@@ -228,10 +228,10 @@ class Script:
             request.body += data[: _KEPT - len(request.body)]
             yield data
 
-    def reply(self, client, request, rule, answer):
+    def reply(self, client, request, rule, response):
         """Sends a response of a rule."""
-        head = (f"HTTP/1.1 {answer.status}", answer.head(), answer.headers)
-        body = b"" if request.method == "HEAD" else answer.body
+        head = (f"HTTP/1.1 {response.status}", response.head(), response.headers)
+        body = b"" if request.method == "HEAD" else response.body
         self.relay(client, request, rule, head, [body], len(body))
 
     def relay(self, client, request, rule, head, pieces, length):
@@ -246,42 +246,42 @@ class Script:
         raw = action.before + raw
         try:
             if action.dribble:
-                self._answered(request, head)
+                self._complete_entry(request, head)
                 client.send(raw)
                 raw = b""
-            rule.pause("answer", lambda: client.send(chunk(b" ")))
+            rule.pause("response", lambda: client.send(chunk(b" ")))
             if action.drop == "after":
                 for _ in pieces:  # the server has finished
                     pass
                 raise Dropped
-            self._answered(request, head)
+            self._complete_entry(request, head)
             pieces = chain(raw, pieces, action.after)
-            if action.drop == "answer":
+            if action.drop == "response":
                 at = len(raw) + length // 2 if action.at is None else action.at
                 pieces = split_at(pieces, at, _drop)
             for data in pieces:
                 client.send(data)
         except Dropped:
-            if action.drop != "answer":
+            if action.drop != "response":
                 request.status = None
             raise
 
     # Implementation
 
-    def _answer_early(self, client, head, request, rule):
+    def _respond_early(self, client, head, request, rule):
         action = rule.action
         if action.at:
             for data in client.body(head[2]):
                 request.body_bytes += len(data)
                 if request.body_bytes >= action.at:
                     break
-        self.reply(client, request, rule, action.answer)
+        self.reply(client, request, rule, action.response)
         if action.reset:
             raise Dropped
         client.end_sending()
         return False
 
-    def _answered(self, request, head):
+    def _complete_entry(self, request, head):
         """Completes the log's entry before the response is sent, since the test
         may then read the log."""
         request.status = status_of(head)

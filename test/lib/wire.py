@@ -13,7 +13,7 @@ class Dropped(Exception):
 
 
 @dataclass
-class Answer:
+class Response:
     """A response.  A header with value None is not sent."""
 
     status: int
@@ -36,18 +36,18 @@ class Answer:
 
 
 def s3_error(status, code, message="scripted", headers=None, extra=""):
-    """An Answer with S3's error document; extra: additional XML inside it."""
+    """A Response with S3's error document; extra: additional XML inside it."""
     body = (
         '<?xml version="1.0" encoding="UTF-8"?>\n'
         f"<Error><Code>{code}</Code><Message>{message}</Message>{extra}"
         "<RequestId>scripted</RequestId></Error>"
     )
     headers = {"Content-Type": "application/xml", **(headers or {})}
-    return Answer(status, body.encode(), headers)
+    return Response(status, body.encode(), headers)
 
 
 def redirect(location, status=307):
-    """An Answer that redirects the client."""
+    """A Response that redirects the client."""
     return s3_error(
         status, "TemporaryRedirect", headers={"Location": location}
     )

@@ -9,7 +9,7 @@ from lib.exports import (
     Running, body, call, copy, failure, key_of, keys, land, no_trace, rows,
     select,
 )
-from lib.proxy import Answer
+from lib.proxy import Response
 
 # Three parts: 5 MB, 5 MB and the rest.
 QUERY = rows(12)
@@ -30,13 +30,13 @@ ERROR_IN_200 = XML + "<Error><Code>{}</Code><Message>m</Message></Error>"
 
 
 def ok_with(text, **headers):
-    return Answer(200, text.encode(), headers)
+    return Response(200, text.encode(), headers)
 
 
 def html(status):
     """A response of a gateway, which is HTML instead of S3's XML."""
     page = b"<html><body>Bad Gateway</body></html>"
-    return Answer(status, page, {"Content-Type": "text/html"})
+    return Response(status, page, {"Content-Type": "text/html"})
 
 
 class Export:

@@ -749,16 +749,16 @@ class Episode:
 
     FAULTS = {
         "put held": ("PUT", dict(hold=True, when="request")),
-        "put's answer held": ("PUT", dict(hold=True)),
+        "put's response held": ("PUT", dict(hold=True)),
         "complete held": ("POST", dict(hold=True, when="request")),
-        "complete's answer held": ("POST", dict(hold=True)),
+        "complete's response held": ("POST", dict(hold=True)),
         "unavailable": (None, dict(
-            answer=s3_error(503, "ServiceUnavailable"))),
+            response=s3_error(503, "ServiceUnavailable"))),
         "lost before": (None, dict(drop="before")),
         "lost within": ("PUT", dict(drop="during")),
         "lost after": (None, dict(drop="after")),
         "done, but 500": (None, dict(instead=s3_error(500, "InternalError"))),
-        "denied": ("PUT", dict(answer=s3_error(403, "AccessDenied"))),
+        "denied": ("PUT", dict(response=s3_error(403, "AccessDenied"))),
     }
 
     def break_something(self, call):

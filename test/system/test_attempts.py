@@ -13,7 +13,7 @@ from lib.exports import (
     Running, body, failure, key_of, keys, network_event, select,
     wait_for_event,
 )
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 
 SERIAL, WORKERS = 0, 4
 R1 = "4ae3d5f2-1c10-4a4f-8d3a-000000000001"
@@ -104,7 +104,7 @@ def test_a_repeated_run_in_part(
     run_all(db, publish="together", server=proxied, connections=1)
     assert files(s3, bucket) == BOTH
     change(db, "a", "SELECT 7 AS n")
-    proxy.rule("POST", key_of("b") + ".*uploadId=", times=None, answer=DENIED)
+    proxy.rule("POST", key_of("b") + ".*uploadId=", times=None, response=DENIED)
     error = failure(run_all, db, publish="together", server=proxied,
                     connections=1)
     assert "the run was published in part" in str(error)
@@ -318,7 +318,7 @@ def test_73_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
     run_all(db, server=proxied)
     change(db, "a", "SELECT 7 AS n")
     proxy.clear()
-    proxy.rule("DELETE", times=None, answer=DENIED)
+    proxy.rule("DELETE", times=None, response=DENIED)
     error = failure(run_all, db, server=proxied)
     assert error.pgcode == "42501"
     assert f"what an earlier attempt of run {R1} has written" in str(error)
@@ -338,7 +338,7 @@ def test_73_no_right_to_delete(db, s3, two, proxied, proxy, bucket):
 def test_73_only_the_manifest_stays(db, s3, two, proxied, proxy, bucket):
     """A manifest that reports success must not remain, either."""
     run_all(db, server=proxied)
-    proxy.rule("DELETE", MANIFEST, times=None, answer=DENIED)
+    proxy.rule("DELETE", MANIFEST, times=None, response=DENIED)
     error = failure(run_all, db, server=proxied)
     assert error.pgcode == "42501"
     assert f"s3://{bucket}/{MANIFEST}" in error.diag.message_detail
@@ -355,14 +355,14 @@ def test_73_no_right_to_delete_after_a_failure(
     run_all(db, server=proxied)
     assert files(s3, bucket) == [MANIFEST]
     change(db, "b", "SELECT 2 AS n")
-    proxy.rule("DELETE", times=None, answer=DENIED)
+    proxy.rule("DELETE", times=None, response=DENIED)
     assert statuses(run_all(db, server=proxied)) == ["done", "done"]
     assert files(s3, bucket) == BOTH
 
 
 def test_73_no_right_to_look_or_delete(db, s3, two, proxied, proxy, bucket):
-    proxy.rule("GET", times=None, answer=DENIED)
-    denied = proxy.rule("DELETE", times=2, answer=DENIED)
+    proxy.rule("GET", times=None, response=DENIED)
+    denied = proxy.rule("DELETE", times=2, response=DENIED)
     for call in (run_all, lambda *a, **o: run_table(db, bucket, "t", **o)):
         error = failure(call, db, server=proxied)
         assert error.pgcode == "42501"
@@ -378,8 +378,8 @@ def test_73_a_lost_response(db, s3, two, proxied, proxy, bucket):
     """The request is retried."""
     run_all(db, server=proxied)
     proxy.rule("DELETE", SUCCESS, drop="after")
-    proxy.rule("DELETE", MANIFEST, answer=s3_error(503, "SlowDown"))
-    proxy.rule("GET", MANIFEST, answer=Answer(500))
+    proxy.rule("DELETE", MANIFEST, response=s3_error(503, "SlowDown"))
+    proxy.rule("GET", MANIFEST, response=Response(500))
     change(db, "b", "SELECT 1 / 0 AS n")
     run_all(db, server=proxied)
     assert files(s3, bucket) == [MANIFEST]
@@ -414,7 +414,7 @@ def test_73_invalid_manifest(db, s3, two, proxied, proxy, bucket, junk):
     """It is deleted; a role that may not delete it cannot go on."""
     for key in BOTH:
         s3.put_object(Bucket=bucket, Key=key, Body=junk)
-    proxy.rule("DELETE", answer=DENIED)
+    proxy.rule("DELETE", response=DENIED)
     assert failure(run_all, db, server=proxied).pgcode == "42501"
     assert files(s3, bucket) == BOTH
     assert statuses(run_all(db, server=proxied)) == ["done", "done"]

@@ -12,7 +12,7 @@ from lib.exports import (
     warnings,
 )
 from lib.postgres import Cluster, faketime
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 from lib.rgw import KMS_KEY, OWNER, release
 
 ITEMS = [
@@ -240,9 +240,9 @@ def test_clock(rgw, bucket, canaries, offset):
 
 
 def test_clock_is_unknown(db, bucket, proxy, proxied):
-    proxy.rule("GET", "uploads", answer=s3_error(403, "AccessDenied"))
+    proxy.rule("GET", "uploads", response=s3_error(403, "AccessDenied"))
     for method in ("HEAD", "GET"):
-        proxy.rule(method, "", times=None, answer=Answer(403))
+        proxy.rule(method, "", times=None, response=Response(403))
     found = check(db, bucket, server=proxied)
     assert found["clock"] == (None, "the endpoint's responses have no time")
 
@@ -259,7 +259,7 @@ def test_no_such_bucket(db):
 def test_bucket_in_another_region(db, bucket, proxy, proxied):
     """AWS's response names the region, whoever sends the request."""
     header = {"x-amz-bucket-region": "eu-north-1"}
-    proxy.rule("HEAD", f"^/{bucket}$", answer=Answer(403, headers=header))
+    proxy.rule("HEAD", f"^/{bucket}$", response=Response(403, headers=header))
     detail = failed_alone(check(db, bucket, server=proxied), "region")
     assert detail == (
         'the bucket is in "eu-north-1", not in "us-east-1": set the server\'s'
@@ -270,7 +270,7 @@ def test_bucket_in_another_region(db, bucket, proxy, proxied):
 def test_region_is_reported(db, bucket, proxy, proxied):
     header = {"x-amz-bucket-region": "us-east-1"}
     proxy.rule("HEAD", f"^/{bucket}$", times=2,
-               answer=Answer(403, headers=header))
+               response=Response(403, headers=header))
     found = check(db, bucket, server=proxied)
     assert found["region"] == (True, 'the bucket is in "us-east-1"')
 
@@ -279,7 +279,7 @@ def test_hostile_region(db, bucket, proxy, proxied):
     """The response's region is neither believed nor shown."""
     header = {"x-amz-bucket-region": "evil.example.com/%s%n\x01"}
     proxy.rule("HEAD", f"^/{bucket}$", times=2,
-               answer=Answer(200, headers=header))
+               response=Response(200, headers=header))
     found = check(db, bucket, server=proxied)
     assert found["region"] == (
         True, '"us-east-1" is what requests are signed for'
@@ -315,7 +315,7 @@ DENIED = s3_error(403, "AccessDenied")
 def test_one_right_is_missing(
     db, rgw, bucket, proxy, proxied, item, method, pattern
 ):
-    proxy.rule(method, pattern, times=None, answer=DENIED)
+    proxy.rule(method, pattern, times=None, response=DENIED)
     detail = failed_alone(check(db, bucket, server=proxied), item)
     assert "s3:" in detail
     if method == "DELETE":
@@ -339,20 +339,20 @@ ENCRYPTION = (
 )
 
 
-@pytest.mark.parametrize("answer, ok, detail", [
-    (Answer(200, ENCRYPTION), True,
+@pytest.mark.parametrize("response, ok, detail", [
+    (Response(200, ENCRYPTION), True,
      'the bucket\'s default is "aws:kms" with key "key/1" and a bucket key'),
     (s3_error(404, "ServerSideEncryptionConfigurationNotFoundError"), True,
      "the bucket has no default"),
     (s3_error(501, "NotImplemented"), None,
      "the store does not return the bucket's default"),
-    (Answer(200, b"<html>"), None,
+    (Response(200, b"<html>"), None,
      "the store does not return the bucket's default"),
     (s3_error(400, "InvalidRequest", "not so"), False,
      'could not read the encryption of "s3://'),
 ])
-def test_encryption(db, bucket, proxy, proxied, answer, ok, detail):
-    proxy.rule("GET", r"\?encryption", answer=answer)
+def test_encryption(db, bucket, proxy, proxied, response, ok, detail):
+    proxy.rule("GET", r"\?encryption", response=response)
     found = check(db, bucket, server=proxied)
     assert found["encryption"][0] is ok
     assert found["encryption"][1].startswith(detail)

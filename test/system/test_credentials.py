@@ -21,7 +21,7 @@ from lib.exports import (
 )
 from lib.identity import CONTAINER, ROLE_ARN
 from lib.postgres import Cluster
-from lib.proxy import Answer, Proxy
+from lib.proxy import Proxy, Response
 from lib.rgw import OWNER
 
 SMALL = "SELECT 1 AS a"
@@ -500,7 +500,7 @@ def test_no_secret_is_shown(landing, identity, s3, bucket):
     lands_in_parallel(session, s3, bucket)
     shown += select(session, "SELECT * FROM onboard_check(%s)", (bucket,))
     shown += select(session, "SELECT * FROM onboard_runs")
-    identity.rule(None, "", times=None, answer=Answer(500))
+    identity.rule(None, "", times=None, response=Response(500))
     again = machine.session()
     error = failure(land, again, "t", SMALL, bucket)
     assert error.pgcode == "28000"

@@ -12,7 +12,7 @@ from lib import process
 from lib.exports import (
     Running, body, failure, key_of, keys, rows, select,
 )
-from lib.proxy import Answer
+from lib.proxy import Response
 
 SERIAL, WORKERS = 0, 4
 R1 = "4ae3d5f2-1c10-4a4f-8d3a-000000000074"
@@ -128,8 +128,8 @@ def test_74_a_table_of_unknown_fate(
     """No request has shown that the object does not exist."""
     select(db, "SET onboard.retry_deadline = '100ms'")
     change(db, "b", rows(6))
-    proxy.rule("POST", "uploadId=", drop="answer")
-    proxy.rule("HEAD", times=None, answer=Answer(403))
+    proxy.rule("POST", "uploadId=", drop="response")
+    proxy.rule("HEAD", times=None, response=Response(403))
     found = run_all(db, server=proxied, part_size="5MB", manifest=True)["b"]
     assert found["error"].endswith("(the object may have been written)")
     assert key_of("b") in keys(s3, bucket)
@@ -147,8 +147,8 @@ def test_74_a_table_that_is_left_out(
     if first == "done":
         run_all(db, **together)
     else:
-        proxy.rule("POST", key_of("b") + ".*uploadId=", drop="answer")
-        proxy.rule("HEAD", key_of("b"), times=None, answer=Answer(403))
+        proxy.rule("POST", key_of("b") + ".*uploadId=", drop="response")
+        proxy.rule("HEAD", key_of("b"), times=None, response=Response(403))
         error = failure(run_all, db, server=proxied, connections=1, **together)
         assert 'Perhaps visible: "b"' in error.diag.message_detail
         before = kept(observer, "b")

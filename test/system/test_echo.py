@@ -21,7 +21,7 @@ from lib.exports import select
 from lib.identity import CONTAINER, METADATA, ROLE_ARN
 from lib.postgres import Cluster
 from lib.script import Script
-from lib.wire import Answer
+from lib.wire import Response
 
 FORMS = {
     "plain": str,
@@ -71,7 +71,7 @@ class Echo(Script):
 
     def respond(self, request, headers):
         if request.path == "/latest/api/token":
-            return Answer(200, self.token.encode())
+            return Response(200, self.token.encode())
         signed = headers.get("authorization", "")
         self.signatures |= set(re.findall("Signature=(.*)", signed))
         names = (
@@ -91,9 +91,9 @@ class Echo(Script):
 
     def _json(self, text, more):
         if self.status == 200 and self.form is str:
-            return Answer(200, text.encode(), more)  # a role's name
+            return Response(200, text.encode(), more)  # a role's name
         document = {"Code": text[:60], "code": text[:60], "message": text}
-        return Answer(self.status, json.dumps(document).encode(), more)
+        return Response(self.status, json.dumps(document).encode(), more)
 
     def _xml(self, request, text, more):
         error = (
@@ -126,7 +126,7 @@ class Echo(Script):
                 f"<UploadId>{text[:500]}</UploadId>"
                 "</InitiateMultipartUploadResult>"
             )
-        return Answer(self.status, body.encode(), more)
+        return Response(self.status, body.encode(), more)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,7 @@ from lib.exports import (
     wait_for_event,
 )
 from lib.postgres import Cluster
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 BIG = rows(12)
@@ -168,10 +168,10 @@ class Stage:
             **options,
         )
 
-    def refused_with(self, answer, request=OBJECT, query=SMALL, **options):
+    def refused_with(self, response, request=OBJECT, query=SMALL, **options):
         """The error of an export whose requests always get this response."""
         self.impatient()
-        self.proxy.rule(*request, times=None, answer=answer)
+        self.proxy.rule(*request, times=None, response=response)
         error = self.export(
             query, server=self.proxied, part_size="5MB", **options
         )
@@ -242,7 +242,7 @@ def wrong_credentials(stage):
 
 @produces("28000", "HTTP 401")
 def status_401(stage):
-    return [stage.refused_with(Answer(401))]
+    return [stage.refused_with(Response(401))]
 
 
 @produces(
@@ -257,7 +257,7 @@ def no_credentials(stage):
         role_arn="arn:aws:iam::123456789012:role/x",
         sts_endpoint=stage.proxy.endpoint,
     )
-    stage.proxy.rule("POST", "^/$", answer=s3_error(403, "AccessDenied"))
+    stage.proxy.rule("POST", "^/$", response=s3_error(403, "AccessDenied"))
     errors = [stage.export(server=none), stage.export(server=refused)]
     for error in errors:
         assert "could not get credentials for server" in str(error)
@@ -276,7 +276,7 @@ def no_right(stage):
 
 @produces("42501", "HTTP 403")
 def status_403(stage):
-    return [stage.refused_with(Answer(403))]
+    return [stage.refused_with(Response(403))]
 
 
 @produces(
@@ -284,14 +284,14 @@ def status_403(stage):
     '"error"` (not on AWS)'
 )
 def no_right_to_look(stage):
-    answer = Answer(403)
-    return [stage.refused_with(answer, ("HEAD", "_data.csv$"), overwrite="error")]
+    response = Response(403)
+    return [stage.refused_with(response, ("HEAD", "_data.csv$"), overwrite="error")]
 
 
 @produces("42501", "a KMS key that must not be used")
 def kms_denied(stage):
-    answer = s3_error(403, "AccessDenied", "may not: kms:GenerateDataKey")
-    return [stage.refused_with(answer)]
+    response = s3_error(403, "AccessDenied", "may not: kms:GenerateDataKey")
+    return [stage.refused_with(response)]
 
 
 @produces("38000", "a KMS key that cannot be used")
@@ -307,7 +307,7 @@ def nothing_there(stage):
 
 @produces("58P01", "HTTP 404")
 def status_404(stage):
-    return [stage.refused_with(Answer(404))]
+    return [stage.refused_with(Response(404))]
 
 
 @produces(
@@ -394,19 +394,20 @@ def time_outs(stage):
 @produces("53000", "throttled")
 def throttled(stage):
     return [
-        stage.refused_with(s3_error(503, "SlowDown")), stage.refused_with(Answer(429)),
+        stage.refused_with(s3_error(503, "SlowDown")),
+        stage.refused_with(Response(429)),
     ]
 
 
 @produces("53000", "HTTP 503 without a code of S3")
 def status_503(stage):
-    return [stage.refused_with(Answer(503))]
+    return [stage.refused_with(Response(503))]
 
 
 @produces("58030", "HTTP 500 and other server errors")
 def server_errors(stage):
     return [
-        stage.refused_with(Answer(500)),
+        stage.refused_with(Response(500)),
         stage.refused_with(s3_error(501, "NotImplemented")),
     ]
 
@@ -443,17 +444,17 @@ def no_s3(stage):
 
 @produces("08P01", "a response with another checksum than the one sent")
 def other_checksum(stage):
-    answer = Answer(200, b"", {
+    response = Response(200, b"", {
         "ETag": '"0123456789abcdef0123456789abcdef"',
         "x-amz-checksum-crc32": "AAAAAA==",
     })
-    return [stage.refused_with(answer, checksum="crc32")]
+    return [stage.refused_with(response, checksum="crc32")]
 
 
 @produces("08007", "it is not clear whether the object was written")
 def unclear(stage):
-    stage.proxy.rule(*COMPLETE, drop="answer")
-    stage.proxy.rule(*HEAD, answer=Answer(403), times=None)
+    stage.proxy.rule(*COMPLETE, drop="response")
+    stage.proxy.rule(*HEAD, response=Response(403), times=None)
     error = stage.export(BIG, server=stage.proxied, part_size="5MB")
     no_upload_left(stage.rgw, stage.bucket)
     return [error]
@@ -466,7 +467,7 @@ def unclear(stage):
 def clock(stage):
     """The clock is wrong by ten minutes, which S3 would tolerate."""
     when = time.time() + 600
-    stage.proxy.rule(*OBJECT, answer=s3_error(
+    stage.proxy.rule(*OBJECT, response=s3_error(
         403, "RequestTimeTooSkewed",
         headers={"Date": email.utils.formatdate(when, usegmt=True)},
     ))
@@ -479,8 +480,8 @@ def clock(stage):
 @produces("58030", 'could not abort the upload of "..."')
 def not_aborted(stage):
     def end():
-        stage.proxy.rule(*PART, answer=s3_error(403, "AccessDenied"))
-        stage.proxy.rule(*ABORT, answer=Answer(500), times=None)
+        stage.proxy.rule(*PART, response=s3_error(403, "AccessDenied"))
+        stage.proxy.rule(*ABORT, response=Response(500), times=None)
         stage.export(BIG, server=stage.proxied, part_size="5MB")
 
     warning = stage.warning("could not abort the upload of", end)
@@ -500,7 +501,7 @@ def several_not_aborted(stage):
 
     def end():
         denied = s3_error(403, "AccessDenied")
-        stage.proxy.rule("DELETE", times=None, answer=denied)
+        stage.proxy.rule("DELETE", times=None, response=denied)
         land_all(stage.db, publish="together", server=stage.proxied)
 
     warning = stage.warning("2 uploads of the run could not be aborted", end)

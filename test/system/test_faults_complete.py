@@ -17,7 +17,7 @@ from lib.exports import (
     body, copy, failure, key_of, keys, land, no_trace, no_upload_left, rows,
     select, warnings,
 )
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 
 MB = 1024 * 1024
 DENIED = s3_error(403, "AccessDenied")
@@ -38,11 +38,11 @@ def nothing_else(export, *requests):
 # Create
 
 CREATE_FAULTS = {
-    "500": (dict(answer=INTERNAL_ERROR), 500),
+    "500": (dict(response=INTERNAL_ERROR), 500),
     "error-in-200": (
-        dict(answer=ok_with(ERROR_IN_200.format("InternalError"))), 200
+        dict(response=ok_with(ERROR_IN_200.format("InternalError"))), 200
     ),
-    "empty": (dict(answer=Answer(200)), 200),
+    "empty": (dict(response=Response(200)), 200),
     "lost": (dict(drop="before"), None),
 }
 
@@ -59,7 +59,7 @@ def test_create_fails_once(export, proxy, fault):
 @pytest.mark.parametrize("at", [40, None], ids=["head", "body"])
 def test_10_create_is_cut(export, proxy, db, rgw, bucket, at):
     """S3 has begun an upload whose id no process knows: the sweep finds it."""
-    proxy.rule(*CREATE, drop="answer", at=at, reset=True)
+    proxy.rule(*CREATE, drop="response", at=at, reset=True)
     with export.running() as landing:
         landing.rows()
     export.is_whole()
@@ -78,15 +78,15 @@ def test_10_create_is_cut(export, proxy, db, rgw, bucket, at):
 
 
 def test_complete_internal_error_twice(export, proxy):
-    proxy.rule(*COMPLETE, answer=INTERNAL_ERROR, times=2)
+    proxy.rule(*COMPLETE, response=INTERNAL_ERROR, times=2)
     export.lands()
     assert export.statuses(COMPLETE) == [500, 500, 200]
     nothing_else(export, COMPLETE)
 
 
 def test_12_internal_error_in_200(export, proxy):
-    answer = ok_with(ERROR_IN_200.format("InternalError"))
-    proxy.rule(*COMPLETE, answer=answer)
+    response = ok_with(ERROR_IN_200.format("InternalError"))
+    proxy.rule(*COMPLETE, response=response)
     export.lands()
     assert export.statuses(COMPLETE) == [200, 200]
     first, second = proxy.requests(*COMPLETE)
@@ -98,7 +98,7 @@ def test_12_internal_error_in_200(export, proxy):
     "code, sqlstate", [("AccessDenied", "42501"), ("InvalidPart", "58030")]
 )
 def test_13_refusal_in_200(export, proxy, db, code, sqlstate):
-    proxy.rule(*COMPLETE, answer=ok_with(ERROR_IN_200.format(code)))
+    proxy.rule(*COMPLETE, response=ok_with(ERROR_IN_200.format(code)))
     error = export.fails(sqlstate)
     assert f"S3 answered HTTP 200 {code}" in error.diag.message_detail
     assert export.statuses(COMPLETE) == [200]
@@ -107,13 +107,13 @@ def test_13_refusal_in_200(export, proxy, db, code, sqlstate):
 
 
 NOT_DONE = {
-    "cut-xml": dict(answer=ok_with(CUT_XML)),
-    "empty": dict(answer=Answer(200)),
-    "blanks": dict(answer=Answer(
+    "cut-xml": dict(response=ok_with(CUT_XML)),
+    "empty": dict(response=Response(200)),
+    "blanks": dict(response=Response(
         200, b" " * 20, {"Content-Length": None, "Connection": "close"}
     )),
-    "html": dict(answer=ok_with("<html></html>")),
-    "gateway": dict(answer=html(502)),
+    "html": dict(response=ok_with("<html></html>")),
+    "gateway": dict(response=html(502)),
 }
 
 
@@ -131,11 +131,11 @@ def test_14_unclear_and_not_done(export, proxy, db, bucket, fault, other):
 
 
 DONE = {
-    "cut-in-body": dict(drop="answer"),
-    "cut-in-head": dict(drop="answer", at=40),
-    "reset": dict(drop="answer", reset=True),
+    "cut-in-body": dict(drop="response"),
+    "cut-in-head": dict(drop="response", at=40),
+    "reset": dict(drop="response", reset=True),
     "blanks": dict(dribble=0.02, delay=0.1, drop="after"),
-    "empty": dict(instead=Answer(200)),
+    "empty": dict(instead=Response(200)),
     "html": dict(instead=ok_with("<html></html>")),
     "gateway": dict(instead=html(504)),
 }
@@ -154,8 +154,8 @@ def test_14_unclear_but_done(export, proxy, fault):
 def test_14_stays_unclear(export, proxy):
     """The Complete can succeed but the object cannot be checked: the error must
     not claim a failure."""
-    proxy.rule(*COMPLETE, drop="answer")
-    proxy.rule(*HEAD, answer=Answer(403), times=None)
+    proxy.rule(*COMPLETE, drop="response")
+    proxy.rule(*HEAD, response=Response(403), times=None)
     error = export.failure()
     assert error.pgcode == "08007"
     assert "could not complete the upload" in str(error)
@@ -180,7 +180,7 @@ def test_15_response_is_lost(export, proxy, drop, times):
 def test_15_response_is_lost_and_upload_forgotten(export, proxy):
     """Some stores forget an upload once it is completed."""
     proxy.rule(*COMPLETE, drop="after")
-    proxy.rule("POST", "uploadId=", nth=2, answer=GONE, times=None)
+    proxy.rule("POST", "uploadId=", nth=2, response=GONE, times=None)
     export.lands()
     assert export.statuses(HEAD) == [200]
     assert export.statuses(ABORT) == []
@@ -190,8 +190,8 @@ def test_15_another_object_is_there(export, proxy, db, s3, bucket):
     """It has the same name and size, but not our marker."""
     other = rows(12, "repeat('y', 1000) AS repeat")
     land(db, "t", other, bucket)
-    proxy.rule(*COMPLETE, answer=GONE, times=None)
-    proxy.rule(*LIST_PARTS, answer=GONE, times=None)
+    proxy.rule(*COMPLETE, response=GONE, times=None)
+    proxy.rule(*LIST_PARTS, response=GONE, times=None)
     error = export.failure()
     assert error.pgcode == "08007"
     assert export.statuses(HEAD) == [200, 200]
@@ -202,7 +202,7 @@ def test_15_another_object_is_there(export, proxy, db, s3, bucket):
 def test_15_upload_is_there_but_not_completed(export, proxy):
     """In response to the retry, the store knows the upload, but refuses to
     complete it."""
-    proxy.rule(*COMPLETE, answer=GONE, times=None)
+    proxy.rule(*COMPLETE, response=GONE, times=None)
     error = export.fails("08007")
     assert "NoSuchUpload" in error.diag.message_detail
     assert export.statuses(COMPLETE) == [404] * 3
@@ -252,7 +252,7 @@ CONFLICTS = {
 
 @pytest.mark.parametrize("status", list(CONFLICTS))
 def test_31_conflict_at_complete(export, proxy, status):
-    proxy.rule(*COMPLETE, answer=CONFLICTS[status], times=None)
+    proxy.rule(*COMPLETE, response=CONFLICTS[status], times=None)
     error = export.fails("58P02")
     assert f"S3 answered HTTP {status} " in error.diag.message_detail
     assert export.statuses(COMPLETE) == [status]
@@ -261,7 +261,7 @@ def test_31_conflict_at_complete(export, proxy, status):
 
 def test_35_parts_are_in_order_and_large(export, proxy):
     """S3 would respond EntityTooSmall or InvalidPartOrder otherwise."""
-    proxy.rule(*PART, answer=INTERNAL_ERROR)  # so parts land out of order
+    proxy.rule(*PART, response=INTERNAL_ERROR)  # so parts land out of order
     export.lands(rows(40))
     (complete,) = proxy.requests(*COMPLETE)
     root = xml.etree.ElementTree.fromstring(complete.body)
@@ -286,8 +286,8 @@ def test_35_parts_are_in_order_and_large(export, proxy):
 
 def test_48_abort_fails(export, proxy, db, rgw, bucket):
     """The first error is raised; a WARNING names the upload that is left."""
-    proxy.rule(*PART, answer=DENIED)
-    proxy.rule(*ABORT, answer=INTERNAL_ERROR, times=None)
+    proxy.rule(*PART, response=DENIED)
+    proxy.rule(*ABORT, response=INTERNAL_ERROR, times=None)
     error = export.failure()
     assert error.pgcode == "42501"
     assert "could not upload part 2 of" in str(error)
@@ -309,7 +309,7 @@ def test_48_abort_fails_at_a_key_that_the_client_cannot_read(
 ):
     """The query's own error is the statement's error."""
     query = rows(12, "1 / (11500 - g), repeat('x', 1000)")
-    proxy.rule("DELETE", times=None, answer=DENIED)
+    proxy.rule("DELETE", times=None, response=DENIED)
     db.set_client_encoding("LATIN1")
     key = "convert_from('\\xe8a1a8', 'UTF8')"
     error = failure(
@@ -326,8 +326,8 @@ def test_48_abort_fails_at_a_key_that_the_client_cannot_read(
 
 
 def test_48_abort_fails_once(export, proxy, db):
-    proxy.rule(*PART, answer=DENIED)
-    proxy.rule(*ABORT, answer=s3_error(503, "SlowDown"))
+    proxy.rule(*PART, response=DENIED)
+    proxy.rule(*ABORT, response=s3_error(503, "SlowDown"))
     export.fails("42501")
     assert 204 in export.statuses(ABORT)
     assert not warnings(db)

@@ -16,7 +16,7 @@ from lib.exports import no_trace, rows, select, warnings
 from lib.identity import CONTAINER, METADATA, ROLE, ROLE_ARN
 from lib.postgres import Cluster, faketime
 from lib.process import wait_until
-from lib.proxy import Answer, Proxy, s3_error
+from lib.proxy import Proxy, Response, s3_error
 
 BIG = rows(12)
 PROMPT = 3  # seconds: less than any time-out that could end it, too
@@ -216,7 +216,7 @@ def test_role_of_a_real_sts(exporter, rgw):
 def test_18_expired_token(exporter, identity, proxy, source, request_):
     """The token expires in the middle of an upload, which goes on with new
     credentials."""
-    proxy.rule(*request_, answer=EXPIRED)
+    proxy.rule(*request_, response=EXPIRED)
     export = exporter(source)
     export.lands(BIG)
     assert export.statuses(request_) == [400, 200]
@@ -226,7 +226,7 @@ def test_18_expired_token(exporter, identity, proxy, source, request_):
 
 def test_18_several_parts_at_once(exporter, identity, proxy):
     """One part fetches new credentials, the others wait for it."""
-    held = proxy.rule(*PARTS, times=4, hold=True, answer=EXPIRED)
+    held = proxy.rule(*PARTS, times=4, hold=True, response=EXPIRED)
     export = exporter("instance")
     with export.running(rows(60), connections=4) as landing:
         wait_until(lambda: held.used == 4, 30, "four parts are under way")
@@ -237,13 +237,13 @@ def test_18_several_parts_at_once(exporter, identity, proxy):
 
 
 @pytest.mark.parametrize(
-    "fault", [Answer(500), Answer(404)], ids=["500", "404"]
+    "fault", [Response(500), Response(404)], ids=["500", "404"]
 )
 def test_18_no_new_credentials(exporter, identity, proxy, rgw, bucket, fault):
     """The error names the source that failed; the Abort uses the old
     credentials."""
-    identity.rule(*INSTANCE, nth=2, times=None, answer=fault)
-    proxy.rule(*PART, answer=EXPIRED)
+    identity.rule(*INSTANCE, nth=2, times=None, response=fault)
+    proxy.rule(*PART, response=EXPIRED)
     export = exporter("instance")
     error = export.failure(BIG)
     assert error.pgcode == "28000"
@@ -258,7 +258,7 @@ def test_18_keys_that_were_given(exporter, proxy, rgw, bucket):
     """A mapping has no other credentials."""
     access_key, secret_key, token = rgw.temporary()
     export = exporter("mapping", access_key, secret_key, token)
-    proxy.rule(*PART, answer=EXPIRED, times=None)
+    proxy.rule(*PART, response=EXPIRED, times=None)
     error = export.fails("28000", BIG)
     assert "ExpiredToken" in error.diag.message_detail
     assert export.statuses(PART) == [400]
@@ -267,7 +267,7 @@ def test_18_keys_that_were_given(exporter, proxy, rgw, bucket):
 
 def test_18_expired_again(exporter, identity, proxy):
     """If the store refuses the new credentials, too, the export fails."""
-    proxy.rule(*PART, answer=EXPIRED, times=None)
+    proxy.rule(*PART, response=EXPIRED, times=None)
     export = exporter("instance")
     export.fails("28000", BIG)
     assert export.statuses(PART) == [400] * 2
@@ -309,7 +309,7 @@ def test_19_renewal_fails(exporter, identity, proxy, files):
     """The old credentials are used as long as they are valid."""
     identity.lifetime = 6 * 60
     part = proxy.rule(*PART, hold=True)
-    identity.rule(*INSTANCE, nth=2, times=None, answer=Answer(404))
+    identity.rule(*INSTANCE, nth=2, times=None, response=Response(404))
     export = exporter("instance")
     with export.running(rows(40)) as landing:
         part.wait()
@@ -374,22 +374,22 @@ def test_20_cancel_while_it_hangs(exporter, identity, aws_cluster, bucket):
     export.lands(SMALL)
 
 
-@pytest.mark.parametrize("question", [ROLE_NAME, INSTANCE],
+@pytest.mark.parametrize("pattern", [ROLE_NAME, INSTANCE],
                          ids=["role", "credentials"])
 def test_20_instance_token_is_refused_once(exporter, identity, pattern):
-    identity.rule(*pattern, answer=Answer(401))
+    identity.rule(*pattern, response=Response(401))
     exporter("instance").lands(SMALL)
     assert len(identity.requests(*TOKEN)) == 2
 
 
 def test_20_instance_token_is_always_refused(exporter, identity):
-    identity.rule(*ROLE_NAME, answer=Answer(401), times=None)
+    identity.rule(*ROLE_NAME, response=Response(401), times=None)
     refused(exporter("instance"), "instance metadata service", "401")
     assert len(identity.requests(*TOKEN)) == 2
 
 
 def test_20_instance_has_no_role(exporter, identity):
-    identity.rule(*ROLE_NAME, answer=Answer(404), times=None)
+    identity.rule(*ROLE_NAME, response=Response(404), times=None)
     refused(exporter("instance"), "the instance has no role")
     assert len(identity.requests(*ROLE_NAME)) == 1
 
@@ -397,15 +397,15 @@ def test_20_instance_has_no_role(exporter, identity):
 @pytest.mark.parametrize("status", [403, 404, 405])
 def test_20_no_version_2(exporter, identity, status):
     """Version 1, which needs no token, is not used as a fallback."""
-    identity.rule(*TOKEN, answer=Answer(status), times=None)
+    identity.rule(*TOKEN, response=Response(status), times=None)
     refused(exporter("instance"), "instance metadata service", str(status))
     assert identity.requests("GET") == []
 
 
-@pytest.mark.parametrize("question", [TOKEN, ROLE_NAME, INSTANCE],
+@pytest.mark.parametrize("pattern", [TOKEN, ROLE_NAME, INSTANCE],
                          ids=["token", "role", "credentials"])
 def test_20_instance_metadata_fails_twice(exporter, identity, pattern):
-    identity.rule(*pattern, answer=Answer(500), times=2)
+    identity.rule(*pattern, response=Response(500), times=2)
     exporter("instance").lands(SMALL)
     assert [r.status for r in identity.requests(*pattern)] == [500, 500, 200]
 
@@ -431,7 +431,7 @@ JUNK = {
 @pytest.mark.parametrize("junk", list(JUNK))
 def test_20_junk_instead_of_credentials(exporter, identity, canaries, junk):
     canaries.add("secret-of-junk")
-    identity.rule(*INSTANCE, answer=Answer(200, JUNK[junk]), times=None)
+    identity.rule(*INSTANCE, response=Response(200, JUNK[junk]), times=None)
     text = refused(exporter("instance"), "instance metadata service")
     assert "secret-of-junk" not in text
     assert len(text) < 2000
@@ -440,7 +440,7 @@ def test_20_junk_instead_of_credentials(exporter, identity, canaries, junk):
 def test_21_container_token_is_rotated(exporter, identity, files, proxy):
     """The token's file is read again whenever it is needed, even during an
     upload."""
-    held = proxy.rule(*PART, hold=True, answer=EXPIRED)
+    held = proxy.rule(*PART, hold=True, response=EXPIRED)
     export = exporter("container")
     with export.running(BIG) as landing:
         held.wait()
@@ -480,7 +480,7 @@ def test_21_container_at_a_public_host(environment, exporter, proxy):
 
 @pytest.mark.parametrize("source", ["container", "web_identity"])
 def test_21_source_fails_twice(exporter, identity, source):
-    identity.rule(answer=Answer(500), times=2)
+    identity.rule(response=Response(500), times=2)
     exporter(source).lands(SMALL)
     assert [r.status for r in identity.requests()] == [500, 500, 200]
 
@@ -541,11 +541,11 @@ def test_chain_does_not_fall_through(environment, exporter, identity):
     refused(exporter("chain"), "the environment has no AWS_SECRET_ACCESS_KEY")
     environment(AWS_PROFILE="nonesuch")
     refused(exporter("chain"), 'profile "nonesuch" is neither in')
-    identity.rule(*STS, answer=Answer(400), times=None)
+    identity.rule(*STS, response=Response(400), times=None)
     environment()
     refused(exporter("chain"), "role arn:aws:iam::")
     assert identity.requests("GET") == identity.requests("PUT") == []
-    identity.rule(*CONTAINERS, answer=Answer(403), times=None)
+    identity.rule(*CONTAINERS, response=Response(403), times=None)
     environment(remove=["AWS_ROLE_ARN", "AWS_WEB_IDENTITY_TOKEN_FILE"])
     refused(exporter("chain"), "container", "403")
     assert identity.requests("GET") == identity.requests(*CONTAINERS)
@@ -590,8 +590,8 @@ def test_23_clock_is_wrong(exporter, files, proxy, rgw, minutes, query):
 
 def test_23_store_calls_a_right_clock_wrong(exporter, proxy, rgw):
     """If the responses show that the clock is right, the refusal is final."""
-    answer = s3_error(403, "RequestTimeTooSkewed")
-    proxy.rule(answer=answer, times=None)
+    response = s3_error(403, "RequestTimeTooSkewed")
+    proxy.rule(response=response, times=None)
     export = exporter("mapping", rgw.access_key, rgw.secret_key)
     error = export.fails("28000", SMALL)
     assert "Synchronize the clock" in error.diag.message_hint

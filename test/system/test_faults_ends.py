@@ -102,13 +102,13 @@ class Stages:
     def unanswered(self, method, pattern):
         """The server has acted, but the proxy holds its response."""
         rule = self._get("proxy").rule(
-            method, pattern, times=None, hold=True, when="answer"
+            method, pattern, times=None, hold=True, when="response"
         )
         return Stage(BIG, self._get("proxied"), lambda pid: rule.wait())
 
     def backing_off(self, query, method, pattern):
         proxy = self._get("proxy")
-        proxy.rule(method, pattern, times=None, answer=SLOW_DOWN)
+        proxy.rule(method, pattern, times=None, response=SLOW_DOWN)
 
         def reached(pid):
             proxy.wait_for(method, pattern)
@@ -371,7 +371,7 @@ def test_36_cancel_before_the_response_to_create(
 ):
     """The upload exists before onboard knows its id, so the response is
     awaited."""
-    rule = proxy.rule("POST", "uploads", hold=True, when="answer")
+    rule = proxy.rule("POST", "uploads", hold=True, when="response")
     sql = call("ended", BIG, bucket, server=proxied)
     with Running(db, *sql) as export:
         rule.wait()

@@ -18,7 +18,7 @@ from lib.exports import (
     no_upload_left, register, rows, select, value, wait_for_event,
     wait_for_worker, warnings,
 )
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 
 SMALL = "SELECT 1 AS one"
 BIG = rows(12)  # three parts
@@ -97,7 +97,7 @@ def test_70_refused_in_time(
 ):
     """Then there is no object, and no message says that there may be one."""
     rule = proxy.rule(*COMPLETE, hold=True,
-                      answer=s3_error(403, "AccessDenied"))
+                      response=s3_error(403, "AccessDenied"))
     with Running(db, *call("late", BIG, bucket, server=proxied)) as run:
         rule.wait()
         end(observer, "cancel", run.pid)
@@ -119,7 +119,7 @@ def test_71_an_abort_that_proves_nothing(
 ):
     """The store responds to the Abort with success, and has the object."""
     rule = proxy.rule(*COMPLETE, hold=True)
-    proxy.rule(*ABORT, times=None, answer=Answer(204))
+    proxy.rule(*ABORT, times=None, response=Response(204))
     session = pg.connect("onboard")
     before = len(pg.log_text())
     started = time.monotonic()
@@ -167,7 +167,7 @@ def test_71_head_is_denied(
     """The role has no s3:GetObject."""
     query, request = last
     rule = proxy.rule(*request, hold=True)
-    proxy.rule(*HEAD, times=None, answer=Answer(403))
+    proxy.rule(*HEAD, times=None, response=Response(403))
     with Running(db, *call("late", query, bucket, server=proxied)) as run:
         rule.wait()
         end(observer, "cancel", run.pid)
@@ -295,32 +295,32 @@ def test_71_the_truth_in_a_race(
 
 
 GATEWAY = html(504)
-SAYS_NOT = {
+FAILURES = {
     "gateway": GATEWAY,
     "internal": s3_error(500, "InternalError"),
     "slow-down": s3_error(503, "SlowDown"),
-    "no-etag": Answer(200),
-    "cut": Answer(200, b"x", {"Content-Length": 100, "ETag": '"x"',
-                              "Connection": "close"}),
+    "no-etag": Response(200),
+    "cut": Response(200, b"x", {"Content-Length": 100, "ETag": '"x"',
+                                "Connection": "close"}),
 }
 OF_THE_STORE = ("internal", "slow-down")
 
 
-@pytest.mark.parametrize("answer", list(SAYS_NOT))
+@pytest.mark.parametrize("response", list(FAILURES))
 @pytest.mark.parametrize("done", [True, False], ids=["done", "not-done"])
-def test_76_failure_is_reported(db, s3, bucket, proxy, proxied, answer,
+def test_76_failure_is_reported(db, s3, bucket, proxy, proxied, response,
                                 done):
     """The failure repeats.  A failure that the store itself reports can be
     verified by a HEAD; if a gateway reports it, the store may still be at work.
     """
     select(db, "SET onboard.retry_deadline = '300ms'")
-    how = "instead" if done else "answer"
-    proxy.rule(*OBJECT, times=None, **{how: SAYS_NOT[answer]})
+    how = "instead" if done else "response"
+    proxy.rule(*OBJECT, times=None, **{how: FAILURES[response]})
     del db.notices[:]
     failure(select, db, *call("late", SMALL, bucket, server=proxied))
     text = "".join(warnings(db))
     assert (WRITTEN in text) == done
-    assert (PERHAPS in text) == (not done and answer not in OF_THE_STORE)
+    assert (PERHAPS in text) == (not done and response not in OF_THE_STORE)
     assert keys(s3, bucket) == ([key_of("late")] if done else [])
     assert [r.status for r in proxy.requests(*HEAD)] == [200 if done else 404]
 
@@ -400,7 +400,7 @@ def ended_alone(observer, name):
     return wait_for_worker(observer, network_event(observer))
 
 
-@pytest.mark.parametrize("when", ["answer", "request"])
+@pytest.mark.parametrize("when", ["response", "request"])
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
 def test_72_a_worker_is_ended(
     db, observer, s3, registry, bucket, proxied, proxy, how, when
@@ -413,7 +413,7 @@ def test_72_a_worker_is_ended(
         rule.wait()
         end(observer, how, ended_alone(observer, "a"))
         a, b = run.rows()
-    written = when == "answer"
+    written = when == "response"
     text = WRITTEN if written else PERHAPS
     uri = f"s3://{bucket}/{key_of('a')}"
     assert [
@@ -489,8 +489,8 @@ def test_72_a_table_of_the_session(
     select(db, "SET onboard.parallel_tables = 0")
     select(db, "SET onboard.retry_deadline = '100ms'")
     register(db, bucket, a=rows(6), b="SELECT 2 AS n")
-    proxy.rule("POST", "uploadId=", drop="answer")
-    proxy.rule("HEAD", times=None, answer=Answer(403))
+    proxy.rule("POST", "uploadId=", drop="response")
+    proxy.rule("HEAD", times=None, response=Response(403))
     options = json.dumps(
         {"manifest": True, "server": proxied, "part_size": "5MB"}
     )
@@ -506,7 +506,7 @@ def test_72_failure_after_landing(db, observer, s3, bucket, proxied,
                                   proxy):
     """The object of a job's table exists, but its manifest does not."""
     proxy.rule(
-        "PUT", "/manifest.json", times=None, answer=s3_error(403, "AccessDenied")
+        "PUT", "/manifest.json", times=None, response=s3_error(403, "AccessDenied")
     )
     run_id = value(
         db, "SELECT onboard_submit('job', 'SELECT 1 AS n', %s, %s)",
@@ -531,7 +531,7 @@ def workers(request):
 
 
 @pytest.mark.parametrize("how", ["cancel", "terminate"])
-@pytest.mark.parametrize("when", ["answer", "request"])
+@pytest.mark.parametrize("when", ["response", "request"])
 def test_72_together(
     pg, db, observer, rgw, s3, registry, bucket, proxied, proxy, workers, how,
     when,
@@ -540,8 +540,8 @@ def test_72_together(
     register(db, bucket, k1="SELECT 1 AS n", k2="SELECT 2 AS n")
     rule = proxy.rule("POST", key_of("k1") + ".*uploadId=", hold=True,
                       when=when)
-    if when == "answer":
-        proxy.rule("DELETE", key_of("k1"), times=None, answer=Answer(204))
+    if when == "response":
+        proxy.rule("DELETE", key_of("k1"), times=None, response=Response(204))
     session = pg.connect("onboard")
     select(session, f"SET onboard.parallel_tables = {workers}")
     before = len(pg.log_text())
@@ -550,7 +550,7 @@ def test_72_together(
         rule.wait()
         end(observer, how, run.pid)
         run.error()
-    visible = when == "answer"
+    visible = when == "response"
     detail = ('Visible: "k1". Not visible: "k2".' if visible
               else 'Perhaps visible: "k1". Not visible: "k2".')
     process.wait_until(
@@ -603,8 +603,8 @@ def test_72_unclear_and_done_after_all(
     given up: then the run is complete."""
     register(db, bucket, k1="SELECT 1 AS n", k2="SELECT 2 AS n")
     select(db, f"SET onboard.parallel_tables = {workers}")
-    proxy.rule("POST", key_of("k2") + ".*uploadId=", drop="answer")
-    proxy.rule("HEAD", key_of("k2"), answer=Answer(403))
+    proxy.rule("POST", key_of("k2") + ".*uploadId=", drop="response")
+    proxy.rule("HEAD", key_of("k2"), response=Response(403))
     options = {"publish": "together", "server": proxied, "connections": 1}
     found = select(db, ALL + " ORDER BY name", (json.dumps(options),))
     assert [row["status"] for row in found] == ["done", "done"]

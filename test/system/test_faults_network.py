@@ -4,7 +4,7 @@ import pytest
 
 from faults import CREATE, OBJECT, PARTS, SMALL, ok_with
 from lib.exports import rows, select
-from lib.proxy import Answer
+from lib.proxy import Response
 
 MB = 1024 * 1024
 NOT_S3 = "Is the endpoint an S3 server?"
@@ -95,21 +95,21 @@ def test_53_stray_bytes(export, proxy, request_):
 
 def raw(data):
     """Replaces the response from its first byte."""
-    return dict(answer=Answer(200), before=data)
+    return dict(response=Response(200), before=data)
 
 
 HOSTILE = {
-    "long-body": dict(answer=ok_with("<a>" * (10 * MB // 3))),
-    "long-error": dict(answer=Answer(404, b"x" * 10 * MB)),
+    "long-body": dict(response=ok_with("<a>" * (10 * MB // 3))),
+    "long-error": dict(response=Response(404, b"x" * 10 * MB)),
     "many-headers": raw(b"HTTP/1.1 200 OK\r\n" + b"X-More: 1\r\n" * MB),
     "long-header": raw(b"HTTP/1.1 200 OK\r\nX-More: " + b"x" * 10 * MB),
     "nul-in-header": raw(b"HTTP/1.1 200 OK\r\nX-\0More: 1\r\n\r\n"),
-    "nul-in-body": dict(answer=Answer(404, b"<Error>\0<Code>a</Code>")),
-    "entities": dict(answer=Answer(
+    "nul-in-body": dict(response=Response(404, b"<Error>\0<Code>a</Code>")),
+    "entities": dict(response=Response(
         404, b'<!DOCTYPE a [<!ENTITY a "&b;&b;"><!ENTITY b "ha">]><Error>'
         b"<Code>&a;</Code></Error>",
     )),
-    "deep": dict(answer=Answer(404, b"<a>" * 10000)),
+    "deep": dict(response=Response(404, b"<a>" * 10000)),
 }
 
 
@@ -131,7 +131,7 @@ def test_47_hostile_response(export, proxy, db, fault, query):
 
 @BOTH
 def test_47_web_site(export, proxy, query):
-    proxy.rule(times=None, answer=ok_with("<html>Welcome</html>"))
+    proxy.rule(times=None, response=ok_with("<html>Welcome</html>"))
     export.set(retry_deadline="300ms")
     error = export.failure(query)
     assert error.pgcode == "08P01"

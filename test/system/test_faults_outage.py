@@ -51,7 +51,7 @@ class Gateway:
     settings = ""
 
     def __init__(self, proxy):
-        self._rule = proxy.rule(times=None, answer=html(503))
+        self._rule = proxy.rule(times=None, response=html(503))
 
     def mend(self):
         self._rule.end()
@@ -224,7 +224,7 @@ def test_55_never_there_for_a_manifest(db, registry, bucket, proxy, proxied):
 def test_55_deadline_ends_it(db, rgw, bucket, proxy, proxied):
     """Neither the number of attempts nor the retry budget ends it."""
     select(db, SETTINGS + "SET onboard.retry_deadline = '8s';")
-    proxy.rule(*PARTS, nth=2, times=None, answer=html(503))
+    proxy.rule(*PARTS, nth=2, times=None, response=html(503))
     began = time.monotonic()
     error = failure(
         land, db, "t", QUERY, bucket, server=proxied, part_size="5MB",

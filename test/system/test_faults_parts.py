@@ -15,7 +15,7 @@ from faults import (
 )
 from lib.exports import body, key_of, land, rows, warnings
 from lib.process import wait_until
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 
 MB = 1024 * 1024
 INTERNAL_ERROR = s3_error(500, "InternalError")
@@ -70,14 +70,14 @@ def test_02_several_parts_lost_at_once(export, proxy):
 
 @pytest.mark.parametrize("request_", [PART, OBJECT], ids=["part", "object"])
 def test_03_internal_error_three_times(export, proxy, request_):
-    proxy.rule(*request_, answer=INTERNAL_ERROR, times=3)
+    proxy.rule(*request_, response=INTERNAL_ERROR, times=3)
     export.lands(SMALL if request_ is OBJECT else rows(12))
     assert export.statuses(request_) == [500] * 3 + [200]
     only_that_again(export, request_)
 
 
 def test_03_internal_error_always(export, proxy, db):
-    proxy.rule(*PART, answer=INTERNAL_ERROR, times=None)
+    proxy.rule(*PART, response=INTERNAL_ERROR, times=None)
     error = export.fails("58030")
     assert "could not upload part 2 of" in str(error)
     assert "S3 answered HTTP 500 InternalError" in error.diag.message_detail
@@ -89,14 +89,14 @@ def test_03_internal_error_always(export, proxy, db):
 
 
 def test_04_slow_down_twice(export, proxy):
-    proxy.rule(*PART, answer=SLOW_DOWN, times=2)
+    proxy.rule(*PART, response=SLOW_DOWN, times=2)
     export.lands()
     assert export.statuses(PART) == [503, 503, 200]
     only_that_again(export)
 
 
 def test_04_too_many_requests(export, proxy):
-    proxy.rule(*PART, answer=Answer(429))
+    proxy.rule(*PART, response=Response(429))
     export.lands()
     assert export.statuses(PART) == [429, 200]
     only_that_again(export)
@@ -104,8 +104,8 @@ def test_04_too_many_requests(export, proxy):
 
 def test_04_retry_after(export, proxy):
     """The retry is signed again."""
-    answer = s3_error(503, "SlowDown", headers={"Retry-After": "1"})
-    proxy.rule(*PART, answer=answer)
+    response = s3_error(503, "SlowDown", headers={"Retry-After": "1"})
+    proxy.rule(*PART, response=response)
     export.lands()
     first, second = proxy.requests(*PART)
     assert second.started - first.ended >= 0.9
@@ -127,7 +127,7 @@ def part_number(request):
 def test_04_slow_down_burst(export, proxy):
     """Four parts at a time, then one, and two after a long series of successes.
     """
-    burst = proxy.rule(*PARTS, times=4, hold=True, answer=SLOW_DOWN)
+    burst = proxy.rule(*PARTS, times=4, hold=True, response=SLOW_DOWN)
     later = proxy.rule("PUT", "partNumber=20&", hold=True)
     with export.running(rows(125), connections=4) as landing:
         wait_until(lambda: burst.used == 4, 30, "four parts are under way")
@@ -152,8 +152,8 @@ def test_04_slow_down_burst(export, proxy):
 )
 def test_05_slow_down_for_ever(export, proxy, request_):
     """A long Retry-After does not change that."""
-    answer = s3_error(503, "SlowDown", headers={"Retry-After": "1"})
-    proxy.rule(*request_, answer=answer, times=None)
+    response = s3_error(503, "SlowDown", headers={"Retry-After": "1"})
+    proxy.rule(*request_, response=response, times=None)
     export.set(retry_deadline="1500ms")
     export.fails("53000", SMALL if request_ is OBJECT else rows(12))
     assert export.statuses(request_) == [503] * 2
@@ -161,7 +161,7 @@ def test_05_slow_down_for_ever(export, proxy, request_):
 
 def test_05_too_many_failures(export, proxy):
     """All requests of an upload share one retry budget."""
-    proxy.rule(*PARTS, answer=INTERNAL_ERROR, times=None)
+    proxy.rule(*PARTS, response=INTERNAL_ERROR, times=None)
     error = export.fails("58030", rows(130), connections=24)
     assert "too many requests of this upload" in error.diag.message_detail
     parts = proxy.requests(*PARTS)
@@ -170,7 +170,7 @@ def test_05_too_many_failures(export, proxy):
 
 @pytest.mark.parametrize("status", [502, 504])
 def test_06_html_of_a_gateway(export, proxy, status):
-    proxy.rule(*PART, answer=html(status), times=2)
+    proxy.rule(*PART, response=html(status), times=2)
     export.lands()
     assert export.statuses(PART) == [status, status, 200]
     only_that_again(export)
@@ -230,14 +230,14 @@ def test_09_response_never_comes(export, proxy, request_):
 
 
 def test_11_no_etag_once(export, proxy):
-    proxy.rule(*PART, answer=Answer(200))
+    proxy.rule(*PART, response=Response(200))
     export.lands()
     assert export.statuses(PART) == [200, 200]
     only_that_again(export)
 
 
 def test_11_no_etag_ever(export, proxy):
-    proxy.rule(*PART, answer=Answer(200), times=None)
+    proxy.rule(*PART, response=Response(200), times=None)
     error = export.fails("08P01")
     assert "response has no ETag" in error.diag.message_detail
     assert error.diag.message_hint == "Is the endpoint an S3 server?"
@@ -249,13 +249,13 @@ def test_11_error_in_200_with_an_etag(export, proxy, request_):
     """The store has no part, whatever the response's headers say."""
     query = SMALL if request_ is OBJECT else rows(12)
     slow_down = ok_with(ERROR_IN_200.format("SlowDown"), ETag='"x"')
-    proxy.rule(*request_, answer=slow_down)
+    proxy.rule(*request_, response=slow_down)
     export.lands(query)
     assert export.statuses(request_) == [200, 200]
     export.s3.delete_object(Bucket=export.bucket, Key=key_of("t"))
     proxy.clear()
     refusal = ok_with(ERROR_IN_200.format("AccessDenied"), ETag='"x"')
-    proxy.rule(*request_, answer=refusal, times=None)
+    proxy.rule(*request_, response=refusal, times=None)
     error = export.fails("42501", query)
     assert "S3 answered HTTP 200 AccessDenied" in error.diag.message_detail
     assert export.statuses(request_) == [200]
@@ -266,13 +266,13 @@ def test_11_error_in_200_with_an_etag(export, proxy, request_):
 def test_11_another_success(export, proxy, request_, status):
     """Data that a gateway may have queued has not landed."""
     query = SMALL if request_ is OBJECT else rows(12)
-    answer = Answer(status, b"", {"ETag": '"x"'})
-    proxy.rule(*request_, answer=answer)
+    response = Response(status, b"", {"ETag": '"x"'})
+    proxy.rule(*request_, response=response)
     export.lands(query)
     assert export.statuses(request_) == [status, 200]
     export.s3.delete_object(Bucket=export.bucket, Key=key_of("t"))
     proxy.clear()
-    proxy.rule(*request_, answer=answer, times=None)
+    proxy.rule(*request_, response=response, times=None)
     error = export.fails("08P01", query)
     assert "response's status is not 200" in error.diag.message_detail
     assert export.statuses(request_) == [status] * 3
@@ -283,7 +283,7 @@ DIGESTS = ["BadDigest", "XAmzContentSHA256Mismatch"]
 
 @pytest.mark.parametrize("code", DIGESTS)
 def test_32_bad_digest_twice(export, proxy, code):
-    proxy.rule(*PART, answer=s3_error(400, code), times=2)
+    proxy.rule(*PART, response=s3_error(400, code), times=2)
     export.lands()
     assert export.statuses(PART) == [400, 400, 200]
     only_that_again(export)
@@ -292,7 +292,7 @@ def test_32_bad_digest_twice(export, proxy, code):
 @pytest.mark.parametrize("code", DIGESTS)
 def test_32_bad_digest_always(export, proxy, code):
     """Two failures may be corruption on the way; more are another error."""
-    proxy.rule(*PART, answer=s3_error(400, code), times=None)
+    proxy.rule(*PART, response=s3_error(400, code), times=None)
     error = export.fails("38000")
     assert f"S3 answered HTTP 400 {code}" in error.diag.message_detail
     assert export.statuses(PART) == [400] * 3
@@ -333,7 +333,7 @@ def test_33_flipped_bit_without_checksum(
 
 def test_34_request_timeout(export, proxy):
     """S3 sends this to a part that has stalled for 20 s."""
-    proxy.rule(*PART, answer=s3_error(400, "RequestTimeout"))
+    proxy.rule(*PART, response=s3_error(400, "RequestTimeout"))
     export.lands()
     assert export.statuses(PART) == [400, 200]
     only_that_again(export)
@@ -342,8 +342,8 @@ def test_34_request_timeout(export, proxy):
 @pytest.mark.parametrize("at", [0, MB])
 def test_46_early_refusal(export, proxy, at):
     """The status counts, even though the rest of the body could not be sent."""
-    answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
-    proxy.rule(*PART, answer=answer, early=True, at=at, times=None)
+    response = s3_error(403, "AccessDenied", headers={"Connection": "close"})
+    proxy.rule(*PART, response=response, early=True, at=at, times=None)
     error = export.fails("42501")
     assert "S3 answered HTTP 403 AccessDenied" in error.diag.message_detail
     (request,) = proxy.requests(*PART)
@@ -352,8 +352,8 @@ def test_46_early_refusal(export, proxy, at):
 
 @pytest.mark.parametrize("reset", [False, True], ids=["closed", "reset"])
 def test_46_early_slow_down(export, proxy, reset):
-    answer = s3_error(503, "SlowDown", headers={"Connection": "close"})
-    proxy.rule(*PART, answer=answer, early=True, reset=reset)
+    response = s3_error(503, "SlowDown", headers={"Connection": "close"})
+    proxy.rule(*PART, response=response, early=True, reset=reset)
     export.lands()
     first, second = proxy.requests(*PART)
     assert first.body_bytes < second.body_bytes == 5 * MB
@@ -363,9 +363,9 @@ def test_46_early_slow_down(export, proxy, reset):
 def test_46_early_refusal_and_reset(export, proxy):
     """The response may be lost with the connection; then the request is
     repeated."""
-    answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
+    response = s3_error(403, "AccessDenied", headers={"Connection": "close"})
     proxy.rule(
-        *PART, answer=answer, early=True, reset=True, at=MB, times=None
+        *PART, response=response, early=True, reset=True, at=MB, times=None
     )
     export.fails("42501")
 
@@ -376,9 +376,9 @@ def test_46_early_refusal_and_reset(export, proxy):
 )
 def test_46_refusal_that_is_cut(export, proxy, request_):
     """The connection ends within the error document."""
-    answer = s3_error(403, "AccessDenied", headers={"Connection": "close"})
-    answer.headers["Content-Length"] = len(answer.body) + 50
-    proxy.rule(*request_, answer=answer, times=None)
+    response = s3_error(403, "AccessDenied", headers={"Connection": "close"})
+    response.headers["Content-Length"] = len(response.body) + 50
+    proxy.rule(*request_, response=response, times=None)
     error = export.fails("42501", SMALL if request_ is OBJECT else rows(12))
     assert "S3 answered HTTP 403" in error.diag.message_detail
     assert export.statuses(request_) == [403]
@@ -407,6 +407,6 @@ def test_object_put_but_response_lost(export, proxy, db):
 
 
 def test_object_success_that_is_none(export, proxy):
-    proxy.rule(*OBJECT, answer=ok_with("<html></html>"))
+    proxy.rule(*OBJECT, response=ok_with("<html></html>"))
     export.lands(SMALL)
     assert export.statuses(OBJECT) == [200, 200]

@@ -16,7 +16,7 @@ from lib.exports import (
     Running, key_of, keys, no_upload_left, rows, warnings,
 )
 from lib.process import wait_until
-from lib.proxy import Answer, Proxy, redirect, s3_error
+from lib.proxy import Proxy, Response, redirect, s3_error
 
 BIG = rows(12)
 BOTH = pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
@@ -99,12 +99,12 @@ FINAL = {
 
 @pytest.mark.parametrize("fault", list(FINAL))
 def test_30_other_refusals(export, proxy, db, fault):
-    request, answer, sqlstate = FINAL[fault]
-    proxy.rule(*request, answer=answer, times=None)
+    request, response, sqlstate = FINAL[fault]
+    proxy.rule(*request, response=response, times=None)
     error = export.fails(sqlstate)
-    assert f"S3 answered HTTP {answer.status}" in error.diag.message_detail
+    assert f"S3 answered HTTP {response.status}" in error.diag.message_detail
     assert "request id scripted" in error.diag.message_detail
-    assert export.statuses(request) == [answer.status]
+    assert export.statuses(request) == [response.status]
     assert bool(export.statuses(ABORT)) == (request is not CREATE)
     assert not warnings(db)
 
@@ -130,10 +130,10 @@ def regions(export):
 
 
 @BOTH
-@pytest.mark.parametrize("answer", list(ELSEWHERE))
-def test_24_another_region(export, proxy, query, answer):
+@pytest.mark.parametrize("response", list(ELSEWHERE))
+def test_24_another_region(export, proxy, query, response):
     """The region is learnt once, and kept."""
-    proxy.rule(answer=ELSEWHERE[answer])
+    proxy.rule(response=ELSEWHERE[response])
     export.lands(query)
     first, *others = regions(export)
     assert first == "us-east-1"
@@ -146,9 +146,9 @@ def test_24_another_region(export, proxy, query, answer):
 def test_24_head_for_the_region(export, proxy):
     """If the redirect does not name the region, a HEAD of the bucket finds it.
     """
-    proxy.rule(*OBJECT, answer=s3_error(301, "PermanentRedirect"))
-    answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
-    proxy.rule("HEAD", answer=answer)
+    proxy.rule(*OBJECT, response=s3_error(301, "PermanentRedirect"))
+    response = Response(200, headers={"x-amz-bucket-region": "eu-north-1"})
+    proxy.rule("HEAD", response=response)
     export.lands(SMALL)
     assert [r.method for r in proxy.requests()] == ["PUT", "HEAD", "PUT"]
     assert regions(export)[-1] == "eu-north-1"
@@ -156,30 +156,30 @@ def test_24_head_for_the_region(export, proxy):
 
 def test_24_head_for_the_region_is_retried(export, proxy):
     """The HEAD gets no response at first."""
-    proxy.rule(*OBJECT, times=2, answer=s3_error(301, "PermanentRedirect"))
-    proxy.rule("HEAD", answer=html(503))
-    answer = Answer(200, headers={"x-amz-bucket-region": "eu-north-1"})
-    proxy.rule("HEAD", nth=2, answer=answer)
+    proxy.rule(*OBJECT, times=2, response=s3_error(301, "PermanentRedirect"))
+    proxy.rule("HEAD", response=html(503))
+    response = Response(200, headers={"x-amz-bucket-region": "eu-north-1"})
+    proxy.rule("HEAD", nth=2, response=response)
     export.lands(SMALL)
     methods = ["PUT", "HEAD", "PUT", "HEAD", "PUT"]
     assert [r.method for r in proxy.requests()] == methods
     assert regions(export)[-1] == "eu-north-1"
 
 
-@pytest.mark.parametrize("answer", list(ELSEWHERE))
-def test_24_not_there_either(export, proxy, answer):
+@pytest.mark.parametrize("response", list(ELSEWHERE))
+def test_24_not_there_either(export, proxy, response):
     """Circular redirects are not followed."""
-    proxy.rule(answer=ELSEWHERE[answer], times=None)
+    proxy.rule(response=ELSEWHERE[response], times=None)
     error = export.fails("22023", SMALL)
     assert '"eu-north-1"' in error.diag.message_hint
     assert regions(export) == ["us-east-1", "eu-north-1"]
 
 
-@pytest.mark.parametrize("answer", list(ELSEWHERE))
+@pytest.mark.parametrize("response", list(ELSEWHERE))
 @pytest.mark.parametrize("request_", [COMPLETE, ABORT],
                          ids=["complete", "abort"])
 def test_24_several_at_once(
-    db, s3, rgw, registry, bucket, proxy, proxied, request_, answer
+    db, s3, rgw, registry, bucket, proxy, proxied, request_, response
 ):
     """All requests were signed before the first response."""
     aborted = request_ is ABORT
@@ -189,7 +189,7 @@ def test_24_several_at_once(
         registry("z", "SELECT 1 / 0 AS one", bucket, key="{name}.{ext}")
     rule = proxy.rule(
         *request_, times=4, hold=True, when="request",
-        answer=ELSEWHERE[answer],
+        response=ELSEWHERE[response],
     )
     options = json.dumps({"server": proxied, "publish": "together"})
     sql = "SELECT name, status FROM onboard_all(NULL, %s)"
@@ -217,8 +217,8 @@ def test_24_several_at_once(
 def test_25_redirect_to_a_foreign_host(export, proxy, rgw, status, request_):
     """No connection is made to that host, let alone a request signed for it."""
     with Proxy(rgw.endpoint) as foreign:
-        answer = redirect(foreign.endpoint + "/elsewhere", status)
-        proxy.rule(*request_, answer=answer, times=None)
+        response = redirect(foreign.endpoint + "/elsewhere", status)
+        proxy.rule(*request_, response=response, times=None)
         error = export.fails("22023", SMALL if request_ is OBJECT else BIG)
         assert f"S3 answered HTTP {status}" in error.diag.message_detail
         assert foreign.connections == 0

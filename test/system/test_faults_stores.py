@@ -130,7 +130,7 @@ def test_57_md5_is_required(export, proxy, request_):
     """S3 requires it for locked objects; RGW verifies the header.  The session
     remembers the requirement."""
     query = SMALL if request_ is OBJECT else rows(12)
-    proxy.rule(*request_, answer=WANTS_MD5)
+    proxy.rule(*request_, response=WANTS_MD5)
     export.lands(query)
     first, second = proxy.requests(*request_)
     assert has_md5([first, second]) == [False, True]
@@ -143,7 +143,7 @@ def test_57_md5_is_required(export, proxy, request_):
 
 def test_57_workers_know_it(export, db, bucket, proxy, proxied):
     select(db, EAGER)
-    proxy.rule(*OBJECT, answer=WANTS_MD5)
+    proxy.rule(*OBJECT, response=WANTS_MD5)
     export.lands(SMALL)
     proxy.clear()
     land(db, "t", QUERY, bucket, server=proxied, part_size=PART_SIZE,
@@ -156,7 +156,7 @@ def test_57_workers_know_it(export, db, bucket, proxy, proxied):
 
 def test_57_md5_does_not_help(export, proxy):
     """It is sent once; the second refusal is final."""
-    proxy.rule(*PART, answer=WANTS_MD5, times=None)
+    proxy.rule(*PART, response=WANTS_MD5, times=None)
     error = export.fails("38000")
     assert "Content-MD5" in error.diag.message_detail
     assert export.statuses(PART) == [400] * 2

@@ -92,9 +92,9 @@ def test_no_rows(db, s3, bucket, empty):
 def test_retries(db, bucket, proxy, proxied, workers):
     """Only retries of this export count, not of earlier ones in the session."""
     select(db, EAGER)
-    proxy.rule("PUT", "partNumber=1", answer=s3_error(500, "InternalError"))
-    proxy.rule("PUT", "partNumber=2", answer=s3_error(503, "SlowDown"))
-    proxy.rule("PUT", "partNumber=3", answer=s3_error(500, "InternalError"))
+    proxy.rule("PUT", "partNumber=1", response=s3_error(500, "InternalError"))
+    proxy.rule("PUT", "partNumber=2", response=s3_error(503, "SlowDown"))
+    proxy.rule("PUT", "partNumber=3", response=s3_error(500, "InternalError"))
     options = dict(server=proxied, parallel=workers, part_size="5MB")
     found = land(db, "tried", "TABLE figured", bucket, **options)
     assert history(db, found["run_id"])["retries"] == 3

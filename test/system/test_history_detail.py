@@ -71,7 +71,7 @@ def test_a_wrong_secret(run, make_server, rgw):
 
 
 def test_denied(run, proxy, proxied):
-    proxy.rule("PUT", answer=s3_error(403, "AccessDenied"), times=None)
+    proxy.rule("PUT", response=s3_error(403, "AccessDenied"), times=None)
     found = run(server=proxied)
     for row in found:
         assert (row["status"], row["sqlstate"]) == ("failed", "42501")
@@ -83,7 +83,7 @@ def test_denied(run, proxy, proxied):
 
 def test_a_gateway_that_has_no_store(run, db, proxy, proxied):
     select(db, "SET onboard.retry_deadline = '300ms'")
-    proxy.rule("PUT", answer=html(504), times=None)
+    proxy.rule("PUT", response=html(504), times=None)
     found = run(server=proxied)
     for row in found:
         assert "HTTP 504" in row["detail"]
@@ -103,7 +103,7 @@ def test_what_has_none(run, db, bucket):
 def test_in_the_result(db, observer, two, parallel, proxy, proxied):
     """Both functions return it."""
     proxy.rule("PUT", key_of("a"), times=None,
-               answer=s3_error(403, "AccessDenied"))
+               response=s3_error(403, "AccessDenied"))
     streamed = select(
         db, "SELECT (onboard_all(NULL, %s)).*",
         (json.dumps({"server": proxied}),),
@@ -123,7 +123,7 @@ def test_published_together(db, observer, two, parallel, proxy, proxied):
     """The leader of the run has seen the error; a worker writes its table's
     row."""
     proxy.rule("POST", f"{key_of('a')}.*uploadId=", times=None,
-               answer=s3_error(403, "AccessDenied"))
+               response=s3_error(403, "AccessDenied"))
     found = land_all(db, publish="together", server=proxied, connections=1)
     a, b = select(observer, RUNS, (found[0]["run_id"],))
     assert (a["status"], b["status"]) == ("failed", "withheld")
@@ -135,7 +135,7 @@ def test_published_together(db, observer, two, parallel, proxy, proxied):
 
 def test_of_a_run_itself(db, observer, two, proxy, proxied):
     """The tables have landed, but the manifest has not."""
-    proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
+    proxy.rule("PUT", r"/manifest\.json", response=s3_error(403, "AccessDenied"),
                times=None)
     run_id = value(
         db, "SELECT onboard_submit_all(NULL, %s)",
@@ -151,7 +151,7 @@ def test_of_a_run_itself(db, observer, two, proxy, proxied):
 
 
 def test_a_repetition_replaces_it(db, observer, two, parallel, proxy, proxied):
-    rule = proxy.rule("PUT", answer=s3_error(403, "AccessDenied"), times=2)
+    rule = proxy.rule("PUT", response=s3_error(403, "AccessDenied"), times=2)
     sql = "SELECT * FROM onboard_all(NULL, %s, %s)"
     options = json.dumps({"server": proxied})
     first = select(db, sql, (options, None))

@@ -276,7 +276,7 @@ def test_a_run_that_fails_when_all_have_landed(
 ):
     """The manifest fails; the run's own row has the error."""
     register(db, bucket, a="SELECT 1 AS a", b="SELECT 2 AS b")
-    proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
+    proxy.rule("PUT", r"/manifest\.json", response=s3_error(403, "AccessDenied"),
                times=None)
     select(db, f"SET onboard.parallel_tables = {workers}")
     options = json.dumps({"manifest": True, "server": proxied})
@@ -300,7 +300,7 @@ def test_one_table_whose_manifest_cannot_be_written(
     db, s3, bucket, proxy, proxied
 ):
     """The table has landed, but its row says that it failed."""
-    proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
+    proxy.rule("PUT", r"/manifest\.json", response=s3_error(403, "AccessDenied"),
                times=None)
     run_id = value(
         db, "SELECT onboard_submit('one', 'SELECT 1 AS a', %s, %s)",

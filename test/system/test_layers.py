@@ -35,7 +35,7 @@ def tree(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "path, line, said",
+    "path, line, message",
     [
         ("src/pg/base/wait.c", '#include "pg/run/run.h"', "after it"),
         ("src/core/text/uri.c", '#include "core/s3/s3.h"', "after it"),

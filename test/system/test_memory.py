@@ -42,8 +42,8 @@ class Discard:
         self.endpoint = f"http://127.0.0.1:{port}"
 
     def stats(self):
-        with urllib.request.urlopen(self.endpoint + "/-/stats") as answer:
-            return json.load(answer)
+        with urllib.request.urlopen(self.endpoint + "/-/stats") as response:
+            return json.load(response)
 
     def stop(self):
         self._server.terminate()

@@ -242,15 +242,15 @@ DENIED = (
 )
 
 
-@pytest.mark.parametrize("answer, sqlstate, hint", [
+@pytest.mark.parametrize("response, sqlstate, hint", [
     (s3_error(403, "AccessDenied", DENIED), "42501",
      "kms:GenerateDataKey and kms:Decrypt"),
     (s3_error(400, "KMS.DisabledException", "key/2 is disabled"), "38000",
      "it must be enabled, and in the bucket's region."),
 ])
 @pytest.mark.parametrize("size", SIZES)
-def test_key_refused(db, proxy, proxied, bucket, answer, sqlstate, hint, size):
-    proxy.rule(None, "/k", answer=answer)
+def test_key_refused(db, proxy, proxied, bucket, response, sqlstate, hint, size):
+    proxy.rule(None, "/k", response=response)
     error = failure(
         land_of_size, db, bucket, size, server=proxied, sse="aws:kms",
         kms_key_id="k",
@@ -281,7 +281,7 @@ def test_headers_of_all_requests(db, proxy, proxied, bucket, size):
 
 
 def test_headers_of_an_abort(db, proxy, proxied, bucket):
-    proxy.rule("PUT", "partNumber=1", answer=s3_error(403, "AccessDenied"))
+    proxy.rule("PUT", "partNumber=1", response=s3_error(403, "AccessDenied"))
     error = failure(
         land_of_size, db, bucket, SIZES[1], server=proxied, **COMMON_OPTIONS
     )
@@ -291,7 +291,7 @@ def test_headers_of_an_abort(db, proxy, proxied, bucket):
 
 
 def test_headers_of_a_reconciliation(db, proxy, proxied, bucket):
-    proxy.rule("POST", "uploadId=", drop="answer")
+    proxy.rule("POST", "uploadId=", drop="response")
     land_of_size(db, bucket, SIZES[1], server=proxied, **COMMON_OPTIONS)
     assert "HEAD" in {r.method for r in proxy.requests()}
     check_headers(proxy, COMMON, common=True)

@@ -118,7 +118,7 @@ def test_query(db, session, bucket, proxy, proxied):
 
 def test_upload(db, session, bucket, proxy, proxied):
     """The query has ended; the last part has not landed."""
-    proxy.rule("PUT", "partNumber=1", answer=s3_error(500, "InternalError"))
+    proxy.rule("PUT", "partNumber=1", response=s3_error(500, "InternalError"))
     held = proxy.rule("PUT", "partNumber=3", hold=True)
     query = rows(12)
     size = len(copy(db, query))

@@ -315,7 +315,7 @@ def test_manifest_cannot_be_written(
 ):
     """The objects stay, and the error says so."""
     register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
-    proxy.rule("PUT", r"/manifest\.json", answer=s3_error(403, "AccessDenied"),
+    proxy.rule("PUT", r"/manifest\.json", response=s3_error(403, "AccessDenied"),
                times=None)
     error = failure(land_all, db, manifest=True, server=proxied)
     assert error.pgcode == "42501"
@@ -639,7 +639,7 @@ def test_the_third_complete_is_refused(
     names = ["a", "b", "c", "d", "e"]
     register(db, bucket, **{n: f"SELECT '{n}' AS name" for n in names})
     proxy.rule("POST", complete_of("c"), times=None,
-               answer=s3_error(403, "AccessDenied"))
+               response=s3_error(403, "AccessDenied"))
     if connections > 1:
         # Concurrent Completes have not ended when this one fails.
         slow = [proxy.rule("POST", complete_of(n), hold=True) for n in "de"]
@@ -679,7 +679,7 @@ def test_the_first_complete_is_refused(
     """The result is the same as if a table had failed before."""
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("POST", complete_of("a"), times=None,
-               answer=s3_error(403, "AccessDenied"))
+               response=s3_error(403, "AccessDenied"))
     found = land_all(db, publish="together", server=proxied, connections=1)
     assert statuses(found) == {"a": "failed", "b": "withheld"}
     assert "AccessDenied" in "".join(db.notices)
@@ -706,11 +706,11 @@ def test_an_upload_that_is_gone(
     """
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
     proxy.rule("POST", complete_of("a"), times=None,
-               answer=s3_error(404, "NoSuchUpload"))
+               response=s3_error(404, "NoSuchUpload"))
     proxy.rule("GET", "uploadId=", times=None,
-               answer=s3_error(404, "NoSuchUpload"))
+               response=s3_error(404, "NoSuchUpload"))
     proxy.rule("DELETE", f"{key_of('a')}.*uploadId=", times=None,
-               answer=s3_error(404, "NoSuchUpload"))
+               response=s3_error(404, "NoSuchUpload"))
     error = failure(land_all, db, publish="together", server=proxied,
                     connections=1)
     assert error.pgcode == "38000"
@@ -731,7 +731,7 @@ def test_the_manifest_is_refused(
     """All objects are visible then; without _SUCCESS, the run does not count.
     """
     register(db, bucket, a="SELECT 1 AS n", b="SELECT 2 AS n")
-    proxy.rule("PUT", f"/{file}$", times=None, answer=s3_error(403, "AccessDenied"))
+    proxy.rule("PUT", f"/{file}$", times=None, response=s3_error(403, "AccessDenied"))
     error = failure(land_all, db, publish="together", server=proxied)
     assert error.pgcode == "42501"
     assert "whose objects are visible" in error.diag.context
@@ -754,7 +754,7 @@ def test_aborts_that_are_refused(
     session = pg.connect("onboard")
     select(session, f"SET onboard.parallel_tables = {workers}")
     select(observer, "SELECT pg_advisory_lock(42)")
-    proxy.rule("DELETE", times=None, answer=s3_error(403, "AccessDenied"))
+    proxy.rule("DELETE", times=None, response=s3_error(403, "AccessDenied"))
     options = json.dumps({"publish": "together", "server": proxied})
     with Running(session, TOGETHER, (options,)) as run:
         process.wait_until(
@@ -969,7 +969,7 @@ def test_published_in_part_with_names_that_the_client_cannot_read(
     names = ["\u8868a", "\u8868b"]
     register(db, bucket, **{name: "SELECT 1 AS n" for name in names})
     proxy.rule("POST", "A8b_data.*uploadId=", times=None,
-               answer=s3_error(403, "AccessDenied"))
+               response=s3_error(403, "AccessDenied"))
     db.set_client_encoding("LATIN1")
     options = {"publish": "together", "server": proxied, "connections": 1}
     error = failure(land_all, db, **options)
@@ -1128,7 +1128,7 @@ def test_increments_end_with_the_run(
         "success": ("PUT", "/_SUCCESS"),
     }[what]
     proxy.rule(method, pattern, times=None,
-               answer=s3_error(403, "AccessDenied"))
+               response=s3_error(403, "AccessDenied"))
     failure(land_all, db, publish="together", server=proxied, connections=1)
     assert marks(db) == {}
     assert {row["rows"] for row in land_all(db, publish="together")} == {2}

@@ -144,9 +144,9 @@ def test_identity_requires_tokens(identity):
         (METADATA, "Accept", "text/plain", 401),
     ):
         connection.request("GET", path, headers={header: value})
-        answer = connection.getresponse()
-        answer.read()
-        assert answer.status == status
+        response = connection.getresponse()
+        response.read()
+        assert response.status == status
     connection.close()
 
 

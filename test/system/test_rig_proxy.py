@@ -11,7 +11,7 @@ import urllib.parse
 import botocore.exceptions
 import pytest
 
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 from lib.rgw import release
 
 MB = 1024 * 1024
@@ -74,7 +74,7 @@ def test_proxy_carries_many_at_once(rgw, proxy, bucket):
 
 def test_proxy_responds_to_the_nth(through, proxy, bucket):
     rule = proxy.rule(
-        "PUT", "/k", nth=2, answer=s3_error(503, "SlowDown")
+        "PUT", "/k", nth=2, response=s3_error(503, "SlowDown")
     )
     through.put_object(Bucket=bucket, Key="k", Body=b"1")
     with pytest.raises(botocore.exceptions.ClientError) as error:
@@ -88,7 +88,7 @@ def test_proxy_responds_to_the_nth(through, proxy, bucket):
 
 
 def test_proxy_responds_to_a_head(through, proxy, bucket):
-    proxy.rule("HEAD", answer=Answer(500, b"not sent"), times=None)
+    proxy.rule("HEAD", response=Response(500, b"not sent"), times=None)
     for _ in range(2):
         with pytest.raises(botocore.exceptions.ClientError):
             through.head_object(Bucket=bucket, Key="k")
@@ -114,12 +114,12 @@ def test_proxy_drops_after_the_server_acted(s3, through, proxy, bucket):
 
 def test_proxy_cuts_a_response(through, proxy, bucket):
     through.put_object(Bucket=bucket, Key="k", Body=b"x" * MB)
-    proxy.rule("GET", drop="answer")
+    proxy.rule("GET", drop="response")
     with pytest.raises(BROKEN + (botocore.exceptions.IncompleteReadError,)):
         through.get_object(Bucket=bucket, Key="k")["Body"].read()
 
 
-@pytest.mark.parametrize("when", ["request", "answer"])
+@pytest.mark.parametrize("when", ["request", "response"])
 def test_proxy_holds(s3, through, proxy, bucket, when):
     rule = proxy.rule("PUT", hold=True, when=when)
     with concurrent.futures.ThreadPoolExecutor(1) as pool:
@@ -128,7 +128,7 @@ def test_proxy_holds(s3, through, proxy, bucket, when):
         )
         rule.wait()
         landed = "Contents" in s3.list_objects_v2(Bucket=bucket)
-        assert landed == (when == "answer")
+        assert landed == (when == "response")
         assert not put.done()
         rule.release()
         put.result(30)
@@ -167,19 +167,19 @@ def all_of(sock):
 
 
 GET = b"GET / HTTP/1.1\r\nHost: x\r\n\r\n"
-HELLO = Answer(200, b"hello")
+HELLO = Response(200, b"hello")
 
 
 @pytest.mark.parametrize("at", [0, 10, len(HELLO.head()) + 3])
 def test_proxy_cuts_a_response_anywhere(proxy, raw, at):
-    proxy.rule(answer=HELLO, drop="answer", at=at)
+    proxy.rule(response=HELLO, drop="response", at=at)
     raw.sendall(GET)
     assert all_of(raw) == (HELLO.head() + HELLO.body)[:at]
 
 
-@pytest.mark.parametrize("drop", ["before", "during", "after", "answer"])
+@pytest.mark.parametrize("drop", ["before", "during", "after", "response"])
 def test_proxy_resets(proxy, raw, drop):
-    proxy.rule(answer=HELLO, drop=drop, reset=True)
+    proxy.rule(response=HELLO, drop=drop, reset=True)
     raw.sendall(GET)
     with pytest.raises(ConnectionResetError):
         all_of(raw)
@@ -191,7 +191,7 @@ def put(length):
 
 
 def test_proxy_resets_at_a_byte(proxy, raw):
-    proxy.rule(answer=HELLO, drop="during", at=1234, reset=True)
+    proxy.rule(response=HELLO, drop="during", at=1234, reset=True)
     raw.sendall(put(5000) + b"x" * 5000)
     with pytest.raises(ConnectionResetError):
         all_of(raw)
@@ -201,7 +201,7 @@ def test_proxy_resets_at_a_byte(proxy, raw):
 def test_proxy_stalls_at_a_byte(proxy, raw):
     """Bytes that the proxy does not read fill the buffers, so the client must
     stall."""
-    rule = proxy.rule(answer=HELLO, hold=True, when="body", at=1000)
+    rule = proxy.rule(response=HELLO, hold=True, when="body", at=1000)
     raw.sendall(put(64 * MB) + b"x" * 1000)
     rule.wait()
     raw.setblocking(False)
@@ -217,7 +217,7 @@ def test_proxy_stalls_at_a_byte(proxy, raw):
 
 
 def test_proxy_is_slow(proxy, raw):
-    rule = proxy.rule(answer=HELLO, rate=50)
+    rule = proxy.rule(response=HELLO, rate=50)
     raw.sendall(put(1000) + b"x" * 1000)
     rule.wait()
     (request,) = proxy.requests()
@@ -228,10 +228,10 @@ def test_proxy_is_slow(proxy, raw):
 
 
 def test_proxy_responds_slowly(proxy, raw):
-    rule = proxy.rule(answer=Answer(200, b"x" * 1000), rate=50)
+    rule = proxy.rule(response=Response(200, b"x" * 1000), rate=50)
     raw.sendall(GET)
     rule.wait()
-    head = Answer(200, b"x" * 1000).head()
+    head = Response(200, b"x" * 1000).head()
     got = raw.recv(65536)
     assert len(got) < len(head) + 1000
     rule.release()
@@ -242,7 +242,7 @@ def test_proxy_responds_slowly(proxy, raw):
 
 @pytest.mark.parametrize("at", [0, 500])
 def test_proxy_responds_early(proxy, raw, at):
-    proxy.rule(answer=HELLO, early=True, at=at)
+    proxy.rule(response=HELLO, early=True, at=at)
     raw.sendall(put(5000) + b"x" * at)
     assert all_of(raw) == HELLO.head() + HELLO.body
 
@@ -263,21 +263,21 @@ def test_proxy_replaces_a_response(s3, through, proxy, bucket):
 
 
 def test_proxy_dribbles(proxy):
-    rule = proxy.rule(answer=HELLO, hold=True, dribble=0.01)
+    rule = proxy.rule(response=HELLO, hold=True, dribble=0.01)
     connection = http.client.HTTPConnection(
         urllib.parse.urlsplit(proxy.endpoint).netloc, timeout=30
     )
     connection.request("GET", "/")
-    answer = connection.getresponse()
-    assert answer.read(3) == b"   "
+    response = connection.getresponse()
+    assert response.read(3) == b"   "
     rule.release()
-    rest = answer.read()
+    rest = response.read()
     assert (rest.strip(b" "), rule.blanks) == (b"hello", 3 + len(rest) - 5)
     connection.close()
 
 
 def test_proxy_sends_more_than_a_response(proxy, raw):
-    proxy.rule(answer=HELLO, before=b"before", after=b"after", chunked=True)
+    proxy.rule(response=HELLO, before=b"before", after=b"after", chunked=True)
     raw.sendall(GET)
     head = HELLO.head().replace(
         b"Content-Length: 5", b"Transfer-Encoding: chunked"

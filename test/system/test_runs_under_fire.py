@@ -298,14 +298,14 @@ def test_killed(doomed, rgw, s3, bucket, who):
                 process.kill(victim)
             run.error()
 
-    def answers():
+    def responses():
         try:
             doomed.psql("SELECT 1")
         except process.RigError:
             return False
         return True
 
-    process.wait_until(answers, 60, "the cluster is back")
+    process.wait_until(responses, 60, "the cluster is back")
     db = doomed.connect()
     found = {
         row["name"]: row["status"]
@@ -368,14 +368,14 @@ def test_killed_while_it_is_published(
         run.error()
     held.release()
 
-    def answers():
+    def responses():
         try:
             doomed.psql("SELECT 1")
         except process.RigError:
             return False
         return True
 
-    process.wait_until(answers, 60, "the cluster is back")
+    process.wait_until(responses, 60, "the cluster is back")
     landed = [key_of(name) for name in names]
     there = keys(s3, bucket)
     assert [key for key in there if key in landed] == landed[:visible]

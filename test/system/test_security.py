@@ -16,7 +16,7 @@ from lib.exports import (
     rows, select, value,
 )
 from lib.postgres import Cluster, PeakMemory
-from lib.proxy import Answer, Proxy, s3_error
+from lib.proxy import Proxy, Response, s3_error
 
 MB = 1024 * 1024
 BIG = rows(12)
@@ -305,7 +305,7 @@ def test_proxy_of_the_environment_is_ignored(rgw, s3, bucket, canaries):
             assert land(session, "t", SMALL, bucket)["status"] == "done"
             assert trap.connections == 0
             # A connection would have been seen.
-            trap.rule(times=None, answer=Answer(407))
+            trap.rule(times=None, response=Response(407))
             failure(land, session, "t", SMALL, bucket, server="asked")
             assert trap.connections > 0
             session.close()
@@ -317,19 +317,19 @@ def test_proxy_of_the_environment_is_ignored(rgw, s3, bucket, canaries):
 PAGE = "<html>canary-of-an-internal-page</html>"
 QUIET = {
     "page": ok_with(PAGE),
-    "refusal": Answer(403, PAGE.encode()),
-    "header": Answer(500, b"", {"Server": "canary-of-an-internal-page"}),
+    "refusal": Response(403, PAGE.encode()),
+    "header": Response(500, b"", {"Server": "canary-of-an-internal-page"}),
     "text": ok_with("canary-of-an-internal-page"),
     "xml": ok_with(XML + "<Page>canary-of-an-internal-page</Page>"),
 }
 
 
-@pytest.mark.parametrize("answer", list(QUIET))
+@pytest.mark.parametrize("response", list(QUIET))
 @pytest.mark.parametrize("query", [SMALL, BIG], ids=["small", "big"])
-def test_responses_are_not_shown(export, proxy, query, answer):
+def test_responses_are_not_shown(export, proxy, query, response):
     """Only four fields of an S3 error document are shown, so an endpoint cannot
     be used to read services that only the database server reaches."""
-    proxy.rule(times=None, answer=QUIET[answer])
+    proxy.rule(times=None, response=QUIET[response])
     export.set(retry_deadline="300ms")
     error = export.failure(query)
     assert "canary" not in f"{error} {error.diag.message_detail}"
@@ -340,9 +340,9 @@ def test_compressed_responses_stay_small(export, proxy, db, header):
     """The response has a few kB, but would decompress to 100 MB."""
     bomb = gzip.compress(b"<Error><Code>" + b"a" * 100 * MB)
     length = {"Content-Length": None} if header[0] == "T" else {}
-    answer = Answer(404, bomb, {header: "gzip", "Connection": "close",
+    response = Response(404, bomb, {header: "gzip", "Connection": "close",
                                 **length})
-    proxy.rule(*OBJECT, times=None, answer=answer)
+    proxy.rule(*OBJECT, times=None, response=response)
     export.failure(SMALL)
     with PeakMemory(db.info.backend_pid, interval=0.001) as memory:
         error = export.failure(SMALL)
@@ -356,7 +356,7 @@ SHOWN = "%s%n%1000000d <b> "
 
 def test_texts_of_a_server(db, proxy, proxied, bucket, registry, pg):
     """They are shown unchanged, except for terminal control characters."""
-    proxy.rule(times=None, answer=s3_error(403, "AccessDenied", ODD))
+    proxy.rule(times=None, response=s3_error(403, "AccessDenied", ODD))
     error = failure(land, db, "t", SMALL, bucket, server=proxied)
     assert SHOWN in error.diag.message_detail
     assert error.diag.message_detail.isascii()
@@ -427,11 +427,11 @@ def latin(pg, make_server, proxy, rgw):
 
 def test_texts_that_the_database_cannot_hold(latin, proxy, bucket):
     """The original error is raised, not one of its conversion."""
-    answer = ok_with(XML + "<\u0416-\u00e9/>")
-    proxy.rule("POST", times=None, answer=answer)
+    response = ok_with(XML + "<\u0416-\u00e9/>")
+    proxy.rule("POST", times=None, response=response)
     error = failure(land, latin, "gr\u00fcn", BIG, bucket, part_size="5MB")
     assert error.pgcode == "08P01"
-    proxy.rule(times=None, answer=ok_with(XML + "<\u0416-\u00e9/>"))
+    proxy.rule(times=None, response=ok_with(XML + "<\u0416-\u00e9/>"))
     sql = "SELECT * FROM onboard_abort_uploads(%s)"
     error = failure(select, latin, sql, (bucket,))
     assert error.pgcode == "08P01"
@@ -439,7 +439,7 @@ def test_texts_that_the_database_cannot_hold(latin, proxy, bucket):
 
 
 def test_warnings_in_another_encoding(latin, proxy, rgw, s3, bucket):
-    proxy.rule("DELETE", times=None, answer=s3_error(403, "AccessDenied"))
+    proxy.rule("DELETE", times=None, response=s3_error(403, "AccessDenied"))
     query = "SELECT 1 / (g - 9000), repeat('x', 1000)" \
         " FROM generate_series(1, 12000) g"
     error = failure(

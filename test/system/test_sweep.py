@@ -15,7 +15,7 @@ import pytest
 
 from lib.exports import Running, failure, key_of, keys, land, select, value
 from lib.postgres import PeakMemory
-from lib.proxy import Answer, s3_error
+from lib.proxy import Response, s3_error
 from lib.rgw import release
 from lib.script import Script
 
@@ -141,7 +141,7 @@ def test_an_upload_that_is_gone_is_no_error(db, rgw, s3, bucket, proxy, proxied)
     """An upload that is gone when its turn comes is no error."""
     ids = begin(s3, bucket, "a", "b")
     gone = s3_error(404, "NoSuchUpload")
-    proxy.rule("DELETE", f"uploadId={ids[0][:4]}", answer=gone)
+    proxy.rule("DELETE", f"uploadId={ids[0][:4]}", response=gone)
     assert len(sweep(db, bucket, server=proxied)) == 2
     sweep(db, bucket)
 
@@ -219,7 +219,7 @@ def listing(keys=(), marker=None, encoding=None, key=lambda name: name):
         "<NextUploadIdMarker>id</NextUploadIdMarker>" if marker else ""
     )
     kind = f"<EncodingType>{encoding}</EncodingType>" if encoding else ""
-    return Answer(
+    return Response(
         200,
         f"<ListMultipartUploadsResult>{kind}{more}<IsTruncated>"
         f"{'true' if marker else 'false'}</IsTruncated>{uploads}"
@@ -232,16 +232,16 @@ class Store(Script):
     """Responds to listings by a function of the request, and accepts all
     aborts."""
 
-    def __init__(self, answer):
+    def __init__(self, response):
         super().__init__()
-        self.answer = answer
+        self.response = response
         self.lists = 0
 
     def respond(self, request, headers):
         if request.method == "DELETE":
-            return Answer(204)
+            return Response(204)
         self.lists += 1
-        return self.answer(request)
+        return self.response(request)
 
 
 @pytest.fixture
@@ -249,8 +249,8 @@ def store(make_server):
     """Makes a store with such listings, and a server for it."""
     with contextlib.ExitStack() as stores:
 
-        def make(answer):
-            one = stores.enter_context(Store(answer))
+        def make(response):
+            one = stores.enter_context(Store(response))
             one.server = make_server(one.endpoint, "key", "secret-of-none")
             return one
 
@@ -260,13 +260,13 @@ def store(make_server):
 def test_a_store_that_declares_its_encoding(db, store):
     """The listing is one page, with literal percent signs."""
 
-    def answer(request):
+    def response(request):
         assert "encoding-type=url" in request.query
         return listing(
             ["a\x01b", "%41", "é+ "], encoding="url", key=quote_plus
         )
 
-    one = store(answer)
+    one = store(response)
     swept = sweep(db, "bucket", server=one.server)
     assert [row["key"] for row in swept] == ["a\x01b", "%41", "é+ "]
     assert one.lists == 1
@@ -275,13 +275,13 @@ def test_a_store_that_declares_its_encoding(db, store):
 
 
 def test_a_page_that_ends_at_an_encoded_key(db, store):
-    def answer(request):
+    def response(request):
         if "key-marker=a%01b" in request.query:
             return listing(["c"], encoding="url")
         assert "key-marker" not in request.query
         return listing(["a%01b"], marker="a%01b", encoding="url")
 
-    one = store(answer)
+    one = store(response)
     swept = sweep(db, "bucket", server=one.server)
     assert [row["key"] for row in swept] == ["a\x01b", "c"]
     assert one.lists == 2
@@ -292,13 +292,13 @@ def test_a_store_that_does_not_declare_its_encoding(db, store, silent):
     """The store encodes without saying so, or ignores the parameter: the
     listing is repeated without encoding."""
 
-    def answer(request):
+    def response(request):
         encodes = silent and "encoding-type=url" in request.query
         return listing(
             ["a&#1;b", "a&#x1F;b", "%41"], key=quote_plus if encodes else str
         )
 
-    one = store(answer)
+    one = store(response)
     swept = sweep(db, "bucket", server=one.server)
     assert [row["key"] for row in swept] == ["a\x01b", "a\x1fb", "%41"]
     assert one.lists == 2
@@ -319,13 +319,13 @@ def test_a_list_that_goes_round_in_a_circle(db, store, length):
     """The circle is found, however long the path before it is."""
     asked = []
 
-    def answer(request):
+    def response(request):
         asked.append(request)
         at = len(asked)
         at = at if at < 10 else 10 + (at - 10) % length
         return listing(marker=f"m{at}", encoding="url")
 
-    one = store(answer)
+    one = store(response)
     error = failure(sweep, db, "bucket", server=one.server)
     assert error.pgcode == "08P01"
     assert "in a circle" in error.diag.message_detail

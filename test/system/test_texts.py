@@ -213,7 +213,7 @@ def test_texts_of_a_store(pg, database, session, proxy, rgw, canaries, bucket,
     try:
         for n in range(4):
             key = "x" * n + PAIRS[client] * 165
-            proxy.rule("PUT", answer=s3_error(
+            proxy.rule("PUT", response=s3_error(
                 403, "AccessDenied", "m" * n + "\u8868\u00e9\U0001f600" * 300
             ))
             error = failure(
