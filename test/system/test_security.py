@@ -341,7 +341,7 @@ def test_compressed_responses_stay_small(export, proxy, db, header):
     bomb = gzip.compress(b"<Error><Code>" + b"a" * 100 * MB)
     length = {"Content-Length": None} if header[0] == "T" else {}
     response = Response(404, bomb, {header: "gzip", "Connection": "close",
-                                **length})
+                                    **length})
     proxy.rule(*OBJECT, times=None, response=response)
     export.failure(SMALL)
     with PeakMemory(db.info.backend_pid, interval=0.001) as memory:
