@@ -1,6 +1,6 @@
 /*
  * identity.c
- *		What the tests of credentials share.
+ *		Shared code of the tests of credentials.
  *
  * test/core/identity.c
  */
@@ -363,7 +363,7 @@ identity_form(const ServerRequest *request, const char *name)
 	return value;
 }
 
-/* Signs what was received with the same keys, and compares. */
+/* Signs the received request with the same keys, and compares. */
 void
 assert_signed_at(Identity *identity, int n, const char *id, const char *secret,
 				 const char *token, const char *file, int line)

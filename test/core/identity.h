@@ -1,12 +1,13 @@
 /*
  * identity.h
- *		What the tests of credentials share.
+ *		Shared code of the tests of credentials.
  *
  * test/core/identity.h
  *
- * A server that plays STS, ECS and EC2, an environment without AWS's
- * variables, a home folder of its own, and a provider with a waiting caller.
- * Each secret of these tests contains "canary", and no error may.
+ * The fixture has a server that plays STS, ECS and EC2, an environment without
+ * AWS's variables, a home folder of its own, and a provider with a waiting
+ * caller.  Each secret of these tests contains "canary", which no error may
+ * contain.
  */
 #ifndef OB_TEST_IDENTITY_H
 #define OB_TEST_IDENTITY_H
@@ -52,27 +53,27 @@ extern const char *identity_file(Identity *identity, const char *name,
 extern void identity_use_http(Identity *identity,
 							  const ObHttpOptions *options);
 
-/* Makes the provider, instead of the one before. */
+/* Makes the provider, which replaces an earlier one. */
 extern void identity_use(Identity *identity,
 						 const ObCredentialsOptions *options);
 
-/* The same, of a source only. */
+/* Makes a provider of a source without other options. */
 extern void identity_use_source(Identity *identity,
 								ObCredentialsSource source);
 
 /* Polls once. */
 extern ObProviderState identity_poll(Identity *identity);
 
-/* Polls, and waits as long as it is busy. */
+/* Polls, and drives as long as the provider is busy. */
 extern ObProviderState identity_wait(Identity *identity);
 
-/* Drives until the server has had n requests in all. */
+/* Drives until the server has received n requests in all. */
 extern void identity_drive(Identity *identity, int n);
 
 /* A UTC time as AWS writes it, some seconds from now; static. */
 extern const char *identity_time(int seconds);
 
-/* The server's rules. */
+/* These add rules for the server. */
 extern void identity_json(Identity *identity, const char *target, int times,
 						  const char *id, int expires_in);
 extern void identity_sts(Identity *identity, int times, const char *id,
@@ -88,13 +89,13 @@ extern void assert_ready_at(Identity *identity, const char *id,
 							const char *secret, const char *token,
 							const char *file, int line);
 
-/* It failed with OB_ECREDS, that text, and no secret. */
+/* The last poll failed with OB_ECREDS, that text, and no secret. */
 #define assert_failed(identity, part) \
 	assert_failed_at(identity, part, __FILE__, __LINE__)
 extern void assert_failed_at(Identity *identity, const char *part,
 							 const char *file, int line);
 
-/* A parameter of a form, decoded; "" if it is not there. */
+/* A decoded parameter of a form; "" if it is missing. */
 extern const char *identity_form(const ServerRequest *request,
 								 const char *name);
 

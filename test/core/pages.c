@@ -1,6 +1,6 @@
 /*
  * pages.c
- *		Anonymous pages out of malloc, whose ends ASan watches.
+ *		Anonymous pages from malloc, so that ASan checks their ends.
  *
  * test/core/pages.c
  *

@@ -1,6 +1,6 @@
 /*
  * s3calls.h
- *		What the tests of calls to S3 share: a client, calls, responses.
+ *		Shared code of the tests of calls to S3: a client, calls, responses.
  *
  * test/core/s3calls.h
  */
@@ -169,7 +169,7 @@ verb_method(ObS3Verb verb)
 	}
 }
 
-/* The rule by which a verb succeeds. */
+/* The rule with which a verb succeeds. */
 static inline ServerRule
 success(ObS3Verb verb, const char *key)
 {
@@ -188,7 +188,7 @@ success(ObS3Verb verb, const char *key)
 
 /* ---- fixtures ---- */
 
-/* A client of the test's server, as most tests want it. */
+/* A client of the test's server with the options of most tests. */
 static inline ObS3Options
 usual_s3(Fixture *fixture)
 {
@@ -238,7 +238,7 @@ use_s3(Fixture *fixture, const char *token, int deadline_ms)
 		(ObCredentials){access_key, secret, token ? own_token : NULL};
 	options.retry_deadline_ms = deadline_ms;
 	replace_s3(fixture, &options);
-	/* everything was copied */
+	/* the client has copied everything */
 	memset(region, '?', strlen(region));
 	memset(access_key, '?', strlen(access_key));
 	memset(secret, '?', strlen(secret));
@@ -284,7 +284,7 @@ part_of(const char *text, const char *name, char end, char *out, size_t size)
 	snprintf(out, size, "%.*s", (int) (strchrnul(at, end) - at), at);
 }
 
-/* When a request says that it was signed. */
+/* The time at which a request was signed, by its header. */
 static inline time_t
 signing_time(const ServerRequest *request)
 {
@@ -297,7 +297,7 @@ signing_time(const ServerRequest *request)
 	return timegm(&tm);
 }
 
-/* Signs what came over the wire, and compares. */
+/* Signs the received request, and compares. */
 static inline void
 assert_signed(const ServerRequest *request, const ObCredentials *credentials,
 			  const char *region)
@@ -370,7 +370,7 @@ has_retried(void *arg)
 	return ob_s3_retries(awaited->fixture->s3) >= awaited->retries;
 }
 
-/* Drives until some tries have failed and been scheduled again. */
+/* Drives until some attempts have failed and are scheduled again. */
 static inline void
 wait_retries(Fixture *fixture, int n)
 {

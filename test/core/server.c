@@ -1,6 +1,6 @@
 /*
  * server.c
- *		An HTTP server for tests that does what the test says, and a host.
+ *		A scripted HTTP server for tests, and a host that drives the client.
  *
  * test/core/server.c
  *
@@ -71,8 +71,8 @@ struct Server
 		ServerRule rule;
 		int used;
 	} rules[RULES_MAX];
-	Stored
-		*texts; /* of all rules that ever were: a thread may be sending one */
+	Stored *texts; /* of all rules that ever existed: a thread may be sending
+					  one */
 	int unexpected;
 	Record *records;
 	LittleS3 s3;
@@ -126,7 +126,8 @@ after_ms(int ms)
 	return at;
 }
 
-/* Until the time is over, or (gate) the test calls server_release(). */
+/* Waits until the time is over, or (gate) until the test calls
+ * server_release(). */
 static void
 pause_for(Server *server, int ms, bool gate)
 {
@@ -161,7 +162,7 @@ send_all(const Connection *connection, const char *data, size_t len)
 	return true;
 }
 
-/* False: the client did not like it. */
+/* Returns false if the client rejected the handshake. */
 static bool
 begin_tls(Connection *connection)
 {
@@ -197,7 +198,8 @@ greet(Connection *connection)
 	return first != 22 || begin_tls(connection);
 }
 
-/* A proxy's client: from now on this is the host that it has requested. */
+/* Makes this connection a tunnel, as a proxy does: from now on the server acts
+ * as the host that the client requested. */
 static bool
 open_tunnel(Connection *connection, const char *target)
 {
@@ -275,7 +277,7 @@ parse_head(char *head, ServerRequest *request)
 	return true;
 }
 
-/* False if the client went away. */
+/* Returns false if the client closed the connection. */
 static bool
 receive_body(Connection *connection, ServerRequest *request,
 			 const ServerRule *rule, size_t want)
@@ -318,7 +320,7 @@ fits(const char *method, const char *target, const ServerRequest *request)
 		   (!target || strstr(request->target, target));
 }
 
-/* Copies the rule that the request takes. */
+/* Copies the rule that applies to the request. */
 static bool
 take_rule(Server *server, const ServerRequest *request, ServerRule *rule)
 {
@@ -343,8 +345,8 @@ take_rule(Server *server, const ServerRequest *request, ServerRule *rule)
 	return found;
 }
 
-/* Takes the request's memory.  The little S3 works under the same lock, so
- * that a test that sees the record sees its effect. */
+/* Takes over the request's memory.  The little S3 runs under the same lock, so
+ * a test that sees the record sees its effect. */
 static void
 record(Server *server, Record *record, bool store, Response *response)
 {
@@ -387,8 +389,8 @@ send_response(const Connection *connection, bool has_body,
 		   (!has_body || send_all(connection, response->body, body_len));
 }
 
-/* Waits until the client closes; closing first, with bytes unread, would
- * throw away what he has not read yet. */
+/* Waits until the client closes.  If the server closed first, with bytes
+ * unread, the client would lose what it has not read yet. */
 static void
 linger(const Connection *connection)
 {
@@ -398,7 +400,7 @@ linger(const Connection *connection)
 	poll(&fd, 1, LINGER_MS);
 }
 
-/* Whether the connection can take another request. */
+/* Returns whether the connection can take another request. */
 static bool
 act(Connection *connection, bool has_body, const ServerRule *rule,
 	const Response *response, bool unread)
@@ -418,7 +420,8 @@ act(Connection *connection, bool has_body, const ServerRule *rule,
 	if (rule && rule->act == SERVER_CUT)
 	{
 		send_response(connection, has_body, response, rule->cut);
-		/* closing now resets the connection: first he should read that */
+		/* closing now would reset the connection before the client has read
+		 * that */
 		if (unread)
 			pause_for(connection->server, 50, false);
 		return false;
@@ -462,7 +465,7 @@ prepare_response(const Server *server, const ServerRule *rule,
 	}
 }
 
-/* Serves one request; false when the connection is to be closed. */
+/* Serves one request; returns false when the connection is to be closed. */
 static bool
 serve(Connection *connection)
 {
@@ -575,7 +578,7 @@ run_acceptor(void *arg)
 	}
 }
 
-/* Listens on the port that it had before, else on any. */
+/* Listens on the previous port, or on any at first. */
 static void
 listen_on_loopback(Server *server)
 {
@@ -651,7 +654,7 @@ server_free(Server *server)
 	free(server);
 }
 
-/* ---- what the test calls ---- */
+/* ---- functions for tests ---- */
 
 int
 server_port(const Server *server)
@@ -665,7 +668,7 @@ server_narrow(Server *server)
 	int receive = 8192;
 	int segment = 1000;
 
-	/* the client's send buffer follows from the size of segments */
+	/* the client's send buffer depends on the size of segments */
 	if (setsockopt(server->fd, SOL_SOCKET, SO_RCVBUF, &receive,
 				   sizeof(receive)) != 0 ||
 		setsockopt(server->fd, IPPROTO_TCP, TCP_MAXSEG, &segment,

@@ -1,14 +1,14 @@
 /*
  * server.h
- *		An HTTP server for tests that does what the test says, and a host.
+ *		A scripted HTTP server for tests, and a host that drives the client.
  *
  * test/core/server.h
  *
- * The server listens on loopback and runs in threads of its own.  Each request
- * takes the first rule that fits it and has not been used up; a rule says what
- * happens.  Without one, the server's own little S3 responds if the test
- *turned it on, else the request counts as unexpected and gets a 599.  All
- *requests are recorded in the order in which their bodies were read.
+ * The server listens on loopback and runs in threads of its own.  The first
+ * rule that matches a request and is not used up determines the response.
+ * Without a rule, the server's own little S3 responds if the test has enabled
+ * it; otherwise the request counts as unexpected and gets a 599.  All requests
+ * are recorded in the order in which their bodies were read.
  *
  * Functions may be called from the test's thread at any time.
  */
@@ -41,20 +41,20 @@ typedef struct ServerRule
 	ServerAct act;
 
 	/* the request */
-	size_t read; /* act after that many bytes of its body; 0: all of it */
-	size_t pace; /* read at most that much each 20 ms; 0: no limit */
-	bool store;  /* let the little S3 carry it out first */
-	bool flip;   /* damage a byte of the body on its way */
+	size_t read; /* act after this many bytes of its body; 0: all of it */
+	size_t pace; /* read at most this much each 20 ms; 0: no limit */
+	bool store;  /* let the little S3 process it first */
+	bool flip;   /* damage a byte of the body */
 
-	/* the response; without a status, it is that of the little S3 */
+	/* the response; if the status is 0, it is that of the little S3 */
 	int status;
 	const char *headers; /* lines that end with CRLF, or NULL */
 	const char *body;
 	size_t body_len; /* 0: strlen(body) */
 	size_t cut;
 	int delay_ms;
-	bool close; /* afterwards */
-	bool rude;  /* close at once, though the client may still send */
+	bool close; /* close the connection afterwards */
+	bool rude;  /* close at once, even if the client is still sending */
 } ServerRule;
 
 typedef struct ServerRequest
@@ -65,7 +65,7 @@ typedef struct ServerRequest
 	size_t body_len;
 	char *body;
 	char sha256[65];
-	int connection; /* from 0, in the order of accepting */
+	int connection; /* numbered from 0, in the order of accepting */
 	bool tls;
 	char tunnel[256]; /* "host:port" that a proxy's client requested,
 					   * or "" */
@@ -87,28 +87,28 @@ extern int server_port(const Server *server);
 extern void server_tls(Server *server);
 extern const char *server_ca(const Server *server);
 
-/* Gives new connections small buffers, as on a slow line. */
+/* Gives new connections small buffers, as on a slow network. */
 extern void server_narrow(Server *server);
 
 /* Appends a rule; its texts are copied. */
 extern void server_rule(Server *server, ServerRule rule);
 
-/* Forgets all rules and records, and opens the gate of SERVER_HOLD again. */
+/* Removes all rules and records, and makes SERVER_HOLD hold requests again. */
 extern void server_reset(Server *server);
 
-/* Lets all held requests go on, also those that come later. */
+/* Releases all held requests, and those that would be held later. */
 extern void server_release(Server *server);
 
 /* Closes all connections. */
 extern void server_disconnect(Server *server);
 
-/* Closes all connections and refuses new ones, until it listens again on the
- * same port. */
+/* Closes all connections and refuses new ones, until server_listen(), which
+ * uses the same port. */
 extern void server_refuse(Server *server);
 extern void server_listen(Server *server);
 
-/* Closes all connections, and new ones as soon as the client says a word, as
- * within a TLS handshake; as many as that, so 0 ends it. */
+/* Closes all connections, and this many new ones as soon as the client has
+ * sent a byte, as during a TLS handshake; 0 ends that. */
 extern void server_break(Server *server, int connections);
 
 /* Connections accepted so far. */
@@ -117,19 +117,20 @@ extern int server_accepted(Server *server);
 /* Connections that are open. */
 extern int server_connected(Server *server);
 
-/* Requests that nothing fitted. */
+/* Requests for which there was no rule. */
 extern int server_unexpected(Server *server);
 
-/* Recorded requests; method and target as in rules. */
+/* The number of recorded requests; method and target as in rules. */
 extern int server_count(Server *server, const char *method,
 						const char *target);
 
-/* The nth of them, from 0, NULL if there is none; valid until the next
+/* The nth of them, from 0, or NULL if there is none; valid until the next
  * server_reset(). */
 extern const ServerRequest *server_request(Server *server, const char *method,
 										   const char *target, int n);
 
-/* Copies a header's value, "" if there is none; how many there are. */
+/* Copies a header's value, "" if there is none; returns the number of such
+ * headers. */
 extern int server_header(const ServerRequest *request, const char *name,
 						 char *value, size_t size);
 
@@ -138,27 +139,27 @@ extern int server_header(const ServerRequest *request, const char *name,
 
 extern void server_s3(Server *server);
 
-/* NULL if there is no such object; valid until it is written again. */
+/* Returns NULL if there is no such object; valid until it is written again. */
 extern const char *server_object(Server *server, const char *key, size_t *len);
 
-/* Unfinished uploads. */
+/* The number of pending uploads. */
 extern int server_uploads(Server *server);
 
-/* ---- the test's side ---- */
+/* ---- the host, for tests ---- */
 
 /*
  * Drives as a host does until the condition holds, for 10 s at most: then the
- * test fails.  Only the client can make the condition true.
+ * test fails.  Only the client's progress may make the condition true.
  */
 extern void host_drive(ObHttp *http, bool (*condition)(void *arg), void *arg);
 
-/* The same for a condition about the server, which is looked at often. */
+/* The same for a condition about the server, which is checked often. */
 extern void host_watch(ObHttp *http, bool (*condition)(void *arg), void *arg);
 
-/* Drives for some milliseconds. */
+/* Drives for this many milliseconds. */
 extern void host_drive_for(ObHttp *http, int ms);
 
-/* Open descriptors of this process. */
+/* The number of open descriptors of this process. */
 extern int host_descriptors(void);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * server_intern.h
- *		What the server*.c files have in common.
+ *		Declarations shared by the server*.c files.
  *
  * test/core/server_intern.h
  */
@@ -22,9 +22,9 @@ typedef struct Stored
 {
 	struct Stored *next;
 	char *key;
-	char *marker; /* of objects and uploads */
-	int number;   /* of uploads and parts */
-	bool crc32;   /* of uploads: the algorithm that they named */
+	char *marker; /* for objects and uploads */
+	int number;   /* for uploads and parts */
+	bool crc32;   /* for uploads: the algorithm in their Create */
 	Bytes content;
 	struct Stored *parts;
 } Stored;
@@ -43,10 +43,10 @@ typedef struct Response
 	char headers[1024];
 	const char *body;
 	size_t body_len;
-	char text[4096]; /* for bodies made here */
+	char text[4096]; /* for bodies of responses made here */
 } Response;
 
-/* Tests cannot go on without memory. */
+/* Fails without memory, since tests cannot go on. */
 extern void *server_must(void *memory);
 extern Bytes server_copy_bytes(const char *data, size_t len);
 extern void server_sha256(const char *data, size_t len, char *hex);
@@ -57,7 +57,7 @@ extern Stored *stored_add(Stored **list, const char *key);
 extern Stored *stored_find(Stored *list, const char *key);
 extern void stored_free(Stored *list);
 
-/* Carries the request out, under the server's lock. */
+/* Processes the request, under the server's lock. */
 extern void little_s3_respond(LittleS3 *s3, const ServerRequest *request,
 							  Response *response);
 

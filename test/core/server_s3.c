@@ -4,10 +4,11 @@
  *
  * test/core/server_s3.c
  *
- * It refuses what S3 refuses, as far as the tests can make it: a body that is
- * not the one that was hashed or summed, an unhashed one without TLS, parts
- * that do not fit their upload, an object that is not to be replaced.  It
- * computes with zlib and OpenSSL what the client computes with ISA-L.
+ * It refuses the same requests as S3, as far as the tests can cause them: a
+ * body that does not match its hash or checksum, a body without a hash and
+ * without TLS, parts that do not belong to their upload, and an object that
+ * must not be replaced.  It computes checksums with zlib and OpenSSL, unlike
+ * the client, which uses ISA-L.
  */
 #include "testing.h"
 
@@ -74,7 +75,7 @@ stored_add(Stored **list, const char *key)
 }
 
 static void
-say_error(Response *response, int status, const char *code)
+respond_error(Response *response, int status, const char *code)
 {
 	response->status = status;
 	response->body = response->text;
@@ -86,7 +87,7 @@ say_error(Response *response, int status, const char *code)
 }
 
 static void
-say_text(Response *response, int status, const char *text)
+respond_text(Response *response, int status, const char *text)
 {
 	response->status = status;
 	snprintf(response->text, sizeof(response->text), "%s", text);
@@ -94,7 +95,7 @@ say_text(Response *response, int status, const char *text)
 	response->body_len = strlen(response->text);
 }
 
-/* What x-amz-checksum-crc32 says of these bytes. */
+/* Writes the value of x-amz-checksum-crc32 for these bytes. */
 static void
 crc32_text(Bytes content, char *text)
 {
@@ -114,7 +115,8 @@ has_header(const ServerRequest *request, const char *name, const char *want)
 		   strcmp(value, want) == 0;
 }
 
-/* Whether the request is sure of those bytes, if it says so at all. */
+/* Returns whether the request has a CRC-32, and another one than these
+ * bytes. */
 static bool
 has_wrong_crc32(const ServerRequest *request, Bytes content)
 {
@@ -128,7 +130,7 @@ has_wrong_crc32(const ServerRequest *request, Bytes content)
 	return strcmp(value, want) != 0;
 }
 
-/* The same of Content-MD5. */
+/* Returns the same for Content-MD5. */
 static bool
 has_wrong_md5(const ServerRequest *request, Bytes content)
 {
@@ -144,7 +146,7 @@ has_wrong_md5(const ServerRequest *request, Bytes content)
 }
 
 static void
-say_stored(Response *response, const ServerRequest *request)
+respond_stored(Response *response, const ServerRequest *request)
 {
 	char value[100];
 
@@ -158,7 +160,7 @@ say_stored(Response *response, const ServerRequest *request)
 				 "x-amz-checksum-crc32: %s\r\n", value);
 }
 
-/* An object is there, and must not be. */
+/* Returns whether the object exists although the request forbids that. */
 static bool
 is_taken(const LittleS3 *s3, const ServerRequest *request, const char *key)
 {
@@ -178,7 +180,7 @@ named_upload(LittleS3 *s3, const char *target)
 	return find_number(s3->uploads, atoi(at + strlen(prefix)));
 }
 
-/* The parts as the document lists them, put together; an S3 code if it is
+/* Concatenates the parts that the document lists; returns an S3 code if it is
  * wrong. */
 static const char *
 assemble(const Stored *upload, const char *document, Bytes *whole)
@@ -230,7 +232,7 @@ put_whole(LittleS3 *s3, const char *key, const char *marker, Bytes content)
 	object->marker = server_must(strdup(marker));
 }
 
-/* An S3 code if the request and the object do not fit. */
+/* Returns an S3 code if the request and the object do not match. */
 static const char *
 complete_fault(const Stored *upload, const ServerRequest *request, Bytes whole)
 {
@@ -258,16 +260,16 @@ s3_complete(LittleS3 *s3, Stored *upload, const ServerRequest *request,
 	if (wrong || is_taken(s3, request, upload->key))
 	{
 		free(whole.data);
-		say_error(response, wrong ? 400 : 412,
-				  wrong ? wrong : "PreconditionFailed");
+		respond_error(response, wrong ? 400 : 412,
+					  wrong ? wrong : "PreconditionFailed");
 		return;
 	}
 	put_whole(s3, upload->key, upload->marker, whole);
 	remove_stored(&s3->uploads, upload);
-	say_text(response, 200,
-			 "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult>"
-			 "<ETag>&quot;whole-2&quot;</ETag>"
-			 "</CompleteMultipartUploadResult>");
+	respond_text(response, 200,
+				 "<?xml version=\"1.0\"?>\n<CompleteMultipartUploadResult>"
+				 "<ETag>&quot;whole-2&quot;</ETag>"
+				 "</CompleteMultipartUploadResult>");
 }
 
 static void
@@ -280,7 +282,7 @@ s3_part(Stored *upload, int number, const ServerRequest *request,
 	if (upload->crc32 != (server_header(request, "x-amz-checksum-crc32", value,
 										sizeof(value)) > 0))
 	{
-		say_error(response, 400, "InvalidRequest");
+		respond_error(response, 400, "InvalidRequest");
 		return;
 	}
 	if (!part)
@@ -288,7 +290,7 @@ s3_part(Stored *upload, int number, const ServerRequest *request,
 	part->number = number;
 	free(part->content.data);
 	part->content = server_copy_bytes(request->body, request->body_len);
-	say_stored(response, request);
+	respond_stored(response, request);
 }
 
 static void
@@ -298,7 +300,7 @@ s3_upload(LittleS3 *s3, const ServerRequest *request, Response *response)
 	Stored *upload = named_upload(s3, request->target);
 
 	if (!upload)
-		say_error(response, 404, "NoSuchUpload");
+		respond_error(response, 404, "NoSuchUpload");
 	else if (number)
 		s3_part(upload, atoi(number + strlen("partNumber=")), request,
 				response);
@@ -310,7 +312,7 @@ s3_upload(LittleS3 *s3, const ServerRequest *request, Response *response)
 		response->status = 204;
 	}
 	else
-		say_text(response, 200, "<ListPartsResult></ListPartsResult>");
+		respond_text(response, 200, "<ListPartsResult></ListPartsResult>");
 }
 
 static void
@@ -331,7 +333,7 @@ s3_create(LittleS3 *s3, const ServerRequest *request, const char *key,
 			 "<InitiateMultipartUploadResult><UploadId>2~up/load+%d"
 			 "</UploadId></InitiateMultipartUploadResult>",
 			 upload->number);
-	say_text(response, 200, text);
+	respond_text(response, 200, text);
 }
 
 static void
@@ -342,14 +344,14 @@ s3_put(LittleS3 *s3, const ServerRequest *request, const char *key,
 
 	if (is_taken(s3, request, key))
 	{
-		say_error(response, 412, "PreconditionFailed");
+		respond_error(response, 412, "PreconditionFailed");
 		return;
 	}
 	server_header(request, "x-amz-meta-onboard-upload", marker,
 				  sizeof(marker));
 	put_whole(s3, key, marker,
 			  server_copy_bytes(request->body, request->body_len));
-	say_stored(response, request);
+	respond_stored(response, request);
 }
 
 static void
@@ -363,7 +365,7 @@ s3_object(LittleS3 *s3, const ServerRequest *request, const char *key,
 	else if (strcmp(request->method, "POST") == 0)
 		s3_create(s3, request, key, response);
 	else if (!object)
-		say_error(response, 404, "NoSuchKey");
+		respond_error(response, 404, "NoSuchKey");
 	else
 	{
 		response->status = 200;
@@ -374,7 +376,7 @@ s3_object(LittleS3 *s3, const ServerRequest *request, const char *key,
 	}
 }
 
-/* The body is the one that was signed, or TLS protects it. */
+/* Returns whether the body is the one that was signed, or TLS protects it. */
 static bool
 is_intact(const ServerRequest *request)
 {
@@ -387,7 +389,7 @@ void
 little_s3_respond(LittleS3 *s3, const ServerRequest *request,
 				  Response *response)
 {
-	/* through a tunnel, the bucket is in the host's name */
+	/* in a tunnel, the bucket is in the host's name */
 	const char *key = request->tunnel[0] ? request->target
 										 : strchr(request->target + 1, '/');
 	Bytes body = {request->body, request->body_len};
@@ -396,10 +398,10 @@ little_s3_respond(LittleS3 *s3, const ServerRequest *request,
 	snprintf(path, sizeof(path), "%.*s",
 			 (int) strcspn(key ? key + 1 : "", "?"), key ? key + 1 : "");
 	if (!is_intact(request))
-		say_error(response, 400, "XAmzContentSHA256Mismatch");
+		respond_error(response, 400, "XAmzContentSHA256Mismatch");
 	else if (strcmp(request->method, "PUT") == 0 &&
 			 (has_wrong_crc32(request, body) || has_wrong_md5(request, body)))
-		say_error(response, 400, "BadDigest");
+		respond_error(response, 400, "BadDigest");
 	else if (strstr(request->target, "uploadId="))
 		s3_upload(s3, request, response);
 	else

@@ -1,6 +1,6 @@
 /*
  * server_tls.c
- *		A certificate for the test server, made anew each time.
+ *		A certificate for the test server, which is made for each server.
  *
  * test/core/server_tls.c
  *
@@ -88,7 +88,7 @@ server_tls_new(char *file, size_t size)
 	certificate = make_certificate(key);
 	check(SSL_CTX_use_certificate(context, certificate) == 1 &&
 		  SSL_CTX_use_PrivateKey(context, key) == 1);
-	/* a client that just goes away is no error */
+	/* a client that just closes the connection is no error */
 	SSL_CTX_set_options(context, SSL_OP_IGNORE_UNEXPECTED_EOF);
 	write_certificate(certificate, file, size);
 	X509_free(certificate);

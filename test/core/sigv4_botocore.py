@@ -3,10 +3,10 @@
 
     python3 test/core/sigv4_botocore.py > test/core/sigv4_botocore.json
 
-Run by hand, when a request is added; test_sigv4.c reads what is committed.
-"service" is any of AWS's services, whose paths are encoded once more (and,
-unlike botocore's, not normalised: the signer under test leaves that to its
-caller, since S3 must not have it); "s3" is S3.
+It is run by hand when a request is added; test_sigv4.c reads the committed
+file.  "service" stands for all of AWS's services except S3: their paths are
+encoded twice (but, unlike botocore's, not normalised: the signer under test
+leaves that to its caller, since S3 must not have it).
 """
 
 import json
@@ -115,7 +115,7 @@ def vectors():
         credentials = Credentials(*KEYS, token)
         for service, kind in ("service", Unnormalised), ("s3", S3SigV4Auth):
             if service == "s3":
-                # What is sent to S3 is encoded already.
+                # Paths for S3 are encoded already.
                 path, mark, query = target.partition("?")
                 target = quote(path, safe="/~%") + mark + query
             auth = kind(credentials, service, "eu-west-3")

@@ -4,7 +4,7 @@
  *
  * test/core/sink_file.c
  *
- * A file whose chain fails keeps what was written by then.
+ * If its chain fails, the file keeps the bytes written so far.
  */
 #include "sinks.h"
 
@@ -86,7 +86,8 @@ file_flush(ObFileSink *file, ObError *error)
 
 		if (n < 0 && errno == EINTR)
 			continue;
-		/* A device that takes nothing without a reason is full. */
+		/* A device that accepts no bytes without reporting an error is
+		 * full. */
 		if (n <= 0)
 			return file_fail(file, "write", n < 0 ? errno : ENOSPC, error);
 		done += n;
@@ -126,8 +127,8 @@ file_close(ObSink *sink, ObError *error)
 	if (code != OB_OK)
 		return code;
 
-	/* Whatever close says, the descriptor is gone (Linux; so EINTR is no
-	 * failure, and a second close could hit somebody else's file). */
+	/* The descriptor is closed even if close() fails (on Linux; so EINTR is no
+	 * failure, and a second close could hit another file). */
 	status = close(file->fd);
 	file->fd = -1;
 	if (status != 0 && errno != EINTR)

@@ -1,6 +1,6 @@
 /*
  * sink_null.c
- *		A terminal that discards, for measuring what is before it.
+ *		A terminal that discards, for measuring the sinks before it.
  *
  * test/core/sink_null.c
  */

@@ -9,10 +9,11 @@
 
 #include "core/sink/sink.h"
 
-/* Writes a local file; one whose chain fails keeps what was written. */
+/* Writes a local file; if its chain fails, it keeps the bytes written so
+ * far. */
 extern ObSink *ob_sink_file_new(const char *path, ObError *error);
 
-/* Discards what is written. */
+/* Discards everything. */
 extern ObSink *ob_sink_null_new(ObError *error);
 
 #endif

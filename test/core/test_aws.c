@@ -1,6 +1,6 @@
 /*
  * test_aws.c
- *		Calls to AWS's services: where they go, and what they bear.
+ *		Calls to AWS's services: their hosts, and their retries.
  *
  * test/core/test_aws.c
  *
@@ -83,7 +83,7 @@ has_ended(void *arg)
 	return ((ObAwsCall *) arg)->ended;
 }
 
-/* Its outcome is in "error". */
+/* Runs a request; its outcome is in "error". */
 static void
 run(Fixture *fixture, const char *service, const char *region, ObError *error)
 {
@@ -149,7 +149,7 @@ hosts(void **state)
 	}
 }
 
-/* A variable is named by the service's id, as AWS's SDKs name it. */
+/* The variables are named after the service's id, as in AWS's SDKs. */
 static void
 endpoints_of_the_environment(void **state)
 {
@@ -192,7 +192,7 @@ use_no_proxy(Fixture *fixture)
 	assert_non_null(fixture->provider);
 }
 
-/* As often as other lost connections. */
+/* They are retried as often as other lost connections. */
 static void
 handshakes_that_break_off(void **state)
 {

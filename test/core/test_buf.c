@@ -40,7 +40,7 @@ empty_buffer_is_a_string(void **state)
 	ob_buf_addf(&buf, "%s", "");
 	ob_buf_reset(&buf);
 	assert_content(&buf, "", 0);
-	assert_int_equal(buf.cap, 0); /* nothing of it needed memory */
+	assert_int_equal(buf.cap, 0); /* an empty buffer needs no memory */
 	ob_buf_free(&buf);
 	ob_buf_wipe(&buf);
 	assert_content(&buf, "", 0);
@@ -102,7 +102,7 @@ an_append_is_dropped_whole(void **state)
 	ob_buf_adds(&buf, "6789");
 	assert_content(&buf, "12345", 5);
 
-	/* and so is everything after it, even what would fit */
+	/* later appends fail, too, even if they would fit */
 	ob_buf_addc(&buf, '6');
 	ob_buf_addf(&buf, "%d", 7);
 	ob_buf_adds(&buf, "");
@@ -183,7 +183,7 @@ lack_of_memory_is_sticky_and_distinct(void **state)
 	assert_int_equal(ob_buf_check(&buf, &error), OB_ENOMEM);
 	assert_error(&error, OB_ENOMEM, "out of memory");
 
-	/* failing to grow keeps what is there */
+	/* failing to grow keeps the content */
 	ob_buf_reset(&buf);
 	ob_buf_adds(&buf, "kept");
 	malloc_budget = 0;
@@ -192,7 +192,7 @@ lack_of_memory_is_sticky_and_distinct(void **state)
 	assert_true(buf.failed && !buf.full);
 	assert_content(&buf, "kept", 4);
 
-	/* resetting needs no memory, and there is room for a little */
+	/* resetting needs no memory, and there is room for a few bytes */
 	ob_buf_reset(&buf);
 	ob_buf_adds(&buf, "again");
 	assert_false(buf.failed);

@@ -1,6 +1,6 @@
 /*
  * test_credentials.c
- *		Providers: sources that are just read, their order, and renewal.
+ *		Providers: sources that need no request, their order, and renewal.
  *
  * test/core/test_credentials.c
  */
@@ -15,7 +15,7 @@ set_keys(const char *id)
 	identity_env("AWS_SECRET_ACCESS_KEY", SECRET);
 }
 
-/* A container whose keys have that lifetime; times 0: for ever. */
+/* A container whose keys have this lifetime; times 0: always. */
 static void
 serve_container(Identity *identity, int times, const char *id, int expires_in)
 {
@@ -27,7 +27,7 @@ serve_container(Identity *identity, int times, const char *id, int expires_in)
 /* ---- keys and environment ---- */
 
 static void
-keys_that_are_given(void **state)
+given_keys(void **state)
 {
 	Identity *identity = *state;
 	char id[] = ID;
@@ -52,7 +52,7 @@ keys_that_are_given(void **state)
 	assert_string_equal(ob_provider_origin(identity->provider),
 						"user mapping");
 	assert_int_equal(ob_provider_expires(identity->provider), 0);
-	/* nothing to hope for */
+	/* no other credentials can be expected */
 	assert_false(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, ID, SECRET, NULL);
 	ob_provider_reset(identity->provider);
@@ -94,17 +94,17 @@ environment(void **state)
 	identity_use_source(identity, OB_CREDENTIALS_ENVIRONMENT);
 	assert_ready(identity, ID, SECRET, NULL);
 	assert_string_equal(ob_provider_origin(identity->provider), "environment");
-	/* read again for the next export, not before */
+	/* the environment is read again for the next export, not before */
 	identity_env("AWS_SESSION_TOKEN", TOKEN);
 	assert_ready(identity, ID, SECRET, NULL);
 	ob_provider_reset(identity->provider);
 	assert_ready(identity, ID, SECRET, TOKEN);
-	/* the same again is no hope, others are */
+	/* the same keys again are no new credentials, other keys are */
 	assert_false(ob_provider_refused(identity->provider, ID));
 	set_keys("AKOTHER");
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, "AKOTHER", SECRET, TOKEN);
-	/* a refusal of older keys comes late */
+	/* a refusal of older keys arrives late */
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, "AKOTHER", SECRET, TOKEN);
 }
@@ -136,7 +136,8 @@ environment_with_a_gap(void **state)
 							"printable ASCII");
 }
 
-/* What another process of the export has got is used as it is. */
+/* Credentials that another process of the export has fetched are used as they
+ * are. */
 static void
 known_already(void **state)
 {
@@ -178,7 +179,7 @@ names_of_sources(void **state)
 
 /* ---- the chain ---- */
 
-/* All sources are configured; one after the other is taken away. */
+/* All sources are configured; they are removed one by one. */
 static void
 chain_in_order(void **state)
 {
@@ -211,7 +212,7 @@ chain_in_order(void **state)
 						"profile \"default\"");
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 
-	/* a profile that says nothing about credentials is none of the chain */
+	/* a profile without credentials does not count in the chain */
 	identity_file(identity, ".aws/credentials", "[default]\nregion = x\n");
 	ob_provider_reset(identity->provider);
 	assert_ready(identity, "AKWEB", SECRET, TOKEN);
@@ -235,7 +236,7 @@ chain_in_order(void **state)
 	assert_int_equal(server_unexpected(identity->server), 0);
 }
 
-/* A source that is configured but fails is not passed over. */
+/* A source that is configured but fails is not skipped. */
 static void
 chain_stops_at_a_failure(void **state)
 {
@@ -309,7 +310,7 @@ is_all_woken(void *arg)
 		   waiters[2].woken > 0 && !waiters[2].wait.waiting;
 }
 
-/* One is cancelled by another's callback, one begins to wait again. */
+/* One wait is cancelled by another's callback, one begins again. */
 static void
 several_wait(void **state)
 {
@@ -383,18 +384,18 @@ renewal_in_time(void **state)
 	assert_int_equal(identity_poll(identity), OB_PROVIDER_READY);
 	assert_string_equal(ob_provider_get(identity->provider)->access_key_id,
 						ID);
-	/* a second poll begins nothing */
+	/* a second poll starts no fetch */
 	assert_int_equal(identity_poll(identity), OB_PROVIDER_READY);
 	identity_drive(identity, 1);
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 	assert_int_equal(server_count(identity->server, NULL, NULL), 1);
-	/* the old ones' complaint is late */
+	/* the store's refusal of the old ones arrives late */
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 }
 
-/* A service that gives the same keys again does not get requests all the
- * time. */
+/* If a service returns the same keys again, it does not receive requests all
+ * the time. */
 static void
 renewal_brings_the_same(void **state)
 {
@@ -416,7 +417,8 @@ renewal_brings_the_same(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
 }
 
-/* It fails: the old ones are used on, and it is tried again after 30 s. */
+/* If the renewal fails, the old keys stay in use, and the renewal is repeated
+ * after 30 s. */
 static void
 renewal_that_fails(void **state)
 {
@@ -443,7 +445,7 @@ renewal_that_fails(void **state)
 	identity_drive(identity, 3);
 	assert_ready(identity, ID, SECRET, TOKEN);
 
-	/* a clock that is set back does not put it off */
+	/* a clock that is set back does not delay it */
 	ob_provider_set_clock_offset(identity->provider, HOUR - 290);
 	assert_ready(identity, ID, SECRET, TOKEN);
 	identity_drive(identity, 4);
@@ -451,8 +453,8 @@ renewal_that_fails(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 4);
 }
 
-/* The old ones end while the renewal is on its way: it is not its failure that
- * counts, but that of a try which had all the time it needs. */
+/* The old keys expire while the renewal is running: its failure does not
+ * count, but that of a new attempt, which has the whole time limit. */
 static void
 end_during_a_renewal(void **state)
 {
@@ -471,7 +473,7 @@ end_during_a_renewal(void **state)
 	identity_drive(identity, 2);
 	ob_provider_set_clock_offset(identity->provider, HOUR + 10);
 	assert_int_equal(identity_poll(identity), OB_PROVIDER_BUSY);
-	/* the last keys are still there for an abort */
+	/* the last keys are still available for an abort */
 	assert_string_equal(ob_provider_get(identity->provider)->access_key_id,
 						ID);
 	server_release(identity->server);
@@ -500,7 +502,7 @@ end_without_a_renewal(void **state)
 }
 
 /* The store refuses valid keys: new ones are fetched, and the old ones are
- * kept until they have come. */
+ * kept until then. */
 static void
 refused_by_the_store(void **state)
 {
@@ -514,13 +516,13 @@ refused_by_the_store(void **state)
 	assert_string_equal(ob_provider_get(identity->provider)->access_key_id,
 						ID);
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
-	/* those that have an end are kept for the next export */
+	/* keys that expire are kept for the next export */
 	ob_provider_reset(identity->provider);
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
 }
 
-/* No request is repeated for keys that have always expired already. */
+/* A request is not repeated if its keys have expired on arrival. */
 static void
 expired_when_they_come(void **state)
 {
@@ -531,7 +533,7 @@ expired_when_they_come(void **state)
 	assert_failed(identity,
 				  "container returned credentials that have expired");
 	assert_int_equal(server_count(identity->server, NULL, NULL), 1);
-	/* but it was our clock */
+	/* but our clock was wrong */
 	ob_provider_set_clock_offset(identity->provider, -60);
 	ob_provider_reset(identity->provider);
 	assert_ready(identity, ID, SECRET, TOKEN);
@@ -541,7 +543,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IDENTITY_TEST(keys_that_are_given),
+		IDENTITY_TEST(given_keys),
 		IDENTITY_TEST(keys_that_no_header_takes),
 		IDENTITY_TEST(environment),
 		IDENTITY_TEST(environment_with_a_gap),

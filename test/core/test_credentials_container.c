@@ -1,6 +1,6 @@
 /*
  * test_credentials_container.c
- *		Credentials of a container: where they are asked for, and how.
+ *		Credentials of a container: the targets and forms of requests.
  *
  * test/core/test_credentials_container.c
  */
@@ -16,7 +16,7 @@ use_container(Identity *identity)
 	identity_use_source(identity, OB_CREDENTIALS_CONTAINER);
 }
 
-/* ---- where ---- */
+/* ---- targets ---- */
 
 static void
 targets(void **state)
@@ -71,9 +71,9 @@ targets(void **state)
 	}
 }
 
-/* Refused before any request. */
+/* These targets are refused before any request. */
 static void
-places_to_which_we_do_not_go(void **state)
+refused_targets(void **state)
 {
 	static const char elsewhere[] = "a host that is neither this one nor";
 	static const struct
@@ -92,7 +92,7 @@ places_to_which_we_do_not_go(void **state)
 		{NULL, "http://[::2]/", elsewhere},
 		{NULL, "http://[fd00:ec2::254]/", elsewhere},
 		{NULL, "http://[::ffff:127.0.0.1]/", elsewhere},
-		/* names and odd numbers that might mean this host */
+		/* names and unusual numbers that could mean this host */
 		{NULL, "http://localhost.example.com/", elsewhere},
 		{NULL, "http://localhost./", elsewhere},
 		{NULL, "http://127.0.0.1.example.com/", elsewhere},
@@ -138,7 +138,7 @@ places_to_which_we_do_not_go(void **state)
 		identity_env("AWS_CONTAINER_AUTHORIZATION_TOKEN_FILE", "%s/none",
 					 identity->home);
 		identity_use_source(identity, OB_CREDENTIALS_CONTAINER);
-		/* at once: nothing was started */
+		/* the error comes at once: no request was started */
 		assert_int_equal(identity_poll(identity), OB_PROVIDER_FAILED);
 		assert_failed(identity, rows[i].cause);
 	}
@@ -169,7 +169,7 @@ long_paths(void **state)
 	}
 }
 
-/* ---- how ---- */
+/* ---- requests ---- */
 
 static void
 ecs(void **state)
@@ -194,7 +194,7 @@ ecs(void **state)
 		server_header(request, "Authorization", value, sizeof(value)), 0);
 }
 
-/* Neither a proxy of the options nor one of the environment. */
+/* Neither a proxy in the options nor one in the environment is used. */
 static void
 never_through_a_proxy(void **state)
 {
@@ -224,7 +224,7 @@ authorization(Identity *identity, int n)
 	return value;
 }
 
-/* The file goes first, and is read for each try. */
+/* The file has priority, and is read for each attempt. */
 static void
 authorization_tokens(void **state)
 {
@@ -317,7 +317,7 @@ other_responses(void **state)
 		assert_ready(identity, ID, SECRET, rows[i].token);
 		assert_int_equal(ob_provider_expires(identity->provider) > 0,
 						 rows[i].expires);
-		/* without an end they are fetched for each export */
+		/* without an expiry they are fetched for each export */
 		ob_provider_reset(identity->provider);
 		assert_ready(identity, ID, SECRET, rows[i].token);
 		assert_int_equal(server_count(identity->server, NULL, NULL),
@@ -407,7 +407,7 @@ hostile_responses(void **state)
 	}
 }
 
-/* Every length of a good response but the whole one. */
+/* Each prefix of a good response is refused, except for the whole. */
 static void
 responses_that_are_cut(void **state)
 {
@@ -485,7 +485,7 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(targets),
-		IDENTITY_TEST(places_to_which_we_do_not_go),
+		IDENTITY_TEST(refused_targets),
 		cmocka_unit_test(long_paths),
 		IDENTITY_TEST(ecs),
 		IDENTITY_TEST(never_through_a_proxy),

@@ -21,7 +21,7 @@ use_instance(Identity *identity)
 	identity_use_source(identity, OB_CREDENTIALS_INSTANCE);
 }
 
-/* The three responses, as often as they are requested. */
+/* The three responses, this number of times. */
 static void
 serve_token(Identity *identity, int times, const char *token)
 {
@@ -54,7 +54,7 @@ header(Identity *identity, int n, const char *name)
 	return value;
 }
 
-/* The requests so far, as "PUT /a;GET /b;"; and no other came. */
+/* The requests so far are these, as "PUT /a;GET /b;", and no others. */
 static void
 assert_requests(Identity *identity, const char *wanted)
 {
@@ -72,10 +72,10 @@ assert_requests(Identity *identity, const char *wanted)
 #define ASK_ROLE "GET " ROLES_PATH ";"
 #define ASK_KEYS "GET " ROLES_PATH "lake;"
 
-/* ---- as it should be ---- */
+/* ---- the usual case ---- */
 
 static void
-three_questions(void **state)
+three_requests(void **state)
 {
 	Identity *identity = *state;
 
@@ -96,8 +96,8 @@ three_questions(void **state)
 							SESSION);
 }
 
-/* A service in an outage gives expired keys, which are used for some minutes
- * each time. */
+/* In an outage of its own, the service returns expired keys, which are used
+ * for some minutes each time. */
 static void
 expired_ones_are_used(void **state)
 {
@@ -116,7 +116,7 @@ expired_ones_are_used(void **state)
 	}
 }
 
-/* A name as it is, and as a careless file may have it. */
+/* A name in its usual form, and with the blanks of a careless file. */
 static void
 names_of_roles(void **state)
 {
@@ -154,7 +154,7 @@ names_of_roles(void **state)
 	}
 }
 
-/* The token is kept for its lifetime, the role is requested again. */
+/* The token is kept for its lifetime, but the role is requested again. */
 static void
 token_is_kept(void **state)
 {
@@ -181,7 +181,7 @@ token_is_kept(void **state)
 	assert_ready(identity, "AKSECOND", SECRET, TOKEN);
 	assert_requests(identity, ASK_TOKEN ASK_ROLE ASK_KEYS ASK_ROLE ASK_KEYS);
 
-	/* five seconds before its end it counts as over */
+	/* five seconds before its end, it counts as expired */
 	ob_provider_set_clock_offset(identity->provider, 7196);
 	assert_ready(identity, "AKTHIRD", SECRET, TOKEN);
 	assert_requests(identity, ASK_TOKEN ASK_ROLE ASK_KEYS ASK_ROLE ASK_KEYS
@@ -190,7 +190,7 @@ token_is_kept(void **state)
 						"canary-second");
 }
 
-/* 401: another token, once; at either question. */
+/* A 401 leads to another token, once, for either request. */
 static void
 token_is_refused(void **state)
 {
@@ -214,7 +214,8 @@ token_is_refused(void **state)
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 	{
-		/* a rule for the roles also fits their names: so that comes first */
+		/* a rule for the roles also matches their names: so that comes
+		 * first */
 		bool named = strcmp(rows[i].path, ROLES_PATH) != 0;
 
 		server_reset(identity->server);
@@ -235,7 +236,7 @@ token_is_refused(void **state)
 	}
 }
 
-/* ---- where ---- */
+/* ---- endpoints ---- */
 
 static void
 endpoints(void **state)
@@ -248,7 +249,7 @@ endpoints(void **state)
 	identity_refuse(identity, "/stub" TOKEN_PATH, 0, 200, SESSION);
 	identity_env("AWS_EC2_METADATA_SERVICE_ENDPOINT", "%s/stub/",
 				 identity->url);
-	/* which goes before the mode */
+	/* the endpoint overrides the mode */
 	identity_env("AWS_EC2_METADATA_SERVICE_ENDPOINT_MODE", "IPv6");
 	identity_use_source(identity, OB_CREDENTIALS_INSTANCE);
 	assert_ready(identity, ID, SECRET, TOKEN);
@@ -266,7 +267,7 @@ endpoints(void **state)
 	assert_failed(identity, "has no scheme");
 }
 
-/* Nothing is sent there, since this may be an EC2 instance. */
+/* Nothing is sent there, since this machine may be an EC2 instance. */
 static void
 usual_endpoints(void **state)
 {
@@ -335,7 +336,7 @@ never_through_a_proxy(void **state)
 
 /* ---- failures ---- */
 
-/* Version 1 would be a GET without a token: whatever happens, none is sent. */
+/* Version 1 would be a GET without a token: in no case is one sent. */
 static void
 no_token(void **state)
 {
@@ -462,7 +463,7 @@ no_keys(void **state)
 	}
 }
 
-/* 500 twice, then as it should be: each of the three. */
+/* Each of the three requests fails twice with 500, and then succeeds. */
 static void
 failures_that_pass(void **state)
 {
@@ -483,10 +484,11 @@ failures_that_pass(void **state)
 	}
 }
 
-/* It hangs at the last question: an error within 5 s that says so.  (It goes
- * by the clock of the driving, so that a busy machine makes no difference.) */
+/* If the last request hangs, the error comes within 5 s and says so.  (The
+ * test uses the clock of the driving, so a busy machine makes no
+ * difference.) */
 static void
-it_hangs(void **state)
+last_request_hangs(void **state)
 {
 	Identity *identity = *state;
 	int64_t begin = ob_http_clock_ms(identity->http);
@@ -500,15 +502,15 @@ it_hangs(void **state)
 }
 
 static bool
-is_asked(void *arg)
+is_requested(void *arg)
 {
 	Identity *identity = arg;
 
 	return server_count(identity->server, NULL, NULL) > identity->woken;
 }
 
-/* A host that computes for longer than all time-outs between its drives has
- * waited for nothing. */
+/* If a host computes between its drives for longer than all time-outs, that is
+ * no waiting time. */
 static void
 host_is_away(void **state)
 {
@@ -521,7 +523,7 @@ host_is_away(void **state)
 	serve_instance(identity, ID, 3600);
 	use_instance(identity);
 	assert_int_equal(identity_poll(identity), OB_PROVIDER_BUSY);
-	host_watch(identity->http, is_asked, identity);
+	host_watch(identity->http, is_requested, identity);
 	usleep(5000 * 1000);
 	assert_ready(identity, ID, SECRET, TOKEN);
 	assert_requests(identity, ASK_TOKEN ASK_ROLE ASK_KEYS);
@@ -544,7 +546,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IDENTITY_TEST(three_questions),
+		IDENTITY_TEST(three_requests),
 		IDENTITY_TEST(names_of_roles),
 		IDENTITY_TEST(expired_ones_are_used),
 		IDENTITY_TEST(token_is_kept),
@@ -557,7 +559,7 @@ main(void)
 		IDENTITY_TEST(no_role),
 		IDENTITY_TEST(no_keys),
 		IDENTITY_TEST(failures_that_pass),
-		IDENTITY_TEST(it_hangs),
+		IDENTITY_TEST(last_request_hangs),
 		IDENTITY_TEST(host_is_away),
 		IDENTITY_TEST(no_service),
 	};

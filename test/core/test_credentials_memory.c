@@ -12,8 +12,8 @@
 #include "identity.h"
 #include "starving.h"
 
-/* Makes a provider and polls it, with ever more memory, until it is enough for
- * what is wanted. */
+/* Makes a provider and polls it, with more and more memory, until the wanted
+ * result is reached. */
 static void
 starve(Identity *identity, const ObCredentialsOptions *options,
 	   ObProviderState wanted, const char *cause)
@@ -70,7 +70,7 @@ profile(void **state)
 	starve(*state, &options, OB_PROVIDER_FAILED, "profile \"x\" is neither");
 }
 
-/* Up to the request, which is only noted. */
+/* Only up to the request, which is never sent. */
 static void
 roles(void **state)
 {

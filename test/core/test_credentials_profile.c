@@ -1,6 +1,6 @@
 /*
  * test_credentials_profile.c
- *		Profiles: which files, which keys, and the roles that they name.
+ *		Profiles: their files, their keys, and their roles.
  *
  * test/core/test_credentials_profile.c
  */
@@ -27,7 +27,7 @@ use_profile(Identity *identity, const char *profile)
 /* ---- files ---- */
 
 static void
-which_files(void **state)
+files_of_profiles(void **state)
 {
 	Identity *identity = *state;
 
@@ -60,8 +60,8 @@ which_files(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 }
 
-/* The three belong together: a token of one file does not go with the keys of
- * the other. */
+/* The three values belong together: a token of one file is not combined with
+ * the keys of the other. */
 static void
 keys_of_one_file(void **state)
 {
@@ -74,7 +74,7 @@ keys_of_one_file(void **state)
 	assert_ready(identity, "AKONE", SECRET, NULL);
 }
 
-/* A file that others renew is read for each export. */
+/* A file that other programs renew is read for each export. */
 static void
 changed_files(void **state)
 {
@@ -93,7 +93,7 @@ changed_files(void **state)
 	assert_ready(identity, "AKTHREE", SECRET, NULL);
 }
 
-/* AWS's own tools take both for a file without profiles. */
+/* AWS's own tools treat both as a file without profiles. */
 static void
 empty_files(void **state)
 {
@@ -133,7 +133,7 @@ files_that_cannot_be_used(void **state)
 	use_profile(identity, NULL);
 	assert_failed(identity, "/.aws/credentials\": line 2 is neither");
 
-	/* a folder, a pipe: neither is waited for */
+	/* neither a folder nor a pipe is waited for */
 	identity_env("AWS_SHARED_CREDENTIALS_FILE", "%s", identity->home);
 	use_profile(identity, NULL);
 	assert_failed(identity, "is not a regular file");
@@ -146,8 +146,8 @@ files_that_cannot_be_used(void **state)
 	use_profile(identity, NULL);
 	assert_failed(identity, "\"/dev/zero\" is not a regular file");
 
-	/* the loop of links stands for what may not be opened: tests run as root
-	 */
+	/* the loop of links replaces a file that may not be opened: tests run as
+	 * root */
 	snprintf(path, sizeof(path), "%s/loop", identity->home);
 	assert_int_equal(symlink(path, path), 0);
 	identity_env("AWS_SHARED_CREDENTIALS_FILE", "%s", path);
@@ -174,7 +174,7 @@ huge_file(void **state)
 	test_free(text);
 }
 
-/* Not UTF-8, and too long: an error must not be one itself. */
+/* The name is not UTF-8, and too long: the error must still be valid. */
 static void
 odd_names(void **state)
 {
@@ -255,7 +255,7 @@ profiles_that_are_refused(void **state)
 		{"role_arn = " ROLE "\nsource_profile = base\n"
 		 "duration_seconds = 99999999999999999999",
 		 "duration_seconds is not"},
-		/* loops */
+		/* circular references */
 		{"role_arn = " ROLE "\nsource_profile = x",
 		 "profile \"x\" refers to itself"},
 		{"role_arn = " ROLE "\nsource_profile = a",
@@ -295,8 +295,8 @@ profiles_that_are_refused(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 }
 
-/* The credentials file goes before a credential_process, as with AWS's tools.
- */
+/* The credentials file has priority over a credential_process, as in AWS's
+ * tools. */
 static void
 keys_before_a_process(void **state)
 {
@@ -337,7 +337,7 @@ role_with_a_source_profile(void **state)
 	assert_string_equal(identity_form(request, "DurationSeconds"), "900");
 }
 
-/* x needs y's role, which needs z's keys. */
+/* Role x needs the role of y, which needs the keys of z. */
 static void
 chain_of_roles(void **state)
 {
@@ -366,7 +366,7 @@ chain_of_roles(void **state)
 		ROLE);
 	assert_in_range(ob_provider_expires(identity->provider), time(NULL) + 1790,
 					time(NULL) + 1800);
-	/* and on renewal all of it again */
+	/* a renewal repeats the whole chain */
 	identity_sts(identity, 1, "AKSECOND", 3600);
 	identity_sts(identity, 1, "AKTHIRD", 7200);
 	ob_provider_set_clock_offset(identity->provider, 1600);
@@ -375,7 +375,8 @@ chain_of_roles(void **state)
 	assert_ready(identity, "AKTHIRD", SECRET, TOKEN);
 }
 
-/* Its own keys, and those of a source profile that has a role as well. */
+/* The profile has keys of its own, and a source profile that has a role as
+ * well. */
 static void
 keys_before_roles(void **state)
 {
@@ -469,7 +470,7 @@ role_with_a_web_identity(void **state)
 	assert_signed(identity, 1, "AKWEB", SECRET, TOKEN);
 }
 
-/* The options' role comes on top. */
+/* The options' role is assumed in addition. */
 static void
 role_on_top(void **state)
 {
@@ -499,7 +500,7 @@ role_on_top(void **state)
 		"outer");
 }
 
-/* Six are allowed, also with the one on top. */
+/* Six roles are allowed, including the one in the options. */
 static void
 too_many_roles(void **state)
 {
@@ -527,9 +528,9 @@ too_many_roles(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 6);
 }
 
-/* The option's, the environment's, the profile's. */
+/* The endpoint is that of the option, the environment, or the profile. */
 static void
-whose_sts_endpoint(void **state)
+sts_endpoints(void **state)
 {
 	Identity *identity = *state;
 	ObCredentialsOptions options = {.source = OB_CREDENTIALS_PROFILE,
@@ -567,7 +568,7 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		IDENTITY_TEST(which_files),
+		IDENTITY_TEST(files_of_profiles),
 		IDENTITY_TEST(keys_of_one_file),
 		IDENTITY_TEST(changed_files),
 		IDENTITY_TEST(empty_files),
@@ -583,7 +584,7 @@ main(void)
 		IDENTITY_TEST(role_with_a_web_identity),
 		IDENTITY_TEST(role_on_top),
 		IDENTITY_TEST(too_many_roles),
-		IDENTITY_TEST(whose_sts_endpoint),
+		IDENTITY_TEST(sts_endpoints),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

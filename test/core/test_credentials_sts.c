@@ -1,6 +1,6 @@
 /*
  * test_credentials_sts.c
- *		Roles: AssumeRole with what any source gives, and web identities.
+ *		Roles: AssumeRole with any source's credentials, and web identities.
  *
  * test/core/test_credentials_sts.c
  */
@@ -64,13 +64,13 @@ assume_role(void **state)
 	assert_null(strstr(request->body, "ExternalId"));
 	assert_null(strstr(request->body, "DurationSeconds"));
 	assert_null(strstr(request->body, "canary"));
-	/* the mapping's keys stay; the role's can be fetched again */
+	/* the mapping's keys stay valid; the role's can be fetched again */
 	assert_true(ob_provider_refused(identity->provider, ID));
 	assert_ready(identity, ID, SECRET, TOKEN);
 	assert_int_equal(server_count(identity->server, NULL, NULL), 2);
 }
 
-/* The date of the signature is the store's. */
+/* The signature has the store's time. */
 static void
 another_clock(void **state)
 {
@@ -109,7 +109,8 @@ refuse_date(Identity *identity, int times, const char *code, int skew)
 											   .body = body});
 }
 
-/* A wrong clock: signed once more with the time of STS, which is kept. */
+/* After a wrong clock, the request is signed once more with STS's time, which
+ * is kept. */
 static void
 clock_is_wrong(void **state)
 {
@@ -189,7 +190,7 @@ role_without_a_region(void **state)
 	assert_int_equal(server_count(identity->server, NULL, NULL), 0);
 }
 
-/* No name is resolved here; the error shows which one it would have been. */
+/* No name is resolved here; the error shows the name that would have been. */
 static void
 endpoints_of_aws(void **state)
 {
@@ -216,7 +217,7 @@ endpoints_of_aws(void **state)
 										.role_arn = ROLE,
 										.region = rows[i].region};
 
-		/* a proxy that is not there keeps this test at home */
+		/* a proxy that does not exist keeps the request on this machine */
 		identity_use_http(identity, &http);
 		identity_use(identity, &options);
 		assert_failed(identity, rows[i].host);
@@ -255,7 +256,7 @@ refusals(void **state)
 		{403, "", 1, "HTTP status 403"},
 		{403, "{\"Error\": {}}", 1, "HTTP status 403"},
 		{307, "", 1, "HTTP status 307"},
-		/* what it was told, and what belongs to it, is not repeated */
+		/* the error repeats nothing of the request or its secrets */
 		{403, STS_ERROR("AccessDenied", "your token is " TOKEN), 1,
 		 "HTTP status 403"},
 		{403, STS_ERROR("AccessDenied", "and ends in /secret+1="), 1,
@@ -263,7 +264,7 @@ refusals(void **state)
 		{403, STS_ERROR(TOKEN, ""), 1, "HTTP status 403"},
 		{403, STS_ERROR("a&#10;b", "not &lt;&gt; \xC3\xA4 %s%n"), 1,
 		 "a?b, not <> ?? %s%n"},
-		/* 200 without what it should have */
+		/* a 200 without the required elements */
 		{200, "", 1, "the response is empty"},
 		{200, "<AssumeRoleResponse>", 1, "malformed"},
 		{200, "{}", 1, "malformed"},
@@ -313,7 +314,7 @@ responses_of_odd_sizes(void **state)
 	test_free(body);
 }
 
-/* A connection that breaks, a response that is cut, an error that passes. */
+/* A lost connection, a truncated response, and a transient error. */
 static void
 faults_that_pass(void **state)
 {
@@ -370,7 +371,7 @@ web_identity(void **state)
 	assert_string_equal(identity_form(request, "WebIdentityToken"), JWT);
 }
 
-/* Kubernetes puts another token into the file now and then. */
+/* Kubernetes replaces the token in the file from time to time. */
 static void
 token_is_read_again(void **state)
 {
@@ -396,7 +397,8 @@ token_is_read_again(void **state)
 		"canary-two");
 }
 
-/* The token was replaced after we had read it: once more, but only once. */
+/* The token was replaced after the file was read: the request is repeated, but
+ * only once. */
 static void
 token_is_refused(void **state)
 {
@@ -489,7 +491,7 @@ web_identity_with_a_gap(void **state)
 	set_web_identity(identity, huge);
 	ob_provider_reset(identity->provider);
 	assert_failed(identity, "/token\" is longer than 65536 bytes");
-	/* one byte less can be sent, at least */
+	/* but a token that is one byte shorter can be sent */
 	huge[65536] = '\0';
 	set_web_identity(identity, huge);
 	identity_sts(identity, 0, ID, 3600);
@@ -501,7 +503,7 @@ web_identity_with_a_gap(void **state)
 
 /* ---- trust ---- */
 
-/* STS is trusted by the store's file of authorities, if both are AWS's, or
+/* STS is verified with the store's file of authorities, if both are AWS's, or
  * neither is. */
 static void
 authorities(void **state)

@@ -51,7 +51,7 @@ what_and_cause_are_independent(void **state)
 	assert_string_equal(error.what, "could not read");
 	assert_string_equal(error.cause, "");
 
-	/* set without a text is set all the same */
+	/* a text that is missing is set, too */
 	assert_int_equal(ob_error_set(&error, OB_EIO, "late"), OB_EPROTO);
 	assert_int_equal(error.code, OB_EPROTO);
 	assert_string_equal(error.cause, "");
@@ -97,7 +97,7 @@ control_characters_are_masked(void **state)
 	}
 }
 
-/* A text that is too long, at every offset of a character to its end. */
+/* A text that is too long, with its last character at every offset. */
 static void
 long_texts_are_cut_between_characters(void **state)
 {
@@ -132,7 +132,7 @@ texts_that_fit_are_kept_whole(void **state)
 	ObError error = {0};
 	char text[sizeof(error.cause)];
 
-	/* it ends in a character that would not fit one byte later */
+	/* the last character would not fit if the text were one byte longer */
 	memset(text, 'x', sizeof(text) - 3);
 	memcpy(text + sizeof(text) - 3, "\xc3\xbc", 3);
 	ob_error_set(&error, OB_EPROTO, "%s", text);

@@ -14,7 +14,8 @@
 
 #define SIZE ((size_t) 1024 * 1024)
 
-/* Two of them begin at odd addresses: vector code likes to be surprised. */
+/* Two of them begin at odd addresses, where vector code tends to have
+ * errors. */
 static unsigned char *data;
 
 static int
@@ -34,7 +35,7 @@ free_data(void **state)
 }
 
 static void
-crc32_is_zlibs(void **state)
+crc32_equals_zlibs(void **state)
 {
 	static const size_t lengths[] = {0,  1,  2,   3,   7,    8,     15,   16,
 									 31, 63, 127, 128, 1000, 65537, 99999};
@@ -66,7 +67,7 @@ crc32_goes_on(void **state)
 	}
 }
 
-/* The CRC of parts in any number and size, in their order. */
+/* The CRCs of parts of any number and size are combined in order. */
 static void
 crc32_combines(void **state)
 {
@@ -93,7 +94,7 @@ crc32_combines(void **state)
 		five = twice;
 		for (int i = 1; i < 5; i++)
 			five = ob_crc32_combine(five, twice, gib);
-		/* the same from the other side: a long piece after a short one */
+		/* the reverse order: a long piece after a short one */
 		assert_int_equal(
 			ob_crc32_combine(
 				twice,
@@ -148,9 +149,9 @@ names_of_checksums(void **state)
 		assert_row(wrong[i], !ob_checksum_parse(wrong[i], &checksum));
 }
 
-/* The hash is always signed without TLS. */
+/* Without TLS, the hash is always signed. */
 static void
-what_is_signed(void **state)
+hashes_that_are_signed(void **state)
 {
 	assert_true(ob_checksum_is_signed(OB_CHECKSUM_SHA256, true));
 	assert_false(ob_checksum_is_signed(OB_CHECKSUM_CRC32, true));
@@ -188,7 +189,7 @@ sha256_piece_by_piece(void **state)
 	ob_error_clear(&error);
 	assert_non_null(sha);
 	assert_int_equal(ob_sha256_hex(data, SIZE, want, &error), OB_OK);
-	/* one after another with the same object */
+	/* several hashes in turn with the same object */
 	for (size_t i = 0; i < COUNT_OF(steps); i++)
 	{
 		assert_true(ob_sha256_begin(sha));
@@ -214,7 +215,7 @@ sha256_of_little(void **state)
 	assert_true(ob_sha256_begin(sha));
 	assert_true(ob_sha256_add(sha, NULL, 0));
 	assert_true(ob_sha256_add(sha, "abc", 3));
-	/* a new beginning forgets earlier bytes */
+	/* starting again discards earlier bytes */
 	assert_true(ob_sha256_begin(sha));
 	assert_true(ob_sha256_add(sha, "abc", 3));
 	assert_true(ob_sha256_end(sha, got));
@@ -227,13 +228,13 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(crc32_is_zlibs),
+		cmocka_unit_test(crc32_equals_zlibs),
 		cmocka_unit_test(md5_texts),
 		cmocka_unit_test(crc32_goes_on),
 		cmocka_unit_test(crc32_combines),
 		cmocka_unit_test(crc32_texts),
 		cmocka_unit_test(names_of_checksums),
-		cmocka_unit_test(what_is_signed),
+		cmocka_unit_test(hashes_that_are_signed),
 		cmocka_unit_test(sha256_piece_by_piece),
 		cmocka_unit_test(sha256_of_little),
 	};

@@ -1,6 +1,6 @@
 /*
  * test_http.c
- *		HTTP as it goes over the wire, against a scripted server.
+ *		HTTP on the wire, against a scripted server.
  *
  * test/core/test_http.c
  */
@@ -29,18 +29,18 @@ typedef struct Fixture
 	int descriptors;
 } Fixture;
 
-/* A request, and what its callbacks do. */
+/* A request, and the actions of its callbacks. */
 typedef struct Client Client;
 struct Client
 {
 	ObHttpRequest request;
 	Fixture *fixture;
-	int port;           /* 0: the server's */
-	const char *origin; /* instead of http://127.0.0.1:port */
+	int port;           /* 0: that of the server */
+	const char *origin; /* replaces http://127.0.0.1:port */
 	const char *path;
 	const ObPair *headers;
 	int nheaders;
-	bool refuse; /* in prepare */
+	bool refuse; /* "prepare" fails */
 	int prepared;
 	int done;
 	void (*then)(Client *client);
@@ -112,7 +112,7 @@ is_done(void *arg)
 	return !ob_http_running(&((Client *) arg)->request);
 }
 
-/* Starts it and waits for its end. */
+/* Starts the request and waits for its end. */
 static void
 run(Client *client)
 {
@@ -172,7 +172,7 @@ new_http(const ObHttpOptions *options)
 	return http;
 }
 
-/* Another one instead of the fixture's. */
+/* Replaces the fixture's client. */
 static void
 use_http(Fixture *fixture, const ObHttpOptions *options)
 {
@@ -212,7 +212,8 @@ teardown(void **state)
 
 /* ---- requests ---- */
 
-/* Whole heads: libcurl adds nothing that we have not set. */
+/* The whole head of each request: libcurl adds nothing that we have not
+ * set. */
 static void
 verbs_and_their_heads(void **state)
 {
@@ -244,7 +245,7 @@ verbs_and_their_heads(void **state)
 		 "Content-Type: text/csv\r\n"
 		 "Content-Length: 3\r\n"},
 		{"GET", NULL, 0, NULL, ""},
-		/* it is signed, and must not get lost */
+		/* the empty header is signed, and must not get lost */
 		{"GET", blank, 1, NULL, "X-Blank:\r\n"},
 	};
 	Fixture *fixture = *state;
@@ -402,8 +403,8 @@ around_the_proxy(void **state)
 	client_free(&client);
 }
 
-/* What the proxy says is not the store's response, and it gets no header that
- * is meant for the store. */
+/* The proxy's response is not the store's, and the proxy gets none of the
+ * headers for the store. */
 static void
 proxy_refuses_a_tunnel(void **state)
 {
@@ -434,9 +435,9 @@ proxy_refuses_a_tunnel(void **state)
 	client_free(&client);
 }
 
-/* A file that cannot be read is an error for requests that use it. */
+/* A file that cannot be read fails the requests that use it. */
 static void
-whose_certificates(void **state)
+certificates_of_requests(void **state)
 {
 	Fixture *fixture = *state;
 	ObHttpOptions options = usual_options;
@@ -479,7 +480,7 @@ copy_file(const char *from, const char *to)
 	fclose(out);
 }
 
-/* An authority is renewed, and with it the file, while a client is kept. */
+/* An authority, and with it the file, is renewed while the client is kept. */
 static void
 certificates_are_read_again(void **state)
 {
@@ -563,7 +564,7 @@ response_headers(void **state)
 	client_free(&client);
 }
 
-/* Responses as they are: each row is a whole one. */
+/* Raw responses: each row is a whole one. */
 static void
 responses_as_they_come(void **state)
 {
@@ -668,7 +669,7 @@ response_longer_than_allowed(void **state)
 	client_free(&client);
 }
 
-/* Since version 8.6, libcurl has limits of its own, of which some are lower
+/* Since version 8.6, libcurl has limits of its own, some of which are lower
  * than ours. */
 static void
 assert_too_long(const ObError *error, const char *cause)
@@ -679,7 +680,7 @@ assert_too_long(const ObError *error, const char *cause)
 	assert_error(error, OB_EPROTO, cause);
 }
 
-/* Memory stays bounded with one long line or many. */
+/* Memory stays bounded, for one long line or many. */
 static void
 huge_headers(void **state)
 {
@@ -714,7 +715,7 @@ huge_headers(void **state)
 	}
 }
 
-/* Each head is small, and there is no end of them. */
+/* Each head is small, but there is an endless series of them. */
 static void
 endless_heads(void **state)
 {
@@ -736,7 +737,7 @@ endless_heads(void **state)
 	test_free(raw);
 }
 
-/* The spelling does not matter, and no name is resolved. */
+/* All spellings are detected, and no name is resolved. */
 static void
 link_local_addresses(void **state)
 {
@@ -786,7 +787,7 @@ link_local_addresses(void **state)
 	}
 }
 
-/* Next to them, there may be stores. */
+/* Neighbouring addresses may be those of stores. */
 static void
 addresses_that_are_not_link_local(void **state)
 {
@@ -854,7 +855,8 @@ link_local_addresses_through_a_proxy(void **state)
 	assert_int_equal(server_accepted(fixture->server), 0);
 }
 
-/* Or one that may not connect to it would find it connected. */
+/* Otherwise a request that may not connect to it could reuse the
+ * connection. */
 static void
 link_local_connections_are_not_kept(void **state)
 {
@@ -873,7 +875,7 @@ link_local_connections_are_not_kept(void **state)
 	client_free(&client);
 }
 
-/* A program that the host starts has no business with them. */
+/* A program that the host starts must not inherit them. */
 static void
 sockets_are_closed_on_exec(void **state)
 {
@@ -920,8 +922,8 @@ redirects_are_responses(void **state)
 	client_free(&client);
 }
 
-/* The server responds and stops reading: its status counts, not our failure
- * to send the rest. */
+/* The server responds and stops reading: its status counts, not our failure to
+ * send the rest. */
 static void
 early_refusal_of_a_big_body(void **state)
 {
@@ -957,7 +959,8 @@ early_refusal_of_a_big_body(void **state)
 		}
 		else
 		{
-			/* reset before we read it: worth another try */
+			/* the connection was reset before we read the response: a retry is
+			 * right */
 			assert_int_equal(client.request.error.code, OB_ECONNECT);
 			assert_false(client.request.final);
 		}
@@ -969,7 +972,7 @@ early_refusal_of_a_big_body(void **state)
 	test_free(body);
 }
 
-/* The same, and the connection breaks before the whole response is there. */
+/* In addition, the connection breaks before the whole response has arrived. */
 static void
 early_refusal_that_is_cut(void **state)
 {
@@ -996,8 +999,8 @@ early_refusal_that_is_cut(void **state)
 	test_free(body);
 }
 
-/* The connection breaks within a response to a request that has gone out
- * whole: the status of a refusal counts, that of a success does not. */
+/* The connection breaks within the response to a request that was sent
+ * completely: the status of a refusal counts, that of a success does not. */
 static void
 responses_that_are_cut(void **state)
 {
@@ -1211,12 +1214,12 @@ silence_is_a_stall(void **state)
 	assert_error(&client.request.error, OB_ETIMEOUT,
 				 "no data was transferred for 0.5 s");
 	assert_false(client.request.final);
-	/* it is looked for now and then */
+	/* the client checks for it from time to time */
 	assert_in_range(ob_http_now_ms() - begin, 500, 2500);
 	client_free(&client);
 }
 
-/* Bytes keep moving, but not for ever. */
+/* Bytes keep moving, but the total time is limited. */
 static void
 response_that_takes_too_long(void **state)
 {
@@ -1246,7 +1249,7 @@ is_received(void *arg)
 	return server_count(client->fixture->server, NULL, client->path) > 0;
 }
 
-/* A host that waits sleeps. */
+/* A host sleeps while it waits. */
 static void
 waiting_is_no_work(void **state)
 {
@@ -1279,7 +1282,7 @@ waiting_is_no_work(void **state)
 	client_free(&client);
 }
 
-/* The clock of stalls stands still while the host does other things. */
+/* The clock for stalls stops while the host does other work. */
 static void
 absence_of_the_host_is_no_stall(void **state)
 {
@@ -1302,7 +1305,8 @@ absence_of_the_host_is_no_stall(void **state)
 	client_free(&client);
 }
 
-/* A line that moves less than libcurl's buffer within the stall time. */
+/* The connection transfers less than libcurl's buffer within the stall
+ * time. */
 static void
 slow_upload_is_no_stall(void **state)
 {
@@ -1405,7 +1409,7 @@ prepare_fails(void **state)
 	assert_true(client.request.final);
 	assert_int_equal(server_accepted(fixture->server), 0);
 
-	/* and nothing is left of both */
+	/* nothing is left of either */
 	client.path = "/";
 	server_rule(fixture->server, (ServerRule){.status = 200});
 	run(&client);
@@ -1414,7 +1418,7 @@ prepare_fails(void **state)
 	test_free(path);
 }
 
-/* A value from a file or an environment must not make a header of its own. */
+/* A value from a file or an environment must not form a header of its own. */
 static void
 line_breaks_in_headers(void **state)
 {
@@ -1467,7 +1471,8 @@ is_disconnected(void *arg)
 	return server_connected(((Client *) arg)->fixture->server) == 0;
 }
 
-/* Cancels, sees that nothing comes of it, and uses the same memory again. */
+/* Cancels, checks that this has no further effect, and uses the same memory
+ * again. */
 static void
 cancel_and_go_on(Client *client)
 {
@@ -1546,7 +1551,7 @@ cancel_while_sending(void **state)
 	start(&client);
 	host_watch(fixture->http, is_received, &client);
 	host_drive_for(fixture->http, 20);
-	/* nothing may look at the body of a cancelled request */
+	/* the body of a cancelled request must not be read any more */
 	cancel_and_go_on(&client);
 	test_free(body);
 }
@@ -1603,7 +1608,7 @@ free_while_running(void **state)
 	assert_int_equal(client.done, 0);
 }
 
-/* And so does freeing the machinery, in any state. */
+/* Freeing the machinery does so, too, in any state. */
 static void
 free_all_while_running(void **state)
 {
@@ -1707,7 +1712,7 @@ callback_starts_another(void **state)
 	client_init(&second, fixture, "GET", "/2");
 	first.then = start_other;
 	first.other = &second;
-	first.refuse = true; /* from the place where starts are made */
+	first.refuse = true; /* its callback runs where requests are started */
 	start(&first);
 	host_drive_for(fixture->http, 1);
 	assert_int_equal(first.done, 1);
@@ -1717,8 +1722,8 @@ callback_starts_another(void **state)
 	client_free(&second);
 }
 
-/* Two responses are there when the host drives: the first callback ends the
- * other request, whose response must be forgotten. */
+/* Two responses are available when the host drives: the first callback ends
+ * the other request, whose response must be discarded. */
 static void
 callback_ends_another(void **state)
 {
@@ -1752,7 +1757,7 @@ callback_ends_another(void **state)
 	}
 }
 
-/* The same from the place where stalled requests are failed. */
+/* Here the callback runs where stalled requests are failed. */
 static void
 stalled_callback_ends_another(void **state)
 {
@@ -1801,7 +1806,7 @@ signals_stay_as_they_were(void **state)
 
 /* ---- connections ---- */
 
-/* A wake-up that was missed would cost a second each. */
+/* A missed wake-up would cost a second each. */
 static void
 connections_are_reused(void **state)
 {
@@ -1929,7 +1934,7 @@ reused_connection_dies(void **state)
 		}
 		else
 		{
-			/* the reset was met while sending */
+			/* the reset occurred while sending */
 			assert_int_equal(client.request.error.code, OB_ECONNECT);
 			assert_false(client.request.final);
 		}
@@ -1938,7 +1943,8 @@ reused_connection_dies(void **state)
 	test_free(body);
 }
 
-/* The server says that it will close: no error, a new connection. */
+/* The server announces that it will close: there is no error, but a new
+ * connection. */
 static void
 connection_close(void **state)
 {
@@ -1972,7 +1978,7 @@ main(void)
 		TEST(proxy_that_was_set),
 		TEST(around_the_proxy),
 		TEST(proxy_refuses_a_tunnel),
-		TEST(whose_certificates),
+		TEST(certificates_of_requests),
 		TEST(certificates_are_read_again),
 		TEST(response_headers),
 		TEST(responses_as_they_come),

@@ -1,6 +1,6 @@
 /*
  * test_json.c
- *		Reading texts out of JSON, compared with what jansson makes of it.
+ *		Reading texts from JSON, compared with jansson.
  *
  * test/core/test_json.c
  *
@@ -17,7 +17,7 @@ static ObCode
 read_fields(const char *data, size_t len, ObJsonField *fields, int n,
 			ObError *error)
 {
-	/* a copy without anything behind it, for ASan */
+	/* a copy of exactly this size, so that ASan detects reads beyond it */
 	char *copy = malloc(len > 0 ? len : 1);
 	ObCode code;
 
@@ -31,8 +31,8 @@ read_fields(const char *data, size_t len, ObJsonField *fields, int n,
 	return code;
 }
 
-/* Whether it is an object of at most that depth with texts or nothing as "a"
- * and "b", as jansson sees it. */
+/* Returns whether it is, for jansson, an object of at most that depth with
+ * texts or nothing as "a" and "b". */
 static bool
 jansson_accepts(const char *data, size_t len, char values[2][300])
 {
@@ -163,7 +163,8 @@ is_twice(const char *text, const char *part)
 	return first && strstr(first + 1, part);
 }
 
-/* Each of them cut off anywhere, and with any ASCII character put anywhere. */
+/* Each document is cut at every place, and any ASCII character is put at every
+ * place. */
 static void
 damaged_documents(void **state)
 {
@@ -180,14 +181,14 @@ damaged_documents(void **state)
 				memcpy(copy, documents[i], len);
 				copy[at] = (char) c;
 				copy[len] = '\0';
-				/* of two, jansson takes the last one */
+				/* of two members, jansson returns the last one */
 				if (!is_twice(copy, "\"a\"") && !is_twice(copy, "\"b\""))
 					compare(copy, len);
 			}
 	}
 }
 
-/* Callers check whether it is UTF-8. */
+/* Callers check whether it is valid UTF-8. */
 static void
 bytes_above_ascii(void **state)
 {

@@ -1,6 +1,6 @@
 /*
  * test_leak.c
- *		Texts that repeat a secret, in the forms in which they come.
+ *		Texts that repeat a secret, in all known forms.
  *
  * test/core/test_leak.c
  */
@@ -8,7 +8,7 @@
 
 #include "core/base/leak.h"
 
-/* A secret of the letters and signs of a session token. */
+/* A secret with the letters and signs of a session token. */
 #define SECRET "IQoJb3JpZ2luX2VjEPr+/wEaCXVzLWVhc3QtMSJHMEUCIQDx/9Kq+7hT"
 
 static void
@@ -23,7 +23,7 @@ forms_of_a_secret(void **state)
 {
 	assert_leaks("x-amz-security-token: " SECRET);
 	assert_leaks("told " SECRET ", and more");
-	/* percent-encoded, also twice, and each character */
+	/* percent-encoded, once and twice, and in every character */
 	assert_leaks("t=IQoJb3Jp%5A2luX2V%6AEPr%2B%2FwEa");
 	assert_leaks("t=IQoJb%2533Jp");
 	assert_leaks("%49%51%6F%4A%62%33%4A%70%5A");
@@ -32,7 +32,7 @@ forms_of_a_secret(void **state)
 	assert_leaks("VjEPr&amp;#43;&amp;#x2f;wEaCXV");
 	assert_leaks("VjEPr+\\/wEaCXV");
 	assert_leaks("VjEPr\\u002b\\u002FwEaCXV");
-	/* as loggers and scripts do it */
+	/* as loggers and scripts format it */
 	assert_leaks("\\x49\\x51\\x6f\\x4A\\x62\\x33\\x4a\\x70\\x5a");
 	assert_leaks("\\111\\121\\157\\112\\142\\063\\112\\160\\132");
 	assert_leaks("%u0049%u0051%u006f%u004A%u0062%u0033%u004a%u0070%u005A");
@@ -42,12 +42,12 @@ forms_of_a_secret(void **state)
 	assert_leaks("49516f4a62334a70");
 	assert_leaks("0x49516F4A62334A70");
 	assert_leaks("bytes: 49 51 6f 4a 62 33 4a 70 5a 32 6c 75");
-	/* cut */
+	/* truncated */
 	assert_leaks("...QoJb3JpZ");
 	assert_leaks("IQoJb3Jp");
 }
 
-/* Base64 of "x: " and the secret, wherever the secret begins in it. */
+/* Base64 of "x: " and the secret, with the secret at each offset. */
 static void
 base64_at_each_place(void **state)
 {
@@ -60,21 +60,21 @@ base64_at_each_place(void **state)
 }
 
 static void
-what_is_none(void **state)
+texts_without_a_secret(void **state)
 {
 	assert_false(ob_secret_leaks("", SECRET));
 	assert_false(ob_secret_leaks("S3 answered HTTP 403 AccessDenied: User: "
 								 "arn:aws:iam::123456789012:user/x is not "
 								 "authorized to perform: s3:PutObject",
 								 SECRET));
-	/* words of which a token may be made, too */
+	/* words that a token could contain, too */
 	assert_false(
 		ob_secret_leaks("InvalidIdentityToken", "another-identity-token"));
-	/* seven characters of it */
+	/* only seven characters of the secret */
 	assert_false(ob_secret_leaks("IQoJb3J IQoJb3J", "IQoJb3JpZ2luX2Vj"));
 	assert_false(ob_secret_leaks("anything", NULL));
 	assert_false(ob_secret_leaks("anything", ""));
-	/* broken encodings are text */
+	/* broken encodings are plain text */
 	assert_false(
 		ob_secret_leaks("100% &#; &#x; &#99999999999999; \\u00 %", SECRET));
 	assert_false(ob_secret_leaks("\\x4 \\12 \\ %u0 %u00", SECRET));
@@ -104,7 +104,7 @@ several_secrets(void **state)
 	ob_leaks_add(&leaks, "abc");
 	assert_true(ob_leaks_found(&leaks, "firstsecret"));
 	assert_true(ob_leaks_found(&leaks, SECRET));
-	/* no word is a secret */
+	/* a word is no secret */
 	assert_false(ob_leaks_found(&leaks, "abc"));
 	assert_false(ob_leaks_found(&leaks, "second-one"));
 	ob_leaks_add(&leaks, "second-one");
@@ -114,7 +114,7 @@ several_secrets(void **state)
 	ob_leaks_free(&leaks);
 }
 
-/* Each piece, wherever the text is cut. */
+/* Each piece is found, wherever the text is cut. */
 static void
 every_piece(void **state)
 {
@@ -134,7 +134,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(forms_of_a_secret),
 		cmocka_unit_test(base64_at_each_place),
-		cmocka_unit_test(what_is_none),
+		cmocka_unit_test(texts_without_a_secret),
 		cmocka_unit_test(short_and_odd_secrets),
 		cmocka_unit_test(several_secrets),
 		cmocka_unit_test(every_piece),

@@ -5,7 +5,7 @@
  * test/core/test_outage.c
  *
  * Outages of minutes take seconds: the client's clock runs faster than the
- * real one, by which the server and libcurl go.
+ * real one, which the server and libcurl use.
  *
  * link: -Wl,--wrap=clock_gettime
  */
@@ -24,7 +24,7 @@
 
 /* ---- the clock ---- */
 
-/* The clock of this thread; the server's have the real one. */
+/* The clock of this thread; the server's threads use the real one. */
 static __thread int64_t speed;
 static __thread int64_t real_start;
 static __thread int64_t fast_start;
@@ -54,7 +54,7 @@ __wrap_clock_gettime(clockid_t id, struct timespec *now)
 	return 0;
 }
 
-/* It goes on from what it shows. */
+/* The clock goes on from its current value. */
 static void
 set_speed(int64_t new_speed)
 {
@@ -68,7 +68,7 @@ set_speed(int64_t new_speed)
 	speed = new_speed;
 }
 
-/* Drives until the condition holds, or for some ms of the clock. */
+/* Drives until the condition holds, or for this many ms of the clock. */
 static bool
 drive_fast(Fixture *fixture, bool (*condition)(void *arg), int64_t ms)
 {
@@ -88,7 +88,7 @@ drive_fast(Fixture *fixture, bool (*condition)(void *arg), int64_t ms)
 	return true;
 }
 
-/* ---- an upload, and what befalls the store ---- */
+/* ---- an upload, and the store's outage ---- */
 
 static ObS3Options
 patient_options(void)
@@ -100,7 +100,7 @@ patient_options(void)
 	return options;
 }
 
-/* A new server, and a client that has the time. */
+/* A new server, and a client whose deadline is long enough. */
 static void
 patient_s3(Fixture *fixture, Where where)
 {
@@ -128,7 +128,7 @@ has_ended(void *arg)
 	return is_ended(arg);
 }
 
-/* A part has landed, and three more are to be sent. */
+/* One part has landed, and three more are to be sent. */
 static void
 get_into_the_middle(Fixture *fixture)
 {
@@ -200,7 +200,7 @@ come_back(Fixture *fixture, Kind kind)
 		server_disconnect(fixture->server);
 }
 
-/* It is back: the upload ends, however slow this machine is. */
+/* The store is back: the upload ends, however slow this machine is. */
 static bool
 drive_on(Fixture *fixture)
 {
@@ -210,8 +210,8 @@ drive_on(Fixture *fixture)
 
 /* ---- the tests ---- */
 
-/* The upload succeeds after any kind and length of outage, and probes only now
- * and then. */
+/* The upload succeeds after any kind and length of outage, and sends only
+ * occasional probes. */
 static void
 outages(void **state)
 {
@@ -235,9 +235,10 @@ outages(void **state)
 			set_speed(SPEED);
 			assert_row(row,
 					   !drive_fast(fixture, has_ended, seconds[i] * 1000));
-			/* the first failures were counted, since it was not sure yet */
+			/* the first failures were counted, since it was not an outage
+			 * yet */
 			assert_in_range(fixture->upload->quota.tokens, 470, 500);
-			/* libcurl sends once more on connections that it had */
+			/* libcurl itself repeats requests on reused connections */
 			assert_in_range(count(fixture, NULL, NULL), 0, 100);
 			assert_in_range(server_accepted(fixture->server) - connections, 0,
 							100);
@@ -284,7 +285,7 @@ is_idle(void *arg)
 	return ob_upload_idle(((Fixture *) arg)->upload) || has_failed(arg);
 }
 
-/* A part of each process's own. */
+/* Each process writes a part of its own. */
 static void
 write_shared(Fixture *fixture, int parts)
 {
@@ -300,7 +301,7 @@ write_shared(Fixture *fixture, int parts)
 	}
 }
 
-/* Drives both until neither has anything under way, or the time is over. */
+/* Drives both until neither has a running request, or the time is over. */
 static bool
 drive_both(Fixture *processes, int64_t ms)
 {
@@ -313,8 +314,8 @@ drive_both(Fixture *processes, int64_t ms)
 	return false;
 }
 
-/* The second one, a parallel worker, has not even reached the store when it
- * goes away. */
+/* The second process, a parallel worker, has not even reached the store when
+ * the outage begins. */
 static void
 outage_of_two_processes(void **state)
 {
@@ -380,9 +381,9 @@ is_held(void *arg)
 	return ob_upload_held(((Fixture *) arg)->upload);
 }
 
-/* A publisher completes what other clients have uploaded.  Its own client has
- * not even reached the store when it goes away, and must look for the object
- * of a Complete whose outcome is unclear. */
+/* A publisher completes uploads of other clients.  Its own client has not even
+ * reached the store when the outage begins, and must look for the object of a
+ * Complete whose outcome is unclear. */
 static void
 outage_while_published(void **state)
 {
@@ -427,7 +428,7 @@ outage_while_published(void **state)
 	}
 }
 
-/* One that lasts: the deadline ends it, and nothing else does. */
+/* The outage lasts: only the deadline ends the upload. */
 static void
 deadline_of_an_outage(void **state)
 {
@@ -457,8 +458,8 @@ deadline_of_an_outage(void **state)
 	}
 }
 
-/* The last part lands, and with its response the store goes away, or even
- * before that response. */
+/* The last part lands, and the outage begins with its response, or even before
+ * that response. */
 static void
 finish_without_it(Fixture *fixture, Kind kind)
 {
@@ -486,7 +487,7 @@ finish_without_it(Fixture *fixture, Kind kind)
 	wait_for_request(fixture, "POST", "uploadId=", 1);
 }
 
-/* It goes away while the upload is completed. */
+/* The outage begins while the upload is completed. */
 static void
 outage_at_the_end(void **state)
 {
@@ -507,7 +508,7 @@ outage_at_the_end(void **state)
 	}
 }
 
-/* One request at a time is sent while the store is away. */
+/* During the outage, one request at a time is sent. */
 static void
 one_probe(void **state)
 {
@@ -526,7 +527,7 @@ one_probe(void **state)
 	wait_for_request(fixture, "PUT", "partNumber", 9);
 	host_drive_for(fixture->http, 2500);
 	assert_int_equal(count(fixture, NULL, NULL), 9);
-	/* that one gets a response, and all continue */
+	/* the probe gets a response, and all requests continue */
 	server_release(fixture->server);
 	finish_and_land(fixture);
 }
@@ -546,7 +547,7 @@ others_take_their_turn(void **state)
 	patient_s3(fixture, PLAIN);
 	get_into_the_middle(fixture);
 	server_reset(fixture->server);
-	/* its first failure is the third, which makes it the probe */
+	/* its third failure makes it the probe */
 	server_rule(fixture->server, (ServerRule){.target = "partNumber=2&",
 											  .status = 503,
 											  .delay_ms = 50});
@@ -585,7 +586,7 @@ is_set(void *arg)
 	return *(bool *) arg;
 }
 
-/* Some requests fail and others succeed: the store is there, and failures
+/* Some requests fail and others succeed: this is no outage, and failures
  * count. */
 static void
 mixed_failures_count(void **state)
@@ -596,7 +597,7 @@ mixed_failures_count(void **state)
 	ObS3Call part;
 
 	patient_s3(fixture, PLAIN);
-	/* so that there is time for another request between two tries */
+	/* this leaves time for another request between two attempts */
 	server_rule(fixture->server,
 				(ServerRule){.target = "partNumber",
 							 .status = 503,
@@ -627,7 +628,8 @@ mixed_failures_count(void **state)
 	set_speed(1);
 }
 
-/* Given up in the middle of an outage, at once and whole. */
+/* The upload is given up in the middle of an outage, at once and
+ * completely. */
 static void
 aborted_in_an_outage(void **state)
 {
@@ -648,7 +650,7 @@ aborted_in_an_outage(void **state)
 		abort_and_wait(fixture);
 		assert_nothing_landed(fixture);
 	}
-	/* the fixture's end frees one that waits */
+	/* the fixture's end frees a waiting one */
 	patient_s3(fixture, PLAIN);
 	get_into_the_middle(fixture);
 	go_away(fixture, REFUSED);
@@ -661,7 +663,7 @@ aborted_in_an_outage(void **state)
 	come_back(fixture, REFUSED);
 }
 
-/* A store that was never there is not waited for. */
+/* A store that was never reached is not waited for. */
 static void
 never_there(void **state)
 {

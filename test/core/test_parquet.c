@@ -4,10 +4,10 @@
  *
  * test/core/test_parquet.c
  *
- * What is encoded is decoded here by code that was written from the
- * specification; that whole files can be read is for the system tests, which
- * have readers.  Buffers are of exactly the size that the encoder asks for, so
- * ASan sees a byte too many.
+ * The tests decode the encoded data with code that was written from the
+ * specification; the system tests read whole files with three readers.
+ * Buffers have exactly the size that the encoder requests, so ASan detects a
+ * byte too many.
  *
  * link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
  */
@@ -163,7 +163,7 @@ take_varint(const uint8_t **at, const uint8_t *end)
 	}
 }
 
-/* All bytes must be of runs, and the runs of all values. */
+/* All bytes must belong to runs, and the runs must have all values. */
 static void
 assert_hybrid(const uint8_t *at, const uint8_t *end, const uint32_t *values,
 			  size_t n, int width)
@@ -395,7 +395,7 @@ streams(void **state)
 typedef struct Bound
 {
 	const char *name;
-	const char *end; /* of 64 bytes; those before are "a" */
+	const char *end; /* of 64 bytes; the others are "a" */
 	bool utf8;
 	const char *up; /* the end of the maximum; NULL: there is none */
 	const char *down;
@@ -466,7 +466,7 @@ texts_without_a_greater_one(void **state)
 	for (int i = 0; i < OB_PQ_STAT_MAX; i += 4)
 		memcpy(bound.data + i, "\xF4\x8F\xBF\xBF", 4);
 	assert_false(ob_pq_bound_up(&bound, true));
-	/* what was not cut stays as it is */
+	/* a text that was not cut is unchanged */
 	bound = (ObPqBound){.len = 1, .data = {0xFF}};
 	assert_true(ob_pq_bound_up(&bound, false));
 	ob_pq_bound_down(&bound, true);
@@ -534,7 +534,7 @@ put_list(ObPqLeaf *leaf, int row)
 	}
 }
 
-/* Does the steps that a call has left. */
+/* Does the remaining steps of a call. */
 static ObCode
 work(ObParquet *writer, ObCode code, ObError *error)
 {
@@ -580,7 +580,7 @@ put_row(ObParquet *writer, int row, ObError *error)
 	return work(writer, ob_parquet_end_row(writer, error), error);
 }
 
-/* The rows as a row group; its bytes are appended to "out". */
+/* Writes the rows as a row group; its bytes are appended to "out". */
 static ObCode
 put_group(ObParquet *writer, int first, int rows, ObBuf *record, ObBuf *out,
 		  ObError *error)
@@ -684,7 +684,7 @@ all_codecs(void **state)
 	}
 }
 
-/* Whatever allocation fails, it is OB_ENOMEM, and nothing leaks. */
+/* If any allocation fails, the error is OB_ENOMEM, and nothing leaks. */
 static void
 lack_of_memory(void **state)
 {
@@ -707,7 +707,7 @@ lack_of_memory(void **state)
 	assert_true(n > 100);
 }
 
-/* With any limit, rows fit or the error says that they do not. */
+/* With any limit, rows fit, or the error says that they do not. */
 static void
 limits(void **state)
 {
@@ -731,7 +731,7 @@ limits(void **state)
 	}
 }
 
-/* A group ends as soon as the memory is used, and never goes beyond it. */
+/* A group ends as soon as the memory is used up, and never exceeds it. */
 static void
 full_of_memory(void **state)
 {
@@ -753,7 +753,7 @@ full_of_memory(void **state)
 	ob_parquet_free(writer);
 }
 
-/* The host can look for interrupts after each column. */
+/* The host can process interrupts after each column. */
 static void
 steps(void **state)
 {
@@ -1024,7 +1024,7 @@ filter_beyond_memory(void **state)
 
 /* ---- dictionaries, again ---- */
 
-/* A column of one leaf, of which value(row) is the row's. */
+/* A column with one leaf, whose value in a row is value(row). */
 static ObPqRecordChunk
 write_column(int rows, int64_t (*value)(int), bool dictionary, size_t page)
 {
@@ -1081,11 +1081,11 @@ dictionaries(void **state)
 	assert_int_equal(chunk.plain_pages, 0);
 	chunk = write_column(100000, few, false, MIB);
 	assert_true(chunk.dictionary_size == 0 && chunk.plain_pages > 0);
-	/* given up so early that nothing is left of it */
+	/* the dictionary is given up so early that nothing is left of it */
 	chunk = write_column(100000, distinct, true, MIB);
 	assert_int_equal(chunk.dictionary_size, 0);
 	assert_int_equal(chunk.dictionary_pages, 0);
-	/* given up late, its pages stay */
+	/* if it is given up late, its pages stay */
 	chunk = write_column(500000, few_at_first, true, 4096);
 	assert_true(chunk.dictionary_size > 0 && chunk.dictionary_pages > 0);
 	assert_true(chunk.plain_pages > 0);
@@ -1093,7 +1093,7 @@ dictionaries(void **state)
 }
 
 /* A column of texts beside seven others, so that its share is small; each text
- * has that length, and there are five of them. */
+ * has this length, and there are five different ones. */
 static ObPqRecordChunk
 write_texts(size_t len)
 {
@@ -1127,7 +1127,8 @@ write_texts(size_t len)
 	return chunk;
 }
 
-/* It is their own length that counts, not that of all texts of a batch. */
+/* The length of the dictionary's texts counts, not that of all texts of a
+ * batch. */
 static void
 dictionaries_of_long_texts(void **state)
 {
@@ -1178,7 +1179,7 @@ floats(void **state)
 	assert_true(as_double(&stats.min) == -1.5 && as_double(&stats.max) == 3);
 	ob_pq_stats_merge(&all, OB_PQ_ORDER_DOUBLE, 0, &stats);
 	assert_true(all.valid);
-	/* one NaN, and there are none, whatever comes after it */
+	/* after one NaN, there are no bounds, whatever comes later */
 	add_doubles(&stats, odd, 2);
 	assert_false(stats.valid);
 	add_doubles(&stats, some, 2);
@@ -1191,8 +1192,8 @@ floats(void **state)
 	assert_false(all.valid);
 }
 
-/* Two's complement, big-endian: -1 is less than 0, though its bytes are not.
- */
+/* Two's complement, big-endian: -1 is less than 0, although its bytes are
+ * not. */
 static void
 decimals(void **state)
 {
@@ -1323,7 +1324,7 @@ boundaries(void **state)
 
 /* ---- records ---- */
 
-/* Row groups of several writers, in the file in another order than that in
+/* Row groups of several writers are in the file in another order than that in
  * which they were made. */
 static void
 groups_in_any_order(void **state)
@@ -1516,7 +1517,7 @@ bounds_that_are_the_same(void **state)
 	assert_bound(&cut.max, "z", 1, true);
 }
 
-/* A record that ends too early is none. */
+/* A record that ends too early is invalid. */
 static void
 broken_records(void **state)
 {

@@ -1,6 +1,6 @@
 /*
  * test_part.c
- *		Buffers of parts: who gets memory, and what is computed of them.
+ *		Buffers of parts: their memory and their checksums.
  *
  * test/core/test_part.c
  */
@@ -63,7 +63,8 @@ drop(Fixture *fixture)
 
 /* ---- memory ---- */
 
-/* However little is allowed, one part can be filled while one is sent. */
+/* However little memory is allowed, one part can be filled while one is
+ * sent. */
 static void
 two_buffers_always(void **state)
 {
@@ -86,7 +87,7 @@ two_buffers_always(void **state)
 	assert_false(ob_parts_has_room(&fixture.parts, SIZE, 0));
 	assert_null(ob_parts_begin(&fixture.parts, SIZE, 0));
 
-	/* one that has landed gives its buffer */
+	/* a landed part releases its buffer */
 	first->state = OB_PART_EMPTY;
 	assert_true(ob_parts_has_room(&fixture.parts, SIZE, 0));
 	first->data[0] = 'x';
@@ -124,7 +125,7 @@ as_many_as_memory_allows(void **state)
 	}
 }
 
-/* Larger parts: idle buffers are given back first. */
+/* For larger parts, idle buffers are released first. */
 static void
 buffers_are_exchanged(void **state)
 {
@@ -140,7 +141,7 @@ buffers_are_exchanged(void **state)
 	assert_true(ob_parts_has_room(&fixture.parts, 2 * SIZE, 0));
 	assert_non_null(ob_parts_begin(&fixture.parts, 2 * SIZE, 0));
 	assert_int_equal(fixture.parts.used, CAP + 2 * SIZE + OB_PART_SLACK);
-	/* and there is room for one of the old size */
+	/* there is still room for one of the old size */
 	assert_true(ob_parts_has_room(&fixture.parts, SIZE, 0));
 	assert_int_equal(parts[2]->cap, CAP);
 	drop(&fixture);
@@ -198,8 +199,8 @@ windows_end_with_the_slack(void **state)
 	drop(&fixture);
 }
 
-/* A row that is longer than the rest of the buffer: its bytes stay in place in
- * the part. */
+/* A row is longer than the rest of the buffer: its bytes stay in place in the
+ * part. */
 static void
 windows_that_grow(void **state)
 {
@@ -286,7 +287,7 @@ assert_sums(ObPart *part, bool sha256, bool crc32, const char *bytes)
 		crc32 ? crc32_z(0, (const unsigned char *) bytes, strlen(bytes)) : 0);
 }
 
-/* The hashes that are computed, by checksum and scheme: none without need. */
+/* The hashes for each checksum and scheme: none is computed without need. */
 static void
 checksums_of_parts(void **state)
 {
@@ -321,7 +322,7 @@ checksums_of_parts(void **state)
 			assert_true(ob_part_hash(part, 4));
 			assert_true(ob_part_hash(part, 2));
 			assert_true(ob_part_hash(part, 10));
-			/* the rest is found when it is sealed */
+			/* the rest is computed when the part is sealed */
 			write_text(&fixture.parts, part, text + 10, strlen(text) - 10);
 			assert_sums(part, rows[i].sha256, rows[i].crc32, text);
 			part->state = OB_PART_EMPTY;
@@ -330,7 +331,7 @@ checksums_of_parts(void **state)
 	}
 }
 
-/* It comes before bytes that were hashed already. */
+/* The head comes before bytes that were hashed already. */
 static void
 head_of_a_part(void **state)
 {
@@ -350,14 +351,14 @@ head_of_a_part(void **state)
 	assert_memory_equal(part->data, whole, strlen(whole));
 	assert_sums(part, true, true, whole);
 
-	/* and alone */
+	/* a head without a part */
 	part = ob_parts_begin(&fixture.parts, SIZE, 5);
 	assert_true(ob_part_add_head(part, &head));
 	assert_sums(part, true, true, "head\n");
 	drop(&fixture);
 }
 
-/* It takes the place of the first piece's beginning and end. */
+/* The head replaces the first piece's beginning and end. */
 static void
 head_in_a_piece(void **state)
 {
@@ -376,7 +377,7 @@ head_in_a_piece(void **state)
 	assert_memory_equal(part->data + part->start, "HEAD\ndefghklmno", 15);
 	assert_sums(part, true, true, "HEAD\ndefghklmno");
 
-	/* a piece of no more than that */
+	/* a piece that consists only of these */
 	part = ob_parts_begin(&fixture.parts, SIZE, 5);
 	assert_int_equal(part->first, 0);
 	write_text(&fixture.parts, part, "abcde", 5);

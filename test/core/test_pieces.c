@@ -4,8 +4,8 @@
  *
  * test/core/test_pieces.c
  *
- * zlib, liblz4 and libzstd read back what was put together, frame by frame;
- * then so do gzip, lz4 and zstd.
+ * zlib, liblz4 and libzstd read the assembled objects, frame by frame; then
+ * gzip, lz4 and zstd do.
  */
 #include "testing.h"
 
@@ -25,13 +25,13 @@
 
 static char folder[] = "/tmp/onboard_test_pieces_XXXXXX";
 static char *data;
-static char *head_line; /* of the greatest length */
+static char *head_line; /* the longest one */
 
 #define HEAD_MAX (300 * KIB) /* several blocks of zstd */
 
-/* Rows that come again and again, so that a codec refers far back and repeats
- * its last distances; noise; and one letter, for a run of which a codec would
- * take what it assumes at a frame's beginning. */
+/* Repeated rows, so that a codec refers far back and repeats its last
+ * distances; noise; and one letter, whose run a codec would encode with its
+ * assumptions for a frame's beginning. */
 static void
 fill(char *to, size_t len)
 {
@@ -59,7 +59,7 @@ typedef struct Piece
 {
 	const char *raw;
 	size_t raw_len;
-	size_t from; /* in what its chain has made */
+	size_t from; /* offset in the output of its chain */
 	size_t len;
 	int chain;
 } Piece;
@@ -82,7 +82,8 @@ assert_ok(ObCode code, const ObError *error)
 		fail_msg("%s: %s", error->what, error->cause);
 }
 
-/* The length of a piece: also one byte, and more than a window or a block. */
+/* The length of a piece: as short as one byte, or longer than a window or a
+ * block. */
 static size_t
 piece_len(int n)
 {
@@ -91,7 +92,7 @@ piece_len(int n)
 	return n < 4 ? some[n] : next_random() % PIECE_MAX + 1;
 }
 
-/* A chain makes its pieces one after another; its output between two looks at
+/* A chain makes its pieces one after another; its output between two checks of
  * the terminal's room must fit. */
 static void
 make_pieces(Case *c, int chain)
@@ -132,7 +133,7 @@ make_pieces(Case *c, int chain)
 		}
 		assert_ok(ob_chain_cut(first, &error), &error);
 		assert_true(made->len - before <= OB_SINK_ROOM);
-		/* nothing new is nothing to cut */
+		/* without new input, nothing is cut */
 		before = made->len;
 		assert_ok(ob_chain_cut(first, &error), &error);
 		assert_int_equal(made->len, before);
@@ -150,7 +151,7 @@ add_raw(ObRaw *raw, const char *bytes, size_t len)
 	ob_raw_add(raw, &next);
 }
 
-/* Puts pieces together as an upload does. */
+/* Assembles the pieces as an upload does. */
 static void
 assemble(Case *c, size_t head_len, const int *order, int n)
 {
@@ -192,7 +193,7 @@ assemble(Case *c, size_t head_len, const int *order, int n)
 
 /* ---- readers ---- */
 
-/* One member, to its last byte. */
+/* Reads one member, to its last byte. */
 static void
 read_gzip(const Case *c, char *back)
 {
@@ -208,7 +209,7 @@ read_gzip(const Case *c, char *back)
 	assert_int_equal(inflateEnd(&stream), Z_OK);
 }
 
-/* One frame, to its last byte. */
+/* Reads one frame, to its last byte. */
 static void
 read_lz4(const Case *c, char *back)
 {
@@ -237,7 +238,8 @@ read_lz4(const Case *c, char *back)
 	assert_int_equal(LZ4F_freeDecompressionContext(context), 0);
 }
 
-/* A frame a piece, the head in the first one, which has no checksum then. */
+/* Reads a frame for each piece, with the head in the first one, which has no
+ * checksum then. */
 static void
 read_zstd(const Case *c, char *back, size_t head_len, int n)
 {
@@ -347,8 +349,8 @@ end_case(Case *c)
 	ob_buf_free(&c->plain);
 }
 
-/* In any order, behind heads of any length; and each piece alone, which says
- * that it refers to nothing but itself. */
+/* The pieces are read in any order, behind heads of any length; and each piece
+ * alone, which shows that it refers only to itself. */
 static void
 check_level(const ObCodec *codec, int level)
 {
@@ -372,7 +374,7 @@ check_level(const ObCodec *codec, int level)
 	end_case(&c);
 }
 
-/* Levels of each library and of each way in which we call it. */
+/* The levels are those of each library and of each way in which we call it. */
 static void
 test_gzip(void **state)
 {
@@ -400,7 +402,8 @@ test_zstd(void **state)
 		check_level(ob_codec_lookup("zstd"), levels[i]);
 }
 
-/* A bit that is wrong is seen, in what frames have in common as in a piece. */
+/* An inverted bit is detected, in the common parts of a frame and in
+ * pieces. */
 static void
 test_damage(void **state)
 {
@@ -432,7 +435,7 @@ test_damage(void **state)
 	}
 }
 
-/* There is no framing without compression. */
+/* Without compression, there is no framing. */
 static void
 test_none(void **state)
 {
@@ -465,7 +468,7 @@ test_long_member(void **state)
 	assert_memory_equal(end, "\x03\0\xd4\xc3\xb2\xa1\4\3\2\1", 10);
 }
 
-/* A buffer that is too small for the head says so. */
+/* A buffer that is too small for the head causes an error. */
 static void
 test_no_room(void **state)
 {

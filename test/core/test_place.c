@@ -1,6 +1,6 @@
 /*
  * test_place.c
- *		Whether two objects would be one.
+ *		Whether two destinations are the same object.
  *
  * test/core/test_place.c
  */
@@ -14,7 +14,7 @@ typedef struct Row
 	const char *bucket;
 	const char *key;
 	const char *other_url;
-	const char *other_bucket; /* "": the same */
+	const char *other_bucket; /* "": the same as bucket */
 	const char *other_key;
 } Row;
 
@@ -69,7 +69,7 @@ one_object(void **state)
 		{"http://[2001:DB8::1]", "b", "k", "http://[2001:db8:0:0:0:0:0:1]", "",
 		 ""},
 		{"http://10.0.0.1", "b", "k", "http://0x0a000001", "", ""},
-		/* the bucket, or a part of the key, in another place */
+		/* the bucket, or a part of the key, is in another place */
 		{"http://h/lake", "bbb", "k", "http://h", "lake", "bbb/k"},
 		{"https://s3.amazonaws.com", "b", "k",
 		 "https://s3.eu-central-1.amazonaws.com", "", ""},
@@ -97,7 +97,7 @@ two_objects(void **state)
 		{"http://127.0.0.1", "b", "k", "http://127.0.0.2", "", ""},
 		{"https://s3.amazonaws.com", "b", "k",
 		 "https://s3.cn-north-1.amazonaws.com.cn", "", ""},
-		/* a customer's machine at AWS, and S3 */
+		/* another server on AWS's machines, and S3 itself */
 		{"https://s3.amazonaws.com", "b", "k",
 		 "https://ec2-1-2-3-4.compute.amazonaws.com", "", ""},
 	};

@@ -37,9 +37,9 @@ assert_text(const char *row, const char *is, const char *wanted)
 			 wanted ? wanted : "(null)");
 }
 
-/* One text, one question. */
+/* Each row has one text and one key. */
 static void
-what_a_config_file_says(void **state)
+config_files(void **state)
 {
 	static const struct
 	{
@@ -59,7 +59,7 @@ what_a_config_file_says(void **state)
 		{"[profile 'x']\nregion = a\n", "x", "region", "a"},
 		{"[profile\tx]\nregion = a\n", "x", "region", "a"},
 		{"  \n[ profile x ]\nregion = a\n", "x", "region", "a"},
-		/* not those of others */
+		/* keys of other profiles do not count */
 		{"[x]\nregion = a\n", "x", "region", NULL},
 		{"[profilex]\nregion = a\n", "x", "region", NULL},
 		{"[profile x]\nregion = a\n", "y", "region", NULL},
@@ -86,7 +86,7 @@ what_a_config_file_says(void **state)
 		{"[default]\nkey = a # why\n  b\nnext = 1\n", "default", "key",
 		 "a\nb"},
 		{"[default]\nkey = a # why\n  b\nnext = 1\n", "default", "next", "1"},
-		/* nested keys are no keys of the profile */
+		/* nested keys do not belong to the profile */
 		{"[default]\ns3 =\n  region = a\n  max = 5\n", "default", "region",
 		 NULL},
 		{"[default]\ns3 =\n  max = 5\nregion = a\n", "default", "region", "a"},
@@ -99,7 +99,7 @@ what_a_config_file_says(void **state)
 		{"[profile default]\nkey = a\n[default]\nkey = b\n", "default", "key",
 		 "a"},
 		{"[default]\nkey = b\n[profile default]\n", "default", "key", NULL},
-		/* indented as a whole, as Python's configparser has it */
+		/* the whole section is indented, as Python's configparser allows */
 		{"[default]\n  one = a\n  key = b\n", "default", "key", "b"},
 		{"[default]\n  one = a\n  key = b\n", "default", "one", "a"},
 		{"  [default]\n  key = a\n    more\n  next = b\n", "default", "key",
@@ -129,7 +129,7 @@ what_a_config_file_says(void **state)
 }
 
 static void
-what_a_credentials_file_says(void **state)
+credentials_files(void **state)
 {
 	ObProfiles *profiles =
 		read_two("[default]\nid = 1\n[x y]\nid = 2\n[profile z]\nid = 3\n"
@@ -148,7 +148,7 @@ what_a_credentials_file_says(void **state)
 	ob_profiles_free(profiles);
 }
 
-/* A profile may be in both; the credentials file goes first. */
+/* A profile may be in both files; the credentials file has priority. */
 static void
 two_files(void **state)
 {
@@ -204,7 +204,7 @@ services(void **state)
 	ob_profiles_free(profiles);
 }
 
-/* Refused with the line's number, never with what it says. */
+/* The error has the line's number, but never its content. */
 static void
 faulty_files(void **state)
 {
@@ -262,7 +262,7 @@ nul_bytes(void **state)
 	ob_profiles_free(profiles);
 }
 
-/* No file makes us use time or memory out of proportion. */
+/* No file causes excessive use of time or memory. */
 static void
 huge_files(void **state)
 {
@@ -305,12 +305,9 @@ int
 main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(what_a_config_file_says),
-		cmocka_unit_test(what_a_credentials_file_says),
-		cmocka_unit_test(two_files),
-		cmocka_unit_test(services),
-		cmocka_unit_test(faulty_files),
-		cmocka_unit_test(nul_bytes),
+		cmocka_unit_test(config_files), cmocka_unit_test(credentials_files),
+		cmocka_unit_test(two_files),    cmocka_unit_test(services),
+		cmocka_unit_test(faulty_files), cmocka_unit_test(nul_bytes),
 		cmocka_unit_test(huge_files),
 	};
 

@@ -1,6 +1,6 @@
 /*
  * test_retry.c
- *		Which failures are tried again, reported as what, and when.
+ *		Which failures are retried, when, and with which error code.
  *
  * test/core/test_retry.c
  */
@@ -52,7 +52,7 @@ static const struct
 	{400, "BadDigest", OB_RETRY_CORRUPT, OB_EREQUEST},
 	{400, "XAmzContentSHA256Mismatch", OB_RETRY_CORRUPT, OB_EREQUEST},
 
-	/* credentials and rights */
+	/* credentials and privileges */
 	{400, "ExpiredToken", OB_RETRY_FINAL, OB_ECREDS},
 	{403, "ExpiredToken", OB_RETRY_FINAL, OB_ECREDS},
 	{400, "InvalidToken", OB_RETRY_FINAL, OB_ECREDS},
@@ -67,7 +67,7 @@ static const struct
 	{403, "QuotaExceeded", OB_RETRY_FINAL, OB_EREQUEST},
 	{403, "RequestTimeTooSkewed", OB_RETRY_FINAL, OB_ESKEW},
 
-	/* not there, already there, elsewhere */
+	/* missing, already there, elsewhere */
 	{404, "NoSuchBucket", OB_RETRY_FINAL, OB_EMISSING},
 	{404, "NoSuchKey", OB_RETRY_FINAL, OB_EMISSING},
 	{404, "NoSuchUpload", OB_RETRY_FINAL, OB_EMISSING},
@@ -106,7 +106,7 @@ static const struct
 	{501, "", OB_RETRY_FINAL, OB_ESERVER},
 	{507, "XMinioStorageFull", OB_RETRY_FINAL, OB_ESERVER},
 
-	/* not S3's */
+	/* not S3's responses */
 	{300, "", OB_RETRY_FINAL, OB_EPROTO},
 	{302, "", OB_RETRY_FINAL, OB_EPROTO},
 	{308, "", OB_RETRY_FINAL, OB_EPROTO},
@@ -121,7 +121,7 @@ static const struct
 	{200, "InvalidPart", OB_RETRY_FINAL, OB_ESERVER},
 	{200, "", OB_RETRY_FINAL, OB_ESERVER},
 
-	/* names are compared whole, and in their case */
+	/* names are compared completely, and are case-sensitive */
 	{400, "internalerror", OB_RETRY_FINAL, OB_EREQUEST},
 	{400, "InternalErrorX", OB_RETRY_FINAL, OB_EREQUEST},
 	{400, "Internal", OB_RETRY_FINAL, OB_EREQUEST},
@@ -146,7 +146,7 @@ codes_and_statuses(void **state)
 	}
 }
 
-/* Any status has a verdict, and none of them is a success. */
+/* Any status has a class, and none of them is a success. */
 static void
 every_status_is_a_failure(void **state)
 {
@@ -172,7 +172,7 @@ transport_failures(void **state)
 			expected = OB_RETRY_CORRUPT;
 		assert_int_equal(ob_retry_transport_class((ObCode) code, false),
 						 expected);
-		/* then a handshake that breaks off is a connection that is lost */
+		/* here, an interrupted handshake is a lost connection */
 		if (code == OB_ETLS)
 			expected = OB_RETRY_TRANSIENT;
 		assert_int_equal(ob_retry_transport_class((ObCode) code, true),
@@ -282,8 +282,8 @@ jitter_stays_in_its_bounds(void **state)
 	}
 }
 
-/* As many tries as a part has, all throttled, take longer than that, even if
- * all pauses are as short as can be. */
+/* If a part has all its attempts, all throttled, that takes longer than this,
+ * even if all pauses are as short as possible. */
 static void
 throttled_tries_outlast_a_storm(void **state)
 {
@@ -299,8 +299,8 @@ throttled_tries_outlast_a_storm(void **state)
 	assert_true(sum > 30000);
 }
 
-/* While the network is down, only the deadline counts; afterwards there are as
- * many attempts as ever, and pauses start over. */
+/* While the network is down, only the deadline counts; afterwards, all
+ * attempts are available, and pauses start over. */
 static void
 cut_off_tries_are_not_counted(void **state)
 {
@@ -333,7 +333,7 @@ cut_off_tries_are_not_counted(void **state)
 		ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1, 0.0, &delay));
 }
 
-/* A request that takes its turn late in an outage does not begin with short
+/* A request that is sent late in an outage does not begin with short
  * pauses. */
 static void
 pauses_of_an_outage(void **state)
@@ -350,14 +350,15 @@ pauses_of_an_outage(void **state)
 		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1,
 								  0.5, &delay));
 		assert_int_equal(delay, ceiling / 2);
-		/* those that come in between are counted as ever */
+		/* other failures in between are counted as usual */
 		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 0, -1,
 								  0.5, &delay));
 		assert_int_equal(delay, 50);
 	}
 }
 
-/* However long the pause would be, the last try is made at the deadline. */
+/* However long the pause would be, the last attempt is made at the
+ * deadline. */
 static void
 outage_lasts_until_the_deadline(void **state)
 {
@@ -402,7 +403,7 @@ retry_after_is_a_floor(void **state)
 		int64_t delay;
 	} rows[] = {
 		{-1, 0.5, 50},           {0, 0.5, 50},
-		{30, 0.5, 50}, /* the jitter is above it */
+		{30, 0.5, 50}, /* the jitter exceeds it */
 		{50, 0.5, 50},           {51, 0.5, 51},
 		{1000, 0.0, 1000},       {59999, 0.0, 59999},
 		{60000, 0.0, 60000},     {60001, 0.0, 60000},
@@ -430,13 +431,13 @@ deadline_counts_from_the_first_failure(void **state)
 	int64_t start = INT64_C(1) << 40;
 	int64_t delay;
 
-	/* however late the first failure comes */
+	/* at whatever time the first failure comes */
 	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, start, -1,
 							  0.0, &delay));
 	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, start + 900,
 							  100, 0.0, &delay));
 	assert_int_equal(delay, 100);
-	/* the wait counts */
+	/* the wait counts, too */
 	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT,
 							   start + 900, 101, 0.0, &delay));
 	assert_int_equal(delay, 0);
@@ -506,7 +507,7 @@ retry_after_values(void **state)
 	/* x-amz-retry-after is in ms */
 	assert_int_equal(ob_retry_after("1500", 1), 1500);
 	assert_int_equal(ob_retry_after(NULL, 1000), -1);
-	/* a huge one stays huge */
+	/* a huge value stays huge */
 	assert_true(ob_retry_after("99999999999999999999999999", 1000) > 60000);
 	assert_true(ob_retry_after("18446744073709551616", 1000) > 60000);
 }
@@ -529,7 +530,7 @@ quota_is_spent_and_given_back(void **state)
 	assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_THROTTLE), 0);
 	assert_int_equal(quota.tokens, 0);
 
-	/* a success is worth one token more than it has cost */
+	/* a success returns one token more than it has cost */
 	ob_retry_quota_give(&quota, 7);
 	assert_int_equal(quota.tokens, 8);
 	assert_int_equal(ob_retry_quota_take(&quota, OB_RETRY_TRANSIENT), 0);
@@ -539,7 +540,7 @@ quota_is_spent_and_given_back(void **state)
 	ob_retry_quota_give(&quota, 0);
 	assert_int_equal(quota.tokens, 4);
 
-	/* but never more than at first */
+	/* but never more than the initial number */
 	ob_retry_quota_give(&quota, spent);
 	assert_int_equal(quota.tokens, 500);
 	ob_retry_quota_give(&quota, 0);

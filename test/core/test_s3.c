@@ -4,13 +4,13 @@
  *
  * test/core/test_s3.c
  *
- * Calls that wait for their next try run side by side, so that a table of them
+ * Calls that wait for their next attempt run concurrently, so a table of calls
  * takes as long as its slowest row.
  */
 #include "s3calls.h"
 
-/* The head's names in their order, lower-case, without those of every
- * request. */
+/* The names of headers in their order, in lower case, without those that every
+ * request has. */
 static void
 assert_header_names(const ServerRequest *request, const char *want)
 {
@@ -155,7 +155,7 @@ list_uploads_queries(void **state)
 	}
 }
 
-/* Where the bucket stands, and what Host says. */
+/* Rows have the bucket's place, and the Host header. */
 static void
 addressing(void **state)
 {
@@ -215,7 +215,7 @@ addressing(void **state)
 	}
 }
 
-/* Each try is signed again when it is sent. */
+/* Each attempt is signed again when it is sent. */
 static void
 tries_are_signed_again(void **state)
 {
@@ -362,7 +362,7 @@ attempts_are_bounded(void **state)
 	{
 		ObS3Verb verb;
 		ServerRule fault;
-		int max; /* 0: the verb's */
+		int max; /* 0: the verb's default */
 		ObCode code;
 		int attempts;
 	} rows[] = {
@@ -422,7 +422,7 @@ attempts_are_bounded(void **state)
 		assert_row(calls[i].key, error->code == rows[i].code);
 		assert_row(calls[i].key, error->attempts == rows[i].attempts);
 		assert_int_equal(error->http_status, rows[i].fault.status);
-		/* libcurl has tries of its own on connections that it reuses */
+		/* libcurl itself repeats requests on connections that it reuses */
 		assert_true(server_count(fixture->server, NULL, calls[i].key) ==
 						rows[i].attempts ||
 					rows[i].fault.act == SERVER_DROP);
@@ -440,7 +440,7 @@ attempts_are_bounded(void **state)
 	call_free(&other);
 }
 
-/* The wait for the next try counts, too. */
+/* The wait for the next attempt counts, too. */
 static void
 deadline_is_kept(void **state)
 {
@@ -517,7 +517,7 @@ refusals_of_all_verbs(void **state)
 		assert_int_equal(error->attempts, 1);
 		assert_string_equal(error->what, rows[i].what);
 		assert_string_equal(error->s3_code, head ? "" : "AccessDenied");
-		/* the document's id, else the header's */
+		/* the id in the document, or else in the header */
 		assert_string_equal(error->request_id, head ? "req-head" : "req-7");
 		assert_string_equal(
 			error->cause, head ? "S3 answered HTTP 403"
@@ -529,7 +529,7 @@ refusals_of_all_verbs(void **state)
 	assert_int_equal(ob_s3_retries(fixture->s3), 0);
 }
 
-/* Responses that end a call at once. */
+/* These responses end a call at once. */
 static const struct
 {
 	const char *name;
@@ -667,7 +667,7 @@ final_responses(void **state)
 	}
 }
 
-/* A document that says too much ends in fields of their size. */
+/* Long texts of a document are clipped to the size of the fields. */
 static void
 long_error_texts(void **state)
 {
@@ -881,7 +881,8 @@ outcomes_of_complete(void **state)
 		const ObError *error;
 		Call call;
 
-		/* on a connection of its own: see the next test for others */
+		/* Complete uses a connection of its own: see the next test for
+		 * others */
 		use_s3(fixture, NULL, 0);
 		server_reset(fixture->server);
 		first.times = 1;
@@ -910,7 +911,7 @@ outcomes_of_complete(void **state)
 	}
 }
 
-/* A header that does not fit in memory is a response, too. */
+/* A response with a header that does not fit leaves the outcome unclear. */
 static void
 complete_with_a_huge_header(void **state)
 {
@@ -936,8 +937,8 @@ complete_with_a_huge_header(void **state)
 	test_free(raw);
 }
 
-/* When a connection that was used before dies after the request, libcurl sends
- * it again by itself.  The upload was completed by the first one. */
+/* When a reused connection dies after the request, libcurl itself sends it
+ * again.  The first request has completed the upload. */
 static void
 complete_on_a_dying_connection(void **state)
 {
@@ -1028,7 +1029,7 @@ responses_to_head(void **state)
 	Fixture *fixture = *state;
 	Call call;
 
-	/* the same call: nothing of an earlier response may stay */
+	/* the same call: nothing of an earlier response may remain */
 	call_init(&call, fixture);
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 	{
@@ -1046,7 +1047,8 @@ responses_to_head(void **state)
 
 /* ---- buckets ---- */
 
-/* What onboard_check() asks: a response is a response, whatever it says. */
+/* The requests of onboard_check(): any response is an outcome, even a
+ * refusal. */
 static void
 outcomes_about_buckets(void **state)
 {
@@ -1094,7 +1096,7 @@ outcomes_about_buckets(void **state)
 	}
 }
 
-/* ---- small objects of our own ---- */
+/* ---- PutObject, GetObject and DeleteObject of small objects ---- */
 
 static void
 outcomes_of_small_objects(void **state)
@@ -1220,7 +1222,7 @@ cancel_at_any_time(void **state)
 	ob_s3_call_cancel(&call.call);
 	server_release(fixture->server);
 
-	/* while it waits for its next try */
+	/* while it waits for its next attempt */
 	server_reset(fixture->server);
 	server_rule(fixture->server,
 				(ServerRule){.status = 503, .headers = "Retry-After: 30\r\n"});
@@ -1233,7 +1235,7 @@ cancel_at_any_time(void **state)
 	host_drive_for(http, 20);
 	assert_int_equal(call.done, 0);
 
-	/* and by freeing it */
+	/* by freeing it */
 	start_verb(&call, OB_S3_UPLOAD_PART, "k");
 	host_drive_for(http, 5);
 	call_free(&call);

@@ -1,7 +1,6 @@
 /*
  * test_s3_headers.c
- *		What calls say beside their verb: checksums, conditions, and what
- *		each of them has.
+ *		Headers of calls: checksums, conditions, and the common ones.
  *
  * test/core/test_s3_headers.c
  */
@@ -23,7 +22,7 @@ use_tls(Fixture *fixture)
 	replace_s3(fixture, &options);
 }
 
-/* A header of the request, "" if it has none; it must not have two. */
+/* A header of the request, "" if it is missing; it must not occur twice. */
 static const char *
 header(const ServerRequest *request, const char *name)
 {
@@ -121,7 +120,7 @@ checksum_headers(void **state)
 	}
 }
 
-/* No call has one of the store's other checksums, or trailers. */
+/* No call has another one of the store's checksums, or trailers. */
 static void
 no_other_checksums(void **state)
 {
@@ -173,7 +172,7 @@ size_of_the_object(void **state)
 }
 
 static void
-condition_on_what_writes(void **state)
+condition_of_writes(void **state)
 {
 	Fixture *fixture = *state;
 
@@ -258,7 +257,7 @@ common_headers(void **state)
 	}
 }
 
-/* 96 headers in all, from all sources. */
+/* There are 96 headers in all, from all sources. */
 static void
 too_many_headers(void **state)
 {
@@ -319,7 +318,7 @@ checksums_of_responses(void **state)
 		 {&wrong, &wrong},
 		 3,
 		 OB_EPROTO},
-		/* a store may have checksums of its own */
+		/* a store may use other checksums */
 		{"not asked for",
 		 OB_S3_UPLOAD_PART,
 		 OB_CHECKSUM_SHA256,
@@ -363,7 +362,7 @@ main(void)
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 	const struct CMUnitTest tests[] = {
 		TEST(checksum_headers),       TEST(no_other_checksums),
-		TEST(size_of_the_object),     TEST(condition_on_what_writes),
+		TEST(size_of_the_object),     TEST(condition_of_writes),
 		TEST(common_headers),         TEST(too_many_headers),
 		TEST(checksums_of_responses),
 	};

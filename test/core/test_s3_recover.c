@@ -1,10 +1,10 @@
 /*
  * test_s3_recover.c
- *		What a store teaches: another region, the time, that keys expired.
+ *		Corrections from responses: another region, the time, expired keys.
  *
  * test/core/test_s3_recover.c
  *
- * And how long a client bears what it cannot mend.
+ * Other failures are retried within limits, which are tested here, too.
  */
 #include "s3calls.h"
 
@@ -31,7 +31,7 @@ count(Fixture *fixture)
 	return server_count(fixture->server, NULL, NULL);
 }
 
-/* Runs a verb to its end; the call is the caller's to free. */
+/* Runs a verb to its end; the caller frees the call. */
 static const ObError *
 run_verb(Fixture *fixture, Call *call, ObS3Verb verb)
 {
@@ -100,7 +100,7 @@ region_is_learnt(void **state)
 		assert_string_equal(ob_s3_region(fixture->s3), "us-east-1");
 		assert_row(rows[i].name,
 				   run_verb(fixture, &call, rows[i].verb)->code == OB_OK);
-		/* not one of its attempts */
+		/* the redirect does not count as an attempt */
 		assert_int_equal(call.call.error.attempts, 0);
 		assert_int_equal(ob_s3_retries(fixture->s3), 1);
 		assert_int_equal(count(fixture), 2);
@@ -110,7 +110,7 @@ region_is_learnt(void **state)
 		assert_string_equal(ob_s3_region(fixture->s3), "eu-west-3");
 		call_free(&call);
 
-		/* and it is kept */
+		/* and the client keeps it */
 		run_verb(fixture, &call, rows[i].verb);
 		assert_int_equal(count(fixture), 3);
 		assert_signed(nth(fixture, 2), &own_keys, "eu-west-3");
@@ -118,7 +118,8 @@ region_is_learnt(void **state)
 	}
 }
 
-/* Once in a call: two servers that send us to each other do not keep us. */
+/* The region is corrected once for each call: two servers that redirect to
+ * each other end it. */
 static void
 region_is_learnt_once(void **state)
 {
@@ -148,7 +149,7 @@ region_is_learnt_once(void **state)
 
 /* An invalid region, or the known one, changes nothing. */
 static void
-regions_that_teach_nothing(void **state)
+regions_without_effect(void **state)
 {
 	static const char *const regions[] = {
 		"us-east-1",     "",       "eu west",    "evil.example/x",
@@ -176,7 +177,8 @@ regions_that_teach_nothing(void **state)
 	}
 }
 
-/* A response without a region: a HEAD of the bucket looks for it, once. */
+/* After a response without a region, a HEAD of the bucket looks for it,
+ * once. */
 static void
 region_is_looked_up(void **state)
 {
@@ -222,7 +224,7 @@ region_is_looked_up(void **state)
 				   (call.call.error.code == OB_OK) == rows[i].told);
 		if (!rows[i].told)
 		{
-			/* that of the request, not of the question */
+			/* the error is that of the request, not of the HEAD */
 			assert_error(&call.call.error, OB_EREGION, "PermanentRedirect");
 			assert_string_equal(call.call.error.what,
 								"could not upload part 7 of \"s3://b/k\"");
@@ -246,7 +248,7 @@ region_is_looked_up(void **state)
 	}
 }
 
-/* The HEAD fails for a while: the request is tried again, and asks again. */
+/* The HEAD fails for a while: the request is retried, and so is the HEAD. */
 static void
 region_is_looked_up_again(void **state)
 {
@@ -287,8 +289,8 @@ region_is_looked_up_again(void **state)
 	}
 }
 
-/* It fails for ever: the tries are counted, and the failure is not blamed on
- * the region. */
+/* The HEAD always fails: the attempts are counted, and the error does not
+ * blame the region. */
 static void
 region_cannot_be_looked_up(void **state)
 {
@@ -311,8 +313,8 @@ region_cannot_be_looked_up(void **state)
 	call_free(&call);
 }
 
-/* Two calls were signed for the wrong region, and one of them has taught the
- * right one to the client before the other is refused. */
+/* Two calls were signed for the wrong region, and the client has learnt the
+ * right one from one of them before the other is refused. */
 static void
 region_is_learnt_by_another(void **state)
 {
@@ -415,7 +417,8 @@ redirects_to_other_hosts(void **state)
 	server_free(other);
 }
 
-/* The same host, named whole or not at all: only the region is looked at. */
+/* If the redirect names the same host, or none, only the region is looked
+ * up. */
 static void
 redirects_to_the_same_host(void **state)
 {
@@ -468,7 +471,7 @@ aws_options(Fixture *fixture, const char *endpoint, char *proxy)
 	return options;
 }
 
-/* There the host follows the region. */
+/* On AWS, the host depends on the region. */
 static void
 aws_in_another_region(void **state)
 {
@@ -518,7 +521,7 @@ aws_in_another_region(void **state)
 	assert_false(ob_s3_matches(fixture->s3, &options));
 }
 
-/* A region that would make another host's name of it. */
+/* With such a region, the host would be another one. */
 static void
 aws_and_an_odd_region(void **state)
 {
@@ -540,7 +543,7 @@ aws_and_an_odd_region(void **state)
 	call_free(&call);
 }
 
-/* An endpoint that was chosen is kept, also one of Amazon's. */
+/* A configured endpoint is kept, even one of Amazon's. */
 static void
 aws_endpoint_that_was_chosen(void **state)
 {
@@ -645,7 +648,7 @@ clock_is_learnt(void **state)
 	}
 }
 
-/* The document has it, too, where a gateway drops or changes Date. */
+/* The document has the time, too, in case a gateway drops or changes Date. */
 static void
 clock_from_the_document(void **state)
 {
@@ -674,7 +677,7 @@ clock_from_the_document(void **state)
 }
 
 static void
-clocks_that_teach_nothing(void **state)
+clocks_without_effect(void **state)
 {
 	static const struct
 	{
@@ -718,7 +721,7 @@ clocks_that_teach_nothing(void **state)
 	}
 }
 
-/* Corrected once, and it is not believed: that is final. */
+/* The clock is corrected once; a second refusal is final. */
 static void
 clock_is_learnt_once(void **state)
 {
@@ -748,7 +751,7 @@ clock_is_learnt_once(void **state)
 	call_free(&call);
 }
 
-/* Any response shows the difference, even where nothing is wrong. */
+/* Any response shows the difference, even without a refusal. */
 static void
 skew_of_any_response(void **state)
 {
@@ -810,7 +813,7 @@ is_held(void *arg)
 	return count(arg) > 0;
 }
 
-/* A session that expired, while there is a new one in its place. */
+/* A session has expired, and there is a new one. */
 static void
 credentials_are_renewed(void **state)
 {
@@ -894,7 +897,8 @@ credentials_stay_expired(void **state)
 		call_free(&call);
 	}
 
-	/* new ones, which are refused like the old ones: not for ever */
+	/* new keys, which are refused like the old ones: this does not go on for
+	 * ever */
 	server_reset(fixture->server);
 	server_rule(fixture->server,
 				(ServerRule){.act = SERVER_HOLD,
@@ -912,7 +916,7 @@ credentials_stay_expired(void **state)
 	unset_keys();
 }
 
-/* There are none: nothing is sent, and "done" comes from the drive. */
+/* There are no credentials: nothing is sent, and the drive calls "done". */
 static void
 no_credentials(void **state)
 {
@@ -932,7 +936,7 @@ no_credentials(void **state)
 	for (int i = 0; i < 3; i++)
 	{
 		wait_done(&calls[i]);
-		/* nothing is unclear about a Complete that was never sent */
+		/* a Complete that was never sent is not unclear */
 		assert_int_equal(calls[i].call.error.code, OB_ECREDS);
 		assert_true(calls[i].call.error.cause[0] != '\0');
 		assert_true(calls[i].call.error.what[0] != '\0');
@@ -941,7 +945,7 @@ no_credentials(void **state)
 	}
 	assert_int_equal(server_accepted(fixture->server), 0);
 
-	/* they are looked for again only when the client is used again */
+	/* the sources are tried again only when the client is used again */
 	set_keys("AKIANEW", "new-secret", "new");
 	run_verb(fixture, &calls[0], OB_S3_CREATE);
 	assert_int_equal(calls[0].call.error.code, OB_ECREDS);
@@ -954,9 +958,9 @@ no_credentials(void **state)
 	unset_keys();
 }
 
-/* Three faults at a time: the call recovers from each. */
+/* Three faults at the same time: the call recovers from each. */
 static void
-everything_at_once(void **state)
+several_faults_at_once(void **state)
 {
 	Fixture *fixture = *state;
 	static const ObCredentials new = {"AKIANEW", "new-secret", "new"};
@@ -1005,7 +1009,7 @@ everything_at_once(void **state)
 static const ObCredentials first_given = {"AKIAFIRST", "given", "token"};
 static const ObCredentials second_given = {"AKIASECOND", "given", "token"};
 
-/* The server is the giver as well. */
+/* The server is also the source of credentials. */
 static void
 use_container(Fixture *fixture)
 {
@@ -1021,7 +1025,7 @@ use_container(Fixture *fixture)
 }
 
 static void
-rule_giver(Fixture *fixture, ServerAct act, int times, const char *body)
+rule_source(Fixture *fixture, ServerAct act, int times, const char *body)
 {
 	server_rule(fixture->server, (ServerRule){.target = "/giver",
 											  .act = act,
@@ -1031,25 +1035,25 @@ rule_giver(Fixture *fixture, ServerAct act, int times, const char *body)
 }
 
 static int
-asked(Fixture *fixture)
+requests_for_credentials(Fixture *fixture)
 {
 	return server_count(fixture->server, "GET", "/giver");
 }
 
 static bool
-is_asked(void *arg)
+is_requested(void *arg)
 {
-	return asked(arg) > 0;
+	return requests_for_credentials(arg) > 0;
 }
 
 static bool
 is_requested_twice(void *arg)
 {
-	return asked(arg) > 1;
+	return requests_for_credentials(arg) > 1;
 }
 
-/* They are fetched once for any number of calls; nothing else is sent in the
- * meantime. */
+/* Credentials are fetched once for any number of calls; no other request is
+ * sent in the meantime. */
 static void
 calls_wait_for_credentials(void **state)
 {
@@ -1059,14 +1063,14 @@ calls_wait_for_credentials(void **state)
 	Call calls[3];
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
+	rule_source(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
 	for (int i = 0; i < 3; i++)
 	{
 		call_init(&calls[i], fixture);
 		server_rule(fixture->server, success(verbs[i], NULL));
 		start_verb(&calls[i], verbs[i], "k");
 	}
-	host_watch(ob_s3_http(fixture->s3), is_asked, fixture);
+	host_watch(ob_s3_http(fixture->s3), is_requested, fixture);
 	host_drive_for(ob_s3_http(fixture->s3), 20);
 	assert_int_equal(count(fixture), 1);
 	for (int i = 0; i < 3; i++)
@@ -1080,7 +1084,7 @@ calls_wait_for_credentials(void **state)
 		assert_signed(nth(fixture, i + 1), &first_given, "us-east-1");
 		call_free(&calls[i]);
 	}
-	assert_int_equal(asked(fixture), 1);
+	assert_int_equal(requests_for_credentials(fixture), 1);
 	assert_int_equal(ob_s3_retries(fixture->s3), 0);
 }
 
@@ -1091,14 +1095,14 @@ cancel_while_waiting_for_credentials(void **state)
 	Call calls[3];
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
+	rule_source(fixture, SERVER_HOLD, 0, GIVEN("AKIAFIRST"));
 	server_rule(fixture->server, success(OB_S3_CREATE, NULL));
 	for (int i = 0; i < 3; i++)
 	{
 		call_init(&calls[i], fixture);
 		start_verb(&calls[i], OB_S3_CREATE, "k");
 	}
-	host_watch(ob_s3_http(fixture->s3), is_asked, fixture);
+	host_watch(ob_s3_http(fixture->s3), is_requested, fixture);
 	ob_s3_call_cancel(&calls[0].call);
 	assert_false(ob_s3_call_running(&calls[0].call));
 	call_free(&calls[1]);
@@ -1132,12 +1136,12 @@ credentials_are_refused(void **state)
 		assert_true(calls[i].call.error.what[0] != '\0');
 		call_free(&calls[i]);
 	}
-	assert_int_equal(count(fixture), asked(fixture));
+	assert_int_equal(count(fixture), requests_for_credentials(fixture));
 }
 
-/* Refused by the store: all calls under way continue with the next ones, which
- * are fetched once.  One of them was waiting for its next try when the old
- * ones were dropped; that try is not lost. */
+/* If the store refuses credentials, all running calls continue with the next
+ * ones, which are fetched once.  One of the calls was waiting for its next
+ * attempt when the old credentials were dropped; that attempt is not lost. */
 static void
 credentials_are_fetched_again(void **state)
 {
@@ -1153,8 +1157,8 @@ credentials_are_fetched_again(void **state)
 	Call calls[2];
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
-	rule_giver(fixture, SERVER_HOLD, 0, GIVEN("AKIASECOND"));
+	rule_source(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
+	rule_source(fixture, SERVER_HOLD, 0, GIVEN("AKIASECOND"));
 	server_rule(fixture->server, slow);
 	server_rule(fixture->server, expired);
 	server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
@@ -1164,7 +1168,7 @@ credentials_are_fetched_again(void **state)
 		start_verb(&calls[i], OB_S3_UPLOAD_PART, i ? "expired" : "slow");
 	}
 	host_watch(ob_s3_http(fixture->s3), is_requested_twice, fixture);
-	/* until the pause is over: that try needs credentials, too */
+	/* until the pause is over: that attempt needs credentials, too */
 	wait_retries(fixture, 2);
 	host_drive_for(ob_s3_http(fixture->s3), 300);
 	assert_int_equal(server_count(fixture->server, "PUT", NULL), 2);
@@ -1176,14 +1180,15 @@ credentials_are_fetched_again(void **state)
 		assert_int_equal(calls[i].call.error.attempts, i ? 0 : 1);
 		call_free(&calls[i]);
 	}
-	assert_int_equal(asked(fixture), 2);
+	assert_int_equal(requests_for_credentials(fixture), 2);
 	assert_int_equal(server_count(fixture->server, "PUT", NULL), 4);
 	for (int i = 0; i < 4; i++)
 		assert_signed(server_request(fixture->server, "PUT", NULL, i),
 					  i < 2 ? &first_given : &second_given, "us-east-1");
 }
 
-/* New ones each time, and none of them is good: not for ever. */
+/* Each time there are new credentials, but all are refused: this does not go
+ * on for ever. */
 static void
 credentials_are_fetched_again_once(void **state)
 {
@@ -1191,16 +1196,16 @@ credentials_are_fetched_again_once(void **state)
 	Call call;
 
 	use_container(fixture);
-	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
-	rule_giver(fixture, SERVER_RESPONSE, 1, GIVEN("AKIASECOND"));
-	rule_giver(fixture, SERVER_RESPONSE, 0, GIVEN("AKIATHIRD"));
+	rule_source(fixture, SERVER_RESPONSE, 1, GIVEN("AKIAFIRST"));
+	rule_source(fixture, SERVER_RESPONSE, 1, GIVEN("AKIASECOND"));
+	rule_source(fixture, SERVER_RESPONSE, 0, GIVEN("AKIATHIRD"));
 	server_rule(
 		fixture->server,
 		(ServerRule){.status = 400, .body = XML_ERROR("ExpiredToken")});
 	run_verb(fixture, &call, OB_S3_UPLOAD_PART);
 	assert_error(&call.call.error, OB_ECREDS, "ExpiredToken");
 	assert_int_equal(server_count(fixture->server, "PUT", NULL), 2);
-	assert_int_equal(asked(fixture), 2);
+	assert_int_equal(requests_for_credentials(fixture), 2);
 	call_free(&call);
 }
 
@@ -1220,7 +1225,7 @@ md5_of(Fixture *fixture, int n)
 	return value;
 }
 
-/* It is sent when the store requires it, and with each body from then on. */
+/* It is sent when the store requires it, and from then on with each body. */
 static void
 md5_is_learnt(void **state)
 {
@@ -1257,7 +1262,7 @@ md5_is_learnt(void **state)
 	}
 }
 
-/* Another client has learnt it. */
+/* Another client has learnt the requirement. */
 static void
 md5_is_known(void **state)
 {
@@ -1273,9 +1278,10 @@ md5_is_known(void **state)
 	call_free(&call);
 }
 
-/* Sent, and refused all the same; other refusals; other requests. */
+/* A request that is refused in spite of it, other refusals, and other
+ * requests. */
 static void
-md5_is_not_what_is_wrong(void **state)
+md5_does_not_help(void **state)
 {
 	static const struct
 	{
@@ -1306,9 +1312,9 @@ md5_is_not_what_is_wrong(void **state)
 	}
 }
 
-/* ---- what a client bears ---- */
+/* ---- failures that a client tolerates ---- */
 
-/* Failures of a network that goes away are not counted, since the store was
+/* Failures of a network are not counted during an outage, since the store was
  * reached before. */
 static void
 network_goes_away(void **state)
@@ -1347,9 +1353,9 @@ network_goes_away(void **state)
 	}
 }
 
-/* A parallel worker's first part: its leader has reached the store. */
+/* For a parallel worker's first part, its leader has reached the store. */
 static void
-network_was_there_for_another(void **state)
+network_reached_by_another(void **state)
 {
 	Fixture *fixture = *state;
 	Call call;
@@ -1369,7 +1375,8 @@ network_was_there_for_another(void **state)
 	call_free(&call);
 }
 
-/* Where it was never there, where there is no deadline, and for an Abort. */
+/* The store was never reached, or there is no deadline, or the call is an
+ * Abort. */
 static void
 network_was_never_there(void **state)
 {
@@ -1414,7 +1421,7 @@ network_was_never_there(void **state)
 	}
 }
 
-/* The deadline ends that, too. */
+/* The deadline ends an outage, too. */
 static void
 network_stays_away(void **state)
 {
@@ -1447,7 +1454,7 @@ name_that_is_not_known(void **state)
 	replace_s3(fixture, &options);
 	call_init(&call, fixture);
 	start_verb(&call, OB_S3_CREATE, "k");
-	/* it is the time that ends it */
+	/* the deadline ends it */
 	call.call.max_attempts = 1000;
 	while (ob_s3_call_running(&call.call))
 		host_drive_for(ob_s3_http(fixture->s3), 50);
@@ -1455,12 +1462,12 @@ name_that_is_not_known(void **state)
 	assert_int_equal(call.call.error.code, OB_ECONNECT);
 	assert_true(call.call.request.unresolved);
 	assert_in_range(call.call.error.attempts, 2, 100);
-	/* 10 s, and a slow machine */
+	/* 10 s, plus the delay of a slow machine */
 	assert_true(ob_http_now_ms() - begin < 20000);
 	call_free(&call);
 }
 
-/* The upload has failed too often already. */
+/* The upload has already failed too often. */
 static void
 quota_is_used_up(void **state)
 {
@@ -1483,8 +1490,7 @@ quota_is_used_up(void **state)
 	assert_int_equal(quota.tokens, 5);
 	assert_int_equal(count(fixture), 3);
 
-	/* what a success has cost comes back, and one more; a refusal costs
-	 * nothing */
+	/* a success returns its cost plus one token; a refusal costs nothing */
 	server_reset(fixture->server);
 	server_rule(fixture->server,
 				(ServerRule){.times = 1,
@@ -1513,7 +1519,7 @@ on_throttled(ObS3Call *call)
 }
 
 static void
-pauses_that_a_store_asks_for(void **state)
+pauses_of_retry_after(void **state)
 {
 	static const struct
 	{
@@ -1593,7 +1599,7 @@ time_for_a_request(void **state)
 	call_free(&call);
 }
 
-/* ---- which client is which ---- */
+/* ---- clients and their options ---- */
 
 static void
 clients_of_options(void **state)
@@ -1629,7 +1635,7 @@ clients_of_options(void **state)
 		snprintf(row, sizeof(row), "%d", i);
 		assert_row(row, !ob_s3_matches(fixture->s3, &changed[i]));
 	}
-	/* what another process has got makes no other client */
+	/* credentials that another process has fetched make no other client */
 	usual.credentials.known = (ObCredentials){"AKIAKNOWN", "known", NULL};
 	assert_true(ob_s3_matches(fixture->s3, &usual));
 }
@@ -1641,7 +1647,7 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		TEST(region_is_learnt),
 		TEST(region_is_learnt_once),
-		TEST(regions_that_teach_nothing),
+		TEST(regions_without_effect),
 		TEST(region_is_looked_up),
 		TEST(region_is_looked_up_again),
 		TEST(region_cannot_be_looked_up),
@@ -1653,13 +1659,13 @@ main(void)
 		TEST(aws_endpoint_that_was_chosen),
 		TEST(clock_is_learnt),
 		TEST(clock_from_the_document),
-		TEST(clocks_that_teach_nothing),
+		TEST(clocks_without_effect),
 		TEST(clock_is_learnt_once),
 		TEST(skew_of_any_response),
 		TEST(credentials_are_renewed),
 		TEST(credentials_stay_expired),
 		TEST(no_credentials),
-		TEST(everything_at_once),
+		TEST(several_faults_at_once),
 		TEST(calls_wait_for_credentials),
 		TEST(cancel_while_waiting_for_credentials),
 		TEST(credentials_are_refused),
@@ -1667,14 +1673,14 @@ main(void)
 		TEST(credentials_are_fetched_again_once),
 		TEST(md5_is_learnt),
 		TEST(md5_is_known),
-		TEST(md5_is_not_what_is_wrong),
+		TEST(md5_does_not_help),
 		TEST(network_goes_away),
-		TEST(network_was_there_for_another),
+		TEST(network_reached_by_another),
 		TEST(network_was_never_there),
 		TEST(network_stays_away),
 		TEST(name_that_is_not_known),
 		TEST(quota_is_used_up),
-		TEST(pauses_that_a_store_asks_for),
+		TEST(pauses_of_retry_after),
 		TEST(time_for_a_request),
 		TEST(clients_of_options),
 	};

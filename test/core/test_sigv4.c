@@ -6,8 +6,8 @@
  *
  * Expected values come from the worked examples of
  * https://docs.aws.amazon.com/AmazonS3/latest/API/sig-v4-header-based-auth.html
- * and from botocore: for keys and queries those do not have, and requests of
- * all kinds, in sigv4_botocore.json, which sigv4_botocore.py has made.
+ * and from botocore: for other keys and queries, and for requests of all kinds
+ * in sigv4_botocore.json, which sigv4_botocore.py has made.
  *
  * The test suite of aws-c-auth is not part of this repository.  A copy of it
  * is run by OB_SIGV4_SUITE=FOLDER build/core/test_sigv4.
@@ -48,7 +48,7 @@ extern int __real_EVP_Digest(const void *data, size_t len, unsigned char *out,
 extern int __wrap_EVP_Digest(const void *data, size_t len, unsigned char *out,
 							 unsigned *out_len, const EVP_MD *md, ENGINE *e);
 
-/* A failure leaves an entry in the error queue, as libcrypto's do. */
+/* A failure leaves an entry in the error queue, as those of libcrypto do. */
 static bool
 crypto_fails(void)
 {
@@ -141,7 +141,7 @@ signature_of(const ObBuf *authorization)
 	return found + strlen(", Signature=");
 }
 
-/* GET / of the documentation's bucket, for tests that change one thing. */
+/* GET / of the documentation's bucket, for tests that change one detail. */
 static ObSignRequest
 plain_request(void)
 {
@@ -389,7 +389,7 @@ queries(void **state)
 		{{{"uploadId", "a+b/c=="}, {"partNumber", "10"}},
 		 "partNumber=10&uploadId=a%2Bb%2Fc%3D%3D"},
 		{{{"b", "2"}, {"a", "3"}, {"c", "1"}}, "a=3&b=2&c=1"},
-		/* by code points, so upper case comes first */
+		/* the order is that of code points, so upper case comes first */
 		{{{"a", "1"}, {"B", "2"}, {"A", "3"}, {"_", "4"}, {"~", "5"}},
 		 "A=3&B=2&_=4&a=1&~=5"},
 		{{{"a", "z"}, {"a", NULL}, {"a", "b"}}, "a=&a=b&a=z"},
@@ -463,14 +463,14 @@ canonical_headers(void **state)
 		{{{"HOST", "h"}}, "host:h\n\nhost\n"},
 		{{{"x-b", "2"}, {"X-A", "1"}, {"host", "h"}},
 		 "host:h\nx-a:1\nx-b:2\n\nhost;x-a;x-b\n"},
-		/* repeated names, in the order in which they were given */
+		/* repeated names, in the given order */
 		{{{"x-m", "c"}, {"host", "h"}, {"X-M", "a"}, {"x-M", "b"}},
 		 "host:h\nx-m:c,a,b\n\nhost;x-m\n"},
 		{{{"x-m", "a"}, {"x-m", "a"}}, "x-m:a,a\n\nx-m\n"},
 		{{{"x-m", "  a \t b\t"}, {"x-n", " "}, {"x-o", ""}},
 		 "x-m:a b\nx-n:\nx-o:\n\nx-m;x-n;x-o\n"},
 		{{{"x-m", "\"a   b\""}}, "x-m:\"a b\"\n\nx-m\n"},
-		/* a name that begins like another */
+		/* a name that begins like another one */
 		{{{"x-amz-date", "1"}, {"x-amz", "2"}, {"x-amz-d", "3"}},
 		 "x-amz:2\nx-amz-d:3\nx-amz-date:1\n\nx-amz;x-amz-d;x-amz-date\n"},
 		{{{"IF-NONE-MATCH", "*"}}, "if-none-match:*\n\nif-none-match\n"},
@@ -550,7 +550,7 @@ timestamps(void **state)
 		{951782400, "20000229T000000Z"},
 		{INT64_C(4102444799), "20991231T235959Z"},
 		{INT64_C(253402300799), "99991231T235959Z"},
-		/* no text of another length, whatever the clock says */
+		/* a text of another length is invalid, whatever the clock is */
 		{INT64_C(253402300800), "19700101T000000Z"},
 		{INT64_MAX, "19700101T000000Z"},
 		{-1, "19700101T000000Z"},
@@ -602,7 +602,7 @@ key_is_derived_once_a_day(void **state)
 		{SECRET_KEY, "us-east-1", "s3", WHEN, 0},
 		{SECRET_KEY, "us-east-1", "s3", WHEN + 86399, 0},
 		{SECRET_KEY, "us-east-1", "s3", WHEN + 86400, 1},
-		{SECRET_KEY, "us-east-1", "s3", WHEN, 1}, /* only one is kept */
+		{SECRET_KEY, "us-east-1", "s3", WHEN, 1}, /* only one key is kept */
 		{SECRET_KEY, "us-east-2", "s3", WHEN, 1},
 		{SECRET_KEY, "us-east-2", "sts", WHEN, 1},
 		{"another secret", "us-east-2", "sts", WHEN, 1},
@@ -650,7 +650,7 @@ cache_holds_no_secret(void **state)
 	ob_sigv4_forget(&cache);
 	assert_memory_equal(&cache, &zero, sizeof(cache));
 
-	/* and works again */
+	/* the cache works again */
 	hmac_calls = 0;
 	sign_into(&texts, &cache, &example, &request);
 	assert_int_equal(hmac_calls, 5);
@@ -731,7 +731,7 @@ too_long_texts_are_refused(void **state)
 					 OB_ELIMIT);
 	assert_int_equal(authorization.len, 0);
 
-	/* the caller's own buffer may be the one that is too small */
+	/* the caller's own buffer may be too small */
 	ob_error_clear(&error);
 	request = plain_request();
 	ob_buf_free(&authorization);
@@ -777,7 +777,7 @@ fail_at_every_call(bool of_crypto)
 		signed_free(&texts);
 		if (code == OB_OK)
 		{
-			/* it takes seven hashes, and four buffers at least */
+			/* a signature needs seven hashes and at least four buffers */
 			assert_true(n >= (of_crypto ? 7 : 4));
 			return;
 		}
@@ -836,8 +836,8 @@ typedef struct SuiteCase
 
 /*
  * S3 never normalises a path, so neither does the signer.  These are the cases
- * in which that makes a difference; each has a twin, whose name ends in
- * "unnormalized" and which is run.
+ * in which that makes a difference, and which are left out; each has a twin,
+ * whose name ends in "unnormalized", and which is run.
  */
 static const char *const normalizing_cases[] = {
 	"get-relative-normalized",
@@ -877,7 +877,7 @@ parse_request_line(SuiteCase *c, char *line)
 	assert_non_null(version);
 	*version = '\0';
 	c->method = line;
-	c->path = strchr(line, ' '); /* it may have blanks itself */
+	c->path = strchr(line, ' '); /* the path itself may have blanks */
 	assert_non_null(c->path);
 	*c->path++ = '\0';
 	c->query = strchr(c->path, '?');
@@ -1148,7 +1148,7 @@ main(void)
 		cmocka_unit_test(vectors_of_botocore),
 		cmocka_unit_test(vectors_of_the_suite),
 	};
-	/* the last one needs what is not here */
+	/* the last test needs files from elsewhere */
 	size_t left_out = getenv("OB_SIGV4_SUITE") == NULL;
 
 	return _cmocka_run_group_tests("tests", tests, COUNT_OF(tests) - left_out,

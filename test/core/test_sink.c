@@ -4,8 +4,8 @@
  *
  * test/core/test_sink.c
  *
- * What a codec writes is read back by the real gzip, zstd and lz4, in a
- * private temporary folder.
+ * The real gzip, zstd and lz4 read the output of codecs, in a private
+ * temporary folder.
  */
 #include "core/sink/sink.h"
 #include "sinks.h"
@@ -27,8 +27,8 @@
 #define KIB ((size_t) 1024)
 #define MIB (1024 * KIB)
 
-/* What the codecs need in fact for 128 KiB of input, a cut and the end; sink.h
- * asks for OB_SINK_ROOM only. */
+/* The room that the codecs need in fact for 128 KiB of input, a cut and the
+ * end; sink.h requires only OB_SINK_ROOM. */
 #define CODEC_ROOM (400 * KIB)
 
 static char folder[] = "/tmp/onboard_test_sink_XXXXXX";
@@ -75,7 +75,7 @@ fill_text(char *data, size_t len)
 	}
 }
 
-/* Runs of each kind: what a codec held back of an easy run comes out in the
+/* Runs of each kind: output of an easy run that a codec held back comes in the
  * middle of a hard one. */
 static void
 fill_mixed(char *data, size_t len)
@@ -104,7 +104,7 @@ typedef struct DataCase
 } DataCase;
 
 static DataCase cases[] = {
-	/* for slow levels, too */
+	/* used for slow levels, too */
 	{"empty", fill_text, 0, NULL},
 	{"one", fill_text, 1, NULL},
 	{"300k-mixed", fill_mixed, 300 * KIB, NULL},
@@ -175,7 +175,7 @@ choose_all(size_t avail)
 	return avail;
 }
 
-/* Often little, at times nothing, at times all. */
+/* Often little, sometimes nothing, sometimes everything. */
 static size_t
 choose_any(size_t avail)
 {
@@ -257,20 +257,20 @@ new_codec(const ObCodec *codec, ObSink *next, int level)
 	return sink;
 }
 
-/* ---------- a terminal that watches what is done to it ---------- */
+/* ---------- a terminal that checks its callers ---------- */
 
 typedef struct ProbeSink
 {
 	ObSink base;
 	size_t window_size;
-	char *window; /* handed out, NULL: none */
-	char *data;   /* all that came */
+	char *window; /* the current window, NULL: none */
+	char *data;   /* all bytes received */
 	size_t len;
 	size_t cap;
-	int calls;   /* of window and of advance, for fail_at */
+	int calls;   /* calls of window and of advance, for fail_at */
 	int fail_at; /* 0: never */
 	size_t since_look;
-	size_t peak; /* the largest since_look */
+	size_t peak; /* the most bytes since_look */
 } ProbeSink;
 
 static ObCode
@@ -281,8 +281,8 @@ probe_count(ProbeSink *probe, ObError *error)
 	return OB_OK;
 }
 
-/* Each window is new memory of the exact size, gone at the next call, so the
- * sanitizer sees any use of an old one and any byte too many. */
+/* Each window is new memory of the exact size, which the next call frees, so
+ * the sanitizer detects any use of an old one and any byte too many. */
 static char *
 probe_window(ObSink *sink, size_t *avail, ObError *error)
 {
@@ -354,9 +354,9 @@ new_probe(size_t window_size)
 	return probe;
 }
 
-/* As a host does: never more than OB_SINK_WINDOW_MAX bytes, and one cut,
- * between two looks at the terminal's room, and no look before close.  With
- * cuts, there is one between every other two looks, about. */
+/* Like a host: never more than OB_SINK_WINDOW_MAX bytes, and one cut, between
+ * two checks of the terminal's room, and no check before close.  With cuts,
+ * there is about one between every other two checks. */
 static void
 run_looking(ObSink *first, ProbeSink *probe, const char *data, size_t len,
 			ChooseLen choose, bool cuts)
@@ -439,8 +439,8 @@ run_shell(const char *format, ...)
 		fail_msg("failed: %s", command);
 }
 
-/* By the real tool, all files of a kind at once: is each whole, and do they
- * give, one after another, what the raw ones hold?  The codec's name is the
+/* The real tool tests all files of a kind at once, and decompresses them in
+ * order: the result must equal the raw files.  The codec's name is the
  * tool's. */
 static void
 check_by_tool(const ObCodec *codec, const char *kind)
@@ -531,7 +531,7 @@ test_round_trip(void **state)
 	}
 }
 
-/* Into the smallest windows that a sink may give. */
+/* Windows have the smallest size that a sink may give. */
 static void
 test_tiny_windows(void **state)
 {
@@ -589,8 +589,8 @@ check_header(const ObCodec *codec, const unsigned char *header)
 	}
 }
 
-/* The room that each level needs.  Random data is what needs the most: of
- * three windows, all comes out between the looks of these. */
+/* The room that each level needs.  Random data needs the most: its output of
+ * three windows comes between two checks of the room. */
 static void
 test_every_level(void **state)
 {
@@ -616,7 +616,8 @@ test_every_level(void **state)
 
 /* ---------- tests: cuts ---------- */
 
-/* What a cut made, or all until then, as a file of the tool's kind. */
+/* Saves the output of a cut, or all output until then, as a file of the tool's
+ * kind. */
 static void
 save_cut(const ObCodec *codec, const char *kind, int n, const char *raw,
 		 size_t raw_len, const char *made, size_t made_len)
@@ -648,9 +649,10 @@ assert_nothing_to_cut(ObSink *first, const ProbeSink *probe)
 }
 
 /*
- * Cuts at random places.  Each piece between two cuts and each start of the
- * object until a cut must be whole to the tool.  The close comes right after
- * the last cut, or, with a tail, after more input.  *serial numbers the files.
+ * Cuts at random places.  Each piece between two cuts, and each prefix of the
+ * object up to a cut, must be complete for the tool.  The close comes right
+ * after the last cut, or, with a tail, after more input. *serial numbers the
+ * files.
  */
 static void
 cut_at_random(const ObCodec *codec, int level, const char *data, bool tail,
@@ -808,7 +810,7 @@ test_failing_terminal(void **state)
 	fail_at_each_call(ob_codec_lookup("lz4"), 0);
 }
 
-/* release at each stage of a codec's life. */
+/* A codec is released at each stage of its life. */
 static void
 test_early_release(void **state)
 {
@@ -930,7 +932,7 @@ static void
 test_walkers(void **state)
 {
 	static const char *const logs[] = {
-		"+c+b+a-a-b-c.a.b.c", /* all is well */
+		"+c+b+a-a-b-c.a.b.c", /* no failure */
 		"+c+b.a.b.c",         /* b fails to open */
 		"+c+b+a-a-b.a.b.c",   /* b fails to close */
 		"+c+a-a-c.a.b.c",     /* b has neither */
@@ -959,8 +961,8 @@ test_walkers(void **state)
 	ob_chain_release(NULL);
 }
 
-/* cut calls those that have one and got something since; close does not call
- * those where a cut was the last thing. */
+/* cut calls the sinks that have a callback and received bytes since; close
+ * skips sinks whose last call was a cut. */
 static void
 test_walker_cut(void **state)
 {
@@ -1042,7 +1044,7 @@ test_null(void **state)
 	ob_chain_release(sink);
 }
 
-/* Appends to what the buffer has, and stops at the buffer's maximum. */
+/* The sink appends to the buffer, and stops at the buffer's maximum. */
 static void
 test_buf(void **state)
 {
@@ -1068,7 +1070,7 @@ test_buf(void **state)
 		assert_memory_equal(buf.data, "head", 4);
 		assert_memory_equal(buf.data + 4, data->data, data->len);
 	}
-	/* it is full: a byte more is an error, and none of it is kept */
+	/* it is full: one more byte is an error, and none of it is kept */
 	sink = ob_sink_buf_new(&buf, &error);
 	assert_int_equal(ob_chain_open(sink, &error), OB_OK);
 	assert_int_equal(ob_sink_write(sink, "x", 1, &error), OB_ELIMIT);
@@ -1078,7 +1080,7 @@ test_buf(void **state)
 	ob_buf_free(&buf);
 }
 
-/* Replaces what a file held, and nobody else may read it. */
+/* The sink replaces the file, which no other user may read. */
 static void
 test_file(void **state)
 {
@@ -1113,7 +1115,7 @@ static void
 test_file_errors(void **state)
 {
 	const DataCase *data = &cases[NCASES - 1];
-	size_t len[] = {10, 500 * KIB}; /* seen at close, seen on the way */
+	size_t len[] = {10, 500 * KIB}; /* reported by close, and before it */
 	ObError error;
 	ObSink *sink;
 
@@ -1149,8 +1151,9 @@ lowest_free_fd(void)
 	return fd;
 }
 
-/* release without open, after open, with bytes not yet written, after a
- * failed close, after a good one: no descriptor stays, nothing is written. */
+/* A release without open, after open, with bytes not yet written, after a
+ * failed close, and after a successful one: no descriptor is left, nothing is
+ * written. */
 static void
 test_file_release(void **state)
 {
@@ -1191,7 +1194,7 @@ count_alarm(int number)
 	alarms++;
 }
 
-/* A pipe that is slower than we, under a rain of signals: writes come back
+/* The pipe is slower than the writer, and many signals arrive: writes are
  * short or interrupted. */
 static void
 test_file_interrupted(void **state)

@@ -8,7 +8,7 @@
 
 #include "core/text/template.h"
 
-/* The pieces, written as "text", <field>, and "!" or "?" for the faults. */
+/* Prints the pieces as "text", <field>, and "!" or "?" for the errors. */
 static void
 spell(const char *template, char *out)
 {
@@ -80,7 +80,7 @@ pieces(void **state)
 	}
 }
 
-/* A caller that repeats the call is not led past the end. */
+/* Repeated calls at the end do not go beyond it. */
 static void
 the_end_stays(void **state)
 {

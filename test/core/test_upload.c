@@ -6,8 +6,8 @@
  *
  * link: -Wl,--wrap=malloc -Wl,--wrap=free
  *
- * Buffers of parts are known by their size, so that the memory that an upload
- * really holds can be measured, and refused.
+ * Buffers of parts are recognized by their size, so that the tests can measure
+ * the memory of an upload, and refuse it.
  */
 #include "uploads.h"
 
@@ -37,7 +37,7 @@ static size_t buffers_peak;
 static int buffers_made;
 static bool refuse_buffers;
 
-/* The server's threads hold parts, too, but they do not count. */
+/* The server's threads allocate parts, too, but these do not count. */
 void *
 __wrap_malloc(size_t size)
 {
@@ -111,7 +111,7 @@ sizes_of_parts(void **state)
 	{
 		int max_parts;
 		int n;
-		size_t size; /* with a base of 5 and a largest of 1000 */
+		size_t size; /* with a base of 5 and a maximum of 1000 */
 	} rows[] = {
 		{10000, 1, 5},
 		{10000, 1000, 5},
@@ -149,18 +149,18 @@ sizes_of_parts(void **state)
 		assert_row(row, ob_upload_part_size(5, 1000, rows[i].max_parts,
 											rows[i].n) == rows[i].size);
 	}
-	/* no room to grow */
+	/* there is no room to grow */
 	assert_int_equal(ob_upload_part_size(5, 5, 10000, 9000), 5);
-	/* no overflow, however large "largest" is */
+	/* there is no overflow, however large "largest" is */
 	assert_int_equal(ob_upload_part_size(PART, SIZE_MAX / 2, 1000, 1000),
 					 PART << 9);
-	/* 10,000 parts of at first 8 MiB make S3's limit of 5 TiB */
+	/* 10,000 parts, the first of 8 MiB, reach S3's limit of 5 TiB */
 	for (int n = 1; n <= 10000; n++)
 		sum += ob_upload_part_size(8 * MIB, (size_t) 5 << 30, 10000, n);
 	assert_true(sum > (size_t) 5 << 40);
 }
 
-/* Nothing but what an object of that size needs is requested. */
+/* An object of that size causes only the necessary requests. */
 static void
 objects_around_the_part_size(void **state)
 {
@@ -221,7 +221,7 @@ objects_around_the_part_size(void **state)
 	}
 }
 
-/* The object's headers, and the marker, where they belong. */
+/* The requests have the object's headers and the marker where they belong. */
 static void
 headers_and_marker(void **state)
 {
@@ -264,7 +264,7 @@ headers_and_marker(void **state)
 	assert_string_not_equal(markers[0], markers[1]);
 }
 
-/* Options may go away once the upload exists. */
+/* The caller may free the options once the upload exists. */
 static void
 options_are_copied(void **state)
 {
@@ -404,7 +404,7 @@ too_many_parts(void **state)
 
 /* ---- memory ---- */
 
-/* Writes until there is no room, with a look after each megabyte. */
+/* Writes until there is no room, with a check after each megabyte. */
 static void
 write_until_full(Fixture *fixture)
 {
@@ -421,7 +421,7 @@ write_until_full(Fixture *fixture)
 	}
 }
 
-/* A server that says nothing: memory fills up, and not further. */
+/* The server does not respond: memory fills up, and not further. */
 static void
 memory_is_bounded(void **state)
 {
@@ -431,7 +431,7 @@ memory_is_bounded(void **state)
 		int connections;
 		int buffers;
 	} rows[] = {
-		{10 * MIB, 8, 2}, /* less than two with their slack */
+		{10 * MIB, 8, 2}, /* less than two parts with their slack */
 		{2 * (PART + SLACK), 8, 2},
 		{3 * (PART + SLACK) - 1, 8, 2},
 		{3 * (PART + SLACK), 8, 3},
@@ -456,7 +456,7 @@ memory_is_bounded(void **state)
 		write_until_full(fixture);
 		full = (size_t) rows[i].buffers;
 		assert_int_equal(buffers_peak, full * (PART + SLACK));
-		/* it stops when the last buffer cannot take a megabyte more */
+		/* writing stops when the last buffer cannot take a megabyte more */
 		assert_in_range(fixture->written, full * PART - OB_SINK_ROOM,
 						full * PART);
 		wait_for_request(fixture, "PUT", NULL, (int) full - 1);
@@ -472,7 +472,7 @@ memory_is_bounded(void **state)
 	}
 }
 
-/* A part of half the memory: one is filled while one is sent. */
+/* With parts of half the memory, one is filled while one is sent. */
 static void
 parts_of_half_the_memory(void **state)
 {
@@ -485,11 +485,11 @@ parts_of_half_the_memory(void **state)
 	write_all(fixture, 5 * PART + 1);
 	finish_and_land(fixture);
 	assert_int_equal(buffers_peak, 2 * (PART + SLACK));
-	/* they went around */
+	/* the buffers were reused */
 	assert_int_equal(buffers_made, 2);
 }
 
-/* However many are waiting, and one at a time on one connection. */
+/* This holds for any number of waiting parts, and for a single connection. */
 static void
 parts_go_out_in_order(void **state)
 {
@@ -524,7 +524,7 @@ parts_go_out_in_order(void **state)
 			   "partNumber=2&"));
 }
 
-/* Buffers are exchanged for larger ones when the parts grow. */
+/* Buffers are replaced by larger ones when the parts grow. */
 static void
 parts_grow_within_memory(void **state)
 {
@@ -562,7 +562,7 @@ parts_grow_within_memory(void **state)
 	}
 }
 
-/* Where all parts must have one size, they do not grow. */
+/* If all parts must have one size, they do not grow. */
 static void
 parts_of_one_size(void **state)
 {
@@ -587,7 +587,7 @@ parts_of_one_size(void **state)
 	assert_int_equal(count(fixture, "PUT", NULL), 7);
 }
 
-/* However much memory there is, no part is larger than S3 takes. */
+/* However much memory there is, no part is larger than S3 allows. */
 static void
 no_part_is_too_large(void **state)
 {
@@ -608,7 +608,7 @@ no_memory_for_parts(void **state)
 	ObError error;
 	size_t avail;
 
-	/* for the first one */
+	/* memory lacks for the first part */
 	begin(fixture);
 	refuse_buffers = true;
 	ob_error_clear(&error);
@@ -619,7 +619,7 @@ no_memory_for_parts(void **state)
 	assert_int_equal(server_accepted(fixture->server), 0);
 	renew(fixture);
 
-	/* for a later one, while another is under way */
+	/* memory lacks for a later part, while another is being sent */
 	refuse_buffers = false;
 	server_rule(fixture->server, (ServerRule){.target = "partNumber",
 											  .act = SERVER_HOLD,
@@ -657,7 +657,7 @@ parts_are_tried_again(void **state)
 											  .times = 1,
 											  .act = SERVER_DROP,
 											  .read = 3 * MIB});
-	/* stored, but the response is lost */
+	/* the part is stored, but the response is lost */
 	server_rule(fixture->server, (ServerRule){.target = "partNumber=3&",
 											  .times = 1,
 											  .act = SERVER_CUT,
@@ -679,7 +679,7 @@ parts_are_tried_again(void **state)
 	assert_in_range(stats.retries, 4, 5);
 	assert_in_range(count(fixture, "PUT", NULL), 7, 8);
 
-	/* those of another upload by the same client are not its own */
+	/* retries of another upload by the same client do not count */
 	ob_upload_free(fixture->upload);
 	begin(fixture);
 	write_all(fixture, 5);
@@ -754,7 +754,7 @@ part_is_refused(void **state)
 						"could not upload part 2 of \"s3://b/dir/key\"");
 	assert_int_equal(failure->http_status, 403);
 	assert_false(ob_upload_may_exist(fixture->upload));
-	/* every call returns the same now */
+	/* every call returns the same error now */
 	ob_error_clear(&error);
 	assert_null(ob_upload_window(fixture->upload, &avail, &error));
 	assert_memory_equal(&error, failure, sizeof(error));
@@ -775,7 +775,7 @@ part_is_refused(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* Several parts fail at a time: the first error stays. */
+/* Several parts fail at the same time: the first error stays. */
 static void
 first_error_wins(void **state)
 {
@@ -805,7 +805,7 @@ first_error_wins(void **state)
 	}
 	assert_int_equal(ob_upload_error(fixture->upload)->code, OB_EDENIED);
 	abort_and_wait(fixture);
-	/* no part was in flight: once is enough */
+	/* no part was in flight: one Abort is enough */
 	assert_int_equal(count(fixture, "DELETE", NULL), 1);
 	assert_nothing_landed(fixture);
 }
@@ -904,7 +904,7 @@ abort_before_anything_was_sent(void **state)
 	}
 }
 
-/* Its response names what must be aborted. */
+/* The response has the id of the upload that must be aborted. */
 static void
 abort_while_create_is_under_way(void **state)
 {
@@ -957,7 +957,7 @@ abort_while_parts_are_under_way(void **state)
 	assert_null(ob_upload_abort_error(fixture->upload));
 	assert_int_equal(count(fixture, "DELETE", "uploadId=2~up%2Fload%2B1"), 2);
 	assert_nothing_landed(fixture);
-	/* nobody listens to what the server says about them */
+	/* the server's response to them is ignored */
 	server_release(fixture->server);
 	host_drive_for(fixture->http, 30);
 	ob_upload_stats(fixture->upload, &stats);
@@ -966,7 +966,8 @@ abort_while_parts_are_under_way(void **state)
 	assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
 }
 
-/* A server that counts an aborted upload as there until its parts are gone. */
+/* The server reports an aborted upload as present until its parts are
+ * removed. */
 static void
 abort_twice_with_success(void **state)
 {
@@ -1011,7 +1012,7 @@ abort_fails(void **state)
 	assert_string_equal(ob_upload_id(fixture->upload), "2~up/load+1");
 }
 
-/* An Abort without a response is sent again. */
+/* An Abort without a response is retried. */
 static void
 abort_is_tried_again(void **state)
 {
@@ -1030,11 +1031,11 @@ abort_is_tried_again(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* The response to the last request is waited for, with patience. */
+/* The response to the last request is awaited, within a limit. */
 #define PATIENT 20000
 
 static void
-abort_patiently(Fixture *fixture)
+abort_and_wait_for_end(Fixture *fixture)
 {
 	ob_upload_abort(fixture->upload, PATIENT);
 	host_drive_for(fixture->http, 20);
@@ -1046,8 +1047,8 @@ abort_patiently(Fixture *fixture)
 	assert_null(ob_upload_abort_error(fixture->upload));
 }
 
-/* Neither success nor failure of the Abort proves anything, as long as the
- * Complete is under way; the object shows that it was done. */
+/* Neither success nor failure of the Abort proves anything as long as the
+ * Complete is running; the object shows that it succeeded. */
 static void
 abort_during_complete(void **state)
 {
@@ -1110,7 +1111,7 @@ abort_during_complete(void **state)
 							 NULL,
 						 rows[i].stored);
 		assert_false(ob_upload_done(fixture->upload));
-		/* nobody listens to what the server says later */
+		/* later responses of the server are ignored */
 		server_release(fixture->server);
 		host_drive_for(fixture->http, 20);
 		assert_int_equal(ob_http_timeout_ms(fixture->http), -1);
@@ -1118,7 +1119,7 @@ abort_during_complete(void **state)
 	}
 }
 
-/* Its response comes in time, and is decisive. */
+/* The response comes in time, and decides. */
 static void
 abort_after_the_response_to_complete(void **state)
 {
@@ -1150,7 +1151,7 @@ abort_after_the_response_to_complete(void **state)
 		 1,
 		 true,
 		 true},
-		/* what a response teaches is not for another try */
+		/* the response does not cause another attempt */
 		{"another time",
 		 {.status = 403,
 		  .headers = "Date: Wed, 21 Oct 2015 07:28:00 GMT\r\n",
@@ -1181,7 +1182,7 @@ abort_after_the_response_to_complete(void **state)
 		write_all(fixture, PART + 1);
 		finish(fixture);
 		wait_for_request(fixture, "POST", "uploadId", 1);
-		abort_patiently(fixture);
+		abort_and_wait_for_end(fixture);
 		assert_row(rows[i].name,
 				   count(fixture, "DELETE", NULL) == rows[i].deletes);
 		assert_row(rows[i].name,
@@ -1197,9 +1198,9 @@ abort_after_the_response_to_complete(void **state)
 	}
 }
 
-/* Patience has an end, and a response that comes after it still counts. */
+/* The wait has a limit, and a response that comes after it still counts. */
 static void
-abort_when_patience_ends(void **state)
+abort_when_the_wait_ends(void **state)
 {
 	Fixture *fixture = *state;
 
@@ -1270,7 +1271,7 @@ abort_during_put_object(void **state)
 		wait_for_request(fixture, "PUT", NULL, 1);
 		assert_true(ob_upload_may_exist(fixture->upload));
 		if (rows[i].patient)
-			abort_patiently(fixture);
+			abort_and_wait_for_end(fixture);
 		else
 			abort_and_wait(fixture);
 		assert_null(ob_upload_abort_error(fixture->upload));
@@ -1368,9 +1369,9 @@ static const struct
 	 false},
 };
 
-/* The last request has failed in the end.  Only a refusal denies that it was
- * carried out; else the object is looked for, and one that is not there yet
- * may still come from behind a gateway. */
+/* The last request has finally failed.  Only a refusal proves that it had no
+ * effect; otherwise a HEAD looks for the object, and an object that does not
+ * exist yet may still come from behind a gateway. */
 static void
 abort_after_the_last_request_failed(void **state)
 {
@@ -1410,7 +1411,8 @@ abort_after_the_last_request_failed(void **state)
 	}
 }
 
-/* A body that has not gone out makes no object, and is not waited for. */
+/* A PutObject whose body was not sent completely makes no object, and is not
+ * awaited. */
 static void
 abort_within_put_object(void **state)
 {
@@ -1431,7 +1433,7 @@ abort_within_put_object(void **state)
 	server_release(fixture->server);
 }
 
-/* No request is under way: the store asked for a pause. */
+/* No request is running: the store requested a pause. */
 static void
 abort_between_two_tries(void **state)
 {
@@ -1477,7 +1479,7 @@ start_unclear(Fixture *fixture)
 	finish(fixture);
 }
 
-/* It was done, but its response got lost. */
+/* The Complete succeeded, but its response got lost. */
 static void
 lost_response_of_complete(void **state)
 {
@@ -1488,7 +1490,7 @@ lost_response_of_complete(void **state)
 		 .body = "<CompleteMultipartUploadResult>"},
 		{COMPLETE_TARGET, .times = 1, .store = true, .act = SERVER_CUT,
 		 .status = 200, .body = "<CompleteMultipartUploadResult/>", .cut = 5},
-		/* the try that is reported was the second one */
+		/* the reported attempt is the second one */
 		{COMPLETE_TARGET, .times = 1, .store = true, .status = 500,
 		 .body = XML_ERROR("InternalError")},
 	};
@@ -1507,8 +1509,8 @@ lost_response_of_complete(void **state)
 	}
 }
 
-/* It was not done: there is nothing, or another writer's object, or one of
- * another size.  The upload is still there, so it is completed again. */
+/* The Complete had no effect: there is nothing, or another writer's object, or
+ * one of another size.  The upload still exists, so it is completed again. */
 static void
 complete_was_not_done(void **state)
 {
@@ -1520,7 +1522,7 @@ complete_was_not_done(void **state)
 		 .status = 200,
 		 .headers = "x-amz-meta-onboard-upload: "
 					"0123456789abcdef0123456789abcdef\r\n",
-		 /* which is never sent, but makes the length ours */
+		 /* the byte is never sent, but makes our length equal */
 		 .body = length,
 		 .body_len = PART + 1},
 	};
@@ -1541,7 +1543,8 @@ complete_was_not_done(void **state)
 	}
 }
 
-/* Our marker on an object of another size: not what was to be uploaded. */
+/* The object has our marker and another size: it is not what was to be
+ * uploaded. */
 static void
 our_marker_but_another_size(void **state)
 {
@@ -1566,8 +1569,8 @@ our_marker_but_another_size(void **state)
 	assert_int_equal(count(fixture, "POST", "uploadId"), 2);
 }
 
-/* The first Complete was still at work when we asked, and ends before the
- * second one. */
+/* The first Complete was still running at the HEAD, and ends before the second
+ * one. */
 static void
 complete_was_slow(void **state)
 {
@@ -1627,14 +1630,14 @@ complete_stays_unclear(void **state)
 		start_unclear(fixture);
 		failure = wait_for_error(fixture);
 		assert_row(rows[i].name, failure->code == OB_EUNKNOWN);
-		/* the error of the Complete, not of the later requests */
+		/* the error is that of the Complete, not of later requests */
 		assert_error(failure, OB_EUNKNOWN, "HTTP 502");
 		assert_string_equal(failure->what, "could not complete the upload of "
 										   "\"s3://b/dir/key\"");
 		assert_row(rows[i].name,
 				   count(fixture, "POST", "uploadId") == rows[i].completes);
 		assert_true(ob_upload_may_exist(fixture->upload));
-		/* the Abort finds the upload, but a Complete may be at work yet */
+		/* the Abort finds the upload, but a Complete may still be running */
 		abort_and_wait(fixture);
 		assert_true(ob_upload_may_exist(fixture->upload));
 		assert_false(ob_upload_exists(fixture->upload));
@@ -1643,7 +1646,7 @@ complete_stays_unclear(void **state)
 	}
 }
 
-/* Done without a response: the Abort finds no upload. */
+/* The Complete succeeded without a response: the Abort finds no upload. */
 static void
 complete_stays_unclear_for_good(void **state)
 {
@@ -1662,7 +1665,7 @@ complete_stays_unclear_for_good(void **state)
 	assert_non_null(server_object(fixture->server, "dir/key", &len));
 }
 
-/* The second Complete is refused, but the first one may yet be done. */
+/* The second Complete is refused, but the first one may still succeed. */
 static void
 refused_after_it_was_unclear(void **state)
 {
@@ -1683,7 +1686,7 @@ refused_after_it_was_unclear(void **state)
 }
 
 static void
-abort_while_finding_out(void **state)
+abort_during_head(void **state)
 {
 	static const ServerRule holds[] = {
 		{.method = "HEAD", .times = 1, .act = SERVER_HOLD, .status = 404},
@@ -1720,7 +1723,7 @@ free_at_any_time(void **state)
 	{
 		const char *name;
 		size_t size;
-		ServerRule hold; /* the last request that comes */
+		ServerRule hold; /* the last request that is sent */
 		bool finish;
 		bool abort;
 	} rows[] = {
@@ -1792,7 +1795,7 @@ free_at_any_time(void **state)
 		renew(fixture);
 	}
 
-	/* failed, and while its Abort is under way */
+	/* failed, and while its Abort is running */
 	for (int i = 0; i < 2; i++)
 	{
 		server_rule(fixture->server,
@@ -1822,7 +1825,7 @@ is_held(void *arg)
 	return ob_upload_held(fixture->upload) || ob_upload_error(fixture->upload);
 }
 
-/* What a host would hand over. */
+/* The data that a host would hand over. */
 typedef struct HandOver
 {
 	char id[OB_UPLOAD_ID_MAX];
@@ -1832,7 +1835,7 @@ typedef struct HandOver
 	uint32_t crc32;
 } HandOver;
 
-/* Holds an object of that many bytes, and forgets the upload. */
+/* Holds an object of that many bytes, and frees the upload. */
 static void
 hold(Fixture *fixture, size_t total, HandOver *over)
 {
@@ -1872,7 +1875,7 @@ adopt(Fixture *fixture, HandOver *over)
 	assert_int_equal(ob_upload_adopt(fixture->upload, &over->held, &error),
 					 OB_OK);
 	assert_true(ob_upload_held(fixture->upload));
-	/* once */
+	/* only once */
 	assert_int_equal(ob_upload_adopt(fixture->upload, &over->held, &error),
 					 OB_EINVAL);
 }
@@ -1904,7 +1907,7 @@ held_and_published(void **state)
 	}
 }
 
-/* There is no part without a byte. */
+/* A part has at least one byte. */
 static void
 held_and_empty(void **state)
 {
@@ -1939,7 +1942,7 @@ held_and_aborted(void **state)
 	ob_upload_free(fixture->upload);
 
 	hold(fixture, 2 * PART, &over);
-	over.held.nparts = 0; /* not needed for it */
+	over.held.nparts = 0; /* an abort does not need them */
 	adopt(fixture, &over);
 	abort_and_wait(fixture);
 	assert_false(ob_upload_may_exist(fixture->upload));
@@ -2028,7 +2031,7 @@ main(void)
 		TEST(abort_is_tried_again),
 		TEST(abort_during_complete),
 		TEST(abort_after_the_response_to_complete),
-		TEST(abort_when_patience_ends),
+		TEST(abort_when_the_wait_ends),
 		TEST(abort_during_put_object),
 		TEST(abort_after_the_last_request_failed),
 		TEST(abort_within_put_object),
@@ -2041,7 +2044,7 @@ main(void)
 		TEST(complete_stays_unclear),
 		TEST(complete_stays_unclear_for_good),
 		TEST(refused_after_it_was_unclear),
-		TEST(abort_while_finding_out),
+		TEST(abort_during_head),
 		TEST(free_at_any_time),
 		TEST(held_and_published),
 		TEST(held_and_empty),

@@ -1,11 +1,11 @@
 /*
  * test_upload_options.c
- *		Uploads with checksums, with an object that is to stay, and at a
- *		store that asks for less.
+ *		Uploads with checksums, with an existing object that must stay, and
+ *		to a store that throttles.
  *
  * test/core/test_upload_options.c
  *
- * The little S3 computes anew whatever is said of bodies and objects.
+ * The little S3 verifies all checksums of bodies and objects.
  */
 #include "uploads.h"
 
@@ -122,8 +122,8 @@ checksums(void **state)
 	}
 }
 
-/* A byte changed on its way: the part is sent again, where anything at all is
- * computed of it. */
+/* A byte is damaged in transit: the part is sent again if it has any
+ * checksum. */
 static void
 damaged_parts(void **state)
 {
@@ -154,7 +154,7 @@ damaged_parts(void **state)
 	}
 }
 
-/* Damaged each time: three tries. */
+/* The part is always damaged: three attempts. */
 static void
 always_damaged(void **state)
 {
@@ -211,7 +211,7 @@ common_headers(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* ---- an object that is to stay ---- */
+/* ---- existing objects that must not be replaced ---- */
 
 static void
 begin_careful(Fixture *fixture)
@@ -242,7 +242,7 @@ assert_exists(Fixture *fixture, const char *cause, bool may_be_ours)
 	assert_int_equal(ob_upload_may_exist(fixture->upload), may_be_ours);
 }
 
-/* It is known before anything is sent, and while rows still come. */
+/* The object is detected before anything is sent, while rows still come. */
 static void
 object_exists(void **state)
 {
@@ -284,9 +284,9 @@ object_does_not_exist(void **state)
 	}
 }
 
-/* Nothing else goes out before that response. */
+/* No other request is sent before the response to the HEAD. */
 static void
-looking_comes_first(void **state)
+head_comes_first(void **state)
 {
 	static const size_t sizes[] = {1000, PART + 200000};
 	Fixture *fixture = *state;
@@ -310,11 +310,11 @@ looking_comes_first(void **state)
 }
 
 static void
-looking_fails(void **state)
+head_fails(void **state)
 {
 	Fixture *fixture = *state;
 
-	/* what passes */
+	/* transient failures */
 	server_rule(fixture->server,
 				(ServerRule){.method = "HEAD", .times = 1, .status = 500});
 	begin_careful(fixture);
@@ -322,7 +322,8 @@ looking_fails(void **state)
 	finish_and_land(fixture);
 	assert_int_equal(count(fixture, "HEAD", NULL), 2);
 
-	/* and what does not: better no object than the loss of another writer's */
+	/* final failures: landing no object is better than replacing another
+	 * writer's */
 	renew(fixture);
 	server_rule(fixture->server,
 				(ServerRule){.method = "HEAD", .status = 403});
@@ -337,7 +338,7 @@ looking_fails(void **state)
 }
 
 static void
-giving_up_while_looking(void **state)
+giving_up_during_head(void **state)
 {
 	Fixture *fixture = *state;
 
@@ -367,7 +368,7 @@ giving_up_while_looking(void **state)
 	}
 }
 
-/* AWS honours the condition wherever it is sent, so no HEAD goes before.
+/* AWS honours the condition on every request, so no HEAD is sent first.
  * Another writer's object is distinguished from ours after the refusal. */
 static void
 condition_on_aws(void **state)
@@ -396,7 +397,7 @@ condition_on_aws(void **state)
 	}
 }
 
-/* An object came between the look and the write. */
+/* An object appears between the HEAD and the write. */
 static void
 object_appears_meanwhile(void **state)
 {
@@ -404,7 +405,7 @@ object_appears_meanwhile(void **state)
 	{
 		const char *name;
 		size_t size;
-		ServerRule head; /* the second one */
+		ServerRule head; /* the second HEAD */
 		bool may_be_ours;
 	} rows[] = {
 		{"small", 1000, {OTHERS_OBJECT}, false},
@@ -443,7 +444,7 @@ object_appears_meanwhile(void **state)
 	}
 }
 
-/* The object that the retry found is the one that the first try made. */
+/* The object that the retry finds is the one that the first attempt made. */
 static void
 object_is_our_own(void **state)
 {
@@ -502,7 +503,8 @@ object_is_our_own(void **state)
 	}
 }
 
-/* A lost response, then a refusal, and nobody says whose object it is. */
+/* A response is lost, the retry is refused, and it is unknown whose object
+ * exists. */
 static void
 object_may_be_our_own(void **state)
 {
@@ -525,7 +527,7 @@ object_may_be_our_own(void **state)
 	assert_true(ob_upload_may_exist(fixture->upload));
 }
 
-/* Two simultaneous writers: a Complete is final, and not tried again. */
+/* Two writers at the same time: the refusal of a Complete is final. */
 static void
 conflicting_completes(void **state)
 {
@@ -545,7 +547,7 @@ conflicting_completes(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* A PutObject is made again, and lands, or finds the other one's object. */
+/* A PutObject is retried, and succeeds, or finds the other writer's object. */
 static void
 conflicting_puts(void **state)
 {
@@ -583,7 +585,7 @@ conflicting_puts(void **state)
 	}
 }
 
-/* Backblaze wants it where objects are locked. */
+/* Backblaze requires it for locked objects. */
 static void
 md5_at_backblaze(void **state)
 {
@@ -671,13 +673,14 @@ throttled_parts(void **state)
 	server_release(fixture->server);
 }
 
-/* Never none; and more again after a while without complaints. */
+/* At least one part is sent at a time, and more after a while without
+ * throttling. */
 static void
 throttled_and_recovered(void **state)
 {
 	Fixture *fixture = *state;
 
-	/* EntityTooSmall, otherwise */
+	/* otherwise EntityTooSmall */
 	server_rule(fixture->server, (ServerRule){COMPLETE_TARGET, .status = 200,
 											  .body = COMPLETED});
 	server_rule(fixture->server, (ServerRule){.target = "partNumber=20&",
@@ -708,7 +711,7 @@ throttled_and_recovered(void **state)
 	assert_true(ob_upload_done(fixture->upload));
 }
 
-/* Another failure is not one of too many requests. */
+/* Other failures do not reduce the number of concurrent parts. */
 static void
 not_throttled(void **state)
 {
@@ -726,8 +729,7 @@ not_throttled(void **state)
 	server_release(fixture->server);
 }
 
-/* All requests of an upload spend of one quota; giving up is not one of
- * them. */
+/* All requests of an upload share one quota, but the Abort does not. */
 static void
 quota_of_the_upload(void **state)
 {
@@ -744,7 +746,8 @@ quota_of_the_upload(void **state)
 	write_all(fixture, PART + 200000);
 	assert_error(wait_for_error(fixture), OB_ESERVER,
 				 "too many requests of this upload failed");
-	/* Create gave its ten back, and one more; then the part took twice */
+	/* Create returned its ten tokens, and one more; then the part failed
+	 * twice */
 	assert_int_equal(count(fixture, "PUT", NULL), 3);
 	assert_int_equal(fixture->upload->quota.tokens, 5);
 	abort_and_wait(fixture);
@@ -753,9 +756,9 @@ quota_of_the_upload(void **state)
 	assert_nothing_landed(fixture);
 }
 
-/* ---- the last look ---- */
+/* ---- the final check ---- */
 
-/* A byte that got lost in our own hands: never a short object. */
+/* A byte gets lost in our own memory: the object must never be too short. */
 static void
 sums_that_differ(void **state)
 {
@@ -788,9 +791,9 @@ main(void)
 		TEST(common_headers),
 		TEST(object_exists),
 		TEST(object_does_not_exist),
-		TEST(looking_comes_first),
-		TEST(looking_fails),
-		TEST(giving_up_while_looking),
+		TEST(head_comes_first),
+		TEST(head_fails),
+		TEST(giving_up_during_head),
 		TEST(condition_on_aws),
 		TEST(object_appears_meanwhile),
 		TEST(object_is_our_own),

@@ -1,11 +1,11 @@
 /*
  * test_upload_shared.c
- *		One upload that several processes feed.
+ *		One upload to which several processes contribute.
  *
  * test/core/test_upload_shared.c
  *
- * The processes are uploads of this one; what they share is a struct, as it
- * would be in shared memory.
+ * The "processes" are uploads of this process, which share a struct as they
+ * would share memory.
  */
 #include "uploads.h"
 
@@ -17,7 +17,7 @@ typedef struct Shared
 	int taken;
 	ObUploadPart parts[PARTS_MAX];
 	int landed;
-	ObCode refusal; /* of landed */
+	ObCode refusal; /* returned by landed() */
 	ObRaw raw[PARTS_MAX];
 } Shared;
 
@@ -39,7 +39,7 @@ landed(void *arg, int number, const ObUploadPart *part, ObError *error)
 	if (shared->refusal != OB_OK)
 		return ob_error_set(error, shared->refusal, "no place for a part");
 	assert_in_range(number, 1, PARTS_MAX);
-	/* once each */
+	/* each number only once */
 	assert_string_equal(shared->parts[number - 1].etag, "");
 	shared->parts[number - 1] = *part;
 	shared->landed++;
@@ -176,7 +176,7 @@ start_first(Fixture *fixture, ObUpload *upload, const ObUploadShare *share)
 	assert_string_not_equal(ob_upload_id(upload), "");
 }
 
-/* The object begins with the head, and then has these pieces of the data. */
+/* The object begins with the head, followed by these pieces of the data. */
 static void
 assert_object(Fixture *fixture, const size_t (*pieces)[2], int n)
 {
@@ -200,8 +200,8 @@ assert_object(Fixture *fixture, const size_t (*pieces)[2], int n)
 
 /* ---- two processes ---- */
 
-/* The head goes with the process that takes number 1, the tail to the first
- * process, and CRCs fit whatever the parts are. */
+/* The head goes with the process that takes number 1, the tail with the first
+ * process, and the CRCs match for any number of parts. */
 static void
 two_processes(void **state)
 {
@@ -224,7 +224,7 @@ two_processes(void **state)
 		renew(fixture);
 		a = new_process(fixture, checksums[i / 2]);
 		b = new_process(fixture, checksums[i / 2]);
-		/* Create is sent at once, without a byte */
+		/* Create is sent at once, before any byte */
 		start_first(fixture, a, &share);
 		assert_int_equal(count(fixture, "POST", "uploads="), 1);
 		begin_shared(b, &share, ob_upload_id(a));
@@ -247,7 +247,7 @@ two_processes(void **state)
 		assert_int_equal(tail_len, 1000);
 		assert_memory_equal(tail, data + 30 * MIB, 1000);
 		host_drive(fixture->http, is_idle, b);
-		/* the other process's rows, through this one */
+		/* the other process's rows go through this one */
 		write_rows(fixture, a, 30 * MIB, 1000);
 		write_rows(fixture, a, 10 * MIB, 2000);
 		end_part(a);
@@ -277,8 +277,8 @@ two_processes(void **state)
 	}
 }
 
-/* What is known of a part's pieces goes with its number, and a head takes from
- * the first piece what it replaces, of the part's bytes and of all sums. */
+/* The data of a part's pieces is reported with its number, and a head replaces
+ * bytes of the first piece, in the part and in all sums. */
 static void
 pieces(void **state)
 {
@@ -293,7 +293,7 @@ pieces(void **state)
 	share.head.skip = 6;
 	share.head.drop = 4;
 	start_first(fixture, a, &share);
-	ob_upload_end_piece(a, &first); /* of nothing */
+	ob_upload_end_piece(a, &first); /* an empty piece */
 	assert_int_equal(ob_upload_pending_raw(a).len, 0);
 	write_rows(fixture, a, 0, 1000);
 	ob_upload_end_piece(a, &first);
@@ -307,7 +307,7 @@ pieces(void **state)
 	assert_int_equal(shared.raw[0].crc32, raw.crc32);
 	assert_int_equal(ob_upload_pending_raw(a).len, 0);
 
-	/* the second part keeps what it has */
+	/* the second part keeps its own */
 	write_rows(fixture, a, 0, 100);
 	ob_upload_end_piece(a, &second);
 	end_part(a);
@@ -321,7 +321,7 @@ pieces(void **state)
 	ob_upload_free(a);
 }
 
-/* No rows at all, or none but those of others. */
+/* There are no rows, or only those of other processes. */
 static void
 only_a_head(void **state)
 {
@@ -346,7 +346,7 @@ only_a_head(void **state)
 	ob_upload_free(a);
 }
 
-/* A row longer than any part: the buffer grows, and the part with it. */
+/* A row is longer than any part: the buffer grows, and the part with it. */
 static void
 long_row(void **state)
 {
@@ -427,7 +427,7 @@ idle_and_room(void **state)
 	ob_upload_free(a);
 }
 
-/* ---- what goes wrong ---- */
+/* ---- failures ---- */
 
 static void
 abort_first(Fixture *fixture, ObUpload *upload)
@@ -441,7 +441,7 @@ abort_first(Fixture *fixture, ObUpload *upload)
 	assert_int_equal(server_uploads(fixture->server), 0);
 }
 
-/* Bytes that a process has written and none has sent. */
+/* A process has written bytes that none has sent. */
 static void
 bytes_are_missing(void **state)
 {
@@ -471,7 +471,7 @@ bytes_are_missing(void **state)
 	}
 }
 
-/* What the store computes of the whole is not what the parts say. */
+/* The store's checksum of the whole does not match the parts. */
 static void
 crc_is_wrong(void **state)
 {
@@ -512,7 +512,7 @@ part_has_no_place(void **state)
 	ob_upload_free(a);
 }
 
-/* Numbers are shared, so others may have used them up. */
+/* Numbers are shared, so other processes may have used them up. */
 static void
 no_numbers_left(void **state)
 {
@@ -553,7 +553,8 @@ create_is_refused(void **state)
 	ob_upload_free(a);
 }
 
-/* An object that is to stay is looked for once, by the first process. */
+/* One HEAD, by the first process, looks for an object that must not be
+ * replaced. */
 static void
 object_exists(void **state)
 {
@@ -627,7 +628,7 @@ calls_at_the_wrong_time(void **state)
 
 	a = new_process(fixture, OB_CHECKSUM_SHA256);
 	start_first(fixture, a, &share);
-	/* no part, and then one that was not ended */
+	/* a missing part, and then one that was not ended */
 	ob_error_clear(&error);
 	assert_int_equal(ob_upload_end_part(a, &error), OB_EINVAL);
 	assert_error(&error, OB_EINVAL, "there is no part to end");
@@ -640,7 +641,7 @@ calls_at_the_wrong_time(void **state)
 	ob_upload_free(a);
 }
 
-/* Parts of one size cannot end where rows do. */
+/* Parts of one size cannot end at row boundaries. */
 static void
 not_with_parts_of_one_size(void **state)
 {

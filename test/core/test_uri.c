@@ -26,7 +26,8 @@ encoding(void **state)
 		{"a b", true, "a%20b"},
 		{"a+b", true, "a%2Bb"},
 		{"100%", true, "100%25"},
-		{"%20", true, "%2520"}, /* once, whatever the text looks like */
+		{"%20", true,
+		 "%2520"}, /* encoded once, whatever the text looks like */
 		{"/a//b/", true, "/a//b/"},
 		{"/a//b/", false, "%2Fa%2F%2Fb%2F"},
 		{"./../.", true, "./../."}, /* nothing is normalised */
@@ -235,7 +236,7 @@ endpoint_lengths(void **state)
 	}
 }
 
-/* Whatever character the password contains. */
+/* This holds for every character in the password. */
 static void
 password_is_never_repeated(void **state)
 {
@@ -285,7 +286,7 @@ amazon_hosts(void **state)
 		{"s3.amazonaws.com.evil.example", false},
 		{"s3.amazonaws.org", false},
 		{"s3.notamazonaws.com", false},
-		/* another server on a machine of EC2, or behind a load balancer */
+		/* another server on an EC2 machine, or behind a load balancer */
 		{"ec2-192-0-2-1.eu-west-1.compute.amazonaws.com", false},
 		{"s3-gw-123.elb.eu-west-1.amazonaws.com", false},
 		{"s3", false},
@@ -359,7 +360,8 @@ aws_endpoints(void **state)
 }
 
 /* The hosts are those of botocore 1.43, by its endpoint-rule-set-1.json and
- * partitions.json: first without, then with dual stack, FIPS, and both. */
+ * partitions.json: first without any variant, then with dual stack, FIPS, and
+ * both. */
 static void
 hosts_of_services(void **state)
 {
@@ -497,7 +499,7 @@ variants_of_the_environment(void **state)
 }
 
 static void
-what_other_stores_want(void **state)
+requirements_of_other_stores(void **state)
 {
 	static const struct
 	{
@@ -551,7 +553,7 @@ bucket_names(void **state)
 		{"my.-bucket", NULL},
 		{NAME_63, NULL},
 		{"1.2.3.4.5", NULL},
-		{"256.1.1.1", NULL}, /* no address */
+		{"256.1.1.1", NULL}, /* not an address */
 		{"point-0123456789abcdef-s3alias", NULL},
 		{"lake-x-s3", NULL},
 		{"lake--euc1-az1--x-s3", "S3 Express"},
@@ -635,12 +637,12 @@ bucket_patterns(void **state)
 		{" , ", "", false},
 		{"la ke", "lake", false},
 		{"LAKE", "lake", false},
-		{"la\\ke", "lake", false}, /* a backslash is itself */
+		{"la\\ke", "lake", false}, /* a backslash is an ordinary character */
 		{"\\lake", "lake", false},
 		{"[", "lake", false},
 		{"[l", "lake", false},
 		{"lake-*,*-raw", "x-raw", true},
-		{".*", "lake", false}, /* no regular expression */
+		{".*", "lake", false}, /* not a regular expression */
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
@@ -730,13 +732,13 @@ targets(void **state)
 		{"https://h/s3", OB_ADDRESSING_AUTO, "lake", NULL, "h", "/s3/lake"},
 		{"https://h/s3", OB_ADDRESSING_VIRTUAL, "lake", NULL, "lake.h",
 		 "/s3/"},
-		/* keys are kept as they are */
+		/* keys are unchanged */
 		{RGW, OB_ADDRESSING_AUTO, "lake", "/k", "127.0.0.1:7480", "/lake//k"},
 		{RGW, OB_ADDRESSING_AUTO, "lake", "a//b/./../c/", "127.0.0.1:7480",
 		 "/lake/a//b/./../c/"},
 		{RGW, OB_ADDRESSING_AUTO, "lake", "a b+c%?#&=\xc3\xbc",
 		 "127.0.0.1:7480", "/lake/a%20b%2Bc%25%3F%23%26%3D%C3%BC"},
-		/* no bucket gets out of its place */
+		/* no bucket changes the host or the path */
 		{RGW, OB_ADDRESSING_AUTO, "a/../b\r\nx", "k", "127.0.0.1:7480",
 		 "/a%2F..%2Fb%0D%0Ax/k"},
 		{RGW, OB_ADDRESSING_VIRTUAL, "evil/\r\n", "k",
@@ -799,7 +801,7 @@ main(void)
 		cmocka_unit_test(aws_endpoints),
 		cmocka_unit_test(hosts_of_services),
 		cmocka_unit_test(variants_of_the_environment),
-		cmocka_unit_test(what_other_stores_want),
+		cmocka_unit_test(requirements_of_other_stores),
 		cmocka_unit_test(bucket_names),
 		cmocka_unit_test(bucket_patterns),
 		cmocka_unit_test(overlong_patterns_match_nothing),

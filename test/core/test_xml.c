@@ -1,11 +1,10 @@
 /*
  * test_xml.c
- *		Reading S3's documents, the real ones and the hostile ones.
+ *		Reading S3's documents, real and hostile ones.
  *
  * test/core/test_xml.c
  *
- * The parser is made with an allocator that can be told to fail, which
- * counts what it hands out.
+ * The parser uses an allocator that fails on demand, and counts its blocks.
  *
  * link: -Wl,--wrap=XML_ParserCreate
  */
@@ -156,7 +155,7 @@ ignore_upload(void *arg, const ObXmlUpload *upload)
 
 typedef enum Kind
 {
-	KIND_NONE, /* no reader takes it */
+	KIND_NONE, /* all readers refuse it */
 	KIND_ERROR,
 	KIND_CREATE,
 	KIND_COMPLETE,
@@ -173,8 +172,8 @@ assert_verdict(ObCode code, const ObError *error, bool wanted, ObCode failure)
 		assert_true(strlen(error->cause) > 0);
 }
 
-/* Only the reader of that kind takes the text; the others fail with that
- * code.  Whatever a reader refuses leaves nothing in its output. */
+/* Only the reader of that kind accepts the text; the others fail with that
+ * code.  A reader that refuses a text leaves its output empty. */
 static void
 assert_kind(const char *data, size_t len, Kind kind, ObCode failure)
 {
@@ -270,11 +269,11 @@ errors_in_odd_forms(void **state)
 		 "<&>\"'A", ""},
 		{"<!-- c --><?pi x?><Error><Code>A</Code></Error><!-- c -->\n", "A",
 		 ""},
-		/* other elements of these names are not meant */
+		/* other elements of these names do not count */
 		{"<Error><X><Code>A</Code></X></Error>", "", ""},
 		{"<Error><Code>A<Code>B</Code></Code></Error>", "", ""},
 		{"<Error><code>A</code></Error>", "", ""},
-		/* what would upset a terminal does not get through */
+		/* characters that a terminal would obey are masked */
 		{"<Error><Message>a&#10;b\xc2\x9b\xc3\xbc</Message></Error>", "",
 		 "a?b????"},
 		{" \r\n\t<Error><Code>A</Code></Error>", "A", ""},
@@ -371,12 +370,12 @@ creates_without_an_id(void **state)
 		"<Result><UploadId>a</UploadId></Result>",
 		"<InitiateMultipartUploadResultX><UploadId>a</UploadId>"
 		"</InitiateMultipartUploadResultX>",
-		/* it is shown to people */
+		/* the id is shown to users */
 		"<InitiateMultipartUploadResult><UploadId>a\xc3\xbc</UploadId>"
 		"</InitiateMultipartUploadResult>",
 		"<InitiateMultipartUploadResult><UploadId>a\nb</UploadId>"
 		"</InitiateMultipartUploadResult>",
-		/* the id has been seen, but the document is not whole */
+		/* the id was read, but the document is incomplete */
 		"<InitiateMultipartUploadResult><UploadId>a</UploadId>",
 		"<InitiateMultipartUploadResult><UploadId>a</UploadId>"
 		"</InitiateMultipartUploadResult>x",
@@ -530,7 +529,7 @@ blanks_before_the_document(void **state)
 	assert_int_equal(ob_xml_read_complete(data, blanks, &out),
 					 OB_COMPLETE_UNCLEAR);
 
-	/* where AWS sends them: behind the declaration */
+	/* AWS sends them behind the declaration */
 	memcpy(data, DECLARATION, strlen(DECLARATION));
 	memcpy(data + blanks, rgw_complete, sizeof(rgw_complete));
 	assert_int_equal(
@@ -582,7 +581,8 @@ uploads(void **state)
 	assert_int_equal(read_uploads(aws_uploads, &seen, &page, &error), OB_OK);
 	assert_int_equal(seen.n, 2);
 	assert_string_equal(seen.uploads[0].key, "a+b/100% \xc3\xbc");
-	assert_string_equal(seen.uploads[0].upload_id, "id%2B1"); /* not encoded */
+	assert_string_equal(seen.uploads[0].upload_id,
+						"id%2B1"); /* ids are not encoded */
 	assert_int_equal(seen.uploads[0].initiated, 1289422113);
 	assert_string_equal(seen.uploads[1].key, "b");
 	assert_string_equal(seen.uploads[1].upload_id, "id2");
@@ -668,7 +668,7 @@ bad_uploads(void **state)
 		{PAGE("<Upload><UploadId>a</UploadId></Upload>"), "without key or id"},
 		{PAGE("<Upload><Key>a</Key><UploadId>\xc2\x9b</UploadId></Upload>"),
 		 "printable ASCII"},
-		/* nothing is left over from the upload before */
+		/* nothing of the previous upload remains */
 		{PAGE(UPLOAD("a") "<Upload><Key>b</Key></Upload>"),
 		 "without key or id"},
 		{PAGE("<IsTruncated>true</IsTruncated>"), "next marker"},
@@ -714,7 +714,7 @@ keys_are_never_cut(void **state)
 	ObXmlUploadsPage page;
 	ObError error;
 
-	/* the longest key there is, each byte of it encoded */
+	/* the longest possible key, with each byte encoded */
 	for (int i = 0; i < OB_KEY_MAX; i++)
 		memcpy(key + 3 * i, "%2B", 3);
 	key[OB_KEY_MAX * 3] = '\0';
@@ -852,7 +852,8 @@ truncation_anywhere_is_noticed(void **state)
 	for (size_t i = 0; i < COUNT_OF(documents); i++)
 		for (size_t len = 0; len < strlen(documents[i]); len++)
 		{
-			/* memory of its own, so that ASan sees a read behind the end */
+			/* memory of exactly this size, so that ASan detects reads beyond
+			 * it */
 			char *data = malloc(len > 0 ? len : 1);
 
 			memcpy(data, documents[i], len);
@@ -861,7 +862,8 @@ truncation_anywhere_is_noticed(void **state)
 		}
 }
 
-/* No crash, no leak, and an error that agrees with what is returned. */
+/* There is no crash, no leak, and an error that agrees with the return
+ * value. */
 static void
 survive(const char *data, size_t len)
 {
@@ -891,7 +893,7 @@ survive(const char *data, size_t len)
 	assert_int_equal(parser_blocks, 0);
 }
 
-/* Any byte replaced by any of these. */
+/* Any byte is replaced by any of these. */
 static void
 damage_anywhere_is_survived(void **state)
 {
@@ -1150,7 +1152,7 @@ more_than_an_int_holds(void **state)
 	ObXmlError out;
 	ObError error = {0};
 
-	/* it is refused before it is looked at */
+	/* it is refused before it is parsed */
 	assert_int_equal(
 		ob_xml_read_error("<Error/>", (size_t) 3 << 30, &out, &error),
 		OB_EPROTO);
@@ -1233,7 +1235,7 @@ writing(void **state)
 	ob_buf_free(&out);
 }
 
-/* The largest upload: well-formed by another reader's judgement. */
+/* The document of the largest upload is well-formed for another parser. */
 static void
 writing_ten_thousand_parts(void **state)
 {

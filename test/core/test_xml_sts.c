@@ -1,6 +1,6 @@
 /*
  * test_xml_sts.c
- *		STS's responses, those of AWS, Ceph and MinIO, and the hostile ones.
+ *		STS's responses: those of AWS, Ceph and MinIO, and hostile ones.
  *
  * test/core/test_xml_sts.c
  */
@@ -12,7 +12,7 @@
 
 #define XMLNS " xmlns=\"https://sts.amazonaws.com/doc/2011-06-15/\""
 
-/* of AWS's documentation of AssumeRole */
+/* from AWS's documentation of AssumeRole */
 static const char aws_role[] =
 	"<AssumeRoleResponse" XMLNS ">\n  <AssumeRoleResult>\n"
 	"  <SourceIdentity>DevUser123</SourceIdentity>\n    <AssumedRoleUser>\n"
@@ -86,7 +86,7 @@ assert_no_role(const char *row, const char *data, size_t len)
 }
 
 static void
-what_is_no_role(void **state)
+invalid_roles(void **state)
 {
 	static const char *const rows[] = {
 		"",
@@ -122,7 +122,7 @@ what_is_no_role(void **state)
 		assert_no_role("cut", aws_role, len);
 }
 
-/* A secret that was cut would be another one. */
+/* A truncated secret would be another one. */
 static void
 long_texts_are_not_cut(void **state)
 {
@@ -200,7 +200,7 @@ errors(void **state)
 }
 
 static void
-what_is_no_error(void **state)
+invalid_errors(void **state)
 {
 	static const char *const rows[] = {
 		"",
@@ -223,7 +223,7 @@ what_is_no_error(void **state)
 	}
 }
 
-/* The readings of S3's lists show the rest (test_xml.c). */
+/* test_xml.c tests other times, in S3's lists. */
 static void
 times(void **state)
 {
@@ -244,10 +244,10 @@ main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(roles),
-		cmocka_unit_test(what_is_no_role),
+		cmocka_unit_test(invalid_roles),
 		cmocka_unit_test(long_texts_are_not_cut),
 		cmocka_unit_test(errors),
-		cmocka_unit_test(what_is_no_error),
+		cmocka_unit_test(invalid_errors),
 		cmocka_unit_test(times),
 	};
 

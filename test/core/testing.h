@@ -1,15 +1,15 @@
 /*
  * testing.h
- *		What the unit tests share: cmocka, and a few assertions of our own.
+ *		Shared code of the unit tests: cmocka, and some assertions.
  *
  * test/core/testing.h
  *
- * A program that says
+ * A program whose head contains
  *
  *		 * link: -Wl,--wrap=malloc
  *
- * in its head and defines TESTING_MALLOC gets a malloc that fails on demand,
- * in src/core and in the test itself.
+ * and that defines TESTING_MALLOC gets a malloc that fails on demand, in
+ * src/core and in the test itself.
  */
 #ifndef OB_TESTING_H
 #define OB_TESTING_H
@@ -27,7 +27,7 @@
 
 #include "core/base/error.h"
 
-/* cmocka 2 has two others in its place, and 1 only this. */
+/* cmocka 2 replaces this by two others, and cmocka 1 has only this. */
 #undef assert_in_range
 #define assert_in_range(value, minimum, maximum) \
 	assert_in_range_at(value, minimum, maximum, __FILE__, __LINE__)
@@ -57,7 +57,7 @@ next_random(void)
 
 #define COUNT_OF(array) (sizeof(array) / sizeof((array)[0]))
 
-/* The code is this one and the cause contains that text. */
+/* The code is this one, and the cause contains that text. */
 #define assert_error(error, code_, part) \
 	assert_error_at(error, code_, part, __FILE__, __LINE__)
 
@@ -73,7 +73,7 @@ assert_error_at(const ObError *error, ObCode code, const char *part,
 	_fail(file, line);
 }
 
-/* An assertion for tables, which names the row that failed. */
+/* An assertion for tables, which prints the row that failed. */
 #define assert_row(row, condition)                        \
 	do                                                    \
 	{                                                     \

@@ -1,6 +1,6 @@
 /*
  * uploads.h
- *		What the tests of uploads share: a little S3, a client, an upload.
+ *		Shared code of the tests of uploads: a little S3, a client, an upload.
  *
  * test/core/uploads.h
  */
@@ -34,20 +34,20 @@ typedef struct Fixture
 	size_t written;
 } Fixture;
 
-/* What is uploaded: its first bytes. */
+/* The uploaded data: its first bytes. */
 static char *data;
 
 /* ---- fixtures ---- */
 
 #define BACKBLAZE_URL "https://s3.eu-central-003.backblazeb2.com"
 
-/* All but PLAIN need server_tls(). */
+/* All except PLAIN need server_tls(). */
 typedef enum Where
 {
 	PLAIN,    /* http://127.0.0.1 */
 	TLS,      /* https://127.0.0.1 */
 	AWS,      /* through the server as a proxy */
-	BACKBLAZE /* the same */
+	BACKBLAZE /* through the proxy, too */
 } Where;
 
 static inline ObS3Options
@@ -63,7 +63,8 @@ s3_options(void)
 	};
 }
 
-/* Replaces the endpoint of the options, and what it takes to get there. */
+/* Sets the endpoint of the options, and the proxy and certificates that it
+ * needs. */
 static inline void
 new_s3_with(Fixture *fixture, Where where, ObS3Options options)
 {
@@ -201,7 +202,7 @@ is_aborted(void *arg)
 	return ob_upload_aborted(((Fixture *) arg)->upload);
 }
 
-/* Writes one window's worth, at most "step" bytes, without a wait. */
+/* Writes one window, at most "step" bytes, without waiting. */
 static inline ObCode
 write_some(Fixture *fixture, size_t total, size_t step, ObError *error)
 {
@@ -334,7 +335,7 @@ renew(Fixture *fixture)
 	renew_at(fixture, PLAIN);
 }
 
-/* Waits until the server has got such a request. */
+/* Waits until the server has received such a request. */
 typedef struct Awaited
 {
 	Server *server;
