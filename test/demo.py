@@ -1,9 +1,9 @@
 """The demo: tables of a real database land in a real S3 server, by SQL.
 
-Run by demo.sh, which installs and builds first.  Starts a private PostgreSQL
-and a private S3 server (Ceph RGW) on loopback, fills the one with pgbench's
-tables, lands them in the other, one more as Parquet, and compares both.  With
-KEEP=1 in the environment the servers stay up.
+demo.sh, which installs and builds first, runs it.  It starts a private
+PostgreSQL and a private S3 server (Ceph RGW) on loopback, fills pgbench's
+tables, exports them, and one more as Parquet, and compares tables and objects.
+With KEEP=1 in the environment the servers keep running.
 """
 
 import csv
@@ -40,10 +40,10 @@ def heading(text):
 
 
 def sql(cluster, text, variables=None):
-    """Show a command as one would type it, and psql's output.
+    """Shows a command as one would type it, and psql's output.
 
-    Variables are psql's, set unseen: so no secret is on the screen or in the
-    list of processes.
+    Variables are psql's, and set without being shown: so no secret is on the
+    screen or in the list of processes.
     """
     prompt = f"{DATABASE}=# "
     for line in text.splitlines():
@@ -104,7 +104,7 @@ def land(cluster, rgw):
 
 
 def show_bucket(client):
-    """List it; returns the keys."""
+    """Lists the bucket; returns the keys."""
     keys = []
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=BUCKET)
     for page in pages:
@@ -124,7 +124,7 @@ def show_lines(client, key, count=5):
 
 
 def copy_of(cluster, query):
-    """What COPY gives for a query, as bytes."""
+    """COPY's output for a query, as bytes."""
     copy = f"COPY ({query}) TO STDOUT WITH (FORMAT csv, HEADER)"
     return subprocess.run(
         cluster.psql_command(DATABASE) + ["-c", copy],
@@ -134,20 +134,22 @@ def copy_of(cluster, query):
 
 
 def count_rows(data):
-    """Rows of a CSV text, its header not counted."""
+    """The number of rows in a CSV text, without its header."""
     lines = csv.reader(io.TextIOWrapper(io.BytesIO(data), newline=""))
     return max(sum(1 for _ in lines) - 1, 0)
 
 
 def digest(data):
-    """Of the header and the sorted rows: queries here promise no order."""
+    """A hash of the header and the sorted rows: the order of rows is undefined.
+    """
     header, _, rows = data.partition(b"\n")
     lines = sorted(rows.split(b"\n"))
     return hashlib.sha256(b"\n".join([header, *lines])).hexdigest()
 
 
 def compare(cluster, client, name, query):
-    """One line of the comparison; whether table and object agree."""
+    """Prints one line of the comparison; returns whether table and object are
+    equal."""
     expected = copy_of(cluster, query)
     rows = count_rows(expected)
     listed = client.list_objects_v2(
@@ -173,7 +175,7 @@ def compare(cluster, client, name, query):
 
 
 def describe(leaf):
-    """The type of a column: how it is stored, and what that means."""
+    """The physical and the logical type of a column."""
     meaning = leaf.logical or ""
     if meaning == "DECIMAL":
         meaning = leaf.kind().upper()
@@ -243,7 +245,7 @@ def demonstrate_parquet(cluster, client):
 
 
 def write_stop_script(cluster, rgw):
-    """A script in RGW's folder that ends both servers."""
+    """Writes a script in RGW's folder that ends both servers."""
     path = os.path.join(rgw.folder, "stop.sh")
     pidfile = os.path.join(cluster.datadir, "postmaster.pid")
     with open(path, "w") as script:
@@ -265,7 +267,8 @@ def write_stop_script(cluster, rgw):
 
 
 def write_environment(cluster, rgw):
-    """A script in RGW's folder that tells a shell where both servers are."""
+    """Writes a script in RGW's folder that sets a shell's variables for both
+    servers."""
     path = os.path.join(rgw.folder, "environment")
     variables = {
         "PATH": f"{cluster.bindir}:$PATH",
@@ -284,7 +287,7 @@ def write_environment(cluster, rgw):
     return path
 
 
-def tell_how_to_connect(cluster, rgw):
+def print_connection_help(cluster, rgw):
     print(
         "Both servers are up.  Here, and in any other shell, this lets psql,\n"
         "aws and the examples of README.md and docs/ find them:\n\n"
@@ -339,7 +342,7 @@ def main():
     keep = os.environ.get("KEEP", "") not in ("", "0")
     cluster = Cluster(settings={"max_wal_size": "4GB"})
     rgw = Rgw(memory_gb=4, keep=keep)
-    # Both register their own end, for whatever way this program ends.
+    # Both register their own end, in whatever way this program ends.
     try:
         demonstrate(cluster, rgw)
     except KeyboardInterrupt:
@@ -348,7 +351,7 @@ def main():
         process.forget(cluster.close)
         process.forget(rgw.stop)
         heading("Done")
-        tell_how_to_connect(cluster, rgw)
+        print_connection_help(cluster, rgw)
     else:
         cluster.close()
         rgw.stop()

@@ -1,19 +1,19 @@
 #!/usr/bin/python3
-"""Who may include whom, and what may stand in one file only.
+"""Checks which files may include which, and code that only one file may have.
 
     test/layers.py [folder with src/ in it]
 
-Prints each violation as file:line, what is wrong and what to do; exits 1 if
-there was one.  The rules are those of docs/design.md; comments and string
-constants are not looked at.
+Prints each violation as file:line, with the reason and advice; exits 1 if there
+was one.  The rules are those of docs/design.md; comments and string constants
+do not count.
 """
 
 import pathlib
 import re
 import sys
 
-# Headers of PostgreSQL's server, as far as somebody might include them with
-# angle brackets; with quotes, core may include only its own files anyway.
+# Headers of PostgreSQL's server that could be included with angle brackets;
+# with quotes, core may include only its own files anyway.
 POSTGRES = re.compile(
     r"^(postgres(_fe|_ext)?|c|fmgr|miscadmin|funcapi|pgstat|port|pgtime|"
     r"pg_config\w*|pg_getopt|varatt|libpq-\w+)\.h$|"
@@ -23,7 +23,7 @@ POSTGRES = re.compile(
     r"storage|tcop|tsearch|utils)/"
 )
 
-# header pattern, files that may include it, what to do otherwise
+# header pattern, files that may include it, advice otherwise
 HEADERS = [
     (r"curl/", r"src/core/http/http\.c", "use core/http/http.h"),
     (r"expat", r"src/core/text/xml\.c", "use core/text/xml.h"),
@@ -63,7 +63,8 @@ HEADERS = [
     ),
 ]
 
-# text pattern, where it counts, files that may hold it, what to do otherwise
+# text pattern, files where it is checked, files that may contain it, advice
+# otherwise
 TEXTS = [
     (
         r"\b(WaitLatch\w*|ResetLatch|WaitEventSetWait|"
@@ -90,8 +91,8 @@ TEXTS = [
 
 LAYERS = ("core", "pg", "lambda")
 
-# The folders of a layer.  A file includes only its own folder and those before
-# it; a file beside the folders may include all of them.
+# The folders of a layer.  A file includes only files of its own folder and of
+# those before it; a file beside the folders may include all of them.
 ROOMS = {
     "core": ("base", "text", "sink", "parquet", "http", "aws", "s3"),
     "pg": (
@@ -109,9 +110,9 @@ LITERAL = re.compile(
 
 
 def code_only(text):
-    """The text with comments and constants blanked, its lines kept.
+    """The text with comments and constants blanked, and its lines kept.
 
-    Included names are constants too, so an #include line stays as it is.
+    Included names are constants, too, so an #include line stays as it is.
     """
 
     def blank(match):
@@ -132,7 +133,7 @@ def is_guard(lines, index, name):
 
 
 def check_room(path, header):
-    """Whether an include of our own goes to the right, or to no folder."""
+    """Whether an include of our own refers to a later folder, or to none."""
     layer, *inside = path.split("/")[1:]
     other, *target = header.split("/")
     if layer not in ROOMS or other != layer:
@@ -149,7 +150,7 @@ def check_room(path, header):
 
 
 def check_folder(path):
-    """Every file of a layer with folders stands in one that is known."""
+    """Whether a file of a layer with folders is in an unknown folder."""
     layer, *inside = path.split("/")[1:]
     rooms = ROOMS.get(layer)
     if rooms and path not in ("src/pg/module.c",):

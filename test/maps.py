@@ -1,5 +1,5 @@
 #!/usr/bin/python3
-"""Whether the maps of the source name what is there.
+"""Checks that the maps of the source name existing files and folders.
 
     test/maps.py [folder with src/ and docs/ in it]
 

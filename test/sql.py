@@ -9,12 +9,13 @@ from lib import postgres, process
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 
-# A test's line: "test test_key   ... ok   21 ms" until PostgreSQL 15, TAP since.
+# The line of a test: "test test_key   ... ok   21 ms" until PostgreSQL 15, TAP
+# since then.
 PASSED = re.compile(r"^(?:test (\w+) +\.\.\. ok\b|ok \d+ +- (\w+))", re.M)
 
 
 def installcheck(cluster, names):
-    """Runs these tests, or all; returns make's status and what it printed."""
+    """Runs these tests, or all; returns make's status and its output."""
     chosen = [f"REGRESS={' '.join(names)}"] if names else []
     done = subprocess.run(
         [

@@ -1,9 +1,9 @@
 #!/usr/bin/python3
-"""How long exports take, beside COPY TO '/dev/null' and other ways to S3.
+"""The time of exports, compared with COPY TO '/dev/null' and other ways to S3.
 
-Starts a private PostgreSQL and a server that discards what it is sent (for one
-group: Ceph RGW), fills tables, and runs all contestants of a group in turns.
-See test/bench/README.md.
+Starts a private PostgreSQL and a server that discards its input (for one group:
+Ceph RGW), fills tables, and runs all contestants of a group in turns.  See
+test/bench/README.md.
 """
 
 import argparse
@@ -42,7 +42,7 @@ SETTINGS = {
 
 
 class Group(typing.NamedTuple):
-    """Contestants that are run in turns, on tables that all fit in memory.
+    """Contestants that run in turns, on tables that all fit in memory.
 
     contestants: a function of the bench and the store.
     """
@@ -52,7 +52,7 @@ class Group(typing.NamedTuple):
     tables: tuple
     contestants: typing.Callable
     rounds: int
-    store: typing.Callable = None  # not the discarding server
+    store: typing.Callable = None  # replaces the discarding server
 
 
 def main_variants(bench, store):
@@ -182,7 +182,7 @@ SMALL = (datasets.LINEITEM_50MB,)
 
 QUICK = Group("quick", "Landing lineitem", LINEITEM, quick, 5)
 
-# In this order: groups on one table follow each other.
+# The order matters: groups on one table follow each other.
 FULL = (
     Group("targets", "Landing lineitem", LINEITEM, targets, 7),
     Group("parquet", "Landing lineitem as Parquet", LINEITEM, parquet, 5),
@@ -219,7 +219,7 @@ FULL = (
 
 
 class ByteCounter:
-    """A file that only counts."""
+    """A file that only counts bytes."""
 
     def __init__(self):
         self.bytes = 0
@@ -238,14 +238,14 @@ class Bench:
         self.parallel = options.parallel
         self.scale = options.rows / datasets.LINEITEM.rows
         self.rounds = options.rounds
-        self.tables = {}  # name: (Table, what the report tells of it)
+        self.tables = {}  # name: (Table, its description in the report)
         self.lengths = {}
 
     def session(self):
         return measure.session(self.cluster, self.postmaster)
 
     def execute(self, statement, parameters=None):
-        """Returns the rows, if there are any."""
+        """Runs a statement; returns its rows, if there are any."""
         with self.session() as connection:
             cursor = connection.cursor()
             cursor.execute(statement, parameters)
@@ -280,7 +280,8 @@ class Bench:
     # Tables
 
     def prepare(self, wanted):
-        """Have these tables, no others, and all of them in memory."""
+        """Makes these tables exist, no others, and loads all of them into
+        memory."""
         names = [table.name for table in wanted]
         with self.session() as connection:
             cursor = connection.cursor()
@@ -293,7 +294,7 @@ class Bench:
                     say(f"filling {table.name}")
                     datasets.create(cursor, scaled)
                     self.tables[table.name] = scaled
-            # The largest first: it would drive the others out.
+            # The largest comes first: it would displace the others.
             for table in reversed(wanted):
                 datasets.warm(cursor, table)
             cursor.execute("CHECKPOINT")
@@ -311,7 +312,7 @@ class Bench:
         }
 
     def length(self, statement):
-        """How many bytes a COPY makes."""
+        """The number of bytes of a COPY."""
         if statement not in self.lengths:
             counter = ByteCounter()
             with self.session() as connection:
@@ -367,7 +368,8 @@ class Bench:
                 self.length(contestant.copy)
         runs = {contestant.label: [] for contestant in contestants}
         for number in range(count):
-            # Every second round backwards: nobody always goes first.
+            # Every second round is reversed, so that no contestant always goes
+            # first.
             for contestant in contestants[:: -1 if number % 2 else 1]:
                 run = self.run(store, contestant)
                 runs[contestant.label].append(run)
@@ -390,7 +392,7 @@ class Bench:
         return run
 
     def check(self, contestant, run, row):
-        """A fast export of something else than the table does not count."""
+        """A fast export of anything but the table does not count."""
         table = self.tables[contestant.table]
         if row:
             expected = {"rows": table.rows * table.copies}
@@ -426,7 +428,7 @@ def memory_size():
 
 
 def version(*command):
-    """The first line that a program tells about itself."""
+    """The first line of a program's version."""
     try:
         return process.run(list(command), cwd=ROOT).strip().splitlines()[0]
     except (process.RigError, OSError, IndexError):
@@ -441,7 +443,7 @@ def libraries():
 
 
 def head(bench):
-    """What a reader must know of the machine, as lines of Markdown."""
+    """The relevant facts about the machine, as lines of Markdown."""
     revision = version(
         "git", "--no-optional-locks", "describe", "--always", "--dirty"
     )

@@ -1,11 +1,10 @@
 #!/usr/bin/python3
-"""How long the orchestrator takes from its start to its first event.
+"""The time of the orchestrator from its start to its first event.
 
     test/bench/cold_start.py [rounds]
 
-Beside it a Python handler that imports boto3 and psycopg2, which is how the
-first program began; both in turns.  What is fetched before the first event (a
-secret, by both) comes from a stand-in on this machine.
+It is compared, in turns, with a Python handler that imports boto3 and psycopg2.
+Both fetch a secret before the first event, from a stand-in on this machine.
 """
 
 import os

@@ -1,7 +1,6 @@
-"""The tables that are exported: the same rows every time.
+"""The exported tables: the same rows every time.
 
-Each table's rows are given for about 500 MB of csv; a scale makes them fewer
-or more.
+The numbers of rows are for about 500 MB of csv; a scale changes them.
 """
 
 import re
@@ -16,8 +15,8 @@ class Table(typing.NamedTuple):
     columns: str
     rows: int
     select: str  # one row for each i, a bigint
-    copies: int = 1  # this many times the same rows, one after another
-    toast: str = ""  # a column that is stored apart, uncompressed
+    copies: int = 1  # how often the same rows are inserted, one after another
+    toast: str = ""  # a column that is stored out of line, uncompressed
 
     def scaled(self, scale):
         return self._replace(rows=max(1, round(self.rows * scale)))
@@ -27,7 +26,7 @@ class Table(typing.NamedTuple):
         return re.findall(r"(\w+) (\w+(?:\([\d,]+\))?)", self.columns)
 
 
-# As wide as TPC-H's: about 168 bytes of csv a row.
+# The rows are as wide as TPC-H's: about 168 bytes of csv.
 _LINEITEM = """
     l_orderkey bigint, l_partkey bigint, l_suppkey bigint, l_linenumber int,
     l_quantity numeric(15,2), l_extendedprice numeric(15,2),
@@ -60,7 +59,7 @@ LINEITEM = Table(
     "lineitem", "16 columns like TPC-H's", _LINEITEM, 3000000,
     _LINEITEM_ROWS,
 )
-# The same rows in both, so that only the size differs.
+# Both tables have the same rows, so only the size differs.
 LINEITEM_50MB = Table(
     "lineitem_50mb", "16 columns like TPC-H's", _LINEITEM, 300000,
     _LINEITEM_ROWS,
@@ -85,7 +84,7 @@ INTEGERS = Table(
     """,
 )
 
-# Of the ten texts, the last three hold what csv must quote.
+# Of the ten texts, the last three have characters that csv must quote.
 _TEXTS = (
     ["carefully final packages wake blithely against the quickly "] * 5
     + ["Größe und Maß prüfte der Übermüdete häufig am späten Abend "] * 2
@@ -94,7 +93,7 @@ _TEXTS = (
     + ["first line of the note\\nand here is the second one of it "]
 )
 
-# Landed as forty tables.
+# This table is exported as forty tables.
 FORTY = INTEGERS._replace(
     name="forty", title="a few rows of integers", rows=4000
 )
@@ -173,7 +172,7 @@ _RELATIONS = """
 
 
 def create(cursor, table):
-    """Make and fill a table."""
+    """Makes and fills a table."""
     cursor.execute("BEGIN")
     cursor.execute(f"CREATE TABLE {table.name} ({table.columns})")
     if table.toast:
@@ -181,8 +180,8 @@ def create(cursor, table):
             f"ALTER TABLE {table.name}"
             f" ALTER {table.toast} SET STORAGE EXTERNAL"
         )
-    # In the table's own transaction the rows are not logged.  One statement
-    # for each copy, so that equal rows are far apart.
+    # Rows that are inserted in the table's own transaction are not logged.
+    # Each copy has a statement of its own, so that equal rows are far apart.
     for _ in range(table.copies):
         cursor.execute(
             f"INSERT INTO {table.name} SELECT {table.select}"
@@ -194,7 +193,7 @@ def create(cursor, table):
 
 
 def warm(cursor, table):
-    # A scan would not do: it keeps a large table out of the buffers.
+    # A scan would not suffice: it keeps a large table out of the buffers.
     cursor.execute(
         f"SELECT sum(pg_prewarm(oid)) FROM ({_RELATIONS}) r(oid)",
         {"table": table.name},
@@ -202,7 +201,8 @@ def warm(cursor, table):
 
 
 def size(cursor, table):
-    """Bytes of the table, and which share of it lies in shared buffers."""
+    """The size of the table in bytes, and its share that is in shared buffers.
+    """
     cursor.execute(
         f"""
         WITH r AS ({_RELATIONS})

@@ -1,23 +1,24 @@
 /*
  * discard.c
- *		An S3 server that throws away what it is sent, for benchmarks.
+ *		An S3 server that discards its input, for benchmarks.
  *
  * test/bench/discard.c
  *
  * A benchmark of an uploader on one machine measures the server as well,
- * unless the server costs next to nothing.  This one speaks just enough S3
- * (path style: PutObject, multipart uploads, HeadObject, an empty
+ * unless the server costs next to nothing.  This one implements just enough of
+ * S3 (path style: PutObject, multipart uploads, HeadObject, an empty
  * ListMultipartUploads) for an export to succeed, on loopback, without TLS.
  * One thread serves all connections through epoll.  The bytes of an object are
  * dropped inside the kernel by recv(MSG_TRUNC): they are never copied to us.
  *
- * A fast uploader is worth nothing if it is wrong, so everything that can be
- * checked for free is: lengths, the form of x-amz-content-sha256, part
- * numbers, part sizes, and that Complete names known parts in order.  What S3
- * would refuse is refused with S3's error and counted as a violation, told on
- * stderr and in GET /-/stats, which answers JSON.  With --sample K the content
- * of every Kth object body is also read and its SHA-256 compared with the one
- * announced; that costs CPU, so not while timing.  Signatures are not checked.
+ * A fast uploader is worth nothing if it is wrong, so the server checks
+ * everything that costs nothing: lengths, the form of x-amz-content-sha256,
+ * part numbers, part sizes, and that Complete names known parts in order.  A
+ * request that S3 would refuse is refused with S3's error and counted as a
+ * violation, which is reported on stderr and in GET /-/stats, as JSON.  With
+ * --sample K the content of every Kth object body is also read and its SHA-256
+ * compared with the announced one; that costs CPU, so it is not for timing.
+ * Signatures are not checked.
  *
  * The first line on stdout is "port N".  SIGTERM and SIGINT end it.
  */
@@ -55,7 +56,7 @@
 #define PART_MIN_BYTES (5 * 1024 * 1024)
 #define OBJECTS_KEPT 256
 #define EVENTS_MAX 64
-#define VIOLATIONS_TOLD 20
+#define VIOLATIONS_REPORTED 20
 
 #define XML_HEAD "<?xml version=\"1.0\" encoding=\"UTF-8\"?>\n"
 #define XML_NS " xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\""
@@ -72,13 +73,13 @@ typedef enum Kind
 	KIND_HEAD,
 	KIND_LIST,
 	KIND_OTHER,
-	KIND_STATS /* ours, not S3's: the last one, and not counted */
+	KIND_STATS /* not a request of S3: the last one, which is not counted */
 } Kind;
 
 static const char *const kind_names[] = {"put",   "create", "part", "complete",
 										 "abort", "head",   "list", "other"};
 
-/* What becomes of the bytes of a request's body. */
+/* The use of a request body's bytes. */
 typedef enum BodyMode
 {
 	BODY_DISCARD,
@@ -86,7 +87,7 @@ typedef enum BodyMode
 	BODY_KEEP
 } BodyMode;
 
-/* An error answer; NULL code: none. */
+/* An error response; NULL code: none. */
 typedef struct Refusal
 {
 	int status;
@@ -97,22 +98,22 @@ typedef struct Request
 {
 	Kind kind;
 	char path[PATH_SIZE];    /* as sent, without the query */
-	char upload_id[ID_SIZE]; /* "" if not given, or not one of ours */
-	char sha256[SHA_SIZE];   /* "" if not given, or not well formed */
+	char upload_id[ID_SIZE]; /* "" if missing or unknown */
+	char sha256[SHA_SIZE];   /* "" if missing or malformed */
 	char meta[META_SIZE];    /* x-amz-meta-* header lines */
 	size_t meta_len;
 	int64_t length;
 	long part_number;
 	bool expect;
 	bool chunked;
-	Refusal refusal; /* found in the head, told after the body */
+	Refusal refusal; /* found in the head, sent after the body */
 } Request;
 
 typedef struct Conn
 {
 	int fd;
 	bool in_body;
-	bool closing; /* once "out" is sent */
+	bool closing; /* close once "out" is sent */
 	bool writing; /* epoll watches for room, not for requests */
 	char head[HEAD_MAX + 1];
 	size_t head_len;
@@ -122,9 +123,9 @@ typedef struct Conn
 	Request request;
 	BodyMode body_mode;
 	int64_t body_left;
-	char *body; /* BODY_KEEP only */
+	char *body; /* only with BODY_KEEP */
 	size_t body_len;
-	EVP_MD_CTX *digest; /* BODY_HASH only */
+	EVP_MD_CTX *digest; /* only with BODY_HASH */
 } Conn;
 
 typedef struct Upload
@@ -154,7 +155,7 @@ static struct
 	Upload *uploads;
 	Object objects[OBJECTS_KEPT]; /* a ring: the newest replace the oldest */
 	uint64_t object_next;
-	uint64_t serial; /* of request ids, upload ids and ETags */
+	uint64_t serial; /* for request ids, upload ids and ETags */
 	uint64_t requests[KIND_STATS];
 	uint64_t bodies;
 	uint64_t bytes_received;
@@ -167,7 +168,7 @@ static struct
 	char scratch[SCRATCH_SIZE];
 } server;
 
-/* Ends the process: nothing that uses it can go on without this server. */
+/* Ends the process: the benchmark cannot go on without this server. */
 static void __attribute__((noreturn, format(printf, 1, 2)))
 die(const char *format, ...)
 {
@@ -204,12 +205,12 @@ violation(const char *format, ...)
 			*p = '?';
 	if (server.violations++ == 0)
 		memcpy(server.first_violation, text, sizeof(text));
-	if (server.violations <= VIOLATIONS_TOLD)
+	if (server.violations <= VIOLATIONS_REPORTED)
 		fprintf(stderr, "discard: violation: %s\n", text);
 }
 
 /*
- * Answers
+ * Responses
  */
 
 static void __attribute__((format(printf, 2, 3)))
@@ -248,7 +249,7 @@ status_text(int status)
 	return "Error";
 }
 
-/* headers: whole lines, or "".  body: NULL if the headers tell its length. */
+/* headers: whole lines, or "".  body: NULL if the headers have its length. */
 static void
 reply(Conn *conn, int status, const char *headers, const char *body)
 {
@@ -274,7 +275,7 @@ reply_refusal(Conn *conn, Refusal refusal)
 {
 	char body[256];
 
-	/* An answer to HEAD has no body, whatever its status. */
+	/* A response to HEAD has no body, whatever its status is. */
 	if (conn->request.kind == KIND_HEAD)
 	{
 		reply(conn, refusal.status, "", "");
@@ -286,7 +287,8 @@ reply_refusal(Conn *conn, Refusal refusal)
 	reply(conn, refusal.status, XML_TYPE, body);
 }
 
-/* For a request after which the connection cannot be understood any more. */
+/* Responds to a request after which the connection cannot be parsed any
+ * more. */
 static void
 reply_last(Conn *conn, int status, const char *code)
 {
@@ -335,7 +337,7 @@ upload_free(Upload *upload)
 	free(upload);
 }
 
-/* The newest of that name, or NULL. */
+/* The newest object of that name, or NULL. */
 static Object *
 object_find(const char *path)
 {
@@ -405,7 +407,7 @@ serve_create(Conn *conn)
 	reply(conn, 200, XML_TYPE, body);
 }
 
-/* The text after tag, which must stand before end; NULL if it does not. */
+/* Returns the text after tag, which must occur before end, or NULL. */
 static const char *
 xml_text(const char *from, const char *end, const char *tag)
 {
@@ -414,7 +416,7 @@ xml_text(const char *from, const char *end, const char *tag)
 	return found != NULL && found < end ? found + strlen(tag) : NULL;
 }
 
-/* Whether text, in or without quotes, is that ETag. */
+/* Returns whether text, with or without quotes, is that ETag. */
 static bool
 etag_matches(const char *text, uint64_t etag)
 {
@@ -437,7 +439,8 @@ etag_matches(const char *text, uint64_t etag)
 
 /*
  * Adds up the parts that a Complete names.  Returns NULL, or the code of the
- * error.  The XML is searched, not parsed: its writer is known to be sane.
+ * error.  The XML is searched, not parsed: its writer is known to be
+ * well-behaved.
  */
 static const char *
 complete_parts(const Upload *upload, const char *xml, int64_t *size)
@@ -533,7 +536,7 @@ serve_stats(Conn *conn)
 	reply(conn, 200, "Content-Type: application/json\r\n", body);
 }
 
-/* Part, Complete and Abort: the requests that name an upload. */
+/* Serves Part, Complete and Abort: the requests that name an upload. */
 static void
 serve_upload(Conn *conn)
 {
@@ -598,7 +601,7 @@ serve(Conn *conn)
  * Heads
  */
 
-/* Notes what is wrong with a head; the first finding wins. */
+/* Records an error in a head; the first one wins. */
 static void
 refuse(Request *request, const char *code, const char *why)
 {
@@ -695,7 +698,7 @@ is_sha256(const char *value)
 		   strspn(value, "0123456789abcdef") == SHA_SIZE - 1;
 }
 
-/* False if the request cannot be understood. */
+/* Returns false if the request cannot be parsed. */
 static bool
 parse_header(Conn *conn, char *line)
 {
@@ -757,7 +760,7 @@ parse_head(Conn *conn, char *head)
  * Bodies
  */
 
-/* Decides what becomes of the body, now that its head is known. */
+/* Decides the use of the body, now that its head is known. */
 static void
 body_start(Conn *conn)
 {
@@ -845,7 +848,7 @@ body_end(Conn *conn)
 	conn->in_body = false;
 }
 
-/* The rules that a head can break. */
+/* Checks the rules that a head can violate. */
 static void
 check_head(Conn *conn)
 {
@@ -887,7 +890,7 @@ check_head(Conn *conn)
  * Connections
  */
 
-/* Drops what was used from the front of the buffered bytes. */
+/* Drops used bytes from the front of the buffer. */
 static void
 conn_used(Conn *conn, size_t len)
 {
@@ -895,7 +898,7 @@ conn_used(Conn *conn, size_t len)
 	memmove(conn->head, conn->head + len, conn->head_len);
 }
 
-/* Makes use of buffered bytes; false if that takes more of them. */
+/* Processes buffered bytes; returns false if more are needed. */
 static bool
 conn_feed(Conn *conn)
 {
@@ -931,7 +934,7 @@ conn_feed(Conn *conn)
 	return true;
 }
 
-/* As recv; "more" tells whether there may be more to read. */
+/* Like recv; sets "more" if there may be more to read. */
 static ssize_t
 conn_read(Conn *conn, bool *more)
 {
@@ -960,7 +963,7 @@ conn_read(Conn *conn, bool *more)
 	return got;
 }
 
-/* False if the connection is lost. */
+/* Returns false if the connection is lost. */
 static bool
 conn_flush(Conn *conn)
 {
@@ -978,8 +981,8 @@ conn_flush(Conn *conn)
 }
 
 /*
- * Serves until there is nothing to read, or the peer does not read.  False
- * when the connection has ended.
+ * Serves until there is nothing to read, or the peer does not read.  Returns
+ * false when the connection has ended.
  */
 static bool
 conn_serve(Conn *conn)
@@ -1048,7 +1051,7 @@ conn_accept(void)
 
 	if (fd < 0)
 	{
-		/* The peer may be gone already; out of descriptors is our end. */
+		/* The peer may be gone already; a lack of descriptors is fatal. */
 		if (errno == EMFILE || errno == ENFILE || errno == ENOMEM)
 			die("accept: %s", strerror(errno));
 		return;

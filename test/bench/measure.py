@@ -1,4 +1,4 @@
-"""One run of one contestant: its time, its CPU, its memory, what landed."""
+"""One run of one contestant: its time, its CPU, its memory, its object."""
 
 import contextlib
 import os
@@ -10,21 +10,21 @@ from lib import process
 
 
 class Wrong(Exception):
-    """What was measured is not what should have been."""
+    """The measured run did not do what it should."""
 
 
 class Contestant(typing.NamedTuple):
-    """Who is timed: a statement, in a session of its own, or a command."""
+    """A measured statement, in a session of its own, or a command."""
 
     label: str
     table: str
-    baseline: str = ""  # whose time it is divided by
+    baseline: str = ""  # the contestant by whose time this one's is divided
     sql: str = ""
     shell: str = ""
     env: dict = {}  # of the command
-    lands: bool = True  # something, in S3
-    copy: str = ""  # the COPY whose bytes must land; "": any, but some
-    prepare: str = ""  # a statement that is needed once, before
+    lands: bool = True  # whether an object lands in S3
+    copy: str = ""  # the COPY whose bytes must land; "": any, but at least one
+    prepare: str = ""  # a statement that is run once before
 
 
 class Run(typing.NamedTuple):
@@ -66,7 +66,7 @@ def machine_seconds():
 
 
 def children(pid):
-    """A process's children, by any of its threads."""
+    """The children of all threads of a process."""
     found = set()
     for task in os.listdir(f"/proc/{pid}/task"):
         with open(f"/proc/{pid}/task/{task}/children") as pids:
@@ -79,7 +79,7 @@ def anonymous_memory(pid):
         for line in status:
             if line.startswith("RssAnon:"):
                 return int(line.split()[1]) * 1024
-    return 0  # it has ended
+    return 0  # the process has ended
 
 
 def _wait(check):
@@ -87,11 +87,11 @@ def _wait(check):
 
 
 class Watch(process.Background):
-    """Samples the memory of the processes that work while the block runs.
+    """Samples the memory of the working processes while the block runs.
 
-    These are the roots, what a command starts (add it), and the processes that
-    the postmaster starts meanwhile: backends of the command, and parallel
-    workers, which are counted.
+    These are the roots, the processes that a command starts (add them), and
+    those that the postmaster starts meanwhile: backends of the command, and
+    parallel workers, which are counted.
     """
 
     INTERVAL = 0.02
@@ -121,18 +121,19 @@ class Watch(process.Background):
                 self.memory = max(self.memory, anonymous_memory(pid))
                 pids.extend(children(pid))
             except OSError:
-                pass  # it has ended
+                pass  # the process has ended
 
     def settle(self):
-        """Until those that the postmaster started meanwhile have ended.
+        """Waits until processes that the postmaster started meanwhile have
+        ended.
 
-        Only then is their CPU time among that of its ended children.
+        Only then is their CPU time included in that of its ended children.
         """
         _wait(lambda: children(self.postmaster) <= self.old)
 
 
 class Stopwatch:
-    """Wall and CPU time between its making and stop()."""
+    """Wall and CPU time from its creation to stop()."""
 
     def __init__(self, watch, store, backend=None):
         self.watch = watch
@@ -142,7 +143,7 @@ class Stopwatch:
         self.start = time.perf_counter()
 
     def _cpu(self):
-        # Those who have ended count as the postmaster's children.
+        # Ended processes count as the postmaster's children.
         ours = cpu_seconds(self.watch.postmaster, own=False, children=True)
         if self.backend:
             ours += cpu_seconds(self.backend, children=True)
@@ -154,7 +155,7 @@ class Stopwatch:
         self.wall = time.perf_counter() - self.start
 
     def run(self, client_cpu, landed):
-        """After what was measured has settled."""
+        """Makes the Run, after the measured processes have settled."""
         last = self._cpu()
         ours, server, rig, machine = (b - a for a, b in zip(self.first, last))
         ours += client_cpu
@@ -168,10 +169,10 @@ class Stopwatch:
 
 @contextlib.contextmanager
 def session(cluster, postmaster):
-    """A connection, and no trace of it afterwards.
+    """A connection that leaves no trace afterwards.
 
-    A backend that ended later would count, with all that it ever did, in what
-    is measured then.
+    The CPU time of a backend that ends later would count in the next
+    measurement.
     """
     connection = cluster.connect()
     backend = connection.info.backend_pid
@@ -187,7 +188,7 @@ def run_statement(cluster, postmaster, store, contestant):
     with session(cluster, postmaster) as connection:
         cursor = connection.cursor()
         backend = connection.info.backend_pid
-        # Maps the table's buffers into the backend: slow the first time.
+        # This maps the table's buffers into the backend: slow the first time.
         cursor.execute("SET max_parallel_workers_per_gather = 0")
         cursor.execute(f"SELECT count(*) FROM {contestant.table}")
         cursor.execute("RESET max_parallel_workers_per_gather")

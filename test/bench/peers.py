@@ -1,6 +1,6 @@
-"""Those who are timed: COPY, onboard, and the other ways to S3.
+"""The contestants: COPY, onboard, and the other ways to S3.
 
-Each of the others is in the best form that is known for it.
+Each of the others is in its best known form.
 """
 
 import json
@@ -27,7 +27,7 @@ COPY = {
 }
 COPY_HEADER = "COPY {table} TO {{}} (format csv, header)"
 
-# Which COPY an export is measured against.
+# The COPY with which an export of a format is compared.
 BASELINE = {
     "csv": "csv",
     "text": "csv",
@@ -36,8 +36,8 @@ BASELINE = {
     "json": "row_to_json",
 }
 
-# The shape of the extension postgres-aws-s3, which also reads the file once
-# more to count its lines; this one has them from COPY.
+# The form of the extension postgres-aws-s3, which reads the file once more to
+# count its lines; this one gets their number from COPY.
 SPOOL_AND_UPLOAD = """
 CREATE FUNCTION spool_and_upload(query text, options text, endpoint text,
     access_key text, secret_key text, bucket text, key text) RETURNS bigint
@@ -59,7 +59,7 @@ $$
 
 
 def _label(words, table):
-    """Only the usual table goes without saying."""
+    """The label does not mention the usual table."""
     return words if table == "lineitem" else f"{words}, {table}"
 
 
@@ -68,7 +68,7 @@ def copy_label(form, table="lineitem"):
 
 
 def copy(form, table="lineitem"):
-    """COPY to nowhere: what PostgreSQL itself needs to make the bytes."""
+    """COPY to nowhere: the time that PostgreSQL itself needs for the bytes."""
     statement = COPY[form].format(table=table).format("'/dev/null'")
     return Contestant(
         copy_label(form, table), table, sql=statement, lands=False
@@ -120,7 +120,7 @@ def parquet(
     compression, encodings="compatible", parallel="off", table="lineitem",
     group_rows=None,
 ):
-    """Parquet, beside COPY in csv: COPY has no columns."""
+    """Parquet is compared with COPY in csv, since COPY has no columns."""
     options = {
         "format": "parquet", "server": "s3", "compression": compression,
         "encodings": encodings,
@@ -151,7 +151,7 @@ def all_label(workers):
 
 
 def all_tables(workers, store):
-    """Forty small tables."""
+    """An export of forty small tables."""
     return Contestant(
         all_label(workers), "forty",
         baseline=all_label(1) if workers > 1 else "",
@@ -178,7 +178,7 @@ def duckdb_label(compression, group_rows):
 
 
 def available(folder):
-    """Whether npm gives what a folder's lock file names."""
+    """Whether npm can install the packages of a folder's lock file."""
     install = os.path.join(readers.FOLDER, "install.sh")
     print(
         process.run(["sh", install, folder], env=dict(os.environ), timeout=600),
@@ -188,7 +188,7 @@ def available(folder):
 
 
 def aws_program():
-    """Debian's, else the user's own."""
+    """The path of Debian's program, or else the user's own."""
     found = shutil.which("aws", path=process.clean_env()["PATH"])
     found = found or shutil.which("aws")
     if found is None:
@@ -210,7 +210,7 @@ class Peers:
             "AWS_DEFAULT_REGION": "us-east-1",
             "AWS_CONFIG_FILE": "/dev/null",
             "AWS_EC2_METADATA_DISABLED": "true",
-            # Newer versions would add a CRC to each part, for nothing.
+            # Newer versions would add a useless CRC to each part.
             "AWS_REQUEST_CHECKSUM_CALCULATION": "when_required",
         }
         self.csv = COPY_HEADER.format(table=table)
@@ -234,7 +234,14 @@ class Peers:
         )
 
     def psql(self, packer=None):
-        """psql | aws, or psql | packer | aws."""
+        """psql
+
+        aws, or psql
+
+        packer
+
+        aws.
+        """
         psql = self.cluster.psql_command() + ["-c", self.csv.format("STDOUT")]
         stages = [shlex.join(psql), self._aws("-")]
         if packer:
@@ -290,7 +297,7 @@ class Peers:
     def duckdb(
         self, table, compression="zstd", group_rows=DUCKDB_ROWS, label=DUCKDB
     ):
-        """psql pipes csv into DuckDB, which is told the types; aws uploads."""
+        """psql pipes csv into DuckDB, which gets the types; aws uploads."""
         path = os.path.join(self.cluster.folder, "peer.parquet")
         types = ", ".join(f"{name}: '{type}'" for name, type in table.types())
         statement = (
@@ -331,7 +338,7 @@ class Peers:
         )
 
     def finished_file(self):
-        """Only the upload: the file has been made before, by COPY."""
+        """Only the upload: COPY has made the file before."""
         path = os.path.join(self.cluster.folder, "finished.csv")
         return self._contestant(
             "aws, the finished csv file",

@@ -109,7 +109,7 @@ _COLUMNS = """\
 """
 
 
-# What the results say
+# Access to results
 
 
 def find(results, *labels, store="s3"):
@@ -126,7 +126,8 @@ def median(contestant, what="wall"):
 
 
 def ratio(results, label, base, store="s3"):
-    """How many times as long as base; None if they did not run together."""
+    """The time as a multiple of that of base; None if they did not run
+    together."""
     found = find(results, label, base, store=store)
     return found and median(found[label]) / median(found[base])
 
@@ -141,10 +142,10 @@ def _is_export(contestant):
 
 # The targets
 
-_ONE, _TWO = "off", "1"  # one process; one worker beside it
+_ONE, _TWO = "off", "1"  # one process; one worker in addition
 
-# Of the time of COPY to nowhere, at most: (format, compression, the COPY, one
-# process, one worker).
+# The maximum time as a multiple of COPY's to nowhere: (format, compression, the
+# COPY, one process, one worker).
 _AT_MOST = (
     ("csv", "none", "csv", 0.50, 0.38),
     ("csv", "gzip", "csv", 0.85, 0.52),
@@ -153,8 +154,8 @@ _AT_MOST = (
     ("jsonl", "none", "row_to_json", 0.25, None),
 )
 
-# At least so many times as fast as: (who, compression, one process, one
-# worker).
+# The minimum speed as a multiple of a contestant's: (contestant, compression,
+# one process, one worker).
 _AT_LEAST = (
     ("psql | aws", "none", 3.5, 4.5),
     ("psql | gzip -1 | aws", "gzip", 4, 6),
@@ -171,7 +172,7 @@ PARQUET_SIZES = tuple(
 
 
 def _verdict(value, bar, at_least=False, form="{:.2f}"):
-    """Two cells: the bar, and the result."""
+    """Two cells: the target, and the result."""
     sign = "≥" if at_least else "≤"
     cells = [f"{sign} {form.format(bar)}" if bar is not None else "", ""]
     if value is not None:
@@ -215,7 +216,7 @@ def _memory(results, one_process, parquet):
 
 
 def _both(cell):
-    """The cells of one process, then those of one worker beside it."""
+    """The cells of one process, then those with one worker in addition."""
     return [*cell(_ONE), *cell(_TWO)]
 
 
@@ -311,7 +312,7 @@ def _seed_row(results):
 
 
 def _target_rows(results):
-    """(what, bar, result, bar, result)"""
+    """(name, target, result, target, result)"""
     yield from _copy_rows(results)
     yield from _peer_rows(results)
     yield from _parquet_rows(results)
@@ -405,7 +406,8 @@ def _about(group):
 
 
 def _others(results):
-    """Which share of the machine others used while it was measured."""
+    """The share of the machine that other processes used during the
+    measurements."""
     runs = [
         run
         for group in results["groups"]
@@ -424,7 +426,7 @@ def _head(results):
 
 
 def tables(results, charts=()):
-    """All of the results as lines of Markdown, without the text around."""
+    """All results as lines of Markdown, without the surrounding text."""
     lines = [*_head(results), "", "## Targets", ""]
     lines += target_table(results)
     for group in results["groups"]:
@@ -518,7 +520,7 @@ def _kind(contestant):
 
 
 def _wall_bars(group):
-    """The fastest first."""
+    """The bars of wall time, the fastest first."""
     bars = [(c["label"], median(c), _kind(c)) for c in group["contestants"]]
     return sorted(bars, key=lambda bar: bar[1])
 
@@ -549,7 +551,7 @@ def _size_bars(group):
                 _kind(contestant),
             )
         )
-    # The two sizes of each side by side.
+    # The two sizes of each contestant are side by side.
     return sorted(bars, key=lambda bar: bar[0].rpartition(", ")[0])
 
 
@@ -584,7 +586,8 @@ _CHARTS = (
 
 
 def write(results, path):
-    """The whole page, and a chart beside it for each group that has one."""
+    """Writes the whole page, and a chart beside it for each group that has one.
+    """
     folder = os.path.dirname(os.path.abspath(path))
     os.makedirs(folder, exist_ok=True)
     drawn = []

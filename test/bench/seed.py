@@ -1,11 +1,11 @@
 #!/usr/bin/python3
-"""A table to S3 in the simplest way there is: all of it in memory, as JSON.
+"""Exports a table to S3 in the simplest way: all of it in memory, as JSON.
 
     seed.py DATABASE-URL TABLE ENDPOINT BUCKET KEY
 
-With SQLAlchemy and boto3, credentials from the environment.  Each value is
-made a string, NULL becomes "None".  One of the ways that exports are compared
-with; many a script and Lambda does it so.
+It uses SQLAlchemy and boto3, with credentials from the environment.  Each value
+becomes a string, and NULL becomes "None".  Many scripts and Lambda functions
+export like this, so exports of onboard are compared with it.
 """
 
 import json

@@ -1,7 +1,7 @@
-"""Where exports land: a server that discards, and Ceph RGW.
+"""Stores of the benchmarks: a server that discards, and Ceph RGW.
 
-Both offer name (of the foreign server), endpoint, keys and pids; clear()
-before a run, and landed() after it, which tells (bytes, parts).
+They have a name (of the foreign server), an endpoint, keys and pids; clear() is
+called before a run, and landed() after it, which returns (bytes, parts).
 """
 
 import json
@@ -37,7 +37,7 @@ class Discard:
             raise process.RigError(f"{program} did not tell its port")
         self.pids = [self.server.pid]
         self.endpoint = f"http://127.0.0.1:{words[1]}"
-        # Proxies of the environment are not for loopback.
+        # Proxies of the environment must not be used for loopback.
         self.opener = urllib.request.build_opener(
             urllib.request.ProxyHandler({})
         )
@@ -59,7 +59,7 @@ class Discard:
         )
 
     def faults(self):
-        """What it found wrong in all requests so far, in words, or ""."""
+        """A description of all violations so far, or ""."""
         stats = self.stats()
         if stats["violations"] or stats["uploads_open"]:
             return (
@@ -121,7 +121,7 @@ class RealServer:
         for found in objects:
             self.client.delete_object(Bucket=BUCKET, Key=found["Key"])
         if objects:
-            # Deleted objects keep their memory for hours otherwise.
+            # Otherwise, deleted objects keep their memory for hours.
             process.run(
                 [
                     "radosgw-admin",

@@ -4,9 +4,9 @@
  *
  * test/lambda/call.c
  *
- * On stdin an array of {"service", "path", "headers": [[name, value]],
- *"body"}; where they go and with which credentials, the environment says.  It
- *ends with the number of those that failed.
+ * The input on stdin is an array of {"service", "path", "headers": [[name,
+ * value]], "body"}; the environment determines hosts and credentials.  The
+ *exit status is the number of failed calls.
  */
 #include <jansson.h>
 #include <poll.h>

@@ -1,8 +1,8 @@
 """Fixtures of the orchestrator's tests: the real program, database and S3.
 
-Secrets Manager, SNS and Lambda's Invoke are stand-ins: moto, with its checks
-of signatures switched on, and a server of our own that verifies each signature
-with botocore.
+Secrets Manager, SNS and Lambda's Invoke are replaced: by moto, with its
+verification of signatures switched on, and by a server of our own that verifies
+each signature with botocore.
 """
 
 import json
@@ -44,7 +44,7 @@ POLICY = {
 
 
 class Moto:
-    """moto_server, which verifies signatures: a user's key may do it all."""
+    """moto_server, which verifies signatures: the user's key has all rights."""
 
     def __init__(self):
         (port,) = process.free_ports(1)
@@ -78,7 +78,8 @@ class Moto:
         key = iam.create_access_key(UserName="function")["AccessKey"]
         self.access_key = key["AccessKeyId"]
         self.secret_key = key["SecretAccessKey"]
-        # From now on; the content type matters, or it silently stays off.
+        # Verification begins here; without the content type it silently stays
+        # off.
         self._post("/moto-api/reset-auth", b"0")
 
     def client(self, service):
@@ -116,7 +117,8 @@ _figures = []
 
 
 def figure(text):
-    """A measured figure, which decides nothing: told at the end."""
+    """Records a measured figure, which decides nothing, for the end of the run.
+    """
     _figures.append(text)
 
 
@@ -128,7 +130,7 @@ def pytest_terminal_summary(terminalreporter):
 
 
 def program(name):
-    """Where it is; without it, the test that asks is skipped."""
+    """The path of a program; without it, the test that needs it is skipped."""
     found = shutil.which(name)
     if not found:
         pytest.skip(f"there is no {name} here: see requirements.txt")
@@ -137,7 +139,7 @@ def program(name):
 
 @pytest.fixture(scope="session")
 def canaries():
-    """Secrets that no log, payload or message may hold."""
+    """Secrets that no log, payload or message may contain."""
     yield {PASSWORD}
 
 
@@ -161,7 +163,8 @@ def authority(tmp_path_factory):
 
 
 def speak_tls(cluster, authority):
-    """Gives a cluster that is not yet started a certificate for 127.0.0.1."""
+    """Makes a certificate for 127.0.0.1 for a cluster that is not yet started.
+    """
     names = ("server.crt", "server.key")
     owner = os.stat(cluster.datadir)
     for path, name in zip(authority.certificate(), names):
@@ -174,7 +177,7 @@ def speak_tls(cluster, authority):
 
 @pytest.fixture(scope="session")
 def pg(rgw, authority):
-    """A cluster with the extension, and a role that logs in by password."""
+    """A cluster with the extension, and a role that logs in with a password."""
     (port,) = process.free_ports(1)
     settings = {
         "listen_addresses": "127.0.0.1", "port": str(port),
@@ -248,13 +251,14 @@ def address(pg, **other):
 
 @pytest.fixture
 def aws(moto):
-    """moto behind a proxy, whose log tells the calls."""
+    """moto behind a proxy, whose log has the calls."""
     with Proxy(moto.endpoint) as proxy:
         yield proxy
 
 
 def make_secret(moto, pg, **other):
-    """Another one, of another server or otherwise; its id."""
+    """Makes another secret, of another server or with other members; returns
+    its id."""
     name = "db-" + secrets.token_hex(6)
     moto.client("secretsmanager").create_secret(
         Name=name, SecretString=json.dumps(address(pg, **other))
@@ -263,7 +267,7 @@ def make_secret(moto, pg, **other):
 
 
 def fetched(aws):
-    """How often the secret was asked for."""
+    """The number of requests for the secret."""
     return sum(
         request.headers.get("x-amz-target") == "secretsmanager.GetSecretValue"
         for request in aws.requests("POST")
@@ -278,7 +282,8 @@ def api(canaries):
 
 @pytest.fixture
 def start(api, moto, aws, secret, bucket, canaries):
-    """Starts the program; further environment by keyword."""
+    """Starts the program; keyword arguments are additional environment
+    variables."""
     running = []
 
     def begin(api=api, program=(str(PROGRAM),), **env):

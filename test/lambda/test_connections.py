@@ -1,5 +1,5 @@
-"""Where the databases and the Runtime API are, whether they can be trusted, and
-who is gone."""
+"""Addresses of databases and of the Runtime API, trust in them, and lost
+connections."""
 
 import contextlib
 import json
@@ -38,7 +38,7 @@ def standby(pg, authority):
 
 
 def where(s3, bucket, names):
-    """Which of the tables a standby has landed: their only column says so."""
+    """The tables that a standby has landed, as their only column shows."""
     return {
         name for name in names
         if body(s3, bucket, key_of(name)) == b"standby\nt\n"
@@ -49,9 +49,9 @@ def test_several_databases(
     db, pg, standby, s3, api, start, moto, secret, bucket
 ):
     """Tables are spread over the primary and the standby; when the standby is
-    gone, or its password is wrong, the primary does them all."""
+    unavailable, or its password is wrong, the primary exports all of them."""
     names = [f"t{n}" for n in range(6)]
-    # None ends before both databases have begun one.
+    # No table ends before both databases have begun one.
     query = ("SELECT pg_is_in_recovery() AS standby FROM (SELECT"
              " pg_advisory_xact_lock_shared(1208) OFFSET 0) held")
     register(db, **{name: query for name in names})
@@ -88,8 +88,8 @@ def test_several_databases(
 
 
 def test_a_rotation_between_logins(db, pg, api, start, aws, moto, secret):
-    """The password changes when the list is read, and the lanes are yet to
-    log in: they share one new version of the secret."""
+    """The password changes after the list was read and before the other
+    connections log in: they share one new version of the secret."""
     names = [f"t{n}" for n in range(4)]
     register(db, **{name: "SELECT 1 AS n" for name in names})
     function = start(ONBOARD_CONCURRENCY="4")
@@ -116,7 +116,7 @@ def test_a_rotation_between_logins(db, pg, api, start, aws, moto, secret):
 
 # ---- the Runtime API ----
 
-# Where AWS has it.
+# The address is that on AWS.
 RUNTIME_API = ("169.254.100.1", 9001)
 
 
@@ -135,8 +135,8 @@ def link_local_api(sandbox):
 def test_a_link_local_runtime_api(
     db, pg, s3, start, aws, moto, bucket, sandbox, link_local_api
 ):
-    """Events come, and their ends are told, good and bad; errors of the start
-    as well."""
+    """Events arrive, and their results, successes and errors, are reported; so
+    are errors of the start."""
     api = link_local_api
     assert api.address == "169.254.100.1:9001"
     program = sandbox.within(str(PROGRAM))
@@ -167,13 +167,13 @@ def test_a_link_local_runtime_api(
 
 @pytest.mark.parametrize("how", ["default", "name", "authority", "plain"])
 def test_tls(db, pg, api, start, moto, authority, how):
-    """verify-full, unless the secret says otherwise."""
+    """The connection uses verify-full, unless the secret says otherwise."""
     register(db, a="SELECT ssl AS a FROM pg_stat_ssl"
                    " WHERE pid = pg_backend_pid()")
     trusted = {"sslmode": None, "sslrootcert": authority.ca_file}
     other = {
         "default": trusted,
-        # (the certificate is for 127.0.0.1 and localhost)
+        # the certificate is for 127.0.0.1 and localhost
         "name": {**trusted, "host": "127.0.0.2"},
         "authority": {"sslmode": None},
         "plain": {"sslmode": "disable"},
@@ -193,7 +193,8 @@ def test_tls(db, pg, api, start, moto, authority, how):
     {"port": 0}, {"password": ""},
 ], ids=str)
 def test_what_secrets_say(db, pg, api, start, moto, other):
-    """A port as a text and "database" are fine; what is wrong is named."""
+    """The port may be a text, and "database" is accepted; an error names the
+    wrong member."""
     good = other == {"port": "text"} or "database" in other
     if other == {"port": "text"}:
         other = {"port": pg.settings["port"]}
@@ -213,9 +214,9 @@ def test_what_secrets_say(db, pg, api, start, moto, other):
 def test_a_frozen_sandbox(
     db, pg, s3, api, start, aws, moto, secret, bucket
 ):
-    """Between events all stops, and on thaw every connection is dead: the
-    server has been started anew, the services have hung up; and the password
-    is another one, so that both are needed at once."""
+    """Everything stops between events, and on thaw every connection is dead:
+    the server has been restarted, the services have closed theirs; and the
+    password has changed, so the test needs both at once."""
     # The restart is a crash, and must not lose the registration.
     select(db, "SET synchronous_commit = on")
     register(db, a="SELECT 1 AS a")
@@ -233,7 +234,7 @@ def test_a_frozen_sandbox(
             SecretString=json.dumps(address(pg, password="another-one")),
         )
         aws.hang_up()
-        if LONG:  # that it lasts is what is tested
+        if LONG:  # the test is about the length of the freeze
             time.sleep(max(0, frozen + 30 - time.monotonic()))
         invocation = api.invoke(scheduled())
         os.kill(function.process.pid, signal.SIGCONT)

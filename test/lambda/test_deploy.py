@@ -1,4 +1,4 @@
-"""What is deployed: the template, the state machine, a sanitized build."""
+"""The deployment: the template, the state machine, and a sanitized build."""
 
 import json
 import os
@@ -20,7 +20,8 @@ def test_the_template():
 
 
 def test_rights():
-    """No right in S3; "*" only where AWS knows no other resource."""
+    """The template grants no right in S3, and "*" only where AWS has no other
+    resource."""
     text = (DEPLOY / "template.yaml").read_text()
     role = text.split("\n  Role:\n")[1].split("\n  LogGroup:\n")[0]
     assert "s3:" not in role
@@ -31,7 +32,7 @@ def test_rights():
 
 
 def test_the_state_machine(db, api, start):
-    """What it sends is an event that the function takes."""
+    """Its events are valid for the function."""
     machine = json.loads((DEPLOY / "statemachine.asl.json").read_text())
     item = machine["States"]["Tables"]["ItemSelector"]["onboard"]
     assert set(item) == {"action", "run_id.$", "depth", "tables.$"}
@@ -42,7 +43,7 @@ def test_the_state_machine(db, api, start):
     }}
     with pytest.raises(FunctionError) as error:
         api.invoke(event).result()
-    # It was read, and looked for a table that is not there.
+    # The event was valid: the error is that the table does not exist.
     assert "it is not registered" in error.value.message
 
 
@@ -53,7 +54,7 @@ def lam(moto):
 
 
 def test_sanitized(db, lam, moto, aws, secret, bucket):
-    """ASan and UBSan find nothing, leaks included."""
+    """ASan and UBSan report no error and no leak."""
     folder = ROOT / "build" / "lambda-asan"
     process.run(
         ["/usr/bin/python3", str(DEPLOY / "package.py"), "build",
@@ -86,7 +87,7 @@ def test_sanitized(db, lam, moto, aws, secret, bucket):
             ):
                 invocation = api.invoke(event)
                 assert invocation.ended.wait(60), function.lines
-            # What is no event ends it, and leaks are told then.
+            # An invalid event ends it, and leaks are reported then.
             api.next_statuses = [500]
             api.invoke({"x": 1})
             status = function.wait(60)

@@ -1,7 +1,4 @@
-"""Events to landed objects, in each mode; the facts are those of the seed.
-
-A test's number is that of the fact in the project's notes on Lambda.
-"""
+"""From events to landed objects, in each mode."""
 
 import collections
 import contextlib
@@ -122,8 +119,8 @@ def test_01_a_scheduled_event(
 def test_an_id_that_another_role_took_before(
     db, s3, api, start, bucket, default_bucket, mode
 ):
-    """The event's id can be guessed: its run is the exporter's nonetheless,
-    also where the exporter may see what the other role did."""
+    """The event's id can be guessed: its run still belongs to the exporter,
+    even if the exporter may see the other role's run."""
     register(db, a="SELECT 1 AS a")
     start(ONBOARD_MODE=mode)
     event = scheduled()
@@ -149,7 +146,7 @@ def test_an_id_that_another_role_took_before(
 def test_thirty_tables(
     db, s3, api, start, moto, bucket, default_bucket, mode
 ):
-    """2 of them are empty, 1 fails."""
+    """Two of them are empty, one fails."""
     queries = {f"t{n:02}": f"SELECT {n} AS n" for n in range(27)}
     register(
         db, **queries, e1="SELECT 1 WHERE false", e2="SELECT 1 WHERE false",
@@ -195,7 +192,8 @@ def test_thirty_tables(
 
 
 def test_02_no_secret_anywhere(db, api, start, moto, bucket):
-    """Not in a payload, an error, a log line, a message, a command line."""
+    """No payload, error, log line, message or command line contains a secret.
+    """
     register(db, a="SELECT 1 AS a", wrong="SELECT 1 / 0")
     sns = moto.client("sns")
     topic = sns.create_topic(Name="runs")["TopicArn"]
@@ -222,7 +220,8 @@ def test_02_no_secret_anywhere(db, api, start, moto, bucket):
 
 
 def test_a_notification_that_fails(db, api, start):
-    """Is told in the log, and changes nothing; a run that is well has none."""
+    """The failure is logged, and changes nothing; a successful run sends none.
+    """
     register(db, a="SELECT 1 AS a", wrong="SELECT 1 / 0")
     function = start(
         ONBOARD_TOPIC_ARN="arn:aws:sns:us-east-1:123456789012:nowhere"
@@ -235,7 +234,7 @@ def test_a_notification_that_fails(db, api, start):
 
 
 def test_a_schedule_of_eventbridge_scheduler(db, api, start):
-    """What makes the run is the schedule and its time, not the attempt."""
+    """The run id depends on the schedule and its time, not on the attempt."""
     register(db, a="SELECT 1 AS a")
     start()
     event = run(schedule_arn="arn:aws:scheduler:us-east-1:1:schedule/x/y",
@@ -249,7 +248,7 @@ def test_a_schedule_of_eventbridge_scheduler(db, api, start):
 
 
 def test_03_a_hard_password(db, api, start):
-    """The fixtures' own has @ : / % ' \\ blank and double quote."""
+    """The fixtures' password has @ : / % ' \\ blank and double quote."""
     assert set("@:/%'\\ \"") <= set(PASSWORD)
     register(db, a="SELECT current_user AS u")
     start()
@@ -283,7 +282,7 @@ def test_04_the_password_changes(
 
 
 def landings(s3, bucket):
-    """How often each key was written, in a bucket that keeps versions."""
+    """How often each key was written, in a bucket with versioning."""
     found = s3.list_object_versions(Bucket=bucket)
     return collections.Counter(
         version["Key"] for version in found.get("Versions", [])
@@ -292,7 +291,7 @@ def landings(s3, bucket):
 
 @pytest.fixture
 def kept(s3, bucket):
-    """The bucket, which keeps all that was ever written to a key."""
+    """The bucket with versioning, which keeps all versions of a key."""
     s3.put_bucket_versioning(
         Bucket=bucket, VersioningConfiguration={"Status": "Enabled"}
     )
@@ -303,7 +302,7 @@ def kept(s3, bucket):
 def test_05_an_event_twice(
     db, s3, api, start, moto, kept, default_bucket, mode
 ):
-    """Is one run: what has landed is not landed again."""
+    """The event is one run: landed tables are not exported again."""
     register(db, a="SELECT 1 AS a", c="SELECT 2 AS c")
     event = scheduled()
     with InvokeApi(moto.access_key, moto.secret_key) as lam:
@@ -319,14 +318,14 @@ def test_05_an_event_twice(
         assert (found["state"], found["exported"], found["landed_before"]) == (
             "done", 2, 2
         )
-        # Nor is a child asked for it again.
+        # No child is invoked again for it.
         assert len(lam.accepted) == count
     assert landings(s3, kept) == {key_of("a"): 1, key_of("c"): 1}
     assert history(db, event["id"]) == {"a": "done", "c": "done"}
 
 
 def test_05_an_event_twice_together(db, s3, api, start, kept):
-    """The two share the work, in whatever way."""
+    """The two deliveries share the work in any way."""
     names = [f"t{n}" for n in range(6)]
     register(db, **{name: "SELECT pg_sleep(0.1) IS NULL" for name in names})
     event = scheduled()
@@ -335,7 +334,8 @@ def test_05_an_event_twice_together(db, s3, api, start, kept):
     found = [invocation.result() for invocation in invocations]
     for one in found:
         assert one["run_id"] == event["id"]
-        # What it has not landed itself, the other one has, or is at.
+        # A table that it has not landed itself was landed, or is being landed,
+        # by the other one.
         assert one["exported"] + one["running"] == one["tables"] == 6
         assert one["state"] == ("running" if one["running"] else "done")
     assert sum(one["exported"] - one["landed_before"] for one in found) == 6
@@ -346,7 +346,7 @@ def test_05_an_event_twice_together(db, s3, api, start, kept):
     assert sorted(told) == names
     assert landings(s3, kept) == {key_of(name): 1 for name in names}
     assert history(db, event["id"]) == {name: "done" for name in names}
-    # Whatever they were told: a third delivery knows.
+    # Whatever their results were, a third delivery returns the final state.
     found = api.invoke(event).result()
     assert (found["state"], found["landed_before"]) == ("done", 6)
 
@@ -367,14 +367,15 @@ HOLD_UP = """
 
 @pytest.fixture
 def held(pg, db):
-    """Deliveries with the request id "held" stop where they look whether a
-    table of the run given to it has landed, until release is called."""
+    """Deliveries with the request id "held" stop where they check whether a
+    table of the given run has landed, until release is called."""
     pg.psql(HOLD_UP)
     holder = pg.connect()
 
     def hold(run_id):
         select(holder, "SELECT pg_advisory_lock(1205)")
-        # What makes the policy look; it says that an earlier try has failed.
+        # The policy checks again because of this row, which reports a failed
+        # earlier attempt.
         select(
             db, "INSERT INTO onboard_history (run_id, name, role, source,"
             " status, files, rows, raw_bytes, bytes, parts, retries, started,"
@@ -395,8 +396,8 @@ def held(pg, db):
 
 
 def test_05_an_event_while_another_looks(db, s3, api, start, kept, held):
-    """Between its look at the history and its export, nobody else lands the
-    table: its lock is older than its look."""
+    """Between its check of the history and its export, no other delivery lands
+    the table: its lock is older than its check."""
     register(db, a="SELECT 1 AS a")
     event = scheduled()
     held(event["id"])
@@ -417,7 +418,7 @@ def test_05_an_event_while_another_looks(db, s3, api, start, kept, held):
 
 def test_05_landed_since_the_list(db, pg, s3, api, start, kept):
     """A table that another delivery lands between our list and our turn is
-    told as landed."""
+    reported as landed."""
     register(db, a="SELECT pg_advisory_xact_lock_shared(1206) IS NULL AS a",
              b="SELECT 2 AS b")
     event = scheduled()
@@ -443,7 +444,7 @@ def test_05_landed_since_the_list(db, pg, s3, api, start, kept):
 
 
 def overlap(rows):
-    """How many of the intervals share an instant, at most."""
+    """The greatest number of intervals that share an instant."""
     steps = [(row["started"], 1) for row in rows]
     steps += [(row["ended"], -1) for row in rows]
     now = most = 0
@@ -454,7 +455,7 @@ def overlap(rows):
 
 
 def test_06_concurrency(db, api, start):
-    """8 tables of a second, 4 at a time."""
+    """8 tables that take a second each, 4 at a time."""
     register(db, **{f"t{n}": "SELECT pg_sleep(1) IS NULL" for n in range(8)})
     start(ONBOARD_CONCURRENCY="4")
     invocation = api.invoke(run())
@@ -472,7 +473,7 @@ def test_06_concurrency(db, api, start):
 
 @pytest.mark.parametrize("mode", ["wait", "submit"])
 def test_06_no_more_at_a_time(db, pg, api, start, mode):
-    """Exactly ONBOARD_CONCURRENCY tables are under way while none ends."""
+    """Exactly ONBOARD_CONCURRENCY tables are running while none ends."""
     names = [f"t{n}" for n in range(6)]
     register(db, **{
         name: "SELECT pg_advisory_xact_lock_shared(1207) IS NULL"
@@ -497,7 +498,8 @@ def test_06_no_more_at_a_time(db, pg, api, start, mode):
 
 
 def test_the_largest_first(db, pg, api, start):
-    """By the planner's guess; what has none comes last, by name."""
+    """The order is that of the planner's estimates; tables without one come
+    last, by name."""
     sizes = {"small": 10, "large": 1000, "middle": 100}
     pg.psql("".join(
         f"CREATE TABLE {name} AS SELECT generate_series(1, {size}) AS n;"
@@ -534,7 +536,7 @@ def test_07_the_deadline(db, api, start):
 def test_a_table_that_outlives_the_deadline(
     db, s3, api, start, bucket, default_bucket
 ):
-    """In mode submit it lands all the same, and a status event tells."""
+    """In mode submit it lands all the same, and a status event reports it."""
     register(db, a="SELECT 1 AS a", slow="SELECT pg_sleep(8) IS NULL AS s")
     start(ONBOARD_MODE="submit")
     invocation = api.invoke(run(), timeout=6)
@@ -549,7 +551,7 @@ def test_a_table_that_outlives_the_deadline(
 
 
 def test_nothing_is_registered(db, s3, api, start, bucket, default_bucket):
-    """A job of no tables is done, now and when asked later."""
+    """A job of no tables is done, now and in later status events."""
     start(ONBOARD_MODE="submit")
     found = api.invoke(run()).result()
     assert (found["state"], found["tables"]) == ("done", 0)
@@ -592,7 +594,7 @@ def test_08_killed(db, s3, rgw, api, start, bucket, default_bucket, mode):
 def test_09_a_table_is_dropped(
     db, s3, api, start, kept, default_bucket, mode
 ):
-    """Another delivery repeats that table alone, as often as it takes."""
+    """Another delivery repeats only that table, as often as necessary."""
     register(db, a="SELECT 1 AS a", gone="SELECT * FROM gone_table")
     start(ONBOARD_MODE=mode)
     event = scheduled()
@@ -621,7 +623,7 @@ def test_09_a_table_is_dropped(
 
 @pytest.mark.parametrize("mode", ["wait", "submit"])
 def test_09_long_texts(db, api, start, default_bucket, mode):
-    """The database's messages are cut between characters."""
+    """The database's messages are clipped between characters."""
     select(db, """
         CREATE FUNCTION raises(message text) RETURNS int LANGUAGE plpgsql AS $$
         BEGIN
@@ -647,7 +649,8 @@ def test_09_long_texts(db, api, start, default_bucket, mode):
 
 @pytest.mark.parametrize("mode", ["wait", "submit"])
 def test_details(db, api, start, default_bucket, mode):
-    """DETAIL is passed on, S3's response among it, and cut as messages are."""
+    """DETAIL is passed on, including S3's response, and clipped like messages.
+    """
     select(db, """
         CREATE FUNCTION raises(detail text) RETURNS int LANGUAGE plpgsql AS $$
         BEGIN
@@ -677,12 +680,13 @@ def test_details(db, api, start, default_bucket, mode):
 
 @pytest.mark.parametrize("status", [403, 500, None], ids=str)
 def test_10_no_event(api, start, status):
-    """Is never taken for one, and never asked for in a tight loop."""
+    """Such a response is not taken for an event, and the next request comes
+    after a pause."""
     api.next_statuses = [status] * 50
     function = start()
     assert function.wait() != 0
     asked = api.asked("GET", "/invocation/next")
-    # (libcurl may ask once more on a connection that has died)
+    # libcurl may repeat a request on a connection that has died
     assert 1 <= len(asked) <= 8
     assert not any("/response" in path for _, path in api.requests)
 
@@ -734,15 +738,15 @@ def test_12_fan_out(db, api, start, moto):
             assert set(payload["onboard"]) == {
                 "action", "run_id", "depth", "tables"
             }
-        # What is not registered is told by us, not by a child; and a trace
-        # id is not kept for the next event.
+        # An unregistered table is reported by the parent, not by a child; and
+        # the trace id is not kept for the next event.
         count = len(lam.accepted)
         found = summary(failing(api.invoke(run("t1", "nope"))))
         assert (found["running"], found["failures"][0]["table"]) == (1, "nope")
         ((payload, headers),) = lam.accepted[count:]
         assert payload["onboard"]["tables"] == ["t1"]
         assert "x-amzn-trace-id" not in headers
-        # A child does not ask for more.
+        # A child does not invoke others.
         child = lam.accepted[0][0]
         count = len(lam.accepted)
         assert api.invoke(child).result()["exported"] == 1
@@ -750,8 +754,8 @@ def test_12_fan_out(db, api, start, moto):
 
 
 def test_13_signatures(db, api, start, moto):
-    """moto's checks are on: a wrong key is refused, the right one is not, nor
-    are a role's temporary ones, with their session token."""
+    """moto verifies signatures: a wrong key is refused, the right one is not,
+    nor are a role's temporary ones with their session token."""
     register(db, a="SELECT 1 AS a")
     function = start(AWS_SECRET_ACCESS_KEY="wrong" * 8)
     assert function.wait() != 0
@@ -808,12 +812,12 @@ def test_14_bad_events(db, api, start, bad):
     before = value(db, "SELECT count(*) FROM onboard_history")
     assert failing(api.invoke(BAD[bad])).type == "Onboard.BadEvent"
     assert value(db, "SELECT count(*) FROM onboard_history") == before
-    # It goes on.
+    # The function goes on.
     assert api.invoke(run()).result()["exported"] == 1
 
 
 def memory(pid, name):
-    """VmRSS, or VmHWM: the most it ever was."""
+    """VmRSS, or VmHWM: its maximum."""
     with open(f"/proc/{pid}/status") as status:
         for line in status:
             if line.startswith(name + ":"):
@@ -823,7 +827,8 @@ def memory(pid, name):
 
 @pytest.fixture
 def trusted(pg):
-    """No password is asked for: most of a short run is its hashing."""
+    """No password is needed: hashing it takes most of the time of a short run.
+    """
     path = pg.datadir + "/pg_hba.conf"
     with open(path) as hba:
         rules = hba.read()
@@ -839,7 +844,7 @@ def trusted(pg):
 
 
 def test_15_a_thousand_events(db, api, start, trusted):
-    """Level memory and descriptors, whatever the events ask for."""
+    """Memory and descriptors stay level, whatever the events are."""
     register(db, a="SELECT 1 WHERE false")
     function = start()
     pid = function.process.pid
@@ -871,7 +876,8 @@ def test_15_a_thousand_events(db, api, start, trusted):
 
 
 def test_the_first_programs_variables(db, s3, api, start, secret, bucket):
-    """Its deployment moves over by swapping the code."""
+    """A deployment of an earlier program moves to this one by replacing the
+    code."""
     register(db, a="SELECT 1 AS n, NULL AS nothing")
     start(ONBOARD_SECRETS="", DBsecret=secret, ONBOARD_BUCKET="",
           targetS3Bucket=bucket, TargetLoc="lake/")
@@ -916,7 +922,7 @@ def test_fail_on(db, api, start, fail_on):
 
 
 def test_an_idle_wait_costs_nothing(db, api, start):
-    """And 1,000 tables that take no time keep it small."""
+    """Even 1,000 tables that take no time need little."""
     select(db, "INSERT INTO onboard_tables (name, query) SELECT 't' || n,"
                " 'SELECT 1 WHERE false' FROM generate_series(1, 1000) n")
     function = start(ONBOARD_CONCURRENCY="8")
@@ -936,15 +942,15 @@ def test_an_idle_wait_costs_nothing(db, api, start):
     assert api.invoke(run()).result()["exported"] == 1
     took = used() - before
     figure(f"an idle wait of 3 s: {took:.2f} s of CPU")
-    # (a spinning one would use 3)
+    # a busy loop would use 3
     assert took < 0.3
 
 
 def test_the_package_in_an_empty_root(
     db, pg, s3, api, moto, authority, bucket, tmp_path
 ):
-    """Nothing but the unpacked zip, where Lambda would put it; AWS and the
-    database are trusted by its bundle of authorities."""
+    """There is only the unpacked zip, where Lambda would put it; its bundle of
+    authorities verifies AWS and the database."""
     root = pathlib_root()
     package = root / "build" / "lambda" / "onboard-lambda.zip"
     process.run(

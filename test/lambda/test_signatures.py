@@ -1,8 +1,8 @@
-"""Fact 13: what core signs is what botocore signs, for twenty requests.
+"""Signatures of core equal those of botocore, for twenty requests.
 
-boto3's own clients make the requests; core sends the same ones, by call.c, to
-a server that keeps what comes.  The signature that botocore gives the request
-for the time that core has told is then core's, to the last byte.
+boto3's own clients make the requests; core sends the same ones, with call.c, to
+a server that keeps them.  The signature that botocore computes for a request,
+at the time in core's, must equal core's, to the last byte.
 """
 
 import json
@@ -68,7 +68,7 @@ CALLS = [
       "InvocationType": "RequestResponse", "Payload": b'"' + b"y" * 65536
       + b'"', "ClientContext": "e30="}),
 ]
-# Added anew for each request, or not signed.
+# Headers that are new in each request, or not signed.
 NOT_KEPT = {
     "authorization", "x-amz-date", "x-amz-security-token", "user-agent",
     "content-length", "x-amzn-trace-id", "amz-sdk-invocation-id",
@@ -77,11 +77,12 @@ NOT_KEPT = {
 
 
 class Made(Exception):
-    """The request that a client was about to send."""
+    """Carries the request that a client was about to send."""
 
 
 def request_of(service, method, arguments):
-    """What boto3 makes of a call: method, path, headers and body."""
+    """The request that boto3 makes for a call: method, path, headers and body.
+    """
     client = boto3.client(
         service, region_name=REGION, aws_access_key_id="a",
         aws_secret_access_key="b",
@@ -115,7 +116,7 @@ def request_of(service, method, arguments):
 
 
 def signed_by_botocore(call, host, date, credentials):
-    """The Authorization that botocore gives it at that time."""
+    """The Authorization header that botocore computes for that time."""
     request = botocore.awsrequest.AWSRequest(
         "POST", f"http://{host}{call['path']}", headers=dict(call["headers"]),
         data=call["body"].encode(),
@@ -157,7 +158,7 @@ def caller(tmp_path_factory):
 
 
 class Keeper(WebServer):
-    """Keeps each request, as (path, headers, body)."""
+    """Keeps each request as (path, headers, body)."""
 
     def __init__(self):
         super().__init__()
@@ -206,5 +207,5 @@ def test_13_twenty_requests(caller, keeper, token):
         ), call
         assert ("x-amz-security-token" in ours) == bool(token)
         signatures |= set(re.findall("Signature=(.*)", ours))
-    # (no two requests are the same one)
+    # no two requests are equal
     assert len(signatures) == 20
