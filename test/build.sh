@@ -3,7 +3,7 @@
 # belong to root.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-# Not the flags of a make that called us: it has no jobs to share.
+# These exclude the flags of a make that called us: it has no jobs to share.
 unset MAKEFLAGS MAKELEVEL
 make -s -j"$(nproc)"
 as_root=

@@ -1,7 +1,8 @@
 #!/usr/bin/env bash
-# All tests: installs what is missing, builds, installs the extension, runs the
-# layers core, sql, system and lambda.  The last line is the sum of theirs.
-# The last two wait for other programs most of the time, so they do it together.
+# All tests: installs missing packages, builds and installs the extension, and
+# runs the layers core, sql, system and lambda.  The last line is the sum of
+# theirs.  The last two layers mostly wait for other programs, so they run at the
+# same time.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -20,8 +21,8 @@ log=$(mktemp) lambda_log=$(mktemp) lambda=
 trap '[ -z "$lambda" ] || kill -- "-$lambda" 2>/dev/null
     rm -f "$log" "$lambda_log"' EXIT
 
-# A layer ends with "N passed, N failed[, N skipped]".  One that does not, or
-# that ran no test, counts as a failure; so does a bad exit status.
+# A layer ends with "N passed, N failed[, N skipped]".  A layer without that
+# line, or that ran no test, counts as a failure; so does a bad exit status.
 layer() {
     local name=$1 status line p f s
     shift
@@ -48,7 +49,7 @@ if ! bash test/install.sh test || ! bash test/build.sh; then
 fi
 layer core sh test/core/run.sh
 layer sql bash test/sql.sh
-# (a group of its own, so that the trap ends all of it)
+# The group has a process group of its own, so that the trap ends all of it.
 setsid bash test/lambda.sh >"$lambda_log" 2>&1 &
 lambda=$!
 layer system bash test/system.sh

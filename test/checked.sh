@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Tests with servers of PostgreSQL that look at themselves, built from Debian's
+# Tests with servers of PostgreSQL that check themselves, built from Debian's
 # source package.  The last line is the sum: "N passed, N failed".
 #
 #   test/checked.sh [assert|asan ...] [-- command]
@@ -9,17 +9,17 @@
 #   ONBOARD_STORM_SECONDS=3600 test/checked.sh asan -- \
 #       test/system.sh test/system/test_storm.py            a long storm
 #
-# assert: --enable-cassert, which overwrites freed memory, too.  asan: the
-# same, under the sanitizers of addresses and of undefined behaviour.  The
-# extension is built with the flags of the server.  A command finds it built
-# and installed; without one it is what stands in "layers" below.
+# "assert" has --enable-cassert, which also overwrites freed memory.  "asan" has
+# the sanitizers of addresses and of undefined behaviour in addition.  The
+# extension is built with the flags of the server, and installed, before the
+# command runs; the default command runs the files in "layers" below.
 #
-#   ONBOARD_CHECKED        where the servers are kept; default build/checked
-#   ONBOARD_STORM_SECONDS  how long test_storm.py goes on, 600 by default
-#   COPT                   further flags of the compiler; default -Werror
+#   ONBOARD_CHECKED        the folder of the servers; default build/checked
+#   ONBOARD_STORM_SECONDS  the duration of test_storm.py, 600 by default
+#   COPT                   additional compiler flags; default -Werror
 #
-# Each run has a copy of the server and of the tree, so runs do not disturb
-# one another, nor PostgreSQL as it is installed.
+# Each run has a copy of the server and of the tree, so it affects neither
+# another run nor the installed PostgreSQL.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -31,10 +31,10 @@ declare -A cflags=(
         -fno-sanitize-recover=undefined"
 )
 
-# The files of the system layer that are run: what touches rows, memory and
-# processes.  Not here: what needs programs that these servers lack (the
-# recipes' pg_cron and mysql_fdw), what measures memory or time, what brings a
-# checker of its own (valgrind), and what is about S3 and HTTP alone.
+# The tested files of the system layer: those on rows, memory and processes.
+# Left out are files that need programs which these servers lack (pg_cron and
+# mysql_fdw of the recipes), that measure memory or time, that use a checker of
+# their own (valgrind), and that test only S3 and HTTP.
 system=(bytes rows json objects random parallel run_workers jobs publish progress
     roles parquet parquet_types parquet_errors parquet_files storm)
 
@@ -61,20 +61,20 @@ done
 [ ${#servers[@]} -gt 0 ] || servers=("${known[@]}")
 
 cache=${ONBOARD_CHECKED:-$PWD/build/checked}
-# Leaks are not looked for: a backend ends without freeing anything.  Frames
-# stay on the real stack, whose depth PostgreSQL measures.
+# Leaks are not detected: a backend ends without freeing anything.  Frames stay
+# on the real stack, whose depth PostgreSQL measures.
 export ASAN_OPTIONS=detect_leaks=0:abort_on_error=1
 ASAN_OPTIONS+=:detect_stack_use_after_return=0:verify_asan_link_order=0
 export ONBOARD_STORM_SECONDS=${ONBOARD_STORM_SECONDS:-600}
 export ONBOARD_SOURCE=$cache/source/tree
-# For the extension, not for PostgreSQL.
+# These flags are for the extension, not for PostgreSQL.
 copt=${COPT--Werror}
 unset COPT MAKEFLAGS MAKELEVEL
 export UBSAN_OPTIONS=halt_on_error=1:print_stacktrace=1
 
 # ---- the source ----
 
-# apt with source packages, beside the machine's own settings and lists.
+# apt with source packages, in addition to the machine's own settings and lists.
 apt_state() {
     local apt=$1
     mkdir -p "$apt/sources.list.d" "$apt/lists/partial" "$apt/cache"
@@ -89,11 +89,12 @@ apt_state() {
         -o Dir::Etc::SourceParts="$apt/sources.list.d"
         -o Dir::State::Lists="$apt/lists" -o Dir::Cache="$apt/cache"
         -o APT::Sandbox::User="$(id -un)")
-    # What has no source packages here is not missed: see newest_source.
+    # Failures for suites without source packages are ignored: see
+    # newest_source.
     apt-get -q "${options[@]}" update
 }
 
-# The newest version that can be had: a mirror's index may be ahead of it.
+# The newest available version: a mirror's index may be ahead of it.
 newest_source() {
     local package=$1 version
     for version in $(apt-cache "${options[@]}" showsrc --only-source \
@@ -104,7 +105,7 @@ newest_source() {
             --download-only "$package=$version"); then
             echo "$package $version" >source.new/VERSION
             # Debian's patches name /usr/lib/postgresql, whatever the prefix,
-            # and would have the machine's own server overwritten.
+            # and would overwrite the machine's own server.
             dpkg-source --skip-patches -x source.new/*.dsc source.new/tree &&
                 rm -rf source && mv source.new source
             return
@@ -140,7 +141,8 @@ compile() {
         rm -rf "$prefix.build" "$prefix.new"
 }
 
-# Moved into place when it is complete: half of one is never taken for it.
+# The server is moved into place when it is complete, so an incomplete one is
+# never used.
 make_server() {
     local name=$1
     local log=$cache/$name.log
@@ -153,7 +155,7 @@ make_server() {
     fi
 }
 
-# One run at a time builds.  The source is for a test, too.
+# Only one run at a time builds.  A test uses the source, too.
 have_server() {
     [ ! -d "$cache/$1" ] || [ ! -d "$cache/source" ] || return 0
     (
@@ -166,12 +168,12 @@ have_server() {
 
 copy_all() {
     local name=$1
-    # Nothing writes into a file of the server: installing replaces files.
+    # No process writes into a file of the server: installing replaces files.
     cp -al "$cache/$name" "$run/server" && mkdir "$run/tree" &&
         tar -c --exclude=./build --exclude=./.git --exclude='*.o' \
             --exclude=./onboard.so --exclude=./sql/onboard--?.?.?.sql . |
         tar -x --no-same-owner -C "$run/tree" || return
-    # The rig's servers run as that user if root starts them.
+    # If root starts the rig's servers, they run as that user.
     if [ "$(id -u)" = 0 ] && ! setpriv --reuid=postgres --clear-groups \
         test -x "$run/server/bin/postgres"; then
         echo "The user postgres cannot reach $cache: set ONBOARD_CHECKED"
@@ -194,7 +196,7 @@ layers() {
         "${files[@]/%/.py}"
 }
 
-# Adds what the last lines of the layers say; any other failure is one, too.
+# Adds the numbers in the layers' last lines; any other failure counts as one.
 add_up() {
     local status=$1 p f s passes=0 failures=0
     while read -r p f s; do

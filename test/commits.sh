@@ -3,9 +3,9 @@
 #
 #   test/commits.sh [revisions, as git rev-list takes them]
 #
-# Without arguments: those since the last release's tag that are built on the
-# commit which brought this file, since what is older knew no such rule.  In a
-# shallow clone that is the oldest commit there is.  Merges are left out.
+# Without arguments, it checks commits since the last release's tag that are built
+# on the commit that added this file, since older ones had no such rule.  In a
+# shallow clone that is the oldest commit.  Merges are left out.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export LC_ALL=C.UTF-8
@@ -24,8 +24,8 @@ if [ $# -eq 0 ]; then
     [ -z "$tag" ] || set -- "$@" "^$tag"
 fi
 
-# A guess at moods other than the imperative: a noun with its article, and verbs
-# that end as no imperative does, but for those that are named.
+# An approximate check for moods other than the imperative: a noun with its
+# article, and verbs with other endings than imperatives, with some exceptions.
 other_mood='^(an?|the|this|that|these|those|it|its|what|which|who|whoever|nobody|somebody|each|every|all|no|one|two|both)$|([^su]s|ing|ed)$'
 imperative='^(alias|bring|embed|exceed|feed|need|proceed|seed|shed|speed|spring|swing)$'
 

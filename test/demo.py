@@ -157,17 +157,17 @@ def compare(cluster, client, name, query):
     )
     if rows == 0:
         same = "Contents" not in listed
-        said = "no rows, no object"
+        detail = "no rows, no object"
     elif "Contents" not in listed:
-        same, said = False, "no object"
+        same, detail = False, "no object"
     else:
         landed = client.get_object(
             Bucket=BUCKET, Key=LANDING.format(name=name)
         )["Body"].read()
         same = (count_rows(landed), digest(landed)) == (rows, digest(expected))
-        said = f"sha256 {digest(landed)[:16]}..."
+        detail = f"sha256 {digest(landed)[:16]}..."
     verdict = "equal" if same else "DIFFERENT"
-    print(f"{name:<20} {rows:>9,} rows   {said:<26} {verdict}", flush=True)
+    print(f"{name:<20} {rows:>9,} rows   {detail:<26} {verdict}", flush=True)
     return same
 
 

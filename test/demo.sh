@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# make demo: installs what is missing, builds, and shows onboard at work.
-# KEEP=1 leaves the servers up.
+# make demo: installs missing packages, builds, and demonstrates onboard.
+# KEEP=1 keeps the servers running.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 bash test/install.sh demo

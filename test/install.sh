@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Installs by apt-get what is missing for one purpose; quiet when nothing is.
+# Installs missing packages for one purpose with apt-get; quiet if none is.
 #
 #   test/install.sh build|demo|test|bench|lambda|lint|fuzz|versions|checked
 #   test/install.sh major
 #
-# build: to compile and install the extension.  demo: also PostgreSQL's and
-# Ceph's servers.  test: also what the test layers use.  bench: demo, and
-# what exports are measured beside.  lint, fuzz: only what "make lint" and
-# "make fuzz" use.  versions: what brings other releases of Debian.  checked:
-# what builds PostgreSQL from its source.  Meant for Debian; works where
-# apt-get knows the names.  major: prints which PostgreSQL that is.
+# The purposes are: build, to compile and install the extension; demo, which
+# adds PostgreSQL's and Ceph's servers; test, which adds the programs of the
+# test layers; bench, which adds the other contestants to those of demo; lint
+# and fuzz, only the programs of "make lint" and "make fuzz"; versions, to
+# install other releases of Debian; checked, to build PostgreSQL from source.
+# The script is meant for Debian; it works where apt-get knows the names.
+# major prints the version of PostgreSQL that would be used.
 set -euo pipefail
 
 mode=${1:-}
@@ -30,8 +31,8 @@ available() {
     return 1
 }
 
-# The PostgreSQL that is already here decides, else ONBOARD_POSTGRES, else the
-# release: Debian 12 has 15, Debian 13 has 17.
+# The order is: the installed PostgreSQL, ONBOARD_POSTGRES, and the release's
+# version: Debian 12 has 15, Debian 13 has 17.
 major=$("$pg_config" --version 2>/dev/null |
     sed -n 's/^PostgreSQL \(1[5-8]\).*/\1/p' || true)
 major=${major:-${ONBOARD_POSTGRES:-}}
@@ -54,29 +55,30 @@ build="$core postgresql-$major postgresql-server-dev-$major"
 demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
     python3-boto3 python3-psycopg2 python3-lz4 python3-zstandard"
 # The recipes of docs/recipes.md run with the real servers; the -core packages
-# have no service that would start.
+# have no service that would be started.
 recipes="postgresql-$major-cron postgresql-$major-mysql-fdw mariadb-server-core
     mariadb-client-core"
 tests="$demo $recipes libcmocka-dev libjansson-dev libpq-dev python3-pytest
     python3-pytest-xdist lz4 zstd gzip faketime git iproute2 valgrind awscli
     python3-pandas"
-# Readers and other writers of Parquet come by npm (readers/install.sh).
+# Readers and other writers of Parquet come from npm (readers/install.sh).
 npm=
 command -v npm >/dev/null || npm="nodejs npm"
 tests="$tests $npm"
-# Readers of Parquet that are in Debian since sid.
+# These readers of Parquet are in Debian since sid.
 for package in python3-pyarrow duckdb; do
     if [ "$mode" = test ] && apt-cache show $package >/dev/null 2>&1; then
         tests="$tests $package"
     fi
 done
-# What is not in Debian comes by pip, into a virtual environment (lambda.sh).
+# Programs that are not in Debian come from PyPI, into a virtual environment
+# (lambda.sh).
 command -v moto_server >/dev/null && command -v cfn-lint >/dev/null ||
     tests="$tests python3-venv"
 bench="$demo awscli python3-sqlalchemy postgresql-plpython3-$major gzip zstd
     gnuplot-nox $npm"
-# cppcheck and the layer check need PostgreSQL's headers nowhere, so lint
-# does not install them.
+# Neither cppcheck nor the layer check needs PostgreSQL's headers, so lint does
+# not install them.
 lambda="gcc libc6-dev binutils make pkg-config libcurl4-openssl-dev libssl-dev
     libexpat1-dev zlib1g-dev libisal-dev libjansson-dev libpq-dev ca-certificates
     python3"
@@ -114,7 +116,7 @@ for package in $wanted; do
         true)
     [ "$status" = installed ] || missing="$missing $package"
 done
-# The clang-format of a release that no longer has version 14 will do.
+# If the release has no version 14, its own clang-format is used.
 if [[ $missing == *clang-format-14* ]] &&
     ! apt-cache show clang-format-14 >/dev/null 2>&1 &&
     apt-cache show clang-format >/dev/null 2>&1; then
@@ -145,10 +147,10 @@ quietly() {
 }
 
 # Debian's postgresql-NN package makes and starts a cluster "main" when first
-# installed.  The tests and the demo use private clusters only, so this one
-# must not appear on somebody's machine, holding port 5432: a drop-in file
-# says so to postgresql-common while we install, and goes away afterwards.
-# Ceph's packages start nothing by themselves (their units are templates).
+# installed.  The tests and the demo use private clusters only, so this one must
+# not appear on a user's machine, where it would occupy port 5432: a drop-in
+# file prevents that during the installation, and is removed afterwards.  Ceph's
+# packages start nothing by themselves (their units are templates).
 if [[ $missing == *" postgresql-$major"* ]]; then
     dropin=/etc/postgresql-common/createcluster.d/onboard-install.conf
     $as_root mkdir -p "${dropin%/*}"

@@ -5,8 +5,9 @@
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
-# Not in Debian: a virtual environment has them where the machine has not.
-# Where they cannot be had, the tests that need them are skipped.
+# These programs are not in Debian: if the machine has none, they are installed
+# into a virtual environment.  If that fails, the tests that need them are
+# skipped.
 wanted=test/lambda/requirements.txt
 if ! command -v moto_server >/dev/null || ! command -v cfn-lint >/dev/null
 then

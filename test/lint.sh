@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Everything about the code that needs no running: layers, length of
-# functions, format, cppcheck, shellcheck, flake8, subjects of commits.  Runs
-# all of them, then exits 1 if one failed, or is not installed.
+# All static checks: layers, length of functions, format, cppcheck, shellcheck,
+# flake8, subjects of commits.  Runs all of them, then exits 1 if one failed, or
+# is not installed.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -34,11 +34,11 @@ check_lengths() {
     ' "$@"
 }
 
-# PostgreSQL's headers are not given to cppcheck: it would read them anew for
-# each file and complain about them.  cppcheck.cfg tells it which of their
-# calls do not return; unknownMacro and missingInclude stand for the rest
-# (PG_FUNCTION_INFO_V1 and the like).  varFuncNullUB fears a NULL that is no
-# pointer, which it is on Linux.
+# cppcheck does not get PostgreSQL's headers: it would read them again for each
+# file, and complain about them.  cppcheck.cfg lists their functions that do not
+# return; unknownMacro and missingInclude replace the rest (PG_FUNCTION_INFO_V1
+# and the like).  varFuncNullUB reports a NULL that may not be a pointer, which
+# it is on Linux.
 check_cpp() {
     cppcheck --quiet --std=c11 --enable=warning,performance,portability \
         --inline-suppr --error-exitcode=1 -Isrc \
@@ -65,7 +65,7 @@ step maps python3 test/maps.py
 step lengths check_lengths "${sources[@]}"
 step format $format --dry-run --Werror "${all[@]}"
 step cppcheck check_cpp "${units[@]}"
-# Notes are not heeded: lists of words are meant to be split.
+# Shellcheck's notes are ignored: lists of words are meant to be split.
 step shellcheck shellcheck --severity=warning .ci/run "${scripts[@]}"
 step flake8 flake8 deploy test
 step commits bash test/commits.sh

@@ -9,8 +9,8 @@ export PYTHONDONTWRITEBYTECODE=1
 log=$(mktemp)
 trap 'rm -f "$log"' EXIT
 
-# A hanging test must not hang the machine that runs us: SIGINT makes pytest
-# stop and end the servers.
+# A hanging test must not hang the machine: SIGINT makes pytest stop and end the
+# servers.
 timeout --foreground --signal=INT --kill-after=60 \
     $((2700 + ${ONBOARD_STORM_SECONDS:-0} + ${ONBOARD_INCREMENT_STEPS:-0} / 2)) \
     /usr/bin/python3 -m pytest -q -p no:cacheprovider --color=no \
@@ -29,7 +29,8 @@ count() {
 passed=$(count 'passed')
 failed=$(count 'failed|errors?|xpassed')
 skipped=$(count 'skipped|xfailed')
-# Stopped, or nothing collected: not a success, whatever was counted.
+# If pytest was stopped, or collected nothing, that is no success, whatever was
+# counted.
 [ "$status" = 0 ] || [ "$failed" != 0 ] || failed=1
 
 line="$passed passed, $failed failed"

@@ -6,6 +6,6 @@
 set -euo pipefail
 cd "$(dirname "$0")/.."
 export PYTHONDONTWRITEBYTECODE=1
-# Not the goals of a make that called us.
+# These exclude the goals of a make that called us.
 unset MAKEFLAGS MAKELEVEL
 exec /usr/bin/python3 test/sql.py "$@"

@@ -8,16 +8,16 @@
 #   test/versions.sh 18                                     one version
 #   test/versions.sh 18 -- test/system.sh -k parallel -x    one test there
 #
-# Without a command it is test/check.sh; one that is given finds the extension
-# built and installed.  It takes root, or sudo, and a gigabyte or two for each
-# version.
+# The default command is test/check.sh; for another command, the extension is
+# built and installed first.  The script needs root, or sudo, and a gigabyte or
+# two for each version.
 #
-#   ONBOARD_VERSIONS  where the releases are kept; default build/versions
-#   ONBOARD_MIRROR    of Debian; default: what apt uses, else debootstrap's own
-#   COPT              further flags of the compiler; default -Werror
+#   ONBOARD_VERSIONS  the folder of the releases; default build/versions
+#   ONBOARD_MIRROR    a mirror of Debian; default: apt's, or debootstrap's own
+#   COPT              additional compiler flags; default -Werror
 #
 # All of it runs in namespaces of its own, so its mounts and its processes end
-# with it, whatever ends it.
+# with it in any case.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 
@@ -56,7 +56,7 @@ done
 
 cache=${ONBOARD_VERSIONS:-$PWD/build/versions}
 
-# The machine's own mirror, as apt knows it.
+# The machine's own mirror, from apt's sources.
 mirror() {
     [ -z "${ONBOARD_MIRROR:-}" ] || { echo "$ONBOARD_MIRROR"; return; }
     apt-get indextargets --format '$(REPO_URI)' 'Created-By: Packages' \
@@ -65,7 +65,8 @@ mirror() {
 
 # ---- inside of the namespaces ----
 
-# Moved into place when it is complete: half of one is never taken for it.
+# The release is moved into place when it is complete, so an incomplete one is
+# never used.
 make_root() {
     local root=$1 suite=$2 log=$1.log from
     [ ! -d "$root" ] || return 0
@@ -77,10 +78,10 @@ make_root() {
         tail -n 20 "$log"
         return 1
     fi
-    # A mirror's copy may be older than it should be; debootstrap takes it, too.
+    # A mirror's index may have expired; debootstrap accepts it, too.
     echo 'Acquire::Check-Valid-Until "false";' \
         >"$root.new/etc/apt/apt.conf.d/50onboard"
-    # Nothing that is installed there may start a service.
+    # Packages that are installed there must not start a service.
     printf '#!/bin/sh\nexit 101\n' >"$root.new/usr/sbin/policy-rc.d"
     chmod 755 "$root.new/usr/sbin/policy-rc.d"
     mv "$root.new" "$root"
@@ -100,11 +101,11 @@ copy_tree() {
     find "$root/tmp" -mindepth 1 -delete
     rm -rf "$root/onboard"
     mkdir "$root/onboard"
-    # Not what the machine's own version was built to.
+    # The objects of the machine's own version are not copied.
     tar -c --exclude=./build --exclude=./.git --exclude=node_modules \
         --exclude='*.o' --exclude='*.so' --exclude=./sql/onboard--?.?.?.sql . |
         tar -x --no-same-owner -C "$root/onboard"
-    # npm's registry need not be within reach in there.
+    # npm's registry may be unreachable there.
     [ ! -d test/readers/node_modules ] ||
         cp -rL test/readers/node_modules "$root/onboard/test/readers/"
 }
@@ -112,7 +113,7 @@ copy_tree() {
 run_in() {
     local root=$1 major=$2
     shift 2
-    # If the last run was ended in the middle of an installation.
+    # The last run may have ended in the middle of an installation.
     chroot "$root" dpkg --configure -a >/dev/null 2>&1
     chroot "$root" /usr/bin/env -i HOME=/root LANG=C.UTF-8 \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
@@ -123,7 +124,7 @@ run_in() {
 
 passed=0 failed=0 skipped=0 log=
 
-# Adds what the last line of the log says.
+# Adds the numbers in the log's last line.
 add_up() {
     local line p f s
     line=$(tail -n 1 "$log" |
@@ -141,7 +142,7 @@ run_version() {
     local root=$cache/$major
     printf '\n==== PostgreSQL %s, Debian %s\n' "$major" "$suite"
     : >"$log"
-    # One run at a time in each.
+    # Only one run at a time uses a release.
     exec 9>"$root.lock"
     flock 9
     make_root "$root" "$suite" && mount_into "$root" && copy_tree "$root" &&
@@ -178,7 +179,8 @@ fi
 bash test/install.sh versions || { echo "0 passed, 1 failed"; exit 1; }
 ONBOARD_INSIDE=1 unshare --mount --pid --fork --kill-child \
     bash test/versions.sh "${arguments[@]}" &
-# The first process of a namespace takes no signal that it did not ask for.
+# The first process of a namespace receives only signals for which it has a
+# handler.
 trap 'kill -KILL $! 2>/dev/null' EXIT
 trap 'exit 1' INT TERM HUP
 wait $!

@@ -291,7 +291,7 @@ class Bench:
             for table in wanted:
                 if table.name not in self.tables:
                     scaled = table.scaled(self.scale)
-                    say(f"filling {table.name}")
+                    log(f"filling {table.name}")
                     datasets.create(cursor, scaled)
                     self.tables[table.name] = scaled
             # The largest comes first: it would displace the others.
@@ -325,7 +325,7 @@ class Bench:
     # Runs
 
     def run_group(self, group):
-        say(f"group {group.name}")
+        log(f"group {group.name}")
         tables = self.prepare(group.tables)
         store = self.discard
         if group.store:
@@ -373,7 +373,7 @@ class Bench:
             for contestant in contestants[:: -1 if number % 2 else 1]:
                 run = self.run(store, contestant)
                 runs[contestant.label].append(run)
-                say(
+                log(
                     f"round {number + 1}: {contestant.label}"
                     f" {run.wall:.3f} s"
                 )
@@ -411,7 +411,7 @@ class Bench:
             )
 
 
-def say(text):
+def log(text):
     print(text, file=sys.stderr, flush=True)
 
 

@@ -34,7 +34,7 @@ class Discard:
         process.at_end(self.stop)
         words = self.server.stdout.readline().split()
         if len(words) != 2 or words[0] != "port":
-            raise process.RigError(f"{program} did not tell its port")
+            raise process.RigError(f"{program} did not print its port")
         self.pids = [self.server.pid]
         self.endpoint = f"http://127.0.0.1:{words[1]}"
         # Proxies of the environment must not be used for loopback.

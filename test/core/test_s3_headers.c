@@ -319,7 +319,7 @@ checksums_of_responses(void **state)
 		 3,
 		 OB_EPROTO},
 		/* a store may use other checksums */
-		{"not asked for",
+		{"not requested",
 		 OB_S3_UPLOAD_PART,
 		 OB_CHECKSUM_SHA256,
 		 {&wrong},

@@ -186,7 +186,7 @@ region_is_looked_up(void **state)
 	{
 		const char *name;
 		ServerRule head;
-		bool told;
+		bool found;
 	} rows[] = {
 		{"ok",
 		 {.status = 200, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
@@ -197,7 +197,7 @@ region_is_looked_up(void **state)
 		{"elsewhere",
 		 {.status = 301, .headers = "x-amz-bucket-region: eu-west-3\r\n"},
 		 true},
-		{"not told", {.status = 200}, false},
+		{"no region", {.status = 200}, false},
 		{"where we are",
 		 {.status = 200, .headers = "x-amz-bucket-region: us-east-1\r\n"},
 		 false},
@@ -221,8 +221,8 @@ region_is_looked_up(void **state)
 		server_rule(fixture->server, success(OB_S3_UPLOAD_PART, NULL));
 		run_verb(fixture, &call, OB_S3_UPLOAD_PART);
 		assert_row(rows[i].name,
-				   (call.call.error.code == OB_OK) == rows[i].told);
-		if (!rows[i].told)
+				   (call.call.error.code == OB_OK) == rows[i].found);
+		if (!rows[i].found)
 		{
 			/* the error is that of the request, not of the HEAD */
 			assert_error(&call.call.error, OB_EREGION, "PermanentRedirect");
@@ -231,11 +231,11 @@ region_is_looked_up(void **state)
 			assert_int_equal(call.call.error.attempts, 1);
 		}
 		assert_int_equal(server_count(fixture->server, "PUT", NULL),
-						 rows[i].told ? 2 : 1);
+						 rows[i].found ? 2 : 1);
 		assert_string_equal(
 			server_request(fixture->server, "HEAD", NULL, 0)->target, "/b");
 		assert_signature(server_request(fixture->server, "HEAD", NULL, 0));
-		if (rows[i].told)
+		if (rows[i].found)
 		{
 			const ServerRequest *again =
 				server_request(fixture->server, "PUT", NULL, 1);
@@ -1016,7 +1016,7 @@ use_container(Fixture *fixture)
 	ObS3Options options = usual_s3(fixture);
 	char uri[100];
 
-	snprintf(uri, sizeof(uri), "http://127.0.0.1:%d/giver",
+	snprintf(uri, sizeof(uri), "http://127.0.0.1:%d/source",
 			 server_port(fixture->server));
 	setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", uri, 1);
 	options.credentials = (ObCredentialsOptions){
@@ -1027,7 +1027,7 @@ use_container(Fixture *fixture)
 static void
 rule_source(Fixture *fixture, ServerAct act, int times, const char *body)
 {
-	server_rule(fixture->server, (ServerRule){.target = "/giver",
+	server_rule(fixture->server, (ServerRule){.target = "/source",
 											  .act = act,
 											  .times = times,
 											  .status = 200,
@@ -1037,7 +1037,7 @@ rule_source(Fixture *fixture, ServerAct act, int times, const char *body)
 static int
 requests_for_credentials(Fixture *fixture)
 {
-	return server_count(fixture->server, "GET", "/giver");
+	return server_count(fixture->server, "GET", "/source");
 }
 
 static bool
@@ -1123,7 +1123,7 @@ credentials_are_refused(void **state)
 
 	use_container(fixture);
 	server_rule(fixture->server,
-				(ServerRule){.target = "/giver", .status = 404});
+				(ServerRule){.target = "/source", .status = 404});
 	for (int i = 0; i < 2; i++)
 	{
 		call_init(&calls[i], fixture);

@@ -1,6 +1,6 @@
 /*
  * fuzz_json.c
- *		What metadata services response, and what stands in a manifest.
+ *		Responses of metadata services, and manifests.
  *
  * test/fuzz/fuzz_json.c
  */
@@ -52,7 +52,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	fuzz_check_error(ob_json_read(text, size, fields, n, &error), &error);
 	for (int i = 0; i < n; i++)
 	{
-		/* no escape makes a text longer than it was */
+		/* no escape makes a text longer */
 		promise(fields[i].value == NULL || strlen(fields[i].value) < size);
 		promise(fields[i].value == NULL || error.code == OB_OK);
 	}

@@ -4,8 +4,8 @@
  *
  * test/fuzz/fuzz_parquet.c
  *
- * The input is taken byte by byte: first options and a schema, then values
- * until it ends.  The writer must end with a file or with one of the two
+ * The input is read byte by byte: first options and a schema, then values
+ * until its end.  The writer must end with a file or with one of the two
  * errors of memory; a record that is damaged must not be read beyond its end.
  */
 #include "fuzz.h"
@@ -20,10 +20,10 @@ typedef struct Input
 {
 	const uint8_t *at;
 	const uint8_t *end;
-	const uint8_t *last; /* a few bytes say what is done with the record */
+	const uint8_t *last; /* the last bytes determine the use of the record */
 } Input;
 
-/* Where each leaf's levels come from. */
+/* The source of each leaf's levels. */
 typedef struct Shape
 {
 	ObPqNode nodes[NODES_MAX];
@@ -83,7 +83,7 @@ take_node(Input *input, Shape *shape, int depth, int definition,
 	*node = (ObPqNode){.name = "n", .repetition = byte % 3};
 	definition += node->repetition != OB_PQ_REQUIRED;
 	repetition += node->repetition == OB_PQ_REPEATED;
-	/* so many that there is always room for a child of each */
+	/* there is always room for a child of each */
 	for (int i = 0; i < children && shape->nnodes + 6 < NODES_MAX; i++)
 	{
 		node->nchildren++;
@@ -167,7 +167,7 @@ check(ObCode code, const ObError *error)
 	return code == OB_OK;
 }
 
-/* Does the steps that a call has left. */
+/* Does the remaining steps of a call. */
 static ObCode
 work(ObParquet *writer, ObCode code, ObError *error)
 {
@@ -198,7 +198,7 @@ end_group(ObParquet *writer, ObBuf *record, bool *done, ObError *error)
 	return bytes;
 }
 
-/* The footer of one row group; damaged, if the input says so. */
+/* Writes the footer of one row group, which the input may damage. */
 static void
 put_footer(Input *input, const Shape *shape, const ObBuf *record)
 {

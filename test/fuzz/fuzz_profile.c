@@ -20,7 +20,7 @@ read_file(ObProfiles *profiles, ObProfileFile file, const char *text,
 	ob_error_clear(&error);
 	fuzz_check_error(ob_profiles_read(profiles, file, text, len, &error),
 					 &error);
-	/* no message has room for a piece of a file */
+	/* no message contains a piece of a file */
 	promise(strlen(error.cause) < 80);
 }
 

@@ -1,13 +1,14 @@
 /*
  * fuzz_response.c
- *		The responses of a server to S3's verbs, and what they lead to.
+ *		Responses of a server to S3's verbs, and the attempts that follow.
  *
  * test/fuzz/fuzz_response.c
  *
  * The input is a byte for the verb (the highest bit: to AWS's own endpoint),
- * one for the status, the headers up to an empty line, and the body.  Each try
- * of the call gets that response.  Whatever it says, the next try goes to
- *where the first one went, or stays with AWS, and the call comes to an end.
+ * one for the status, the headers up to an empty line, and the body.  Each
+ * attempt of the call gets that response.  Whatever it is, the next attempt
+ * goes to the same place as the first one, or stays with AWS, and the call
+ * ends.
  */
 #include "fuzz.h"
 
@@ -15,7 +16,7 @@
 
 #define NVERBS (OB_S3_GET_ENCRYPTION + 1)
 #define AWS 0x80
-/* Of a Complete, the most patient verb, and what is mended beside. */
+/* The attempts of a Complete, the verb with the most, plus corrections. */
 #define TRIES_MAX 16
 
 static const int statuses[] = {200, 200, 200, 204, 301, 307, 400,
@@ -100,7 +101,7 @@ start(ObS3Call *call, ObS3Verb verb)
 	}
 }
 
-/* What is to be sent is built, and does not go elsewhere. */
+/* Builds the request, and checks that its destination is unchanged. */
 static void
 check_try(ObS3Call *call, bool aws)
 {
@@ -181,7 +182,7 @@ LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	start(&call, (ObS3Verb) ((data[0] & ~AWS) % NVERBS));
 	for (int tries = 0; !ended; tries++)
 	{
-		/* Only the deadline ends an outage, so now it is reached. */
+		/* only the deadline ends an outage, so it is reached now */
 		if (tries == TRIES_MAX && s3->outage.probe == &call)
 			s3->retry_deadline_ms = 1;
 		else

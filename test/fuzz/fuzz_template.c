@@ -4,7 +4,7 @@
  *
  * test/fuzz/fuzz_template.c
  *
- * A template without a fault can be put together again from its pieces.
+ * The pieces of a valid template are equal to the template.
  */
 #include "fuzz.h"
 
@@ -25,7 +25,7 @@ add(Writer *writer, const char *text, size_t len)
 	writer->len += len;
 }
 
-/* As a template would write it. */
+/* Adds a piece in the template's syntax. */
 static void
 add_piece(Writer *writer, const ObTemplatePiece *piece)
 {

@@ -1,19 +1,19 @@
 /*
  * fuzz_uri.c
- *		Endpoints, regions, bucket names and patterns, and what requests are
- *		made of them.
+ *		Endpoints, regions, bucket names and patterns, and the requests with
+ *		them.
  *
  * test/fuzz/fuzz_uri.c
  *
  * The input's lines are: endpoint, region, bucket, patterns; the rest is a
- * key.  No line break, blank or control character of any of them may get into
- * a request's first lines.
+ * key.  No line break, blank or control character of them may get into a
+ * request's first lines.
  */
 #include "fuzz.h"
 
 #include "core/text/uri.h"
 
-/* The next line, NUL-terminated in place. */
+/* Returns the next line, NUL-terminated in place. */
 static char *
 next_line(char **rest)
 {
@@ -47,7 +47,7 @@ check_target(const ObEndpoint *endpoint, ObAddressing addressing,
 		promise(strpbrk(host.data, "/?#@") == NULL);
 		promise(path.data[0] == '/');
 		promise(strpbrk(path.data, "?#") == NULL);
-		/* whatever stands before it, the request goes to the endpoint */
+		/* whatever is before it, the request goes to the endpoint */
 		promise(strstr(host.data, endpoint->host) != NULL);
 	}
 	ob_buf_free(&host);

@@ -16,7 +16,7 @@ check_xml_error(const ObXmlError *xml)
 	promise(fuzz_ends(xml->message, sizeof(xml->message)));
 	promise(fuzz_ends(xml->region, sizeof(xml->region)));
 	promise(fuzz_ends(xml->request_id, sizeof(xml->request_id)));
-	/* they go into messages and hints */
+	/* they are shown in messages and hints */
 	promise(fuzz_is_printable(xml->code));
 	promise(fuzz_is_printable(xml->message));
 	promise(fuzz_is_printable(xml->region));

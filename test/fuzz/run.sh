@@ -54,14 +54,14 @@ run() {
     mkdir -p "$build/corpus/$1" "$build/found" || return 1
     $cc -fsanitize=fuzzer,address,undefined -o "$build/$1" $objects $libs ||
         return 1
-    # an input of 64 KiB or one that takes 10 s is more than any of them needs
+    # inputs of more than 64 KiB, or of more than 10 s, are not needed
     timeout $((seconds + 120)) "$build/$1" -max_total_time="$seconds" \
         -max_len=65536 -timeout=10 -print_final_stats=1 $dict \
         -artifact_prefix="$build/found/$1-" \
         "$build/corpus/$1" "test/fuzz/corpus/$1" >"$build/$1.out" 2>&1
 }
 
-# xargs calls back here, for one source or target at a time
+# xargs calls the script with one source or target at a time
 case $1 in
     --compile)
         compile "$2"

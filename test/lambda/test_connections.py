@@ -192,7 +192,7 @@ def test_tls(db, pg, api, start, moto, authority, how):
     {"dbname": None}, {"engine": "mysql"}, {"sslmode": "perhaps"},
     {"port": 0}, {"password": ""},
 ], ids=str)
-def test_what_secrets_say(db, pg, api, start, moto, other):
+def test_members_of_secrets(db, pg, api, start, moto, other):
     """The port may be a text, and "database" is accepted; an error names the
     wrong member."""
     good = other == {"port": "text"} or "database" in other

@@ -100,12 +100,12 @@ def test_01_a_scheduled_event(
             found["failed"]) == ("done", 2, 1, 0)
     assert found["run_id"] == event["id"]
     (line,) = [line for line in function.log if "_aws" in line]
-    (told,) = line["_aws"]["CloudWatchMetrics"]
-    assert (told["Namespace"], told["Dimensions"]) == (
+    (metrics,) = line["_aws"]["CloudWatchMetrics"]
+    assert (metrics["Namespace"], metrics["Dimensions"]) == (
         "Onboard", [["Function"]]
     )
     assert abs(line["_aws"]["Timestamp"] / 1000 - time.time()) < 600
-    assert {metric["Name"]: line[metric["Name"]] for metric in told["Metrics"]
+    assert {metric["Name"]: line[metric["Name"]] for metric in metrics["Metrics"]
             if metric["Name"] != "Duration"} == {
         "Exported": 2, "Empty": 1, "Failed": 0, "Rows": 2,
         "Bytes": found["bytes"],
@@ -206,14 +206,14 @@ def test_02_no_secret_anywhere(db, api, start, moto, bucket):
     function = start(ONBOARD_TOPIC_ARN=topic)
     error = failing(api.invoke(scheduled()))
     assert PASSWORD not in str(error)
-    told = [line for line in function.log if "notif" in line["event"]]
-    assert [line["event"] for line in told] == ["notified"], told
+    lines = [line for line in function.log if "notif" in line["event"]]
+    assert [line["event"] for line in lines] == ["notified"], lines
     (message,) = sqs.receive_message(
         QueueUrl=queue, MaxNumberOfMessages=10
     )["Messages"]
-    told = json.loads(message["Body"])
-    assert json.loads(told["Message"])["failures"][0]["table"] == "wrong"
-    assert told["Subject"].startswith("onboard: run partial")
+    body = json.loads(message["Body"])
+    assert json.loads(body["Message"])["failures"][0]["table"] == "wrong"
+    assert body["Subject"].startswith("onboard: run partial")
     assert PASSWORD not in message["Body"]
     with open(f"/proc/{function.process.pid}/cmdline", "rb") as line:
         assert PASSWORD.encode() not in line.read()
@@ -229,8 +229,8 @@ def test_a_notification_that_fails(db, api, start):
     assert api.invoke(run("a")).result()["exported"] == 1
     found = summary(failing(api.invoke(run("wrong"))))
     assert found["failed"] == 1
-    told = [line for line in function.log if "notif" in line["event"]]
-    assert [line["event"] for line in told] == ["notification failed"]
+    lines = [line for line in function.log if "notif" in line["event"]]
+    assert [line["event"] for line in lines] == ["notification failed"]
 
 
 def test_a_schedule_of_eventbridge_scheduler(db, api, start):
@@ -339,11 +339,11 @@ def test_05_an_event_twice_together(db, s3, api, start, kept):
         assert one["exported"] + one["running"] == one["tables"] == 6
         assert one["state"] == ("running" if one["running"] else "done")
     assert sum(one["exported"] - one["landed_before"] for one in found) == 6
-    told = [
+    landed = [
         line["table"] for function in functions for line in function.log
         if line["event"] == "table exported"
     ]
-    assert sorted(told) == names
+    assert sorted(landed) == names
     assert landings(s3, kept) == {key_of(name): 1 for name in names}
     assert history(db, event["id"]) == {name: "done" for name in names}
     # Whatever their results were, a third delivery returns the final state.
@@ -395,7 +395,7 @@ def held(pg, db):
     pg.psql("DROP POLICY hold_up ON onboard_history; DROP FUNCTION hold_up()")
 
 
-def test_05_an_event_while_another_looks(db, s3, api, start, kept, held):
+def test_05_an_event_while_another_checks(db, s3, api, start, kept, held):
     """Between its check of the history and its export, no other delivery lands
     the table: its lock is older than its check."""
     register(db, a="SELECT 1 AS a")
@@ -641,9 +641,9 @@ def test_09_long_texts(db, api, start, default_bucket, mode):
         found = summary(failing(api.invoke(scheduled())))
     finally:
         select(db, "DROP FUNCTION raises(text)")
-    told = {one["table"]: one["message"] for one in found["failures"]}
-    assert set(told) == set(wholes)
-    for name, message in told.items():
+    messages = {one["table"]: one["message"] for one in found["failures"]}
+    assert set(messages) == set(wholes)
+    for name, message in messages.items():
         assert message and wholes[name].startswith(message)
 
 
@@ -654,7 +654,7 @@ def test_details(db, api, start, default_bucket, mode):
     select(db, """
         CREATE FUNCTION raises(detail text) RETURNS int LANGUAGE plpgsql AS $$
         BEGIN
-            RAISE EXCEPTION 'as asked' USING DETAIL = detail;
+            RAISE EXCEPTION 'as wanted' USING DETAIL = detail;
         END $$
     """)
     long = "\u8868\U0001f600" * 1000
@@ -679,15 +679,15 @@ def test_details(db, api, start, default_bucket, mode):
 
 
 @pytest.mark.parametrize("status", [403, 500, None], ids=str)
-def test_10_no_event(api, start, status):
+def test_10_next_without_an_event(api, start, status):
     """Such a response is not taken for an event, and the next request comes
     after a pause."""
     api.next_statuses = [status] * 50
     function = start()
     assert function.wait() != 0
-    asked = api.asked("GET", "/invocation/next")
+    requests = api.requests_to("GET", "/invocation/next")
     # libcurl may repeat a request on a connection that has died
-    assert 1 <= len(asked) <= 8
+    assert 1 <= len(requests) <= 8
     assert not any("/response" in path for _, path in api.requests)
 
 
@@ -703,7 +703,7 @@ def test_11_an_error_at_the_start(api, start, what):
     assert ("missing" if what == "secret" else "ONBOARD_MODE") in (
         document["errorMessage"]
     )
-    assert api.asked("GET", "/invocation/next") == []
+    assert api.requests_to("GET", "/invocation/next") == []
 
 
 def test_12_fan_out(db, api, start, moto):
@@ -858,14 +858,14 @@ def test_15_a_thousand_events(db, api, start, trusted):
     def failed():
         assert summary(failing(api.invoke(run("nope"))))["failed"] == 1
 
-    def asked():
-        status = {"onboard": {"action": "status", "run_id": str(uuid.uuid4())}}
-        assert api.invoke(status).result()["tables"] == 0
+    def status():
+        event = {"onboard": {"action": "status", "run_id": str(uuid.uuid4())}}
+        assert api.invoke(event).result()["tables"] == 0
 
     def refused():
         assert failing(api.invoke({"x": 1})).type == "Onboard.BadEvent"
 
-    kinds = (exported, failed, asked, refused)
+    kinds = (exported, failed, status, refused)
     for n in range(1000):
         kinds[n % len(kinds)]()
         if n == 99:
@@ -875,7 +875,7 @@ def test_15_a_thousand_events(db, api, start, trusted):
     assert late[0] - early[0] < 4 * 1024 * 1024
 
 
-def test_the_first_programs_variables(db, s3, api, start, secret, bucket):
+def test_variables_of_an_earlier_program(db, s3, api, start, secret, bucket):
     """A deployment of an earlier program moves to this one by replacing the
     code."""
     register(db, a="SELECT 1 AS n, NULL AS nothing")

@@ -107,7 +107,7 @@ class Readers:
             self._process.stdin.flush()
             line = self._process.stdout.readline()
         if not line:
-            raise ReaderError(f"Node ended, asked for {request}")
+            raise ReaderError(f"Node ended, during {request}")
         response = json.loads(line)
         if "error" in response:
             raise ReaderError(f"{request}: {response['error']}")

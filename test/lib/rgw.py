@@ -392,10 +392,10 @@ class Rgw:
         for _ in range(10):
             if self._run_tool(command) == 0:
                 return
-            said = process.tail(self._path("tools.log"))
-            if "EPERM" not in said and "wrong fsid" not in said:
+            output = process.tail(self._path("tools.log"))
+            if "EPERM" not in output and "wrong fsid" not in output:
                 break
-        raise RigError(f"{program} failed:\n{said}")
+        raise RigError(f"{program} failed:\n{output}")
 
     def _run_tool(self, command):
         """The exit status; it ends early when a daemon that the tool needs

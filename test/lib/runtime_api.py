@@ -83,7 +83,7 @@ class RuntimeApi(WebServer):
         self._events.put(invocation)
         return invocation
 
-    def asked(self, method, path):
+    def requests_to(self, method, path):
         return [r for r in self.requests if r == (method, PREFIX + path)]
 
     # Inside

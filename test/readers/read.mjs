@@ -8,13 +8,13 @@
 //   {"error": message} if it fails
 //
 // A kind is "int", "text", "decimal(9,2)", {"list": kind}, {"map": [kind,
-// kind]} or {"row": [[name, kind], ...]}; parquet.py has all.  A value is null,
+// kind]} or {"row": [[name, kind], ...]}; parquet.py lists all.  A value is null,
 // a text, or an array of the values below it: numbers are decimal, dates days
 // and times microseconds since 1970, bytes hexadecimal.
 import fs from 'node:fs';
 import readline from 'node:readline';
 
-// Else byte order marks at the beginning of texts and names are lost.
+// Otherwise, byte order marks at the beginning of texts and names are lost.
 globalThis.TextDecoder = class extends TextDecoder {
   constructor(label, options) {
     super(label, { ...options, ignoreBOM: true });
@@ -88,8 +88,8 @@ async function readDuckdb(file) {
     name, kinds[i], (columns[i] ?? []).map(value => duckdbValue(kinds[i], value))]);
 }
 
-// ---- hyparquet: what values mean is decided here, since it knows no exact
-// decimals and no microseconds ----
+// ---- hyparquet: its values are converted here, since it has neither exact
+// decimals nor microseconds ----
 
 function hyparquetKind(node) {
   const { element, children } = node;
@@ -135,7 +135,7 @@ function stripMeaning(node, inMap) {
 async function readHyparquet(path) {
   const bytes = fs.readFileSync(path);
   const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
-  // its own decoders of statistics are not asked: texts in them are cut
+  // its own decoders of statistics are replaced: texts in them are clipped
   const parsers = { jsonFromBytes: value => value };
   const metadata = await parquetMetadataAsync(file, { parsers });
   const tree = parquetSchema(metadata);
@@ -146,7 +146,7 @@ async function readHyparquet(path) {
     name, kinds[i], rows.map(row => hyparquetValue(kinds[i], row[name]))]);
 }
 
-// ---- arrow-rs, through Arrow's IPC; its buffers are read as they are, since
+// ---- arrow-rs, through Arrow's IPC; its buffers are read directly, since
 // Arrow for JavaScript rounds times ----
 
 function arrowKind(type) {
