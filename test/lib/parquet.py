@@ -27,7 +27,7 @@ from . import parquet_debian
 
 FOLDER = pathlib.Path(__file__).resolve().parent.parent / "readers"
 READERS = ("duckdb", "hyparquet", "arrow", *parquet_debian.available())
-UNAVAILABLE = "npm gives no readers of Parquet (test/readers/install.sh)"
+UNAVAILABLE = "npm cannot install the readers of Parquet (test/readers/install.sh)"
 
 
 def available(folder=FOLDER):

@@ -28,7 +28,7 @@ programs, and tables with SQL.
     ONBOARD_INCREMENT_STEPS=10000   this many steps, each time with a new seed
     ONBOARD_SEED=123                the steps of that seed
     ONBOARD_SEED=123/4              only one episode of that seed
-    ONBOARD_INCREMENT_LANES=3       this many episodes at the same time
+    ONBOARD_INCREMENT_SERVERS=3     this many episodes at the same time
     ONBOARD_INCREMENT_WITHOUT=keys,xids
                                     leaves out these steps, tables or faults, to
                                     get beyond a known fault
@@ -63,7 +63,7 @@ from lib.proxy import Proxy
 from test_storm import plain
 
 STEPS = 500
-LANES = int(os.environ.get("ONBOARD_INCREMENT_LANES", 1))
+SERVERS = int(os.environ.get("ONBOARD_INCREMENT_SERVERS", 1))
 SETTINGS = {
     "max_connections": "60",
     "max_worker_processes": "24",
@@ -596,9 +596,9 @@ class Judge:
 
 @pytest.fixture(scope="module")
 def worlds(rgw, canaries):
-    """One world for each lane, with a server of its own."""
+    """One world for each server."""
     with contextlib.ExitStack() as stack:
-        yield [make_world(stack, rgw, canaries) for _ in range(LANES)]
+        yield [make_world(stack, rgw, canaries) for _ in range(SERVERS)]
 
 
 def make_world(stack, rgw, canaries):
@@ -674,7 +674,7 @@ def test_increments(worlds, show):
     left = list(reversed(numbers))
     failures = []
 
-    def lane(world):
+    def run_episodes(world):
         while left and not failures:
             number = left.pop()
             found = carry_out(world, seed, number)
@@ -683,7 +683,7 @@ def test_increments(worlds, show):
             show(f"episode {number}: {dict(world.counts)}")
 
     with ThreadPoolExecutor(len(worlds)) as pool:
-        list(pool.map(lane, worlds))
+        list(pool.map(run_episodes, worlds))
     if failures:
         pytest.fail("\n\n".join(failures), pytrace=False)
     counts = sum((world.counts for world in worlds), collections.Counter())
