@@ -22,10 +22,10 @@ CA_FILES = (
 )
 PACKAGES = ("libcurl", "libcrypto", "expat", "zlib", "libisal", "jansson",
             "libpq")
-# What of core the orchestrator has no use for: it never sees a row.
-NOT_USED = ("sink", "upload", "part")
-# Folders of it, likewise.
-NOT_USED_FOLDERS = ("parquet",)
+# Files and folders of core that the orchestrator does not use, since it never
+# sees a row.
+NOT_USED = ("upload", "part")
+NOT_USED_FOLDERS = ("parquet", "sink")
 FLAGS = (
     "-std=gnu11", "-D_GNU_SOURCE", "-O2", "-g", "-Wall", "-Wextra",
     "-Wno-unused-parameter", "-Wno-sign-compare", "-fstack-protector-strong",

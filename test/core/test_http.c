@@ -1019,7 +1019,7 @@ responses_that_are_cut(void **state)
 		client_init(&client, fixture, "PUT", "/");
 		run(&client);
 		assert_int_equal(client.request.status, statuses[i]);
-		assert_int_equal(client.request.cut, statuses[i] >= 400);
+		assert_int_equal(client.request.truncated, statuses[i] >= 400);
 		assert_int_equal(client.request.error.code,
 						 statuses[i] >= 400 ? OB_OK : OB_ECONNECT);
 		assert_response(&client, "den");

@@ -248,7 +248,7 @@ jitter_stays_in_its_bounds(void **state)
 		 0,
 		 {100, 200, 400, 800, 1600, 3200, 6400, 12800, 20000, 20000}},
 		{OB_RETRY_CORRUPT, 0, {100, 200}},
-		{OB_RETRY_CUT_OFF,
+		{OB_RETRY_OUTAGE,
 		 0,
 		 {100, 200, 400, 800, 1600, 3200, 6400, 12800, 20000, 20000}},
 		{OB_RETRY_THROTTLE,
@@ -302,7 +302,7 @@ throttled_tries_outlast_a_storm(void **state)
 /* While the network is down, only the deadline counts; afterwards, all
  * attempts are available, and pauses start over. */
 static void
-cut_off_tries_are_not_counted(void **state)
+attempts_of_an_outage_are_not_counted(void **state)
 {
 	ObRetryPolicy policy = {.max_attempts = 3, .deadline_ms = 100000};
 	ObRetryState retry = {0};
@@ -311,7 +311,7 @@ cut_off_tries_are_not_counted(void **state)
 	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 0, -1,
 							  RANDOM_MAX, &delay));
 	for (int i = 0; i < 50; i++)
-		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 1000 * i,
+		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 1000 * i,
 								  -1, 0.5, &delay));
 	assert_int_equal(delay, 10000);
 	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 50000, -1,
@@ -323,14 +323,14 @@ cut_off_tries_are_not_counted(void **state)
 
 	memset(&retry, 0, sizeof(retry));
 	assert_true(
-		ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1, 0.0, &delay));
-	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 100001, -1,
+		ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 0, -1, 0.0, &delay));
+	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 100001, -1,
 							   0.0, &delay));
 	/* without a deadline, nothing would ever end it */
 	policy.deadline_ms = 0;
 	memset(&retry, 0, sizeof(retry));
 	assert_false(
-		ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1, 0.0, &delay));
+		ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 0, -1, 0.0, &delay));
 }
 
 /* A request that is sent late in an outage does not begin with short
@@ -347,8 +347,8 @@ pauses_of_an_outage(void **state)
 		ObRetryState retry = {0};
 
 		policy.probes = probes;
-		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 0, -1,
-								  0.5, &delay));
+		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 0, -1, 0.5,
+								  &delay));
 		assert_int_equal(delay, ceiling / 2);
 		/* other failures in between are counted as usual */
 		assert_true(ob_retry_next(&policy, &retry, OB_RETRY_TRANSIENT, 0, -1,
@@ -366,13 +366,13 @@ outage_lasts_until_the_deadline(void **state)
 	ObRetryState retry = {0};
 	int64_t delay;
 
-	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 1000, -1, 0.5,
+	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 1000, -1, 0.5,
 							  &delay));
 	assert_int_equal(delay, 10000);
-	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 98000, 60000,
+	assert_true(ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 98000, 60000,
 							  0.5, &delay));
 	assert_int_equal(delay, 3000);
-	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_CUT_OFF, 101000, -1,
+	assert_false(ob_retry_next(&policy, &retry, OB_RETRY_OUTAGE, 101000, -1,
 							   0.5, &delay));
 }
 
@@ -560,7 +560,7 @@ main(void)
 		cmocka_unit_test(corrupt_is_tried_twice_more),
 		cmocka_unit_test(jitter_stays_in_its_bounds),
 		cmocka_unit_test(throttled_tries_outlast_a_storm),
-		cmocka_unit_test(cut_off_tries_are_not_counted),
+		cmocka_unit_test(attempts_of_an_outage_are_not_counted),
 		cmocka_unit_test(pauses_of_an_outage),
 		cmocka_unit_test(outage_lasts_until_the_deadline),
 		cmocka_unit_test(many_attempts_do_not_overflow),

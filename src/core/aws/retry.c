@@ -190,9 +190,9 @@ static int
 count_failures(const ObRetryPolicy *policy, const ObRetryState *state,
 			   ObRetryClass class)
 {
-	if (class != OB_RETRY_CUT_OFF)
-		return state->attempts - state->cut_off;
-	return policy->probes > 0 ? policy->probes : state->cut_off;
+	if (class != OB_RETRY_OUTAGE)
+		return state->attempts - state->outage;
+	return policy->probes > 0 ? policy->probes : state->outage;
 }
 
 bool
@@ -200,7 +200,7 @@ ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 			  ObRetryClass class, int64_t now_ms, int64_t retry_after_ms,
 			  double random, int64_t *delay_ms)
 {
-	bool cut_off = class == OB_RETRY_CUT_OFF;
+	bool outage = class == OB_RETRY_OUTAGE;
 	int counted;
 	int64_t left;
 	int64_t delay;
@@ -211,11 +211,11 @@ ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 	state->attempts++;
 	if (class == OB_RETRY_CORRUPT)
 		state->corrupt++;
-	if (cut_off)
-		state->cut_off++;
-	counted = state->attempts - state->cut_off;
+	if (outage)
+		state->outage++;
+	counted = state->attempts - state->outage;
 	if (class == OB_RETRY_FINAL || state->corrupt > CORRUPT_MAX ||
-		(cut_off ? policy->deadline_ms == 0 : counted >= policy->max_attempts))
+		(outage ? policy->deadline_ms == 0 : counted >= policy->max_attempts))
 		return false;
 
 	if (retry_after_ms > RETRY_AFTER_MAX_MS)
@@ -225,7 +225,7 @@ ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 		delay = retry_after_ms;
 
 	left = state->first_failure_ms + policy->deadline_ms - now_ms;
-	if (cut_off && left > 0 && delay > left)
+	if (outage && left > 0 && delay > left)
 		delay = left;
 	if (policy->deadline_ms > 0 && delay > left)
 		return false;

@@ -23,7 +23,7 @@ typedef enum ObRetryClass
 	OB_RETRY_THROTTLE,  /* SlowDown, 429, Throttling* */
 	OB_RETRY_CORRUPT,   /* a damaged payload, a broken handshake: retried
 						 * twice only */
-	OB_RETRY_CUT_OFF    /* an outage of a store that was reached before: not
+	OB_RETRY_OUTAGE     /* an outage of a store that was reached before: not
 						 * counted, ends only at the deadline */
 } ObRetryClass;
 
@@ -31,7 +31,7 @@ typedef struct ObRetryPolicy
 {
 	int max_attempts;    /* the first one counts */
 	int64_t deadline_ms; /* measured from the first failure; 0: none */
-	int probes; /* for OB_RETRY_CUT_OFF: the tries of all requests since the
+	int probes; /* for OB_RETRY_OUTAGE: the tries of all requests since the
 				 * outage began; 0: only this request's */
 } ObRetryPolicy;
 
@@ -60,7 +60,7 @@ typedef struct ObRetryState
 {
 	int attempts; /* that have failed */
 	int corrupt;  /* those of class OB_RETRY_CORRUPT */
-	int cut_off;  /* those of class OB_RETRY_CUT_OFF */
+	int outage;   /* those of class OB_RETRY_OUTAGE */
 	int64_t first_failure_ms;
 } ObRetryState;
 
@@ -89,8 +89,8 @@ extern ObRetryClass ob_retry_transport_class(ObCode code, bool speaks_tls);
  * eight tries outlast a storm of 30 s. retry_after_ms (-1: none; at most 60 s
  * is honoured) is a floor. random is in [0, 1).  Returns false if the attempts
  * or the deadline would be exceeded, for OB_RETRY_FINAL, for OB_RETRY_CORRUPT
- * from the third time on, and for OB_RETRY_CUT_OFF without a deadline.  The
- * last pause of OB_RETRY_CUT_OFF ends at the deadline.
+ * from the third time on, and for OB_RETRY_OUTAGE without a deadline.  The
+ * last pause of OB_RETRY_OUTAGE ends at the deadline.
  */
 extern bool ob_retry_next(const ObRetryPolicy *policy, ObRetryState *state,
 						  ObRetryClass class, int64_t now_ms,

@@ -50,7 +50,7 @@ typedef struct ObError
 	ObCode code;
 	int http_status; /* 0: no HTTP response */
 	int attempts;    /* how many requests were tried, 0: none */
-	bool looked;     /* the request read an object's state; it wrote nothing */
+	bool read_only;  /* the request read an object's state; it wrote nothing */
 	char what[1400]; /* a key may have 1,024 bytes */
 	char cause[512];
 	char s3_code[64];     /* "" or S3's <Code> */

@@ -789,9 +789,9 @@ complete_transfer(Transfer *transfer, CURLcode result)
 	request->status = (int) status;
 	request->sent = size > 0;
 	request->unresolved = is_unresolved(transfer->easy, result);
-	request->cut = is_refused(result, status);
+	request->truncated = is_refused(result, status);
 	if (result != CURLE_OK && !is_own_failure(transfer, result) &&
-		!request->cut)
+		!request->truncated)
 	{
 		ObCode code = curl_code(result, status, &request->final);
 
@@ -1127,7 +1127,7 @@ ob_http_start(ObHttp *http, ObHttpRequest *request, int64_t delay_ms)
 	ob_error_clear(&request->error);
 	request->final = false;
 	request->status = 0;
-	request->sent = request->cut = false;
+	request->sent = request->truncated = false;
 	request->unresolved = false;
 	if (!transfer)
 	{

@@ -85,7 +85,7 @@ struct ObHttpRequest
 	bool final;      /* the error is not worth a retry */
 	int status;      /* 0: none */
 	bool sent;       /* a part of the request went out */
-	bool cut;        /* the status is a refusal, and its response not whole */
+	bool truncated;  /* the status is a refusal, and its response not whole */
 	bool unresolved; /* the name of the host (or proxy) is not known */
 	ObBuf response;  /* the body */
 	ObBuf headers;   /* "Name: value\n" of the final response */

@@ -134,9 +134,9 @@ struct ObS3Call
 						   * SHA256 at first */
 	uint32_t crc32;       /* with CRC32: the body's; Complete: the object's */
 	uint64_t object_size; /* Complete, for AWS to compare; 0: not sent */
-	bool if_none_match; /* PutObject and Complete: do not replace an object */
-	bool hurried; /* a user is waiting, so the call does not wait for an outage
-				   * to end */
+	bool if_none_match;  /* PutObject and Complete: do not replace an object */
+	bool no_outage_wait; /* do not wait for the end of an outage, since a user
+						  * is waiting */
 
 	/* set by the starting functions */
 	ObS3Verb verb;

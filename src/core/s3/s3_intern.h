@@ -34,7 +34,7 @@ struct ObS3
 	bool regional; /* the endpoint is AWS's own of the region */
 	ObAddressing addressing;
 	char *given_region;
-	char learnt_region[OB_REGION_MAX + 1]; /* "": none */
+	char corrected_region[OB_REGION_MAX + 1]; /* "": none */
 	ObProvider *provider;
 	ObSigningKey signing_key;
 	int64_t retry_deadline_ms;
@@ -84,7 +84,7 @@ extern void ob_s3_on_response(ObHttpRequest *request);
 extern bool ob_outage_reached(const ObS3Call *call);
 
 /* Called when a try failed as it does in an outage.  Returns whether it is
- * one: the failure then has class OB_RETRY_CUT_OFF. */
+ * one: the failure then has class OB_RETRY_OUTAGE. */
 extern bool ob_outage_failed(ObS3Call *call);
 
 /* Called instead of ob_s3_try() after such a failure: the call is queued, and

@@ -35,7 +35,7 @@ static bool
 may_wait(const ObS3Call *call)
 {
 	return call->s3->retry_deadline_ms > 0 && call->verb != OB_S3_ABORT &&
-		   call->max_attempts > 1 && !call->hurried;
+		   call->max_attempts > 1 && !call->no_outage_wait;
 }
 
 /* A call that has the id of an upload, such as a part's, shows that the store

@@ -53,7 +53,7 @@ const ObS3VerbInfo ob_s3_verbs[] = {
 const char *
 ob_s3_region(const ObS3 *s3)
 {
-	return s3->learnt_region[0] ? s3->learnt_region : s3->given_region;
+	return s3->corrected_region[0] ? s3->corrected_region : s3->given_region;
 }
 
 /* ---- the query ---- */

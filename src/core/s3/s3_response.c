@@ -32,7 +32,7 @@ set_what(ObS3Call *call)
 {
 	char part[32] = "";
 
-	call->error.looked = call->verb == OB_S3_HEAD;
+	call->error.read_only = call->verb == OB_S3_HEAD;
 	if (call->verb == OB_S3_UPLOAD_PART)
 		snprintf(part, sizeof(part), " part %d of", call->part_number);
 	ob_error_what(&call->error, "%s%s \"s3://%s%s%s\"",
@@ -210,7 +210,7 @@ take_quota(ObS3Call *call, ObError *failure, ObRetryClass class)
 	size_t len = strlen(failure->cause);
 	int taken;
 
-	if (!call->quota || class == OB_RETRY_CUT_OFF)
+	if (!call->quota || class == OB_RETRY_OUTAGE)
 		return true;
 	taken = ob_retry_quota_take(call->quota, class);
 	call->spent += taken;
@@ -235,7 +235,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 		ob_outage_over(s3);
 	if (away && ob_outage_failed(call))
 	{
-		class = OB_RETRY_CUT_OFF;
+		class = OB_RETRY_OUTAGE;
 		policy.probes = s3->outage.probes;
 	}
 	else if (call->request.unresolved &&
@@ -251,7 +251,7 @@ try_again(ObS3Call *call, ObError *failure, ObRetryClass class,
 		call->throttled(call);
 	/* a kept connection may hold more of the invalid response */
 	call->request.fresh = class == OB_RETRY_CORRUPT;
-	if (class == OB_RETRY_CUT_OFF)
+	if (class == OB_RETRY_OUTAGE)
 		ob_outage_wait(call, delay);
 	else
 		ob_s3_try(call, delay);
@@ -417,7 +417,7 @@ switch_region(ObS3Call *call, const char *region)
 			return false;
 		s3->endpoint = endpoint;
 	}
-	strcpy(s3->learnt_region, region);
+	strcpy(s3->corrected_region, region);
 	return true;
 }
 
@@ -561,7 +561,7 @@ is_put_conflict(const ObS3Call *call, const ObXmlError *xml)
 static bool
 lacks_error_code(const ObS3Call *call, const ObXmlError *xml)
 {
-	return call->request.cut && call->request.status == 400 &&
+	return call->request.truncated && call->request.status == 400 &&
 		   xml->code[0] == '\0';
 }
 

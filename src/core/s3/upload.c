@@ -5,9 +5,9 @@
  * src/core/s3/upload.c
  *
  * Part buffers belong to part.c.  A buffer has some bytes beyond the part's
- * size.  Upstream may write past the end of the part into them; cut() then
- * moves these few bytes into the next buffer.  So every part but the last has
- * exactly its size, whatever upstream writes.
+ * size.  Upstream may write past the end of the part into them; split_part()
+ * then moves these few bytes into the next buffer.  So every part but the last
+ * has exactly its size, whatever upstream writes.
  *
  * The states of an upload, and what leads from one to the next:
  *
@@ -435,7 +435,7 @@ number_part(ObUpload *upload, ObPart *part, ObError *error)
  * the next one.
  */
 static ObCode
-cut(ObUpload *upload, ObError *error)
+split_part(ObUpload *upload, ObError *error)
 {
 	ObPart *full = upload->filling;
 	size_t extra = full->len - full->size;
@@ -471,7 +471,7 @@ ob_upload_window(ObUpload *upload, size_t *avail, ObError *error)
 		return NULL;
 	}
 	if (!upload->share && upload->filling->len > upload->filling->size &&
-		cut(upload, error) != OB_OK)
+		split_part(upload, error) != OB_OK)
 		return NULL;
 	/* a row may be longer than the rest of the buffer, and shared parts end
 	 * where rows do */

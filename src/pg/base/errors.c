@@ -119,7 +119,7 @@ hint(const ObError *error)
 	if (is_out_of_service(error))
 		return "The store, or a balancer in front of it, is out of service: "
 			   "try again later.";
-	if (error->code == OB_EDENIED && error->looked)
+	if (error->code == OB_EDENIED && error->read_only)
 		return "The policy of these credentials must allow s3:GetObject, and "
 			   "s3:ListBucket for an object that is not there.";
 	if (error->code == OB_ECREDS && error->http_status == 0)

@@ -8,7 +8,7 @@
  *	   options_parquet.c	Parquet's
  *	   options_run.c	those of a run, its time, and increments
  *	   options_s3.c		S3's: the object's headers, and how it is written
- *	   options_value.c	one value, by its JSON type
+ *	   option_reader.c	one value, by its JSON type
  */
 #ifndef OB_OPTIONS_INTERN_H
 #define OB_OPTIONS_INTERN_H

@@ -152,7 +152,7 @@ cast_to_base(const char *column, Oid type)
 }
 
 static void
-learn_column(Bounding *b)
+prepare_column(Bounding *b)
 {
 	find_column(b);
 	check_source(b);
@@ -487,7 +487,7 @@ static void
 find_bounds(Bounding *b, const char *query)
 {
 	ob_watermark_analyse(&b->analysed, query);
-	learn_column(b);
+	prepare_column(b);
 	find_origin(b);
 	find_lower(b);
 	check_ties(b);

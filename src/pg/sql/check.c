@@ -348,7 +348,7 @@ check_credentials(Check *check)
 	check->call =
 		ob_call_new(check->s3, check->common,
 					ob_headers_common(check->options, check->common));
-	check->call->core.hurried = true;
+	check->call->core.no_outage_wait = true;
 	MemoryContextSwitchTo(before);
 	ob_client_wait_credentials(check->s3, check->server);
 	provider = ob_s3_provider(check->s3);

@@ -29,9 +29,9 @@
 /* The time for which writers of the history wait for a lock: the maximum, and
  * that after a cancel of this process. */
 #define LOCK_MS 60000
-#define HURRIED_LOCK_MS 1000
+#define INTERRUPTED_LOCK_MS 1000
 
-static bool hurried;
+static bool interrupted;
 
 void
 ob_work_signals(void)
@@ -49,7 +49,7 @@ ob_work_recover(MemoryContext context)
 
 	MemoryContextSwitchTo(context);
 	error = CopyErrorData();
-	hurried = hurried || ob_attempt_interrupted(error);
+	interrupted = interrupted || ob_attempt_interrupted(error);
 	EmitErrorReport();
 	FlushErrorState();
 	ob_session_abort();
@@ -79,7 +79,7 @@ write_once(const ObSession *session, void (*step)(void *arg), void *arg)
 	PG_TRY();
 	{
 		ob_session_begin_for_history(session);
-		bound_lock_waits(hurried ? HURRIED_LOCK_MS : LOCK_MS);
+		bound_lock_waits(interrupted ? INTERRUPTED_LOCK_MS : LOCK_MS);
 		step(arg);
 		ob_session_commit();
 	}
@@ -207,7 +207,7 @@ ob_work_run(ObWorkerExport *work)
 	row->status = OB_STATUS_RUNNING;
 	row->started = GetCurrentTimestamp();
 	row->logged = &work->logged;
-	hurried = false;
+	interrupted = false;
 	pgstat_report_activity(STATE_RUNNING,
 						   psprintf("onboard: export of \"%s\"", row->name));
 	/* a history that cannot be written is reported in the server log, and is

@@ -1,8 +1,8 @@
 /*
- * functions_table.c
- *		The SQL functions: arguments in, rows out.
+ * functions.c
+ *		SQL functions (arguments in, rows out) that need no file of their own.
  *
- * src/pg/sql/functions_table.c
+ * src/pg/sql/functions.c
  */
 #include "postgres.h"
 

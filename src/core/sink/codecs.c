@@ -1,8 +1,8 @@
 /*
- * sink_codecs.c
- *		The table of codecs.
+ * codecs.c
+ *		The table of codecs, and functions that use an entry.
  *
- * src/core/sink/sink_codecs.c
+ * src/core/sink/codecs.c
  */
 #include "core/sink/sink.h"
 

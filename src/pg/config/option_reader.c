@@ -1,8 +1,8 @@
 /*
- * options_value.c
+ * option_reader.c
  *		The value of one option, and the errors about it.
  *
- * src/pg/config/options_value.c
+ * src/pg/config/option_reader.c
  */
 #include "postgres.h"
 
