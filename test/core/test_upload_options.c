@@ -410,9 +410,9 @@ object_appears_meanwhile(void **state)
 	} rows[] = {
 		{"small", 1000, {OTHERS_OBJECT}, false},
 		{"small, and gone", 1000, {.status = 404}, false},
-		{"small, and nobody tells", 1000, {.status = 403}, true},
+		{"small, and HEAD is denied", 1000, {.status = 403}, true},
 		{"large", PART + 1, {OTHERS_OBJECT}, false},
-		{"large, and nobody tells", PART + 1, {.status = 403}, true},
+		{"large, and HEAD is denied", PART + 1, {.status = 403}, true},
 	};
 	Fixture *fixture = *state;
 

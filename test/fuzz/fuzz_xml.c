@@ -74,7 +74,7 @@ read_lists(const char *data, size_t size)
 	fuzz_check_error(
 		ob_xml_read_uploads(data, size, each_upload, &n, &page, &error),
 		&error);
-	/* the next page can be asked for */
+	/* the next page can be requested */
 	if (error.code == OB_OK && page.truncated)
 		promise(page.next_key[0] != '\0');
 	promise(fuzz_ends(page.next_key, sizeof(page.next_key)));

@@ -1054,7 +1054,7 @@ class Episode:
         the table again."""
         name = self.random.choice(list(self.kinds))
         query = self.random.randrange(len(QUERIES))
-        self.log(f"{name} is registered anew: {QUERIES[query]}")
+        self.log(f"{name} is registered again: {QUERIES[query]}")
         when = value(self.admin.get(), "SELECT clock_timestamp()")
         if not self.attempt("DELETE FROM onboard_tables WHERE name = %s",
                             (name,)):

@@ -257,7 +257,7 @@ def test_no_such_bucket(db):
 
 
 def test_bucket_in_another_region(db, bucket, proxy, proxied):
-    """AWS's response names the region, whoever sends the request."""
+    """AWS's response names the region, even to refused requests."""
     header = {"x-amz-bucket-region": "eu-north-1"}
     proxy.rule("HEAD", f"^/{bucket}$", response=Response(403, headers=header))
     detail = failed_alone(check(db, bucket, server=proxied), "region")

@@ -438,7 +438,7 @@ def test_notifications(db, pg, bucket):
     received = []
     while len(received) < 2:
         ready, _, _ = sockets.select([listener], [], [], 30)
-        assert ready, "nothing is told"
+        assert ready, "no notification comes"
         listener.poll()
         received += [json.loads(one.payload) for one in listener.notifies]
         del listener.notifies[:]

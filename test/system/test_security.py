@@ -299,14 +299,14 @@ def test_proxy_of_the_environment_is_ignored(rgw, s3, bucket, canaries):
             make = Server(cluster, canaries)
             keys_of = (rgw.access_key, rgw.secret_key)
             make(rgw.endpoint, *keys_of, name="s3", dbname="postgres")
-            make(rgw.endpoint, *keys_of, name="asked", dbname="postgres",
+            make(rgw.endpoint, *keys_of, name="used", dbname="postgres",
                  proxy=trap.endpoint)
             session = cluster.connect()
             assert land(session, "t", SMALL, bucket)["status"] == "done"
             assert trap.connections == 0
             # A connection would have been seen.
             trap.rule(times=None, response=Response(407))
-            failure(land, session, "t", SMALL, bucket, server="asked")
+            failure(land, session, "t", SMALL, bucket, server="used")
             assert trap.connections > 0
             session.close()
     assert keys(s3, bucket) == [key_of("t")]

@@ -387,7 +387,7 @@ class Session(threading.Thread):
             with contextlib.suppress(psycopg2.Error):
                 self.db.close()
             if self.pid not in self.storm.ended:
-                self.fail("the session ended, and nobody ended it")
+                self.fail("the session ended without being terminated")
             self.db = None
         return outcome
 

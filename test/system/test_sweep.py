@@ -317,11 +317,11 @@ def test_a_list_that_cannot_be_read(db, store):
 @pytest.mark.parametrize("length", [1, 2, 3, 7])
 def test_a_list_that_goes_round_in_a_circle(db, store, length):
     """The circle is found, however long the path before it is."""
-    asked = []
+    requests = []
 
     def response(request):
-        asked.append(request)
-        at = len(asked)
+        requests.append(request)
+        at = len(requests)
         at = at if at < 10 else 10 + (at - 10) % length
         return listing(marker=f"m{at}", encoding="url")
 
@@ -329,16 +329,16 @@ def test_a_list_that_goes_round_in_a_circle(db, store, length):
     error = failure(sweep, db, "bucket", server=one.server)
     assert error.pgcode == "08P01"
     assert "in a circle" in error.diag.message_detail
-    assert len(asked) < 10 + 4 * 16
+    assert len(requests) < 10 + 4 * 16
 
 
 def test_a_list_without_end(db, store):
     """Uploads are aborted page by page, so memory is bounded by one page."""
     keys = [f"{number}" + "x" * 900 for number in range(1000)]
-    asked = itertools.count()
+    requests = itertools.count()
     one = store(
         lambda request: listing(
-            keys, marker=f"m{next(asked)}", encoding="url", key=quote_plus
+            keys, marker=f"m{next(requests)}", encoding="url", key=quote_plus
         )
     )
     select(db, "SET statement_timeout = '8s'")

@@ -580,7 +580,7 @@ def test_jobs_one_after_another(pg, db, alice, bucket):
             )
             process.wait_until(
                 lambda: value(session, status, (run_id,)) == "done", 30,
-                "its end is told", interval=0.001,
+                "its end is reported", interval=0.001,
             )
     finally:
         session.close()
