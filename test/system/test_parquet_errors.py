@@ -459,10 +459,8 @@ def test_together(db, s3, registry, bucket, parquet):
     key = found[0]["uri"].split("/", 3)[3]
     head = s3.head_object(Bucket=bucket, Key=key)
     assert head["ContentType"] == "application/vnd.apache.parquet"
-    parquet.compare(
-        parquet.landed(found[0]["uri"]),
-        "SELECT g AS id, 'a' AS t FROM generate_series(1, 9) g",
-    )
+    file = parquet.landed(found[0]["uri"])
+    parquet.compare(file, "SELECT g AS id, 'a' AS t FROM generate_series(1, 9) g")
     manifest = json.loads(s3.get_object(
         Bucket=bucket, Key=f"_onboard/{found[0]['run_id']}/manifest.json"
     )["Body"].read())
