@@ -418,6 +418,9 @@ static const Bound bounds[] = {
 	{"one byte of two", "b\xC3", true, "c", "b"},
 	{"two bytes of three", "b\xE2\x82", true, "c", "b"},
 	{"three bytes of four", "b\xF0\x9F\x98", true, "c", "b"},
+	{"no first byte", "b\xF8\x80\x80\x80", true, "c", "b\xF8\x80\x80\x80"},
+	{"many other bytes", "ab\x80\xBF\x80\xBF\x80\xBF", true, "b",
+	 "ab\x80\xBF\x80\xBF\x80\xBF"},
 	{"greatest byte", "b\xFF", false, "c", "b\xFF"},
 	{"half a character, bytes", "b\xC3", false, "b\xC4", "b\xC3"},
 };
@@ -465,6 +468,10 @@ texts_without_a_greater_one(void **state)
 	bound.len = OB_PQ_STAT_MAX;
 	for (int i = 0; i < OB_PQ_STAT_MAX; i += 4)
 		memcpy(bound.data + i, "\xF4\x8F\xBF\xBF", 4);
+	assert_false(ob_pq_bound_up(&bound, true));
+	/* what is not UTF-8 at all */
+	bound.len = OB_PQ_STAT_MAX;
+	memset(bound.data, 0x80, sizeof(bound.data));
 	assert_false(ob_pq_bound_up(&bound, true));
 	/* a text that was not cut is unchanged */
 	bound = (ObPqBound){.len = 1, .data = {0xFF}};

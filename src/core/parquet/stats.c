@@ -398,11 +398,14 @@ last_character(const ObPqBound *bound)
 	return at;
 }
 
+/* 0: no character begins like this.  A database may hold what is not UTF-8. */
 static int
 character_length(uint8_t first)
 {
 	if (first < 0x80)
 		return 1;
+	if (is_continuation(first) || first > 0xF4)
+		return 0;
 	if (first < 0xE0)
 		return 2;
 	return first < 0xF0 ? 3 : 4;
@@ -427,6 +430,8 @@ next_character(uint8_t *data, int len)
 	uint32_t code;
 	uint32_t last;
 
+	if (character_length(data[0]) != len)
+		return false;
 	switch (len)
 	{
 		case 1:
