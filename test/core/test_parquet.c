@@ -786,6 +786,38 @@ steps(void **state)
 	ob_parquet_free(writer);
 }
 
+static size_t
+zstd_size(int level, const char *data, size_t len)
+{
+	ObPqCompressor *compressor = ob_pq_compressor_new(OB_PQ_ZSTD, level);
+	size_t room = ob_pq_compressor_max(compressor, len);
+	char *to = malloc(room);
+	size_t size = ob_pq_compress(compressor, data, len, to, room);
+
+	free(to);
+	ob_pq_compressor_free(compressor);
+	return size;
+}
+
+/* Slow levels are for pages of their usual size: a page cannot be cancelled.
+ */
+static void
+large_pages(void **state)
+{
+	size_t len = 2 * MIB;
+	char *data = malloc(len);
+	uint32_t seed = 1;
+
+	for (size_t i = 0; i < len; i++)
+	{
+		seed = seed * 1103515245 + 12345;
+		data[i] = "etaoin shrdlu"[seed >> 16 & 7] + (seed >> 30);
+	}
+	assert_int_equal(zstd_size(19, data, len), zstd_size(9, data, len));
+	assert_int_not_equal(zstd_size(19, data, MIB), zstd_size(9, data, MIB));
+	free(data);
+}
+
 static void
 a_row_too_large(void **state)
 {
@@ -1580,6 +1612,7 @@ main(void)
 		cmocka_unit_test(lack_of_memory),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(full_of_memory),
+		cmocka_unit_test(large_pages),
 		cmocka_unit_test(a_row_too_large),
 		cmocka_unit_test(no_column),
 		cmocka_unit_test(dictionaries),

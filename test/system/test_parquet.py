@@ -70,6 +70,15 @@ def test_pages(parquet, dictionary):
     assert (file.encodings["b"] == {RLE_DICTIONARY}) == dictionary
 
 
+def test_pages_of_long_texts(parquet):
+    """A batch of rows has many bytes, and a page has whole batches."""
+    file = parquet.check(
+        "SELECT repeat(md5(g::text), 128) AS t FROM generate_series(1, 2000) g",
+        page_size="256kB", dictionary=False, compression="snappy",
+    )
+    assert file.pages["t"] >= 16
+
+
 def test_row_group_size(parquet):
     file = parquet.check(
         "SELECT md5(g::text) || md5((-g)::text) AS t"

@@ -18,6 +18,11 @@
 #define GZIP_WINDOW (15 + 16) /* with gzip's header */
 #define GZIP_MEMORY 8
 #define GZIP_WRAPPER 18
+/* A page is compressed in one call, which nothing can cancel.  One that is
+ * larger than pages should be, because a value is, is not compressed by levels
+ * that take seconds for a megabyte. */
+#define LARGE_PAGE ((size_t) 1024 * 1024)
+#define LARGE_PAGE_LEVEL 9
 
 struct ObPqCompressor
 {
@@ -36,10 +41,7 @@ open_codec(ObPqCompressor *compressor)
 	{
 		case OB_PQ_ZSTD:
 			compressor->zstd = ZSTD_createCCtx();
-			return compressor->zstd &&
-				   !ZSTD_isError(ZSTD_CCtx_setParameter(
-					   compressor->zstd, ZSTD_c_compressionLevel,
-					   compressor->level));
+			return compressor->zstd != NULL;
 		case OB_PQ_GZIP:
 			compressor->gzip_open =
 				deflateInit2(&compressor->gzip, compressor->level, Z_DEFLATED,
@@ -119,6 +121,22 @@ gzip(ObPqCompressor *compressor, const void *data, size_t len, void *to,
 	return deflate(stream, Z_FINISH) == Z_STREAM_END ? stream->total_out : 0;
 }
 
+static size_t
+zstd(ObPqCompressor *compressor, const void *data, size_t len, void *to,
+	 size_t room)
+{
+	int level = compressor->level;
+	size_t got;
+
+	if (len > LARGE_PAGE && level > LARGE_PAGE_LEVEL)
+		level = LARGE_PAGE_LEVEL;
+	got = ZSTD_CCtx_setParameter(compressor->zstd, ZSTD_c_compressionLevel,
+								 level);
+	if (!ZSTD_isError(got))
+		got = ZSTD_compress2(compressor->zstd, to, room, data, len);
+	return ZSTD_isError(got) ? 0 : got;
+}
+
 size_t
 ob_pq_compress(ObPqCompressor *compressor, const void *data, size_t len,
 			   void *to, size_t room)
@@ -132,8 +150,7 @@ ob_pq_compress(ObPqCompressor *compressor, const void *data, size_t len,
 		case OB_PQ_GZIP:
 			return gzip(compressor, data, len, to, room);
 		case OB_PQ_ZSTD:
-			got = ZSTD_compress2(compressor->zstd, to, room, data, len);
-			return ZSTD_isError(got) ? 0 : got;
+			return zstd(compressor, data, len, to, room);
 		case OB_PQ_LZ4:
 			return LZ4_compress_fast_extState(compressor->lz4, data, to, len,
 											  room, 1);

@@ -77,6 +77,12 @@ make_body(ObPqChunk *chunk, const uint8_t *body, size_t len,
 	ObPqBlock *block;
 	ObPqBlock *smaller;
 
+	/* headers have sizes of 32 bits */
+	if (len > INT32_MAX || room > INT32_MAX)
+	{
+		chunk->memory->over = true;
+		return NULL;
+	}
 	if (room < len && !plain)
 		return NULL;
 	block = ob_pq_resize(chunk->memory, NULL, 0, size);

@@ -12,6 +12,7 @@
 /* Rows of a batch: fewer where there are many columns. */
 #define BATCH_MAX 1024
 #define BATCH_MIN 16
+#define BATCH_BYTES_MIN ((size_t) 64 * 1024)
 /* Of the memory, one part in so many is for batches, pages and dictionaries
  * of all columns.  A page that is full exists up to four times: as values, as
  * a body, compressed, and in buffers that have grown. */
@@ -99,8 +100,10 @@ build(ObParquet *writer, ObError *error)
 	int chunk = 0;
 
 	writer->batch_rows = between(share / VALUE_BYTES, BATCH_MIN, BATCH_MAX);
+	/* a page has whole batches, and is not to be much larger than asked */
 	writer->batch_bytes =
-		between(share * writer->nchunks, 64 * 1024, 16 * 1024 * 1024);
+		between(share * writer->nchunks, BATCH_BYTES_MIN,
+				between(writer->options.page_size, BATCH_BYTES_MIN, SIZE_MAX));
 	for (int node = 0; node < writer->nnodes;)
 		node = add_chunks(writer, node, 0, 0, &chunk, &failed);
 	if (failed)
