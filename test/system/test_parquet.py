@@ -777,3 +777,26 @@ def test_a_row_beyond_the_memory(db, bucket, rgw):
     )
     assert "onboard.upload_memory" in error.diag.message_hint
     no_trace(rgw, bucket)
+
+
+def test_elements_beyond_the_memory(db, bucket, rgw):
+    """An array of 20 MB whose elements, uncompressed, have 2 GB."""
+    from lib.exports import failure, land, no_trace
+
+    execute(db, "CREATE TYPE pq_pressed AS (id int, t text);"
+            "CREATE TABLE pq_arrays (a pq_pressed[]);"
+            "CREATE TEMP TABLE texts AS SELECT g AS id, repeat('x', 100000) AS t"
+            " FROM generate_series(1, 100) g;"
+            "INSERT INTO pq_arrays SELECT array_agg(ROW(id, t)::pq_pressed)"
+            " FROM texts, generate_series(1, 200)")
+    try:
+        with PeakMemory(db.info.backend_pid) as peak:
+            error = failure(
+                land, db, "t", "TABLE pq_arrays", bucket, format="parquet"
+            )
+        assert error.pgcode == "54000"
+        no_trace(rgw, bucket)
+        # the array itself is there up to three times
+        assert peak.peak - peak.before <= (128 + 3 * 24) * MB + ALLOWANCE
+    finally:
+        execute(db, "DROP TABLE pq_arrays; DROP TYPE pq_pressed")

@@ -266,6 +266,9 @@ ob_pq_bytes(ObPqLeaf *leaf, size_t len)
 /* The row of the batch that is being appended, from 0 on. */
 extern int ob_parquet_row(const ObParquet *writer);
 
+/* Whether memory has run out: the rest of the row need not be appended. */
+extern bool ob_parquet_has_failed(const ObParquet *writer);
+
 /* All values of the row were appended.  The batch may be full then: see
  * ob_parquet_step().  OB_OK, or OB_ENOMEM, or OB_ELIMIT if a row does not fit
  * into the memory. */

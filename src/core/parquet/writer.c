@@ -253,6 +253,12 @@ ob_parquet_step(ObParquet *writer, ObError *error)
 	return error->code;
 }
 
+bool
+ob_parquet_has_failed(const ObParquet *writer)
+{
+	return writer->failed;
+}
+
 ObCode
 ob_parquet_end_row(ObParquet *writer, ObError *error)
 {

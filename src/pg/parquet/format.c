@@ -282,6 +282,8 @@ add_stored_row(Parquet *parquet, ObWalk *walk)
 		if (!isnull && add_stored(column, walk, value))
 			continue;
 		ob_columns_add(columns, i, value, isnull);
+		if (ob_parquet_has_failed(parquet->writer))
+			return;
 	}
 }
 
@@ -299,7 +301,8 @@ ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot)
 	else
 	{
 		slot_getallattrs(slot);
-		for (int i = 0; i < columns->n; i++)
+		for (int i = 0;
+			 i < columns->n && !ob_parquet_has_failed(parquet->writer); i++)
 			ob_columns_add(columns, i, slot->tts_values[i],
 						   slot->tts_isnull[i]);
 	}

@@ -58,16 +58,26 @@ convert(ObParquetColumn *column, const char *data, size_t *len)
 	return converted;
 }
 
+/* What one value needs is freed at once, since there may be many in a row. */
+static void
+free_copy(const void *copy, const void *of)
+{
+	if (copy != of)
+		pfree(unconstify(void *, copy));
+}
+
 static bool
 append_text(ObParquetColumn *column, const char *data, size_t len)
 {
+	const char *text = data;
 	char *to;
 
 	if (column->whole->convert)
-		data = convert(column, data, &len);
+		text = convert(column, data, &len);
 	to = ob_pq_bytes(column->leaf, len);
 	if (to)
-		memcpy(to, data, len);
+		memcpy(to, text, len);
+	free_copy(text, data);
 	return true;
 }
 
@@ -77,7 +87,9 @@ append_varlena(ObParquetColumn *column, Datum value)
 {
 	const struct varlena *text = PG_DETOAST_DATUM_PACKED(value);
 
-	return append_text(column, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+	append_text(column, VARDATA_ANY(text), VARSIZE_ANY_EXHDR(text));
+	free_copy(text, DatumGetPointer(value));
+	return true;
 }
 
 static bool
@@ -88,6 +100,7 @@ append_bytea(ObParquetColumn *column, Datum value)
 
 	if (to)
 		memcpy(to, VARDATA_ANY(bytes), VARSIZE_ANY_EXHDR(bytes));
+	free_copy(bytes, DatumGetPointer(value));
 	return true;
 }
 
@@ -102,9 +115,11 @@ append_name(ObParquetColumn *column, Datum value)
 static bool
 append_output(ObParquetColumn *column, Datum value)
 {
-	const char *text = OutputFunctionCall(&column->function, value);
+	char *text = OutputFunctionCall(&column->function, value);
 
-	return append_text(column, text, strlen(text));
+	append_text(column, text, strlen(text));
+	pfree(text);
+	return true;
 }
 
 /* ---- numbers ---- */
