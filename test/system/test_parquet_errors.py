@@ -274,6 +274,100 @@ def test_numbers(db, bucket, rgw, strange, why):
     no_trace(rgw, bucket)
 
 
+ALTERATIONS = {
+    "another type": "ALTER ATTRIBUTE a TYPE int8",
+    "another": "ADD ATTRIBUTE b int", "one less": "DROP ATTRIBUTE a",
+    "another name": "RENAME ATTRIBUTE a TO b",
+}
+
+
+@pytest.mark.parametrize("column", ["pq_altered", "pq_altered[]"])
+@pytest.mark.parametrize("what", ALTERATIONS)
+def test_altered_type(db, bucket, rgw, what, column):
+    """A function of the query alters the type of the rows that it returns.
+
+    Read as they were before, they would be memory of the backend's.
+    """
+    row = {"one less": "ROW()", "another": "ROW('x', 1)",
+           "another type": "ROW(16000)"}.get(what, "ROW('x')")
+    wrapped = "ARRAY[{}]" if column.endswith("[]") else "{}"
+    first, later = (wrapped.format(f"{value}::pq_altered")
+                    for value in ("ROW('x')", row))
+    execute(db, f"""
+        CREATE TYPE pq_altered AS (a text);
+        CREATE FUNCTION pq_alter(g int) RETURNS {column} LANGUAGE plpgsql AS $$
+        DECLARE r record;
+        BEGIN
+            IF g = 2 THEN
+                EXECUTE 'ALTER TYPE pq_altered {ALTERATIONS[what]}';
+            END IF;
+            EXECUTE CASE g WHEN 1 THEN $q$SELECT {first} AS v$q$
+                ELSE $q$SELECT {later} AS v$q$ END INTO r;
+            RETURN r.v;
+        END $$""")
+    try:
+        error = failure(
+            land, db, "t", "SELECT pq_alter(g) AS v FROM generate_series(1, 3) g",
+            bucket, format="parquet",
+        )
+        assert (error.pgcode, error.diag.message_primary) == (
+            "55000",
+            'type pq_altered of column "v" was altered during the export',
+        )
+        no_trace(rgw, bucket)
+    finally:
+        execute(db, "DROP TYPE pq_altered CASCADE")
+
+
+def test_altered_comment(db, bucket):
+    """What the cache forgets without a change of the rows is no error."""
+    execute(db, """
+        CREATE TABLE pq_rows (a int, b text);
+        CREATE FUNCTION pq_touch(g int) RETURNS pq_rows LANGUAGE plpgsql AS $$
+        BEGIN
+            IF g % 2 = 0 THEN
+                EXECUTE 'ALTER TABLE pq_rows SET (fillfactor = ' || 50 + g || ')';
+            END IF;
+            RETURN ROW(g, 'x')::pq_rows;
+        END $$""")
+    try:
+        row = land(
+            db, "t", "SELECT pq_touch(g) AS v FROM generate_series(1, 9) g",
+            bucket, format="parquet",
+        )
+        assert row["status"] == "done"
+    finally:
+        execute(db, "DROP TABLE pq_rows CASCADE")
+
+
+def test_too_many_fields(db, bucket, proxy, proxied):
+    """Types within types, of which each has twice the fields."""
+    execute(db, """
+        CREATE SCHEMA pq_deep;
+        CREATE TYPE pq_deep.t0 AS (a int, b int);
+        DO $$ BEGIN
+            FOR i IN 1..16 LOOP
+                EXECUTE format('CREATE TYPE pq_deep.t%1$s AS'
+                    ' (a pq_deep.t%2$s, b pq_deep.t%2$s)', i, i - 1);
+            END LOOP;
+        END $$""")
+    try:
+        code, diag = refused(
+            db, "SELECT NULL::pq_deep.t16 AS a", bucket, proxied, {}
+        )
+        assert (code, diag.message_primary) == (
+            "54011", "the query's result has too many columns for Parquet"
+        )
+        assert "16384" in diag.message_detail
+        assert "text" in diag.message_hint
+        assert proxy.requests() == []
+    finally:
+        with db.cursor() as cursor:
+            for i in range(16, -1, -1):
+                cursor.execute(f"DROP TYPE pq_deep.t{i}")
+            cursor.execute("DROP SCHEMA pq_deep")
+
+
 # ---- databases of other encodings ----
 
 

@@ -7,6 +7,7 @@
 #include "postgres.h"
 
 #include "access/htup_details.h"
+#include "access/transam.h"
 #include "catalog/dependency.h"
 #include "catalog/pg_proc.h"
 #include "catalog/pg_type.h"
@@ -17,6 +18,7 @@
 #include "utils/array.h"
 #include "utils/builtins.h"
 #include "utils/lsyscache.h"
+#include "utils/memutils.h"
 #include "utils/syscache.h"
 #include "utils/typcache.h"
 
@@ -25,6 +27,9 @@
 
 /* Levels of nodes; a list takes three. */
 #define DEPTH_MAX 48
+/* Of all columns: types within types could make any number of them. */
+#define NODES_MAX 16384
+StaticAssertDecl(OB_LISTS_MAX >= DEPTH_MAX / 2 + 2, "contexts of lists");
 /* Bytes in names that Spark and Athena do not take. */
 #define REFUSED_BYTES " ,;{}()\n\t="
 #define UNNAMED "?column?"
@@ -36,6 +41,15 @@ static int
 add_node(ObParquetColumns *columns, const char *name,
 		 ObPqRepetition repetition)
 {
+	CHECK_FOR_INTERRUPTS();
+	if (columns->nnodes == NODES_MAX)
+		ereport(ERROR,
+				(errcode(ERRCODE_TOO_MANY_COLUMNS),
+				 errmsg("the query's result has too many columns for Parquet"),
+				 errdetail("With the fields of composite types, and with "
+						   "lists, there may be %d at most.",
+						   NODES_MAX),
+				 errhint("Cast columns of composite types to text.")));
 	if (columns->nnodes == columns->nodes_max)
 	{
 		columns->nodes_max *= 2;
@@ -45,18 +59,6 @@ add_node(ObParquetColumns *columns, const char *name,
 	columns->nodes[columns->nnodes] =
 		(ObPqNode){.name = name, .repetition = repetition};
 	return columns->nnodes++;
-}
-
-/* Field ids are those of the result's columns and of what is below them, in
- * the order of the schema; the repeated group of a list or map has none. */
-static int
-next_field_id(ObParquetColumns *columns)
-{
-	int id = 1;
-
-	for (int i = 0; i < columns->nnodes; i++)
-		id += columns->nodes[i].field_id > 0;
-	return id;
 }
 
 static void build(ObParquetColumn *column, const char *name, Oid type,
@@ -84,14 +86,15 @@ build_list(ObParquetColumn *column, int node, int32 typmod, int depth,
 
 	column->group = OB_GROUP_LIST;
 	column->repetition = lists + 1;
-	get_typlenbyvalalign(column->element, &column->typlen, &column->typbyval,
-						 &column->typalign);
+	get_typlenbyvalalign(column->elements.element_type,
+						 &column->elements.typlen, &column->elements.typbyval,
+						 &column->elements.typalign);
 	columns->nodes[node].meaning = OB_PQ_LIST;
 	columns->nodes[node].nchildren = 1;
 	node = add_node(columns, "list", OB_PQ_REPEATED);
 	columns->nodes[node].nchildren = 1;
-	build(new_children(column, 1), "element", column->element, typmod,
-		  OB_PQ_OPTIONAL, depth + 2, lists + 1);
+	build(new_children(column, 1), "element", column->elements.element_type,
+		  typmod, OB_PQ_OPTIONAL, depth + 2, lists + 1);
 }
 
 static const char *
@@ -105,9 +108,11 @@ static bool
 build_struct(ObParquetColumn *column, int node, Oid type, int depth, int lists)
 {
 	ObParquetColumns *columns = column->whole;
+	TypeCacheEntry *cached = lookup_type_cache(type, TYPECACHE_TUPDESC);
 	int n = 0;
 
-	column->desc = lookup_rowtype_tupdesc_copy(type, -1);
+	column->desc = CreateTupleDescCopyConstr(cached->tupDesc);
+	column->identifier = cached->tupDesc_identifier;
 	column->fields = palloc(sizeof(int) * column->desc->natts);
 	for (int i = 0; i < column->desc->natts; i++)
 	{
@@ -155,12 +160,16 @@ build_map(ObParquetColumn *column, int node, int depth, int lists)
 static Oid
 hstore_function(Oid type)
 {
-	Oid extension = get_extension_oid("hstore", true);
+	Oid extension;
 	HeapTuple tuple;
 	oidvector *arguments;
 	Oid schema;
 	Oid function;
 
+	/* the search takes a while, and there may be many columns */
+	if (type < FirstNormalObjectId)
+		return InvalidOid;
+	extension = get_extension_oid("hstore", true);
 	if (!OidIsValid(extension) ||
 		getExtensionOfObject(TypeRelationId, type) != extension ||
 		get_typtype(type) != TYPTYPE_BASE)
@@ -195,12 +204,13 @@ build(ObParquetColumn *column, const char *name, Oid type, int32 typmod,
 						errmsg("column \"%s\" has too many levels for Parquet",
 							   column->name),
 						errhint("Cast a part of it to text or json.")));
-	columns->nodes[node].field_id = next_field_id(columns);
+	/* the repeated group of a list or map has none */
+	columns->nodes[node].field_id = ++columns->fields;
 	/* the arrays of the system catalogs begin at 0 */
-	column->element = base == INT2VECTOROID || base == OIDVECTOROID
-						  ? InvalidOid
-						  : get_element_type(base);
-	if (OidIsValid(column->element))
+	column->elements.element_type =
+		base == INT2VECTOROID || base == OIDVECTOROID ? InvalidOid
+													  : get_element_type(base);
+	if (OidIsValid(column->elements.element_type))
 	{
 		build_list(column, node, typmod, depth, lists);
 		return;
@@ -394,6 +404,7 @@ ob_columns_bind(ObParquetColumns *columns, ObParquet *writer)
 {
 	int leaf = 0;
 
+	columns->writer = writer;
 	for (int i = 0; i < columns->n; i++)
 		bind_leaves(&columns->columns[i], writer, &leaf);
 }
@@ -437,15 +448,44 @@ is_list(const ObParquetColumn *column, const ArrayType *array)
 	return true;
 }
 
+/* Whether to go on with a list, which may have a great number of elements: if
+ * memory has run out, the end of the row raises that. */
+static bool
+goes_on(const ObParquetColumn *column)
+{
+	CHECK_FOR_INTERRUPTS();
+	return !ob_parquet_has_failed(column->whole->writer);
+}
+
+/* Enters the memory of a list's elements, each of which leaves it empty. */
+static MemoryContext
+enter_elements(ObParquetColumn *column)
+{
+	MemoryContext *context = &column->whole->elements[column->repetition];
+
+	if (!*context)
+		*context =
+			AllocSetContextCreate(GetMemoryChunkContext(column->whole),
+								  "onboard element", ALLOCSET_SMALL_SIZES);
+	return MemoryContextSwitchTo(*context);
+}
+
+static void
+leave_element(void)
+{
+	if (!CurrentMemoryContext->isReset || CurrentMemoryContext->firstchild)
+		MemoryContextReset(CurrentMemoryContext);
+}
+
 static void
 put_list(ObParquetColumn *column, Datum value, int repetition, int definition)
 {
 	ArrayType *array = DatumGetArrayTypeP(value);
-	Datum *elements;
-	bool *nulls;
-	int n;
+	ArrayIterator elements;
+	MemoryContext before;
+	bool isnull;
 
-	if (ARR_ELEMTYPE(array) != column->element)
+	if (ARR_ELEMTYPE(array) != column->elements.element_type)
 		elog(ERROR, "column \"%s\" has an array of another type",
 			 column->name);
 	if (!is_list(column, array))
@@ -453,47 +493,99 @@ put_list(ObParquetColumn *column, Datum value, int repetition, int definition)
 		put_null(column, repetition, definition - 1);
 		return;
 	}
-	deconstruct_array(array, column->element, column->typlen, column->typbyval,
-					  column->typalign, &elements, &nulls, &n);
-	if (n == 0)
+	if (ARR_NDIM(array) == 0)
 		put_null(column->children, repetition, definition);
-	for (int i = 0; i < n; i++)
-		put(column->children, elements[i], nulls[i],
-			i == 0 ? repetition : column->repetition, definition + 1);
+	elements = array_create_iterator(array, 0, &column->elements);
+	before = enter_elements(column);
+	while (goes_on(column) && array_iterate(elements, &value, &isnull))
+	{
+		put(column->children, value, isnull, repetition, definition + 1);
+		repetition = column->repetition;
+		leave_element();
+	}
+	MemoryContextSwitchTo(before);
+}
+
+/* A key is required, so its level is that of the pair. */
+static void
+put_pair(ObParquetColumn *column, ArrayIterator pairs, Datum key,
+		 int repetition, int definition)
+{
+	Datum value;
+	bool isnull;
+
+	if (!array_iterate(pairs, &value, &isnull))
+		elog(ERROR, "hstore_to_array() has returned half a pair");
+	column->children[0].append(&column->children[0], key);
+	put_levels(&column->children[0], repetition, definition);
+	put(&column->children[1], value, isnull, repetition, definition);
 }
 
 static void
 put_map(ObParquetColumn *column, Datum value, int repetition, int definition)
 {
-	ArrayType *pairs =
+	ArrayType *array =
 		DatumGetArrayTypeP(FunctionCall1(&column->function, value));
-	Datum *elements;
-	bool *nulls;
-	int n;
+	ArrayIterator pairs;
+	MemoryContext before;
+	Datum key;
+	bool isnull;
 
-	if (ARR_ELEMTYPE(pairs) != TEXTOID)
+	if (ARR_ELEMTYPE(array) != TEXTOID)
 		elog(ERROR, "hstore_to_array() has returned another type");
-	deconstruct_array(pairs, TEXTOID, -1, false, TYPALIGN_INT, &elements,
-					  &nulls, &n);
-	if (n == 0)
+	if (ARR_NDIM(array) == 0)
 	{
 		put_null(&column->children[0], repetition, definition);
 		put_null(&column->children[1], repetition, definition);
 	}
-	for (int i = 0; i < n; i++)
+	pairs = array_create_iterator(array, 0, NULL);
+	before = enter_elements(column);
+	while (goes_on(column) && array_iterate(pairs, &key, &isnull))
 	{
-		int level = i < 2 ? repetition : column->repetition;
-
-		/* a key is required, so its level is that of the pair */
-		if (i % 2 == 0)
-		{
-			column->children[0].append(&column->children[0], elements[i]);
-			put_levels(&column->children[0], level, definition + 1);
-		}
-		else
-			put(&column->children[1], elements[i], nulls[i], level,
-				definition + 1);
+		put_pair(column, pairs, key, repetition, definition + 1);
+		repetition = column->repetition;
+		leave_element();
 	}
+	MemoryContextSwitchTo(before);
+}
+
+/* Whether rows are read alike by both descriptions. */
+static bool
+is_same_row(TupleDesc a, TupleDesc b)
+{
+	if (a->natts != b->natts)
+		return false;
+	for (int i = 0; i < a->natts; i++)
+	{
+		Form_pg_attribute x = TupleDescAttr(a, i);
+		Form_pg_attribute y = TupleDescAttr(b, i);
+
+		if (x->attisdropped != y->attisdropped || x->atttypid != y->atttypid ||
+			x->atttypmod != y->atttypmod ||
+			strcmp(NameStr(x->attname), NameStr(y->attname)) != 0)
+			return false;
+	}
+	return true;
+}
+
+/* A function of the query may have altered the type since the schema was made:
+ * rows that are read by the old description would show other memory. */
+static void
+check_unaltered(ObParquetColumn *column)
+{
+	Oid type = column->desc->tdtypeid;
+	TypeCacheEntry *cached = lookup_type_cache(type, TYPECACHE_TUPDESC);
+
+	if (cached->tupDesc_identifier == column->identifier)
+		return;
+	if (!cached->tupDesc || !is_same_row(cached->tupDesc, column->desc))
+		ereport(ERROR,
+				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
+				 errmsg("type %s of column \"%s\" was altered during the "
+						"export",
+						format_type_be(type), column->name),
+				 errhint("Export it again.")));
+	column->identifier = cached->tupDesc_identifier;
 }
 
 static void
@@ -514,6 +606,7 @@ put_struct(ObParquetColumn *column, Datum value, int repetition,
 			 errmsg("column \"%s\" has a row of type %s, not %s", column->name,
 					format_type_be(HeapTupleHeaderGetTypeId(header)),
 					format_type_be(column->desc->tdtypeid))));
+	check_unaltered(column);
 	ItemPointerSetInvalid(&tuple.t_self);
 	tuple.t_tableOid = InvalidOid;
 	tuple.t_len = HeapTupleHeaderGetDatumLength(header);

@@ -14,10 +14,14 @@
 #include "datatype/timestamp.h"
 #include "fmgr.h"
 #include "nodes/pg_list.h"
+#include "utils/array.h"
 
 #include "core/parquet/parquet.h"
 #include "pg/encode/encode.h"
 #include "pg/encode/tuple_walk.h"
+
+/* Lists and maps within one another. */
+#define OB_LISTS_MAX 32
 
 /* Days from 1970 to 2000. */
 #define OB_EPOCH_DAYS 10957
@@ -58,13 +62,11 @@ struct ObParquetColumn
 	} group;
 	int nchildren; /* a list has one, a map two */
 	ObParquetColumn *children;
-	TupleDesc desc; /* of a struct */
-	int *fields;    /* of a struct's children: number in desc, from 0 on */
-	Oid element;    /* of a list */
-	int16 typlen;
-	bool typbyval;
-	char typalign;
-	int repetition; /* of a list's or map's second element */
+	TupleDesc desc;    /* of a struct */
+	uint64 identifier; /* of desc, in the cache of types */
+	int *fields;       /* of a struct's children: number in desc, from 0 on */
+	ArrayMetaState elements; /* of a list: their type */
+	int repetition;          /* of a list's or map's second element */
 };
 
 typedef struct ObParquetColumns
@@ -75,6 +77,10 @@ typedef struct ObParquetColumns
 	ObPqNode *nodes;
 	int nnodes;
 	int nodes_max;
+	int fields; /* nodes that have a field id */
+	ObParquet *writer;
+	/* of elements of lists, by their repetition level; NULL: none yet */
+	MemoryContext elements[OB_LISTS_MAX];
 	bool convert; /* texts are not UTF-8, or may not be */
 	int64 rows;   /* that were appended, for errors */
 	int row;      /* of the writer's batch */
