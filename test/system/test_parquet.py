@@ -90,6 +90,26 @@ def test_row_group_size(parquet):
     assert all(0.9 * MB < size < 1.2 * MB for size in sizes[:-1]), sizes
 
 
+def test_columns_of_few_values(parquet):
+    """Their pages take little room in the file, and do not fill the memory."""
+    execute(parquet.db, "SET onboard.upload_memory = '16MB'")
+    columns = ", ".join(f"(g / {i + 1} % 2)::int AS c{i}" for i in range(40))
+    file = parquet.land(
+        f"SELECT {columns} FROM generate_series(1, 200000) g",
+        row_group_size="8MB",
+    )
+    assert [group[3] for group in file.groups] == [200000]
+
+
+def test_values_that_repeat_late(parquet):
+    """A dictionary is kept for values that repeat after many others."""
+    file = parquet.land(
+        "SELECT (g % 100000)::bigint AS a, g AS b FROM generate_series(1, 400000) g"
+    )
+    assert file.encodings["a"] == {RLE_DICTIONARY}
+    assert file.encodings["b"] == {PLAIN}
+
+
 def test_fall_back(parquet):
     """Few values at first, then nothing but new ones: pages of both kinds."""
     file = parquet.check(

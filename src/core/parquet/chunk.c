@@ -6,8 +6,11 @@
  *
  * A page's values are either numbers of a dictionary or the values themselves.
  * A chunk begins with a dictionary, and gives it up for good when the values
- * that were seen so far let expect that it would not pay.  This is decided
- * early: pages that are made by then stay as they are.
+ * that were seen so far let expect that it would not pay.  Pages that are made
+ * by then stay as they are.
+ *
+ * A dictionary may grow to its full size as long as those of all columns
+ * together leave room; each column has a share that it is sure of.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -15,10 +18,11 @@
 
 #include "core/parquet/parquet_intern.h"
 
-/* Values after which it is decided whether a dictionary pays; each is four
- * times the one before. */
-#define FIRST_LOOK 4096
-#define LOOKS_MAX 65536
+/* Values after which it is decided whether a dictionary pays, unless its limit
+ * is reached or a page is full before. */
+#define LOOK 262144
+/* The guess of the dictionary's size may be too high by so much. */
+#define GUESS 1.25
 /* Chunks that go without a dictionary after one that was given up. */
 #define PAUSE 8
 /* A dictionary must take less than this part of what the values would. */
@@ -265,6 +269,32 @@ reset_page(ObPqChunk *chunk)
 	chunk->repetitions.len = 0;
 }
 
+/* Counts the dictionary's bytes among those of all. */
+static void
+count_dictionary(ObPqChunk *chunk)
+{
+	ObParquet *writer = chunk->leaf.writer;
+
+	writer->dictionaries += chunk->dictionary.plain.len;
+	writer->dictionaries -= chunk->dictionary_counted;
+	chunk->dictionary_counted = chunk->dictionary.plain.len;
+}
+
+bool
+ob_pq_chunk_shrink(ObPqChunk *chunk)
+{
+	ObPqMemory *memory = chunk->memory;
+
+	ob_pq_bytes_free(memory, &chunk->numbers);
+	ob_pq_bytes_free(memory, &chunk->plain);
+	ob_pq_bytes_free(memory, &chunk->lengths);
+	ob_pq_bytes_free(memory, &chunk->definitions);
+	ob_pq_bytes_free(memory, &chunk->repetitions);
+	ob_pq_bytes_free(memory, &chunk->pages);
+	return !chunk->dictionary.memory ||
+		   ob_pq_dictionary_shrink(&chunk->dictionary);
+}
+
 void
 ob_pq_chunk_reset(ObPqChunk *chunk)
 {
@@ -284,12 +314,13 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 	chunk->last = &chunk->first;
 	chunk->filter_on = chunk->filter_limit > 0;
 	chunk->filter = NULL;
-	chunk->next_look = FIRST_LOOK;
+	chunk->looked = false;
 	chunk->dictionary_on = false;
 	if (!chunk->dictionary.memory)
 		return;
 	if (chunk->dictionary.n > 0)
 		ob_pq_dictionary_reset(&chunk->dictionary);
+	count_dictionary(chunk);
 	if (chunk->dictionary_pause > 0)
 		chunk->dictionary_pause--;
 	else
@@ -580,6 +611,21 @@ append_values(ObPqChunk *chunk)
 
 /* ---- the dictionary ---- */
 
+/* The bytes that it may have. */
+static size_t
+dictionary_limit(const ObPqChunk *chunk)
+{
+	const ObParquet *writer = chunk->leaf.writer;
+	size_t others = writer->dictionaries - chunk->dictionary_counted;
+	size_t room = writer->dictionaries_limit > others
+					  ? writer->dictionaries_limit - others
+					  : 0;
+
+	if (room < chunk->dictionary_share)
+		return chunk->dictionary_share;
+	return room < OB_PQ_DICTIONARY_MAX ? room : OB_PQ_DICTIONARY_MAX;
+}
+
 static bool
 append_one(ObPqChunk *chunk, uint32_t number)
 {
@@ -626,7 +672,10 @@ give_up(ObPqChunk *chunk)
 	}
 	chunk->numbers.len = 0;
 	chunk->dictionary_on = false;
-	ob_pq_dictionary_reset(&chunk->dictionary);
+	/* it would lie idle for some chunks */
+	if (!ob_pq_dictionary_shrink(&chunk->dictionary))
+		return false;
+	count_dictionary(chunk);
 	return true;
 }
 
@@ -675,9 +724,21 @@ pays(const ObPqChunk *chunk, int64_t n)
 	double distinct = all * (1 - exp(-expected / all));
 	double numbers = expected * ob_pq_width(distinct) / 8;
 
-	if (distinct * one > chunk->dictionary_limit)
+	if (distinct * one > GUESS * dictionary_limit(chunk))
 		return false;
 	return distinct * one + numbers < WORTH * expected * one;
+}
+
+/* Whether it pays for the values that there are. */
+static bool
+has_paid(const ObPqChunk *chunk)
+{
+	const ObPqDictionary *dictionary = &chunk->dictionary;
+	double n = chunk->values - chunk->nulls;
+	double numbers = n * ob_pq_width(dictionary->n) / 8;
+	double one = (double) dictionary->plain.len / dictionary->n;
+
+	return n == 0 || dictionary->plain.len + numbers < WORTH * n * one;
 }
 
 static bool
@@ -691,6 +752,7 @@ add_numbers(ObPqChunk *chunk)
 	if (!to || !ob_pq_dictionary_add(dictionary, &chunk->leaf, to))
 		return false;
 	chunk->numbers.len += n * sizeof(uint32_t);
+	count_dictionary(chunk);
 	ob_pq_stats_add(&chunk->page_stats, chunk->order, &chunk->leaf, to,
 					(uint32_t *) dictionary->seen.data, chunk->page);
 	return true;
@@ -702,21 +764,6 @@ add_values(ObPqChunk *chunk)
 	ob_pq_stats_add(&chunk->page_stats, chunk->order, &chunk->leaf, NULL, NULL,
 					0);
 	return append_values(chunk);
-}
-
-/* After a batch. */
-static bool
-look_at_dictionary(ObPqChunk *chunk)
-{
-	int64_t seen = chunk->values - chunk->nulls;
-
-	if (chunk->dictionary.plain.len > chunk->dictionary_limit)
-		return give_up(chunk);
-	if (seen < chunk->next_look)
-		return true;
-	chunk->next_look =
-		chunk->next_look < LOOKS_MAX ? chunk->next_look * 4 : INT64_MAX;
-	return pays(chunk, seen) || give_up(chunk);
 }
 
 /* ---- batches ---- */
@@ -790,6 +837,31 @@ page_bytes(const ObPqChunk *chunk)
 	return values + chunk->definitions.len / 8 + chunk->repetitions.len / 8;
 }
 
+/* Numbers and levels take more memory than they will in the page. */
+static bool
+is_page_full(const ObPqChunk *chunk)
+{
+	return chunk->numbers.len + chunk->plain.len + chunk->lengths.len +
+			   chunk->definitions.len + chunk->repetitions.len >=
+		   chunk->page_limit;
+}
+
+/* Before the first page that needs the dictionary, and when enough values are
+ * known, the dictionary is given up unless it pays. */
+static bool
+look_at_dictionary(ObPqChunk *chunk)
+{
+	int64_t seen = chunk->values - chunk->nulls;
+	bool first = chunk->dictionary_pages == 0 && is_page_full(chunk);
+
+	if (chunk->dictionary.plain.len > dictionary_limit(chunk))
+		return give_up(chunk);
+	if (chunk->looked || seen == 0 || (seen < LOOK && !first))
+		return true;
+	chunk->looked = seen >= LOOK;
+	return pays(chunk, seen) || give_up(chunk);
+}
+
 /* Whether there is one that would only be copied into a dictionary, since that
  * would be given up. */
 static bool
@@ -814,7 +886,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	int nulls = entries - leaf->nvalues;
 
 	if (chunk->dictionary_on &&
-		has_large_value(leaf, chunk->dictionary_limit) && !give_up(chunk))
+		has_large_value(leaf, dictionary_limit(chunk)) && !give_up(chunk))
 		return false;
 	if (!add_levels(chunk, entries))
 		return false;
@@ -833,7 +905,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	release_bytes(leaf);
 	if (chunk->dictionary_on && !look_at_dictionary(chunk))
 		return false;
-	return page_bytes(chunk) < chunk->page_limit || end_page(chunk);
+	return !is_page_full(chunk) || end_page(chunk);
 }
 
 bool
@@ -841,6 +913,9 @@ ob_pq_chunk_end(ObPqChunk *chunk)
 {
 	const ObPqDictionary *dictionary = &chunk->dictionary;
 
+	if (chunk->dictionary_on && chunk->dictionary_pages == 0 &&
+		!has_paid(chunk) && !give_up(chunk))
+		return false;
 	if (chunk->page_values > 0 && !end_page(chunk))
 		return false;
 	round_bounds(chunk, &chunk->stats);

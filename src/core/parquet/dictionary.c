@@ -61,6 +61,17 @@ ob_pq_dictionary_reset(ObPqDictionary *dictionary)
 	dictionary->seen.len = 0;
 }
 
+bool
+ob_pq_dictionary_shrink(ObPqDictionary *dictionary)
+{
+	ObPqMemory *memory = dictionary->memory;
+	int size = dictionary->size;
+
+	ob_pq_dictionary_free(dictionary);
+	memset(dictionary, 0, sizeof(*dictionary));
+	return ob_pq_dictionary_init(dictionary, memory, size);
+}
+
 void
 ob_pq_dictionary_free(ObPqDictionary *dictionary)
 {

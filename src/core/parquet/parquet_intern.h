@@ -176,6 +176,9 @@ typedef struct ObPqDictionary
 extern bool ob_pq_dictionary_init(ObPqDictionary *dictionary,
 								  ObPqMemory *memory, int size);
 extern void ob_pq_dictionary_reset(ObPqDictionary *dictionary);
+
+/* Empties it, and frees its memory; false: not even the least is left. */
+extern bool ob_pq_dictionary_shrink(ObPqDictionary *dictionary);
 extern void ob_pq_dictionary_free(ObPqDictionary *dictionary);
 
 /* Writes the numbers of a leaf's batch of values; false: out of memory. */
@@ -203,6 +206,8 @@ typedef struct ObPqPage
 	ObPqStats stats;
 } ObPqPage;
 
+#define OB_PQ_DICTIONARY_MAX ((size_t) 1024 * 1024)
+
 typedef struct ObPqChunk
 {
 	/* the leaf comes first, so a leaf is its chunk */
@@ -213,15 +218,16 @@ typedef struct ObPqChunk
 	const ObParquetOptions *options;
 	ObPqOrder order;
 	size_t page_limit;
-	size_t dictionary_limit;
-	size_t filter_limit; /* bytes of a Bloom filter; 0: none is wanted */
+	size_t dictionary_share; /* bytes that other columns cannot take from it */
+	size_t filter_limit;     /* bytes of a Bloom filter; 0: none is wanted */
 
 	/* dictionary: in use, or given up for the rest of the chunk, and for some
 	 * chunks after it */
 	bool dictionary_on;
 	int dictionary_pause;
-	int64_t next_look;
+	bool looked; /* at LOOK values */
 	ObPqDictionary dictionary;
+	size_t dictionary_counted; /* its part of ObParquet.dictionaries */
 
 	/* the page that is being filled */
 	uint32_t page; /* counts all pages, from 1 */
@@ -274,6 +280,10 @@ extern bool ob_pq_chunk_end(ObPqChunk *chunk);
 /* Empties it for the next row group; the blocks are gone already. */
 extern void ob_pq_chunk_reset(ObPqChunk *chunk);
 
+/* Frees the buffers of an empty chunk, which keeps them else; false: not even
+ * the least memory is left. */
+extern bool ob_pq_chunk_shrink(ObPqChunk *chunk);
+
 /* About how many bytes the chunk would have if it ended now. */
 extern size_t ob_pq_chunk_size(const ObPqChunk *chunk);
 
@@ -303,7 +313,11 @@ struct ObParquet
 	int nfilters; /* chunks that are to have Bloom filters */
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
-	ObPqBytes scratch;  /* a page's body */
+	ObPqBytes scratch; /* a page's body */
+	size_t held;       /* bytes of the pages that are being filled */
+	size_t held_limit;
+	size_t dictionaries; /* bytes of all dictionaries */
+	size_t dictionaries_limit;
 	size_t batch_bytes; /* of texts and levels, at which a batch ends */
 	size_t last_bytes;  /* of those in the last batch */
 	ObPqLeaf **wide;    /* leaves that have them */

@@ -13,15 +13,16 @@
 #define BATCH_MAX 1024
 #define BATCH_MIN 16
 #define BATCH_BYTES_MIN ((size_t) 64 * 1024)
-/* Of the memory, one part in so many is for batches, pages and dictionaries
- * of all columns.  A page that is full exists up to four times: as values, as
- * a body, compressed, and in buffers that have grown. */
+/* Of the memory, one part in so many is for batches, for pages that are being
+ * filled, and for all dictionaries.  A dictionary's hash table takes three
+ * times as much again. */
 #define BATCH_SHARE 16
-#define PAGE_SHARE 16
+#define PAGE_SHARE 4
 #define DICTIONARY_SHARE 16
 #define FILTER_SHARE 8
+/* Buffers that take more than such a part are freed after a row group. */
+#define KEPT_SHARE 2
 #define PAGE_LEAST 1024
-#define DICTIONARY_MAX ((size_t) 1024 * 1024)
 /* The reference implementations read no larger Bloom filter. */
 #define FILTER_MAX ((size_t) 128 * 1024 * 1024)
 /* What a single row may take beyond the memory at which a row group ends. */
@@ -77,9 +78,9 @@ add_chunks(ObParquet *writer, int node, int definition, int repetition,
 	made = &writer->chunks[(*chunk)++];
 	made->page_limit = between(options->memory / PAGE_SHARE / writer->nchunks,
 							   PAGE_LEAST, options->page_size);
-	made->dictionary_limit =
-		between(options->memory / DICTIONARY_SHARE / writer->nchunks,
-				PAGE_LEAST, DICTIONARY_MAX);
+	made->dictionary_share =
+		between(writer->dictionaries_limit / writer->nchunks, PAGE_LEAST,
+				OB_PQ_DICTIONARY_MAX);
 	if (it->filter && it->type != OB_PQ_BOOLEAN)
 		made->filter_limit =
 			between(options->memory / FILTER_SHARE / writer->nfilters,
@@ -99,6 +100,7 @@ build(ObParquet *writer, ObError *error)
 	bool failed = false;
 	int chunk = 0;
 
+	writer->dictionaries_limit = writer->options.memory / DICTIONARY_SHARE;
 	writer->batch_rows = between(share / VALUE_BYTES, BATCH_MIN, BATCH_MAX);
 	/* a page has whole batches, and is not to be much larger than asked */
 	writer->batch_bytes =
@@ -306,8 +308,17 @@ ob_parquet_end_group(ObParquet *writer, ObBuf *record, ObError *error)
 static void
 begin_group(ObParquet *writer)
 {
+	bool shrink;
+
 	for (int i = 0; i < writer->nchunks; i++)
 		ob_pq_chunk_reset(&writer->chunks[i]);
+	/* The row group would be full soon if they were kept. */
+	shrink = writer->memory.used > writer->options.memory / KEPT_SHARE;
+	for (int i = 0; shrink && i < writer->nchunks; i++)
+	{
+		if (!ob_pq_chunk_shrink(&writer->chunks[i]))
+			writer->failed = true;
+	}
 	writer->rows = 0;
 	writer->size = 0;
 }
