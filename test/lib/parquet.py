@@ -75,19 +75,34 @@ def adopted(found, kind):
     return kind
 
 
+# DuckDB keeps memory that Node knows nothing of: a process that has grown to
+# this many bytes is replaced.
+LARGE = 1 << 30
+
+
 class Readers:
     def __enter__(self):
-        self._process = subprocess.Popen(
-            ["node", "--expose-gc", "--max-old-space-size=4096", "read.mjs"],
-            cwd=FOLDER,
-            stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
-        )
         self._lock = threading.Lock()
+        self._start()
         return self
 
     def __exit__(self, *exception):
+        self._end()
+
+    def _start(self):
+        self._process = subprocess.Popen(
+            ["node", "--max-old-space-size=4096", "read.mjs"], cwd=FOLDER,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, encoding="utf-8",
+        )
+
+    def _end(self):
         self._process.stdin.close()
         self._process.wait(30)
+
+    def _is_large(self):
+        with open(f"/proc/{self._process.pid}/statm") as file:
+            pages = int(file.read().split()[1])
+        return pages * os.sysconf("SC_PAGE_SIZE") > LARGE
 
     def read(self, reader, path):
         """The columns of a file."""
@@ -106,6 +121,9 @@ class Readers:
             self._process.stdin.write(json.dumps(request) + "\n")
             self._process.stdin.flush()
             line = self._process.stdout.readline()
+            if line and self._is_large():
+                self._end()
+                self._start()
         if not line:
             raise ReaderError(f"Node ended, during {request}")
         response = json.loads(line)

@@ -230,12 +230,6 @@ async function respond(request) {
   return { columns: await readers[request.reader](request.file) };
 }
 
-// The garbage collector does not know of the memory that DuckDB's results hold.
-const ENOUGH = 512 * 1024 * 1024;
-function collect() {
-  if (process.memoryUsage.rss() > ENOUGH) globalThis.gc();
-}
-
 for await (const line of readline.createInterface({ input: process.stdin })) {
   let response;
   try {
@@ -244,6 +238,4 @@ for await (const line of readline.createInterface({ input: process.stdin })) {
     response = { error: String(error?.message ?? error) };
   }
   process.stdout.write(JSON.stringify(response) + '\n');
-  response = null;
-  collect();
 }
