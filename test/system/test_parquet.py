@@ -155,6 +155,11 @@ def test_names(parquet):
     del db.notices[:]
     parquet.check("SELECT 1 AS a, 2 AS b_2")
     assert db.notices == []
+    parquet.land('SELECT 1 AS "name", 2 AS id, 3 AS "Name", 4 AS "ID"')
+    (warning,) = db.notices
+    assert warning.startswith(
+        'WARNING:  columns "name" and "Name" differ only in case\n'
+    )
 
 
 def test_large_values(parquet):

@@ -307,11 +307,38 @@ check_name(const ObParquetColumns *columns, const char *name)
 	}
 }
 
+/* Readers that ignore case take one for the other, or fail. */
+static void
+warn_of_case(const ObParquetColumns *columns)
+{
+	for (int i = 0; i < columns->n; i++)
+	{
+		const char *name = columns->columns[i].name;
+
+		for (int j = 0; j < i; j++)
+		{
+			const char *other = columns->columns[j].name;
+
+			if (pg_strcasecmp(name, other) != 0)
+				continue;
+			ereport(WARNING,
+					(errmsg("columns \"%s\" and \"%s\" differ only in case",
+							ob_report_client_text(other),
+							ob_report_client_text(name)),
+					 errdetail("Most readers of Parquet do not tell such "
+							   "names apart."),
+					 errhint("Give one of them another name by AS.")));
+			return;
+		}
+	}
+}
+
 void
 ob_columns_warn(const ObParquetColumns *columns)
 {
 	StringInfoData names;
 
+	warn_of_case(columns);
 	initStringInfo(&names);
 	for (int i = 0; i < columns->n; i++)
 	{
