@@ -154,6 +154,15 @@ _AT_MOST = (
     ("jsonl", "none", "row_to_json", 0.25, None),
 )
 
+# The same of Parquet: (compression, encodings, one process, one worker).
+_PARQUET_AT_MOST = (
+    ("none", "compatible", 0.30, 0.20),
+    ("snappy", "compatible", 0.42, 0.28),
+    ("zstd", "compatible", 0.45, 0.30),
+    ("snappy", "delta", 0.30, 0.20),
+    ("zstd", "delta", 0.32, 0.22),
+)
+
 # The minimum speed as a multiple of a contestant's: (contestant, compression,
 # one process, one worker).
 _AT_LEAST = (
@@ -256,6 +265,12 @@ def _peer_rows(results):
 
 
 def _parquet_rows(results):
+    for compression, encodings, *bars in _PARQUET_AT_MOST:
+        cells = []
+        for parallel, bar in zip((_ONE, _TWO), bars):
+            label = parquet_label(compression, encodings, parallel)
+            cells += _verdict(ratio(results, label, copy_label("csv")), bar)
+        yield f"parquet {compression}, {encodings}: time, of COPY csv's", *cells
     for peer, what, bar in (
         (DUCKDB, f"`{DUCKDB}`", 5),
         (CLICKHOUSE, "ClickHouse's `postgresql()` and `s3()`", None),
