@@ -1423,8 +1423,9 @@ groups_in_any_order(void **state)
 
 /* A leaf of doubles and one of texts, whose bounds are cut. */
 static const ObPqNode pair[] = {
-	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 1, false},
-	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 2,
+	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 1, false,
+	 false},
+	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 2, false,
 	 false},
 };
 
