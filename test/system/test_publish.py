@@ -310,6 +310,29 @@ def test_two_destinations(db, rgw, make_server, s3, registry, bucket):
     assert keys(s3, bucket) == []
 
 
+def test_an_earlier_destination(db, s3, registry, bucket):
+    """A repeated run would name objects in another bucket than its manifest's."""
+    register(db, bucket, a="SELECT 1 AS one", b="SELECT 2 AS two")
+    run_id = land_all(db)[0]["run_id"]
+    other = bucket + "-2"
+    s3.create_bucket(Bucket=other)
+    try:
+        select(db, "UPDATE onboard_tables SET bucket = %s", (other,))
+        error = failure(
+            select, db, "SELECT * FROM onboard_all(NULL, %s, %s)",
+            ('{"manifest": true}', run_id),
+        )
+        assert error.pgcode == "22023"
+        assert "must have one destination" in str(error)
+        assert f's3://{bucket}/{key_of("a")}' in error.diag.message_detail
+        assert keys(s3, other) == []
+        land_all(db, manifest=True)
+        for item in s3.list_objects_v2(Bucket=other)["Contents"]:
+            s3.delete_object(Bucket=other, Key=item["Key"])
+    finally:
+        s3.delete_bucket(Bucket=other)
+
+
 def test_manifest_cannot_be_written(
     db, observer, s3, registry, workers, patient, proxied, proxy, bucket
 ):

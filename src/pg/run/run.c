@@ -140,6 +140,30 @@ spare_increments(const ObRun *run)
 	pfree(tasks);
 }
 
+/* The bucket of a table can have changed since an earlier attempt of the run,
+ * whose object the manifest would name. */
+static void
+require_earlier_there(const RunTable *table)
+{
+	const ObHistoryRow *earlier = table->task.earlier;
+	const char *bucket = table->task.export.bucket;
+	char *place;
+
+	if (!earlier || !earlier->uri ||
+		strcmp(earlier->status, OB_STATUS_DONE) != 0)
+		return;
+	place = psprintf("s3://%s/", bucket);
+	if (strncmp(earlier->uri, place, strlen(place)) != 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+				 errmsg("a run with a manifest must have one destination"),
+				 errdetail("The run has exported table \"%s\" to \"%s\" "
+						   "before; now it goes to bucket \"%s\".",
+						   table->request.name, earlier->uri, bucket),
+				 errhint("Give another run_id, or none.")));
+	pfree(place);
+}
+
 /* Finds the destination of the manifest, which is the bucket of the objects
  * that it names. */
 static void
@@ -169,6 +193,7 @@ find_destination(ObRun *run)
 							   export->server->name),
 					 errhint("Call onboard_all() once for each server and "
 							 "bucket, with a pattern.")));
+		require_earlier_there(table);
 	}
 	run->where = first ? &first->task.export : NULL;
 }
