@@ -82,6 +82,11 @@ ELSEWHERE = {
         "on when the transaction has ended"):
         ("test/system/test_jobs.py",
          "test_waiting_for_a_job_that_waits_for_the_session"),
+    ("54011", "parquet: more than 16,384 columns, fields of composite types and "
+        "lists"):
+        ("test/system/test_parquet_errors.py", "test_too_many_fields"),
+    ("55000", "During the export"):
+        ("test/system/test_parquet_errors.py", "test_altered_type"),
     ("0A000", "PREPARE TRANSACTION after `onboard_all`"):
         ("test/system/test_run_workers.py", "test_a_run_cannot_be_prepared"),
     ("55000", "the role has changed between two rows of "
