@@ -1180,6 +1180,54 @@ dictionaries_of_long_texts(void **state)
 	assert_int_equal(chunk.dictionary_pages, 0);
 }
 
+/* A text of 1000 bytes: at first one of few, of which a page has far more than
+ * the memory would take, then another one in each row. */
+static void
+put_late_text(ObPqLeaf *leaf, int row)
+{
+	char text[1000];
+
+	memset(text, 'a', sizeof(text));
+	if (row < 60000)
+		text[0] += row % 5;
+	else
+		memcpy(text, &row, sizeof(row));
+	put_bytes(leaf, text, sizeof(text));
+}
+
+/* A dictionary that has paid so far remains when it is given up: without it,
+ * the page's values would exceed the memory. */
+static void
+dictionaries_given_up_late(void **state)
+{
+	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_BYTE_ARRAY,
+						   0,   OB_PQ_STRING,   0,   0,
+						   1,   true,           true};
+	ObParquetOptions options = usual;
+	ObError error;
+	ObParquet *writer;
+	ObPqRecordChunk chunk;
+	ObBuf record;
+
+	options.page_size = MIB;
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	writer = ob_parquet_new(&node, 1, &options, &error);
+	assert_non_null(writer);
+	for (int row = 0; row < 62000; row++)
+	{
+		put_late_text(ob_parquet_leaf(writer, 0), row);
+		assert_int_equal(
+			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
+	}
+	chunk = chunk_of(writer, 0, &record);
+	assert_true(chunk.dictionary_size > 0 && chunk.dictionary_pages == 1);
+	assert_true(chunk.plain_pages > 0);
+	assert_int_equal(chunk.values, 62000);
+	ob_buf_free(&record);
+	ob_parquet_free(writer);
+}
+
 /* ---- statistics ---- */
 
 static void
@@ -1618,6 +1666,7 @@ main(void)
 		cmocka_unit_test(no_column),
 		cmocka_unit_test(dictionaries),
 		cmocka_unit_test(dictionaries_of_long_texts),
+		cmocka_unit_test(dictionaries_given_up_late),
 		cmocka_unit_test(filters),
 		cmocka_unit_test(filter_beyond_memory),
 		cmocka_unit_test(boundaries),

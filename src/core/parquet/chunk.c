@@ -27,6 +27,8 @@
 #define PAUSE 8
 /* A dictionary must take less than this part of what the values would. */
 #define WORTH 0.9
+/* A dictionary without pages goes if the values are no larger than so many. */
+#define UNDONE_PAGES 2
 #define LEVELS_PREFIX 4
 /* Memory of texts that each leaf begins with; and the most that a buffer keeps
  * when it is emptied. */
@@ -648,6 +650,40 @@ append_one(ObPqChunk *chunk, uint32_t number)
 						&end, 1);
 }
 
+/* What the values of the page would take without the dictionary. */
+static size_t
+undone_bytes(const ObPqChunk *chunk)
+{
+	const ObPqDictionary *dictionary = &chunk->dictionary;
+	const uint32_t *numbers = (const uint32_t *) chunk->numbers.data;
+	const uint32_t *starts = (const uint32_t *) dictionary->starts.data;
+	size_t n = chunk->numbers.len / sizeof(uint32_t);
+	size_t bytes = n * dictionary->size;
+
+	for (size_t i = 0; dictionary->size == 0 && i < n; i++)
+	{
+		uint32_t len;
+
+		memcpy(&len, dictionary->plain.data + starts[numbers[i]], sizeof(len));
+		bytes += sizeof(len) + len;
+	}
+	return bytes;
+}
+
+/* Whether a page needs the dictionary, or will: it has so many values that
+ * they would be a page far beyond its limit, or even beyond the memory. */
+static bool
+is_needed(const ObPqChunk *chunk)
+{
+	size_t bytes;
+
+	if (chunk->dictionary_pages > 0)
+		return true;
+	bytes = undone_bytes(chunk);
+	return bytes > UNDONE_PAGES * chunk->page_limit &&
+		   bytes > chunk->dictionary.plain.len + chunk->numbers.len;
+}
+
 /* Without pages that need it, the dictionary goes, too. */
 static bool
 give_up(ObPqChunk *chunk)
@@ -658,7 +694,7 @@ give_up(ObPqChunk *chunk)
 	if (!ob_pq_filter_dictionary(chunk, false))
 		return false;
 	chunk->dictionary_pause = PAUSE;
-	if (chunk->dictionary_pages > 0)
+	if (is_needed(chunk))
 	{
 		if (chunk->page_values > 0 && !end_page(chunk))
 			return false;
