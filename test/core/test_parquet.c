@@ -760,6 +760,37 @@ full_of_memory(void **state)
 	ob_parquet_free(writer);
 }
 
+#define WIDE 700
+
+/* Although in one batch the buffers of all columns double and become pages. */
+static void
+many_columns_in_little_memory(void **state)
+{
+	ObPqNode columns[WIDE];
+	ObParquetOptions options = usual;
+	ObError error;
+	ObParquet *writer;
+
+	for (int i = 0; i < WIDE; i++)
+		columns[i] = (ObPqNode){"c", OB_PQ_OPTIONAL, 0,   OB_PQ_INT64,
+								0,   OB_PQ_PLAIN,    0,   0,
+								1,   true,           true};
+	options.page_size = MIB;
+	options.memory = 5 * MIB;
+	ob_error_clear(&error);
+	writer = ob_parquet_new(columns, WIDE, &options, &error);
+	assert_non_null(writer);
+	for (int row = 0; !ob_parquet_is_full(writer); row++)
+	{
+		for (int i = 0; i < WIDE; i++)
+			ob_pq_int64(ob_parquet_leaf(writer, i), next_random());
+		assert_int_equal(
+			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
+	}
+	assert_in_range(ob_parquet_rows(writer), 100, 1000);
+	ob_parquet_free(writer);
+}
+
 /* The host can process interrupts after each column. */
 static void
 steps(void **state)
@@ -1661,6 +1692,7 @@ main(void)
 		cmocka_unit_test(lack_of_memory),
 		cmocka_unit_test(limits),
 		cmocka_unit_test(full_of_memory),
+		cmocka_unit_test(many_columns_in_little_memory),
 		cmocka_unit_test(large_pages),
 		cmocka_unit_test(a_row_too_large),
 		cmocka_unit_test(no_column),

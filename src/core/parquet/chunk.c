@@ -469,10 +469,13 @@ round_bounds(const ObPqChunk *chunk, ObPqStats *stats)
 		stats->valid = false;
 }
 
+/* An empty buffer is not kept if it is large, or memory is needed: the buffers
+ * and pages of many columns may grow in one batch. */
 static void
-release_large(ObPqChunk *chunk, ObPqBytes *bytes)
+release(ObPqChunk *chunk, ObPqBytes *bytes)
 {
-	if (bytes->capacity > KEPT_MAX)
+	if (bytes->capacity > KEPT_MAX ||
+		chunk->memory->used > chunk->options->memory)
 		ob_pq_bytes_free(chunk->memory, bytes);
 }
 
@@ -524,8 +527,10 @@ end_page(ObPqChunk *chunk)
 	memcpy(to, &page, sizeof(page));
 	chunk->pages.len += sizeof(page);
 	reset_page(chunk);
-	release_large(chunk, &chunk->plain);
-	release_large(chunk, scratch);
+	release(chunk, &chunk->numbers);
+	release(chunk, &chunk->plain);
+	release(chunk, &chunk->lengths);
+	release(chunk, scratch);
 	return true;
 }
 

@@ -313,9 +313,7 @@ struct ObParquet
 	int nfilters; /* chunks that are to have Bloom filters */
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
-	ObPqBytes scratch; /* a page's body */
-	size_t held;       /* bytes of the pages that are being filled */
-	size_t held_limit;
+	ObPqBytes scratch;   /* a page's body */
 	size_t dictionaries; /* bytes of all dictionaries */
 	size_t dictionaries_limit;
 	size_t batch_bytes; /* of texts and levels, at which a batch ends */
