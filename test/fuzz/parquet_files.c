@@ -155,6 +155,22 @@ choose_type(File *file, ObPqNode *node)
 		node->length = bytes_of_digits(node->precision);
 }
 
+/* The extension writes filters of no others. */
+static bool
+can_have_filter(const ObPqNode *node)
+{
+	switch (node->type)
+	{
+		case OB_PQ_BOOLEAN:
+		case OB_PQ_FLOAT:
+		case OB_PQ_DOUBLE:
+			return false;
+		default:
+			return node->meaning != OB_PQ_PLAIN ||
+				   node->type != OB_PQ_BYTE_ARRAY;
+	}
+}
+
 /* A node of any kind, and all below it. */
 static void
 draw_node(File *file, const char *name, ObPqRepetition repetition, int depth)
@@ -200,6 +216,7 @@ draw_node(File *file, const char *name, ObPqRepetition repetition, int depth)
 	{
 		file->leaf[at] = file->nleaves++;
 		choose_type(file, node);
+		node->filter = depth == 0 && can_have_filter(node) && below(file, 2);
 	}
 }
 
@@ -664,7 +681,8 @@ draw_options(File *file, ObParquetOptions *options)
 									   OB_PQ_ZSTD, OB_PQ_LZ4};
 	static const int rows[] = {1, 7, 100, 1000, 1023, 1024, 1025, 1 << 20};
 	static const size_t pages[] = {64, 500, 4096, 65536, 1 << 20};
-	static const size_t memory[] = {1 << 17, 1 << 19, 1 << 21, 1 << 24};
+	static const size_t memory[] = {1 << 16, 1 << 17, 1 << 18,
+									1 << 19, 1 << 21, 1 << 24};
 
 	*options = (ObParquetOptions){
 		.codec = pick(file, codecs),
