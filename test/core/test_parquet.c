@@ -791,6 +791,45 @@ many_columns_in_little_memory(void **state)
 	ob_parquet_free(writer);
 }
 
+/* The values of lists count for the size of a batch, not only the levels: a
+ * page would be many times its limit, and exceed the memory. */
+static void
+long_lists(void **state)
+{
+	const ObPqNode list[] = {
+		{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 1, false, false},
+		{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
+		{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_PLAIN, 0, 0, 2,
+		 false, false},
+	};
+	ObParquetOptions options = usual;
+	ObError error;
+	ObParquet *writer;
+	int row = 0;
+
+	options.codec = OB_PQ_NONE;
+	options.page_size = MIB;
+	options.memory = 5 * MIB;
+	ob_error_clear(&error);
+	writer = ob_parquet_new(list, COUNT_OF(list), &options, &error);
+	assert_non_null(writer);
+	for (; !ob_parquet_is_full(writer); row++)
+	{
+		ObPqLeaf *leaf = ob_parquet_leaf(writer, 0);
+
+		for (int i = 0; i < 1000; i++)
+		{
+			ob_pq_levels(leaf, i > 0, 3);
+			ob_pq_int64(leaf, next_random());
+		}
+		assert_int_equal(
+			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
+	}
+	/* most of the memory is for the pages */
+	assert_in_range(row, 300, 700);
+	ob_parquet_free(writer);
+}
+
 /* The host can process interrupts after each column. */
 static void
 steps(void **state)
@@ -1693,6 +1732,7 @@ main(void)
 		cmocka_unit_test(limits),
 		cmocka_unit_test(full_of_memory),
 		cmocka_unit_test(many_columns_in_little_memory),
+		cmocka_unit_test(long_lists),
 		cmocka_unit_test(large_pages),
 		cmocka_unit_test(a_row_too_large),
 		cmocka_unit_test(no_column),

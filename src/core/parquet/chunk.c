@@ -94,8 +94,8 @@ grow_array(ObPqMemory *memory, void **array, size_t size, int old, int new)
 	return to != NULL;
 }
 
-static size_t
-element_size(const ObPqLeaf *leaf)
+size_t
+ob_pq_value_size(const ObPqLeaf *leaf)
 {
 	int size = ob_pq_leaf_size(leaf);
 
@@ -109,8 +109,8 @@ ob_pq_more_values(ObPqLeaf *leaf)
 	int capacity = leaf->capacity ? leaf->capacity * 2 : 8;
 	void *array = leaf->values.fixed;
 
-	if (!grow_array(chunk->memory, &array, element_size(leaf), leaf->capacity,
-					capacity))
+	if (!grow_array(chunk->memory, &array, ob_pq_value_size(leaf),
+					leaf->capacity, capacity))
 	{
 		leaf->writer->failed = true;
 		return false;
@@ -243,7 +243,7 @@ ob_pq_chunk_free(ObPqChunk *chunk)
 		return;
 	free_blocks(chunk);
 	ob_pq_release(memory, leaf->values.fixed,
-				  element_size(leaf) * leaf->capacity);
+				  ob_pq_value_size(leaf) * leaf->capacity);
 	ob_pq_release(memory, leaf->bytes, leaf->bytes_capacity);
 	ob_pq_release(memory, leaf->definitions, leaf->levels_capacity);
 	ob_pq_release(memory, leaf->repetitions, leaf->levels_capacity);

@@ -268,6 +268,10 @@ extern void ob_pq_chunk_free(ObPqChunk *chunk);
 /* Bytes of each value; 0: of any length. */
 extern int ob_pq_leaf_size(const ObPqLeaf *leaf);
 
+/* Bytes of each value in a batch, where a text has its end beside its bytes.
+ */
+extern size_t ob_pq_value_size(const ObPqLeaf *leaf);
+
 /* The encoding of values that are in no dictionary. */
 extern ObPqEncoding ob_pq_chunk_encoding(const ObPqChunk *chunk);
 
@@ -316,7 +320,7 @@ struct ObParquet
 	ObPqBytes scratch;   /* a page's body */
 	size_t dictionaries; /* bytes of all dictionaries */
 	size_t dictionaries_limit;
-	size_t batch_bytes; /* of texts and levels, at which a batch ends */
+	size_t batch_bytes; /* of texts and lists, at which a batch ends */
 	size_t last_bytes;  /* of those in the last batch */
 	ObPqLeaf **wide;    /* leaves that have them */
 	int nwide;

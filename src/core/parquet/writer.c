@@ -193,14 +193,20 @@ ob_parquet_row(const ObParquet *writer)
 	return writer->row;
 }
 
-/* The bytes of the batch's texts and levels. */
+/* The bytes of the batch's texts and lists. */
 static size_t
 wide_bytes(const ObParquet *writer)
 {
 	size_t bytes = 0;
 
 	for (int i = 0; i < writer->nwide; i++)
-		bytes += writer->wide[i]->nbytes + writer->wide[i]->nlevels;
+	{
+		const ObPqLeaf *leaf = writer->wide[i];
+
+		bytes += leaf->nbytes + leaf->nlevels;
+		if (leaf->nlevels > 0)
+			bytes += leaf->nvalues * ob_pq_value_size(leaf);
+	}
 	return bytes;
 }
 
