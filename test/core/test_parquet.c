@@ -791,17 +791,28 @@ many_columns_in_little_memory(void **state)
 	ob_parquet_free(writer);
 }
 
+static const ObPqNode list[] = {
+	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 1, false, false},
+	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
+	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_PLAIN, 0, 0, 2, false,
+	 false},
+};
+
+static void
+put_long_list(ObPqLeaf *leaf, int n)
+{
+	for (int i = 0; i < n; i++)
+	{
+		ob_pq_levels(leaf, i > 0, 3);
+		ob_pq_int64(leaf, next_random());
+	}
+}
+
 /* The values of lists count for the size of a batch, not only the levels: a
  * page would be many times its limit, and exceed the memory. */
 static void
 long_lists(void **state)
 {
-	const ObPqNode list[] = {
-		{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 1, false, false},
-		{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
-		{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_PLAIN, 0, 0, 2,
-		 false, false},
-	};
 	ObParquetOptions options = usual;
 	ObError error;
 	ObParquet *writer;
@@ -815,13 +826,7 @@ long_lists(void **state)
 	assert_non_null(writer);
 	for (; !ob_parquet_is_full(writer); row++)
 	{
-		ObPqLeaf *leaf = ob_parquet_leaf(writer, 0);
-
-		for (int i = 0; i < 1000; i++)
-		{
-			ob_pq_levels(leaf, i > 0, 3);
-			ob_pq_int64(leaf, next_random());
-		}
+		put_long_list(ob_parquet_leaf(writer, 0), 1000);
 		assert_int_equal(
 			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
 	}
@@ -946,6 +951,33 @@ chunk_of(ObParquet *writer, int leaf, ObBuf *record)
 		for (int j = 0; j < chunk.npages; j++)
 			ob_pq_record_page(&reader, &page);
 	}
+}
+
+/* What a single row has taken is not held against all row groups after it. */
+static void
+a_long_list(void **state)
+{
+	ObParquetOptions options = usual;
+	ObError error;
+	ObParquet *writer;
+	ObBuf record;
+
+	options.codec = OB_PQ_NONE;
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	writer = ob_parquet_new(list, COUNT_OF(list), &options, &error);
+	assert_non_null(writer);
+	put_long_list(ob_parquet_leaf(writer, 0), 500 * 1024);
+	assert_int_equal(work(writer, ob_parquet_end_row(writer, &error), &error),
+					 OB_OK);
+	chunk_of(writer, 0, &record);
+	assert_true(writer->memory.used < options.memory / 4);
+	put_long_list(ob_parquet_leaf(writer, 0), 10);
+	assert_int_equal(work(writer, ob_parquet_end_row(writer, &error), &error),
+					 OB_OK);
+	assert_false(ob_parquet_is_full(writer));
+	ob_buf_free(&record);
+	ob_parquet_free(writer);
 }
 
 /* ---- Bloom filters ---- */
@@ -1733,6 +1765,7 @@ main(void)
 		cmocka_unit_test(full_of_memory),
 		cmocka_unit_test(many_columns_in_little_memory),
 		cmocka_unit_test(long_lists),
+		cmocka_unit_test(a_long_list),
 		cmocka_unit_test(large_pages),
 		cmocka_unit_test(a_row_too_large),
 		cmocka_unit_test(no_column),

@@ -530,6 +530,8 @@ end_page(ObPqChunk *chunk)
 	release(chunk, &chunk->numbers);
 	release(chunk, &chunk->plain);
 	release(chunk, &chunk->lengths);
+	release(chunk, &chunk->definitions);
+	release(chunk, &chunk->repetitions);
 	release(chunk, scratch);
 	return true;
 }
@@ -854,15 +856,31 @@ add_levels(ObPqChunk *chunk, int entries)
 
 /* The memory of large values is not kept: the page needs as much again. */
 static void
-release_bytes(ObPqLeaf *leaf)
+release_batch(ObPqLeaf *leaf)
 {
-	if (leaf->bytes_capacity <= KEPT_MAX)
-		return;
-	ob_pq_release(((ObPqChunk *) leaf)->memory, leaf->bytes,
-				  leaf->bytes_capacity);
-	leaf->bytes = NULL;
-	leaf->bytes_capacity = 0;
-	(void) ob_pq_more_bytes(leaf, BYTES_LEAST);
+	ObPqMemory *memory = ((ObPqChunk *) leaf)->memory;
+	size_t values = ob_pq_value_size(leaf) * leaf->capacity;
+
+	if (leaf->bytes_capacity > KEPT_MAX)
+	{
+		ob_pq_release(memory, leaf->bytes, leaf->bytes_capacity);
+		leaf->bytes = NULL;
+		leaf->bytes_capacity = 0;
+		(void) ob_pq_more_bytes(leaf, BYTES_LEAST);
+	}
+	if (values > KEPT_MAX)
+	{
+		ob_pq_release(memory, leaf->values.fixed, values);
+		leaf->values.fixed = NULL;
+		leaf->capacity = 0;
+	}
+	if (leaf->max_repetition > 0 && leaf->levels_capacity > KEPT_MAX)
+	{
+		ob_pq_release(memory, leaf->definitions, leaf->levels_capacity);
+		ob_pq_release(memory, leaf->repetitions, leaf->levels_capacity);
+		leaf->definitions = leaf->repetitions = NULL;
+		leaf->levels_capacity = 0;
+	}
 }
 
 static size_t
@@ -943,7 +961,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	if (!chunk->dictionary_on && !ob_pq_filter_batch(chunk))
 		return false;
 	reset_batch(leaf);
-	release_bytes(leaf);
+	release_batch(leaf);
 	if (chunk->dictionary_on && !look_at_dictionary(chunk))
 		return false;
 	return !is_page_full(chunk) || end_page(chunk);
