@@ -237,7 +237,7 @@ class Judge:
                    "BEGIN ISOLATION LEVEL REPEATABLE READ")
             history = select(
                 db, "SELECT run_id::text, name, role_id::bigint AS role_id,"
-                " status, uri, rows, bytes, started FROM onboard_history"
+                " status, uri, rows, bytes, started, error FROM onboard_history"
             )
             self.history = [row for row in history if row["status"] == "done"]
             self.not_done = [row for row in history if row["status"] != "done"]
@@ -397,7 +397,8 @@ class Judge:
             and (vers := (self.look(uri) or Landed(0, "", [])).vers)
         }
         denied = [
-            ("the history", row["run_id"], row["name"], row["status"])
+            ("the history", row["run_id"], row["name"],
+             f"{row['status']} ({row['error']})")
             for row in self.not_done
             if row["status"] in ("failed", "withheld", "empty")
             and row["uri"] is None

@@ -294,6 +294,47 @@ def test_a_run_that_fails_when_all_have_landed(
         assert history(db, run_id) == [
             ("a", "failed", "42501"), ("b", "failed", "42501")
         ]
+        for row in left(db, run_id):
+            assert row["uri"].endswith(key_of(row["name"]))
+            assert row["error"].endswith("(the object was written)")
+
+
+def left(db, run_id):
+    return select(db, "SELECT name, uri, error FROM onboard_runs WHERE run_id"
+                  " = %s ORDER BY name", (run_id,))
+
+
+@pytest.mark.parametrize("together", [False, True])
+def test_cancel_after_a_table_has_landed(
+    db, rgw, s3, registry, bucket, together
+):
+    """Without workers the rows of earlier tables are rolled back; the failure
+    says that an object is there, unless it is not visible yet."""
+    register(db, bucket, a="SELECT 1 AS a", b=SLEEPS)
+    select(db, "SET onboard.parallel_tables = 0")
+    options = json.dumps({"publish": "together"} if together else {})
+    run_id = value(db, "SELECT onboard_submit_all(NULL, %s)", (options,))
+    process.wait_until(
+        lambda: value(
+            db, "SELECT count(*) FROM pg_stat_activity WHERE wait_event ="
+            " 'PgSleep' AND backend_type = 'onboard job'") == 1,
+        30, "the second table is under way",
+    )
+    assert value(db, "SELECT onboard_cancel(%s)", (run_id,)) is True
+    assert wait(db, run_id)["status"] == "failed"
+    assert history(db, run_id) == [
+        ("a", "failed", "57014"), ("b", "failed", "57014")
+    ]
+    first, second = left(db, run_id)
+    assert second["uri"] is None
+    assert "written" not in second["error"]
+    if together:
+        assert first["uri"] is None and keys(s3, bucket) == []
+    else:
+        assert first["uri"] == f"s3://{bucket}/{key_of('a')}"
+        assert first["error"].endswith("(the object was written)")
+        assert keys(s3, bucket) == [key_of("a")]
+    no_upload_left(rgw, bucket)
 
 
 def test_one_table_whose_manifest_cannot_be_written(

@@ -35,6 +35,8 @@ typedef struct JobState
 	List *names; /* names of the tables in the history's first rows */
 	bool none;   /* there were no tables: the run has a row of its own */
 	bool known;
+	ObRun *run; /* NULL: it has not begun */
+	List *left; /* of ObLeftObject *, if the run has failed */
 } JobState;
 
 static ObJobShared *
@@ -150,15 +152,17 @@ write_run_itself(const JobState *job, const char *status,
 }
 
 static void
-run_entries(const JobState *job)
+run_entries(JobState *job)
 {
 	const ObJobRequest *wanted = &job->wanted;
 	ObExportRequest common = job->common;
 
 	ob_session_begin(job->session);
 	common.lsn = ob_task_lsn();
-	ob_run_all(ob_registry_list(wanted->schema, wanted->name), wanted->options,
-			   &common);
+	job->run = ob_run_begin(ob_registry_list(wanted->schema, wanted->name),
+							wanted->options, &common);
+	while (ob_run_next(job->run) != NULL)
+		continue;
 	if (job->none)
 		write_run_itself(job, OB_STATUS_EMPTY, NULL);
 	ob_session_commit();
@@ -170,7 +174,25 @@ typedef struct Failure
 	const ErrorData *error;
 } Failure;
 
-/* Marks tables that have not ended as failed, because the run has failed. */
+/* Adds that the table's object exists, or may exist. */
+static void
+add_left_object(const JobState *job, ObHistoryRow *row)
+{
+	ListCell *cell;
+
+	foreach (cell, job->left)
+	{
+		const ObLeftObject *object = lfirst(cell);
+
+		if (strcmp(object->name, row->name) != 0)
+			continue;
+		row->uri = object->uri;
+		row->error = ob_fate_error(object->fate, row->error);
+	}
+}
+
+/* Marks tables that have not ended as failed, because the run has failed.  The
+ * rows of those that this process has exported were rolled back. */
 static void
 write_failure(void *arg)
 {
@@ -189,6 +211,7 @@ write_failure(void *arg)
 		row.error = failure->error->message;
 		row.detail = failure->error->detail;
 		row.sqlstate = failure->error->sqlerrcode;
+		add_left_object(job, &row);
 		if (job->none || !ob_history_write_if_open(schema, &row))
 			continue;
 		ob_notify_log(&row);
@@ -205,8 +228,22 @@ write_failure(void *arg)
 	ob_notify_run(&totals);
 }
 
+/* Keeps what is known of the run's objects beyond its transaction. */
 static void
-run_every(const JobState *job)
+keep_left_objects(JobState *job)
+{
+	MemoryContext before;
+
+	if (!job->run)
+		return;
+	before = MemoryContextSwitchTo(TopMemoryContext);
+	job->left = ob_run_left_objects(job->run);
+	MemoryContextSwitchTo(before);
+	job->run = NULL;
+}
+
+static void
+run_every(JobState *job)
 {
 	MemoryContext context = CurrentMemoryContext;
 	ErrorData *volatile error = NULL;
@@ -219,6 +256,7 @@ run_every(const JobState *job)
 	}
 	PG_CATCH();
 	{
+		keep_left_objects(job);
 		error = ob_work_recover(context);
 	}
 	PG_END_TRY();

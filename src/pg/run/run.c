@@ -933,11 +933,44 @@ ob_run_stop(ObRun *run)
 	return run->n - run->nended;
 }
 
-void
-ob_run_all(List *entries, Jsonb *options, const ObExportRequest *common)
+static ObFate
+fate_of(const RunTable *table)
 {
-	ObRun *run = ob_run_begin(entries, options, common);
+	const ObHistoryRow *row = &table->task.row;
 
-	while (ob_run_next(run) != NULL)
-		continue;
+	/* the publications of a run that is closed are gone */
+	if (!table->publication || table->run->closed)
+		return row->status && strcmp(row->status, OB_STATUS_DONE) == 0
+				   ? OB_FATE_WRITTEN
+				   : *table->task.export.fate;
+	switch (table->publication->state)
+	{
+		case OB_PUBLISHED_DONE:
+			return OB_FATE_WRITTEN;
+		case OB_PUBLISHED_UNKNOWN:
+			return OB_FATE_UNKNOWN;
+		default:
+			return OB_FATE_NONE;
+	}
+}
+
+List *
+ob_run_left_objects(const ObRun *run)
+{
+	List *found = NIL;
+
+	for (int i = 0; i < run->n; i++)
+	{
+		const RunTable *table = &run->tables[i];
+		ObLeftObject *object;
+
+		if (!table->here || table->error || fate_of(table) == OB_FATE_NONE)
+			continue;
+		object = palloc(sizeof(ObLeftObject));
+		object->name = pstrdup(table->request.name);
+		object->uri = pstrdup(table->task.uri);
+		object->fate = fate_of(table);
+		found = lappend(found, object);
+	}
+	return found;
 }

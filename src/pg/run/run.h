@@ -35,8 +35,20 @@ extern const ObHistoryRow *ob_run_next(ObRun *run);
  * were not returned because of it.  Does not raise. */
 extern int ob_run_stop(ObRun *run);
 
-/* Runs all tables. */
-extern void ob_run_all(List *entries, Jsonb *options,
-					   const ObExportRequest *common);
+/* The object of a table whose run has failed. */
+typedef struct ObLeftObject
+{
+	const char *name; /* name of the table */
+	const char *uri;
+	ObFate fate; /* not OB_FATE_NONE */
+} ObLeftObject;
+
+/*
+ * Returns the objects that exist, or may exist, of the tables that this
+ * process has run: a list of ObLeftObject *, allocated in the current memory
+ * context.  A failed run rolls their rows of the history back.  Does not look
+ * at the store.
+ */
+extern List *ob_run_left_objects(const ObRun *run);
 
 #endif
