@@ -528,8 +528,10 @@ def test_dump_and_restore(pg, db, registry, bucket):
     kept, wrong = land_all(db)
     assert kept["detail"] is None
     assert wrong["detail"] == "The input string ended unexpectedly."
+    # In another database, a job of another test that still runs is lost.
     tables = ("TABLE onboard_tables ORDER BY name",
-              "TABLE onboard_runs ORDER BY run_id, name")
+              "SELECT * FROM onboard_runs WHERE status <> ALL"
+              " ('{queued,running,lost}') ORDER BY run_id, name")
     expected = [select(db, sql) for sql in tables]
     # Mappings are not restored: their secrets must not be logged.
     dump = process.run(
