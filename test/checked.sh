@@ -192,7 +192,10 @@ layers() {
     # PostgreSQL's own tests are for the quicker one.
     [ "$name" != assert ] || files+=(test/system/test_regression)
     in_tree bash test/sql.sh
+    # Two tests of Parquet measure memory.
     in_tree bash test/system.sh --numprocesses 2 --dist loadfile \
+        --deselect test/system/test_parquet.py::test_memory --deselect \
+        test/system/test_parquet.py::test_elements_beyond_the_memory \
         "${files[@]/%/.py}"
 }
 
