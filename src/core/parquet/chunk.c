@@ -27,7 +27,8 @@
 #define PAUSE 8
 /* A dictionary must take less than this part of what the values would. */
 #define WORTH 0.9
-/* A dictionary without pages goes if the values are no larger than so many. */
+/* A dictionary that has no page yet can be given up only if the values would
+ * fill no more than so many pages. */
 #define UNDONE_PAGES 2
 #define LEVELS_PREFIX 4
 /* Memory of texts that each leaf begins with; and the most that a buffer keeps
@@ -233,6 +234,20 @@ free_blocks(ObPqChunk *chunk)
 	}
 }
 
+/* The buffers of pages. */
+static void
+free_buffers(ObPqChunk *chunk)
+{
+	ObPqMemory *memory = chunk->memory;
+
+	ob_pq_bytes_free(memory, &chunk->numbers);
+	ob_pq_bytes_free(memory, &chunk->plain);
+	ob_pq_bytes_free(memory, &chunk->lengths);
+	ob_pq_bytes_free(memory, &chunk->definitions);
+	ob_pq_bytes_free(memory, &chunk->repetitions);
+	ob_pq_bytes_free(memory, &chunk->pages);
+}
+
 void
 ob_pq_chunk_free(ObPqChunk *chunk)
 {
@@ -248,12 +263,7 @@ ob_pq_chunk_free(ObPqChunk *chunk)
 	ob_pq_release(memory, leaf->definitions, leaf->levels_capacity);
 	ob_pq_release(memory, leaf->repetitions, leaf->levels_capacity);
 	ob_pq_dictionary_free(&chunk->dictionary);
-	ob_pq_bytes_free(memory, &chunk->numbers);
-	ob_pq_bytes_free(memory, &chunk->plain);
-	ob_pq_bytes_free(memory, &chunk->lengths);
-	ob_pq_bytes_free(memory, &chunk->definitions);
-	ob_pq_bytes_free(memory, &chunk->repetitions);
-	ob_pq_bytes_free(memory, &chunk->pages);
+	free_buffers(chunk);
 }
 
 static void
@@ -285,14 +295,7 @@ count_dictionary(ObPqChunk *chunk)
 bool
 ob_pq_chunk_shrink(ObPqChunk *chunk)
 {
-	ObPqMemory *memory = chunk->memory;
-
-	ob_pq_bytes_free(memory, &chunk->numbers);
-	ob_pq_bytes_free(memory, &chunk->plain);
-	ob_pq_bytes_free(memory, &chunk->lengths);
-	ob_pq_bytes_free(memory, &chunk->definitions);
-	ob_pq_bytes_free(memory, &chunk->repetitions);
-	ob_pq_bytes_free(memory, &chunk->pages);
+	free_buffers(chunk);
 	return !chunk->dictionary.memory ||
 		   ob_pq_dictionary_shrink(&chunk->dictionary);
 }
