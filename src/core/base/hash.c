@@ -14,6 +14,10 @@
 #include <string.h>
 #include <zlib.h>
 
+#ifdef __x86_64__
+#include <immintrin.h>
+#endif
+
 static const struct
 {
 	const char *name;
@@ -60,10 +64,29 @@ ob_hex(const void *data, size_t len, char *out)
 
 /* ---- CRC-32 ---- */
 
+#ifdef __x86_64__
+__attribute__((target("avx"))) static void
+clear_upper_halves(void)
+{
+	_mm256_zeroupper();
+}
+#endif
+
+void
+ob_isal_end(void)
+{
+#ifdef __x86_64__
+	if (__builtin_cpu_supports("avx"))
+		clear_upper_halves();
+#endif
+}
+
 uint32_t
 ob_crc32(uint32_t crc, const void *data, size_t len)
 {
-	return crc32_gzip_refl(crc, data, len);
+	crc = crc32_gzip_refl(crc, data, len);
+	ob_isal_end();
+	return crc;
 }
 
 uint32_t

@@ -54,6 +54,11 @@ extern void ob_hex(const void *data, size_t len, char *out);
 /* Continues a CRC, which is 0 before the first byte. */
 extern uint32_t ob_crc32(uint32_t crc, const void *data, size_t len);
 
+/* Ends a use of ISA-L, whose AVX-512 code does not clear the upper halves of
+ * the vector registers.  Until they are cleared, some processors execute SSE
+ * instructions, of which all our code consists, many times slower. */
+extern void ob_isal_end(void);
+
 /* Returns the CRC of a followed by b, given b's length. */
 extern uint32_t ob_crc32_combine(uint32_t a, uint32_t b, uint64_t len);
 

@@ -133,6 +133,7 @@ igzip_step(ObIgzipSink *igzip, ObError *error)
 	stream->next_out = (uint8_t *) out;
 	stream->avail_out = (uint32_t) avail;
 	status = isal_deflate(stream);
+	ob_isal_end();
 	if (status != COMP_OK)
 	{
 		ob_error_what(error, "could not compress with gzip");
