@@ -12,6 +12,10 @@
 #include <openssl/evp.h>
 #include <zlib.h>
 
+#ifdef __x86_64__
+#include <cpuid.h>
+#endif
+
 #define SIZE ((size_t) 1024 * 1024)
 
 /* Two of them begin at odd addresses, where vector code tends to have
@@ -49,6 +53,52 @@ crc32_equals_zlibs(void **state)
 	/* a NULL without bytes changes nothing */
 	assert_int_equal(ob_crc32(0x12345678, NULL, 0), 0x12345678);
 }
+
+#ifdef __x86_64__
+/* Whether the processor regards the upper halves of the vector registers as
+ * used: bit 2 of XINUSE. */
+static bool
+are_upper_halves_used(void)
+{
+	uint32_t low;
+	uint32_t high;
+
+	__asm__ volatile("xgetbv" : "=a"(low), "=d"(high) : "c"(1));
+	return (low & 4) != 0;
+}
+
+/* XGETBV can read XINUSE, and AVX is there. */
+static bool
+has_xinuse(void)
+{
+	uint32_t eax;
+	uint32_t ebx;
+	uint32_t ecx;
+	uint32_t edx;
+
+	return __builtin_cpu_supports("avx") &&
+		   __get_cpuid_count(13, 1, &eax, &ebx, &ecx, &edx) && (eax & 4) != 0;
+}
+
+/* Upper halves that stay in use make the SSE instructions after them slow. */
+static void
+crc32_leaves_no_upper_halves(void **state)
+{
+	if (!has_xinuse())
+		return;
+	__asm__ volatile("vzeroupper");
+	if (are_upper_halves_used())
+		return; /* a processor that does not look */
+	__asm__ volatile("vpcmpeqd %%xmm0, %%xmm0, %%xmm0\n\t"
+					 "vinsertf128 $1, %%xmm0, %%ymm0, %%ymm0" ::
+						 : "xmm0");
+	assert_true(are_upper_halves_used());
+	ob_isal_end();
+	assert_false(are_upper_halves_used());
+	ob_crc32(0, data, SIZE);
+	assert_false(are_upper_halves_used());
+}
+#endif
 
 static void
 crc32_goes_on(void **state)
@@ -230,6 +280,9 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(crc32_equals_zlibs),
 		cmocka_unit_test(md5_texts),
+#ifdef __x86_64__
+		cmocka_unit_test(crc32_leaves_no_upper_halves),
+#endif
 		cmocka_unit_test(crc32_goes_on),
 		cmocka_unit_test(crc32_combines),
 		cmocka_unit_test(crc32_texts),
