@@ -17,6 +17,8 @@
 
 #define FIRST_SLOTS 32
 #define ONE_BYTE_TEXTS 256
+/* Numbers whose slots are being fetched into the cache. */
+#define AHEAD 16
 
 static uint64_t
 hash_number(uint64_t value)
@@ -228,6 +230,13 @@ number_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
 	return dictionary->n - 1;
 }
 
+static inline void
+fetch(const ObPqDictionary *dictionary, uint64_t hash)
+{
+	__builtin_prefetch(
+		&dictionary->slots[(uint32_t) hash & dictionary->mask]);
+}
+
 static bool
 add_int32(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 {
@@ -235,6 +244,8 @@ add_int32(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 
 	for (int i = 0; i < leaf->nvalues; i++)
 	{
+		if (i + AHEAD < leaf->nvalues)
+			fetch(dictionary, hash_number(values[i + AHEAD]));
 		numbers[i] = number_of(dictionary, hash_number(values[i]), &values[i],
 							   sizeof(uint32_t));
 		if (numbers[i] == UINT32_MAX)
@@ -250,6 +261,8 @@ add_int64(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 
 	for (int i = 0; i < leaf->nvalues; i++)
 	{
+		if (i + AHEAD < leaf->nvalues)
+			fetch(dictionary, hash_number(values[i + AHEAD]));
 		numbers[i] = number_of(dictionary, hash_number(values[i]), &values[i],
 							   sizeof(uint64_t));
 		if (numbers[i] == UINT32_MAX)
