@@ -689,6 +689,9 @@ def check_drawn(parquet, db, seed, number):
     for statement in draw.script:
         execute(db, statement)
     options = drawn_options(rng, draw.names)
+    some = [name for name in filterable(db, "t") if rng.random() < 0.5]
+    if some:
+        options["bloom_filter"] = some
     columns = ", ".join(
         f"{held} AS {name}" for name, held in Storable(db).columns("t")
     )
@@ -706,6 +709,16 @@ def check_drawn(parquet, db, seed, number):
             f"ONBOARD_SEED={seed}/{number} {options}\n{draw.script}\n{error}"
         ) from error
     execute(db, f"RESET ALL; {draw.cleanup}")
+
+
+def filterable(db, table):
+    """The columns of a table that can have a Bloom filter."""
+    types = [FILTERED[name][0] for name in FILTERABLE]
+    return [name for (name,) in execute(
+        db, "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass"
+        " AND attnum > 0 AND NOT attisdropped AND atttypid = ANY(%s::regtype[])"
+        " ORDER BY attnum", (table, types),
+    )]
 
 
 def explained(db, query, options):
