@@ -233,8 +233,7 @@ number_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
 static inline void
 fetch(const ObPqDictionary *dictionary, uint64_t hash)
 {
-	__builtin_prefetch(
-		&dictionary->slots[(uint32_t) hash & dictionary->mask]);
+	__builtin_prefetch(&dictionary->slots[(uint32_t) hash & dictionary->mask]);
 }
 
 static bool
