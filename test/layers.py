@@ -99,11 +99,15 @@ ROOMS = {
         "base", "encode", "parquet", "config", "catalog", "store", "parallel",
         "increment", "export", "workers", "run", "sql",
     ),
+    "lambda": ("base", "services", "report", "run"),
 }
+# Files that stand beside the folders of their layer.
+BESIDE = ("src/pg/module.c", "src/lambda/main.c")
+FILES_MAX = 16
 
 INCLUDE = re.compile(r'^\s*#\s*include\s*([<"])([^>"]+)[>"]')
 CONDITION = re.compile(r"^\s*#\s*(if|ifdef|ifndef|elif)\b\s*(.*)")
-OPTIONAL = re.compile(r"\b(HAVE|USE)_\w+")
+OPTIONAL = re.compile(r"\b(HAVE|USE)_\w+|\b__x86_64__\b")
 LITERAL = re.compile(
     r"""//[^\n]*|/\*.*?\*/|"(?:\\.|[^"\\\n])*"|'(?:\\.|[^'\\\n])*'""", re.S
 )
@@ -153,9 +157,18 @@ def check_folder(path):
     """Whether a file of a layer with folders is in an unknown folder."""
     layer, *inside = path.split("/")[1:]
     rooms = ROOMS.get(layer)
-    if rooms and path not in ("src/pg/module.c",):
+    if rooms and path not in BESIDE:
         if len(inside) != 2 or inside[0] not in rooms:
             yield f"stands in none of the folders {', '.join(rooms)}"
+
+
+def check_sizes(root):
+    """The folders that have too many files."""
+    for folder in sorted(path for path in root.glob("src/**") if path.is_dir()):
+        count = len(list(folder.glob("*.[ch]")))
+        if count > FILES_MAX:
+            name = folder.relative_to(root).as_posix()
+            yield f"{name}: has {count} files; at most {FILES_MAX} are allowed"
 
 
 def check_include(root, path, quote, header):
@@ -197,11 +210,13 @@ def check_line(root, path, lines, index):
         if not OPTIONAL.search(test):
             yield (
                 f"#{kind} {test.strip()}; only include guards and tests for "
-                "optional libraries (HAVE_x, USE_x) stand outside compat.h"
+                "optional libraries (HAVE_x, USE_x) or for a processor "
+                "(__x86_64__) stand outside compat.h"
             )
 
 
 def check(root):
+    yield from check_sizes(root)
     files = []
     for layer in LAYERS:
         files += sorted(root.glob(f"src/{layer}/**/*.[ch]"))

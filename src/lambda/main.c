@@ -14,10 +14,10 @@
 #include <unistd.h>
 
 #include "core/text/uri.h"
-#include "lambda/log.h"
-#include "lambda/notify.h"
-#include "lambda/run.h"
-#include "lambda/runtime.h"
+#include "lambda/report/log.h"
+#include "lambda/run/notify.h"
+#include "lambda/run/run.h"
+#include "lambda/report/runtime.h"
 
 #define CONNECT_MS 2000
 #define STALL_MS 30000

@@ -90,7 +90,7 @@ export UBSAN_OPTIONS="print_stacktrace=1:${UBSAN_OPTIONS:-}"
 passed=0
 failed=0
 skipped=0
-shared=$(find src/core src/lambda/aws.c test/core -name '*.c' \
+shared=$(find src/core src/lambda/services/aws.c test/core -name '*.c' \
     ! -name 'test_*' | sort)
 shared_objects=
 for source in $shared; do

@@ -10,7 +10,7 @@
 
 #include <unistd.h>
 
-#include "lambda/aws.h"
+#include "lambda/services/aws.h"
 #include "core/text/uri.h"
 #include "server.h"
 

@@ -14,7 +14,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/aws.h"
+#include "lambda/services/aws.h"
 
 #define HEADERS_MAX 8
 

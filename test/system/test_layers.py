@@ -43,6 +43,7 @@ def tree(tmp_path):
         ("src/core/text/uri.c", '#include "uri.h"', "no header but its own"),
         ("src/pg/run/run.c", '#include "pg/run.h"', "FOLDER/NAME"),
         ("src/pg/base/wait.c", "#include <curl/curl.h>", "core/http/http.h"),
+        ("src/lambda/base/loop.c", '#include "lambda/run/run.h"', "after it"),
     ],
 )
 def test_an_include_that_is_not_allowed(tree, path, line, message):
@@ -56,6 +57,13 @@ def test_a_file_outside_of_the_folders(tree):
     (tree / "src/pg/more.c").write_text("int more;\n")
     (problem,) = problems("layers.py", tree)
     assert problem.startswith("src/pg/more.c:1: stands in none of the folders")
+
+
+def test_a_folder_of_too_many_files(tree):
+    for number in range(17):
+        (tree / f"src/pg/run/more_{number}.h").write_text("extern int more;\n")
+    (problem,) = problems("layers.py", tree)
+    assert problem.startswith("src/pg/run: has 2"), problem
 
 
 def test_a_map_that_names_a_missing_file(tree):

@@ -2,9 +2,9 @@
  * config.c
  *		The configuration in the function's environment.
  *
- * src/lambda/config.c
+ * src/lambda/base/config.c
  */
-#include "lambda/config.h"
+#include "lambda/base/config.h"
 
 #include <jansson.h>
 #include <stdio.h>

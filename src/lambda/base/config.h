@@ -2,7 +2,7 @@
  * config.h
  *		The configuration in the function's environment.
  *
- * src/lambda/config.h
+ * src/lambda/base/config.h
  *
  * The configuration is read once, at the start; an invalid value is an init
  * error that names the variable.  Variables of the program that onboard

@@ -2,9 +2,9 @@
  * event.c
  *		The event of an invocation, read strictly.
  *
- * src/lambda/event.c
+ * src/lambda/base/event.c
  */
-#include "lambda/event.h"
+#include "lambda/base/event.h"
 
 #include <ctype.h>
 #include <jansson.h>

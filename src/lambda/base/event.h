@@ -2,7 +2,7 @@
  * event.h
  *		The event of an invocation, read strictly.
  *
- * src/lambda/event.h
+ * src/lambda/base/event.h
  *
  * There are two kinds of events: EventBridge's scheduled event (detail-type
  * and source), and the object {"onboard": {...}} (from EventBridge Scheduler,

@@ -2,9 +2,9 @@
  * loop.c
  *		The one place that waits: HTTP requests and database sockets together.
  *
- * src/lambda/loop.c
+ * src/lambda/base/loop.c
  */
-#include "lambda/loop.h"
+#include "lambda/base/loop.h"
 
 #include <errno.h>
 #include <limits.h>

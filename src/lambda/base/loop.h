@@ -2,7 +2,7 @@
  * loop.h
  *		The one place that waits: HTTP requests and database sockets together.
  *
- * src/lambda/loop.h
+ * src/lambda/base/loop.h
  *
  * One process, one thread, one poll(2).  Nothing else in the program blocks,
  * except for reads of small files.

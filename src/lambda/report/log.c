@@ -3,9 +3,9 @@
  *		One JSON object a line on stdout; metrics in CloudWatch's embedded
  * format.
  *
- * src/lambda/log.c
+ * src/lambda/report/log.c
  */
-#include "lambda/log.h"
+#include "lambda/report/log.h"
 
 #include <jansson.h>
 #include <stdarg.h>
@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "lambda/result.h"
+#include "lambda/report/result.h"
 
 static const char *context_request;
 static const char *context_run;

@@ -3,7 +3,7 @@
  *		One JSON object a line on stdout; metrics in CloudWatch's embedded
  * format.
  *
- * src/lambda/log.h
+ * src/lambda/report/log.h
  *
  * Lines never contain payloads, SQL or secrets.
  */

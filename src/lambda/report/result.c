@@ -2,16 +2,16 @@
  * result.c
  *		The outcome of a run, and its JSON.
  *
- * src/lambda/result.c
+ * src/lambda/report/result.c
  */
-#include "lambda/result.h"
+#include "lambda/report/result.h"
 
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/database.h"
+#include "lambda/services/database.h"
 
 #define FAILURES_MAX 50
 

@@ -2,7 +2,7 @@
  * result.h
  *		The outcome of a run, and its JSON.
  *
- * src/lambda/result.h
+ * src/lambda/report/result.h
  */
 #ifndef OBL_RESULT_H
 #define OBL_RESULT_H
@@ -10,8 +10,8 @@
 #include <stdint.h>
 
 #include "core/base/error.h"
-#include "lambda/config.h"
-#include "lambda/event.h"
+#include "lambda/base/config.h"
+#include "lambda/base/event.h"
 
 typedef enum OblTableState
 {

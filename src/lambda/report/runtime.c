@@ -2,7 +2,7 @@
  * runtime.c
  *		The Lambda Runtime API: the next event, and what became of it.
  *
- * src/lambda/runtime.c
+ * src/lambda/report/runtime.c
  *
  * The API is plain HTTP at an address of the sandbox, never through a proxy.
  * AWS uses 169.254.100.1, which is link-local; it used to be 127.0.0.1.  The
@@ -10,7 +10,7 @@
  * connecting has a time-out here, and a connection that died in the meantime
  * just leads to another try.
  */
-#include "lambda/runtime.h"
+#include "lambda/report/runtime.h"
 
 #include <jansson.h>
 #include <limits.h>
@@ -18,7 +18,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/log.h"
+#include "lambda/report/log.h"
 
 #define PREFIX "/2018-06-01/runtime"
 #define CONNECT_MS 1000

@@ -2,15 +2,15 @@
  * runtime.h
  *		The Lambda Runtime API: the next event, and its outcome.
  *
- * src/lambda/runtime.h
+ * src/lambda/report/runtime.h
  *
  * See https://docs.aws.amazon.com/lambda/latest/dg/runtimes-api.html
  */
 #ifndef OBL_RUNTIME_H
 #define OBL_RUNTIME_H
 
-#include "lambda/event.h"
-#include "lambda/loop.h"
+#include "lambda/base/event.h"
+#include "lambda/base/loop.h"
 
 typedef struct OblInvocation
 {

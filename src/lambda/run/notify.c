@@ -2,18 +2,18 @@
  * notify.c
  *		One SNS message for a run that failed.
  *
- * src/lambda/notify.c
+ * src/lambda/run/notify.c
  *
  * See https://docs.aws.amazon.com/sns/latest/api/API_Publish.html
  */
-#include "lambda/notify.h"
+#include "lambda/run/notify.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/aws.h"
-#include "lambda/log.h"
+#include "lambda/services/aws.h"
+#include "lambda/report/log.h"
 
 #define FORM_MAX (1024 * 1024)
 #define RESPONSE_MAX (64 * 1024)

@@ -2,12 +2,12 @@
  * notify.h
  *		One SNS message for a run that failed.
  *
- * src/lambda/notify.h
+ * src/lambda/run/notify.h
  */
 #ifndef OBL_NOTIFY_H
 #define OBL_NOTIFY_H
 
-#include "lambda/run.h"
+#include "lambda/run/run.h"
 
 /* A failure is only logged. */
 extern void obl_notify(const OblAws *aws, const OblResult *result);

@@ -2,15 +2,15 @@
  * primary.c
  *		Statements of a run, on one connection to the primary.
  *
- * src/lambda/primary.c
+ * src/lambda/run/primary.c
  */
-#include "lambda/run.h"
+#include "lambda/run/run.h"
 
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/base/random.h"
-#include "lambda/log.h"
+#include "lambda/report/log.h"
 
 #define TRIES 3
 #define DELAY_BASE_MS 100

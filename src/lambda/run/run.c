@@ -2,9 +2,9 @@
  * run.c
  *		A run: from an event and a deadline to a result, in each mode.
  *
- * src/lambda/run.c
+ * src/lambda/run/run.c
  */
-#include "lambda/run.h"
+#include "lambda/run/run.h"
 
 #include <jansson.h>
 #include <stdio.h>

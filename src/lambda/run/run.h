@@ -2,7 +2,7 @@
  * run.h
  *		A run: from an event and a deadline to a result, in each mode.
  *
- * src/lambda/run.h
+ * src/lambda/run/run.h
  *
  *		run.c         from an event to a mode, and to a result
  *		run_wait.c    mode wait
@@ -14,10 +14,10 @@
 #ifndef OBL_RUN_H
 #define OBL_RUN_H
 
-#include "lambda/database.h"
-#include "lambda/event.h"
-#include "lambda/result.h"
-#include "lambda/secret.h"
+#include "lambda/services/database.h"
+#include "lambda/base/event.h"
+#include "lambda/report/result.h"
+#include "lambda/services/secret.h"
 
 typedef struct OblRun
 {

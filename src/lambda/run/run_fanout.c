@@ -2,21 +2,21 @@
  * run_fanout.c
  *		Mode fanout: invoking the function itself for tables of a run.
  *
- * src/lambda/run_fanout.c
+ * src/lambda/run/run_fanout.c
  *
  * See https://docs.aws.amazon.com/lambda/latest/api/API_Invoke.html
  * A child that was accepted (202) has not exported its table yet; it writes
  * the outcome into the database's history.
  */
-#include "lambda/run.h"
+#include "lambda/run/run.h"
 
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #include "core/text/uri.h"
-#include "lambda/aws.h"
-#include "lambda/log.h"
+#include "lambda/services/aws.h"
+#include "lambda/report/log.h"
 
 #define CHILDREN_MAX 1000
 #define IN_FLIGHT_MAX 16

@@ -2,7 +2,7 @@
  * run_submit.c
  *		Mode submit: the database exports, and we watch the progress.
  *
- * src/lambda/run_submit.c
+ * src/lambda/run/run_submit.c
  *
  * All registered tables are one job, under one snapshot, whose run id is the
  * event's.  Named tables and tables of the file are a job each, several at a
@@ -18,8 +18,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/log.h"
-#include "lambda/run.h"
+#include "lambda/report/log.h"
+#include "lambda/run/run.h"
 
 #define POLL_MIN_MS 1000
 #define POLL_MAX_MS 10000

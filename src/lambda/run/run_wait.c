@@ -2,7 +2,7 @@
  * run_wait.c
  *		Mode wait: several connections export at a time, all in one loop.
  *
- * src/lambda/run_wait.c
+ * src/lambda/run/run_wait.c
  *
  * A slot is a connection that exports one table after another.  Slots are
  * spread over the databases of all secrets, primary and standbys.  Shortly
@@ -13,8 +13,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/log.h"
-#include "lambda/run.h"
+#include "lambda/report/log.h"
+#include "lambda/run/run.h"
 
 #define TRIES 3
 #define DRAIN_MS 1000

@@ -3,13 +3,13 @@
  *		The list of tables: from the registry or the file, less what has
  * landed.
  *
- * src/lambda/tables.c
+ * src/lambda/run/tables.c
  */
 #include <jansson.h>
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/run.h"
+#include "lambda/run/run.h"
 
 /* The parameter is the event's list of names, as JSON; NULL: all tables. */
 static const char registered[] =

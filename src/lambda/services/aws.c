@@ -2,9 +2,9 @@
  * aws.c
  *		AWS's JSON and query calls: signed, retried, and read back.
  *
- * src/lambda/aws.c
+ * src/lambda/services/aws.c
  */
-#include "lambda/aws.h"
+#include "lambda/services/aws.h"
 
 #include <ctype.h>
 #include <openssl/crypto.h>

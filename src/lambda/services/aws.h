@@ -2,7 +2,7 @@
  * aws.h
  *		AWS's JSON and query calls: signed, retried, and read back.
  *
- * src/lambda/aws.h
+ * src/lambda/services/aws.h
  *
  * This is for services whose calls are one small POST each: Secrets Manager,
  * Lambda's Invoke, SNS.  A call is one request as its caller sees it: signed

@@ -2,12 +2,12 @@
  * database.c
  *		A connection that runs statements without blocking, over libpq.
  *
- * src/lambda/database.c
+ * src/lambda/services/database.c
  *
  * The final NULL of PQgetResult() causes no socket event, so all results that
  * are available are read before the next wait.
  */
-#include "lambda/database.h"
+#include "lambda/services/database.h"
 
 #include <stdio.h>
 #include <stdlib.h>

@@ -2,7 +2,7 @@
  * database.h
  *		A connection that runs statements without blocking, over libpq.
  *
- * src/lambda/database.h
+ * src/lambda/services/database.h
  *
  * Statements have parameters: no SQL text is ever built from data.  A session
  * sets application_name=onboard/<request id>, ends when its client is gone
@@ -14,8 +14,8 @@
 
 #include <libpq-fe.h>
 
-#include "lambda/loop.h"
-#include "lambda/secret.h"
+#include "lambda/base/loop.h"
+#include "lambda/services/secret.h"
 
 #define OBL_TEXT 1024 /* a message's or detail's maximum, with its NUL */
 

@@ -2,12 +2,12 @@
  * secret.c
  *		The database's address and password, from Secrets Manager.
  *
- * src/lambda/secret.c
+ * src/lambda/services/secret.c
  *
  * See
  * https://docs.aws.amazon.com/secretsmanager/latest/apireference/API_GetSecretValue.html
  */
-#include "lambda/secret.h"
+#include "lambda/services/secret.h"
 
 #include <jansson.h>
 #include <openssl/crypto.h>
@@ -15,7 +15,7 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "lambda/aws.h"
+#include "lambda/services/aws.h"
 
 #define KEPT_MS (5 * 60 * 1000)
 #define RESPONSE_MAX (256 * 1024)

@@ -2,7 +2,7 @@
  * secret.h
  *		The database's address and password, from Secrets Manager.
  *
- * src/lambda/secret.h
+ * src/lambda/services/secret.h
  *
  * A secret is cached for five minutes, and wiped when it is dropped.  Its JSON
  * is that of RDS's secrets: username, password, host, port (number or text),
@@ -13,8 +13,8 @@
 #define OBL_SECRET_H
 
 #include "core/aws/credentials.h"
-#include "lambda/config.h"
-#include "lambda/loop.h"
+#include "lambda/base/config.h"
+#include "lambda/base/loop.h"
 
 #define OBL_VERSION 65
 
