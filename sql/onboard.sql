@@ -127,7 +127,8 @@ CREATE TABLE onboard_history (
 	error pg_catalog.text,
 	detail pg_catalog.text,
 	sqlstate pg_catalog.text,
-	increment boolean NOT NULL DEFAULT false
+	increment boolean NOT NULL DEFAULT false,
+	objects pg_catalog.jsonb
 );
 
 COMMENT ON TABLE onboard_history IS 'see onboard_runs';
@@ -166,6 +167,8 @@ COMMENT ON COLUMN onboard_history.sqlstate IS
 	'SQLSTATE of the error, if it failed';
 COMMENT ON COLUMN onboard_history.increment IS
 	'whether it was exported as an increment; see option "watermark"';
+COMMENT ON COLUMN onboard_history.objects IS
+	'what is known of its objects; see onboard_files()';
 
 -- A run may have thousands of tables, and each is looked up several times; a
 -- name may be too long for an index.
@@ -244,6 +247,37 @@ COMMENT ON COLUMN onboard_runs.error IS 'message of the error, if it failed';
 COMMENT ON COLUMN onboard_runs.detail IS 'DETAIL of the error, if it has one';
 COMMENT ON COLUMN onboard_runs.sqlstate IS
 	'SQLSTATE of the error, if it failed';
+
+-- The members of the column "objects" are written by src/pg/export/objects.c.
+
+CREATE FUNCTION onboard_files(
+	run_id pg_catalog.uuid,
+	OUT name pg_catalog.text,
+	OUT uri pg_catalog.text,
+	OUT bytes bigint,
+	OUT rows bigint,
+	OUT etag pg_catalog.text,
+	OUT checksum pg_catalog.text,
+	OUT partition pg_catalog.text
+) RETURNS SETOF pg_catalog.record
+	LANGUAGE sql STABLE PARALLEL SAFE
+	BEGIN ATOMIC
+		SELECT h.name, o.uri, o.bytes, o.rows, o.etag, o.crc32, o.partition
+		FROM @extschema@.onboard_history h,
+			ROWS FROM (pg_catalog.jsonb_to_recordset(h.objects) AS (
+				uri pg_catalog.text,
+				bytes bigint,
+				rows bigint,
+				etag pg_catalog.text,
+				crc32 pg_catalog.text,
+				partition pg_catalog.text
+			)) WITH ORDINALITY AS o (
+				uri, bytes, rows, etag, crc32, partition, number)
+		WHERE h.run_id OPERATOR(pg_catalog.=) onboard_files.run_id
+		ORDER BY h.name, h.key, o.number;
+	END;
+
+COMMENT ON FUNCTION onboard_files IS 'returns the objects of a run';
 
 -- onboard_prune() runs with the caller's privileges.  It keeps the rows of a
 -- run on which a process works.

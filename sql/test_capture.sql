@@ -115,6 +115,7 @@ SELECT count(*) FROM trap.onboard_watermarks;
 RESET ROLE;
 DROP OWNED BY regress_onboard_reader;
 DROP ROLE regress_onboard_reader;
+SELECT count(*) FROM trap.onboard_files('00000000-0000-4000-8000-000000000004');
 SELECT trap.onboard_prune('0');
 RESET search_path;
 \set VERBOSITY default
@@ -241,6 +242,7 @@ INSERT INTO moved.onboard_history (run_id, name, role, source, status, files, ro
 SELECT name, status FROM moved.onboard_runs ORDER BY name, started;
 SELECT count(*) FROM moved.onboard_progress;
 SELECT count(*) FROM moved.onboard_watermarks;
+SELECT count(*) FROM moved.onboard_files('00000000-0000-4000-8000-000000000014');
 SELECT moved.onboard_prune('0');
 RESET search_path;
 \set VERBOSITY default

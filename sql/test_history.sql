@@ -181,11 +181,29 @@ SELECT length(name), status FROM onboard_table(
 SELECT length(name), status FROM onboard_runs WHERE length(name) > 1000;
 RESET client_min_messages;
 
+-- What the history says of objects: those of the roles that one is a member of
+
+TRUNCATE onboard_history;
+CREATE ROLE regress_onboard_member;
+INSERT INTO onboard_history (run_id, name, role, source, status, files, rows, raw_bytes, bytes, parts, retries, started, pid, objects)
+	SELECT '00000000-0000-4000-8000-0000000000bb', name, role, 'local', 'done', 1, 1, 1, 1, 1, 0, now(), 0, objects::jsonb
+	FROM (VALUES ('b', 'regress_onboard_member', '[{"uri": "s3://lake/b/2", "bytes": 9000000000, "rows": 2, "etag": "x", "crc32": "AAAAAA==", "partition": "p=1"},
+			{"uri": "s3://lake/b/1", "other": true}]'),
+		('a', 'postgres', '[{"uri": "s3://lake/a"}]'), ('none', 'postgres', NULL), ('empty', 'postgres', '[]')) v (name, role, objects);
+SELECT * FROM onboard_files('00000000-0000-4000-8000-0000000000bb');
+SELECT * FROM onboard_files(NULL);
+SET ROLE regress_onboard_member;
+SELECT name, uri FROM onboard_files('00000000-0000-4000-8000-0000000000bb');
+RESET ROLE;
+TRUNCATE onboard_history;
+DROP ROLE regress_onboard_member;
+
 -- Without the table, the export fails
 
 DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP TABLE onboard_history;
 ALTER EXTENSION onboard DROP VIEW onboard_runs;
+ALTER EXTENSION onboard DROP FUNCTION onboard_files;
 \set QUIET on
 SET client_min_messages = warning;
 DROP TABLE onboard_history CASCADE;

@@ -372,7 +372,8 @@ s3_object(LittleS3 *s3, const ServerRequest *request, const char *key,
 		response->body = object->content.data;
 		response->body_len = object->content.len;
 		snprintf(response->headers, sizeof(response->headers),
-				 "X-Amz-Meta-Onboard-Upload: %s\r\n", object->marker);
+				 "X-Amz-Meta-Onboard-Upload: %s\r\nETag: \"found\"\r\n",
+				 object->marker);
 	}
 }
 

@@ -1290,6 +1290,83 @@ abort_during_put_object(void **state)
 	}
 }
 
+/* ---- what is known of the object ---- */
+
+static void
+assert_object(const Fixture *fixture, const char *etag)
+{
+	ObUploadObject object;
+
+	memset(&object, 0xAA, sizeof(object));
+	ob_upload_object(fixture->upload, &object);
+	assert_string_equal(object.etag, etag);
+	assert_int_equal(object.bytes, fixture->written);
+	assert_true(object.has_crc32);
+	assert_int_equal(object.crc32, ob_crc32(0, data, fixture->written));
+}
+
+#define SECRET "0123456789/a+secret/of+forty/characters/"
+
+/* It is kept without its quotes, unless it cannot be shown. */
+static void
+etag_of_an_object(void **state)
+{
+	static const struct
+	{
+		const char *header;
+		const char *etag;
+	} rows[] = {
+		{"ETag: \"abc-1\"\r\n", "abc-1"}, {"ETag: abc\r\n", "abc"},
+		{"ETag: \"\"\r\n", ""},           {"ETag: \"\r\n", ""},
+		{"ETag: \"a b\"\r\n", ""},        {"ETag: \"a\"b\"\r\n", ""},
+		{"ETag: W/\"a\"\r\n", ""},        {"ETag: \"x" SECRET "x\"\r\n", ""},
+	};
+	ObS3Options keys = s3_options();
+
+	keys.credentials.keys.secret_access_key = SECRET;
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		ObUploadOptions options;
+
+		renew_with(*state, PLAIN, keys);
+		options = usual_options(*state);
+		options.crc32 = true;
+		server_rule(((Fixture *) *state)->server,
+					(ServerRule){.method = "PUT",
+								 .store = true,
+								 .status = 200,
+								 .headers = rows[i].header});
+		begin_with(*state, &options);
+		write_all(*state, 1000);
+		finish_and_land(*state);
+		assert_object(*state, rows[i].etag);
+	}
+}
+
+/* It comes from the request that wrote the object, or from the HEAD that has
+ * found it. */
+static void
+etag_of_a_multipart_upload(void **state)
+{
+	Fixture *fixture = *state;
+
+	for (int lost = 0; lost < 2; lost++)
+	{
+		ObUploadOptions options = usual_options(fixture);
+
+		options.crc32 = true;
+		if (lost)
+			server_rule(fixture->server,
+						(ServerRule){COMPLETE_TARGET, .times = 1,
+									 .store = true, .act = SERVER_DROP});
+		begin_with(fixture, &options);
+		write_all(fixture, PART + 1);
+		finish_and_land(fixture);
+		assert_object(fixture, lost ? "found" : "whole-2");
+		renew(fixture);
+	}
+}
+
 /* What became of the last request, and what it was answered. */
 static const struct
 {
@@ -1380,6 +1457,7 @@ abort_after_the_last_request_failed(void **state)
 	for (size_t i = 0; i < COUNT_OF(last_requests); i++)
 	{
 		ServerRule rule = last_requests[i].rule;
+		ObUploadOptions options = usual_options(fixture);
 		bool put = last_requests[i].size < PART;
 		const char *method = put ? "PUT" : "POST";
 		const char *target = put ? NULL : "uploadId";
@@ -1388,7 +1466,8 @@ abort_after_the_last_request_failed(void **state)
 		rule.target = target;
 		rule.delay_ms = 300;
 		server_rule(fixture->server, rule);
-		begin(fixture);
+		options.crc32 = true;
+		begin_with(fixture, &options);
 		write_all(fixture, last_requests[i].size);
 		finish(fixture);
 		wait_for_request(fixture, method, target, 1);
@@ -1406,6 +1485,8 @@ abort_after_the_last_request_failed(void **state)
 					   last_requests[i].may_exist);
 		assert_row(last_requests[i].name, ob_upload_exists(fixture->upload) ==
 											  last_requests[i].exists);
+		if (last_requests[i].exists)
+			assert_object(fixture, "found");
 		assert_int_equal(server_uploads(fixture->server), 0);
 		renew(fixture);
 	}
@@ -1832,7 +1913,7 @@ typedef struct HandOver
 	char marker[OB_UPLOAD_MARKER];
 	ObUploadHeld held;
 	ObUploadPart parts[16];
-	uint32_t crc32;
+	ObUploadObject object;
 } HandOver;
 
 /* Holds an object of that many bytes, and frees the upload. */
@@ -1858,7 +1939,8 @@ hold(Fixture *fixture, size_t total, HandOver *over)
 	for (int i = 0; i < over->held.nparts; i++)
 		over->parts[i] = over->held.parts[i];
 	over->held.parts = over->parts;
-	over->crc32 = ob_upload_crc32(fixture->upload);
+	ob_upload_object(fixture->upload, &over->object);
+	assert_string_equal(over->object.etag, "");
 	ob_upload_free(fixture->upload);
 	fixture->upload = NULL;
 }
@@ -1866,10 +1948,12 @@ hold(Fixture *fixture, size_t total, HandOver *over)
 static void
 adopt(Fixture *fixture, HandOver *over)
 {
+	ObUploadOptions options = usual_options(fixture);
 	size_t written = fixture->written;
 	ObError error;
 
-	begin(fixture);
+	options.crc32 = true;
+	begin_with(fixture, &options);
 	fixture->written = written;
 	ob_error_clear(&error);
 	assert_int_equal(ob_upload_adopt(fixture->upload, &over->held, &error),
@@ -1892,7 +1976,9 @@ held_and_published(void **state)
 		HandOver over;
 
 		hold(fixture, sizes[i], &over);
-		assert_int_equal(over.crc32, ob_crc32(0, data, sizes[i]));
+		assert_int_equal(over.object.bytes, sizes[i]);
+		assert_true(over.object.has_crc32);
+		assert_int_equal(over.object.crc32, ob_crc32(0, data, sizes[i]));
 		assert_int_equal(server_uploads(fixture->server), 1);
 		assert_int_equal(count(fixture, "PUT", "partNumber"),
 						 over.held.nparts);
@@ -1901,7 +1987,7 @@ held_and_published(void **state)
 		ob_upload_publish(fixture->upload);
 		host_drive(fixture->http, is_ended, fixture);
 		assert_landed(fixture);
-		assert_int_equal(ob_upload_crc32(fixture->upload), over.crc32);
+		assert_object(fixture, "whole-2");
 		assert_int_equal(count(fixture, "POST", NULL), 2);
 		renew(fixture);
 	}
@@ -2046,6 +2132,8 @@ main(void)
 		TEST(refused_after_it_was_unclear),
 		TEST(abort_during_head),
 		TEST(free_at_any_time),
+		TEST(etag_of_an_object),
+		TEST(etag_of_a_multipart_upload),
 		TEST(held_and_published),
 		TEST(held_and_empty),
 		TEST(held_and_aborted),

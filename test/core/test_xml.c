@@ -178,6 +178,7 @@ static void
 assert_kind(const char *data, size_t len, Kind kind, ObCode failure)
 {
 	char id[OB_UPLOAD_ID_MAX] = "old";
+	char etag[OB_ETAG_MAX] = "old";
 	ObXmlError out;
 	ObXmlError zero = {0};
 	ObXmlUploadsPage page;
@@ -199,12 +200,14 @@ assert_kind(const char *data, size_t len, Kind kind, ObCode failure)
 	assert_int_equal(id[0] != '\0', code == OB_OK);
 
 	memset(&out, 0xAA, sizeof(out));
-	outcome = ob_xml_read_complete(data, len, &out);
+	outcome = ob_xml_read_complete(data, len, etag, &out);
 	assert_int_equal(outcome, kind == KIND_COMPLETE ? OB_COMPLETE_DONE
 							  : kind == KIND_ERROR  ? OB_COMPLETE_ERROR
 													: OB_COMPLETE_UNCLEAR);
 	if (outcome == OB_COMPLETE_UNCLEAR)
 		assert_memory_equal(&out, &zero, sizeof(out));
+	if (outcome != OB_COMPLETE_DONE)
+		assert_string_equal(etag, "");
 
 	ob_error_clear(&error);
 	code = ob_xml_read_uploads(data, len, ignore_upload, NULL, &page, &error);
@@ -491,22 +494,77 @@ completes(void **state)
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
 	{
+		char etag[OB_ETAG_MAX];
 		ObXmlError out;
 
 		assert_row(rows[i].document,
 				   ob_xml_read_complete(rows[i].document,
-										strlen(rows[i].document),
+										strlen(rows[i].document), etag,
 										&out) == rows[i].outcome);
+	}
+}
+
+static void
+etag_of_a_complete(void **state)
+{
+	static const struct
+	{
+		const char *document;
+		const char *etag;
+	} rows[] = {
+		{aws_complete, "\"3858f62230ac3c915f300c664312c11f-9\""},
+		{rgw_complete, ""},
+		{moto_complete, "\"abc-1\""},
+		{"<CompleteMultipartUploadResult/>", ""},
+		{"<CompleteMultipartUploadResult><X><ETag>e</ETag></X>"
+		 "</CompleteMultipartUploadResult>",
+		 ""},
+		{"<Error><ETag>e</ETag></Error>", ""},
+		{"<CompleteMultipartUploadResult><ETag>e</ETag>", ""},
+	};
+
+	for (size_t i = 0; i < COUNT_OF(rows); i++)
+	{
+		char etag[OB_ETAG_MAX] = "old";
+		ObXmlError out;
+
+		(void) ob_xml_read_complete(rows[i].document, strlen(rows[i].document),
+									etag, &out);
+		assert_string_equal(etag, rows[i].etag);
+	}
+}
+
+/* An ETag that is too long is none. */
+static void
+long_etags(void **state)
+{
+	static const size_t lengths[] = {OB_ETAG_MAX - 1, OB_ETAG_MAX, 4000};
+
+	for (size_t i = 0; i < COUNT_OF(lengths); i++)
+	{
+		char document[4200];
+		char etag[OB_ETAG_MAX];
+		ObXmlError out;
+
+		snprintf(document, sizeof(document),
+				 "<CompleteMultipartUploadResult><ETag>%0*d</ETag>"
+				 "</CompleteMultipartUploadResult>",
+				 (int) lengths[i], 7);
+		assert_int_equal(
+			ob_xml_read_complete(document, strlen(document), etag, &out),
+			OB_COMPLETE_DONE);
+		assert_int_equal(strlen(etag), i == 0 ? lengths[i] : 0);
 	}
 }
 
 static void
 completes_report_the_error(void **state)
 {
+	char etag[OB_ETAG_MAX];
 	ObXmlError out;
 
 	assert_int_equal(
-		ob_xml_read_complete(error_in_200, strlen(error_in_200), &out),
+		ob_xml_read_complete(error_in_200, strlen(error_in_200), etag, &out),
 		OB_COMPLETE_ERROR);
 	assert_string_equal(out.code, "InternalError");
 	assert_string_equal(out.request_id, "656c76696e6727");
@@ -519,23 +577,24 @@ blanks_before_the_document(void **state)
 {
 	size_t blanks = 1000000;
 	char *data = test_malloc(blanks + sizeof(aws_complete));
+	char etag[OB_ETAG_MAX];
 	ObXmlError out;
 
 	memset(data, ' ', blanks);
 	memcpy(data + blanks, aws_complete, sizeof(aws_complete));
 	assert_int_equal(
-		ob_xml_read_complete(data, blanks + strlen(aws_complete), &out),
+		ob_xml_read_complete(data, blanks + strlen(aws_complete), etag, &out),
 		OB_COMPLETE_DONE);
-	assert_int_equal(ob_xml_read_complete(data, blanks, &out),
+	assert_int_equal(ob_xml_read_complete(data, blanks, etag, &out),
 					 OB_COMPLETE_UNCLEAR);
 
 	/* AWS sends them behind the declaration */
 	memcpy(data, DECLARATION, strlen(DECLARATION));
 	memcpy(data + blanks, rgw_complete, sizeof(rgw_complete));
 	assert_int_equal(
-		ob_xml_read_complete(data, blanks + strlen(rgw_complete), &out),
+		ob_xml_read_complete(data, blanks + strlen(rgw_complete), etag, &out),
 		OB_COMPLETE_DONE);
-	assert_int_equal(ob_xml_read_complete(data, blanks, &out),
+	assert_int_equal(ob_xml_read_complete(data, blanks, etag, &out),
 					 OB_COMPLETE_UNCLEAR);
 	test_free(data);
 }
@@ -1167,6 +1226,7 @@ lack_of_memory(void **state)
 		for (long n = 0; n < 200; n++)
 		{
 			size_t len = strlen(documents[i]);
+			char etag[OB_ETAG_MAX];
 			ObXmlError out;
 			ObXmlUploadsPage page;
 			ObError error = {0};
@@ -1192,8 +1252,9 @@ lack_of_memory(void **state)
 
 			parser_budget = n;
 			if (n == 0)
-				assert_int_equal(ob_xml_read_complete(documents[i], len, &out),
-								 OB_COMPLETE_UNCLEAR);
+				assert_int_equal(
+					ob_xml_read_complete(documents[i], len, etag, &out),
+					OB_COMPLETE_UNCLEAR);
 		}
 }
 
@@ -1270,6 +1331,8 @@ main(void)
 		cmocka_unit_test(encryptions),
 		cmocka_unit_test(encryptions_without_an_algorithm),
 		cmocka_unit_test(completes),
+		cmocka_unit_test(etag_of_a_complete),
+		cmocka_unit_test(long_etags),
 		cmocka_unit_test(completes_report_the_error),
 		cmocka_unit_test(blanks_before_the_document),
 		cmocka_unit_test(uploads),

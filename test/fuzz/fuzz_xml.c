@@ -26,14 +26,16 @@ check_xml_error(const ObXmlError *xml)
 static void
 read_error(const char *data, size_t size)
 {
+	char etag[OB_ETAG_MAX];
 	ObXmlError xml;
 	ObError error;
 
 	ob_error_clear(&error);
 	fuzz_check_error(ob_xml_read_error(data, size, &xml, &error), &error);
 	check_xml_error(&xml);
-	(void) ob_xml_read_complete(data, size, &xml);
+	(void) ob_xml_read_complete(data, size, etag, &xml);
 	check_xml_error(&xml);
+	promise(fuzz_ends(etag, sizeof(etag)));
 }
 
 static void

@@ -157,7 +157,8 @@ struct ObS3Call
 					 * and no response of the store rules it out */
 	bool doubtful;  /* the store reported an error of its own for a try, which
 					 * may have been carried out nevertheless */
-	char etag[OB_ETAG_MAX];        /* PutObject, UploadPart */
+	char etag[OB_ETAG_MAX];        /* PutObject, UploadPart, Complete, HEAD; as
+									* the store writes it, "" if it does not */
 	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
 	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */
 	int64_t content_length;        /* HEAD; -1 if not known */

@@ -58,6 +58,7 @@ ob_xml_read_create(const char *data, size_t len, char *upload_id, size_t size,
 typedef struct CompleteReading
 {
 	ObXmlError *out;
+	char *etag;
 	bool has_result;
 	bool has_error;
 } CompleteReading;
@@ -71,26 +72,36 @@ complete_element(void *arg, const char *path, const char *text, ObError *error)
 	if (strcmp(path, "/Error") == 0)
 		reading->has_error = true;
 	else if (strncmp(path, root, strlen(root)) == 0)
+	{
 		reading->has_result = true;
+		path += strcspn(path + 1, "/") + 1;
+		if (strcmp(path, "/ETag") == 0 && strlen(text) < OB_ETAG_MAX)
+			ob_error_copy(reading->etag, OB_ETAG_MAX, text, strlen(text));
+	}
 	return ob_xml_error_element(reading->out, path, text, error);
 }
 
 ObCompleteOutcome
-ob_xml_read_complete(const char *data, size_t len, ObXmlError *out)
+ob_xml_read_complete(const char *data, size_t len, char *etag, ObXmlError *out)
 {
 	ObError error = {0}; /* the cause of an unclear outcome is not used */
-	CompleteReading reading = {.out = out};
+	CompleteReading reading = {.out = out, .etag = etag};
 	ObXmlReader reader = {
 		.element = complete_element, .arg = &reading, .error = &error};
 
+	etag[0] = '\0';
 	memset(out, 0, sizeof(*out));
 	if (ob_xml_read_document(&reader, data, len) == OB_OK)
 	{
 		if (reading.has_error)
+		{
+			etag[0] = '\0';
 			return OB_COMPLETE_ERROR;
+		}
 		if (reading.has_result)
 			return OB_COMPLETE_DONE;
 	}
+	etag[0] = '\0';
 	memset(out, 0, sizeof(*out));
 	return OB_COMPLETE_UNCLEAR;
 }

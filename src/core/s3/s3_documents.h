@@ -33,13 +33,14 @@ extern ObCode ob_xml_read_create(const char *data, size_t len, char *upload_id,
  */
 typedef enum ObCompleteOutcome
 {
-	OB_COMPLETE_DONE,
+	OB_COMPLETE_DONE,   /* etag is filled, if the document has one */
 	OB_COMPLETE_ERROR,  /* *out is filled */
 	OB_COMPLETE_UNCLEAR /* empty, cut, or anything else */
 } ObCompleteOutcome;
 
+/* etag has OB_ETAG_MAX bytes; "" unless the outcome is OB_COMPLETE_DONE. */
 extern ObCompleteOutcome ob_xml_read_complete(const char *data, size_t len,
-											  ObXmlError *out);
+											  char *etag, ObXmlError *out);
 
 /* One <Upload> of ListMultipartUploads. */
 typedef struct ObXmlUpload

@@ -614,7 +614,7 @@ read_complete(ObS3Call *call)
 	ObXmlError xml;
 
 	memset(&xml, 0, sizeof(xml));
-	switch (ob_xml_read_complete(body->data, body->len, &xml))
+	switch (ob_xml_read_complete(body->data, body->len, call->etag, &xml))
 	{
 		case OB_COMPLETE_DONE:
 			end_call(call);
@@ -666,6 +666,9 @@ read_head(ObS3Call *call)
 	if (ob_http_response_header(&call->request, "Content-Length", length,
 								sizeof(length)))
 		call->content_length = strtoll(length, NULL, 10);
+	if (!ob_http_response_header(&call->request, "ETag", call->etag,
+								 sizeof(call->etag)))
+		call->etag[0] = '\0';
 	if (!ob_http_response_header(&call->request, OB_S3_MARKER, call->marker,
 								 sizeof(call->marker)))
 		call->marker[0] = '\0';

@@ -263,7 +263,7 @@ set_up_call(ObUpload *upload, ObS3Call *call)
 }
 
 static bool
-make_parts(ObUpload *upload, bool crc32)
+make_parts(ObUpload *upload)
 {
 	if (!ob_parts_init(&upload->parts, upload->connections + 1, upload->s3,
 					   upload->checksum, on_part, upload))
@@ -273,8 +273,7 @@ make_parts(ObUpload *upload, bool crc32)
 		ObPart *part = &upload->parts.parts[i];
 		ObS3Call *call = &part->call;
 
-		if (crc32)
-			part->has_crc32 = true;
+		part->has_crc32 = upload->has_crc32;
 		set_up_call(upload, call);
 		call->throttled = on_throttled;
 	}
@@ -294,6 +293,8 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	}
 	upload->s3 = options->s3;
 	upload->checksum = resolve_checksum(options->checksum, endpoint);
+	upload->has_crc32 =
+		upload->checksum == OB_CHECKSUM_CRC32 || options->crc32;
 	upload->keep_existing = options->keep_existing;
 	upload->hold = options->hold;
 	upload->part_size = options->part_size;
@@ -307,7 +308,7 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	ob_retry_quota_init(&upload->quota);
 	ob_s3_call_init(&upload->control, upload->s3, on_control, upload);
 	ob_s3_call_init(&upload->closing, upload->s3, on_closing, upload);
-	if (!copy_options(upload, options) || !make_parts(upload, options->crc32))
+	if (!copy_options(upload, options) || !make_parts(upload))
 	{
 		ob_error_set(error, OB_ENOMEM, "out of memory");
 		ob_upload_free(upload);
@@ -538,6 +539,19 @@ ob_upload_finish(ObUpload *upload, ObError *error)
 
 /* ---- completing ---- */
 
+static uint32_t
+crc32_of_object(const ObUpload *upload)
+{
+	const ObUploadPart *landed = upload->landed;
+	uint32_t crc32 = 0;
+
+	if (!upload->multipart)
+		return upload->crc32;
+	for (int i = 0; i < upload->nparts; i++)
+		crc32 = ob_crc32_combine(crc32, landed[i].crc32, landed[i].len);
+	return crc32;
+}
+
 static void
 send_complete(ObUpload *upload)
 {
@@ -546,7 +560,7 @@ send_complete(ObUpload *upload)
 	upload->state = OB_UPLOAD_COMPLETING;
 	upload->last_sent = true;
 	upload->complete_tries++;
-	call->crc32 = ob_upload_crc32(upload);
+	call->crc32 = crc32_of_object(upload);
 	call->object_size = ob_s3_endpoint(upload->s3)->aws ? upload->bytes : 0;
 	ob_s3_complete(call, upload->bucket, upload->key, upload->id,
 				   upload->landed, upload->nparts);
@@ -578,6 +592,34 @@ complete(ObUpload *upload)
 /* ---- what the last request did ---- */
 
 static bool
+is_shown(char c)
+{
+	return c > ' ' && c < 0x7f && c != '"';
+}
+
+/* Keeps the ETag of the object, which the call has written or found, for the
+ * host to show: not one that repeats a secret, or is no plain text. */
+static void
+note_etag(ObUpload *upload, ObS3Call *call)
+{
+	const char *from = call->etag;
+	size_t len = strlen(from);
+
+	if (len >= 2 && from[0] == '"' && from[len - 1] == '"')
+	{
+		from++;
+		len -= 2;
+	}
+	for (size_t i = 0; i < len; i++)
+		if (!is_shown(from[i]))
+			return;
+	if (ob_s3_repeats_secret(call, call->etag))
+		return;
+	memcpy(upload->etag, from, len);
+	upload->etag[len] = '\0';
+}
+
+static bool
 is_ours(const ObUpload *upload, const ObS3Call *head)
 {
 	return head->error.code == OB_OK &&
@@ -586,9 +628,11 @@ is_ours(const ObUpload *upload, const ObS3Call *head)
 			(uint64_t) head->content_length == upload->bytes);
 }
 
+/* The call has written the object, or found that it is ours. */
 static void
-succeed(ObUpload *upload)
+succeed(ObUpload *upload, ObS3Call *call)
 {
+	note_etag(upload, call);
 	ob_error_clear(&upload->error);
 	upload->state = OB_UPLOAD_DONE;
 }
@@ -624,13 +668,13 @@ reconcile(ObUpload *upload, const ObError *error)
 
 /* Reads the HEAD after a PutObject that found an object. */
 static void
-reconcile_object(ObUpload *upload, const ObS3Call *head)
+reconcile_object(ObUpload *upload, ObS3Call *head)
 {
 	if (is_ours(upload, head))
 	{
 		upload->acknowledged++;
 		upload->landed_bytes += upload->bytes;
-		succeed(upload);
+		succeed(upload, head);
 	}
 	else if (head->error.code == OB_OK || head->error.http_status == 404)
 		keep_failure(upload, false);
@@ -649,7 +693,7 @@ reconcile_complete(ObUpload *upload, ObS3Call *call)
 	if (call->verb == OB_S3_HEAD)
 	{
 		if (is_ours(upload, call))
-			succeed(upload);
+			succeed(upload, call);
 		else if (call->error.code == OB_OK && found)
 			keep_failure(upload, false);
 		else if (call->error.code == OB_OK || call->error.http_status == 404)
@@ -840,7 +884,7 @@ on_part(ObS3Call *call)
 	note_unthrottled(upload);
 	if (!upload->multipart)
 	{
-		upload->state = OB_UPLOAD_DONE;
+		succeed(upload, call);
 		return;
 	}
 	if (!record_part(upload, part, call->etag))
@@ -860,9 +904,12 @@ end_abort(ObUpload *upload)
 	upload->state = OB_UPLOAD_ABORTED;
 }
 
+/* The call has shown that the object exists; NULL: the upload was done. */
 static void
-end_with_object(ObUpload *upload)
+end_with_object(ObUpload *upload, ObS3Call *call)
 {
+	if (call)
+		note_etag(upload, call);
 	upload->exists = true;
 	upload->last_sent = true;
 	end_abort(upload);
@@ -920,11 +967,11 @@ on_aborted(ObUpload *upload, const ObS3Call *call)
 /* If a request is still in flight, an object that does not exist now may still
  * appear. */
 static void
-on_head(ObUpload *upload, const ObS3Call *call)
+on_head(ObUpload *upload, ObS3Call *call)
 {
 	if (is_ours(upload, call))
 	{
-		end_with_object(upload);
+		end_with_object(upload, call);
 		return;
 	}
 	if (call->error.code == OB_OK || call->error.http_status == 404)
@@ -960,7 +1007,7 @@ on_last_response(ObUpload *upload, ObS3Call *call)
 	upload->last = NULL;
 	if (call->error.code == OB_OK)
 	{
-		end_with_object(upload);
+		end_with_object(upload, call);
 		return;
 	}
 	if (call->uncertain || call->error.code == OB_EUNKNOWN)
@@ -1022,7 +1069,7 @@ ob_upload_abort(ObUpload *upload, int patience_ms)
 		return;
 	if (upload->state == OB_UPLOAD_DONE)
 	{
-		end_with_object(upload);
+		end_with_object(upload, NULL);
 		return;
 	}
 	note_last_request(upload);
@@ -1071,7 +1118,7 @@ on_control(ObS3Call *call)
 	else if (call->error.code != OB_OK)
 		fail(upload, &call->error);
 	else if (call->verb == OB_S3_COMPLETE)
-		upload->state = OB_UPLOAD_DONE;
+		succeed(upload, call);
 	else
 	{
 		snprintf(upload->id, sizeof(upload->id), "%s", call->new_id);
@@ -1312,17 +1359,13 @@ ob_upload_exists(const ObUpload *upload)
 	return upload->exists;
 }
 
-uint32_t
-ob_upload_crc32(const ObUpload *upload)
+void
+ob_upload_object(const ObUpload *upload, ObUploadObject *object)
 {
-	const ObUploadPart *landed = upload->landed;
-	uint32_t crc32 = 0;
-
-	if (!upload->multipart)
-		return upload->crc32;
-	for (int i = 0; i < upload->nparts; i++)
-		crc32 = ob_crc32_combine(crc32, landed[i].crc32, landed[i].len);
-	return crc32;
+	object->bytes = upload->bytes;
+	memcpy(object->etag, upload->etag, sizeof(object->etag));
+	object->has_crc32 = upload->has_crc32;
+	object->crc32 = upload->has_crc32 ? crc32_of_object(upload) : 0;
 }
 
 const char *

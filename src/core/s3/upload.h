@@ -58,7 +58,7 @@ typedef struct ObUploadOptions
 	 * call, a HEAD goes before, unless the endpoint is AWS's own. */
 	bool keep_existing;
 
-	/* A CRC-32 is computed for ob_upload_crc32(), even if no request carries
+	/* A CRC-32 is computed for ob_upload_object(), even if no request carries
 	 * it. */
 	bool crc32;
 	/* The upload is held instead of completed: see ObUploadHeld. */
@@ -239,9 +239,21 @@ extern ObCode ob_upload_adopt(ObUpload *upload, const ObUploadHeld *held,
 /* Completes the adopted upload. */
 extern void ob_upload_publish(ObUpload *upload);
 
-/* Returns the object's CRC-32, as gzip's, once it is done or held; requires
- * OB_CHECKSUM_CRC32 or options.crc32. */
-extern uint32_t ob_upload_crc32(const ObUpload *upload);
+/* What is known of an object that an upload has made, or holds.  It contains
+ * no pointers, so it can be in shared memory. */
+typedef struct ObUploadObject
+{
+	uint64_t bytes;
+	/* as the store has reported it, but without quotes; "" if it is held, or
+	 * the store has not reported one that can be shown */
+	char etag[OB_ETAG_MAX];
+	bool has_crc32; /* with OB_CHECKSUM_CRC32 or options.crc32 */
+	uint32_t crc32; /* as gzip's */
+} ObUploadObject;
+
+/* Describes the object, once it is done, held, or known to exist although the
+ * upload was aborted. */
+extern void ob_upload_object(const ObUpload *upload, ObUploadObject *object);
 
 /*
  * Aborts the upload: stops all transfers, and makes S3 delete the parts.  If

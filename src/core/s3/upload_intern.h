@@ -72,6 +72,8 @@ struct ObUpload
 	ObUploadPart *landed;        /* by part number - 1 */
 	int landed_cap;
 	uint32_t crc32; /* the CRC-32 of a PutObject's body */
+	bool has_crc32;
+	char etag[OB_ETAG_MAX]; /* of the object: see ObUploadObject */
 
 	ObS3Call control; /* HEAD, Create, Complete, ListParts */
 	ObS3Call closing; /* Abort and HEAD, beside a last request */

@@ -29,12 +29,13 @@
 #include "pg/catalog/run_lock.h"
 
 #define TABLE "onboard_history"
-#define PARAMETERS 23
+#define PARAMETERS 24
 
 /* Numbers of the parameters that are set later, from 0. */
 #define ROLE_NAME 4
 #define URI 8
 #define ERROR_TEXT 19
+#define OBJECTS 23
 
 char *
 ob_history_source(void)
@@ -99,6 +100,16 @@ add_figures(ObParameters *parameters, const ObFigures *figures)
 	add_number(parameters, figures->retries);
 }
 
+static void
+add_json(ObParameters *parameters, const char *text)
+{
+	Datum value = (Datum) 0;
+
+	if (text)
+		value = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+	ob_parameter_add(parameters, JSONBOID, value, text != NULL);
+}
+
 /* The key of the row comes first, then the columns in the order of insert().
  */
 static void
@@ -134,6 +145,8 @@ make_row(Row *row, const ObHistoryRow *from)
 	ob_parameter_text(parameters,
 					  from->error ? unpack_sql_state(from->sqlstate) : NULL);
 	ob_parameter_add(parameters, BOOLOID, BoolGetDatum(from->increment), true);
+	Assert(parameters->n == OBJECTS);
+	add_json(parameters, from->objects);
 	row->done = strcmp(from->status, OB_STATUS_DONE) == 0;
 	row->well = row->done || strcmp(from->status, OB_STATUS_EMPTY) == 0;
 	Assert(parameters->n == PARAMETERS);
@@ -199,15 +212,28 @@ insert(Oid schema, void *arg)
 			"INSERT INTO %s.onboard_history (run_id, name, key, role, source, "
 			"query, status, uri, files, rows, raw_bytes, bytes, parts, "
 			"retries, started, ended, lsn, pid, error, detail, sqlstate, "
-			"increment) VALUES ($1, "
+			"increment, objects) VALUES ($1, "
 			"$3, COALESCE((SELECT pg_catalog.gen_random_uuid() FROM "
 			"%s.onboard_history WHERE key = $4), $4), $5, $6, $7, $8, $9, "
 			"$10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, "
-			"$23) "
+			"$23, $24) "
 			"RETURNING role_id",
 			PARAMETERS, row, SPI_OK_INSERT_RETURNING);
 	check_role(row);
 	row->written = true;
+}
+
+/* Sets a parameter to a column of the result, until the transaction ends. */
+static void
+keep_column(Row *row, int number, int column)
+{
+	bool isnull;
+	Datum value = ob_own_column(0, column, &isnull);
+
+	row->parameters.nulls[number] = isnull;
+	if (!isnull)
+		row->parameters.values[number] =
+			PointerGetDatum(PG_DETOAST_DATUM_COPY(value));
 }
 
 static void
@@ -217,25 +243,37 @@ set_text(Row *row, int number, const char *text)
 	row->parameters.nulls[number] = false;
 }
 
+static const char *
+text_of(const Row *row, int number)
+{
+	return TextDatumGetCString(row->parameters.values[number]);
+}
+
 /*
  * An attempt that has not ended well, or not yet, and has no object itself has
  * left an earlier attempt's alone.  Usually the row has that object's URI
- * already: see ob_task_recall().
+ * already (see ob_task_recall()), but not what is known of it.
  */
 static void
-keep_uri(Oid schema, Row *row)
+keep_object(Oid schema, Row *row)
 {
-	if (row->well || !row->parameters.nulls[URI] ||
+	bool named = !row->parameters.nulls[URI];
+
+	if (row->well || !row->parameters.nulls[OBJECTS] ||
 		execute(schema,
-				"SELECT uri FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
+				"SELECT uri, objects FROM " ROW_OF_TABLE
+				" AND uri IS NOT NULL LIMIT 1",
 				3, row, SPI_OK_SELECT) == 0)
 		return;
-	set_text(row, URI, ob_own_text(0, 1));
+	if (named && strcmp(text_of(row, URI), ob_own_text(0, 1)) != 0)
+		return;
+	keep_column(row, OBJECTS, 2);
+	if (named)
+		return;
+	keep_column(row, URI, 1);
 	if (!row->parameters.nulls[ERROR_TEXT])
 		set_text(row, ERROR_TEXT,
-				 ob_fate_error(
-					 OB_FATE_EARLIER,
-					 TextDatumGetCString(row->parameters.values[ERROR_TEXT])));
+				 ob_fate_error(OB_FATE_EARLIER, text_of(row, ERROR_TEXT)));
 }
 
 /*
@@ -255,7 +293,7 @@ replace(Oid schema, void *arg)
 				" AND increment AND status = '" OB_STATUS_DONE "'",
 				3, row, SPI_OK_SELECT) > 0)
 		return;
-	keep_uri(schema, row);
+	keep_object(schema, row);
 	execute(schema, "DELETE FROM " ROW_OF_TABLE, 3, row, SPI_OK_DELETE);
 	insert(schema, row);
 }
@@ -263,7 +301,7 @@ replace(Oid schema, void *arg)
 static void
 replace_if_open(Oid schema, void *arg)
 {
-	keep_uri(schema, arg);
+	keep_object(schema, arg);
 	if (execute(schema, "DELETE FROM " ROW_OF_TABLE " AND ended IS NULL", 3,
 				arg, SPI_OK_DELETE) > 0)
 		insert(schema, arg);
@@ -498,7 +536,7 @@ recall(Oid schema, void *arg)
 
 	execute(schema,
 			"SELECT " FIGURES ", uri, query, source, started, ended, lsn, "
-			"status, increment "
+			"status, increment, objects::text "
 			"FROM " ROW_OF_TABLE " AND uri IS NOT NULL LIMIT 1",
 			3, &recall->row, SPI_OK_SELECT);
 	recall->found = SPI_processed > 0;
@@ -514,6 +552,7 @@ recall(Oid schema, void *arg)
 	row->lsn = DatumGetLSN(column(12));
 	row->status = ob_own_text(0, 13);
 	row->increment = DatumGetBool(column(14));
+	row->objects = ob_own_text(0, 15);
 	MemoryContextSwitchTo(before);
 }
 

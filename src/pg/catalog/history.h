@@ -28,6 +28,8 @@ typedef struct ObHistoryRow
 	/* in the database's encoding; NULL: none.  Unless the status is "done", it
 	 * is that of an object that may exist nevertheless */
 	const char *uri;
+	/* what is known of that object, see pg/export/objects.h; NULL: nothing */
+	const char *objects;
 	ObFigures figures;
 	const char *query;
 	const char *source; /* NULL: this session */
@@ -70,7 +72,7 @@ extern const char *ob_history_role(void);
  * only transaction), nor over the row of an increment that has landed if this
  * one has not.  A row that names an object is replaced only by one that names
  * an object, too, or that says how the run has ended well: see
- * ObHistoryRow.uri.
+ * ObHistoryRow.uri.  What the history says of the object goes with its URI.
  */
 extern void ob_history_write(Oid schema, const ObHistoryRow *row);
 

@@ -165,6 +165,8 @@ finish(ExportState *state, ObEncoder *encoder)
 
 	ob_stream_end_rows(state->stream);
 	ob_stream_figures(state->stream, &figures);
+	/* after a failure, the other processes are not asked any more */
+	state->result->figures.rows = figures.rows;
 	if (pushed_down && figures.rows > 0)
 	{
 		summarize(state, ob_parallel_end(state->parallel));
@@ -181,6 +183,14 @@ finish(ExportState *state, ObEncoder *encoder)
 	return true;
 }
 
+/* Notes what is known of the object, which exists or is held. */
+static void
+describe(const ExportState *state)
+{
+	ob_stream_object(state->stream, &state->result->object);
+	state->result->described = true;
+}
+
 /* Passes a held upload on: it must not be aborted here any more. */
 static void
 hand_over(ExportState *state, ObExportResult *result)
@@ -188,7 +198,6 @@ hand_over(ExportState *state, ObExportResult *result)
 	const ObExportSpec *export = state->export;
 	ObUploadHeld held;
 
-	result->crc32 = ob_stream_crc32(state->stream);
 	if (!export->held)
 		return;
 	ob_stream_hand_over(state->stream, &held);
@@ -215,6 +224,7 @@ run(ExportState *state, ObExportResult *result)
 	{
 		ob_stream_figures(state->stream, &result->figures);
 		result->figures.files = 1;
+		describe(state);
 		hand_over(state, result);
 	}
 	result->figures.retries += state->retries;
@@ -240,6 +250,8 @@ give_up(void *arg)
 
 		if (state->fate && (state->fate_shared || !proc_exit_inprogress))
 			*state->fate = fate;
+		if (fate == OB_FATE_WRITTEN && !proc_exit_inprogress)
+			describe(state);
 	}
 	state->stream = NULL;
 	MemoryContextDelete(state->core);

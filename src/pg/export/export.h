@@ -13,14 +13,19 @@
 typedef struct ObExportResult
 {
 	ObFigures figures; /* no files: no object has landed */
-	uint32 crc32;      /* checksum of the object, if options->manifest */
+	/* Whether the object and figures.rows are known: also if the export has
+	 * failed, and the object was written nevertheless. */
+	bool described;
+	ObUploadObject object; /* without an ETag while it is held */
 	/* NULL, or a JSON object with what its format says of it: at most
 	 * ObExportSpec.summary_max bytes; palloc'd */
 	const char *summary;
 } ObExportResult;
 
-/* Runs the export.  Raises on failure, after the upload was aborted, which may
- * take five seconds; everything else answers interrupts at once. */
+/* Runs the export.  The result is filled as far as it is known even if this
+ * raises, and so must outlive the error.  Raises on failure, after the upload
+ * was aborted, which may take five seconds; everything else answers interrupts
+ * at once. */
 extern void ob_export_run(const ObExportSpec *export, ObExportResult *result);
 
 /*

@@ -119,7 +119,7 @@ ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 	StringInfoData json;
 	char crc32[OB_CRC32_TEXT];
 
-	ob_crc32_text(result->crc32, crc32);
+	ob_crc32_text(result->object.crc32, crc32);
 	initStringInfo(&json);
 	ob_json_open(&json, NULL, '{');
 	ob_json_put_text(&json, "crc32",

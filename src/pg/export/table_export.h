@@ -10,8 +10,8 @@
 #define OB_TABLE_EXPORT_H
 
 #include "pg/catalog/history.h"
+#include "pg/export/export.h"
 #include "pg/increment/watermark.h"
-#include "pg/store/export_spec.h"
 
 typedef struct ObTableExport
 {
@@ -25,6 +25,7 @@ typedef struct ObTableExport
 	bool alone;                 /* not part of a run of several tables */
 	bool given_id; /* the caller gave the id, so the run may be a retry */
 	const char *details; /* ob_manifest_details(); or NULL */
+	ObExportResult result;
 	ObHistoryRow row; /* the outcome that is reported, even after a failure */
 } ObTableExport;
 

@@ -23,6 +23,7 @@
 #include "pg/base/subtransaction.h"
 #include "pg/config/key.h"
 #include "pg/export/manifest.h"
+#include "pg/export/objects.h"
 #include "pg/base/query.h"
 #include "pg/base/errors.h"
 #include "pg/catalog/run_lock.h"
@@ -413,7 +414,7 @@ begin_run(const ObTableExport *task)
 void
 ob_task_run(ObTableExport *task)
 {
-	ObExportResult result = {0};
+	ObExportResult *result = &task->result;
 	TupleDesc columns = NULL;
 	bool lands;
 	bool landed;
@@ -438,19 +439,38 @@ ob_task_run(ObTableExport *task)
 	if (task->export.options->manifest && task->alone)
 		begin_run(task);
 	if (lands)
-		export(task, &result);
+		export(task, result);
 	/* later failures do not undo that */
-	if (result.figures.files > 0 && !task->export.held)
+	landed = result->figures.files > 0;
+	if (landed && !task->export.held)
 		*task->export.fate = OB_FATE_WRITTEN;
 	if (columns)
-		task->details = ob_manifest_details(task, columns, &result);
+		task->details = ob_manifest_details(task, columns, result);
 	task->row.ended = GetCurrentTimestamp();
-	task->row.figures = result.figures;
-	landed = result.figures.files > 0;
+	task->row.figures = result->figures;
 	task->row.status = landed ? OB_STATUS_DONE : OB_STATUS_EMPTY;
 	task->row.uri = landed ? task->uri : NULL;
+	if (landed && !task->export.held)
+		task->row.objects = ob_task_objects(task);
 	if (columns && task->alone)
 		ob_manifest_write_one(task);
+}
+
+char *
+ob_task_objects(const ObTableExport *task)
+{
+	const ObExportResult *result = &task->result;
+
+	return ob_objects_text(task->uri,
+						   result->described ? &result->object : NULL,
+						   result->figures.rows);
+}
+
+void
+ob_task_published(ObTableExport *task, const ObUploadObject *object)
+{
+	task->row.objects =
+		ob_objects_text(task->uri, object, task->row.figures.rows);
 }
 
 /* Clears the figures, since no object exists, or none that counts.  The URI
@@ -459,6 +479,7 @@ static void
 clear_outcome(ObHistoryRow *row)
 {
 	row->uri = NULL;
+	row->objects = NULL;
 	row->figures = (ObFigures){.retries = row->figures.retries};
 }
 
@@ -479,6 +500,8 @@ ob_task_fail(ObTableExport *task, const ErrorData *error)
 	}
 	else if (task->fate != OB_FATE_NONE)
 		task->row.uri = task->uri;
+	if (task->fate == OB_FATE_WRITTEN)
+		task->row.objects = ob_task_objects(task);
 	task->row.error = ob_fate_error(task->fate, error->message);
 	task->row.detail = error->detail;
 	task->row.sqlstate = error->sqlerrcode;

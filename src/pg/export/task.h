@@ -90,6 +90,15 @@ extern void ob_task_doubt(ObTableExport *task);
  * an earlier attempt.  Does not raise. */
 extern void ob_task_withhold(ObTableExport *task);
 
+/* Notes, in task->row, what is known of the object of an export that was held,
+ * and is visible now. */
+extern void ob_task_published(ObTableExport *task,
+							  const ObUploadObject *object);
+
+/* Returns what the history says of the task's object, which exists although
+ * the export or its run has failed; palloc'd. */
+extern char *ob_task_objects(const ObTableExport *task);
+
 /*
  * Writes the outcome into the history, and, if an increment has landed, its
  * watermark, in a transaction that may write.  Returns why the watermark was

@@ -187,6 +187,7 @@ add_left_object(const JobState *job, ObHistoryRow *row)
 		if (strcmp(object->name, row->name) != 0)
 			continue;
 		row->uri = object->uri;
+		row->objects = object->objects;
 		row->error = ob_fate_error(object->fate, row->error);
 	}
 }

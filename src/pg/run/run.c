@@ -589,6 +589,18 @@ report_failures(ObRun *run)
 }
 
 static void
+note_published(ObRun *run)
+{
+	for (int i = 0; i < run->n; i++)
+	{
+		RunTable *table = &run->tables[i];
+
+		if (table->publication->state == OB_PUBLISHED_DONE)
+			ob_task_published(&table->task, &table->publication->object);
+	}
+}
+
+static void
 publish(ObRun *run)
 {
 	ob_publisher_renew(run->publisher);
@@ -599,11 +611,13 @@ publish(ObRun *run)
 		if (count(run, OB_PUBLISHED_UNKNOWN) > 0 ||
 			count(run, OB_PUBLISHED_DISCARDED) > 0)
 		{
+			note_published(run);
 			report_failures(run);
 			return;
 		}
 	}
 	run->visible = true;
+	note_published(run);
 	write_manifest(run, true);
 	run->published = true;
 }
@@ -970,6 +984,11 @@ ob_run_left_objects(const ObRun *run)
 		object->name = pstrdup(table->request.name);
 		object->uri = pstrdup(table->task.uri);
 		object->fate = fate_of(table);
+		object->objects = NULL;
+		if (object->fate == OB_FATE_WRITTEN)
+			object->objects = table->task.row.objects
+								  ? pstrdup(table->task.row.objects)
+								  : ob_task_objects(&table->task);
 		found = lappend(found, object);
 	}
 	return found;

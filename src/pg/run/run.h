@@ -40,7 +40,8 @@ typedef struct ObLeftObject
 {
 	const char *name; /* name of the table */
 	const char *uri;
-	ObFate fate; /* not OB_FATE_NONE */
+	const char *objects; /* as in ObHistoryRow */
+	ObFate fate;         /* not OB_FATE_NONE */
 } ObLeftObject;
 
 /*

@@ -367,10 +367,10 @@ ob_stream_finish(ObStream *stream)
 	wait_until_done(stream);
 }
 
-uint32
-ob_stream_crc32(const ObStream *stream)
+void
+ob_stream_object(const ObStream *stream, ObUploadObject *object)
 {
-	return ob_upload_crc32(stream->upload);
+	ob_upload_object(stream->upload, object);
 }
 
 void

@@ -85,9 +85,9 @@ extern void ob_stream_end_rows(ObStream *stream);
  * one. */
 extern void ob_stream_finish(ObStream *stream);
 
-/* Return the object's CRC-32, and describe a held upload, after
- * ob_stream_finish(): see ob_upload_crc32() and ob_upload_hand_over(). */
-extern uint32 ob_stream_crc32(const ObStream *stream);
+/* Describe the object (see ob_upload_object()) and a held upload, after
+ * ob_stream_finish(). */
+extern void ob_stream_object(const ObStream *stream, ObUploadObject *object);
 extern void ob_stream_hand_over(const ObStream *stream, ObUploadHeld *held);
 
 typedef struct ObStreamShare

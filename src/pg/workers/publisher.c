@@ -165,6 +165,16 @@ adopt(ObPublisher *publisher, const ObPublication *item,
 	return upload;
 }
 
+/* Notes what became of the object, as far as it is known without another
+ * request. */
+static void
+note_state(Slot *slot, ObPublished state)
+{
+	slot->item->state = state;
+	if (state == OB_PUBLISHED_DONE)
+		ob_upload_object(slot->upload, &slot->item->object);
+}
+
 static void
 clear_slot(Slot *slot)
 {
@@ -184,6 +194,7 @@ begin(ObPublisher *publisher, Slot *slot, ObPublication *item)
 		.nheaders = ob_headers_of_object(item->export->options, headers),
 		.checksum = item->export->options->checksum,
 		.keep_existing = item->export->options->keep_existing,
+		.crc32 = item->export->options->manifest,
 	};
 
 	slot->item = item;
@@ -203,7 +214,7 @@ look(ObPublisher *publisher, Slot *slot)
 
 	if (ob_upload_done(slot->upload))
 	{
-		item->state = OB_PUBLISHED_DONE;
+		note_state(slot, OB_PUBLISHED_DONE);
 		clear_slot(slot);
 	}
 	else if (error && !item->failed)
@@ -312,7 +323,7 @@ end_abort(ObPublisher *publisher, Slot *slot)
 {
 	const ObError *error = ob_upload_abort_error(slot->upload);
 
-	slot->item->state = state_of(slot->upload);
+	note_state(slot, state_of(slot->upload));
 	if (error)
 		note_left(publisher, slot->item, error);
 	clear_slot(slot);
@@ -351,7 +362,7 @@ abort_slots(ObPublisher *publisher)
 
 		if (slot->upload && ob_upload_done(slot->upload))
 		{
-			slot->item->state = OB_PUBLISHED_DONE;
+			note_state(slot, OB_PUBLISHED_DONE);
 			clear_slot(slot);
 		}
 		else if (slot->upload)
@@ -376,7 +387,7 @@ give_slots_up(ObPublisher *publisher)
 
 		if (!slot->upload)
 			continue;
-		slot->item->state = state_of(slot->upload);
+		note_state(slot, state_of(slot->upload));
 		if (!ob_upload_forgotten(slot->upload))
 			note_left(publisher, slot->item, &late);
 		clear_slot(slot);

@@ -50,7 +50,8 @@ typedef struct ObPublication
 	ObHeld held;
 	ObUploadPart *parts; /* NULL: the upload can only be discarded */
 	ObPublished state;
-	bool failed; /* error says why it could not be published */
+	ObUploadObject object; /* once it is done */
+	bool failed;           /* error says why it could not be published */
 	ObError error;
 } ObPublication;
 

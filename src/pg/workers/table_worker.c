@@ -158,6 +158,8 @@ keep(ObWorkerExport *work, MemoryContext context)
 		work->task.watermark = ob_watermark_copy(work->task.watermark);
 	if (work->task.details)
 		work->task.details = pstrdup(work->task.details);
+	if (work->task.row.objects)
+		work->task.row.objects = pstrdup(work->task.row.objects);
 	MemoryContextSwitchTo(before);
 }
 

@@ -575,6 +575,16 @@ wait_for_one(ObWorkers *workers)
 
 /* ---- a run that is published together ---- */
 
+static void
+post_outcome(ObWorkerSlot *slot, const ObWorkerTable *table)
+{
+	const ObPublication *publication = table->publication;
+
+	ob_workers_write_outcome(slot, &table->task->row);
+	slot->published = publication->state == OB_PUBLISHED_DONE;
+	slot->object = publication->object;
+}
+
 /* Sends the outcomes to the workers that wait for them. */
 static void
 post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
@@ -582,8 +592,7 @@ post_verdict(ObWorkers *workers, ObWorkersVerdict verdict)
 	for (int i = 0; i < workers->spec.ntables; i++)
 	{
 		if (workers->landed[i])
-			ob_workers_write_outcome(&workers->shared->slots[i],
-									 &workers->spec.tables[i].task->row);
+			post_outcome(&workers->shared->slots[i], &workers->spec.tables[i]);
 	}
 	pg_write_barrier();
 	pg_atomic_write_u32(&workers->shared->verdict, verdict);

@@ -50,6 +50,8 @@ typedef struct ObWorkerSlot
 	dsa_pointer details; /* a text, or invalid */
 	ObHeld held;
 	dsa_pointer held_parts; /* ObUploadPart */
+	bool published;        /* the held object is visible; the leader says so */
+	ObUploadObject object; /* then: what is known of it */
 } ObWorkerSlot;
 
 /* The verdict on the held objects of a run.  That on each table is in its

@@ -171,6 +171,8 @@ end_table(PendingTable *pending, ObWorkersVerdict verdict)
 		ob_task_withhold(task);
 	else
 		ob_workers_read_outcome(pending->slot, &task->row);
+	if (pending->slot->published)
+		ob_task_published(task, &pending->slot->object);
 	if (verdict != OB_VERDICT_PUBLISHED)
 		task->watermark = NULL;
 	ob_work_end(&pending->work);
