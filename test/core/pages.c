@@ -1,10 +1,11 @@
 /*
  * pages.c
- *		Anonymous pages from malloc, so that ASan checks their ends.
+ *		mmap() by malloc(), so that ASan checks the bounds of the memory.
  *
  * test/core/pages.c
  *
- * run.sh links all tests with it.
+ * run.sh links this file into all tests, which use mmap() only for anonymous
+ * memory.
  */
 #include <stdarg.h>
 #include <stdlib.h>

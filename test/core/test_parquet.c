@@ -1,13 +1,12 @@
 /*
  * test_parquet.c
- *		The Parquet writer: encodings, bounds, memory, footer.
+ *		Tests of the Parquet writer: encodings, bounds, memory, footer.
  *
  * test/core/test_parquet.c
  *
- * The tests decode the encoded data with code that was written from the
- * specification; the system tests read whole files with three readers.
- * Buffers have exactly the size that the encoder requests, so ASan detects a
- * byte too many.
+ * The tests decode data with code that was written from the specification; the
+ * system tests read whole files with several readers.  Buffers have exactly
+ * the size that the encoder requests, so that ASan detects any overrun.
  *
  * link: -Wl,--wrap=malloc,--wrap=calloc,--wrap=realloc,--wrap=strdup
  */
@@ -71,7 +70,7 @@ thrift_fields(void **state)
 	ob_buf_free(&buf);
 }
 
-/* A list's header has its length up to 14. */
+/* The header of a list has lengths up to 14; greater ones follow it. */
 static void
 thrift_lists(void **state)
 {
@@ -111,7 +110,7 @@ unpack(const uint8_t *data, size_t bit, int width)
 }
 
 static void
-widths(void **state)
+bit_widths(void **state)
 {
 	assert_int_equal(ob_pq_width(0), 0);
 	for (int bits = 0; bits < 64; bits++)
@@ -138,7 +137,7 @@ pack(int width, size_t n)
 }
 
 static void
-packing(void **state)
+bit_packing(void **state)
 {
 	for (int width = 0; width <= 64; width++)
 	{
@@ -147,7 +146,7 @@ packing(void **state)
 	}
 }
 
-/* ---- runs and bit packing ---- */
+/* ---- RLE/bit-packing hybrid ---- */
 
 static uint64_t
 take_varint(const uint8_t **at, const uint8_t *end)
@@ -163,7 +162,7 @@ take_varint(const uint8_t **at, const uint8_t *end)
 	}
 }
 
-/* All bytes must belong to runs, and the runs must have all values. */
+/* Asserts that the bytes consist of runs that have exactly these values. */
 static void
 assert_hybrid(const uint8_t *at, const uint8_t *end, const uint32_t *values,
 			  size_t n, int width)
@@ -261,7 +260,7 @@ hybrid_of_all_widths(void **state)
 }
 
 static void
-one_run(void **state)
+single_run(void **state)
 {
 	static const size_t counts[] = {1, 63, 64, 100000};
 
@@ -278,7 +277,7 @@ one_run(void **state)
 	}
 }
 
-/* ---- differences ---- */
+/* ---- DELTA_BINARY_PACKED, BYTE_STREAM_SPLIT ---- */
 
 static int64_t
 take_zigzag(const uint8_t **at, const uint8_t *end)
@@ -348,7 +347,7 @@ encode_delta(const int64_t *values, size_t n)
 }
 
 static void
-differences(void **state)
+delta_binary_packed(void **state)
 {
 	static const int64_t edges[] = {
 		INT64_MIN, INT64_MAX, INT32_MIN, INT32_MAX, 0, -1, 1, INT64_MIN};
@@ -375,7 +374,7 @@ differences(void **state)
 }
 
 static void
-streams(void **state)
+byte_stream_split(void **state)
 {
 	uint8_t values[8 * 9];
 	uint8_t to[8 * 9];
@@ -384,7 +383,7 @@ streams(void **state)
 		values[i] = i;
 	for (int size = 4; size <= 8; size += 4)
 	{
-		ob_pq_split(to, values, 9, size);
+		ob_pq_byte_stream_split(to, values, 9, size);
 		for (int i = 0; i < 9 * size; i++)
 			assert_int_equal(to[i], values[i % 9 * size + i / 9]);
 	}
@@ -395,10 +394,10 @@ streams(void **state)
 typedef struct Bound
 {
 	const char *name;
-	const char *end; /* of 64 bytes; the others are "a" */
+	const char *end; /* end of 64 bytes; the bytes before it are "a" */
 	bool utf8;
-	const char *up; /* the end of the maximum; NULL: there is none */
-	const char *down;
+	const char *up;   /* end of the rounded maximum */
+	const char *down; /* end of the rounded minimum */
 } Bound;
 
 static const Bound bounds[] = {
@@ -433,11 +432,11 @@ fill_bound(ObPqBound *bound, const char *end)
 	memset(bound->data, 'a', OB_PQ_STAT_MAX);
 	memcpy(bound->data + OB_PQ_STAT_MAX - len, end, len);
 	bound->len = OB_PQ_STAT_MAX;
-	bound->cut = true;
+	bound->truncated = true;
 }
 
 static void
-cut_texts(void **state)
+truncated_texts(void **state)
 {
 	for (size_t i = 0; i < COUNT_OF(bounds); i++)
 	{
@@ -446,12 +445,12 @@ cut_texts(void **state)
 		ObPqBound bound;
 
 		fill_bound(&bound, row->end);
-		assert_row(row->name, ob_pq_bound_up(&bound, row->utf8));
+		assert_row(row->name, ob_pq_bound_round_up(&bound, row->utf8));
 		assert_row(row->name, bound.len == before + strlen(row->up));
 		assert_row(row->name,
 				   memcmp(bound.data + before, row->up, strlen(row->up)) == 0);
 		fill_bound(&bound, row->end);
-		ob_pq_bound_down(&bound, row->utf8);
+		ob_pq_bound_round_down(&bound, row->utf8);
 		assert_row(row->name, bound.len == before + strlen(row->down));
 		assert_row(row->name, memcmp(bound.data + before, row->down,
 									 strlen(row->down)) == 0);
@@ -459,24 +458,24 @@ cut_texts(void **state)
 }
 
 static void
-texts_without_a_greater_one(void **state)
+texts_without_upper_bound(void **state)
 {
-	ObPqBound bound = {.len = OB_PQ_STAT_MAX, .cut = true};
+	ObPqBound bound = {.len = OB_PQ_STAT_MAX, .truncated = true};
 
 	memset(bound.data, 0xFF, sizeof(bound.data));
-	assert_false(ob_pq_bound_up(&bound, false));
+	assert_false(ob_pq_bound_round_up(&bound, false));
 	bound.len = OB_PQ_STAT_MAX;
 	for (int i = 0; i < OB_PQ_STAT_MAX; i += 4)
 		memcpy(bound.data + i, "\xF4\x8F\xBF\xBF", 4);
-	assert_false(ob_pq_bound_up(&bound, true));
-	/* what is not UTF-8 at all */
+	assert_false(ob_pq_bound_round_up(&bound, true));
+	/* a text that is invalid UTF-8 throughout */
 	bound.len = OB_PQ_STAT_MAX;
 	memset(bound.data, 0x80, sizeof(bound.data));
-	assert_false(ob_pq_bound_up(&bound, true));
-	/* a text that was not cut is unchanged */
+	assert_false(ob_pq_bound_round_up(&bound, true));
+	/* a text that was not truncated is unchanged */
 	bound = (ObPqBound){.len = 1, .data = {0xFF}};
-	assert_true(ob_pq_bound_up(&bound, false));
-	ob_pq_bound_down(&bound, true);
+	assert_true(ob_pq_bound_round_up(&bound, false));
+	ob_pq_bound_round_down(&bound, true);
 	assert_int_equal(bound.len, 1);
 	assert_int_equal(bound.data[0], 0xFF);
 }
@@ -486,24 +485,27 @@ texts_without_a_greater_one(void **state)
 #define LEAVES 9
 
 static const ObPqNode nodes[] = {
-	{"flag", OB_PQ_OPTIONAL, 0, OB_PQ_BOOLEAN, 0, OB_PQ_PLAIN, 0, 0, 1, true,
+	{"flag", OB_PQ_OPTIONAL, 0, OB_PQ_BOOLEAN, 0, OB_PQ_UNANNOTATED, 0, 0, 1,
+	 true, true},
+	{"i", OB_PQ_REQUIRED, 0, OB_PQ_INT32, 0, OB_PQ_UNANNOTATED, 0, 0, 2, true,
 	 true},
-	{"i", OB_PQ_REQUIRED, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 2, true, true},
-	{"l", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_INSTANT, 0, 0, 3, false,
+	{"l", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_TIMESTAMPTZ, 0, 0, 3, false,
 	 true},
-	{"f", OB_PQ_OPTIONAL, 0, OB_PQ_FLOAT, 0, OB_PQ_PLAIN, 0, 0, 4, true, true},
-	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 5, false,
+	{"f", OB_PQ_OPTIONAL, 0, OB_PQ_FLOAT, 0, OB_PQ_UNANNOTATED, 0, 0, 4, true,
 	 true},
+	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_UNANNOTATED, 0, 0, 5,
+	 false, true},
 	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 6, true,
 	 true},
 	{"n", OB_PQ_OPTIONAL, 0, OB_PQ_FIXED, 9, OB_PQ_DECIMAL, 20, 2, 7, true,
 	 true},
 	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 8, false, false},
-	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
-	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT32, 0, OB_PQ_PLAIN, 0, 0, 9, true,
-	 true},
-	{"b", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_PLAIN, 0, 0, 10, false,
-	 true},
+	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_UNANNOTATED, 0, 0, 0, false,
+	 false},
+	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT32, 0, OB_PQ_UNANNOTATED, 0, 0, 9,
+	 true, true},
+	{"b", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_UNANNOTATED, 0, 0, 10,
+	 false, true},
 };
 
 static const ObParquetOptions usual = {
@@ -587,10 +589,10 @@ put_row(ObParquet *writer, int row, ObError *error)
 	return work(writer, ob_parquet_end_row(writer, error), error);
 }
 
-/* Writes the rows as a row group; its bytes are appended to "out". */
+/* Writes rows as a row group, whose bytes are appended to "out". */
 static ObCode
-put_group(ObParquet *writer, int first, int rows, ObBuf *record, ObBuf *out,
-		  ObError *error)
+write_group(ObParquet *writer, int first, int rows, ObBuf *record, ObBuf *out,
+			ObError *error)
 {
 	const char *data;
 	size_t len;
@@ -609,8 +611,8 @@ put_group(ObParquet *writer, int first, int rows, ObBuf *record, ObBuf *out,
 }
 
 static ObCode
-put_footer(const ObBuf *records, const int64_t *offsets, int n, ObBuf *out,
-		   ObError *error)
+write_footer(const ObBuf *records, const int64_t *offsets, int n, ObBuf *out,
+			 ObError *error)
 {
 	ObPqFooterOptions options = {.created_by = "a version 1.0.0 (build b)"};
 	ObPqFooter *footer =
@@ -634,9 +636,9 @@ put_footer(const ObBuf *records, const int64_t *offsets, int n, ObBuf *out,
 	return error->code;
 }
 
-/* A file of two row groups. */
+/* Writes a file of two row groups. */
 static ObCode
-put_file(const ObParquetOptions *options, ObBuf *out, ObError *error)
+write_file(const ObParquetOptions *options, ObBuf *out, ObError *error)
 {
 	ObBuf records[2];
 	int64_t offsets[2];
@@ -650,12 +652,12 @@ put_file(const ObParquetOptions *options, ObBuf *out, ObError *error)
 	for (int i = 0; writer && i < 2 && error->code == OB_OK; i++)
 	{
 		offsets[i] = out->len;
-		(void) !put_group(writer, i * 1500, i ? 300 : 1500, &records[i], out,
-						  error);
+		(void) !write_group(writer, i * 1500, i ? 300 : 1500, &records[i], out,
+							error);
 	}
 	ob_parquet_free(writer);
 	if (error->code == OB_OK)
-		(void) !put_footer(records, offsets, 2, out, error);
+		(void) !write_footer(records, offsets, 2, out, error);
 	ob_buf_free(&records[0]);
 	ob_buf_free(&records[1]);
 	return error->code;
@@ -678,7 +680,7 @@ all_codecs(void **state)
 		options.codec = codecs[i / 2];
 		options.delta = i % 2;
 		ob_buf_init(&out, 8 * MIB);
-		assert_int_equal(put_file(&options, &out, &error), OB_OK);
+		assert_int_equal(write_file(&options, &out, &error), OB_OK);
 		assert_memory_equal(out.data, OB_PQ_MAGIC, 4);
 		assert_memory_equal(out.data + out.len - 4, OB_PQ_MAGIC, 4);
 		memcpy(&len, out.data + out.len - 8, sizeof(len));
@@ -691,9 +693,9 @@ all_codecs(void **state)
 	}
 }
 
-/* If any allocation fails, the error is OB_ENOMEM, and nothing leaks. */
+/* Whichever allocation fails, the error is OB_ENOMEM, and nothing leaks. */
 static void
-lack_of_memory(void **state)
+failing_allocations(void **state)
 {
 	long n = 0;
 	ObCode code = OB_ENOMEM;
@@ -705,7 +707,7 @@ lack_of_memory(void **state)
 
 		ob_buf_init(&out, 8 * MIB);
 		budget = n;
-		code = put_file(&usual, &out, &error);
+		code = write_file(&usual, &out, &error);
 		budget = -1;
 		ob_buf_free(&out);
 		if (code != OB_OK)
@@ -714,9 +716,9 @@ lack_of_memory(void **state)
 	assert_true(n > 100);
 }
 
-/* With any limit, rows fit, or the error says that they do not. */
+/* With any memory limit, the rows are written, or the error is OB_ELIMIT. */
 static void
-limits(void **state)
+memory_limits(void **state)
 {
 	for (size_t memory = 1; memory < 8 * MIB; memory += memory / 3 + 1000)
 	{
@@ -727,7 +729,7 @@ limits(void **state)
 
 		options.memory = memory;
 		ob_buf_init(&out, 8 * MIB);
-		code = put_file(&options, &out, &error);
+		code = write_file(&options, &out, &error);
 		ob_buf_free(&out);
 		if (code != OB_OK)
 			assert_error(&error, OB_ELIMIT, "bytes of memory");
@@ -738,9 +740,10 @@ limits(void **state)
 	}
 }
 
-/* A group ends as soon as the memory is used up, and never exceeds it. */
+/* A row group ends as soon as its memory is used up; only the last batch may
+ * exceed it. */
 static void
-full_of_memory(void **state)
+group_ends_at_memory_limit(void **state)
 {
 	ObParquetOptions options = usual;
 	ObError error;
@@ -762,7 +765,8 @@ full_of_memory(void **state)
 
 #define WIDE 700
 
-/* Although in one batch the buffers of all columns double and become pages. */
+/* The buffers of all columns double, and become pages, in the same batch; the
+ * memory must suffice nevertheless. */
 static void
 many_columns_in_little_memory(void **state)
 {
@@ -772,9 +776,9 @@ many_columns_in_little_memory(void **state)
 	ObParquet *writer;
 
 	for (int i = 0; i < WIDE; i++)
-		columns[i] = (ObPqNode){"c", OB_PQ_OPTIONAL, 0,   OB_PQ_INT64,
-								0,   OB_PQ_PLAIN,    0,   0,
-								1,   true,           true};
+		columns[i] = (ObPqNode){
+			"c", OB_PQ_OPTIONAL, 0,   OB_PQ_INT64, 0, OB_PQ_UNANNOTATED, 0, 0,
+			1,   true,           true};
 	options.page_size = MIB;
 	options.memory = 5 * MIB;
 	ob_error_clear(&error);
@@ -793,9 +797,10 @@ many_columns_in_little_memory(void **state)
 
 static const ObPqNode list[] = {
 	{"array", OB_PQ_OPTIONAL, 1, 0, 0, OB_PQ_LIST, 0, 0, 1, false, false},
-	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_PLAIN, 0, 0, 0, false, false},
-	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_PLAIN, 0, 0, 2, false,
+	{"list", OB_PQ_REPEATED, 1, 0, 0, OB_PQ_UNANNOTATED, 0, 0, 0, false,
 	 false},
+	{"element", OB_PQ_OPTIONAL, 0, OB_PQ_INT64, 0, OB_PQ_UNANNOTATED, 0, 0, 2,
+	 false, false},
 };
 
 static void
@@ -808,8 +813,8 @@ put_long_list(ObPqLeaf *leaf, int n)
 	}
 }
 
-/* The values of lists count for the size of a batch, not only the levels: a
- * page would be many times its limit, and exceed the memory. */
+/* The values of lists count towards the size of a batch, and not only their
+ * levels; otherwise, a page could exceed the memory. */
 static void
 long_lists(void **state)
 {
@@ -830,14 +835,14 @@ long_lists(void **state)
 		assert_int_equal(
 			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
 	}
-	/* most of the memory is for the pages */
+	/* pages take most of the memory */
 	assert_in_range(row, 300, 700);
 	ob_parquet_free(writer);
 }
 
 /* The host can process interrupts after each column. */
 static void
-steps(void **state)
+one_step_per_column(void **state)
 {
 	ObError error;
 	ObParquet *writer;
@@ -874,10 +879,10 @@ zstd_size(int level, const char *data, size_t len)
 	return size;
 }
 
-/* Slow levels are for pages of their usual size: a page cannot be cancelled.
- */
+/* Pages above the usual size are compressed with a lower level, since their
+ * compression cannot be cancelled. */
 static void
-large_pages(void **state)
+slow_levels_of_large_pages(void **state)
 {
 	size_t len = 2 * MIB;
 	char *data = malloc(len);
@@ -894,7 +899,7 @@ large_pages(void **state)
 }
 
 static void
-a_row_too_large(void **state)
+row_too_large(void **state)
 {
 	ObError error;
 	ObParquet *writer;
@@ -913,7 +918,7 @@ a_row_too_large(void **state)
 }
 
 static void
-no_column(void **state)
+schema_without_columns(void **state)
 {
 	ObError error;
 
@@ -922,8 +927,7 @@ no_column(void **state)
 	assert_error(&error, OB_EINVAL, "needs a column");
 }
 
-/* ---- dictionaries ---- */
-
+/* Ends the row group, and returns the chunk of a leaf. */
 static ObPqRecordChunk
 chunk_of(ObParquet *writer, int leaf, ObBuf *record)
 {
@@ -953,9 +957,9 @@ chunk_of(ObParquet *writer, int leaf, ObBuf *record)
 	}
 }
 
-/* What a single row has taken is not held against all row groups after it. */
+/* Memory that a single large row has taken is freed after its row group. */
 static void
-a_long_list(void **state)
+memory_after_long_list(void **state)
 {
 	ObParquetOptions options = usual;
 	ObError error;
@@ -982,9 +986,10 @@ a_long_list(void **state)
 
 /* ---- Bloom filters ---- */
 
-/* Whether a filter has a value, by a reader's way of looking. */
+/* Looks up a value as a reader would. */
 static bool
-has(const uint8_t *words, size_t size, const void *value, size_t len)
+filter_contains(const uint8_t *words, size_t size, const void *value,
+				size_t len)
 {
 	static const uint32_t salts[] = {0x47b6137b, 0x44974d91, 0x8824ad5b,
 									 0xa2b7289d, 0x705495c7, 0x2df1424b,
@@ -1004,10 +1009,12 @@ has(const uint8_t *words, size_t size, const void *value, size_t len)
 	return true;
 }
 
-/* Ends the row group of a writer with one leaf of INT64, and returns the size
- * of its filter; 0: there is none.  All values must be in it. */
+/* Ends the row group of a writer with a single INT64 leaf, and returns the
+ * size of its filter; 0 if there is none.  Asserts that the filter has all
+ * values, and measures its rate of false positives. */
 static size_t
-look_for(ObParquet *writer, int rows, int64_t (*value)(int), double *rate)
+end_group_with_filter(ObParquet *writer, int rows, int64_t (*value)(int),
+					  double *rate)
 {
 	static const char head[] = "\x1C\x1C\x00\x00\x1C\x1C\x00\x00\x1C\x1C"
 							   "\x00\x00";
@@ -1048,13 +1055,13 @@ look_for(ObParquet *writer, int rows, int64_t (*value)(int), double *rate)
 		{
 			int64_t one = value(row);
 
-			assert_true(has(words, size, &one, sizeof(one)));
+			assert_true(filter_contains(words, size, &one, sizeof(one)));
 		}
 		for (int64_t other = 0; other < 100000; other++)
 		{
 			int64_t none = INT64_C(0x123456789) * (other + 1) + 1;
 
-			found += has(words, size, &none, sizeof(none));
+			found += filter_contains(words, size, &none, sizeof(none));
 		}
 		*rate = found / 100000.0;
 	}
@@ -1067,9 +1074,9 @@ static size_t
 filter_of(int rows, int64_t (*value)(int), bool dictionary, size_t memory,
 		  double *rate)
 {
-	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_INT64,
-						   0,   OB_PQ_PLAIN,    0,   0,
-						   1,   dictionary,     true};
+	const ObPqNode node = {"c", OB_PQ_REQUIRED,    0,   OB_PQ_INT64,
+						   0,   OB_PQ_UNANNOTATED, 0,   0,
+						   1,   dictionary,        true};
 	ObParquetOptions options = usual;
 	ObError error;
 	ObParquet *writer;
@@ -1079,7 +1086,7 @@ filter_of(int rows, int64_t (*value)(int), bool dictionary, size_t memory,
 	ob_error_clear(&error);
 	writer = ob_parquet_new(&node, 1, &options, &error);
 	assert_non_null(writer);
-	/* a writer's second row group is like its first one */
+	/* the second row group is the same as the first one */
 	for (int group = 0; group < 2; group++)
 	{
 		for (int row = 0; row < rows; row++)
@@ -1089,7 +1096,7 @@ filter_of(int rows, int64_t (*value)(int), bool dictionary, size_t memory,
 				work(writer, ob_parquet_end_row(writer, &error), &error),
 				OB_OK);
 		}
-		size = look_for(writer, rows, value, rate);
+		size = end_group_with_filter(writer, rows, value, rate);
 	}
 	ob_parquet_free(writer);
 	return size;
@@ -1103,7 +1110,7 @@ typedef struct Filtered
 	bool dictionary;
 	size_t memory;
 	size_t size; /* 0: there is no filter */
-	double rate; /* at most */
+	double rate; /* the greatest rate of false positives */
 } Filtered;
 
 static int64_t few(int row);
@@ -1113,14 +1120,14 @@ static int64_t few_at_first(int row);
 static const Filtered filtered[] = {
 	{"one value", 1, distinct, true, 16 * MIB, 32, 0.001},
 	{"few values", 100000, few, true, 16 * MIB, 32, 0.001},
-	{"the same without a dictionary", 100000, few, false, 16 * MIB, 32, 0.001},
+	{"few values, no dictionary", 100000, few, false, 16 * MIB, 32, 0.001},
 	{"many values", 90000, distinct, true, 16 * MIB, 131072, 0.011},
-	{"the same without a dictionary", 90000, distinct, false, 16 * MIB, 131072,
+	{"many values, no dictionary", 90000, distinct, false, 16 * MIB, 131072,
 	 0.011},
-	{"a dictionary given up late", 190000, few_at_first, true, 16 * MIB,
-	 131072, 0.011},
+	{"dictionary abandoned late", 190000, few_at_first, true, 16 * MIB, 131072,
+	 0.011},
 	{"little memory", 120000, distinct, false, 1536 * 1024, 131072, 0.1},
-	{"too little", 60000, distinct, false, 500 * 1024, 0, 1},
+	{"too little memory", 60000, distinct, false, 500 * 1024, 0, 1},
 };
 
 static void
@@ -1138,13 +1145,13 @@ filters(void **state)
 	}
 }
 
-/* A filter for which there is no memory is no error. */
+/* A filter that does not fit into the memory is left out without an error. */
 static void
-filter_beyond_memory(void **state)
+filter_without_memory(void **state)
 {
-	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_INT64,
-						   0,   OB_PQ_PLAIN,    0,   0,
-						   1,   false,          true};
+	const ObPqNode node = {
+		"c", OB_PQ_REQUIRED, 0,   OB_PQ_INT64, 0, OB_PQ_UNANNOTATED, 0, 0,
+		1,   false,          true};
 	ObError error;
 	ObParquet *writer;
 	double rate;
@@ -1158,20 +1165,20 @@ filter_beyond_memory(void **state)
 			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
 	}
 	writer->memory.limit = writer->memory.used + 64 * 1024;
-	assert_int_equal(look_for(writer, 0, NULL, &rate), 0);
+	assert_int_equal(end_group_with_filter(writer, 0, NULL, &rate), 0);
 	assert_false(writer->memory.over);
 	ob_parquet_free(writer);
 }
 
-/* ---- dictionaries, again ---- */
+/* ---- dictionaries ---- */
 
-/* A column with one leaf, whose value in a row is value(row). */
+/* Writes one column, whose values are value(row). */
 static ObPqRecordChunk
 write_column(int rows, int64_t (*value)(int), bool dictionary, size_t page)
 {
-	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_INT64,
-						   0,   OB_PQ_PLAIN,    0,   0,
-						   1,   dictionary,     true};
+	const ObPqNode node = {"c", OB_PQ_REQUIRED,    0,   OB_PQ_INT64,
+						   0,   OB_PQ_UNANNOTATED, 0,   0,
+						   1,   dictionary,        true};
 	ObError error;
 	ObParquetOptions options = usual;
 	ObParquet *writer;
@@ -1222,19 +1229,19 @@ dictionaries(void **state)
 	assert_int_equal(chunk.plain_pages, 0);
 	chunk = write_column(100000, few, false, MIB);
 	assert_true(chunk.dictionary_size == 0 && chunk.plain_pages > 0);
-	/* the dictionary is given up so early that nothing is left of it */
+	/* the dictionary is abandoned before a page needs it */
 	chunk = write_column(100000, distinct, true, MIB);
 	assert_int_equal(chunk.dictionary_size, 0);
 	assert_int_equal(chunk.dictionary_pages, 0);
-	/* if it is given up late, its pages stay */
+	/* pages that need the dictionary remain if it is abandoned later */
 	chunk = write_column(500000, few_at_first, true, 4096);
 	assert_true(chunk.dictionary_size > 0 && chunk.dictionary_pages > 0);
 	assert_true(chunk.plain_pages > 0);
 	assert_int_equal(chunk.values, 500000);
 }
 
-/* A column of texts beside seven others, so that its share is small; each text
- * has this length, and there are five different ones. */
+/* Writes five distinct texts of this length.  There are seven other columns,
+ * so that the share of the dictionary is small. */
 static ObPqRecordChunk
 write_texts(size_t len)
 {
@@ -1268,8 +1275,8 @@ write_texts(size_t len)
 	return chunk;
 }
 
-/* The length of the dictionary's texts counts, not that of all texts of a
- * batch. */
+/* Only distinct texts count towards the limit of the dictionary, not all texts
+ * of a batch. */
 static void
 dictionaries_of_long_texts(void **state)
 {
@@ -1282,8 +1289,10 @@ dictionaries_of_long_texts(void **state)
 	assert_int_equal(chunk.dictionary_pages, 0);
 }
 
-/* A text of 1000 bytes: at first one of few, of which a page has far more than
- * the memory would take, then another one in each row. */
+/* Appends a text of 1000 bytes: one of five in the first rows, which in a page
+ * without a dictionary would exceed the memory, and then a new one in each
+ * row.
+ */
 static void
 put_late_text(ObPqLeaf *leaf, int row)
 {
@@ -1297,10 +1306,10 @@ put_late_text(ObPqLeaf *leaf, int row)
 	put_bytes(leaf, text, sizeof(text));
 }
 
-/* A dictionary that has paid so far remains when it is given up: without it,
- * the page's values would exceed the memory. */
+/* If the values of the current page would exceed the memory without the
+ * dictionary, the page keeps it when it is abandoned. */
 static void
-dictionaries_given_up_late(void **state)
+dictionary_abandoned_late(void **state)
 {
 	const ObPqNode node = {"c", OB_PQ_REQUIRED, 0,   OB_PQ_BYTE_ARRAY,
 						   0,   OB_PQ_STRING,   0,   0,
@@ -1352,7 +1361,7 @@ as_double(const ObPqBound *bound)
 }
 
 static void
-floats(void **state)
+float_bounds(void **state)
 {
 	const double zeros[] = {0.0, -0.0};
 	const double some[] = {-1.5, 3};
@@ -1368,7 +1377,7 @@ floats(void **state)
 	assert_true(as_double(&stats.min) == -1.5 && as_double(&stats.max) == 3);
 	ob_pq_stats_merge(&all, OB_PQ_ORDER_DOUBLE, 0, &stats);
 	assert_true(all.valid);
-	/* after one NaN, there are no bounds, whatever comes later */
+	/* after a NaN, there are no bounds, even if more values follow */
 	add_doubles(&stats, odd, 2);
 	assert_false(stats.valid);
 	add_doubles(&stats, some, 2);
@@ -1381,10 +1390,10 @@ floats(void **state)
 	assert_false(all.valid);
 }
 
-/* Two's complement, big-endian: -1 is less than 0, although its bytes are
- * not. */
+/* Decimals are compared as signed numbers, and other values of fixed length as
+ * unsigned bytes. */
 static void
-decimals(void **state)
+decimal_bounds(void **state)
 {
 	uint8_t values[] = {0, 0, 0, 5, 0xFF, 0xFF, 0x80, 0, 0x7F, 0xFF, 0, 1};
 	ObPqLeaf leaf = {.type = OB_PQ_FIXED, .length = 2, .nvalues = 6};
@@ -1427,16 +1436,17 @@ spreading(int row)
 	return row % 2 ? row : -row;
 }
 
-/* The order that the column index of a file of one column says; only rows of a
- * page in the middle are null. */
+/* Returns the boundary order in the column index of a single column, whose
+ * third page has only nulls. */
 static int
 boundary_of(int64_t (*value)(int), size_t *pages)
 {
-	const ObPqNode node = {"c", OB_PQ_OPTIONAL, 0,    OB_PQ_INT64,
-						   0,   OB_PQ_PLAIN,    0,    0,
-						   1,   false,          false};
+	const ObPqNode node = {
+		"c", OB_PQ_OPTIONAL, 0,    OB_PQ_INT64, 0, OB_PQ_UNANNOTATED, 0, 0,
+		1,   false,          false};
 	ObParquetOptions options = usual;
-	ObPqFooterOptions said = {.created_by = "a version 1.0.0 (build b)"};
+	ObPqFooterOptions footer_options = {.created_by =
+											"a version 1.0.0 (build b)"};
 	ObPqFooter *footer;
 	ObParquet *writer;
 	ObError error;
@@ -1467,11 +1477,11 @@ boundary_of(int64_t (*value)(int), size_t *pages)
 	while (ob_parquet_take(writer, &data, &len))
 		;
 	ob_parquet_free(writer);
-	footer = ob_pq_footer_new(&node, 1, &said, &error);
+	footer = ob_pq_footer_new(&node, 1, &footer_options, &error);
 	assert_int_equal(
 		ob_pq_footer_add(footer, record.data, record.len, 4, &error), OB_OK);
 	assert_int_equal(ob_pq_footer_next(footer, 4, &out, &error), OB_OK);
-	/* null_pages, then two lists of values, then the order */
+	/* skip null_pages, min_values and max_values */
 	at = (const uint8_t *) out.data;
 	assert_int_equal(*at++, 0x19);
 	*pages = *at++ >> 4;
@@ -1491,7 +1501,7 @@ boundary_of(int64_t (*value)(int), size_t *pages)
 }
 
 static void
-boundaries(void **state)
+boundary_orders(void **state)
 {
 	static const struct
 	{
@@ -1513,8 +1523,8 @@ boundaries(void **state)
 
 /* ---- records ---- */
 
-/* Row groups of several writers are in the file in another order than that in
- * which they were made. */
+/* The order of row groups in the file may differ from the order in which
+ * several writers have made them. */
 static void
 groups_in_any_order(void **state)
 {
@@ -1531,8 +1541,8 @@ groups_in_any_order(void **state)
 
 		ob_buf_init(&records[i], MIB);
 		ob_buf_init(&groups[i], MIB);
-		assert_int_equal(put_group(writer, i * 100, 100 + i, &records[i],
-								   &groups[i], &error),
+		assert_int_equal(write_group(writer, i * 100, 100 + i, &records[i],
+									 &groups[i], &error),
 						 OB_OK);
 		ob_parquet_free(writer);
 	}
@@ -1551,10 +1561,10 @@ groups_in_any_order(void **state)
 			offsets[i] = files[way].len;
 			ob_buf_add(&files[way], groups[other].data, groups[other].len);
 		}
-		assert_int_equal(put_footer(ordered, offsets, 3, &files[way], &error),
-						 OB_OK);
+		assert_int_equal(
+			write_footer(ordered, offsets, 3, &files[way], &error), OB_OK);
 	}
-	/* all offsets have as many digits, so only their order differs */
+	/* the files have the same row groups, so their sizes are about the same */
 	assert_in_range(files[0].len, files[1].len - 100, files[1].len + 100);
 	for (int i = 0; i < 3; i++)
 	{
@@ -1571,15 +1581,15 @@ groups_in_any_order(void **state)
 	ob_buf_free(&files[1]);
 }
 
-/* A leaf of doubles and one of texts, whose bounds are cut. */
+/* A schema of doubles and texts. */
 static const ObPqNode pair[] = {
-	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_PLAIN, 0, 0, 1, false,
-	 false},
+	{"d", OB_PQ_OPTIONAL, 0, OB_PQ_DOUBLE, 0, OB_PQ_UNANNOTATED, 0, 0, 1,
+	 false, false},
 	{"t", OB_PQ_OPTIONAL, 0, OB_PQ_BYTE_ARRAY, 0, OB_PQ_STRING, 0, 0, 2, false,
 	 false},
 };
 
-/* The record of a row group of one row; a text of NULL is null. */
+/* Makes the record of a row group of one row, whose text may be null. */
 static void
 put_pair(ObBuf *record, double d, const char *text, size_t len)
 {
@@ -1610,14 +1620,15 @@ add_pair(ObPqLeafStats *stats, const ObBuf *record)
 }
 
 static void
-assert_bound(const ObPqBound *bound, const char *data, size_t len, bool cut)
+assert_bound(const ObPqBound *bound, const char *data, size_t len,
+			 bool truncated)
 {
 	assert_int_equal(bound->len, len);
 	assert_memory_equal(bound->data, data, len);
-	assert_int_equal(bound->cut, cut);
+	assert_int_equal(bound->truncated, truncated);
 }
 
-/* What a file's leaves have, whatever the order of its row groups. */
+/* The statistics of a file do not depend on the order of its row groups. */
 static void
 leaves_of_a_file(void **state)
 {
@@ -1652,7 +1663,7 @@ leaves_of_a_file(void **state)
 		ob_buf_free(&records[i]);
 }
 
-/* One row group whose values have no bounds, and its file has none. */
+/* If the values of one row group have no bounds, the file has none. */
 static void
 leaves_without_bounds(void **state)
 {
@@ -1681,13 +1692,13 @@ leaves_without_bounds(void **state)
 		ob_buf_free(&records[i]);
 }
 
-/* A bound that is a value is exact, though another one was cut to the same. */
+/* Of two equal bounds, the exact one is kept. */
 static void
-bounds_that_are_the_same(void **state)
+equal_bounds(void **state)
 {
 	ObPqStats cut = {.valid = true,
-					 .min = {.len = 1, .cut = true, .data = "a"},
-					 .max = {.len = 1, .cut = true, .data = "z"}};
+					 .min = {.len = 1, .truncated = true, .data = "a"},
+					 .max = {.len = 1, .truncated = true, .data = "z"}};
 	ObPqStats exact = {.valid = true,
 					   .min = {.len = 1, .data = "a"},
 					   .max = {.len = 1, .data = "z"}};
@@ -1707,7 +1718,7 @@ bounds_that_are_the_same(void **state)
 	assert_bound(&cut.max, "z", 1, true);
 }
 
-/* A record that ends too early is invalid. */
+/* Each truncated record is invalid. */
 static void
 broken_records(void **state)
 {
@@ -1720,7 +1731,8 @@ broken_records(void **state)
 	ob_buf_init(&record, MIB);
 	ob_buf_init(&group, MIB);
 	writer = ob_parquet_new(nodes, COUNT_OF(nodes), &usual, &error);
-	assert_int_equal(put_group(writer, 0, 10, &record, &group, &error), OB_OK);
+	assert_int_equal(write_group(writer, 0, 10, &record, &group, &error),
+					 OB_OK);
 	ob_parquet_free(writer);
 	for (size_t len = 0; len < record.len; len++)
 	{
@@ -1733,8 +1745,8 @@ broken_records(void **state)
 		part.data = realloc(part.data, len ? len : 1);
 		ob_buf_init(&out, MIB);
 		ob_error_clear(&error);
-		if (put_footer(&part, &offset, 1, &out, &error) != OB_EPROTO)
-			fail_msg("%zu bytes of %zu are a record", len, record.len);
+		if (write_footer(&part, &offset, 1, &out, &error) != OB_EPROTO)
+			fail_msg("%zu bytes of %zu were accepted", len, record.len);
 		assert_false(ob_pq_record_leaves(part.data, len, nodes,
 										 COUNT_OF(nodes), leaves, LEAVES));
 		ob_buf_free(&out);
@@ -1750,38 +1762,38 @@ main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(thrift_fields),
 		cmocka_unit_test(thrift_lists),
-		cmocka_unit_test(widths),
-		cmocka_unit_test(packing),
+		cmocka_unit_test(bit_widths),
+		cmocka_unit_test(bit_packing),
 		cmocka_unit_test(hybrid_of_all_patterns),
 		cmocka_unit_test(hybrid_of_all_widths),
-		cmocka_unit_test(one_run),
-		cmocka_unit_test(differences),
-		cmocka_unit_test(streams),
-		cmocka_unit_test(cut_texts),
-		cmocka_unit_test(texts_without_a_greater_one),
+		cmocka_unit_test(single_run),
+		cmocka_unit_test(delta_binary_packed),
+		cmocka_unit_test(byte_stream_split),
+		cmocka_unit_test(truncated_texts),
+		cmocka_unit_test(texts_without_upper_bound),
 		cmocka_unit_test(all_codecs),
-		cmocka_unit_test(lack_of_memory),
-		cmocka_unit_test(limits),
-		cmocka_unit_test(full_of_memory),
+		cmocka_unit_test(failing_allocations),
+		cmocka_unit_test(memory_limits),
+		cmocka_unit_test(group_ends_at_memory_limit),
 		cmocka_unit_test(many_columns_in_little_memory),
 		cmocka_unit_test(long_lists),
-		cmocka_unit_test(a_long_list),
-		cmocka_unit_test(large_pages),
-		cmocka_unit_test(a_row_too_large),
-		cmocka_unit_test(no_column),
+		cmocka_unit_test(memory_after_long_list),
+		cmocka_unit_test(slow_levels_of_large_pages),
+		cmocka_unit_test(row_too_large),
+		cmocka_unit_test(schema_without_columns),
 		cmocka_unit_test(dictionaries),
 		cmocka_unit_test(dictionaries_of_long_texts),
-		cmocka_unit_test(dictionaries_given_up_late),
+		cmocka_unit_test(dictionary_abandoned_late),
 		cmocka_unit_test(filters),
-		cmocka_unit_test(filter_beyond_memory),
-		cmocka_unit_test(boundaries),
-		cmocka_unit_test(floats),
-		cmocka_unit_test(steps),
-		cmocka_unit_test(decimals),
+		cmocka_unit_test(filter_without_memory),
+		cmocka_unit_test(boundary_orders),
+		cmocka_unit_test(float_bounds),
+		cmocka_unit_test(one_step_per_column),
+		cmocka_unit_test(decimal_bounds),
 		cmocka_unit_test(groups_in_any_order),
 		cmocka_unit_test(leaves_of_a_file),
 		cmocka_unit_test(leaves_without_bounds),
-		cmocka_unit_test(bounds_that_are_the_same),
+		cmocka_unit_test(equal_bounds),
 		cmocka_unit_test(broken_records),
 	};
 

@@ -1,12 +1,12 @@
 /*
  * fuzz_parquet.c
- *		The Parquet writer: any schema, any values.
+ *		The Parquet writer with any schema and any values.
  *
  * test/fuzz/fuzz_parquet.c
  *
- * The input is read byte by byte: first options and a schema, then values
- * until its end.  The writer must end with a file or with one of the two
- * errors of memory; a record that is damaged must not be read beyond its end.
+ * The input is read byte by byte: options and a schema, then values until its
+ * end.  The writer must end with a file, or with OB_ENOMEM or OB_ELIMIT.  A
+ * truncated record must be recognized.
  */
 #include "fuzz.h"
 
@@ -20,10 +20,10 @@ typedef struct Input
 {
 	const uint8_t *at;
 	const uint8_t *end;
-	const uint8_t *last; /* the last bytes determine the use of the record */
+	const uint8_t *last; /* the last bytes are for put_footer() */
 } Input;
 
-/* The source of each leaf's levels. */
+/* A schema, with the greatest levels of each leaf. */
 typedef struct Shape
 {
 	ObPqNode nodes[NODES_MAX];
@@ -61,13 +61,13 @@ take_leaf(Input *input, ObPqNode *node)
 	node->dictionary = byte & 8;
 	node->filter = byte & 32;
 	if (node->type == OB_PQ_BYTE_ARRAY && byte & 16)
-		node->meaning = OB_PQ_STRING;
+		node->logical_type = OB_PQ_STRING;
 	if (node->type != OB_PQ_FIXED)
 		return;
 	node->length = 1 + take(input) % 16;
 	if (byte & 16)
 	{
-		node->meaning = OB_PQ_DECIMAL;
+		node->logical_type = OB_PQ_DECIMAL;
 		node->precision = 38;
 	}
 }
@@ -83,7 +83,7 @@ take_node(Input *input, Shape *shape, int depth, int definition,
 	*node = (ObPqNode){.name = "n", .repetition = byte % 3};
 	definition += node->repetition != OB_PQ_REQUIRED;
 	repetition += node->repetition == OB_PQ_REPEATED;
-	/* there is always room for a child of each */
+	/* leave room for one child on each level */
 	for (int i = 0; i < children && shape->nnodes + 6 < NODES_MAX; i++)
 	{
 		node->nchildren++;
@@ -198,7 +198,7 @@ end_group(ObParquet *writer, ObBuf *record, bool *done, ObError *error)
 	return bytes;
 }
 
-/* Writes the footer of one row group, which the input may damage. */
+/* Writes the footer of one row group, whose record the input may truncate. */
 static void
 put_footer(Input *input, const Shape *shape, const ObBuf *record)
 {

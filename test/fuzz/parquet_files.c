@@ -1,15 +1,15 @@
 /*
  * parquet_files.c
- *		Parquet files of random schemas and values, beside these values.
+ *		Parquet files of random schemas and values, with their values as JSON.
  *
  * test/fuzz/parquet_files.c
  *
  *		parquet_files SEED COUNT FOLDER
  *
- * writes FOLDER/N.parquet and FOLDER/N.json for N from 0 on.  The values are
- * in the form of test/readers/read.mjs, whose readers must find them again:
- * test/system/test_parquet_files.py compares.  A file that does not fit into
- * its memory is left out.
+ * The program writes FOLDER/N.parquet and FOLDER/N.json for each N less than
+ * COUNT.  Values have the form of test/readers/read.mjs;
+ * test/system/test_parquet_files.py compares them with those that the readers
+ * find.  A file that exceeds its memory limit is left out.
  */
 #include <inttypes.h>
 #include <math.h>
@@ -28,15 +28,15 @@
 #define CREATED_BY "onboard version 0.0.0 (build fuzz)"
 #define USECS_PER_DAY INT64_C(86400000000)
 
-#define need(condition) ((condition) ? (void) 0 : abort())
+#define require(condition) ((condition) ? (void) 0 : abort())
 
-/* What a column's values are like, which decides on its encoding. */
+/* Kinds of value sequences, which lead to different encodings. */
 typedef enum Habit
 {
 	HABIT_ANY,
 	HABIT_FEW,
-	HABIT_NEAR, /* to the one before */
-	HABIT_LATE, /* few at first, then any */
+	HABIT_NEAR, /* each value is near the one before it */
+	HABIT_LATE, /* few values at first, then any */
 	HABITS
 } Habit;
 
@@ -51,7 +51,7 @@ typedef struct File
 	ObPqNode nodes[NODES_MAX];
 	char names[NODES_MAX][NAME_MAX_LEN];
 	Habit habit[NODES_MAX];
-	int nulls[NODES_MAX]; /* one of so many; 0: none, 1: all */
+	int nulls[NODES_MAX]; /* one null in this number; 0: none, 1: all */
 	uint64_t last[NODES_MAX];
 	int leaf[NODES_MAX];
 	int nnodes;
@@ -62,7 +62,7 @@ typedef struct File
 	int roots[COLUMNS_MAX];
 	int ncolumns;
 	int row;
-	int most_items; /* of a list */
+	int most_items; /* greatest length of a list */
 	FILE *out;
 	int64_t written;
 	ObPqFooter *footer;
@@ -114,7 +114,7 @@ bytes_of_digits(int digits)
 {
 	int bytes = 9;
 
-	/* 10^digits has 3.3219 bits a digit, and there is a sign */
+	/* the number's bits and a sign */
 	while (8 * bytes - 1 < (int) ceil(digits * log2(10)))
 		bytes++;
 	return bytes;
@@ -126,26 +126,35 @@ choose_type(File *file, ObPqNode *node)
 	static const struct
 	{
 		ObPqType type;
-		ObPqMeaning meaning;
+		ObPqLogicalType logical_type;
 	} kinds[] = {
-		{OB_PQ_BOOLEAN, OB_PQ_PLAIN},     {OB_PQ_INT32, OB_PQ_PLAIN},
-		{OB_PQ_INT32, OB_PQ_INT16},       {OB_PQ_INT32, OB_PQ_DATE},
-		{OB_PQ_INT32, OB_PQ_DECIMAL},     {OB_PQ_INT64, OB_PQ_PLAIN},
-		{OB_PQ_INT64, OB_PQ_TIME},        {OB_PQ_INT64, OB_PQ_LOCAL},
-		{OB_PQ_INT64, OB_PQ_INSTANT},     {OB_PQ_INT64, OB_PQ_DECIMAL},
-		{OB_PQ_FLOAT, OB_PQ_PLAIN},       {OB_PQ_DOUBLE, OB_PQ_PLAIN},
-		{OB_PQ_BYTE_ARRAY, OB_PQ_PLAIN},  {OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
-		{OB_PQ_BYTE_ARRAY, OB_PQ_STRING}, {OB_PQ_BYTE_ARRAY, OB_PQ_ENUM},
-		{OB_PQ_FIXED, OB_PQ_UUID},        {OB_PQ_FIXED, OB_PQ_DECIMAL},
+		{OB_PQ_BOOLEAN, OB_PQ_UNANNOTATED},
+		{OB_PQ_INT32, OB_PQ_UNANNOTATED},
+		{OB_PQ_INT32, OB_PQ_INT16},
+		{OB_PQ_INT32, OB_PQ_DATE},
+		{OB_PQ_INT32, OB_PQ_DECIMAL},
+		{OB_PQ_INT64, OB_PQ_UNANNOTATED},
+		{OB_PQ_INT64, OB_PQ_TIME},
+		{OB_PQ_INT64, OB_PQ_TIMESTAMP},
+		{OB_PQ_INT64, OB_PQ_TIMESTAMPTZ},
+		{OB_PQ_INT64, OB_PQ_DECIMAL},
+		{OB_PQ_FLOAT, OB_PQ_UNANNOTATED},
+		{OB_PQ_DOUBLE, OB_PQ_UNANNOTATED},
+		{OB_PQ_BYTE_ARRAY, OB_PQ_UNANNOTATED},
+		{OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
+		{OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
+		{OB_PQ_BYTE_ARRAY, OB_PQ_ENUM},
+		{OB_PQ_FIXED, OB_PQ_UUID},
+		{OB_PQ_FIXED, OB_PQ_DECIMAL},
 	};
 	int i = (int) below(file, sizeof(kinds) / sizeof(kinds[0]));
 
 	node->type = kinds[i].type;
-	node->meaning = kinds[i].meaning;
+	node->logical_type = kinds[i].logical_type;
 	node->dictionary = below(file, 3) > 0;
-	if (node->meaning == OB_PQ_UUID)
+	if (node->logical_type == OB_PQ_UUID)
 		node->length = 16;
-	if (node->meaning != OB_PQ_DECIMAL)
+	if (node->logical_type != OB_PQ_DECIMAL)
 		return;
 	node->precision = node->type == OB_PQ_INT32   ? 1 + below(file, 9)
 					  : node->type == OB_PQ_INT64 ? 10 + below(file, 9)
@@ -155,7 +164,7 @@ choose_type(File *file, ObPqNode *node)
 		node->length = bytes_of_digits(node->precision);
 }
 
-/* The extension writes filters of no others. */
+/* Returns whether the extension writes filters for such a column. */
 static bool
 can_have_filter(const ObPqNode *node)
 {
@@ -166,12 +175,12 @@ can_have_filter(const ObPqNode *node)
 		case OB_PQ_DOUBLE:
 			return false;
 		default:
-			return node->meaning != OB_PQ_PLAIN ||
+			return node->logical_type != OB_PQ_UNANNOTATED ||
 				   node->type != OB_PQ_BYTE_ARRAY;
 	}
 }
 
-/* A node of any kind, and all below it. */
+/* Draws a node of any kind, and the nodes below it. */
 static void
 draw_node(File *file, const char *name, ObPqRepetition repetition, int depth)
 {
@@ -194,7 +203,7 @@ draw_node(File *file, const char *name, ObPqRepetition repetition, int depth)
 	}
 	else if (kind <= 2)
 	{
-		node->meaning = OB_PQ_LIST;
+		node->logical_type = OB_PQ_LIST;
 		node->nchildren = 1;
 		add_node(file, "list", OB_PQ_REPEATED)->nchildren = 1;
 		draw_node(file, "element",
@@ -202,13 +211,13 @@ draw_node(File *file, const char *name, ObPqRepetition repetition, int depth)
 	}
 	else if (kind == 3)
 	{
-		node->meaning = OB_PQ_MAP;
+		node->logical_type = OB_PQ_MAP;
 		node->nchildren = 1;
 		add_node(file, "key_value", OB_PQ_REPEATED)->nchildren = 2;
 		file->leaf[file->nnodes] = file->nleaves++;
 		node = add_node(file, "key", OB_PQ_REQUIRED);
 		node->type = OB_PQ_BYTE_ARRAY;
-		node->meaning = OB_PQ_STRING;
+		node->logical_type = OB_PQ_STRING;
 		node->dictionary = below(file, 2);
 		draw_node(file, "value", OB_PQ_OPTIONAL, depth + 1);
 	}
@@ -222,7 +231,7 @@ draw_node(File *file, const char *name, ObPqRepetition repetition, int depth)
 
 /* ---- values ---- */
 
-/* Bits that are like those before, or unlike. */
+/* Draws the bits of a value, by the column's habit. */
 static uint64_t
 draw_bits(File *file, int node)
 {
@@ -255,7 +264,7 @@ draw_bits(File *file, int node)
 	return bits;
 }
 
-/* A character of any length in UTF-8. */
+/* Writes a character in UTF-8, of any length. */
 static int
 put_character(char *to, uint64_t bits)
 {
@@ -279,7 +288,7 @@ put_character(char *to, uint64_t bits)
 
 #define TEXT_MAX 2000
 
-/* Texts that are alike for long, often around the length of a bound. */
+/* Draws texts with long common prefixes, often about as long as a bound. */
 static size_t
 draw_text(uint64_t bits, char *to)
 {
@@ -294,7 +303,7 @@ draw_text(uint64_t bits, char *to)
 		len = 70;
 	while (n < len)
 	{
-		/* mostly, only the end differs */
+		/* most texts differ only at their end */
 		uint64_t which = bits & 32 || n + 4 > len ? next(&random) : 19;
 
 		if (plain)
@@ -351,13 +360,13 @@ power_of_ten(int n)
 	return power;
 }
 
-/* Within what the readers have for that meaning. */
+/* Draws an integer in the range that readers accept for the logical type. */
 static int64_t
 draw_integer(const ObPqNode *node, uint64_t bits)
 {
 	if (node->type != OB_PQ_INT32 && node->type != OB_PQ_INT64)
 		return 0;
-	switch (node->meaning)
+	switch (node->logical_type)
 	{
 		case OB_PQ_INT16:
 			return (int16_t) bits;
@@ -365,8 +374,8 @@ draw_integer(const ObPqNode *node, uint64_t bits)
 			return (int32_t) bits % 1000000;
 		case OB_PQ_TIME:
 			return (int64_t) (bits % USECS_PER_DAY);
-		case OB_PQ_LOCAL:
-		case OB_PQ_INSTANT:
+		case OB_PQ_TIMESTAMP:
+		case OB_PQ_TIMESTAMPTZ:
 			return (int64_t) bits / 2;
 		case OB_PQ_DECIMAL:
 			return (int64_t) bits % power_of_ten(node->precision);
@@ -384,9 +393,9 @@ put_bytes(const ObPqNode *node, ObPqLeaf *leaf, uint64_t bits, ObBuf *out)
 
 	if (to && len > 0)
 		memcpy(to, text, len);
-	if (node->meaning == OB_PQ_PLAIN)
+	if (node->logical_type == OB_PQ_UNANNOTATED)
 	{
-		/* bytes that are no text */
+		/* make bytes that are invalid UTF-8 */
 		for (size_t i = 0; to && i < len; i++)
 			to[i] = text[i] = (char) (text[i] == 'a' ? 0xFF : text[i] ^ 0xC0);
 		show_hex(out, (uint8_t *) text, len);
@@ -414,7 +423,7 @@ show_int128(ObBuf *out, __int128 value)
 	ob_buf_addc(out, '"');
 }
 
-/* Two's complement, big-endian, of at most so many digits. */
+/* Appends a decimal, in two's complement, big-endian. */
 static void
 put_decimal(const ObPqNode *node, ObPqLeaf *leaf, uint64_t bits, ObBuf *out)
 {
@@ -496,7 +505,7 @@ put_leaf(File *file, int i, int repetition, int definition, ObBuf *out)
 			put_bytes(node, leaf, bits, out);
 			break;
 		case OB_PQ_FIXED:
-			if (node->meaning == OB_PQ_UUID)
+			if (node->logical_type == OB_PQ_UUID)
 				put_uuid(leaf, bits, out);
 			else
 				put_decimal(node, leaf, bits, out);
@@ -504,24 +513,25 @@ put_leaf(File *file, int i, int repetition, int definition, ObBuf *out)
 	}
 }
 
-/* Nothing is there for all leaves of a node; returns the node behind it. */
+/* Appends a null to all leaves below a node.  Returns the node after that
+ * subtree. */
 static int
-put_nothing(File *file, int i, int repetition, int definition)
+put_null(File *file, int i, int repetition, int definition)
 {
 	const ObPqNode *node = &file->nodes[i];
 	ObPqLeaf *leaf;
-	int behind = i + 1;
+	int next_node = i + 1;
 
 	for (int child = 0; child < node->nchildren; child++)
-		behind = put_nothing(file, behind, repetition, definition);
+		next_node = put_null(file, next_node, repetition, definition);
 	if (node->nchildren > 0)
-		return behind;
+		return next_node;
 	leaf = ob_parquet_leaf(file->writer, file->leaf[i]);
 	if (leaf->max_repetition > 0)
 		ob_pq_levels(leaf, repetition, definition);
 	else if (definition < leaf->max_definition)
 		ob_pq_null(leaf, ob_parquet_row(file->writer), definition);
-	return behind;
+	return next_node;
 }
 
 static int put_node(File *file, int i, int repetition, int definition,
@@ -543,19 +553,19 @@ put_key(File *file, int i, int number, int repetition, int definition,
 	show_text(out, text, len);
 }
 
-/* The items of a list, or the pairs of a map. */
+/* Appends the elements of a list, or the pairs of a map. */
 static int
 put_items(File *file, int i, int repetition, int definition, int lists,
 		  ObBuf *out)
 {
-	bool map = file->nodes[i].meaning == OB_PQ_MAP;
+	bool map = file->nodes[i].logical_type == OB_PQ_MAP;
 	int n = (int) below(file, file->most_items + 1);
-	int first = i + 2; /* behind the repeated group */
-	int behind = 0;
+	int first = i + 2; /* the child of the repeated group */
+	int next_node = 0;
 
 	ob_buf_addc(out, '[');
 	if (n == 0)
-		behind = put_nothing(file, i + 1, repetition, definition);
+		next_node = put_null(file, i + 1, repetition, definition);
 	for (int item = 0; item < n; item++)
 	{
 		int level = item ? lists + 1 : repetition;
@@ -568,46 +578,47 @@ put_items(File *file, int i, int repetition, int definition, int lists,
 			put_key(file, first, item, level, definition + 1, out);
 			ob_buf_addc(out, ',');
 		}
-		behind =
+		next_node =
 			put_node(file, first + map, level, definition + 1, lists + 1, out);
 		if (map)
 			ob_buf_addc(out, ']');
 	}
 	ob_buf_addc(out, ']');
-	return behind;
+	return next_node;
 }
 
-/* A value, and what it is made of; returns the node behind it. */
+/* Appends a value of a node.  Returns the node after its subtree. */
 static int
 put_node(File *file, int i, int repetition, int definition, int lists,
 		 ObBuf *out)
 {
 	const ObPqNode *node = &file->nodes[i];
-	int behind = i + 1;
+	int next_node = i + 1;
 
 	if (node->repetition == OB_PQ_OPTIONAL)
 	{
 		if (file->nulls[i] && below(file, file->nulls[i]) == 0)
 		{
 			ob_buf_adds(out, "null");
-			return put_nothing(file, i, repetition, definition);
+			return put_null(file, i, repetition, definition);
 		}
 		definition++;
 	}
-	if (node->meaning == OB_PQ_LIST || node->meaning == OB_PQ_MAP)
+	if (node->logical_type == OB_PQ_LIST || node->logical_type == OB_PQ_MAP)
 		return put_items(file, i, repetition, definition, lists, out);
 	if (node->nchildren == 0)
 	{
 		put_leaf(file, i, repetition, definition, out);
-		return behind;
+		return next_node;
 	}
 	for (int child = 0; child < node->nchildren; child++)
 	{
 		ob_buf_addc(out, child ? ',' : '[');
-		behind = put_node(file, behind, repetition, definition, lists, out);
+		next_node =
+			put_node(file, next_node, repetition, definition, lists, out);
 	}
 	ob_buf_addc(out, ']');
-	return behind;
+	return next_node;
 }
 
 /* ---- the file ---- */
@@ -615,7 +626,7 @@ put_node(File *file, int i, int repetition, int definition, int lists,
 static void
 put_out(File *file, const char *data, size_t len)
 {
-	need(fwrite(data, 1, len, file->out) == len);
+	require(fwrite(data, 1, len, file->out) == len);
 	file->written += (int64_t) len;
 }
 
@@ -637,7 +648,7 @@ end_group(File *file, ObError *error)
 	const char *data;
 	size_t len;
 
-	need(file->nrecords < 4096);
+	require(file->nrecords < 4096);
 	ob_buf_init(record, BUFFER_MAX);
 	file->offsets[file->nrecords++] = file->written;
 	if (ob_parquet_end_group(file->writer, record, error) != OB_OK ||
@@ -657,15 +668,15 @@ put_footer(File *file, ObError *error)
 	ob_buf_init(&out, BUFFER_MAX);
 	file->footer =
 		ob_pq_footer_new(file->nodes, file->nnodes, &options, error);
-	need(file->footer);
+	require(file->footer);
 	for (int i = 0; i < file->nrecords; i++)
-		need(ob_pq_footer_add(file->footer, file->records[i].data,
-							  file->records[i].len, file->offsets[i],
-							  error) == OB_OK);
+		require(ob_pq_footer_add(file->footer, file->records[i].data,
+								 file->records[i].len, file->offsets[i],
+								 error) == OB_OK);
 	for (;;)
 	{
-		need(ob_pq_footer_next(file->footer, file->written, &out, error) ==
-			 OB_OK);
+		require(ob_pq_footer_next(file->footer, file->written, &out, error) ==
+				OB_OK);
 		if (out.len == 0)
 			break;
 		put_out(file, out.data, out.len);
@@ -695,7 +706,7 @@ draw_options(File *file, ObParquetOptions *options)
 	};
 }
 
-/* False: it does not fit into the memory. */
+/* Appends all rows.  Returns false if they exceed the memory limit. */
 static bool
 put_rows(File *file, int rows, ObError *error)
 {
@@ -716,23 +727,23 @@ put_rows(File *file, int rows, ObError *error)
 }
 
 static void
-show_values(File *file, const char *path)
+write_values(File *file, const char *path)
 {
 	FILE *out = fopen(path, "w");
 
-	need(out);
+	require(out);
 	for (int i = 0; i < file->ncolumns; i++)
 	{
 		ObBuf *values = &file->columns[i];
 
-		need(!values->failed);
+		require(!values->failed);
 		fprintf(out, "%s[\"%s\",[", i ? ",\n" : "[",
 				file->nodes[file->roots[i]].name);
-		need(fwrite(values->data, 1, values->len, out) == values->len);
+		require(fwrite(values->data, 1, values->len, out) == values->len);
 		fputs("]]", out);
 	}
 	fputs("]\n", out);
-	need(fclose(out) == 0);
+	require(fclose(out) == 0);
 }
 
 static void
@@ -760,14 +771,14 @@ make_file(uint64_t seed, int number, const char *folder)
 	bool done;
 	int rows;
 
-	need(file);
+	require(file);
 	file->random.state = seed * UINT64_C(1000003) + (uint64_t) number;
 	draw_schema(file);
 	draw_options(file, &options);
 	file->most_items = 1 + (int) below(file, 4);
 	ob_error_clear(&error);
 	snprintf(path, sizeof(path), "%s/%d.parquet", folder, number);
-	need(file->out = fopen(path, "wb"));
+	require(file->out = fopen(path, "wb"));
 	put_out(file, OB_PQ_MAGIC, strlen(OB_PQ_MAGIC));
 	file->writer = ob_parquet_new(file->nodes, file->nnodes, &options, &error);
 	rows = pick(file, sizes);
@@ -777,13 +788,13 @@ make_file(uint64_t seed, int number, const char *folder)
 	if (done)
 		put_footer(file, &error);
 	else
-		need(error.code == OB_ELIMIT);
-	need(fclose(file->out) == 0);
+		require(error.code == OB_ELIMIT);
+	require(fclose(file->out) == 0);
 	if (!done)
 		remove(path);
 	snprintf(path, sizeof(path), "%s/%d.json", folder, number);
 	if (done)
-		show_values(file, path);
+		write_values(file, path);
 	ob_parquet_free(file->writer);
 	for (int i = 0; i < file->nrecords; i++)
 		ob_buf_free(&file->records[i]);
@@ -795,7 +806,7 @@ make_file(uint64_t seed, int number, const char *folder)
 int
 main(int argc, char **argv)
 {
-	need(argc == 4);
+	require(argc == 4);
 	for (int number = 0; number < atoi(argv[2]); number++)
 		make_file(strtoull(argv[1], NULL, 10), number, argv[3]);
 	return 0;

@@ -1,7 +1,7 @@
-"""What Parquet refuses: options, columns, values, encodings, and who ends it.
+"""Exports of Parquet that fail, and those beside other features.
 
-An error of options and columns comes before a byte moves: the proxy has seen no
-request.
+Invalid options and columns are reported before the first request to the store,
+which the proxy would see.
 """
 
 import contextlib
@@ -18,10 +18,9 @@ from lib.exports import (
 )
 
 INVALID, MISMATCH = "22023", "42804"
-SPARK = "Spark and Athena refuse"
 
 
-def refused(db, query, bucket, server, options):
+def land_failure(db, query, bucket, server, options):
     error = failure(
         land, db, "t", query, bucket, server=server,
         **{"format": "parquet", **options},
@@ -150,7 +149,7 @@ OPTIONS = {
 def test_options(db, bucket, proxy, proxied, what):
     options, sqlstate, message, hint = OPTIONS[what]
     execute(db, "SET onboard.upload_memory = '64MB'")
-    code, diag = refused(db, "SELECT 1 AS a", bucket, proxied, options)
+    code, diag = land_failure(db, "SELECT 1 AS a", bucket, proxied, options)
     assert (code, diag.message_primary) == (sqlstate, message)
     assert hint in (diag.message_hint or "")
     assert proxy.requests() == []
@@ -174,12 +173,14 @@ COLUMNS = {
         'numeric column "n" has more than 38 digits', '"numeric"',
     ),
     "twice": (
-        "SELECT 1 AS a, 2 AS b, 3 AS a", "42701", 'column "a" is there twice',
-        "Give one of them another name by AS.",
+        "SELECT 1 AS a, 2 AS b, 3 AS a", "42701",
+        'column name "a" appears more than once',
+        "Rename one of the columns with AS.",
     ),
     "no name": (
         "SELECT 1 AS a, 2", "42611",
-        "a column of the query's result has no name", "Add AS and a name.",
+        "a column of the query's result has no name",
+        "Name the column with AS.",
     ),
 }
 
@@ -187,25 +188,25 @@ COLUMNS = {
 @pytest.mark.parametrize("what", COLUMNS)
 def test_columns(db, bucket, proxy, proxied, what):
     query, sqlstate, message, hint = COLUMNS[what]
-    code, diag = refused(db, query, bucket, proxied, {})
+    code, diag = land_failure(db, query, bucket, proxied, {})
     assert (code, diag.message_primary) == (sqlstate, message)
     assert hint in diag.message_hint
     assert proxy.requests() == []
 
 
-UNFILTERED = {
+TYPES_WITHOUT_FILTERS = {
     "boolean": "true", "real": "1.5", "double precision": "1.5",
     "bytea": r"'\x00'", "integer[]": "'{1}'", "pg_attribute": "NULL",
 }
 
 
-@pytest.mark.parametrize("type", [*UNFILTERED, "numeric"])
+@pytest.mark.parametrize("type", [*TYPES_WITHOUT_FILTERS, "numeric"])
 def test_types_without_bloom_filters(db, bucket, proxy, proxied, type):
-    """Also a numeric that becomes a floating-point number."""
+    """A numeric that becomes a floating-point number cannot have one either."""
     options = {"numeric": "double", "bloom_filter": ["b", "v"]}
-    code, diag = refused(
-        db, f"SELECT 1 AS b, {UNFILTERED.get(type, '1')}::{type} AS v", bucket,
-        proxied, options,
+    code, diag = land_failure(
+        db, f"SELECT 1 AS b, {TYPES_WITHOUT_FILTERS.get(type, '1')}::{type} AS v",
+        bucket, proxied, options,
     )
     assert (code, diag.message_primary) == (
         MISMATCH, f'column "v" of type {type} cannot have a Bloom filter'
@@ -215,35 +216,35 @@ def test_types_without_bloom_filters(db, bucket, proxy, proxied, type):
     assert proxy.requests() == []
 
 
-# a type, and a value that Parquet does not have
+# name: type, a value that Parquet cannot represent, the reason
 VALUES = {
-    "NaN": ("numeric(9,2)", "'NaN'", "it is NaN"),
-    "infinite date": ("date", "'infinity'", "it is an infinite date"),
+    "NaN": ("numeric(9,2)", "'NaN'", "the value is NaN"),
+    "infinite date": ("date", "'infinity'", "the value is an infinite date"),
     "infinite timestamp": (
-        "timestamp", "'-infinity'", "it is an infinite timestamp"
+        "timestamp", "'-infinity'", "the value is an infinite timestamp"
     ),
     "infinite timestamptz": (
-        "timestamptz", "'infinity'", "it is an infinite timestamp"
+        "timestamptz", "'infinity'", "the value is an infinite timestamp"
     ),
     "late timestamp": (
-        "timestamp", "'294276-12-31'", "it is after the year 294246"
+        "timestamp", "'294276-12-31'", "the value is after the year 294246"
     ),
-    "24:00": ("time", "'24:00'", "it is 24:00:00"),
+    "24:00": ("time", "'24:00'", "the value is 24:00:00"),
     "dimensions": (
-        "int[]", "'{{1},{2}}'", "it is an array of more than one dimension"
+        "int[]", "'{{1},{2}}'", "the value is an array of more than one dimension"
     ),
     "lower bound": (
-        "int[]", "'[2:3]={1,2}'", "it is an array whose lower bound is not 1"
+        "int[]", "'[2:3]={1,2}'", "the value is an array whose lower bound is not 1"
     ),
-    "in an array": ("date[]", "'{infinity}'", "it is an infinite date"),
+    "in an array": ("date[]", "'{infinity}'", "the value is an infinite date"),
 }
 
 
 @pytest.mark.parametrize("what", VALUES)
 def test_values(db, bucket, rgw, what):
-    type, strange, why = VALUES[what]
+    type, constant, why = VALUES[what]
     query = (
-        f"SELECT g AS id, CASE WHEN g = 1234 THEN {strange} END::{type} AS v"
+        f"SELECT g AS id, CASE WHEN g = 1234 THEN {constant} END::{type} AS v"
         " FROM generate_series(1, 3000) g"
     )
     error = failure(land, db, "t", query, bucket, format="parquet")
@@ -256,18 +257,18 @@ def test_values(db, bucket, rgw, what):
     no_trace(rgw, bucket)
 
 
-@pytest.mark.parametrize("strange,why", [
-    ("'Infinity'", "it is infinite"), ("'NaN'", "it is NaN"),
-    ("1e29", "it does not fit into decimal(38,9)"),
-    ("1e5000", "it does not fit into decimal(38,9)"),
-    ("1e-10", "it does not fit into decimal(38,9)"),
-    ("-1e-5000", "it does not fit into decimal(38,9)"),
+@pytest.mark.parametrize("constant,why", [
+    ("'Infinity'", "the value is infinite"), ("'NaN'", "the value is NaN"),
+    ("1e29", "the value does not fit into decimal(38,9)"),
+    ("1e5000", "the value does not fit into decimal(38,9)"),
+    ("1e-10", "the value does not fit into decimal(38,9)"),
+    ("-1e-5000", "the value does not fit into decimal(38,9)"),
     ("99999999999999999999999999999.9999999999",
-     "it does not fit into decimal(38,9)"),
+     "the value does not fit into decimal(38,9)"),
 ])
-def test_numbers(db, bucket, rgw, strange, why):
+def test_values_of_decimals(db, bucket, rgw, constant, why):
     error = failure(
-        land, db, "t", f"SELECT {strange}::numeric AS v", bucket,
+        land, db, "t", f"SELECT {constant}::numeric AS v", bucket,
         format="parquet", numeric="decimal(38,9)",
     )
     assert error.diag.message_detail == f"In row 1, {why}."
@@ -286,7 +287,7 @@ ALTERATIONS = {
 def test_altered_type(db, bucket, rgw, what, column):
     """A function of the query alters the type of the rows that it returns.
 
-    Read as they were before, they would be memory of the backend's.
+    Reading a new row by the old type would expose memory of the backend.
     """
     row = {"one less": "ROW()", "another": "ROW('x', 1)",
            "another type": "ROW(16000)"}.get(what, "ROW('x')")
@@ -319,8 +320,8 @@ def test_altered_type(db, bucket, rgw, what, column):
         execute(db, "DROP TYPE pq_altered CASCADE")
 
 
-def test_altered_comment(db, bucket):
-    """What the cache forgets without a change of the rows is no error."""
+def test_altered_storage_parameter(db, bucket):
+    """An invalidation of the type cache without a change of the type is no error."""
     execute(db, """
         CREATE TABLE pq_rows (a int, b text);
         CREATE FUNCTION pq_touch(g int) RETURNS pq_rows LANGUAGE plpgsql AS $$
@@ -341,7 +342,8 @@ def test_altered_comment(db, bucket):
 
 
 def test_too_many_fields(db, bucket, proxy, proxied):
-    """Types within types, of which each has twice the fields."""
+    """Nested composite types, each of which has twice the fields of the one in it.
+    """
     execute(db, """
         CREATE SCHEMA pq_deep;
         CREATE TYPE pq_deep.t0 AS (a int, b int);
@@ -352,7 +354,7 @@ def test_too_many_fields(db, bucket, proxy, proxied):
             END LOOP;
         END $$""")
     try:
-        code, diag = refused(
+        code, diag = land_failure(
             db, "SELECT NULL::pq_deep.t16 AS a", bucket, proxied, {}
         )
         assert (code, diag.message_primary) == (
@@ -406,7 +408,7 @@ def test_latin1(parquet, other):
 
 @pytest.mark.parametrize("other", ["SQL_ASCII"], indirect=True)
 def test_sql_ascii(parquet, other, rgw):
-    """What is UTF-8 is taken as such, and nothing else is."""
+    """Valid UTF-8 is exported unchanged; every other text is an error."""
     execute(other, "SET client_encoding = SQL_ASCII")
     parquet.db = other
     file = parquet.land(r"SELECT 1 AS id, E'\303\274 \342\202\254' AS t, 'x' AS u")
@@ -421,9 +423,9 @@ def test_sql_ascii(parquet, other, rgw):
     assert "k" not in keys(rgw.s3, parquet.bucket)
 
 
-# ---- who ends it ----
+# ---- errors, cancel and termination during an export ----
 
-# Rows that fill row groups and parts, and something in the middle.
+# Rows that fill several row groups and parts, with a value to be chosen.
 ROWS = (
     "SELECT g AS id, md5(g::text) || md5((-g)::text) || repeat('x', g % 9) AS t,"
     " {} AS v FROM generate_series(1, 300000) g"
@@ -443,7 +445,7 @@ def test_error_at_a_row(db, bucket, rgw):
 
 @pytest.mark.parametrize("function", ["pg_cancel_backend", "pg_terminate_backend"])
 @pytest.mark.parametrize("where", ["query", "upload"])
-def test_ended(
+def test_cancel_and_terminate(
     pg, db, observer, bucket, rgw, proxy, proxied, function, where
 ):
     victim = pg.connect("onboard")
@@ -471,38 +473,38 @@ def test_ended(
     victim.close()
 
 
-# Level 19 takes more than ten seconds of processor time for them.
-HARD = {
+# Compression at level 19 takes more than ten seconds.
+SLOW = {
     "format": "parquet", "compression_level": 19, "part_size": "5MB",
     "row_group_size": "1MB",
 }
 
 
 @pytest.fixture(scope="module")
-def hard(pg):
-    pg.psql("CREATE TABLE pq_hard AS SELECT md5(g::text) || md5((-g)::text) AS t"
-            " FROM generate_series(1, 500000) g; ANALYZE pq_hard", "onboard")
-    yield "TABLE pq_hard"
-    pg.psql("DROP TABLE pq_hard", "onboard")
+def slow_table(pg):
+    pg.psql("CREATE TABLE pq_slow AS SELECT md5(g::text) || md5((-g)::text) AS t"
+            " FROM generate_series(1, 500000) g; ANALYZE pq_slow", "onboard")
+    yield "TABLE pq_slow"
+    pg.psql("DROP TABLE pq_slow", "onboard")
 
 
 WORKERS = "SELECT pid FROM pg_stat_activity WHERE leader_pid = %s AND pid <> %s"
 
 
-@pytest.mark.parametrize("function,workers,whom", [
+@pytest.mark.parametrize("function,workers,target", [
     ("pg_cancel_backend", 0, "leader"),
     ("pg_terminate_backend", 0, "leader"),
     ("pg_cancel_backend", 2, "leader"),
     ("pg_terminate_backend", 2, "leader"),
     ("pg_terminate_backend", 2, "worker"),
 ])
-def test_ended_while_compressing(
-    pg, observer, bucket, rgw, hard, show, function, workers, whom
+def test_cancel_and_terminate_while_compressing(
+    pg, observer, bucket, rgw, slow_table, show, function, workers, target
 ):
-    """Behind the first part, at the level that takes longest."""
+    """After the first part, at the slowest level."""
     victim = pg.connect("onboard")
     execute(victim, EAGER)
-    statement = call("t", hard, bucket, parallel=workers or "off", **HARD)
+    statement = call("t", slow_table, bucket, parallel=workers or "off", **SLOW)
     with Running(victim, *statement) as export:
         process.wait_until(lambda: rgw.unfinished(bucket), 120, "an upload")
         pid = export.pid
@@ -510,7 +512,7 @@ def test_ended_while_compressing(
             found = process.wait_until(
                 lambda: select(observer, WORKERS, (pid, pid)), 30, "workers run"
             )
-            pid = found[0]["pid"] if whom == "worker" else pid
+            pid = found[0]["pid"] if target == "worker" else pid
         export.assert_running()
         begin = time.monotonic()
         select(observer, f"SELECT {function}({pid})")
@@ -537,8 +539,8 @@ def table(db, name, definition):
         execute(db, f"DROP TABLE {name}")
 
 
-def test_together(db, s3, registry, bucket, parquet):
-    """Tables of both formats appear at once; the manifest has their columns."""
+def test_publish_together(db, s3, registry, bucket, parquet):
+    """A run of two formats that is published together, with a manifest."""
     for name, options in (("a", {}), ("b", {"format": "csv"})):
         registry(
             name, f"SELECT g AS id, '{name}' AS t FROM generate_series(1, 9) g",
@@ -560,8 +562,8 @@ def test_together(db, s3, registry, bucket, parquet):
     )["Body"].read())
     (table,) = [t for t in manifest["tables"] if t["name"] == "a"]
     assert "parquet" in json.dumps(table)
-    said = file.properties()
-    assert (said["onboard.run_id"], said["onboard.lsn"]) == (
+    properties = file.properties()
+    assert (properties["onboard.run_id"], properties["onboard.lsn"]) == (
         manifest["run_id"], manifest["lsn"]
     )
 
@@ -629,7 +631,7 @@ def test_increments(db, registry, bucket, parquet):
 ], ids=str)
 @pytest.mark.parametrize("parallel", ["auto", 2])
 def test_parallel(db, parquet, width, options, parallel):
-    """Workers of a query make one file, with whole row groups of each."""
+    """Parallel workers write whole row groups into one file."""
     with table(
         db, "pq_big", f"AS SELECT g AS id, repeat(md5(g::text), {width}) AS t,"
         " ARRAY[g, NULL] AS a, CASE WHEN g % 3 > 0 THEN g / 4.0"
@@ -668,7 +670,7 @@ def test_parallel_without_rows(db, parquet):
 
 @pytest.mark.parametrize("where", [1, 15000])
 def test_parallel_fails(db, bucket, rgw, where):
-    """A value that a worker cannot store; the row's number is its own."""
+    """A worker gets a value that Parquet cannot represent."""
     with table(
         db, "pq_bad", "AS SELECT g AS id, repeat(md5(g::text), 20) AS t,"
         f" CASE g WHEN {where} THEN 'infinity' END::date AS d"
@@ -679,7 +681,7 @@ def test_parallel_fails(db, bucket, rgw, where):
             land, db, "t", "TABLE pq_bad", bucket, parallel=2, **SMALL
         )
     assert error.pgcode == MISMATCH
-    assert "it is an infinite date" in error.diag.message_detail
+    assert "the value is an infinite date" in error.diag.message_detail
     no_trace(rgw, bucket)
 
 

@@ -4,16 +4,18 @@
  *
  * src/core/parquet/bloom.c
  *
- * A filter is a number of blocks of eight words.  A value's hash chooses the
- * block by its upper half, and a bit of each word by its lower half.  The
- * number of blocks is a power of two, so the upper bits of the hash are the
- * block's number, and a filter can be folded: two blocks beside each other
- * become one, in which a reader finds the values of both.
+ * A split block Bloom filter consists of blocks of eight words.  The upper
+ * half of a value's hash selects a block, and the lower half one bit in each
+ * of its words.  We use a power of two as the number of blocks, so that the
+ * uppermost bits of the hash are the block number, and a filter can be folded:
+ * each pair of adjacent blocks becomes one block that contains the values of
+ * both.
  *
- * How many distinct values a chunk will have is not known when the first of
- * them comes.  A filter therefore begins with blocks for as many values as are
- * expected, and is folded in the end as far as the rate of false positives
- * allows.  The rate is that of the bits that are set, so it is not estimated.
+ * The number of distinct values of a chunk is only known at its end.  A filter
+ * therefore begins with a size for the expected number of values, and is
+ * folded at the end as long as the rate of false positives permits.  That rate
+ * is computed from the bits that are set, so it does not depend on an
+ * estimate.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -24,21 +26,22 @@
 #include "core/parquet/parquet_intern.h"
 #include "core/parquet/thrift.h"
 
-#define WORDS 8 /* of a block */
+#define WORDS 8 /* words in a block */
 #define BLOCK_BYTES (WORDS * sizeof(uint32_t))
 #define BLOCK_BITS (BLOCK_BYTES * 8)
-/* What the format says that a distinct value takes at a rate of 1 %. */
-#define VALUE_BITS 10.5
+/* The aim for the rate of false positives, and the bits for each distinct
+ * value that it needs, according to the format. */
 #define RATE 0.01
-/* A filter that is wrong more often is not worth reading. */
+#define VALUE_BITS 10.5
+/* A filter with more false positives than this is not worth reading. */
 #define RATE_MAX 0.1
-/* A row group may have so many times the rows that are expected. */
-#define MORE_ROWS 4
-/* A header takes fewer bytes. */
+/* The number of rows is an estimate; the filter has room for this multiple. */
+#define ROWS_FACTOR 4
+/* The greatest size of a header. */
 #define HEADER_MAX 32
 
-/* Field ids of BloomFilterHeader; the last three are unions, whose field 1 is
- * what there is: split blocks, xxHash, no compression. */
+/* Field ids of BloomFilterHeader.  The last three are unions, which have only
+ * field 1 so far: split blocks, xxHash, uncompressed. */
 enum
 {
 	FILTER_BYTES = 1,
@@ -59,8 +62,8 @@ block_size(size_t nblocks)
 	return sizeof(ObPqBlock) + HEADER_MAX + nblocks * BLOCK_BYTES;
 }
 
-/* A filter for so many values.  Without memory for it there is none, which is
- * no error. */
+/* Allocates a filter for a number of values.  If that would exceed the memory
+ * limit, the chunk remains without a filter, which is no error. */
 static bool
 begin(ObPqChunk *chunk, double values)
 {
@@ -84,12 +87,12 @@ begin(ObPqChunk *chunk, double values)
 	return true;
 }
 
-/* As many values as there may be, whose number is a guess. */
+/* Returns the number of values for which a filter should have room. */
 static double
 expected_values(const ObPqChunk *chunk)
 {
 	double most = chunk->options->row_group_rows;
-	double rows = (double) chunk->leaf.writer->expected_rows * MORE_ROWS;
+	double rows = (double) chunk->leaf.writer->expected_rows * ROWS_FACTOR;
 
 	return rows < most ? rows : most;
 }
@@ -167,10 +170,10 @@ ob_pq_filter_dictionary(ObPqChunk *chunk, bool all)
 	return true;
 }
 
-/* ---- the end ---- */
+/* ---- the end of a chunk ---- */
 
-/* The rate of false positives, of every "step" blocks taken together: a value
- * is found where a bit of each word is set. */
+/* Returns the rate of false positives, with "step" blocks, 1 or 2, folded into
+ * one: the probability that a random bit of each word is set. */
 static double
 rate_of(const uint32_t *words, uint32_t nblocks, int step)
 {
@@ -225,7 +228,7 @@ write_header(int32_t bytes, ObBuf *out)
 	ob_thrift_end(&thrift);
 }
 
-/* The header stands right before the words. */
+/* Writes the header right before the words. */
 static bool
 add_header(ObPqChunk *chunk)
 {

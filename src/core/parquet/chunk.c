@@ -1,16 +1,17 @@
 /*
  * chunk.c
- *		A leaf's values of one row group: from batches to pages.
+ *		Column chunks: from batches of values to pages.
  *
  * src/core/parquet/chunk.c
  *
- * A page's values are either numbers of a dictionary or the values themselves.
- * A chunk begins with a dictionary, and gives it up for good when the values
- * that were seen so far let expect that it would not pay.  Pages that are made
- * by then stay as they are.
+ * A page has either dictionary indices or the values themselves.  A chunk
+ * begins with a dictionary, and abandons it as soon as the values so far
+ * indicate that it is not worthwhile.  Pages that were written before keep
+ * their dictionary indices.
  *
- * A dictionary may grow to its full size as long as those of all columns
- * together leave room; each column has a share that it is sure of.
+ * The dictionaries of all columns share a limit.  A dictionary may grow up to
+ * OB_PQ_DICTIONARY_MAX as long as there is room below that limit, but each
+ * column has a reserved share.
  */
 #include <math.h>
 #include <stdlib.h>
@@ -18,22 +19,21 @@
 
 #include "core/parquet/parquet_intern.h"
 
-/* Values after which it is decided whether a dictionary pays, unless its limit
- * is reached or a page is full before. */
-#define LOOK 262144
-/* The guess of the dictionary's size may be too high by so much. */
-#define GUESS 1.25
-/* Chunks that go without a dictionary after one that was given up. */
-#define PAUSE 8
-/* A dictionary must take less than this part of what the values would. */
-#define WORTH 0.9
-/* A dictionary that has no page yet can be given up only if the values would
- * fill no more than so many pages. */
-#define UNDONE_PAGES 2
-#define LEVELS_PREFIX 4
-/* Memory of texts that each leaf begins with; and the most that a buffer keeps
- * when it is emptied. */
-#define BYTES_LEAST 48
+/* After this number of values, we check whether the dictionary is worthwhile.
+ * An earlier check is made before the first page is written. */
+#define CHECK_VALUES 262144
+/* The estimated size of the dictionary may exceed its limit by this factor. */
+#define ESTIMATE_TOLERANCE 1.25
+/* The number of chunks without a dictionary after one that abandoned it. */
+#define PAUSED_CHUNKS 8
+/* Dictionary and indices must be smaller than the values by this factor. */
+#define SIZE_RATIO_MAX 0.9
+/* If the current page's values would fill more pages than this, they remain
+ * dictionary indices. */
+#define PLAIN_PAGES_MAX 2
+#define LEVELS_PREFIX 4 /* bytes for the length of levels */
+#define BYTES_LEAST 48  /* initial capacity for values of a BYTE_ARRAY */
+/* An empty buffer of a greater capacity is freed. */
 #define KEPT_MAX ((size_t) 1024 * 1024)
 
 int
@@ -60,7 +60,7 @@ static bool
 is_text(const ObPqChunk *chunk)
 {
 	return chunk->leaf.type == OB_PQ_BYTE_ARRAY &&
-		   chunk->node->meaning != OB_PQ_PLAIN;
+		   chunk->node->logical_type != OB_PQ_UNANNOTATED;
 }
 
 ObPqEncoding
@@ -72,18 +72,18 @@ ob_pq_chunk_encoding(const ObPqChunk *chunk)
 	{
 		case OB_PQ_INT32:
 		case OB_PQ_INT64:
-			return OB_PQ_ENC_DELTA;
+			return OB_PQ_ENC_DELTA_BINARY_PACKED;
 		case OB_PQ_FLOAT:
 		case OB_PQ_DOUBLE:
-			return OB_PQ_ENC_SPLIT;
+			return OB_PQ_ENC_BYTE_STREAM_SPLIT;
 		case OB_PQ_BYTE_ARRAY:
-			return OB_PQ_ENC_LENGTHS;
+			return OB_PQ_ENC_DELTA_LENGTH;
 		default:
 			return OB_PQ_ENC_PLAIN;
 	}
 }
 
-/* ---- its life ---- */
+/* ---- memory ---- */
 
 static bool
 grow_array(ObPqMemory *memory, void **array, size_t size, int old, int new)
@@ -234,13 +234,13 @@ free_blocks(ObPqChunk *chunk)
 	}
 }
 
-/* The buffers of pages. */
+/* Frees the buffers of the current page, and the array of pages. */
 static void
 free_buffers(ObPqChunk *chunk)
 {
 	ObPqMemory *memory = chunk->memory;
 
-	ob_pq_bytes_free(memory, &chunk->numbers);
+	ob_pq_bytes_free(memory, &chunk->indices);
 	ob_pq_bytes_free(memory, &chunk->plain);
 	ob_pq_bytes_free(memory, &chunk->lengths);
 	ob_pq_bytes_free(memory, &chunk->definitions);
@@ -273,15 +273,15 @@ reset_page(ObPqChunk *chunk)
 	chunk->page_rows = 0;
 	chunk->page_values = 0;
 	chunk->page_nulls = 0;
-	chunk->page_stats.valid = chunk->page_stats.none = false;
-	chunk->numbers.len = 0;
+	chunk->page_stats.valid = chunk->page_stats.unbounded = false;
+	chunk->indices.len = 0;
 	chunk->plain.len = 0;
 	chunk->lengths.len = 0;
 	chunk->definitions.len = 0;
 	chunk->repetitions.len = 0;
 }
 
-/* Counts the dictionary's bytes among those of all. */
+/* Updates the total size of all dictionaries. */
 static void
 count_dictionary(ObPqChunk *chunk)
 {
@@ -309,7 +309,7 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 	chunk->nulls = 0;
 	chunk->uncompressed = 0;
 	chunk->compressed = 0;
-	chunk->stats.valid = chunk->stats.none = false;
+	chunk->stats.valid = chunk->stats.unbounded = false;
 	chunk->pages.len = 0;
 	chunk->dictionary_pages = 0;
 	chunk->plain_pages = 0;
@@ -319,7 +319,7 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 	chunk->last = &chunk->first;
 	chunk->filter_on = chunk->filter_limit > 0;
 	chunk->filter = NULL;
-	chunk->looked = false;
+	chunk->dictionary_checked = false;
 	chunk->dictionary_on = false;
 	if (!chunk->dictionary.memory)
 		return;
@@ -334,7 +334,7 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 
 /* ---- pages ---- */
 
-/* The levels as a page has them: their length, and they. */
+/* Writes levels and, before them, their size. */
 static bool
 write_levels(ObPqChunk *chunk, ObPqBytes *body, const ObPqBytes *levels,
 			 int max)
@@ -362,9 +362,9 @@ write_levels(ObPqChunk *chunk, ObPqBytes *body, const ObPqBytes *levels,
 }
 
 static bool
-write_numbers(ObPqChunk *chunk, ObPqBytes *body)
+write_indices(ObPqChunk *chunk, ObPqBytes *body)
 {
-	size_t n = chunk->numbers.len / sizeof(uint32_t);
+	size_t n = chunk->indices.len / sizeof(uint32_t);
 	int width =
 		ob_pq_width(chunk->dictionary.n > 1 ? chunk->dictionary.n - 1 : 1);
 	uint8_t *to =
@@ -374,7 +374,7 @@ write_numbers(ObPqChunk *chunk, ObPqBytes *body)
 	if (!to)
 		return false;
 	to[0] = width;
-	end = ob_pq_rle(to + 1, (const uint32_t *) chunk->numbers.data, n, width);
+	end = ob_pq_rle(to + 1, (const uint32_t *) chunk->indices.data, n, width);
 	body->len += end - to;
 	return true;
 }
@@ -433,7 +433,8 @@ write_split(ObPqChunk *chunk, ObPqBytes *body)
 
 	if (!to)
 		return false;
-	ob_pq_split(to, chunk->plain.data, chunk->plain.len / size, size);
+	ob_pq_byte_stream_split(to, chunk->plain.data, chunk->plain.len / size,
+							size);
 	body->len += chunk->plain.len;
 	return true;
 }
@@ -444,15 +445,15 @@ write_values(ObPqChunk *chunk, ObPqBytes *body, ObPqEncoding encoding)
 	switch (encoding)
 	{
 		case OB_PQ_ENC_DICTIONARY:
-			return write_numbers(chunk, body);
-		case OB_PQ_ENC_DELTA:
+			return write_indices(chunk, body);
+		case OB_PQ_ENC_DELTA_BINARY_PACKED:
 			return write_delta(chunk, body, &chunk->plain,
 							   ob_pq_leaf_size(&chunk->leaf));
-		case OB_PQ_ENC_LENGTHS:
+		case OB_PQ_ENC_DELTA_LENGTH:
 			return write_delta(chunk, body, &chunk->lengths,
 							   sizeof(int32_t)) &&
 				   write_plain(chunk, body);
-		case OB_PQ_ENC_SPLIT:
+		case OB_PQ_ENC_BYTE_STREAM_SPLIT:
 			return write_split(chunk, body);
 		default:
 			return chunk->leaf.type == OB_PQ_BOOLEAN
@@ -461,19 +462,19 @@ write_values(ObPqChunk *chunk, ObPqBytes *body, ObPqEncoding encoding)
 	}
 }
 
-/* Of one page, and with its bounds as they are written. */
+/* Rounds truncated bounds. */
 static void
 round_bounds(const ObPqChunk *chunk, ObPqStats *stats)
 {
 	if (!stats->valid)
 		return;
-	ob_pq_bound_down(&stats->min, is_text(chunk));
-	if (!ob_pq_bound_up(&stats->max, is_text(chunk)))
+	ob_pq_bound_round_down(&stats->min, is_text(chunk));
+	if (!ob_pq_bound_round_up(&stats->max, is_text(chunk)))
 		stats->valid = false;
 }
 
-/* An empty buffer is not kept if it is large, or memory is needed: the buffers
- * and pages of many columns may grow in one batch. */
+/* Frees an empty buffer if it is large or memory is short: the buffers and
+ * pages of many columns may grow in the same batch. */
 static void
 release(ObPqChunk *chunk, ObPqBytes *bytes)
 {
@@ -482,8 +483,8 @@ release(ObPqChunk *chunk, ObPqBytes *bytes)
 		ob_pq_bytes_free(chunk->memory, bytes);
 }
 
-/* A page without a value needs no encoding, and some readers know none of the
- * others without a value. */
+/* A page that has only nulls is PLAIN, since some readers fail to decode zero
+ * values in the other encodings. */
 static ObPqEncoding
 page_encoding(const ObPqChunk *chunk)
 {
@@ -530,7 +531,7 @@ end_page(ObPqChunk *chunk)
 	memcpy(to, &page, sizeof(page));
 	chunk->pages.len += sizeof(page);
 	reset_page(chunk);
-	release(chunk, &chunk->numbers);
+	release(chunk, &chunk->indices);
 	release(chunk, &chunk->plain);
 	release(chunk, &chunk->lengths);
 	release(chunk, &chunk->definitions);
@@ -539,7 +540,7 @@ end_page(ObPqChunk *chunk)
 	return true;
 }
 
-/* ---- values that are in no dictionary ---- */
+/* ---- values that are not in the dictionary ---- */
 
 static bool
 append_fixed(ObPqChunk *chunk, const void *values, int n)
@@ -554,9 +555,11 @@ append_fixed(ObPqChunk *chunk, const void *values, int n)
 	return true;
 }
 
-/* Lengths and bytes apart. */
+/* DELTA_LENGTH_BYTE_ARRAY: appends the lengths and the bytes to separate
+ * buffers. */
 static bool
-append_apart(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
+append_delta_length(ObPqChunk *chunk, const char *bytes, const size_t *ends,
+					int n)
 {
 	size_t len = n > 0 ? ends[n - 1] : 0;
 	uint8_t *lengths =
@@ -579,9 +582,10 @@ append_apart(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
 	return true;
 }
 
-/* Each length before its bytes. */
+/* PLAIN: appends each length and then the bytes. */
 static bool
-append_bytes(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
+append_length_prefixed(ObPqChunk *chunk, const char *bytes, const size_t *ends,
+					   int n)
 {
 	size_t len = (n > 0 ? ends[n - 1] : 0) + (size_t) n * sizeof(uint32_t);
 	uint8_t *to =
@@ -596,7 +600,7 @@ append_bytes(ObPqChunk *chunk, const char *bytes, const size_t *ends, int n)
 
 		memcpy(to, &one, sizeof(one));
 		to += sizeof(one);
-		/* see OB_PQ_BYTES_SLACK, which both sides have */
+		/* both buffers have OB_PQ_BYTES_SLACK bytes more */
 		if (one <= OB_PQ_BYTES_SLACK)
 			memcpy(to, bytes + start, OB_PQ_BYTES_SLACK);
 		else
@@ -616,14 +620,15 @@ append_values(ObPqChunk *chunk)
 	if (leaf->type != OB_PQ_BYTE_ARRAY)
 		return append_fixed(chunk, leaf->values.fixed, leaf->nvalues);
 	if (chunk->options->delta)
-		return append_apart(chunk, leaf->bytes, leaf->values.ends,
-							leaf->nvalues);
-	return append_bytes(chunk, leaf->bytes, leaf->values.ends, leaf->nvalues);
+		return append_delta_length(chunk, leaf->bytes, leaf->values.ends,
+								   leaf->nvalues);
+	return append_length_prefixed(chunk, leaf->bytes, leaf->values.ends,
+								  leaf->nvalues);
 }
 
 /* ---- the dictionary ---- */
 
-/* The bytes that it may have. */
+/* Returns the size up to which the chunk's dictionary may grow. */
 static size_t
 dictionary_limit(const ObPqChunk *chunk)
 {
@@ -639,7 +644,7 @@ dictionary_limit(const ObPqChunk *chunk)
 }
 
 static bool
-append_one(ObPqChunk *chunk, uint32_t number)
+append_one(ObPqChunk *chunk, uint32_t index)
 {
 	const ObPqDictionary *dictionary = &chunk->dictionary;
 	const uint8_t *plain = dictionary->plain.data;
@@ -648,63 +653,65 @@ append_one(ObPqChunk *chunk, uint32_t number)
 	size_t end;
 
 	if (dictionary->size)
-		return append_fixed(chunk, plain + (size_t) number * dictionary->size,
+		return append_fixed(chunk, plain + (size_t) index * dictionary->size,
 							1);
-	start = ((const uint32_t *) dictionary->starts.data)[number];
+	start = ((const uint32_t *) dictionary->starts.data)[index];
 	memcpy(&len, plain + start, sizeof(len));
 	end = len;
 	if (chunk->options->delta)
-		return append_apart(chunk, (const char *) plain + start + sizeof(len),
-							&end, 1);
-	return append_bytes(chunk, (const char *) plain + start + sizeof(len),
-						&end, 1);
+		return append_delta_length(
+			chunk, (const char *) plain + start + sizeof(len), &end, 1);
+	return append_length_prefixed(
+		chunk, (const char *) plain + start + sizeof(len), &end, 1);
 }
 
-/* What the values of the page would take without the dictionary. */
+/* Returns the size that the current page's values would have in PLAIN. */
 static size_t
-undone_bytes(const ObPqChunk *chunk)
+page_bytes_as_plain(const ObPqChunk *chunk)
 {
 	const ObPqDictionary *dictionary = &chunk->dictionary;
-	const uint32_t *numbers = (const uint32_t *) chunk->numbers.data;
+	const uint32_t *indices = (const uint32_t *) chunk->indices.data;
 	const uint32_t *starts = (const uint32_t *) dictionary->starts.data;
-	size_t n = chunk->numbers.len / sizeof(uint32_t);
+	size_t n = chunk->indices.len / sizeof(uint32_t);
 	size_t bytes = n * dictionary->size;
 
 	for (size_t i = 0; dictionary->size == 0 && i < n; i++)
 	{
 		uint32_t len;
 
-		memcpy(&len, dictionary->plain.data + starts[numbers[i]], sizeof(len));
+		memcpy(&len, dictionary->plain.data + starts[indices[i]], sizeof(len));
 		bytes += sizeof(len) + len;
 	}
 	return bytes;
 }
 
-/* Whether a page needs the dictionary, or will: it has so many values that
- * they would be a page far beyond its limit, or even beyond the memory. */
+/* Returns whether the dictionary is still needed when it is abandoned: a page
+ * has been written with it, or the current page has so many values that
+ * without it they would far exceed the page's limit, or even the memory. */
 static bool
-is_needed(const ObPqChunk *chunk)
+is_dictionary_needed(const ObPqChunk *chunk)
 {
 	size_t bytes;
 
 	if (chunk->dictionary_pages > 0)
 		return true;
-	bytes = undone_bytes(chunk);
-	return bytes > UNDONE_PAGES * chunk->page_limit &&
-		   bytes > chunk->dictionary.plain.len + chunk->numbers.len;
+	bytes = page_bytes_as_plain(chunk);
+	return bytes > PLAIN_PAGES_MAX * chunk->page_limit &&
+		   bytes > chunk->dictionary.plain.len + chunk->indices.len;
 }
 
-/* Without pages that need it, the dictionary goes, too. */
+/* Abandons the dictionary for the rest of the chunk.  If no page needs it, the
+ * values of the current page replace their indices. */
 static bool
 give_up(ObPqChunk *chunk)
 {
-	const uint32_t *numbers = (const uint32_t *) chunk->numbers.data;
-	size_t n = chunk->numbers.len / sizeof(uint32_t);
+	const uint32_t *indices = (const uint32_t *) chunk->indices.data;
+	size_t n = chunk->indices.len / sizeof(uint32_t);
 
 	if (!ob_pq_filter_dictionary(chunk, false))
 		return false;
-	chunk->dictionary_pause = PAUSE;
-	if (is_needed(chunk))
+	chunk->dictionary_pause = PAUSED_CHUNKS;
+	if (is_dictionary_needed(chunk))
 	{
 		if (chunk->page_values > 0 && !end_page(chunk))
 			return false;
@@ -713,12 +720,12 @@ give_up(ObPqChunk *chunk)
 	}
 	for (size_t i = 0; i < n; i++)
 	{
-		if (!append_one(chunk, numbers[i]))
+		if (!append_one(chunk, indices[i]))
 			return false;
 	}
-	chunk->numbers.len = 0;
+	chunk->indices.len = 0;
 	chunk->dictionary_on = false;
-	/* it would lie idle for some chunks */
+	/* the next chunks will not use its memory */
 	if (!ob_pq_dictionary_shrink(&chunk->dictionary))
 		return false;
 	count_dictionary(chunk);
@@ -726,8 +733,8 @@ give_up(ObPqChunk *chunk)
 }
 
 /*
- * How many distinct values there are, if n values that were drawn from them
- * have d: the solution of d = all * (1 - exp(-n / all)).
+ * Estimates the number of distinct values in a population of which a sample of
+ * n values has d: the solution "all" of d = all * (1 - exp(-n / all)).
  */
 static double
 estimate_distinct(double n, double d)
@@ -749,7 +756,7 @@ estimate_distinct(double n, double d)
 	return low;
 }
 
-/* How many values the chunk will have, at n of them. */
+/* Estimates the number of values of the whole chunk from n values so far. */
 static double
 expected_values(const ObPqChunk *chunk, int64_t n)
 {
@@ -758,9 +765,10 @@ expected_values(const ObPqChunk *chunk, int64_t n)
 	return rows > chunk->rows ? (double) n * rows / chunk->rows : n;
 }
 
-/* Whether it pays, as far as one can see after n values. */
+/* Estimates, after n values, whether the dictionary is worthwhile for the
+ * whole chunk: fits into its limit and makes the chunk smaller. */
 static bool
-pays(const ObPqChunk *chunk, int64_t n)
+is_worthwhile(const ObPqChunk *chunk, int64_t n)
 {
 	const ObPqDictionary *dictionary = &chunk->dictionary;
 	double d = dictionary->n;
@@ -768,36 +776,38 @@ pays(const ObPqChunk *chunk, int64_t n)
 	double expected = expected_values(chunk, n);
 	double all = estimate_distinct(n, d);
 	double distinct = all * (1 - exp(-expected / all));
-	double numbers = expected * ob_pq_width(distinct) / 8;
+	double index_bytes = expected * ob_pq_width(distinct) / 8;
 
-	if (distinct * one > GUESS * dictionary_limit(chunk))
+	if (distinct * one > ESTIMATE_TOLERANCE * dictionary_limit(chunk))
 		return false;
-	return distinct * one + numbers < WORTH * expected * one;
+	return distinct * one + index_bytes < SIZE_RATIO_MAX * expected * one;
 }
 
-/* Whether it pays for the values that there are. */
+/* Returns whether the dictionary makes the chunk, which is complete, smaller.
+ */
 static bool
-has_paid(const ObPqChunk *chunk)
+was_worthwhile(const ObPqChunk *chunk)
 {
 	const ObPqDictionary *dictionary = &chunk->dictionary;
 	double n = chunk->values - chunk->nulls;
-	double numbers = n * ob_pq_width(dictionary->n) / 8;
+	double index_bytes = n * ob_pq_width(dictionary->n) / 8;
 	double one = (double) dictionary->plain.len / dictionary->n;
 
-	return n == 0 || dictionary->plain.len + numbers < WORTH * n * one;
+	return n == 0 ||
+		   dictionary->plain.len + index_bytes < SIZE_RATIO_MAX * n * one;
 }
 
 static bool
-add_numbers(ObPqChunk *chunk)
+add_indices(ObPqChunk *chunk)
 {
 	ObPqDictionary *dictionary = &chunk->dictionary;
 	int n = chunk->leaf.nvalues;
-	uint32_t *to = (uint32_t *) ob_pq_reserve(chunk->memory, &chunk->numbers,
+	uint32_t *to = (uint32_t *) ob_pq_reserve(chunk->memory, &chunk->indices,
 											  n * sizeof(uint32_t));
 
 	if (!to || !ob_pq_dictionary_add(dictionary, &chunk->leaf, to))
 		return false;
-	chunk->numbers.len += n * sizeof(uint32_t);
+	chunk->indices.len += n * sizeof(uint32_t);
 	count_dictionary(chunk);
 	ob_pq_stats_add(&chunk->page_stats, chunk->order, &chunk->leaf, to,
 					(uint32_t *) dictionary->seen.data, chunk->page);
@@ -814,7 +824,8 @@ add_values(ObPqChunk *chunk)
 
 /* ---- batches ---- */
 
-/* The definition levels, if there are some that are not the greatest. */
+/* Appends definition levels, unless all levels of the page are the greatest.
+ */
 static bool
 add_definitions(ObPqChunk *chunk, int entries)
 {
@@ -857,7 +868,8 @@ add_levels(ObPqChunk *chunk, int entries)
 	return true;
 }
 
-/* The memory of large values is not kept: the page needs as much again. */
+/* Frees the memory of large values: the page will need as much for its body.
+ */
 static void
 release_batch(ObPqLeaf *leaf)
 {
@@ -892,40 +904,43 @@ page_bytes(const ObPqChunk *chunk)
 	size_t values = chunk->plain.len + chunk->lengths.len;
 
 	if (chunk->dictionary_on)
-		values = chunk->numbers.len / sizeof(uint32_t) *
+		values = chunk->indices.len / sizeof(uint32_t) *
 				 ob_pq_width(chunk->dictionary.n) / 8;
 	if (chunk->leaf.type == OB_PQ_BOOLEAN)
 		values /= 8;
 	return values + chunk->definitions.len / 8 + chunk->repetitions.len / 8;
 }
 
-/* Numbers and levels take more memory than they will in the page. */
+/* The memory of a page counts here, although indices and levels will take less
+ * space in the file. */
 static bool
 is_page_full(const ObPqChunk *chunk)
 {
-	return chunk->numbers.len + chunk->plain.len + chunk->lengths.len +
+	return chunk->indices.len + chunk->plain.len + chunk->lengths.len +
 			   chunk->definitions.len + chunk->repetitions.len >=
 		   chunk->page_limit;
 }
 
-/* Before the first page that needs the dictionary, and when enough values are
- * known, the dictionary is given up unless it pays. */
+/* Abandons a dictionary that exceeds its limit.  Before the first page that
+ * would need the dictionary, and after CHECK_VALUES values, abandons it as
+ * well unless it is worthwhile. */
 static bool
-look_at_dictionary(ObPqChunk *chunk)
+check_dictionary(ObPqChunk *chunk)
 {
 	int64_t seen = chunk->values - chunk->nulls;
 	bool first = chunk->dictionary_pages == 0 && is_page_full(chunk);
 
 	if (chunk->dictionary.plain.len > dictionary_limit(chunk))
 		return give_up(chunk);
-	if (chunk->looked || seen == 0 || (seen < LOOK && !first))
+	if (chunk->dictionary_checked || seen == 0 ||
+		(seen < CHECK_VALUES && !first))
 		return true;
-	chunk->looked = seen >= LOOK;
-	return pays(chunk, seen) || give_up(chunk);
+	chunk->dictionary_checked = seen >= CHECK_VALUES;
+	return is_worthwhile(chunk, seen) || give_up(chunk);
 }
 
-/* Whether there is one that would only be copied into a dictionary, since that
- * would be given up. */
+/* Returns whether the batch has a value that alone exceeds the limit of the
+ * dictionary. */
 static bool
 has_large_value(const ObPqLeaf *leaf, size_t limit)
 {
@@ -953,7 +968,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 	if (!add_levels(chunk, entries))
 		return false;
 	if (leaf->nvalues > 0 &&
-		!(chunk->dictionary_on ? add_numbers(chunk) : add_values(chunk)))
+		!(chunk->dictionary_on ? add_indices(chunk) : add_values(chunk)))
 		return false;
 	chunk->page_rows += rows;
 	chunk->page_values += entries;
@@ -965,7 +980,7 @@ ob_pq_chunk_drain(ObPqChunk *chunk, int rows)
 		return false;
 	reset_batch(leaf);
 	release_batch(leaf);
-	if (chunk->dictionary_on && !look_at_dictionary(chunk))
+	if (chunk->dictionary_on && !check_dictionary(chunk))
 		return false;
 	return !is_page_full(chunk) || end_page(chunk);
 }
@@ -976,7 +991,7 @@ ob_pq_chunk_end(ObPqChunk *chunk)
 	const ObPqDictionary *dictionary = &chunk->dictionary;
 
 	if (chunk->dictionary_on && chunk->dictionary_pages == 0 &&
-		!has_paid(chunk) && !give_up(chunk))
+		!was_worthwhile(chunk) && !give_up(chunk))
 		return false;
 	if (chunk->page_values > 0 && !end_page(chunk))
 		return false;
@@ -994,7 +1009,7 @@ ob_pq_chunk_size(const ObPqChunk *chunk)
 {
 	size_t pending = page_bytes(chunk) + chunk->dictionary.plain.len;
 
-	/* as well as the pages before it were */
+	/* assume the compression ratio of the pages so far */
 	if (chunk->uncompressed > 0)
 		pending = (double) pending * chunk->compressed / chunk->uncompressed;
 	return chunk->compressed + pending;

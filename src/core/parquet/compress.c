@@ -1,10 +1,11 @@
 /*
  * compress.c
- *		Compression of Parquet's pages, each by itself.
+ *		Compression of Parquet's pages.
  *
  * src/core/parquet/compress.c
  *
- * GZIP pages are made by zlib, LZ4_RAW ones are single blocks without a frame.
+ * zlib compresses GZIP pages.  An LZ4_RAW page is a single block without a
+ * frame.
  */
 #include <stdlib.h>
 
@@ -15,12 +16,12 @@
 
 #include "core/parquet/parquet_intern.h"
 
-#define GZIP_WINDOW (15 + 16) /* with gzip's header */
+#define GZIP_WINDOW (15 + 16) /* 16: gzip's header instead of zlib's */
 #define GZIP_MEMORY 8
-#define GZIP_WRAPPER 18
-/* A page is compressed in one call, which nothing can cancel.  One that is
- * larger than pages should be, because a value is, is not compressed by levels
- * that take seconds for a megabyte. */
+#define GZIP_WRAPPER 18 /* gzip's header and trailer */
+/* A page is compressed by one call, which cannot be cancelled.  High levels
+ * take seconds for a megabyte, so pages that are larger, because of a large
+ * value, are compressed with a lower one. */
 #define LARGE_PAGE ((size_t) 1024 * 1024)
 #define LARGE_PAGE_LEVEL 9
 
@@ -93,13 +94,14 @@ ob_pq_compressor_max(const ObPqCompressor *compressor, size_t len)
 		case OB_PQ_SNAPPY:
 			return snappy_max_compressed_length(len);
 		case OB_PQ_GZIP:
-			/* after a first page, it counts a shorter wrapper than gzip's */
+			/* from the second page on, deflateBound() counts a shorter wrapper
+			 * than gzip's */
 			return deflateBound((z_stream *) &compressor->gzip, len) +
 				   GZIP_WRAPPER;
 		case OB_PQ_ZSTD:
 			return ZSTD_compressBound(len);
 		case OB_PQ_LZ4:
-			/* it takes no more than this, and returns 0 for it */
+			/* LZ4 accepts no more than this */
 			return len > LZ4_MAX_INPUT_SIZE ? 0 : LZ4_compressBound(len);
 		default:
 			return len;

@@ -1,11 +1,12 @@
 /*
  * dictionary.c
- *		The distinct values of a column chunk, and their numbers.
+ *		Dictionaries: the distinct values of a column chunk.
  *
  * src/core/parquet/dictionary.c
  *
- * A hash table with open addressing.  A slot holds half of the hash beside the
- * value's number, so other values are hardly ever looked at.
+ * A hash table with open addressing maps values to their indices.  A slot has
+ * half of the value's hash beside the index, so that a search hardly ever
+ * compares different values.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -17,8 +18,8 @@
 
 #define FIRST_SLOTS 32
 #define ONE_BYTE_TEXTS 256
-/* Numbers whose slots are being fetched into the cache. */
-#define AHEAD 16
+/* The slot of a number is prefetched into the cache this many values ahead. */
+#define PREFETCH_DISTANCE 16
 
 static uint64_t
 hash_number(uint64_t value)
@@ -27,7 +28,7 @@ hash_number(uint64_t value)
 	return value ^ value >> 32;
 }
 
-/* ---- its life ---- */
+/* ---- memory ---- */
 
 static bool
 new_slots(ObPqDictionary *dictionary, uint32_t n)
@@ -88,8 +89,8 @@ ob_pq_dictionary_free(ObPqDictionary *dictionary)
 	ob_pq_bytes_free(dictionary->memory, &dictionary->seen);
 }
 
-/* Twice the slots.  Half of the hash is in them, which is enough to find the
- * new place: there are never 2^32 slots. */
+/* Doubles the number of slots.  The half of the hash that a slot has is enough
+ * to find its new place, since there are always fewer than 2^32 slots. */
 static bool
 grow(ObPqDictionary *dictionary)
 {
@@ -114,7 +115,8 @@ grow(ObPqDictionary *dictionary)
 
 /* ---- values ---- */
 
-/* memcmp() costs more than most texts are long. */
+/* Compares short values by overlapping loads, which is faster than memcmp().
+ */
 static inline bool
 is_same(const uint8_t *a, const uint8_t *b, size_t len)
 {
@@ -144,7 +146,7 @@ is_same(const uint8_t *a, const uint8_t *b, size_t len)
 }
 
 static inline bool
-is_value(const ObPqDictionary *dictionary, uint32_t number, const void *value,
+is_value(const ObPqDictionary *dictionary, uint32_t index, const void *value,
 		 size_t len)
 {
 	const uint8_t *plain = dictionary->plain.data;
@@ -152,14 +154,14 @@ is_value(const ObPqDictionary *dictionary, uint32_t number, const void *value,
 	uint32_t held;
 
 	if (dictionary->size)
-		return is_same(plain + (size_t) number * len, value, len);
-	start = ((const uint32_t *) dictionary->starts.data)[number];
+		return is_same(plain + (size_t) index * len, value, len);
+	start = ((const uint32_t *) dictionary->starts.data)[index];
 	memcpy(&held, plain + start, sizeof(held));
 	return held == len &&
 		   memcmp(plain + start + sizeof(held), value, len) == 0;
 }
 
-/* No page has the new value yet. */
+/* Adds the entry of a new value, which no page has yet, to "seen". */
 static bool
 add_seen(ObPqDictionary *dictionary)
 {
@@ -204,10 +206,11 @@ append_value(ObPqDictionary *dictionary, const void *value, size_t len)
 	return add_seen(dictionary);
 }
 
-/* The number of a value; UINT32_MAX: out of memory. */
+/* Returns the index of a value, which is added if it is new; UINT32_MAX on
+ * error. */
 static inline __attribute__((always_inline)) uint32_t
-number_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
-		  size_t len)
+index_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
+		 size_t len)
 {
 	uint32_t half = (uint32_t) hash;
 	uint32_t at = half & dictionary->mask;
@@ -215,11 +218,11 @@ number_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
 
 	while ((slot = dictionary->slots[at]) != 0)
 	{
-		uint32_t number = (uint32_t) slot - 1;
+		uint32_t index = (uint32_t) slot - 1;
 
 		if ((uint32_t) (slot >> 32) == half &&
-			is_value(dictionary, number, value, len))
-			return number;
+			is_value(dictionary, index, value, len))
+			return index;
 		at = (at + 1) & dictionary->mask;
 	}
 	if (!append_value(dictionary, value, len))
@@ -231,62 +234,64 @@ number_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
 }
 
 static inline void
-fetch(const ObPqDictionary *dictionary, uint64_t hash)
+prefetch_slot(const ObPqDictionary *dictionary, uint64_t hash)
 {
 	__builtin_prefetch(&dictionary->slots[(uint32_t) hash & dictionary->mask]);
 }
 
 static bool
-add_int32(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+add_int32(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
 {
 	const uint32_t *values = (const uint32_t *) leaf->values.i32;
 
 	for (int i = 0; i < leaf->nvalues; i++)
 	{
-		if (i + AHEAD < leaf->nvalues)
-			fetch(dictionary, hash_number(values[i + AHEAD]));
-		numbers[i] = number_of(dictionary, hash_number(values[i]), &values[i],
-							   sizeof(uint32_t));
-		if (numbers[i] == UINT32_MAX)
+		if (i + PREFETCH_DISTANCE < leaf->nvalues)
+			prefetch_slot(dictionary,
+						  hash_number(values[i + PREFETCH_DISTANCE]));
+		indices[i] = index_of(dictionary, hash_number(values[i]), &values[i],
+							  sizeof(uint32_t));
+		if (indices[i] == UINT32_MAX)
 			return false;
 	}
 	return true;
 }
 
 static bool
-add_int64(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+add_int64(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
 {
 	const uint64_t *values = (const uint64_t *) leaf->values.i64;
 
 	for (int i = 0; i < leaf->nvalues; i++)
 	{
-		if (i + AHEAD < leaf->nvalues)
-			fetch(dictionary, hash_number(values[i + AHEAD]));
-		numbers[i] = number_of(dictionary, hash_number(values[i]), &values[i],
-							   sizeof(uint64_t));
-		if (numbers[i] == UINT32_MAX)
+		if (i + PREFETCH_DISTANCE < leaf->nvalues)
+			prefetch_slot(dictionary,
+						  hash_number(values[i + PREFETCH_DISTANCE]));
+		indices[i] = index_of(dictionary, hash_number(values[i]), &values[i],
+							  sizeof(uint64_t));
+		if (indices[i] == UINT32_MAX)
 			return false;
 	}
 	return true;
 }
 
 static bool
-add_fixed(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+add_fixed(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
 {
 	for (int i = 0; i < leaf->nvalues; i++)
 	{
 		const uint8_t *value = leaf->values.fixed + (size_t) i * leaf->length;
 
-		numbers[i] = number_of(dictionary, XXH3_64bits(value, leaf->length),
-							   value, leaf->length);
-		if (numbers[i] == UINT32_MAX)
+		indices[i] = index_of(dictionary, XXH3_64bits(value, leaf->length),
+							  value, leaf->length);
+		if (indices[i] == UINT32_MAX)
 			return false;
 	}
 	return true;
 }
 
 static bool
-note_one_byte(ObPqDictionary *dictionary, uint8_t value, uint32_t number)
+note_one_byte_text(ObPqDictionary *dictionary, uint8_t value, uint32_t index)
 {
 	size_t size = ONE_BYTE_TEXTS * sizeof(uint32_t);
 
@@ -297,12 +302,12 @@ note_one_byte(ObPqDictionary *dictionary, uint8_t value, uint32_t number)
 			return false;
 		memset(dictionary->one_byte, 0, size);
 	}
-	dictionary->one_byte[value] = number + 1;
+	dictionary->one_byte[value] = index + 1;
 	return true;
 }
 
 static bool
-add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
+add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
 {
 	size_t start = 0;
 
@@ -315,14 +320,13 @@ add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 		if (len == 1 && dictionary->one_byte &&
 			dictionary->one_byte[value[0]] != 0)
 		{
-			numbers[i] = dictionary->one_byte[value[0]] - 1;
+			indices[i] = dictionary->one_byte[value[0]] - 1;
 			continue;
 		}
-		numbers[i] =
-			number_of(dictionary, XXH3_64bits(value, len), value, len);
-		if (numbers[i] == UINT32_MAX)
+		indices[i] = index_of(dictionary, XXH3_64bits(value, len), value, len);
+		if (indices[i] == UINT32_MAX)
 			return false;
-		if (len == 1 && !note_one_byte(dictionary, value[0], numbers[i]))
+		if (len == 1 && !note_one_byte_text(dictionary, value[0], indices[i]))
 			return false;
 	}
 	return true;
@@ -330,19 +334,19 @@ add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *numbers)
 
 bool
 ob_pq_dictionary_add(ObPqDictionary *dictionary, const ObPqLeaf *leaf,
-					 uint32_t *numbers)
+					 uint32_t *indices)
 {
 	switch (leaf->type)
 	{
 		case OB_PQ_INT32:
 		case OB_PQ_FLOAT:
-			return add_int32(dictionary, leaf, numbers);
+			return add_int32(dictionary, leaf, indices);
 		case OB_PQ_INT64:
 		case OB_PQ_DOUBLE:
-			return add_int64(dictionary, leaf, numbers);
+			return add_int64(dictionary, leaf, indices);
 		case OB_PQ_FIXED:
-			return add_fixed(dictionary, leaf, numbers);
+			return add_fixed(dictionary, leaf, indices);
 		default:
-			return add_bytes(dictionary, leaf, numbers);
+			return add_bytes(dictionary, leaf, indices);
 	}
 }

@@ -1,10 +1,11 @@
 /*
  * encodings.c
- *		Parquet's encodings of levels, numbers and dictionary indexes.
+ *		Parquet's encodings of levels, dictionary indices and numbers.
  *
  * src/core/parquet/encodings.c
  *
- * All of them write into memory of which the caller knows that it suffices.
+ * The caller provides enough memory; ob_pq_rle_max() and ob_pq_delta_max()
+ * return how much that is.
  *
  * Format: github.com/apache/parquet-format, Encodings.md.
  */
@@ -12,11 +13,11 @@
 
 #include "core/parquet/parquet_intern.h"
 
-/* Values of a bit-packed run come in groups of eight. */
+/* A bit-packed run consists of groups of eight values. */
 #define GROUP 8
 #define VARINT_MAX 10
 
-/* DELTA_BINARY_PACKED: blocks of four miniblocks. */
+/* DELTA_BINARY_PACKED: values in a block, and miniblocks in a block. */
 #define BLOCK 128
 #define MINIBLOCKS 4
 #define MINIBLOCK (BLOCK / MINIBLOCKS)
@@ -70,7 +71,7 @@ ob_pq_pack(uint8_t *to, const uint64_t *values, size_t n, int width)
 			store64(to, held);
 			to += 8;
 			bits -= 64;
-			/* what did not fit; a shift by 64 would be undefined */
+			/* the bits that did not fit; a shift by 64 would be undefined */
 			held = bits ? values[i] >> (width - bits) : 0;
 		}
 	}
@@ -78,15 +79,16 @@ ob_pq_pack(uint8_t *to, const uint64_t *values, size_t n, int width)
 	return to + (bits + 7) / 8;
 }
 
-/* ---- runs and bit packing ---- */
+/* ---- RLE/bit-packing hybrid ---- */
 
 size_t
 ob_pq_rle_max(size_t n, int width)
 {
 	size_t groups = (n + GROUP - 1) / GROUP;
 
-	/* a run of eight takes no more than the group that it replaces and one
-	 * more header; two headers at least stand for each change */
+	/* Eight values take width bytes in a bit-packed run, and at most 4 bytes
+	 * in an RLE run.  There are at most two headers for them: that of an RLE
+	 * run, and that of a bit-packed run beside it. */
 	return groups * (width + 2 * VARINT_MAX + 4) + 2 * VARINT_MAX + width +
 		   OB_PQ_PACK_SLACK;
 }
@@ -100,7 +102,7 @@ ob_pq_rle_run(uint8_t *to, uint32_t value, size_t n, int width)
 	return to;
 }
 
-/* The value at i of an array whose elements have that size, 1 or 4. */
+/* Returns element i of an array whose elements have a size of 1 or 4 bytes. */
 static inline __attribute__((always_inline)) uint32_t
 element(const void *values, int size, size_t i)
 {
@@ -108,8 +110,8 @@ element(const void *values, int size, size_t i)
 					 : ((const uint32_t *) values)[i];
 }
 
-/* The values from "from" to "to" as groups, of which the last one is filled up
- * by zeros. */
+/* Writes the values from "from" up to, but not including, "to" as a bit-packed
+ * run.  The last group is padded with zeros. */
 static inline __attribute__((always_inline)) uint8_t *
 put_packed(uint8_t *out, const void *values, int size, size_t from, size_t to,
 		   int width)
@@ -134,7 +136,7 @@ put_packed(uint8_t *out, const void *values, int size, size_t from, size_t to,
 			bits -= 32;
 		}
 	}
-	/* what fills up the last group is at most seven values */
+	/* the padding is at most seven values, less than width bytes */
 	store64(out, held);
 	memset(out + 8, 0, width);
 	return begin + groups * width;
@@ -143,7 +145,7 @@ put_packed(uint8_t *out, const void *values, int size, size_t from, size_t to,
 static inline __attribute__((always_inline)) uint8_t *
 put_hybrid(uint8_t *out, const void *values, int size, size_t n, int width)
 {
-	size_t packed = 0; /* where the values begin that were not written */
+	size_t packed = 0; /* the first value that has not been written */
 	size_t i = 0;
 
 	while (i < n)
@@ -178,7 +180,7 @@ ob_pq_rle_levels(uint8_t *to, const uint8_t *levels, size_t n, int width)
 	return put_hybrid(to, levels, sizeof(uint8_t), n, width);
 }
 
-/* ---- differences ---- */
+/* ---- DELTA_BINARY_PACKED, BYTE_STREAM_SPLIT ---- */
 
 size_t
 ob_pq_delta_max(size_t n, int size)
@@ -199,9 +201,8 @@ put_delta_header(uint8_t *to, size_t n, int64_t first)
 	return put_zigzag(to, first);
 }
 
-/* The difference of two values that follow one another.  One of 32 bits is
- * made, and added by readers, with a carry that is lost, so it never takes
- * more than 32 bits. */
+/* Returns the difference between a value and the one before it.  As the format
+ * demands, it is computed modulo 2^32 or 2^64, and may overflow. */
 static inline __attribute__((always_inline)) int64_t
 difference(const void *values, int size, size_t i)
 {
@@ -212,7 +213,7 @@ difference(const void *values, int size, size_t i)
 					 : (int64_t) (wide[i] - wide[i - 1]);
 }
 
-/* Values of size bytes, 4 or 8, after the first one. */
+/* Writes the blocks for all values but the first, of 4 or 8 bytes each. */
 static inline __attribute__((always_inline)) uint8_t *
 put_differences(uint8_t *to, const void *values, int size, size_t n)
 {
@@ -266,7 +267,7 @@ ob_pq_delta64(uint8_t *to, const int64_t *values, size_t n)
 }
 
 void
-ob_pq_split(uint8_t *to, const uint8_t *values, size_t n, int size)
+ob_pq_byte_stream_split(uint8_t *to, const uint8_t *values, size_t n, int size)
 {
 	for (int byte = 0; byte < size; byte++)
 	{

@@ -4,9 +4,9 @@
  *
  * src/core/parquet/footer.c
  *
- * The order is that of the reference writers: the column indexes of all row
- * groups, their offset indexes, the metadata, its length, the magic.  Bloom
- * filters are behind the pages of their row group.
+ * As in files of the reference implementations, the column indexes of all row
+ * groups come first, then their offset indexes, the metadata, its length and
+ * the magic.  Bloom filters follow the pages of their row group.
  */
 #include <stdlib.h>
 #include <string.h>
@@ -18,7 +18,8 @@
 #define FORMAT_VERSION 1
 #define PATH_MAX_DEPTH 64
 
-/* Field ids, by struct. */
+/* Field ids of FileMetaData, SchemaElement, RowGroup, ColumnChunk,
+ * ColumnMetaData and Statistics. */
 enum
 {
 	FILE_VERSION = 1,
@@ -48,10 +49,10 @@ enum
 
 	CHUNK_OFFSET = 2,
 	CHUNK_METADATA = 3,
-	CHUNK_OFFSETS_AT = 4,
-	CHUNK_OFFSETS_LEN = 5,
-	CHUNK_BOUNDS_AT = 6,
-	CHUNK_BOUNDS_LEN = 7,
+	CHUNK_OFFSET_INDEX_AT = 4,
+	CHUNK_OFFSET_INDEX_LEN = 5,
+	CHUNK_COLUMN_INDEX_AT = 6,
+	CHUNK_COLUMN_INDEX_LEN = 7,
 
 	COLUMN_TYPE = 1,
 	COLUMN_ENCODINGS = 2,
@@ -74,7 +75,7 @@ enum
 	STATS_MIN_EXACT = 8
 };
 
-/* LogicalType is a union: the id of its field says which one it is. */
+/* LogicalType is a union, whose field id tells the type. */
 enum
 {
 	LOGICAL_STRING = 1,
@@ -113,7 +114,7 @@ enum
 	TYPE_ORDER = 1
 };
 
-/* Of the bounds of a chunk's pages. */
+/* BoundaryOrder of a column index. */
 enum
 {
 	BOUNDARY_UNORDERED = 0,
@@ -128,19 +129,19 @@ typedef struct Group
 	int64_t offset;
 } Group;
 
-/* Where a chunk's indexes are. */
-typedef struct Index
+/* The places of a chunk's page indexes in the file. */
+typedef struct ChunkIndexes
 {
-	int64_t bounds_at;
-	int32_t bounds_len; /* 0: none */
-	int64_t offsets_at;
-	int32_t offsets_len;
-} Index;
+	int64_t column_index_at;
+	int32_t column_index_len; /* 0: none */
+	int64_t offset_index_at;
+	int32_t offset_index_len;
+} ChunkIndexes;
 
 typedef enum Stage
 {
-	STAGE_BOUNDS,
-	STAGE_OFFSETS,
+	STAGE_COLUMN_INDEX,
+	STAGE_OFFSET_INDEX,
 	STAGE_METADATA,
 	STAGE_END
 } Stage;
@@ -154,9 +155,9 @@ struct ObPqFooter
 	Group *groups;
 	size_t ngroups;
 	size_t capacity;
-	Index *indexes; /* of all chunks, group by group */
+	ChunkIndexes *indexes; /* all chunks, by row group */
 	Stage stage;
-	size_t group; /* of the stage, the next one */
+	size_t group; /* next row group of the stage */
 };
 
 ObPqFooter *
@@ -197,8 +198,7 @@ ob_pq_footer_add(ObPqFooter *footer, const void *record, size_t len,
 
 	ob_pq_record_begin(&reader, record, len, &group);
 	if (reader.failed || group.nchunks != footer->nleaves)
-		return ob_error_set(error, OB_EPROTO,
-							"the record of a row group is broken");
+		return ob_error_set(error, OB_EPROTO, "invalid record of a row group");
 	if (footer->ngroups == footer->capacity)
 	{
 		size_t capacity = footer->capacity ? footer->capacity * 2 : 16;
@@ -215,9 +215,10 @@ ob_pq_footer_add(ObPqFooter *footer, const void *record, size_t len,
 
 /* ---- page indexes ---- */
 
-/* Whether all pages have bounds, or nothing but nulls. */
+/* Returns whether each page has bounds or only nulls, as a column index
+ * requires. */
 static bool
-has_bounds(ObPqRecord record, int npages)
+can_have_column_index(ObPqRecord record, int npages)
 {
 	for (int i = 0; i < npages; i++)
 	{
@@ -239,7 +240,8 @@ write_bound(ObThrift *thrift, const ObPqPage *page, const ObPqBound *bound)
 		ob_thrift_element_binary(thrift, bound->data, bound->len);
 }
 
-/* Pages of nothing but nulls do not count.  What is both is ascending. */
+/* Returns the order of the pages' bounds, without pages that have only nulls.
+ * Bounds that are both ascending and descending are called ascending. */
 static int
 boundary_order(const ObPqNode *node, ObPqRecord record, int npages)
 {
@@ -275,9 +277,11 @@ boundary_order(const ObPqNode *node, ObPqRecord record, int npages)
 	return descending ? BOUNDARY_DESCENDING : BOUNDARY_UNORDERED;
 }
 
-/* Each of the lists reads the pages again: a copy of the reader is cheap. */
+/* Writes a ColumnIndex, which has a list for each field of a page.  Each list
+ * reads all pages again, from a copy of the reader. */
 static void
-write_bounds(const ObPqNode *node, ObPqRecord record, int npages, ObBuf *out)
+write_column_index(const ObPqNode *node, ObPqRecord record, int npages,
+				   ObBuf *out)
 {
 	ObThrift thrift;
 
@@ -314,8 +318,8 @@ write_bounds(const ObPqNode *node, ObPqRecord record, int npages, ObBuf *out)
 }
 
 static void
-write_offsets(ObPqRecord *record, const ObPqRecordChunk *chunk, int64_t base,
-			  ObBuf *out)
+write_offset_index(ObPqRecord *record, const ObPqRecordChunk *chunk,
+				   int64_t base, ObBuf *out)
 {
 	int64_t offset = base + chunk->offset + chunk->dictionary_size;
 	ObThrift thrift;
@@ -346,17 +350,17 @@ skip_pages(ObPqRecord *record, int npages)
 		ob_pq_record_page(record, &page);
 }
 
-/* The indexes of one row group, of the stage's kind. */
+/* Writes the column indexes, or the offset indexes, of the next row group. */
 static ObCode
 write_indexes(ObPqFooter *footer, int64_t at, ObBuf *out, ObError *error)
 {
 	const Group *group = &footer->groups[footer->group];
-	Index *index = &footer->indexes[footer->group * footer->nleaves];
+	ChunkIndexes *index = &footer->indexes[footer->group * footer->nleaves];
 	const ObPqNode *node = footer->nodes;
 	ObPqRecord record;
-	ObPqRecordGroup whole;
+	ObPqRecordGroup header;
 
-	ob_pq_record_begin(&record, group->record, group->len, &whole);
+	ob_pq_record_begin(&record, group->record, group->len, &header);
 	for (int i = 0; i < footer->nleaves; i++, index++, node++)
 	{
 		ObPqRecordChunk chunk;
@@ -368,31 +372,30 @@ write_indexes(ObPqFooter *footer, int64_t at, ObBuf *out, ObError *error)
 		ob_pq_record_chunk(&record, &chunk);
 		if (record.failed)
 			break;
-		if (footer->stage == STAGE_OFFSETS)
+		if (footer->stage == STAGE_OFFSET_INDEX)
 		{
-			write_offsets(&record, &chunk, group->offset, out);
-			index->offsets_at = at + before;
-			index->offsets_len = out->len - before;
+			write_offset_index(&record, &chunk, group->offset, out);
+			index->offset_index_at = at + before;
+			index->offset_index_len = out->len - before;
 			continue;
 		}
-		if (has_bounds(record, chunk.npages))
-			write_bounds(node, record, chunk.npages, out);
-		index->bounds_at = at + before;
-		index->bounds_len = out->len - before;
+		if (can_have_column_index(record, chunk.npages))
+			write_column_index(node, record, chunk.npages, out);
+		index->column_index_at = at + before;
+		index->column_index_len = out->len - before;
 		skip_pages(&record, chunk.npages);
 	}
 	if (record.failed)
-		return ob_error_set(error, OB_EPROTO,
-							"the record of a row group is broken");
+		return ob_error_set(error, OB_EPROTO, "invalid record of a row group");
 	return ob_buf_check(out, error);
 }
 
 /* ---- the schema ---- */
 
 static int
-converted_type(const ObPqNode *node)
+converted_type_id(const ObPqNode *node)
 {
-	switch (node->meaning)
+	switch (node->logical_type)
 	{
 		case OB_PQ_STRING:
 			return CONVERTED_UTF8;
@@ -404,7 +407,7 @@ converted_type(const ObPqNode *node)
 			return CONVERTED_INT_16;
 		case OB_PQ_DATE:
 			return CONVERTED_DATE;
-		case OB_PQ_INSTANT:
+		case OB_PQ_TIMESTAMPTZ:
 			return CONVERTED_TIMESTAMP_MICROS;
 		case OB_PQ_DECIMAL:
 			return CONVERTED_DECIMAL;
@@ -413,15 +416,15 @@ converted_type(const ObPqNode *node)
 		case OB_PQ_MAP:
 			return CONVERTED_MAP;
 		default:
-			/* the older type of times means UTC */
+			/* the converted types of times mean UTC, so ours have none */
 			return CONVERTED_NONE;
 	}
 }
 
 static int
-logical_type(const ObPqNode *node)
+logical_type_id(const ObPqNode *node)
 {
-	switch (node->meaning)
+	switch (node->logical_type)
 	{
 		case OB_PQ_STRING:
 			return LOGICAL_STRING;
@@ -437,8 +440,8 @@ logical_type(const ObPqNode *node)
 			return LOGICAL_DATE;
 		case OB_PQ_TIME:
 			return LOGICAL_TIME;
-		case OB_PQ_LOCAL:
-		case OB_PQ_INSTANT:
+		case OB_PQ_TIMESTAMP:
+		case OB_PQ_TIMESTAMPTZ:
 			return LOGICAL_TIMESTAMP;
 		case OB_PQ_DECIMAL:
 			return LOGICAL_DECIMAL;
@@ -454,7 +457,7 @@ logical_type(const ObPqNode *node)
 static void
 write_logical(ObThrift *thrift, const ObPqNode *node)
 {
-	int logical = logical_type(node);
+	int logical = logical_type_id(node);
 
 	if (logical == 0)
 		return;
@@ -472,7 +475,7 @@ write_logical(ObThrift *thrift, const ObPqNode *node)
 	}
 	else if (logical == LOGICAL_TIME || logical == LOGICAL_TIMESTAMP)
 	{
-		ob_thrift_bool(thrift, 1, node->meaning == OB_PQ_INSTANT);
+		ob_thrift_bool(thrift, 1, node->logical_type == OB_PQ_TIMESTAMPTZ);
 		ob_thrift_struct(thrift, 2);
 		ob_thrift_struct(thrift, UNIT_MICROS);
 		ob_thrift_end(thrift);
@@ -485,7 +488,7 @@ write_logical(ObThrift *thrift, const ObPqNode *node)
 static void
 write_node(ObThrift *thrift, const ObPqNode *node)
 {
-	int converted = converted_type(node);
+	int converted = converted_type_id(node);
 
 	ob_thrift_element_struct(thrift);
 	if (node->nchildren == 0)
@@ -498,7 +501,7 @@ write_node(ObThrift *thrift, const ObPqNode *node)
 		ob_thrift_i32(thrift, ELEMENT_CHILDREN, node->nchildren);
 	if (converted != CONVERTED_NONE)
 		ob_thrift_i32(thrift, ELEMENT_CONVERTED, converted);
-	if (node->meaning == OB_PQ_DECIMAL)
+	if (node->logical_type == OB_PQ_DECIMAL)
 	{
 		ob_thrift_i32(thrift, ELEMENT_SCALE, node->scale);
 		ob_thrift_i32(thrift, ELEMENT_PRECISION, node->precision);
@@ -509,7 +512,7 @@ write_node(ObThrift *thrift, const ObPqNode *node)
 	ob_thrift_end(thrift);
 }
 
-/* The number of nodes that a node is, with what is below it. */
+/* Returns the number of nodes in the subtree of a node. */
 static int
 span(const ObPqNode *nodes, int node)
 {
@@ -593,8 +596,8 @@ write_statistics(ObThrift *thrift, const ObPqRecordChunk *chunk)
 	{
 		ob_thrift_binary(thrift, STATS_MAX, stats->max.data, stats->max.len);
 		ob_thrift_binary(thrift, STATS_MIN, stats->min.data, stats->min.len);
-		ob_thrift_bool(thrift, STATS_MAX_EXACT, !stats->max.cut);
-		ob_thrift_bool(thrift, STATS_MIN_EXACT, !stats->min.cut);
+		ob_thrift_bool(thrift, STATS_MAX_EXACT, !stats->max.truncated);
+		ob_thrift_bool(thrift, STATS_MIN_EXACT, !stats->min.truncated);
 	}
 	ob_thrift_end(thrift);
 }
@@ -607,7 +610,8 @@ typedef struct Path
 
 static void
 write_chunk(ObThrift *thrift, const ObPqNode *node, const Path *path,
-			const ObPqRecordChunk *chunk, int64_t base, const Index *index)
+			const ObPqRecordChunk *chunk, int64_t base,
+			const ChunkIndexes *index)
 {
 	int64_t begin = base + chunk->offset;
 
@@ -635,28 +639,29 @@ write_chunk(ObThrift *thrift, const ObPqNode *node, const Path *path,
 		ob_thrift_i32(thrift, COLUMN_FILTER_LEN, chunk->filter_size);
 	}
 	ob_thrift_end(thrift);
-	ob_thrift_i64(thrift, CHUNK_OFFSETS_AT, index->offsets_at);
-	ob_thrift_i32(thrift, CHUNK_OFFSETS_LEN, index->offsets_len);
-	if (index->bounds_len > 0)
+	ob_thrift_i64(thrift, CHUNK_OFFSET_INDEX_AT, index->offset_index_at);
+	ob_thrift_i32(thrift, CHUNK_OFFSET_INDEX_LEN, index->offset_index_len);
+	if (index->column_index_len > 0)
 	{
-		ob_thrift_i64(thrift, CHUNK_BOUNDS_AT, index->bounds_at);
-		ob_thrift_i32(thrift, CHUNK_BOUNDS_LEN, index->bounds_len);
+		ob_thrift_i64(thrift, CHUNK_COLUMN_INDEX_AT, index->column_index_at);
+		ob_thrift_i32(thrift, CHUNK_COLUMN_INDEX_LEN, index->column_index_len);
 	}
 	ob_thrift_end(thrift);
 }
 
-typedef struct Chunks
+typedef struct ChunkWriter
 {
 	const ObPqFooter *footer;
 	ObPqRecord record;
 	int64_t base;
-	const Index *index; /* of the next chunk */
+	const ChunkIndexes *index; /* the next chunk's */
 	Path path;
-} Chunks;
+} ChunkWriter;
 
-/* The chunks of a node's leaves; returns the node after it. */
+/* Writes the chunks of the leaves below a node.  Returns the node after that
+ * subtree. */
 static int
-write_chunks(ObThrift *thrift, Chunks *chunks, int at)
+write_chunks(ObThrift *thrift, ChunkWriter *chunks, int at)
 {
 	const ObPqNode *node = &chunks->footer->nodes[at++];
 	ObPqRecordChunk chunk;
@@ -695,24 +700,24 @@ static int64_t
 write_group(ObThrift *thrift, const ObPqFooter *footer, size_t number)
 {
 	const Group *group = &footer->groups[number];
-	ObPqRecordGroup whole;
-	Chunks chunks = {
+	ObPqRecordGroup header;
+	ChunkWriter chunks = {
 		.footer = footer,
 		.base = group->offset,
 		.index = &footer->indexes[number * footer->nleaves],
 	};
 
-	ob_pq_record_begin(&chunks.record, group->record, group->len, &whole);
+	ob_pq_record_begin(&chunks.record, group->record, group->len, &header);
 	ob_thrift_element_struct(thrift);
 	ob_thrift_list(thrift, GROUP_COLUMNS, OB_THRIFT_STRUCT, footer->nleaves);
 	for (int node = 0; node < footer->nnodes;)
 		node = write_chunks(thrift, &chunks, node);
-	ob_thrift_i64(thrift, GROUP_BYTES, whole.uncompressed);
-	ob_thrift_i64(thrift, GROUP_ROWS, whole.rows);
+	ob_thrift_i64(thrift, GROUP_BYTES, header.uncompressed);
+	ob_thrift_i64(thrift, GROUP_ROWS, header.rows);
 	write_sorting(thrift, &footer->options);
-	ob_thrift_i64(thrift, GROUP_COMPRESSED, whole.bytes);
+	ob_thrift_i64(thrift, GROUP_COMPRESSED, header.bytes);
 	ob_thrift_end(thrift);
-	return whole.rows;
+	return header.rows;
 }
 
 /* ---- the file ---- */
@@ -750,7 +755,7 @@ write_properties(ObThrift *thrift, const ObPqFooterOptions *options)
 	}
 }
 
-/* Each leaf's order is the one that its type defines. */
+/* Writes the column orders: each type's own order. */
 static void
 write_orders(ObThrift *thrift, int nleaves)
 {
@@ -794,7 +799,8 @@ begin(ObPqFooter *footer, ObError *error)
 {
 	if (footer->indexes || footer->ngroups == 0)
 		return OB_OK;
-	footer->indexes = calloc(footer->ngroups * footer->nleaves, sizeof(Index));
+	footer->indexes =
+		calloc(footer->ngroups * footer->nleaves, sizeof(ChunkIndexes));
 	if (!footer->indexes)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	return OB_OK;

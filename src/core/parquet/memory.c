@@ -1,6 +1,6 @@
 /*
  * memory.c
- *		Memory of the Parquet writer, counted against its bound.
+ *		Memory of the Parquet writer, with a limit.
  *
  * src/core/parquet/memory.c
  */
@@ -9,8 +9,8 @@
 #include "core/parquet/parquet_intern.h"
 
 #define FIRST_CAPACITY 256
-/* Buffers up to this size double, larger ones grow by a quarter: a value of
- * many megabytes is not to take twice as many. */
+/* Buffers up to this size are doubled; larger ones grow by a quarter, so that
+ * a value of many megabytes does not take twice its size. */
 #define DOUBLING_MAX (1024 * 1024)
 
 void *
@@ -44,8 +44,8 @@ ob_pq_no_memory(const ObPqMemory *memory, ObError *error)
 	if (!memory->over)
 		return ob_error_set(error, OB_ENOMEM, "out of memory");
 	return ob_error_set(error, OB_ELIMIT,
-						"a row, or the metadata of the columns, takes more "
-						"than the %zu bytes of memory that there are",
+						"a row, or the metadata of the columns, needs more "
+						"than %zu bytes of memory",
 						memory->limit);
 }
 

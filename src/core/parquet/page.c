@@ -1,6 +1,6 @@
 /*
  * page.c
- *		A page's header and body, as they stand in the file.
+ *		Pages as they are in the file: header and compressed body.
  *
  * src/core/parquet/page.c
  */
@@ -34,7 +34,7 @@ enum
 	TYPE_DICTIONARY = 2
 };
 
-/* A header takes fewer bytes. */
+/* The greatest size of a header. */
 #define HEADER_MAX 128
 
 static void
@@ -66,7 +66,8 @@ write_header(const ObPqChunk *chunk, size_t uncompressed, size_t compressed,
 	ob_thrift_end(&thrift);
 }
 
-/* The body stands behind room for the header, so that neither is moved. */
+/* Compresses the body into a new block, after room for the header, so that the
+ * body need not be moved. */
 static ObPqBlock *
 make_body(ObPqChunk *chunk, const uint8_t *body, size_t len,
 		  size_t *compressed)
@@ -77,7 +78,7 @@ make_body(ObPqChunk *chunk, const uint8_t *body, size_t len,
 	ObPqBlock *block;
 	ObPqBlock *smaller;
 
-	/* headers have sizes of 32 bits */
+	/* a page header has sizes of 32 bits */
 	if (len > INT32_MAX || room > INT32_MAX)
 	{
 		chunk->memory->over = true;

@@ -11,20 +11,20 @@
  * contiguous in the file.  The caller then takes the bytes of the row group
  * piece by piece, writes them, and begins the next one.
  *
- *		leaf: batch -> dictionary or values -> page -> column chunk
- *		all leaves' column chunks, their Bloom filters -> row group
+ *		leaf: batch -> dictionary indices or values -> page -> column chunk
+ *		column chunks and Bloom filters of all leaves -> row group
  *		row group -> bytes and a record
  *		all records -> footer: page indexes and the file's metadata
  *
- * A record describes a row group with offsets from its own beginning, so row
- * groups can be made by several processes, in any order; the process that
- * knows where each of them is in the file makes the footer.
+ * A record describes a row group, with offsets that are relative to its first
+ * byte.  Several processes can therefore write row groups of one file, in any
+ * order; the process that knows the place of each of them writes the footer.
  *
- * The writer waits for nothing, logs nothing and reads no clock.  Its memory
- * comes from malloc and is counted, at its capacity, against
+ * The writer never waits, logs or reads a clock.  Its memory comes from
+ * malloc, and the capacity of its buffers counts towards
  * ObParquetOptions.memory.  After an error, a writer can only be freed.
  *
- * Format: github.com/apache/parquet-format, version 2.11.  Data pages are of
+ * Format: github.com/apache/parquet-format, version 2.11, with data pages of
  * version 1.
  */
 #ifndef OB_PARQUET_H
@@ -37,7 +37,7 @@
 #include "core/base/buf.h"
 #include "core/base/error.h"
 
-/* Physical types; the numbers are the format's. */
+/* Physical types, by their numbers in the format. */
 typedef enum ObPqType
 {
 	OB_PQ_BOOLEAN = 0,
@@ -49,25 +49,25 @@ typedef enum ObPqType
 	OB_PQ_FIXED = 7 /* FIXED_LEN_BYTE_ARRAY */
 } ObPqType;
 
-/* What the values mean. */
-typedef enum ObPqMeaning
+/* Logical types. */
+typedef enum ObPqLogicalType
 {
-	OB_PQ_PLAIN, /* the physical type's own */
+	OB_PQ_UNANNOTATED, /* the physical type alone */
 	OB_PQ_STRING,
 	OB_PQ_ENUM,
 	OB_PQ_JSON,
-	OB_PQ_UUID,    /* FIXED of 16 bytes */
-	OB_PQ_INT16,   /* INT32 */
-	OB_PQ_DATE,    /* INT32, days since 1970 */
-	OB_PQ_TIME,    /* INT64, microseconds since midnight */
-	OB_PQ_LOCAL,   /* INT64, microseconds since 1970, of no time zone */
-	OB_PQ_INSTANT, /* the same, in UTC */
+	OB_PQ_UUID,      /* FIXED of 16 bytes */
+	OB_PQ_INT16,     /* INT32 */
+	OB_PQ_DATE,      /* INT32, days since 1970 */
+	OB_PQ_TIME,      /* INT64, microseconds since midnight */
+	OB_PQ_TIMESTAMP, /* INT64, microseconds since 1970, not adjusted to UTC */
+	OB_PQ_TIMESTAMPTZ, /* the same, adjusted to UTC */
 	OB_PQ_DECIMAL, /* INT32, INT64, or FIXED: two's complement, big-endian */
-	OB_PQ_LIST,    /* of a group */
-	OB_PQ_MAP      /* of a group */
-} ObPqMeaning;
+	OB_PQ_LIST,    /* a group */
+	OB_PQ_MAP      /* a group */
+} ObPqLogicalType;
 
-/* The numbers are the format's. */
+/* Repetition types, by their numbers in the format. */
 typedef enum ObPqRepetition
 {
 	OB_PQ_REQUIRED = 0,
@@ -75,27 +75,25 @@ typedef enum ObPqRepetition
 	OB_PQ_REPEATED = 2
 } ObPqRepetition;
 
-/* A node of the schema.  The schema is the list of its nodes, each followed by
- * its children; the root is left out. */
+/* A node of the schema.  A schema is an array of nodes in depth-first order:
+ * each node is followed by its children.  The root is left out. */
 typedef struct ObPqNode
 {
 	const char *name; /* UTF-8; borrowed until the footer is made */
 	ObPqRepetition repetition;
 	int nchildren; /* 0: a leaf */
-	ObPqType type; /* of a leaf */
-	int length;    /* bytes of OB_PQ_FIXED */
-	ObPqMeaning meaning;
-	int precision; /* of OB_PQ_DECIMAL */
-	int scale;
-	int field_id; /* 0: none */
-	/* of a leaf: whether its values may be written through a dictionary, and
-	 * whether its chunks get Bloom filters, as far as there is memory for
-	 * them; those of booleans never do */
-	bool dictionary;
-	bool filter;
+	ObPqType type; /* physical type of a leaf */
+	int length;    /* bytes of an OB_PQ_FIXED */
+	ObPqLogicalType logical_type;
+	int precision;   /* OB_PQ_DECIMAL only */
+	int scale;       /* OB_PQ_DECIMAL only */
+	int field_id;    /* 0: none */
+	bool dictionary; /* leaf: dictionary encoding is allowed */
+	bool filter;     /* leaf: its chunks get Bloom filters, as far as memory
+					  * allows; ignored for booleans */
 } ObPqNode;
 
-/* The numbers are the format's. */
+/* Compression codecs, by their numbers in the format. */
 typedef enum ObPqCodec
 {
 	OB_PQ_NONE = 0,
@@ -108,27 +106,30 @@ typedef enum ObPqCodec
 typedef struct ObParquetOptions
 {
 	ObPqCodec codec;
-	int level;  /* of gzip and zstd */
+	int level;  /* gzip and zstd only */
 	bool delta; /* DELTA_* and BYTE_STREAM_SPLIT instead of PLAIN */
+
+	/* a row group ends when it reaches the first of these limits */
 	int64_t row_group_rows;
-	size_t row_group_size; /* of the bytes that are written */
-	size_t page_size;      /* before compression */
-	size_t memory;         /* at which a row group ends */
+	size_t row_group_size; /* bytes in the file */
+	size_t memory;         /* bytes that the writer has allocated */
+
+	size_t page_size; /* bytes before compression */
 } ObParquetOptions;
 
 typedef struct ObParquet ObParquet;
 
-/* A leaf.  Its fields are the writer's; they are here for the inline functions
- * below. */
+/* A leaf and its batch.  The fields belong to the writer, and are public only
+ * for the inline functions below. */
 typedef struct ObPqLeaf
 {
 	ObParquet *writer;
 	ObPqType type;
-	uint16_t length; /* of OB_PQ_FIXED */
+	uint16_t length; /* bytes of an OB_PQ_FIXED */
 	uint8_t max_definition;
 	uint8_t max_repetition;
 
-	/* the batch: values that are not null, without gaps */
+	/* the batch's values that are not null, without gaps */
 	int nvalues;
 	int capacity; /* in values */
 	union
@@ -139,14 +140,14 @@ typedef struct ObPqLeaf
 		float *f32;
 		double *f64;
 		uint8_t *fixed;
-		size_t *ends; /* of BYTE_ARRAY, in bytes */
+		size_t *ends; /* BYTE_ARRAY: offsets of the values' ends in bytes */
 	} values;
 	char *bytes;
 	size_t nbytes;
 	size_t bytes_capacity;
 
-	/* levels: those of a leaf without repetition have one entry a row, which
-	 * is max_definition unless it was set */
+	/* the batch's levels; without repetition, there is one entry for each row,
+	 * which is max_definition unless it was set */
 	bool has_nulls;
 	int nlevels;
 	int levels_capacity;
@@ -155,25 +156,27 @@ typedef struct ObPqLeaf
 } ObPqLeaf;
 
 /*
- * Makes a writer, which copies the nodes but not their names.  NULL on error:
- * OB_ENOMEM, or OB_EINVAL for a schema that cannot be.
+ * Creates a writer, which copies the nodes, but not their names.  Returns NULL
+ * on error: OB_ENOMEM, OB_ELIMIT, or OB_EINVAL for a schema without columns.
  */
 extern ObParquet *ob_parquet_new(const ObPqNode *nodes, int nnodes,
 								 const ObParquetOptions *options,
 								 ObError *error);
 extern void ob_parquet_free(ObParquet *writer); /* NULL is allowed */
 
-/* The leaf of that number, in the order of the schema; owned by the writer. */
+/* Returns a leaf, by its position among the schema's leaves.  It belongs to
+ * the writer. */
 extern ObPqLeaf *ob_parquet_leaf(ObParquet *writer, int number);
 
-/* ---- a row's values ---- */
+/* ---- values of a row ---- */
 
-/* Room for more; false on error, which ob_parquet_end_row() returns. */
+/* Make room for more.  Return false on error, which ob_parquet_end_row()
+ * reports. */
 extern bool ob_pq_more_values(ObPqLeaf *leaf);
 extern bool ob_pq_more_bytes(ObPqLeaf *leaf, size_t len);
 extern bool ob_pq_more_levels(ObPqLeaf *leaf);
 
-/* A null of a leaf without repetition, at that row of the batch. */
+/* Sets a leaf without repetition to null in one row of the batch. */
 static inline void
 ob_pq_null(ObPqLeaf *leaf, int row, int definition)
 {
@@ -181,8 +184,8 @@ ob_pq_null(ObPqLeaf *leaf, int row, int definition)
 	leaf->definitions[row] = definition;
 }
 
-/* The levels of the next entry of a leaf with repetition, whether a value
- * follows or not. */
+/* Appends the levels of the next entry to a leaf with repetition, even if the
+ * entry is null or an empty list. */
 static inline void
 ob_pq_levels(ObPqLeaf *leaf, int repetition, int definition)
 {
@@ -233,7 +236,8 @@ ob_pq_double(ObPqLeaf *leaf, double value)
 		leaf->values.f64[leaf->nvalues++] = value;
 }
 
-/* Where the caller writes the leaf's length of bytes; NULL on error. */
+/* Appends a value, and returns the memory into which the caller must write its
+ * leaf->length bytes; NULL on error. */
 static inline uint8_t *
 ob_pq_fixed(ObPqLeaf *leaf)
 {
@@ -242,10 +246,12 @@ ob_pq_fixed(ObPqLeaf *leaf)
 	return leaf->values.fixed + (size_t) leaf->nvalues++ * leaf->length;
 }
 
-/* Bytes behind a value that may be overwritten, too. */
+/* The caller may overwrite this many bytes after a value, so that it can copy
+ * short values with a fixed length. */
 #define OB_PQ_BYTES_SLACK 16
 
-/* Where the caller writes len bytes; NULL on error. */
+/* Appends a value, and returns the memory into which the caller must write its
+ * len bytes; NULL on error. */
 static inline char *
 ob_pq_bytes(ObPqLeaf *leaf, size_t len)
 {
@@ -263,44 +269,46 @@ ob_pq_bytes(ObPqLeaf *leaf, size_t len)
 
 /* ---- rows and row groups ---- */
 
-/* The row of the batch that is being appended, from 0 on. */
+/* Returns the number of the current row within the batch, from 0 on. */
 extern int ob_parquet_row(const ObParquet *writer);
 
-/* Whether memory has run out: the rest of the row need not be appended. */
+/* Returns whether memory has run out; the caller can then skip the rest of the
+ * row. */
 extern bool ob_parquet_has_failed(const ObParquet *writer);
 
-/* All values of the row were appended.  The batch may be full then: see
- * ob_parquet_step().  OB_OK, or OB_ENOMEM, or OB_ELIMIT if a row does not fit
- * into the memory. */
+/* Ends a row whose values have all been appended.  If the batch is full, the
+ * writer becomes busy, see ob_parquet_step().  Errors: OB_ENOMEM, or OB_ELIMIT
+ * if a row does not fit into the memory. */
 extern ObCode ob_parquet_end_row(ObParquet *writer,
 								 ObError *error) OB_MUST_CHECK;
 
 /*
- * A batch that is full becomes pages, and a row group that ends its last ones,
- * column by column: while the writer is busy, the caller calls
- * ob_parquet_step(), and nothing else.  Between two steps it can look for
- * interrupts: a step compresses a page, or two.
+ * A full batch, and the end of a row group, are processed in steps, one for
+ * each leaf.  While the writer is busy, the caller must call
+ * ob_parquet_step() and no other function.  A step compresses a few pages at
+ * most, so the caller can process interrupts between two steps.
  */
 extern bool ob_parquet_is_busy(const ObParquet *writer);
 extern ObCode ob_parquet_step(ObParquet *writer, ObError *error) OB_MUST_CHECK;
 
-/* Whether the row group is full: the caller has to end it before another row.
- */
+/* Returns whether the row group is full, so that the caller must end it before
+ * it appends another row. */
 extern bool ob_parquet_is_full(const ObParquet *writer);
 
-/* The rows of the row group that is being made. */
+/* Returns the number of rows in the current row group. */
 extern int64_t ob_parquet_rows(const ObParquet *writer);
 
 /*
- * Ends the row group, of at least one row, in steps as well.  After the last
- * one its record was appended to "record", which is borrowed until then, and
- * its bytes are taken by ob_parquet_take(), all of them before the next row.
+ * Begins to end the row group, which must have a row.  The writer is then
+ * busy, and borrows "record" until the last step, which appends the row
+ * group's record to it.  Afterwards, the caller must fetch all bytes of the
+ * row group with ob_parquet_take() before it appends another row.
  */
 extern ObCode ob_parquet_end_group(ObParquet *writer, ObBuf *record,
 								   ObError *error) OB_MUST_CHECK;
 
-/* The next bytes of the row group that was ended, valid until the next call;
- * false: there are no more. */
+/* Returns the next bytes of the row group that was ended, which remain valid
+ * until the next call; false if there are no more. */
 extern bool ob_parquet_take(ObParquet *writer, const char **data, size_t *len);
 
 /* ---- the file ---- */
@@ -315,7 +323,7 @@ typedef struct ObPqProperty
 	const char *value;
 } ObPqProperty;
 
-/* A leaf by which the rows of each row group are sorted. */
+/* A sorting column: a leaf by which the rows of each row group are sorted. */
 typedef struct ObPqSorting
 {
 	int leaf;
@@ -332,66 +340,69 @@ typedef struct ObPqFooterOptions
 	int nsorting;
 } ObPqFooterOptions;
 
-/* All borrowed until it is freed.  NULL: out of memory. */
+/* Creates a footer, which borrows its arguments until it is freed.  Returns
+ * NULL if memory has run out. */
 extern ObPqFooter *ob_pq_footer_new(const ObPqNode *nodes, int nnodes,
 									const ObPqFooterOptions *options,
 									ObError *error);
 extern void ob_pq_footer_free(ObPqFooter *footer); /* NULL is allowed */
 
-/* Adds a row group, in the order of the file: its record, which is borrowed,
- * and where its bytes begin.  OB_EPROTO: it is no record. */
+/* Adds the next row group of the file, by its record, which is borrowed, and
+ * the offset of its first byte.  OB_EPROTO: the record is invalid. */
 extern ObCode ob_pq_footer_add(ObPqFooter *footer, const void *record,
 							   size_t len, int64_t offset,
 							   ObError *error) OB_MUST_CHECK;
 
 /*
- * Replaces the content of "out" by the next bytes of the footer, which begins
- * at that offset of the file; len is 0 when all of it was made.  The last
- * bytes are OB_PQ_MAGIC.
+ * Replaces the content of "out" by the next bytes of the footer, which go to
+ * the given offset of the file.  A call after the last bytes, which are
+ * OB_PQ_MAGIC, leaves "out" empty.
  */
 extern ObCode ob_pq_footer_next(ObPqFooter *footer, int64_t offset, ObBuf *out,
 								ObError *error) OB_MUST_CHECK;
 
-/* ---- what a record says ---- */
+/* ---- statistics of a record ---- */
 
-/* Longer texts are cut in statistics, which the format allows. */
+/* Statistics have at most this many bytes of a value, as the format allows. */
 #define OB_PQ_STAT_MAX 64
 
 typedef struct ObPqGroupStats
 {
 	int64_t rows;
-	int64_t bytes; /* in the file, Bloom filters among them */
+	int64_t bytes; /* size in the file, including Bloom filters */
 } ObPqGroupStats;
 
 typedef struct ObPqBound
 {
 	uint8_t len;
-	bool cut; /* the value goes on: the bound is not exact */
-	uint8_t data[OB_PQ_STAT_MAX]; /* in PLAIN encoding, without a length */
+	bool truncated; /* the value is longer, so the bound is not exact */
+	uint8_t data[OB_PQ_STAT_MAX]; /* PLAIN encoding without a length */
 } ObPqBound;
 
 typedef struct ObPqStats
 {
-	bool valid; /* min and max are set */
-	bool none;  /* there are none, although there are values */
+	bool valid;     /* min and max are set */
+	bool unbounded; /* there are values, but no bounds, because of a NaN or of
+					 * a maximum that cannot be rounded up */
 	ObPqBound min;
 	ObPqBound max;
 } ObPqStats;
 
 typedef struct ObPqLeafStats
 {
-	int64_t values; /* nulls among them */
+	int64_t values; /* including nulls */
 	int64_t nulls;
-	int64_t bytes; /* compressed */
+	int64_t bytes; /* size in the file */
 	ObPqStats bounds;
 } ObPqLeafStats;
 
-/* Returns false for what is no record. */
+/* Reads a row group's figures.  Returns false if the record is invalid. */
 extern bool ob_pq_record_group(const void *record, size_t len,
 							   ObPqGroupStats *stats);
 
-/* Adds a row group to the statistics of a file's first n leaves, which begin
- * as zeros.  Returns false for what is no record of that schema. */
+/* Adds a row group to the statistics of the schema's first n leaves, which the
+ * caller initializes to zeros.  Returns false if the record is invalid or has
+ * another schema. */
 extern bool ob_pq_record_leaves(const void *record, size_t len,
 								const ObPqNode *nodes, int nnodes,
 								ObPqLeafStats *stats, int n);

@@ -1,6 +1,6 @@
 /*
  * parquet_intern.h
- *		What the files of the Parquet writer have in common.
+ *		Declarations that the files of the Parquet writer share.
  *
  * src/core/parquet/parquet_intern.h
  */
@@ -9,21 +9,23 @@
 
 #include "core/parquet/parquet.h"
 
-/* ---- memory that is counted ---- */
+/* ---- memory ---- */
 
 typedef struct ObPqMemory
 {
 	size_t used;
 	size_t limit; /* an allocation beyond it fails */
-	bool over;    /* one has failed because of the limit, not of malloc */
+	bool over;    /* an allocation failed because of the limit */
 } ObPqMemory;
 
-/* As realloc() and free(), with the old size; NULL on error. */
+/* Like realloc() and free(), but the caller passes the old size.  Return NULL
+ * on error. */
 extern void *ob_pq_resize(ObPqMemory *memory, void *old, size_t old_size,
 						  size_t size);
 extern void ob_pq_release(ObPqMemory *memory, void *old, size_t size);
 
-/* Sets OB_ENOMEM or OB_ELIMIT. */
+/* Sets the error of a failed allocation: OB_ENOMEM, or OB_ELIMIT if the limit
+ * was the reason. */
 extern ObCode ob_pq_no_memory(const ObPqMemory *memory, ObError *error);
 
 /* A buffer that grows. */
@@ -34,8 +36,8 @@ typedef struct ObPqBytes
 	size_t capacity;
 } ObPqBytes;
 
-/* Room for n more bytes behind its len, which the caller advances; NULL on
- * error. */
+/* Makes room for n more bytes, and returns their address; the caller adds to
+ * len what it has written.  NULL on error. */
 extern uint8_t *ob_pq_more(ObPqMemory *memory, ObPqBytes *bytes, size_t n);
 
 static inline uint8_t *
@@ -48,70 +50,75 @@ ob_pq_reserve(ObPqMemory *memory, ObPqBytes *bytes, size_t n)
 
 extern void ob_pq_bytes_free(ObPqMemory *memory, ObPqBytes *bytes);
 
-/* ---- encodings; the numbers are the format's ---- */
+/* ---- encodings ---- */
 
+/* Encodings, by their numbers in the format. */
 typedef enum ObPqEncoding
 {
 	OB_PQ_ENC_PLAIN = 0,
 	OB_PQ_ENC_RLE = 3,
-	OB_PQ_ENC_DELTA = 5,      /* DELTA_BINARY_PACKED */
-	OB_PQ_ENC_LENGTHS = 6,    /* DELTA_LENGTH_BYTE_ARRAY */
-	OB_PQ_ENC_DICTIONARY = 8, /* RLE_DICTIONARY */
-	OB_PQ_ENC_SPLIT = 9       /* BYTE_STREAM_SPLIT */
+	OB_PQ_ENC_DELTA_BINARY_PACKED = 5,
+	OB_PQ_ENC_DELTA_LENGTH = 6, /* DELTA_LENGTH_BYTE_ARRAY */
+	OB_PQ_ENC_DICTIONARY = 8,   /* RLE_DICTIONARY */
+	OB_PQ_ENC_BYTE_STREAM_SPLIT = 9
 } ObPqEncoding;
 
-/* The bits that values up to this one need; 0 for 0. */
+/* Returns the bit width of a value; 0 for 0. */
 extern int ob_pq_width(uint64_t value);
 
-/* Bytes that ob_pq_pack() touches, for n values of that width. */
+/* ob_pq_pack() may overwrite this many bytes after its result. */
 #define OB_PQ_PACK_SLACK 8
 
-/* Packs n values of width bits each, 0 to 64, from the lowest bit on, and
- * returns the end: n * width / 8 bytes, rounded up. */
+/* Bit-packs n values of width bits each, 0 to 64, beginning with the least
+ * significant bit.  Returns the end of the result, which has n * width / 8
+ * bytes, rounded up. */
 extern uint8_t *ob_pq_pack(uint8_t *to, const uint64_t *values, size_t n,
 						   int width);
 
 extern uint8_t *ob_pq_varint(uint8_t *to, uint64_t value);
 
-/* The hybrid of runs and bit packing.  At most ob_pq_rle_max() bytes are
- * touched. */
+/* The RLE/bit-packing hybrid.  Each function writes at most ob_pq_rle_max()
+ * bytes, and returns the end of its result. */
 extern size_t ob_pq_rle_max(size_t n, int width);
 extern uint8_t *ob_pq_rle(uint8_t *to, const uint32_t *values, size_t n,
 						  int width);
 extern uint8_t *ob_pq_rle_levels(uint8_t *to, const uint8_t *levels, size_t n,
 								 int width);
-/* A single run. */
+/* Writes a single RLE run. */
 extern uint8_t *ob_pq_rle_run(uint8_t *to, uint32_t value, size_t n,
 							  int width);
 
-/* DELTA_BINARY_PACKED.  At most ob_pq_delta_max() bytes are touched. */
+/* DELTA_BINARY_PACKED.  The functions write at most ob_pq_delta_max() bytes,
+ * and return the end of their result. */
 extern size_t ob_pq_delta_max(size_t n, int size);
 extern uint8_t *ob_pq_delta32(uint8_t *to, const int32_t *values, size_t n);
 extern uint8_t *ob_pq_delta64(uint8_t *to, const int64_t *values, size_t n);
 
-/* BYTE_STREAM_SPLIT of n values of size bytes each; exactly n * size. */
-extern void ob_pq_split(uint8_t *to, const uint8_t *values, size_t n,
-						int size);
+/* BYTE_STREAM_SPLIT.  Writes exactly n * size bytes. */
+extern void ob_pq_byte_stream_split(uint8_t *to, const uint8_t *values,
+									size_t n, int size);
 
 /* ---- compression of pages ---- */
 
 typedef struct ObPqCompressor ObPqCompressor;
 
-/* NULL: out of memory. */
+/* Returns NULL if memory has run out. */
 extern ObPqCompressor *ob_pq_compressor_new(ObPqCodec codec, int level);
 extern void ob_pq_compressor_free(ObPqCompressor *compressor);
 
-/* An upper bound of what len bytes become. */
+/* Returns the greatest compressed size of len bytes; less than len if they
+ * exceed the codec's maximum. */
 extern size_t ob_pq_compressor_max(const ObPqCompressor *compressor,
 								   size_t len);
 
-/* Returns the length, of at most "room" bytes; 0: out of memory. */
+/* Compresses into at most "room" bytes.  Returns the compressed size; 0 on
+ * error. */
 extern size_t ob_pq_compress(ObPqCompressor *compressor, const void *data,
 							 size_t len, void *to, size_t room);
 
 /* ---- statistics ---- */
 
-/* How values are compared. */
+/* Sort orders of values. */
 typedef enum ObPqOrder
 {
 	OB_PQ_ORDER_BOOLEAN,
@@ -119,42 +126,44 @@ typedef enum ObPqOrder
 	OB_PQ_ORDER_INT64,
 	OB_PQ_ORDER_FLOAT,
 	OB_PQ_ORDER_DOUBLE,
-	OB_PQ_ORDER_BYTES,  /* of any length, unsigned */
-	OB_PQ_ORDER_FIXED,  /* unsigned */
-	OB_PQ_ORDER_DECIMAL /* FIXED, signed, big-endian */
+	OB_PQ_ORDER_BYTES,  /* unsigned bytes */
+	OB_PQ_ORDER_FIXED,  /* unsigned bytes of one length */
+	OB_PQ_ORDER_DECIMAL /* FIXED: two's complement, big-endian */
 } ObPqOrder;
 
 /*
- * Adds the values of a leaf's batch.  numbers is NULL, or their numbers in a
- * dictionary: then a value that this page, from 1 on, has already is not
- * looked at again.
+ * Adds the values of a leaf's batch to the statistics of a page.  "indices"
+ * has the values' dictionary indices, or is NULL.  With indices, each distinct
+ * value is compared only once in a page: "seen" has, by index, the number of
+ * the last page with the value.  Page numbers begin at 1.
  */
 extern void ob_pq_stats_add(ObPqStats *stats, ObPqOrder order,
-							const ObPqLeaf *leaf, const uint32_t *numbers,
+							const ObPqLeaf *leaf, const uint32_t *indices,
 							uint32_t *seen, uint32_t page);
 
-/* Adds those of a page to those of its chunk. */
+/* Adds the statistics of a page to those of its chunk. */
 extern void ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
 							  const ObPqStats *other);
 
-/* Adds those of a chunk to those of its file, as they were written: rounded,
- * if they were cut. */
+/* Adds the statistics of a chunk to those of its file.  Both have rounded
+ * bounds, as in the file. */
 extern void ob_pq_stats_widen(ObPqStats *stats, ObPqOrder order, int length,
 							  const ObPqStats *other);
 
 /*
- * Makes the maximum of a text that was cut one that is not below the text
- * itself, which remains UTF-8 if utf8.  False: there is none.
+ * Rounds a truncated maximum up, so that it is greater than the value.  If
+ * "utf8" is set, the result is valid UTF-8 provided that the value is. Returns
+ * false if there is no such bound.
  */
-extern bool ob_pq_bound_up(ObPqBound *bound, bool utf8);
+extern bool ob_pq_bound_round_up(ObPqBound *bound, bool utf8);
 
-/* Makes the minimum of a text that was cut whole characters. */
-extern void ob_pq_bound_down(ObPqBound *bound, bool utf8);
+/* Rounds a truncated minimum down to whole characters, if "utf8" is set. */
+extern void ob_pq_bound_round_down(ObPqBound *bound, bool utf8);
 
-/* How a leaf's values are compared. */
+/* Returns the sort order of a leaf's values. */
 extern ObPqOrder ob_pq_order_of(const ObPqNode *node);
 
-/* Compares bounds as they are written; length is that of OB_PQ_FIXED. */
+/* Compares the bytes of two bounds; "length" is that of an OB_PQ_FIXED. */
 extern int ob_pq_bound_compare(ObPqOrder order, int length, const ObPqBound *a,
 							   const ObPqBound *b);
 
@@ -163,44 +172,47 @@ extern int ob_pq_bound_compare(ObPqOrder order, int length, const ObPqBound *a,
 typedef struct ObPqDictionary
 {
 	ObPqMemory *memory;
-	int size; /* bytes of a value; 0: of any length */
-	uint32_t n;
-	ObPqBytes plain;  /* the values, in PLAIN encoding */
-	ObPqBytes starts; /* of texts: uint32_t offsets into plain, and the end */
-	ObPqBytes seen;   /* uint32_t: the last page that has it; 0: none */
-	uint64_t *slots;  /* hash << 32 | number + 1 */
-	uint32_t mask;
-	uint32_t *one_byte; /* number + 1 of texts of one byte; NULL: none yet */
+	int size;         /* bytes of each value; 0: BYTE_ARRAY */
+	uint32_t n;       /* number of values */
+	ObPqBytes plain;  /* the values in PLAIN encoding */
+	ObPqBytes starts; /* BYTE_ARRAY: each value's offset in plain, uint32_t */
+	ObPqBytes seen;   /* each value's last page, uint32_t; 0: none */
+	uint64_t *slots;  /* hash << 32 | index + 1; 0: empty */
+	uint32_t mask;    /* number of slots - 1 */
+	uint32_t *one_byte; /* values of one byte: index + 1; NULL: none yet */
 } ObPqDictionary;
 
 extern bool ob_pq_dictionary_init(ObPqDictionary *dictionary,
 								  ObPqMemory *memory, int size);
 extern void ob_pq_dictionary_reset(ObPqDictionary *dictionary);
 
-/* Empties it, and frees its memory; false: not even the least is left. */
+/* Empties a dictionary, and frees its memory except for the initial slots.
+ * Returns false if there is no memory for these. */
 extern bool ob_pq_dictionary_shrink(ObPqDictionary *dictionary);
 extern void ob_pq_dictionary_free(ObPqDictionary *dictionary);
 
-/* Writes the numbers of a leaf's batch of values; false: out of memory. */
+/* Adds the values of a leaf's batch, and writes their indices.  Returns false
+ * on error. */
 extern bool ob_pq_dictionary_add(ObPqDictionary *dictionary,
-								 const ObPqLeaf *leaf, uint32_t *numbers);
+								 const ObPqLeaf *leaf, uint32_t *indices);
 
-/* ---- chunks: a leaf's part of a row group ---- */
+/* ---- column chunks ---- */
 
-/* Bytes that belong to the row group, in the order of the file. */
+/* A piece of the row group as it is in the file: a page with its header, or a
+ * Bloom filter with its header. */
 typedef struct ObPqBlock
 {
 	struct ObPqBlock *next;
-	size_t size; /* allocated */
-	size_t start;
+	size_t size;  /* allocated size of the block */
+	size_t start; /* offset of the piece in data */
 	size_t len;
 	char data[];
 } ObPqBlock;
 
 typedef struct ObPqPage
 {
-	int64_t first_row; /* of the row group */
-	int32_t size;      /* in the file, with its header */
+	int64_t first_row; /* row number within the row group */
+	int32_t size;      /* size in the file, including the header */
 	int64_t nulls;
 	bool all_null;
 	ObPqStats stats;
@@ -210,7 +222,7 @@ typedef struct ObPqPage
 
 typedef struct ObPqChunk
 {
-	/* the leaf comes first, so a leaf is its chunk */
+	/* must be first: a pointer to the leaf is cast to its chunk */
 	ObPqLeaf leaf;
 	const ObPqNode *node;
 	ObPqMemory *memory;
@@ -218,45 +230,43 @@ typedef struct ObPqChunk
 	const ObParquetOptions *options;
 	ObPqOrder order;
 	size_t page_limit;
-	size_t dictionary_share; /* bytes that other columns cannot take from it */
-	size_t filter_limit;     /* bytes of a Bloom filter; 0: none is wanted */
+	size_t dictionary_share; /* bytes that are reserved for its dictionary */
+	size_t filter_limit;     /* greatest size of its Bloom filter; 0: none */
 
-	/* dictionary: in use, or given up for the rest of the chunk, and for some
-	 * chunks after it */
-	bool dictionary_on;
-	int dictionary_pause;
-	bool looked; /* at LOOK values */
+	bool dictionary_on;      /* in use, not abandoned or disabled */
+	int dictionary_pause;    /* next chunks to write without a dictionary */
+	bool dictionary_checked; /* checked after CHECK_VALUES values */
 	ObPqDictionary dictionary;
-	size_t dictionary_counted; /* its part of ObParquet.dictionaries */
+	size_t dictionary_counted; /* its bytes in ObParquet.dictionaries */
 
-	/* the page that is being filled */
-	uint32_t page; /* counts all pages, from 1 */
+	/* the current page */
+	uint32_t page; /* number of the page, from 1 on */
 	int64_t page_rows;
-	int64_t page_values; /* nulls among them */
+	int64_t page_values; /* including nulls */
 	int64_t page_nulls;
 	ObPqStats page_stats;
-	ObPqBytes numbers;     /* uint32_t, of values in the dictionary */
-	ObPqBytes plain;       /* values, else; of texts with delta their bytes */
-	ObPqBytes lengths;     /* of these: int32_t */
-	ObPqBytes definitions; /* a byte each; empty: all are the greatest */
+	ObPqBytes indices; /* dictionary indices, uint32_t */
+	ObPqBytes plain;   /* values that are not in the dictionary */
+	ObPqBytes lengths; /* DELTA_LENGTH_BYTE_ARRAY: their lengths, int32_t */
+	ObPqBytes definitions; /* one byte each; empty: all are max_definition */
 	ObPqBytes repetitions;
 
 	/* the chunk */
 	int64_t rows;
 	int64_t values;
 	int64_t nulls;
-	int64_t uncompressed; /* headers included */
-	int64_t compressed;
+	int64_t uncompressed; /* bytes, including page headers */
+	int64_t compressed;   /* bytes, including page headers */
 	ObPqStats stats;
-	ObPqBytes pages;      /* of ObPqPage */
-	int dictionary_pages; /* data pages by encoding */
+	ObPqBytes pages;      /* array of ObPqPage */
+	int dictionary_pages; /* numbers of data pages by encoding */
 	int plain_pages;
-	int delta_pages; /* of ob_pq_chunk_encoding() */
-	ObPqBlock *dictionary_block;
-	ObPqBlock *first;
+	int delta_pages;             /* encoding: ob_pq_chunk_encoding() */
+	ObPqBlock *dictionary_block; /* the dictionary page */
+	ObPqBlock *first;            /* list of data pages */
 	ObPqBlock **last;
-	bool filter_on;
-	ObPqBlock *filter; /* NULL: there is none yet, or none at all */
+	bool filter_on;    /* wanted, and there was memory for it */
+	ObPqBlock *filter; /* NULL: none yet */
 	uint32_t filter_blocks;
 } ObPqChunk;
 
@@ -265,46 +275,47 @@ extern bool ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer,
 							 int max_repetition, int capacity);
 extern void ob_pq_chunk_free(ObPqChunk *chunk);
 
-/* Bytes of each value; 0: of any length. */
+/* Returns the bytes of each value; 0 for BYTE_ARRAY. */
 extern int ob_pq_leaf_size(const ObPqLeaf *leaf);
 
-/* Bytes of each value in a batch, where a text has its end beside its bytes.
- */
+/* Returns the bytes of each entry of leaf->values, where a BYTE_ARRAY has only
+ * the end of a value. */
 extern size_t ob_pq_value_size(const ObPqLeaf *leaf);
 
-/* The encoding of values that are in no dictionary. */
+/* Returns the encoding of values that are not in the dictionary. */
 extern ObPqEncoding ob_pq_chunk_encoding(const ObPqChunk *chunk);
 
-/* Moves the batch into the page, and ends the page if it is full. */
+/* Moves the batch into the current page, and ends the page if it is full. */
 extern bool ob_pq_chunk_drain(ObPqChunk *chunk, int rows);
 
-/* Ends the last page, and makes the dictionary's. */
+/* Ends the last page, and writes the dictionary page and the Bloom filter. */
 extern bool ob_pq_chunk_end(ObPqChunk *chunk);
 
-/* Empties it for the next row group; the blocks are gone already. */
+/* Empties a chunk for the next row group, after its blocks were taken. */
 extern void ob_pq_chunk_reset(ObPqChunk *chunk);
 
-/* Frees the buffers of an empty chunk, which keeps them else; false: not even
- * the least memory is left. */
+/* Frees the buffers of an empty chunk, which it otherwise reuses.  Returns
+ * false on error. */
 extern bool ob_pq_chunk_shrink(ObPqChunk *chunk);
 
-/* About how many bytes the chunk would have if it ended now. */
+/* Estimates the size of the chunk in the file if it ended now. */
 extern size_t ob_pq_chunk_size(const ObPqChunk *chunk);
 
-/* Appends a page's header and compressed body to the chunk; page NULL: it is
- * the dictionary's. */
+/* Compresses the body of a page, and adds the page to the chunk.  "page" is
+ * NULL for the dictionary page. */
 extern bool ob_pq_page_add(ObPqChunk *chunk, const uint8_t *body, size_t len,
 						   ObPqEncoding encoding, ObPqPage *page);
 
 /* ---- Bloom filters ---- */
 
-/* Both add values to the chunk's filter, if it is to have one: those of the
- * batch, or those of the dictionary, which may be all of the chunk.  False:
- * out of memory. */
+/* Add the values of the batch, or of the dictionary, to the filter of a chunk
+ * that is to have one; "all" tells that the dictionary has all values of the
+ * chunk.  Return false on error; a filter that does not fit into the memory is
+ * left out, which is no error. */
 extern bool ob_pq_filter_batch(ObPqChunk *chunk);
 extern bool ob_pq_filter_dictionary(ObPqChunk *chunk, bool all);
 
-/* Makes it as small as it can be, and writes its header. */
+/* Folds the filter as far as possible, and writes its header. */
 extern bool ob_pq_filter_end(ObPqChunk *chunk);
 
 struct ObParquet
@@ -314,30 +325,32 @@ struct ObParquet
 	int nnodes;
 	ObPqChunk *chunks;
 	int nchunks;
-	int nfilters; /* chunks that are to have Bloom filters */
+	int nfilters; /* number of chunks with Bloom filters */
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
-	ObPqBytes scratch;   /* a page's body */
+	ObPqBytes scratch;   /* buffer for the uncompressed body of a page */
 	size_t dictionaries; /* bytes of all dictionaries */
 	size_t dictionaries_limit;
-	size_t batch_bytes; /* of texts and lists, at which a batch ends */
-	size_t last_bytes;  /* of those in the last batch */
-	ObPqLeaf **wide;    /* leaves that have them */
-	int nwide;
-	int batch_rows;
-	int row; /* in the batch */
-	int64_t rows;
-	size_t size;           /* as of the last batch */
-	int64_t expected_rows; /* of the row group, as far as one can see */
+	ObPqLeaf **varying; /* leaves of varying size: BYTE_ARRAY and lists */
+	int nvarying;
+	size_t batch_bytes; /* bytes of varying leaves at which a batch ends */
+	size_t last_bytes;  /* bytes of varying leaves in the last batch */
+	int batch_rows;     /* rows at which a batch ends */
+	int row;            /* rows in the batch */
+	int64_t rows;       /* rows in the row group */
+	size_t size;        /* estimated size of the row group without the batch */
+	int64_t expected_rows; /* estimated rows of the complete row group */
 	bool failed;
-	/* the steps */
-	int working;    /* the next chunk; nchunks: none */
-	size_t drained; /* size of those before it */
-	ObBuf *record;  /* of the row group that ends; NULL: it does not */
-	/* what is being taken: the pages of a chunk, or, nchunks later, its Bloom
-	 * filter; 2 * nchunks: nothing */
-	int taking;
-	ObPqBlock *taken;
+
+	/* steps, see ob_parquet_step() */
+	int step_chunk;     /* chunk of the next step; nchunks: not busy */
+	size_t size_so_far; /* estimated size of the chunks before it */
+	ObBuf *record;      /* destination if the row group ends; or NULL */
+
+	/* state of ob_parquet_take(); the pages of chunk take_next come next, or
+	 * the filter of chunk take_next - nchunks; 2 * nchunks: nothing is left */
+	int take_next;
+	ObPqBlock *taken; /* the block that was returned last */
 };
 
 /* ---- records ---- */
@@ -345,33 +358,33 @@ struct ObParquet
 extern ObCode ob_pq_record_write(const ObParquet *writer, ObBuf *out,
 								 ObError *error);
 
-/* A reader of a record, which has a row group, then each of its chunks, each
- * followed by its pages. */
+/* A reader of a record.  A record has the row group's header, then for each
+ * chunk the chunk and its pages. */
 typedef struct ObPqRecord
 {
 	const uint8_t *at;
 	const uint8_t *end;
-	bool failed; /* it ends too early, or is none */
+	bool failed; /* the record is invalid; everything that is read is 0 */
 } ObPqRecord;
 
 typedef struct ObPqRecordGroup
 {
 	int64_t rows;
-	int64_t bytes; /* of pages */
-	int64_t uncompressed;
-	int64_t filters; /* bytes of Bloom filters, behind the pages */
+	int64_t bytes;        /* size of all pages */
+	int64_t uncompressed; /* uncompressed size of all pages */
+	int64_t filters;      /* size of all Bloom filters */
 	int32_t nchunks;
 } ObPqRecordGroup;
 
 typedef struct ObPqRecordChunk
 {
-	int64_t offset; /* of its first page, in the row group */
-	int64_t values; /* nulls among them */
+	int64_t offset; /* offset of its first page in the row group */
+	int64_t values; /* including nulls */
 	int64_t nulls;
 	int64_t uncompressed;
 	int64_t compressed;
-	int32_t dictionary_size; /* of the dictionary's page; 0: none */
-	int64_t filter_offset;   /* in the row group */
+	int32_t dictionary_size; /* size of the dictionary page; 0: none */
+	int64_t filter_offset;   /* offset in the row group */
 	int32_t filter_size;     /* 0: none */
 	int32_t codec;
 	int32_t delta_encoding;

@@ -1,10 +1,11 @@
 /*
  * record.c
- *		The record of a row group, from which the footer is made.
+ *		Records, which describe row groups to the process that writes the
+ *		footer.
  *
  * src/core/parquet/record.c
  *
- * Its integers are in the machine's own order: records do not leave it.
+ * Integers have the byte order of the machine, which records never leave.
  */
 #include <string.h>
 
@@ -34,7 +35,7 @@ static void
 put_bound(ObBuf *out, const ObPqBound *bound)
 {
 	ob_buf_addc(out, (char) bound->len);
-	ob_buf_addc(out, (char) bound->cut);
+	ob_buf_addc(out, (char) bound->truncated);
 	put(out, bound->data, bound->len);
 }
 
@@ -165,7 +166,7 @@ static void
 get_bound(ObPqRecord *record, ObPqBound *bound)
 {
 	bound->len = get8(record);
-	bound->cut = get8(record) != 0;
+	bound->truncated = get8(record) != 0;
 	if (bound->len > OB_PQ_STAT_MAX)
 		record->failed = true;
 	else
@@ -176,7 +177,7 @@ static void
 get_stats(ObPqRecord *record, ObPqStats *stats)
 {
 	stats->valid = get8(record) != 0;
-	stats->none = false;
+	stats->unbounded = false;
 	if (!stats->valid)
 		return;
 	get_bound(record, &stats->min);
@@ -241,7 +242,8 @@ ob_pq_record_group(const void *data, size_t len, ObPqGroupStats *stats)
 	return !record.failed;
 }
 
-/* Without bounds, there must be no values that they would be of. */
+/* Adds a chunk to the statistics of a leaf.  If a chunk has values but no
+ * bounds, the leaf has no bounds either. */
 static void
 add_chunk(ObPqLeafStats *stats, const ObPqNode *node,
 		  const ObPqRecordChunk *chunk)
@@ -252,8 +254,8 @@ add_chunk(ObPqLeafStats *stats, const ObPqNode *node,
 	stats->nulls += chunk->nulls;
 	stats->bytes += chunk->compressed;
 	if (!chunk->stats.valid && chunk->values > chunk->nulls)
-		bounds->none = true;
-	if (bounds->none)
+		bounds->unbounded = true;
+	if (bounds->unbounded)
 		bounds->valid = false;
 	else if (chunk->stats.valid)
 		ob_pq_stats_widen(bounds, ob_pq_order_of(node), node->length,

@@ -1,16 +1,18 @@
 /*
  * stats.c
- *		Minima and maxima of Parquet's pages and column chunks.
+ *		Statistics: minima and maxima of pages and column chunks.
  *
  * src/core/parquet/stats.c
  *
- * Readers skip pages and row groups by them, so a bound that is wrong loses
- * rows without a word.  Numbers are compared as numbers, texts and UUIDs as
- * unsigned bytes, decimals in bytes as the signed numbers that they are. Where
- * there is a NaN, there are no bounds: some readers hold that it is greater
- * than all numbers, and would not look for it above the maximum of the others.
- * A zero is -0.0 as a minimum and +0.0 as a maximum, since the format does not
- * say which of them is greater.
+ * Readers skip pages and row groups by these bounds, so they would silently
+ * miss rows if a bound was wrong.  Values are compared in the order that the
+ * format defines for their type: numbers, including decimals, as signed
+ * numbers, everything else as unsigned bytes.
+ *
+ * Values with a NaN among them have no bounds: for some readers, NaN is
+ * greater than all numbers, so they would skip it because of a maximum that
+ * excludes it.  A minimum of zero is -0.0, and a maximum of zero is +0.0,
+ * because the format leaves open which one is greater.
  */
 #include <math.h>
 #include <string.h>
@@ -33,8 +35,8 @@ ob_pq_order_of(const ObPqNode *node)
 		case OB_PQ_DOUBLE:
 			return OB_PQ_ORDER_DOUBLE;
 		case OB_PQ_FIXED:
-			return node->meaning == OB_PQ_DECIMAL ? OB_PQ_ORDER_DECIMAL
-												  : OB_PQ_ORDER_FIXED;
+			return node->logical_type == OB_PQ_DECIMAL ? OB_PQ_ORDER_DECIMAL
+													   : OB_PQ_ORDER_FIXED;
 		default:
 			return OB_PQ_ORDER_BYTES;
 	}
@@ -43,8 +45,8 @@ ob_pq_order_of(const ObPqNode *node)
 static void
 set_bound(ObPqBound *bound, const void *data, size_t len)
 {
-	bound->cut = len > OB_PQ_STAT_MAX;
-	bound->len = bound->cut ? OB_PQ_STAT_MAX : len;
+	bound->truncated = len > OB_PQ_STAT_MAX;
+	bound->len = bound->truncated ? OB_PQ_STAT_MAX : len;
 	memcpy(bound->data, data, bound->len);
 }
 
@@ -86,36 +88,36 @@ ADD_NUMBERS(add_boolean, uint8_t, boolean)
 ADD_NUMBERS(add_int32, int32_t, i32)
 ADD_NUMBERS(add_int64, int64_t, i64)
 
-#define ADD_FLOATS(name, type, field)                             \
-	static void name(ObPqStats *stats, const ObPqLeaf *leaf)      \
-	{                                                             \
-		const type *values = leaf->values.field;                  \
-		type least = 0;                                           \
-		type greatest = 0;                                        \
-                                                                  \
-		if (stats->valid)                                         \
-		{                                                         \
-			memcpy(&least, stats->min.data, sizeof(least));       \
-			memcpy(&greatest, stats->max.data, sizeof(greatest)); \
-		}                                                         \
-		for (int i = 0; i < leaf->nvalues && !stats->none; i++)   \
-		{                                                         \
-			if (isnan(values[i]))                                 \
-				stats->none = true;                               \
-			if (!stats->valid || values[i] < least)               \
-				least = values[i];                                \
-			if (!stats->valid || values[i] > greatest)            \
-				greatest = values[i];                             \
-			stats->valid = true;                                  \
-		}                                                         \
-		if (stats->none)                                          \
-		{                                                         \
-			stats->valid = false;                                 \
-			return;                                               \
-		}                                                         \
-		least = least == 0 ? (type) -0.0 : least;                 \
-		greatest = greatest == 0 ? (type) 0.0 : greatest;         \
-		set_both(stats, &least, &greatest, sizeof(type));         \
+#define ADD_FLOATS(name, type, field)                                \
+	static void name(ObPqStats *stats, const ObPqLeaf *leaf)         \
+	{                                                                \
+		const type *values = leaf->values.field;                     \
+		type least = 0;                                              \
+		type greatest = 0;                                           \
+                                                                     \
+		if (stats->valid)                                            \
+		{                                                            \
+			memcpy(&least, stats->min.data, sizeof(least));          \
+			memcpy(&greatest, stats->max.data, sizeof(greatest));    \
+		}                                                            \
+		for (int i = 0; i < leaf->nvalues && !stats->unbounded; i++) \
+		{                                                            \
+			if (isnan(values[i]))                                    \
+				stats->unbounded = true;                             \
+			if (!stats->valid || values[i] < least)                  \
+				least = values[i];                                   \
+			if (!stats->valid || values[i] > greatest)               \
+				greatest = values[i];                                \
+			stats->valid = true;                                     \
+		}                                                            \
+		if (stats->unbounded)                                        \
+		{                                                            \
+			stats->valid = false;                                    \
+			return;                                                  \
+		}                                                            \
+		least = least == 0 ? (type) -0.0 : least;                    \
+		greatest = greatest == 0 ? (type) 0.0 : greatest;            \
+		set_both(stats, &least, &greatest, sizeof(type));            \
 	}
 
 ADD_FLOATS(add_float, float, f32)
@@ -137,7 +139,7 @@ compare_bytes(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 {
 	int order;
 
-	/* mostly, these decide */
+	/* the first eight bytes usually differ */
 	if (a_len >= 8 && b_len >= 8)
 	{
 		uint64_t x = first_eight(a);
@@ -151,7 +153,8 @@ compare_bytes(const uint8_t *a, size_t a_len, const uint8_t *b, size_t b_len)
 	return order ? order : (a_len > b_len) - (a_len < b_len);
 }
 
-/* Two's complement, big-endian, of one length: the first byte has the sign. */
+/* Compares big-endian numbers in two's complement, whose first byte has the
+ * sign. */
 static int
 compare_decimal(const uint8_t *a, const uint8_t *b, size_t len)
 {
@@ -164,19 +167,22 @@ compare_decimal(const uint8_t *a, const uint8_t *b, size_t len)
 }
 
 /*
- * What a bound has of a value that was cut is compared with as much of the
- * other value: of two values that are the same that far, either will do, but
- * one that ends there is the lesser.
+ * Returns whether a value is less than a minimum.  A truncated minimum is
+ * compared with a prefix of the value that has the same length.  If they are
+ * equal, the value is less only if it ends there; otherwise both values would
+ * give the same bound.
  */
 static bool
 is_below(const uint8_t *value, size_t len, const ObPqBound *bound)
 {
-	size_t kept = bound->cut && len > bound->len ? bound->len : len;
+	size_t kept = bound->truncated && len > bound->len ? bound->len : len;
 	int order = compare_bytes(value, kept, bound->data, bound->len);
 
-	return order < 0 || (order == 0 && bound->cut && len == kept);
+	return order < 0 || (order == 0 && bound->truncated && len == kept);
 }
 
+/* Returns whether a value is greater than a maximum, up to the length at which
+ * bounds are truncated. */
 static bool
 is_above(const uint8_t *value, size_t len, const ObPqBound *bound)
 {
@@ -187,25 +193,25 @@ is_above(const uint8_t *value, size_t len, const ObPqBound *bound)
 	else
 		order = compare_bytes(value, len, bound->data, bound->len);
 	if (order == 0)
-		return len > OB_PQ_STAT_MAX && !bound->cut;
+		return len > OB_PQ_STAT_MAX && !bound->truncated;
 	return order > 0;
 }
 
-/* Whether the page has the value already; from now on, it has. */
+/* Returns whether the page already has the value, and notes that it has. */
 static inline bool
-is_known(const uint32_t *numbers, uint32_t *seen, uint32_t page, int i)
+is_known(const uint32_t *indices, uint32_t *seen, uint32_t page, int i)
 {
 	bool known;
 
-	if (!numbers)
+	if (!indices)
 		return false;
-	known = seen[numbers[i]] == page;
-	seen[numbers[i]] = page;
+	known = seen[indices[i]] == page;
+	seen[indices[i]] = page;
 	return known;
 }
 
 static void
-add_bytes(ObPqStats *stats, const ObPqLeaf *leaf, const uint32_t *numbers,
+add_bytes(ObPqStats *stats, const ObPqLeaf *leaf, const uint32_t *indices,
 		  uint32_t *seen, uint32_t page)
 {
 	size_t start = 0;
@@ -216,7 +222,7 @@ add_bytes(ObPqStats *stats, const ObPqLeaf *leaf, const uint32_t *numbers,
 		size_t len = leaf->values.ends[i] - start;
 
 		start = leaf->values.ends[i];
-		if (is_known(numbers, seen, page, i))
+		if (is_known(indices, seen, page, i))
 			continue;
 		if (!stats->valid)
 			set_both(stats, value, value, len);
@@ -236,13 +242,13 @@ compare_fixed(ObPqOrder order, const uint8_t *a, const uint8_t *b, size_t len)
 
 static void
 add_fixed(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
-		  const uint32_t *numbers, uint32_t *seen, uint32_t page)
+		  const uint32_t *indices, uint32_t *seen, uint32_t page)
 {
 	for (int i = 0; i < leaf->nvalues; i++)
 	{
 		const uint8_t *value = leaf->values.fixed + (size_t) i * leaf->length;
 
-		if (is_known(numbers, seen, page, i))
+		if (is_known(indices, seen, page, i))
 			continue;
 		if (!stats->valid)
 			set_both(stats, value, value, leaf->length);
@@ -257,7 +263,7 @@ add_fixed(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
 
 void
 ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
-				const uint32_t *numbers, uint32_t *seen, uint32_t page)
+				const uint32_t *indices, uint32_t *seen, uint32_t page)
 {
 	if (leaf->nvalues == 0)
 		return;
@@ -279,16 +285,16 @@ ob_pq_stats_add(ObPqStats *stats, ObPqOrder order, const ObPqLeaf *leaf,
 			add_double(stats, leaf);
 			break;
 		case OB_PQ_ORDER_BYTES:
-			add_bytes(stats, leaf, numbers, seen, page);
+			add_bytes(stats, leaf, indices, seen, page);
 			break;
 		case OB_PQ_ORDER_FIXED:
 		case OB_PQ_ORDER_DECIMAL:
-			add_fixed(stats, order, leaf, numbers, seen, page);
+			add_fixed(stats, order, leaf, indices, seen, page);
 			break;
 	}
 }
 
-/* ---- of pages and of row groups ---- */
+/* ---- merging ---- */
 
 #define COMPARE(type, a, b)               \
 	do                                    \
@@ -325,24 +331,25 @@ ob_pq_bound_compare(ObPqOrder order, int length, const ObPqBound *a,
 	}
 }
 
-/* Of bounds that were not rounded yet: a text that was cut is longer. */
+/* Compares bounds that were not rounded yet: a truncated value is greater than
+ * its prefix. */
 static int
 compare_cut(ObPqOrder order, int length, const ObPqBound *a,
 			const ObPqBound *b)
 {
 	int found = ob_pq_bound_compare(order, length, a, b);
 
-	return found ? found : (int) a->cut - (int) b->cut;
+	return found ? found : (int) a->truncated - (int) b->truncated;
 }
 
 void
 ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
 				  const ObPqStats *other)
 {
-	stats->none = stats->none || other->none;
-	if (stats->none)
+	stats->unbounded = stats->unbounded || other->unbounded;
+	if (stats->unbounded)
 		stats->valid = false;
-	if (!other->valid || stats->none)
+	if (!other->valid || stats->unbounded)
 		return;
 	if (!stats->valid)
 	{
@@ -355,12 +362,12 @@ ob_pq_stats_merge(ObPqStats *stats, ObPqOrder order, int length,
 		stats->max = other->max;
 }
 
-/* Takes the other bound if it lies beyond this one, as "beyond" says, or if it
- * is the same and a value is exactly there. */
+/* Replaces a bound by another one that lies beyond it (beyond > 0), or that is
+ * equal (beyond = 0) and exact. */
 static void
 widen(ObPqBound *bound, const ObPqBound *other, int beyond)
 {
-	if (beyond > 0 || (beyond == 0 && !other->cut))
+	if (beyond > 0 || (beyond == 0 && !other->truncated))
 		*bound = *other;
 }
 
@@ -379,7 +386,7 @@ ob_pq_stats_widen(ObPqStats *stats, ObPqOrder order, int length,
 		  ob_pq_bound_compare(order, length, &other->max, &stats->max));
 }
 
-/* ---- texts that were cut ---- */
+/* ---- truncated texts ---- */
 
 static bool
 is_continuation(uint8_t byte)
@@ -387,7 +394,7 @@ is_continuation(uint8_t byte)
 	return (byte & 0xC0) == 0x80;
 }
 
-/* Where the last character begins. */
+/* Returns the offset of the last character. */
 static int
 last_character(const ObPqBound *bound)
 {
@@ -398,7 +405,8 @@ last_character(const ObPqBound *bound)
 	return at;
 }
 
-/* 0: no character begins like this.  A database may hold what is not UTF-8. */
+/* Returns the length of a character from its first byte; 0 if the byte begins
+ * no character, since the text may be invalid UTF-8. */
 static int
 character_length(uint8_t first)
 {
@@ -412,18 +420,19 @@ character_length(uint8_t first)
 }
 
 void
-ob_pq_bound_down(ObPqBound *bound, bool utf8)
+ob_pq_bound_round_down(ObPqBound *bound, bool utf8)
 {
 	int at;
 
-	if (!bound->cut || !utf8 || bound->len == 0)
+	if (!bound->truncated || !utf8 || bound->len == 0)
 		return;
 	at = last_character(bound);
 	if (at + character_length(bound->data[at]) > bound->len)
 		bound->len = at;
 }
 
-/* The next character of the same number of bytes; false: there is none. */
+/* Replaces a character by the next one of the same number of bytes.  Returns
+ * false if there is none. */
 static bool
 next_character(uint8_t *data, int len)
 {
@@ -453,7 +462,7 @@ next_character(uint8_t *data, int len)
 	}
 	if (code >= last)
 		return false;
-	/* surrogates are no characters */
+	/* skip surrogates, which are no characters */
 	code = code == 0xD7FF ? 0xE000 : code + 1;
 	for (int i = len - 1; i > 0; i--)
 	{
@@ -465,11 +474,11 @@ next_character(uint8_t *data, int len)
 }
 
 bool
-ob_pq_bound_up(ObPqBound *bound, bool utf8)
+ob_pq_bound_round_up(ObPqBound *bound, bool utf8)
 {
-	if (!bound->cut)
+	if (!bound->truncated)
 		return true;
-	ob_pq_bound_down(bound, utf8);
+	ob_pq_bound_round_down(bound, utf8);
 	while (bound->len > 0)
 	{
 		int at = utf8 ? last_character(bound) : bound->len - 1;

@@ -8,7 +8,8 @@
 
 #include "core/parquet/thrift.h"
 
-/* More elements follow the list's header as a varint. */
+/* A list's header has its length up to this one; a greater length follows the
+ * header as a varint. */
 #define SHORT_LIST 14
 
 static void

@@ -4,8 +4,8 @@
  *
  * src/core/parquet/thrift.h
  *
- * Fields must be written in the order of their ids.  Errors are the buffer's:
- * the caller checks it with ob_buf_check() when all is written.
+ * Fields must be written in the order of their ids.  The functions return no
+ * errors; the caller checks the buffer with ob_buf_check() at the end.
  *
  * Format: github.com/apache/thrift, doc/specs/thrift-compact-protocol.md.
  */
@@ -35,14 +35,14 @@ typedef struct ObThrift
 {
 	ObBuf *out;
 	int depth;
-	int last[OB_THRIFT_DEPTH]; /* id of each open struct's last field */
+	int last[OB_THRIFT_DEPTH]; /* last field id of each open struct */
 } ObThrift;
 
-/* Begins the outermost struct, which ob_thrift_end() ends. */
+/* Begin the outermost struct, and end the innermost one. */
 extern void ob_thrift_begin(ObThrift *thrift, ObBuf *out);
 extern void ob_thrift_end(ObThrift *thrift);
 
-/* Fields of the innermost struct that is open. */
+/* Write a field of the innermost open struct. */
 extern void ob_thrift_bool(ObThrift *thrift, int id, bool value);
 extern void ob_thrift_i8(ObThrift *thrift, int id, int8_t value);
 extern void ob_thrift_i32(ObThrift *thrift, int id, int32_t value);
@@ -51,19 +51,19 @@ extern void ob_thrift_binary(ObThrift *thrift, int id, const void *data,
 							 size_t len);
 extern void ob_thrift_text(ObThrift *thrift, int id, const char *text);
 
-/* Begins a field that is a struct. */
+/* Begins a field that is a struct, which ob_thrift_end() ends. */
 extern void ob_thrift_struct(ObThrift *thrift, int id);
 
-/* A field that is a list; its n elements follow. */
+/* Begins a field that is a list.  The caller then writes its n elements. */
 extern void ob_thrift_list(ObThrift *thrift, int id, ObThriftType type,
 						   int64_t n);
 
-/* Elements of a list. */
+/* Write an element of a list. */
 extern void ob_thrift_element_bool(ObThrift *thrift, bool value);
 extern void ob_thrift_element_int(ObThrift *thrift, int64_t value);
 extern void ob_thrift_element_binary(ObThrift *thrift, const void *data,
 									 size_t len);
-/* Begins one that is a struct. */
+/* Begins an element that is a struct, which ob_thrift_end() ends. */
 extern void ob_thrift_element_struct(ObThrift *thrift);
 
 #endif

@@ -1,6 +1,6 @@
 /*
  * writer.c
- *		The life of a Parquet writer: rows, batches, row groups.
+ *		The Parquet writer: rows, batches and row groups.
  *
  * src/core/parquet/writer.c
  */
@@ -9,28 +9,29 @@
 
 #include "core/parquet/parquet_intern.h"
 
-/* Rows of a batch: fewer where there are many columns. */
+/* Limits of a batch's rows; the more columns, the fewer rows. */
 #define BATCH_MAX 1024
 #define BATCH_MIN 16
 #define BATCH_BYTES_MIN ((size_t) 64 * 1024)
-/* Of the memory, one part in so many is for batches, for pages that are being
- * filled, and for all dictionaries.  A dictionary's hash table takes three
- * times as much again. */
+/* The memory is divided by these numbers to get the shares of batches, current
+ * pages, dictionaries and Bloom filters.  The hash tables of dictionaries take
+ * about three times as much again. */
 #define BATCH_SHARE 16
 #define PAGE_SHARE 4
 #define DICTIONARY_SHARE 16
 #define FILTER_SHARE 8
-/* Buffers that take more than such a part are freed after a row group. */
+/* After a row group, buffers are freed if they take more than this share. */
 #define KEPT_SHARE 2
-#define PAGE_LEAST 1024
-/* The reference implementations read no larger Bloom filter. */
+#define PAGE_LEAST 1024 /* bytes, also for a dictionary and a filter */
+/* The reference implementations do not read larger Bloom filters. */
 #define FILTER_MAX ((size_t) 128 * 1024 * 1024)
-/* What a single row may take beyond the memory at which a row group ends. */
+/* A single row may exceed the memory at which a row group ends by this share.
+ */
 #define SLACK_SHARE 2
-#define VALUE_BYTES 16
-/* A batch of texts exists so often at once: as a batch, as the values of a
- * page, as its body, and compressed. */
-#define NEXT_BATCH 4
+#define VALUE_BYTES 16 /* assumed size of a value in a batch */
+/* The greatest number of copies of a batch's values at one time: in the batch,
+ * in the current page, in the page's body, and compressed. */
+#define BATCH_COPIES 4
 
 static int
 count_leaves(const ObPqNode *nodes, int nnodes)
@@ -53,14 +54,15 @@ count_filters(const ObPqNode *nodes, int nnodes)
 }
 
 static size_t
-between(size_t value, size_t least, size_t most)
+clamp(size_t value, size_t least, size_t most)
 {
 	if (value < least)
 		return least;
 	return value > most ? most : value;
 }
 
-/* Makes the chunks of a node's leaves; returns the node after it. */
+/* Creates the chunks of the leaves below a node.  Returns the node after that
+ * subtree. */
 static int
 add_chunks(ObParquet *writer, int node, int definition, int repetition,
 		   int *chunk, bool *failed)
@@ -76,20 +78,20 @@ add_chunks(ObParquet *writer, int node, int definition, int repetition,
 	if (it->nchildren > 0 || *failed)
 		return node;
 	made = &writer->chunks[(*chunk)++];
-	made->page_limit = between(options->memory / PAGE_SHARE / writer->nchunks,
-							   PAGE_LEAST, options->page_size);
+	made->page_limit = clamp(options->memory / PAGE_SHARE / writer->nchunks,
+							 PAGE_LEAST, options->page_size);
 	made->dictionary_share =
-		between(writer->dictionaries_limit / writer->nchunks, PAGE_LEAST,
-				OB_PQ_DICTIONARY_MAX);
+		clamp(writer->dictionaries_limit / writer->nchunks, PAGE_LEAST,
+			  OB_PQ_DICTIONARY_MAX);
 	if (it->filter && it->type != OB_PQ_BOOLEAN)
 		made->filter_limit =
-			between(options->memory / FILTER_SHARE / writer->nfilters,
-					PAGE_LEAST, FILTER_MAX);
+			clamp(options->memory / FILTER_SHARE / writer->nfilters,
+				  PAGE_LEAST, FILTER_MAX);
 	if (!ob_pq_chunk_init(made, writer, it, definition, repetition,
 						  writer->batch_rows))
 		*failed = true;
 	if (it->type == OB_PQ_BYTE_ARRAY || repetition > 0)
-		writer->wide[writer->nwide++] = &made->leaf;
+		writer->varying[writer->nvarying++] = &made->leaf;
 	return node;
 }
 
@@ -101,11 +103,12 @@ build(ObParquet *writer, ObError *error)
 	int chunk = 0;
 
 	writer->dictionaries_limit = writer->options.memory / DICTIONARY_SHARE;
-	writer->batch_rows = between(share / VALUE_BYTES, BATCH_MIN, BATCH_MAX);
-	/* a page has whole batches, and is not to be much larger than asked */
+	writer->batch_rows = clamp(share / VALUE_BYTES, BATCH_MIN, BATCH_MAX);
+	/* pages consist of whole batches, and must not become much larger than
+	 * page_size */
 	writer->batch_bytes =
-		between(share * writer->nchunks, BATCH_BYTES_MIN,
-				between(writer->options.page_size, BATCH_BYTES_MIN, SIZE_MAX));
+		clamp(share * writer->nchunks, BATCH_BYTES_MIN,
+			  clamp(writer->options.page_size, BATCH_BYTES_MIN, SIZE_MAX));
 	for (int node = 0; node < writer->nnodes;)
 		node = add_chunks(writer, node, 0, 0, &chunk, &failed);
 	if (failed)
@@ -120,7 +123,7 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 	ObParquet *writer = calloc(1, sizeof(ObParquet));
 	int nleaves = count_leaves(nodes, nnodes);
 
-	/* values are written as the processor has them */
+	/* PLAIN values are copied from memory, so they must be little-endian */
 	if (nleaves == 0 || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__)
 	{
 		free(writer);
@@ -137,12 +140,12 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 		writer->nnodes = nnodes;
 		writer->nodes = malloc(nnodes * sizeof(ObPqNode));
 		writer->chunks = calloc(nleaves, sizeof(ObPqChunk));
-		writer->wide = calloc(nleaves, sizeof(ObPqLeaf *));
+		writer->varying = calloc(nleaves, sizeof(ObPqLeaf *));
 		writer->memory.used = nleaves * sizeof(ObPqChunk);
 		writer->compressor =
 			ob_pq_compressor_new(options->codec, options->level);
 	}
-	if (!writer || !writer->nodes || !writer->chunks || !writer->wide ||
+	if (!writer || !writer->nodes || !writer->chunks || !writer->varying ||
 		!writer->compressor)
 	{
 		ob_parquet_free(writer);
@@ -150,8 +153,8 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 		return NULL;
 	}
 	memcpy(writer->nodes, nodes, nnodes * sizeof(ObPqNode));
-	writer->nchunks = writer->working = nleaves;
-	writer->taking = 2 * nleaves;
+	writer->nchunks = writer->step_chunk = nleaves;
+	writer->take_next = 2 * nleaves;
 	writer->nfilters = count_filters(nodes, nnodes);
 	writer->expected_rows = options->row_group_rows;
 	if (build(writer, error) != OB_OK)
@@ -174,7 +177,7 @@ ob_parquet_free(ObParquet *writer)
 	ob_pq_bytes_free(&writer->memory, &writer->scratch);
 	ob_pq_compressor_free(writer->compressor);
 	free(writer->chunks);
-	free(writer->wide);
+	free(writer->varying);
 	free(writer->nodes);
 	free(writer);
 }
@@ -193,15 +196,15 @@ ob_parquet_row(const ObParquet *writer)
 	return writer->row;
 }
 
-/* The bytes of the batch's texts and lists. */
+/* Returns the bytes of the batch in leaves of varying size. */
 static size_t
-wide_bytes(const ObParquet *writer)
+varying_bytes(const ObParquet *writer)
 {
 	size_t bytes = 0;
 
-	for (int i = 0; i < writer->nwide; i++)
+	for (int i = 0; i < writer->nvarying; i++)
 	{
-		const ObPqLeaf *leaf = writer->wide[i];
+		const ObPqLeaf *leaf = writer->varying[i];
 
 		bytes += leaf->nbytes + leaf->nlevels;
 		if (leaf->nlevels > 0)
@@ -211,27 +214,28 @@ wide_bytes(const ObParquet *writer)
 }
 
 static void
-start_work(ObParquet *writer)
+start_steps(ObParquet *writer)
 {
-	writer->last_bytes = wide_bytes(writer);
-	writer->working = 0;
-	writer->drained = 0;
+	writer->last_bytes = varying_bytes(writer);
+	writer->step_chunk = 0;
+	writer->size_so_far = 0;
 }
 
 bool
 ob_parquet_is_busy(const ObParquet *writer)
 {
-	return writer->working < writer->nchunks;
+	return writer->step_chunk < writer->nchunks;
 }
 
-/* All chunks have the batch's rows in them. */
+/* Empties the batch after all chunks have taken its rows, and estimates how
+ * many rows the row group will have. */
 static void
 end_batch(ObParquet *writer)
 {
 	double rows = writer->options.row_group_rows;
 
 	writer->row = 0;
-	writer->size = writer->drained;
+	writer->size = writer->size_so_far;
 	if (writer->size > 0)
 		rows = (double) writer->rows * writer->options.row_group_size /
 			   writer->size;
@@ -243,19 +247,19 @@ end_batch(ObParquet *writer)
 ObCode
 ob_parquet_step(ObParquet *writer, ObError *error)
 {
-	ObPqChunk *chunk = &writer->chunks[writer->working];
+	ObPqChunk *chunk = &writer->chunks[writer->step_chunk];
 
 	if (writer->row > 0 && !ob_pq_chunk_drain(chunk, writer->row))
 		return ob_pq_no_memory(&writer->memory, error);
-	writer->drained += ob_pq_chunk_size(chunk);
+	writer->size_so_far += ob_pq_chunk_size(chunk);
 	if (writer->record && !ob_pq_chunk_end(chunk))
 		return ob_pq_no_memory(&writer->memory, error);
-	if (++writer->working < writer->nchunks)
+	if (++writer->step_chunk < writer->nchunks)
 		return OB_OK;
 	end_batch(writer);
 	if (!writer->record)
 		return OB_OK;
-	writer->taking = 0;
+	writer->take_next = 0;
 	(void) ob_pq_record_write(writer, writer->record, error);
 	writer->record = NULL;
 	return error->code;
@@ -276,9 +280,9 @@ ob_parquet_end_row(ObParquet *writer, ObError *error)
 	writer->rows++;
 	if (writer->row < writer->batch_rows &&
 		writer->rows < writer->options.row_group_rows &&
-		wide_bytes(writer) < writer->batch_bytes)
+		varying_bytes(writer) < writer->batch_bytes)
 		return OB_OK;
-	start_work(writer);
+	start_steps(writer);
 	return OB_OK;
 }
 
@@ -289,7 +293,7 @@ ob_parquet_is_full(const ObParquet *writer)
 		return false;
 	return writer->rows >= writer->options.row_group_rows ||
 		   writer->size >= writer->options.row_group_size ||
-		   writer->memory.used + NEXT_BATCH * writer->last_bytes >=
+		   writer->memory.used + BATCH_COPIES * writer->last_bytes >=
 			   writer->options.memory;
 }
 
@@ -307,7 +311,7 @@ ob_parquet_end_group(ObParquet *writer, ObBuf *record, ObError *error)
 	if (writer->failed)
 		return ob_pq_no_memory(&writer->memory, error);
 	writer->record = record;
-	start_work(writer);
+	start_steps(writer);
 	return OB_OK;
 }
 
@@ -318,7 +322,7 @@ begin_group(ObParquet *writer)
 
 	for (int i = 0; i < writer->nchunks; i++)
 		ob_pq_chunk_reset(&writer->chunks[i]);
-	/* The row group would be full soon if they were kept. */
+	/* otherwise, the next row group would soon be full */
 	shrink = writer->memory.used > writer->options.memory / KEPT_SHARE;
 	for (int i = 0; shrink && i < writer->nchunks; i++)
 	{
@@ -329,7 +333,7 @@ begin_group(ObParquet *writer)
 	writer->size = 0;
 }
 
-/* A page, which leaves its chunk; NULL: there is none left. */
+/* Removes the next page from a chunk; NULL if there is none. */
 static ObPqBlock *
 take_page(ObPqChunk *chunk)
 {
@@ -355,21 +359,22 @@ take_filter(ObPqChunk *chunk)
 	return block;
 }
 
-/* The next block: the pages of all chunks, then their Bloom filters. */
+/* Removes the next block of the row group: the pages of all chunks come first,
+ * then their Bloom filters. */
 static ObPqBlock *
 next_block(ObParquet *writer)
 {
 	int n = writer->nchunks;
 
-	while (writer->taking < 2 * n)
+	while (writer->take_next < 2 * n)
 	{
-		ObPqChunk *chunk = &writer->chunks[writer->taking % n];
+		ObPqChunk *chunk = &writer->chunks[writer->take_next % n];
 		ObPqBlock *block =
-			writer->taking < n ? take_page(chunk) : take_filter(chunk);
+			writer->take_next < n ? take_page(chunk) : take_filter(chunk);
 
 		if (block)
 			return block;
-		if (++writer->taking == 2 * n)
+		if (++writer->take_next == 2 * n)
 			begin_group(writer);
 	}
 	return NULL;

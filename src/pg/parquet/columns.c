@@ -1,6 +1,6 @@
 /*
  * columns.c
- *		The schema of a query's result, and values of groups.
+ *		The schema of a query's result, and the values of its groups.
  *
  * src/pg/parquet/columns.c
  */
@@ -25,18 +25,18 @@
 #include "pg/base/errors.h"
 #include "pg/parquet/columns.h"
 
-/* Levels of nodes; a list takes three. */
+/* The greatest depth of the schema; a list has three levels. */
 #define DEPTH_MAX 48
-/* Of all columns: types within types could make any number of them. */
+/* The greatest number of nodes, which nested composite types multiply. */
 #define NODES_MAX 16384
 StaticAssertDecl(OB_LISTS_MAX >= DEPTH_MAX / 2 + 2, "contexts of lists");
-/* Bytes in names that Spark and Athena do not take. */
+/* Characters that Spark and Athena refuse in column names. */
 #define REFUSED_BYTES " ,;{}()\n\t="
 #define UNNAMED "?column?"
 
 /* ---- the schema ---- */
 
-/* The index of a new node: the array may move. */
+/* Adds a node, and returns its index, since the array may move later. */
 static int
 add_node(ObParquetColumns *columns, const char *name,
 		 ObPqRepetition repetition)
@@ -47,7 +47,7 @@ add_node(ObParquetColumns *columns, const char *name,
 				(errcode(ERRCODE_TOO_MANY_COLUMNS),
 				 errmsg("the query's result has too many columns for Parquet"),
 				 errdetail("With the fields of composite types, and with "
-						   "lists, there may be %d at most.",
+						   "lists, there can be at most %d.",
 						   NODES_MAX),
 				 errhint("Cast columns of composite types to text.")));
 	if (columns->nnodes == columns->nodes_max)
@@ -72,7 +72,7 @@ new_children(ObParquetColumn *column, int n)
 	column->children = palloc0(sizeof(ObParquetColumn) * n);
 	for (int i = 0; i < n; i++)
 	{
-		column->children[i].whole = column->whole;
+		column->children[i].columns = column->columns;
 		column->children[i].name = column->name;
 	}
 	return column->children;
@@ -82,14 +82,14 @@ static void
 build_list(ObParquetColumn *column, int node, int32 typmod, int depth,
 		   int lists)
 {
-	ObParquetColumns *columns = column->whole;
+	ObParquetColumns *columns = column->columns;
 
 	column->group = OB_GROUP_LIST;
 	column->repetition = lists + 1;
 	get_typlenbyvalalign(column->elements.element_type,
 						 &column->elements.typlen, &column->elements.typbyval,
 						 &column->elements.typalign);
-	columns->nodes[node].meaning = OB_PQ_LIST;
+	columns->nodes[node].logical_type = OB_PQ_LIST;
 	columns->nodes[node].nchildren = 1;
 	node = add_node(columns, "list", OB_PQ_REPEATED);
 	columns->nodes[node].nchildren = 1;
@@ -103,11 +103,11 @@ in_utf8(const char *text)
 	return pg_server_to_any(text, strlen(text), PG_UTF8);
 }
 
-/* False: the type has no fields, which no group can be without. */
+/* Returns false if the type has no fields: a group must have a child. */
 static bool
 build_struct(ObParquetColumn *column, int node, Oid type, int depth, int lists)
 {
-	ObParquetColumns *columns = column->whole;
+	ObParquetColumns *columns = column->columns;
 	TypeCacheEntry *cached = lookup_type_cache(type, TYPECACHE_TUPDESC);
 	int n = 0;
 
@@ -139,12 +139,12 @@ build_struct(ObParquetColumn *column, int node, Oid type, int depth, int lists)
 static void
 build_map(ObParquetColumn *column, int node, int depth, int lists)
 {
-	ObParquetColumns *columns = column->whole;
+	ObParquetColumns *columns = column->columns;
 	ObParquetColumn *children;
 
 	column->group = OB_GROUP_MAP;
 	column->repetition = lists + 1;
-	columns->nodes[node].meaning = OB_PQ_MAP;
+	columns->nodes[node].logical_type = OB_PQ_MAP;
 	columns->nodes[node].nchildren = 1;
 	node = add_node(columns, "key_value", OB_PQ_REPEATED);
 	columns->nodes[node].nchildren = 2;
@@ -155,8 +155,8 @@ build_map(ObParquetColumn *column, int node, int depth, int lists)
 		  lists + 1);
 }
 
-/* The function of the extension hstore that makes an array of keys and values
- * of its type; both must be the extension's, whatever their names. */
+/* Returns hstore_to_array() if the type is hstore.  Type and function must
+ * belong to the extension, since their names alone prove nothing. */
 static Oid
 hstore_function(Oid type)
 {
@@ -166,7 +166,7 @@ hstore_function(Oid type)
 	Oid schema;
 	Oid function;
 
-	/* the search takes a while, and there may be many columns */
+	/* skip the search for built-in types */
 	if (type < FirstNormalObjectId)
 		return InvalidOid;
 	extension = get_extension_oid("hstore", true);
@@ -193,7 +193,7 @@ static void
 build(ObParquetColumn *column, const char *name, Oid type, int32 typmod,
 	  ObPqRepetition repetition, int depth, int lists)
 {
-	ObParquetColumns *columns = column->whole;
+	ObParquetColumns *columns = column->columns;
 	int node = add_node(columns, name, repetition);
 	Oid base = getBaseTypeAndTypmod(type, &typmod);
 	Oid function;
@@ -204,9 +204,9 @@ build(ObParquetColumn *column, const char *name, Oid type, int32 typmod,
 						errmsg("column \"%s\" has too many levels for Parquet",
 							   column->name),
 						errhint("Cast a part of it to text or json.")));
-	/* the repeated group of a list or map has none */
+	/* the repeated group of a list or map has no field id */
 	columns->nodes[node].field_id = ++columns->fields;
-	/* the arrays of the system catalogs begin at 0 */
+	/* int2vector and oidvector are texts, since their lower bound is 0 */
 	column->elements.element_type =
 		base == INT2VECTOROID || base == OIDVECTOROID ? InvalidOid
 													  : get_element_type(base);
@@ -229,7 +229,7 @@ build(ObParquetColumn *column, const char *name, Oid type, int32 typmod,
 }
 
 static bool
-is_among(const List *names, const char *name)
+contains_name(const List *names, const char *name)
 {
 	ListCell *cell;
 
@@ -245,13 +245,14 @@ static bool
 wants_dictionary(const ObParquetChoices *options, const char *name)
 {
 	return !options->no_dictionary &&
-		   (options->dictionary == NIL || is_among(options->dictionary, name));
+		   (options->dictionary == NIL ||
+			contains_name(options->dictionary, name));
 }
 
 /*
- * Readers look for the bytes of a value.  A floating-point number has several
- * forms of NaN and of zero, and DuckDB 1.5 looks for the text of binary
- * data: rows would be missed.
+ * Readers look up the bytes of a value in the filter.  They would miss rows
+ * with floating-point numbers, where NaN and zero have several bit patterns.
+ * DuckDB 1.5 also misses bytea, because it looks up its text form.
  */
 static bool
 can_have_filter(const ObParquetColumn *column, const ObPqNode *node)
@@ -265,7 +266,7 @@ can_have_filter(const ObParquetColumn *column, const ObPqNode *node)
 		case OB_PQ_DOUBLE:
 			return false;
 		case OB_PQ_BYTE_ARRAY:
-			return node->meaning != OB_PQ_PLAIN;
+			return node->logical_type != OB_PQ_UNANNOTATED;
 		default:
 			return true;
 	}
@@ -274,7 +275,7 @@ can_have_filter(const ObParquetColumn *column, const ObPqNode *node)
 static bool
 wants_filter(const ObParquetColumn *column, const ObPqNode *node, Oid type)
 {
-	if (!is_among(column->whole->options->bloom_filter, column->name))
+	if (!contains_name(column->columns->options->bloom_filter, column->name))
 		return false;
 	if (!can_have_filter(column, node))
 		ereport(ERROR,
@@ -292,22 +293,24 @@ static void
 check_name(const ObParquetColumns *columns, const char *name)
 {
 	if (strcmp(name, UNNAMED) == 0)
-		ereport(ERROR, (errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
-						errmsg("a column of the query's result has no name"),
-						errdetail("A Parquet file needs one for each column."),
-						errhint("Add AS and a name.")));
+		ereport(ERROR,
+				(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
+				 errmsg("a column of the query's result has no name"),
+				 errdetail("Each column of a Parquet file needs a name."),
+				 errhint("Name the column with AS.")));
 	for (int i = 0; i < columns->n; i++)
 	{
 		if (strcmp(columns->columns[i].name, name) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
-					 errmsg("column \"%s\" is there twice", name),
-					 errdetail("A Parquet file needs a name for each column."),
-					 errhint("Give one of them another name by AS.")));
+					 errmsg("column name \"%s\" appears more than once", name),
+					 errdetail("Each column of a Parquet file needs a name of "
+							   "its own."),
+					 errhint("Rename one of the columns with AS.")));
 	}
 }
 
-/* Readers that ignore case take one for the other, or fail. */
+/* Warns of names that readers which ignore case confuse or reject. */
 static void
 warn_of_case(const ObParquetColumns *columns)
 {
@@ -321,13 +324,14 @@ warn_of_case(const ObParquetColumns *columns)
 
 			if (pg_strcasecmp(name, other) != 0)
 				continue;
-			ereport(WARNING,
-					(errmsg("columns \"%s\" and \"%s\" differ only in case",
-							ob_report_client_text(other),
-							ob_report_client_text(name)),
-					 errdetail("Most readers of Parquet do not tell such "
-							   "names apart."),
-					 errhint("Give one of them another name by AS.")));
+			ereport(
+				WARNING,
+				(errmsg("columns \"%s\" and \"%s\" differ only in case",
+						ob_report_client_text(other),
+						ob_report_client_text(name)),
+				 errdetail("Most readers of Parquet cannot distinguish such "
+						   "names."),
+				 errhint("Rename one of the columns with AS.")));
 			return;
 		}
 	}
@@ -348,12 +352,12 @@ ob_columns_warn(const ObParquetColumns *columns)
 			appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "", name);
 	}
 	if (names.len > 0)
-		ereport(WARNING,
-				(errmsg("Spark and Athena refuse names of columns with blanks "
-						"or any of ,;{}()="),
-				 errdetail("Columns: %s.", ob_report_client_text(names.data)),
-				 errhint("Give them other names by AS, if such a reader "
-						 "matters.")));
+		ereport(
+			WARNING,
+			(errmsg("Spark and Athena refuse column names with white space "
+					"or any of ,;{}()="),
+			 errdetail("Columns: %s.", ob_report_client_text(names.data)),
+			 errhint("For such readers, rename the columns with AS.")));
 }
 
 static void
@@ -398,7 +402,7 @@ ob_columns_new(TupleDesc desc, const ObParquetChoices *options)
 		if (attribute->attisdropped)
 			continue;
 		check_name(columns, name);
-		column->whole = columns;
+		column->columns = columns;
 		column->name = name;
 		build(column, in_utf8(name), attribute->atttypid, attribute->atttypmod,
 			  OB_PQ_OPTIONAL, 1, 0);
@@ -411,7 +415,7 @@ ob_columns_new(TupleDesc desc, const ObParquetChoices *options)
 	if (columns->n == 0)
 		ereport(ERROR, (errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
 						errmsg("the query's result has no columns"),
-						errdetail("A Parquet file needs one at least.")));
+						errdetail("A Parquet file needs at least one.")));
 	require_names(columns, options->dictionary, "dictionary");
 	require_names(columns, options->bloom_filter, "bloom_filter");
 	return columns;
@@ -438,61 +442,62 @@ ob_columns_bind(ObParquetColumns *columns, ObParquet *writer)
 
 /* ---- values of groups ---- */
 
-/* Levels of a value that is there are one more for each optional and each
- * repeated node around it. */
+/* Appends levels to a leaf.  The definition level is the number of optional
+ * and repeated nodes on the leaf's path that are present. */
 static void
-put_levels(ObParquetColumn *column, int repetition, int definition)
+append_levels(ObParquetColumn *column, int repetition, int definition)
 {
 	ObPqLeaf *leaf = column->leaf;
 
 	if (leaf->max_repetition > 0)
 		ob_pq_levels(leaf, repetition, definition);
 	else if (definition < leaf->max_definition)
-		ob_pq_null(leaf, column->whole->row, definition);
+		ob_pq_null(leaf, column->columns->row, definition);
 }
 
 static void
-put_null(ObParquetColumn *column, int repetition, int definition)
+append_null(ObParquetColumn *column, int repetition, int definition)
 {
 	if (column->group == OB_GROUP_NONE)
-		put_levels(column, repetition, definition);
+		append_levels(column, repetition, definition);
 	for (int i = 0; i < column->nchildren; i++)
-		put_null(&column->children[i], repetition, definition);
+		append_null(&column->children[i], repetition, definition);
 }
 
-static void put(ObParquetColumn *column, Datum value, bool isnull,
-				int repetition, int definition);
+static void append_value(ObParquetColumn *column, Datum value, bool isnull,
+						 int repetition, int definition);
 
 static bool
-is_list(const ObParquetColumn *column, const ArrayType *array)
+can_be_list(const ObParquetColumn *column, const ArrayType *array)
 {
 	if (ARR_NDIM(array) > 1)
-		return ob_column_refuse(column, "it is an array of more than one "
-										"dimension");
+		return ob_column_refuse(column, "the value is an array of more than "
+										"one dimension");
 	if (ARR_NDIM(array) == 1 && ARR_LBOUND(array)[0] != 1)
-		return ob_column_refuse(column, "it is an array whose lower bound is "
-										"not 1");
+		return ob_column_refuse(column, "the value is an array whose lower "
+										"bound is not 1");
 	return true;
 }
 
-/* Whether to go on with a list, which may have a great number of elements: if
- * memory has run out, the end of the row raises that. */
+/* Checks for interrupts within a list, which may have many elements.  Returns
+ * false if memory has run out; the end of the row raises the error. */
 static bool
-goes_on(const ObParquetColumn *column)
+may_continue(const ObParquetColumn *column)
 {
 	CHECK_FOR_INTERRUPTS();
-	return !ob_parquet_has_failed(column->whole->writer);
+	return !ob_parquet_has_failed(column->columns->writer);
 }
 
-/* Enters the memory of a list's elements, each of which leaves it empty. */
+/* Switches to the memory context of a list's elements, which is reset after
+ * each element. */
 static MemoryContext
 enter_elements(ObParquetColumn *column)
 {
-	MemoryContext *context = &column->whole->elements[column->repetition];
+	MemoryContext *context = &column->columns->elements[column->repetition];
 
 	if (!*context)
 		*context =
-			AllocSetContextCreate(GetMemoryChunkContext(column->whole),
+			AllocSetContextCreate(GetMemoryChunkContext(column->columns),
 								  "onboard element", ALLOCSET_SMALL_SIZES);
 	return MemoryContextSwitchTo(*context);
 }
@@ -505,7 +510,8 @@ leave_element(void)
 }
 
 static void
-put_list(ObParquetColumn *column, Datum value, int repetition, int definition)
+append_list(ObParquetColumn *column, Datum value, int repetition,
+			int definition)
 {
 	ArrayType *array = DatumGetArrayTypeP(value);
 	ArrayIterator elements;
@@ -515,41 +521,44 @@ put_list(ObParquetColumn *column, Datum value, int repetition, int definition)
 	if (ARR_ELEMTYPE(array) != column->elements.element_type)
 		elog(ERROR, "column \"%s\" has an array of another type",
 			 column->name);
-	if (!is_list(column, array))
+	if (!can_be_list(column, array))
 	{
-		put_null(column, repetition, definition - 1);
+		append_null(column, repetition, definition - 1);
 		return;
 	}
 	if (ARR_NDIM(array) == 0)
-		put_null(column->children, repetition, definition);
+		append_null(column->children, repetition, definition);
 	elements = array_create_iterator(array, 0, &column->elements);
 	before = enter_elements(column);
-	while (goes_on(column) && array_iterate(elements, &value, &isnull))
+	while (may_continue(column) && array_iterate(elements, &value, &isnull))
 	{
-		put(column->children, value, isnull, repetition, definition + 1);
+		append_value(column->children, value, isnull, repetition,
+					 definition + 1);
 		repetition = column->repetition;
 		leave_element();
 	}
 	MemoryContextSwitchTo(before);
 }
 
-/* A key is required, so its level is that of the pair. */
+/* Appends a pair of a map.  The key is required, so its definition level is
+ * that of the pair. */
 static void
-put_pair(ObParquetColumn *column, ArrayIterator pairs, Datum key,
-		 int repetition, int definition)
+append_pair(ObParquetColumn *column, ArrayIterator pairs, Datum key,
+			int repetition, int definition)
 {
 	Datum value;
 	bool isnull;
 
 	if (!array_iterate(pairs, &value, &isnull))
-		elog(ERROR, "hstore_to_array() has returned half a pair");
+		elog(ERROR, "hstore_to_array() returned a key without a value");
 	column->children[0].append(&column->children[0], key);
-	put_levels(&column->children[0], repetition, definition);
-	put(&column->children[1], value, isnull, repetition, definition);
+	append_levels(&column->children[0], repetition, definition);
+	append_value(&column->children[1], value, isnull, repetition, definition);
 }
 
 static void
-put_map(ObParquetColumn *column, Datum value, int repetition, int definition)
+append_map(ObParquetColumn *column, Datum value, int repetition,
+		   int definition)
 {
 	ArrayType *array =
 		DatumGetArrayTypeP(FunctionCall1(&column->function, value));
@@ -559,26 +568,26 @@ put_map(ObParquetColumn *column, Datum value, int repetition, int definition)
 	bool isnull;
 
 	if (ARR_ELEMTYPE(array) != TEXTOID)
-		elog(ERROR, "hstore_to_array() has returned another type");
+		elog(ERROR, "hstore_to_array() returned another type than text[]");
 	if (ARR_NDIM(array) == 0)
 	{
-		put_null(&column->children[0], repetition, definition);
-		put_null(&column->children[1], repetition, definition);
+		append_null(&column->children[0], repetition, definition);
+		append_null(&column->children[1], repetition, definition);
 	}
 	pairs = array_create_iterator(array, 0, NULL);
 	before = enter_elements(column);
-	while (goes_on(column) && array_iterate(pairs, &key, &isnull))
+	while (may_continue(column) && array_iterate(pairs, &key, &isnull))
 	{
-		put_pair(column, pairs, key, repetition, definition + 1);
+		append_pair(column, pairs, key, repetition, definition + 1);
 		repetition = column->repetition;
 		leave_element();
 	}
 	MemoryContextSwitchTo(before);
 }
 
-/* Whether rows are read alike by both descriptions. */
+/* Returns whether both descriptors describe the same row type. */
 static bool
-is_same_row(TupleDesc a, TupleDesc b)
+is_same_row_type(TupleDesc a, TupleDesc b)
 {
 	if (a->natts != b->natts)
 		return false;
@@ -595,8 +604,9 @@ is_same_row(TupleDesc a, TupleDesc b)
 	return true;
 }
 
-/* A function of the query may have altered the type since the schema was made:
- * rows that are read by the old description would show other memory. */
+/* Raises an error if a function of the query has altered the row type since
+ * the schema was made.  Deforming a new row with the old descriptor could read
+ * memory outside of the row. */
 static void
 check_unaltered(ObParquetColumn *column)
 {
@@ -605,19 +615,19 @@ check_unaltered(ObParquetColumn *column)
 
 	if (cached->tupDesc_identifier == column->identifier)
 		return;
-	if (!cached->tupDesc || !is_same_row(cached->tupDesc, column->desc))
+	if (!cached->tupDesc || !is_same_row_type(cached->tupDesc, column->desc))
 		ereport(ERROR,
 				(errcode(ERRCODE_OBJECT_NOT_IN_PREREQUISITE_STATE),
 				 errmsg("type %s of column \"%s\" was altered during the "
 						"export",
 						format_type_be(type), column->name),
-				 errhint("Export it again.")));
+				 errhint("Repeat the export.")));
 	column->identifier = cached->tupDesc_identifier;
 }
 
 static void
-put_struct(ObParquetColumn *column, Datum value, int repetition,
-		   int definition)
+append_struct(ObParquetColumn *column, Datum value, int repetition,
+			  int definition)
 {
 	HeapTupleHeader header = DatumGetHeapTupleHeader(value);
 	int natts = column->desc->natts;
@@ -625,7 +635,7 @@ put_struct(ObParquetColumn *column, Datum value, int repetition,
 	bool *nulls = palloc(sizeof(bool) * natts);
 	HeapTupleData tuple;
 
-	/* a row says of what type it is; the description is of that one */
+	/* the descriptor is only valid for rows of its own type */
 	if (HeapTupleHeaderGetTypeId(header) != column->desc->tdtypeid)
 		ereport(
 			ERROR,
@@ -643,38 +653,38 @@ put_struct(ObParquetColumn *column, Datum value, int repetition,
 	{
 		int field = column->fields[i];
 
-		put(&column->children[i], values[field], nulls[field], repetition,
-			definition);
+		append_value(&column->children[i], values[field], nulls[field],
+					 repetition, definition);
 	}
 }
 
-/* A value of an optional node, within what has these levels. */
+/* Appends a value of an optional node.  The levels are those of its parent. */
 static void
-put(ObParquetColumn *column, Datum value, bool isnull, int repetition,
-	int definition)
+append_value(ObParquetColumn *column, Datum value, bool isnull, int repetition,
+			 int definition)
 {
 	check_stack_depth();
 	if (isnull)
 	{
-		put_null(column, repetition, definition);
+		append_null(column, repetition, definition);
 		return;
 	}
 	definition++;
 	switch (column->group)
 	{
 		case OB_GROUP_LIST:
-			put_list(column, value, repetition, definition);
+			append_list(column, value, repetition, definition);
 			break;
 		case OB_GROUP_STRUCT:
-			put_struct(column, value, repetition, definition);
+			append_struct(column, value, repetition, definition);
 			break;
 		case OB_GROUP_MAP:
-			put_map(column, value, repetition, definition);
+			append_map(column, value, repetition, definition);
 			break;
 		case OB_GROUP_NONE:
 			if (!column->append(column, value))
 				definition--;
-			put_levels(column, repetition, definition);
+			append_levels(column, repetition, definition);
 			break;
 	}
 }
@@ -685,7 +695,7 @@ ob_columns_add(ObParquetColumns *columns, int i, Datum value, bool isnull)
 	ObParquetColumn *column = &columns->columns[i];
 
 	if (column->group != OB_GROUP_NONE)
-		put(column, value, isnull, 0, 0);
+		append_value(column, value, isnull, 0, 0);
 	else if (isnull || !column->append(column, value))
 		ob_pq_null(column->leaf, columns->row, 0);
 }
@@ -693,14 +703,14 @@ ob_columns_add(ObParquetColumns *columns, int i, Datum value, bool isnull)
 bool
 ob_column_refuse(const ObParquetColumn *column, const char *why)
 {
-	if (column->whole->options->to_null)
+	if (column->columns->options->to_null)
 		return false;
 	ereport(ERROR,
 			(errcode(ERRCODE_DATATYPE_MISMATCH),
 			 errmsg("a value of column \"%s\" cannot be stored in Parquet",
 					column->name),
-			 errdetail("In row " INT64_FORMAT ", %s.", column->whole->rows + 1,
-					   why),
+			 errdetail("In row " INT64_FORMAT ", %s.",
+					   column->columns->rows + 1, why),
 			 errhint("Cast the column to text in the query, or set "
 					 "\"unrepresentable\": \"null\".")));
 }

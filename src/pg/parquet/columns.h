@@ -1,11 +1,11 @@
 /*
  * columns.h
- *		PostgreSQL's types as columns of Parquet.
+ *		PostgreSQL's types as columns of a Parquet file.
  *
  * src/pg/parquet/columns.h
  *
- * Each column of a query's result becomes a node of the schema: a leaf, or,
- * for arrays, composite types and hstore, a group with leaves below it.
+ * A column of the query's result becomes a node of the file's schema: a leaf,
+ * or, for arrays, composite types and hstore, a group with leaves below it.
  */
 #ifndef OB_COLUMNS_H
 #define OB_COLUMNS_H
@@ -20,39 +20,38 @@
 #include "pg/encode/encode.h"
 #include "pg/encode/tuple_walk.h"
 
-/* Lists and maps within one another. */
+/* An upper bound for the repetition levels of a leaf. */
 #define OB_LISTS_MAX 32
 
-/* Days from 1970 to 2000. */
+/* The time between the epochs of Parquet, 1970, and of PostgreSQL, 2000. */
 #define OB_EPOCH_DAYS 10957
-/* Microseconds. */
 #define OB_EPOCH_USECS (USECS_PER_DAY * OB_EPOCH_DAYS)
 
 typedef struct ObParquetColumn ObParquetColumn;
 
-/* Appends a value that is not null to the column's leaf.  False: it cannot be
- * stored, and is to become null. */
+/* Appends a value that is not null to the column's leaf.  Returns false if the
+ * value cannot be represented and must become null. */
 typedef bool (*ObColumnAppend)(ObParquetColumn *column, Datum value);
 
-/* A column of the result, or a part of one. */
+/* A column of the result, or a part of one: an element, a field, a key. */
 struct ObParquetColumn
 {
 	ObColumnAppend append; /* NULL: a group */
 	ObPqLeaf *leaf;        /* NULL: a group */
 	ObPqType physical;
-	int length; /* bytes of a decimal of OB_PQ_FIXED */
+	int length; /* bytes of a decimal that is an OB_PQ_FIXED */
 	int precision;
 	int scale;
-	/* of a value of a stored row that needs no call; OB_STORED_NONE: none */
-	ObStoredKind stored;
-	int unit;          /* 10 to the power of scale, of at most 4 */
-	int part;          /* what four digits after the point are divided by */
-	int64 limit;       /* 10 to the power of a precision of at most 18 */
-	FmgrInfo function; /* output function, or hstore_to_array() */
-	struct ObParquetColumns *whole;
-	const char *name; /* of the result's column, for errors */
+	ObStoredKind stored; /* how values of stored rows are appended without a
+						  * function call; OB_STORED_NONE: they are not */
+	int multiplier;      /* stored decimals: 10 ^ scale */
+	int divisor;         /* stored decimals: 10 ^ (4 - scale) */
+	int64 limit;         /* decimals: 10 ^ precision, at most 10 ^ 18 */
+	FmgrInfo function;   /* output function, or hstore_to_array() */
+	struct ObParquetColumns *columns;
+	const char *name; /* name of the result's column, for errors */
 
-	/* of a group */
+	/* groups only */
 	enum
 	{
 		OB_GROUP_NONE,
@@ -62,11 +61,11 @@ struct ObParquetColumn
 	} group;
 	int nchildren; /* a list has one, a map two */
 	ObParquetColumn *children;
-	TupleDesc desc;    /* of a struct */
-	uint64 identifier; /* of desc, in the cache of types */
-	int *fields;       /* of a struct's children: number in desc, from 0 on */
-	ArrayMetaState elements; /* of a list: their type */
-	int repetition;          /* of a list's or map's second element */
+	TupleDesc desc;          /* struct: its row type */
+	uint64 identifier;       /* struct: tupDesc_identifier of desc */
+	int *fields;             /* struct: attribute of each child, from 0 on */
+	ArrayMetaState elements; /* list: type of the elements */
+	int repetition; /* list and map: level of the second and later elements */
 };
 
 typedef struct ObParquetColumns
@@ -77,48 +76,48 @@ typedef struct ObParquetColumns
 	ObPqNode *nodes;
 	int nnodes;
 	int nodes_max;
-	int fields; /* nodes that have a field id */
+	int fields; /* number of nodes with a field id */
 	ObParquet *writer;
-	/* of elements of lists, by their repetition level; NULL: none yet */
+	/* memory for elements of lists, by repetition level; NULL: none yet */
 	MemoryContext elements[OB_LISTS_MAX];
-	bool convert; /* texts are not UTF-8, or may not be */
-	int64 rows;   /* that were appended, for errors */
-	int row;      /* of the writer's batch */
+	bool convert; /* texts may be other than UTF-8 */
+	int64 rows;   /* number of rows before the current one, for errors */
+	int row;      /* the current row's number in the writer's batch */
 } ObParquetColumns;
 
 /*
- * Makes the columns of a result, in the current memory context.  Raises for
- * what no Parquet file can have: two columns of one name, one without a name,
- * a numeric whose precision is not known.
+ * Creates the columns of a result, in the current memory context.  Raises an
+ * error for duplicate and missing column names, for numeric columns without
+ * precision, and for options that name columns which do not exist.
  */
 extern ObParquetColumns *ob_columns_new(TupleDesc desc,
 										const ObParquetChoices *options);
 
-/* Warns of names that Spark and Athena refuse, once for each object. */
+/* Warns of column names that some readers refuse or confuse. */
 extern void ob_columns_warn(const ObParquetColumns *columns);
 
 /*
- * sorting.c: finds the leaves by which rows of that order (of ObSortKey *) are
- * sorted in the file, up to the first whose order is another one in Parquet.
- * Returns their number; there is room for each of the order's.
+ * sorting.c: finds the sorting columns of rows in an order, a list of
+ * ObSortKey *.  They end before the first key whose order differs in Parquet.
+ * Returns their number; "to" must have room for all keys.
  */
 extern int ob_columns_sorting(const ObParquetColumns *columns, TupleDesc desc,
 							  const List *order, ObPqSorting *to);
 
-/* Sets the leaves, once there is a writer. */
+/* Assigns the writer's leaves to the columns. */
 extern void ob_columns_bind(ObParquetColumns *columns, ObParquet *writer);
 
 /* Appends one value of column i; columns->row must be set. */
 extern void ob_columns_add(ObParquetColumns *columns, int i, Datum value,
 						   bool isnull);
 
-/* values.c: chooses how the values of a type are appended, and describes the
- * leaf. */
+/* values.c: maps a type to a leaf, and sets the function that appends its
+ * values. */
 extern void ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
 							 int32 typmod);
 
-/* Raises that a value cannot be stored, or returns false if it is to become
- * null. */
+/* Handles a value that Parquet cannot represent: raises an error, or returns
+ * false if such values become null.  "why" is a clause for the message. */
 extern bool ob_column_refuse(const ObParquetColumn *column, const char *why);
 
 #endif

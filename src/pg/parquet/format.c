@@ -1,11 +1,12 @@
 /*
  * format.c
- *		The format Parquet: rows into row groups, and the footer.
+ *		The format Parquet: encodes rows into row groups, and writes the
+ *		footer.
  *
  * src/pg/parquet/format.c
  *
- * The writer (core/parquet) keeps a row group until it is full.  Its bytes
- * then go through the encoder's windows like those of any other format.
+ * The writer (core/parquet) keeps a row group in memory until it is full.  Its
+ * bytes then go through the sinks, like those of any other format.
  */
 #include "postgres.h"
 
@@ -25,23 +26,23 @@
 #include "pg/parquet/columns.h"
 #include "pg/parquet/summary.h"
 
-/* Of a record, which describes one row group. */
+/* The greatest sizes of a row group's record and of a piece of the footer. */
 #define RECORD_MAX ((size_t) 512 * 1024 * 1024)
 #define FOOTER_MAX ((size_t) 1024 * 1024 * 1024)
 #define TYPES_KEY "onboard.postgresql_types"
 #define RUN_KEY "onboard.run_id"
 #define LSN_KEY "onboard.lsn"
 #define PROPERTIES_MAX 3
-/* Readers that find no version and build in it ignore statistics; Debian has
- * parentheses in PG_VERSION. */
+/* Readers that cannot parse the version and the build ignore statistics.  They
+ * allow no parentheses, such as those of PG_VERSION in Debian. */
 #define CREATED_BY \
 	"onboard version " ONBOARD_VERSION " (build pg" PG_MAJORVERSION ")"
 
 typedef struct RowGroup
 {
 	ObBuf record;
-	int part;     /* of the object; 0: none, or that which is being filled */
-	int64 offset; /* in the part, or in the file */
+	int part;     /* part number; 0: the current part, or no parts */
+	int64 offset; /* offset in the part, or in the file */
 	struct RowGroup *next;
 } RowGroup;
 
@@ -49,15 +50,15 @@ typedef struct Parquet
 {
 	ObParquetColumns *columns;
 	ObParquet *writer;
-	int64 written; /* since the part began, or the file */
+	int64 written; /* bytes since the beginning of the part, or of the file */
 	RowGroup *groups;
 	RowGroup **last;
 	ObPqFooter *footer;
-	ObParquetGroup *placed; /* all row groups of the file, at its end */
+	ObParquetGroup *placed; /* all row groups of the file, set at its end */
 	int nplaced;
-	ObBuf bytes;           /* of the footer */
-	MemoryContext context; /* outlives rows */
-	ObError error;         /* always clear: an error is raised at once */
+	ObBuf bytes;           /* the next bytes of the footer */
+	MemoryContext context; /* the encoder's, not reset for each row */
+	ObError error;         /* reused: an error that is set is raised at once */
 	MemoryContextCallback callback;
 } Parquet;
 
@@ -74,14 +75,16 @@ free_core(void *arg)
 }
 
 static void
-report(const ObError *error)
+report_error(const ObError *error)
 {
 	if (error->code != OB_ELIMIT)
 		ob_report(error);
-	ereport(ERROR, (errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
-					errmsg("a row does not fit into the memory of an export"),
-					errdetail("%s.", error->cause),
-					errhint("Raise onboard.upload_memory.")));
+	ereport(ERROR,
+			(errcode(ERRCODE_PROGRAM_LIMIT_EXCEEDED),
+			 errmsg("a row does not fit into the memory of an export"),
+			 errdetail("%c%s.", pg_toupper((unsigned char) error->cause[0]),
+					   error->cause + 1),
+			 errhint("Raise onboard.upload_memory.")));
 }
 
 void
@@ -102,7 +105,8 @@ ob_parquet_prepare(ObEncoder *encoder)
 	encoder->state = parquet;
 }
 
-/* Encoders that only write the beginning or the end of an object need none. */
+/* Creates the writer at the first row.  An encoder that only writes the
+ * beginning or the end of an object needs none. */
 static void
 make_writer(Parquet *parquet, const ObParquetChoices *choices)
 {
@@ -120,11 +124,12 @@ make_writer(Parquet *parquet, const ObParquetChoices *choices)
 		ob_parquet_new(parquet->columns->nodes, parquet->columns->nnodes,
 					   &options, &parquet->error);
 	if (!parquet->writer)
-		report(&parquet->error);
+		report_error(&parquet->error);
 	ob_columns_bind(parquet->columns, parquet->writer);
 }
 
-/* Nothing can be cancelled within a step. */
+/* Does the writer's remaining steps.  A query can only be cancelled between
+ * two of them. */
 static void
 work(Parquet *parquet)
 {
@@ -132,7 +137,7 @@ work(Parquet *parquet)
 	{
 		CHECK_FOR_INTERRUPTS();
 		if (ob_parquet_step(parquet->writer, &parquet->error) != OB_OK)
-			report(&parquet->error);
+			report_error(&parquet->error);
 	}
 }
 
@@ -169,16 +174,16 @@ end_group(ObEncoder *encoder)
 	parquet->last = &group->next;
 	if (ob_parquet_end_group(parquet->writer, &group->record,
 							 &parquet->error) != OB_OK)
-		report(&parquet->error);
+		report_error(&parquet->error);
 	work(parquet);
 	while (ob_parquet_take(parquet->writer, &data, &len))
 		write_bytes(encoder, data, len);
 }
 
-/* ---- rows as they are stored ---- */
+/* ---- stored rows ---- */
 
-/* A text that needs no conversion, and is neither compressed nor stored
- * apart. */
+/* Appends a text that needs no conversion, unless it is compressed or stored
+ * out of line. */
 static inline bool
 add_stored_text(ObParquetColumn *column, const ObWalk *walk, Datum value)
 {
@@ -195,8 +200,8 @@ add_stored_text(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	to = ob_pq_bytes(column->leaf, len);
 	if (!to)
 		return true;
-	/* a copy of a fixed length is quicker, and what is not the value's is
-	 * overwritten by the next one */
+	/* a copy of a fixed length is faster; the next value overwrites the
+	 * excess */
 	if (len <= OB_PQ_BYTES_SLACK &&
 		ob_stored_within(walk, data, OB_PQ_BYTES_SLACK))
 		memcpy(to, data, OB_PQ_BYTES_SLACK);
@@ -205,7 +210,8 @@ add_stored_text(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	return true;
 }
 
-/* A decimal that is one word with its header: see ob_stored_fixed(). */
+/* Appends a short decimal from the word that has its header and digits, as
+ * ob_stored_fixed() does. */
 static inline bool
 add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
 {
@@ -213,7 +219,7 @@ add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	uint32 ndigits;
 	uint64 word;
 	uint32 header;
-	uint32 weight; /* and one: that of the first digit is 0 to 2 */
+	uint32 weight; /* weight of the first digit + 1: 0 to 2 */
 	int64 scaled;
 
 	if (!OB_LITTLE_ENDIAN_WORDS || column->scale > 4 || !ob_stored_short(at) ||
@@ -229,8 +235,8 @@ add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	word = word >> 16 & ~(UINT64_MAX << 16 * ndigits);
 	word <<= 16 * (2 - weight);
 	scaled = (word & 0xFFFF) * 10000 + (word >> 16 & 0xFFFF);
-	scaled =
-		scaled * column->unit + (int64) (word >> 32 & 0xFFFF) / column->part;
+	scaled = scaled * column->multiplier +
+			 (int64) (word >> 32 & 0xFFFF) / column->divisor;
 	if (scaled >= column->limit)
 		return false;
 	if (header & 0x2000)
@@ -242,7 +248,8 @@ add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	return true;
 }
 
-/* Appends a value that is not null, if that can be done here. */
+/* Appends a value that is not null without a function call, or returns false.
+ */
 static inline bool
 add_stored(ObParquetColumn *column, const ObWalk *walk, Datum value)
 {
@@ -308,7 +315,7 @@ ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot)
 	}
 	columns->rows++;
 	if (ob_parquet_end_row(parquet->writer, &parquet->error) != OB_OK)
-		report(&parquet->error);
+		report_error(&parquet->error);
 	work(parquet);
 	if (ob_parquet_is_full(parquet->writer))
 		end_group(encoder);
@@ -316,7 +323,7 @@ ob_parquet_row_of(ObEncoder *encoder, TupleTableSlot *slot)
 
 /* ---- the footer ---- */
 
-/* PostgreSQL's types, by column: {"id": "integer", ...}. */
+/* Returns PostgreSQL's types by column, as JSON: {"id": "integer", ...}. */
 static char *
 describe_types(const ObEncoder *encoder)
 {
@@ -337,15 +344,15 @@ describe_types(const ObEncoder *encoder)
 	return pg_server_to_any(types.data, types.len, PG_UTF8);
 }
 
-/* ---- an object of several processes ---- */
+/* ---- objects that several processes write ---- */
 
-/* What precedes a record in a description. */
-typedef struct Described
+/* The header of each record in an ObDescription. */
+typedef struct RecordHeader
 {
-	int part; /* 0: that which was being filled at the end */
+	int part; /* part number; 0: the process's last, unfinished part */
 	int64 offset;
 	uint64 len;
-} Described;
+} RecordHeader;
 
 void
 ob_parquet_flush(ObEncoder *encoder)
@@ -354,7 +361,7 @@ ob_parquet_flush(ObEncoder *encoder)
 
 	if (parquet->writer && ob_parquet_rows(parquet->writer) > 0)
 		end_group(encoder);
-	/* no row follows: what comes now needs memory of its own */
+	/* free the writer's memory, which the end of the export may need */
 	ob_parquet_free(parquet->writer);
 	parquet->writer = NULL;
 }
@@ -380,15 +387,14 @@ ob_parquet_describe(ObEncoder *encoder, StringInfo to)
 	size_t len = 0;
 
 	for (RowGroup *group = parquet->groups; group; group = group->next)
-		len += sizeof(Described) + group->record.len;
-	/* not in steps, each of which would double it */
+		len += sizeof(RecordHeader) + group->record.len;
+	/* allocate once, instead of doubling the buffer repeatedly */
 	enlargeStringInfo(to, (int) Min(len, MaxAllocSize));
 	for (RowGroup *group = parquet->groups; group; group = group->next)
 	{
-		Described described = {group->part, group->offset, group->record.len};
+		RecordHeader header = {group->part, group->offset, group->record.len};
 
-		appendBinaryStringInfo(to, (const char *) &described,
-							   sizeof(described));
+		appendBinaryStringInfo(to, (const char *) &header, sizeof(header));
 		appendBinaryStringInfo(to, group->record.data, group->record.len);
 		ob_buf_free(&group->record);
 	}
@@ -404,7 +410,7 @@ compare_placed(const void *a, const void *b)
 	return (x > y) - (x < y);
 }
 
-/* Appends the row groups of a description. */
+/* Appends the row groups of a process, with their places in the file. */
 static void
 read_description(const ObPlaces *places, const ObDescription *description,
 				 StringInfo to)
@@ -413,28 +419,28 @@ read_description(const ObPlaces *places, const ObDescription *description,
 
 	while (at < description->len)
 	{
-		Described described;
+		RecordHeader header;
 		ObParquetGroup placed;
 		int part;
 
-		memcpy(&described, description->data + at, sizeof(described));
-		at += sizeof(described);
+		memcpy(&header, description->data + at, sizeof(header));
+		at += sizeof(header);
 		placed.record = description->data + at;
-		placed.len = described.len;
-		placed.offset = described.offset;
-		part = described.part;
+		placed.len = header.len;
+		placed.offset = header.offset;
+		part = header.part;
 		if (part == 0)
 		{
 			part = description->part;
 			placed.offset += description->offset;
 		}
 		placed.offset += part > 0 ? places->starts[part - 1] : places->last;
-		at += described.len;
+		at += header.len;
 		appendBinaryStringInfo(to, (const char *) &placed, sizeof(placed));
 	}
 }
 
-/* Finds all row groups of the object, in their order. */
+/* Collects all row groups of the object, in the order of the file. */
 static void
 place_groups(const ObEncoder *encoder)
 {
@@ -462,7 +468,7 @@ place_groups(const ObEncoder *encoder)
 		  compare_placed);
 }
 
-/* Returns the number of properties. */
+/* Makes the key-value metadata, and returns the number of properties. */
 static int
 make_properties(const ObEncoder *encoder, ObPqProperty *properties)
 {
@@ -504,19 +510,19 @@ write_footer(ObEncoder *encoder)
 	parquet->footer = ob_pq_footer_new(
 		parquet->columns->nodes, parquet->columns->nnodes, &options, &error);
 	if (!parquet->footer)
-		report(&error);
+		report_error(&error);
 	for (int i = 0; i < parquet->nplaced; i++)
 	{
 		group = &parquet->placed[i];
 		if (ob_pq_footer_add(parquet->footer, group->record, group->len,
 							 group->offset, &error) != OB_OK)
-			report(&error);
+			report_error(&error);
 	}
 	for (;;)
 	{
 		if (ob_pq_footer_next(parquet->footer, start + parquet->written,
 							  &parquet->bytes, &error) != OB_OK)
-			report(&error);
+			report_error(&error);
 		if (parquet->bytes.len == 0)
 			break;
 		write_bytes(encoder, parquet->bytes.data, parquet->bytes.len);

@@ -1,11 +1,12 @@
 /*
  * sorting.c
- *		The order of a query's rows as Parquet's sorting columns.
+ *		Sorting columns, from the ORDER BY of a query.
  *
  * src/pg/parquet/sorting.c
  *
- * A reader that trusts them and compares values otherwise than PostgreSQL has
- * done loses rows.  So they name a column only if both orders are the same.
+ * A reader that relies on sorting columns would miss rows if it compared
+ * values in another order than PostgreSQL.  A column therefore qualifies only
+ * if its order is the same in both.
  */
 #include "postgres.h"
 
@@ -28,8 +29,9 @@ count_leaves(const ObParquetColumn *column)
 	return n;
 }
 
-/* Whether values of a column are sorted in the file, if they are sorted by
- * PostgreSQL.  Values that become null are not where nulls are. */
+/* Returns whether values in PostgreSQL's order are in the order that Parquet
+ * defines for the column.  With "unrepresentable": "null", some values may
+ * become nulls at a place where nulls do not belong. */
 static bool
 keeps_order(const ObParquetColumn *column, Oid type, Oid collation)
 {
@@ -47,24 +49,24 @@ keeps_order(const ObParquetColumn *column, Oid type, Oid collation)
 		case TIMEOID:
 		case TIMESTAMPOID:
 		case TIMESTAMPTZOID:
-			return !column->whole->options->to_null;
+			return !column->columns->options->to_null;
 		case NUMERICOID:
-			/* as a decimal */
-			return !column->whole->options->to_null &&
+			/* only decimals */
+			return !column->columns->options->to_null &&
 				   (column->physical == OB_PQ_INT32 ||
 					column->physical == OB_PQ_INT64 ||
 					column->physical == OB_PQ_FIXED);
 		case TEXTOID:
 		case VARCHAROID:
 		case NAMEOID:
-			return !column->whole->convert && ob_collation_is_c(collation);
+			return !column->columns->convert && ob_collation_is_c(collation);
 		default:
 			return false;
 	}
 }
 
-/* Returns the strategy of the operator in the type's usual order, or
- * InvalidStrategy. */
+/* Returns the strategy of the sort operator in the type's default operator
+ * class, or InvalidStrategy. */
 static StrategyNumber
 strategy_of(const ObSortKey *key, Oid type)
 {

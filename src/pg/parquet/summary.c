@@ -1,13 +1,13 @@
 /*
  * summary.c
- *		What a manifest says of a Parquet file.
+ *		The summary of a Parquet file in the manifest.
  *
  * src/pg/parquet/summary.c
  *
- * The statistics of the row groups are added up to those of the file, so that
- * neither memory nor the manifest grows with the number of row groups.  Bounds
- * are texts, as the JSON formats write values: a number of JSON would be
- * rounded by many readers, and a bound that is rounded loses rows.
+ * The statistics of all row groups are merged into one of the file, so that
+ * their size does not depend on the number of row groups.  Bounds are strings,
+ * in the form in which the JSON formats write values: many readers would round
+ * a JSON number, and miss rows because of a rounded bound.
  */
 #include "postgres.h"
 
@@ -27,9 +27,9 @@
 #include "pg/base/json_writer.h"
 #include "pg/parquet/summary.h"
 
-/* The shortest statistics of a leaf. */
+/* The least size of a leaf's statistics. */
 #define LEAF_MIN 64
-/* The brackets of the whole member. */
+/* Room for the brackets at the end. */
 #define END_SIZE 64
 #define INT128_DIGITS 40
 
@@ -52,7 +52,7 @@ put_groups(StringInfo json, const ObParquetGroup *groups, int n, Size max)
 			int64 numbers[lengthof(lists)];
 
 			if (!ob_pq_record_group(groups[i].record, groups[i].len, &stats))
-				elog(ERROR, "the record of a row group is broken");
+				elog(ERROR, "invalid record of a row group");
 			numbers[0] = groups[i].offset;
 			numbers[1] = stats.bytes;
 			numbers[2] = stats.rows;
@@ -69,8 +69,9 @@ put_groups(StringInfo json, const ObParquetGroup *groups, int n, Size max)
 
 /* ---- bounds as texts ---- */
 
-/* Of a text in UTF-8; NULL: the database's encoding does not have it, as may
- * be the case with the character after the last one that was kept. */
+/* Converts a bound from UTF-8 into the database's encoding.  Returns NULL if
+ * the encoding lacks a character, as is possible for a maximum whose last
+ * character was incremented. */
 static char *
 text_of_utf8(const ObPqBound *bound)
 {
@@ -115,7 +116,7 @@ text_of_decimal(__int128 value, int scale)
 	StringInfoData text;
 	bool negative = value < 0;
 
-	/* digits are made positive, since the least number has no positive one */
+	/* negate digits, not the value: the least value has no positive form */
 	while (n <= scale || value != 0)
 	{
 		int digit = (int) (value % 10);
@@ -160,7 +161,7 @@ read_integer(const ObPqNode *node, const ObPqBound *bound)
 	return narrow;
 }
 
-/* In ISO 8601; a timestamp with time zone in UTC. */
+/* Returns a date or time in ISO 8601; a timestamptz is in UTC. */
 static char *
 text_of_time(const ObPqNode *node, int64 value)
 {
@@ -168,7 +169,7 @@ text_of_time(const ObPqNode *node, int64 value)
 	char *text = palloc(MAXDATELEN + 1);
 	Timestamp timestamp = value - OB_EPOCH_USECS;
 
-	switch (node->meaning)
+	switch (node->logical_type)
 	{
 		case OB_PQ_DATE:
 			return JsonEncodeDateTime(
@@ -177,7 +178,7 @@ text_of_time(const ObPqNode *node, int64 value)
 		case OB_PQ_TIME:
 			return JsonEncodeDateTime(text, TimeADTGetDatum(value), TIMEOID,
 									  NULL);
-		case OB_PQ_INSTANT:
+		case OB_PQ_TIMESTAMPTZ:
 			return JsonEncodeDateTime(text, TimestampTzGetDatum(timestamp),
 									  TIMESTAMPTZOID, &utc);
 		default:
@@ -189,12 +190,12 @@ text_of_time(const ObPqNode *node, int64 value)
 static char *
 text_of_integer(const ObPqNode *node, int64 value)
 {
-	switch (node->meaning)
+	switch (node->logical_type)
 	{
 		case OB_PQ_DATE:
 		case OB_PQ_TIME:
-		case OB_PQ_LOCAL:
-		case OB_PQ_INSTANT:
+		case OB_PQ_TIMESTAMP:
+		case OB_PQ_TIMESTAMPTZ:
 			return text_of_time(node, value);
 		case OB_PQ_DECIMAL:
 			return text_of_decimal(value, node->scale);
@@ -208,7 +209,7 @@ text_of_fixed(const ObPqNode *node, const ObPqBound *bound)
 {
 	pg_uuid_t uuid;
 
-	if (node->meaning != OB_PQ_UUID)
+	if (node->logical_type != OB_PQ_UUID)
 		return text_of_decimal(read_big_endian(bound), node->scale);
 	memcpy(uuid.data, bound->data, UUID_LEN);
 	return DatumGetCString(
@@ -242,8 +243,9 @@ text_of_bound(const ObPqNode *node, const ObPqBound *bound)
 		case OB_PQ_FIXED:
 			return text_of_fixed(node, bound);
 		default:
-			return node->meaning == OB_PQ_PLAIN ? text_of_bytes(bound)
-												: text_of_utf8(bound);
+			return node->logical_type == OB_PQ_UNANNOTATED
+					   ? text_of_bytes(bound)
+					   : text_of_utf8(bound);
 	}
 }
 
@@ -252,10 +254,10 @@ text_of_bound(const ObPqNode *node, const ObPqBound *bound)
 typedef struct Leaves
 {
 	const ObParquetColumns *columns;
-	const ObPqLeafStats *stats; /* of the first n leaves */
+	const ObPqLeafStats *stats; /* statistics of the first n leaves */
 	int n;
 	int next;
-	List *path; /* of char *, of the node; in UTF-8 */
+	List *path; /* list of char *, the current node's path in UTF-8 */
 	StringInfo json;
 	Size max;
 	bool full;
@@ -270,7 +272,7 @@ put_bound(StringInfo json, const char *key, const char *exact_key,
 	if (!text)
 		return;
 	ob_json_put_text(json, key, text);
-	ob_json_put_bool(json, exact_key, !bound->cut);
+	ob_json_put_bool(json, exact_key, !bound->truncated);
 }
 
 static void
@@ -304,7 +306,7 @@ put_leaf(Leaves *leaves, const ObPqNode *node)
 	leaves->full = true;
 }
 
-/* Writes the leaves of a node; returns the node after it. */
+/* Writes the leaves below a node.  Returns the node after that subtree. */
 static int
 put_leaves(Leaves *leaves, int at)
 {
@@ -322,7 +324,7 @@ put_leaves(Leaves *leaves, int at)
 	return at;
 }
 
-/* Adds up the row groups. */
+/* Merges the statistics of all row groups. */
 static ObPqLeafStats *
 sum_leaves(const ObParquetColumns *columns, const ObParquetGroup *groups,
 		   int ngroups, int nleaves)
@@ -335,7 +337,7 @@ sum_leaves(const ObParquetColumns *columns, const ObParquetGroup *groups,
 		if (!ob_pq_record_leaves(groups[i].record, groups[i].len,
 								 columns->nodes, columns->nnodes, stats,
 								 nleaves))
-			elog(ERROR, "the record of a row group is broken");
+			elog(ERROR, "invalid record of a row group");
 	}
 	return stats;
 }

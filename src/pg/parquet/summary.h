@@ -1,6 +1,6 @@
 /*
  * summary.h
- *		What a manifest says of a Parquet file.
+ *		The summary of a Parquet file in the manifest.
  *
  * src/pg/parquet/summary.h
  */
@@ -11,7 +11,7 @@
 
 #include "pg/parquet/columns.h"
 
-/* A row group, and where it is in the file. */
+/* A row group's record, and its place in the file. */
 typedef struct ObParquetGroup
 {
 	const char *record;
@@ -20,9 +20,9 @@ typedef struct ObParquetGroup
 } ObParquetGroup;
 
 /*
- * Adds a member "parquet" to a JSON object, of at most max bytes: the n row
- * groups, which are in the order of the file, unless they are too many, and
- * the statistics of as many leaves as there is room for.
+ * Adds a member "parquet" of at most max bytes to a JSON object.  It has the n
+ * row groups, which must be in the order of the file, unless they take more
+ * than half of the bytes, and the statistics of as many leaves as fit.
  */
 extern void ob_parquet_write_summary(const ObParquetColumns *columns,
 									 const ObParquetGroup *groups, int n,

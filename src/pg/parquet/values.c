@@ -1,11 +1,11 @@
 /*
  * values.c
- *		PostgreSQL's values as those of Parquet's leaves.
+ *		Conversion of PostgreSQL's values into those of Parquet's leaves.
  *
  * src/pg/parquet/values.c
  *
- * Types that Parquet does not have are texts, as their output functions write
- * them.
+ * Values of types that Parquet does not have become strings, as their output
+ * functions write them.
  */
 #include "postgres.h"
 
@@ -26,30 +26,31 @@
 
 StaticAssertDecl(OB_EPOCH_DAYS == POSTGRES_EPOCH_JDATE - UNIX_EPOCH_JDATE,
 				 "days from 1970 to 2000");
-#define DECIMAL_MAX 38 /* digits */
-#define DIGITS_OF_GROUP 4
+#define DECIMAL_MAX 38    /* the greatest precision */
+#define DIGITS_OF_GROUP 4 /* decimal digits in a NumericDigit */
 
 /* ---- texts ---- */
 
 static void
-say_where(void *arg)
+value_error_context(void *arg)
 {
 	const ObParquetColumn *column = arg;
 
-	errcontext("row " INT64_FORMAT ", column \"%s\"", column->whole->rows + 1,
-			   column->name);
+	errcontext("row " INT64_FORMAT ", column \"%s\"",
+			   column->columns->rows + 1, column->name);
 }
 
-/* In UTF-8; raises for what has no such form. */
+/* Converts a text into UTF-8, or raises an error if that is impossible. */
 static const char *
 convert(ObParquetColumn *column, const char *data, size_t *len)
 {
-	ErrorContextCallback context = {error_context_stack, say_where, column};
+	ErrorContextCallback context = {error_context_stack, value_error_context,
+									column};
 	char *converted;
 
 	error_context_stack = &context;
 	converted = pg_server_to_any(data, *len, PG_UTF8);
-	/* of SQL_ASCII, nothing is known or converted */
+	/* SQL_ASCII: the text was not converted, and may be invalid */
 	if (GetDatabaseEncoding() == PG_SQL_ASCII)
 		pg_verify_mbstr(PG_UTF8, converted, *len, false);
 	error_context_stack = context.previous;
@@ -58,7 +59,8 @@ convert(ObParquetColumn *column, const char *data, size_t *len)
 	return converted;
 }
 
-/* What one value needs is freed at once, since there may be many in a row. */
+/* Frees a detoasted or converted copy of a value.  The row's memory context
+ * would be too late, since an array may have many large values. */
 static void
 free_copy(const void *copy, const void *of)
 {
@@ -72,7 +74,7 @@ append_text(ObParquetColumn *column, const char *data, size_t len)
 	const char *text = data;
 	char *to;
 
-	if (column->whole->convert)
+	if (column->columns->convert)
 		text = convert(column, data, &len);
 	to = ob_pq_bytes(column->leaf, len);
 	if (to)
@@ -81,7 +83,6 @@ append_text(ObParquetColumn *column, const char *data, size_t len)
 	return true;
 }
 
-/* text, varchar, bpchar, json */
 static bool
 append_varlena(ObParquetColumn *column, Datum value)
 {
@@ -193,14 +194,15 @@ power_of_ten(int n)
 	return power;
 }
 
-/* The numeric times 10 to the power of scale.  False: it has more than
- * precision digits then, or more after the point than scale. */
+/* Returns a numeric, multiplied by 10 ^ scale, as an integer.  Returns false
+ * if it does not fit: more digits than precision, or more decimal places than
+ * scale. */
 static bool
 scale_numeric(const ObStoredNumeric *numeric, int precision, int scale,
 			  __int128 *result)
 {
 	__int128 value = 0;
-	int zeros = 0; /* between the last group and the scale */
+	int zeros = 0; /* decimal places of the result after the last group */
 
 	for (int i = 0; i < numeric->ndigits; i++)
 	{
@@ -208,7 +210,7 @@ scale_numeric(const ObStoredNumeric *numeric, int precision, int scale,
 		__int128 factor = 10000;
 
 		zeros = scale + DIGITS_OF_GROUP * (numeric->weight - i);
-		/* a group that goes beyond the scale: all of it might overflow */
+		/* drop decimal places beyond the scale, before they can overflow */
 		for (int n = zeros; n < 0; n++)
 		{
 			if (digits % 10 != 0)
@@ -235,7 +237,8 @@ static const int64 powers[] = {
 	1, 10, 100, 1000, 10000, 100000, 1000000, 10000000, 100000000,
 };
 
-/* The same in 64 bits, for what has few digits; false: it has not. */
+/* Does the same in 64 bits.  Returns false for numbers with many digits, and
+ * for those that do not fit. */
 static inline bool
 scale_small(const ObStoredNumeric *numeric, int precision, int scale,
 			int64 *result)
@@ -253,19 +256,19 @@ scale_small(const ObStoredNumeric *numeric, int precision, int scale,
 		value *= powers[zeros];
 	else
 	{
-		int64 whole = zeros == -2   ? value / 100
-					  : zeros == -1 ? value / 10
-									: value / 1000;
+		int64 quotient = zeros == -2   ? value / 100
+						 : zeros == -1 ? value / 10
+									   : value / 1000;
 
-		if (whole * powers[-zeros] != value)
+		if (quotient * powers[-zeros] != value)
 			return false;
-		value = whole;
+		value = quotient;
 	}
 	*result = numeric->negative ? -value : value;
 	return true;
 }
 
-/* Two's complement, big-endian. */
+/* Appends an OB_PQ_FIXED in two's complement, big-endian. */
 static void
 append_int128(ObParquetColumn *column, __int128 value)
 {
@@ -286,12 +289,12 @@ append_decimal(ObParquetColumn *column, Datum value)
 	__int128 scaled;
 	int64 small;
 
-	/* it also returns false for many digits, of which zeros may be most */
+	/* false: a special value, or, with digits set, one with many digits */
 	if (!ob_read_numeric(packed, &numeric) && numeric.digits == NULL)
 		return ob_column_refuse(
 			column, numeric_is_nan((Numeric) PG_DETOAST_DATUM(value))
-						? "it is NaN"
-						: "it is infinite");
+						? "the value is NaN"
+						: "the value is infinite");
 	if (scale_small(&numeric, column->precision, column->scale, &small) &&
 		(small < 0 ? -small : small) < column->limit)
 		scaled = small;
@@ -299,7 +302,8 @@ append_decimal(ObParquetColumn *column, Datum value)
 			 !scale_numeric(&numeric, column->precision, column->scale,
 							&scaled))
 		return ob_column_refuse(column,
-								psprintf("it does not fit into decimal(%d,%d)",
+								psprintf("the value does not fit into "
+										 "decimal(%d,%d)",
 										 column->precision, column->scale));
 	if (column->physical == OB_PQ_INT32)
 		ob_pq_int32(column->leaf, (int32) scaled);
@@ -318,7 +322,7 @@ append_date(ObParquetColumn *column, Datum value)
 	DateADT date = DatumGetDateADT(value);
 
 	if (DATE_NOT_FINITE(date))
-		return ob_column_refuse(column, "it is an infinite date");
+		return ob_column_refuse(column, "the value is an infinite date");
 	ob_pq_int32(column->leaf, date + OB_EPOCH_DAYS);
 	return true;
 }
@@ -329,7 +333,7 @@ append_time(ObParquetColumn *column, Datum value)
 	TimeADT time = DatumGetTimeADT(value);
 
 	if (time >= USECS_PER_DAY)
-		return ob_column_refuse(column, "it is 24:00:00");
+		return ob_column_refuse(column, "the value is 24:00:00");
 	ob_pq_int64(column->leaf, time);
 	return true;
 }
@@ -341,9 +345,9 @@ append_timestamp(ObParquetColumn *column, Datum value)
 	int64 usecs;
 
 	if (TIMESTAMP_NOT_FINITE(timestamp))
-		return ob_column_refuse(column, "it is an infinite timestamp");
+		return ob_column_refuse(column, "the value is an infinite timestamp");
 	if (pg_add_s64_overflow(timestamp, OB_EPOCH_USECS, &usecs))
-		return ob_column_refuse(column, "it is after the year 294246");
+		return ob_column_refuse(column, "the value is after the year 294246");
 	ob_pq_int64(column->leaf, usecs);
 	return true;
 }
@@ -358,38 +362,38 @@ append_uuid(ObParquetColumn *column, Datum value)
 	return true;
 }
 
-/* ---- choosing ---- */
+/* ---- mapping of types ---- */
 
 typedef struct Mapping
 {
 	Oid type;
 	ObColumnAppend append;
 	ObPqType physical;
-	ObPqMeaning meaning;
+	ObPqLogicalType logical_type;
 } Mapping;
 
 static const Mapping mappings[] = {
-	{BOOLOID, append_bool, OB_PQ_BOOLEAN, OB_PQ_PLAIN},
+	{BOOLOID, append_bool, OB_PQ_BOOLEAN, OB_PQ_UNANNOTATED},
 	{INT2OID, append_int2, OB_PQ_INT32, OB_PQ_INT16},
-	{INT4OID, append_int4, OB_PQ_INT32, OB_PQ_PLAIN},
-	{INT8OID, append_int8, OB_PQ_INT64, OB_PQ_PLAIN},
-	{OIDOID, append_oid, OB_PQ_INT64, OB_PQ_PLAIN},
-	{FLOAT4OID, append_float4, OB_PQ_FLOAT, OB_PQ_PLAIN},
-	{FLOAT8OID, append_float8, OB_PQ_DOUBLE, OB_PQ_PLAIN},
+	{INT4OID, append_int4, OB_PQ_INT32, OB_PQ_UNANNOTATED},
+	{INT8OID, append_int8, OB_PQ_INT64, OB_PQ_UNANNOTATED},
+	{OIDOID, append_oid, OB_PQ_INT64, OB_PQ_UNANNOTATED},
+	{FLOAT4OID, append_float4, OB_PQ_FLOAT, OB_PQ_UNANNOTATED},
+	{FLOAT8OID, append_float8, OB_PQ_DOUBLE, OB_PQ_UNANNOTATED},
 	{TEXTOID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
 	{VARCHAROID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
 	{BPCHAROID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
 	{NAMEOID, append_name, OB_PQ_BYTE_ARRAY, OB_PQ_STRING},
 	{JSONOID, append_varlena, OB_PQ_BYTE_ARRAY, OB_PQ_JSON},
 	{JSONBOID, append_output, OB_PQ_BYTE_ARRAY, OB_PQ_JSON},
-	{BYTEAOID, append_bytea, OB_PQ_BYTE_ARRAY, OB_PQ_PLAIN},
+	{BYTEAOID, append_bytea, OB_PQ_BYTE_ARRAY, OB_PQ_UNANNOTATED},
 	{DATEOID, append_date, OB_PQ_INT32, OB_PQ_DATE},
 	{TIMEOID, append_time, OB_PQ_INT64, OB_PQ_TIME},
-	{TIMESTAMPOID, append_timestamp, OB_PQ_INT64, OB_PQ_LOCAL},
-	{TIMESTAMPTZOID, append_timestamp, OB_PQ_INT64, OB_PQ_INSTANT},
+	{TIMESTAMPOID, append_timestamp, OB_PQ_INT64, OB_PQ_TIMESTAMP},
+	{TIMESTAMPTZOID, append_timestamp, OB_PQ_INT64, OB_PQ_TIMESTAMPTZ},
 };
 
-/* The bytes that hold numbers of so many digits. */
+/* Returns the number of bytes for a signed number of that many digits. */
 static int
 bytes_of_digits(int digits)
 {
@@ -411,11 +415,11 @@ choose_decimal(ObParquetColumn *column, ObPqNode *node, int precision,
 	if (scale <= 4 && precision <= 18)
 	{
 		column->stored = OB_STORED_NUMERIC;
-		column->unit = (int) power_of_ten(scale);
-		column->part = (int) power_of_ten(4 - scale);
+		column->multiplier = (int) power_of_ten(scale);
+		column->divisor = (int) power_of_ten(4 - scale);
 	}
 	column->limit = (int64) power_of_ten(Min(precision, 18));
-	node->meaning = OB_PQ_DECIMAL;
+	node->logical_type = OB_PQ_DECIMAL;
 	node->type = precision <= 9    ? OB_PQ_INT32
 				 : precision <= 18 ? OB_PQ_INT64
 								   : OB_PQ_FIXED;
@@ -433,18 +437,18 @@ choose_text(ObParquetColumn *column, ObPqNode *node, Oid type)
 	fmgr_info(function, &column->function);
 	column->append = append_output;
 	node->type = OB_PQ_BYTE_ARRAY;
-	node->meaning =
+	node->logical_type =
 		get_typtype(type) == TYPTYPE_ENUM ? OB_PQ_ENUM : OB_PQ_STRING;
 }
 
 static void
 choose_numeric(ObParquetColumn *column, ObPqNode *node, int32 typmod)
 {
-	const ObParquetChoices *options = column->whole->options;
+	const ObParquetChoices *options = column->columns->options;
 	bool bounded =
 		ob_numeric_typmod(typmod, &column->precision, &column->scale);
 
-	/* zeros in front of the point or behind it make it wider */
+	/* Parquet requires 0 <= scale <= precision */
 	if (bounded && column->scale < 0)
 	{
 		column->precision -= column->scale;
@@ -491,12 +495,12 @@ ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
 {
 	if (type == NUMERICOID)
 		choose_numeric(column, node, typmod);
-	else if (type == UUIDOID && !column->whole->options->uuid_text)
+	else if (type == UUIDOID && !column->columns->options->uuid_text)
 	{
 		column->append = append_uuid;
 		node->type = OB_PQ_FIXED;
 		node->length = UUID_LEN;
-		node->meaning = OB_PQ_UUID;
+		node->logical_type = OB_PQ_UUID;
 	}
 	else
 	{
@@ -513,7 +517,7 @@ ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
 		{
 			column->append = found->append;
 			node->type = found->physical;
-			node->meaning = found->meaning;
+			node->logical_type = found->logical_type;
 		}
 	}
 	column->physical = node->type;
@@ -524,6 +528,6 @@ ob_column_choose(ObParquetColumn *column, ObPqNode *node, Oid type,
 	else if (column->append == append_date)
 		column->stored = OB_STORED_DATE;
 	else if (column->append == append_bytea ||
-			 (column->append == append_varlena && !column->whole->convert))
+			 (column->append == append_varlena && !column->columns->convert))
 		column->stored = OB_STORED_TEXT;
 }
