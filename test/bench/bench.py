@@ -133,10 +133,10 @@ def parquet_sizes(bench, store):
     table = bench.tables[datasets.LINEITEM.name]
     ways = peers.Peers(bench.cluster, store)
     yield copy("csv")
-    theirs = peers.available(peers.readers.FOLDER)
+    has_duckdb = peers.available(peers.readers.FOLDER)
     for compression, group_rows in report.PARQUET_SIZES:
         yield peers.parquet(compression, group_rows=group_rows)
-        if theirs:
+        if has_duckdb:
             label = peers.duckdb_label(compression, group_rows)
             yield ways.duckdb(table, compression, group_rows, label)
 

@@ -120,14 +120,14 @@ def parquet(
     compression, encodings="compatible", parallel="off", table="lineitem",
     group_rows=None,
 ):
-    """Parquet is compared with COPY in csv, since COPY has no columns."""
+    """An export as Parquet, compared with COPY in csv."""
     options = {
         "format": "parquet", "server": "s3", "compression": compression,
         "encodings": encodings,
         "parallel": int(parallel) if parallel.isdigit() else parallel,
     }
     if group_rows:
-        # As large as the memory allows, so that rows alone end a group.
+        # With the greatest size, only the number of rows ends a row group.
         options |= {"row_group_rows": group_rows, "row_group_size": "64MB"}
     label = parquet_label(compression, encodings, parallel, table, group_rows)
     return Contestant(
@@ -162,7 +162,7 @@ def all_tables(workers, store):
     )
 
 
-# Peers that write Parquet.  DuckDB's own row groups have 122,880 rows.
+# Peers that write Parquet; DuckDB's default for the rows of a row group.
 DUCKDB = "psql | DuckDB, aws"
 CLICKHOUSE = "ClickHouse, postgresql() to s3()"
 DUCKDB_ROWS = 122880
@@ -297,7 +297,7 @@ class Peers:
     def duckdb(
         self, table, compression="zstd", group_rows=DUCKDB_ROWS, label=DUCKDB
     ):
-        """psql pipes csv into DuckDB, which gets the types; aws uploads."""
+        """psql pipes csv into DuckDB, which knows the types; aws uploads the file."""
         path = os.path.join(self.cluster.folder, "peer.parquet")
         types = ", ".join(f"{name}: '{type}'" for name, type in table.types())
         statement = (
@@ -316,7 +316,7 @@ class Peers:
         )
 
     def clickhouse(self, table):
-        """ClickHouse reads the table itself, and uploads what it writes."""
+        """ClickHouse reads the table, and uploads the file."""
         source = (
             f"127.0.0.1:{self.cluster.settings['port']}', 'postgres',"
             f" '{self.table}', 'postgres', '"

@@ -69,19 +69,19 @@ only uploads a file that COPY has written before.
     "peers": _PEERS,
     "parquet-peers": """\
 - `psql | DuckDB, aws`: `psql -c "COPY ... TO STDOUT"` pipes csv into DuckDB, which is
-  told the columns' types and writes a Parquet file; `aws s3 cp` uploads that.
+  given the columns' types and writes a Parquet file; `aws s3 cp` uploads that.
 - `ClickHouse, postgresql() to s3()`: chDB, which is ClickHouse as a library, reads the
-  table over TCP and uploads what it writes: `INSERT INTO FUNCTION s3(...) SELECT * FROM
+  table over TCP and uploads the file: `INSERT INTO FUNCTION s3(...) SELECT * FROM
   postgresql(...)`.
 
-All write the same types with zstd of level 1. DuckDB and chDB run in Node, in the
-versions that `test/readers` and `test/bench/engines` pin, with their defaults
-otherwise: both use all processors.
+All write the same types with zstd at level 1. DuckDB and chDB run in Node, in the
+versions that `test/readers` and `test/bench/engines` pin. Otherwise they have their
+defaults, so both use all processors.
 """,
     "parquet-sizes": """\
 onboard and DuckDB write the same rows with the same types, codec (zstd: level 1) and
-rows of a row group: DuckDB's default, and onboard's. There is one round, since times do
-not matter here.
+number of rows in a row group: DuckDB's default, and onboard's. Times do not matter
+here, so there is one round.
 """,
     "seed": """\
 A Python process reads all rows through SQLAlchemy, converts each value to a
@@ -154,7 +154,7 @@ _AT_MOST = (
     ("jsonl", "none", "row_to_json", 0.25, None),
 )
 
-# The same of Parquet: (compression, encodings, one process, one worker).
+# The same for Parquet: (compression, encodings, one process, one worker).
 _PARQUET_AT_MOST = (
     ("none", "compatible", 0.30, 0.20),
     ("snappy", "compatible", 0.42, 0.28),
@@ -172,7 +172,8 @@ _AT_LEAST = (
     ("plpython and boto3", "none", 4.5, 6),
 )
 
-# Of DuckDB's file with as many rows in a row group: (compression, rows).
+# Files whose size is compared with that of DuckDB's: (compression, rows in a row
+# group).
 PARQUET_SIZES = tuple(
     (compression, rows)
     for rows in (DUCKDB_ROWS, 1048576)

@@ -1,4 +1,4 @@
-"""The values of a Parquet file in several readers, as PostgreSQL prints them.
+"""The values that several readers find in a Parquet file, as PostgreSQL prints them.
 
     with Readers() as readers:
         for column in readers.read("duckdb", path):
@@ -6,8 +6,9 @@
         readers.query("SELECT count(*) FROM '/tmp/x.parquet'")
 
 DuckDB, hyparquet and arrow-rs (parquet-wasm) share no code.  They run in one
-process of Node, test/readers/read.mjs, which defines the kinds; threads may
-share it.  If Debian has pyarrow and a newer DuckDB, they read the same files.
+process of Node, test/readers/read.mjs, which defines the kinds of columns; threads
+may share it.  If pyarrow and DuckDB's program are installed, they read the same
+files (parquet_debian.py).
 """
 
 import datetime
@@ -31,7 +32,7 @@ UNAVAILABLE = "npm cannot install the readers of Parquet (test/readers/install.s
 
 
 def available(folder=FOLDER):
-    """Whether a folder's packages are there (test/readers/install.sh)."""
+    """Whether Node and a folder's packages are installed."""
     return shutil.which("node") and (folder / "node_modules/.installed").exists()
 
 
@@ -51,9 +52,9 @@ class Column:
         return [text_of(self.kind, value) for value in self.values]
 
     def adopt(self, kind):
-        """Converts the values to a kind that the reader does not know.
+        """Sets the kind from the schema, where the reader returns bytes instead.
 
-        arrow-rs has neither enums nor UUIDs, and returns bytes.
+        arrow-rs has neither enums nor UUIDs.
         """
         self.kind = adopted(self.kind, kind)
 
@@ -75,8 +76,7 @@ def adopted(found, kind):
     return kind
 
 
-# DuckDB keeps memory that Node knows nothing of: a process that has grown to
-# this many bytes is replaced.
+# Node cannot free DuckDB's memory, so a process of this size is replaced.
 LARGE = 1 << 30
 
 
@@ -148,7 +148,7 @@ def text_of(kind, value):
 
 
 def leaf_text(leaf, value):
-    """The same of a value of a ParquetFile's leaf (parquet_file.py)."""
+    """The text of a value of a ParquetFile's leaf (parquet_file.py)."""
     if value is None:
         return None
     if leaf.kind() == "text":
@@ -179,8 +179,7 @@ FLOAT4_MAX = 3.4028235677973366e38 * (1 - 2 ** -53)
 
 
 def _shortest(value, most, code, whole):
-    """The shortest digits that are nearer to the value than to its neighbours.
-    """
+    """The shortest digits that identify the value among its neighbours."""
     bits = struct.pack(code, value)
     for precision in range(most):
         found = f"{value:.{precision}e}"
@@ -225,7 +224,7 @@ def _floating(text, single):
 
 def _civil(days):
     """Year, month and day of a day number since 1970; the year 0 is 1 BC."""
-    # 400 years always have the same number of days
+    # A period of 400 years always has the same number of days.
     eras, rest = divmod(days + 719468, 146097)
     date = datetime.date(1970, 1, 1) + datetime.timedelta(rest - 719468 + 146097 * 3)
     return date.year + 400 * (eras - 3), date.month, date.day
@@ -298,7 +297,7 @@ def row_text(kind, values):
 
 
 def map_text(pairs):
-    """The pairs as hstore prints them: the shortest keys first."""
+    """The pairs as hstore prints them, with the shortest keys first."""
 
     def quoted(text):
         if text is None:
@@ -315,7 +314,7 @@ _ESCAPES = {"b": "\b", "f": "\f", "n": "\n", "r": "\r", "t": "\t", "v": "\v"}
 
 
 def copied(data):
-    """The rows of COPY's format text, as lists of texts and None."""
+    """The rows of COPY's text format, as lists of texts and None."""
     rows = []
     for line in data.decode().split("\n")[:-1]:
         rows.append([

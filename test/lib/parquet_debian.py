@@ -1,10 +1,10 @@
-"""Readers of Parquet that Debian has since sid: pyarrow, and DuckDB's program.
+"""Readers of Parquet that Debian sid packages: pyarrow and DuckDB's program.
 
     for name in available():
         columns = read(name, path)      [[name, kind, values], ...]
 
-Kinds and values are those of test/readers/read.mjs.  The package of either is
-python3-pyarrow or duckdb; where it is not installed, its reader is not available.
+Kinds and values are those of test/readers/read.mjs.  The packages are
+python3-pyarrow and duckdb; a reader is available if its package is installed.
 """
 
 import decimal
@@ -15,7 +15,7 @@ import re
 import shutil
 import subprocess
 
-# Digits of the longest decimal, of 76.
+# A decimal of Arrow has at most 76 digits.
 EXACT = decimal.Context(prec=100)
 
 
@@ -74,7 +74,7 @@ _ARROW_KINDS = {
 
 
 def _arrow_values(kind, array):
-    """The values of an array, of which nothing is cut off."""
+    """The values of an array, without rounding."""
     import pyarrow
 
     if isinstance(array, pyarrow.ExtensionArray):
@@ -83,11 +83,11 @@ def _arrow_values(kind, array):
     if isinstance(kind, dict):
         found = _arrow_nested(kind, array)
     elif kind in ("date", "time", "timestamp", "timestamptz"):
-        # not as Python's, which end with the year 9999
+        # Python's dates end with the year 9999.
         whole = pyarrow.int32() if kind == "date" else pyarrow.int64()
         found = map(str, array.cast(whole).to_pylist())
     else:
-        # an array's decimals are exact, whatever their precision is
+        # to_pylist() returns exact decimals of any precision.
         found = map(functools.partial(_arrow_text, kind), array.to_pylist())
     return [value if is_valid else None for value, is_valid in zip(found, valid)]
 
@@ -126,7 +126,7 @@ def _dashes(digits):
     return re.sub(r"^(.{8})(.{4})(.{4})(.{4})", r"\1-\2-\3-\4-", digits)
 
 
-# ---- DuckDB: it makes texts of the values itself, as JSON ----
+# ---- DuckDB, which converts the values into JSON ----
 
 
 def _duckdb(statement):
@@ -178,7 +178,7 @@ _DUCKDB_KINDS = {
 
 
 def _split(text):
-    """What stands between the commas that are in no quotes and parentheses."""
+    """Splits at commas outside of quotes and parentheses."""
     parts = re.findall(r'"(?:[^"]|"")*"|[(),]|[^"(),]+', text)
     found, depth = [""], 0
     for part in parts:
@@ -198,7 +198,7 @@ def _duckdb_field(text):
 
 
 def _duckdb_text(kind, value, depth=0):
-    """SQL that makes a text of a value, or JSON of texts."""
+    """An SQL expression for a value as text, or as JSON of texts."""
     if isinstance(kind, dict):
         it = f"it{depth}"
 
@@ -230,7 +230,7 @@ def _duckdb_text(kind, value, depth=0):
 
 
 def _whole(kind, value):
-    """Decimals without their point."""
+    """Decimals without their decimal point."""
     if value is None:
         return None
     if isinstance(kind, dict):

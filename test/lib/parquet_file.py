@@ -4,9 +4,9 @@
     file.check()                  raises Broken for any error
     file.leaves[0].values         the values of a column, including nulls
 
-It follows the specification (github.com/apache/parquet-format), shares no code
-with the writer, and is stricter than any reader: redundant data must agree, and
-statistics must be those of the values.
+The code follows the specification (github.com/apache/parquet-format), and shares
+nothing with the writer.  It is stricter than any reader: redundant data must agree,
+and statistics must be those of the values.
 """
 
 import re
@@ -30,8 +30,7 @@ LOGICAL = {1: "STRING", 2: "MAP", 3: "LIST", 4: "ENUM", 5: "DECIMAL",
 CONVERTED = {"STRING": 0, "MAP": 1, "LIST": 3, "ENUM": 4, "DECIMAL": 5,
              "DATE": 6, "INTEGER": 16, "JSON": 19, "UUID": None, "TIME": None}
 TIMESTAMP_MICROS = 10
-# parquet-java parses the version in this text; without one, it ignores
-# statistics.
+# parquet-java ignores statistics if it cannot parse this version.
 CREATED_BY = re.compile(r"([^(]+?) version (\d+\.\d+\.\d+\S*) \(build ([^()]+)\)")
 BOUND = 64
 
@@ -45,7 +44,7 @@ def need(condition, *what):
         raise Broken(" ".join(map(str, what)))
 
 
-# ---- Thrift's compact protocol: structs as dicts of field ids ----
+# ---- Thrift's compact protocol; a struct is a dict by field id ----
 
 
 class Thrift:
@@ -95,7 +94,7 @@ class Thrift:
             size = self.varint()
         if kind in (1, 2):
             values = [self.byte() for _ in range(size)]
-            need(set(values) <= {1, 2}, "no boolean", values)
+            need(set(values) <= {1, 2}, "invalid boolean", values)
             return [value == 1 for value in values]
         return [self.value(kind) for _ in range(size)]
 
@@ -106,7 +105,7 @@ class Thrift:
             if head == 0:
                 return fields
             last = last + (head >> 4) if head >> 4 else self.zigzag()
-            need(last not in fields, "a field is there twice", last)
+            need(last not in fields, "duplicate field", last)
             fields[last] = self.value(head & 15)
 
 
@@ -115,7 +114,7 @@ class Thrift:
 
 def snappy(data, size):
     reader = Thrift(data)
-    need(reader.varint() == size, "snappy: another size")
+    need(reader.varint() == size, "snappy: wrong size")
     out, at = bytearray(), reader.at
     while at < len(data):
         tag = data[at]
@@ -137,7 +136,7 @@ def snappy(data, size):
             length = 1 + (tag >> 2)
             offset = int.from_bytes(data[at:at + more], "little")
             at += more
-        need(0 < offset <= len(out), "snappy: bad offset")
+        need(0 < offset <= len(out), "snappy: invalid offset")
         start = len(out) - offset
         if offset >= length:
             out += out[start:start + length]
@@ -149,7 +148,7 @@ def snappy(data, size):
 
 def decompress(codec, data, size):
     if size == 0:
-        need(not data, "something of nothing")
+        need(not data, "compressed data of size 0")
         return b""
     if codec == 0:
         out = bytes(data)
@@ -158,7 +157,7 @@ def decompress(codec, data, size):
     elif codec == 2:
         reader = zlib.decompressobj(31)
         out = reader.decompress(data)
-        need(reader.eof and not reader.unused_data, "gzip: not one member")
+        need(reader.eof and not reader.unused_data, "gzip: more than one member")
     elif codec == 6:
         out = zstandard.ZstdDecompressor().decompress(
             data, max_output_size=size
@@ -173,7 +172,7 @@ def decompress(codec, data, size):
 
 
 def unpack(data, at, count, width):
-    """Reads count values of width bits, from the lowest bit on."""
+    """Reads bit-packed values, beginning with the least significant bit."""
     if width == 0:
         return [0] * count
     size = (count * width + 7) // 8
@@ -185,7 +184,7 @@ def unpack(data, at, count, width):
         return list(struct.unpack_from(f"<{count}{code}", data, at))
     mask = (1 << width) - 1
     values = []
-    # in pieces, since the time of a shift grows with the number's length
+    # The time of a shift grows with the length of the number, so read in pieces.
     for start in range(0, count, 64):
         now = min(64, count - start)
         begin = at + start * width // 8
@@ -199,7 +198,7 @@ def unpack(data, at, count, width):
 
 
 def hybrid(data, at, end, count, width):
-    """Reads runs and bit-packed groups, which must fill exactly these bytes."""
+    """Reads the RLE/bit-packing hybrid, which must end at the given offset."""
     reader, values = Thrift(data, at), []
     size = (width + 7) // 8
     while len(values) < count:
@@ -207,10 +206,10 @@ def hybrid(data, at, end, count, width):
         head = reader.varint()
         if head & 1:
             groups = head >> 1
-            need(groups > 0, "an empty group")
+            need(groups > 0, "empty bit-packed run")
             need(reader.at + groups * width <= end, "groups end too early")
             left = count - len(values)
-            need(groups * 8 - left < 8, "groups of nothing")
+            need(groups * 8 - left < 8, "superfluous groups")
             values += unpack(
                 data, reader.at, min(groups * 8, left), width
             )
@@ -226,25 +225,24 @@ def hybrid(data, at, end, count, width):
 
 
 def delta(data, at, bits):
-    """Reads values of DELTA_BINARY_PACKED; returns them and the offset of their
-    end."""
+    """Reads DELTA_BINARY_PACKED values; returns them and the offset of the end."""
     reader = Thrift(data, at)
     block, minis = reader.varint(), reader.varint()
     count, value = reader.varint(), reader.zigzag()
-    need(block % 128 == 0 and block % minis == 0, "bad block")
+    need(block % 128 == 0 and block % minis == 0, "invalid block size")
     each = block // minis
-    need(each % 32 == 0, "bad miniblock")
+    need(each % 32 == 0, "invalid miniblock size")
     sign, mask = 1 << bits - 1, (1 << bits) - 1
     values = [value] if count else []
     while len(values) < count:
         least = reader.zigzag()
-        need(-sign <= least < sign, "a least difference is too wide")
+        need(-sign <= least < sign, "a minimum delta is out of range")
         widths = [reader.byte() for _ in range(minis)]
         for width in widths:
             if len(values) >= count:
-                need(width == 0, "the width of nothing")
+                need(width == 0, "width of an unused miniblock")
                 continue
-            need(width <= bits, "a difference is too wide:", width)
+            need(width <= bits, "a delta is too wide:", width)
             for more in unpack(data, reader.at, each, width):
                 if len(values) < count:
                     value = (value + least + more + sign & mask) - sign
@@ -284,22 +282,22 @@ def values_of(leaf, encoding, data, count, dictionary):
         return plain(leaf, data, count)
     if encoding == RLE_DICTIONARY:
         need(dictionary is not None, "there is no dictionary")
-        need(count > 0, "a dictionary for nothing")
+        need(count > 0, "dictionary indices without values")
         width = data[0]
-        need(width <= 32, "numbers are too wide")
-        numbers = hybrid(data, 1, len(data), count, width)
-        need(max(numbers) < len(dictionary), "a number beyond the dictionary")
-        return [dictionary[number] for number in numbers]
+        need(width <= 32, "dictionary indices are too wide")
+        indices = hybrid(data, 1, len(data), count, width)
+        need(max(indices) < len(dictionary), "an index beyond the dictionary")
+        return [dictionary[index] for index in indices]
     if encoding == DELTA:
         need(leaf.type in ("INT32", "INT64"), "DELTA of", leaf.type)
         values, end = delta(data, 0, int(leaf.type[3:]))
-        need(end == len(data), "bytes after the differences")
+        need(end == len(data), "bytes after the deltas")
     elif encoding == DELTA_LENGTH:
         need(leaf.type == "BYTE_ARRAY", "lengths of", leaf.type)
         lengths, at = delta(data, 0, 32)
         values = []
         for length in lengths:
-            need(length >= 0, "a length below zero")
+            need(length >= 0, "negative length")
             values.append(data[at:at + length])
             at += length
         need(at == len(data), "bytes after the texts")
@@ -332,7 +330,7 @@ class Node:
         self.field_id = element.get(9)
         self.logical, self.parameters = None, {}
         if 10 in element:
-            need(len(element[10]) == 1, "a union of several")
+            need(len(element[10]) == 1, "a union of several fields")
             ((number, self.parameters),) = element[10].items()
             self.logical = LOGICAL[number]
         self.path = parent.path + [self.name] if parent else []
@@ -342,11 +340,12 @@ class Node:
             again = self.repetition == "REPEATED"
             self.definition = parent.definition + optional
             self.repeated = parent.repeated + again
-        self.values = []  # of a leaf: nulls are None, without levels
-        self.levels = []  # of a leaf: (repetition, definition)
+        # A leaf's entries: None is a null or an empty list.
+        self.values = []
+        self.levels = []  # their (repetition, definition)
 
     def kind(self):
-        """The logical meaning, named as in readers."""
+        """The kind of column, as defined in test/readers/read.mjs."""
         if self.logical == "LIST":
             return {"list": self.children[0].children[0].kind()}
         if self.logical == "MAP":
@@ -364,19 +363,18 @@ class Node:
         return {"BOOLEAN": "bool", "FLOAT": "float4", "DOUBLE": "float8",
                 "BYTE_ARRAY": "bytes"}.get(self.type, "int")
 
-    # The sort order of values is that of their type.
-
     def order(self, value):
+        """A sort key in the order that the type defines."""
         if self.type == "FIXED_LEN_BYTE_ARRAY" and self.logical == "DECIMAL":
             return int.from_bytes(value, "big", signed=True)
         return value
 
     def bound(self, data):
-        """A bound of statistics: PLAIN, but texts have no length."""
+        """Decodes a bound of statistics: PLAIN without a length."""
         if self.type == "BYTE_ARRAY":
             return data
         if self.type == "BOOLEAN":
-            need(data in (b"\0", b"\1"), "no bound of booleans", data)
+            need(data in (b"\0", b"\1"), "invalid bound of booleans", data)
             return data == b"\1"
         return plain(self, data, 1)[0]
 
@@ -390,14 +388,14 @@ class Node:
         need((self.length is not None) == (self.type == "FIXED_LEN_BYTE_ARRAY"),
              "length", self.path)
         need(self.type != "INT96", "INT96")
-        self._check_meaning()
+        self._check_logical_type()
         if self.logical in ("LIST", "MAP"):
             self._check_three_levels()
 
-    def _check_meaning(self):
+    def _check_logical_type(self):
         logical = self.logical
         if logical is None:
-            need(self.converted is None, "converted alone", self.path)
+            need(self.converted is None, "converted type alone", self.path)
             return
         wanted = CONVERTED.get(logical)
         if logical == "TIMESTAMP":
@@ -438,7 +436,7 @@ class Node:
         need(len(self.children) == 1, "children", self.path)
         (middle,) = self.children
         need(middle.repetition == "REPEATED", "repeated", self.path)
-        need(middle.logical is None, "meaning", self.path)
+        need(middle.logical is None, "logical type", self.path)
         if self.logical == "LIST":
             names = ["element"]
             need(middle.name == "list", "list", self.path)
@@ -462,7 +460,7 @@ def read_schema(elements):
         return node
 
     root = read(None)
-    need(next(elements, None) is None, "the schema goes on")
+    need(next(elements, None) is None, "superfluous nodes")
     return root, nodes
 
 
@@ -483,10 +481,11 @@ class ParquetFile:
         self.leaves = [n for n in self.nodes if not n.children and n.parent]
         self.rows = self.meta[3]
         self.groups = self.meta[4]
-        self.encodings = {}  # encodings of values, by the path of the leaf
-        self.pages = {}  # data pages of all groups, by the path
-        self.filters = {}  # BloomFilter of each group's chunk, by the path
-        self.boundaries = {}  # boundary orders of each group's chunk, by the path
+        # Dicts by the path of a leaf; a list has an entry for each chunk.
+        self.encodings = {}  # encodings of data pages
+        self.pages = {}  # number of data pages
+        self.filters = {}  # list of BloomFilters
+        self.boundaries = {}  # list of boundary orders
         self.codecs = set()
 
     def kinds(self):
@@ -524,8 +523,7 @@ class ParquetFile:
         return self
 
     def _check_ids(self):
-        """Field ids are 1 to n in the order of the schema, without the repeated
-        groups."""
+        """Checks that field ids are 1 to n; repeated groups have none."""
         wanted = 1
         for node in self.nodes[1:]:
             if node.repetition == "REPEATED":
@@ -535,7 +533,7 @@ class ParquetFile:
             wanted += 1
 
     def _check_indexes(self, end):
-        """Bounds and offsets are between the last row group and the footer."""
+        """Checks that page indexes fill the space up to the footer's metadata."""
         for at, length in sorted(self.index_spans):
             need(at == end, "an index begins at", at, "not", end)
             end += length
@@ -568,14 +566,14 @@ class ParquetFile:
         if 14 not in meta:
             return at
         need(meta[14] == at, "a filter begins at", meta[14], "not", at)
-        need(leaf.type != "BOOLEAN", "a filter of booleans")
+        need(leaf.type != "BOOLEAN", "Bloom filter of booleans")
         found = BloomFilter(self.data, at, meta[15])
         found.check(leaf, {value for value in values if value is not None})
         self.filters.setdefault(".".join(leaf.path), []).append(found)
         return at + meta[15]
 
     def _check_sorting(self, keys, before):
-        """That the rows of a group are in the order that it says."""
+        """Checks that the rows of a group are in the order of its sorting columns."""
         columns = []
         for key in keys:
             need(set(key) == {1, 2, 3}, "fields of a sorting column")
@@ -640,7 +638,7 @@ class ParquetFile:
             need(index[1][i] == (not page.values), "null_pages")
             need(index[5][i] == page.nulls, "null_counts")
             if not page.values:
-                need(index[2][i] == index[3][i] == b"", "bounds of nothing")
+                need(index[2][i] == index[3][i] == b"", "bounds of a null page")
                 continue
             check_bounds(leaf, page.values, index[2][i], index[3][i])
         check_boundary_order(leaf, index)
@@ -652,8 +650,8 @@ ORDERS = ["unordered", "ascending", "descending"]
 
 
 def check_boundary_order(leaf, index):
-    """The order of both lists without null pages, and ascending if they are
-    both."""
+    """Checks the order of minima and maxima, without those of null pages; equal
+    bounds are ascending."""
     lists = [
         [leaf.order(leaf.bound(data))
          for data, null in zip(index[field], index[1]) if not null]
@@ -669,7 +667,7 @@ def check_boundary_order(leaf, index):
 
 
 class Descending:
-    """A value that is compared the other way round."""
+    """A value that sorts in descending order."""
 
     def __init__(self, value):
         self.value = value
@@ -698,7 +696,7 @@ class Page:
 
 
 class ChunkReader:
-    """Reads the pages of a chunk, which begins at offset at."""
+    """Reads the pages of a chunk, which must begin at a given offset."""
 
     def __init__(self, data, leaf, meta, at):
         self.data, self.leaf, self.meta = data, leaf, meta
@@ -729,7 +727,7 @@ class ChunkReader:
         self.uncompressed += reader.at - begin + size
         body = decompress(self.meta[4], body, size)
         if header[1] == 2:
-            need(begin == self.begin, "the dictionary is not first")
+            need(begin == self.begin, "the dictionary page is not first")
             self._dictionary(header[7], body)
         else:
             need(header[1] == 0, "type of a page", header[1])
@@ -743,8 +741,7 @@ class ChunkReader:
         need(set(header) == {1, 2}, "fields of a dictionary")
         need(header[2] == PLAIN, "encoding of a dictionary")
         self.dictionary = plain(self.leaf, body, header[1])
-        bare = body if self.leaf.type in ("FLOAT", "DOUBLE") else None
-        if bare is None:
+        if self.leaf.type not in ("FLOAT", "DOUBLE"):
             need(len(set(self.dictionary)) == len(self.dictionary), "distinct")
         self._count(2, PLAIN)
 
@@ -791,10 +788,10 @@ class ChunkReader:
             need(11 not in meta, "dictionary_page_offset")
         else:
             need(meta[11] == self.begin, "dictionary_page_offset")
-            need((0, RLE_DICTIONARY) in self.counts, "dictionary for nothing")
+            need((0, RLE_DICTIONARY) in self.counts, "unused dictionary")
         self.used = {encoding for type, encoding in self.counts if type == 0}
         listed = {encoding for _, encoding in self.counts}
-        # that of the levels, which page headers name even without levels
+        # Page headers name the encoding of levels even if there are none.
         listed.add(RLE)
         need(len(meta[2]) == len(set(meta[2])), "encodings twice", meta[2])
         need(set(meta[2]) == listed, "encodings", meta[2], "are", listed)
@@ -807,7 +804,7 @@ class ChunkReader:
 
 
 def xxh64(data, mask=(1 << 64) - 1):
-    """xxHash of 64 bits, seed 0 (github.com/Cyan4973/xxHash/doc)."""
+    """XXH64 with seed 0 (github.com/Cyan4973/xxHash/doc)."""
     p1, p2, p3, p4, p5 = (
         0x9E3779B185EBCA87, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9,
         0x85EBCA77C2B2AE63, 0x27D4EB2F165667C5,
@@ -850,8 +847,8 @@ def xxh64(data, mask=(1 << 64) - 1):
 class BloomFilter:
     SALTS = (0x47b6137b, 0x44974d91, 0x8824ad5b, 0xa2b7289d,
              0x705495c7, 0x2df1424b, 0x9efc4947, 0x5c6bfb31)
-    # The rate of false positives that is aimed at, and how far that of some
-    # values may be from it; above the last there is no filter.
+    # The aim for the rate of false positives, the number of values by which it is
+    # measured, and the rate above which no filter is written.
     RATE, PROBES, WORST = 0.01, 2000, 0.1
 
     def __init__(self, data, at, length):
@@ -859,10 +856,10 @@ class BloomFilter:
         header = reader.struct()
         need(set(header) == {1, 2, 3, 4}, "fields of a filter", sorted(header))
         for field in (2, 3, 4):
-            need(header[field] == {1: {}}, "a filter of another kind", field)
+            need(header[field] == {1: {}}, "unknown kind of filter", field)
         self.size = header[1]
         need(reader.at + self.size == at + length, "length of a filter")
-        need(self.size >= 32 and self.size & self.size - 1 == 0, "no blocks")
+        need(self.size >= 32 and self.size & self.size - 1 == 0, "size of a filter")
         need(self.size <= 128 << 20, "a filter too large to be read")
         self.words = struct.unpack_from(f"<{self.size // 4}I", data, reader.at)
 
@@ -876,13 +873,13 @@ class BloomFilter:
         )
 
     def check(self, leaf, values):
-        need(values, "a filter of nothing")
+        need(values, "a filter without values")
         for value in values:
             need(self.has(encoded(leaf, value)), "a filter without", value)
         found = sum(self.has(b"not there %d" % i) for i in range(self.PROBES))
         self.rate = found / self.PROBES
         need(self.rate <= self.WORST * 1.3, "a filter of", self.rate)
-        # what the format says that 1 % take
+        # A rate of 1 % takes 10.5 bits for each value, according to the format.
         if self.size * 8 >= 10.5 * len(values):
             need(self.rate <= 2.5 * self.RATE, "a filter of", self.rate)
         need(self.size <= max(32, 4 * len(values)), "a filter of", self.size,
@@ -890,7 +887,7 @@ class BloomFilter:
 
 
 def encoded(leaf, value):
-    """A value as PLAIN has it, but texts without their length."""
+    """A value in PLAIN encoding without a length."""
     if isinstance(value, bytes):
         return value
     return struct.pack(
@@ -907,7 +904,7 @@ def is_nan(value):
 
 
 def page_has_no_bounds(values):
-    """Whether a page has a NaN, or a clipped text that cannot be increased."""
+    """Whether values have a NaN, or a maximum that cannot be rounded up."""
     if not values:
         return False
     if isinstance(values[0], float):
@@ -916,12 +913,12 @@ def page_has_no_bounds(values):
         top = max(values)
         return len(top) > BOUND and (
             set(top[:BOUND]) == {255} or
-            cut_up(top, True) is None
+            rounded_up(top, True) is None
         )
     return False
 
 
-def cut_down(value, text):
+def rounded_down(value, text):
     if len(value) <= BOUND:
         return value
     if not text:
@@ -929,15 +926,15 @@ def cut_down(value, text):
     return value[:BOUND].decode(errors="ignore").encode()
 
 
-def cut_up(value, text):
-    """The least greater text with a limited number of bytes, clipped after the
-    byte that was increased; None: there is none."""
+def rounded_up(value, text):
+    """The least upper bound of limited length, which ends with the character, or
+    byte, that was incremented; None if there is none."""
     if len(value) <= BOUND:
         return value
     if not text:
         kept = value[:BOUND].rstrip(b"\xff")
         return kept[:-1] + bytes([kept[-1] + 1]) if kept else None
-    kept = cut_down(value, True).decode()
+    kept = rounded_down(value, True).decode()
     while kept:
         code = ord(kept[-1]) + 1
         code = 0xE000 if code == 0xD800 else code
@@ -954,8 +951,8 @@ def check_bounds(leaf, values, low, high, exact=None):
     if leaf.type == "BYTE_ARRAY":
         text = leaf.logical is not None
         least, most = min(values), max(values)
-        need(low == cut_down(least, text), "minimum", low, least)
-        need(high == cut_up(most, text), "maximum", high, most)
+        need(low == rounded_down(least, text), "minimum", low, least)
+        need(high == rounded_up(most, text), "maximum", high, most)
         need(low <= least and high >= most, "bounds")
         if text:
             low.decode(), high.decode()

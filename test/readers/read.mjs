@@ -8,13 +8,14 @@
 //   {"error": message} if it fails
 //
 // A kind is "int", "text", "decimal(9,2)", {"list": kind}, {"map": [kind,
-// kind]} or {"row": [[name, kind], ...]}; parquet.py lists all.  A value is null,
-// a text, or an array of the values below it: numbers are decimal, dates days
-// and times microseconds since 1970, bytes hexadecimal.
+// kind]} or {"row": [[name, kind], ...]}; test/lib/parquet.py lists all.  A value is
+// null, a text, or an array of values.  In a text, a number is decimal, a date has
+// the days since 1970, a timestamp the microseconds since 1970, a time those since
+// midnight, and bytes are hexadecimal.
 import fs from 'node:fs';
 import readline from 'node:readline';
 
-// Otherwise, byte order marks at the beginning of texts and names are lost.
+// The default decoder removes byte order marks from texts and names.
 globalThis.TextDecoder = class extends TextDecoder {
   constructor(label, options) {
     super(label, { ...options, ignoreBOM: true });
@@ -30,7 +31,7 @@ const utf8 = new TextDecoder('utf-8', { fatal: true, ignoreBOM: true });
 const hex = bytes => Buffer.from(bytes).toString('hex');
 const number = value => (Object.is(value, -0) ? '-0' : String(value));
 
-// Two's complement, big-endian.
+// Decodes a number in two's complement, big-endian.
 function integer(bytes) {
   return String(BigInt.asIntN(8 * bytes.length, BigInt('0x' + hex(bytes))));
 }
@@ -88,8 +89,10 @@ async function readDuckdb(file) {
     name, kinds[i], (columns[i] ?? []).map(value => duckdbValue(kinds[i], value))]);
 }
 
-// ---- hyparquet: its values are converted here, since it has neither exact
-// decimals nor microseconds ----
+// ---- hyparquet ----
+
+// hyparquet's own conversions lose digits of decimals, and microseconds, so its
+// values are read without their logical types and converted here.
 
 function hyparquetKind(node) {
   const { element, children } = node;
@@ -122,32 +125,34 @@ function hyparquetValue(kind, value) {
   }
 }
 
-function stripMeaning(node, inMap) {
+function removeLogicalTypes(node, inMap) {
   const { element, children } = node;
   if (children.length === 0 && !(inMap && element.name === 'key')) {
     delete element.logical_type;
     delete element.converted_type;
   }
   const map = element.converted_type === 'MAP' || inMap && children.length > 0;
-  for (const child of children) stripMeaning(child, map);
+  for (const child of children) removeLogicalTypes(child, map);
 }
 
 async function readHyparquet(path) {
   const bytes = fs.readFileSync(path);
   const file = bytes.buffer.slice(bytes.byteOffset, bytes.byteOffset + bytes.length);
-  // its own decoders of statistics are replaced: texts in them are clipped
+  // statistics are left encoded, since they have truncated texts
   const parsers = { jsonFromBytes: value => value };
   const metadata = await parquetMetadataAsync(file, { parsers });
   const tree = parquetSchema(metadata);
   const kinds = tree.children.map(hyparquetKind);
-  for (const child of tree.children) stripMeaning(child, false);
+  for (const child of tree.children) removeLogicalTypes(child, false);
   const rows = await parquetReadObjects({ file, metadata, compressors, utf8: false });
   return tree.children.map(({ element: { name } }, i) => [
     name, kinds[i], rows.map(row => hyparquetValue(kinds[i], row[name]))]);
 }
 
-// ---- arrow-rs, through Arrow's IPC; its buffers are read directly, since
-// Arrow for JavaScript rounds times ----
+// ---- arrow-rs ----
+
+// parquet-wasm returns a stream of Arrow's IPC.  We read its buffers directly, since
+// Arrow for JavaScript rounds times.
 
 function arrowKind(type) {
   switch (type.typeId) {

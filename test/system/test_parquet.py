@@ -1,7 +1,7 @@
-"""Parquet files as a whole: row groups, pages, statistics, columns, memory.
+"""Parquet files: row groups, pages, statistics, filters, sorting, memory.
 
-What types become is in test_parquet_types.py.  Each file is checked against the
-specification, and read by DuckDB, hyparquet and arrow-rs, which share no code.
+test_parquet_types.py tests types.  Each file is checked against the specification,
+and read by DuckDB, hyparquet and arrow-rs, which share no code.
 """
 
 import hashlib
@@ -25,7 +25,7 @@ from lib.randomvalues import SCHEMA, TYPES
 from lib.storable import Storable
 
 MB = 1024 * 1024
-# Beyond onboard.upload_memory: encoders, codecs, libcurl, a row.
+# Memory of encoders, codecs, libcurl and a row, beyond onboard.upload_memory.
 ALLOWANCE = 32 * MB
 
 SERIES = "SELECT g AS id, 'k' || g % 7 AS k FROM generate_series(1, {}) g"
@@ -41,14 +41,14 @@ def test_row_groups(parquet, rows):
     assert sizes == [1000] * (rows // 1000) + [rows % 1000] * (rows % 1000 > 0)
 
 
-def test_a_group_for_each_row(parquet):
+def test_row_groups_of_one_row(parquet):
     file = parquet.check(SERIES.format(20), row_group_rows=1)
     assert len(file.groups) == 20
 
 
 @pytest.mark.parametrize("rows", [1023, 1024, 1025, 2047, 2048, 2049])
 def test_batches(parquet, rows):
-    """The writer takes 1,024 rows at a time."""
+    """Numbers of rows around 1,024, the size of the writer's batches."""
     parquet.check(
         "SELECT g AS a, CASE WHEN g > 1023 THEN g END AS b,"
         " CASE WHEN g < 1025 THEN array_fill(g, ARRAY[g % 3]) END AS c,"
@@ -71,7 +71,7 @@ def test_pages(parquet, dictionary):
 
 
 def test_pages_of_long_texts(parquet):
-    """A batch of rows has many bytes, and a page has whole batches."""
+    """Pages consist of whole batches, so a batch of long texts has fewer rows."""
     file = parquet.check(
         "SELECT repeat(md5(g::text), 128) AS t FROM generate_series(1, 2000) g",
         page_size="256kB", dictionary=False, compression="snappy",
@@ -91,7 +91,7 @@ def test_row_group_size(parquet):
 
 
 def test_columns_of_few_values(parquet):
-    """Their pages take little room in the file, and do not fill the memory."""
+    """Pages of few distinct values are small, so they must not fill the memory."""
     execute(parquet.db, "SET onboard.upload_memory = '16MB'")
     columns = ", ".join(f"(g / {i + 1} % 2)::int AS c{i}" for i in range(40))
     file = parquet.land(
@@ -101,8 +101,8 @@ def test_columns_of_few_values(parquet):
     assert [group[3] for group in file.groups] == [200000]
 
 
-def test_values_that_repeat_late(parquet):
-    """A dictionary is kept for values that repeat after many others."""
+def test_dictionary_of_values_that_repeat_late(parquet):
+    """A dictionary is kept if values repeat only after many others."""
     file = parquet.land(
         "SELECT (g % 100000)::bigint AS a, g AS b FROM generate_series(1, 400000) g"
     )
@@ -110,8 +110,9 @@ def test_values_that_repeat_late(parquet):
     assert file.encodings["b"] == {PLAIN}
 
 
-def test_fall_back(parquet):
-    """Few values at first, then nothing but new ones: pages of both kinds."""
+def test_dictionary_fallback(parquet):
+    """Few distinct values, and then only new ones: the chunk has pages of both
+    encodings."""
     file = parquet.check(
         "SELECT CASE WHEN g < 15000 THEN 'k' || g % 10 ELSE md5(g::text) ||"
         " md5(g::text) END AS a, CASE WHEN g < 15000 THEN g % 10 ELSE g END"
@@ -123,7 +124,7 @@ def test_fall_back(parquet):
 
 
 def test_no_rows(parquet):
-    """A schema and no row group; nothing at all by default."""
+    """With "empty": "write", the file has a schema and no row group."""
     query = "SELECT 1 AS a, ARRAY['x'] AS b, 1.5::numeric(20,3) AS c LIMIT 0"
     file = parquet.check(query)
     assert file.groups == [] and file.rows == 0
@@ -131,7 +132,7 @@ def test_no_rows(parquet):
 
 
 def test_wide_table(parquet):
-    """As many columns as PostgreSQL has."""
+    """PostgreSQL's greatest number of columns in a table."""
     columns = ", ".join(
         f"CASE WHEN g % {1 + i % 5} = 0 THEN g + {i} END AS c{i}"
         if i % 2 else f"'v' || g % {1 + i % 7} AS c{i}" for i in range(1600)
@@ -142,7 +143,7 @@ def test_wide_table(parquet):
 
 
 def test_names(parquet):
-    """Names of all kinds; those that some readers refuse get a warning."""
+    """Special names; those that some readers refuse or confuse cause a warning."""
     db = parquet.db
     del db.notices[:]
     file = parquet.check(
@@ -163,7 +164,7 @@ def test_names(parquet):
 
 
 def test_large_values(parquet):
-    """Values of megabytes, beside small ones, of text and bytea."""
+    """Texts and bytea of megabytes beside small ones."""
     parquet.check(
         "SELECT g AS id, CASE g % 3 WHEN 0 THEN repeat(md5(g::text), 100000)"
         " WHEN 1 THEN 'x' END AS t, CASE WHEN g = 4 THEN"
@@ -172,8 +173,8 @@ def test_large_values(parquet):
     )
 
 
-def test_metadata_says_no_secret(parquet):
-    file = parquet.land("SELECT 'not to be told' AS a")
+def test_metadata_without_query_text(parquet):
+    file = parquet.land("SELECT 'a secret' AS a")
     assert "SELECT" not in json.dumps(file.properties())
     assert set(file.properties()) == {
         "onboard.postgresql_types", "onboard.run_id", "onboard.lsn"
@@ -182,7 +183,7 @@ def test_metadata_says_no_secret(parquet):
 
 # ---- statistics ----
 
-# name: type, and an expression over g; rows are not in the order of values
+# name: type, and an expression over g; most are in no order
 FILTERED = {
     "i2": ("int2", "(g * 7919 % 65536 - 32768)::int2"),
     "i4": ("int4", "(g::int8 * 48271 % 4294967296 - 2147483648)::int4"),
@@ -199,12 +200,12 @@ FILTERED = {
     "t": ("text", "'k' || md5(g::text)"),
     "long": ("text", "repeat(chr(97 + g / 1000), 70) || g"),
     "utf": ("text", "repeat(chr(230 + g / 100 * 97), 40) || chr(955 + g % 9)"),
-    # alike for longer than a bound is
+    # values that differ only after the length of a bound
     "alike": ("text", "repeat('p', 70) || g * 7919 % 8000"),
-    # greatest characters, whose bound cannot be made greater, or only before
+    # the greatest character, so a bound cannot be rounded up, or only before it
     "top": ("text", "repeat(chr(97 + g / 2000), g / 1000 % 2) || repeat("
             "chr(1114111), 20) || g % 7"),
-    # characters of two, three and four bytes across the end of a bound
+    # characters of two to four bytes at the end of a bound
     "across": ("text", "repeat('x', 59 + g / 100 % 7) || chr((ARRAY[955, 2047,"
                " 8364, 55295, 65535, 128512, 1114111])[1 + g % 7]) || g % 5"),
     "ones": ("bytea", "decode(repeat('ff', 60 + g / 400) || md5(g::text), 'hex')"),
@@ -233,8 +234,9 @@ def filtered_query(nulls):
 
 
 @pytest.mark.parametrize("encodings", ["compatible", "delta"])
-def test_filters(parquet, encodings):
-    """What DuckDB finds by the statistics is what PostgreSQL finds."""
+def test_conditions_on_statistics(parquet, encodings):
+    """DuckDB, which skips row groups by statistics, finds the rows that PostgreSQL
+    finds."""
     db, query = parquet.db, filtered_query(9)
     parquet.land(
         query, row_group_rows=500, page_size=4096, encodings=encodings
@@ -242,7 +244,7 @@ def test_filters(parquet, encodings):
     execute(db, f"CREATE TEMP TABLE filtered AS {query}")
     for name, (type, _) in FILTERED.items():
         ours = f'{name} COLLATE "C"' if type == "text" else name
-        constants = some_of(db, name, type, ours) + absent(type)
+        constants = sample(db, name, type, ours) + absent_constants(type)
         tests = ["IS NULL", "IS NOT NULL", "IN ('" + "', '".join(constants) + "')"]
         tests += [
             f"{operator} '{constant}'" for constant in constants
@@ -260,8 +262,8 @@ def test_filters(parquet, encodings):
         assert found == {tests[i]: n for i, n in wanted}, name
 
 
-def some_of(db, name, type, ours):
-    """Some values of a column, among them the least and the greatest."""
+def sample(db, name, type, ours):
+    """Some values of a column, including the least and the greatest one."""
     drawn = execute(
         db, f"SELECT DISTINCT {name}::text FROM filtered WHERE {name}"
         " IS NOT NULL ORDER BY 1 LIMIT 3"
@@ -275,7 +277,8 @@ def some_of(db, name, type, ours):
     return sorted(set(found))
 
 
-# Between the values, before and behind them: as a bound was cut, and longer.
+# Constants between, below and above the values, some as long as truncated
+# bounds, some longer.
 ABSENT = {
     "text": ["", "p" * 64, "p" * 70, "p" * 70 + "~", "\U0010ffff" * 16,
              "a" + "\U0010ffff" * 30, "x" * 63 + "\u07ff", "x" * 64, "~"],
@@ -287,27 +290,27 @@ ABSENT = {
 }
 
 
-def absent(type):
+def absent_constants(type):
     numbers = ["0", "1", "-1"] if type.startswith(("int", "numeric")) else []
     return ABSENT.get(type, numbers)
 
 
 def cast(test, type):
-    """The same for DuckDB, which else compares some types as texts."""
+    """A condition for DuckDB, which would compare some types as texts."""
     if type == "bytea":
         return re.sub(r"'.x([^']*)'", r"unhex('\1')", test)
     type = DUCKDB_TYPES.get(type, type.replace("numeric", "decimal"))
     return re.sub("('[^']*')", rf"CAST(\1 AS {type})", test)
 
 
-# How PostgreSQL has the least and the greatest of what has no min() there.
+# Expressions in Parquet's order, for types that have no min() in PostgreSQL.
 COMPARED = {"text": '{} COLLATE "C"', "uuid": "{}::text COLLATE \"C\"",
             "bytea": "encode({}, 'hex') COLLATE \"C\"", "bool": "{}::int"}
 
 
 @pytest.mark.parametrize("rows", [1000, 10 ** 6])
-def test_footer_says_what_sql_says(parquet, rows):
-    """Minima, maxima and nulls of each row group, for each column."""
+def test_footer_statistics(parquet, rows):
+    """The minima, maxima and null counts of each row group and column."""
     db, query = parquet.db, filtered_query(7)
     file = parquet.land(query, row_group_rows=rows)
     execute(db, "CREATE TEMP TABLE grouped AS SELECT (row_number() OVER () - 1)"
@@ -324,16 +327,16 @@ def test_footer_says_what_sql_says(parquet, rows):
         chunks = list(file.chunks(name))
         assert len(chunks) == len(wanted) == -(-8000 // rows)
         for chunk, (nulls, nans, least, most) in zip(chunks, wanted):
-            check_footer(leaf, type, chunk[12], nulls, nans, least, most)
+            check_chunk_statistics(leaf, type, chunk[12], nulls, nans, least, most)
 
 
-def check_footer(leaf, type, stats, nulls, nans, least, most):
+def check_chunk_statistics(leaf, type, stats, nulls, nans, least, most):
     assert stats[3] == nulls, leaf.name
     if nans:
         assert set(stats) == {3}, leaf.name
         return
     if 5 not in stats:
-        # no text is greater that is not longer
+        # the prefix cannot be rounded up
         assert most.startswith(("\U0010ffff" * 16, "ff" * 64)), leaf.name
         return
     low, high = bound_text(leaf, type, stats[6]), bound_text(leaf, type, stats[5])
@@ -362,15 +365,15 @@ def bound_text(leaf, type, data):
 
 # ---- Bloom filters ----
 
-UNFILTERED = ("bool", "bytea", "float4", "float8")
+TYPES_WITHOUT_FILTERS = ("bool", "bytea", "float4", "float8")
 FILTERABLE = [name for name, (type, _) in FILTERED.items()
-              if type not in UNFILTERED]
+              if type not in TYPES_WITHOUT_FILTERS]
 
 
 @pytest.mark.parametrize("dictionary", [True, False])
 def test_bloom_filters(parquet, dictionary):
-    """Of each type: every value is in its chunk's filter, which the checker
-    looks up, and DuckDB finds rows by it."""
+    """The checker finds every value of each type in its chunk's filter, and DuckDB
+    finds rows by it."""
     db, query = parquet.db, filtered_query(9)
     file = parquet.check(
         query, row_group_rows=3000, dictionary=dictionary,
@@ -397,13 +400,13 @@ def test_bloom_filters(parquet, dictionary):
         assert [int(n) for (n,) in found] == [n for (n,) in wanted], name
 
 
-def test_bloom_filters_exclude(parquet):
-    """DuckDB's own look into the filters: the one group that has a value."""
+def test_bloom_filter_probe(parquet):
+    """DuckDB's probe of the filters finds the row group that has a value."""
     file = parquet.land(
         "SELECT g AS id, md5(g::text) AS t FROM generate_series(1, 40000) g",
         row_group_rows=10000, bloom_filter=["id", "t"],
     )
-    # 10,000 values at 10.5 bits and more, a power of two
+    # 10,000 values take 10.5 bits each, rounded up to a power of two
     assert [len(found) for found in file.filters.values()] == [4, 4]
     assert all(one.size == 16384 for found in file.filters.values()
                for one in found)
@@ -418,8 +421,8 @@ def test_bloom_filters_exclude(parquet):
     assert sum(rates) / len(rates) < 0.015
 
 
-def test_bloom_filters_of_nothing(parquet):
-    """Nulls and no values have none; a dictionary's values are few."""
+def test_bloom_filters_without_values(parquet):
+    """A chunk without values has no filter; few distinct values have a small one."""
     file = parquet.check(
         "SELECT NULL::int AS a, CASE g WHEN 5 THEN '' END AS b, g % 20 AS c"
         " FROM generate_series(1, 5000) g", bloom_filter=["a", "b", "c"],
@@ -430,12 +433,12 @@ def test_bloom_filters_of_nothing(parquet):
     assert file.filters == {}
 
 
-def test_no_bloom_filters(parquet):
+def test_bloom_filters_are_optional(parquet):
     assert parquet.land(SERIES.format(100)).filters == {}
 
 
-def test_bloom_filters_within_the_memory(parquet):
-    """Of many columns, they become smaller than they ought to be, or none."""
+def test_bloom_filters_within_memory(parquet):
+    """Filters of many columns are limited to their share of the memory."""
     execute(parquet.db, "SET onboard.upload_memory = '16MB'")
     columns = [f"c{i}" for i in range(40)]
     query = (
@@ -454,7 +457,7 @@ def test_bloom_filters_within_the_memory(parquet):
 
 
 def test_boundary_orders(parquet):
-    """The checker knows what they must be; pages of nulls do not count."""
+    """The checker verifies them; pages that have only nulls do not count."""
     file = parquet.land(
         "SELECT g AS up, -g AS down, 7 AS same, g * 7919 % 20011 AS mixed,"
         " CASE WHEN g < 5000 OR g > 10000 THEN g END AS gap,"
@@ -489,11 +492,11 @@ SORTED = """
         nullif(g % 10, 3) AS x
     FROM generate_series(1, 500) g) q ORDER BY """
 
-# An ORDER BY of these columns, and the leaves that the file names.
+# ORDER BY: sorting columns of the file.
 ORDERS = {
     "b, i2 DESC, id": ["b", "i2 desc", "id"],
     "i4, i8, o DESC NULLS LAST, id": ["i4", "i8", "o desc last", "id"],
-    't COLLATE "C", id': [],  # another expression than the column's
+    't COLLATE "C", id': [],  # the sort key is not the column
     "bin, u DESC, d, id": ["bin", "u desc", "d", "id"],
     "tm, ts DESC, tz, id": ["tm", "ts desc", "tz", "id"],
     "d9 DESC, d30, id": ["d9 desc", "d30", "id"],
@@ -509,12 +512,12 @@ ORDERS = {
 }
 
 
-def named_sorting(file):
-    """The sorting columns, which must be the same in all groups."""
+def sorting_of(file):
+    """The sorting columns, which must be the same in all row groups."""
     found = {
         json.dumps([
             file.leaves[key[1]].path[0] + (" desc" if key[2] else "")
-            # what PostgreSQL would do without a word is not said
+            # PostgreSQL's default place of nulls is left out
             + ("" if key[3] == key[2] else " first" if key[3] else " last")
             for key in group.get(4, [])
         ])
@@ -526,23 +529,23 @@ def named_sorting(file):
 
 @pytest.mark.parametrize("order", ORDERS)
 def test_sorting_columns(parquet, order):
-    """The checker compares them with the rows; nested leaves count."""
+    """The checker verifies that rows are sorted; columns are numbered by leaf."""
     file = parquet.land(
         SORTED + order, row_group_rows=123, numeric="decimal(38,9)"
     )
-    assert named_sorting(file) == ORDERS[order]
+    assert sorting_of(file) == ORDERS[order]
 
 
 @pytest.mark.parametrize("what", ["t", "v", "n"])
 @pytest.mark.parametrize("collation", ["C", "POSIX", "en-x-icu"])
 def test_sorting_columns_of_texts(parquet, collation, what):
-    """Only in the order of their bytes."""
+    """Texts qualify only in collations that compare bytes."""
     query = (
         f"SELECT {what} COLLATE \"{collation}\" AS {what}, id FROM"
         f" ({SORTED} id) q ORDER BY 1, 2"
     )
     file = parquet.check(query)
-    assert named_sorting(file) == ([] if "icu" in collation else [what, "id"])
+    assert sorting_of(file) == ([] if "icu" in collation else [what, "id"])
 
 
 @pytest.mark.parametrize("query,names", [
@@ -565,24 +568,24 @@ def test_sorting_columns_of_texts(parquet, collation, what):
      ["id"]),
 ], ids=str)
 def test_sorting_columns_of_queries(parquet, query, names):
-    """Those of the last ORDER BY, as far as it is about the result."""
-    assert named_sorting(parquet.check(query)) == names
+    """Sort keys of the outermost ORDER BY qualify if they are in the result."""
+    assert sorting_of(parquet.check(query)) == names
 
 
 def test_sorting_columns_beside_replaced_values(parquet):
-    """What becomes null is not where nulls are."""
+    """A value that becomes null is not at the place of nulls."""
     query = (
         "SELECT id, CASE id WHEN 9 THEN 'infinity' ELSE '2000-01-01'::date + id"
         " END::date AS d FROM generate_series(1, 9) id ORDER BY {}"
     )
     for order, names in (("d, id", []), ("id, d", ["id"])):
         file = parquet.land(query.format(order), unrepresentable="null")
-        assert named_sorting(file) == names
+        assert sorting_of(file) == names
 
 
 def test_sorting_columns_in_parallel(parquet):
-    """Rows that several processes read come in order, or it is not said that
-    they do."""
+    """Only a plan that keeps the order, such as Gather Merge, has sorting columns.
+    """
     db = parquet.db
     execute(db, "CREATE TABLE pq_sorted AS SELECT g AS id, g % 9 AS k, md5("
             "g::text) AS t FROM generate_series(1, 12000) g; ANALYZE pq_sorted;"
@@ -600,31 +603,31 @@ def test_sorting_columns_in_parallel(parquet):
             assert plan.split("  ")[0] == top
             file = parquet.land(query, row_group_rows=1000, parallel=2)
             parquet.compare(file, query, in_order=top != "Gather")
-            assert named_sorting(file) == names
+            assert sorting_of(file) == names
     finally:
         execute(db, "DROP TABLE pq_sorted")
 
 
-# About as long as a bound: they end before it, in it, behind it, or nowhere.
-BORDERS = ["x" * 63, "x" * 64, "x" * 64 + "a", "x" * 64 + "b", "x" * 63 + "\u00e9"]
+# Texts that are shorter, as long as, and longer than a bound.
+PREFIXED = ["x" * 63, "x" * 64, "x" * 64 + "a", "x" * 64 + "b", "x" * 63 + "\u00e9"]
 
 
-def test_bounds_of_texts_alike(parquet):
-    """Which one comes first has no influence on what is said of both."""
-    for few in itertools.permutations(BORDERS, 3):
+def test_bounds_of_common_prefixes(parquet):
+    """Bounds do not depend on the order of values with a common prefix."""
+    for few in itertools.permutations(PREFIXED, 3):
         values = ", ".join(f"('{text}')" for text in few)
         parquet.check(f"SELECT t FROM (VALUES {values}) v(t)", readers=["duckdb"])
 
 
-# ---- the checker can fail ----
+# ---- the checker ----
 
 
 @pytest.mark.parametrize("what", [
     "statistics", "page", "offset", "encodings", "rows", "filter", "sorting",
     "boundary",
 ])
-def test_the_checker_sees(parquet, what):
-    """A file that was damaged in one place is refused."""
+def test_checker_detects_damage(parquet, what):
+    """The checker rejects a file that was damaged in one place."""
     data = bytearray()
     parquet.land("SELECT g AS a, g::text AS b FROM generate_series(1, 99) g",
                  compression="none", dictionary=False, bloom_filter=["b"])
@@ -639,7 +642,7 @@ def test_the_checker_sees(parquet, what):
     elif what == "offset":
         data[chunk[4] + 3] ^= 2
     elif what == "filter":
-        # a bit of a value, which has eight of them
+        # one of the eight bits of a value
         at = other[3][14] + other[3][15] - 1
         while data[at] == 0:
             at -= 1
@@ -662,7 +665,7 @@ def test_the_checker_sees(parquet, what):
 # ---- random tables, and PostgreSQL's own ----
 
 RANDOM_TABLES = 12
-SOLE = "SET max_parallel_workers_per_gather = 0"
+SERIAL = "SET max_parallel_workers_per_gather = 0"
 
 
 def test_random_tables(parquet, pg, show):
@@ -682,10 +685,10 @@ def test_random_tables(parquet, pg, show):
 
 
 def check_drawn(parquet, db, seed, number):
-    """Every other table by workers, whose rows come in any order."""
+    """Every other table is exported by parallel workers, in any order."""
     draw, rng = Draw(seed, number, 0), random.Random(f"{seed}/{number}")
     execute(db, f"RESET ALL; SET TimeZone = 'UTC'; SET jit = off;"
-            f"SET client_min_messages = error; {EAGER if number % 2 else SOLE}")
+            f"SET client_min_messages = error; {EAGER if number % 2 else SERIAL}")
     for statement in draw.script:
         execute(db, statement)
     options = drawn_options(rng, draw.names)
@@ -753,7 +756,7 @@ CATALOGS = ["pg_class", "pg_proc", "pg_type", "pg_attribute", "pg_operator",
 
 @pytest.mark.parametrize("name", CATALOGS)
 def test_catalogs(parquet, name):
-    """PostgreSQL's own tables; vectors, whose lower bound is 0, as texts."""
+    """Catalogs of PostgreSQL, with vectors, whose lower bound is 0, as texts."""
     columns = execute(
         parquet.db, "SELECT string_agg(CASE WHEN atttypid IN"
         " ('oidvector'::regtype, 'int2vector'::regtype, 'anyarray'::regtype)"
@@ -774,7 +777,7 @@ def test_catalogs(parquet, name):
     ("values", "zstd"),
 ])
 def test_memory(db, bucket, what, compression):
-    """It stays within the bound, with many columns and with wide rows."""
+    """The peak stays within the limit, with many columns and with wide rows."""
     execute(db, "SET onboard.upload_memory = '64MB'")
     if what == "columns":
         columns = ", ".join(
@@ -802,7 +805,7 @@ def test_memory(db, bucket, what, compression):
     assert peak.peak - peak.before <= 64 * MB + ALLOWANCE
 
 
-def test_a_row_beyond_the_memory(db, bucket, rgw):
+def test_row_beyond_memory(db, bucket, rgw):
     from lib.exports import failure, land, no_trace
 
     execute(db, "SET onboard.upload_memory = '16MB'")
@@ -819,7 +822,7 @@ def test_a_row_beyond_the_memory(db, bucket, rgw):
 
 
 def test_elements_beyond_the_memory(db, bucket, rgw):
-    """An array of 20 MB whose elements, uncompressed, have 2 GB."""
+    """An array of 20 MB whose elements have 2 GB when they are decompressed."""
     from lib.exports import failure, land, no_trace
 
     execute(db, "CREATE TYPE pq_pressed AS (id int, t text);"
@@ -835,7 +838,7 @@ def test_elements_beyond_the_memory(db, bucket, rgw):
             )
         assert error.pgcode == "54000"
         no_trace(rgw, bucket)
-        # the array itself is there up to three times
+        # there are up to three copies of the array
         assert peak.peak - peak.before <= (128 + 3 * 24) * MB + ALLOWANCE
     finally:
         execute(db, "DROP TABLE pq_arrays; DROP TYPE pq_pressed")

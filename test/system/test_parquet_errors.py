@@ -1,4 +1,4 @@
-"""Exports of Parquet that fail, and those beside other features.
+"""Exports as Parquet that fail, and Parquet with other features.
 
 Invalid options and columns are reported before the first request to the store,
 which the proxy would see.

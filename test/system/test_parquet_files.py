@@ -1,11 +1,11 @@
-"""Files of random schemas and values, read again by readers that share no code.
+"""Random Parquet files, read by several readers that share no code.
 
-test/fuzz/parquet_files.c makes them, under ASan and UBSan: groups, lists and
-maps within one another, required and optional, under any options.  A failure
-says how to see it again:
+test/fuzz/parquet_files.c writes files of random schemas, options and values, under
+ASan and UBSan; groups, lists and maps are nested.  The message of a failure has the
+seed that reproduces it:
 
     ONBOARD_SEED=123          the files of that seed
-    ONBOARD_FUZZ_SECONDS=600  for so long, with one seed after the other
+    ONBOARD_FUZZ_SECONDS=600  files of random seeds, for that time
 """
 
 import json
@@ -30,7 +30,7 @@ PACKAGES = ["libcrypto", "zlib", "libisal", "libzstd", "liblz4", "snappy",
 FLAGS = ["-std=c11", "-D_GNU_SOURCE", "-g", "-O1", "-fno-omit-frame-pointer",
          "-fsanitize=address,undefined", "-fno-sanitize-recover=all", "-Isrc"]
 FILES = 40
-# Our own checker takes a second for so many bytes.
+# lib/parquet_file.py takes a second to check a file of this size.
 SMALL = 30_000
 
 
@@ -51,7 +51,7 @@ def generator(tmp_path_factory):
     return program
 
 
-def test_files(generator, readers, tmp_path, show):
+def test_random_files(generator, readers, tmp_path, show):
     seconds = int(os.environ.get("ONBOARD_FUZZ_SECONDS", 0))
     seed = int(os.environ.get("ONBOARD_SEED") or secrets.randbelow(10 ** 9))
     end = time.monotonic() + seconds
@@ -77,12 +77,12 @@ def test_files(generator, readers, tmp_path, show):
             break
         seed = secrets.randbelow(10 ** 9)
     show(f"{made} files with {values} values, the last by ONBOARD_SEED={seed}")
-    # Few have too little memory.
+    # Files that exceed their memory limit are left out.
     assert made > FILES * 0.7
 
 
 def check(readers, path):
-    """How many values have been compared."""
+    """Compares a file with its values; returns their number."""
     wanted = json.loads(path.read_text())
     parquet = path.with_suffix(".parquet")
     file = ParquetFile(parquet.read_bytes())
@@ -103,14 +103,14 @@ def check(readers, path):
 def compare(what, column, values):
     assert len(column.values) == len(values), f"{what}: rows"
     for row, (found, wanted) in enumerate(zip(column.values, values)):
-        if not same(column.kind, found, wanted):
+        if not is_same(column.kind, found, wanted):
             raise AssertionError(
                 f"{what} {column.kind}, row {row}:"
                 f" {str(found)[:500]}, not {str(wanted)[:500]}"
             )
 
 
-def same(kind, found, wanted):
+def is_same(kind, found, wanted):
     if found is None or wanted is None:
         return found is wanted
     if isinstance(kind, dict):
@@ -118,15 +118,15 @@ def same(kind, found, wanted):
             return False
         ((what, inner),) = kind.items()
         if what == "list":
-            return all(same(inner, *pair) for pair in zip(found, wanted))
+            return all(is_same(inner, *pair) for pair in zip(found, wanted))
         if what == "map":
-            # in the order of the keys, which JavaScript may change
+            # JavaScript may change the order of the keys
             return all(
-                one[0] == other[0] and same(inner[1], one[1], other[1])
+                one[0] == other[0] and is_same(inner[1], one[1], other[1])
                 for one, other in zip(sorted(found, key=key), sorted(wanted, key=key))
             )
         return all(
-            same(below, *pair)
+            is_same(below, *pair)
             for (_, below), *pair in zip(inner, found, wanted)
         )
     if kind in ("float4", "float8"):
@@ -143,7 +143,7 @@ def key(pair):
 
 
 def bits(kind, text):
-    """All NaNs are the same one."""
+    """The bits of a floating-point number; all NaNs are the same."""
     value = float(text)
     if math.isnan(value):
         return "NaN"

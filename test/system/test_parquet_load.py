@@ -1,6 +1,6 @@
-"""Parquet of values as large as PostgreSQL has them.
+"""Parquet files with PostgreSQL's greatest values.
 
-They take gigabytes of memory, in the session and in the reader.
+The tests take gigabytes of memory, in the session and in the reader.
 """
 
 import pytest
@@ -9,7 +9,7 @@ from landing import execute, land
 from lib.exports import failure, no_trace
 from lib.parquet_file import ParquetFile
 
-# The most that an allocation of PostgreSQL's has, less a varlena's header.
+# PostgreSQL's greatest allocation, less the header of a varlena.
 LONGEST = 1024 ** 3 - 1 - 4
 TYPES = {
     "text": f"repeat('x', {LONGEST})",
@@ -18,8 +18,10 @@ TYPES = {
 
 
 @pytest.mark.parametrize("type,compression", [("text", "zstd"), ("bytea", "none")])
-def test_a_gigabyte(gigabytes, db, s3, bucket, readers, tmp_path, type, compression):
-    """A small value before it, another one behind it."""
+def test_greatest_value(
+    gigabytes, db, s3, bucket, readers, tmp_path, type, compression
+):
+    """A value of a gigabyte between two small ones."""
     value = TYPES[type]
     query = (
         f"SELECT g AS id, CASE g WHEN 2 THEN {value} ELSE 'y' END AS v"
@@ -46,7 +48,7 @@ def test_a_gigabyte(gigabytes, db, s3, bucket, readers, tmp_path, type, compress
 
 
 @pytest.mark.parametrize("type", TYPES)
-def test_a_gigabyte_too_much(gigabytes, db, rgw, bucket, type):
+def test_greatest_value_beyond_memory(gigabytes, db, rgw, bucket, type):
     execute(db, "SET onboard.upload_memory = '2GB'")
     error = failure(
         land, db, f"SELECT 1 AS id, {TYPES[type]} AS v", bucket, format="parquet"

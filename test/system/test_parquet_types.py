@@ -1,8 +1,8 @@
-"""Each of PostgreSQL's types in Parquet, at its limits, read by all readers.
+"""PostgreSQL's types in Parquet, at their limits, with all readers.
 
-A table has a column of each type; its values are the listed ones, in turn, and
-nulls.  Files are checked against the specification, and each value, as text, is
-compared with COPY's.
+A table has a column for each type, with the values of a list and nulls.  Files are
+checked against the specification, and the text of each value is compared with
+COPY's.
 """
 
 import csv
@@ -78,8 +78,8 @@ SCHEMA = """
     CREATE DOMAIN pq_wholes AS int[];
     CREATE EXTENSION IF NOT EXISTS hstore;
 """
-DROPPED = """
-    DROP TABLE pq_zoo;
+DROP_SCHEMA = """
+    DROP TABLE pq_types;
     DROP DOMAIN pq_negative, pq_whole, pq_amount, pq_word, pq_couple, pq_wholes;
     DROP TYPE pq_nest, pq_pair, pq_mood;
 """
@@ -94,7 +94,7 @@ MAPS = ['', '"a"=>"1"', '"a"=>NULL', '"a"=>"", "bb"=>"x", "c"=>NULL',
         '"k\\"ey"=>"v\\\\al"', '"e"=>"\u20ac"']
 
 # name: type and values
-ZOO = {
+COLUMNS = {
     "boolean": ("bool", ["t", "f", "t", "t", "f"]),
     "int2": ("int2", integers(16)),
     "int4": ("int4", integers(32)),
@@ -176,30 +176,30 @@ FLOAT = {"FLOAT", "DOUBLE"}
 
 
 @pytest.fixture(scope="module")
-def zoo(pg):
-    """A query of all rows, which are read as stored tuples."""
+def all_types(pg):
+    """A query that returns stored tuples."""
     db = pg.connect("onboard")
     execute(db, SCHEMA)
-    columns = ", ".join(f'"{name}" {type}' for name, (type, _) in ZOO.items())
-    execute(db, f"CREATE TABLE pq_zoo (id int4 NOT NULL, {columns})")
+    columns = ", ".join(f'"{name}" {type}' for name, (type, _) in COLUMNS.items())
+    execute(db, f"CREATE TABLE pq_types (id int4 NOT NULL, {columns})")
     rows = io.StringIO()
     writer = csv.writer(rows, quoting=csv.QUOTE_ALL)
     for number in range(ROWS):
         row = [number]
-        for i, (_, values) in enumerate(ZOO.values()):
-            # each column has its own rhythm of nulls
+        for i, (_, values) in enumerate(COLUMNS.values()):
+            # the period of values and nulls differs between columns
             at = number % (len(values) + 1 + i % 3)
             row.append(values[at] if at < len(values) else "a null")
         writer.writerow(row)
     rows.seek(0)
     with db.cursor() as cursor:
-        names = ", ".join(f'"{name}"' for name in ZOO)
+        names = ", ".join(f'"{name}"' for name in COLUMNS)
         cursor.copy_expert(
-            "COPY pq_zoo FROM STDIN (FORMAT csv, NULL 'a null',"
+            "COPY pq_types FROM STDIN (FORMAT csv, NULL 'a null',"
             f" FORCE_NULL ({names}))", rows,
         )
-    yield "TABLE pq_zoo"
-    execute(db, DROPPED)
+    yield "TABLE pq_types"
+    execute(db, DROP_SCHEMA)
     db.close()
 
 
@@ -214,8 +214,8 @@ def zoo(pg):
     {"compression": "lz4"},
     {"compression": "zstd", "compression_level": 19, "row_group_rows": 97},
 ], ids=str)
-def test_zoo(parquet, zoo, options):
-    file = parquet.check(zoo, **options)
+def test_all_types(parquet, all_types, options):
+    file = parquet.check(all_types, **options)
     assert file.codecs == {options.get("compression", "zstd")}
     groups = -(-ROWS // options.get("row_group_rows", ROWS))
     assert len(file.groups) == groups
@@ -238,16 +238,16 @@ def test_zoo(parquet, zoo, options):
         assert file.encodings["int4"] == {PLAIN}
 
 
-def test_zoo_as_slots(parquet, zoo):
-    """Rows that were sorted, and rows that were computed."""
-    parquet.check(f"{zoo} ORDER BY id")
-    parquet.check("SELECT (q).* FROM (SELECT z AS q FROM pq_zoo z ORDER BY id"
+def test_rows_that_are_no_stored_tuples(parquet, all_types):
+    """Sorted rows and computed rows, which are no stored tuples."""
+    parquet.check(f"{all_types} ORDER BY id")
+    parquet.check("SELECT (q).* FROM (SELECT z AS q FROM pq_types z ORDER BY id"
                   " OFFSET 0) q")
 
 
-def test_types(parquet, zoo):
-    """The types are those that the documentation lists."""
-    kinds = dict(parquet.land(zoo).kinds())
+def test_types(parquet, all_types):
+    """The types are those of docs/parquet.md."""
+    kinds = dict(parquet.land(all_types).kinds())
     assert kinds["boolean"] == "bool"
     assert kinds["int2"] == kinds["int4"] == kinds["oid"] == "int"
     assert kinds["numeric_12_2"] == kinds["domain_numeric"] == "decimal(12,2)"
@@ -264,19 +264,19 @@ def test_types(parquet, zoo):
     assert kinds["map"] == {"map": ["text", "text"]}
 
 
-def test_types_of_postgresql(parquet, zoo):
-    """The file has PostgreSQL's types, for readers that recreate the table."""
-    file = parquet.land(zoo)
+def test_types_of_postgresql(parquet, all_types):
+    """The key-value metadata has PostgreSQL's types."""
+    file = parquet.land(all_types)
     sql = (
         "SELECT json_object_agg(attname, format_type(atttypid, atttypmod))"
-        " FROM pg_attribute WHERE attrelid = 'pq_zoo'::regclass AND attnum > 0"
+        " FROM pg_attribute WHERE attrelid = 'pq_types'::regclass AND attnum > 0"
     )
     found = json.loads(file.properties()["onboard.postgresql_types"])
     assert found == execute(parquet.db, sql)[0][0]
 
 
 def test_null_patterns(parquet):
-    """Nulls first, last, alternating, in runs of all lengths, and all."""
+    """Nulls at the beginning or the end, alternating, in runs, and only nulls."""
     file = parquet.check(
         "SELECT CASE WHEN g > 1500 THEN g END AS late,"
         " CASE WHEN g < 1500 THEN g END AS early,"
@@ -338,15 +338,15 @@ def test_numeric_as_decimal(parquet):
     assert file.kinds() == [["n", "decimal(38,9)"]]
 
 
-def test_numeric_option_spares_others(parquet):
-    """Where the precision is known, the option has no effect."""
+def test_numeric_option_with_precision(parquet):
+    """The option has no effect on a numeric with a precision."""
     query = "SELECT 1.5::numeric(9,2) AS a, 2.5::numeric AS b, 3::numeric(60,1) AS c"
     file = parquet.check(query, numeric="text")
     assert file.kinds() == [["a", "decimal(9,2)"], ["b", "text"], ["c", "text"]]
 
 
-# Values that Parquet does not have
-STRANGE = {
+# Values that Parquet cannot represent.
+UNREPRESENTABLE = {
     "date": "'infinity'", "timestamp": "'-infinity'",
     "timestamptz": "'infinity'", "time": "'24:00'", "numeric(9,2)": "'NaN'",
     "int[]": "'{{1,2},{3,4}}'", "int2[]": "'[0:1]={1,2}'",
@@ -354,20 +354,19 @@ STRANGE = {
 }
 
 
-@pytest.mark.parametrize("type", STRANGE)
+@pytest.mark.parametrize("type", UNREPRESENTABLE)
 def test_unrepresentable_is_null(parquet, type):
-    type, strange = type.strip(), STRANGE[type]
+    type, constant = type.strip(), UNREPRESENTABLE[type]
     null = "'{NULL,2000-01-01}'" if type == "date[]" else "NULL"
     usual = f"SELECT NULL::{type} AS v UNION ALL SELECT {{}}::{type}"
     file = parquet.check(
-        usual.format(strange), usual.format(null), unrepresentable="null"
+        usual.format(constant), usual.format(null), unrepresentable="null"
     )
     assert file.rows == 2
 
 
-def test_extreme_columns(parquet):
-    """Columns with the least and the greatest integers, whose differences
-    overflow."""
+def test_overflowing_differences(parquet):
+    """Differences between the least and the greatest integers overflow."""
     query = (
         "SELECT CASE g % 3 WHEN 0 THEN -2147483648 WHEN 1 THEN 2147483647"
         " ELSE g END AS a, CASE g % 2 WHEN 0 THEN -9223372036854775808"
@@ -379,9 +378,8 @@ def test_extreme_columns(parquet):
         parquet.check(query, encodings=encodings, dictionary=False)
 
 
-def test_hstore_of_another_name(parquet):
-    """hstore is recognized by its extension; another type of that name is a
-    text."""
+def test_other_type_named_hstore(parquet):
+    """A type named hstore that does not belong to the extension is a text."""
     execute(parquet.db, "CREATE SCHEMA pq_other; CREATE TYPE pq_other.hstore"
             " AS ENUM ('a')")
     try:
@@ -392,7 +390,7 @@ def test_hstore_of_another_name(parquet):
 
 
 def test_types_without_fields(parquet):
-    """No group can be without a field, so their values are texts."""
+    """Composite types without fields are texts, since a group must have a field."""
     db = parquet.db
     execute(db, "CREATE TYPE pq_nothing AS (); CREATE TABLE pq_void (a pq_nothing,"
             " b int, c pq_nothing[]); INSERT INTO pq_void VALUES (ROW(), 1, NULL),"
@@ -405,7 +403,7 @@ def test_types_without_fields(parquet):
 
 
 def test_rows_of_an_altered_type(parquet):
-    """Composite values that were stored before their type was altered."""
+    """Rows that were stored before their type was altered."""
     db = parquet.db
     execute(db, """
         CREATE TYPE pq_old AS (a int, b text, c int);

@@ -1,12 +1,12 @@
-"""PostgreSQL's own regression database: each of its relations as Parquet.
+"""Each relation of PostgreSQL's regression database as Parquet.
 
-PostgreSQL's tests leave some 900 relations of all types, with defaults, dropped
-columns, inheritance, partitions and rules.  They are run here, by the
-pg_regress that the server was installed with, so it takes PostgreSQL's source:
-ONBOARD_SOURCE, which test/checked.sh sets.  What they find is not looked at.
+PostgreSQL's regression tests leave about 900 relations of all types, with
+defaults, dropped columns, inheritance, partitions and rules.  The installed
+pg_regress runs these tests from PostgreSQL's source, in the folder
+ONBOARD_SOURCE, which test/checked.sh sets; their results are ignored.
 
-Each relation is read by DuckDB, and its values are compared with COPY's text.
-A small file is checked against the specification, too.
+DuckDB reads each file, and its values are compared with COPY's text.  Small files
+are also checked against the specification.
 """
 
 import os
@@ -25,12 +25,12 @@ from lib.postgres import Cluster, pg_config
 from lib.storable import Storable
 
 DATABASE = "regression"
-# Larger files are not checked against the specification, which takes long.
+# Larger files are not checked against the specification, since that is slow.
 SMALL = 20_000
 MOST_ROWS = 2000
 FAILURES = 10
 
-# What may hinder an export: names and columns that Parquet has no form for.
+# The errors that an export may raise, by SQLSTATE.
 REFUSED = {
     "42611": "the query's result has no columns",
 }
@@ -87,7 +87,7 @@ def run_regress(cluster, source):
         "schedule": folder / "input/parallel_schedule",
         "max-concurrent-tests": "20",
     }
-    # Locales and the like differ, so some of its tests may fail.
+    # Some of the tests may fail, for example because of the locale.
     program = libraries / "pgxs/src/test/regress/pg_regress"
     process.run(
         [*as_owner, "sh", "-c", '"$@" >out 2>&1 || tail -n 3 out', "sh", program,
@@ -124,15 +124,15 @@ def test_regression_database(parquet, show):
 def check(parquet, relation, changes):
     db = parquet.db
     if changes:
-        relation = keep(db, relation)
+        relation = copy_of(db, relation)
     columns = Storable(db).columns(relation)
-    held = ", ".join(f"{held} AS {name}" for name, held in columns)
+    values = ", ".join(f"{expression} AS {name}" for name, expression in columns)
     limit = f"FROM {relation} LIMIT {MOST_ROWS}"
-    expected = f"SELECT {held} {limit}"
+    expected = f"SELECT {values} {limit}"
     try:
         copy(db, expected, format="text")
     except psycopg2.Error as wanted:
-        # a view may be of things that were dropped, or that fail
+        # a view may depend on dropped objects, or raise an error
         try:
             parquet.land(f"SELECT * {limit}")
         except psycopg2.Error as error:
@@ -156,9 +156,11 @@ def check(parquet, relation, changes):
     return "same"
 
 
-def keep(db, relation):
-    """A copy of what is not the same when it is read again; tables have no
-    columns of pseudo-types, nor any that is called xmin."""
+def copy_of(db, relation):
+    """Copies a catalog, whose content changes, into a temporary table.
+
+    A table cannot have columns of pseudo-types, or a column named xmin.
+    """
     columns = execute(
         db, "SELECT string_agg(format('%%I%%s AS %%I', attname, CASE WHEN atttypid"
         " IN ('anyarray'::regtype, 'pg_statistic[]'::regtype) THEN '::text' END,"

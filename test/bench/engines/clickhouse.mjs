@@ -1,4 +1,4 @@
-// Runs an INSERT of ClickHouse's, which must write so many rows.
+// Runs an INSERT in ClickHouse, and checks the number of rows that it writes.
 //
 //   node clickhouse.mjs STATEMENT ROWS
 import { queryAsync } from 'chdb';

@@ -1,8 +1,8 @@
-// Runs a COPY of DuckDB's, which must write so many rows.
+// Runs a COPY in DuckDB, and checks the number of rows that it writes.
 //
 //   node duckdb.mjs STATEMENT ROWS
 //
-// DuckDB is the one that test/readers has.
+// DuckDB is the package in test/readers.
 import { createRequire } from 'node:module';
 
 const readers = createRequire(new URL('../../readers/', import.meta.url));
