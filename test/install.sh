@@ -51,7 +51,8 @@ fi
 core="gcc libc6-dev make pkg-config libcurl4-openssl-dev libssl-dev
     libexpat1-dev zlib1g-dev libisal-dev libzstd-dev liblz4-dev libsnappy-dev
     libxxhash-dev"
-build="$core postgresql-$major postgresql-server-dev-$major"
+# PostgreSQL's pg_locale.h includes a header of ICU.
+build="$core libicu-dev postgresql-$major postgresql-server-dev-$major"
 demo="$build ceph-mon ceph-osd radosgw ceph-common openssl python3
     python3-boto3 python3-psycopg2 python3-lz4 python3-zstandard"
 # The recipes of docs/recipes.md run with the real servers; the -core packages
