@@ -12,7 +12,7 @@ trap 'rm -f "$log"' EXIT
 # A hanging test must not hang the machine: SIGINT makes pytest stop and end the
 # servers.
 timeout --foreground --signal=INT --kill-after=60 \
-    $((2700 + ${ONBOARD_STORM_SECONDS:-0} + ${ONBOARD_INCREMENT_STEPS:-0} / 2)) \
+    $((${ONBOARD_TEST_SECONDS:-2700} + ${ONBOARD_STORM_SECONDS:-0} + ${ONBOARD_INCREMENT_STEPS:-0} / 2)) \
     /usr/bin/python3 -m pytest -q -p no:cacheprovider --color=no \
     "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
