@@ -135,30 +135,62 @@ fail_template(const char *fault)
 			 errmsg("%s in option \"key\"", fault), errhint(TEMPLATE_HINT)));
 }
 
-/* Expands the template into the database's encoding.  Encoded names are plain
- * ASCII, so the caller can convert the whole. */
-static void
-expand(StringInfo out, const char *template, const ObKeyFields *fields)
+static ObKeyPiece *
+make_piece(const ObTemplatePiece *from, const ObKeyFields *fields)
 {
+	ObKeyPiece *piece = palloc0(sizeof(ObKeyPiece));
+	char *text = pnstrdup(from->text, from->len);
+	StringInfoData out;
+
+	piece->text = text;
+	if (from->kind == OB_TEMPLATE_TEXT)
+		return piece;
+	initStringInfo(&out);
+	append_field(&out, text, fields);
+	piece->field = text;
+	piece->text = out.data;
+	return piece;
+}
+
+List *
+ob_key_pieces(const char *template, const ObKeyFields *fields)
+{
+	List *pieces = NIL;
+
+	if (!template)
+		template = DEFAULT_TEMPLATE;
 	for (;;)
 	{
-		ObTemplatePiece piece = ob_template_next(&template);
+		const ObTemplatePiece piece = ob_template_next(&template);
 
 		switch (piece.kind)
 		{
 			case OB_TEMPLATE_END:
-				return;
+				return pieces;
 			case OB_TEMPLATE_TEXT:
-				appendBinaryStringInfo(out, piece.text, piece.len);
-				break;
 			case OB_TEMPLATE_FIELD:
-				append_field(out, pnstrdup(piece.text, piece.len), fields);
+				pieces = lappend(pieces, make_piece(&piece, fields));
 				break;
 			case OB_TEMPLATE_UNMATCHED:
 				fail_template("unmatched \"}\"");
 			case OB_TEMPLATE_UNCLOSED:
 				fail_template("unclosed \"{\"");
 		}
+	}
+}
+
+/* Expands the template into the database's encoding.  Encoded names are plain
+ * ASCII, so the caller can convert the whole. */
+static void
+expand(StringInfo out, const char *template, const ObKeyFields *fields)
+{
+	ListCell *cell;
+
+	foreach (cell, ob_key_pieces(template, fields))
+	{
+		const ObKeyPiece *piece = lfirst(cell);
+
+		appendStringInfoString(out, piece->text);
 	}
 }
 
@@ -227,7 +259,7 @@ ob_key_expand(const char *template, const ObKeyFields *fields)
 	char *utf8;
 
 	initStringInfo(&key);
-	expand(&key, template ? template : DEFAULT_TEMPLATE, fields);
+	expand(&key, template, fields);
 	utf8 = pg_server_to_any(key.data, key.len, PG_UTF8);
 	check_key(utf8);
 	return utf8;
@@ -294,7 +326,7 @@ ob_key_is_of_run(const char *template)
 
 	initStringInfo(&a);
 	initStringInfo(&b);
-	expand(&a, template ? template : DEFAULT_TEMPLATE, &one);
-	expand(&b, template ? template : DEFAULT_TEMPLATE, &other);
+	expand(&a, template, &one);
+	expand(&b, template, &other);
 	return strcmp(a.data, b.data) != 0;
 }

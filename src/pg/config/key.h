@@ -13,6 +13,7 @@
 #define OB_KEY_H
 
 #include "datatype/timestamp.h"
+#include "nodes/pg_list.h"
 #include "pgtime.h"
 
 /* The folder, below the server's prefix, of onboard's own objects; each run
@@ -39,6 +40,17 @@ typedef struct ObKeyFields
  * or has control characters.
  */
 extern char *ob_key_expand(const char *template, const ObKeyFields *fields);
+
+/* A piece of a template. */
+typedef struct ObKeyPiece
+{
+	const char *field; /* NULL: text of the template */
+	const char *text; /* what the key has for it, in the database's encoding */
+} ObKeyPiece;
+
+/* Returns the pieces of a template, of ObKeyPiece *, which together are the
+ * key.  template NULL is the default template. */
+extern List *ob_key_pieces(const char *template, const ObKeyFields *fields);
 
 /* Raises if no export may land at that key, because it is in onboard's own
  * folder below this server's prefix or below any other.  key is UTF-8. */
