@@ -543,6 +543,18 @@ CREATE FUNCTION onboard_explain(
 COMMENT ON FUNCTION onboard_explain IS
 	'shows the plan of an export, and which processes would upload';
 
+CREATE FUNCTION onboard_ddl(
+	name pg_catalog.text,
+	query pg_catalog.text DEFAULT NULL,
+	bucket pg_catalog.text DEFAULT NULL,
+	options pg_catalog.jsonb DEFAULT '{}',
+	dialect pg_catalog.text DEFAULT NULL
+) RETURNS pg_catalog.text
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_ddl IS
+	'writes the statement by which another engine reads an export';
+
 -- Jobs do the same work in a background worker, which outlives the session.
 
 CREATE FUNCTION onboard_submit(

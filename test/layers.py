@@ -97,7 +97,7 @@ ROOMS = {
     "core": ("base", "text", "sink", "parquet", "http", "aws", "s3"),
     "pg": (
         "base", "encode", "parquet", "config", "catalog", "store", "parallel",
-        "increment", "export", "workers", "run", "sql",
+        "increment", "ddl", "export", "workers", "run", "sql",
     ),
     "lambda": ("base", "services", "report", "run"),
 }

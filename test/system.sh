@@ -34,6 +34,7 @@ what=(--numprocesses "$processes" --dist loadfile
 for argument in "$@"; do
     [ ! -e "${argument%%::*}" ] || what=()
 done
-# If npm fails, the tests that need the readers are skipped.
+# If npm fails, the tests that need the readers, or ClickHouse, are skipped.
 sh test/readers/install.sh
+sh test/readers/install.sh test/bench/engines
 exec bash test/pytest.sh "${what[@]}" "$@"

@@ -112,6 +112,11 @@ class Readers:
             found = self._request(reader=reader, file=os.fspath(path))["columns"]
         return [Column(*column) for column in found]
 
+    def columns(self, sql):
+        """The columns of a query in DuckDB."""
+        found = self._request(reader="duckdb", query=sql)["columns"]
+        return [Column(*column) for column in found]
+
     def query(self, sql):
         """The rows of a query in DuckDB, as lists of texts."""
         return self._request(sql=sql)["rows"]

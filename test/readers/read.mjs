@@ -4,6 +4,7 @@
 //
 //   {"reader": "duckdb", "file": "/tmp/x.parquet"}
 //     {"columns": [[name, kind, values], ...]}
+//   {"reader": "duckdb", "query": "SELECT ..."}       the same of a query
 //   {"sql": "SELECT ... FROM '/tmp/x.parquet'"}       DuckDB; rows of texts
 //   {"error": message} if it fails
 //
@@ -81,8 +82,8 @@ function duckdbValue(kind, value) {
   }
 }
 
-async function readDuckdb(file) {
-  const result = await duckdb.runAndReadAll(`SELECT * FROM read_parquet('${file}')`);
+async function readDuckdb(file, query) {
+  const result = await duckdb.runAndReadAll(query ?? `SELECT * FROM read_parquet('${file}')`);
   const kinds = result.columnTypes().map(duckdbKind);
   const columns = result.getColumns();
   return result.columnNames().map((name, i) => [
@@ -232,7 +233,7 @@ async function respond(request) {
     const result = await duckdb.runAndReadAll(request.sql);
     return { rows: result.getRows().map(row => row.map(v => (v === null ? null : String(v)))) };
   }
-  return { columns: await readers[request.reader](request.file) };
+  return { columns: await readers[request.reader](request.file, request.query) };
 }
 
 for await (const line of readline.createInterface({ input: process.stdin })) {

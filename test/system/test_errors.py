@@ -82,6 +82,17 @@ ELSEWHERE = {
         "on when the transaction has ended"):
         ("test/system/test_jobs.py",
          "test_waiting_for_a_job_that_waits_for_the_session"),
+    ("0A000", '"... cannot read what would be landed". The DETAIL says why, and the '
+        "HINT names the option that would help"):
+        ("test/system/test_ddl.py", "test_errors"),
+    ("22023", "an unknown dialect; a key with {run_id} or {part} before its last "
+        "slash"):
+        ("test/system/test_ddl.py", "test_errors"),
+    ("22004", "the dialect is null"): ("test/system/test_ddl.py", "test_errors"),
+    ("42611", "a column without a name, or two of one name, in any format"):
+        ("test/system/test_ddl.py", "test_errors"),
+    ("42701", "a column without a name, or two of one name, in any format"):
+        ("test/system/test_ddl.py", "test_errors"),
     ("54011", "parquet: more than 16,384 columns, fields of composite types and "
         "lists"):
         ("test/system/test_parquet_errors.py", "test_too_many_fields"),
@@ -825,7 +836,10 @@ def no_column_of_that_name(stage):
     ]
 
 
-@produces("42710", "two registered tables would have the same destination")
+@produces(
+    "42710", "two registered tables would have the same destination, or the same "
+    "`_schema.json`",
+)
 def one_place(stage):
     for name in ("a", "b"):
         stage.registry(name, SMALL, stage.bucket, key="same")

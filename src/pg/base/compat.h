@@ -22,6 +22,7 @@
 #include "utils/acl.h"
 #include "utils/guc_tables.h"
 #include "utils/pg_locale.h"
+#include "utils/rel.h"
 #include "utils/timestamp.h"
 #include "utils/wait_event.h"
 
@@ -239,6 +240,21 @@ ob_numeric_typmod(int32 typmod, int *precision, int *scale)
 	/* 11 bits with a sign */
 	*scale = ((typmod & 0x7ff) ^ 1024) - 1024;
 	return true;
+}
+
+/*
+ * Whether no row of the relation has a null in the column.  Since PostgreSQL
+ * 18, a constraint NOT NULL may be NOT VALID, and has not been checked then.
+ */
+static inline bool
+ob_column_is_not_null(Relation relation, int number)
+{
+#if PG_VERSION_NUM >= 180000
+	return TupleDescCompactAttr(RelationGetDescr(relation), number - 1)
+			   ->attnullability == ATTNULLABLE_VALID;
+#else
+	return TupleDescAttr(RelationGetDescr(relation), number - 1)->attnotnull;
+#endif
 }
 
 #endif

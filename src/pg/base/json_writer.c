@@ -7,10 +7,12 @@
 #include "postgres.h"
 
 #include "catalog/pg_type.h"
+#include "mb/pg_wchar.h"
 #include "utils/builtins.h"
 #include "utils/datetime.h"
 #include "utils/fmgrprotos.h"
 #include "utils/json.h"
+#include "utils/jsonb.h"
 #include "utils/timestamp.h"
 
 #include "pg/base/json_writer.h"
@@ -96,4 +98,15 @@ ob_json_put_members(StringInfo json, const char *object)
 		return;
 	put_key(json, NULL);
 	appendBinaryStringInfo(json, object + 1, len);
+}
+
+char *
+ob_json_lay_out(char *json)
+{
+	Jsonb *document =
+		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
+	char *text =
+		psprintf("%s\n", JsonbToCStringIndent(NULL, &document->root, 0));
+
+	return pg_server_to_any(text, strlen(text), PG_UTF8);
 }

@@ -35,6 +35,10 @@ extern void ob_json_put_uuid(StringInfo json, const char *key,
 extern void ob_json_put_time(StringInfo json, const char *key,
 							 TimestampTz time, bool utc);
 
+/* Returns a document that is complete for human readers: indented, with a
+ * newline at its end, in UTF-8; palloc'd. */
+extern char *ob_json_lay_out(char *json);
+
 /* The members of an object that was written by these functions. */
 extern void ob_json_put_members(StringInfo json, const char *object);
 

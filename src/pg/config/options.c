@@ -290,6 +290,12 @@ read_empty(ObOptionReader *reader)
 }
 
 static void
+read_schema(ObOptionReader *reader)
+{
+	reader->options->schema = ob_option_boolean(reader);
+}
+
+static void
 read_on_error(ObOptionReader *reader)
 {
 	reader->options->raise_errors =
@@ -335,6 +341,7 @@ static const OptionSpec specs[] = {
 	{"requester_pays", ob_read_requester_pays, EVERYBODY},
 	{"row_group_rows", ob_read_row_group_rows, EXPORTS},
 	{"row_group_size", ob_read_row_group_size, EXPORTS},
+	{"schema", read_schema, EXPORTS},
 	{"server", read_server, EXPORTS},
 	{"sse", ob_read_sse, EXPORTS},
 	{"storage_class", ob_read_storage_class, EXPORTS},

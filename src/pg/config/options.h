@@ -55,6 +55,7 @@ typedef struct ObOptions
 	int64 part_size;    /* bytes; the setting if not given */
 	int connections;    /* the setting if not given */
 	bool write_empty;   /* "empty": "write" */
+	bool schema;        /* a _schema.json stands beside the object */
 	bool raise_errors;  /* "on_error": "raise"; onboard_all only */
 	int parallel; /* number of workers; 0: off; OB_PARALLEL_AUTO: the planner
 				   * decides */

@@ -16,8 +16,6 @@
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
 #include "utils/guc.h"
-#include "utils/jsonb.h"
-#include "utils/lsyscache.h"
 #include "utils/pg_lsn.h"
 #include "utils/timestamp.h"
 
@@ -49,50 +47,6 @@ put_time(StringInfo json, const char *key, TimestampTz time)
 /* ---- a table ---- */
 
 static void
-add_columns(StringInfo json, TupleDesc desc)
-{
-	ob_json_open(json, "columns", '[');
-	for (int i = 0; i < desc->natts; i++)
-	{
-		const FormData_pg_attribute *attribute = TupleDescAttr(desc, i);
-
-		ob_json_open(json, NULL, '{');
-		ob_json_put_text(json, "name", NameStr(attribute->attname));
-		ob_json_put_text(json, "type",
-						 format_type_with_typemod(attribute->atttypid,
-												  attribute->atttypmod));
-		ob_json_close(json, '}');
-	}
-	ob_json_close(json, ']');
-}
-
-static void
-add_format(StringInfo json, const ObOptions *options)
-{
-	const ObCopyOptions *copy = &options->copy;
-	ObFormatKind kind = copy->format->kind;
-
-	ob_json_open(json, "format", '{');
-	ob_json_put_text(json, "name", copy->format->name);
-	ob_json_put_text(json, "compression", options->compression);
-	if (kind != OB_FORMAT_BINARY)
-		ob_json_put_text(json, "encoding",
-						 pg_encoding_to_char(copy->encoding));
-	if (kind == OB_FORMAT_CSV || kind == OB_FORMAT_TEXT)
-	{
-		ob_json_put_bool(json, "header", copy->header);
-		ob_json_put_text(json, "delimiter", psprintf("%c", copy->delimiter));
-		ob_json_put_text(json, "null", copy->null_text);
-	}
-	if (kind == OB_FORMAT_CSV)
-	{
-		ob_json_put_text(json, "quote", psprintf("%c", copy->quote));
-		ob_json_put_text(json, "escape", psprintf("%c", copy->escape));
-	}
-	ob_json_close(json, '}');
-}
-
-static void
 add_watermark(StringInfo json, const ObWatermark *mark)
 {
 	ob_json_open(json, "watermark", '{');
@@ -113,7 +67,7 @@ ob_manifest_share(int tables)
 }
 
 char *
-ob_manifest_details(const ObTableExport *task, TupleDesc columns,
+ob_manifest_details(const ObTableExport *task, const char *schema,
 					const ObExportResult *result)
 {
 	StringInfoData json;
@@ -124,8 +78,7 @@ ob_manifest_details(const ObTableExport *task, TupleDesc columns,
 	ob_json_open(&json, NULL, '{');
 	ob_json_put_text(&json, "crc32",
 					 result->figures.files == 0 ? NULL : crc32);
-	add_format(&json, task->export.options);
-	add_columns(&json, columns);
+	ob_json_put_members(&json, schema);
 	if (task->watermark)
 		add_watermark(&json, task->watermark);
 	if (result->summary)
@@ -237,16 +190,6 @@ build(const ObManifest *manifest, const ObTableExport *const *tasks, int n)
 	return json.data;
 }
 
-/* Indents the document, for human readers, and ends it with a newline. */
-static char *
-lay_out(char *json)
-{
-	Jsonb *document =
-		DatumGetJsonbP(DirectFunctionCall1(jsonb_in, CStringGetDatum(json)));
-
-	return psprintf("%s\n", JsonbToCStringIndent(NULL, &document->root, 0));
-}
-
 /* The key is in UTF-8, as all keys are. */
 char *
 ob_manifest_key(const ObExportSpec *where, const char *file)
@@ -303,8 +246,7 @@ ob_manifest_write(const ObManifest *manifest,
 
 	error_context_stack = &context;
 	ob_server_renew_keys(manifest->where->server);
-	text = lay_out(build(manifest, tasks, n));
-	text = pg_server_to_any(text, strlen(text), PG_UTF8);
+	text = ob_json_lay_out(build(manifest, tasks, n));
 	put_file(manifest, OB_MANIFEST_FILE, "application/json", text,
 			 was_served(tasks, n));
 	if (manifest->success)

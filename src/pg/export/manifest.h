@@ -15,11 +15,11 @@
 #include "pg/export/table_export.h"
 
 /*
- * Returns the details of a table that only the exporting process knows: the
- * columns of its query, the format, the object's checksum, the bounds of an
+ * Returns the details of a table that only the exporting process knows: its
+ * schema (ob_schema_members()), the object's checksum, the bounds of an
  * increment.  It is a JSON object, palloc'd, for task->details.
  */
-extern char *ob_manifest_details(const ObTableExport *task, TupleDesc columns,
+extern char *ob_manifest_details(const ObTableExport *task, const char *schema,
 								 const ObExportResult *result);
 
 /* Returns the size of what the format of a table's object may say of it in the

@@ -22,8 +22,10 @@
 #include "core/text/place.h"
 #include "pg/base/subtransaction.h"
 #include "pg/config/key.h"
+#include "pg/ddl/schema.h"
 #include "pg/export/manifest.h"
 #include "pg/export/objects.h"
+#include "pg/export/schema_file.h"
 #include "pg/base/query.h"
 #include "pg/base/errors.h"
 #include "pg/catalog/run_lock.h"
@@ -50,11 +52,11 @@ read_options(const ObExportRequest *request)
 	return options;
 }
 
-char *
-ob_task_key(const ObExportRequest *request, const ObOptions *options,
-			const ObServer *server)
+static ObKeyFields
+key_fields(const ObExportRequest *request, const ObOptions *options,
+		   const ObServer *server)
 {
-	ObKeyFields fields = {
+	return (ObKeyFields){
 		.prefix = server->prefix,
 		.name = request->name,
 		.database = get_database_name(MyDatabaseId),
@@ -65,11 +67,27 @@ ob_task_key(const ObExportRequest *request, const ObOptions *options,
 		.ext = psprintf("%s%s", options->copy.format->extension,
 						options->codec->extension),
 	};
+}
+
+char *
+ob_task_key(const ObExportRequest *request, const ObOptions *options,
+			const ObServer *server)
+{
+	ObKeyFields fields = key_fields(request, options, server);
 	char *key;
 
 	key = ob_key_expand(options->key, &fields);
 	ob_key_check_own(key, server->prefix);
 	return key;
+}
+
+List *
+ob_task_key_pieces(const ObExportRequest *request, const ObOptions *options,
+				   const ObServer *server)
+{
+	ObKeyFields fields = key_fields(request, options, server);
+
+	return ob_key_pieces(options->key, &fields);
 }
 
 void
@@ -256,17 +274,13 @@ find_server(const ObExportRequest *request, const char *name)
 }
 
 void
-ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
+ob_task_aim(const ObExportRequest *request, ObExportSpec *export)
 {
 	const ObEntry *entry = request->entry;
 	const char *query = request->query;
 	const char *bucket = request->bucket;
-	ObOptions *options;
-	const ObServer *server;
+	ObOptions *options = read_options(request);
 
-	task->row.lsn = request->lsn ? request->lsn : ob_task_lsn();
-	ob_history_require(request->schema);
-	options = read_options(request);
 	if (!query && entry)
 		query = entry->query;
 	if (!query)
@@ -274,26 +288,36 @@ ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
 	ob_query_check(query);
 	if (!bucket && entry)
 		bucket = entry->bucket;
+	export->run_id = request->run_id;
+	export->name = request->name;
+	export->query = query;
+	export->options = options;
+	export->server = find_server(request, options->server);
+	export->bucket = ob_server_bucket(export->server, bucket);
+	export->key = ob_task_key(request, options, export->server);
+}
 
-	server = find_server(request, options->server);
-	task->export.run_id = request->run_id;
-	task->export.lsn = task->row.lsn;
-	if (!task->export.fate)
-		task->export.fate = &task->fate;
+void
+ob_task_prepare(const ObExportRequest *request, ObTableExport *task)
+{
+	ObExportSpec *export = &task->export;
+
+	task->row.lsn = request->lsn ? request->lsn : ob_task_lsn();
+	ob_history_require(request->schema);
+	ob_task_aim(request, export);
+	export->lsn = task->row.lsn;
+	if (!export->fate)
+		export->fate = &task->fate;
 	task->alone = request->options_for == OB_OPTIONS_TABLE;
 	task->given_id = request->given_id;
-	task->export.name = request->name;
-	task->export.query = query;
-	task->row.query = query;
-	task->export.options = options;
-	if (options->manifest)
-		task->export.summary_max = ob_manifest_share(request->tables);
-	task->export.server = server;
-	task->export.bucket = ob_server_bucket(server, bucket);
-	task->export.key = ob_task_key(request, options, server);
-	task->uri = psprintf("s3://%s/%s", task->export.bucket,
-						 ob_report_text(task->export.key));
+	task->row.query = export->query;
+	if (export->options->manifest)
+		export->summary_max = ob_manifest_share(request->tables);
+	task->uri =
+		psprintf("s3://%s/%s", export->bucket, ob_report_text(export->key));
 	task->schema = request->schema;
+	if (export->options->schema)
+		ob_schema_file_check(export);
 	prepare_watermark(request, task);
 }
 
@@ -415,7 +439,9 @@ void
 ob_task_run(ObTableExport *task)
 {
 	ObExportResult *result = &task->result;
-	TupleDesc columns = NULL;
+	const ObOptions *options = task->export.options;
+	const char *schema = NULL;
+	const char *details = NULL;
 	bool lands;
 	bool landed;
 
@@ -428,15 +454,16 @@ ob_task_run(ObTableExport *task)
 	ob_server_require_usage(task->export.server);
 	ob_server_renew_keys(task->export.server);
 	task->row.started = GetCurrentTimestamp();
-	if (task->export.options->manifest)
-		columns = ob_query_describe(task->row.query);
+	if (options->manifest || options->schema)
+		schema = ob_schema_members(
+			task->row.query, ob_query_describe(task->row.query), options);
 	if (task->watermark)
 	{
 		require_alone(task);
 		require_not_landed(task);
 	}
 	lands = bound(task);
-	if (task->export.options->manifest && task->alone)
+	if (options->manifest && task->alone)
 		begin_run(task);
 	if (lands)
 		export(task, result);
@@ -444,15 +471,19 @@ ob_task_run(ObTableExport *task)
 	landed = result->figures.files > 0;
 	if (landed && !task->export.held)
 		*task->export.fate = OB_FATE_WRITTEN;
-	if (columns)
-		task->details = ob_manifest_details(task, columns, result);
+	if (schema)
+		details = ob_manifest_details(task, schema, result);
+	if (options->manifest)
+		task->details = details;
 	task->row.ended = GetCurrentTimestamp();
 	task->row.figures = result->figures;
 	task->row.status = landed ? OB_STATUS_DONE : OB_STATUS_EMPTY;
 	task->row.uri = landed ? task->uri : NULL;
 	if (landed && !task->export.held)
 		task->row.objects = ob_task_objects(task);
-	if (columns && task->alone)
+	if (options->schema && landed && !task->export.held)
+		ob_schema_file_write(task, details);
+	if (options->manifest && task->alone)
 		ob_manifest_write_one(task);
 }
 

@@ -48,6 +48,10 @@ extern XLogRecPtr ob_task_lsn(void);
 extern void ob_task_recall(const ObExportRequest *request,
 						   ObTableExport *task);
 
+/* Fills what the request decides of an export: its query, options, server,
+ * bucket and key.  Raises as ob_task_prepare() does. */
+extern void ob_task_aim(const ObExportRequest *request, ObExportSpec *export);
+
 /*
  * Fills a task in the current memory context: options are merged and checked;
  * server, bucket and key are found.  Nothing is sent.  Raises all errors that
@@ -67,6 +71,11 @@ extern void ob_task_spare_increments(const ObExportRequest *request,
 /* Returns the key at which the request's name and run id land. */
 extern char *ob_task_key(const ObExportRequest *request,
 						 const ObOptions *options, const ObServer *server);
+
+/* Returns the pieces of that key, of ObKeyPiece *. */
+extern List *ob_task_key_pieces(const ObExportRequest *request,
+								const ObOptions *options,
+								const ObServer *server);
 
 /* Returns a text that is the same for two objects that are known to be one
  * (see core/text/place.h).  With an empty key, it stands for the store and the

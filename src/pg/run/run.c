@@ -26,6 +26,7 @@
 #include "pg/catalog/notify.h"
 #include "pg/export/manifest.h"
 #include "pg/export/manifest_withdraw.h"
+#include "pg/export/schema_file.h"
 #include "pg/run/run.h"
 #include "pg/workers/publisher.h"
 #include "pg/workers/workers.h"
@@ -36,7 +37,6 @@ typedef struct RunTable
 	ObExportRequest request;
 	ObTableExport task;
 	ErrorData *error;           /* error of its preparation */
-	char *where;                /* where it lands: see core/text/place.h */
 	double size;                /* estimated size, in bytes */
 	bool here;                  /* run by this session, not by a worker */
 	bool reported;              /* it is in run->ended */
@@ -85,44 +85,78 @@ prepare(void *arg)
 	ob_task_prepare(&table->request, &table->task);
 }
 
+/* An object of a table, at a place where no other may be. */
+typedef struct Place
+{
+	const char *where; /* see core/text/place.h */
+	const RunTable *table;
+	bool schema; /* it is the schema of the table's object */
+} Place;
+
 static int
 compare_places(const void *a, const void *b)
 {
-	return strcmp((*(RunTable *const *) a)->where,
-				  (*(RunTable *const *) b)->where);
+	return strcmp(((const Place *) a)->where, ((const Place *) b)->where);
 }
 
-/* Raises if two tables have one key, where only the later one would be left.
- */
+/* Adds the places of a table's objects; returns their number. */
+static int
+add_places(const RunTable *table, Place *to)
+{
+	const ObExportSpec *export = &table->task.export;
+	int n = 0;
+
+	to[n++] = (Place){ob_task_place(export, export->key), table, false};
+	if (export->options->schema)
+		to[n++] = (Place){ob_task_place(export, ob_schema_file_key(export)),
+						  table, true};
+	return n;
+}
+
+static _Noreturn void
+refuse_place(const Place *a, const Place *b)
+{
+	if (!a->schema && !b->schema)
+		ereport(ERROR,
+				(errcode(ERRCODE_DUPLICATE_OBJECT),
+				 errmsg("tables \"%s\" and \"%s\" would both land at \"%s\"",
+						a->table->request.name, b->table->request.name,
+						b->table->task.uri),
+				 errhint("Use {name} in option \"key\".")));
+	ereport(
+		ERROR,
+		(errcode(ERRCODE_DUPLICATE_OBJECT),
+		 errmsg("tables \"%s\" and \"%s\" would both land at \"%s\"",
+				a->table->request.name, b->table->request.name,
+				psprintf("s3://%s/%s", b->table->task.export.bucket,
+						 ob_report_text(ob_schema_file_key(
+							 a->schema ? &a->table->task.export
+									   : &b->table->task.export)))),
+		 errdetail("With option \"schema\", a directory has the objects of "
+				   "one table."),
+		 errhint("Use {name} before the last slash of option \"key\".")));
+}
+
+/* Raises if two tables have one key, where only the later object would be
+ * left. */
 static void
 check_keys(const ObRun *run)
 {
-	RunTable **sorted = palloc(sizeof(RunTable *) * (run->n + 1));
-	int prepared = 0;
+	Place *places = palloc(sizeof(Place) * (2 * run->n + 1));
+	int n = 0;
 
 	for (int i = 0; i < run->n; i++)
 	{
-		RunTable *table = &run->tables[i];
-
-		if (table->error)
-			continue;
-		table->where =
-			ob_task_place(&table->task.export, table->task.export.key);
-		sorted[prepared++] = table;
+		if (!run->tables[i].error)
+			n += add_places(&run->tables[i], &places[n]);
 	}
-	qsort(sorted, prepared, sizeof(RunTable *), compare_places);
-	for (int i = 1; i < prepared; i++)
+	qsort(places, n, sizeof(Place), compare_places);
+	for (int i = 1; i < n; i++)
 	{
-		if (compare_places(&sorted[i - 1], &sorted[i]) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_DUPLICATE_OBJECT),
-					 errmsg("tables \"%s\" and \"%s\" would both land at "
-							"\"%s\"",
-							sorted[i - 1]->request.name,
-							sorted[i]->request.name, sorted[i]->task.uri),
-					 errhint("Use {name} in option \"key\".")));
+		if (compare_places(&places[i - 1], &places[i]) == 0)
+			refuse_place(&places[i - 1], &places[i]);
 	}
-	pfree(sorted);
+	pfree(places);
 }
 
 static void
@@ -601,6 +635,18 @@ note_published(ObRun *run)
 }
 
 static void
+write_schemas(const ObRun *run)
+{
+	for (int i = 0; i < run->n; i++)
+	{
+		const ObTableExport *task = &run->tables[i].task;
+
+		if (task->export.options->schema && task->row.figures.files > 0)
+			ob_schema_file_write(task, task->details);
+	}
+}
+
+static void
 publish(ObRun *run)
 {
 	ob_publisher_renew(run->publisher);
@@ -618,6 +664,7 @@ publish(ObRun *run)
 	}
 	run->visible = true;
 	note_published(run);
+	write_schemas(run);
 	write_manifest(run, true);
 	run->published = true;
 }

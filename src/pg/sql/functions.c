@@ -68,6 +68,18 @@ require(const void *argument, const char *name, const char *hint)
 				 errmsg("%s must not be null", name), errhint("%s", hint)));
 }
 
+char *
+ob_export_name_argument(FunctionCallInfo fcinfo, int n)
+{
+	char *name = text_argument(fcinfo, n);
+
+	require(name, "name", NAME_HINT);
+	if (name[0] == '\0')
+		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
+						errmsg("name must not be empty"), errhint(NAME_HINT)));
+	return name;
+}
+
 void
 ob_result_values(const ObHistoryRow *row, Datum *values, bool *nulls)
 {
@@ -115,11 +127,7 @@ onboard_table(PG_FUNCTION_ARGS)
 	bool nulls[OB_RESULT_COLUMNS];
 
 	ob_require_no_parallel("onboard_table");
-	request.name = text_argument(fcinfo, 0);
-	require(request.name, "name", NAME_HINT);
-	if (request.name[0] == '\0')
-		ereport(ERROR, (errcode(ERRCODE_INVALID_PARAMETER_VALUE),
-						errmsg("name must not be empty"), errhint(NAME_HINT)));
+	request.name = ob_export_name_argument(fcinfo, 0);
 	request.query = text_argument(fcinfo, 1);
 	request.bucket = text_argument(fcinfo, 2);
 	request.options = jsonb_argument(fcinfo, 3);

@@ -41,6 +41,10 @@ own_schema(FunctionCallInfo fcinfo)
 /* Does the same for functions of the schema onboard_internal. */
 extern Oid ob_extension_schema(void);
 
+/* Returns the argument that names an export.  Raises if it is NULL or empty.
+ */
+extern char *ob_export_name_argument(FunctionCallInfo fcinfo, int n);
+
 /* Raises in a parallel query, before anything is sent, because no row of the
  * history could be written there. */
 extern void ob_require_no_parallel(const char *function);
