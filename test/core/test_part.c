@@ -272,7 +272,7 @@ write_text(ObParts *parts, ObPart *part, const char *from, size_t len)
 }
 
 static void
-assert_sums(ObPart *part, bool sha256, bool crc32, const char *bytes)
+assert_sums(ObPart *part, bool sha256, const char *bytes)
 {
 	char got[OB_SHA256_HEX];
 	char want[OB_SHA256_HEX];
@@ -282,12 +282,12 @@ assert_sums(ObPart *part, bool sha256, bool crc32, const char *bytes)
 	assert_true(ob_part_seal(part, got));
 	assert_int_equal(ob_sha256_hex(bytes, strlen(bytes), want, &error), OB_OK);
 	assert_string_equal(got, sha256 ? want : "");
-	assert_int_equal(
-		part->crc32,
-		crc32 ? crc32_z(0, (const unsigned char *) bytes, strlen(bytes)) : 0);
+	assert_int_equal(part->crc32,
+					 crc32_z(0, (const unsigned char *) bytes, strlen(bytes)));
 }
 
-/* The hashes for each checksum and scheme: none is computed without need. */
+/* The hash for each checksum and scheme, which is not computed without need;
+ * and the CRC, which always is. */
 static void
 checksums_of_parts(void **state)
 {
@@ -296,14 +296,13 @@ checksums_of_parts(void **state)
 		const char *url;
 		ObChecksum checksum;
 		bool sha256;
-		bool crc32;
 	} rows[] = {
-		{"http://h", OB_CHECKSUM_SHA256, true, false},
-		{"http://h", OB_CHECKSUM_CRC32, true, true},
-		{"http://h", OB_CHECKSUM_NONE, true, false},
-		{"https://h", OB_CHECKSUM_SHA256, true, false},
-		{"https://h", OB_CHECKSUM_CRC32, false, true},
-		{"https://h", OB_CHECKSUM_NONE, false, false},
+		{"http://h", OB_CHECKSUM_SHA256, true},
+		{"http://h", OB_CHECKSUM_CRC32, true},
+		{"http://h", OB_CHECKSUM_NONE, true},
+		{"https://h", OB_CHECKSUM_SHA256, true},
+		{"https://h", OB_CHECKSUM_CRC32, false},
+		{"https://h", OB_CHECKSUM_NONE, false},
 	};
 
 	for (size_t i = 0; i < COUNT_OF(rows); i++)
@@ -324,7 +323,7 @@ checksums_of_parts(void **state)
 			assert_true(ob_part_hash(part, 10));
 			/* the rest is computed when the part is sealed */
 			write_text(&fixture.parts, part, text + 10, strlen(text) - 10);
-			assert_sums(part, rows[i].sha256, rows[i].crc32, text);
+			assert_sums(part, rows[i].sha256, text);
 			part->state = OB_PART_EMPTY;
 		}
 		drop(&fixture);
@@ -349,12 +348,12 @@ head_of_a_part(void **state)
 	assert_int_equal(part->len, strlen(text) + 5);
 	snprintf(whole, sizeof(whole), "head\n%s", text);
 	assert_memory_equal(part->data, whole, strlen(whole));
-	assert_sums(part, true, true, whole);
+	assert_sums(part, true, whole);
 
 	/* a head without a part */
 	part = ob_parts_begin(&fixture.parts, SIZE, 5);
 	assert_true(ob_part_add_head(part, &head));
-	assert_sums(part, true, true, "head\n");
+	assert_sums(part, true, "head\n");
 	drop(&fixture);
 }
 
@@ -375,7 +374,7 @@ head_in_a_piece(void **state)
 	assert_int_equal(part->start, 3);
 	assert_int_equal(part->len, 15);
 	assert_memory_equal(part->data + part->start, "HEAD\ndefghklmno", 15);
-	assert_sums(part, true, true, "HEAD\ndefghklmno");
+	assert_sums(part, true, "HEAD\ndefghklmno");
 
 	/* a piece that consists only of these */
 	part = ob_parts_begin(&fixture.parts, SIZE, 5);
@@ -383,7 +382,7 @@ head_in_a_piece(void **state)
 	write_text(&fixture.parts, part, "abcde", 5);
 	part->first = 5;
 	assert_true(ob_part_add_head(part, &head));
-	assert_sums(part, true, true, "HEAD\n");
+	assert_sums(part, true, "HEAD\n");
 	drop(&fixture);
 }
 

@@ -1301,7 +1301,6 @@ assert_object(const Fixture *fixture, const char *etag)
 	ob_upload_object(fixture->upload, &object);
 	assert_string_equal(object.etag, etag);
 	assert_int_equal(object.bytes, fixture->written);
-	assert_true(object.has_crc32);
 	assert_int_equal(object.crc32, ob_crc32(0, data, fixture->written));
 }
 
@@ -1330,7 +1329,6 @@ etag_of_an_object(void **state)
 
 		renew_with(*state, PLAIN, keys);
 		options = usual_options(*state);
-		options.crc32 = true;
 		server_rule(((Fixture *) *state)->server,
 					(ServerRule){.method = "PUT",
 								 .store = true,
@@ -1354,7 +1352,6 @@ etag_of_a_multipart_upload(void **state)
 	{
 		ObUploadOptions options = usual_options(fixture);
 
-		options.crc32 = true;
 		if (lost)
 			server_rule(fixture->server,
 						(ServerRule){COMPLETE_TARGET, .times = 1,
@@ -1466,7 +1463,6 @@ abort_after_the_last_request_failed(void **state)
 		rule.target = target;
 		rule.delay_ms = 300;
 		server_rule(fixture->server, rule);
-		options.crc32 = true;
 		begin_with(fixture, &options);
 		write_all(fixture, last_requests[i].size);
 		finish(fixture);
@@ -1923,7 +1919,6 @@ hold(Fixture *fixture, size_t total, HandOver *over)
 	ObUploadOptions options = usual_options(fixture);
 
 	options.hold = true;
-	options.crc32 = true;
 	begin_with(fixture, &options);
 	write_all(fixture, total);
 	finish(fixture);
@@ -1952,7 +1947,6 @@ adopt(Fixture *fixture, HandOver *over)
 	size_t written = fixture->written;
 	ObError error;
 
-	options.crc32 = true;
 	begin_with(fixture, &options);
 	fixture->written = written;
 	ob_error_clear(&error);
@@ -1977,7 +1971,6 @@ held_and_published(void **state)
 
 		hold(fixture, sizes[i], &over);
 		assert_int_equal(over.object.bytes, sizes[i]);
-		assert_true(over.object.has_crc32);
 		assert_int_equal(over.object.crc32, ob_crc32(0, data, sizes[i]));
 		assert_int_equal(server_uploads(fixture->server), 1);
 		assert_int_equal(count(fixture, "PUT", "partNumber"),

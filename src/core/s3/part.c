@@ -131,7 +131,6 @@ ob_parts_init(ObParts *parts, int n, ObS3 *s3, ObChecksum checksum,
 		ObPart *part = &parts->parts[i];
 
 		part->owner = owner;
-		part->has_crc32 = checksum == OB_CHECKSUM_CRC32;
 		ob_s3_call_init(&part->call, s3, done, part);
 		part->call.checksum = checksum;
 		if (hashed && !(part->sha = ob_sha256_new()))
@@ -312,8 +311,7 @@ ob_part_hash(ObPart *part, size_t len)
 		return true;
 	more = len - part->hashed;
 	part->hashed = len;
-	if (part->has_crc32)
-		part->crc32 = ob_crc32(part->crc32, from, more);
+	part->crc32 = ob_crc32(part->crc32, from, more);
 	return !part->sha || ob_sha256_add(part->sha, from, more);
 }
 

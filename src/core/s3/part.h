@@ -45,9 +45,8 @@ typedef struct ObPart
 	size_t first; /* the first piece's length; 0: there is none */
 	ObRaw raw;    /* of all */
 	int number;   /* the part's number, once it is full */
-	/* computed while it fills, each if it is wanted */
+	/* computed while it fills */
 	ObSha256 *sha; /* NULL: not wanted */
-	bool has_crc32;
 	uint32_t crc32;
 	size_t hashed; /* bytes that the checksums cover so far */
 	ObS3Call call;

@@ -77,7 +77,7 @@ extern ObCode ob_xml_read_parts(const char *data, size_t len, int *nparts,
 typedef struct ObUploadPart
 {
 	uint64_t len;
-	uint32_t crc32; /* with OB_CHECKSUM_CRC32, else 0 */
+	uint32_t crc32;
 	char etag[OB_ETAG_MAX];
 } ObUploadPart;
 

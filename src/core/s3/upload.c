@@ -273,7 +273,6 @@ make_parts(ObUpload *upload)
 		ObPart *part = &upload->parts.parts[i];
 		ObS3Call *call = &part->call;
 
-		part->has_crc32 = upload->has_crc32;
 		set_up_call(upload, call);
 		call->throttled = on_throttled;
 	}
@@ -293,8 +292,6 @@ ob_upload_new(const ObUploadOptions *options, ObError *error)
 	}
 	upload->s3 = options->s3;
 	upload->checksum = resolve_checksum(options->checksum, endpoint);
-	upload->has_crc32 =
-		upload->checksum == OB_CHECKSUM_CRC32 || options->crc32;
 	upload->keep_existing = options->keep_existing;
 	upload->hold = options->hold;
 	upload->part_size = options->part_size;
@@ -1364,8 +1361,7 @@ ob_upload_object(const ObUpload *upload, ObUploadObject *object)
 {
 	object->bytes = upload->bytes;
 	memcpy(object->etag, upload->etag, sizeof(object->etag));
-	object->has_crc32 = upload->has_crc32;
-	object->crc32 = upload->has_crc32 ? crc32_of_object(upload) : 0;
+	object->crc32 = crc32_of_object(upload);
 }
 
 const char *

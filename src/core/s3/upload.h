@@ -58,9 +58,6 @@ typedef struct ObUploadOptions
 	 * call, a HEAD goes before, unless the endpoint is AWS's own. */
 	bool keep_existing;
 
-	/* A CRC-32 is computed for ob_upload_object(), even if no request carries
-	 * it. */
-	bool crc32;
 	/* The upload is held instead of completed: see ObUploadHeld. */
 	bool hold;
 } ObUploadOptions;
@@ -247,8 +244,7 @@ typedef struct ObUploadObject
 	/* as the store has reported it, but without quotes; "" if it is held, or
 	 * the store has not reported one that can be shown */
 	char etag[OB_ETAG_MAX];
-	bool has_crc32; /* with OB_CHECKSUM_CRC32 or options.crc32 */
-	uint32_t crc32; /* as gzip's */
+	uint32_t crc32; /* as gzip's, whether or not a request has carried it */
 } ObUploadObject;
 
 /* Describes the object, once it is done, held, or known to exist although the

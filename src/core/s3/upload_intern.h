@@ -71,8 +71,7 @@ struct ObUpload
 	uint64_t landed_bytes;       /* of this one */
 	ObUploadPart *landed;        /* by part number - 1 */
 	int landed_cap;
-	uint32_t crc32; /* the CRC-32 of a PutObject's body */
-	bool has_crc32;
+	uint32_t crc32;         /* the CRC-32 of a PutObject's body */
 	char etag[OB_ETAG_MAX]; /* of the object: see ObUploadObject */
 
 	ObS3Call control; /* HEAD, Create, Complete, ListParts */

@@ -19,8 +19,6 @@ add_description(StringInfo json, const ObUploadObject *object, uint64 rows)
 	ob_json_put_number(json, "rows", rows);
 	if (object->etag[0] != '\0')
 		ob_json_put_text(json, "etag", object->etag);
-	if (!object->has_crc32)
-		return;
 	ob_crc32_text(object->crc32, crc32);
 	ob_json_put_text(json, "crc32", crc32);
 }

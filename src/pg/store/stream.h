@@ -32,7 +32,6 @@ typedef struct ObStreamOptions
 	int ncommon;
 	ObChecksum checksum;
 	bool keep_existing;
-	bool crc32;  /* the upload computes the object's CRC-32 */
 	bool hold;   /* the upload is held, not completed */
 	bool served; /* the store has served the run: if away, it is waited for */
 	const ObCodec *codec;

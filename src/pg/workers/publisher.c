@@ -194,7 +194,6 @@ begin(ObPublisher *publisher, Slot *slot, ObPublication *item)
 		.nheaders = ob_headers_of_object(item->export->options, headers),
 		.checksum = item->export->options->checksum,
 		.keep_existing = item->export->options->keep_existing,
-		.crc32 = item->export->options->manifest,
 	};
 
 	slot->item = item;
