@@ -648,6 +648,47 @@ responses_as_they_come(void **state)
 	}
 }
 
+/* A head without its end is no response, but the status of a refusal counts.
+ */
+static void
+connection_that_ends_within_the_head(void **state)
+{
+	static const struct
+	{
+		const char *raw;
+		int status; /* 0: an error */
+	} rows[] = {
+		{"HTTP/1.1 200 OK\r\n", 0},
+		{"HTTP/1.1 200 OK\r\nContent-Le", 0},
+		{"HTTP/1.1 200 OK\r\nETag: \"x\"\r\n", 0},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n", 0},
+		{"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n", 200},
+		{"HTTP/1.1 403 Forbidden\r\nX-Amz-Request-Id: 1\r\n", 403},
+	};
+	static const char *const methods[] = {"HEAD", "GET"};
+	Fixture *fixture = *state;
+
+	for (size_t i = 0; i < COUNT_OF(rows) * COUNT_OF(methods); i++)
+	{
+		const char *raw = rows[i / 2].raw;
+		int status = rows[i / 2].status;
+		Client client;
+
+		server_reset(fixture->server);
+		server_rule(fixture->server,
+					(ServerRule){.act = SERVER_RAW, .body = raw});
+		client_init(&client, fixture, methods[i % 2], "/");
+		run(&client);
+		if (status > 0)
+			assert_status(&client, status);
+		else
+			assert_error(&client.request.error, OB_ECONNECT, "");
+		assert_false(client.request.final);
+		assert_int_equal(client.request.truncated, status == 403);
+		client_free(&client);
+	}
+}
+
 static void
 response_longer_than_allowed(void **state)
 {
@@ -1982,6 +2023,7 @@ main(void)
 		TEST(certificates_are_read_again),
 		TEST(response_headers),
 		TEST(responses_as_they_come),
+		TEST(connection_that_ends_within_the_head),
 		TEST(response_longer_than_allowed),
 		TEST(huge_headers),
 		TEST(endless_heads),

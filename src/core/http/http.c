@@ -763,17 +763,25 @@ is_own_failure(Transfer *transfer, CURLcode result)
 	return true;
 }
 
+/* Returns whether the connection ended within the head of the response, which
+ * libcurl takes for a whole one. */
+static bool
+is_beheaded(const Transfer *transfer, CURLcode result)
+{
+	return result == CURLE_OK && !transfer->headed;
+}
+
 /*
  * Returns whether the status counts even though the transfer failed.  If a
  * server responds early with 4xx or 5xx and closes the connection, our sends
- * fail; and the body of a refusal may be truncated.
+ * fail; and a refusal may be truncated.
  */
 static bool
-is_refused(CURLcode result, long status)
+is_refused(const Transfer *transfer, CURLcode result, long status)
 {
 	return status >= 400 &&
 		   (result == CURLE_SEND_ERROR || result == CURLE_RECV_ERROR ||
-			result == CURLE_PARTIAL_FILE);
+			result == CURLE_PARTIAL_FILE || is_beheaded(transfer, result));
 }
 
 /* Handles the end of a transfer in libcurl. */
@@ -789,8 +797,11 @@ complete_transfer(Transfer *transfer, CURLcode result)
 	request->status = (int) status;
 	request->sent = size > 0;
 	request->unresolved = is_unresolved(transfer->easy, result);
-	request->truncated = is_refused(result, status);
-	if (result != CURLE_OK && !is_own_failure(transfer, result) &&
+	request->truncated = is_refused(transfer, result, status);
+	if (is_beheaded(transfer, result) && !request->truncated)
+		ob_error_set(&request->error, OB_ECONNECT,
+					 "the connection ended within the response's head");
+	else if (result != CURLE_OK && !is_own_failure(transfer, result) &&
 		!request->truncated)
 	{
 		ObCode code = curl_code(result, status, &request->final);
