@@ -125,6 +125,10 @@ start_verb(Call *call, ObS3Verb verb, const char *key)
 		case OB_S3_GET_OBJECT:
 			ob_s3_get_object(c, "b", key);
 			break;
+		case OB_S3_SUM_OBJECT:
+			c->sum_max = 100;
+			ob_s3_sum_object(c, "b", key);
+			break;
 		case OB_S3_DELETE_OBJECT:
 			ob_s3_delete_object(c, "b", key);
 			break;

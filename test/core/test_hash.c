@@ -167,10 +167,30 @@ crc32_texts(void **state)
 		const unsigned char bytes[4] = {v >> 24, v >> 16, v >> 8, v};
 		char want[16];
 		char text[OB_CRC32_TEXT];
+		uint32_t parsed;
 
 		EVP_EncodeBlock((unsigned char *) want, bytes, 4);
 		ob_crc32_text(v, text);
 		assert_string_equal(text, want);
+		assert_true(ob_crc32_parse(text, &parsed));
+		assert_int_equal(parsed, v);
+	}
+}
+
+static void
+no_crc32_texts(void **state)
+{
+	static const char *const texts[] = {
+		"",         "AAAAAA",   "AAAAAA=",   "AAAAAA===", "AAAAA===",
+		"AAAAAAA=", "AAAAAAAA", "AAAAAB==",  "AAAAAP==",  "AAA AA==",
+		"AAAA-A==", "AAAA_A==", " AAAAAA==", "AAAAAA== ", "\xC3\xA9AAAA==",
+	};
+
+	for (size_t i = 0; i < COUNT_OF(texts); i++)
+	{
+		uint32_t crc;
+
+		assert_row(texts[i], !ob_crc32_parse(texts[i], &crc));
 	}
 }
 
@@ -286,6 +306,7 @@ main(void)
 		cmocka_unit_test(crc32_goes_on),
 		cmocka_unit_test(crc32_combines),
 		cmocka_unit_test(crc32_texts),
+		cmocka_unit_test(no_crc32_texts),
 		cmocka_unit_test(names_of_checksums),
 		cmocka_unit_test(hashes_that_are_signed),
 		cmocka_unit_test(sha256_piece_by_piece),

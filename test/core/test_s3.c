@@ -66,6 +66,7 @@ requests_of_all_verbs(void **state)
 		{OB_S3_GET_ENCRYPTION, "GET", "?encryption=", false, "",
 		 HEAD "Authorization "},
 		{OB_S3_GET_OBJECT, "GET", "", false, "", HEAD "Authorization "},
+		{OB_S3_SUM_OBJECT, "GET", "", false, "", HEAD "Authorization "},
 		{OB_S3_DELETE_OBJECT, "DELETE", "", false, "", HEAD "Authorization "},
 	};
 	Fixture *fixture = *state;
@@ -391,12 +392,13 @@ attempts_are_bounded(void **state)
 		 3},
 	};
 	static const int defaults[] = {
-		[OB_S3_PUT_OBJECT] = 8,  [OB_S3_CREATE] = 8,
-		[OB_S3_UPLOAD_PART] = 8, [OB_S3_COMPLETE] = 10,
-		[OB_S3_ABORT] = 2,       [OB_S3_HEAD] = 8,
-		[OB_S3_LIST_PARTS] = 8,  [OB_S3_LIST_UPLOADS] = 8,
-		[OB_S3_HEAD_BUCKET] = 8, [OB_S3_GET_ENCRYPTION] = 8,
-		[OB_S3_GET_OBJECT] = 8,  [OB_S3_DELETE_OBJECT] = 8};
+		[OB_S3_PUT_OBJECT] = 8,   [OB_S3_CREATE] = 8,
+		[OB_S3_UPLOAD_PART] = 8,  [OB_S3_COMPLETE] = 10,
+		[OB_S3_ABORT] = 2,        [OB_S3_HEAD] = 8,
+		[OB_S3_LIST_PARTS] = 8,   [OB_S3_LIST_UPLOADS] = 8,
+		[OB_S3_HEAD_BUCKET] = 8,  [OB_S3_GET_ENCRYPTION] = 8,
+		[OB_S3_GET_OBJECT] = 8,   [OB_S3_SUM_OBJECT] = 8,
+		[OB_S3_DELETE_OBJECT] = 8};
 	Fixture *fixture = *state;
 	Call calls[COUNT_OF(rows)];
 	Call other;
@@ -494,6 +496,7 @@ refusals_of_all_verbs(void **state)
 		{OB_S3_HEAD_BUCKET, "could not look up \"s3://b\""},
 		{OB_S3_GET_ENCRYPTION, "could not read the encryption of \"s3://b\""},
 		{OB_S3_GET_OBJECT, "could not read \"s3://b/the key\""},
+		{OB_S3_SUM_OBJECT, "could not read \"s3://b/the key\""},
 		{OB_S3_DELETE_OBJECT, "could not delete \"s3://b/the key\""},
 	};
 	Fixture *fixture = *state;

@@ -102,20 +102,39 @@ ob_raw_add(ObRaw *raw, const ObRaw *next)
 	raw->len += next->len;
 }
 
+static const char base64_digits[] =
+	"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+
 void
 ob_crc32_text(uint32_t crc, char *text)
 {
-	static const char digits[] =
-		"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 	/* 32 bits, and 4 more of zeros, make 6 digits */
 	uint64_t bits = (uint64_t) crc << 4;
 
 	for (int i = 5; i >= 0; i--)
 	{
-		text[i] = digits[bits & 63];
+		text[i] = base64_digits[bits & 63];
 		bits >>= 6;
 	}
 	strcpy(text + 6, "==");
+}
+
+bool
+ob_crc32_parse(const char *text, uint32_t *crc)
+{
+	uint64_t bits = 0;
+
+	for (int i = 0; i < 6; i++)
+	{
+		const char *digit =
+			text[i] != '\0' ? strchr(base64_digits, text[i]) : NULL;
+
+		if (!digit)
+			return false;
+		bits = bits << 6 | (uint64_t) (digit - base64_digits);
+	}
+	*crc = (uint32_t) (bits >> 4);
+	return (bits & 15) == 0 && strcmp(text + 6, "==") == 0;
 }
 
 /* ---- MD5 ---- */

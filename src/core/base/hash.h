@@ -65,6 +65,9 @@ extern uint32_t ob_crc32_combine(uint32_t a, uint32_t b, uint64_t len);
 /* Writes OB_CRC32_TEXT bytes. */
 extern void ob_crc32_text(uint32_t crc, char *text);
 
+/* Reads such a text; returns false if it is none. */
+extern bool ob_crc32_parse(const char *text, uint32_t *crc);
+
 /* The length of some bytes before compression, and their CRC-32, which is
  * computed if the codec needs it. */
 typedef struct ObRaw

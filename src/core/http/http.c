@@ -40,6 +40,10 @@
 /* A gap between two drives counts at most this much towards a time-out. */
 #define PUMP_GAP_MS 250
 #define UPLOAD_BUFFER (512L * 1024)
+/* The buffer of a response: libcurl's own default, and for one that may be
+ * long. */
+#define RESPONSE_BUFFER (16L * 1024)
+#define STREAM_BUFFER (256L * 1024)
 #define EVENTS 64
 #define LINK_LOCAL                                                       \
 	"the address is link-local, or another one where metadata services " \
@@ -69,7 +73,9 @@ struct ObTransfer
 	long connect_ms;            /* libcurl's time-out */
 	size_t sent;                /* bytes of the body given to libcurl */
 	int64_t uploaded;           /* bytes of the body given to the network */
-	size_t overflow;            /* the limit that the response exceeds, or 0 */
+	uint64_t received;          /* bytes given to request->receive */
+	bool overflowed;            /* the response exceeds the limit ... */
+	uint64_t limit;             /* ... of this many bytes */
 	size_t head_bytes;          /* in all heads of the response */
 	bool headed;                /* the head is complete */
 	bool refused;               /* an address was refused as link-local */
@@ -347,17 +353,52 @@ on_read(char *to, size_t size, size_t n, void *arg)
 	return take;
 }
 
+static void
+overflow(Transfer *transfer, uint64_t limit)
+{
+	transfer->overflowed = true;
+	transfer->limit = limit;
+}
+
+/* Passes on bytes that are not kept; returns false if there are too many. */
+static bool
+pass_on(Transfer *transfer, const char *data, size_t len)
+{
+	ObHttpRequest *request = transfer->request;
+
+	if (len > request->receive_max - transfer->received)
+	{
+		overflow(transfer, request->receive_max);
+		return false;
+	}
+	transfer->received += len;
+	request->receive(request, data, len);
+	return true;
+}
+
+static bool
+is_success(const Transfer *transfer)
+{
+	long status = 0;
+
+	curl_easy_getinfo(transfer->easy, CURLINFO_RESPONSE_CODE, &status);
+	return status >= 200 && status < 300;
+}
+
 static size_t
 on_write(char *data, size_t size, size_t n, void *arg)
 {
 	Transfer *transfer = arg;
+	ObHttpRequest *request = transfer->request;
 
 	transfer->progress_at = transfer->http->pumped_ms;
-	ob_buf_add(&transfer->request->response, data, size * n);
-	if (!transfer->request->response.failed)
+	if (request->receive && is_success(transfer))
+		return pass_on(transfer, data, size * n) ? size * n : 0;
+	ob_buf_add(&request->response, data, size * n);
+	if (!request->response.failed)
 		return size * n;
-	if (transfer->request->response.full)
-		transfer->overflow = transfer->request->response_max;
+	if (request->response.full)
+		overflow(transfer, request->response_max);
 	return 0;
 }
 
@@ -384,9 +425,9 @@ on_header(char *line, size_t size, size_t n, void *arg)
 		transfer->headed = true;
 	ob_buf_addc(headers, '\n');
 	if (headers->full)
-		transfer->overflow = HEADERS_MAX;
+		overflow(transfer, HEADERS_MAX);
 	else if (transfer->head_bytes > HEADS_MAX)
-		transfer->overflow = HEADS_MAX;
+		overflow(transfer, HEADS_MAX);
 	else if (!headers->failed)
 		return size * n;
 	return 0;
@@ -511,6 +552,11 @@ set_request(Transfer *transfer)
 	SET(CURLOPT_READDATA, transfer);
 	SET(CURLOPT_SEEKDATA, transfer);
 	SET(CURLOPT_OPENSOCKETDATA, transfer);
+	/* refused by libcurl 7 if the handle still has a buffer, as after a name
+	 * that was not resolved; any size will do */
+	(void) curl_easy_setopt(easy, CURLOPT_BUFFERSIZE,
+							transfer->request->receive ? STREAM_BUFFER
+													   : RESPONSE_BUFFER);
 	return bad == CURLE_OK && set_method(easy, transfer->request) &&
 		   set_route(transfer);
 #undef SET
@@ -744,10 +790,10 @@ is_own_failure(Transfer *transfer, CURLcode result)
 {
 	ObHttpRequest *request = transfer->request;
 
-	if (transfer->overflow > 0)
+	if (transfer->overflowed)
 		ob_error_set(&request->error, OB_EPROTO,
-					 "the response is longer than %zu bytes",
-					 transfer->overflow);
+					 "the response is longer than %llu bytes",
+					 (unsigned long long) transfer->limit);
 	else if (result == CURLE_WRITE_ERROR)
 		ob_error_set(&request->error, OB_ENOMEM, "out of memory");
 	else if (result == CURLE_OUT_OF_MEMORY && request->sent &&
@@ -802,7 +848,7 @@ complete_transfer(Transfer *transfer, CURLcode result)
 		ob_error_set(&request->error, OB_ECONNECT,
 					 "the connection ended within the response's head");
 	else if (result != CURLE_OK && !is_own_failure(transfer, result) &&
-		!request->truncated)
+			 !request->truncated)
 	{
 		ObCode code = curl_code(result, status, &request->final);
 

@@ -7,8 +7,8 @@
  * The host owns the wait.  It watches ob_http_fd() for readability for at most
  * ob_http_timeout_ms() milliseconds and then calls ob_http_drive(), which
  * never blocks; a busy host may also just call ob_http_drive() now and then.
- * All callbacks of requests run inside ob_http_drive(), none inside of
- * libcurl, so they may start and cancel requests.
+ * All callbacks of requests run inside ob_http_drive(), and but for one none
+ * inside of libcurl, so they may start and cancel requests.
  *
  * libcurl resolves names in a thread of its own.  Signals are blocked around
  * each call into it, so that such a thread inherits a full signal mask and
@@ -60,7 +60,13 @@ struct ObHttpRequest
 	const char *method; /* GET HEAD PUT POST DELETE; static */
 	const char *body;   /* borrowed; may be NULL */
 	size_t body_len;
-	size_t response_max;  /* a longer response is OB_EPROTO */
+	size_t response_max; /* a longer response is OB_EPROTO */
+	/* Called with the bytes of a response of status 2xx, which are then not
+	 * kept; more than receive_max of them are OB_EPROTO.  NULL: they are kept
+	 * in "response".  It is the only callback that runs inside of libcurl, so
+	 * it may only compute. */
+	void (*receive)(ObHttpRequest *request, const char *data, size_t len);
+	uint64_t receive_max;
 	int stall_timeout_ms; /* the longest time without a byte sent or received;
 						   * 0: default.  Only time in which the host drives
 						   * counts, so a query that computes for a minute does

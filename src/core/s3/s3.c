@@ -347,6 +347,13 @@ ob_s3_get_object(ObS3Call *call, const char *bucket, const char *key)
 }
 
 void
+ob_s3_sum_object(ObS3Call *call, const char *bucket, const char *key)
+{
+	clear_target(call);
+	start_empty(call, OB_S3_SUM_OBJECT, bucket, key);
+}
+
+void
 ob_s3_delete_object(ObS3Call *call, const char *bucket, const char *key)
 {
 	clear_target(call);

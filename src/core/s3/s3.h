@@ -106,6 +106,7 @@ typedef enum ObS3Verb
 	OB_S3_HEAD,
 	OB_S3_LIST_PARTS,
 	OB_S3_GET_OBJECT,
+	OB_S3_SUM_OBJECT,
 	OB_S3_DELETE_OBJECT,
 	OB_S3_LIST_UPLOADS,
 	OB_S3_HEAD_BUCKET,
@@ -132,8 +133,10 @@ struct ObS3Call
 	void (*throttled)(ObS3Call *call);
 	ObChecksum checksum;  /* PutObject, Create, parts, Complete; never AUTO.
 						   * SHA256 at first */
-	uint32_t crc32;       /* with CRC32: the body's; Complete: the object's */
+	uint32_t crc32;       /* with CRC32: the body's; Complete: the object's;
+						   * SumObject: its outcome */
 	uint64_t object_size; /* Complete, for AWS to compare; 0: not sent */
+	uint64_t sum_max;     /* SumObject: a longer object is OB_EPROTO */
 	bool if_none_match;  /* PutObject and Complete: do not replace an object */
 	bool no_outage_wait; /* do not wait for the end of an outage, since a user
 						  * is waiting */
@@ -157,11 +160,13 @@ struct ObS3Call
 					 * and no response of the store rules it out */
 	bool doubtful;  /* the store reported an error of its own for a try, which
 					 * may have been carried out nevertheless */
-	char etag[OB_ETAG_MAX];        /* PutObject, UploadPart, Complete, HEAD; as
-									* the store writes it, "" if it does not */
+	char etag[OB_ETAG_MAX];        /* PutObject, UploadPart, Complete, HEAD,
+									* SumObject; as the store writes it, "" if it
+									* does not */
 	char new_id[OB_UPLOAD_ID_MAX]; /* CreateMultipartUpload */
 	char marker[64];               /* HEAD: x-amz-meta-onboard-upload */
-	int64_t content_length;        /* HEAD; -1 if not known */
+	int64_t content_length;        /* HEAD; -1 if not known.  SumObject: the
+									* number of bytes that came */
 	/* lists: request.response holds the document */
 
 	/* private, but request.response may be read once the call is done */
@@ -216,6 +221,10 @@ extern void ob_s3_call_last_try(ObS3Call *call);
  * so must not be shown. */
 extern bool ob_s3_repeats_secret(ObS3Call *call, const char *text);
 
+/* Writes the call's ETag without quotes, at most OB_ETAG_MAX bytes; "" if
+ * there is none, or none that can be shown. */
+extern void ob_s3_plain_etag(ObS3Call *call, char *etag);
+
 /* sha256 is the body's, in hexadecimal, and is copied; NULL: computed if it is
  * needed at all (ob_checksum_is_signed()). */
 extern void ob_s3_put_object(ObS3Call *call, const char *bucket,
@@ -252,6 +261,12 @@ extern void ob_s3_get_object(ObS3Call *call, const char *bucket,
 							 const char *key);
 extern void ob_s3_delete_object(ObS3Call *call, const char *bucket,
 								const char *key);
+
+/* Reads an object of any size, of which nothing is kept, for its length (in
+ * content_length), its CRC-32 and its ETag.  A try that breaks off begins
+ * again. */
+extern void ob_s3_sum_object(ObS3Call *call, const char *bucket,
+							 const char *key);
 
 /* The status is 200 or 404, or 403 without the permission. */
 extern void ob_s3_head_bucket(ObS3Call *call, const char *bucket);

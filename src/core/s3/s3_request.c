@@ -25,7 +25,8 @@
 #define OBJECT_RESPONSE_MAX (16 * 1024 * 1024)
 /* S3 may process a Complete for minutes before it sends the first byte. */
 #define COMPLETE_TIMEOUT_MS (15 * 60 * 1000)
-/* The time for other requests, which grows with each 64 KiB of the body. */
+/* The time for other requests, which grows with each 64 KiB of the body, and
+ * of what may come. */
 #define TIMEOUT_MS (120 * 1000)
 #define TIMEOUT_MS_PER_64_KIB 1000
 
@@ -47,6 +48,7 @@ const ObS3VerbInfo ob_s3_verbs[] = {
 	[OB_S3_GET_ENCRYPTION] = {"GET", 8, RESPONSE_MAX,
 							  "could not read the encryption of"},
 	[OB_S3_GET_OBJECT] = {"GET", 8, OBJECT_RESPONSE_MAX, "could not read"},
+	[OB_S3_SUM_OBJECT] = {"GET", 8, RESPONSE_MAX, "could not read"},
 	[OB_S3_DELETE_OBJECT] = {"DELETE", 8, RESPONSE_MAX, "could not delete"},
 };
 
@@ -405,16 +407,35 @@ ob_s3_try_verb(const ObS3Call *call)
 	return call->locating ? OB_S3_HEAD_BUCKET : call->verb;
 }
 
-/* Returns the time-out of a try as a whole. */
+/* Returns the time-out of a try as a whole; len is the number of bytes that it
+ * may take. */
 static int
-try_timeout(ObS3Verb verb, size_t body_len)
+try_timeout(ObS3Verb verb, uint64_t len)
 {
-	size_t timeout =
-		TIMEOUT_MS + body_len / (64 * 1024) * TIMEOUT_MS_PER_64_KIB;
+	uint64_t timeout = TIMEOUT_MS + len / (64 * 1024) * TIMEOUT_MS_PER_64_KIB;
 
 	if (verb == OB_S3_COMPLETE)
 		return COMPLETE_TIMEOUT_MS;
 	return timeout < INT_MAX ? (int) timeout : INT_MAX;
+}
+
+/* The receive callback of a SumObject. */
+static void
+sum(ObHttpRequest *request, const char *data, size_t len)
+{
+	ObS3Call *call = request->arg;
+
+	call->crc32 = ob_crc32(call->crc32, data, len);
+	call->content_length += (int64_t) len;
+}
+
+static void
+begin_sum(ObS3Call *call)
+{
+	call->crc32 = 0;
+	call->content_length = 0;
+	call->request.receive = sum;
+	call->request.receive_max = call->sum_max;
 }
 
 void
@@ -429,6 +450,10 @@ ob_s3_try(ObS3Call *call, int64_t delay_ms)
 	request->response_max = (size_t) ob_s3_verbs[verb].response_max;
 	request->stall_timeout_ms =
 		verb == OB_S3_COMPLETE ? COMPLETE_TIMEOUT_MS : 0;
-	request->timeout_ms = try_timeout(verb, request->body_len);
+	request->receive = NULL;
+	if (verb == OB_S3_SUM_OBJECT)
+		begin_sum(call);
+	request->timeout_ms = try_timeout(
+		verb, request->receive ? request->receive_max : request->body_len);
 	ob_http_start(call->s3->http, request, delay_ms);
 }

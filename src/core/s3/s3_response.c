@@ -32,7 +32,9 @@ set_what(ObS3Call *call)
 {
 	char part[32] = "";
 
-	call->error.read_only = call->verb == OB_S3_HEAD;
+	call->error.read_only = call->verb == OB_S3_HEAD ||
+							call->verb == OB_S3_GET_OBJECT ||
+							call->verb == OB_S3_SUM_OBJECT;
 	if (call->verb == OB_S3_UPLOAD_PART)
 		snprintf(part, sizeof(part), " part %d of", call->part_number);
 	ob_error_what(&call->error, "%s%s \"s3://%s%s%s\"",
@@ -658,6 +660,26 @@ read_create(ObS3Call *call)
 }
 
 static void
+copy_etag(ObS3Call *call)
+{
+	if (!ob_http_response_header(&call->request, "ETag", call->etag,
+								 sizeof(call->etag)))
+		call->etag[0] = '\0';
+}
+
+static void
+read_sum(ObS3Call *call)
+{
+	if (call->request.status != 200)
+		fail_protocol(call, "the response's status is not 200");
+	else
+	{
+		copy_etag(call);
+		end_call(call);
+	}
+}
+
+static void
 read_head(ObS3Call *call)
 {
 	char length[32];
@@ -666,13 +688,39 @@ read_head(ObS3Call *call)
 	if (ob_http_response_header(&call->request, "Content-Length", length,
 								sizeof(length)))
 		call->content_length = strtoll(length, NULL, 10);
-	if (!ob_http_response_header(&call->request, "ETag", call->etag,
-								 sizeof(call->etag)))
-		call->etag[0] = '\0';
+	copy_etag(call);
 	if (!ob_http_response_header(&call->request, OB_S3_MARKER, call->marker,
 								 sizeof(call->marker)))
 		call->marker[0] = '\0';
 	end_call(call);
+}
+
+/* Returns whether the character is one of an ETag that can be shown. */
+static bool
+is_shown(char c)
+{
+	return c > ' ' && c < 0x7F && c != '"';
+}
+
+void
+ob_s3_plain_etag(ObS3Call *call, char *etag)
+{
+	const char *from = call->etag;
+	size_t len = strlen(from);
+
+	etag[0] = '\0';
+	if (len >= 2 && from[0] == '"' && from[len - 1] == '"')
+	{
+		from++;
+		len -= 2;
+	}
+	for (size_t i = 0; i < len; i++)
+		if (!is_shown(from[i]))
+			return;
+	if (ob_s3_repeats_secret(call, call->etag))
+		return;
+	memcpy(etag, from, len);
+	etag[len] = '\0';
 }
 
 /* Returns whether the response has another CRC than the request. */
@@ -752,6 +800,9 @@ read_success(ObS3Call *call)
 			return;
 		case OB_S3_HEAD:
 			read_head(call);
+			return;
+		case OB_S3_SUM_OBJECT:
+			read_sum(call);
 			return;
 		case OB_S3_PUT_OBJECT:
 		case OB_S3_UPLOAD_PART:

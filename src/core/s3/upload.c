@@ -589,34 +589,6 @@ complete(ObUpload *upload)
 /* ---- what the last request did ---- */
 
 static bool
-is_shown(char c)
-{
-	return c > ' ' && c < 0x7f && c != '"';
-}
-
-/* Keeps the ETag of the object, which the call has written or found, for the
- * host to show: not one that repeats a secret, or is no plain text. */
-static void
-note_etag(ObUpload *upload, ObS3Call *call)
-{
-	const char *from = call->etag;
-	size_t len = strlen(from);
-
-	if (len >= 2 && from[0] == '"' && from[len - 1] == '"')
-	{
-		from++;
-		len -= 2;
-	}
-	for (size_t i = 0; i < len; i++)
-		if (!is_shown(from[i]))
-			return;
-	if (ob_s3_repeats_secret(call, call->etag))
-		return;
-	memcpy(upload->etag, from, len);
-	upload->etag[len] = '\0';
-}
-
-static bool
 is_ours(const ObUpload *upload, const ObS3Call *head)
 {
 	return head->error.code == OB_OK &&
@@ -629,7 +601,7 @@ is_ours(const ObUpload *upload, const ObS3Call *head)
 static void
 succeed(ObUpload *upload, ObS3Call *call)
 {
-	note_etag(upload, call);
+	ob_s3_plain_etag(call, upload->etag);
 	ob_error_clear(&upload->error);
 	upload->state = OB_UPLOAD_DONE;
 }
@@ -906,7 +878,7 @@ static void
 end_with_object(ObUpload *upload, ObS3Call *call)
 {
 	if (call)
-		note_etag(upload, call);
+		ob_s3_plain_etag(call, upload->etag);
 	upload->exists = true;
 	upload->last_sent = true;
 	end_abort(upload);
