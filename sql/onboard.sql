@@ -534,6 +534,34 @@ CREATE FUNCTION onboard_check(
 COMMENT ON FUNCTION onboard_check IS
 	'checks whether an export would work; returns a row for each requirement';
 
+CREATE FUNCTION onboard_verify(
+	run_id pg_catalog.uuid,
+	deep boolean DEFAULT false,
+	options pg_catalog.jsonb DEFAULT '{}',
+	OUT name pg_catalog.text,
+	OUT uri pg_catalog.text,
+	OUT ok boolean,
+	OUT detail pg_catalog.text
+) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_verify IS
+	'looks at the objects of a run again; returns a row for each';
+
+CREATE FUNCTION onboard_verify_manifest(
+	manifest pg_catalog.text,
+	deep boolean DEFAULT false,
+	options pg_catalog.jsonb DEFAULT '{}',
+	OUT name pg_catalog.text,
+	OUT uri pg_catalog.text,
+	OUT ok boolean,
+	OUT detail pg_catalog.text
+) RETURNS SETOF pg_catalog.record
+	AS 'MODULE_PATHNAME' LANGUAGE C VOLATILE PARALLEL UNSAFE;
+
+COMMENT ON FUNCTION onboard_verify_manifest IS
+	'looks at the objects of a manifest again; returns a row for each';
+
 CREATE FUNCTION onboard_explain(
 	query pg_catalog.text,
 	options pg_catalog.jsonb DEFAULT '{}'

@@ -17,6 +17,10 @@ SELECT onboard_register(NULL);
 \echo :LAST_ERROR_SQLSTATE
 SELECT onboard_abort_uploads(older_than => NULL);
 \echo :LAST_ERROR_SQLSTATE
+SELECT onboard_verify(NULL);
+\echo :LAST_ERROR_SQLSTATE
+SELECT onboard_verify_manifest(NULL);
+\echo :LAST_ERROR_SQLSTATE
 
 -- For other arguments, null means the same as leaving them out
 

@@ -97,7 +97,7 @@ ROOMS = {
     "core": ("base", "text", "sink", "parquet", "http", "aws", "s3"),
     "pg": (
         "base", "encode", "parquet", "config", "catalog", "store", "parallel",
-        "increment", "ddl", "export", "workers", "run", "sql",
+        "increment", "ddl", "export", "workers", "run", "verify", "sql",
     ),
     "lambda": ("base", "services", "report", "run"),
 }

@@ -67,6 +67,13 @@ ELSEWHERE = {
     ("08P01", "`onboard_abort_uploads`: a list that cannot be read, that repeats "
         "itself, or that contains a secret"):
         ("test/system/test_sweep.py", "test_a_list_that_cannot_be_read"),
+    ("08P01", "`onboard_verify_manifest`: an object that is not a manifest, or "
+        "that contains a secret"):
+        ("test/system/test_verify.py", "test_no_manifest"),
+    ("42704", "`onboard_verify`: no such run"):
+        ("test/system/test_verify.py", "test_unknown_run"),
+    ("22023", "`onboard_verify_manifest`: a text that is not a URI"):
+        ("test/system/test_verify.py", "test_no_uri"),
     ("38000", '"the run was published in part", see [published together]'
         "(#published-together)"):
         ("test/system/test_publish.py", "test_the_third_complete_is_refused"),

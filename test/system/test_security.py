@@ -59,6 +59,8 @@ CALLS = {
     " '{{\"server\": \"{server}\", \"on_error\": \"raise\"}}')",
     "sweep": "SELECT * FROM onboard_abort_uploads('{bucket}',"
     " server => '{server}')",
+    "verify": "SELECT * FROM onboard_verify_manifest('s3://{bucket}/m',"
+    " options => '{{\"server\": \"{server}\"}}')",
     "check": "SELECT bool_or(ok), count(*) FROM onboard_check('{bucket}',"
     " '{{\"server\": \"{server}\"}}')",
 }

@@ -273,19 +273,32 @@ ob_report_copy(char *field, Size size, const char *text)
 /* ---- reporting ---- */
 
 static char *
-detail(const ObError *error, const char *cause)
+describe(const ObError *error, const char *cause)
 {
 	StringInfoData text;
 
 	initStringInfo(&text);
 	appendStringInfoString(&text, cause);
-	text.data[0] = pg_toupper((unsigned char) text.data[0]);
 	if (error->request_id[0])
 		appendStringInfo(&text, " (request id %s)", error->request_id);
 	if (error->attempts > 1)
 		appendStringInfo(&text, ", after %d attempts", error->attempts);
-	appendStringInfoChar(&text, '.');
 	return text.data;
+}
+
+char *
+ob_report_cause(const ObError *error)
+{
+	return describe(error, ob_report_text(error->cause));
+}
+
+static char *
+detail(const ObError *error, const char *cause)
+{
+	char *text = psprintf("%s.", describe(error, cause));
+
+	text[0] = pg_toupper((unsigned char) text[0]);
+	return text;
 }
 
 /* The existence of an object is the whole error, so the message says it: log

@@ -16,6 +16,10 @@ extern _Noreturn void ob_report(const ObError *error);
 /* Does the same with the caller's hint, or without a hint if that is NULL. */
 extern _Noreturn void ob_report_hint(const ObError *error, const char *help);
 
+/* Returns why it failed, with the store's request id, for a row of a result;
+ * palloc'd. */
+extern char *ob_report_cause(const ObError *error);
+
 /* Says in a WARNING that an upload was not aborted.  place is
  * "s3://bucket/key", in the database's encoding.  Does not raise the error,
  * and reads no catalogs. */

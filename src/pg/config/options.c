@@ -35,7 +35,8 @@
 #define EXPORTS \
 	(FOR(OB_OPTIONS_TABLE) | FOR(OB_OPTIONS_ALL) | FOR(OB_OPTIONS_REGISTRY))
 #define CALLS (FOR(OB_OPTIONS_TABLE) | FOR(OB_OPTIONS_ALL))
-#define EVERYBODY (EXPORTS | FOR(OB_OPTIONS_ABORT))
+#define READERS (EXPORTS | FOR(OB_OPTIONS_VERIFY))
+#define EVERYBODY (READERS | FOR(OB_OPTIONS_ABORT))
 
 typedef struct OptionSpec
 {
@@ -313,7 +314,7 @@ static const OptionSpec specs[] = {
 	{"checksum", ob_read_checksum, EXPORTS},
 	{"compression", read_compression, EXPORTS},
 	{"compression_level", read_compression_level, EXPORTS},
-	{"connections", read_connections, EXPORTS},
+	{"connections", read_connections, READERS},
 	{"content_type", ob_read_content_type, EXPORTS},
 	{"delimiter", read_delimiter, EXPORTS},
 	{"dictionary", ob_read_dictionary, EXPORTS},
@@ -342,7 +343,7 @@ static const OptionSpec specs[] = {
 	{"row_group_rows", ob_read_row_group_rows, EXPORTS},
 	{"row_group_size", ob_read_row_group_size, EXPORTS},
 	{"schema", read_schema, EXPORTS},
-	{"server", read_server, EXPORTS},
+	{"server", read_server, READERS},
 	{"sse", ob_read_sse, EXPORTS},
 	{"storage_class", ob_read_storage_class, EXPORTS},
 	{"tags", ob_read_tags, EXPORTS},

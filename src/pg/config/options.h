@@ -94,7 +94,8 @@ typedef enum ObOptionsFor
 	OB_OPTIONS_TABLE,
 	OB_OPTIONS_ALL, /* has on_error, too */
 	OB_OPTIONS_REGISTRY,
-	OB_OPTIONS_ABORT /* only those that all requests carry */
+	OB_OPTIONS_ABORT, /* only those that all requests carry */
+	OB_OPTIONS_VERIFY /* also where the requests go, and how many at once */
 } ObOptionsFor;
 
 /* Returns options that are all zero, in the current memory context. */

@@ -1,0 +1,242 @@
+/*
+ * landed.c
+ *		What is known of objects that have landed: by the history, or by a
+ *		manifest.
+ *
+ * src/pg/verify/landed.c
+ *
+ * Both are read by a query, whose rows have the columns of enum Column.
+ */
+#include "postgres.h"
+
+#include "catalog/pg_type.h"
+#include "executor/spi.h"
+#include "mb/pg_wchar.h"
+#include "utils/builtins.h"
+#include "utils/fmgrprotos.h"
+#include "utils/jsonb.h"
+
+#include "core/text/json.h"
+#include "pg/base/errors.h"
+#include "pg/base/own_query.h"
+#include "pg/base/subtransaction.h"
+#include "pg/verify/landed.h"
+
+enum Column
+{
+	NAME = 1,
+	URI,
+	BYTES,
+	ETAG,
+	CRC32
+};
+
+#define MEMBERS                                                    \
+	"o.value ->> 'uri', o.value ->> 'bytes', o.value ->> 'etag', " \
+	"o.value ->> 'crc32' "
+
+typedef struct Reading
+{
+	const char *sql;
+	ObParameters parameters;
+	MemoryContext context; /* of the list */
+	uint64 rows;
+	ObLandedList list;
+} Reading;
+
+/* ---- the rows ---- */
+
+/* Reads a number as this extension writes it: digits alone. */
+static int64
+read_bytes(const char *text)
+{
+	int64 bytes = 0;
+
+	if (!text || *text == '\0')
+		return -1;
+	for (; *text != '\0'; text++)
+	{
+		if (*text < '0' || *text > '9' || bytes > (PG_INT64_MAX - 9) / 10)
+			return -1;
+		bytes = bytes * 10 + (*text - '0');
+	}
+	return bytes;
+}
+
+static void
+read_row(uint64 row, ObLanded *object)
+{
+	char *name = ob_own_text(row, NAME);
+	char *crc32 = ob_own_text(row, CRC32);
+
+	object->name = name ? name : "";
+	object->uri = ob_own_text(row, URI);
+	object->bytes = read_bytes(ob_own_text(row, BYTES));
+	object->etag = ob_own_text(row, ETAG);
+	object->has_crc32 = crc32 && ob_crc32_parse(crc32, &object->crc32);
+}
+
+static void
+read_rows(Oid schema, void *arg)
+{
+	Reading *reading = arg;
+	const ObOwnQuery query = {
+		.sql = reading->sql,
+		.parameters = &reading->parameters,
+		.result = SPI_OK_SELECT,
+	};
+	MemoryContext before;
+
+	reading->rows = ob_own_query(schema, &query);
+	before = MemoryContextSwitchTo(reading->context);
+	reading->list.objects = MemoryContextAllocExtended(
+		reading->context, sizeof(ObLanded) * Max(reading->rows, 1),
+		MCXT_ALLOC_HUGE | MCXT_ALLOC_ZERO);
+	for (uint64 i = 0; i < reading->rows; i++)
+	{
+		ObLanded *object = &reading->list.objects[reading->list.n];
+
+		read_row(i, object);
+		if (object->uri)
+			reading->list.n++;
+	}
+	MemoryContextSwitchTo(before);
+}
+
+/* ---- the history ---- */
+
+ObLandedList
+ob_landed_of_run(Oid schema, const pg_uuid_t *run_id)
+{
+	Reading reading = {
+		.sql = "SELECT h.name, " MEMBERS "FROM %s.onboard_history h "
+			   "LEFT JOIN LATERAL jsonb_array_elements(h.objects) "
+			   "WITH ORDINALITY AS o (value, number) ON true "
+			   "WHERE h.run_id = $1 ORDER BY h.name, h.key, o.number",
+		.context = CurrentMemoryContext,
+	};
+
+	ob_parameter_uuid(&reading.parameters, run_id);
+	ob_as_caller(schema, read_rows, &reading);
+	if (reading.rows == 0)
+		ereport(ERROR,
+				(errcode(ERRCODE_UNDEFINED_OBJECT),
+				 errmsg("run %s does not exist",
+						DatumGetCString(DirectFunctionCall1(
+							uuid_out, UUIDPGetDatum(run_id)))),
+				 errhint("onboard_runs shows the runs that you may see, until "
+						 "onboard_prune() deletes them.")));
+	return reading.list;
+}
+
+/* ---- a manifest ---- */
+
+typedef struct Document
+{
+	Oid schema;
+	const char *text; /* UTF-8 */
+	Reading reading;
+} Document;
+
+/* In a subtransaction, since errors would quote the document. */
+static void
+read_document(void *arg)
+{
+	Document *document = arg;
+	Reading *reading = &document->reading;
+	char *text =
+		pg_any_to_server(document->text, strlen(document->text), PG_UTF8);
+	Datum json = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+
+	ob_parameter_add(&reading->parameters, JSONBOID, json, true);
+	ob_as_caller(document->schema, read_rows, reading);
+}
+
+static _Noreturn void
+fail_manifest(const char *place, const char *why)
+{
+	ereport(ERROR,
+			(errcode(ERRCODE_PROTOCOL_VIOLATION),
+			 errmsg("\"%s\" is not a manifest", place), errdetail("%s", why),
+			 errhint("Give the URI of a manifest.json that onboard has "
+					 "written.")));
+}
+
+/* Checks the text of a document before a parser of PostgreSQL gets it. */
+static void
+check_text(const ObBuf *data, const char *place)
+{
+	ObError error;
+	ObCode code;
+
+	ob_error_clear(&error);
+	code = ob_json_read(data->data, data->len, NULL, 0, &error);
+	if (code == OB_ENOMEM)
+		ob_report(&error);
+	if (code != OB_OK)
+		fail_manifest(place, psprintf("%s.", error.cause));
+	if (!pg_verify_mbstr(PG_UTF8, data->data, (int) data->len, true))
+		fail_manifest(place, "It is not encoded in UTF-8.");
+}
+
+/* What is shown of a document must not be a secret of the request for it,
+ * which its server knows. */
+static void
+check_secrets(ObCall *call, const ObLandedList *list, const char *place)
+{
+	for (int i = 0; i < list->n; i++)
+		if (ob_s3_repeats_secret(&call->core, list->objects[i].name) ||
+			ob_s3_repeats_secret(&call->core, list->objects[i].uri))
+			fail_manifest(place, "It repeats a secret that was sent to the "
+								 "store.");
+}
+
+static void
+get_document(ObCall *call, const char *bucket, const char *key)
+{
+	ob_s3_get_object(&call->core, bucket, key);
+	ob_call_wait(call);
+	if (call->core.error.code != OB_OK)
+		ob_report(&call->core.error);
+}
+
+ObLandedList
+ob_landed_of_manifest(Oid schema, ObCall *call, const char *bucket,
+					  const char *key)
+{
+	const char *place = psprintf("s3://%s/%s", bucket, ob_report_text(key));
+	Document document = {
+		.schema = schema,
+		.reading =
+			{
+				.sql = "SELECT t.value ->> 'name', " MEMBERS
+					   "FROM jsonb_array_elements("
+					   "coalesce($1 -> 'tables', 'null')) "
+					   "WITH ORDINALITY AS t (value, number), "
+					   "LATERAL jsonb_array_elements("
+					   "CASE jsonb_typeof(t.value -> 'files') WHEN 'array' "
+					   "THEN t.value -> 'files' "
+					   "ELSE jsonb_build_array(t.value) END) "
+					   "WITH ORDINALITY AS o (value, number) "
+					   "WHERE jsonb_typeof(o.value -> 'uri') = 'string' "
+					   "ORDER BY t.number, o.number "
+					   "LIMIT " CppAsString2(OB_LANDED_MAX) " + 1",
+				.context = CurrentMemoryContext,
+			},
+	};
+	ErrorData *error;
+
+	get_document(call, bucket, key);
+	check_text(&call->core.request.response, place);
+	document.text = call->core.request.response.data;
+	error = ob_attempt(read_document, &document);
+	if (error && error->sqlerrcode == ERRCODE_OUT_OF_MEMORY)
+		ReThrowError(error);
+	if (error)
+		fail_manifest(place, "It has no list of tables that can be read.");
+	if (document.reading.list.n > OB_LANDED_MAX)
+		fail_manifest(
+			place, psprintf("It names more than %d objects.", OB_LANDED_MAX));
+	check_secrets(call, &document.reading.list, place);
+	return document.reading.list;
+}
