@@ -189,6 +189,19 @@ def no_trace(rgw, bucket):
     assert keys(rgw.s3, bucket) == []
 
 
+def map_user(pg, server, access_key, secret_key):
+    """Changes the keys of a server, but not in the log."""
+    quiet = pg.connect("onboard")
+    select(quiet, "SET log_statement = none;"
+           "SET log_min_error_statement = panic")
+    select(
+        quiet, f"ALTER USER MAPPING FOR CURRENT_USER SERVER {server} OPTIONS"
+        " (SET access_key_id %s, SET secret_access_key %s)",
+        (access_key, secret_key),
+    )
+    quiet.close()
+
+
 class Running:
     """A statement that runs in a thread of its own.
 

@@ -6,8 +6,8 @@ import pytest
 
 from lib import process
 from lib.exports import (
-    Running, body, failure, key_of, keys, land, land_all, register, select,
-    value,
+    Running, body, failure, key_of, keys, land, land_all, map_user, register,
+    select, value,
 )
 
 LOCKED = "SELECT pg_advisory_xact_lock(42) IS NULL AS n"
@@ -169,18 +169,6 @@ def test_a_registered_row_that_changes(
     assert keys(s3, bucket) == [key_of(name) for name in held.names]
     assert body(s3, bucket, key_of("d")) == b"n\nf\n"
     assert keys(s3, other_bucket) == []
-
-
-def map_user(pg, server, access_key, secret_key):
-    quiet = pg.connect("onboard")
-    select(quiet, "SET log_statement = none;"
-           "SET log_min_error_statement = panic")
-    select(
-        quiet, f"ALTER USER MAPPING FOR CURRENT_USER SERVER {server} OPTIONS"
-        " (SET access_key_id %s, SET secret_access_key %s)",
-        (access_key, secret_key),
-    )
-    quiet.close()
 
 
 def sized(db, rows, *names):

@@ -5,7 +5,8 @@ import json
 import pytest
 
 from lib.exports import (
-    body, failure, key_of, keys, land, land_all, register, select, statuses, value,
+    Running, body, failure, key_of, keys, land, land_all, map_user, register, select,
+    statuses, value,
 )
 from lib.proxy import s3_error
 
@@ -213,6 +214,28 @@ def test_it_cannot_be_written(db, s3, registry, workers, bucket, proxied, proxy)
     error = failure(land_all, db, schema=True, publish="together", server=proxied)
     assert error.pgcode == "42501"
     assert [key for key in keys(s3, bucket) if "_SUCCESS" in key] == []
+
+
+def test_keys_that_are_rotated(
+    pg, db, rgw, make_server, s3, bucket, canaries, proxy
+):
+    """The file is written with the keys of its moment, not of the export's."""
+    old = rgw.add_key()
+    canaries.add(old[1])
+    server = make_server(proxy.endpoint, *old, bucket=bucket)
+    rule = proxy.rule("PUT", key_of("t"), hold=True)
+    session = pg.connect("onboard")
+    options = json.dumps({"server": server, "schema": True})
+    with Running(session, "SELECT * FROM onboard_table('t', 'SELECT 1 AS a', NULL, %s)",
+                 (options,)) as export:
+        rule.wait(60)
+        map_user(pg, server, rgw.access_key, rgw.secret_key)
+        rgw.drop_key(old[0])
+        rule.release()
+        (row,) = export.rows(60)
+    session.close()
+    assert row["status"] == "done"
+    assert keys(s3, bucket) == [BESIDE["t"], key_of("t")]
 
 
 def test_an_increment_is_exported_again(db, s3, registry, bucket, proxied, proxy):

@@ -96,6 +96,8 @@ ob_schema_file_write(const ObTableExport *task, const char *details)
 	if (!details)
 		ereport(ERROR,
 				(errcode(ERRCODE_OUT_OF_MEMORY), errmsg("out of memory")));
+	/* the export may have taken hours */
+	ob_server_renew_keys(export->server);
 	text = document_of(task, details);
 	ob_put_object(&(ObSmallObject){
 		.server = export->server,
