@@ -104,6 +104,40 @@ def test_origin(db, s3, bucket, table, query, nullable, comment):
     assert (column["nullable"], column["comment"]) == (nullable, comment)
 
 
+@pytest.mark.parametrize("source, nullable", [
+    ("ONLY schema_parent", False), ("schema_parent", True), ("schema_child", True),
+    ("schema_parts", False), ("schema_mixed", True), ("schema_whole", False),
+])
+def test_rows_of_other_tables(db, s3, bucket, source, nullable):
+    """Children need not have their parent's constraints, and foreign tables
+    do not enforce theirs."""
+    select(db, """
+        CREATE TABLE schema_parent (id int);
+        CREATE TABLE schema_child () INHERITS (schema_parent);
+        INSERT INTO schema_child VALUES (NULL);
+        CREATE TABLE schema_parts (id int NOT NULL) PARTITION BY LIST (id);
+        CREATE TABLE schema_whole PARTITION OF schema_parts FOR VALUES IN (1);
+        CREATE TABLE schema_mixed (id int NOT NULL) PARTITION BY LIST (id);
+        CREATE FOREIGN DATA WRAPPER schema_wrapper;
+        CREATE SERVER schema_server FOREIGN DATA WRAPPER schema_wrapper;
+        CREATE FOREIGN TABLE schema_foreign PARTITION OF schema_mixed
+            FOR VALUES IN (1) SERVER schema_server""")
+    try:
+        if int(value(db, "SHOW server_version_num")) < 180000:
+            select(db, "ALTER TABLE ONLY schema_parent ALTER id SET NOT NULL")
+        else:
+            select(db, "ALTER TABLE schema_parent"
+                   " ADD CONSTRAINT n NOT NULL id NO INHERIT")
+        land(db, "t", f"SELECT id FROM {source} WHERE id = 2", bucket, schema=True,
+             empty="write")
+        (column,) = schema(s3, bucket, BESIDE["t"])["columns"]
+        assert column["nullable"] is nullable
+    finally:
+        select(db, """
+            DROP TABLE schema_parent, schema_child, schema_parts, schema_mixed;
+            DROP FOREIGN DATA WRAPPER schema_wrapper CASCADE""")
+
+
 def test_only_beside_an_object(db, s3, bucket):
     nothing = "SELECT 1 AS a WHERE false"
     assert land(db, "t", nothing, bucket, schema=True)["status"] == "empty"

@@ -8,9 +8,11 @@
 
 #include "access/relation.h"
 #include "catalog/pg_class.h"
+#include "catalog/pg_inherits.h"
 #include "commands/comment.h"
 #include "mb/pg_wchar.h"
 #include "utils/builtins.h"
+#include "utils/lsyscache.h"
 #include "utils/rel.h"
 
 #include "pg/base/compat.h"
@@ -91,6 +93,33 @@ is_of_one_table(const Query *query)
 			   RTE_RELATION;
 }
 
+/*
+ * Whether the rows of the table may be in other tables, too, that do not have
+ * its constraints: children need not have them, and those of foreign tables
+ * are not enforced.
+ */
+static bool
+is_loose(Relation relation, bool with_children)
+{
+	bool loose = false;
+	List *tables;
+	ListCell *cell;
+
+	if (relation->rd_rel->relkind == RELKIND_FOREIGN_TABLE)
+		return true;
+	if (!with_children || !relation->rd_rel->relhassubclass)
+		return false;
+	if (relation->rd_rel->relkind != RELKIND_PARTITIONED_TABLE)
+		return true;
+	tables =
+		find_all_inheritors(RelationGetRelid(relation), AccessShareLock, NULL);
+	foreach (cell, tables)
+		loose = loose ||
+				get_rel_relkind(lfirst_oid(cell)) == RELKIND_FOREIGN_TABLE;
+	list_free(tables);
+	return loose;
+}
+
 static bool
 is_not_null(const Query *query, const TargetEntry *entry)
 {
@@ -101,7 +130,9 @@ is_not_null(const Query *query, const TargetEntry *entry)
 		entry->resorigcol <= 0)
 		return false;
 	relation = relation_open(entry->resorigtbl, AccessShareLock);
-	found = ob_column_is_not_null(relation, entry->resorigcol);
+	found =
+		ob_column_is_not_null(relation, entry->resorigcol) &&
+		!is_loose(relation, linitial_node(RangeTblEntry, query->rtable)->inh);
 	relation_close(relation, NoLock);
 	return found;
 }
