@@ -117,6 +117,12 @@ SELECT ddl(dialect, '{"format": "parquet"}', 'SELECT 1 AS a, 2 AS "A"')
 FROM dialects() AS dialect;
 SELECT ddl(dialect, '{"format": "parquet"}', 'SELECT 1 AS "a b"')
 FROM dialects() AS dialect;
+CREATE TYPE cases AS (a int, "A" int);
+SELECT ddl(dialect, '{"format": "jsonl"}', 'SELECT ARRAY[NULL::public.cases] AS c')
+FROM dialects() AS dialect;
+SELECT ddl(dialect, '{"format": "parquet"}', 'SELECT 1 AS "1a"')
+FROM dialects() AS dialect WHERE dialect IN ('athena', 'bigquery');
+SELECT ddl('bigquery', '{"format": "parquet"}', 'SELECT 1 AS _partition_key');
 SELECT ddl(dialect, '{"null": "x", "force_quote": ["b"]}',
 	E'SELECT 1 AS "a\nb", 2 AS b') FROM dialects() AS dialect;
 SELECT ddl('redshift', '{}', E'SELECT 1 AS "a\nb"');
@@ -131,7 +137,7 @@ SELECT ddl('glue', '{"format": "parquet"}', 'SELECT 1 AS "A"', '","x":"');
 SELECT ddl('athena', '{"format": "parquet", "key": "raw/{run_id}/{name}.{ext}"}', 'SELECT 1 AS a');
 SELECT ddl('duckdb', '{"key": "raw/{name}/{part}/x"}', 'SELECT 1 AS a');
 SELECT ddl('duckdb', '{"key": "{name}/{date}/{time}-{part}.{ext}", "as_of": "2026-01-31 01:02:03"}', 'SELECT 1 AS a');
-SELECT ddl('athena', '{"format": "parquet", "key": "it''s \\ {{x}}/{name}/x.{ext}"}', 'SELECT 1 AS a');
+SELECT ddl('athena', '{"format": "parquet", "key": "it''s/{name}/x.{ext}"}', 'SELECT 1 AS a');
 SELECT ddl(dialect, '{"format": "parquet", "key": "x/{name}_{run_id}y.{ext}"}',
 	'SELECT 1 AS a')
 FROM dialects() AS dialect WHERE dialect IN ('redshift', 'snowflake', 'bigquery');
@@ -140,6 +146,27 @@ SELECT ddl(dialect, '{"format": "parquet", "key": "x/{run_id}", "schema": true}'
 FROM dialects() AS dialect WHERE dialect IN ('redshift', 'bigquery');
 SELECT ddl('bigquery', '{"format": "parquet", "key": "*/{name}"}', 'SELECT 1 AS a');
 SELECT ddl('clickhouse', '{"format": "parquet", "key": "*/{name}"}', 'SELECT 1 AS a');
+
+-- Objects that an engine would not find, or would take for something else
+
+CREATE FUNCTION place(key text, name text DEFAULT 't')
+RETURNS TABLE (dialect text, outcome text) LANGUAGE sql AS $$
+	SELECT dialect, public.ddl(dialect,
+		jsonb_build_object('format', 'parquet', 'key', key)::text, 'SELECT 1 AS a', name)
+	FROM public.dialects() AS dialect
+	WHERE dialect NOT IN ('bigquery', 'clickhouse', 'glue', 'redshift', 'snowflake')
+$$;
+SELECT * FROM place('x/{name}/{name}.{ext}', '_t');
+SELECT * FROM place('x/{name}/.{ext}');
+SELECT * FROM place('x/{name}/#.{ext}');
+SELECT * FROM place('x/{name}/{ext}~');
+SELECT * FROM place('x/{name}/');
+SELECT * FROM place('x//{name}/{name}.{ext}');
+SELECT * FROM place('../{name}/{name}.{ext}');
+SELECT * FROM place('[a]/{name}/{name}.{ext}');
+SELECT * FROM place('a\b/{name}/{name}.{ext}');
+SELECT * FROM place('a?s3_endpoint=b/{name}/{name}.{ext}');
+SELECT * FROM place('$''{{env:HOME}}/{name}/{name}.{ext}');
 CREATE SERVER gcs FOREIGN DATA WRAPPER onboard OPTIONS (
 	endpoint 'https://storage.googleapis.com', bucket 'lake');
 CREATE USER MAPPING FOR CURRENT_USER SERVER gcs OPTIONS (

@@ -67,7 +67,8 @@ typedef enum ObNamesTaken
 {
 	OB_NAMES_ANY,
 	OB_NAMES_NO_SEPARATORS, /* no blank, comma, ;{}()= */
-	OB_NAMES_PLAIN          /* ASCII letters, digits and _ */
+	OB_NAMES_PLAIN,         /* ASCII letters, digits and _ */
+	OB_NAMES_BIGQUERY       /* these, no digit first, no reserved prefix */
 } ObNamesTaken;
 
 struct ObDialect
@@ -85,7 +86,9 @@ struct ObDialect
 	bool rounds_json;  /* its numbers of JSON may be floating-point ones */
 	bool by_extension; /* knows a codec by the end of the key */
 	bool whole;        /* reads all objects of the directory */
-	int scale_max;     /* of decimals */
+	const char *hidden_first; /* but none whose name begins so, */
+	const char *hidden_last;  /* or ends so; NULL: however it ends */
+	int scale_max;            /* of decimals */
 	void (*write)(ObDdl *ddl);
 };
 
@@ -115,7 +118,8 @@ extern void ob_ddl_require_null(const ObDdl *ddl);
 /* The character as a text; palloc'd. */
 extern const char *ob_ddl_char(char c);
 
-/* location.c: finds the place; raises if there is no one directory. */
+/* location.c: finds the place; raises if there is no one directory, or none
+ * that the dialect finds. */
 extern void ob_ddl_find_place(ObDdl *ddl);
 
 /* Returns "scheme://bucket/directory", palloc'd. */

@@ -142,6 +142,13 @@ check_format(const ObDdl *ddl)
 					  psprintf("Texts would be in encoding %s, not UTF8.",
 							   pg_encoding_to_char(copy->encoding)),
 					  "Set option \"encoding\" to UTF8.");
+	if ((ddl->format == OB_FORMAT_CSV || ddl->format == OB_FORMAT_TEXT) &&
+		(IS_HIGHBIT_SET(copy->delimiter) || IS_HIGHBIT_SET(copy->quote) ||
+		 IS_HIGHBIT_SET(copy->escape)))
+		ob_ddl_refuse(ddl,
+					  "Options \"delimiter\", \"quote\" and \"escape\" are "
+					  "bytes, and one of them is none of ASCII.",
+					  "Set it to a character of ASCII.");
 	if (ddl->format == OB_FORMAT_PARQUET && copy->parquet.delta &&
 		!ddl->dialect->delta)
 		ob_ddl_refuse(ddl, "It does not read encodings \"delta\".",
@@ -250,11 +257,32 @@ ob_ddl_char(char c)
 
 /* ---- names ---- */
 
+/* Prefixes of columns that BigQuery keeps for itself. */
+static bool
+is_reserved(const char *name)
+{
+	static const char *const prefixes[] = {
+		"_TABLE_",        "_FILE_",   "_PARTITION",
+		"_ROW_TIMESTAMP", "__ROOT__", "_COLIDENTIFIER",
+	};
+
+	for (int i = 0; i < lengthof(prefixes); i++)
+	{
+		if (pg_strncasecmp(name, prefixes[i], strlen(prefixes[i])) == 0)
+			return true;
+	}
+	return false;
+}
+
 static bool
 is_taken(const char *name, ObNamesTaken taken)
 {
 	switch (taken)
 	{
+		case OB_NAMES_BIGQUERY:
+			if (isdigit((unsigned char) *name) || is_reserved(name))
+				return false;
+			/* FALLTHROUGH */
 		case OB_NAMES_NO_SEPARATORS:
 			return name[strcspn(name, SEPARATORS)] == '\0';
 		case OB_NAMES_PLAIN:
@@ -276,15 +304,16 @@ check_name(const ObDdl *ddl, const ObType *type)
 	const ObDialect *dialect = ddl->dialect;
 	bool header = ddl->format == OB_FORMAT_CSV && ddl->copy->header;
 
-	check_stack_depth();
 	if (type->name && !is_taken(type->name, dialect->names))
 		ob_ddl_refuse(
 			ddl, psprintf("It does not take the name \"%s\".", type->name),
-			dialect->names == OB_NAMES_PLAIN
-				? "Give it a name of letters of ASCII, digits and _ "
-				  "by AS."
-				: "Give it a name without blanks and any of "
-				  ",;{}()= by AS.");
+			dialect->names == OB_NAMES_NO_SEPARATORS
+				? "Give it a name without blanks and any of "
+				  ",;{}()= by AS."
+			: dialect->names == OB_NAMES_BIGQUERY
+				? "Give it a name of letters of ASCII, digits and _ by AS, "
+				  "which begins with no digit and no prefix of BigQuery's."
+				: "Give it a name of letters of ASCII, digits and _ by AS.");
 	if (type->name && dialect->by_line && header &&
 		strpbrk(type->name, "\r\n"))
 		ob_ddl_refuse(ddl,
@@ -292,25 +321,25 @@ check_name(const ObDdl *ddl, const ObType *type)
 					  "line break.",
 					  "Give the column another name by AS, or set \"header\" "
 					  "to false.");
-	for (int i = 0; i < type->nchildren; i++)
-		check_name(ddl, &type->children[i]);
 }
 
+/* Checks the names of columns, or of the fields of one. */
 static void
-check_names(const ObDdl *ddl)
+check_names(const ObDdl *ddl, const ObType *types, int n)
 {
-	for (int i = 0; i < ddl->ncolumns; i++)
+	check_stack_depth();
+	for (int i = 0; i < n; i++)
 	{
-		check_name(ddl, &ddl->columns[i]);
-		for (int j = 0; j < i && ddl->dialect->folds; j++)
+		check_name(ddl, &types[i]);
+		for (int j = 0; j < i && types[i].name && ddl->dialect->folds; j++)
 		{
-			if (pg_strcasecmp(ddl->columns[i].name, ddl->columns[j].name) == 0)
+			if (pg_strcasecmp(types[i].name, types[j].name) == 0)
 				ob_ddl_refuse(ddl,
 							  psprintf("It does not tell \"%s\" from \"%s\".",
-									   ddl->columns[j].name,
-									   ddl->columns[i].name),
+									   types[j].name, types[i].name),
 							  "Give one of them another name by AS.");
 		}
+		check_names(ddl, types[i].children, types[i].nchildren);
 	}
 }
 
@@ -422,7 +451,7 @@ ob_ddl(const ObLanding *landing, const char *dialect)
 	check_format(&ddl);
 	ddl.columns = ob_types_of(landing->columns, ddl.copy, &ddl.ncolumns);
 	check_date_style(&ddl);
-	check_names(&ddl);
+	check_names(&ddl, ddl.columns, ddl.ncolumns);
 	for (int i = 0; i < ddl.ncolumns; i++)
 		check_numbers(&ddl, &ddl.columns[i], &ddl.columns[i]);
 	ddl.dialect->write(&ddl);

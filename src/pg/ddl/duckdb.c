@@ -43,12 +43,16 @@ static const ObTypeNames json = {
 	PARTS,
 };
 
+/* In URLs of S3, a ? begins parameters, such as another endpoint, so it is no
+ * wildcard there. */
+#define ANY_CHARACTER "[!*]"
+
 static void
 escape_glob(StringInfo to, const char *text)
 {
 	for (const char *p = text; *p; p++)
 	{
-		if (strchr("*?[", *p))
+		if (strchr("*[", *p))
 			appendStringInfo(to, "[%c]", *p);
 		else
 			appendStringInfoChar(to, *p);
@@ -106,8 +110,15 @@ write_view(ObDdl *ddl)
 
 	initStringInfo(&files);
 	escape_glob(&files, ob_ddl_directory(ddl, "s3"));
-	appendStringInfoString(&files,
-						   ob_ddl_file_pattern(ddl, escape_glob, "?", "*"));
+	appendStringInfoString(
+		&files, ob_ddl_file_pattern(ddl, escape_glob, ANY_CHARACTER, "*"));
+	if (strpbrk(files.data, "?\\"))
+		ob_ddl_refuse(
+			ddl,
+			"The key has a ?, which begins parameters in its URLs, or "
+			"a backslash, which quotes in its patterns.",
+			"Take them out of option \"key\" or the server's "
+			"prefix.");
 	appendStringInfoString(ddl->out, "CREATE OR REPLACE VIEW ");
 	put_name(ddl->out, ddl->landing->name);
 	appendStringInfo(ddl->out, " AS SELECT * FROM %s(\n    ",

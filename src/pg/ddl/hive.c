@@ -304,6 +304,9 @@ write_glue(ObDdl *ddl)
 	ob_json_open(out, NULL, '{');
 	ob_json_put_text(out, "Name", ob_ddl_plain_name(ddl->landing->name));
 	ob_json_put_text(out, "TableType", "EXTERNAL_TABLE");
+	/* Athena requires it, even if it is empty */
+	ob_json_open(out, "PartitionKeys", '[');
+	ob_json_close(out, ']');
 	ob_json_open(out, "Parameters", '{');
 	ob_json_put_text(out, "EXTERNAL", "TRUE");
 	ob_json_put_text(out, "classification",
@@ -334,6 +337,7 @@ const ObDialect ob_dialect_athena = {
 	.json = &hive_json,
 	.parquet = &hive_parquet,
 	.codecs = "none gzip zstd",
+	.hidden_first = "_.",
 	.write = write_athena,
 	HIVE,
 };
@@ -345,6 +349,7 @@ const ObDialect ob_dialect_glue = {
 	.json = &hive_json,
 	.parquet = &hive_parquet,
 	.codecs = "none gzip zstd",
+	.hidden_first = "_.",
 	.write = write_glue,
 	HIVE,
 };
@@ -356,6 +361,8 @@ const ObDialect ob_dialect_spectrum = {
 	.json = &spectrum_json,
 	.parquet = &spectrum_parquet,
 	.codecs = "none gzip",
+	.hidden_first = "_.#",
+	.hidden_last = "~",
 	.write = write_spectrum,
 	HIVE,
 };

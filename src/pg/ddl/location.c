@@ -72,6 +72,61 @@ part_of(const ObKeyPiece *piece, const char *text)
 	return part;
 }
 
+/* ---- what engines do not find ---- */
+
+/*
+ * Hadoop's paths, which Spark and Hive have, are patterns without empty
+ * segments, "." and "..".  Athena, too, wants none of these.  Spark replaces
+ * ${env:NAME} and the like before it parses a statement, and so even in
+ * literals.
+ */
+static void
+check_directory(const ObDdl *ddl)
+{
+	const char *directory = ddl->place.directory;
+
+	if (strpbrk(directory, "*?[]{}\\"))
+		ob_ddl_refuse(ddl,
+					  "The key's directory has one of *?[]{}\\, which have a "
+					  "meaning in its locations.",
+					  "Take them out of option \"key\" or the server's "
+					  "prefix.");
+	directory = psprintf("/%s", directory);
+	if (strstr(directory, "//") || strstr(directory, "/./") ||
+		strstr(directory, "/../"))
+		ob_ddl_refuse(ddl,
+					  "The key has an empty segment, \".\" or \"..\", which "
+					  "its locations leave out.",
+					  "Take them out of option \"key\" or the server's "
+					  "prefix.");
+}
+
+static void
+check_file(const ObDdl *ddl)
+{
+	const ObDialect *dialect = ddl->dialect;
+	StringInfoData name;
+	ListCell *cell;
+
+	initStringInfo(&name);
+	foreach (cell, ddl->place.file)
+		appendStringInfoString(&name,
+							   ((const ObKeyPiece *) lfirst(cell))->text);
+	if (name.len == 0)
+		ob_ddl_refuse(ddl,
+					  "It takes an object whose key ends with a slash for a "
+					  "directory.",
+					  "End option \"key\" with {name}.{ext}.");
+	if (strchr(dialect->hidden_first, name.data[0]) ||
+		(dialect->hidden_last &&
+		 strchr(dialect->hidden_last, name.data[name.len - 1])))
+		ob_ddl_refuse(
+			ddl,
+			psprintf("It ignores an object of the name \"%s\".", name.data),
+			"Begin what follows the last slash of option \"key\" "
+			"with another text, and end it with {ext}.");
+}
+
 void
 ob_ddl_find_place(ObDdl *ddl)
 {
@@ -101,6 +156,11 @@ ob_ddl_find_place(ObDdl *ddl)
 	}
 	ddl->place.directory = directory.data;
 	ddl->place.file = file;
+	if (ddl->dialect->whole)
+	{
+		check_directory(ddl);
+		check_file(ddl);
+	}
 }
 
 char *

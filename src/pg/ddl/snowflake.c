@@ -131,7 +131,8 @@ write_copy(ObDdl *ddl)
 						   "\nSTORAGE_INTEGRATION = onboard\nPATTERN = ");
 	ob_ddl_literal(
 		ddl->out, &quoting,
-		psprintf(".*%s", ob_ddl_file_pattern(ddl, escape_pattern, ".", ".*")));
+		psprintf("(.*/)?%s",
+				 ob_ddl_file_pattern(ddl, escape_pattern, ".", "[0-9]*")));
 	appendStringInfoChar(ddl->out, '\n');
 	put_format(ddl);
 	appendStringInfoString(ddl->out, ";\n");

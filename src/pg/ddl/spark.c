@@ -125,6 +125,7 @@ const ObDialect ob_dialect_spark = {
 	.folds = true,
 	.by_extension = true,
 	.whole = true,
+	.hidden_first = "_.",
 	.scale_max = 38,
 	.write = write_table,
 };
