@@ -70,30 +70,33 @@ SELECT ddl('spark', '{}', bucket => 'not/a/bucket');
 
 SELECT ddl(dialect, format('{"format": "%s"}', f))
 FROM dialects() AS dialect, unnest(ARRAY['binary', 'json']) AS f WHERE dialect < 'c';
-SELECT ddl(dialect, '{"format": "text"}', 'SELECT 1 AS a') FROM dialects() AS dialect;
-SELECT ddl('clickhouse', '{"format": "text", "delimiter": ","}', 'SELECT 1 AS a');
-SELECT dialect, f, c, onboard_ddl('t', 'SELECT 1 AS a', NULL,
+SELECT ddl(dialect, '{"format": "text"}', 'SELECT 1 AS a, 2 AS b') FROM dialects() AS dialect;
+SELECT ddl('clickhouse', '{"format": "text", "delimiter": ","}', 'SELECT 1 AS a, 2 AS b');
+SELECT dialect, f, c, onboard_ddl('t', 'SELECT 1 AS a, 2 AS b', NULL,
 	jsonb_build_object('format', f, 'compression', c), dialect) IS NOT NULL
 FROM dialects() AS dialect, unnest(ARRAY['csv', 'parquet']) AS f,
 	unnest(ARRAY['none', 'gzip', 'zstd', 'lz4', 'snappy']) AS c
 WHERE ddl(dialect, format('{"format": "%s", "compression": "%s"}', f, c),
-	'SELECT 1 AS a') !~ '^0A000|^22023'
+	'SELECT 1 AS a, 2 AS b') !~ '^0A000|^22023'
 ORDER BY 1, 2, 3;
-SELECT ddl('athena', '{"compression": "lz4"}', 'SELECT 1 AS a');
-SELECT ddl('athena', '{"format": "parquet", "compression": "lz4"}', 'SELECT 1 AS a');
-SELECT ddl('athena', '{"compression": "gzip", "key": "{name}/a"}', 'SELECT 1 AS a');
-SELECT ddl('athena', '{"compression": "gzip", "key": "{name}/a.{ext}.x"}', 'SELECT 1 AS a');
-SELECT ddl('duckdb', '{"encoding": "LATIN1"}', 'SELECT 1 AS a');
-SELECT ddl(dialect, '{"format": "parquet", "encodings": "delta"}', 'SELECT 1 AS a')
+SELECT ddl('athena', '{"compression": "lz4"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('athena', '{"format": "parquet", "compression": "lz4"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('athena', '{"compression": "gzip", "key": "{name}/a"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('athena', '{"compression": "gzip", "key": "{name}/a.{ext}.x"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('duckdb', '{"encoding": "LATIN1"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl(dialect, '{"format": "parquet", "encodings": "delta"}', 'SELECT 1 AS a, 2 AS b')
 FROM dialects() AS dialect;
-SELECT ddl(dialect, '{"quote": "|"}', 'SELECT 1 AS a') FROM dialects() AS dialect;
+SELECT ddl(dialect, '{"quote": "|"}', 'SELECT 1 AS a, 2 AS b') FROM dialects() AS dialect;
 SELECT ddl('clickhouse', '{"force_quote": ["a"]}', 'SELECT 1 AS a, true AS b');
-SELECT ddl('clickhouse', '{"delimiter": "\t"}', 'SELECT 1 AS a');
+SELECT ddl('clickhouse', '{"delimiter": "\t"}', 'SELECT 1 AS a, 2 AS b');
 SET DateStyle = german;
-SELECT ddl('duckdb', '{}', 'SELECT 1 AS a');
-SELECT ddl('duckdb', '{}', 'SELECT current_date AS a');
-SELECT ddl('duckdb', '{"format": "jsonl"}', 'SELECT current_date AS a');
+SELECT ddl('duckdb', '{}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('duckdb', '{}', 'SELECT 1 AS b, current_date AS a');
+SELECT ddl('duckdb', '{"format": "jsonl"}', 'SELECT 1 AS b, current_date AS a');
 RESET DateStyle;
+
+SELECT ddl(dialect, format('{"null": "%s"}', n), 'SELECT 1 AS a')
+FROM dialects() AS dialect, unnest('{"",N}'::text[]) AS n;
 
 -- Types
 
@@ -108,6 +111,13 @@ SELECT ddl(dialect, '{"format": "jsonl"}', 'SELECT 1::numeric AS n')
 FROM dialects() AS dialect;
 SELECT ddl(dialect, '{"format": "jsonl"}', 'SELECT ARRAY[1::numeric(16,2)] AS n')
 FROM dialects() AS dialect;
+
+CREATE TYPE upper AS ("B" int);
+SELECT ddl(dialect, '{"format": "jsonl"}', q)
+FROM dialects() AS dialect, unnest(ARRAY[
+	'SELECT 1 AS "A", current_date AS d', 'SELECT ''{}''::json AS "A"',
+	'SELECT ''{}''::json AS a', 'SELECT ''{}''::json AS a, NULL::public.upper AS b']) AS q
+WHERE dialect IN ('athena', 'redshift_spectrum');
 
 -- Names
 
@@ -125,8 +135,8 @@ FROM dialects() AS dialect WHERE dialect IN ('athena', 'bigquery');
 SELECT ddl('bigquery', '{"format": "parquet"}', 'SELECT 1 AS _partition_key');
 SELECT ddl(dialect, '{"null": "x", "force_quote": ["b"]}',
 	E'SELECT 1 AS "a\nb", 2 AS b') FROM dialects() AS dialect;
-SELECT ddl('redshift', '{}', E'SELECT 1 AS "a\nb"');
-SELECT ddl('athena', '{"format": "parquet"}', 'SELECT 1 AS a', E'Ord`er\nItems; --é');
+SELECT ddl('redshift', '{}', E'SELECT 1 AS "a\nb", 2 AS b');
+SELECT ddl('athena', '{"format": "parquet"}', 'SELECT 1 AS a, 2 AS b', E'Ord`er\nItems; --é');
 SELECT ddl('spark', '{"format": "parquet"}', 'SELECT 1 AS "`"', E'Ord`er\nItems; --é');
 SELECT ddl('redshift', '{"format": "parquet"}', 'SELECT 1 AS """"', E'";\nDROP TABLE x --');
 SELECT ddl('snowflake', '{"format": "parquet"}', 'SELECT 1 AS """"', E'";\nDROP TABLE x --');
@@ -134,25 +144,25 @@ SELECT ddl('glue', '{"format": "parquet"}', 'SELECT 1 AS "A"', '","x":"');
 
 -- Places: the directory of the key
 
-SELECT ddl('athena', '{"format": "parquet", "key": "raw/{run_id}/{name}.{ext}"}', 'SELECT 1 AS a');
-SELECT ddl('duckdb', '{"key": "raw/{name}/{part}/x"}', 'SELECT 1 AS a');
-SELECT ddl('duckdb', '{"key": "{name}/{date}/{time}-{part}.{ext}", "as_of": "2026-01-31 01:02:03"}', 'SELECT 1 AS a');
-SELECT ddl('athena', '{"format": "parquet", "key": "it''s/{name}/x.{ext}"}', 'SELECT 1 AS a');
+SELECT ddl('athena', '{"format": "parquet", "key": "raw/{run_id}/{name}.{ext}"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('duckdb', '{"key": "raw/{name}/{part}/x"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('duckdb', '{"key": "{name}/{date}/{time}-{part}.{ext}", "as_of": "2026-01-31 01:02:03"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('athena', '{"format": "parquet", "key": "it''s/{name}/x.{ext}"}', 'SELECT 1 AS a, 2 AS b');
 SELECT ddl(dialect, '{"format": "parquet", "key": "x/{name}_{run_id}y.{ext}"}',
-	'SELECT 1 AS a')
+	'SELECT 1 AS a, 2 AS b')
 FROM dialects() AS dialect WHERE dialect IN ('redshift', 'snowflake', 'bigquery');
 SELECT ddl(dialect, '{"format": "parquet", "key": "x/{run_id}", "schema": true}',
-	'SELECT 1 AS a')
+	'SELECT 1 AS a, 2 AS b')
 FROM dialects() AS dialect WHERE dialect IN ('redshift', 'bigquery');
-SELECT ddl('bigquery', '{"format": "parquet", "key": "*/{name}"}', 'SELECT 1 AS a');
-SELECT ddl('clickhouse', '{"format": "parquet", "key": "*/{name}"}', 'SELECT 1 AS a');
+SELECT ddl('bigquery', '{"format": "parquet", "key": "*/{name}"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('clickhouse', '{"format": "parquet", "key": "*/{name}"}', 'SELECT 1 AS a, 2 AS b');
 
 -- Objects that an engine would not find, or would take for something else
 
 CREATE FUNCTION place(key text, name text DEFAULT 't')
 RETURNS TABLE (dialect text, outcome text) LANGUAGE sql AS $$
 	SELECT dialect, public.ddl(dialect,
-		jsonb_build_object('format', 'parquet', 'key', key)::text, 'SELECT 1 AS a', name)
+		jsonb_build_object('format', 'parquet', 'key', key)::text, 'SELECT 1 AS a, 2 AS b', name)
 	FROM public.dialects() AS dialect
 	WHERE dialect NOT IN ('bigquery', 'clickhouse', 'glue', 'redshift', 'snowflake')
 $$;
@@ -171,11 +181,11 @@ CREATE SERVER gcs FOREIGN DATA WRAPPER onboard OPTIONS (
 	endpoint 'https://storage.googleapis.com', bucket 'lake');
 CREATE USER MAPPING FOR CURRENT_USER SERVER gcs OPTIONS (
 	access_key_id 'NOT-A-KEY', secret_access_key 'not-a-secret');
-SELECT ddl('bigquery', '{"server": "gcs"}', 'SELECT 1 AS a');
-SELECT ddl('clickhouse', '{"server": "gcs"}', 'SELECT 1 AS a');
+SELECT ddl('bigquery', '{"server": "gcs"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('clickhouse', '{"server": "gcs"}', 'SELECT 1 AS a, 2 AS b');
 
 -- A directory that other exports may use
 
 SET client_min_messages = notice;
-SELECT ddl('athena', '{"format": "parquet", "key": "x/{name}.{ext}"}', 'SELECT 1 AS a');
-SELECT ddl('duckdb', '{"format": "parquet", "key": "x/{name}.{ext}"}', 'SELECT 1 AS a');
+SELECT ddl('athena', '{"format": "parquet", "key": "x/{name}.{ext}"}', 'SELECT 1 AS a, 2 AS b');
+SELECT ddl('duckdb', '{"format": "parquet", "key": "x/{name}.{ext}"}', 'SELECT 1 AS a, 2 AS b');

@@ -254,6 +254,7 @@ const ObDialect ob_dialect_clickhouse = {
 	.codecs = "none gzip zstd lz4",
 	.parquet_codecs = "none snappy gzip zstd lz4",
 	.delta = true,
+	.blank_lines = true,
 	.scale_max = 38,
 	.write = write_table,
 };

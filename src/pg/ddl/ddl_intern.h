@@ -83,6 +83,7 @@ struct ObDialect
 	ObNamesTaken names;
 	bool folds;        /* does not tell case in names apart */
 	bool by_line;      /* skips a header as a line, whatever is quoted in it */
+	bool blank_lines;  /* reads a null alone in its row of csv */
 	bool rounds_json;  /* its numbers of JSON may be floating-point ones */
 	bool by_extension; /* knows a codec by the end of the key */
 	bool whole;        /* reads all objects of the directory */

@@ -155,6 +155,20 @@ check_format(const ObDdl *ddl)
 					  "Leave out option \"encodings\".");
 }
 
+/* A null that is alone in its row, and an empty text, is an empty line. */
+static void
+check_blank_lines(const ObDdl *ddl)
+{
+	if (ddl->format == OB_FORMAT_CSV && ddl->ncolumns == 1 &&
+		ddl->copy->null_text[0] == '\0' && !ddl->dialect->blank_lines)
+		ob_ddl_refuse(
+			ddl,
+			"There is one column, whose nulls are empty lines, which "
+			"it may skip.",
+			"Use \"format\": \"parquet\" or \"jsonl\", or add a "
+			"column.");
+}
+
 /* Dates of csv and text are written by DateStyle. */
 static void
 check_date_style(const ObDdl *ddl)
@@ -450,6 +464,7 @@ ob_ddl(const ObLanding *landing, const char *dialect)
 	ddl.types = types_of_format(ddl.dialect, ddl.format);
 	check_format(&ddl);
 	ddl.columns = ob_types_of(landing->columns, ddl.copy, &ddl.ncolumns);
+	check_blank_lines(&ddl);
 	check_date_style(&ddl);
 	check_names(&ddl, ddl.columns, ddl.ncolumns);
 	for (int i = 0; i < ddl.ncolumns; i++)

@@ -150,6 +150,7 @@ const ObDialect ob_dialect_duckdb = {
 	.codecs = "none gzip zstd",
 	.parquet_codecs = "none snappy gzip zstd lz4",
 	.delta = true,
+	.blank_lines = true,
 	.folds = true,
 	.rounds_json = true,
 	.scale_max = 38,

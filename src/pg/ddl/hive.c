@@ -39,11 +39,11 @@ put_plain(StringInfo to, const char *name)
 	[OB_TYPE_FLOAT8] = "double", [OB_TYPE_DECIMAL] = "decimal", \
 	[OB_TYPE_DATE] = "date"
 
-#define SPECTRUM_NUMBERS                                                  \
-	[OB_TYPE_INT2] = "smallint", [OB_TYPE_INT4] = "integer",              \
-	[OB_TYPE_INT8] = "bigint", [OB_TYPE_FLOAT4] = "real",                 \
-	[OB_TYPE_FLOAT8] = "double precision", [OB_TYPE_DECIMAL] = "decimal", \
-	[OB_TYPE_DATE] = "date"
+/* It has dates in text, Parquet and ORC, but not in JSON. */
+#define SPECTRUM_NUMBERS                                     \
+	[OB_TYPE_INT2] = "smallint", [OB_TYPE_INT4] = "integer", \
+	[OB_TYPE_INT8] = "bigint", [OB_TYPE_FLOAT4] = "real",    \
+	[OB_TYPE_FLOAT8] = "double precision", [OB_TYPE_DECIMAL] = "decimal"
 
 #define TEXTS(string) [OB_TYPE_TEXT] = string, [OB_TYPE_JSON] = string
 
@@ -80,9 +80,9 @@ static const ObTypeNames hive_json = {
 };
 
 static const ObTypeNames spectrum_parquet = {
-	.names = {SPECTRUM_NUMBERS,
-			  TEXTS(SPECTRUM_STRING), [OB_TYPE_BOOL] = "boolean",
-			  [OB_TYPE_BYTES] = "varbyte", [OB_TYPE_TIMESTAMP] = "timestamp",
+	.names = {SPECTRUM_NUMBERS, TEXTS(SPECTRUM_STRING),
+			  [OB_TYPE_BOOL] = "boolean", [OB_TYPE_BYTES] = "varbyte",
+			  [OB_TYPE_DATE] = "date", [OB_TYPE_TIMESTAMP] = "timestamp",
 			  [OB_TYPE_TIMESTAMPTZ] = "timestamp"},
 	PARTS,
 };
@@ -91,12 +91,13 @@ static const ObTypeNames spectrum_parquet = {
 static const ObTypeNames spectrum_csv = {
 	.names = {SPECTRUM_NUMBERS, TEXTS(SPECTRUM_STRING),
 			  MORE_TEXTS(SPECTRUM_STRING), [OB_TYPE_BOOL] = SPECTRUM_STRING,
-			  [OB_TYPE_TIMESTAMP] = SPECTRUM_STRING},
+			  [OB_TYPE_DATE] = "date", [OB_TYPE_TIMESTAMP] = SPECTRUM_STRING},
 };
 
 static const ObTypeNames spectrum_json = {
 	.names = {SPECTRUM_NUMBERS, TEXTS(SPECTRUM_STRING),
 			  MORE_TEXTS(SPECTRUM_STRING), [OB_TYPE_BOOL] = "boolean",
+			  [OB_TYPE_DATE] = SPECTRUM_STRING,
 			  [OB_TYPE_TIMESTAMP] = SPECTRUM_STRING},
 	PARTS,
 };
@@ -169,12 +170,60 @@ use_open_csv(ObDdl *ddl, Reader *reader, const ObTypeNames *types)
 	ddl->types = types;
 }
 
+/* Whether a value may have members of any name. */
+static bool
+has_free_names(const ObType *type)
+{
+	bool found = type->kind == OB_TYPE_MAP || type->kind == OB_TYPE_JSON;
+
+	for (int i = 0; i < type->nchildren && !found; i++)
+		found = has_free_names(&type->children[i]);
+	return found;
+}
+
+static bool
+is_lower(const ObType *type)
+{
+	bool lower = true;
+
+	for (const char *p = type->name; p && *p; p++)
+		lower = lower && !(*p >= 'A' && *p <= 'Z');
+	for (int i = 0; i < type->nchildren; i++)
+		lower = lower && is_lower(&type->children[i]);
+	return lower;
+}
+
+/* It makes lower case of all names, also of those in maps and JSON, unless all
+ * columns have lower case and it is told to. */
+static void
+use_openx_json(const ObDdl *ddl, Reader *reader)
+{
+	bool lower = true;
+	bool free_names = false;
+
+	reader->serde = OPENX_JSON;
+	for (int i = 0; i < ddl->ncolumns; i++)
+	{
+		lower = lower && is_lower(&ddl->columns[i]);
+		free_names = free_names || has_free_names(&ddl->columns[i]);
+	}
+	if (!free_names)
+		return;
+	if (!lower)
+		ob_ddl_refuse(ddl,
+					  "Its SerDe tells upper from lower case either in values "
+					  "of JSON and maps, or not in names of columns.",
+					  "Give all columns and fields names in lower case by AS, "
+					  "or use \"format\": \"parquet\".");
+	add_property(reader, "case.insensitive", "FALSE");
+}
+
 static void
 choose_reader(ObDdl *ddl, Reader *reader, const ObTypeNames *all_strings)
 {
 	*reader = (Reader){.input = TEXT_INPUT, .output = TEXT_OUTPUT};
 	if (ddl->format == OB_FORMAT_JSONL)
-		reader->serde = OPENX_JSON;
+		use_openx_json(ddl, reader);
 	else if (ddl->format == OB_FORMAT_CSV && ob_ddl_may_quote(ddl))
 		use_open_csv(ddl, reader, all_strings);
 	else if (ddl->format == OB_FORMAT_CSV)
@@ -242,22 +291,65 @@ write_athena(ObDdl *ddl)
 	appendStringInfoString(ddl->out, ";\n");
 }
 
+/* Its documentation names no SerDe for values without quotes and Parquet. */
+static void
+put_spectrum_reader(ObDdl *ddl, const Reader *reader)
+{
+	const ObQuoting *quoting = &ob_quoting_redshift;
+	StringInfo out = ddl->out;
+
+	if (strcmp(reader->serde, PARQUET) == 0)
+		appendStringInfoString(out, "STORED AS PARQUET\nLOCATION ");
+	else if (strcmp(reader->serde, LAZY_SIMPLE) == 0)
+	{
+		appendStringInfoString(out,
+							   "ROW FORMAT DELIMITED FIELDS TERMINATED BY ");
+		ob_ddl_literal(out, quoting, ob_ddl_char(ddl->copy->delimiter));
+		appendStringInfoString(out, "\nSTORED AS TEXTFILE\nLOCATION ");
+	}
+	else
+	{
+		put_reader(ddl, quoting, reader);
+		return;
+	}
+	ob_ddl_literal(out, quoting, ob_ddl_directory(ddl, "s3"));
+}
+
+static void
+put_spectrum_properties(ObDdl *ddl, const Reader *reader)
+{
+	bool lazy = strcmp(reader->serde, LAZY_SIMPLE) == 0;
+
+	if (!lazy && !has_header(ddl))
+		return;
+	appendStringInfoString(ddl->out, "\nTABLE PROPERTIES (");
+	if (lazy)
+	{
+		appendStringInfoString(ddl->out, "'serialization.null.format' = ");
+		ob_ddl_literal(ddl->out, &ob_quoting_redshift, ddl->copy->null_text);
+	}
+	if (has_header(ddl))
+		appendStringInfo(ddl->out, "%s'skip.header.line.count' = '1'",
+						 lazy ? ", " : "");
+	appendStringInfoChar(ddl->out, ')');
+}
+
 static void
 write_spectrum(ObDdl *ddl)
 {
 	Reader reader;
 
 	choose_reader(ddl, &reader, &spectrum_strings);
+	if (strcmp(reader.serde, OPEN_CSV) == 0)
+		add_property(&reader, "wholeFile", "true");
 	say_of_strings(ddl, &reader);
 	appendStringInfoString(ddl->out, "CREATE EXTERNAL TABLE spectrum.");
 	ob_ddl_identifier(ddl->out, &ob_quoting_redshift, ddl->landing->name);
 	appendStringInfoString(ddl->out, " (\n");
 	ob_ddl_columns(ddl, &ob_quoting_redshift);
 	appendStringInfoString(ddl->out, ")\n");
-	put_reader(ddl, &ob_quoting_redshift, &reader);
-	if (has_header(ddl))
-		appendStringInfoString(
-			ddl->out, "\nTABLE PROPERTIES ('skip.header.line.count' = '1')");
+	put_spectrum_reader(ddl, &reader);
+	put_spectrum_properties(ddl, &reader);
 	appendStringInfoString(ddl->out, ";\n");
 }
 

@@ -31,10 +31,8 @@ static const ObTypeNames parquet = {
 			  [OB_TYPE_BYTES] = "BINARY", [OB_TYPE_JSON] = "VARCHAR"},
 };
 
-/* COPY's offsets from UTC have no minutes, as a rule, which is none of the
- * forms that are detected. */
 static const ObTypeNames csv = {
-	.names = {COMMON_NAMES, [OB_TYPE_TIMESTAMPTZ] = "VARCHAR",
+	.names = {COMMON_NAMES, [OB_TYPE_TIMESTAMPTZ] = "TIMESTAMP_TZ",
 			  [OB_TYPE_NUMERIC] = "VARCHAR", [OB_TYPE_UUID] = "VARCHAR",
 			  [OB_TYPE_JSON] = "VARCHAR"},
 };
@@ -78,7 +76,6 @@ put_csv(ObDdl *ddl)
 	}
 	appendStringInfo(ddl->out,
 					 "\n    ESCAPE_UNENCLOSED_FIELD = NONE"
-					 "\n    NULL_IF = ()"
 					 "\n    EMPTY_FIELD_AS_NULL = TRUE"
 					 "\n    MULTI_LINE = TRUE"
 					 "\n    SKIP_HEADER = %d",
@@ -109,7 +106,9 @@ put_format(ObDdl *ddl)
 						  ? "TYPE = JSON"
 						  : "TYPE = PARQUET\n    BINARY_AS_TEXT = FALSE\n    "
 							"USE_LOGICAL_TYPE = TRUE");
-	appendStringInfo(ddl->out, "\n    COMPRESSION = %s)", codec_of(ddl));
+	/* otherwise \N is a null in all formats */
+	appendStringInfo(ddl->out, "\n    NULL_IF = ()\n    COMPRESSION = %s)",
+					 codec_of(ddl));
 	if (ddl->format != OB_FORMAT_CSV)
 		appendStringInfoString(ddl->out,
 							   "\nMATCH_BY_COLUMN_NAME = CASE_SENSITIVE");
