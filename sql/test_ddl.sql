@@ -121,6 +121,8 @@ WHERE dialect IN ('athena', 'redshift_spectrum');
 
 -- Names
 
+SELECT ddl('duckdb', format('{"format": "%s"}', f), 'SELECT')
+FROM unnest('{csv,jsonl,parquet}'::text[]) AS f;
 SELECT ddl('duckdb', '{}', 'SELECT 1, 2');
 SELECT ddl('duckdb', '{}', 'SELECT 1 AS a, 2 AS a');
 SELECT ddl(dialect, '{"format": "parquet"}', 'SELECT 1 AS a, 2 AS "A"')

@@ -250,6 +250,28 @@ def test_it_cannot_be_written(db, s3, registry, workers, bucket, proxied, proxy)
     assert [key for key in keys(s3, bucket) if "_SUCCESS" in key] == []
 
 
+def test_cancelled_while_it_is_written(pg, db, s3, bucket, proxied, proxy):
+    rule = proxy.rule("PUT", FILE, hold=True, when="request")
+    session = pg.connect("onboard")
+    options = json.dumps({"server": proxied, "schema": True, "manifest": True})
+    with Running(session, "SELECT * FROM onboard_table('t', 'SELECT 1 AS a', %s, %s)",
+                 (bucket, options)) as export:
+        rule.wait(60)
+        session.cancel()
+        error = export.error(60)
+        assert keys(s3, bucket) == [key_of("t")]
+        rule.release()
+    session.close()
+    assert error.pgcode == "57014"
+    assert "writing the schema" in error.diag.context
+
+
+@pytest.mark.parametrize("format", ["csv", "text", "jsonl", "json", "binary"])
+def test_no_columns(db, s3, bucket, format):
+    land(db, "t", "SELECT", bucket, format=format, schema=True)
+    assert schema(s3, bucket, BESIDE["t"])["columns"] == []
+
+
 def test_keys_that_are_rotated(
     pg, db, rgw, make_server, s3, bucket, canaries, proxy
 ):

@@ -463,6 +463,9 @@ ob_ddl(const ObLanding *landing, const char *dialect)
 	ob_ddl_find_place(&ddl);
 	ddl.types = types_of_format(ddl.dialect, ddl.format);
 	check_format(&ddl);
+	if (landing->columns->natts == 0)
+		ob_ddl_refuse(&ddl, "The query's result has no columns.",
+					  "Add a column to the query.");
 	ddl.columns = ob_types_of(landing->columns, ddl.copy, &ddl.ncolumns);
 	check_blank_lines(&ddl);
 	check_date_style(&ddl);

@@ -162,7 +162,7 @@ add_columns(StringInfo json, const char *query, TupleDesc desc,
 	ObType *types = NULL;
 	int n;
 
-	if (parsed && names)
+	if (parsed && names && desc->natts > 0)
 		types = ob_types_of(desc, &options->copy, &n);
 	ob_json_open(json, "columns", '[');
 	for (int i = 0; i < desc->natts; i++)
