@@ -2,6 +2,8 @@
 # pytest with the rig; the last line is "N passed, N failed[, N skipped]".
 #
 #   test/pytest.sh [pytest's arguments]
+#
+# ONBOARD_TEST_SECONDS is the limit of the whole run, 45 minutes by default.
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit
 export PYTHONDONTWRITEBYTECODE=1
@@ -11,10 +13,11 @@ trap 'rm -f "$log"' EXIT
 
 # A hanging test must not hang the machine: SIGINT makes pytest stop and end the
 # servers.
-timeout --foreground --signal=INT --kill-after=60 \
-    $((${ONBOARD_TEST_SECONDS:-2700} + ${ONBOARD_STORM_SECONDS:-0} + ${ONBOARD_INCREMENT_STEPS:-0} / 2)) \
-    /usr/bin/python3 -m pytest -q -p no:cacheprovider --color=no \
-    "$@" 2>&1 | tee "$log"
+seconds=${ONBOARD_TEST_SECONDS:-2700}
+seconds=$((seconds + ${ONBOARD_STORM_SECONDS:-0}))
+seconds=$((seconds + ${ONBOARD_INCREMENT_STEPS:-0} / 2))
+timeout --foreground --signal=INT --kill-after=60 $seconds \
+    /usr/bin/python3 -m pytest -q -p no:cacheprovider --color=no "$@" 2>&1 | tee "$log"
 status=${PIPESTATUS[0]}
 
 # "2 failed, 30 passed, 1 skipped, 1 error in 9.81s"
