@@ -26,7 +26,7 @@ memory() {
 processes=2
 if [ "$(memory)" -lt 8000 ]; then
     processes=1
-    export ONBOARD_TEST_SECONDS=5400
+    export ONBOARD_TEST_SECONDS=5400 ONBOARD_LITTLE_MEMORY=1
 fi
 what=(--numprocesses "$processes" --dist loadfile
     --ignore test/system/test_storm.py
