@@ -181,9 +181,22 @@ static void
 no_crc32_texts(void **state)
 {
 	static const char *const texts[] = {
-		"",         "AAAAAA",   "AAAAAA=",   "AAAAAA===", "AAAAA===",
-		"AAAAAAA=", "AAAAAAAA", "AAAAAB==",  "AAAAAP==",  "AAA AA==",
-		"AAAA-A==", "AAAA_A==", " AAAAAA==", "AAAAAA== ", "\xC3\xA9AAAA==",
+		"",
+		"AAAAAA",
+		"AAAAAA=",
+		"AAAAAA===",
+		"AAAAA===",
+		"AAAAAAA=",
+		"AAAAAAAA",
+		"AAAAAB==",
+		"AAAAAP==",
+		"AAA AA==",
+		"AAAA-A==",
+		"AAAA_A==",
+		" AAAAAA==",
+		"AAAAAA== ",
+		"\xC3\xA9"
+		"AAAA==",
 	};
 
 	for (size_t i = 0; i < COUNT_OF(texts); i++)
