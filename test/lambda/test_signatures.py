@@ -139,7 +139,7 @@ def caller(tmp_path_factory):
     program = tmp_path_factory.mktemp("call") / "call"
     objects = ROOT / "build" / "lambda" / "objects"
     found = [*sorted((objects / "core").rglob("*.o")),
-             objects / "lambda" / "aws.o"]
+             objects / "lambda" / "services" / "aws.o"]
     used = [
         str(path) for path in found
         if (ROOT / "src" / path.relative_to(objects)).with_suffix(".c").exists()
