@@ -39,15 +39,24 @@ def crc32(data):
     return base64.b64encode(zlib.crc32(data).to_bytes(4, "big")).decode()
 
 
+class OrNone(str):
+    """A text that equals None, too: RGW 16 reports no ETag when it completes a
+    multipart upload, while RGW 18 does."""
+
+    def __eq__(self, other):
+        return other is None or str.__eq__(self, other)
+
+    __hash__ = str.__hash__
+
+
 def expected(s3, bucket, name, nrows):
-    """The row of an object, as S3 shows it.  RGW 16 reports no ETag when it
-    completes a multipart upload."""
+    """The row of an object, as S3 shows it."""
     key = key_of(name)
     data = body(s3, bucket, key)
     etag = s3.head_object(Bucket=bucket, Key=key)["ETag"].strip('"')
     return {
         "name": name, "uri": f"s3://{bucket}/{key}", "bytes": len(data),
-        "rows": nrows, "etag": None if "-" in etag else etag,
+        "rows": nrows, "etag": OrNone(etag) if "-" in etag else etag,
         "checksum": crc32(data), "partition": None,
     }
 
@@ -60,7 +69,9 @@ def expected(s3, bucket, name, nrows):
 def test_of_a_table(db, s3, bucket, query, nrows, checksum):
     run = land(db, "t", query, bucket, part_size="5MB", checksum=checksum)
     wanted = expected(s3, bucket, "t", nrows)
-    assert files(db, run["run_id"]) == [wanted]
+    found = files(db, run["run_id"])
+    assert found == [wanted]
+    wanted["etag"] = found[0]["etag"]
     (element,) = objects(db, run["run_id"], "t")
     assert element.pop("crc32", None) == wanted["checksum"]
     assert element == {

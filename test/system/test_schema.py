@@ -166,12 +166,12 @@ def test_names_that_are_not_ascii(db, s3, bucket):
 
 def test_its_requests_have_the_options_of_the_export(db, s3, bucket, proxied, proxy):
     land(db, "t", "SELECT 1 AS a", bucket, schema=True, server=proxied, manifest=True,
-         sse="AES256")
+         acl="private")
     puts = [request for request in proxy.requests("PUT", ".")]
     assert [request.path.rpartition("/")[2] for request in puts] == [
         "t_data.csv", FILE, "manifest.json", "_SUCCESS"]
     for request in puts:
-        assert request.headers["x-amz-server-side-encryption"] == "AES256"
+        assert request.headers["x-amz-acl"] == "private"
 
 
 def test_two_tables_in_one_directory(db, s3, registry, workers, bucket, proxied, proxy):
