@@ -94,7 +94,7 @@ def test_casts_to_json(session, s3, bucket):
             AS $$ SELECT json_build_object(E'a\\nlevel', $1::text) $$;
         CREATE CAST (zoo.level AS json) WITH FUNCTION zoo.level_json;
         CREATE DOMAIN zoo.height AS zoo.level;
-        CREATE EXTENSION hstore SCHEMA zoo;
+        CREATE EXTENSION IF NOT EXISTS hstore SCHEMA zoo;
         """,
     )
     for query in (
