@@ -61,7 +61,7 @@ SELECT onboard_ddl('', dialect => 'spark');
 SELECT onboard_ddl('orders');
 SELECT ddl('Spark', '{}');
 SELECT ddl(repeat('x', 100000), '{}');
-SELECT ddl('spark', '{"format": "parquet"}', name => 'nobody');
+SELECT ddl('spark', '{"format": "parquet"}', name => 'missing');
 SELECT ddl('spark', '{"fromat": "parquet"}');
 SELECT ddl('spark', '{}', 'DELETE FROM public.orders');
 SELECT ddl('spark', '{}', bucket => 'not/a/bucket');
@@ -135,6 +135,7 @@ FROM dialects() AS dialect;
 SELECT ddl(dialect, '{"format": "parquet"}', 'SELECT 1 AS "1a"')
 FROM dialects() AS dialect WHERE dialect IN ('athena', 'bigquery');
 SELECT ddl('bigquery', '{"format": "parquet"}', 'SELECT 1 AS _partition_key');
+SELECT ddl('bigquery', '{"format": "parquet"}', 'SELECT 1 AS "a-b"');
 SELECT ddl(dialect, '{"null": "x", "force_quote": ["b"]}',
 	E'SELECT 1 AS "a\nb", 2 AS b') FROM dialects() AS dialect;
 SELECT ddl('redshift', '{}', E'SELECT 1 AS "a\nb", 2 AS b');

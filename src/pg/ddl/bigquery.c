@@ -8,17 +8,10 @@
 
 #include "pg/ddl/ddl_intern.h"
 
-static const ObQuoting quoting = {
-	.quote = '`',
-	.backslash_identifiers = true,
-	.backslash = true,
-	.control = "\\x%02x",
-};
-
 static void
 put_name(StringInfo to, const char *name)
 {
-	ob_ddl_identifier(to, &quoting, name);
+	ob_ddl_identifier(to, &ob_quoting_c, name);
 }
 
 #define COMMON_NAMES                                             \
@@ -59,7 +52,7 @@ static void
 put_option(ObDdl *ddl, const char *name, const char *value)
 {
 	appendStringInfo(ddl->out, ",\n    %s = ", name);
-	ob_ddl_literal(ddl->out, &quoting, value);
+	ob_ddl_literal(ddl->out, &ob_quoting_c, value);
 }
 
 /* A URI has one wildcard at most, which also stands for slashes. */
@@ -110,7 +103,7 @@ put_columns(ObDdl *ddl)
 	if (ddl->format != OB_FORMAT_PARQUET)
 	{
 		appendStringInfoString(out, " (\n");
-		ob_ddl_columns(ddl, &quoting);
+		ob_ddl_columns(ddl, &ob_quoting_c);
 		appendStringInfoString(out, ")");
 		return;
 	}
@@ -139,7 +132,7 @@ write_table(ObDdl *ddl)
 	put_columns(ddl);
 	appendStringInfo(ddl->out, "\nOPTIONS (\n    format = '%s',\n    uris = [",
 					 format);
-	ob_ddl_literal(ddl->out, &quoting, uri);
+	ob_ddl_literal(ddl->out, &ob_quoting_c, uri);
 	appendStringInfoChar(ddl->out, ']');
 	if (ddl->format == OB_FORMAT_CSV)
 		put_csv(ddl);

@@ -15,17 +15,10 @@
 /* Delimiters of csv that ClickHouse refuses. */
 #define BAD_DELIMITERS " \t\"'.UL"
 
-static const ObQuoting quoting = {
-	.quote = '`',
-	.backslash_identifiers = true,
-	.backslash = true,
-	.control = "\\x%02x",
-};
-
 static void
 put_name(StringInfo to, const char *name)
 {
-	ob_ddl_identifier(to, &quoting, name);
+	ob_ddl_identifier(to, &ob_quoting_c, name);
 }
 
 #define COMMON_NAMES                                                         \
@@ -140,7 +133,7 @@ static void
 put_setting(ObDdl *ddl, const char *name, const char *value)
 {
 	appendStringInfo(ddl->out, ",\n    %s = ", name);
-	ob_ddl_literal(ddl->out, &quoting, value);
+	ob_ddl_literal(ddl->out, &ob_quoting_c, value);
 }
 
 static const char *
@@ -224,9 +217,9 @@ write_table(ObDdl *ddl)
 	appendStringInfoString(ddl->out, "CREATE TABLE ");
 	put_name(ddl->out, ddl->landing->name);
 	appendStringInfoString(ddl->out, " (\n");
-	ob_ddl_columns(ddl, &quoting);
+	ob_ddl_columns(ddl, &ob_quoting_c);
 	appendStringInfoString(ddl->out, ")\nENGINE = S3(");
-	ob_ddl_literal(ddl->out, &quoting, url);
+	ob_ddl_literal(ddl->out, &ob_quoting_c, url);
 	appendStringInfo(ddl->out,
 					 ", '%s', '%s')\nSETTINGS\n    "
 					 "date_time_input_format = 'best_effort'",

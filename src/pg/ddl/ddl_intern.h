@@ -32,6 +32,7 @@ typedef struct ObQuoting
 extern const ObQuoting ob_quoting_standard; /* 'it''s \', "a" */
 extern const ObQuoting ob_quoting_redshift; /* 'it''s \\', "a" */
 extern const ObQuoting ob_quoting_hive;     /* 'it\'s \\', `a` */
+extern const ObQuoting ob_quoting_c; /* the same, with C's other escapes */
 
 extern void ob_ddl_identifier(StringInfo to, const ObQuoting *quoting,
 							  const char *name);
@@ -138,7 +139,7 @@ extern char *ob_ddl_file_pattern(const ObDdl *ddl,
 extern void ob_ddl_file_ends(const ObDdl *ddl, char **head, char **tail,
 							 bool *fields);
 
-/* The functions of the dialects, each in the file of its engine. */
+/* The dialects, each in the file of its engine. */
 extern const ObDialect ob_dialect_athena;
 extern const ObDialect ob_dialect_glue;
 extern const ObDialect ob_dialect_spectrum;

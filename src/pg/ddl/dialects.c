@@ -11,8 +11,7 @@
 
 #include "pg/base/errors.h"
 #include "pg/ddl/ddl_intern.h"
-
-#define SEPARATORS " ,;{}()\n\t="
+#include "pg/parquet/columns.h"
 
 static const ObDialect *const dialects[] = {
 	&ob_dialect_athena,   &ob_dialect_bigquery,  &ob_dialect_clickhouse,
@@ -293,12 +292,12 @@ is_taken(const char *name, ObNamesTaken taken)
 {
 	switch (taken)
 	{
+		case OB_NAMES_NO_SEPARATORS:
+			return strpbrk(name, OB_SEPARATORS) == NULL;
 		case OB_NAMES_BIGQUERY:
 			if (isdigit((unsigned char) *name) || is_reserved(name))
 				return false;
 			/* FALLTHROUGH */
-		case OB_NAMES_NO_SEPARATORS:
-			return name[strcspn(name, SEPARATORS)] == '\0';
 		case OB_NAMES_PLAIN:
 			for (const char *p = name; *p; p++)
 			{

@@ -193,8 +193,9 @@ is_lower(const ObType *type)
 	return lower;
 }
 
-/* It makes lower case of all names, also of those in maps and JSON, unless all
- * columns have lower case and it is told to. */
+/* The SerDe converts all names to lower case, including those in maps and
+ * JSON, unless its property case.insensitive is off, for which all names of
+ * columns must be in lower case. */
 static void
 use_openx_json(const ObDdl *ddl, Reader *reader)
 {

@@ -23,6 +23,12 @@ const ObQuoting ob_quoting_hive = {
 	.backslash = true,
 	.control = "\\u%04x",
 };
+const ObQuoting ob_quoting_c = {
+	.quote = '`',
+	.backslash_identifiers = true,
+	.backslash = true,
+	.control = "\\x%02x",
+};
 
 void
 ob_ddl_identifier(StringInfo to, const ObQuoting *quoting, const char *name)

@@ -17,8 +17,6 @@
 #include "pg/ddl/types.h"
 #include "pg/parquet/columns.h"
 
-#define UNNAMED "?column?"
-
 /* ---- from PostgreSQL's types ---- */
 
 static ObTypeKind
@@ -123,29 +121,6 @@ flatten(ObType *type, ObFormatKind format)
 		flatten(&type->children[i], format);
 }
 
-static void
-check_names(TupleDesc desc)
-{
-	for (int i = 0; i < desc->natts; i++)
-	{
-		const char *name = NameStr(TupleDescAttr(desc, i)->attname);
-
-		if (strcmp(name, UNNAMED) == 0)
-			ereport(ERROR,
-					(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
-					 errmsg("a column of the query's result has no name"),
-					 errhint("Add AS and a name.")));
-		for (int j = 0; j < i; j++)
-		{
-			if (strcmp(name, NameStr(TupleDescAttr(desc, j)->attname)) == 0)
-				ereport(ERROR,
-						(errcode(ERRCODE_DUPLICATE_COLUMN),
-						 errmsg("column \"%s\" is there twice", name),
-						 errhint("Give one of them another name by AS.")));
-		}
-	}
-}
-
 ObType *
 ob_types_of(TupleDesc desc, const ObCopyOptions *copy, int *n)
 {
@@ -155,7 +130,6 @@ ob_types_of(TupleDesc desc, const ObCopyOptions *copy, int *n)
 	ObParquetColumns *columns;
 	ObType *types;
 
-	check_names(desc);
 	columns = ob_columns_new(desc, format == OB_FORMAT_PARQUET ? &copy->parquet
 															   : &texts);
 	types = palloc0(sizeof(ObType) * columns->n);

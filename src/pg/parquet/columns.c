@@ -30,8 +30,6 @@
 /* The greatest number of nodes, which nested composite types multiply. */
 #define NODES_MAX 16384
 StaticAssertDecl(OB_LISTS_MAX >= DEPTH_MAX / 2 + 2, "contexts of lists");
-/* Characters that Spark and Athena refuse in column names. */
-#define REFUSED_BYTES " ,;{}()\n\t="
 #define UNNAMED "?column?"
 
 /* ---- the schema ---- */
@@ -293,19 +291,17 @@ static void
 check_name(const ObParquetColumns *columns, const char *name)
 {
 	if (strcmp(name, UNNAMED) == 0)
-		ereport(ERROR,
-				(errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
-				 errmsg("a column of the query's result has no name"),
-				 errdetail("Each column of a Parquet file needs a name."),
-				 errhint("Name the column with AS.")));
+		ereport(ERROR, (errcode(ERRCODE_INVALID_COLUMN_DEFINITION),
+						errmsg("a column of the query's result has no name"),
+						errdetail("Readers find columns by their names."),
+						errhint("Name the column with AS.")));
 	for (int i = 0; i < columns->n; i++)
 	{
 		if (strcmp(columns->columns[i].name, name) == 0)
 			ereport(ERROR,
 					(errcode(ERRCODE_DUPLICATE_COLUMN),
 					 errmsg("column name \"%s\" appears more than once", name),
-					 errdetail("Each column of a Parquet file needs a name of "
-							   "its own."),
+					 errdetail("Readers find columns by their names."),
 					 errhint("Rename one of the columns with AS.")));
 	}
 }
@@ -348,7 +344,7 @@ ob_columns_warn(const ObParquetColumns *columns)
 	{
 		const char *name = columns->columns[i].name;
 
-		if (strpbrk(name, REFUSED_BYTES))
+		if (strpbrk(name, OB_SEPARATORS))
 			appendStringInfo(&names, "%s\"%s\"", names.len ? ", " : "", name);
 	}
 	if (names.len > 0)

@@ -23,6 +23,9 @@
 /* An upper bound for the repetition levels of a leaf. */
 #define OB_LISTS_MAX 32
 
+/* Characters that Spark and Athena refuse in column names. */
+#define OB_SEPARATORS " ,;{}()\n\t="
+
 /* The time between the epochs of Parquet, 1970, and of PostgreSQL, 2000. */
 #define OB_EPOCH_DAYS 10957
 #define OB_EPOCH_USECS (USECS_PER_DAY * OB_EPOCH_DAYS)
