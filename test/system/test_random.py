@@ -36,7 +36,6 @@ SOLE = "SET max_parallel_workers_per_gather = 0"
 SESSION = f"""
     RESET ALL;
     {SOLE};
-    SET synchronize_seqscans = off;
     SET client_min_messages = warning;
     SET jit = off
 """

@@ -62,7 +62,6 @@ SETTINGS = {
     "max_prepared_transactions": "8",
     "deadlock_timeout": "200ms",
     "statement_timeout": "30s",
-    "synchronize_seqscans": "off",
     "shared_buffers": "64MB",
     # The first crash must be visible, not later ones.
     "restart_after_crash": "off",
