@@ -86,6 +86,9 @@ start(ObS3Call *call, ObS3Verb verb)
 		case OB_S3_GET_OBJECT:
 			ob_s3_get_object(call, "lake", "k");
 			break;
+		case OB_S3_SUM_OBJECT:
+			ob_s3_sum_object(call, "lake", "k");
+			break;
 		case OB_S3_DELETE_OBJECT:
 			ob_s3_delete_object(call, "lake", "k");
 			break;

@@ -513,9 +513,11 @@ def chosen():
     return seed, alone, seconds or SHORT
 
 
-def test_storm(stormy, rgw, s3, bucket, maybe_readers, tmp_path, show):
+def test_storm(stormy, rgw, bucket, maybe_readers, tmp_path, show):
     seed, alone, seconds = chosen()
     show(f"ONBOARD_SEED={seed}")
+    # RGW may close a connection that is idle just as a request is sent on it.
+    s3 = rgw.client(retries={"total_max_attempts": 5})
     storm = Storm(stormy, s3, bucket, seed, maybe_readers, tmp_path)
     prepare(storm)
     sessions = storm.sessions
