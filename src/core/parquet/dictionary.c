@@ -20,6 +20,7 @@
 #define ONE_BYTE_TEXTS 256
 /* The slot of a number is prefetched into the cache this many values ahead. */
 #define PREFETCH_DISTANCE 16
+#define NO_INDEX UINT32_MAX
 
 static uint64_t
 hash_number(uint64_t value)
@@ -145,15 +146,15 @@ is_same(const uint8_t *a, const uint8_t *b, size_t len)
 						a[len - 1] == b[len - 1]);
 }
 
-static inline bool
-is_value(const ObPqDictionary *dictionary, uint32_t index, const void *value,
-		 size_t len)
+static inline __attribute__((always_inline)) bool
+is_value(const ObPqDictionary *dictionary, bool fixed, uint32_t index,
+		 const void *value, size_t len)
 {
 	const uint8_t *plain = dictionary->plain.data;
 	uint32_t start;
 	uint32_t held;
 
-	if (dictionary->size)
+	if (fixed)
 		return is_same(plain + (size_t) index * len, value, len);
 	start = ((const uint32_t *) dictionary->starts.data)[index];
 	memcpy(&held, plain + start, sizeof(held));
@@ -206,70 +207,80 @@ append_value(ObPqDictionary *dictionary, const void *value, size_t len)
 	return add_seen(dictionary);
 }
 
-/* Returns the index of a value, which is added if it is new; UINT32_MAX on
- * error. */
-static inline __attribute__((always_inline)) uint32_t
-index_of(ObPqDictionary *dictionary, uint64_t hash, const void *value,
-		 size_t len)
-{
-	uint32_t half = (uint32_t) hash;
-	uint32_t at = half & dictionary->mask;
-	uint64_t slot;
-
-	while ((slot = dictionary->slots[at]) != 0)
-	{
-		uint32_t index = (uint32_t) slot - 1;
-
-		if ((uint32_t) (slot >> 32) == half &&
-			is_value(dictionary, index, value, len))
-			return index;
-		at = (at + 1) & dictionary->mask;
-	}
-	if (!append_value(dictionary, value, len))
-		return UINT32_MAX;
-	dictionary->slots[at] = (uint64_t) half << 32 | dictionary->n;
-	if (dictionary->n > dictionary->mask / 2 && !grow(dictionary))
-		return UINT32_MAX;
-	return dictionary->n - 1;
-}
-
 static inline void
 prefetch_slot(const ObPqDictionary *dictionary, uint64_t hash)
 {
 	__builtin_prefetch(&dictionary->slots[(uint32_t) hash & dictionary->mask]);
 }
 
-static bool
-add_int32(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
+/* Adds a new value.  Returns its index; NO_INDEX on error. */
+static __attribute__((noinline)) uint32_t
+add_new(ObPqDictionary *dictionary, uint64_t hash, const void *value,
+		size_t len)
 {
-	const uint32_t *values = (const uint32_t *) leaf->values.i32;
+	uint32_t half = (uint32_t) hash;
+	uint32_t at = half & dictionary->mask;
 
-	for (int i = 0; i < leaf->nvalues; i++)
-	{
-		if (i + PREFETCH_DISTANCE < leaf->nvalues)
-			prefetch_slot(dictionary,
-						  hash_number(values[i + PREFETCH_DISTANCE]));
-		indices[i] = index_of(dictionary, hash_number(values[i]), &values[i],
-							  sizeof(uint32_t));
-		if (indices[i] == UINT32_MAX)
-			return false;
-	}
-	return true;
+	if (!append_value(dictionary, value, len))
+		return NO_INDEX;
+	while (dictionary->slots[at] != 0)
+		at = (at + 1) & dictionary->mask;
+	dictionary->slots[at] = (uint64_t) half << 32 | dictionary->n;
+	if (dictionary->n > dictionary->mask / 2 && !grow(dictionary))
+		return NO_INDEX;
+	return dictionary->n - 1;
 }
 
-static bool
-add_int64(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
+/* Returns the index of a value, which is added if it is new; NO_INDEX on
+ * error.  "fixed" tells whether all values have the same length. */
+static inline __attribute__((always_inline)) uint32_t
+index_of(ObPqDictionary *dictionary, bool fixed, uint64_t hash,
+		 const void *value, size_t len)
 {
-	const uint64_t *values = (const uint64_t *) leaf->values.i64;
+	const uint64_t *slots = dictionary->slots;
+	uint32_t mask = dictionary->mask;
+	uint32_t half = (uint32_t) hash;
+	uint64_t slot;
 
-	for (int i = 0; i < leaf->nvalues; i++)
+	for (uint32_t at = half & mask; (slot = slots[at]) != 0;
+		 at = (at + 1) & mask)
 	{
-		if (i + PREFETCH_DISTANCE < leaf->nvalues)
-			prefetch_slot(dictionary,
-						  hash_number(values[i + PREFETCH_DISTANCE]));
-		indices[i] = index_of(dictionary, hash_number(values[i]), &values[i],
-							  sizeof(uint64_t));
-		if (indices[i] == UINT32_MAX)
+		uint32_t index = (uint32_t) slot - 1;
+
+		if ((uint32_t) (slot >> 32) == half &&
+			is_value(dictionary, fixed, index, value, len))
+			return index;
+	}
+	return add_new(dictionary, hash, value, len);
+}
+
+static inline uint64_t
+number(const uint8_t *values, size_t size, int i)
+{
+	uint64_t value = 0;
+
+	memcpy(&value, values + i * size, size);
+	return value;
+}
+
+/* Adds numbers of "size" bytes, 4 or 8. */
+static inline __attribute__((always_inline)) bool
+add_numbers(ObPqDictionary *dictionary, const ObPqLeaf *leaf, size_t size,
+			uint32_t *indices)
+{
+	const uint8_t *values = leaf->values.fixed;
+	int n = leaf->nvalues;
+
+	for (int i = 0; i < n; i++)
+	{
+		uint64_t hash = hash_number(number(values, size, i));
+
+		if (i + PREFETCH_DISTANCE < n)
+			prefetch_slot(
+				dictionary,
+				hash_number(number(values, size, i + PREFETCH_DISTANCE)));
+		indices[i] = index_of(dictionary, true, hash, values + i * size, size);
+		if (indices[i] == NO_INDEX)
 			return false;
 	}
 	return true;
@@ -282,9 +293,10 @@ add_fixed(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
 	{
 		const uint8_t *value = leaf->values.fixed + (size_t) i * leaf->length;
 
-		indices[i] = index_of(dictionary, XXH3_64bits(value, leaf->length),
-							  value, leaf->length);
-		if (indices[i] == UINT32_MAX)
+		indices[i] =
+			index_of(dictionary, true, XXH3_64bits(value, leaf->length), value,
+					 leaf->length);
+		if (indices[i] == NO_INDEX)
 			return false;
 	}
 	return true;
@@ -323,8 +335,9 @@ add_bytes(ObPqDictionary *dictionary, const ObPqLeaf *leaf, uint32_t *indices)
 			indices[i] = dictionary->one_byte[value[0]] - 1;
 			continue;
 		}
-		indices[i] = index_of(dictionary, XXH3_64bits(value, len), value, len);
-		if (indices[i] == UINT32_MAX)
+		indices[i] =
+			index_of(dictionary, false, XXH3_64bits(value, len), value, len);
+		if (indices[i] == NO_INDEX)
 			return false;
 		if (len == 1 && !note_one_byte_text(dictionary, value[0], indices[i]))
 			return false;
@@ -340,10 +353,10 @@ ob_pq_dictionary_add(ObPqDictionary *dictionary, const ObPqLeaf *leaf,
 	{
 		case OB_PQ_INT32:
 		case OB_PQ_FLOAT:
-			return add_int32(dictionary, leaf, indices);
+			return add_numbers(dictionary, leaf, 4, indices);
 		case OB_PQ_INT64:
 		case OB_PQ_DOUBLE:
-			return add_int64(dictionary, leaf, indices);
+			return add_numbers(dictionary, leaf, 8, indices);
 		case OB_PQ_FIXED:
 			return add_fixed(dictionary, leaf, indices);
 		default:
