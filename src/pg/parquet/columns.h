@@ -48,7 +48,7 @@ struct ObParquetColumn
 	ObStoredKind stored; /* how values of stored rows are appended without a
 						  * function call; OB_STORED_NONE: they are not */
 	int multiplier;      /* stored decimals: 10 ^ scale */
-	int divisor;         /* stored decimals: 10 ^ (4 - scale) */
+	uint64 reciprocal;   /* stored decimals: 2^32 / 10 ^ (4 - scale) + 1 */
 	int64 limit;         /* decimals: 10 ^ precision, at most 10 ^ 18 */
 	FmgrInfo function;   /* output function, or hstore_to_array() */
 	struct ObParquetColumns *columns;

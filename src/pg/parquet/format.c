@@ -236,7 +236,7 @@ add_stored_decimal(ObParquetColumn *column, const ObWalk *walk, Datum value)
 	word <<= 16 * (2 - weight);
 	scaled = (word & 0xFFFF) * 10000 + (word >> 16 & 0xFFFF);
 	scaled = scaled * column->multiplier +
-			 (int64) (word >> 32 & 0xFFFF) / column->divisor;
+			 (int64) ((word >> 32 & 0xFFFF) * column->reciprocal >> 32);
 	if (scaled >= column->limit)
 		return false;
 	if (header & 0x2000)
