@@ -957,6 +957,48 @@ chunk_of(ObParquet *writer, int leaf, ObBuf *record)
 	}
 }
 
+/* The memory of a row group's pages is reused for the next one.  What is not
+ * reused yet is freed as soon as anything else needs it. */
+static void
+memory_of_pages(void **state)
+{
+	ObParquetOptions options = usual;
+	ObError error;
+	ObParquet *writer;
+	ObPqMemory *memory;
+	ObPqSegment *spare = NULL;
+	ObBuf record;
+	void *other;
+
+	options.codec = OB_PQ_NONE;
+	options.memory = 4 * MIB;
+	ob_error_clear(&error);
+	ob_buf_init(&record, MIB);
+	writer = ob_parquet_new(nodes, COUNT_OF(nodes), &options, &error);
+	assert_non_null(writer);
+	memory = &writer->memory;
+	for (int group = 0; group < 3; group++)
+	{
+		for (int row = 0; !ob_parquet_is_full(writer); row++)
+			assert_int_equal(put_row(writer, row, &error), OB_OK);
+		assert_true(memory->used + memory->spare_size <
+					options.memory + MIB / 2);
+		if (group > 0)
+			assert_ptr_equal(writer->pages.first, spare);
+		ob_buf_reset(&record);
+		chunk_of(writer, 0, &record);
+		spare = memory->spare;
+		assert_in_range(memory->spare_size, MIB, 4 * MIB);
+	}
+	other = ob_pq_resize(memory, NULL, 0, 4 * MIB);
+	assert_non_null(other);
+	assert_null(memory->spare);
+	assert_int_equal(memory->spare_size, 0);
+	ob_pq_release(memory, other, 4 * MIB);
+	ob_buf_free(&record);
+	ob_parquet_free(writer);
+}
+
 /* Memory that a single large row has taken is freed after its row group. */
 static void
 memory_after_long_list(void **state)
@@ -1164,7 +1206,7 @@ filter_without_memory(void **state)
 		assert_int_equal(
 			work(writer, ob_parquet_end_row(writer, &error), &error), OB_OK);
 	}
-	writer->memory.limit = writer->memory.used + 64 * 1024;
+	writer->memory.limit = writer->memory.used + 128 * 1024;
 	assert_int_equal(end_group_with_filter(writer, 0, NULL, &rate), 0);
 	assert_false(writer->memory.over);
 	ob_parquet_free(writer);
@@ -1777,6 +1819,7 @@ main(void)
 		cmocka_unit_test(group_ends_at_memory_limit),
 		cmocka_unit_test(many_columns_in_little_memory),
 		cmocka_unit_test(long_lists),
+		cmocka_unit_test(memory_of_pages),
 		cmocka_unit_test(memory_after_long_list),
 		cmocka_unit_test(slow_levels_of_large_pages),
 		cmocka_unit_test(row_too_large),

@@ -59,7 +59,7 @@ words_of(const ObPqChunk *chunk)
 static size_t
 block_size(size_t nblocks)
 {
-	return sizeof(ObPqBlock) + HEADER_MAX + nblocks * BLOCK_BYTES;
+	return sizeof(ObPqFilter) + HEADER_MAX + nblocks * BLOCK_BYTES;
 }
 
 /* Allocates a filter for a number of values.  If that would exceed the memory
@@ -232,7 +232,7 @@ write_header(int32_t bytes, ObBuf *out)
 static bool
 add_header(ObPqChunk *chunk)
 {
-	ObPqBlock *block = chunk->filter;
+	ObPqFilter *filter = chunk->filter;
 	size_t bytes = chunk->filter_blocks * BLOCK_BYTES;
 	ObBuf header;
 	bool failed;
@@ -242,9 +242,9 @@ add_header(ObPqChunk *chunk)
 	failed = header.failed;
 	if (!failed)
 	{
-		block->start = HEADER_MAX - header.len;
-		block->len = header.len + bytes;
-		memcpy(block->data + block->start, header.data, header.len);
+		filter->start = HEADER_MAX - header.len;
+		filter->len = header.len + bytes;
+		memcpy(filter->data + filter->start, header.data, header.len);
 	}
 	ob_buf_free(&header);
 	return !failed;
@@ -253,7 +253,7 @@ add_header(ObPqChunk *chunk)
 bool
 ob_pq_filter_end(ObPqChunk *chunk)
 {
-	ObPqBlock *smaller;
+	ObPqFilter *smaller;
 	size_t size;
 
 	if (!chunk->filter)

@@ -192,7 +192,6 @@ ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer, const ObPqNode *node,
 	chunk->compressor = writer->compressor;
 	chunk->options = &writer->options;
 	chunk->order = ob_pq_order_of(node);
-	chunk->last = &chunk->first;
 	reset_batch(leaf);
 	if (max_repetition == 0 && max_definition > 0)
 	{
@@ -213,25 +212,6 @@ ob_pq_chunk_init(ObPqChunk *chunk, ObParquet *writer, const ObPqNode *node,
 		return false;
 	ob_pq_chunk_reset(chunk);
 	return true;
-}
-
-static void
-free_blocks(ObPqChunk *chunk)
-{
-	ObPqBlock *block = chunk->first;
-
-	if (chunk->dictionary_block)
-		ob_pq_release(chunk->memory, chunk->dictionary_block,
-					  chunk->dictionary_block->size);
-	if (chunk->filter)
-		ob_pq_release(chunk->memory, chunk->filter, chunk->filter->size);
-	while (block)
-	{
-		ObPqBlock *next = block->next;
-
-		ob_pq_release(chunk->memory, block, block->size);
-		block = next;
-	}
 }
 
 /* Frees the buffers of the current page, and the array of pages. */
@@ -256,7 +236,8 @@ ob_pq_chunk_free(ObPqChunk *chunk)
 
 	if (!memory)
 		return;
-	free_blocks(chunk);
+	if (chunk->filter)
+		ob_pq_release(memory, chunk->filter, chunk->filter->size);
 	ob_pq_release(memory, leaf->values.fixed,
 				  ob_pq_value_size(leaf) * leaf->capacity);
 	ob_pq_release(memory, leaf->bytes, leaf->bytes_capacity);
@@ -314,9 +295,7 @@ ob_pq_chunk_reset(ObPqChunk *chunk)
 	chunk->dictionary_pages = 0;
 	chunk->plain_pages = 0;
 	chunk->delta_pages = 0;
-	chunk->dictionary_block = NULL;
-	chunk->first = NULL;
-	chunk->last = &chunk->first;
+	chunk->dictionary_page.len = 0;
 	chunk->filter_on = chunk->filter_limit > 0;
 	chunk->filter = NULL;
 	chunk->dictionary_checked = false;
@@ -473,10 +452,8 @@ round_bounds(const ObPqChunk *chunk, ObPqStats *stats)
 		stats->valid = false;
 }
 
-/* Frees an empty buffer if it is large or memory is short: the buffers and
- * pages of many columns may grow in the same batch. */
-static void
-release(ObPqChunk *chunk, ObPqBytes *bytes)
+void
+ob_pq_chunk_release(ObPqChunk *chunk, ObPqBytes *bytes)
 {
 	if (bytes->capacity > KEPT_MAX ||
 		chunk->memory->used > chunk->options->memory)
@@ -514,7 +491,7 @@ end_page(ObPqChunk *chunk)
 		!write_levels(chunk, scratch, &chunk->definitions,
 					  chunk->leaf.max_definition) ||
 		!write_values(chunk, scratch, encoding) ||
-		!ob_pq_page_add(chunk, scratch->data, scratch->len, encoding, &page))
+		!ob_pq_page_write(chunk, scratch->data, scratch->len, encoding, &page))
 		return false;
 	if (encoding == OB_PQ_ENC_DICTIONARY)
 		chunk->dictionary_pages++;
@@ -531,12 +508,12 @@ end_page(ObPqChunk *chunk)
 	memcpy(to, &page, sizeof(page));
 	chunk->pages.len += sizeof(page);
 	reset_page(chunk);
-	release(chunk, &chunk->indices);
-	release(chunk, &chunk->plain);
-	release(chunk, &chunk->lengths);
-	release(chunk, &chunk->definitions);
-	release(chunk, &chunk->repetitions);
-	release(chunk, scratch);
+	ob_pq_chunk_release(chunk, &chunk->indices);
+	ob_pq_chunk_release(chunk, &chunk->plain);
+	ob_pq_chunk_release(chunk, &chunk->lengths);
+	ob_pq_chunk_release(chunk, &chunk->definitions);
+	ob_pq_chunk_release(chunk, &chunk->repetitions);
+	ob_pq_chunk_release(chunk, scratch);
 	return true;
 }
 
@@ -1000,8 +977,8 @@ ob_pq_chunk_end(ObPqChunk *chunk)
 		!ob_pq_filter_end(chunk))
 		return false;
 	return chunk->dictionary_pages == 0 ||
-		   ob_pq_page_add(chunk, dictionary->plain.data, dictionary->plain.len,
-						  OB_PQ_ENC_PLAIN, NULL);
+		   ob_pq_page_write(chunk, dictionary->plain.data,
+							dictionary->plain.len, OB_PQ_ENC_PLAIN, NULL);
 }
 
 size_t

@@ -5,6 +5,7 @@
  * src/core/parquet/memory.c
  */
 #include <stdlib.h>
+#include <string.h>
 
 #include "core/parquet/parquet_intern.h"
 
@@ -13,11 +14,34 @@
  * a value of many megabytes does not take twice its size. */
 #define DOUBLING_MAX (1024 * 1024)
 
+/* Takes the first spare segment. */
+static ObPqSegment *
+take_spare(ObPqMemory *memory)
+{
+	ObPqSegment *segment = memory->spare;
+
+	memory->spare = segment->next;
+	memory->spare_size -= sizeof(*segment);
+	return segment;
+}
+
+/* Frees spare segments as long as they and "size" more bytes exceed the memory
+ * that may be kept. */
+static void
+make_room(ObPqMemory *memory, size_t size)
+{
+	while (memory->spare &&
+		   memory->used + memory->spare_size + size > memory->kept)
+		free(take_spare(memory));
+}
+
 void *
 ob_pq_resize(ObPqMemory *memory, void *old, size_t old_size, size_t size)
 {
 	void *new;
 
+	if (size > old_size)
+		make_room(memory, size - old_size);
 	if (size > old_size && memory->used + size - old_size > memory->limit)
 	{
 		memory->over = true;
@@ -89,4 +113,90 @@ ob_pq_bytes_free(ObPqMemory *memory, ObPqBytes *bytes)
 {
 	ob_pq_release(memory, bytes->data, bytes->capacity);
 	*bytes = (ObPqBytes){NULL, 0, 0};
+}
+
+/* ---- segments ---- */
+
+static ObPqSegment *
+new_segment(ObPqMemory *memory)
+{
+	if (!memory->spare)
+		return ob_pq_resize(memory, NULL, 0, sizeof(ObPqSegment));
+	memory->used += sizeof(ObPqSegment);
+	return take_spare(memory);
+}
+
+static bool
+add_segment(ObPqMemory *memory, ObPqSegments *segments)
+{
+	ObPqSegment *segment = new_segment(memory);
+
+	if (!segment)
+		return false;
+	segment->next = NULL;
+	if (segments->first)
+		segments->last->next = segment;
+	else
+		segments->first = segment;
+	segments->last = segment;
+	segments->len = 0;
+	return true;
+}
+
+bool
+ob_pq_append(ObPqMemory *memory, ObPqSegments *segments, const void *data,
+			 size_t len, ObPqExtent *extent)
+{
+	const char *from = data;
+
+	while (len > 0)
+	{
+		size_t n = OB_PQ_SEGMENT_BYTES - segments->len;
+
+		if (!segments->first || n == 0)
+		{
+			if (!add_segment(memory, segments))
+				return false;
+			n = OB_PQ_SEGMENT_BYTES;
+		}
+		if (n > len)
+			n = len;
+		if (extent->len == 0)
+		{
+			extent->segment = segments->last;
+			extent->offset = segments->len;
+		}
+		memcpy(segments->last->data + segments->len, from, n);
+		segments->len += n;
+		extent->len += n;
+		from += n;
+		len -= n;
+	}
+	return true;
+}
+
+void
+ob_pq_segments_reset(ObPqMemory *memory, ObPqSegments *segments)
+{
+	ObPqSegment *segment = segments->first;
+
+	while (segment)
+	{
+		ObPqSegment *next = segment->next;
+
+		memory->used -= sizeof(*segment);
+		memory->spare_size += sizeof(*segment);
+		segment->next = memory->spare;
+		memory->spare = segment;
+		segment = next;
+	}
+	*segments = (ObPqSegments){NULL, NULL, 0};
+	make_room(memory, 0);
+}
+
+void
+ob_pq_free_spare(ObPqMemory *memory)
+{
+	while (memory->spare)
+		free(take_spare(memory));
 }

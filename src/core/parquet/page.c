@@ -66,97 +66,79 @@ write_header(const ObPqChunk *chunk, size_t uncompressed, size_t compressed,
 	ob_thrift_end(&thrift);
 }
 
-/* Compresses the body into a new block, after room for the header, so that the
- * body need not be moved. */
-static ObPqBlock *
-make_body(ObPqChunk *chunk, const uint8_t *body, size_t len,
-		  size_t *compressed)
+/* Returns the compressed body in the writer's buffer; NULL on error. */
+static const uint8_t *
+compress(ObPqChunk *chunk, const uint8_t *body, size_t len, size_t *compressed)
 {
-	bool plain = chunk->options->codec == OB_PQ_NONE;
-	size_t room = plain ? len : ob_pq_compressor_max(chunk->compressor, len);
-	size_t size = sizeof(ObPqBlock) + HEADER_MAX + room;
-	ObPqBlock *block;
-	ObPqBlock *smaller;
+	ObPqBytes *buffer = &chunk->leaf.writer->compressed;
+	size_t room = ob_pq_compressor_max(chunk->compressor, len);
+	uint8_t *to;
 
-	/* a page header has sizes of 32 bits */
-	if (len > INT32_MAX || room > INT32_MAX)
+	if (room > INT32_MAX)
 	{
 		chunk->memory->over = true;
 		return NULL;
 	}
-	if (room < len && !plain)
+	if (room < len)
 		return NULL;
-	block = ob_pq_resize(chunk->memory, NULL, 0, size);
-	if (!block)
+	buffer->len = 0;
+	to = ob_pq_reserve(chunk->memory, buffer, room);
+	if (!to)
 		return NULL;
-	block->size = size;
-	*compressed = len;
-	if (len == 0)
-		*compressed = 0;
-	else if (plain)
-		memcpy(block->data + HEADER_MAX, body, len);
-	else
-		*compressed = ob_pq_compress(chunk->compressor, body, len,
-									 block->data + HEADER_MAX, room);
-	if (*compressed == 0 && len > 0)
-	{
-		ob_pq_release(chunk->memory, block, size);
-		return NULL;
-	}
-	size = sizeof(ObPqBlock) + HEADER_MAX + *compressed;
-	smaller = ob_pq_resize(chunk->memory, block, block->size, size);
-	if (smaller)
-	{
-		block = smaller;
-		block->size = size;
-	}
-	return block;
+	*compressed = ob_pq_compress(chunk->compressor, body, len, to, room);
+	return *compressed > 0 ? to : NULL;
 }
 
-static void
-append_block(ObPqChunk *chunk, ObPqBlock *block)
+/* Writes a header and a body, which is compressed. */
+static bool
+write_page(ObPqChunk *chunk, const ObBuf *header, const uint8_t *body,
+		   size_t len, ObPqPage *page)
 {
-	block->next = NULL;
-	*chunk->last = block;
-	chunk->last = &block->next;
+	ObParquet *writer = chunk->leaf.writer;
+	ObPqExtent *bytes = page ? &page->bytes : &chunk->dictionary_page;
+
+	if (header->failed ||
+		!ob_pq_append(chunk->memory, &writer->pages, header->data, header->len,
+					  bytes) ||
+		!ob_pq_append(chunk->memory, &writer->pages, body, len, bytes))
+		return false;
+	if (page)
+		page->size = bytes->len;
+	chunk->compressed += bytes->len;
+	return true;
 }
 
 bool
-ob_pq_page_add(ObPqChunk *chunk, const uint8_t *body, size_t len,
-			   ObPqEncoding encoding, ObPqPage *page)
+ob_pq_page_write(ObPqChunk *chunk, const uint8_t *body, size_t len,
+				 ObPqEncoding encoding, ObPqPage *page)
 {
-	size_t compressed;
-	ObPqBlock *block = make_body(chunk, body, len, &compressed);
+	ObParquet *writer = chunk->leaf.writer;
+	size_t compressed = len;
 	ObBuf header;
-	uint32_t crc;
-	bool failed;
+	bool done;
 
-	if (!block)
+	/* a page header has sizes of 32 bits */
+	if (len > INT32_MAX)
+	{
+		chunk->memory->over = true;
 		return false;
-	crc = ob_crc32(0, block->data + HEADER_MAX, compressed);
+	}
+	if (len > 0 && chunk->options->codec != OB_PQ_NONE)
+	{
+		bool scratch = body == writer->scratch.data;
+
+		body = compress(chunk, body, len, &compressed);
+		if (!body)
+			return false;
+		if (scratch)
+			ob_pq_chunk_release(chunk, &writer->scratch);
+	}
 	ob_buf_init(&header, HEADER_MAX);
-	write_header(chunk, len, compressed, crc, encoding, page != NULL, &header);
-	failed = header.failed;
-	if (!failed)
-	{
-		block->start = HEADER_MAX - header.len;
-		block->len = header.len + compressed;
-		memcpy(block->data + block->start, header.data, header.len);
-		chunk->uncompressed += header.len + len;
-		chunk->compressed += block->len;
-	}
+	write_header(chunk, len, compressed, ob_crc32(0, body, compressed),
+				 encoding, page != NULL, &header);
+	done = write_page(chunk, &header, body, compressed, page);
+	chunk->uncompressed += header.len + len;
 	ob_buf_free(&header);
-	if (failed)
-	{
-		ob_pq_release(chunk->memory, block, block->size);
-		return false;
-	}
-	if (page)
-	{
-		page->size = block->len;
-		append_block(chunk, block);
-	}
-	else
-		chunk->dictionary_block = block;
-	return true;
+	ob_pq_chunk_release(chunk, &writer->compressed);
+	return done;
 }

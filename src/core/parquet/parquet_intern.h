@@ -11,11 +11,16 @@
 
 /* ---- memory ---- */
 
+typedef struct ObPqSegment ObPqSegment;
+
 typedef struct ObPqMemory
 {
-	size_t used;
+	size_t used;  /* without the spare segments */
 	size_t limit; /* an allocation beyond it fails */
+	size_t kept;  /* spare segments beyond this total are freed */
 	bool over;    /* an allocation failed because of the limit */
+	ObPqSegment *spare;
+	size_t spare_size; /* bytes of the spare segments */
 } ObPqMemory;
 
 /* Like realloc() and free(), but the caller passes the old size.  Return NULL
@@ -49,6 +54,48 @@ ob_pq_reserve(ObPqMemory *memory, ObPqBytes *bytes, size_t n)
 }
 
 extern void ob_pq_bytes_free(ObPqMemory *memory, ObPqBytes *bytes);
+
+/* ---- memory for pages ---- */
+
+/*
+ * The pages of a row group are written to a list of segments, which are reused
+ * for the next row group: otherwise, the kernel would have to provide and
+ * clear all of that memory again.
+ */
+#define OB_PQ_SEGMENT_BYTES (64 * 1024 - sizeof(ObPqSegment *))
+
+struct ObPqSegment
+{
+	ObPqSegment *next;
+	char data[OB_PQ_SEGMENT_BYTES];
+};
+
+typedef struct ObPqSegments
+{
+	ObPqSegment *first; /* NULL: none */
+	ObPqSegment *last;
+	size_t len; /* bytes in the last segment */
+} ObPqSegments;
+
+/* A sequence of bytes, which begins at an offset of a segment, and may
+ * continue in the segments after it. */
+typedef struct ObPqExtent
+{
+	const ObPqSegment *segment;
+	size_t offset;
+	size_t len;
+} ObPqExtent;
+
+/* Appends bytes to the segments and to an extent.  The extent is either empty,
+ * or has what was appended last.  Returns false on error. */
+extern bool ob_pq_append(ObPqMemory *memory, ObPqSegments *segments,
+						 const void *data, size_t len, ObPqExtent *extent);
+
+/* Makes the segments spare. */
+extern void ob_pq_segments_reset(ObPqMemory *memory, ObPqSegments *segments);
+
+/* Frees all spare segments. */
+extern void ob_pq_free_spare(ObPqMemory *memory);
 
 /* ---- encodings ---- */
 
@@ -198,16 +245,14 @@ extern bool ob_pq_dictionary_add(ObPqDictionary *dictionary,
 
 /* ---- column chunks ---- */
 
-/* A piece of the row group as it is in the file: a page with its header, or a
- * Bloom filter with its header. */
-typedef struct ObPqBlock
+/* A Bloom filter as it is in the file, with its header. */
+typedef struct ObPqFilter
 {
-	struct ObPqBlock *next;
-	size_t size;  /* allocated size of the block */
-	size_t start; /* offset of the piece in data */
+	size_t size;  /* allocated size of the struct */
+	size_t start; /* offset of the header in data */
 	size_t len;
 	char data[];
-} ObPqBlock;
+} ObPqFilter;
 
 typedef struct ObPqPage
 {
@@ -216,6 +261,7 @@ typedef struct ObPqPage
 	int64_t nulls;
 	bool all_null;
 	ObPqStats stats;
+	ObPqExtent bytes; /* including the header; not in records */
 } ObPqPage;
 
 #define OB_PQ_DICTIONARY_MAX ((size_t) 1024 * 1024)
@@ -261,12 +307,10 @@ typedef struct ObPqChunk
 	ObPqBytes pages;      /* array of ObPqPage */
 	int dictionary_pages; /* numbers of data pages by encoding */
 	int plain_pages;
-	int delta_pages;             /* encoding: ob_pq_chunk_encoding() */
-	ObPqBlock *dictionary_block; /* the dictionary page */
-	ObPqBlock *first;            /* list of data pages */
-	ObPqBlock **last;
-	bool filter_on;    /* wanted, and there was memory for it */
-	ObPqBlock *filter; /* NULL: none yet */
+	int delta_pages;            /* encoding: ob_pq_chunk_encoding() */
+	ObPqExtent dictionary_page; /* empty: none */
+	bool filter_on;             /* wanted, and there was memory for it */
+	ObPqFilter *filter;         /* NULL: none yet */
 	uint32_t filter_blocks;
 } ObPqChunk;
 
@@ -291,7 +335,7 @@ extern bool ob_pq_chunk_drain(ObPqChunk *chunk, int rows);
 /* Ends the last page, and writes the dictionary page and the Bloom filter. */
 extern bool ob_pq_chunk_end(ObPqChunk *chunk);
 
-/* Empties a chunk for the next row group, after its blocks were taken. */
+/* Empties a chunk for the next row group, after its filter was taken. */
 extern void ob_pq_chunk_reset(ObPqChunk *chunk);
 
 /* Frees the buffers of an empty chunk, which it otherwise reuses.  Returns
@@ -301,10 +345,14 @@ extern bool ob_pq_chunk_shrink(ObPqChunk *chunk);
 /* Estimates the size of the chunk in the file if it ended now. */
 extern size_t ob_pq_chunk_size(const ObPqChunk *chunk);
 
-/* Compresses the body of a page, and adds the page to the chunk.  "page" is
- * NULL for the dictionary page. */
-extern bool ob_pq_page_add(ObPqChunk *chunk, const uint8_t *body, size_t len,
-						   ObPqEncoding encoding, ObPqPage *page);
+/* Compresses the body of a page, and writes the page to the writer's segments.
+ * "page" is NULL for the dictionary page.  Returns false on error. */
+extern bool ob_pq_page_write(ObPqChunk *chunk, const uint8_t *body, size_t len,
+							 ObPqEncoding encoding, ObPqPage *page);
+
+/* Frees an empty buffer if it is large or memory is short: the buffers and
+ * pages of many columns may grow in the same batch. */
+extern void ob_pq_chunk_release(ObPqChunk *chunk, ObPqBytes *bytes);
 
 /* ---- Bloom filters ---- */
 
@@ -328,8 +376,10 @@ struct ObParquet
 	int nfilters; /* number of chunks with Bloom filters */
 	ObPqMemory memory;
 	ObPqCompressor *compressor;
-	ObPqBytes scratch;   /* buffer for the uncompressed body of a page */
-	size_t dictionaries; /* bytes of all dictionaries */
+	ObPqBytes scratch;    /* buffer for the uncompressed body of a page */
+	ObPqBytes compressed; /* buffer for the compressed body of a page */
+	ObPqSegments pages;   /* the pages of the row group */
+	size_t dictionaries;  /* bytes of all dictionaries */
 	size_t dictionaries_limit;
 	ObPqLeaf **varying; /* leaves of varying size: BYTE_ARRAY and lists */
 	int nvarying;
@@ -347,10 +397,12 @@ struct ObParquet
 	size_t size_so_far; /* estimated size of the chunks before it */
 	ObBuf *record;      /* destination if the row group ends; or NULL */
 
-	/* state of ob_parquet_take(); the pages of chunk take_next come next, or
+	/* state of ob_parquet_take(): the pages of chunk take_next come next, or
 	 * the filter of chunk take_next - nchunks; 2 * nchunks: nothing is left */
 	int take_next;
-	ObPqBlock *taken; /* the block that was returned last */
+	int take_page;     /* the chunk's next page; -1: the dictionary page */
+	ObPqExtent taking; /* the rest of the page before it */
+	ObPqFilter *taken; /* the filter that was returned last */
 };
 
 /* ---- records ---- */

@@ -61,14 +61,13 @@ put_chunk(const ObPqChunk *chunk, int64_t offset, int64_t filter_offset,
 {
 	const ObPqPage *pages = (const ObPqPage *) chunk->pages.data;
 	int npages = chunk->pages.len / sizeof(ObPqPage);
-	const ObPqBlock *dictionary = chunk->dictionary_block;
 
 	put64(out, offset);
 	put64(out, chunk->values);
 	put64(out, chunk->nulls);
 	put64(out, chunk->uncompressed);
 	put64(out, chunk->compressed);
-	put32(out, dictionary ? (int32_t) dictionary->len : 0);
+	put32(out, (int32_t) chunk->dictionary_page.len);
 	put64(out, filter_offset);
 	put32(out, filter_size(chunk));
 	put32(out, chunk->options->codec);

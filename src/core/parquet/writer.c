@@ -137,6 +137,7 @@ ob_parquet_new(const ObPqNode *nodes, int nnodes,
 	{
 		writer->options = *options;
 		writer->memory.limit = options->memory + options->memory / SLACK_SHARE;
+		writer->memory.kept = options->memory;
 		writer->nnodes = nnodes;
 		writer->nodes = malloc(nnodes * sizeof(ObPqNode));
 		writer->chunks = calloc(nleaves, sizeof(ObPqChunk));
@@ -174,7 +175,10 @@ ob_parquet_free(ObParquet *writer)
 		ob_pq_chunk_free(&writer->chunks[i]);
 	if (writer->taken)
 		ob_pq_release(&writer->memory, writer->taken, writer->taken->size);
+	ob_pq_segments_reset(&writer->memory, &writer->pages);
+	ob_pq_free_spare(&writer->memory);
 	ob_pq_bytes_free(&writer->memory, &writer->scratch);
+	ob_pq_bytes_free(&writer->memory, &writer->compressed);
 	ob_pq_compressor_free(writer->compressor);
 	free(writer->chunks);
 	free(writer->varying);
@@ -260,6 +264,7 @@ ob_parquet_step(ObParquet *writer, ObError *error)
 	if (!writer->record)
 		return OB_OK;
 	writer->take_next = 0;
+	writer->take_page = -1;
 	(void) ob_pq_record_write(writer, writer->record, error);
 	writer->record = NULL;
 	return error->code;
@@ -322,6 +327,7 @@ begin_group(ObParquet *writer)
 
 	for (int i = 0; i < writer->nchunks; i++)
 		ob_pq_chunk_reset(&writer->chunks[i]);
+	ob_pq_segments_reset(&writer->memory, &writer->pages);
 	/* otherwise, the next row group would soon be full */
 	shrink = writer->memory.used > writer->options.memory / KEPT_SHARE;
 	for (int i = 0; shrink && i < writer->nchunks; i++)
@@ -333,47 +339,62 @@ begin_group(ObParquet *writer)
 	writer->size = 0;
 }
 
-/* Removes the next page from a chunk; NULL if there is none. */
-static ObPqBlock *
-take_page(ObPqChunk *chunk)
+/* Moves on to the next page of the row group.  Returns false if there are no
+ * more. */
+static bool
+next_page(ObParquet *writer)
 {
-	ObPqBlock *block = chunk->dictionary_block;
-
-	if (block)
-		chunk->dictionary_block = NULL;
-	else
+	for (; writer->take_next < writer->nchunks; writer->take_next++)
 	{
-		block = chunk->first;
-		if (block)
-			chunk->first = block->next;
+		const ObPqChunk *chunk = &writer->chunks[writer->take_next];
+		const ObPqPage *pages = (const ObPqPage *) chunk->pages.data;
+		int npages = chunk->pages.len / sizeof(ObPqPage);
+
+		if (writer->take_page < 0)
+		{
+			writer->take_page = 0;
+			writer->taking = chunk->dictionary_page;
+			if (writer->taking.len > 0)
+				return true;
+		}
+		if (writer->take_page < npages)
+		{
+			writer->taking = pages[writer->take_page++].bytes;
+			return true;
+		}
+		writer->take_page = -1;
 	}
-	return block;
+	return false;
 }
 
-static ObPqBlock *
-take_filter(ObPqChunk *chunk)
+/* Returns the next bytes of the current page. */
+static void
+take_bytes(ObPqExtent *taking, const char **data, size_t *len)
 {
-	ObPqBlock *block = chunk->filter;
+	size_t room = OB_PQ_SEGMENT_BYTES - taking->offset;
 
-	chunk->filter = NULL;
-	return block;
+	*data = taking->segment->data + taking->offset;
+	*len = taking->len < room ? taking->len : room;
+	taking->segment = taking->segment->next;
+	taking->offset = 0;
+	taking->len -= *len;
 }
 
-/* Removes the next block of the row group: the pages of all chunks come first,
- * then their Bloom filters. */
-static ObPqBlock *
-next_block(ObParquet *writer)
+/* Removes the next Bloom filter from its chunk.  Begins the next row group,
+ * and returns NULL, if there are no more. */
+static ObPqFilter *
+next_filter(ObParquet *writer)
 {
 	int n = writer->nchunks;
 
 	while (writer->take_next < 2 * n)
 	{
-		ObPqChunk *chunk = &writer->chunks[writer->take_next % n];
-		ObPqBlock *block =
-			writer->take_next < n ? take_page(chunk) : take_filter(chunk);
+		ObPqChunk *chunk = &writer->chunks[writer->take_next - n];
+		ObPqFilter *filter = chunk->filter;
 
-		if (block)
-			return block;
+		chunk->filter = NULL;
+		if (filter)
+			return filter;
 		if (++writer->take_next == 2 * n)
 			begin_group(writer);
 	}
@@ -383,9 +404,14 @@ next_block(ObParquet *writer)
 bool
 ob_parquet_take(ObParquet *writer, const char **data, size_t *len)
 {
+	if (writer->taking.len > 0 || next_page(writer))
+	{
+		take_bytes(&writer->taking, data, len);
+		return true;
+	}
 	if (writer->taken)
 		ob_pq_release(&writer->memory, writer->taken, writer->taken->size);
-	writer->taken = next_block(writer);
+	writer->taken = next_filter(writer);
 	if (!writer->taken)
 		return false;
 	*data = writer->taken->data + writer->taken->start;
