@@ -286,6 +286,17 @@ def test_a_head_without_a_size(db, run_id, proxy, proxied):
     assert "could be compared" in row["detail"]
 
 
+@pytest.mark.parametrize("etag", ['"a b"', 'W/"x"', '""', '"'])
+def test_an_etag_that_cannot_be_compared(db, run_id, proxy, proxied, etag):
+    """Nothing else is known, either."""
+    proxy.rule("HEAD", times=None, response=Response(
+        200, b"", {"Content-Length": None, "ETag": etag}
+    ))
+    (row,) = verify(db, run_id, server=proxied)
+    assert row["ok"] is None
+    assert "could be compared" in row["detail"]
+
+
 def test_a_longer_object(db, bucket, run_id, proxy, proxied):
     """HEAD has said another length."""
     proxy.rule("GET", KEY, response=Response(200, b"x" * 5000000))

@@ -102,15 +102,22 @@ has_other_crc32(Slot *slot)
 	return true;
 }
 
-/* An ETag that is not known, or cannot be shown, is not compared. */
+/* Writes the object's ETag; returns whether it can be compared.  One that is
+ * not known, or cannot be shown, is not. */
+static bool
+find_etag(Slot *slot, char *found)
+{
+	ob_s3_plain_etag(&slot->call->core, found);
+	return slot->verified->object->etag && found[0] != '\0';
+}
+
 static bool
 has_other_etag(Slot *slot)
 {
 	const char *wanted = slot->verified->object->etag;
 	char found[OB_ETAG_MAX];
 
-	ob_s3_plain_etag(&slot->call->core, found);
-	if (!wanted || found[0] == '\0' || strcmp(wanted, found) == 0)
+	if (!find_etag(slot, found) || strcmp(wanted, found) == 0)
 		return false;
 	refuse(slot,
 		   psprintf("its ETag is \"%s\" instead of \"%s\"", found, wanted));
@@ -123,12 +130,12 @@ static void
 conclude_head(Slot *slot)
 {
 	const ObLanded *object = slot->verified->object;
-	const ObS3Call *core = &slot->call->core;
+	char etag[OB_ETAG_MAX];
 
 	if (has_other_etag(slot))
 		return;
-	if ((object->bytes >= 0 && core->content_length >= 0) ||
-		(object->etag && core->etag[0] != '\0'))
+	if ((object->bytes >= 0 && slot->call->core.content_length >= 0) ||
+		find_etag(slot, etag))
 		conclude(slot, true, true, NULL);
 	else
 		conclude(slot, false, false,
