@@ -297,6 +297,23 @@ def test_an_etag_that_cannot_be_compared(db, run_id, proxy, proxied, etag):
     assert "could be compared" in row["detail"]
 
 
+def test_after_a_longer_object(db, s3, bucket, proxy, proxied):
+    """The store has answered, so the next object is asked for again."""
+    for key in "ab":
+        s3.put_object(Bucket=bucket, Key=key, Body=b"123")
+    uri = put_manifest(s3, bucket, {"tables": [
+        {"uri": f"s3://{bucket}/{key}", "bytes": 3, "crc32": crc32(b"123")}
+        for key in "ab"
+    ]})
+    proxy.rule("GET", "/a", response=Response(200, b"x" * 1000000))
+    proxy.rule("HEAD", "/b", response=s3_error(503, "SlowDown"))
+    longer, good = verify_manifest(
+        db, uri, deep=True, server=proxied, connections=1
+    )
+    assert "longer than 3 bytes" in detail_of([longer])
+    assert good["ok"], good
+
+
 def test_a_longer_object(db, bucket, run_id, proxy, proxied):
     """HEAD has said another length."""
     proxy.rule("GET", KEY, response=Response(200, b"x" * 5000000))

@@ -181,11 +181,13 @@ read_object(Slot *slot)
 	limit_tries(slot);
 }
 
-/* Notes whether the store answers.  Raises what concerns all objects. */
+/* Notes whether the store answers, if only by a response that is not valid.
+ * Raises what concerns all objects. */
 static void
 note_outcome(Verify *verify, const ObError *error)
 {
-	if (error->code == OB_OK || error->http_status > 0)
+	if (error->code == OB_OK || error->code == OB_EPROTO ||
+		error->http_status > 0)
 		verify->away = false;
 	else if (error->code == OB_ENOMEM || error->code == OB_ECREDS)
 		ob_report(error);
