@@ -498,7 +498,6 @@ HOSTILE = {
     "a NUL": b'{"tables": [{"uri": "s3://b/k\\u0000"}]}',
     "not UTF-8": b'{"tables": [{"uri": "s3://b/\xff"}]}',
     "deep": b'{"tables": ' + b"[" * 100000 + b"]" * 100000 + b"}",
-    "a huge number": b'{"tables": [{"uri": "s3://b/k", "bytes": 1e999999}]}',
     "text after it": b'{"tables": []} {"Canary": 1}',
 }
 
@@ -517,13 +516,14 @@ def test_odd_members(db, s3, bucket):
     """What is not valid is not known; nothing is taken for something else."""
     s3.put_object(Bucket=bucket, Key="k", Body=b"123")
     good = f"s3://{bucket}/k"
-    uri = put_manifest(s3, bucket, {"tables": [
+    text = json.dumps({"tables": [
         "text", 1, None, [], {}, [{"uri": good}], {"uri": 1}, {"uri": None},
         {"uri": ["s3://b/k"]}, {"uri": good, "files": []},
         {"uri": good, "bytes": "3", "name": {"a": 1}},
         {"uri": good, "bytes": -3},
         {"uri": good, "bytes": 3.0},
         {"uri": good, "bytes": 10 ** 30},
+        {"uri": good, "bytes": 17e17},
         {"uri": good, "bytes": 3, "crc32": "AAAAAA"},
         {"uri": good, "bytes": 3, "crc32": crc32(b"123"), "etag": None},
         {"uri": good, "bytes": 4},
@@ -532,18 +532,64 @@ def test_odd_members(db, s3, bucket):
         {"uri": f"s3://{bucket}/" + "k" * 1025}, {"uri": "s3://UPPER_/k"},
         {"uri": "s3://../k"}, {"uri": f"s3://{bucket}/../../x"},
         {"uri": f"s3://{bucket}/" + "k" * 1024},
-    ]})
+    ]}).replace("1.7e+18", "1e999999").encode()
+    uri = put_manifest(s3, bucket, text)
     found = verify_manifest(db, uri, deep=True)
     unknown = "it can be read, but its CRC-32 was not recorded"
     no_uri = "that is not the URI of an object"
     assert [(row["ok"], row["detail"]) for row in found[:-2]] == [
-        (None, unknown), (None, unknown), (None, unknown), (None, unknown),
-        (None, unknown), (True, None), (False, "it has 3 bytes instead of 4"),
+        *[(None, unknown)] * 6, (True, None), (False, "it has 3 bytes instead of 4"),
         *[(False, no_uri)] * 8,
     ]
     for row in found[-2:]:
         assert "NoSuchKey" in detail_of([row])
     assert found[0]["name"] == '{"a": 1}'
+
+
+def test_no_etags(db, s3, bucket):
+    """A manifest has none, and what it says instead is not shown."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"123")
+    uri = put_manifest(s3, bucket, {"tables": [
+        {"uri": f"s3://{bucket}/k", "bytes": 3, "etag": "Canary"}
+    ]})
+    (row,) = verify_manifest(db, uri)
+    assert row["ok"] and row["detail"] is None
+
+
+LONG = {
+    "a name": [{"name": "n" * 200000, "files": [{"uri": "s3://b/"}] * 1000}],
+    "a number as name": [{"name": 0, "files": [{"uri": "s3://b/"}] * 1000}],
+    "numbers": [{"uri": "s3://b/", "bytes": 0, "crc32": 0}] * 500,
+    "a URI": [{"uri": "s3://b/" + "k" * 15000000}],
+    "elements": [{"uri": "s3://b/"}] + [{}] * 1000000,
+}
+
+
+@pytest.mark.parametrize("what", LONG)
+def test_long_members(db, s3, bucket, what):
+    """They are cut, and take no memory for each object."""
+    text = json.dumps({"tables": LONG[what]}).replace(": 0", ": 1e131071")
+    uri = put_manifest(s3, bucket, text.encode())
+    with PeakMemory(db.info.backend_pid) as memory:
+        found = verify_manifest(db, uri)
+    assert {row["detail"] for row in found} == {
+        "that is not the URI of an object"
+    }
+    assert {len(row["name"]) for row in found} <= {0, 8, 400}
+    assert {len(row["uri"]) for row in found} <= {7, 2000}
+    if what != "a URI":
+        assert memory.peak - memory.before < 48 * 1024 * 1024
+
+
+def test_numbers_as_texts(db, s3, bucket):
+    """They are cut, but not to a valid size."""
+    s3.put_object(Bucket=bucket, Key="k", Body=b"")
+    uri = put_manifest(s3, bucket, {"tables": [
+        {"uri": f"s3://{bucket}/k", "bytes": size}
+        for size in ("0" * 19, "0" * 20, "0" * 20 + "1", "0" * 19 + ".5")
+    ]})
+    found = verify_manifest(db, uri)
+    assert [row["ok"] for row in found] == [True, None, None, None]
 
 
 def test_too_many_objects(db, s3, bucket):

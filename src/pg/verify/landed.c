@@ -12,9 +12,9 @@
 #include "catalog/pg_type.h"
 #include "executor/spi.h"
 #include "mb/pg_wchar.h"
+#include "miscadmin.h"
 #include "utils/builtins.h"
 #include "utils/fmgrprotos.h"
-#include "utils/jsonb.h"
 
 #include "core/text/json.h"
 #include "pg/base/errors.h"
@@ -27,13 +27,18 @@ enum Column
 	NAME = 1,
 	URI,
 	BYTES,
-	ETAG,
-	CRC32
+	CRC32,
+	ETAG
 };
 
-#define MEMBERS                                                    \
-	"o.value ->> 'uri', o.value ->> 'bytes', o.value ->> 'etag', " \
-	"o.value ->> 'crc32' "
+/*
+ * The members of an object.  Each text is cut, but never to a valid one: the
+ * limits are above those of S3's URIs, 64-bit integers, and CRC-32 as a text.
+ */
+#define MEMBERS                                                      \
+	"left(o.value ->> 'uri', 2000), left(o.value ->> 'bytes', 20), " \
+	"left(o.value ->> 'crc32', 9), "
+#define BYTES_DIGITS 19
 
 typedef struct Reading
 {
@@ -52,7 +57,7 @@ read_bytes(const char *text)
 {
 	int64 bytes = 0;
 
-	if (!text || *text == '\0')
+	if (!text || *text == '\0' || strlen(text) > BYTES_DIGITS)
 		return -1;
 	for (; *text != '\0'; text++)
 	{
@@ -109,7 +114,8 @@ ObLandedList
 ob_landed_of_run(Oid schema, const pg_uuid_t *run_id)
 {
 	Reading reading = {
-		.sql = "SELECT h.name, " MEMBERS "FROM %s.onboard_history h "
+		.sql = "SELECT h.name, " MEMBERS "o.value ->> 'etag' "
+			   "FROM %s.onboard_history h "
 			   "LEFT JOIN LATERAL jsonb_array_elements(h.objects) "
 			   "WITH ORDINALITY AS o (value, number) ON true "
 			   "WHERE h.run_id = $1 ORDER BY h.name, h.key, o.number",
@@ -146,9 +152,9 @@ read_document(void *arg)
 	Reading *reading = &document->reading;
 	char *text =
 		pg_any_to_server(document->text, strlen(document->text), PG_UTF8);
-	Datum json = DirectFunctionCall1(jsonb_in, CStringGetDatum(text));
+	Datum json = DirectFunctionCall1(json_in, CStringGetDatum(text));
 
-	ob_parameter_add(&reading->parameters, JSONBOID, json, true);
+	ob_parameter_add(&reading->parameters, JSONOID, json, true);
 	ob_as_caller(document->schema, read_rows, reading);
 }
 
@@ -185,10 +191,13 @@ static void
 check_secrets(ObCall *call, const ObLandedList *list, const char *place)
 {
 	for (int i = 0; i < list->n; i++)
+	{
+		CHECK_FOR_INTERRUPTS();
 		if (ob_s3_repeats_secret(&call->core, list->objects[i].name) ||
 			ob_s3_repeats_secret(&call->core, list->objects[i].uri))
 			fail_manifest(place, "It repeats a secret that was sent to the "
 								 "store.");
+	}
 }
 
 static void
@@ -200,6 +209,29 @@ get_document(ObCall *call, const char *bucket, const char *key)
 		ob_report(&call->core.error);
 }
 
+/*
+ * A manifest may be made to take as much memory as possible.  So it is a json,
+ * whose elements stay texts: as jsonb, "{}" takes hundreds of bytes, and
+ * 1e99999 is written out.  A name, which each of the objects of a table
+ * repeats, is cut, and "OFFSET 0" lets that happen once for the table.
+ *
+ * A manifest has no ETags, so none of its texts is compared with one, and
+ * shown beside it.
+ */
+#define MANIFEST_QUERY                                            \
+	"SELECT t.name, " MEMBERS "NULL "                             \
+	"FROM (SELECT left(value ->> 'name', 400) AS name, number, "  \
+	"CASE json_typeof(value -> 'files') WHEN 'array' "            \
+	"THEN value -> 'files' ELSE json_build_array(value) END "     \
+	"AS files "                                                   \
+	"FROM json_array_elements(coalesce($1 -> 'tables', 'null')) " \
+	"WITH ORDINALITY AS e (value, number) OFFSET 0) t, "          \
+	"LATERAL json_array_elements(t.files) "                       \
+	"WITH ORDINALITY AS o (value, number) "                       \
+	"WHERE json_typeof(o.value -> 'uri') = 'string' "             \
+	"ORDER BY t.number, o.number "                                \
+	"LIMIT " CppAsString2(OB_LANDED_MAX) " + 1"
+
 ObLandedList
 ob_landed_of_manifest(Oid schema, ObCall *call, const char *bucket,
 					  const char *key)
@@ -209,18 +241,7 @@ ob_landed_of_manifest(Oid schema, ObCall *call, const char *bucket,
 		.schema = schema,
 		.reading =
 			{
-				.sql = "SELECT t.value ->> 'name', " MEMBERS
-					   "FROM jsonb_array_elements("
-					   "coalesce($1 -> 'tables', 'null')) "
-					   "WITH ORDINALITY AS t (value, number), "
-					   "LATERAL jsonb_array_elements("
-					   "CASE jsonb_typeof(t.value -> 'files') WHEN 'array' "
-					   "THEN t.value -> 'files' "
-					   "ELSE jsonb_build_array(t.value) END) "
-					   "WITH ORDINALITY AS o (value, number) "
-					   "WHERE jsonb_typeof(o.value -> 'uri') = 'string' "
-					   "ORDER BY t.number, o.number "
-					   "LIMIT " CppAsString2(OB_LANDED_MAX) " + 1",
+				.sql = MANIFEST_QUERY,
 				.context = CurrentMemoryContext,
 			},
 	};
