@@ -405,46 +405,6 @@ def check_options(session, s3, bucket, format, options):
 # Databases in other encodings
 
 
-@pytest.fixture(scope="module")
-def other_database(pg, rgw):
-    """Makes databases with the extension; drops them after the module."""
-    made = []
-
-    def make(encoding):
-        name = f"in_{encoding.lower()}"
-        if name not in made:
-            pg.psql(
-                f"CREATE DATABASE {name} ENCODING '{encoding}'"
-                " TEMPLATE template0"
-            )
-            made.append(name)
-            pg.psql("CREATE EXTENSION onboard", name)
-        return name
-
-    yield make
-    for name in made:
-        pg.psql(f"DROP DATABASE {name} WITH (FORCE)")
-
-
-@pytest.fixture
-def connect_other(pg, rgw, make_server, other_database):
-    """Connects to a database of a given encoding."""
-    opened = []
-
-    def connect(encoding):
-        name = other_database(encoding)
-        make_server(
-            rgw.endpoint, rgw.access_key, rgw.secret_key, name="s3",
-            dbname=name,
-        )
-        opened.append(pg.connect(name))
-        return opened[-1]
-
-    yield connect
-    for connection in opened:
-        connection.close()
-
-
 HIGH_BYTES = """
     CREATE TEMP TABLE t AS
         SELECT decode(to_hex(g), 'hex') AS b, g AS i,

@@ -592,6 +592,37 @@ def test_numbers_as_texts(db, s3, bucket):
     assert [row["ok"] for row in found] == [True, None, None, None]
 
 
+def test_a_manifest_in_another_encoding(s3, bucket, connect_other):
+    """Its characters may be none of the database's."""
+    other = connect_other("LATIN1")
+    for key in ("\u00e9", "\u65e5"):
+        s3.put_object(Bucket=bucket, Key=key, Body=b"123")
+    good, bad = (
+        put_manifest(s3, bucket, json.dumps(
+            {"tables": [{"uri": f"s3://{bucket}/{key}", "bytes": 3}]},
+            ensure_ascii=False,
+        ).encode(), key=f"manifest {number}")
+        for number, key in enumerate(("\u00e9", "\u65e5"))
+    )
+    (row,) = verify_manifest(other, good)
+    assert row["ok"], row
+    error = failure(verify_manifest, other, bad)
+    assert error.pgcode == "08P01"
+    assert "texts of this database cannot have" in str(error)
+
+
+def test_too_few_resources(db, s3, bucket):
+    """That is no fault of the manifest."""
+    uri = put_manifest(s3, bucket, {"tables": [
+        {"uri": "s3://b/", "x": "x" * 1000}
+    ] * 1000})
+    select(db, "SET work_mem = '64kB'")
+    select(db, "SET temp_file_limit = 0")
+    error = failure(verify_manifest, db, uri)
+    assert error.pgcode == "53400"
+    assert "temp_file_limit" in str(error)
+
+
 def test_too_many_objects(db, s3, bucket):
     tables = [{"uri": "s3://b/k"}] * 100001
     error = failure(verify_manifest, db, put_manifest(

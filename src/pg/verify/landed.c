@@ -232,6 +232,24 @@ get_document(ObCall *call, const char *bucket, const char *key)
 	"ORDER BY t.number, o.number "                                \
 	"LIMIT " CppAsString2(OB_LANDED_MAX) " + 1"
 
+/* Raises an error of read_document() that is not one of the document, and
+ * otherwise what is wrong with the document. */
+static _Noreturn void
+fail_reading(ErrorData *error, const char *place)
+{
+	switch (ERRCODE_TO_CATEGORY(error->sqlerrcode))
+	{
+		case ERRCODE_INSUFFICIENT_RESOURCES:
+		case ERRCODE_OPERATOR_INTERVENTION:
+		case ERRCODE_SYSTEM_ERROR:
+			ReThrowError(error);
+	}
+	if (error->sqlerrcode == ERRCODE_UNTRANSLATABLE_CHARACTER)
+		fail_manifest(place, "It has a character that texts of this database "
+							 "cannot have.");
+	fail_manifest(place, "It has no list of tables that can be read.");
+}
+
 ObLandedList
 ob_landed_of_manifest(Oid schema, ObCall *call, const char *bucket,
 					  const char *key)
@@ -251,10 +269,8 @@ ob_landed_of_manifest(Oid schema, ObCall *call, const char *bucket,
 	check_text(&call->core.request.response, place);
 	document.text = call->core.request.response.data;
 	error = ob_attempt(read_document, &document);
-	if (error && error->sqlerrcode == ERRCODE_OUT_OF_MEMORY)
-		ReThrowError(error);
 	if (error)
-		fail_manifest(place, "It has no list of tables that can be read.");
+		fail_reading(error, place);
 	if (document.reading.list.n > OB_LANDED_MAX)
 		fail_manifest(
 			place, psprintf("It names more than %d objects.", OB_LANDED_MAX));
