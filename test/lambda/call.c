@@ -6,7 +6,7 @@
  *
  * The input on stdin is an array of {"service", "path", "headers": [[name,
  * value]], "body"}; the environment determines hosts and credentials.  The
- *exit status is the number of failed calls.
+ * exit status is the number of failed calls.
  */
 #include <jansson.h>
 #include <poll.h>

@@ -8,8 +8,8 @@
  * ob_http_timeout_ms() milliseconds and then calls ob_http_drive(), which
  * never blocks; a busy host may also just call ob_http_drive() now and then.
  * All callbacks of requests run inside ob_http_drive(), and outside of
- *libcurl, so they may start and cancel requests; "receive" is the only
- *exception.
+ * libcurl, so they may start and cancel requests; "receive" is the only
+ * exception.
  *
  * libcurl resolves names in a thread of its own.  Signals are blocked around
  * each call into it, so that such a thread inherits a full signal mask and
